@@ -1,0 +1,1 @@
+"""EVKafka: event-driven services on Apache Kafka."""

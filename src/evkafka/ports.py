@@ -1,0 +1,287 @@
+"""What the runtime is given: small Protocols between it, the cluster and what users declare.
+
+`runtime/kafka/` and `testing/memory/` implement the cluster's side, `handler.py` the user's side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from evkafka.outcomes import Unmatched
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from evkafka.settings import ConsumerSettings, ProducerSettings
+
+
+class TopicPartition(NamedTuple):
+    """A partition's address. Equal to, and hashed like, any other (topic, partition) tuple."""
+
+    topic: str
+    partition: int
+
+
+class Record(Protocol):
+    """One record as the client hands it out: read-only, keys and headers as they came."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...  # milliseconds since the epoch, -1 where there is none
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes | None]]: ...
+
+
+class RecordMetadata(NamedTuple):
+    """Where a confirmed send stands in the log (the fields of aiokafka's own)."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int | None
+    timestamp_type: int | None
+    log_start_offset: int | None
+
+    def __await__(self) -> Any:
+        """Awaiting it gives itself: evkafka 0.7 returned a future, and its users wrote `await (await send())`."""
+        import warnings
+
+        warnings.warn(
+            "the send has been confirmed already: the second await is not needed",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return self
+        yield  # makes this a generator, as __await__ must be
+
+
+# ---------------------------------------------------------------------------- the cluster's side
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetReset:
+    """A position that came from a rule instead of from a commit.
+
+    Attributes:
+        from_offset: the committed or fetched offset that was out of range; None where there was none.
+        to_offset: the position found.
+        reason: `no_commit` (the group's first time here), `new_partition` (it appeared after the group's
+            start, so it is read from its beginning), `out_of_range` (retention passed the position).
+    """
+
+    partition: TopicPartition
+    from_offset: int | None
+    to_offset: int
+    reason: Literal["no_commit", "new_partition", "out_of_range"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A record, or a batch, that the client itself cannot read (bad CRC, unknown codec, header not UTF-8).
+
+    Attributes:
+        offset: the position at which reading stops.
+        next_offset: where reading could go on behind it.
+    """
+
+    partition: TopicPartition
+    offset: int
+    next_offset: int
+    error: Exception
+
+
+class SourceListener(Protocol):
+    """What a source tells its consumer. Called on the loop; the revoke and assign calls hold up the rebalance."""
+
+    async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """These partitions go away when this returns; committing them is still legal meanwhile."""
+
+    async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """These partitions are ours from now on; the collection is all of the new assignment."""
+
+    def on_reset(self, reset: OffsetReset) -> None:
+        """A partition's position came from the reset rule. Called before any of its records is handed out."""
+
+    def on_unreadable(self, unreadable: Unreadable) -> None:
+        """A partition cannot be read on. The consumer decides: it seeks past it, or polls without it for a while."""
+
+
+SourceState = Literal["connecting", "joining", "steady", "lost"]
+
+
+class RecordSource(Protocol):
+    """One member of one consumer group (or a groupless reader), for one life: start once, stop once.
+
+    Errors: `BrokerUnavailable` (waiting can help), `BrokerRefused` (it cannot), `BrokerError` (any other:
+    this source is beyond use and a new one is made). Every call ends within its time.
+    """
+
+    async def start(self, listener: SourceListener) -> None:
+        """Connect, log in, subscribe. Ends within the settings' `start_timeout_s`; does not wait for the join."""
+
+    async def poll(
+        self, partitions: Collection[TopicPartition] | None, *, timeout_s: float, max_records: int
+    ) -> Mapping[TopicPartition, Sequence[Record]]:
+        """Take what is there, or wait for it up to the timeout (a rebalance may take longer).
+
+        Args:
+            partitions: the ones to read; None for all that are assigned; empty for none of them, which
+                only keeps the membership alive.
+
+        Between the moment a record leaves the client and this call's return lies no suspension, so that a
+        record of a revoked partition is never handed out. Must not be cancelled, but to discard the source.
+        """
+
+    def position(self, partition: TopicPartition) -> int | None:
+        """The offset of the next record to be handed out; None while unknown."""
+
+    def end_offset(self, partition: TopicPartition) -> int | None:
+        """The partition's end as last seen (the high watermark); None while unknown."""
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Go on at this offset; what was fetched and not handed out is forgotten."""
+
+    async def commit(self, offsets: Mapping[TopicPartition, int], *, timeout_s: float) -> None:
+        """Commit exactly these offsets, as the member that this source is now.
+
+        Raises:
+            CommitRefused: nothing was written, the partitions are another member's by now.
+            CommitUnknown: no answer within the time; it may have been written, but never lands after this
+                partition has been revoked.
+            BrokerUnavailable, BrokerRefused, BrokerError: nothing was written.
+        """
+
+    def state(self) -> SourceState:
+        """Where the membership stands: `connecting`, `joining` (a rebalance is under way), `steady`, or `lost`."""
+
+    def assignment(self) -> Collection[TopicPartition]:
+        """The partitions that are this member's now."""
+
+    async def stop(self, *, timeout_s: float) -> None:
+        """Leave the group and close, by force where the time runs out. Never raises, never hangs."""
+
+
+class RecordSink(Protocol):
+    """A producer for one life: start once, stop once."""
+
+    async def start(self) -> None: ...
+
+    async def send(
+        self,
+        topic: str,
+        *,
+        value: bytes | None,
+        key: bytes | None,
+        partition: int | None,
+        timestamp_ms: int | None,
+        headers: Sequence[tuple[str, bytes | None]],
+    ) -> asyncio.Future[RecordMetadata]:
+        """Queue one record; the future ends with the broker's answer. May wait for room in the buffer."""
+
+    async def flush(self) -> None: ...
+
+    async def stop(self, *, timeout_s: float) -> None: ...
+
+
+class Cluster(Protocol):
+    """Makes sources and sinks. The real one stands in `runtime/kafka/`, the in-memory one in `testing/`."""
+
+    def source(self, settings: ConsumerSettings) -> RecordSource: ...
+
+    def sink(self, settings: ProducerSettings) -> RecordSink: ...
+
+
+class Clock(Protocol):
+    """The runtime's time. Tests put a virtual one in its place."""
+
+    def now(self) -> float:
+        """Seconds, monotonic."""
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> TimerHandle: ...
+
+
+class TimerHandle(Protocol):
+    def cancel(self) -> None: ...
+
+
+# ---------------------------------------------------------------------------- the user's side
+
+
+class Route(Protocol):
+    """One endpoint, as the runtime sees it."""
+
+    @property
+    def name(self) -> str:
+        """How logs and errors name the endpoint: `module.function`."""
+
+    @property
+    def event_type(self) -> str: ...
+
+    @property
+    def threaded(self) -> bool:
+        """True for a plain `def` endpoint: it runs in a thread and cannot be cancelled."""
+
+    @property
+    def timeout_s(self) -> float | None:
+        """The event type's own time limit for one attempt; None takes the consumer's."""
+
+    @property
+    def on_error(self) -> Mapping[str, Any] | None:
+        """The event type's own error policy, as given; the consumer lays it over its own."""
+
+
+class Slot:
+    """One place for a running attempt. The dispatch writes `route`; the runtime writes the rest.
+
+    Attributes:
+        attempt: which attempt at this record this is, from 1.
+        route: the endpoint that was matched, None while none is.
+        record: the record in hand, None between records.
+        state: what the app's lifespan yielded; a Request gets a shallow copy.
+        consumer: the consumer as `request.context.consumer` shows it.
+    """
+
+    __slots__ = ("attempt", "consumer", "record", "route", "state")
+
+    def __init__(self, consumer: ConsumerIdentity, state: Mapping[str, Any]) -> None:
+        self.consumer = consumer
+        self.state = state
+        self.attempt = 1
+        self.route: Route | None = None
+        self.record: Record | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerIdentity:
+    """Which consumer handles a record: what logs, metrics and `request.context.consumer` show."""
+
+    name: str
+    group_id: str | None
+    client_id: str
+    cluster_name: str | None = None
+
+
+class Dispatch(Protocol):
+    """The way from a record to its endpoint, compiled once when the app starts.
+
+    Calling it finds the endpoint, decodes the payload and returns the awaitable of one attempt, whose result
+    is what the endpoint returned (any value; an outcome decides, anything else means done); or None where no
+    endpoint takes the record, and then `unmatched` says why. Raises `DecodeError` where the value is not what
+    the endpoint asks for. With a stack of one's own, middleware runs inside the awaitable, and its result is
+    the context's outcome.
+    """
+
+    def __call__(self, record: Record, slot: Slot) -> Awaitable[object] | None: ...
+
+    def unmatched(self, record: Record) -> Unmatched: ...
