@@ -13,6 +13,7 @@ from evkafka.outcomes import Unmatched
 
 if TYPE_CHECKING:
     import asyncio
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from evkafka.settings import ConsumerSettings, ProducerSettings
 
@@ -250,13 +251,19 @@ class Slot:
         record: the record in hand, None between records.
         state: what the app's lifespan yielded; a Request gets a shallow copy.
         consumer: the consumer as `request.context.consumer` shows it.
+        threads: where plain `def` endpoints run; None takes the loop's default pool.
+        thread_future: the call that runs, or last ran, in a thread. Written by the dispatch.
     """
 
-    __slots__ = ("attempt", "consumer", "record", "route", "state")
+    __slots__ = ("attempt", "consumer", "record", "route", "state", "thread_future", "threads")
 
-    def __init__(self, consumer: ConsumerIdentity, state: Mapping[str, Any]) -> None:
+    def __init__(
+        self, consumer: ConsumerIdentity, state: Mapping[str, Any], threads: ThreadPoolExecutor | None = None
+    ) -> None:
         self.consumer = consumer
         self.state = state
+        self.threads = threads
+        self.thread_future: Future[Any] | None = None
         self.attempt = 1
         self.route: Route | None = None
         self.record: Record | None = None

@@ -94,7 +94,8 @@ class AttemptFailed(Event):
     event_type: str | None
     endpoint: str
     attempt: int
-    error: BaseException
+    error: BaseException | None
+    """None where the endpoint asked for it by an outcome (`Retry`, `DeadLetter`) or no endpoint takes the record."""
     decision: str
     retry_in_s: float
 
@@ -120,13 +121,34 @@ class CommitFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class EndpointOverran(Event):
-    """A plain `def` endpoint ran past its limit: a thread cannot be cancelled, so it keeps its place."""
+    """An endpoint ran past its limit and cannot be cut (a thread, or it ignores its cancellation): it keeps its place."""
 
     topic: str
     partition: int
     offset: int
     endpoint: str
     limit_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointBlocked(Event):
+    """An endpoint held the event loop itself: no heartbeat and no poll could run meanwhile."""
+
+    topic: str
+    partition: int
+    offset: int
+    endpoint: str
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ResultDropped(Event):
+    """An attempt was cut, or ended, after its partition was taken away: it counts neither as success nor failure."""
+
+    topic: str
+    partition: int
+    offset: int
+    endpoint: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,64 @@
+"""Step 7 of 7: commits. Always explicit offsets, one request at a time, every one with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from evkafka.exceptions import BrokerError, CommitRefused, CommitUnknown
+from evkafka.ports import Clock, RecordSource, TopicPartition
+from evkafka.runtime.partition import Partition
+from evkafka.telemetry import CommitFailed, OffsetsCommitted, Telemetry
+
+logger = logging.getLogger("evkafka.runtime")
+
+COMMIT_TIMEOUT_S = 10.0
+
+
+class Committer:
+    """Commits what the ledgers call committable.
+
+    The lock is shared by the interval's commit and the one at a revoke: the second waits for the first, so
+    that no older offset can land after a newer one.
+    """
+
+    def __init__(self, source: RecordSource, *, consumer: str, clock: Clock, telemetry: Telemetry) -> None:
+        self._source = source
+        self._consumer = consumer
+        self._clock = clock
+        self._telemetry = telemetry
+        self._lock = asyncio.Lock()
+
+    async def commit(self, partitions: Iterable[Partition], *, timeout_s: float = COMMIT_TIMEOUT_S) -> bool:
+        """Commit what moved. False where something could not be committed; nothing is raised but `BrokerRefused`.
+
+        The offsets are read from the ledgers inside the lock, in the step that sends them.
+        """
+        partitions = list(partitions)
+        async with self._lock:
+            offsets = {p.tp: offset for p in partitions if (offset := p.to_commit()) is not None}
+            if not offsets:
+                return True
+            began = self._clock.now()
+            try:
+                await self._source.commit(offsets, timeout_s=timeout_s)
+            except CommitUnknown as error:
+                # It may have been written or not: commit again, even if nothing moves until then.
+                for partition in partitions:
+                    partition.committed = None
+                return self._failed(offsets, error)
+            except CommitRefused as error:
+                # The partitions are another's by now, or a rebalance is under way and its revoke commits again.
+                return self._failed(offsets, error)
+            except BrokerError as error:
+                return self._failed(offsets, error)
+            for partition in partitions:
+                if partition.tp in offsets:
+                    partition.committed = offsets[partition.tp]
+            self._telemetry.emit(OffsetsCommitted(self._consumer, offsets, self._clock.now() - began))
+            return True
+
+    def _failed(self, offsets: dict[TopicPartition, int], error: BrokerError) -> bool:
+        self._telemetry.emit(CommitFailed(self._consumer, offsets, error))
+        return False

@@ -1,0 +1,319 @@
+"""Steps 3 and 5 of 7: attempts. An executor takes a ready lane and walks its records, one after the other.
+
+The walk is the hottest code of the program: at concurrency 1 it makes no task, lock, future, log call or event
+for a record, and awaits the endpoint itself. What is not the plain way (an error, an outcome, a time limit)
+leaves the loop body for a method of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from evkafka.exceptions import DecodeError, EndpointTimeout
+from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
+from evkafka.ports import Clock, Dispatch, Record, Route, Slot
+from evkafka.runtime.lane import Lane, Lanes
+from evkafka.runtime.settle import Bury, Finish, Halt, StopApp, Verdict, Wait, classify
+
+logger = logging.getLogger("evkafka.runtime")
+
+YIELD_AFTER_S = 0.010
+"""How long a lane is walked before other tasks get the loop: 500 endpoints of 30 ms CPU each, one after the
+other, got the member expelled from its group without this."""
+
+BLOCKED_AFTER_S = 1.0
+"""An attempt that held the loop itself for this long is named in the log."""
+
+CancelReason = Literal["timeout", "abandoned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """The attempt was cut because its partition went away or the app stops: neither a success nor a failure."""
+
+
+ABANDONED = Abandoned()
+
+
+class Reporter(Protocol):
+    """Who keeps the books of what the executors do; see `runtime/report.py`."""
+
+    listening: bool
+
+    def finished(self, slot: Slot, record: Record, status: str, duration_s: float) -> None: ...
+    def flush(self) -> None: ...
+    def unmatched(self, record: Record, outcome: Unmatched) -> None: ...
+    def failed(self, slot: Slot, record: Record, error: BaseException | None, verdict: Verdict) -> None: ...
+    def blocked(self, slot: Slot, record: Record, duration_s: float) -> None: ...
+    def dropped(self, slot: Slot, record: Record) -> None: ...
+
+
+class DeadLetters(Protocol):
+    """Where buried records go."""
+
+    async def bury(self, record: Record, slot: Slot, verdict: Bury) -> None:
+        """Write the dead letter and wait for its confirmation, trying again until it is written."""
+
+
+DecideFor = Callable[["Route | None", "Outcome | Unmatched | Failed | None", int], Verdict]
+
+
+@dataclass(slots=True)
+class LastRound:
+    """When the watchdog last made its round: an attempt without one in its whole length has held the loop."""
+
+    at_s: float = 0.0
+
+
+class Executor:
+    """Runs one attempt at a time, for as long as its consumer lives.
+
+    Attributes:
+        slot: the attempt under way. Written here and by the dispatch; the watchdog reads it.
+        lane: the lane under way, None between lanes.
+        started_s: when the attempt under way began, on the consumer's clock.
+        overrun: the record whose endpoint ran past its limit and cannot be cut; written by the watchdog.
+    """
+
+    def __init__(
+        self,
+        slot: Slot,
+        *,
+        lanes: Lanes,
+        dispatch: Dispatch,
+        decide: DecideFor,
+        dead_letters: DeadLetters,
+        report: Reporter,
+        clock: Clock,
+        last_round: LastRound,
+        progress: Callable[[], None],
+    ) -> None:
+        self.slot = slot
+        self.lane: Lane | None = None
+        self.started_s = 0.0
+        self.overrun: Record | None = None
+        self._lanes = lanes
+        self._dispatch = dispatch
+        self._decide = decide
+        self._dead_letters = dead_letters
+        self._report = report
+        self._clock = clock
+        self._last_round = last_round
+        self._progress = progress
+        self._cancelled: CancelReason | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    # ------------------------------------------------------------------ life
+
+    def start(self, on_death: Callable[[Executor, BaseException], None]) -> None:
+        """Begin to take lanes. `on_death` is called with what ended the executor, if not its own `kill`."""
+
+        def died(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                on_death(self, error)
+
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task.add_done_callback(died)
+
+    def cancel(self, reason: CancelReason) -> None:
+        """Cut the attempt under way. Has no effect between attempts, and none on a thread."""
+        if self._task is not None and self.slot.record is not None and self._cancelled is None:
+            self._cancelled = reason
+            self._task.cancel()
+
+    def kill(self) -> asyncio.Task[None] | None:
+        """End the executor, wherever it is."""
+        if self._task is not None:
+            self._task.cancel()
+        return self._task
+
+    async def _run(self) -> None:
+        lanes = self._lanes
+        while True:
+            lane = await lanes.next()
+            self.lane = lane
+            try:
+                await self._walk(lane)
+            except BaseException:
+                # The record in hand stays unfinished, so those behind it must not run before it.
+                lanes.clear(lane)
+                raise
+            finally:
+                self.lane = None
+                self.slot.record = None
+                lanes.put_down(lane)
+                self._progress()
+
+    # ------------------------------------------------------------------ the way of one record
+
+    async def _walk(self, lane: Lane) -> None:
+        """Run the lane's records in order, until it is empty, must wait, or others must have their turn."""
+        queue, finish = lane.queue, lane.partition.ledger.finish
+        slot, dispatch, now, report = self.slot, self._dispatch, self._clock.now, self._report
+        slot.attempt = lane.attempt
+        started = self.started_s = now()
+        turn_ends = started + YIELD_AFTER_S
+        while queue:
+            slot.record = record = queue.popleft()
+            try:
+                attempt = dispatch(record, slot)
+                result = await attempt if attempt is not None else dispatch.unmatched(record)
+            except BaseException as error:  # the one place: `_raised` says what it means, or lets it pass
+                result = self._raised(error, record)
+            if result is None and self._cancelled is None:
+                finish(record.offset)
+                ended = now()
+                if report.listening:
+                    report.finished(slot, record, "ok", ended - started)
+                slot.attempt = 1
+            else:
+                goes_on = await self._settle(lane, record, result, now() - started)
+                if not goes_on:
+                    return
+                ended = now()
+            if ended > turn_ends:
+                if ended - started > BLOCKED_AFTER_S and self._last_round.at_s < started:
+                    report.blocked(slot, record, ended - started)
+                await self._give_way(lane)
+                if self._lanes.crowded:
+                    lane.attempt = 1
+                    return
+                ended = now()
+                turn_ends = ended + YIELD_AFTER_S
+            started = self.started_s = ended
+        lane.attempt = 1
+
+    def _raised(self, error: BaseException, record: Record) -> object:
+        """What an exception out of an attempt means. Lets pass what must end the executor."""
+        match error:
+            case Skip() | Retry() | DeadLetter():
+                return error
+            case asyncio.CancelledError() if self._cancelled == "timeout":
+                return Failed(self._timeout(record))
+            case asyncio.CancelledError() if self._cancelled == "abandoned":
+                return ABANDONED
+            case asyncio.CancelledError() if self._is_killed():
+                raise error  # by `kill`
+            case asyncio.CancelledError():  # the endpoint's own: something that it awaited was cancelled
+                return Failed(error)
+            case GeneratorExit():  # the loop is gone, and takes us with it
+                raise error
+            case MemoryError() | KeyboardInterrupt() | SystemExit():
+                # Never a record's failure: the process is in trouble, or was asked to end.
+                raise StopApp(f"{type(error).__name__} while handling {self._address(record)}", error)
+            case DecodeError():
+                return Failed(error, hopeless=True)
+            case _:
+                return Failed(error)
+
+    async def _settle(self, lane: Lane, record: Record, result: object, duration_s: float) -> bool:
+        """Steps 5 and 6: from the result to a verdict, and carry it out. False where the walk must end here."""
+        self._uncancel()
+        slot = self.slot
+        if result is ABANDONED:
+            self._report.dropped(slot, record)
+            return False
+        outcome = classify(result)
+        if isinstance(outcome, Unmatched):
+            self._report.unmatched(record, outcome)
+        verdict = self._decide(slot.route, outcome, slot.attempt)
+        match verdict:
+            case Finish(status=status):
+                if isinstance(outcome, Failed):
+                    self._report.failed(slot, record, outcome.error, verdict)
+                return self._finish(lane, record, status, duration_s)
+            case Wait(delay_s=delay_s):
+                self._report.failed(slot, record, _error_of(outcome), verdict)
+                self._report.finished(slot, record, "retried", duration_s)
+                self._put_back(lane, record, delay_s)
+                return False
+            case Bury():
+                self._report.failed(slot, record, verdict.error, verdict)
+                if not await self._bury(record, verdict):
+                    return False
+                return self._finish(lane, record, "dead_lettered", duration_s)
+            case Halt(reason=reason, error=error):
+                self._report.failed(slot, record, error, verdict)
+                raise StopApp(f"{self._address(record)} stops the app: {reason}", error)
+
+    def _finish(self, lane: Lane, record: Record, status: str, duration_s: float) -> bool:
+        if not lane.partition.ledger.finish(record.offset):
+            # The partition was taken away meanwhile: this result is too late to count.
+            self._report.dropped(self.slot, record)
+            return False
+        self._report.finished(self.slot, record, status, duration_s)
+        self.slot.attempt = 1
+        return True
+
+    def _put_back(self, lane: Lane, record: Record, delay_s: float) -> None:
+        """The record stays the lane's first, and the lane waits. Unless its partition is going: then it is let go."""
+        if lane.partition.leaving or lane.partition.ledger.sealed:
+            return
+        lane.queue.appendleft(record)
+        lane.attempt = self.slot.attempt + 1
+        self._lanes.wait(lane, delay_s)
+
+    async def _bury(self, record: Record, verdict: Bury) -> bool:
+        """Write the dead letter. False where the partition went away, or the app stopped, before it was confirmed."""
+        self.started_s = float("inf")  # the attempt is over: its time limit must not cut this
+        try:
+            await self._dead_letters.bury(record, self.slot, verdict)
+        except asyncio.CancelledError:
+            if self._is_killed() and self._cancelled is None:
+                raise
+            self._uncancel()
+            self._report.dropped(self.slot, record)
+            return False
+        return True
+
+    # ------------------------------------------------------------------ small things
+
+    async def _give_way(self, lane: Lane) -> None:
+        """Let other tasks have the loop, and the memory bounds and the books see how far we are."""
+        self.slot.record = None  # nothing runs: a time limit must not hit us here
+        self._report.flush()
+        self._progress()
+        await asyncio.sleep(0)
+
+    def _uncancel(self) -> None:
+        """A cancellation that we ordered ourselves has done its work."""
+        if self._cancelled is not None:
+            self._cancelled = None
+            assert self._task is not None
+            self._task.uncancel()
+
+    def _is_killed(self) -> bool:
+        """True where somebody cancelled the executor's task itself, beside our own orders."""
+        assert self._task is not None
+        return self._task.cancelling() > (1 if self._cancelled is not None else 0)
+
+    def _timeout(self, record: Record) -> EndpointTimeout:
+        limit_s = self._clock.now() - self.started_s
+        route = self.slot.route
+        return EndpointTimeout(
+            f"{route.name if route else 'the stack'} ran past its time limit at {self._address(record)}"
+            f" (cut after {limit_s:.2f} s; the limit is `timeout_ms` of the event type,"
+            " or the consumer's `max_endpoint_exec_time_ms`)",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            event_type=route.event_type if route else None,
+        )
+
+    @staticmethod
+    def _address(record: Record) -> str:
+        return f"{record.topic}[{record.partition}]@{record.offset}"
+
+
+def _error_of(outcome: object) -> BaseException | None:
+    match outcome:
+        case Failed(error=error):
+            return error
+        case BaseException():
+            return outcome
+        case _:
+            return None

@@ -1,0 +1,146 @@
+"""Step 2 of 7: lanes. A lane is what must stay in order: a partition's records, or one key's.
+
+At concurrency 1 (and with `ordering="partition"`) each partition is one lane, which lives as long as its
+assignment. With `ordering="key"` a lane exists while it has work; a record that needs no order is a lane
+of its own. Executors take ready lanes from one queue, so that a record costs neither a task nor a lock, and a
+lane that waits for its record's next attempt stands in nobody's way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable, Sequence
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from evkafka.ports import Clock, Record, TimerHandle
+
+if TYPE_CHECKING:
+    from evkafka.runtime.partition import Partition
+
+
+class LaneState(Enum):
+    IDLE = auto()  # nothing to do
+    READY = auto()  # in the queue of ready lanes
+    RUNNING = auto()  # an executor walks it
+    WAITING = auto()  # its first record waits for the next attempt
+    HELD = auto()  # an attempt of an earlier assignment still runs on the same lane
+
+
+class Lane:
+    """Records that run one after the other.
+
+    Attributes:
+        key: what is kept in order by it; None where nothing is (the lane of one free record).
+        attempt: which attempt at the first record comes next, from 1.
+    """
+
+    __slots__ = ("attempt", "key", "partition", "queue", "state", "timer")
+
+    def __init__(self, partition: Partition, key: Hashable | None) -> None:
+        self.partition = partition
+        self.key = key
+        self.queue: deque[Record] = deque()
+        self.state = LaneState.IDLE
+        self.attempt = 1
+        self.timer: TimerHandle | None = None
+
+
+class Lanes:
+    """The ready lanes of one consumer, and the executors that wait for one."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ready: deque[Lane] = deque()
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._held: dict[Hashable, Lane] = {}
+        self._stragglers: set[Hashable] = set()
+
+    @property
+    def crowded(self) -> bool:
+        """True while a lane waits for an executor."""
+        return bool(self._ready)
+
+    def hand_over(self, lane: Lane, records: Sequence[Record]) -> None:
+        """Records for this lane, behind those that it has."""
+        lane.queue.extend(records)
+        if lane.state is LaneState.IDLE:
+            self.make_ready(lane)
+
+    def make_ready(self, lane: Lane) -> None:
+        if lane.key is not None and lane.key in self._stragglers:
+            # An attempt of an earlier assignment of this very lane is still running (a thread cannot be
+            # cancelled): two of one key at once would break its order, so the new one waits for its end.
+            lane.state = LaneState.HELD
+            self._held[lane.key] = lane
+            return
+        lane.state = LaneState.READY
+        self._ready.append(lane)
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                break
+
+    async def next(self) -> Lane:
+        """The lane that has been ready longest; it is the caller's to walk until `put_down`."""
+        while True:
+            while self._ready:
+                lane = self._ready.popleft()
+                if lane.state is LaneState.READY and lane.queue:
+                    lane.state = LaneState.RUNNING
+                    lane.partition.running += 1
+                    return lane
+                if lane.state is LaneState.READY:  # cleared while it stood in the queue
+                    lane.state = LaneState.IDLE
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    def put_down(self, lane: Lane) -> None:
+        """The executor leaves this lane: at its end, for the next one's turn, or to wait."""
+        lane.partition.running -= 1
+        if lane.state is LaneState.RUNNING:
+            if lane.queue:
+                self.make_ready(lane)
+            else:
+                lane.state = LaneState.IDLE
+                lane.partition.forget_lane(lane)
+        if lane.partition.ledger.sealed and lane.key is not None:
+            self._straggler_ended(lane.key)
+        lane.partition.on_quiet()
+
+    def wait(self, lane: Lane, delay_s: float) -> None:
+        """The lane's first record is tried again after this time. The lane must be the caller's to walk."""
+        lane.state = LaneState.WAITING
+        lane.timer = self._clock.call_later(delay_s, lambda: self._due(lane))
+
+    def _due(self, lane: Lane) -> None:
+        lane.timer = None
+        if lane.state is LaneState.WAITING:
+            self.make_ready(lane)
+
+    def clear(self, lane: Lane) -> list[Record]:
+        """Take the records that have not begun, and end the wait for a next attempt. A running one runs on."""
+        if lane.timer is not None:
+            lane.timer.cancel()
+            lane.timer = None
+        if lane.state in (LaneState.WAITING, LaneState.HELD):
+            lane.state = LaneState.IDLE
+        if lane.key is not None and self._held.get(lane.key) is lane:
+            del self._held[lane.key]
+        left = list(lane.queue)
+        lane.queue.clear()
+        return left
+
+    def leave_behind(self, lane: Lane) -> None:
+        """This lane's assignment has ended and its attempt runs on: hold back its successor until it ends."""
+        if lane.key is not None and lane.state is LaneState.RUNNING:
+            self._stragglers.add(lane.key)
+
+    def _straggler_ended(self, key: Hashable) -> None:
+        self._stragglers.discard(key)
+        held = self._held.pop(key, None)
+        if held is not None:
+            self.make_ready(held)

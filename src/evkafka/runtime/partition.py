@@ -1,0 +1,166 @@
+"""One partition during one assignment: its ledger, its lanes, what it holds in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+
+from evkafka.offsets import OffsetLedger
+from evkafka.ports import Record, TopicPartition
+from evkafka.runtime.lane import Lane, Lanes, LaneState
+
+_offset = attrgetter("offset")
+_value = attrgetter("value")
+
+
+class Partition:
+    """Made when the partition is assigned (and anew at a seek or reset), sealed when it goes.
+
+    Attributes:
+        ordering: how its records are kept in order: `partition`, `key` or `unordered`.
+        committed: the offset last confirmed by the cluster; None while that is unknown.
+        leaving: True from the moment that the partition is being given back: no record begins, no retry waits.
+        running: lanes of it that an executor walks right now. Written by Lanes.
+        bytes: values read and not committable, in bytes.
+        begun: True once a record of it was read.
+        held: True while it is not read because the client cannot read its next record.
+        unreadable: how often that has been so in a row.
+    """
+
+    __slots__ = (
+        "_batches",
+        "_keyed",
+        "_lanes",
+        "_located",
+        "_quiet",
+        "_whole",
+        "begun",
+        "bytes",
+        "committed",
+        "held",
+        "leaving",
+        "ledger",
+        "running",
+        "tp",
+        "unreadable",
+    )
+
+    def __init__(self, tp: TopicPartition, lanes: Lanes, *, ordering: str) -> None:
+        self.tp = tp
+        self.ledger = OffsetLedger()
+        self.committed: int | None = None
+        self.leaving = False
+        self.running = 0
+        self.bytes = 0
+        self.begun = False
+        self.held = False
+        self.unreadable = 0
+        self._located = False
+        self._batches: deque[tuple[int, int]] = deque()  # (last offset, bytes) of each poll, oldest first
+        self._lanes = lanes
+        self._whole = Lane(self, tp) if ordering == "partition" else None
+        self._keyed: dict[object, Lane] = {}  # by key, or by id for the lane of one free record
+        self._quiet: asyncio.Future[None] | None = None
+
+    # ------------------------------------------------------------------ reading
+
+    def take(self, records: Sequence[Record], position: int | None, *, by_key: bool) -> None:
+        """These records were just read, up to this position: open them in the ledger, hand them to their lanes."""
+        self.begun = self._located = True
+        self.unreadable = 0
+        self.ledger.begin(list(map(_offset, records)))
+        self.ledger.read_to(position)
+        size = sum(map(len, filter(None, map(_value, records))))
+        self.bytes += size
+        self._batches.append((records[-1].offset, size))
+        if self._whole is not None:
+            self._lanes.hand_over(self._whole, records)
+        else:
+            for record in records:
+                self._lanes.hand_over(self._lane_of(record, by_key=by_key), (record,))
+
+    def start_at(self, position: int) -> None:
+        """The reset rule found this position; it is not committed yet."""
+        self._located = True
+        self.ledger.read_to(position)
+
+    def arrive(self, position: int | None) -> None:
+        """The client stands here, and all that it handed out is in the ledger."""
+        if position is None:
+            return
+        if not self._located:
+            # The first position of an assignment, and no reset was told: it is the committed offset.
+            self._located = True
+            self.committed = position
+        self.ledger.read_to(position)
+
+    def _lane_of(self, record: Record, *, by_key: bool) -> Lane:
+        if not by_key or record.key is None:
+            lane = Lane(self, None)
+            self._keyed[id(lane)] = lane
+            return lane
+        keyed = self._keyed.get(record.key)
+        if keyed is None:
+            keyed = self._keyed[record.key] = Lane(self, (self.tp, record.key))
+        return keyed
+
+    def forget_lane(self, lane: Lane) -> None:
+        """A lane of some key has nothing left: it ceases to exist."""
+        if lane is not self._whole:
+            self._keyed.pop(id(lane) if lane.key is None else lane.key[1], None)  # type: ignore[index]
+
+    def release_bytes(self) -> None:
+        """Count out the batches that the watermark has passed."""
+        oldest = self.ledger.oldest
+        batches = self._batches
+        while batches and (oldest is None or batches[0][0] < oldest):
+            self.bytes -= batches.popleft()[1]
+
+    def lanes(self) -> Iterator[Lane]:
+        if self._whole is not None:
+            yield self._whole
+        else:
+            yield from tuple(self._keyed.values())
+
+    # ------------------------------------------------------------------ committing
+
+    def to_commit(self) -> int | None:
+        """The offset to commit now, None where nothing moved since the last confirmed one."""
+        offset = self.ledger.committable()
+        return offset if offset != self.committed else None
+
+    # ------------------------------------------------------------------ going away
+
+    def clear(self) -> list[Record]:
+        """Take back every record that has not begun; the attempts under way go on."""
+        return [record for lane in self.lanes() for record in self._lanes.clear(lane)]
+
+    def seal(self) -> None:
+        """The assignment is over. What still runs is left behind: its result will be refused."""
+        for lane in self.lanes():
+            self._lanes.leave_behind(lane)
+        self.ledger.seal()
+
+    @property
+    def busy(self) -> bool:
+        """True while an attempt runs or a record waits for its turn."""
+        return self.running > 0 or any(lane.queue for lane in self.lanes())
+
+    def on_quiet(self) -> None:
+        """Called by Lanes whenever an executor leaves one of the lanes."""
+        if self._quiet is not None and not self.busy and not self._quiet.done():
+            self._quiet.set_result(None)
+
+    def quiet(self) -> asyncio.Future[None]:
+        """Done when nothing of this partition runs or waits any more."""
+        if self._quiet is None or self._quiet.done():
+            self._quiet = asyncio.get_running_loop().create_future()
+            if not self.busy:
+                self._quiet.set_result(None)
+        return self._quiet
+
+    def waiting(self) -> int:
+        """Lanes whose first record waits for its next attempt."""
+        return sum(lane.state is LaneState.WAITING for lane in self.lanes())

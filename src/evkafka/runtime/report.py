@@ -1,0 +1,113 @@
+"""The books of one consumer: what the runtime says of itself, as telemetry events.
+
+Executors call this on every verdict that is not plain success; plain successes are only noted while somebody
+listens for them. Everything is added up and handed on when an executor gives way or puts its lane down.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, defaultdict
+from typing import cast
+
+from evkafka.outcomes import Unmatched
+from evkafka.ports import Record, Slot
+from evkafka.runtime.settle import Bury, Finish, Halt, Verdict, Wait
+from evkafka.telemetry import (
+    AttemptFailed,
+    EndpointBlocked,
+    EndpointOverran,
+    RecordsProcessed,
+    RecordsUnmatched,
+    ResultDropped,
+    Status,
+    Telemetry,
+)
+
+logger = logging.getLogger("evkafka.runtime")
+
+
+class Report:
+    """Implements the executors' Reporter over the app's telemetry."""
+
+    def __init__(self, consumer: str, telemetry: Telemetry) -> None:
+        self._consumer = consumer
+        self._telemetry = telemetry
+        self.listening = telemetry.wants(RecordsProcessed)
+        self._durations_s: dict[str, dict[tuple[str, Status], list[float]]] = {}
+        self._unmatched: Counter[tuple[str, str, str | None]] = Counter()
+
+    def finished(self, slot: Slot, record: Record, status: str, duration_s: float) -> None:
+        if not self.listening:
+            return
+        by_kind = self._durations_s.get(record.topic)
+        if by_kind is None:
+            by_kind = self._durations_s[record.topic] = defaultdict(list)
+        event_type = slot.route.event_type if slot.route is not None else ""
+        by_kind[event_type, cast(Status, status)].append(duration_s)
+
+    def unmatched(self, record: Record, outcome: Unmatched) -> None:
+        self._unmatched[record.topic, outcome.reason, outcome.event_type] += 1
+
+    def flush(self) -> None:
+        """Hand on what was added up."""
+        if self._durations_s:
+            durations_s, self._durations_s = self._durations_s, {}
+            for topic, by_kind in durations_s.items():
+                self._telemetry.emit(RecordsProcessed(self._consumer, topic, by_kind))
+        if self._unmatched:
+            unmatched, self._unmatched = self._unmatched, Counter()
+            for (topic, reason, event_type), count in unmatched.items():
+                self._telemetry.emit(RecordsUnmatched(self._consumer, topic, reason, event_type, count))
+
+    def failed(self, slot: Slot, record: Record, error: BaseException | None, verdict: Verdict) -> None:
+        decision, retry_in_s = _in_words(verdict)
+        self._telemetry.emit(
+            AttemptFailed(
+                self._consumer,
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                event_type=slot.route.event_type if slot.route is not None else None,
+                endpoint=slot.route.name if slot.route is not None else "",
+                attempt=slot.attempt,
+                error=error,
+                decision=decision,
+                retry_in_s=retry_in_s,
+            )
+        )
+
+    def blocked(self, slot: Slot, record: Record, duration_s: float) -> None:
+        self._telemetry.emit(
+            EndpointBlocked(
+                self._consumer, record.topic, record.partition, record.offset, _endpoint(slot), duration_s=duration_s
+            )
+        )
+
+    def overran(self, slot: Slot, record: Record, limit_s: float) -> None:
+        self._telemetry.emit(
+            EndpointOverran(
+                self._consumer, record.topic, record.partition, record.offset, _endpoint(slot), limit_s=limit_s
+            )
+        )
+
+    def dropped(self, slot: Slot, record: Record) -> None:
+        self._telemetry.emit(
+            ResultDropped(self._consumer, record.topic, record.partition, record.offset, _endpoint(slot))
+        )
+
+
+def _endpoint(slot: Slot) -> str:
+    return slot.route.name if slot.route is not None else ""
+
+
+def _in_words(verdict: Verdict) -> tuple[str, float]:
+    match verdict:
+        case Wait(delay_s=delay_s):
+            return "wait", delay_s
+        case Finish():
+            return "finish", 0.0
+        case Bury():
+            return "dead_letter", 0.0
+        case Halt():
+            return "stop", 0.0

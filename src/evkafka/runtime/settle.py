@@ -1,0 +1,162 @@
+"""Step 6 of 7: what follows from an outcome. `decide` says it as a value, the executor carries it out.
+
+One table, and nothing else decides: docs/delivery.md shows it, tests/conformance holds it.
+"""
+
+from __future__ import annotations
+
+import random as _random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from evkafka.backoff import exponential
+from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
+from evkafka.settings import ErrorPolicySettings
+from evkafka.telemetry import Status
+
+
+class StopApp(Exception):
+    """The record's verdict is that the app must stop, with the record uncommitted."""
+
+    def __init__(self, sentence: str, cause: BaseException | None = None) -> None:
+        super().__init__(sentence)
+        self.__cause__ = cause
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The record needs nothing more; its offset may be committed."""
+
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The record is tried again after this time; its lane waits, and no other."""
+
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """The record goes to the dead-letter topic, confirmed, and is finished then."""
+
+    reason: str
+    error: BaseException | None
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """The app stops, with the record uncommitted."""
+
+    reason: str
+    error: BaseException | None
+
+
+Verdict = Finish | Wait | Bury | Halt
+
+OK = Finish("ok")
+
+
+def classify(result: object) -> Outcome | Unmatched | Failed | None:
+    """What an endpoint returned, as an outcome: None means done. A bare outcome class counts as its instance."""
+    match result:
+        case Skip() | Retry() | DeadLetter() | Unmatched() | Failed():
+            return result
+        case type() if issubclass(result, Skip | Retry | DeadLetter):
+            return result()
+        case _:
+            return None
+
+
+def decide(
+    outcome: Outcome | Unmatched | Failed | None,
+    *,
+    attempt: int,
+    policy: ErrorPolicySettings,
+    unmatched: str,
+    random: Callable[[], float] = _random.random,
+) -> Verdict:
+    """The at-least-once table (post-commit).
+
+    Args:
+        attempt: which attempt it was, from 1.
+        policy: the event type's error policy.
+        unmatched: what becomes of a record that no endpoint takes: skip, dead_letter or stop.
+    """
+    match outcome:
+        case None:
+            return OK
+        case Skip():
+            return Finish("skipped")
+        case Unmatched(reason=reason):
+            return _unmatched(reason, unmatched)
+        case DeadLetter(reason=reason):
+            return Bury(reason, None)
+        case Retry(after_ms=after_ms):
+            return _again(attempt, policy, after_ms=after_ms, error=None, random=random)
+        case Failed(error=error) if isinstance(error, policy.non_retryable):
+            return _end(policy, error, f"{type(error).__name__} is non_retryable")
+        case Failed(error=error, hopeless=True) if policy.max_attempts is not None:
+            return _end(policy, error, "its value cannot be decoded, and trying again cannot help")
+        case Failed(error=error):
+            return _again(attempt, policy, after_ms=None, error=error, random=random)
+        case _:
+            raise AssertionError(f"no verdict for {outcome!r}")
+
+
+def decide_at_most_once(outcome: Outcome | Unmatched | Failed | None) -> Verdict:
+    """The pre-commit table: the offset is on its way already, so a failure is counted and the next record runs."""
+    match outcome:
+        case None:
+            return OK
+        case Skip() | Unmatched():
+            return Finish("skipped")
+        case DeadLetter(reason=reason):
+            return Bury(reason, None)
+        case _:
+            return Finish("failed")
+
+
+def _unmatched(reason: str, unmatched: str) -> Verdict:
+    match unmatched:
+        case "dead_letter":
+            return Bury(f"unmatched: {reason}", None)
+        case "stop":
+            return Halt(f"no endpoint takes it ({reason}), and `unmatched` says stop", None)
+        case _:
+            return Finish("skipped")
+
+
+def _again(
+    attempt: int,
+    policy: ErrorPolicySettings,
+    *,
+    after_ms: int | None,
+    error: BaseException | None,
+    random: Callable[[], float],
+) -> Verdict:
+    if policy.max_attempts is not None and attempt >= policy.max_attempts:
+        return _end(policy, error, f"attempt {attempt} of {policy.max_attempts} failed")
+    if after_ms is not None:
+        return Wait(after_ms / 1000)
+    return Wait(
+        exponential(
+            attempt,
+            first_s=policy.backoff_s,
+            multiplier=policy.backoff_multiplier,
+            most_s=policy.max_backoff_s,
+            jitter=policy.jitter,
+            random=random,
+        )
+    )
+
+
+def _end(policy: ErrorPolicySettings, error: BaseException | None, why: str) -> Verdict:
+    match policy.then:
+        case "skip":
+            return Finish("failed")
+        case "dead_letter":
+            return Bury(why, error)
+        case _:
+            return Halt(why, error)

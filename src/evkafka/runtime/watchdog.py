@@ -1,0 +1,150 @@
+"""One timer per consumer: cuts attempts at their time limit, and notices a consumer that has silently stopped.
+
+An `asyncio.timeout` around every attempt costs more than everything else we do for a record; looking at the
+executors a few times a second costs nothing. The price is precision: a limit strikes up to one round late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from evkafka.exceptions import BrokerError
+from evkafka.ports import Clock, RecordSource, TimerHandle, TopicPartition
+from evkafka.runtime.executor import Executor, LastRound
+from evkafka.runtime.partition import Partition
+from evkafka.runtime.report import Report
+from evkafka.settings import ConsumerSettings
+
+SLOWEST_ROUND_S = 0.25
+FASTEST_ROUND_S = 0.01
+STILL_AFTER_S = 60.0
+"""A partition with records at the broker and nothing to do here, whose position has not moved for this long, is
+taken for a dead fetcher."""
+
+
+class Watchdog:
+    """Looks at one consumer's executors, poll loop and positions, several times a second.
+
+    Args:
+        shortest_limit_s: the shortest time limit of any endpoint; a round is a tenth of it.
+        on_stall: called with the sentence for a consumer that must be made anew.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: ConsumerSettings,
+        executors: Iterable[Executor],
+        partitions: Mapping[TopicPartition, Partition],
+        shortest_limit_s: float,
+        last_round: LastRound,
+        report: Report,
+        clock: Clock,
+        on_stall: Callable[[BrokerError], None],
+    ) -> None:
+        self._settings = settings
+        self._executors = tuple(executors)
+        self._partitions = partitions
+        self._round_s = min(max(shortest_limit_s / 10, FASTEST_ROUND_S), SLOWEST_ROUND_S)
+        self._last_round = last_round
+        self._report = report
+        self._clock = clock
+        self._on_stall = on_stall
+        self._timer: TimerHandle | None = None
+        self._source: RecordSource | None = None
+        self._polled_at_s = 0.0
+        self._joining_since_s: float | None = None
+        self._still: dict[TopicPartition, tuple[int, float]] = {}
+        self._next_stall_check_s = 0.0
+
+    def start(self) -> None:
+        self._round()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def watch(self, source: RecordSource | None) -> None:
+        """From now on this is the source whose silence counts; None while there is none."""
+        self._source = source
+        self._joining_since_s = None
+        self._still.clear()
+        self.polled()
+
+    def polled(self) -> None:
+        """The poll returned."""
+        self._polled_at_s = self._clock.now()
+
+    def _round(self) -> None:
+        now_s = self._clock.now()
+        self._last_round.at_s = now_s
+        for executor in self._executors:
+            if executor.slot.record is not None:
+                self._check_limit(executor, now_s)
+        if self._source is not None and now_s >= self._next_stall_check_s:
+            self._next_stall_check_s = now_s + 1.0
+            self._check_stall(self._source, now_s)
+        self._timer = self._clock.call_later(self._round_s, self._round)
+
+    # ------------------------------------------------------------------ time limits
+
+    def _check_limit(self, executor: Executor, now_s: float) -> None:
+        route, record = executor.slot.route, executor.slot.record
+        limit_s = self._settings.max_endpoint_exec_time_s
+        if route is not None and route.timeout_s is not None:
+            limit_s = route.timeout_s
+        ran_s = now_s - executor.started_s
+        if ran_s <= limit_s:
+            return
+        if route is None or not route.threaded:
+            executor.cancel("timeout")
+            if ran_s <= 2 * limit_s:
+                return
+            # It was told to end and goes on: as stuck as a thread.
+        if executor.overrun is not record:
+            executor.overrun = record
+            assert record is not None
+            self._report.overran(executor.slot, record, limit_s)
+
+    # ------------------------------------------------------------------ silent stalls
+
+    def _check_stall(self, source: RecordSource, now_s: float) -> None:
+        settings = self._settings
+        silent_s = now_s - self._polled_at_s
+        # A poll may last as long as a rebalance, in which a member may take all of the rebalance timeout.
+        longest_poll_s = 2 * settings.rebalance_timeout_s + settings.session_timeout_s
+        if silent_s > longest_poll_s:
+            self._stalled(f"the poll has not returned for {silent_s:.0f} s")
+        elif (joining_s := self._joining_s(source, now_s)) > longest_poll_s:
+            self._stalled(f"the group has been rebalancing for {joining_s:.0f} s without an end")
+        elif still := self._still_partition(source, now_s):
+            self._stalled(f"{still} has records to read and has not moved for {STILL_AFTER_S:.0f} s")
+
+    def _joining_s(self, source: RecordSource, now_s: float) -> float:
+        if source.state() != "joining":
+            self._joining_since_s = None
+            return 0.0
+        if self._joining_since_s is None:
+            self._joining_since_s = now_s
+        return now_s - self._joining_since_s
+
+    def _still_partition(self, source: RecordSource, now_s: float) -> str | None:
+        for tp, partition in self._partitions.items():
+            position, end = source.position(tp), source.end_offset(tp)
+            idle = position is not None and end is not None and end > position and not partition.busy
+            if not idle or partition.held or partition.waiting():
+                self._still.pop(tp, None)
+                continue
+            assert position is not None
+            known, since_s = self._still.get(tp, (-1, now_s))
+            if known != position:
+                self._still[tp] = (position, now_s)
+            elif now_s - since_s > STILL_AFTER_S:
+                return f"{tp.topic}[{tp.partition}]"
+        return None
+
+    def _stalled(self, sentence: str) -> None:
+        source, self._source = self._source, None
+        state = source.state() if source is not None else "gone"
+        self._on_stall(BrokerError(f"{sentence} (membership: {state}); the consumer is made anew"))
