@@ -134,6 +134,7 @@ class Consumer:
         )
         self._source: RecordSource | None = None
         self._committer: Committer | None = None
+        self.cut_at_stop = 0
         self._rebuilds = 0
         self._positions_due_s = 0.0
         self._polling = False
@@ -174,6 +175,12 @@ class Consumer:
         finally:
             await self._end()
             self._telemetry.emit(ConsumerStopped(self.name, failure))
+
+    async def close(self) -> None:
+        """Let go of a consumer that was started and is never run."""
+        source, self._source = self._source, None
+        if source is not None:
+            await source.stop(timeout_s=LEAVE_S)
 
     def stop(self) -> None:
         """Take no more records, let those in flight end within the drain time, commit, leave. Idempotent."""
@@ -505,6 +512,8 @@ class Consumer:
         await self._quiet(going, drain_s)
         lost = [(p.tp.topic, p.tp.partition, record.offset) for p in going for record in p.clear()]
         cut = self._cut(going)
+        if self._stopping.done():
+            self.cut_at_stop += cut
         if cut:
             await self._quiet(going, CUT_S)
         if commit_s and self._committer is not None and not self._at_most_once:

@@ -1,0 +1,400 @@
+"""The app: what a user declares is put together here, started, run and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any, TypeVar
+
+from evkafka.config import ConsumerConfig, ProducerConfig, consumer_settings, error_policy
+from evkafka.context import App
+from evkafka.dispatch import build_dispatch
+from evkafka.exceptions import ConfigError
+from evkafka.handler import Handler
+from evkafka.lifespan import Lifespan, as_lifespan
+from evkafka.middleware import Middleware
+from evkafka.observe.logs import log_events
+from evkafka.ports import Clock, Cluster
+from evkafka.runner import ForcedExit, force_exit, leave, run_to_exit_code, signals
+from evkafka.runtime.clock import SystemClock
+from evkafka.runtime.producer import EVKafkaProducer
+from evkafka.sender import Sender
+from evkafka.service import ConsumerPlan, Service
+from evkafka.settings import ConsumerSettings
+from evkafka.telemetry import Telemetry
+
+logger = logging.getLogger("evkafka")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredConsumer:
+    """One `add_consumer`."""
+
+    name: str
+    settings: ConsumerSettings
+    target: Handler | App
+    middleware: Sequence[Middleware] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredProducer:
+    """One `add_producer`."""
+
+    name: str
+    config: ProducerConfig
+    sender: Sender
+
+
+class EVKafkaApp:
+    """Consumers and producers that start, run and stop together.
+
+    Args:
+        config: the configuration of a first consumer, whose endpoints `app.event` declares.
+        name: that consumer's name.
+        middleware: the stack around every consumer's handler, outermost first; None (default) is
+            `[Middleware(JsonTypedDecoderMiddleware)]`.
+        lifespan: an async context manager factory without arguments; what it yields is `request.state`.
+        title, version, description, terms_of_service, contact, license_info: for the contract document.
+        expose_asyncapi, asyncapi_host, asyncapi_port: the contract page; not served by this version yet.
+
+    Raises:
+        ConfigError: the configuration cannot work; all of its faults in one error.
+
+    Attributes:
+        telemetry: where listeners subscribe, before the start, to what the runtime does.
+    """
+
+    def __init__(
+        self,
+        config: ConsumerConfig | None = None,
+        name: str = "default",
+        middleware: Sequence[Middleware] | None = None,
+        lifespan: Lifespan | None = None,
+        title: str = "EVKafka",
+        version: str = "0.1.0",
+        description: str | None = None,
+        terms_of_service: str | None = None,
+        contact: Mapping[str, str] | None = None,
+        license_info: Mapping[str, str] | None = None,
+        expose_asyncapi: bool = False,
+        asyncapi_host: str = "127.0.0.1",
+        asyncapi_port: int = 8080,
+    ) -> None:
+        self.title = title
+        self.version = version
+        self.description = description
+        self.terms_of_service = terms_of_service
+        self.contact = contact
+        self.license_info = license_info
+        self.expose_asyncapi = expose_asyncapi
+        self.asyncapi_host = asyncapi_host
+        self.asyncapi_port = asyncapi_port
+        self.telemetry = Telemetry()
+        log_events(self.telemetry)
+        self._middleware = middleware
+        self._lifespan = as_lifespan(lifespan)
+        self._consumers: dict[str, DeclaredConsumer] = {}
+        self._producers: dict[str, DeclaredProducer] = {}
+        self._service: Service | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started = False
+        self._should_exit = False
+        self._signum = 0
+        self._owns_process = False
+        self._handler: Handler | None = None
+        if config is not None:
+            self._handler = Handler()
+            self.add_consumer(config, self._handler, name)
+
+    # ------------------------------------------------------------------ declaring
+
+    def event(
+        self,
+        event_type: str,
+        summary: str | None = None,
+        description: str | None = None,
+        tags: list[str] | None = None,
+        **options: Any,
+    ) -> Callable[[F], F]:
+        """Declare an endpoint of the consumer that the app was made with; see `Handler.event`.
+
+        Raises:
+            RuntimeError: the app was made without a `config`.
+        """
+        if self._handler is None:
+            raise RuntimeError(
+                "app.event needs a consumer: make the app with EVKafkaApp(config=...), "
+                "or declare endpoints on a Handler and give it to app.add_consumer(config, handler)"
+            )
+        return self._handler.event(event_type, summary, description, tags, **options)
+
+    def add_consumer(
+        self,
+        config: ConsumerConfig,
+        handler: Handler | App,
+        name: str | None = None,
+        *,
+        middleware: Sequence[Middleware] | None = None,
+    ) -> None:
+        """Declare a consumer: an independent member of its group, with its own connection and offsets.
+
+        Args:
+            config: see `ConsumerConfig`.
+            handler: what takes its records; one handler may be given to several consumers.
+            name: unique in the app; unnamed ones are `consumer-1`, `consumer-2`, in order.
+            middleware: replaces the app's stack for this consumer.
+
+        Raises:
+            ConfigError: the configuration cannot work, or the name is taken.
+            RuntimeError: the app has started.
+        """
+        self._refuse_when_started("a consumer")
+        settings = consumer_settings(config)
+        if not isinstance(handler, Handler) and not callable(handler):
+            raise ConfigError(f"a consumer's handler is a Handler or an async callable, not {type(handler).__name__}")
+        name = self._unique(name, "consumer", self._consumers)
+        self._consumers[name] = DeclaredConsumer(name, settings, handler, middleware)
+        self._check_policies(self._consumers[name])
+
+    def add_producer(self, config: ProducerConfig, sender: Sender, name: str | None = None) -> None:
+        """Declare a producer, over which the sender's endpoints send once the app has started.
+
+        Raises:
+            ConfigError: the configuration cannot work, the name is taken, or the sender has a producer already.
+            RuntimeError: the app has started.
+        """
+        self._refuse_when_started("a producer")
+        EVKafkaProducer(config)  # checks the configuration now; the one that runs is made at the start
+        for other in self._producers.values():
+            if other.sender is sender:
+                raise ConfigError(
+                    f"this Sender already sends over producer {other.name!r}: make a second Sender for a second one"
+                )
+        name = self._unique(name, "producer", self._producers)
+        self._producers[name] = DeclaredProducer(name, config, sender)
+
+    def _check_policies(self, declared: DeclaredConsumer) -> None:
+        """The error policies of endpoints that are declared already; later ones are checked at the start."""
+        if isinstance(declared.target, Handler):
+            for route in declared.target.endpoints:
+                error_policy(declared.settings.on_error, route.on_error, where=f"event type {route.event_type!r}")
+
+    def _unique(self, name: str | None, kind: str, taken: Mapping[str, object]) -> str:
+        if name is None:
+            number = 1
+            while f"{kind}-{number}" in taken:
+                number += 1
+            return f"{kind}-{number}"
+        if name in taken:
+            raise ConfigError(f"this app has a {kind} named {name!r} already: give another name")
+        return name
+
+    def _refuse_when_started(self, what: str) -> None:
+        if self._started:
+            raise RuntimeError(f"the app has started: {what} must be added before app.run(), serve() or running()")
+
+    # ------------------------------------------------------------------ running
+
+    def run(self) -> None:
+        """Run until a signal or `stop()`; ends the process with an exit code.
+
+        0 (then it just returns) after a clean stop, 1 after a failure while running, 3 where it could not start,
+        128+n where a second signal, or the drain time, forced the stop.
+        """
+        self._owns_process = True
+        leave(run_to_exit_code(self.serve))
+
+    async def serve(self, *, install_signal_handlers: bool = True) -> None:
+        """Run in this loop until a signal or `stop()`; returns on a clean stop.
+
+        Args:
+            install_signal_handlers: take SIGINT and SIGTERM (default; only possible in the main thread).
+
+        Raises:
+            StartFailed: it could not start.
+            StopApp, BrokerError: a consumer could not be saved.
+            ForcedExit: the drain time ran out, and attempts were cut.
+        """
+        if install_signal_handlers:
+            with signals(self.handle_exit):
+                await self._serve()
+        else:
+            await self._serve()
+
+    async def _serve(self) -> None:
+        async with self._serving(None, None) as service:
+            await service.until_stop()
+        if service.cut:
+            raise ForcedExit(self._signum or signal.SIGTERM)
+
+    @asynccontextmanager
+    async def running(
+        self,
+        *,
+        on_failure: Callable[[BaseException], object] | None = None,
+        cluster: Cluster | None = None,
+        clock: Clock | None = None,
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """Run inside another program: started at the entry, stopped at the exit; takes no signals.
+
+        Yields the lifespan's mapping.
+
+        Args:
+            on_failure: called when a consumer cannot be saved; None (default) logs it as critical and sends
+                SIGTERM to this process, for a program whose consumer is dead should not look alive.
+            cluster, clock: what it runs on; the test kit's in-memory Kafka puts its own in.
+
+        Raises:
+            StartFailed: at the entry.
+            StopApp, BrokerError: at the exit, when a consumer could not be saved.
+        """
+        async with self._serving(cluster, clock) as service:
+            watch = asyncio.ensure_future(self._watch(service, on_failure))
+            try:
+                yield service.state
+            finally:
+                watch.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watch
+
+    def asgi_lifespan(self, app: object) -> AbstractAsyncContextManager[Mapping[str, Any]]:
+        """For `FastAPI(lifespan=app.asgi_lifespan)`: runs inside the web app's life, its state is `request.state`."""
+        return self.running()
+
+    async def _watch(self, service: Service, on_failure: Callable[[BaseException], object] | None) -> None:
+        await service.until_stop()
+        failure = service.failure
+        if failure is None:
+            return
+        if on_failure is not None:
+            on_failure(failure)
+            return
+        logger.critical("a consumer could not be saved, ending the process: %s", failure)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    @asynccontextmanager
+    async def _serving(self, cluster: Cluster | None, clock: Clock | None) -> AsyncIterator[Service]:
+        if self._service is not None:
+            raise RuntimeError("this app is running already")
+        self._started = True
+        self._loop = asyncio.get_running_loop()
+        service = self._service = self._build(cluster or _kafka(), clock or SystemClock())
+        try:
+            async with service.running():
+                self._log_start()
+                if self._should_exit:
+                    service.stop()
+                yield service
+        finally:
+            self._service = None
+            self._should_exit = False
+
+    def _build(self, cluster: Cluster, clock: Clock) -> Service:
+        """Compile what was declared: stacks, routes and decoders are made here, once."""
+        producers = [
+            _BoundProducer(
+                declared.name, EVKafkaProducer(declared.config, cluster=cluster, clock=clock), declared.sender
+            )
+            for declared in self._producers.values()
+        ]
+        return Service(
+            lifespan=self._lifespan,
+            producers=producers,
+            plans=[self._plan(declared) for declared in self._consumers.values()],
+            cluster=cluster,
+            clock=clock,
+            telemetry=self.telemetry,
+        )
+
+    def _plan(self, declared: DeclaredConsumer) -> ConsumerPlan:
+        middleware = declared.middleware if declared.middleware is not None else self._middleware
+        types = {topic.name: topic.event_type for topic in declared.settings.topics if topic.event_type is not None}
+        dispatch = build_dispatch(declared.target, middleware, topic_event_types=types)
+        routes = declared.target.endpoints if isinstance(declared.target, Handler) else ()
+        return ConsumerPlan(declared.name, declared.settings, dispatch, tuple(routes))
+
+    def _log_start(self) -> None:
+        for declared in self._consumers.values():
+            topics = ", ".join(topic.name for topic in declared.settings.topics) or str(declared.settings.topic_pattern)
+            logger.info(
+                "%s: consumer %s reads %s as group %s",
+                self.title,
+                declared.name,
+                topics,
+                declared.settings.group_id,
+                extra={"consumer": declared.name},
+            )
+        if self.expose_asyncapi:
+            logger.warning("expose_asyncapi: this version of EVKafka does not serve the contract page yet")
+
+    # ------------------------------------------------------------------ stopping
+
+    def stop(self) -> None:
+        """Begin to stop: take no more records, drain, commit, leave. From any thread; idempotent."""
+        self._should_exit = True
+        loop, service = self._loop, self._service
+        if loop is not None and service is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(service.stop)
+
+    def handle_exit(self, signum: int, frame: FrameType | None) -> None:
+        """What a signal does: the first one stops the app, the second one ends it where it stands."""
+        if self._signum:
+            logger.error("a second signal: ending at once; what is in flight will be read again")
+            if self._owns_process:
+                force_exit(128 + signum)
+            raise SystemExit(128 + signum)
+        self._signum = signum
+        logger.info("signal %s: stopping", signal.Signals(signum).name)
+        self.stop()
+
+    @property
+    def started(self) -> bool:
+        """True once the app has been started."""
+        return self._started
+
+    @property
+    def should_exit(self) -> bool:
+        """True once the app was told to stop; setting it to True tells it."""
+        return self._should_exit
+
+    @should_exit.setter
+    def should_exit(self, value: bool) -> None:
+        if value:
+            self.stop()
+        else:
+            self._should_exit = False
+
+
+EVkafkaApp = EVKafkaApp
+"""The spelling of evkafka 0.7's documentation; the same class."""
+
+
+@dataclass(frozen=True, slots=True)
+class _BoundProducer:
+    """A declared producer and the sender that sends over it, as the service starts and stops them."""
+
+    name: str
+    producer: EVKafkaProducer
+    sender: Sender
+
+    async def start(self) -> None:
+        await self.producer.start()
+        self.sender.bind(self.producer)
+
+    async def stop(self) -> None:
+        self.sender.unbind()
+        await self.producer.stop()
+
+
+def _kafka() -> Cluster:
+    from evkafka.runtime.kafka import KafkaCluster
+
+    return KafkaCluster()

@@ -1,0 +1,1 @@
+"""Listeners: what people see of the runtime's telemetry."""

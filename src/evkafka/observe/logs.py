@@ -1,0 +1,211 @@
+"""The default listener: the runtime's events as log lines, with fields for structured logs in `extra`.
+
+Never a payload, never a raw key.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from evkafka.telemetry import (
+    AttemptFailed,
+    CommitFailed,
+    ConsumerLost,
+    ConsumerStarted,
+    ConsumerStopped,
+    EndpointBlocked,
+    EndpointOverran,
+    PartitionBlocked,
+    PartitionsAssigned,
+    PartitionsRevoked,
+    PositionReset,
+    RecordsLost,
+    ResultDropped,
+    Telemetry,
+)
+
+logger = logging.getLogger("evkafka.events")
+
+
+def log_events(telemetry: Telemetry) -> None:
+    """Write a log line for each event of the runtime that a person would want to know of."""
+    for kind, listener in (
+        (ConsumerStarted, _started),
+        (ConsumerStopped, _stopped),
+        (ConsumerLost, _lost_source),
+        (PartitionsAssigned, _assigned),
+        (PartitionsRevoked, _revoked),
+        (PositionReset, _reset),
+        (AttemptFailed, _failed),
+        (RecordsLost, _lost),
+        (CommitFailed, _commit_failed),
+        (EndpointOverran, _overran),
+        (EndpointBlocked, _blocked),
+        (ResultDropped, _dropped),
+        (PartitionBlocked, _unreadable),
+    ):
+        telemetry.listen(kind, listener)  # type: ignore[arg-type]
+
+
+def _started(event: ConsumerStarted) -> None:
+    again = f" (rebuilt {event.rebuilds} times)" if event.rebuilds else ""
+    logger.info("consumer %s is connected%s", event.consumer, again, extra={"consumer": event.consumer})
+
+
+def _stopped(event: ConsumerStopped) -> None:
+    fields = {"consumer": event.consumer}
+    if event.error is None:
+        logger.info("consumer %s has stopped", event.consumer, extra=fields)
+    else:
+        logger.error("consumer %s has ended: %s", event.consumer, event.error, exc_info=event.error, extra=fields)
+
+
+def _lost_source(event: ConsumerLost) -> None:
+    logger.warning(
+        "consumer %s lost its connection or stalled, and is made anew in %.1f s: %r",
+        event.consumer,
+        event.retry_in_s,
+        event.error,
+        extra={"consumer": event.consumer},
+    )
+
+
+def _assigned(event: PartitionsAssigned) -> None:
+    logger.info(
+        "consumer %s was assigned %s",
+        event.consumer,
+        _partitions(event.partitions) or "no partition: the group has more members than partitions",
+        extra={"consumer": event.consumer},
+    )
+
+
+def _revoked(event: PartitionsRevoked) -> None:
+    level = logging.WARNING if event.abandoned else logging.INFO
+    cut = f"; {event.abandoned} attempts did not end within the drain time and were cut" if event.abandoned else ""
+    logger.log(
+        level,
+        "consumer %s gave back %s%s",
+        event.consumer,
+        _partitions(event.partitions),
+        cut,
+        extra={"consumer": event.consumer},
+    )
+
+
+def _reset(event: PositionReset) -> None:
+    reset = event.reset
+    logger.warning(
+        "consumer %s starts %s[%d] at offset %d by the reset rule (%s; from %s)",
+        event.consumer,
+        reset.partition[0],
+        reset.partition[1],
+        reset.to_offset,
+        reset.reason,
+        "no committed offset" if reset.from_offset is None else reset.from_offset,
+        extra={"consumer": event.consumer, "topic": reset.partition[0], "partition": reset.partition[1]},
+    )
+
+
+def _failed(event: AttemptFailed) -> None:
+    level = logging.CRITICAL if event.decision == "stop" else logging.WARNING
+    what = event.endpoint or "the stack"
+    follows = {
+        "wait": f"trying again in {event.retry_in_s:.1f} s",
+        "finish": "going on without it",
+        "dead_letter": "writing it to the dead-letter topic",
+        "stop": "the app stops, the record stays uncommitted",
+    }[event.decision]
+    logger.log(
+        level,
+        "%s failed at %s[%d]@%d, attempt %d; %s: %s",
+        what,
+        event.topic,
+        event.partition,
+        event.offset,
+        event.attempt,
+        follows,
+        "asked for by the endpoint" if event.error is None else repr(event.error),
+        exc_info=event.error,
+        extra={
+            "consumer": event.consumer,
+            "topic": event.topic,
+            "partition": event.partition,
+            "offset": event.offset,
+            "event_type": event.event_type,
+            "attempt": event.attempt,
+        },
+    )
+
+
+def _lost(event: RecordsLost) -> None:
+    logger.error(
+        "consumer %s lost %d records that it had received and could not run in the drain time (pre-commit): %s",
+        event.consumer,
+        len(event.addresses),
+        ", ".join(f"{topic}[{partition}]@{offset}" for topic, partition, offset in event.addresses),
+        extra={"consumer": event.consumer},
+    )
+
+
+def _commit_failed(event: CommitFailed) -> None:
+    logger.warning(
+        "consumer %s could not commit %s: %r",
+        event.consumer,
+        ", ".join(f"{tp[0]}[{tp[1]}]={offset}" for tp, offset in event.offsets.items()),
+        event.error,
+        extra={"consumer": event.consumer},
+    )
+
+
+def _overran(event: EndpointOverran) -> None:
+    logger.error(
+        "%s runs past its limit of %.1f s at %s[%d]@%d and cannot be cut: it keeps its place",
+        event.endpoint or "the stack",
+        event.limit_s,
+        event.topic,
+        event.partition,
+        event.offset,
+        extra={"consumer": event.consumer, "topic": event.topic, "partition": event.partition, "offset": event.offset},
+    )
+
+
+def _blocked(event: EndpointBlocked) -> None:
+    logger.error(
+        "%s held the event loop for %.1f s at %s[%d]@%d: no heartbeat could run; make it await, or a plain def",
+        event.endpoint or "the stack",
+        event.duration_s,
+        event.topic,
+        event.partition,
+        event.offset,
+        extra={"consumer": event.consumer, "topic": event.topic, "partition": event.partition, "offset": event.offset},
+    )
+
+
+def _dropped(event: ResultDropped) -> None:
+    logger.warning(
+        "the attempt of %s at %s[%d]@%d ended after its partition was given back: it counts for nothing",
+        event.endpoint or "the stack",
+        event.topic,
+        event.partition,
+        event.offset,
+        extra={"consumer": event.consumer, "topic": event.topic, "partition": event.partition, "offset": event.offset},
+    )
+
+
+def _unreadable(event: PartitionBlocked) -> None:
+    logger.error(
+        "%s[%d]@%d cannot be read by the client, %s: %r",
+        event.partition[0],
+        event.partition[1],
+        event.offset,
+        "it is passed over" if event.skipped else "its partition waits there",
+        event.error,
+        extra={"consumer": event.consumer, "topic": event.partition[0], "partition": event.partition[1]},
+    )
+
+
+def _partitions(partitions: tuple[tuple[str, int], ...]) -> str:
+    by_topic: dict[str, list[str]] = {}
+    for topic, partition in partitions:
+        by_topic.setdefault(topic, []).append(str(partition))
+    return ", ".join(f"{topic}[{' '.join(numbers)}]" for topic, numbers in by_topic.items())

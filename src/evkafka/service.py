@@ -1,0 +1,250 @@
+"""One start of an app: lifespan, producers, consumers, in this order; reversed at the stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from evkafka.config import error_policy, missing_group_id
+from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, ConfigError, EVKafkaError
+from evkafka.lifespan import Lifespan, as_state
+from evkafka.ports import Clock, Cluster, Dispatch, Route
+from evkafka.runtime.consumer import Consumer
+from evkafka.runtime.dead_letters import DeadLetterWriter
+from evkafka.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
+from evkafka.telemetry import Telemetry
+
+logger = logging.getLogger("evkafka")
+
+FLUSH_S = 2.0
+
+
+class StartFailed(EVKafkaError):
+    """The app could not start; the message says what kept it, `__cause__` is the error."""
+
+
+class RunningProducer(Protocol):
+    """A declared producer, as the service starts and stops it."""
+
+    @property
+    def name(self) -> str: ...
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerPlan:
+    """A declared consumer, compiled: what a Consumer is made of."""
+
+    name: str
+    settings: ConsumerSettings
+    dispatch: Dispatch
+    routes: Sequence[Route]
+
+
+class Service:
+    """Holds what runs between an app's start and its stop.
+
+    Attributes:
+        state: what the lifespan yielded.
+        consumers: by name, once they are made.
+    """
+
+    def __init__(
+        self,
+        *,
+        lifespan: Lifespan,
+        producers: Sequence[RunningProducer],
+        plans: Sequence[ConsumerPlan],
+        cluster: Cluster,
+        clock: Clock,
+        telemetry: Telemetry,
+    ) -> None:
+        self._lifespan = lifespan
+        self._producers = producers
+        self._plans = plans
+        self._cluster = cluster
+        self._clock = clock
+        self._telemetry = telemetry
+        self._running: list[asyncio.Task[None]] = []
+        self._stop = asyncio.Event()
+        self.state: Mapping[str, Any] = {}
+        self.consumers: dict[str, Consumer] = {}
+
+    # ------------------------------------------------------------------ life
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Mapping[str, Any]]:
+        """Start everything; inside, it runs; at the exit it is drained, committed and closed.
+
+        Raises:
+            StartFailed: at the entry; what had started has been stopped again.
+            StopApp, BrokerError: at the exit, when a consumer could not be saved.
+        """
+        async with AsyncExitStack() as stack:
+            try:
+                self._check()
+                self.state = as_state(await stack.enter_async_context(self._lifespan()))
+                for producer in self._producers:
+                    stack.push_async_callback(producer.stop)
+                    await producer.start()
+                await self._start_consumers(stack)
+            except Exception as error:  # whatever it is: the app has not started, and this says why
+                raise StartFailed(f"the app could not start: {_sentence(error)}") from error
+            yield self.state
+
+    async def until_stop(self) -> None:
+        """Wait until `stop()` is called or a consumer has ended by itself."""
+        stop = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({stop, *self._running}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+
+    def stop(self) -> None:
+        """Begin to stop. On the service's loop; idempotent."""
+        self._stop.set()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended a consumer, where one has ended by an error."""
+        for task in self._running:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                return error
+        return None
+
+    @property
+    def cut(self) -> int:
+        """Attempts that the stop's drain time did not suffice for."""
+        return sum(consumer.cut_at_stop for consumer in self.consumers.values())
+
+    def abandon(self) -> None:
+        """Let go of everything without drain, commit or leaving, as a killed process does. For tests of crashes."""
+        for consumer in self.consumers.values():
+            consumer.kill()
+        for task in self._running:
+            task.cancel()
+
+    # ------------------------------------------------------------------ start and stop
+
+    def _check(self) -> None:
+        """What is checked at the start only: a test client needs neither group nor broker."""
+        faults = [
+            f"consumer {plan.name!r}: {fault}" for plan in self._plans if (fault := missing_group_id(plan.settings))
+        ]
+        if faults:
+            raise ConfigError("; ".join(faults))
+
+    async def _start_consumers(self, stack: AsyncExitStack) -> None:
+        for plan in self._plans:
+            self.consumers[plan.name] = await self._consumer(plan, stack)
+        if not await self._connect_all():
+            return
+        for consumer in self.consumers.values():
+            self._running.append(asyncio.ensure_future(consumer.run()))
+        stack.push_async_callback(self._stop_consumers)
+
+    async def _connect_all(self) -> bool:
+        """Connect the consumers side by side. False where the app was told to stop before they had done so."""
+        connecting = [asyncio.ensure_future(self._connect(consumer)) for consumer in self.consumers.values()]
+        everyone = asyncio.gather(*connecting)
+        stop = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({everyone, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if everyone.done():
+                everyone.result()
+                return True
+            return False
+        finally:
+            stop.cancel()
+            if not everyone.done() or everyone.exception() is not None:
+                await self._close_all(connecting)
+
+    async def _close_all(self, connecting: Sequence[asyncio.Future[None]]) -> None:
+        for task in connecting:
+            task.cancel()
+        await asyncio.gather(*connecting, return_exceptions=True)
+        await asyncio.gather(*(consumer.close() for consumer in self.consumers.values()))
+
+    async def _connect(self, consumer: Consumer) -> None:
+        try:
+            await consumer.start()
+        except BrokerUnavailable as error:
+            if consumer.settings.required:
+                raise
+            logger.warning(
+                "consumer %s cannot reach its cluster; it is not `required`, so the app starts: %s",
+                consumer.name,
+                error,
+            )
+
+    async def _consumer(self, plan: ConsumerPlan, stack: AsyncExitStack) -> Consumer:
+        policy_for = _policies(plan)
+        dead_letters = DeadLetterWriter(
+            self._cluster.sink(_dead_letter_producer(plan.settings)),
+            group_id=plan.settings.group_id or "none",
+            policy_for=policy_for,
+            clock=self._clock,
+        )
+
+        async def close() -> None:
+            await dead_letters.stop(timeout_s=FLUSH_S)
+
+        stack.push_async_callback(close)
+        limits_s = [route.timeout_s for route in plan.routes if route.timeout_s is not None]
+        return Consumer(
+            plan.name,
+            plan.settings,
+            plan.dispatch,
+            policy_for=policy_for,
+            shortest_limit_s=min([plan.settings.max_endpoint_exec_time_s, *limits_s]),
+            dead_letters=dead_letters,
+            cluster=self._cluster,
+            clock=self._clock,
+            telemetry=self._telemetry,
+            state=self.state,
+        )
+
+    async def _stop_consumers(self) -> None:
+        """Stop them side by side, each with its own drain time; raise the first failure that none survived."""
+        for consumer in self.consumers.values():
+            consumer.stop()
+        ends = await asyncio.gather(*self._running, return_exceptions=True)
+        failures = [end for end in ends if isinstance(end, Exception)]
+        if failures:
+            raise failures[0]
+
+
+def _policies(plan: ConsumerPlan) -> Callable[[Route | None], ErrorPolicySettings]:
+    """Each endpoint's policy, merged over the consumer's once, at the start."""
+    base = plan.settings.on_error
+    merged: dict[str, ErrorPolicySettings] = {}
+    for route in plan.routes:
+        if route.on_error is not None and plan.settings.auto_commit_mode == "pre-commit":
+            logger.warning(
+                "the on_error of event type %r has no effect in consumer %s: it commits before it runs (pre-commit)",
+                route.event_type,
+                plan.name,
+            )
+        merged[route.event_type] = error_policy(base, route.on_error, where=f"event type {route.event_type!r}")
+
+    def policy_for(route: Route | None) -> ErrorPolicySettings:
+        return base if route is None else merged.get(route.event_type, base)
+
+    return policy_for
+
+
+def _dead_letter_producer(settings: ConsumerSettings) -> ProducerSettings:
+    return ProducerSettings(connection=settings.connection)
+
+
+def _sentence(error: Exception) -> str:
+    match error:
+        case BrokerRefused() | BrokerUnavailable() | BrokerError() | ConfigError():
+            return str(error)
+        case _:
+            return f"{type(error).__name__}: {error}"
