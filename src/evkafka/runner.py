@@ -27,7 +27,7 @@ OK, FAILED, NOT_STARTED = 0, 1, 3
 Handle = Callable[[int, FrameType | None], None]
 
 
-class ForcedExit(Exception):  # noqa: N818 - says how the app ended, not that something broke
+class ForcedExit(Exception):
     """The stop was forced: attempts were cut because the drain time ran out."""
 
     def __init__(self, signum: int) -> None:

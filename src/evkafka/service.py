@@ -13,6 +13,7 @@ from evkafka.config import error_policy, missing_group_id
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, ConfigError, EVKafkaError
 from evkafka.lifespan import Lifespan, as_state
 from evkafka.ports import Clock, Cluster, Dispatch, Route
+from evkafka.runtime.clock import wait_any
 from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.dead_letters import DeadLetterWriter
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
@@ -154,7 +155,7 @@ class Service:
         everyone = asyncio.gather(*connecting)
         stop = asyncio.ensure_future(self._stop.wait())
         try:
-            await asyncio.wait({everyone, stop}, return_when=asyncio.FIRST_COMPLETED)
+            await wait_any(self._clock, everyone, stop, timeout_s=None)
             if everyone.done():
                 everyone.result()
                 return True

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
-from evkafka.exceptions import BrokerError, CommitRefused, CommitUnknown
+from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused, CommitUnknown
 from evkafka.ports import Clock, RecordSource, TopicPartition
 from evkafka.runtime.partition import Partition
 from evkafka.telemetry import CommitFailed, OffsetsCommitted, Telemetry
@@ -48,6 +48,9 @@ class Committer:
                 for partition in partitions:
                     partition.committed = None
                 return self._failed(offsets, error)
+            except BrokerRefused as error:
+                self._failed(offsets, error)
+                raise
             except CommitRefused as error:
                 # The partitions are another's by now, or a rebalance is under way and its revoke commits again.
                 return self._failed(offsets, error)

@@ -192,12 +192,12 @@ class Executor:
         match error:
             case Skip() | Retry() | DeadLetter():
                 return error
+            case asyncio.CancelledError() if self._is_killed():
+                raise error  # by `kill`; asked first, for one exception may stand for two cancellations
             case asyncio.CancelledError() if self._cancelled == "timeout":
                 return Failed(self._timeout(record))
             case asyncio.CancelledError() if self._cancelled == "abandoned":
                 return ABANDONED
-            case asyncio.CancelledError() if self._is_killed():
-                raise error  # by `kill`
             case asyncio.CancelledError():  # the endpoint's own: something that it awaited was cancelled
                 return Failed(error)
             case GeneratorExit():  # the loop is gone, and takes us with it
@@ -263,7 +263,7 @@ class Executor:
         try:
             await self._dead_letters.bury(record, self.slot, verdict)
         except asyncio.CancelledError:
-            if self._is_killed() and self._cancelled is None:
+            if self._is_killed():
                 raise
             self._uncancel()
             self._report.dropped(self.slot, record)
