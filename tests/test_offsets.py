@@ -1,0 +1,176 @@
+"""The ledger, by table and as a state machine: no loop, no Kafka."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
+
+from evkafka.offsets import OffsetLedger
+
+
+class TestCommittable:
+    def test_is_unknown_before_anything_is_known(self) -> None:
+        assert OffsetLedger().committable() is None
+
+    def test_is_the_position_of_an_idle_partition(self) -> None:
+        ledger = OffsetLedger()
+        ledger.read_to(7)
+        assert ledger.committable() == 7
+
+    def test_is_one_past_the_last_record_finished_in_order(self) -> None:
+        ledger = OffsetLedger(5)
+        ledger.begin([5, 6, 7])
+        ledger.finish(5)
+        ledger.finish(6)
+        assert ledger.committable() == 7
+
+    def test_does_not_pass_an_unfinished_record(self) -> None:
+        ledger = OffsetLedger(5)
+        ledger.begin([5, 6, 7])
+        ledger.finish(6)
+        ledger.finish(7)
+        assert ledger.committable() == 5
+
+    def test_passes_what_was_finished_early_once_the_oldest_is_finished(self) -> None:
+        ledger = OffsetLedger(5)
+        ledger.begin([5, 6, 7, 8])
+        for offset in (6, 7, 5):
+            ledger.finish(offset)
+        assert ledger.committable() == 8
+
+    def test_does_not_wait_for_offsets_that_are_no_records(self) -> None:
+        ledger = OffsetLedger(0)
+        ledger.begin([3, 10, 11])
+        ledger.finish(3)
+        assert ledger.committable() == 4
+        ledger.finish(10)
+        assert ledger.committable() == 11
+
+    def test_passes_a_transaction_marker_once_nothing_is_open(self) -> None:
+        ledger = OffsetLedger(0)
+        ledger.begin([0, 1])
+        ledger.read_to(3)  # 2 is a marker
+        ledger.finish(0)
+        assert ledger.committable() == 1
+        ledger.finish(1)
+        assert ledger.committable() == 3
+
+    def test_does_not_take_a_position_that_lies_before_what_was_begun(self) -> None:
+        ledger = OffsetLedger()
+        ledger.begin([4, 5])
+        ledger.read_to(4)
+        ledger.finish(4)
+        ledger.finish(5)
+        assert ledger.committable() == 6
+
+
+class TestBegin:
+    def test_refuses_an_offset_that_comes_again(self) -> None:
+        ledger = OffsetLedger()
+        ledger.begin([4, 5])
+        with pytest.raises(ValueError, match="offset 5 comes again after 5"):
+            ledger.begin([5, 6])
+
+    def test_counts_what_memory_must_hold_from_the_oldest_unfinished_record(self) -> None:
+        ledger = OffsetLedger()
+        ledger.begin([0, 1, 2, 3])
+        ledger.finish(2)
+        assert (ledger.pending, ledger.oldest) == (4, 0)
+        ledger.finish(0)
+        assert (ledger.pending, ledger.oldest) == (3, 1)
+
+
+class TestSeal:
+    def test_refuses_what_is_finished_too_late(self) -> None:
+        ledger = OffsetLedger()
+        ledger.begin([0, 1])
+        ledger.finish(0)
+        ledger.seal()
+        assert ledger.finish(1) is False
+        assert ledger.committable() is None
+
+    def test_begins_nothing_more(self) -> None:
+        ledger = OffsetLedger()
+        ledger.seal()
+        ledger.begin([0])
+        ledger.read_to(9)
+        assert (ledger.pending, ledger.committable()) == (0, None)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Any order of reading (with gaps), finishing and standing still, held against a model that remembers all."""
+
+    unfinished = Bundle("unfinished")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ledger = OffsetLedger(0)
+        self.open: set[int] = set()
+        self.read: list[int] = []
+        self.position = 0
+        self.last_committable = 0
+
+    @rule(target=unfinished, gaps=st.lists(st.integers(0, 4), min_size=1, max_size=8), marker=st.integers(0, 2))
+    def read_a_batch(self, gaps: list[int], marker: int) -> object:
+        offsets = []
+        at = self.position
+        for gap in gaps:
+            offsets.append(at + gap)
+            at += gap + 1
+        self.ledger.begin(offsets)
+        self.position = at + marker
+        self.ledger.read_to(self.position)
+        self.open.update(offsets)
+        self.read.extend(offsets)
+        return offsets[0]
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.open)
+    def finish_any(self, data: st.DataObject) -> None:
+        offset = data.draw(st.sampled_from(sorted(self.open)))
+        assert self.ledger.finish(offset)
+        self.open.remove(offset)
+
+    @rule(offset=consumes(unfinished))
+    def finish_the_first_of_a_batch(self, offset: int) -> None:
+        if offset in self.open:
+            assert self.ledger.finish(offset)
+            self.open.remove(offset)
+
+    @invariant()
+    def never_passes_an_unfinished_record(self) -> None:
+        committable = self.ledger.committable()
+        assert committable is not None
+        assert not any(offset < committable for offset in self.open)
+
+    @invariant()
+    def has_everything_committable_once_nothing_is_open(self) -> None:
+        if not self.open:
+            assert self.ledger.committable() == self.position
+
+    @invariant()
+    def passes_every_finished_record_before_the_oldest_open_one(self) -> None:
+        if self.open:
+            oldest = min(self.open)
+            finished = [offset for offset in self.read if offset < oldest]
+            if finished:
+                committable = self.ledger.committable()
+                assert committable is not None
+                assert committable > max(finished)
+
+    @invariant()
+    def never_goes_back(self) -> None:
+        committable = self.ledger.committable()
+        assert committable is not None
+        assert committable >= self.last_committable
+        self.last_committable = committable
+
+    @invariant()
+    def holds_no_more_than_lies_behind_the_oldest_open_record(self) -> None:
+        oldest = min(self.open, default=None)
+        expected = 0 if oldest is None else sum(offset >= oldest for offset in self.read)
+        assert self.ledger.pending == expected
+
+
+TestLedgerMachine = LedgerMachine.TestCase
