@@ -45,6 +45,9 @@ class OffsetLedger:
             return
         if offsets[0] <= self._last:
             raise ValueError(f"offset {offsets[0]} comes again after {self._last}: a seek needs a new ledger")
+        if not self._open:
+            # Nothing was open, so all before the position was passed: what is begun now must not take that back.
+            self._committable = self.committable()
         self._open.extend(offsets)
         self._last = offsets[-1]
 
