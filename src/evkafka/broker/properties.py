@@ -1,0 +1,99 @@
+"""What Kafka is told: one node that is broker and controller, on 127.0.0.1, sized for development."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from evkafka.exceptions import ConfigError
+
+PropertyValue = str | int | float | bool
+
+# Warnings, and the one line that says that Kafka is ready: the log of a broker that runs for days stays small.
+LOG4J_PROPERTIES = """\
+rootLogger.level = WARN
+rootLogger.appenderRef.out.ref = out
+appender.out.type = Console
+appender.out.name = out
+appender.out.layout.type = PatternLayout
+appender.out.layout.pattern = %d{ISO8601} %p %c: %m%n
+logger.ready.name = kafka.server.KafkaRaftServer
+logger.ready.level = INFO
+"""
+
+
+def server_properties(port: int, controller_port: int, log_dir: Path) -> dict[str, PropertyValue]:
+    """Our defaults. Both listeners stand on 127.0.0.1: nothing here asks who a client is."""
+    return {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        # Voters by configuration, not kept in the data, so that kept data may come back on other ports.
+        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "advertised.listeners": f"CLIENT://127.0.0.1:{port}",
+        "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "CLIENT",
+        "log.dirs": log_dir.as_posix(),
+        # Kafka's own topics, for one node.
+        "offsets.topic.num.partitions": 4,
+        "offsets.topic.replication.factor": 1,
+        "transaction.state.log.num.partitions": 4,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "share.coordinator.state.topic.num.partitions": 4,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        # For a developer, and for tests that do not wait.
+        "auto.create.topics.enable": False,
+        "group.initial.rebalance.delay.ms": 0,
+        "group.min.session.timeout.ms": 500,
+        # After a kill, the controller refuses the broker until its dead predecessor's session has run out.
+        "broker.heartbeat.interval.ms": 500,
+        "broker.session.timeout.ms": 3000,
+        # 128 MiB of heap by default, taken at the start.
+        "log.cleaner.dedupe.buffer.size": 2 * 1024 * 1024,
+    }
+
+
+def as_properties_file(properties: Mapping[str, PropertyValue]) -> str:
+    """The text of a `.properties` file, in the escapes that Java reads back.
+
+    Raises:
+        ConfigError: a value that is neither text, number nor boolean.
+    """
+    return "".join(f"{_escaped(key, in_key=True)}={_escaped(_text(key, value))}\n" for key, value in properties.items())
+
+
+def _text(key: str, value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str() | int() | float():
+            return str(value)
+        case _:
+            raise ConfigError(f"broker property {key!r} is {value!r}: give text, a number, True or False")
+
+
+def _escaped(text: str, *, in_key: bool = False) -> str:
+    special = "\\ :=#!" if in_key else "\\"
+    escaped = "".join(_escaped_character(character, special) for character in text)
+    # A leading blank of a value would be taken for the space around the "=".
+    return "\\" + escaped if escaped.startswith(" ") and not in_key else escaped
+
+
+def _escaped_character(character: str, special: str) -> str:
+    match character:
+        case "\n":
+            return "\\n"
+        case "\r":
+            return "\\r"
+        case "\t":
+            return "\\t"
+        case _ if character in special:
+            return "\\" + character
+        case _ if " " <= character <= "~":
+            return character
+        case _:
+            units = character.encode("utf-16-be")
+            return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))

@@ -1,0 +1,57 @@
+"""Fixtures of the whole suite. Whoever asks for `kafka_broker` or `topic` is marked `kafka` by itself."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import for_code
+
+from evkafka.broker import KafkaBroker
+
+MakeTopic = Callable[..., Awaitable[str]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "kafka_broker" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.kafka)
+
+
+@pytest.fixture(scope="session")
+def kafka_broker() -> Iterator[KafkaBroker]:
+    """A real Apache Kafka, started once per run. Do not stop or restart it: make a `KafkaBroker` of your own."""
+    with KafkaBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def topic(kafka_broker: KafkaBroker) -> MakeTopic:
+    """Makes topics that nobody else has: `name = await topic(partitions=3, config={"max.message.bytes": 2000})`.
+
+    `prefix` begins the name, `brokers` names another cluster than the shared one.
+    """
+
+    async def make(
+        partitions: int = 1,
+        *,
+        config: Mapping[str, object] | None = None,
+        prefix: str = "t",
+        brokers: str = kafka_broker.bootstrap_servers,
+    ) -> str:
+        name = f"{prefix}-{uuid.uuid4().hex[:12]}"
+        configs = {key: str(value) for key, value in (config or {}).items()}
+        admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
+        await admin.start()
+        try:
+            answer = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
+        finally:
+            await admin.close()
+        for _, code, message in answer.topic_errors:
+            if code:
+                raise for_code(code)(message)
+        return name
+
+    return make
