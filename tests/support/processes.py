@@ -1,0 +1,114 @@
+"""Worker processes of the tests: started, killed, frozen, read."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+ROOT = Path(__file__).parents[2]
+
+
+class Worker:
+    """One process of tests/support/worker.py, with a journal that it may share with others."""
+
+    def __init__(self, journal: Path, configs: Sequence[Mapping[str, Any]]) -> None:
+        self.journal = journal
+        self.log_path = journal.with_name(f"{journal.name}.{id(self):x}.log")
+        environment = {
+            **os.environ,
+            "WORKER_JOURNAL": str(journal),
+            "WORKER_CONFIGS": json.dumps(list(configs)),
+            "PYTHONPATH": str(ROOT / "src"),
+        }
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "tests" / "support" / "worker.py")],
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def signal(self, signum: signal.Signals) -> None:
+        os.kill(self.process.pid, signum)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def terminate(self, timeout_s: float = 30) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.terminate()
+        return self.process.wait(timeout_s)
+
+    def end(self) -> None:
+        """Whatever became of it: it must not outlive its test."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGCONT)
+            self.kill()
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+
+def lines(journal: Path, what: str | None = None, pid: int | None = None) -> list[dict[str, Any]]:
+    """What the workers wrote, in order."""
+    if not journal.exists():
+        return []
+    entries = [json.loads(line) for line in journal.read_text().splitlines()]
+    return [
+        entry for entry in entries if (what is None or entry["what"] == what) and (pid is None or entry["pid"] == pid)
+    ]
+
+
+def ids(journal: Path, what: str = "done") -> list[Any]:
+    return [entry["id"] for entry in lines(journal, what)]
+
+
+async def committed(bootstrap_servers: str, group_id: str, topic: str) -> dict[int, int]:
+    """The group's committed offsets by partition, as the cluster has them."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(group_id)
+    finally:
+        await admin.close()
+    return {
+        tp.partition: meta.offset
+        for tp, meta in offsets.items()
+        if isinstance(tp, TopicPartition) and tp.topic == topic
+    }
+
+
+async def send_work(
+    bootstrap_servers: str,
+    topic: str,
+    works: Sequence[Mapping[str, Any]],
+    *,
+    partition: int | None = None,
+    event_type: str | None = "Work",
+) -> None:
+    """Records for the workers, confirmed. `partition` may stand in each work instead."""
+    headers = [("Event-Type", event_type.encode())] if event_type is not None else []
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all") as producer:
+        for work in works:
+            await producer.send(
+                topic,
+                json.dumps(dict(work)).encode(),
+                headers=headers,
+                partition=work.get("partition", partition),
+            )
+        await producer.flush()

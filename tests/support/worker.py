@@ -1,0 +1,49 @@
+"""An app to be killed: run as a process by the tests, it writes what it does into a journal, a line at a time.
+
+What it does with a record stands in the record: {"id": 7, "wait_for": path, "takes_ms": 50, "fail": path}.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from evkafka import EVKafkaApp, Handler, Request
+
+handler = Handler()
+journal = os.open(os.environ["WORKER_JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+
+def note(what: str, **fields: Any) -> None:
+    """One line, one write: what a killed process had written stays written."""
+    os.write(journal, (json.dumps({"what": what, "pid": os.getpid(), **fields}) + "\n").encode())
+
+
+@handler.event("Work")
+async def on_work(work: dict[str, Any], request: Request) -> None:
+    where = {"topic": request.topic, "partition": request.partition, "offset": request.offset, "id": work.get("id")}
+    note("begun", **where, attempt=request.attempt)
+    if gate := work.get("wait_for"):
+        while not Path(gate).exists():
+            await asyncio.sleep(0.01)
+    if takes_ms := work.get("takes_ms"):
+        await asyncio.sleep(takes_ms / 1000)
+    if (fail := work.get("fail")) and Path(fail).exists():
+        raise ValueError(f"record {work.get('id')} fails while {fail} exists")
+    note("done", **where)
+
+
+def main() -> None:
+    app = EVKafkaApp()
+    for config in json.loads(os.environ["WORKER_CONFIGS"]):
+        app.add_consumer(config, handler)
+    app.run()
+    note("clean exit")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
