@@ -1,0 +1,25 @@
+"""The command line: `evkafka`. Needs the extra `evkafka[cli]`.
+
+Exit codes: 0 done or cleanly stopped, 1 failed while running, 2 usage or configuration, 3 could not start.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """The console entry point. Always ends with SystemExit."""
+    try:
+        import typer  # noqa: F401 - is the extra there?
+    except ImportError:
+        print(
+            "evkafka: the command line needs an extra that is not installed: pip install 'evkafka[cli]'",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    from evkafka.cli.app import run
+
+    sys.exit(run())

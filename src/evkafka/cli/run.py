@@ -1,0 +1,30 @@
+"""`evkafka run`: find the app, run it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from evkafka.cli.target import load_app
+
+
+def run_app(target: str, *, app_dir: Path, factory: bool, log_level: str) -> None:
+    """Returns after a clean stop.
+
+    Raises:
+        ConfigError: the target is not an app.
+        SystemExit: with the app's exit code, where that is not 0.
+    """
+    level = logging.getLevelNamesMapping()[log_level.upper()]
+    app = load_app(target, app_dir, factory=factory, show_traceback=level <= logging.DEBUG)
+    _log_from(level)
+    app.run()
+
+
+def _log_from(level: int) -> None:
+    """Log to stderr, unless the app's own module has set up logging: then only our loggers take the level."""
+    if not logging.getLogger().handlers:
+        logging.basicConfig(level=level, format="%(asctime)s %(levelname)-8s %(name)s  %(message)s")
+        # The client is talkative below its warnings, and says things that our own lines say better.
+        logging.getLogger("aiokafka").setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
+    logging.getLogger("evkafka").setLevel(level)
