@@ -1,0 +1,211 @@
+"""The record in hand, as middleware (`Context`) and endpoints (`Request`) see it: lazy views over it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, cast
+
+from typing_extensions import TypeVar
+
+from evkafka.exceptions import UnsupportedValueError
+from evkafka.ports import Record, Slot
+from evkafka.state import State
+
+if TYPE_CHECKING:
+    from evkafka.outcomes import Outcome, Unmatched
+
+__all__ = ["App", "ConsumerCtx", "Context", "HandlerApp", "MessageCtx", "Request"]
+
+
+class MessageCtx:
+    """The record's content. Middleware may set `event_type`, `value` and `decoded_value_cb`.
+
+    Attributes:
+        key: as it came.
+        value: the bytes, None for a tombstone.
+        headers: as they came, doubled and null ones included.
+        event_type: the type once it is known. Setting it decides the type, also to None.
+        decoded_value_cb: awaited for the decoded value that dict and model payloads are made from; None decodes
+            the bytes directly.
+        event_type_set: True once a middleware has set `event_type`.
+    """
+
+    __slots__ = ("_event_type", "decoded_value_cb", "event_type_set", "headers", "key", "value")
+
+    def __init__(self, record: Record) -> None:
+        self.key: bytes | None = record.key
+        self.value: bytes | None = record.value
+        self.headers: Sequence[tuple[str, bytes | None]] = record.headers
+        self.decoded_value_cb: Callable[[], Awaitable[Any]] | None = None
+        self.event_type_set = False
+        self._event_type: str | None = None
+
+    @property
+    def event_type(self) -> str | None:
+        return self._event_type
+
+    @event_type.setter
+    def event_type(self, value: str | None) -> None:
+        self._event_type = value
+        self.event_type_set = True
+
+
+class ConsumerCtx:
+    """Which consumer reads the record, and where it stands."""
+
+    __slots__ = ("_record", "_slot")
+
+    def __init__(self, record: Record, slot: Slot) -> None:
+        self._record = record
+        self._slot = slot
+
+    @property
+    def name(self) -> str:
+        return self._slot.consumer.name
+
+    @property
+    def cluster_name(self) -> str | None:
+        return self._slot.consumer.cluster_name
+
+    @property
+    def group_id(self) -> str | None:
+        return self._slot.consumer.group_id
+
+    @property
+    def client_id(self) -> str:
+        return self._slot.consumer.client_id
+
+    @property
+    def topic(self) -> str:
+        return self._record.topic
+
+    @property
+    def partition(self) -> int:
+        return self._record.partition
+
+    @property
+    def offset(self) -> int:
+        return self._record.offset
+
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since the epoch; -1 where the record has none."""
+        return self._record.timestamp
+
+
+class Context:
+    """One attempt at one record: what middleware is called with. Made anew for each attempt.
+
+    Attributes:
+        state: a shallow copy of what the lifespan yielded.
+        topic_event_type: the type of all records of this topic that carry none (`TopicConfig.event_type`).
+        outcome: what the handler made of the record; written by the handler, read by the runtime.
+    """
+
+    __slots__ = ("_consumer", "attempt", "message", "outcome", "record", "slot", "state", "topic_event_type")
+
+    def __init__(self, record: Record, slot: Slot, *, topic_event_type: str | None = None) -> None:
+        self.record = record
+        self.slot = slot
+        self.topic_event_type = topic_event_type
+        self.attempt = slot.attempt
+        self.message = MessageCtx(record)
+        self.state: dict[str, Any] = dict(slot.state)
+        self.outcome: Outcome | Unmatched | None = None
+        self._consumer: ConsumerCtx | None = None
+
+    @property
+    def consumer(self) -> ConsumerCtx:
+        if self._consumer is None:
+            self._consumer = ConsumerCtx(self.record, self.slot)
+        return self._consumer
+
+
+App = Callable[[Context], Awaitable[None]]
+"""What a stack is made of: a handler, a middleware around one, or a callable of one's own."""
+
+HandlerApp = App
+
+StateT = TypeVar("StateT", bound=Mapping[str, Any] | State, default=State)
+
+
+class Request(Generic[StateT]):
+    """The record behind the payload. An endpoint asks for it by annotation, in any position.
+
+    `Request[MyTypedDict]` gives `request.state` that type.
+    """
+
+    __slots__ = ("_headers", "_state", "context")
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._headers: dict[str, bytes] | None = None
+        self._state: State | None = None
+
+    @property
+    def headers(self) -> dict[str, bytes]:
+        """By name; the last one of a name wins, null ones are left out. See `raw_headers` for all."""
+        if self._headers is None:
+            self._headers = {name: value for name, value in self.context.message.headers if value is not None}
+        return self._headers
+
+    @property
+    def raw_headers(self) -> Sequence[tuple[str, bytes | None]]:
+        """All headers as they came."""
+        return self.context.message.headers
+
+    @property
+    def key(self) -> bytes | None:
+        return self.context.message.key
+
+    @property
+    def value(self) -> bytes | None:
+        """The value's bytes; None for a tombstone."""
+        return self.context.message.value
+
+    @property
+    def state(self) -> StateT:
+        """What the lifespan yielded; a shallow copy for each attempt."""
+        if self._state is None:
+            self._state = State(self.context.state)
+        return cast(StateT, self._state)
+
+    @property
+    def topic(self) -> str:
+        return self.context.record.topic
+
+    @property
+    def partition(self) -> int:
+        return self.context.record.partition
+
+    @property
+    def offset(self) -> int:
+        return self.context.record.offset
+
+    @property
+    def timestamp_ms(self) -> int:
+        """Milliseconds since the epoch; -1 where the record has none."""
+        return self.context.record.timestamp
+
+    @property
+    def event_type(self) -> str | None:
+        return self.context.message.event_type
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt at this record this is, from 1. A restart or rebalance begins again at 1."""
+        return self.context.attempt
+
+    async def json(self) -> Any:
+        """The value, decoded as JSON.
+
+        Raises:
+            UnsupportedValueError: it is no JSON, or the record is a tombstone.
+        """
+        try:
+            return json.loads(self.value or b"")
+        except (ValueError, RecursionError) as error:
+            raise UnsupportedValueError(
+                f"the value of {self.topic}[{self.partition}]@{self.offset} is not JSON"
+            ) from error

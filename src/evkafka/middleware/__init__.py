@@ -1,0 +1,97 @@
+"""Middleware: classes around the handler, outermost first. The stack is built once per consumer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, ParamSpec, Protocol
+
+from evkafka.context import App, Context
+from evkafka.exceptions import ConfigError, DecodeError
+from evkafka.handler import TYPE_HEADER, read_type
+
+__all__ = ["JsonTypedDecoderMiddleware", "Middleware", "build_stack"]
+
+P = ParamSpec("P")
+
+
+class Factory(Protocol[P]):
+    """A middleware class: it gets the next app first, then its options."""
+
+    def __call__(self, app: App, /, *args: P.args, **kwargs: P.kwargs) -> App: ...
+
+
+class Middleware:
+    """A middleware class with its options, to be instantiated when the app starts.
+
+    Args:
+        cls: gets the next app first, then the options; its instances are called with the `Context`.
+    """
+
+    def __init__(self, cls: Factory[P], *args: P.args, **options: P.kwargs) -> None:
+        self.cls: Any = cls
+        self.args: tuple[Any, ...] = args
+        self.options: dict[str, Any] = dict(options)
+
+    def wrap(self, app: App) -> App:
+        try:
+            wrapped: App = self.cls(app, *self.args, **self.options)
+        except TypeError as error:
+            raise ConfigError(f"middleware {self._name()} cannot be made with its options: {error}") from error
+        if not callable(wrapped):
+            raise ConfigError(f"middleware {self._name()} needs `async def __call__(self, context)`")
+        return wrapped
+
+    def _name(self) -> str:
+        return str(getattr(self.cls, "__qualname__", self.cls))
+
+    def __repr__(self) -> str:
+        return f"Middleware({self._name()})"
+
+
+class JsonTypedDecoderMiddleware:
+    """The default middleware: the event type from a header, the value as JSON.
+
+    Args:
+        type_header_name: the header that says the event type. The first one of the name counts.
+    """
+
+    def __init__(self, app: App, type_header_name: str = TYPE_HEADER) -> None:
+        self.app = app
+        self.type_header_name = type_header_name
+
+    async def __call__(self, context: Context) -> None:
+        message = context.message
+        message.event_type = read_type(context, self.type_header_name)
+        await self.app(context)
+
+
+def build_stack(app: App, middleware: Sequence[Middleware]) -> App:
+    """Wrap the app, the first of the list outermost.
+
+    Raises:
+        ConfigError: something in the list is no Middleware, or cannot be made.
+    """
+    for one in reversed(middleware):
+        if not isinstance(one, Middleware):
+            raise ConfigError(f"{one!r} in the middleware list is no Middleware: write Middleware(cls, **options)")
+        app = one.wrap(app)
+    return app
+
+
+def json_value(context: Context) -> Any:
+    """The context's value as JSON, for middleware that looks into it.
+
+    Raises:
+        DecodeError: it is no JSON.
+    """
+    try:
+        return json.loads(context.message.value or b"")
+    except (ValueError, RecursionError) as error:
+        record = context.record
+        raise DecodeError(
+            f"the value of {record.topic}[{record.partition}]@{record.offset} is not JSON",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+        ) from error

@@ -1,0 +1,8 @@
+"""Names for annotations in users' code."""
+
+from __future__ import annotations
+
+from evkafka.context import App, Context, HandlerApp
+from evkafka.ports import Record, RecordMetadata
+
+__all__ = ["App", "Context", "HandlerApp", "Record", "RecordMetadata"]
