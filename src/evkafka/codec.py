@@ -55,7 +55,7 @@ def decoder_for(annotation: Any) -> Decoder:
             plain.model_rebuild()
             validator = plain.__pydantic_validator__
         else:
-            validator = TypeAdapter(plain).validator  # type: ignore[assignment]
+            validator = TypeAdapter(plain).validator
     except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError) as error:
         raise TypeError(f"pydantic cannot make a {shown} of JSON: {str(error).splitlines()[0]}") from error
     return Decoder(validator.validate_json, validator.validate_python, optional, shown)

@@ -194,7 +194,7 @@ def consumer_settings(config: Mapping[str, Any] | ConsumerConfig) -> ConsumerSet
         faults.append("topics is missing: give a list of topic names, or a topic_pattern")
     policy = _policy(values.pop("on_error", None), "on_error", faults)
     if "on_error" in given and values.get("auto_commit_mode") == "pre-commit":
-        faults.append("on_error has no effect with auto_commit_mode 'pre-commit': a record is committed before it runs")
+        faults.append("on_error has no effect with auto_commit_mode 'pre-commit': the commit comes first")
     if "enable_auto_commit" in values:
         _warn_of_auto_commit()
     times = _consumer_times(values, faults)
@@ -352,7 +352,11 @@ def _consumer_times(values: Mapping[str, Any], faults: list[str]) -> dict[str, A
         "start_timeout",
     )
     times: dict[str, float] = {f"{name}_s": values.get(f"{name}_ms", getattr(default, f"{name}_s")) for name in names}
+    if "heartbeat_interval_ms" not in values:  # a shorter session than usual takes its heartbeat with it
+        times["heartbeat_interval_s"] = min(times["heartbeat_interval_s"], times["session_timeout_s"] / 3)
     rebalance_s = values.get("rebalance_timeout_ms", max(60.0, times["max_endpoint_exec_time_s"] + 10.0))
+    if "revoke_drain_timeout_ms" not in values:
+        times["revoke_drain_timeout_s"] = min(times["revoke_drain_timeout_s"], rebalance_s / 2)
     request_s = values.get("request_timeout_ms", rebalance_s + 5.0)
     if times["heartbeat_interval_s"] >= times["session_timeout_s"]:
         faults.append(

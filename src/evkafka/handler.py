@@ -50,7 +50,7 @@ class Handler:
             ConfigError: the signature is not an endpoint's, or the event type has one already.
             RuntimeError: the app has started.
         """
-        if not isinstance(event_type, str) or not event_type:
+        if not isinstance(event_type, str) or not event_type:  # type: ignore[redundant-expr]
             raise ConfigError(f"an event type is a non-empty string, not {event_type!r}")
         timeout_s = _seconds(timeout_ms, event_type)
 
@@ -186,6 +186,6 @@ def as_outcome(returned: object) -> Outcome | None:
 def _seconds(timeout_ms: int | None, event_type: str) -> float | None:
     if timeout_ms is None:
         return None
-    if isinstance(timeout_ms, bool) or not isinstance(timeout_ms, int) or timeout_ms <= 0:
+    if isinstance(timeout_ms, bool) or not isinstance(timeout_ms, int) or timeout_ms <= 0:  # type: ignore[redundant-expr]
         raise ConfigError(f"timeout_ms of event type {event_type!r} is a positive number of ms, not {timeout_ms!r}")
     return timeout_ms / 1000

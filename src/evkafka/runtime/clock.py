@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from evkafka.ports import Clock, TimerHandle
@@ -24,7 +25,7 @@ class SystemClock:
 async def sleep(clock: Clock, delay_s: float) -> None:
     """Wait, on this clock."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    timer = clock.call_later(delay_s, lambda: done.done() or done.set_result(None))
+    timer = clock.call_later(delay_s, partial(_set, done))
     try:
         await done
     finally:
@@ -35,9 +36,7 @@ async def wait_any(clock: Clock, *futures: asyncio.Future[Any], timeout_s: float
     """Wait until one of the futures is done; False when the time ran out first. Cancels none of them."""
     loop = asyncio.get_running_loop()
     expired: asyncio.Future[object] = loop.create_future()
-    timer = (
-        None if timeout_s is None else clock.call_later(timeout_s, lambda: expired.done() or expired.set_result(None))
-    )
+    timer = None if timeout_s is None else clock.call_later(timeout_s, partial(_set, expired))
     try:
         await asyncio.wait({*futures, expired}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -70,3 +69,8 @@ def _retrieve(task: asyncio.Future[T]) -> None:
     """An abandoned task's error is nobody's: take it, so that the loop does not report it."""
     if not task.cancelled():
         task.exception()
+
+
+def _set(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_result(None)
