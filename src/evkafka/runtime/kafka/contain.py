@@ -1,0 +1,146 @@
+"""AIOKafkaConsumer with its parts exchanged for contained ones."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
+
+from evkafka.exceptions import BrokerError
+from evkafka.runtime.kafka.client import Client
+from evkafka.runtime.kafka.fetching import Fetching
+from evkafka.runtime.kafka.groupless import Groupless
+from evkafka.runtime.kafka.membership import Member
+from evkafka.runtime.kafka.options import consumer_options
+from evkafka.runtime.kafka.wire import StaticHeartbeatRequest
+from evkafka.settings import ConsumerSettings
+
+
+class Subscriptions(SubscriptionState):  # type: ignore[misc]  # the client library is untyped
+    @property
+    def fetcher_idle_time(self) -> float:
+        """(b, c) Never idle: one cancelled poll stops this clock for good, and a member that it expels for want of
+        records can never join again. The engine's own watchdog looks after polls."""
+        return 0.0
+
+
+class OthersTopics:
+    """A pattern that never matches the topics which we write ourselves for a group: reading those would put every
+    dead letter back on the belt."""
+
+    OURS = re.compile(r".+(\.dlq|\.dlq\.state|\.retry\.[^.]+)")
+
+    def __init__(self, pattern: re.Pattern[str], dead_letter_topic: str) -> None:
+        self._pattern = pattern
+        parts = re.split(r"\{\w+\}", dead_letter_topic)
+        self._dead_letters = re.compile(".+".join(map(re.escape, parts))) if any(parts) else None
+
+    def match(self, topic: str) -> bool:
+        if self.OURS.fullmatch(topic) or (self._dead_letters is not None and self._dead_letters.fullmatch(topic)):
+            return False
+        return self._pattern.match(topic) is not None
+
+
+class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library is untyped
+    """One member, or one groupless reader. `open` takes the place of aiokafka's `start`, which waits for the join."""
+
+    def __init__(self, settings: ConsumerSettings, *, on_failure: Callable[[BrokerError], object]) -> None:
+        options = consumer_options(settings)
+        super().__init__(**options)
+        self._settings = settings
+        self._on_failure = on_failure
+        self._subscription = Subscriptions()
+        join_s = options["request_timeout_ms"] / 1000
+        heartbeat_s = settings.session_timeout_s
+        self._client = Client(
+            allow_auto_create_topics=settings.allow_auto_create_topics,
+            answer_within_s={
+                JoinGroupRequest: join_s,
+                SyncGroupRequest: join_s,
+                HeartbeatRequest: heartbeat_s,
+                StaticHeartbeatRequest: heartbeat_s,
+            },
+            **options,
+        )
+        self._client.on_refused = on_failure
+
+    @property
+    def client(self) -> Client:
+        return self._client
+
+    @property
+    def fetching(self) -> Fetching:
+        return self._fetcher
+
+    @property
+    def coordinator(self) -> Member | Groupless:
+        return self._coordinator
+
+    async def open(self, listener: Any, *, first: tuple[str, int]) -> None:
+        """Metadata, subscription, and the tasks that fetch and keep the membership. Does not wait for the join.
+
+        Raises:
+            KafkaError: no metadata.
+        """
+        settings, client, subscription = self._settings, self._client, self._subscription
+        client.first = first
+        if settings.topic_pattern is not None:
+            pattern = OthersTopics(settings.topic_pattern, settings.on_error.dead_letter_topic)
+            subscription.subscribe_pattern(pattern, listener=listener)
+        else:
+            topics = {topic.name for topic in settings.topics}
+            subscription.subscribe(topics, listener=listener)
+            client.set_topics(topics)
+        await client.bootstrap()
+        # Bootstrap servers may answer where the brokers that they name (advertised.listeners) do not.
+        while not await client.force_metadata_update():  # noqa: ASYNC110  # no event says when it is worth another try
+            await asyncio.sleep(self._retry_backoff_ms / 1000)
+        self._coordinator = self._make_coordinator(listener)
+        self._fetcher = Fetching(
+            client,
+            subscription,
+            committed=self._coordinator.committed,
+            is_new=lambda tp: tp.topic in self._coordinator.topics_before,
+            reset=settings.auto_offset_reset,
+            on_failure=self._on_failure,
+            fetch_min_bytes=self._fetch_min_bytes,
+            fetch_max_bytes=self._fetch_max_bytes,
+            fetch_max_wait_ms=self._fetch_max_wait_ms,
+            max_partition_fetch_bytes=self._max_partition_fetch_bytes,
+            check_crcs=self._check_crcs,
+            fetcher_timeout=self._consumer_timeout,
+            retry_backoff_ms=self._retry_backoff_ms,
+            isolation_level=self._isolation_level,
+            client_rack=self._client_rack,
+        )
+
+    def _make_coordinator(self, listener: Any) -> Member | Groupless:
+        if self._group_id is None:
+            return Groupless(
+                self._client,
+                self._subscription,
+                listener=listener,
+                exclude_internal_topics=self._exclude_internal_topics,
+            )
+        return Member(
+            self._client,
+            self._subscription,
+            remembers=self._settings.auto_offset_reset != "none",
+            on_failure=self._on_failure,
+            group_id=self._group_id,
+            group_instance_id=self._group_instance_id,
+            heartbeat_interval_ms=self._heartbeat_interval_ms,
+            session_timeout_ms=self._session_timeout_ms,
+            retry_backoff_ms=self._retry_backoff_ms,
+            enable_auto_commit=self._enable_auto_commit,
+            auto_commit_interval_ms=self._auto_commit_interval_ms,
+            assignors=self._partition_assignment_strategy,
+            exclude_internal_topics=self._exclude_internal_topics,
+            rebalance_timeout_ms=self._rebalance_timeout_ms,
+            max_poll_interval_ms=self._max_poll_interval_ms,
+        )

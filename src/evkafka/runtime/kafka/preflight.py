@@ -1,0 +1,92 @@
+"""The connection at the start, diagnosed: never just "unable to bootstrap" (B4-21).
+
+The client swallows why a server could not be reached; so we knock at each door ourselves first, with the
+client's own connection (TCP, TLS, version handshake, login), and keep what it said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.errors import KafkaError
+
+from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
+from evkafka.runtime.kafka.errors import cause, translate
+from evkafka.runtime.kafka.options import connection_options
+from evkafka.runtime.kafka.secrets import hide_logins
+from evkafka.settings import ConnectionSettings
+
+logger = logging.getLogger("evkafka.runtime.kafka")
+
+ONE_SERVER_S = 8.0
+"""How long one server may take to answer, so that a silent one does not use up the time of all."""
+
+AGAIN_S = 0.5
+
+_NOT_FOR_CONN = frozenset({"bootstrap_servers", "metadata_max_age_ms", "retry_backoff_ms", "connections_max_idle_ms"})
+
+
+async def reach(
+    connection: ConnectionSettings, *, timeout_s: float, extra: dict[str, Any] | None = None
+) -> tuple[str, int]:
+    """Return when one of the servers lets us in; try again and again until the time is over.
+
+    Args:
+        extra: more options of the client that concern the connection.
+
+    Returns:
+        Host and port of the server that did.
+
+    Raises:
+        BrokerRefused: a server said no (login, certificate, not TLS). At once: waiting cannot help.
+        BrokerUnavailable: no server could be reached in time; the message says why, server by server.
+    """
+    hide_logins()
+    loop = asyncio.get_running_loop()
+    deadline_s = loop.time() + timeout_s
+    warned = False
+    while True:
+        causes: dict[str, BaseException] = {}
+        for host, port, _ in collect_hosts(list(connection.bootstrap_servers), randomize=False):
+            left_s = deadline_s - loop.time()
+            if left_s <= 0 and causes:
+                break
+            try:
+                await knock(connection, host, port, timeout_s=min(max(left_s, 0.1), ONE_SERVER_S), extra=extra)
+            except BrokerRefused:
+                raise
+            except BrokerError as error:
+                causes[f"{host}:{port}"] = error.__cause__ or error
+            else:
+                return host, port
+        sentence = "; ".join(f"{server}: {cause(error)}" for server, error in causes.items())
+        if loop.time() + AGAIN_S >= deadline_s:
+            raise BrokerUnavailable(
+                f"no Kafka broker could be reached within {timeout_s:g} s ({sentence}); check bootstrap_servers"
+            ) from next(iter(causes.values()))
+        if not warned:
+            logger.warning("no Kafka broker can be reached yet (%s); trying again", sentence)
+            warned = True
+        await asyncio.sleep(AGAIN_S)
+
+
+async def knock(
+    connection: ConnectionSettings, host: str, port: int, *, timeout_s: float, extra: dict[str, Any] | None = None
+) -> None:
+    """Connect and log in to one server, and hang up again.
+
+    Raises:
+        BrokerRefused, BrokerUnavailable, BrokerError: why it did not work; `__cause__` is the client's error.
+    """
+    options = {**connection_options(connection), **(extra or {})}
+    options = {name: value for name, value in options.items() if name not in _NOT_FOR_CONN}
+    options.setdefault("sasl_mechanism", "PLAIN")
+    try:
+        async with asyncio.timeout(timeout_s):
+            conn = await create_conn(host, port, **options)
+    except (OSError, TimeoutError, EOFError, KafkaError) as error:
+        raise translate(error, f"{host}:{port}") from error
+    await asyncio.wait({conn.close()}, timeout=1.0)

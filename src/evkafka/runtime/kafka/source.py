@@ -1,0 +1,270 @@
+"""One life of a consumer at the brokers: the port `RecordSource`, on a contained AIOKafkaConsumer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, cast
+
+from aiokafka import ConsumerRebalanceListener
+from aiokafka import errors as kafka
+from aiokafka.structs import TopicPartition as ClientPartition
+
+from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused
+from evkafka.ports import Record, SourceListener, SourceState, TopicPartition
+from evkafka.runtime.kafka import closing, preflight
+from evkafka.runtime.kafka.contain import Contained
+from evkafka.runtime.kafka.errors import translate
+from evkafka.runtime.kafka.membership import Hold, Member
+from evkafka.settings import ConsumerSettings
+
+logger = logging.getLogger("evkafka.runtime.kafka")
+
+ABSENT_AGAIN_S, ABSENT_WARNING_S = 5.0, 30.0
+
+
+class KafkaSource:
+    """One member of a group, or a groupless reader. Start once, stop once."""
+
+    def __init__(self, settings: ConsumerSettings) -> None:
+        self._settings = settings
+        self._servers = ", ".join(settings.connection.bootstrap_servers)
+        self._consumer: Contained | None = None
+        self._listener: SourceListener | None = None
+        self._handed_over = False  # the listener knows the present assignment
+        self._failure: BrokerError | None = None
+        self._alarm: asyncio.Future[None] | None = None
+        self._topic_watch: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    # ------------------------------------------------------------------ life
+
+    async def start(self, listener: SourceListener) -> None:
+        settings, loop = self._settings, asyncio.get_running_loop()
+        deadline_s = loop.time() + settings.start_timeout_s
+        self._listener = listener
+        self._alarm = loop.create_future()
+        first = await preflight.reach(settings.connection, timeout_s=settings.start_timeout_s)
+        self._consumer = consumer = Contained(settings, on_failure=self._fail)
+        opening = asyncio.ensure_future(consumer.open(_Rebalances(self), first=first))
+        try:
+            await asyncio.wait(
+                {opening, self._alarm}, timeout=deadline_s - loop.time(), return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            if not opening.done():
+                opening.cancel()
+                await asyncio.wait({opening}, timeout=1.0)
+        if self._failure is not None:
+            raise self._failure
+        if opening.cancelled():
+            trouble = consumer.client.trouble
+            raise BrokerUnavailable(
+                f"{self._servers} answer, but no metadata came within {settings.start_timeout_s:g} s"
+                + (f": {trouble}; check advertised.listeners of the brokers" if trouble else "")
+            )
+        if (error := opening.exception()) is not None:
+            raise translate(error, f"connecting to {self._servers}") from error
+        if settings.topics:
+            self._topic_watch = asyncio.ensure_future(self._watch_topics())
+
+    async def stop(self, *, timeout_s: float) -> None:
+        if self._stopped:
+            return
+        self._stopped = True
+        if self._alarm is not None and not self._alarm.done():
+            self._alarm.set_result(None)
+        if self._consumer is not None:
+            await closing.close(self._consumer, [self._topic_watch], timeout_s=timeout_s)
+
+    def _fail(self, error: BrokerError) -> None:
+        """This source is beyond use. The first failure counts, but a refusal outweighs what came before it."""
+        if self._failure is None or (isinstance(error, BrokerRefused) and not isinstance(self._failure, BrokerRefused)):
+            self._failure = error
+        if self._alarm is not None and not self._alarm.done():
+            self._alarm.set_result(None)
+
+    # ------------------------------------------------------------------ records
+
+    async def poll(
+        self, partitions: Collection[TopicPartition] | None, *, timeout_s: float, max_records: int
+    ) -> Mapping[TopicPartition, Sequence[Record]]:
+        consumer, loop = self._opened(), asyncio.get_running_loop()
+        wanted = cast("Collection[ClientPartition] | None", None if partitions is None else frozenset(partitions))
+        self._raise_failure(consumer)
+        consumer.fetching.polled(wanted)
+        batches = self._take(consumer, wanted, max_records)
+        deadline_s = loop.time() + timeout_s
+        while not batches and (left_s := deadline_s - loop.time()) > 0:
+            await self._news(consumer, wanted, left_s)
+            self._raise_failure(consumer)
+            batches = self._take(consumer, wanted, max_records)
+        return cast("Mapping[TopicPartition, Sequence[Record]]", batches)
+
+    def _take(self, consumer: Contained, wanted: Collection[ClientPartition] | None, most: int) -> dict[Any, Any]:
+        """What is there now, without any suspension; nothing of an assignment that the listener does not know yet
+        (aiokafka hands out its records while `on_partitions_assigned` still runs)."""
+        if consumer._subscription.reassignment_in_progress or not self._handed_over:
+            return {}
+        assert self._listener is not None
+        fetching = consumer.fetching
+        for reset in fetching.resets():
+            self._listener.on_reset(reset)
+        if wanted is not None and not wanted:
+            return {}
+        return fetching.take(wanted, most, self._listener.on_unreadable)
+
+    async def _news(self, consumer: Contained, wanted: Collection[ClientPartition] | None, timeout_s: float) -> None:
+        """Wait until something was fetched, something failed, or the time is over."""
+        assert self._alarm is not None
+        waiter = consumer.fetching._create_fetch_waiter()
+        try:
+            if wanted is not None and not wanted:
+                await asyncio.wait({self._alarm}, timeout=timeout_s)
+            else:
+                await asyncio.wait({waiter, self._alarm}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not waiter.cancel() and not waiter.cancelled():
+                waiter.exception()  # the coordination's error; it is read from there
+
+    def _raise_failure(self, consumer: Contained) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._stopped:
+            raise BrokerError("this source has been stopped")
+        if consumer.fetching._fetch_task.done():
+            # (k) aiokafka's getmany waits on a dead fetch task for ever.
+            task = consumer.fetching._fetch_task
+            raise BrokerError("the fetch task has ended") from (None if task.cancelled() else task.exception())
+        try:
+            consumer.coordinator.check_errors()
+        except kafka.KafkaError as error:
+            raise consumer.coordinator.failure(error) from error
+
+    # ------------------------------------------------------------------ positions, state
+
+    def _state_of(self, partition: TopicPartition) -> Any:
+        if self._consumer is None or not self._handed_over:
+            return None
+        subscription = self._consumer._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        return assignment.state_value(partition) if assignment is not None else None
+
+    def position(self, partition: TopicPartition) -> int | None:
+        state = self._state_of(partition)
+        return state._position if state is not None else None
+
+    def end_offset(self, partition: TopicPartition) -> int | None:
+        """To a reader of what is committed, the end is where the first open transaction begins."""
+        state = self._state_of(partition)
+        if state is None:
+            return None
+        if self._settings.isolation_level == "read_committed" and state.lso is not None and state.lso >= 0:
+            return cast(int, state.lso)
+        return cast("int | None", state.highwater)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        if self._state_of(partition) is not None:
+            self._opened().fetching.seek_to(ClientPartition(*partition), offset)
+
+    def assignment(self) -> Collection[TopicPartition]:
+        if self._consumer is None or not self._handed_over:
+            return ()
+        return tuple(TopicPartition(*tp) for tp in self._consumer._subscription.assigned_partitions())
+
+    def state(self) -> SourceState:
+        consumer = self._consumer
+        if self._failure is not None or self._stopped:
+            return "lost"
+        if consumer is None or consumer._fetcher is None:
+            return "connecting"
+        if consumer._fetcher._fetch_task.done():
+            return "lost"
+        now_s = consumer.client._loop.time()
+        if now_s - consumer.client.answered_at_s > self._settings.session_timeout_s:
+            return "lost"
+        member, session_s = consumer.coordinator, self._settings.session_timeout_s
+        if isinstance(member, Member) and member.hold is not None and now_s - member.heard_at_s > session_s:
+            return "lost"
+        if self._absent():
+            return "connecting"
+        if consumer._subscription.reassignment_in_progress or not self._handed_over:
+            return "joining"
+        return "steady"
+
+    def _opened(self) -> Contained:
+        if self._consumer is None or self._consumer._fetcher is None:
+            raise BrokerError("this source has not been started")
+        return self._consumer
+
+    # ------------------------------------------------------------------ commits
+
+    async def commit(self, offsets: Mapping[TopicPartition, int], *, timeout_s: float) -> None:
+        member = self._opened().coordinator
+        if not isinstance(member, Member):
+            raise CommitRefused("a reader without a group commits nothing: give it a group_id")
+        if self._stopped:
+            raise CommitRefused("this source has been stopped")
+        if offsets:
+            await member.commit({ClientPartition(*tp): offset for tp, offset in offsets.items()}, timeout_s=timeout_s)
+
+    # ------------------------------------------------------------------ absent topics
+
+    def _absent(self) -> list[str]:
+        assert self._consumer is not None
+        cluster = self._consumer.client.cluster
+        return [topic.name for topic in self._settings.topics if not cluster.partitions_for_topic(topic.name)]
+
+    async def _watch_topics(self) -> None:
+        """B4-15: a topic that is not there is waited for, and named; aiokafka looks again after minutes, in silence."""
+        client, loop = self._opened().client, asyncio.get_running_loop()
+        warned_at_s = loop.time() - ABSENT_WARNING_S
+        while True:
+            absent = self._absent()
+            if unauthorized := sorted(set(absent) & client.cluster.unauthorized_topics):
+                self._fail(translate(kafka.TopicAuthorizationFailedError(*unauthorized), "reading metadata"))
+            if absent and loop.time() - warned_at_s >= ABSENT_WARNING_S:
+                warned_at_s = loop.time()
+                logger.warning(
+                    "waiting for %s, which %s does not have; it is read as soon as it is created",
+                    ", ".join(f"topic {name!r}" for name in absent),
+                    self._servers,
+                )
+            await asyncio.sleep(ABSENT_AGAIN_S)
+            if absent:
+                client.force_metadata_update()
+
+
+class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # the client library is untyped
+    """Passes the client's rebalance callbacks on, and says in what capacity may be committed meanwhile."""
+
+    def __init__(self, source: KafkaSource) -> None:
+        self._source = source
+
+    async def on_partitions_revoked(self, revoked: Collection[ClientPartition]) -> None:
+        source = self._source
+        assert source._listener is not None
+        try:
+            if revoked and source._handed_over:
+                await source._listener.on_revoked([TopicPartition(*tp) for tp in revoked])
+        except Exception as error:  # aiokafka would log it and go on: an unsaid loss of what the listener keeps
+            source._fail(translate(error, "giving partitions back"))
+        finally:
+            source._handed_over = False
+            assert source._consumer is not None
+            if isinstance(member := source._consumer._coordinator, Member):
+                member.hold = None
+
+    async def on_partitions_assigned(self, assigned: Collection[ClientPartition]) -> None:
+        source = self._source
+        assert source._consumer is not None
+        assert source._listener is not None
+        if isinstance(member := source._consumer._coordinator, Member):
+            assignment = source._consumer._subscription.subscription.assignment
+            member.hold = Hold(assignment, member.generation, member.member_id)
+        try:
+            await source._listener.on_assigned([TopicPartition(*tp) for tp in assigned])
+        except Exception as error:  # as above
+            source._fail(translate(error, "taking over partitions"))
+        source._handed_over = True
