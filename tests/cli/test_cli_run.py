@@ -103,7 +103,6 @@ class TestFinding:
         assert answer.stdout == "ran\n"
 
     def test_finds_a_real_app_and_gives_its_exit_code(self, evkafka, module):
-        pytest.importorskip("evkafka.app")
         module("from evkafka.app import EVKafkaApp\napp = EVKafkaApp()\napp.stop()\n", preamble="")
         assert evkafka("run", "shop:app").returncode == 0
 
