@@ -342,14 +342,17 @@ class Consumer:
 
     async def _wait_for_room(self) -> None:
         """Nothing can be read now. Half a second at most, for the membership wants a poll now and then."""
-        self._flow.room.clear()
-        self._progress()
-        if self._polling and not self._flow.room.is_set():
-            waiter = asyncio.ensure_future(self._flow.room.wait())
+        room = self._flow.room
+        room.clear()
+        if not self._stopping.done():
+            self._progress()  # what was finished since may have made room already
+        if self._polling and not room.is_set():
+            waiter = asyncio.ensure_future(room.wait())
             try:
                 await wait_any(self._clock, waiter, timeout_s=0.5)
             finally:
                 waiter.cancel()
+        await asyncio.sleep(0)  # neither this nor a poll of nothing need suspend: others must have their turn
 
     async def _take(self, source: RecordSource, batches: Mapping[TopicPartition, Sequence[Record]]) -> None:
         """Put what the poll returned into its partitions' lanes; positions are read in this same step."""
