@@ -1,0 +1,140 @@
+"""From an outcome to a verdict: the delivery table, row by row, without a loop."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evkafka.backoff import exponential
+from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, DecodeError
+from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
+from evkafka.runtime.settle import Bury, Finish, Halt, StopApp, Verdict, Wait, classify, decide, decide_at_most_once
+from evkafka.runtime.supervision import Supervision
+from evkafka.settings import ErrorPolicySettings
+
+FOREVER = ErrorPolicySettings(jitter=0.0)
+THREE = ErrorPolicySettings(max_attempts=3, jitter=0.0)
+ERROR = ValueError("no")
+
+
+def verdict(
+    outcome: Outcome | Unmatched | Failed | None,
+    policy: ErrorPolicySettings = FOREVER,
+    attempt: int = 1,
+    unmatched: str = "skip",
+) -> Verdict:
+    return decide(outcome, attempt=attempt, policy=policy, unmatched=unmatched)
+
+
+class TestClassify:
+    @pytest.mark.parametrize("returned", [None, 0, "Skip", {"a": 1}, ValueError("returned, not raised"), Exception])
+    def test_whatever_is_no_outcome_means_done(self, returned: object) -> None:
+        assert classify(returned) is None
+
+    @pytest.mark.parametrize("outcome", [Skip, Retry, DeadLetter])
+    def test_a_bare_class_counts_as_its_instance(self, outcome: type[Outcome]) -> None:
+        assert isinstance(classify(outcome), outcome)
+
+
+class TestPostCommit:
+    def test_what_returned_is_finished(self) -> None:
+        assert verdict(None) == Finish("ok")
+
+    def test_skip_finishes(self) -> None:
+        assert verdict(Skip("not ours")) == Finish("skipped")
+
+    @pytest.mark.parametrize("attempt", [1, 5, 10_000])
+    def test_a_failure_is_tried_again_without_end_by_default(self, attempt: int) -> None:
+        assert isinstance(verdict(Failed(ERROR), attempt=attempt), Wait)
+
+    def test_the_last_attempt_meets_the_end(self) -> None:
+        assert isinstance(verdict(Failed(ERROR), THREE, attempt=2), Wait)
+        assert isinstance(verdict(Failed(ERROR), THREE, attempt=3), Halt)
+
+    @pytest.mark.parametrize(("then", "end"), [("stop", Halt), ("skip", Finish), ("dead_letter", Bury)])
+    def test_the_end_is_what_then_says(self, then: str, end: type[Verdict]) -> None:
+        policy = ErrorPolicySettings(max_attempts=1, then=then)  # type: ignore[arg-type]
+        assert isinstance(verdict(Failed(ERROR), policy), end)
+
+    def test_a_non_retryable_error_meets_the_end_at_once_also_without_max_attempts(self) -> None:
+        policy = ErrorPolicySettings(non_retryable=(ValueError,), then="skip")
+        assert verdict(Failed(ERROR), policy) == Finish("failed")
+        assert isinstance(verdict(Failed(KeyError()), policy), Wait)
+
+    def test_an_undecodable_record_meets_a_finite_policys_end_at_once(self) -> None:
+        assert isinstance(verdict(Failed(DecodeError("x"), hopeless=True), THREE), Halt)
+
+    def test_an_undecodable_record_waits_where_there_is_no_end(self) -> None:
+        assert isinstance(verdict(Failed(DecodeError("x"), hopeless=True)), Wait)
+
+    def test_retry_takes_the_policys_backoff_or_its_own_wait(self) -> None:
+        assert verdict(Retry()) == Wait(0.5)
+        assert verdict(Retry(after_ms=40)) == Wait(0.04)
+
+    def test_retry_counts_as_an_attempt(self) -> None:
+        assert isinstance(verdict(Retry(after_ms=1), THREE, attempt=3), Halt)
+
+    def test_dead_letter_buries_whatever_then_says(self) -> None:
+        assert verdict(DeadLetter("bad"), THREE) == Bury("bad", None)
+
+    @pytest.mark.parametrize(("unmatched", "end"), [("skip", Finish), ("stop", Halt), ("dead_letter", Bury)])
+    def test_an_unmatched_record_goes_where_unmatched_says(self, unmatched: str, end: type[Verdict]) -> None:
+        assert isinstance(verdict(Unmatched("no_endpoint", "X"), unmatched=unmatched), end)
+
+
+class TestPreCommit:
+    @pytest.mark.parametrize(
+        ("outcome", "end"),
+        [
+            (None, Finish("ok")),
+            (Skip(), Finish("skipped")),
+            (Unmatched("no_type"), Finish("skipped")),
+            (Retry(), Finish("failed")),
+            (Failed(ERROR), Finish("failed")),
+            (Failed(DecodeError("x"), hopeless=True), Finish("failed")),
+            (DeadLetter("bad"), Bury("bad", None)),
+        ],
+    )
+    def test_nothing_is_tried_again(self, outcome: Outcome | Unmatched | Failed | None, end: Verdict) -> None:
+        assert decide_at_most_once(outcome) == end
+
+
+class TestBackoff:
+    def test_doubles_up_to_the_most(self) -> None:
+        waits = [
+            exponential(n, first_s=0.5, multiplier=2, most_s=30, jitter=0, random=lambda: 0.5) for n in range(1, 9)
+        ]
+        assert waits == [0.5, 1, 2, 4, 8, 16, 30, 30]
+
+    @given(attempt=st.integers(1, 10**6), jitter=st.floats(0, 1), chance=st.floats(0, 1, exclude_max=True))
+    def test_stays_within_its_bounds_for_any_attempt(self, attempt: int, jitter: float, chance: float) -> None:
+        wait = exponential(attempt, first_s=0.5, multiplier=2, most_s=30, jitter=jitter, random=lambda: chance)
+        assert 0 <= wait <= 30 * (1 + jitter)
+
+
+class TestSupervision:
+    def test_waits_for_a_lost_connection_without_end(self) -> None:
+        rule = Supervision(lambda: 0.0, lambda: 0.5)
+        waits = [rule.wait_s(BrokerUnavailable("away")) for _ in range(100)]
+        assert waits[:3] == [0.5, 1.0, 2.0]
+        assert waits[-1] == 10.0
+
+    @pytest.mark.parametrize("error", [BrokerRefused("login"), StopApp("verdict")])
+    def test_ends_the_app_for_what_waiting_cannot_help(self, error: Exception) -> None:
+        assert Supervision(lambda: 0.0).wait_s(error) is None
+
+    def test_allows_five_rebuilds_in_ten_minutes_for_anything_else(self) -> None:
+        now = 0.0
+        rule = Supervision(lambda: now)
+        assert all(rule.wait_s(BrokerError("odd")) is not None for _ in range(5))
+        assert rule.wait_s(BrokerError("odd")) is None
+        now = 601.0
+        assert rule.wait_s(BrokerError("odd")) is not None
+
+    def test_begins_with_a_short_wait_again_once_it_has_recovered(self) -> None:
+        rule = Supervision(lambda: 0.0, lambda: 0.5)
+        for _ in range(5):
+            rule.wait_s(BrokerUnavailable("away"))
+        rule.recovered()
+        assert rule.wait_s(BrokerUnavailable("away")) == 0.5
