@@ -1,0 +1,145 @@
+"""A fake Kafka cluster of three brokers that fails on demand (`kfake/main.go`), built once and run as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+_SOURCE = Path(__file__).parent / "kfake"
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evkafka-tests"
+
+BUILD_TIMEOUT_S = 600.0
+
+
+class Unavailable(Exception):
+    """The fake cannot be built here; the reason is the message."""
+
+
+def build() -> Path:
+    """The program, compiled unless this very source has been compiled before.
+
+    Raises:
+        Unavailable: there is no Go, or its modules cannot be had.
+    """
+    go = shutil.which("go")
+    if go is None:
+        raise Unavailable("needs Go to build the fault-injecting broker")
+    source = b"".join((_SOURCE / name).read_bytes() for name in ("main.go", "go.mod", "go.sum"))
+    program = _CACHE / f"kfake-{hashlib.sha256(source).hexdigest()[:16]}"
+    if not program.exists():
+        _CACHE.mkdir(parents=True, exist_ok=True)
+        unfinished = program.with_suffix(f".{os.getpid()}")
+        try:
+            subprocess.run(
+                [go, "build", "-o", str(unfinished), "."],
+                cwd=_SOURCE,
+                check=True,
+                capture_output=True,
+                timeout=BUILD_TIMEOUT_S,
+                env=os.environ | {"GOFLAGS": "-mod=readonly -buildvcs=false"},
+            )
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            said = (error.stderr or b"").decode(errors="replace").strip().splitlines()
+            raise Unavailable(f"the fault-injecting broker cannot be built: {said[-1:] or error}") from error
+        unfinished.replace(program)
+    return program
+
+
+class FakeKafka:
+    """The running fake. Its commands are those of `main.go`; API keys and error codes are Kafka's numbers."""
+
+    def __init__(self, program: Path) -> None:
+        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        ready = json.loads(self._process.stdout.readline())
+        self.bootstrap_servers = ",".join(ready["brokers"])
+        self._control = f"http://{ready['control']}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(10)
+
+    async def create(self, topic: str, partitions: int = 1) -> None:
+        await self._ask("create", topic=topic, partitions=partitions)
+
+    async def fault(
+        self, api_key: int, code: int, *, count: int = 1, group: str = "", topic: str = "", top_level: bool = False
+    ) -> Fault:
+        """Answer the next `count` requests of this kind with this error; -1 is for as long as it is not healed."""
+        return Fault(
+            self,
+            await self._ask("fault", key=api_key, code=code, count=count, group=group, topic=topic, topLevel=top_level),
+        )
+
+    async def never_answer(self, api_key: int, *, count: int = 1) -> None:
+        await self._ask("never_answer", key=api_key, count=count)
+
+    async def hang_up(self, api_key: int, *, count: int = 1) -> None:
+        """Close the connection instead of answering."""
+        await self._ask("hang_up", key=api_key, count=count)
+
+    async def delay(self, api_key: int, *, delay_ms: int, count: int = 1) -> None:
+        await self._ask("delay", key=api_key, delayMS=delay_ms, count=count)
+
+    async def move_coordinator(self, group: str) -> None:
+        await self._ask("coordinator", group=group)
+
+    async def move_leader(self, topic: str, partition: int = 0) -> None:
+        await self._ask("leader", topic=topic, partition=partition)
+
+    async def truncate(self, topic: str, partition: int, offset: int) -> None:
+        """Delete the records before this offset, as retention does."""
+        await self._ask("truncate", topic=topic, partition=partition, offset=offset)
+
+    async def group(self, group: str) -> dict[str, Any]:
+        answer: dict[str, Any] = await self._ask("group", group=group)
+        return answer
+
+    async def disconnect(self) -> None:
+        """Close every connection to every broker."""
+        await self._ask("disconnect")
+
+    async def _ask(self, command: str, **arguments: Any) -> Any:
+        return await asyncio.to_thread(self._post, command, arguments)
+
+    def _post(self, command: str, arguments: dict[str, Any]) -> Any:
+        request = urllib.request.Request(f"{self._control}/{command}", json.dumps(arguments).encode())
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(f"{command}: {error.read().decode().strip()}") from None
+
+
+class Fault:
+    """One fault that was set."""
+
+    def __init__(self, kafka: FakeKafka, number: int) -> None:
+        self._kafka = kafka
+        self._number = number
+
+    async def hits(self) -> int:
+        """How many requests it has hit."""
+        hits: int = await self._kafka._ask("hits", id=self._number)
+        return hits
+
+    async def heal(self) -> None:
+        await self._kafka._ask("heal", id=self._number)

@@ -1,0 +1,111 @@
+"""A source's listener that writes everything down, and a source driven by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+
+from evkafka.ports import OffsetReset, Record, TopicPartition, Unreadable
+from evkafka.runtime.kafka.source import KafkaSource
+from evkafka.settings import ConnectionSettings, ConsumerSettings, TopicSettings
+from tests.support.waiting import eventually
+
+Hook = Callable[[Collection[TopicPartition]], Awaitable[None]]
+
+
+class Listener:
+    """Remembers what it was told. `revoking` and `assigning` are run inside the calls, where they are set."""
+
+    def __init__(self) -> None:
+        self.revoked: list[set[TopicPartition]] = []
+        self.assigned: list[set[TopicPartition]] = []
+        self.resets: list[OffsetReset] = []
+        self.unreadable: list[Unreadable] = []
+        self.revoking: Hook | None = None
+        self.assigning: Hook | None = None
+        self.when_unreadable: Callable[[Unreadable], object] | None = None
+
+    async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
+        self.revoked.append(set(partitions))
+        if self.revoking is not None:
+            await self.revoking(partitions)
+
+    async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
+        self.assigned.append(set(partitions))
+        if self.assigning is not None:
+            await self.assigning(partitions)
+
+    def on_reset(self, reset: OffsetReset) -> None:
+        self.resets.append(reset)
+
+    def on_unreadable(self, unreadable: Unreadable) -> None:
+        self.unreadable.append(unreadable)
+        if self.when_unreadable is not None:
+            self.when_unreadable(unreadable)
+
+
+class Reader:
+    """A source with its listener, and a loop that polls it until told otherwise."""
+
+    def __init__(self, settings: ConsumerSettings) -> None:
+        self.source = KafkaSource(settings)
+        self.listener = Listener()
+        self.records: list[Record] = []
+        self.errors: list[BaseException] = []
+        self.wanted: Collection[TopicPartition] | None = None
+        self.polls = 0
+        self._polling: asyncio.Task[None] | None = None
+
+    async def start(self) -> Reader:
+        await self.source.start(self.listener)
+        self._polling = asyncio.ensure_future(self._poll())
+        return self
+
+    async def _poll(self) -> None:
+        while True:
+            try:
+                batches = await self.source.poll(self.wanted, timeout_s=0.05, max_records=500)
+            except Exception as error:
+                self.errors.append(error)
+                return
+            self.polls += 1
+            for records in batches.values():
+                self.records += records
+
+    def offsets(self, partition: int = 0) -> list[int]:
+        return [record.offset for record in self.records if record.partition == partition]
+
+    async def want(self, partitions: Collection[TopicPartition] | None) -> None:
+        """Poll only these from now on; returns when the polls before it are over."""
+        self.wanted = partitions
+        polls = self.polls
+        await eventually(lambda: self.polls >= polls + 2)
+
+    async def pause(self) -> None:
+        """Poll no more; what was handed out stands in `records`."""
+        if self._polling is not None:
+            self._polling.cancel()
+            await asyncio.wait({self._polling})
+
+    async def stop(self, timeout_s: float = 3.0) -> None:
+        await self.pause()
+        await self.source.stop(timeout_s=timeout_s)
+
+
+def consumer_settings(servers: str, topic: str, group: str | None = None, **overrides: Any) -> ConsumerSettings:
+    """Settings for tests: fast heartbeats and short sessions, from the beginning unless said otherwise."""
+    options = overrides.pop("options", {})
+    connection = overrides.pop("connection", {})
+    defaults: dict[str, Any] = {
+        "connection": ConnectionSettings(bootstrap_servers=tuple(servers.split(",")), **connection),
+        "topics": (TopicSettings(topic),),
+        "group_id": group,
+        "auto_offset_reset": "earliest",
+        "session_timeout_s": 6.0,
+        "heartbeat_interval_s": 0.2,
+        "rebalance_timeout_s": 10.0,
+        "start_timeout_s": 10.0,
+        "options": {"fetch_max_wait_ms": 50, **options},
+    }
+    return ConsumerSettings(**{**defaults, **overrides})

@@ -1,0 +1,195 @@
+"""A TCP proxy in front of one Kafka broker that understands Kafka's frames, and can be told to misbehave.
+
+Clients stay behind it: in answers that name the broker's address, its port is replaced by the proxy's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Literal, Self
+
+PRODUCE, FETCH, METADATA, COMMIT, OFFSET_FETCH, FIND_COORDINATOR = 0, 1, 3, 8, 9, 10
+JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP = 11, 12, 13, 14
+
+Mode = Literal["pass", "blackhole", "refuse"]
+
+
+@dataclass
+class Rule:
+    """What happens to requests of one kind.
+
+    Attributes:
+        cut: "before" closes the connection instead of passing the request on; "after" passes it on and closes
+            before the answer, so that nobody can know whether it was carried out.
+        hold: the request is held back until `release` is set, and then passed on.
+        count: for how many requests this holds.
+    """
+
+    api_key: int
+    cut: Literal["before", "after"] | None = None
+    hold: bool = False
+    delay_s: float = 0.0
+    count: int = 1
+    hits: int = 0
+    seen: asyncio.Event = field(default_factory=asyncio.Event)
+    release: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Proxy:
+    """`async with Proxy(broker.bootstrap_servers) as proxy:`; then connect to `proxy.bootstrap_servers`."""
+
+    def __init__(self, target: str) -> None:
+        host, port = target.rsplit(":", 1)
+        self._host, self._port = host, int(port)
+        self._server: asyncio.Server | None = None
+        self._own_port = 0
+        self._connections: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._passing = asyncio.Event()
+        self._passing.set()
+        self._rules: list[Rule] = []
+        self._rewrites: dict[int, Callable[[bytes], bytes]] = {}
+        self.requests: list[int] = []
+        """The API keys of all requests seen, in order."""
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"127.0.0.1:{self._own_port}"
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._own_port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.set("refuse")
+
+    # ------------------------------------------------------------------ misbehaviour
+
+    async def set(self, mode: Mode) -> None:
+        """`blackhole` takes bytes and passes none on, either way, until "pass" lets them go on; `refuse` closes
+        everything and listens no longer."""
+        if mode == "blackhole":
+            self._passing.clear()
+            return
+        if mode == "refuse":
+            assert self._server is not None
+            self._server.close()
+            self.disconnect()
+        elif self._server is not None and not self._server.is_serving():
+            self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._own_port)
+        self._passing.set()
+        if mode == "refuse" and self._connections:
+            await asyncio.wait(self._connections, timeout=5)
+
+    def disconnect(self) -> None:
+        for writer in tuple(self._writers):
+            writer.transport.abort()
+        for task in self._connections:
+            task.cancel()
+
+    def on(self, api_key: int, **rule: object) -> Rule:
+        """Apply a `Rule` to the next requests of this kind."""
+        made = Rule(api_key, **rule)  # type: ignore[arg-type]
+        self._rules.append(made)
+        return made
+
+    def rewrite(self, api_key: int, change: Callable[[bytes], bytes] | None) -> None:
+        """Pass answers to requests of this kind through a function of their bytes (behind the frame's length)."""
+        if change is None:
+            self._rewrites.pop(api_key, None)
+        else:
+            self._rewrites[api_key] = change
+
+    # ------------------------------------------------------------------ connections
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        self._writers.add(writer)
+        server_writer: asyncio.StreamWriter | None = None
+        try:
+            await self._passing.wait()
+            server_reader, server_writer = await asyncio.open_connection(self._host, self._port)
+            self._writers.add(server_writer)
+            kinds: dict[int, int] = {}  # correlation id -> API key
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._forward(reader, server_writer, kinds, writer))
+                both.create_task(self._backward(server_reader, writer, kinds, server_writer))
+        except* (OSError, EOFError, asyncio.CancelledError):
+            pass
+        finally:
+            for end in (writer, server_writer):
+                if end is not None:
+                    end.transport.abort()
+                    self._writers.discard(end)
+            self._connections.discard(task)
+
+    async def _forward(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        kinds: dict[int, int],
+        back: asyncio.StreamWriter,
+    ) -> None:
+        while True:
+            frame = await _frame(reader)
+            await self._passing.wait()
+            api_key, _, correlation = struct.unpack_from(">hhi", frame)
+            self.requests.append(api_key)
+            rule = self._rule_for(api_key)
+            if rule is not None:
+                rule.seen.set()
+                if rule.cut == "before":
+                    back.transport.abort()
+                    return
+                if rule.hold:
+                    await rule.release.wait()
+                if rule.delay_s:
+                    await asyncio.sleep(rule.delay_s)
+            kinds[correlation] = -1 if rule is not None and rule.cut == "after" else api_key
+            writer.write(struct.pack(">i", len(frame)) + frame)
+            await writer.drain()
+
+    async def _backward(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        kinds: dict[int, int],
+        forth: asyncio.StreamWriter,
+    ) -> None:
+        while True:
+            frame = await _frame(reader)
+            await self._passing.wait()
+            (correlation,) = struct.unpack_from(">i", frame)
+            api_key = kinds.pop(correlation, -2)
+            if api_key == -1:
+                writer.transport.abort()
+                forth.transport.abort()
+                return
+            if api_key in (METADATA, FIND_COORDINATOR):
+                named, own = (self._host.encode() + struct.pack(">i", port) for port in (self._port, self._own_port))
+                frame = frame.replace(named, own)
+            if api_key in self._rewrites:
+                frame = self._rewrites[api_key](frame)
+            writer.write(struct.pack(">i", len(frame)) + frame)
+            await writer.drain()
+
+    def _rule_for(self, api_key: int) -> Rule | None:
+        for rule in self._rules:
+            if rule.api_key == api_key and rule.hits < rule.count:
+                rule.hits += 1
+                return rule
+        return None
+
+
+async def _frame(reader: asyncio.StreamReader) -> bytes:
+    (length,) = struct.unpack(">i", await reader.readexactly(4))
+    return await reader.readexactly(length)
