@@ -21,6 +21,7 @@ from evkafka.runtime.kafka.wire import StaticHeartbeatRequest
 logger = logging.getLogger("evkafka.runtime.kafka")
 
 UNKNOWN_MEMBER_ID = 25
+GROUP_ID_NOT_FOUND = 69
 FLAPS, FLAPS_WITHIN_S = 5, 60.0
 
 
@@ -75,7 +76,7 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
             self._fenced()
         elif code == UNKNOWN_MEMBER_ID and self._group_instance_id is not None:
             self._flapped()
-        elif code and isinstance(request, OffsetFetchRequest):
+        elif code not in (0, GROUP_ID_NOT_FOUND) and isinstance(request, OffsetFetchRequest):
             # (i) The answer's own error: aiokafka does not look at it, and takes the empty answer for "no commit".
             error = kafka.for_code(code)(self.group_id)
             if isinstance(error, kafka.NotCoordinatorForGroupError):
@@ -167,6 +168,8 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
         answer = await self._send_req(
             OffsetFetchRequest(self.group_id, None if partitions is None else list(by_topic.items()))
         )
+        if getattr(answer, "error_code", 0) == GROUP_ID_NOT_FOUND:
+            return {}  # a group that is not there has committed nothing
         found: dict[ClientPartition, int] = {}
         for topic, rows in answer.topics:
             for partition, offset, _, code in rows:
