@@ -356,6 +356,11 @@ class EVKafkaApp:
         self.stop()
 
     @property
+    def service(self) -> Service | None:
+        """What runs while the app runs, for the test kit and pages; None before and after."""
+        return self._service
+
+    @property
     def started(self) -> bool:
         """True once the app has been started."""
         return self._started

@@ -118,6 +118,19 @@ class Service:
                 return error
         return None
 
+    def alive(self) -> list[tuple[str, Consumer]]:
+        """The consumers that have not ended, by name."""
+        return [
+            (name, consumer)
+            for (name, consumer), task in zip(self.consumers.items(), self._running, strict=False)
+            if not task.done()
+        ]
+
+    @property
+    def draining(self) -> bool:
+        """True from the stop, or a consumer's end, until all have ended."""
+        return (self._stop.is_set() or self.failure is not None) and any(not task.done() for task in self._running)
+
     @property
     def cut(self) -> int:
         """Attempts that the stop's drain time did not suffice for."""

@@ -576,6 +576,11 @@ class Consumer:
         return sum(executor.slot.record is not None for executor in self._executors)
 
     @property
+    def connected(self) -> bool:
+        """True while it has a source."""
+        return self._source is not None
+
+    @property
     def uncommitted(self) -> bool:
         """True while something is committable and not confirmed yet."""
         return not self._at_most_once and any(p.to_commit() is not None for p in self._partitions.values())

@@ -1,0 +1,49 @@
+"""A clock that moves when it is told to: five minutes of backoff pass in milliseconds."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+
+
+class VirtualTimer:
+    """A call that is due at a time of the virtual clock."""
+
+    __slots__ = ("callback", "cancelled")
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.callback = callback
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class VirtualClock:
+    """Implements the engine's Clock. Only `jump` moves it; user code's own sleeps are real and do not."""
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+        self._order = itertools.count()
+        self._timers: list[tuple[float, int, VirtualTimer]] = []
+
+    def now(self) -> float:
+        return self._now_s
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> VirtualTimer:
+        timer = VirtualTimer(callback)
+        heapq.heappush(self._timers, (self._now_s + max(delay_s, 0.0), next(self._order), timer))
+        return timer
+
+    def next_due(self) -> float | None:
+        """When the next timer is due; None where there is none."""
+        while self._timers and self._timers[0][2].cancelled:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def jump(self, to_s: float) -> None:
+        """Move to this time and call what is due at it. Timers due before must have been called by then."""
+        self._now_s = max(self._now_s, to_s)
+        while (due := self.next_due()) is not None and due <= self._now_s:
+            heapq.heappop(self._timers)[2].callback()
