@@ -63,5 +63,16 @@ class Groupless(NoGroupCoordinator):  # type: ignore[misc]  # the client library
         """Nothing is ever committed."""
         return {}
 
+    @property
+    def dead(self) -> bool:
+        """A change of the assignment has failed."""
+        return self._changing is not None and self._changing.done() and self._changing.exception() is not None
+
+    def check_errors(self) -> None:
+        if self.dead:
+            assert self._changing is not None
+            self._changing.result()
+        super().check_errors()
+
     def failure(self, error: Exception) -> BrokerError:
         return BrokerError(f"groupless reader: {error}")

@@ -142,6 +142,11 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
             return BrokerError(f"{doing}: {code_name(self._last_code)}")
         return translate(error, doing)
 
+    @property
+    def dead(self) -> bool:
+        """Nobody looks after this membership any more; `check_errors` says why."""
+        return bool(self._coordination_task.done())
+
     def is_current(self, hold: Hold) -> bool:
         """Whether we are still the member that got this assignment, and still have it."""
         return (

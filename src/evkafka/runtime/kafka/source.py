@@ -179,7 +179,7 @@ class KafkaSource:
             return "lost"
         if consumer is None or consumer._fetcher is None:
             return "connecting"
-        if consumer._fetcher._fetch_task.done():
+        if consumer._fetcher._fetch_task.done() or consumer.coordinator.dead:
             return "lost"
         now_s = consumer.client._loop.time()
         if now_s - consumer.client.answered_at_s > self._settings.session_timeout_s:
