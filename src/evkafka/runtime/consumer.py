@@ -455,7 +455,7 @@ class Consumer:
         if partition.ledger.pending or partition.begun:
             self._drop(partition)
             partition = self._partitions[reset.partition] = self._new_partition(reset.partition)
-        partition.start_at(reset.to_offset)
+        partition.arrive(reset.to_offset)
         self._commit_due.set()
 
     def on_unreadable(self, unreadable: Unreadable) -> None:

@@ -20,7 +20,8 @@ class Partition:
 
     Attributes:
         ordering: how its records are kept in order: `partition`, `key` or `unordered`.
-        committed: the offset last confirmed by the cluster; None while that is unknown.
+        committed: the offset last confirmed by the cluster in this assignment; None while there is none. What the
+            group had committed before is not taken for it: behind a marker the first position lies past that.
         leaving: True from the moment that the partition is being given back: no record begins, no retry waits.
         running: lanes of it that an executor walks right now. Written by Lanes.
         bytes: values read and not committable, in bytes.
@@ -33,7 +34,6 @@ class Partition:
         "_batches",
         "_keyed",
         "_lanes",
-        "_located",
         "_quiet",
         "_whole",
         "begun",
@@ -57,7 +57,6 @@ class Partition:
         self.begun = False
         self.held = False
         self.unreadable = 0
-        self._located = False
         self._batches: deque[tuple[int, int]] = deque()  # (last offset, bytes) of each poll, oldest first
         self._lanes = lanes
         self._whole = Lane(self, tp) if ordering == "partition" else None
@@ -68,7 +67,7 @@ class Partition:
 
     def take(self, records: Sequence[Record], position: int | None, *, by_key: bool) -> None:
         """These records were just read, up to this position: open them in the ledger, hand them to their lanes."""
-        self.begun = self._located = True
+        self.begun = True
         self.unreadable = 0
         self.ledger.begin(list(map(_offset, records)))
         self.ledger.read_to(position)
@@ -81,19 +80,8 @@ class Partition:
             for record in records:
                 self._lanes.hand_over(self._lane_of(record, by_key=by_key), (record,))
 
-    def start_at(self, position: int) -> None:
-        """The reset rule found this position; it is not committed yet."""
-        self._located = True
-        self.ledger.read_to(position)
-
     def arrive(self, position: int | None) -> None:
         """The client stands here, and all that it handed out is in the ledger."""
-        if position is None:
-            return
-        if not self._located:
-            # The first position of an assignment, and no reset was told: it is the committed offset.
-            self._located = True
-            self.committed = position
         self.ledger.read_to(position)
 
     def _lane_of(self, record: Record, *, by_key: bool) -> Lane:

@@ -82,22 +82,17 @@ class InMemoryKafka:
         async with app.running(cluster=view, clock=self.clock, on_failure=lambda _: None) as state:
             assert app.service is not None
             self._services[id(app)], self._views[id(app)] = app.service, view
-            ticking = asyncio.ensure_future(self._tick_when_leaving(app.service))
+            self.background(self._tick_when_leaving(app.service))
             try:
                 yield state
             finally:
                 app.service.stop()
                 self._services.pop(id(app), None)
                 self._views.pop(id(app), None)
-                self.background(self._run_out(app.service))
-                ticking.cancel()
 
     async def _tick_when_leaving(self, service: Service) -> None:
-        """An app that ends by itself (`stop()`, a fatal record) drains on the virtual clock: let it move."""
+        """An app that ends (at the exit, by `stop()`, by a fatal record) drains on the virtual clock: let it move."""
         await service.until_stop()
-        await self._run_out(service)
-
-    async def _run_out(self, service: Service) -> None:
         while service.draining:
             await self._turns()
             await asyncio.sleep(0)
@@ -168,9 +163,13 @@ class InMemoryKafka:
                     words.append(f"consumer {name} has not committed all that it has done")
                 elif not consumer.connected:
                     words.append(f"consumer {name} is not connected")
-        words += [f"a member lags by {s.lag}" for s, _ in self._members if s.alive and s.lag and not s.expired]
+        words += [f"a member {todo}" for source, _ in self._members if (todo := source.unfinished())]
         words += ["a crashed member's session has not expired yet" for source, _ in self._members if source.haunts]
-        words += ["a member's session has expired and it has not joined again" for s, _ in self._members if s.expired]
+        words += [
+            "a member's session has expired and it has not joined again"
+            for s, _ in self._members
+            if s.alive and s.expired
+        ]
         return words
 
     async def _turns(self) -> None:

@@ -270,7 +270,14 @@ class MemorySource:
     def _all_partitions(self) -> list[TopicPartition]:
         return [tp for topic in self.topics() for tp in self._kafka.partitions(topic)]
 
-    @property
-    def lag(self) -> int:
-        """Offsets between the positions and the ends of what is assigned."""
-        return sum(self._kafka.log(tp).end - position for tp, position in self._positions.items())
+    def unfinished(self) -> str:
+        """What this member still has to do, in words; empty where nothing is."""
+        if not self.alive or self.expired:
+            return ""
+        if lag := sum(self._kafka.log(tp).end - position for tp, position in self._positions.items()):
+            return f"lags by {lag}"
+        if self._group is not None and self._settings.auto_commit_mode == "post-commit":
+            behind = [tp for tp, position in self._positions.items() if self._group.committed.get(tp) != position]
+            if behind:
+                return f"has not committed {', '.join(f'{tp.topic}[{tp.partition}]' for tp in behind)}"
+        return ""
