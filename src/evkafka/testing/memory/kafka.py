@@ -58,6 +58,7 @@ class InMemoryKafka:
         self._poll_faults: list[Exception] = []
         self._changes: set[asyncio.Future[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._turning = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -173,12 +174,16 @@ class InMemoryKafka:
         return words
 
     async def _turns(self) -> None:
-        """Give the loop turns until nobody else wants one."""
-        ready = getattr(asyncio.get_running_loop(), "_ready", None)
-        for _ in range(10_000):
-            await asyncio.sleep(0)
-            if not ready:
-                return
+        """Give the loop turns until nobody else wants one, but others who do the same."""
+        ready = getattr(asyncio.get_running_loop(), "_ready", ())
+        self._turning += 1
+        try:
+            for _ in range(10_000):
+                await asyncio.sleep(0)
+                if len(ready) < self._turning:
+                    return
+        finally:
+            self._turning -= 1
 
     async def _wait_for_user_code(self) -> None:
         """An endpoint that awaits something real is waited for, for a while."""
