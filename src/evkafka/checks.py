@@ -1,170 +1,325 @@
-"""How one configuration value is checked: small functions that return the value as it is used, or raise `Fault`.
+"""Reading a mapping that somebody wrote by hand: one section at a time, every fault noted, none raised until the end.
 
-A fault names the key, shows the value unless it is secret, and says what is allowed.
+A reader asks its `Section` for each key it knows, with type, range and default. What is wrong is noted and the
+default handed out, so that one look finds all faults. What nobody asked for is unknown, and `end` says so.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-Check = Callable[[str, Any], Any]
+from evkafka._config_masking import Secret, in_error, kind_of
+from evkafka.exceptions import ConfigError
 
-TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
-SECRET_KEYS = frozenset({"sasl_plain_password", "sasl_oauth_token_provider", "ssl_context"})
+D = TypeVar("D")
 
+INT32 = 2**31 - 1
+"""The most that Kafka's own fields for times and sizes hold."""
 
-class Fault(Exception):
-    """One thing wrong with one key."""
+MISSING: Any = object()
 
+INT16 = 2**15 - 1
+"""The most bytes that a text of Kafka's protocol holds."""
 
-def shown(key: str, value: Any) -> str:
-    """A value as an error may show it: never a secret, never long."""
-    if key in SECRET_KEYS:
-        return f"a {type(value).__name__}"
-    text = repr(without_userinfo(value) if isinstance(value, str) else value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+NEAR_ENOUGH = 0.6
 
 
-def without_userinfo(server: str) -> str:
-    """An address without the user and password that somebody may have put into it."""
-    return re.sub(r"(^|//|,)[^@/,]*@", r"\1***@", server)
+class Faults:
+    """What is wrong with one configuration."""
+
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
+        self._sentences: list[str] = []
+
+    def add(self, sentence: str) -> None:
+        self._sentences.append(sentence)
+
+    def raise_if_any(self) -> None:
+        """Raise all of them as one error.
+
+        Raises:
+            ConfigError: there is one.
+        """
+        match self._sentences:
+            case []:
+                return
+            case [sentence]:
+                raise ConfigError(f"{self._subject}: {sentence}")
+            case sentences:
+                raise ConfigError(
+                    f"{self._subject}: {len(sentences)} faults" + "".join(f"\n- {sentence}" for sentence in sentences)
+                )
 
 
-def nearest(key: str, known: Iterable[str]) -> str:
-    """ "; did you mean ...?" for an unknown key, where one is near."""
-    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
+class Section:
+    """One mapping of a configuration, while it is read.
 
+    Args:
+        path: what stands before its keys in messages, `on_error.` for a section of that name.
+        doc: where its keys are described.
+        on_fault: called for each fault.
+    """
 
-def integer(least: int, most: int | None = None, *, unit: str = "") -> Check:
-    """A whole number in a range; True and False are none."""
-    span = f"at least {least}" if most is None else f"from {least} to {most}"
+    def __init__(
+        self,
+        values: Mapping[Any, object],
+        faults: Faults,
+        *,
+        doc: str,
+        path: str = "",
+        on_fault: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._values = values
+        self._faults = faults
+        self._doc = doc
+        self._path = path
+        self._on_fault = on_fault
+        self._known: dict[str, None] = {}
+        self._refused: set[str] = set()
+        self._unsound: set[str] = set()
 
-    def check(key: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise Fault(f"{key} is a whole number{unit}, {span}; not {shown(key, value)}")
-        if value < least or (most is not None and value > most):
-            raise Fault(f"{key} is {value}; it must be {span}{unit}")
+    # ------------------------------------------------------------------ faults
+
+    def fault(self, key: str, sentence: str) -> None:
+        """Note what is wrong with a key's value."""
+        self._unsound.add(key)
+        self._note(f"{self._path}{key}: {sentence}")
+
+    def _note(self, sentence: str) -> None:
+        self._faults.add(sentence)
+        self._on_fault()
+
+    def sound(self, *keys: str) -> bool:
+        """False when one of the keys has a fault: comparing its default with others would find faults that are none."""
+        return self._unsound.isdisjoint(keys)
+
+    def refuse(self, key: str, sentence: str) -> None:
+        """A key that others know and we do not take; the sentence says what to do instead."""
+        self._refused.add(key)
+        if key in self._values:
+            self.fault(key, sentence)
+
+    def end(self) -> None:
+        """All keys have been asked for: what is left over is unknown."""
+        for key in self._values:
+            if key in self._known or key in self._refused:
+                continue
+            near = self._nearest(key) if isinstance(key, str) else None
+            advice = f"did you mean {near!r}?" if near else f"leave it out; {self._doc} has the keys"
+            self._note(f"{self._path}{_key_in_error(key)}: unknown key; {advice}")
+
+    def _nearest(self, key: str) -> str | None:
+        """The known key most like it; Java's dots and dashes (`group.id`) count as underscores."""
+        plain = key[:80].lower().replace(".", "_").replace("-", "_")
+        near = difflib.get_close_matches(plain, self._known, n=1, cutoff=NEAR_ENOUGH)
+        return near[0] if near else None
+
+    # ------------------------------------------------------------------ values
+
+    def take(self, key: str) -> Any:
+        """The value as it stands, or MISSING."""
+        self._known[key] = None
+        return self._values.get(key, MISSING)
+
+    def given(self, *keys: str) -> bool:
+        """True when one of the keys is there, with any value but None."""
+        return any(self._values.get(key) is not None for key in keys)
+
+    def integer(
+        self, key: str, default: D, *, least: int, most: int = INT32, unit: str = "", none: bool = False
+    ) -> int | D:
+        """A whole number.
+
+        Args:
+            none: None stands for the default, as it does in aiokafka.
+        """
+        value = self.take(key)
+        if value is MISSING or (none and value is None):
+            return default
+        if not isinstance(value, int) or isinstance(value, bool):
+            self.fault(key, f"{in_error(value)} is not a whole number{unit}; give an int{_or_none(none)}, unquoted")
+        elif not least <= value <= most:
+            self.fault(key, f"{in_error(value)} is out of range; give {least} to {most}")
+        else:
+            return int(value)
+        return default
+
+    def milliseconds(self, key: str, default: D, *, least: int = 0, none: bool = False) -> int | D:
+        """A time, as the key's name says in milliseconds."""
+        return self.integer(key, default, least=least, unit=" of milliseconds", none=none)
+
+    def seconds(self, key: str, default_s: float, *, least_ms: int = 0, none: bool = False) -> float:
+        """A `*_ms` key as seconds; the default is in seconds too, as settings hold it."""
+        value_ms = self.milliseconds(key, None, least=least_ms, none=none)
+        return default_s if value_ms is None else value_ms / 1000
+
+    def number(self, key: str, default: float, *, least: float, most: float, above: bool = False) -> float:
+        """A number with a fraction.
+
+        Args:
+            above: the least itself is out of range.
+        """
+        value = self.take(key)
+        if value is MISSING:
+            return default
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            self.fault(key, f"{in_error(value)} is not a number; give a float, unquoted")
+        elif (
+            (isinstance(value, float) and math.isnan(value)) or not least <= value <= most or (above and value == least)
+        ):
+            first = f"more than {least:g}, at most" if above else f"{least:g} to"
+            self.fault(key, f"{in_error(value)} is out of range; give {first} {most:g}")
+        else:
+            return float(value)
+        return default
+
+    def flag(self, key: str, default: D) -> bool | D:
+        value = self.take(key)
+        if value is MISSING:
+            return default
+        if not isinstance(value, bool):
+            self.fault(key, f"{in_error(value)} is not a bool; give True or False")
+            return default
         return value
 
-    return check
+    def text(self, key: str, default: D, *, none: bool = False, empty: bool = False) -> str | D:
+        """A string.
 
+        Args:
+            none: None stands for the default.
+            empty: an empty one is allowed.
+        """
+        value = self.take(key)
+        if value is MISSING or (none and value is None):
+            return default
+        if not isinstance(value, str):
+            self.fault(key, f"{in_error(value)} is not a str; give a str{_or_none(none)}")
+        elif not value and not empty:
+            self.fault(key, "it is empty; give a text, or leave the key out")
+        elif not _fits(value):
+            self.fault(key, f"it holds what is not UTF-8, or more than {INT16} bytes; give a shorter plain text")
+        else:
+            return str.__str__(value)
+        return default
 
-def milliseconds(least: int, most: int | None = None) -> Check:
-    """A time in ms, given back in seconds."""
-    whole = integer(least, most, unit=" of milliseconds")
+    def secret(self, key: str) -> str | None:
+        """A password, plain or in a `SecretStr`. Its value goes into no message, whatever it is."""
+        value = self.take(key)
+        if value is MISSING or value is None:
+            return None
+        plain = value.get_secret_value() if isinstance(value, Secret) and not isinstance(value, type) else value
+        if not isinstance(plain, str):
+            self.fault(key, f"it is {kind_of(plain)}; give a str, or a pydantic SecretStr")
+        elif not _fits(plain):
+            self.fault(key, f"it holds what is not UTF-8, or more than {INT16} bytes")
+        else:
+            return str.__str__(plain)
+        return None
 
-    def check(key: str, value: Any) -> float:
-        number: int = whole(key, value)
-        return number / 1000
+    def choice(self, key: str, default: D, options: Sequence[D], *, none: bool = False) -> D:
+        """One of a few values."""
+        value = self.take(key)
+        if value is MISSING or (none and value is None):
+            return default
+        for option in options:
+            if _same(value, option):
+                return option
+        self.fault(key, f"{in_error(value)} is none of them; give {one_of(options)}{_or_none(none)}")
+        return default
 
-    return check
+    def sequence(self, key: str, *, items: str) -> list[Any] | None:
+        """A list or tuple; None when the key is missing or wrong.
 
+        Args:
+            items: what it is a list of.
+        """
+        value = self.take(key)
+        if value is MISSING:
+            return None
+        if isinstance(value, str):
+            self.fault(key, f"{in_error(value)} is one str where a list of {items} is meant; write [{in_error(value)}]")
+            return None
+        if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray | memoryview | range):
+            self.fault(key, f"it is {kind_of(value)}; give a list of {items}")
+            return None
+        return list(value)
 
-def number(least: float, most: float | None = None) -> Check:
-    span = f"at least {least:g}" if most is None else f"from {least:g} to {most:g}"
+    def function(self, key: str, *, like: str) -> Callable[..., Any] | None:
+        value = self.take(key)
+        if value is MISSING or value is None:
+            return None
+        if not callable(value):
+            self.fault(key, f"{in_error(value)} cannot be called; give a function {like}")
+            return None
+        return value  # type: ignore[no-any-return]
 
-    def check(key: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise Fault(f"{key} is a number, {span}; not {shown(key, value)}")
-        if not value >= least or (most is not None and value > most):
-            raise Fault(f"{key} is {value}; it must be {span}")
-        return float(value)
-
-    return check
-
-
-def one_of(*allowed: Any) -> Check:
-    def check(key: str, value: Any) -> Any:
-        for one in allowed:
-            if type(one) is type(value) and one == value:
-                return value
-        raise Fault(f"{key} is {shown(key, value)}; it must be one of {', '.join(map(repr, allowed))}")
-
-    return check
-
-
-def optional(inner: Check) -> Check:
-    return lambda key, value: None if value is None else inner(key, value)
-
-
-def boolean(key: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise Fault(f"{key} is True or False, not {shown(key, value)}")
-    return value
-
-
-def text(key: str, value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise Fault(f"{key} is a non-empty string, not {shown(key, value)}")
-    return value
-
-
-def secret(key: str, value: Any) -> str:
-    """A string, or an object with `get_secret_value()` as pydantic's SecretStr."""
-    reveal = getattr(value, "get_secret_value", None)
-    revealed = reveal() if callable(reveal) else value
-    if not isinstance(revealed, str):
-        raise Fault(f"{key} is a string (or a SecretStr), not {shown(key, value)}")
-    return revealed
-
-
-def anything(key: str, value: Any) -> Any:
-    return value
-
-
-def servers(key: str, value: Any) -> tuple[str, ...]:
-    """`"a:9092,b:9092"` or a list of such."""
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, Sequence) or isinstance(parts, bytes) or not parts:
-        raise Fault(f"{key} is 'host:port', several with commas, or a list of them; not {shown(key, value)}")
-    found = []
-    for part in parts:
-        if not isinstance(part, str) or not re.fullmatch(r"\s*(\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+)(:\d{1,5})?\s*", part):
-            raise Fault(f"{key}: {shown(key, part)} is no address; write 'host:port'")
-        found.append(part.strip())
-    return tuple(found)
-
-
-def topic_name(key: str, value: Any) -> str:
-    if not isinstance(value, str) or not TOPIC_NAME.fullmatch(value) or value in (".", ".."):
-        raise Fault(f"{key}: {shown(key, value)} is no topic name: 1 to 249 of a-z A-Z 0-9 . _ -")
-    return value
-
-
-def pattern(key: str, value: Any) -> re.Pattern[str]:
-    if isinstance(value, re.Pattern):
+    def mapping(self, key: str, *, none: bool = False) -> Mapping[str, object] | None:
+        """A mapping within this one; None when it is missing, wrong, or (`none`) None."""
+        value = self.take(key)
+        if value is MISSING or (none and value is None):
+            return None
+        if not isinstance(value, Mapping):
+            self.fault(key, f"it is {kind_of(value)}; give a dict{_or_none(none)}")
+            return None
         return value
+
+    def section(self, key: str, values: Mapping[Any, object], *, doc: str, index: int | None = None) -> Section:
+        """A reader for a mapping within this one; its faults join ours, and make the key unsound.
+
+        Args:
+            index: which of the key's mappings, where it has several.
+        """
+        path = f"{self._path}{key}." if index is None else f"{self._path}{key}[{index}]."
+        return Section(values, self._faults, doc=doc, path=path, on_fault=lambda: self._unsoundly(key))
+
+    def _unsoundly(self, key: str) -> None:
+        self._unsound.add(key)
+        self._on_fault()
+
+    # ------------------------------------------------------------------ for tests
+
+    @property
+    def known(self) -> Iterable[str]:
+        """The keys that were asked for."""
+        return self._known
+
+
+def as_mapping(values: object, faults: Faults) -> Mapping[str, object]:
+    """The mapping that a configuration is.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not isinstance(values, Mapping):
+        faults.add(f"it is {kind_of(values)}; give a dict of keys and values")
+        faults.raise_if_any()
+    return values  # type: ignore[return-value]
+
+
+def one_of(options: Sequence[object]) -> str:
+    *first, last = [repr(option) for option in options]
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _key_in_error(key: object) -> str:
+    return key[:80] if isinstance(key, str) and key.isprintable() and key else in_error(key)
+
+
+def _same(value: object, option: object) -> bool:
+    """Equal and of one kind: True is not 1, but a member of a str enumeration is its text."""
+    kind = str if isinstance(option, str) else type(option)
+    return isinstance(value, kind) and isinstance(value, bool) == isinstance(option, bool) and value == option
+
+
+def _fits(text: str) -> bool:
     try:
-        return re.compile(text(key, value))
-    except re.error as error:
-        raise Fault(f"{key}: {shown(key, value)} is no regular expression: {error}") from None
+        return len(text.encode()) <= INT16
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
 
 
-def error_types(key: str, value: Any) -> tuple[type[Exception], ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        raise Fault(f"{key} is a list of exception classes, not {shown(key, value)}")
-    for one in value:
-        if not isinstance(one, type) or not issubclass(one, Exception):
-            raise Fault(f"{key}: {shown(key, one)} is no exception class")
-    return tuple(value)
-
-
-def check_all(
-    given: Mapping[str, Any], checks: Mapping[str, Check], faults: list[str], *, where: str = ""
-) -> dict[str, Any]:
-    """Every given key through its check; what is wrong is added to the faults, what is right is returned."""
-    values: dict[str, Any] = {}
-    for key, value in given.items():
-        check = checks.get(key)
-        if check is None:
-            faults.append(f"{where}{key!r} is no key here{nearest(str(key), checks)}")
-            continue
-        try:
-            values[key] = check(f"{where}{key}" if where else key, value)
-        except Fault as fault:
-            faults.append(str(fault))
-    return values
+def _or_none(none: bool) -> str:
+    return " or None" if none else ""
