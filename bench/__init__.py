@@ -1,0 +1,1 @@
+"""What EVKafka costs, measured against a loop written by hand: `make bench`."""

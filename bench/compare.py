@@ -1,0 +1,95 @@
+"""Runs the rows in pairs with the baseline: baseline, row, baseline, row... so that a slow minute hits both."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+RUN_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: the module to run, and how many events it is given."""
+
+    title: str
+    module: str
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    cpu_us_per_event: float
+    events_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A row's medians. `ratio` is the baseline's CPU time per event over the row's, each pair on its own."""
+
+    title: str
+    cpu_us_per_event: float
+    events_per_s: float
+    ratio: float
+    ratios: tuple[float, ...]
+
+
+BASELINE = Row("aiokafka `getmany` loop, by hand", "bench.rows.baseline", 1_000_000)
+ROWS = (
+    Row("EVKafka", "bench.rows.evkafka_default", 1_000_000),
+    Row("EVKafka, with metrics listeners", "bench.rows.evkafka_listened", 1_000_000),
+    Row("FastStream, batches", "bench.rows.faststream_batch", 200_000),
+    Row("FastStream", "bench.rows.faststream_default", 100_000),
+)
+
+
+def compare(bootstrap_servers: str, topic: str, *, pairs: int, progress: Callable[[str], None]) -> list[Result]:
+    """The baseline first, then each row in so many pairs with it."""
+    baselines: list[Run] = []
+    results = []
+    for row in ROWS:
+        runs: list[tuple[Run, Run]] = []
+        for number in range(1, pairs + 1):
+            runs.append((run(BASELINE, bootstrap_servers, topic), run(row, bootstrap_servers, topic)))
+            before, after = runs[-1]
+            progress(
+                f"{row.title}, pair {number} of {pairs}: "
+                f"{before.cpu_us_per_event:.2f} us by hand, {after.cpu_us_per_event:.2f} us here"
+            )
+        baselines += [before for before, _ in runs]
+        ratios = tuple(before.cpu_us_per_event / after.cpu_us_per_event for before, after in runs)
+        results.append(_result(row, [after for _, after in runs], ratios))
+    return [_result(BASELINE, baselines, (1.0,)), *results]
+
+
+def run(row: Row, bootstrap_servers: str, topic: str) -> Run:
+    """One run of a row, in a process of its own."""
+    measured = measure([row.module, bootstrap_servers, topic, str(row.events)])
+    return Run(measured["cpu_s"] / measured["events"] * 1e6, measured["events"] / measured["wall_s"])
+
+
+def measure(command: list[str], timeout_s: float = RUN_TIMEOUT_S) -> dict[str, Any]:
+    """Run `python -m` with this command; what its last line of output says, as JSON."""
+    ended = subprocess.run(
+        [sys.executable, "-m", *command], capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+    lines = ended.stdout.strip().splitlines()
+    if ended.returncode or not lines:
+        raise RuntimeError(f"{' '.join(command)} ended with {ended.returncode}:\n{ended.stderr[-3000:]}")
+    measured: dict[str, Any] = json.loads(lines[-1])
+    return measured
+
+
+def _result(row: Row, runs: list[Run], ratios: tuple[float, ...]) -> Result:
+    return Result(
+        row.title,
+        median(run.cpu_us_per_event for run in runs),
+        median(run.events_per_s for run in runs),
+        median(ratios),
+        ratios,
+    )

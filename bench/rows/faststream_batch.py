@@ -1,0 +1,25 @@
+"""FastStream with `batch=True`: one call of the handler for all that a poll brings."""
+
+from __future__ import annotations
+
+import asyncio
+
+from faststream import FastStream
+from faststream.kafka import KafkaBroker
+
+from bench.arguments import arguments
+from bench.event import OrderPlaced
+from bench.meter import Meter
+
+given = arguments()
+broker = KafkaBroker(given.bootstrap_servers, logger=None)
+app = FastStream(broker, logger=None)
+meter = Meter(given.events, app.exit)
+
+
+@broker.subscriber(given.topic, group_id=given.group_id, auto_offset_reset="earliest", batch=True)
+async def handle(events: list[OrderPlaced]) -> None:
+    meter.tick(len(events))
+
+
+asyncio.run(app.run())
