@@ -1,0 +1,46 @@
+"""Sends the flights, each when its turn has come: `python -m examples.flights.produce --bootstrap-servers ...`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Callable
+
+from evkafka import EVKafkaProducer
+
+from .events import TOPIC, read_flights
+
+FLIGHTS_PER_S = 400.0
+
+
+async def produce(
+    bootstrap_servers: str, *, flights_per_s: float = FLIGHTS_PER_S, sent: Callable[[int], object] = lambda count: None
+) -> int:
+    """Send every flight, keyed by its aircraft, so that what happens to one stays in order. Returns how many.
+
+    Args:
+        sent: called with the number of flights that Kafka has confirmed.
+    """
+    count = 0
+    loop = asyncio.get_running_loop()
+    async with EVKafkaProducer({"bootstrap_servers": bootstrap_servers, "topic": TOPIC}) as producer:
+        began_s = loop.time()
+        for flight in read_flights():
+            await asyncio.sleep(began_s + count / flights_per_s - loop.time())
+            await producer.send_event(flight, type(flight).__name__, key=flight.tail_number)
+            count += 1
+            sent(count)
+    return count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m examples.flights.produce")
+    parser.add_argument("--bootstrap-servers", default="localhost:9092")
+    parser.add_argument("--rate", type=float, default=FLIGHTS_PER_S, help="flights per second (400)")
+    asked = parser.parse_args()
+    count = asyncio.run(produce(asked.bootstrap_servers, flights_per_s=asked.rate))
+    print(f"{count:,} flights sent")
+
+
+if __name__ == "__main__":
+    main()
