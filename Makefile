@@ -1,0 +1,40 @@
+# Every target begins with nothing but python3: it makes its virtual environment and installs what it needs.
+# ARGS goes to what the target runs: make demo ARGS=--keep-running, make test ARGS="-k ledger", make bench ARGS=--memory
+PYTHON ?= python3
+VENV ?= .venv
+BENCH_VENV ?= .venv-bench
+
+.PHONY: demo test check bench
+
+demo: $(VENV)/.for-demo
+	$(VENV)/bin/python -m examples.flights.demo $(ARGS)
+
+test: $(VENV)/.for-development
+	$(VENV)/bin/pytest $(ARGS)
+
+check: $(VENV)/.for-development
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+
+bench: $(BENCH_VENV)/.for-bench
+	$(BENCH_VENV)/bin/python -m bench $(ARGS)
+
+# A stamp stands for a complete environment; a change of pyproject.toml brings it up to date.
+$(VENV)/.for-demo: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/pip install -q -e '.[broker]'
+	@touch $@
+
+$(VENV)/.for-development: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/pip install -q -e . --group dev
+	@touch $@
+
+$(BENCH_VENV)/.for-bench: pyproject.toml bench/requirements.txt | $(BENCH_VENV)/bin/python
+	$(BENCH_VENV)/bin/pip install -q -e '.[broker]' -r bench/requirements.txt
+	@touch $@
+
+%/bin/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("EVKafka needs Python 3.11 or newer: make PYTHON=...")'
+	$(PYTHON) -m venv $*
+	$*/bin/python -m pip install -q --upgrade pip
