@@ -1,21 +1,30 @@
 """From an annotation to a decoder, from a value to bytes; chosen once. The only file that knows pydantic.
 
-JSON goes from bytes to the payload in one pass. Decoders raise ValueError (pydantic's ValidationError is one) or
-RecursionError; `decode_fault` turns those into sentences without a single value of the payload, which may be secret.
+JSON goes from bytes to the payload in one pass, and JSON is what pydantic's parser takes: UTF-8 without a byte order
+mark; NaN and Infinity are let in; lone surrogates are not, nor is nesting deeper than 200 levels; the last one of
+doubled keys wins. Decoders raise ValueError (pydantic's ValidationError is one) or RecursionError, and `decode_fault`
+turns those into sentences without anything out of the payload, which may be secret.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pydantic_core
 from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUndefinedAnnotation, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
+from pydantic_core.core_schema import ErrorType
+from typing_extensions import TypeAliasType
 
 Decode = Callable[[bytes], Any]
+
+SHOWN_FAULTS = 5
+"""How many of a value's faults an error tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,46 +37,111 @@ class Decoder:
             (`bytes`, `str`).
         admits_none: True where a tombstone is a payload too.
         expected: the type, as errors show it.
+        names: the words of the type itself (its fields, aliases, tags), which an error may show.
     """
 
     from_bytes: Decode
     from_object: Callable[[Any], Any] | None
     admits_none: bool
     expected: str
+    names: Callable[[], frozenset[str]]
+
+
+class NotYetDefined(Exception):
+    """The type names another one that does not exist so far; `name` is that one."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+# ---------------------------------------------------------------------------- decoding
 
 
 def decoder_for(annotation: Any) -> Decoder:
-    """The decoder for a payload of this type.
+    """The decoder for a payload of this type. `Optional` ones take tombstones, and the JSON value null, as None.
 
     Raises:
+        NotYetDefined: the type, or a field of it, refers to a name that does not exist so far.
         TypeError: pydantic cannot make a payload of this type; the sentence says why.
     """
-    plain, optional = _without_none(annotation)
     shown = _shown(annotation)
-    if plain is bytes:
-        return Decoder(_as_is, None, optional, shown)
-    if plain is str:
-        return Decoder(_text, None, optional, shown)
-    if plain is dict:
-        plain = dict[str, Any]
     try:
-        if isinstance(plain, type) and issubclass(plain, BaseModel):
-            plain.model_rebuild()
-            validator = plain.__pydantic_validator__
-        else:
-            validator = TypeAdapter(plain).validator
-    except (PydanticSchemaGenerationError, PydanticUndefinedAnnotation, PydanticUserError) as error:
-        raise TypeError(f"pydantic cannot make a {shown} of JSON: {str(error).splitlines()[0]}") from error
-    return Decoder(validator.validate_json, validator.validate_python, optional, shown)
+        optional, raw = _admits_none(annotation), _raw_kind(annotation)
+        if raw is not None and not _is_constrained(annotation):
+            return Decoder(_text if raw is str else bytes, None, optional, shown, frozenset)
+        validator, schema = _validator(annotation)
+    except (PydanticUndefinedAnnotation, NameError) as error:
+        raise NotYetDefined(error.name or shown) from error
+    except (PydanticSchemaGenerationError, PydanticUserError) as error:
+        raise TypeError(f"pydantic cannot make {shown} of JSON: {str(error).splitlines()[0]}") from error
+    names = functools.cache(functools.partial(_words, schema))
+    if raw is not None:
+        return Decoder(_then(_text if raw is str else bytes, validator.validate_python), None, optional, shown, names)
+    return Decoder(validator.validate_json, validator.validate_python, optional, shown, names)
 
 
-def decode_fault(error: BaseException) -> str:
-    """What is wrong with a value, in a sentence without the value."""
+def _validator(annotation: Any) -> tuple[Any, Callable[[], Any]]:
+    """The bound parts of pydantic that check this type, and the way to its schema."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if not annotation.__pydantic_complete__:
+            annotation.model_rebuild()
+        return annotation.__pydantic_validator__, lambda: annotation.__pydantic_core_schema__
+    adapter: TypeAdapter[Any] = TypeAdapter(_any_dict(annotation))
+    if not adapter.pydantic_complete:
+        adapter.rebuild()
+    return adapter.validator, lambda: adapter.core_schema
+
+
+def _any_dict(annotation: Any) -> Any:
+    """`dict` as `dict[str, Any]`, which is the same of JSON, and faster: keys need no look at their type."""
+    if annotation is dict:
+        return dict[str, Any]
+    return dict[str, Any] | None if _is_union(annotation) and _without_none(annotation) is dict else annotation
+
+
+def _text(value: bytes) -> str:
+    return str(value, "utf-8")
+
+
+def _then(first: Decode, second: Callable[[Any], Any]) -> Decode:
+    return lambda value: second(first(value))
+
+
+# ---------------------------------------------------------------------------- what is wrong with a value
+
+
+REPEATING = frozenset(
+    {
+        "value_error",  # the words of a user's own validator, which often repeat what they refuse
+        "assertion_error",
+        "union_tag_invalid",
+        "uuid_parsing",
+        "timezone_offset",
+        "get_attribute_error",
+        "iteration_error",
+        "mapping_type",
+        "datetime_object_invalid",
+        "no_such_attribute",
+        "bytes_invalid_encoding",
+    }
+)
+"""Those of pydantic's faults whose message repeats a part of the value; their bare name is shown instead."""
+
+TELLING = frozenset(typing.get_args(ErrorType)) - REPEATING
+
+
+def decode_fault(error: BaseException, names: frozenset[str] = frozenset()) -> str:
+    """What is wrong with a value, in a sentence without anything out of it: neither values nor keys.
+
+    Args:
+        names: words that may be shown where they tell the place of a fault; any other key is shown as `*`.
+    """
     match error:
         case ValidationError():
             faults = error.errors(include_url=False, include_context=False, include_input=False)
-            shown = [f"{'.'.join(map(str, fault['loc'])) or 'value'}: {_masked(fault)}" for fault in faults[:5]]
-            more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+            shown = [f"{_place(fault['loc'], names)}: {_message(fault)}" for fault in faults[:SHOWN_FAULTS]]
+            more = f"; and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
             return "; ".join(shown) + more
         case UnicodeDecodeError():
             return f"it is not UTF-8 (byte {error.start})"
@@ -77,9 +151,39 @@ def decode_fault(error: BaseException) -> str:
             return type(error).__name__
 
 
+def _place(location: tuple[int | str, ...], names: frozenset[str]) -> str:
+    return ".".join(str(part) if isinstance(part, int) or part in names else "*" for part in location) or "value"
+
+
+def _message(fault: Any) -> str:
+    kind = str(fault["type"])
+    return str(fault["msg"]) if kind in TELLING else kind
+
+
+def _words(schema: Callable[[], Any]) -> frozenset[str]:
+    """Every string in a pydantic schema: more than the field names, but nothing that came with a record."""
+    found: set[str] = set()
+    rest: list[Any] = [schema()]
+    seen: set[int] = set()
+    while rest:
+        match rest.pop():
+            case str() as word:
+                found.add(word)
+            case dict() as mapping if id(mapping) not in seen:
+                seen.add(id(mapping))
+                rest += [*mapping.keys(), *mapping.values()]
+            case list() | tuple() as items if id(items) not in seen:
+                seen.add(id(items))
+                rest += items
+    return frozenset(found)
+
+
+# ---------------------------------------------------------------------------- encoding
+
+
 def encode(event: Any) -> bytes:
     """An event's bytes: a mapping by `json.dumps`, str as UTF-8, bytes as they are, pydantic models by
-    `model_dump_json()`, anything else that pydantic can serialize as JSON.
+    `model_dump_json()`, anything else that pydantic can serialize (dataclasses, lists, ...) as JSON.
 
     Raises:
         TypeError, ValueError: it cannot be serialized.
@@ -96,7 +200,7 @@ def encode(event: Any) -> bytes:
         case Mapping():
             return json.dumps(dict(event)).encode()
         case _:
-            return TypeAdapter(type(event)).dump_json(event)
+            return pydantic_core.to_json(event)
 
 
 def encoder_for(annotation: Any) -> Callable[[Any], bytes]:
@@ -104,19 +208,20 @@ def encoder_for(annotation: Any) -> Callable[[Any], bytes]:
 
     The encoder raises TypeError where the event is not what the annotation says.
     """
-    plain, _ = _without_none(annotation)
+    plain = _without_none(annotation)
     if plain in (dict, bytes, str) or typing.get_origin(plain) is dict:
         kind: Any = dict if typing.get_origin(plain) is dict else plain
         return _checked(kind, annotation, encode)
     if isinstance(plain, type) and issubclass(plain, BaseModel):
         return _checked(plain, annotation, encode)
     adapter: TypeAdapter[Any] = TypeAdapter(plain)
+    names = functools.cache(functools.partial(_words, lambda: adapter.core_schema))
 
     def by_adapter(event: Any) -> bytes:
         try:
             return adapter.dump_json(adapter.validate_python(event, strict=True))
         except ValidationError as error:
-            raise TypeError(f"expected {_shown(annotation)}: {decode_fault(error)}") from None
+            raise TypeError(f"expected {_shown(annotation)}: {decode_fault(error, names())}") from None
 
     return by_adapter
 
@@ -130,34 +235,59 @@ def _checked(kind: Any, annotation: Any, then: Callable[[Any], bytes]) -> Callab
     return check_and_encode
 
 
-def _as_is(value: bytes) -> bytes:
-    return value
+# ---------------------------------------------------------------------------- looking into annotations
 
 
-def _text(value: bytes) -> str:
-    return value.decode()
+def _admits_none(annotation: Any) -> bool:
+    """Whether the annotation itself says that None is a value of it. `Any` does."""
+    annotation = _inside(annotation)
+    if annotation is None or annotation is type(None) or annotation is Any:
+        return True
+    if typing.get_origin(annotation) is typing.Literal:
+        return None in typing.get_args(annotation)
+    return _is_union(annotation) and any(_admits_none(arm) for arm in typing.get_args(annotation))
 
 
-def _without_none(annotation: Any) -> tuple[Any, bool]:
-    """The annotation without None, and whether None was in it."""
-    if annotation is None or annotation is type(None):
-        return type(None), True
-    args = typing.get_args(annotation)
-    if args and type(None) in args and typing.get_origin(annotation) is not typing.Literal:
-        rest = tuple(arg for arg in args if arg is not type(None))
-        return (rest[0] if len(rest) == 1 else typing.Union[rest]), True  # noqa: UP007 - built, not written
-    return annotation, annotation is Any
+def _raw_kind(annotation: Any) -> type | None:
+    """bytes or str where the annotation says that the value's bytes, or text, are the payload; else None."""
+    plain = _inside(_without_none(_inside(annotation)))
+    return plain if plain is bytes or plain is str else None
+
+
+def _is_constrained(annotation: Any) -> bool:
+    """Whether there is more to `str` or `bytes` than the bare type: `Annotated[str, Field(max_length=3)]`."""
+    plain = _without_none(annotation)
+    return plain is not bytes and plain is not str
+
+
+def _without_none(annotation: Any) -> Any:
+    """The annotation, without None where it is one arm of a union."""
+    if not _is_union(annotation):
+        return annotation
+    arms = tuple(arm for arm in typing.get_args(annotation) if arm is not type(None))
+    return arms[0] if len(arms) == 1 else typing.Union[arms]  # noqa: UP007 - built, not written
+
+
+def _is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in UNIONS
+
+
+UNIONS = (typing.Union, type(int | None))
+ALIASES = (TypeAliasType, getattr(typing, "TypeAliasType", TypeAliasType))  # one class only from Python 3.14 on
+
+
+def _inside(annotation: Any) -> Any:
+    """What stands in an `Annotated`, a `type` alias or a NewType."""
+    while True:
+        if typing.get_origin(annotation) is typing.Annotated:
+            annotation = typing.get_args(annotation)[0]
+        elif isinstance(annotation, ALIASES):
+            annotation = annotation.__value__
+        elif isinstance(annotation, typing.NewType):
+            annotation = annotation.__supertype__
+        else:
+            return annotation
 
 
 def _shown(annotation: Any) -> str:
     return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
-
-
-def _masked(fault: Any) -> str:
-    """pydantic's message for a fault; those kinds whose message repeats the input get their bare name."""
-    message: str = fault["msg"]
-    if fault["type"] in ("json_invalid", "json_type"):
-        return message
-    if fault["type"].startswith(("value_error", "assertion_error")):
-        return str(fault["type"])
-    return message

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, cast
 
 from typing_extensions import TypeVar
@@ -33,13 +33,13 @@ class MessageCtx:
 
     __slots__ = ("_event_type", "decoded_value_cb", "event_type_set", "headers", "key", "value")
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: Record, event_type: str | None = None) -> None:
         self.key: bytes | None = record.key
         self.value: bytes | None = record.value
-        self.headers: Sequence[tuple[str, bytes | None]] = record.headers
+        self.headers: tuple[tuple[str, bytes | None], ...] = tuple(record.headers)
         self.decoded_value_cb: Callable[[], Awaitable[Any]] | None = None
         self.event_type_set = False
-        self._event_type: str | None = None
+        self._event_type = event_type
 
     @property
     def event_type(self) -> str | None:
@@ -95,31 +95,61 @@ class ConsumerCtx:
 
 
 class Context:
-    """One attempt at one record: what middleware is called with. Made anew for each attempt.
+    """One attempt at one record: what middleware is called with. Made anew for each attempt; its parts when touched.
 
     Attributes:
-        state: a shallow copy of what the lifespan yielded.
+        record: the record itself, as the client gave it.
+        attempt: which attempt at this record this is, from 1.
         topic_event_type: the type of all records of this topic that carry none (`TopicConfig.event_type`).
         outcome: what the handler made of the record; written by the handler, read by the runtime.
+        slot: the runtime's place for this attempt.
     """
 
-    __slots__ = ("_consumer", "attempt", "message", "outcome", "record", "slot", "state", "topic_event_type")
+    __slots__ = (
+        "_consumer",
+        "_event_type",
+        "_message",
+        "_state",
+        "attempt",
+        "outcome",
+        "record",
+        "slot",
+        "topic_event_type",
+    )
 
-    def __init__(self, record: Record, slot: Slot, *, topic_event_type: str | None = None) -> None:
+    def __init__(
+        self, record: Record, slot: Slot, *, topic_event_type: str | None = None, event_type: str | None = None
+    ) -> None:
         self.record = record
         self.slot = slot
-        self.topic_event_type = topic_event_type
         self.attempt = slot.attempt
-        self.message = MessageCtx(record)
-        self.state: dict[str, Any] = dict(slot.state)
+        self.topic_event_type = topic_event_type
         self.outcome: Outcome | Unmatched | None = None
+        self._event_type = event_type
+        self._message: MessageCtx | None = None
         self._consumer: ConsumerCtx | None = None
+        self._state: dict[str, Any] | None = None
+
+    @property
+    def message(self) -> MessageCtx:
+        """The record's content."""
+        if self._message is None:
+            self._message = MessageCtx(self.record, self._event_type)
+        return self._message
 
     @property
     def consumer(self) -> ConsumerCtx:
+        """Which consumer reads the record, and where it stands."""
         if self._consumer is None:
             self._consumer = ConsumerCtx(self.record, self.slot)
         return self._consumer
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the lifespan yielded: a shallow copy for this attempt, which middleware may add to."""
+        if self._state is None:
+            self._state = dict(self.slot.state)
+        return self._state
 
 
 App = Callable[[Context], Awaitable[None]]
@@ -151,7 +181,7 @@ class Request(Generic[StateT]):
         return self._headers
 
     @property
-    def raw_headers(self) -> Sequence[tuple[str, bytes | None]]:
+    def raw_headers(self) -> tuple[tuple[str, bytes | None], ...]:
         """All headers as they came."""
         return self.context.message.headers
 

@@ -11,13 +11,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from evkafka.context import App, Context
-from evkafka.endpoint import Endpoint
-from evkafka.handler import TYPE_HEADER, Handler
-from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, build_stack
+from evkafka.endpoint import Call, Endpoint
+from evkafka.handler import Handler
+from evkafka.handler import unmatched as unmatched_outcome
+from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, build_stack, type_header
 from evkafka.outcomes import Unmatched
 from evkafka.ports import Dispatch, Record, Slot
-
-Call = Callable[[Record, Slot], Awaitable[object]]
 
 
 def build_dispatch(
@@ -36,89 +35,114 @@ def build_dispatch(
     Raises:
         ConfigError: an endpoint's annotations cannot be resolved, a middleware cannot be made.
     """
+    stack = build_stack(target, middleware or ())
     types = dict(topic_event_types or {})
-    if isinstance(target, Handler):
-        target.freeze()
-        header = _type_header(middleware)
-        if header is not None:
-            return DirectDispatch(target, header, types)
-    return StackDispatch(build_stack(target, middleware or ()), types)
+    if not isinstance(target, Handler):
+        return _through(stack, types)
+    target.freeze()
+    if _is_default(middleware):
+        return _direct(target, type_header(middleware), types)
+    return _through(stack, types)
 
 
-def _type_header(middleware: Sequence[Middleware] | None) -> str | None:
-    """The type header's name where the stack is the default one, whatever its header; None for any other."""
-    if middleware is None or not middleware:
-        return TYPE_HEADER
-    if len(middleware) == 1 and isinstance(middleware[0], Middleware):
-        only = middleware[0]
-        if only.cls is JsonTypedDecoderMiddleware and len(only.args) <= 1 and set(only.options) <= {"type_header_name"}:
-            return str(only.args[0] if only.args else only.options.get("type_header_name", TYPE_HEADER))
-    return None
+def _is_default(middleware: Sequence[Middleware] | None) -> bool:
+    """Whether the stack does no more than the default one does, whatever its header's name."""
+    match list(middleware or ()):
+        case []:
+            return True
+        case [only]:
+            return only.cls is JsonTypedDecoderMiddleware
+        case _:
+            return False
 
 
-class DirectDispatch:
+def _direct(handler: Handler, header: str, topic_types: Mapping[str, str]) -> Dispatch:
     """The default stack around a handler, as one function."""
+    type_by_topic = {topic: event_type.encode() for topic, event_type in topic_types.items()}
 
-    def __init__(self, handler: Handler, header: str, topic_types: Mapping[str, str]) -> None:
-        self._handler = handler
-        self._header = header
-        self._topic_types = {topic: event_type.encode() for topic, event_type in topic_types.items()}
-        self._routes: dict[bytes, tuple[Endpoint, Call, bool]] = {}
-        self._default: tuple[Endpoint, Call, bool] | None = None
-        for endpoint in handler.endpoints:
-            route = (endpoint, endpoint.compile(), endpoint.resolve().admits_none)
-            if endpoint is handler.find(None):
-                self._default = route
-            else:
-                self._routes[endpoint.event_type.encode()] = route
+    def raw_type(record: Record) -> bytes | None:
+        for name, value in record.headers:
+            if name == header:
+                return value if value is not None else type_by_topic.get(record.topic)
+        return type_by_topic.get(record.topic)
 
-    def __call__(self, record: Record, slot: Slot) -> Awaitable[object] | None:
-        header = self._header
+    def type_of(record: Record) -> str | None:
+        event_type = raw_type(record)
+        return event_type.decode(errors="replace") if event_type is not None else None
+
+    routes: dict[bytes | None, Way] = {}
+    default: Way | None = None
+    for endpoint in handler.endpoints:
+        way = _way(endpoint, endpoint.compile(type_of))
+        if endpoint.is_default:
+            default = way
+        else:
+            routes[endpoint.event_type.encode(errors="surrogatepass")] = way
+
+    # The hottest function beside the executor's walk: `raw_type` is written out in it.
+    def dispatch(record: Record, slot: Slot) -> Awaitable[object] | None:
         event_type = None
         for name, value in record.headers:
             if name == header:
                 event_type = value
                 break
-        else:
-            if self._topic_types:
-                event_type = self._topic_types.get(record.topic)
-        route = self._routes.get(event_type, self._default)  # type: ignore[arg-type]
-        if route is None or (record.value is None and not route[2]):
+        if event_type is None and type_by_topic:
+            event_type = type_by_topic.get(record.topic)
+        way = routes.get(event_type, default)
+        payload = record.value
+        if way is None or (payload is None and not way[4]):
             slot.route = None
             return None
-        slot.route = route[0]
-        return route[1](record, slot)
+        endpoint, coroutine_of, decode, call, _ = way
+        slot.route = endpoint
+        if coroutine_of is None or payload is None:
+            return call(record, slot)
+        try:
+            # Calling an `async def` runs nothing of it, so that these errors are the decoder's.
+            return coroutine_of(decode(payload))
+        except (ValueError, RecursionError) as error:
+            fault = endpoint.decode_error(error, record)
+        raise fault
 
-    def unmatched(self, record: Record) -> Unmatched:
-        event_type = self._type_of(record)
-        shown = event_type.decode(errors="replace") if event_type is not None else None
-        if record.value is None:
-            return Unmatched("tombstone", shown)
-        return Unmatched("no_type" if shown is None else "no_endpoint", shown)
+    def unmatched(record: Record) -> Unmatched:
+        return unmatched_outcome(type_of(record), tombstone=record.value is None)
 
-    def _type_of(self, record: Record) -> bytes | None:
-        for name, value in record.headers:
-            if name == self._header:
-                return value
-        return self._topic_types.get(record.topic)
+    return _as_dispatch(dispatch, unmatched)
 
 
-class StackDispatch:
+Way = tuple[
+    Endpoint,
+    Callable[[Any], Awaitable[object]] | None,  # the endpoint's own coroutine, where it takes the payload alone
+    Callable[[bytes], Any],
+    Call,  # the way for all other endpoints, and for tombstones
+    bool,  # whether it takes tombstones
+]
+
+
+def _way(endpoint: Endpoint, call: Call) -> Way:
+    decoder = endpoint.resolve()
+    return endpoint, endpoint.coroutine_of(), decoder.from_bytes, call, decoder.admits_none
+
+
+def _through(stack: App, topic_types: Mapping[str, str]) -> Dispatch:
     """A stack of one's own: run on a fresh context for each attempt, whose outcome is the result."""
 
-    def __init__(self, stack: App, topic_types: Mapping[str, str]) -> None:
-        self._stack = stack
-        self._topic_types = topic_types
-
-    def __call__(self, record: Record, slot: Slot) -> Awaitable[object] | None:
+    async def through_stack(record: Record, slot: Slot) -> object:
         slot.route = None
-        return self._through(record, slot)
-
-    async def _through(self, record: Record, slot: Slot) -> Any:
-        context = Context(record, slot, topic_event_type=self._topic_types.get(record.topic))
-        await self._stack(context)
+        context = Context(record, slot, topic_event_type=topic_types.get(record.topic))
+        await stack(context)
         return context.outcome
 
-    def unmatched(self, record: Record) -> Unmatched:
+    def unmatched(record: Record) -> Unmatched:
         """Never asked for: what no endpoint takes is said by the context's outcome."""
         return Unmatched("no_endpoint")
+
+    return _as_dispatch(through_stack, unmatched)
+
+
+def _as_dispatch(
+    call: Callable[[Record, Slot], Awaitable[object] | None], unmatched: Callable[[Record], Unmatched]
+) -> Dispatch:
+    """Both as one object. A function takes attributes, and calling one costs less than an instance's `__call__`."""
+    call.unmatched = unmatched  # type: ignore[attr-defined]
+    return call  # type: ignore[return-value]

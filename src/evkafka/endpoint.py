@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import inspect
-import typing
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
-from evkafka.codec import Decoder, decode_fault, decoder_for
+from evkafka._signature import (
+    Function,
+    Signature,
+    innermost,
+    is_async,
+    is_generator,
+    read_signature,
+    unpartial,
+    wraps_async,
+)
+from evkafka.codec import Decoder, NotYetDefined, decode_fault, decoder_for
 from evkafka.context import Context, Request
 from evkafka.exceptions import ConfigError, DecodeError
 from evkafka.ports import Record, Slot
@@ -21,19 +31,26 @@ ALLOWED = (
     "and may take one Request, by annotation: `async def on_order(order: Order, request: Request) -> None`"
 )
 
+Call = Callable[[Record, Slot], Awaitable[object]]
+"""One attempt at a record that has this endpoint's type."""
+
+TypeOf = Callable[[Record], str | None]
+
 
 class Endpoint:
     """A function of the user's and what was declared about it.
 
     Attributes:
-        event_type: what it takes; None for a handler's default endpoint.
-        payload: the payload's annotation.
+        name: how logs and errors name it, `module.function`.
+        event_type: what it takes; `default` for a handler's default endpoint (`is_default`).
+        payload: the payload's annotation; None until `resolve` where it is not known at registration.
+        threaded: True for a plain `def`, which runs in a thread.
         on_error, timeout_s: the event type's own policy and time limit, None for the consumer's.
     """
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: Function,
         event_type: str | None,
         *,
         summary: str | None = None,
@@ -41,225 +58,214 @@ class Endpoint:
         tags: Sequence[str] | None = None,
         on_error: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
+        names: Mapping[str, Any] | None = None,
     ) -> None:
         self.function = function
         self.name = _name(function)
-        self._event_type = event_type
+        self.event_type = event_type if event_type is not None else "default"
+        self.is_default = event_type is None
+        self._check_kind()
         self.summary = summary
-        self.description = description if description is not None else inspect.getdoc(function)
+        self.description = description if description is not None else inspect.getdoc(unpartial(function))
         self.tags = tuple(tags or ())
         self.on_error = on_error
         self.timeout_s = timeout_s
-        self.threaded = not _is_async(function)
+        self.threaded = not is_async(function) and not wraps_async(function)
         self.payload: Any = None
-        self.decoder: Decoder | None = None
-        self._payload_name = ""
-        self._by_name = False
-        self._request_name: str | None = None
-        self._read_signature()
+        self._names = names
+        self._signature: Signature | None = None
+        self._decoder: Decoder | None = None
+        with contextlib.suppress(NotYetDefined):  # perhaps defined further down: `resolve` looks again at the start
+            self._read()
 
-    @property
-    def event_type(self) -> str:
-        return self._event_type if self._event_type is not None else "default"
+    def __repr__(self) -> str:
+        return f"Endpoint({self.event_type!r}, {self.name})"
 
     # ------------------------------------------------------------------ reading the signature
-
-    def _read_signature(self) -> None:
-        """Find the payload and the request among the parameters. Names that do not exist yet wait for `resolve`."""
-        try:
-            hints = _hints(self.function)
-        except NameError:
-            self._count_parameters()
-            return
-        self._assign(hints)
 
     def resolve(self) -> Decoder:
         """The decoder, now that every name must exist.
 
         Raises:
-            ConfigError: an annotation still cannot be resolved.
+            ConfigError: a name in an annotation still does not exist.
         """
-        if self.decoder is None:
+        if self._decoder is None:
             try:
-                hints = _hints(self.function)
-            except NameError as error:
+                self._read()
+            except NotYetDefined as error:
                 raise ConfigError(
-                    f"{self._shown()}: the annotation {error.name!r} does not exist where the endpoint is defined "
-                    "(imported under TYPE_CHECKING only?). Import it for real: payloads are decoded by it"
+                    f"{self._shown()}: {error.name!r} in its annotations does not exist where it is defined. "
+                    "Import it for real (not under TYPE_CHECKING only): payloads are decoded by it"
                 ) from error
-            self._assign(hints)
-        assert self.decoder is not None
-        return self.decoder
+        assert self._decoder is not None
+        return self._decoder
 
-    def _assign(self, hints: Mapping[str, Any]) -> None:
-        payloads: list[str] = []
-        for parameter in self._count_parameters():
-            annotation = hints.get(parameter.name, parameter.annotation)
-            if annotation is inspect.Parameter.empty:
-                raise ConfigError(f"{self._shown()}: parameter {parameter.name!r} has no annotation. {ALLOWED}")
-            if _is_request(annotation):
-                if self._request_name is not None:
-                    raise ConfigError(f"{self._shown()}: it takes two Requests. {ALLOWED}")
-                self._request_name = parameter.name
-            else:
-                payloads.append(parameter.name)
-        if len(payloads) != 1:
-            what = "no payload" if not payloads else f"{len(payloads)} payloads ({', '.join(payloads)})"
-            raise ConfigError(f"{self._shown()}: it takes {what}. {ALLOWED}")
-        [self._payload_name] = payloads
-        self._by_name = self._request_name is not None or self._is_keyword_only(self._payload_name)
-        self.payload = hints.get(self._payload_name)
+    def _read(self) -> None:
         try:
-            self.decoder = decoder_for(self.payload)
+            signature = read_signature(self.function, self._names)
+            decoder = decoder_for(signature.payload)
         except TypeError as error:
             raise ConfigError(f"{self._shown()}: {error}. {ALLOWED}") from error
+        if wraps_async(self.function) and not is_async(self.function):
+            signature = _awaited(signature)
+        self.payload, self._signature, self._decoder = signature.payload, signature, decoder
+        self._names = None
 
-    def _count_parameters(self) -> list[inspect.Parameter]:
-        """The parameters that a call must fill: at most two, none of them * or **."""
-        parameters = []
-        for parameter in inspect.signature(self.function).parameters.values():
-            if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD):
-                if isinstance(self.function, functools.partial) or hasattr(self.function, "__wrapped__"):
-                    continue
-                raise ConfigError(f"{self._shown()}: it takes {parameter}. {ALLOWED}")
-            if parameter.default is inspect.Parameter.empty or _is_request(parameter.annotation):
-                parameters.append(parameter)
-        if not 1 <= len(parameters) <= 2:
-            raise ConfigError(f"{self._shown()}: it takes {len(parameters)} arguments. {ALLOWED}")
-        return parameters
+    def _check_kind(self) -> None:
+        if isinstance(self.function, type) or not callable(self.function):
+            raise ConfigError(f"{self.function!r} is no endpoint for event type {self.event_type!r}. {ALLOWED}")
+        if is_generator(self.function):
+            raise ConfigError(f"{self._shown()}: it yields, so that a call of it runs nothing. {ALLOWED}")
 
     def _shown(self) -> str:
-        """The endpoint, as an error shows it."""
-        function = inspect.unwrap(self.function)
-        code = getattr(function, "__code__", None)
+        """The endpoint, as an error shows it: its name, signature and place."""
+        code = getattr(innermost(self.function), "__code__", None)
         where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
-        return f"endpoint {self.name}{inspect.signature(self.function)}{where} for event type {self.event_type!r}"
+        try:
+            signature = str(inspect.signature(self.function))
+        except (ValueError, TypeError, NameError):
+            signature = "(...)"
+        return f"endpoint {self.name}{signature}{where} for event type {self.event_type!r}"
 
     # ------------------------------------------------------------------ the compiled call
 
-    def compile(self) -> Callable[[Record, Slot], Awaitable[object]]:
-        """The direct way: from a record to the awaitable of the user's function, with nothing of ours in between."""
-        decoder = self.resolve()
-        decode, function = decoder.from_bytes, self.function
-        if self.threaded:
-            return self._compile_threaded(decode)
-        if not self._by_name:
+    def coroutine_of(self) -> Callable[[Any], Awaitable[object]] | None:
+        """The endpoint as `payload -> its own coroutine`; None where it needs more than that to be run."""
+        self.resolve()
+        assert self._signature is not None
+        return self._signature.plain if not self.threaded else None
 
-            def call(record: Record, slot: Slot) -> Awaitable[object]:
-                value = record.value
-                try:
-                    payload = decode(value) if value is not None else None
-                except (ValueError, RecursionError) as error:
-                    raise self.decode_error(error, record) from error
-                return function(payload)  # type: ignore[no-any-return]
+    def compile(self, type_of: TypeOf) -> Call:
+        """The direct way from a record to the awaitable of the user's function, with no coroutine of ours around it.
 
-            return call
+        Args:
+            type_of: tells a record's type, for the requests of a default endpoint.
+        """
+        from_bytes, signature = self.resolve().from_bytes, self._signature
+        assert signature is not None
+        function, request_class, threaded = signature.call, signature.request, self.threaded
+        known_type = None if self.is_default else self.event_type
 
-        def call_by_name(record: Record, slot: Slot) -> Awaitable[object]:
-            payload = self._payload_of(record, decode)
-            request = self._request(record, slot) if self._request_name is not None else None
-            return self._invoke(payload, request)  # type: ignore[no-any-return]
-
-        return call_by_name
-
-    def _compile_threaded(self, decode: Callable[[bytes], Any]) -> Callable[[Record, Slot], Awaitable[object]]:
         def call(record: Record, slot: Slot) -> Awaitable[object]:
-            payload = self._payload_of(record, decode)
-            request = self._request(record, slot) if self._request_name is not None else None
-            return in_thread(slot, functools.partial(self._invoke, payload, request))
+            value = record.value
+            try:
+                payload = from_bytes(value) if value is not None else None
+            except (ValueError, RecursionError) as error:
+                fault = self.decode_error(error, record)
+            else:
+                request: Request[Any] | None = None
+                if request_class is not None:
+                    event_type = known_type if known_type is not None else type_of(record)
+                    request = request_class(Context(record, slot, event_type=event_type))
+                if threaded:
+                    return in_thread(slot, functools.partial(function, payload, request))
+                return function(payload, request)  # type: ignore[no-any-return]
+            raise fault
 
         return call
 
-    def _payload_of(self, record: Record, decode: Callable[[bytes], Any]) -> Any:
-        value = record.value
-        try:
-            return decode(value) if value is not None else None
-        except (ValueError, RecursionError) as error:
-            raise self.decode_error(error, record) from error
-
-    def _request(self, record: Record, slot: Slot) -> Request[Any]:
-        context = Context(record, slot)
-        context.message.event_type = self._event_type
-        return Request(context)
-
-    async def run(self, context: Context) -> object:
+    def run(self, context: Context) -> Awaitable[object]:
         """The way through a stack of one's own: the payload is what the middleware left in the context."""
-        payload = await self._payload_from(context)
-        request: Request[Any] | None = Request(context) if self._request_name is not None else None
-        if self.threaded:
-            return await in_thread(context.slot, functools.partial(self._invoke, payload, request))
-        return await self._invoke(payload, request)
-
-    async def _payload_from(self, context: Context) -> Any:
-        decoder = self.resolve()
-        message = context.message
+        decoder, message = self.resolve(), context.message
+        if message.decoded_value_cb is not None and decoder.from_object is not None and message.value is not None:
+            return self._run_decoded(context, message.decoded_value_cb, decoder.from_object)
         try:
-            if message.decoded_value_cb is not None and decoder.from_object is not None:
-                return decoder.from_object(await message.decoded_value_cb())
-            return decoder.from_bytes(message.value) if message.value is not None else None
+            payload = decoder.from_bytes(message.value) if message.value is not None else None
         except (ValueError, RecursionError) as error:
-            raise self.decode_error(error, context.record) from error
+            fault = self.decode_error(error, context.record)
+        else:
+            return self._invoke(payload, context)
+        raise fault
 
-    def _invoke(self, payload: Any, request: Request[Any] | None) -> Any:
-        """Call the function; by name where the order of payload and request could matter."""
-        if not self._by_name:
-            return self.function(payload)
-        if self._request_name is None:
-            return self.function(**{self._payload_name: payload})
-        return self.function(**{self._payload_name: payload, self._request_name: request})
+    async def _run_decoded(
+        self, context: Context, decoded: Callable[[], Awaitable[Any]], from_object: Callable[[Any], Any]
+    ) -> object:
+        try:
+            payload = from_object(await decoded())
+        except (ValueError, RecursionError) as error:
+            fault = self.decode_error(error, context.record)
+        else:
+            return await self._invoke(payload, context)
+        raise fault
 
-    def _is_keyword_only(self, name: str) -> bool:
-        return inspect.signature(self.function).parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+    def _invoke(self, payload: Any, context: Context) -> Awaitable[object]:
+        signature = self._signature
+        assert signature is not None
+        request = signature.request(context) if signature.request is not None else None
+        if self.threaded:
+            return in_thread(context.slot, functools.partial(signature.call, payload, request))
+        return signature.call(payload, request)  # type: ignore[no-any-return]
 
     def decode_error(self, error: BaseException, record: Record) -> DecodeError:
-        expected = self.decoder.expected if self.decoder is not None else "payload"
+        """The error that says what is wrong with a record's value, without anything out of it.
+
+        To be raised outside of the `except` block: as its cause or context the original, which shows the value,
+        would get into logs and dead letters.
+        """
+        decoder = self.resolve()
         return DecodeError(
-            f"{record.topic}[{record.partition}]@{record.offset} ({self.event_type}) is no {expected}, "
-            f"which {self.name} asks for: {decode_fault(error)}",
+            f"the value of {record.topic}[{record.partition}]@{record.offset} (event type {self.event_type!r}) is not "
+            f"the {decoder.expected} that {self.name} asks for: {decode_fault(error, decoder.names())}",
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
-            event_type=self._event_type,
+            event_type=None if self.is_default else self.event_type,
         )
 
 
-def in_thread(slot: Slot, call: Callable[[], Any]) -> Awaitable[object]:
+def _awaited(signature: Signature) -> Signature:
+    """The signature of a plain wrapper around an async function: its result is awaited, where it can be."""
+
+    async def call(payload: Any, request: Any) -> object:
+        result = signature.call(payload, request)
+        return await result if inspect.isawaitable(result) else result
+
+    plain = functools.partial(call, request=None) if signature.plain is not None else None
+    return Signature(signature.payload, signature.request, plain, call)
+
+
+def _name(function: Function) -> str:
+    function = unpartial(function)
+    module = getattr(function, "__module__", None) or type(function).__module__
+    return f"{module}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+
+
+# ---------------------------------------------------------------------------- threads
+
+
+async def in_thread(slot: Slot, call: Callable[[], Any]) -> object:
     """Run a plain function in the consumer's threads, in a copy of the caller's context.
 
-    `slot.thread_future` is the call in the thread itself, which goes on also when the awaitable is cancelled.
+    `slot.thread_future` is the call in the thread itself, which goes on also when this is cancelled (a call that
+    has not begun never does). A coroutine that the function returns is awaited here, on the loop.
     """
-    pool: Executor | None = slot.threads
-    run = functools.partial(contextvars.copy_context().run, call)
-    if pool is None:
-        return asyncio.get_running_loop().run_in_executor(None, run)
-    slot.thread_future = pool.submit(run)
-    return asyncio.wrap_future(slot.thread_future)
+    run = functools.partial(contextvars.copy_context().run, _without_stop_iteration, call)
+    slot.thread_future = slot.threads.submit(run) if slot.threads is not None else _in_default_pool(run)
+    result: object = await asyncio.wrap_future(slot.thread_future)
+    if isinstance(result, Coroutine):
+        return await result
+    return result
 
 
-def _name(function: Callable[..., Any]) -> str:
-    inner = function
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    module = getattr(inner, "__module__", None) or type(inner).__module__
-    return f"{module}.{getattr(inner, '__qualname__', type(inner).__qualname__)}"
+def _without_stop_iteration(call: Callable[[], Any]) -> Any:
+    """A future cannot hold a StopIteration: on Python 3.11 whoever awaits it would wait for ever."""
+    try:
+        return call()
+    except StopIteration as error:
+        raise RuntimeError("the endpoint raised StopIteration") from error
 
 
-def _is_async(function: Callable[..., Any]) -> bool:
-    while isinstance(function, functools.partial):
-        function = function.func
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+def _in_default_pool(run: Callable[[], Any]) -> Future[Any]:
+    """`submit` for the loop's default pool, which by itself shows only a future of the loop."""
+    future: Future[Any] = Future()
 
+    def work() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(run())
+        except BaseException as error:  # handed on, as the pool's own workers do
+            future.set_exception(error)
 
-def _is_request(annotation: Any) -> bool:
-    origin = typing.get_origin(annotation) or annotation
-    return isinstance(origin, type) and issubclass(origin, Request)
-
-
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations, resolved, also of partials, bound methods and callable objects."""
-    inner: Any = function
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    if not (inspect.isfunction(inner) or inspect.ismethod(inner)) and callable(inner):
-        inner = inner if inspect.isbuiltin(inner) else type(inner).__call__
-    return typing.get_type_hints(inner, include_extras=True)
+    asyncio.get_running_loop().run_in_executor(None, work)
+    return future

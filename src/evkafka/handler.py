@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from evkafka.context import Context
 from evkafka.endpoint import Endpoint
 from evkafka.exceptions import ConfigError
+from evkafka.keys import ErrorPolicy
 from evkafka.outcomes import DeadLetter, Outcome, Retry, Skip, Unmatched
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -24,6 +26,7 @@ class Handler:
     def __init__(self) -> None:
         self._endpoints: dict[str, Endpoint] = {}
         self._default: Endpoint | None = None
+        self._included_in: list[Handler] = []
         self._frozen = False
 
     # ------------------------------------------------------------------ declaring
@@ -35,7 +38,7 @@ class Handler:
         description: str | None = None,
         tags: list[str] | None = None,
         *,
-        on_error: Mapping[str, Any] | None = None,
+        on_error: ErrorPolicy | None = None,
         timeout_ms: int | None = None,
     ) -> Callable[[F], F]:
         """Declare the endpoint for an event type; the decorated function is returned unchanged.
@@ -51,21 +54,21 @@ class Handler:
             RuntimeError: the app has started.
         """
         if not isinstance(event_type, str) or not event_type:  # type: ignore[redundant-expr]
-            raise ConfigError(f"an event type is a non-empty string, not {event_type!r}")
+            raise ConfigError(f'an event type is a non-empty string, not {event_type!r}: write @handler.event("Name")')
         timeout_s = _seconds(timeout_ms, event_type)
 
         def declare(function: F) -> F:
-            self._add(
-                Endpoint(
-                    function,
-                    event_type,
-                    summary=summary,
-                    description=description,
-                    tags=tags,
-                    on_error=on_error,
-                    timeout_s=timeout_s,
-                )
+            endpoint = Endpoint(
+                function,
+                event_type,
+                summary=summary,
+                description=description,
+                tags=tags,
+                on_error=on_error,
+                timeout_s=timeout_s,
+                names=_local_names(),
             )
+            self._add([endpoint])
             return function
 
         return declare
@@ -75,57 +78,76 @@ class Handler:
 
         Raises:
             ConfigError: the signature is not an endpoint's, or there is a default already.
+            RuntimeError: the app has started.
         """
 
         def declare(function: F) -> F:
-            self._refuse_when_frozen()
-            endpoint = Endpoint(function, None)
-            if self._default is not None:
-                raise ConfigError(f"two default endpoints: {self._default.name} and {endpoint.name}")
-            self._default = endpoint
+            self._add([Endpoint(function, None, names=_local_names())])
             return function
 
         return declare
 
     def include_handler(self, other: Handler) -> None:
-        """Take over everything the other handler has declared.
+        """Take over everything that the other handler declares, before this call and after it.
 
         Raises:
             ConfigError: an event type would have two endpoints, or it is this handler itself.
+            RuntimeError: the app has started.
         """
+        if not isinstance(other, Handler):
+            raise ConfigError(f"include_handler takes a Handler, not {other!r}")
         if other is self:
             raise ConfigError("a handler cannot include itself")
-        self._refuse_when_frozen()
-        for endpoint in other._endpoints.values():
-            self._add(endpoint)
-        if other._default is not None:
-            if self._default is not None and self._default is not other._default:
-                raise ConfigError(f"two default endpoints: {self._default.name} and {other._default.name}")
-            self._default = other._default
+        self._add(other.endpoints)
+        if self not in other._included_in:
+            other._included_in.append(self)
 
     def freeze(self) -> None:
         """The app starts: resolve what is declared, and take no more.
 
         Raises:
-            ConfigError: an annotation cannot be resolved.
+            ConfigError: annotations cannot be resolved; all of them in one error.
         """
+        faults = []
         for endpoint in self.endpoints:
-            endpoint.resolve()
+            try:
+                endpoint.resolve()
+            except ConfigError as error:
+                faults.append(str(error))
+        if faults:
+            raise ConfigError("\n".join(faults))
         self._frozen = True
 
-    def _add(self, endpoint: Endpoint) -> None:
-        self._refuse_when_frozen()
-        known = self._endpoints.get(endpoint.event_type)
-        if known is not None and known is not endpoint:
-            raise ConfigError(
-                f"event type {endpoint.event_type!r} has two endpoints: {known.name} and {endpoint.name}; "
-                "a record goes to one: let it call the other, or use another event type"
-            )
-        self._endpoints[endpoint.event_type] = endpoint
+    def _add(self, endpoints: Collection[Endpoint]) -> None:
+        """Add to this handler and to all that include it: to every one of them, or to none."""
+        takers = self._takers()
+        for taker in takers:
+            taker._check(endpoints)
+        for taker in takers:
+            for endpoint in endpoints:
+                if endpoint.is_default:
+                    taker._default = endpoint
+                else:
+                    taker._endpoints[endpoint.event_type] = endpoint
 
-    def _refuse_when_frozen(self) -> None:
+    def _takers(self) -> list[Handler]:
+        """This handler and those that include it, through any number of others; handlers may include each other."""
+        takers = [self]
+        for taker in takers:
+            takers += [one for one in taker._included_in if one not in takers]
+        return takers
+
+    def _check(self, endpoints: Collection[Endpoint]) -> None:
         if self._frozen:
             raise RuntimeError("the app has started: endpoints must be declared before")
+        for endpoint in endpoints:
+            known = self._default if endpoint.is_default else self._endpoints.get(endpoint.event_type)
+            if known is not None and known is not endpoint:
+                what = "a handler" if endpoint.is_default else f"event type {endpoint.event_type!r}"
+                raise ConfigError(
+                    f"{what} has two {'default ' if endpoint.is_default else ''}endpoints: {known.name} and "
+                    f"{endpoint.name}; a record goes to one: let it call the other"
+                )
 
     # ------------------------------------------------------------------ what is declared
 
@@ -151,7 +173,7 @@ class Handler:
         context.slot.route = endpoint
         if endpoint is None:
             context.outcome = unmatched(message.event_type, tombstone=message.value is None)
-        elif message.value is None and message.decoded_value_cb is None and not endpoint.resolve().admits_none:
+        elif message.value is None and not endpoint.resolve().admits_none:
             context.slot.route = None
             context.outcome = Unmatched("tombstone", message.event_type)
         else:
@@ -162,7 +184,9 @@ def read_type(context: Context, header: str) -> str | None:
     """The record's type by this header, the first one counts; else the type of all records of its topic."""
     for name, value in context.message.headers:
         if name == header:
-            return value.decode(errors="replace") if value is not None else None
+            if value is None:
+                break
+            return value.decode(errors="replace")
     return context.topic_event_type
 
 
@@ -189,3 +213,9 @@ def _seconds(timeout_ms: int | None, event_type: str) -> float | None:
     if isinstance(timeout_ms, bool) or not isinstance(timeout_ms, int) or timeout_ms <= 0:  # type: ignore[redundant-expr]
         raise ConfigError(f"timeout_ms of event type {event_type!r} is a positive number of ms, not {timeout_ms!r}")
     return timeout_ms / 1000
+
+
+def _local_names() -> Mapping[str, Any] | None:
+    """The local names where an endpoint is being registered, which postponed annotations may refer to."""
+    frame = sys._getframe(2)  # past this function and `declare`: whoever applies the decorator
+    return dict(frame.f_locals) if frame.f_locals is not frame.f_globals else None

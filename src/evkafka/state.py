@@ -9,6 +9,8 @@ from typing import Any
 class State(MutableMapping[str, Any]):
     """A view on the state of one attempt: `state.engine` and `state["engine"]` are the same.
 
+    What was put in comes first: where the lifespan yielded `items`, `state.items` is that, and not the method.
+
     Raises:
         AttributeError: by attribute, where there is no such name (KeyError by item).
     """
@@ -18,35 +20,46 @@ class State(MutableMapping[str, Any]):
     def __init__(self, values: dict[str, Any]) -> None:
         object.__setattr__(self, "_values", values)
 
+    def __getattribute__(self, name: str) -> Any:
+        values = object.__getattribute__(self, "_values")
+        if name in values:
+            return values[name]
+        return object.__getattribute__(self, name)
+
     def __getattr__(self, name: str) -> Any:
-        try:
-            return self._values[name]
-        except KeyError:
-            known = ", ".join(sorted(self._values)) or "nothing"
-            raise AttributeError(
-                f"the state has no {name!r}: the lifespan (and the middleware) put in {known}"
-            ) from None
+        known = ", ".join(sorted(map(str, _values(self)))) or "nothing"
+        raise AttributeError(f"the state has no {name!r}: the lifespan (and the middleware) put in {known}")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self._values[name] = value
+        _values(self)[name] = value
 
     def __delattr__(self, name: str) -> None:
-        del self._values[name]
+        try:
+            del _values(self)[name]
+        except KeyError:
+            raise AttributeError(f"the state has no {name!r} to delete") from None
 
     def __getitem__(self, name: str) -> Any:
-        return self._values[name]
+        return _values(self)[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
-        self._values[name] = value
+        _values(self)[name] = value
 
     def __delitem__(self, name: str) -> None:
-        del self._values[name]
+        del _values(self)[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return iter(_values(self))
 
     def __len__(self) -> int:
-        return len(self._values)
+        return len(_values(self))
 
     def __repr__(self) -> str:
-        return f"State({', '.join(sorted(self._values))})"
+        """The names alone: values may be secret."""
+        return f"State({', '.join(sorted(map(str, _values(self))))})"
+
+
+def _values(state: State) -> dict[str, Any]:
+    """The dict behind it, past whatever was put in under that name."""
+    values: dict[str, Any] = object.__getattribute__(state, "_values")
+    return values

@@ -1,0 +1,225 @@
+"""What an endpoint's signature asks for, read once at registration; and the call that fills it.
+
+Faults are TypeErrors whose sentence `endpoint.py` completes with the endpoint and with what is allowed.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evkafka.codec import NotYetDefined
+from evkafka.context import Request
+
+Function = Callable[..., Any]
+Parameter = inspect.Parameter
+
+POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a call of the endpoint must be given.
+
+    Attributes:
+        payload: the payload's annotation.
+        request: the class of the request that is asked for (a subclass of one's own is possible), None for none.
+        plain: the call with the payload alone; None where a request is asked for too.
+        call: the call with payload and request.
+    """
+
+    payload: Any
+    request: type[Request[Any]] | None
+    plain: Callable[[Any], Any] | None
+    call: Callable[[Any, Any], Any]
+
+
+def read_signature(function: Function, names: Mapping[str, Any] | None) -> Signature:
+    """Find payload and request among the parameters, by annotation.
+
+    Args:
+        names: the local names where the endpoint was registered, for annotations that are strings.
+
+    Raises:
+        NotYetDefined: an annotation refers to a name that does not exist so far.
+        TypeError: it is not an endpoint's signature; the sentence says why.
+    """
+    parameters = _parameters(function)
+    payloads: dict[str, Any] = {}
+    requests: dict[str, type[Request[Any]]] = {}
+    for parameter in parameters:
+        if parameter.kind in VARIADIC:
+            continue  # a call need not fill it
+        optional = parameter.default is not Parameter.empty
+        try:
+            annotation = _resolved(parameter, function, names)
+        except NotYetDefined:
+            if optional:
+                continue
+            raise
+        if (request := _request_class(annotation)) is not None:
+            requests[parameter.name] = request
+        elif not optional:
+            payloads[parameter.name] = annotation
+    _check_counts(payloads, requests, parameters)
+    [(payload_name, payload)] = payloads.items()
+    request_name = next(iter(requests), None)
+    by_position = _by_position(parameters, payload_name, request_name)
+    return Signature(
+        payload,
+        requests[request_name] if request_name is not None else None,
+        _plain_call(function, payload_name, by_position) if request_name is None else None,
+        _call(function, payload_name, request_name, by_position),
+    )
+
+
+def _parameters(function: Function) -> list[Parameter]:
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except NameError as error:  # from Python 3.14 on, annotations are evaluated here
+        raise NotYetDefined(error.name or str(error)) from error
+    except ValueError as error:
+        raise TypeError("Python cannot tell its signature") from error
+
+
+def _check_counts(
+    payloads: Mapping[str, Any], requests: Mapping[str, type[Request[Any]]], parameters: list[Parameter]
+) -> None:
+    unsaid = [name for name, annotation in payloads.items() if annotation is Parameter.empty]
+    if len(requests) > 1:
+        raise TypeError(f"it takes {len(requests)} Requests ({', '.join(requests)})")
+    if len(payloads) > 1:
+        raise TypeError(f"it takes {len(payloads)} payloads ({', '.join(payloads)})")
+    if unsaid:
+        raise TypeError(f"its parameter {unsaid[0]!r} has no annotation")
+    if not payloads:
+        starred = any(parameter.kind in VARIADIC for parameter in parameters)
+        hint = "; is a decorator missing its functools.wraps?" if starred and not requests else ""
+        raise TypeError(f"it takes no payload{hint}")
+
+
+# ---------------------------------------------------------------------------- annotations
+
+
+def _resolved(parameter: Parameter, function: Function, names: Mapping[str, Any] | None) -> Any:
+    """The parameter's annotation, with every name in it looked up.
+
+    One by one, so that what is not needed (the return type, for one) may stand under TYPE_CHECKING.
+    """
+    if parameter.annotation is Parameter.empty:
+        return Parameter.empty
+    carrier = types.SimpleNamespace(__annotations__={"it": parameter.annotation})
+    namespace = getattr(innermost(function), "__globals__", {})
+    try:
+        return typing.get_type_hints(carrier, namespace, dict(names or {}), include_extras=True)["it"]
+    except (NameError, AttributeError) as error:  # AttributeError: of a module that is being imported
+        raise NotYetDefined(error.name or parameter.annotation) from error
+    except (SyntaxError, TypeError) as error:
+        raise TypeError(f"its parameter {parameter.name!r} is annotated {parameter.annotation!r}: {error}") from error
+
+
+def _request_class(annotation: Any) -> type[Request[Any]] | None:
+    """The Request class in an annotation, also in `Request[State]`, `Annotated[Request, ...]`, `Request | None`."""
+    origin = typing.get_origin(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, Request):
+        return annotation
+    if isinstance(origin, type) and issubclass(origin, Request):
+        return origin
+    if origin is typing.Annotated:
+        return _request_class(typing.get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType):
+        return next((found for arm in typing.get_args(annotation) if (found := _request_class(arm))), None)
+    return None
+
+
+# ---------------------------------------------------------------------------- calls
+
+
+def _by_position(parameters: list[Parameter], payload: str, request: str | None) -> list[str]:
+    """Those of the two that can be given by position: they come first, with nothing else between them."""
+    wanted = []
+    for parameter in parameters:
+        if parameter.kind not in POSITIONAL or parameter.name not in (payload, request):
+            break
+        wanted.append(parameter.name)
+    unreachable = [p.name for p in parameters if p.kind is Parameter.POSITIONAL_ONLY and p.name in (payload, request)]
+    if not set(unreachable) <= set(wanted):
+        raise TypeError(f"its positional-only parameter {unreachable[0]!r} stands behind another one")
+    return wanted
+
+
+def _plain_call(function: Function, payload: str, by_position: list[str]) -> Callable[[Any], Any]:
+    if by_position:
+        return function
+    return lambda value: function(**{payload: value})
+
+
+def _call(function: Function, payload: str, request: str | None, by_position: list[str]) -> Callable[[Any, Any], Any]:
+    match by_position:
+        case [first, _] if first == payload:
+            return function
+        case [_, _]:
+            return lambda value, asked: function(asked, value)
+        case [only] if request is None:
+            return lambda value, _: function(value)
+        case [only] if only == payload:
+            return lambda value, asked: function(value, **{str(request): asked})
+        case [_]:
+            return lambda value, asked: function(asked, **{payload: value})
+        case _ if request is None:
+            return lambda value, _: function(**{payload: value})
+        case _:
+            return lambda value, asked: function(**{payload: value, str(request): asked})
+
+
+# ---------------------------------------------------------------------------- functions of all kinds
+
+
+def unpartial(function: Function) -> Function:
+    """The function inside any `functools.partial`s."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def innermost(function: Function) -> Function:
+    """The plain function that was written down: inside partials, decorators, bound methods, callable objects."""
+    while True:
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        elif inspect.ismethod(function):
+            function = function.__func__
+        elif inspect.isroutine(function) or not callable(function):
+            return function
+        else:
+            function = type(function).__call__
+
+
+def is_async(function: Function) -> bool:
+    """Whether calling it gives a coroutine: an `async def`, or an object with an `async def __call__`."""
+    function = unpartial(function)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_called(function))
+
+
+def wraps_async(function: Function) -> bool:
+    """Whether it is a plain `def` wrapper (made with functools.wraps) around an async endpoint."""
+    return is_async(inspect.unwrap(unpartial(function)))
+
+
+def is_generator(function: Function) -> bool:
+    function = unpartial(function)
+    return any(
+        inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in (function, _called(function))
+    )
+
+
+def _called(function: Function) -> Any:
+    return getattr(function, "__call__", None)  # noqa: B004 - what is asked is its kind
