@@ -14,30 +14,26 @@ import evkafka
 
 
 def main() -> None:
-    extra_of = _extras()
+    extras = _extras()
     modules = pkgutil.walk_packages(evkafka.__path__, "evkafka.")
     names = [module.name for module in modules if not module.name.endswith(".__main__")]  # those are programs
     for name in names:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            extra = extra_of.get((error.name or "").partition(".")[0])
-            if extra is None:
+            if (error.name or "").partition(".")[0] not in extras:
                 raise
-            print(f"{name} needs evkafka[{extra}]")
+            print(f"{name} needs {error.name}, which an extra brings")
     print(f"{len(names)} modules of {evkafka.__path__[0]}")
     assert len(names) > 50, "the wheel lacks modules"
 
 
-def _extras() -> dict[str, str]:
-    """What each extra installs -> the extra's name."""
-    found: dict[str, str] = {}
-    for requirement in requires("evkafka") or ():
-        if (extra := re.search(r"""extra == ['"]([\w-]+)['"]""", requirement)) is not None:
-            package = re.match(r"[\w-]+", requirement)
-            assert package is not None
-            found.setdefault(package[0].replace("-", "_"), extra[1])
-    return found
+def _extras() -> set[str]:
+    """The packages that some extra installs, under the names that they are imported by."""
+    optional = (
+        re.match(r"[\w-]+", requirement) for requirement in requires("evkafka") or () if "extra ==" in requirement
+    )
+    return {package[0].replace("-", "_") for package in optional if package is not None}
 
 
 if __name__ == "__main__":
