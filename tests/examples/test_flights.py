@@ -1,0 +1,106 @@
+"""The example does what its demo shows: every flight of the sample is sent, handled and committed."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+from examples.flights.events import FlightCancelled, FlightDelayed, FlightDeparted, airlines, read_flights
+
+ROOT = Path(__file__).parents[2]
+
+
+class TestTheSample:
+    def test_has_every_kind_of_flight(self) -> None:
+        assert Counter(type(flight) for flight in read_flights()) == {
+            FlightDeparted: 3191,
+            FlightDelayed: 1038,
+            FlightCancelled: 976,
+        }
+
+    def test_keeps_what_is_not_known_as_none(self) -> None:
+        flights = list(read_flights())
+
+        assert sum(flight.tail_number is None for flight in flights) == 368
+        assert sum(isinstance(flight, FlightDeparted) and flight.arrival_delay_min is None for flight in flights) == 17
+
+    def test_is_late_beyond_fifteen_minutes(self) -> None:
+        departed = [flight for flight in read_flights() if isinstance(flight, FlightDeparted)]
+
+        assert all(isinstance(flight, FlightDelayed) == (flight.departure_delay_min > 15) for flight in departed)
+
+    def test_is_in_the_order_of_the_timetable(self) -> None:
+        scheduled = [flight.scheduled_departure for flight in read_flights()]
+
+        assert scheduled == sorted(scheduled)
+
+    def test_names_every_airline(self) -> None:
+        assert {flight.carrier for flight in read_flights()} <= airlines().keys()
+
+
+@pytest.mark.kafka
+class TestTheDemo:
+    @pytest.fixture
+    def demo(self, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
+        command = [sys.executable, "-m", "examples.flights.demo", *request.param]
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            yield process
+            process.kill()
+
+    @pytest.mark.parametrize("demo", [["--rate", "3000"]], indirect=True)
+    def test_sends_handles_and_commits_every_flight_and_ends_with_0(self, demo: subprocess.Popen[str]) -> None:
+        output, _ = demo.communicate()
+
+        assert "5,205 flights sent, 5,205 handled, 5,205 committed" in output
+        assert demo.returncode == 0
+
+    @pytest.mark.parametrize("demo", [["--rate", "500"]], indirect=True)
+    def test_ends_kafka_too_when_it_is_interrupted(self, demo: subprocess.Popen[str]) -> None:
+        assert demo.stdout is not None
+        shown = _read_until(demo.stdout, "500 flights:")
+
+        demo.send_signal(signal.SIGINT)
+        output, _ = demo.communicate()
+
+        assert output.rstrip().endswith("Stopped.")
+        assert "Traceback" not in output
+        assert demo.returncode == 130
+        assert not _answers(shown)
+
+    @pytest.mark.parametrize("demo", [["--rate", "3000", "--keep-running"]], indirect=True)
+    def test_goes_on_until_it_is_interrupted_when_asked_to(self, demo: subprocess.Popen[str]) -> None:
+        assert demo.stdout is not None
+        _read_until(demo.stdout, "Ctrl-C stops them")
+
+        demo.send_signal(signal.SIGINT)
+        demo.communicate()
+
+        assert demo.returncode == 0
+
+
+def _read_until(lines: Iterable[str], said: str) -> str:
+    """What was printed up to the line that says this, or to the end."""
+    shown = []
+    for line in lines:
+        shown.append(line)
+        if said in line:
+            break
+    return "".join(shown)
+
+
+def _answers(output: str) -> bool:
+    """Whether the Kafka that the demo named still takes connections."""
+    port = re.search(r"127\.0\.0\.1:(\d+)", output)
+    assert port is not None
+    with socket.socket() as client:
+        client.settimeout(2.0)
+        return client.connect_ex(("127.0.0.1", int(port[1]))) == 0
