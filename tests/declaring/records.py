@@ -1,0 +1,82 @@
+"""Records and slots without a cluster, and the one call that hands a record over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from evkafka.context import App
+from evkafka.dispatch import build_dispatch
+from evkafka.handler import Handler
+from evkafka.middleware import Middleware
+from evkafka.outcomes import Unmatched
+from evkafka.ports import ConsumerIdentity, Slot
+
+
+class Order(BaseModel):
+    order_id: str
+    amount: int = 0
+
+
+@dataclass(frozen=True)
+class FakeRecord:
+    value: bytes | None = b""
+    headers: Sequence[tuple[str, bytes | None]] = ()
+    topic: str = "orders"
+    partition: int = 2
+    offset: int = 7
+    timestamp: int = 1_700_000_000_123
+    key: bytes | None = b"k"
+
+
+def record(
+    event_type: str | bytes | None,
+    value: bytes | None = b"",
+    *,
+    headers: Iterable[tuple[str, bytes | None]] = (),
+    **at: Any,
+) -> FakeRecord:
+    kind = event_type.encode() if isinstance(event_type, str) else event_type
+    own = (("Event-Type", kind),) if kind is not None else ()
+    return FakeRecord(value, (*own, *headers), **at)
+
+
+def slot(state: Mapping[str, Any] | None = None, threads: ThreadPoolExecutor | None = None) -> Slot:
+    identity = ConsumerIdentity("billing", "billing-group", "evkafka", "eu")
+    return Slot(identity, state if state is not None else {}, threads)
+
+
+class Through:
+    """A middleware that does nothing, so that a stack is not the default one."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, context: Any) -> None:
+        await self.app(context)
+
+
+STACKS: dict[str, list[Middleware] | None] = {"direct": None, "stacked": [Middleware(Through)]}
+"""Both ways of a record. What is true of an endpoint must be true on either."""
+
+
+async def give(
+    target: Handler | App,
+    given: FakeRecord,
+    *,
+    middleware: Sequence[Middleware] | None = None,
+    at: Slot | None = None,
+    topic_event_types: Mapping[str, str] | None = None,
+) -> Any:
+    """One attempt: what the endpoint's awaitable ends with, or why there is none."""
+    dispatch = build_dispatch(target, middleware, topic_event_types=topic_event_types)
+    attempt = dispatch(given, at or slot())
+    return dispatch.unmatched(given) if attempt is None else await attempt
+
+
+def no_endpoint(event_type: str) -> Unmatched:
+    return Unmatched("no_endpoint", event_type)
