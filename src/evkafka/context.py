@@ -118,7 +118,7 @@ class Context:
     )
 
     def __init__(
-        self, record: Record, slot: Slot, *, topic_event_type: str | None = None, event_type: str | None = None
+        self, record: Record, slot: Slot, topic_event_type: str | None = None, event_type: str | None = None
     ) -> None:
         self.record = record
         self.slot = slot

@@ -129,7 +129,7 @@ def _through(stack: App, topic_types: Mapping[str, str]) -> Dispatch:
 
     async def through_stack(record: Record, slot: Slot) -> object:
         slot.route = None
-        context = Context(record, slot, topic_event_type=topic_types.get(record.topic))
+        context = Context(record, slot, topic_types.get(record.topic))
         await stack(context)
         return context.outcome
 

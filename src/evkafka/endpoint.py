@@ -22,7 +22,7 @@ from evkafka._signature import (
     wraps_async,
 )
 from evkafka.codec import Decoder, NotYetDefined, decode_fault, decoder_for
-from evkafka.context import Context, Request
+from evkafka.context import Context
 from evkafka.exceptions import ConfigError, DecodeError
 from evkafka.ports import Record, Slot
 
@@ -141,22 +141,22 @@ class Endpoint:
         Args:
             type_of: tells a record's type, for the requests of a default endpoint.
         """
-        from_bytes, signature = self.resolve().from_bytes, self._signature
+        decode, signature, threaded = self.resolve().from_bytes, self._signature, self.threaded
         assert signature is not None
-        function, request_class, threaded = signature.call, signature.request, self.threaded
-        known_type = None if self.is_default else self.event_type
+        function, request_class = signature.call, signature.request
+        own_type = None if self.is_default else self.event_type
 
         def call(record: Record, slot: Slot) -> Awaitable[object]:
             value = record.value
             try:
-                payload = from_bytes(value) if value is not None else None
+                payload = decode(value) if value is not None else None
             except (ValueError, RecursionError) as error:
                 fault = self.decode_error(error, record)
             else:
-                request: Request[Any] | None = None
-                if request_class is not None:
-                    event_type = known_type if known_type is not None else type_of(record)
-                    request = request_class(Context(record, slot, event_type=event_type))
+                if request_class is None:
+                    request = None
+                else:  # by position: by keyword it would take 60 ns more
+                    request = request_class(Context(record, slot, None, own_type or type_of(record)))
                 if threaded:
                     return in_thread(slot, functools.partial(function, payload, request))
                 return function(payload, request)  # type: ignore[no-any-return]

@@ -1,0 +1,110 @@
+"""What the way from a record to its endpoint costs by itself, without a broker: `python -m bench.dispatch`.
+
+Nanoseconds of one attempt with a no-op endpoint, over calling the function by hand with the decoded payload.
+Each figure is the least of several rounds, and the two of a row are taken in turn.
+"""
+
+from __future__ import annotations
+
+import timeit
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from bench.event import EVENT_TYPE, HEADERS, VALUE, OrderPlaced
+from evkafka import App, Context, Handler, Request
+from evkafka.dispatch import build_dispatch
+from evkafka.middleware import Middleware
+from evkafka.ports import ConsumerIdentity, Slot
+
+CALLS, ROUNDS = 40_000, 9
+
+
+@dataclass
+class OneRecord:
+    headers: tuple[tuple[str, bytes | None], ...]
+    value: bytes | None = VALUE
+    topic: str = "orders"
+    partition: int = 0
+    offset: int = 7
+    timestamp: int = 1_700_000_000_000
+    key: bytes | None = b"customer-7"
+
+
+async def on_order(order: OrderPlaced) -> None: ...
+async def on_order_and_request(order: OrderPlaced, request: Request) -> None: ...
+async def on_dict(order: dict[str, Any]) -> None: ...
+async def on_bytes(order: bytes) -> None: ...
+
+
+class Through:
+    """A middleware that does nothing: with it, the stack is not the default one."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, context: Context) -> None:
+        await self.app(context)
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    endpoint: Callable[..., Coroutine[Any, Any, None]]
+    by_hand: Callable[[bytes], Coroutine[Any, Any, None]]
+    middleware: list[Middleware] | None = None
+    more_headers: tuple[tuple[str, bytes | None], ...] = field(default=())
+
+
+to_order = OrderPlaced.__pydantic_validator__.validate_json
+to_dict = TypeAdapter(dict[str, Any]).validator.validate_json
+ROWS = [
+    Row("model", on_order, lambda value: on_order(to_order(value))),
+    Row("model, third header", on_order, lambda value: on_order(to_order(value)), None, (("a", b"1"), ("b", b"2"))),
+    Row("dict", on_dict, lambda value: on_dict(to_dict(value))),
+    Row("bytes", on_bytes, on_bytes),
+    Row("model and request", on_order_and_request, lambda value: on_order_and_request(to_order(value), None)),  # type: ignore[arg-type]
+    Row("model, one middleware", on_order, lambda value: on_order(to_order(value)), [Middleware(Through)]),
+]
+
+
+def main() -> None:
+    print(f"{'':24}{'by hand':>10}{'dispatch':>10}{'added':>10}   ns per record")
+    for row in ROWS:
+        hand_ns, dispatch_ns = measure(row)
+        print(f"{row.name:24}{hand_ns:10.0f}{dispatch_ns:10.0f}{dispatch_ns - hand_ns:10.0f}")
+
+
+def measure(row: Row) -> tuple[float, float]:
+    handler = Handler()
+    handler.event(EVENT_TYPE)(row.endpoint)
+    for number in range(20):
+        handler.event(f"Other{number}")(on_bytes)
+    dispatch = build_dispatch(handler, row.middleware)
+    record = OneRecord((*row.more_headers, *HEADERS))
+    slot = Slot(ConsumerIdentity("bench", "bench", "bench"), {"engine": 1})
+
+    def by_hand() -> None:
+        run(row.by_hand(record.value or b""))
+
+    def by_dispatch() -> None:
+        run(dispatch(record, slot))
+
+    rounds = [(timeit.timeit(by_hand, number=CALLS), timeit.timeit(by_dispatch, number=CALLS)) for _ in range(ROUNDS)]
+    hand_s, dispatch_s = (min(column) for column in zip(*rounds, strict=True))
+    return hand_s / CALLS * 1e9, dispatch_s / CALLS * 1e9
+
+
+def run(attempt: Awaitable[object] | None) -> None:
+    """Drive a coroutine that never waits, without a loop's own cost."""
+    try:
+        attempt.send(None)  # type: ignore[union-attr]
+    except StopIteration:
+        return
+    raise AssertionError("a no-op endpoint does not wait")
+
+
+if __name__ == "__main__":
+    main()
