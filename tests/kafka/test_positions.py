@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 import pytest
@@ -205,6 +206,26 @@ class TestWithoutAGroup:
 
 
 class TestNewPartitions:
+    async def test_a_topic_that_is_created_later_is_read_from_its_beginning_even_with_latest(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
+    ) -> None:
+        servers = kafka_broker.bootstrap_servers
+        reader = await read(
+            servers,
+            "",
+            name,
+            topics=(),
+            topic_pattern=re.compile(name + ".*"),
+            auto_offset_reset="latest",
+            connection={"metadata_max_age_s": 0.2},
+        )
+        await eventually(lambda: reader.listener.assigned)
+        orders = await topic(prefix=name)
+        await produce(servers, orders, 3)
+
+        await eventually(lambda: reader.offsets() == [0, 1, 2])
+        assert reader.listener.resets == [OffsetReset(TopicPartition(orders, 0), None, 0, "new_partition")]
+
     async def test_a_running_group_sees_them_within_the_metadatas_age(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
     ) -> None:

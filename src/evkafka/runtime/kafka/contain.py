@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka import errors as kafka
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
 
-from evkafka.exceptions import BrokerError
+from evkafka.exceptions import BrokerError, BrokerUnavailable
 from evkafka.runtime.kafka.client import Client
 from evkafka.runtime.kafka.fetching import Fetching
 from evkafka.runtime.kafka.groupless import Groupless
@@ -55,6 +56,7 @@ class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library i
         self._settings = settings
         self._on_failure = on_failure
         self._subscription = Subscriptions()
+        self._topics_at_start: frozenset[str] | None = None
         join_s = options["request_timeout_ms"] / 1000
         heartbeat_s = settings.session_timeout_s
         self._client = Client(
@@ -85,7 +87,7 @@ class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library i
         """Metadata, subscription, and the tasks that fetch and keep the membership. Does not wait for the join.
 
         Raises:
-            KafkaError: no metadata.
+            BrokerUnavailable, KafkaError: no metadata.
         """
         settings, client, subscription = self._settings, self._client, self._subscription
         client.first = first
@@ -96,7 +98,10 @@ class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library i
             topics = {topic.name for topic in settings.topics}
             subscription.subscribe(topics, listener=listener)
             client.set_topics(topics)
-        await client.bootstrap()
+        try:
+            await client.bootstrap()
+        except kafka.KafkaConnectionError as error:
+            raise BrokerUnavailable(f"{first[0]}:{first[1]} let us in a moment ago, and does no longer") from error
         # Bootstrap servers may answer where the brokers that they name (advertised.listeners) do not.
         while not await client.force_metadata_update():  # noqa: ASYNC110  # no event says when it is worth another try
             await asyncio.sleep(self._retry_backoff_ms / 1000)
@@ -105,7 +110,7 @@ class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library i
             client,
             subscription,
             committed=self._coordinator.committed,
-            is_new=lambda tp: tp.topic in self._coordinator.topics_before,
+            is_new=self._is_new,
             reset=settings.auto_offset_reset,
             on_failure=self._on_failure,
             fetch_min_bytes=self._fetch_min_bytes,
@@ -118,6 +123,18 @@ class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library i
             isolation_level=self._isolation_level,
             client_rack=self._client_rack,
         )
+
+    def joined(self) -> None:
+        """The listener knows an assignment. What exists at the first one was there when we started."""
+        if self._topics_at_start is None:
+            exist = self._client.cluster.partitions_for_topic
+            self._topics_at_start = frozenset(topic for topic in self._subscription.topics if exist(topic))
+
+    def _is_new(self, tp: Any) -> bool:
+        """Whether a partition without a commit appeared after the group's start: the group had commits of its topic
+        before we joined, or the topic itself was not there when we did."""
+        started_without = self._topics_at_start is not None and tp.topic not in self._topics_at_start
+        return started_without or tp.topic in self._coordinator.topics_before
 
     def _make_coordinator(self, listener: Any) -> Member | Groupless:
         if self._group_id is None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaError
+from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
 from evkafka.runtime.kafka.errors import cause, translate
@@ -87,6 +88,11 @@ async def knock(
     try:
         async with asyncio.timeout(timeout_s):
             conn = await create_conn(host, port, **options)
+            try:
+                # Without this, a broker that asks for a login would seem to let in a client that has none.
+                await conn.send(MetadataRequest([]))
+            finally:
+                closing = conn.close()
     except (OSError, TimeoutError, EOFError, KafkaError) as error:
         raise translate(error, f"{host}:{port}") from error
-    await asyncio.wait({conn.close()}, timeout=1.0)
+    await asyncio.wait({closing}, timeout=1.0)

@@ -268,3 +268,4 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
         except Exception as error:  # as above
             source._fail(translate(error, "taking over partitions"))
         source._handed_over = True
+        source._consumer.joined()

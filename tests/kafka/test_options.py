@@ -1,0 +1,81 @@
+"""Our settings, as the client's own options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+
+from evkafka.exceptions import ConfigError
+from evkafka.runtime.kafka.options import CLIENT_OPTIONS, commits_by_itself, connection_options, consumer_options
+from evkafka.settings import ConnectionSettings, ConsumerSettings
+
+
+def options(**settings: Any) -> dict[str, Any]:
+    return consumer_options(ConsumerSettings(**{"group_id": "g", **settings}))
+
+
+class TestConsumerOptions:
+    def test_times_are_milliseconds(self) -> None:
+        found = options(session_timeout_s=12.5, heartbeat_interval_s=4.0, rebalance_timeout_s=70.0)
+
+        assert found["session_timeout_ms"] == 12_500
+        assert found["heartbeat_interval_ms"] == 4_000
+        assert found["rebalance_timeout_ms"] == 70_000
+
+    def test_a_request_may_take_as_long_as_a_rebalance_and_five_seconds(self) -> None:
+        connection = ConnectionSettings(request_timeout_s=10.0)
+
+        assert options(connection=connection, rebalance_timeout_s=120.0)["request_timeout_ms"] == 125_000
+
+    def test_what_we_do_not_know_is_passed_on(self) -> None:
+        found = options(
+            options={"fetch_max_wait_ms": 7, "client_rack": "r"},
+            connection=ConnectionSettings(options={"retry_backoff_ms": 9}),
+        )
+
+        assert (found["fetch_max_wait_ms"], found["client_rack"], found["retry_backoff_ms"]) == (7, "r", 9)
+
+    @pytest.mark.parametrize(
+        ("mode", "interval_s", "group", "expected"),
+        [
+            ("post-commit", 5.0, "g", False),
+            ("post-commit", 0, "g", False),
+            ("pre-commit", 0, "g", False),
+            ("pre-commit", 5.0, None, False),
+            ("pre-commit", 5.0, "g", True),
+        ],
+    )
+    def test_the_client_commits_by_itself_in_one_case_only(
+        self, mode: Any, interval_s: float, group: str | None, expected: bool
+    ) -> None:
+        settings = ConsumerSettings(group_id=group, auto_commit_mode=mode, auto_commit_interval_s=interval_s)
+
+        assert commits_by_itself(settings) is expected
+        assert consumer_options(settings)["enable_auto_commit"] is expected
+
+    def test_the_clients_own_reset_is_off(self) -> None:
+        assert options(auto_offset_reset="latest")["auto_offset_reset"] == "none"
+
+    def test_metadata_is_at_most_a_minute_old(self) -> None:
+        assert options()["metadata_max_age_ms"] == 60_000
+
+    @pytest.mark.parametrize("given", [RangePartitionAssignor, (RangePartitionAssignor,), [RangePartitionAssignor]])
+    def test_one_assignor(self, given: Any) -> None:
+        assert options(options={"partition_assignment_strategy": given})["partition_assignment_strategy"] == (
+            RangePartitionAssignor,
+        )
+        assert options()["partition_assignment_strategy"] == (RoundRobinPartitionAssignor,)
+
+    def test_more_than_one_assignor_is_a_mistake(self) -> None:
+        two = [RangePartitionAssignor, RoundRobinPartitionAssignor]
+
+        with pytest.raises(ConfigError, match="exactly one"):
+            options(options={"partition_assignment_strategy": two})
+
+
+class TestConnectionOptions:
+    def test_are_the_clients(self) -> None:
+        assert set(connection_options(ConnectionSettings())) <= CLIENT_OPTIONS

@@ -1,0 +1,309 @@
+"""Starting: within its time, and with the cause in words (B4-21); and no password in any log (B4-22)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evkafka.broker import KafkaBroker
+from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
+from evkafka.runtime.kafka.source import KafkaSource
+from tests.conftest import MakeTopic
+from tests.kafka.conftest import Read, produce
+from tests.support.listening import Listener, consumer_settings
+from tests.support.proxy import METADATA, Proxy
+from tests.support.waiting import eventually
+
+JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+
+
+async def failing_start(servers: str, **overrides: Any) -> tuple[BrokerError, float]:
+    """What a start raises, and after how many seconds."""
+    loop = asyncio.get_running_loop()
+    source = KafkaSource(consumer_settings(servers, "orders", "g", **overrides))
+    began = loop.time()
+    try:
+        with pytest.raises(BrokerError) as raised:
+            await source.start(Listener())
+    finally:
+        took = loop.time() - began
+        await source.stop(timeout_s=1)
+    return raised.value, took
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a self-signed certificate for 127.0.0.1: `ca.pem`, and `keys.pem` with the key."""
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=kafka"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "ca.pem"),
+        ],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    # Kafka wants PKCS 8, key and certificate in one file.
+    subprocess.run(
+        ["openssl", "pkcs8", "-topk8", "-nocrypt", "-in", "key.pem", "-out", "pkcs8.pem"], cwd=folder, check=True
+    )
+    (folder / "keys.pem").write_text((folder / "pkcs8.pem").read_text() + (folder / "ca.pem").read_text())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sasl_broker() -> Iterator[KafkaBroker]:
+    """A broker that asks for a login: ann, with the password s3cret-canary."""
+    with KafkaBroker(
+        properties={
+            "listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "sasl.enabled.mechanisms": "PLAIN",
+            "sasl.mechanism.inter.broker.protocol": "PLAIN",
+            "listener.name.client.plain.sasl.jaas.config": (
+                f'{JAAS} username="ann" password="s3cret-canary" user_ann="s3cret-canary";'
+            ),
+        }
+    ) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def tls_broker(certificate: Path) -> Iterator[KafkaBroker]:
+    """A broker that speaks TLS only."""
+    with KafkaBroker(
+        properties={
+            "listener.security.protocol.map": "CLIENT:SSL,CONTROLLER:PLAINTEXT",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(certificate / "keys.pem"),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(certificate / "ca.pem"),
+        }
+    ) as broker:
+        yield broker
+
+
+def login(password: str, **more: Any) -> dict[str, Any]:
+    return {
+        "request_timeout_s": 5.0,
+        "options": {
+            "security_protocol": "SASL_PLAINTEXT",
+            "sasl_mechanism": "PLAIN",
+            "sasl_plain_username": "ann",
+            "sasl_plain_password": password,
+            **more,
+        },
+    }
+
+
+def tls(context: ssl.SSLContext) -> dict[str, Any]:
+    return {"options": {"security_protocol": "SSL", "ssl_context": context}}
+
+
+class TestNobodyThere:
+    async def test_a_closed_port_is_named_with_its_cause(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+
+        error, took = await failing_start(f"127.0.0.1:{port}", start_timeout_s=1.0)
+
+        assert isinstance(error, BrokerUnavailable)
+        assert f"127.0.0.1:{port}: connection refused" in str(error)
+        assert "bootstrap_servers" in str(error)
+        assert took < 2.0
+
+    async def test_a_name_that_does_not_exist(self) -> None:
+        error, took = await failing_start("no-such-host.invalid:9092", start_timeout_s=1.0)
+
+        assert isinstance(error, BrokerUnavailable)
+        assert "no-such-host.invalid:9092: name not found" in str(error)
+        assert took < 5.0
+
+    async def test_a_server_that_never_answers(self, proxy: Proxy) -> None:
+        await proxy.set("blackhole")
+
+        error, took = await failing_start(proxy.bootstrap_servers, start_timeout_s=1.0)
+
+        assert isinstance(error, BrokerUnavailable)
+        assert "no answer in time" in str(error)
+        assert took < 2.0
+
+    async def test_a_broker_that_comes_up_within_the_time_is_waited_for(
+        self, topic: MakeTopic, proxy: Proxy, name: str, read: Read
+    ) -> None:
+        orders = await topic()
+        await proxy.set("refuse")
+        starting = asyncio.ensure_future(read(proxy.bootstrap_servers, orders, name))
+        _, pending = await asyncio.wait({starting}, timeout=0.2)
+        assert pending
+        await proxy.set("pass")
+
+        reader = await starting
+        await eventually(lambda: reader.source.state() == "steady")
+
+    async def test_one_living_server_of_several_is_enough(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            dead = f"127.0.0.1:{server.getsockname()[1]}"
+
+        reader = await read(f"{dead},{kafka_broker.bootstrap_servers}", await topic(), name)
+
+        await eventually(lambda: reader.source.state() == "steady")
+
+    async def test_brokers_that_advertise_an_address_that_leads_nowhere(
+        self, kafka_broker: KafkaBroker, proxy: Proxy
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            dead = server.getsockname()[1]
+        own = int(proxy.bootstrap_servers.rsplit(":")[1])
+        proxy.rewrite(METADATA, lambda frame: frame.replace(own.to_bytes(4, "big"), dead.to_bytes(4, "big")))
+
+        error, took = await failing_start(proxy.bootstrap_servers, start_timeout_s=1.5)
+
+        assert isinstance(error, BrokerUnavailable)
+        assert f"127.0.0.1:{dead}" in str(error)
+        assert "advertised.listeners" in str(error)
+        assert took < 3.0
+
+
+class TestLogins:
+    async def test_a_right_password_lets_in(self, sasl_broker: KafkaBroker, name: str, read: Read) -> None:
+        reader = await read(sasl_broker.bootstrap_servers, name, name, connection=login("s3cret-canary"))
+
+        await eventually(lambda: reader.source.state() == "connecting")
+        assert reader.errors == []
+
+    async def test_a_wrong_password_is_refused_at_once_and_not_repeated_in_the_message(
+        self, sasl_broker: KafkaBroker
+    ) -> None:
+        error, took = await failing_start(sasl_broker.bootstrap_servers, connection=login("wrong-canary"))
+
+        assert isinstance(error, BrokerRefused)
+        assert "login refused" in str(error)
+        assert "wrong-canary" not in str(error)
+        assert took < 5.0
+
+    async def test_a_mechanism_that_the_broker_does_not_have(self, sasl_broker: KafkaBroker) -> None:
+        error, _ = await failing_start(
+            sasl_broker.bootstrap_servers, connection=login("s3cret-canary", sasl_mechanism="SCRAM-SHA-256")
+        )
+
+        assert isinstance(error, BrokerRefused)
+        assert "sasl_mechanism" in str(error)
+
+    async def test_no_login_where_one_is_asked_for(self, sasl_broker: KafkaBroker) -> None:
+        error, _ = await failing_start(sasl_broker.bootstrap_servers, start_timeout_s=1.5)
+
+        assert "security_protocol" in str(error)
+
+    async def test_a_login_that_is_refused_after_the_start_ends_the_source(
+        self, sasl_broker: KafkaBroker, name: str, read: Read
+    ) -> None:
+        async with Proxy(sasl_broker.bootstrap_servers) as proxy:
+            reader = await read(proxy.bootstrap_servers, name, name, connection=login("s3cret-canary"))
+            reader.source._opened().client._connection_options["sasl_plain_password"] = "changed-canary"
+            await eventually(lambda: reader.polls > 2)
+            proxy.disconnect()
+
+            await eventually(lambda: reader.errors, 10)
+        assert isinstance(reader.errors[0], BrokerRefused)
+        assert "login refused" in str(reader.errors[0])
+
+    async def test_no_password_in_any_log(
+        self, sasl_broker: KafkaBroker, name: str, read: Read, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        reader = await read(sasl_broker.bootstrap_servers, name, name, connection=login("s3cret-canary"))
+        await eventually(lambda: reader.polls > 2)
+        await failing_start(sasl_broker.bootstrap_servers, connection=login("wrong-canary"))
+
+        assert "SaslAuthenticateRequest" in caplog.text
+        assert "canary" not in caplog.text
+
+
+class TestTls:
+    async def test_a_trusted_certificate_lets_in(
+        self, tls_broker: KafkaBroker, certificate: Path, name: str, read: Read
+    ) -> None:
+        context = ssl.create_default_context(cafile=certificate / "ca.pem")
+        reader = await read(tls_broker.bootstrap_servers, name, name, connection=tls(context))
+
+        await eventually(lambda: reader.source.state() == "connecting")
+        assert reader.errors == []
+
+    async def test_a_certificate_of_an_unknown_authority(self, tls_broker: KafkaBroker) -> None:
+        error, took = await failing_start(tls_broker.bootstrap_servers, connection=tls(ssl.create_default_context()))
+
+        assert isinstance(error, BrokerRefused)
+        assert "certificate was not accepted" in str(error)
+        assert took < 5.0
+
+    async def test_a_certificate_for_another_name(self, tls_broker: KafkaBroker, certificate: Path) -> None:
+        context = ssl.create_default_context(cafile=certificate / "ca.pem")
+        servers = tls_broker.bootstrap_servers.replace("127.0.0.1", "localhost")
+        error, _ = await failing_start(servers, connection=tls(context))
+
+        assert isinstance(error, BrokerRefused)
+        assert "localhost" in str(error)
+
+    async def test_tls_to_a_port_without(self, kafka_broker: KafkaBroker) -> None:
+        error, took = await failing_start(
+            kafka_broker.bootstrap_servers, connection=tls(ssl.create_default_context()), start_timeout_s=2.0
+        )
+
+        assert "security_protocol" in str(error)
+        assert took < 10.0
+
+    async def test_no_tls_to_a_port_with(self, tls_broker: KafkaBroker) -> None:
+        error, took = await failing_start(tls_broker.bootstrap_servers, start_timeout_s=2.0)
+
+        assert "security_protocol" in str(error)
+        assert took < 10.0
+
+
+class TestAbsentTopics:
+    async def test_an_absent_topic_is_waited_for_named_and_not_created(
+        self, name: str, read: Read, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with KafkaBroker(properties={"auto.create.topics.enable": True}) as broker:
+            from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+            admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
+            await admin.start()
+            try:
+                reader = await read(broker.bootstrap_servers, name, name, connection={"metadata_max_age_s": 0.1})
+                await eventually(lambda: name in caplog.text)
+                await eventually(lambda: reader.listener.assigned == [set()])
+                await eventually(lambda: reader.polls > 20)
+                assert reader.source.state() == "connecting"
+                assert name not in await admin.list_topics()
+
+                await admin.create_topics([NewTopic(name, 1, 1)])
+                await eventually(lambda: reader.source.state() == "steady" and reader.source.assignment())
+            finally:
+                await admin.close()
+            await produce(broker.bootstrap_servers, name, 3)
+            await eventually(lambda: reader.offsets() == [0, 1, 2])
+            assert reader.errors == []
+            await reader.stop()
+
+    async def test_is_created_where_that_is_asked_for(self, name: str, read: Read) -> None:
+        with KafkaBroker(properties={"auto.create.topics.enable": True}) as broker:
+            reader = await read(
+                broker.bootstrap_servers,
+                name,
+                name,
+                allow_auto_create_topics=True,
+                connection={"metadata_max_age_s": 0.1},
+            )
+            await eventually(lambda: reader.source.assignment())
+            await reader.stop()

@@ -1,0 +1,148 @@
+"""Stopping: within its time, never raising, and nothing is left behind (defect e)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+
+from evkafka.broker import KafkaBroker
+from evkafka.ports import TopicPartition
+from evkafka.runtime.kafka.source import KafkaSource
+from tests.conftest import MakeTopic
+from tests.kafka.conftest import committed, produce
+from tests.support.listening import Reader, consumer_settings
+from tests.support.proxy import JOIN_GROUP, LEAVE_GROUP, Mode, Proxy
+from tests.support.waiting import eventually
+
+
+def tasks() -> set[asyncio.Task[Any]]:
+    """The tasks of the client, by where their code stands."""
+    return {
+        task
+        for task in asyncio.all_tasks()
+        if any(part in task.get_coro().cr_code.co_filename for part in ("aiokafka", "runtime/kafka"))  # type: ignore[union-attr]
+    }
+
+
+async def timed_stop(reader: Reader, timeout_s: float) -> float:
+    loop = asyncio.get_running_loop()
+    await reader.pause()
+    began = loop.time()
+    await reader.source.stop(timeout_s=timeout_s)
+    return loop.time() - began
+
+
+async def started(servers: str, topic: str, group: str | None, **overrides: Any) -> Reader:
+    reader = await Reader(consumer_settings(servers, topic, group, **overrides)).start()
+    await eventually(lambda: reader.source.state() == "steady")
+    return reader
+
+
+AUTO_COMMIT = {"auto_commit_mode": "pre-commit", "auto_commit_interval_s": 0.1}
+
+
+class TestWithBrokers:
+    @pytest.mark.parametrize("overrides", [{}, AUTO_COMMIT], ids=["explicit", "auto commit"])
+    async def test_leaves_the_group_and_nothing_behind(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy, name: str, overrides: dict[str, Any]
+    ) -> None:
+        reader = await started(proxy.bootstrap_servers, await topic(), name, **overrides)
+
+        took = await timed_stop(reader, 3.0)
+
+        assert took < 1.0
+        assert LEAVE_GROUP in proxy.requests
+        await eventually(lambda: not tasks() and not proxy._writers)
+
+    async def test_commits_what_was_handed_out_last_in_pre_commit_mode(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str
+    ) -> None:
+        servers, orders = kafka_broker.bootstrap_servers, await topic()
+        reader = await started(servers, orders, name, auto_commit_mode="pre-commit", auto_commit_interval_s=60.0)
+        await produce(servers, orders)
+        await eventually(lambda: len(reader.records) == 10)
+
+        await timed_stop(reader, 3.0)
+
+        assert await committed(servers, name, orders) == 10
+
+    async def test_a_groupless_reader_leaves_nothing_behind(self, topic: MakeTopic, proxy: Proxy) -> None:
+        reader = await started(proxy.bootstrap_servers, await topic(), None)
+
+        assert await timed_stop(reader, 3.0) < 1.0
+        await eventually(lambda: not tasks() and not proxy._writers)
+
+    async def test_twice_is_once(self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str) -> None:
+        reader = await started(kafka_broker.bootstrap_servers, await topic(), name)
+        await timed_stop(reader, 3.0)
+
+        assert await timed_stop(reader, 3.0) < 0.1
+
+    async def test_before_the_start(self) -> None:
+        await KafkaSource(consumer_settings("localhost:1", "t", "g")).stop(timeout_s=1.0)
+
+
+class TestWithoutBrokers:
+    @pytest.mark.parametrize("mode", ["blackhole", "refuse"])
+    @pytest.mark.parametrize("timeout_s", [2.0, 0.5])
+    @pytest.mark.parametrize("overrides", [{}, AUTO_COMMIT], ids=["explicit", "auto commit"])
+    async def test_ends_within_its_time_and_leaves_nothing_behind(
+        self, topic: MakeTopic, proxy: Proxy, name: str, mode: Mode, timeout_s: float, overrides: dict[str, Any]
+    ) -> None:
+        orders = await topic()
+        reader = await started(proxy.bootstrap_servers, orders, name, **overrides)
+        await proxy.set(mode)
+        polls = reader.polls
+        await eventually(lambda: reader.polls > polls + 4)
+
+        took = await timed_stop(reader, timeout_s)
+
+        assert took <= timeout_s + 0.15
+        await eventually(lambda: not tasks())
+
+    async def test_while_a_commit_hangs(self, topic: MakeTopic, proxy: Proxy, name: str) -> None:
+        orders = await topic()
+        reader = await started(proxy.bootstrap_servers, orders, name)
+        await proxy.set("blackhole")
+        commit = asyncio.ensure_future(reader.source.commit({TopicPartition(orders, 0): 1}, timeout_s=1.0))
+
+        assert await timed_stop(reader, 1.0) <= 1.15
+        await asyncio.wait({commit})
+        assert commit.exception() is not None
+        await eventually(lambda: not tasks())
+
+
+class TestInTheMiddle:
+    async def test_of_a_join_that_does_not_end(self, topic: MakeTopic, proxy: Proxy, name: str) -> None:
+        held = proxy.on(JOIN_GROUP, hold=True)
+        reader = await Reader(consumer_settings(proxy.bootstrap_servers, await topic(), name)).start()
+        await held.seen.wait()
+
+        assert await timed_stop(reader, 1.0) <= 1.15
+        await eventually(lambda: not tasks())
+
+    async def test_of_a_revocation_that_does_not_end_and_the_group_goes_on_without_us(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str
+    ) -> None:
+        servers, orders = kafka_broker.bootstrap_servers, await topic()
+        first = await started(servers, orders, name, session_timeout_s=30.0, rebalance_timeout_s=30.0)
+        revoking = asyncio.Event()
+
+        async def never(_: Collection[TopicPartition]) -> None:
+            revoking.set()
+            await asyncio.Event().wait()
+
+        first.listener.revoking = never
+        second = await Reader(
+            consumer_settings(servers, orders, name, session_timeout_s=30.0, rebalance_timeout_s=30.0)
+        ).start()
+        await revoking.wait()
+
+        assert await timed_stop(first, 1.0) <= 1.15
+        # It said good-bye all the same: the other does not wait for a session's end.
+        await eventually(lambda: len(second.source.assignment()) == 1, 5)
+        await timed_stop(second, 3.0)
+        await eventually(lambda: not tasks())
