@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 import pytest
 
 from evkafka.broker import KafkaBroker
-from evkafka.exceptions import BrokerError, CommitRefused
+from evkafka.exceptions import BrokerError, CommitRefused, ConfigError
 from evkafka.ports import TopicPartition
 from evkafka.runtime.kafka.source import KafkaSource
 from tests.conftest import MakeTopic
@@ -188,3 +189,49 @@ async def _unpolled(servers: str, topic: str, group: str) -> KafkaSource:
     source = KafkaSource(consumer_settings(servers, topic, group))
     await source.start(Listener())
     return source
+
+
+class TestAtMostOnceWithoutException:
+    async def test_a_position_that_was_found_is_kept_before_anything_is_handed_out(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
+    ) -> None:
+        orders, servers = await topic(partitions=2), kafka_broker.bootstrap_servers
+        for partition in (0, 1):
+            await produce(servers, orders, partition=partition)
+        settings = {"auto_commit_mode": "pre-commit", "auto_commit_interval_s": 0, "auto_offset_reset": "latest"}
+        first = await read(servers, orders, name, **settings)
+        await eventually(lambda: len(first.listener.resets) == 2)
+        await first.stop()
+
+        second = await read(servers, orders, name, **settings)
+        await eventually(lambda: second.source.position(TopicPartition(orders, 1)) == 10)
+        assert second.listener.resets == []
+        assert second.records == []
+
+
+class TestInsideTheAssignment:
+    async def test_a_seek_counts_and_the_reset_that_it_overrides_is_not_told(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
+    ) -> None:
+        orders = await topic()
+        await produce(kafka_broker.bootstrap_servers, orders)
+        reader = await read(kafka_broker.bootstrap_servers, orders, name)
+
+        async def seek(partitions: Collection[TopicPartition]) -> None:
+            assert set(reader.source.assignment()) == set(partitions)
+            for partition in partitions:
+                reader.source.seek(partition, 8)
+
+        reader.listener.assigning = seek
+
+        await eventually(lambda: reader.offsets() == [8, 9])
+        assert reader.listener.resets == []
+
+
+class TestSettingsThatTheClientDoesNotTake:
+    async def test_are_a_mistake_of_the_configuration(self) -> None:
+        source = KafkaSource(consumer_settings("localhost:1", "t", "g", options={"no_such_option": 1}))
+
+        with pytest.raises(ConfigError, match="no_such_option"):
+            await source.start(Listener())
+        await source.stop(timeout_s=1)

@@ -17,6 +17,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.runtime.kafka.errors import translate
 from evkafka.runtime.kafka.options import CLIENT_OPTIONS
+from evkafka.runtime.kafka.sparing import Sparing
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -60,6 +61,7 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # the client library is unt
             "sasl_oauth_token_provider": self._sasl_oauth_token_provider,
         }
         self._answer_within_s = answer_within_s
+        self._warnings = Sparing(logger)
         self.first: tuple[str, int] | None = None
         self.trouble: BrokerError | None = None
         self.on_refused: Callable[[BrokerRefused], object] = lambda _: None
@@ -129,7 +131,7 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # the client library is unt
     def _failed(self, node_id: Any, broker: Any, error: BaseException) -> None:
         where = f"{broker.host}:{broker.port} (node {node_id})" if broker is not None else f"node {node_id}"
         self.trouble = translate(error, where)
-        logger.warning("no connection: %s", self.trouble)
+        self._warnings.warn(f"no connection to {self.trouble}; trying again")
         if isinstance(self.trouble, BrokerRefused):
             self.on_refused(self.trouble)
         self.force_metadata_update()

@@ -12,7 +12,7 @@ from aiokafka import errors as kafka
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
 
-from evkafka.exceptions import BrokerError, BrokerUnavailable
+from evkafka.exceptions import BrokerError, BrokerUnavailable, ConfigError
 from evkafka.runtime.kafka.client import Client
 from evkafka.runtime.kafka.fetching import Fetching
 from evkafka.runtime.kafka.groupless import Groupless
@@ -50,9 +50,14 @@ class OthersTopics:
 class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library is untyped
     """One member, or one groupless reader. `open` takes the place of aiokafka's `start`, which waits for the join."""
 
+    _closed = True  # until it is made: aiokafka's __del__ trips over a constructor that raised
+
     def __init__(self, settings: ConsumerSettings, *, on_failure: Callable[[BrokerError], object]) -> None:
         options = consumer_options(settings)
-        super().__init__(**options)
+        try:
+            super().__init__(**options)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"the Kafka client does not take these settings: {error}") from error
         self._settings = settings
         self._on_failure = on_failure
         self._subscription = Subscriptions()

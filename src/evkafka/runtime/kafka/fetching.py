@@ -16,6 +16,7 @@ from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.ports import OffsetReset, TopicPartition, Unreadable
 from evkafka.runtime.kafka.errors import translate
 from evkafka.runtime.kafka.records import KafkaRecord, Unread
+from evkafka.runtime.kafka.sparing import Sparing
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -77,6 +78,7 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
         self._is_new = is_new
         self._reset = reset
         self._on_failure = on_failure
+        self._warnings = Sparing(logger)
         self._max_partition_fetch_bytes: int
         self._out_of_range: dict[ClientPartition, int] = {}  # while the partition awaits its reset
         self._resets: list[tuple[Any, OffsetReset]] = []  # with the assignment that each belongs to
@@ -84,11 +86,21 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
     # ------------------------------------------------------------------ handing out
 
     def resets(self) -> list[OffsetReset]:
-        """Positions of the present assignment that came from the rule since the last call."""
-        if not self._resets:
-            return []
-        found, self._resets = self._resets, []
-        return [reset for assignment, reset in found if assignment.active]
+        """Positions that came from the rule and still stand: no rebalance, and no seek, has come since."""
+        self._resets = [
+            (assignment, reset)
+            for assignment, reset in self._resets
+            if assignment.active and assignment.state_value(reset.partition)._position == reset.to_offset
+        ]
+        return [reset for _, reset in self._resets]
+
+    @property
+    def resets_pending(self) -> bool:
+        return bool(self._resets)
+
+    def told(self) -> None:
+        """The resets have been told."""
+        self._resets = []
 
     def take(
         self,
@@ -231,7 +243,7 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
             if isinstance(trouble, BrokerRefused) or not getattr(error, "retriable", False):
                 self._on_failure(trouble)
             else:
-                logger.warning("%s; trying again", trouble)
+                self._warnings.warn(f"{trouble}; trying again")
         try:
             await asyncio.sleep(self._retry_backoff)
         except asyncio.CancelledError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
 
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import KafkaError
@@ -30,13 +29,8 @@ AGAIN_S = 0.5
 _NOT_FOR_CONN = frozenset({"bootstrap_servers", "metadata_max_age_ms", "retry_backoff_ms", "connections_max_idle_ms"})
 
 
-async def reach(
-    connection: ConnectionSettings, *, timeout_s: float, extra: dict[str, Any] | None = None
-) -> tuple[str, int]:
+async def reach(connection: ConnectionSettings, *, timeout_s: float) -> tuple[str, int]:
     """Return when one of the servers lets us in; try again and again until the time is over.
-
-    Args:
-        extra: more options of the client that concern the connection.
 
     Returns:
         Host and port of the server that did.
@@ -56,7 +50,7 @@ async def reach(
             if left_s <= 0 and causes:
                 break
             try:
-                await knock(connection, host, port, timeout_s=min(max(left_s, 0.1), ONE_SERVER_S), extra=extra)
+                await knock(connection, host, port, timeout_s=min(max(left_s, 0.1), ONE_SERVER_S))
             except BrokerRefused:
                 raise
             except BrokerError as error:
@@ -74,15 +68,13 @@ async def reach(
         await asyncio.sleep(AGAIN_S)
 
 
-async def knock(
-    connection: ConnectionSettings, host: str, port: int, *, timeout_s: float, extra: dict[str, Any] | None = None
-) -> None:
+async def knock(connection: ConnectionSettings, host: str, port: int, *, timeout_s: float) -> None:
     """Connect and log in to one server, and hang up again.
 
     Raises:
         BrokerRefused, BrokerUnavailable, BrokerError: why it did not work; `__cause__` is the client's error.
     """
-    options = {**connection_options(connection), **(extra or {})}
+    options = connection_options(connection)
     options = {name: value for name, value in options.items() if name not in _NOT_FOR_CONN}
     options.setdefault("sasl_mechanism", "PLAIN")
     try:

@@ -22,6 +22,7 @@ from evkafka.settings import ConsumerSettings
 logger = logging.getLogger("evkafka.runtime.kafka")
 
 ABSENT_AGAIN_S, ABSENT_WARNING_S = 5.0, 30.0
+KEEP_S = 10.0
 
 
 class KafkaSource:
@@ -32,7 +33,16 @@ class KafkaSource:
         self._servers = ", ".join(settings.connection.bootstrap_servers)
         self._consumer: Contained | None = None
         self._listener: SourceListener | None = None
-        self._handed_over = False  # the listener knows the present assignment
+        self._met_group = False  # there has been an assignment before
+        self._ours = False  # there is an assignment, and it has not been given back
+        self._handed_over = False  # and the listener has taken it over
+        # At most once without exception, the client commits nothing by itself; a position that was found and not
+        # kept would be found again after a restart, by another rule (as if the partition were new).
+        self._keeps_resets = (
+            settings.group_id is not None
+            and settings.auto_commit_mode == "pre-commit"
+            and settings.auto_commit_interval_s == 0
+        )
         self._failure: BrokerError | None = None
         self._alarm: asyncio.Future[None] | None = None
         self._topic_watch: asyncio.Task[None] | None = None
@@ -45,8 +55,8 @@ class KafkaSource:
         deadline_s = loop.time() + settings.start_timeout_s
         self._listener = listener
         self._alarm = loop.create_future()
-        first = await preflight.reach(settings.connection, timeout_s=settings.start_timeout_s)
         self._consumer = consumer = Contained(settings, on_failure=self._fail)
+        first = await preflight.reach(settings.connection, timeout_s=settings.start_timeout_s)
         opening = asyncio.ensure_future(consumer.open(_Rebalances(self), first=first))
         try:
             await asyncio.wait(
@@ -94,11 +104,15 @@ class KafkaSource:
         wanted = cast("Collection[ClientPartition] | None", None if partitions is None else frozenset(partitions))
         self._raise_failure(consumer)
         consumer.fetching.polled(wanted)
+        if self._keeps_resets:
+            await self._keep_resets(consumer)
         batches = self._take(consumer, wanted, max_records)
         deadline_s = loop.time() + timeout_s
         while not batches and (left_s := deadline_s - loop.time()) > 0:
             await self._news(consumer, wanted, left_s)
             self._raise_failure(consumer)
+            if self._keeps_resets:
+                await self._keep_resets(consumer)
             batches = self._take(consumer, wanted, max_records)
         return cast("Mapping[TopicPartition, Sequence[Record]]", batches)
 
@@ -109,11 +123,24 @@ class KafkaSource:
             return {}
         assert self._listener is not None
         fetching = consumer.fetching
-        for reset in fetching.resets():
-            self._listener.on_reset(reset)
+        if fetching.resets_pending:
+            for reset in fetching.resets():
+                self._listener.on_reset(reset)
+            fetching.told()
         if wanted is not None and not wanted:
             return {}
         return fetching.take(wanted, most, self._listener.on_unreadable)
+
+    async def _keep_resets(self, consumer: Contained) -> None:
+        if not self._handed_over or not consumer.fetching.resets_pending:
+            return
+        offsets = {reset.partition: reset.to_offset for reset in consumer.fetching.resets()}
+        try:
+            await self.commit(offsets, timeout_s=KEEP_S)
+        except BrokerRefused:
+            raise
+        except BrokerError as error:
+            logger.warning("the position that was found is not kept: %s", error)
 
     async def _news(self, consumer: Contained, wanted: Collection[ClientPartition] | None, timeout_s: float) -> None:
         """Wait until something was fetched, something failed, or the time is over."""
@@ -145,7 +172,7 @@ class KafkaSource:
     # ------------------------------------------------------------------ positions, state
 
     def _state_of(self, partition: TopicPartition) -> Any:
-        if self._consumer is None or not self._handed_over:
+        if self._consumer is None or not self._ours:
             return None
         subscription = self._consumer._subscription.subscription
         assignment = subscription.assignment if subscription is not None else None
@@ -169,7 +196,7 @@ class KafkaSource:
             self._opened().fetching.seek_to(ClientPartition(*partition), offset)
 
     def assignment(self) -> Collection[TopicPartition]:
-        if self._consumer is None or not self._handed_over:
+        if self._consumer is None or not self._ours:
             return ()
         return tuple(TopicPartition(*tp) for tp in self._consumer._subscription.assigned_partitions())
 
@@ -181,17 +208,17 @@ class KafkaSource:
             return "connecting"
         if consumer._fetcher._fetch_task.done() or consumer.coordinator.dead:
             return "lost"
-        now_s = consumer.client._loop.time()
-        if now_s - consumer.client.answered_at_s > self._settings.session_timeout_s:
-            return "lost"
-        member, session_s = consumer.coordinator, self._settings.session_timeout_s
-        if isinstance(member, Member) and member.hold is not None and now_s - member.heard_at_s > session_s:
-            return "lost"
-        if self._absent():
-            return "connecting"
+        now_s, session_s = consumer.client._loop.time(), self._settings.session_timeout_s
+        silent = now_s - consumer.client.answered_at_s > session_s
+        member = consumer.coordinator
         if consumer._subscription.reassignment_in_progress or not self._handed_over:
-            return "joining"
-        return "steady"
+            if isinstance(member, Member) and member.coordinator_id is None:
+                return "lost" if self._met_group else "connecting"
+            # A join is answered when all have joined: no answer for a while means nothing by itself.
+            return "lost" if silent and consumer.client.trouble is not None else "joining"
+        if silent or (isinstance(member, Member) and now_s - member.heard_at_s > session_s):
+            return "lost"
+        return "connecting" if self._absent() else "steady"
 
     def _opened(self) -> Contained:
         if self._consumer is None or self._consumer._fetcher is None:
@@ -251,7 +278,7 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
         except Exception as error:  # aiokafka would log it and go on: an unsaid loss of what the listener keeps
             source._fail(translate(error, "giving partitions back"))
         finally:
-            source._handed_over = False
+            source._ours = source._handed_over = False
             assert source._consumer is not None
             if isinstance(member := source._consumer._coordinator, Member):
                 member.hold = None
@@ -263,6 +290,7 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
         if isinstance(member := source._consumer._coordinator, Member):
             assignment = source._consumer._subscription.subscription.assignment
             member.hold = Hold(assignment, member.generation, member.member_id)
+        source._ours = source._met_group = True
         try:
             await source._listener.on_assigned([TopicPartition(*tp) for tp in assigned])
         except Exception as error:  # as above
