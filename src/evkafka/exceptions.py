@@ -8,6 +8,7 @@ EVKafkaError
 |   +-- EndpointTimeout      the endpoint ran past its time limit
 +-- UnsupportedValueError  `request.json()` met a value that is not JSON
 +-- DeliveryError          one send: it names topic, event type and cause
+|   +-- EncodeError          the event cannot be made into bytes (also a TypeError and a ValueError)
 +-- BrokerError            the cluster
     +-- BrokerUnavailable    it cannot be reached now: waiting can help
     +-- BrokerRefused        it said no (login, authorization, fenced member): waiting cannot help
@@ -27,6 +28,7 @@ __all__ = [
     "DecodeError",
     "DeliveryError",
     "EVKafkaError",
+    "EncodeError",
     "EndpointError",
     "EndpointTimeout",
     "RecordError",
@@ -103,6 +105,16 @@ class DeliveryError(EVKafkaError):
         self.topic = topic
         self.event_type = event_type
         self.may_have_been_written = may_have_been_written
+
+
+class EncodeError(DeliveryError, TypeError, ValueError):
+    """An event, its key or a header cannot be made into bytes, or is not of the declared type; nothing was sent.
+
+    Serializers raise TypeError for one thing and ValueError for another; `except` finds it as either.
+    """
+
+    def __init__(self, message: str, *, topic: str, event_type: str | None) -> None:
+        super().__init__(message, topic=topic, event_type=event_type, may_have_been_written=False)
 
 
 class BrokerError(EVKafkaError):

@@ -176,7 +176,8 @@ class RecordSource(Protocol):
 class RecordSink(Protocol):
     """A producer for one life: start once, stop once."""
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Connect and log in. Raises BrokerUnavailable, BrokerRefused or BrokerError."""
 
     async def send(
         self,
@@ -187,12 +188,27 @@ class RecordSink(Protocol):
         partition: int | None,
         timestamp_ms: int | None,
         headers: Sequence[tuple[str, bytes | None]],
+        event_type: str | None = None,
+        timeout_s: float | None = None,
     ) -> asyncio.Future[RecordMetadata]:
-        """Queue one record; the future ends with the broker's answer. May wait for room in the buffer."""
+        """Queue one record; the future ends with the broker's answer. May wait for room in the buffer.
 
-    async def flush(self) -> None: ...
+        Cancelling the call, or the future, withdraws the record where it has not been handed to the client yet.
 
-    async def stop(self, *, timeout_s: float) -> None: ...
+        Args:
+            event_type: what errors call the record.
+            timeout_s: how long it may take until the future is done, waiting for room included; None takes the
+                settings' `delivery_timeout_s`.
+
+        Raises (also out of the future):
+            DeliveryError: it was not confirmed in time, or was refused. Nothing else.
+        """
+
+    async def flush(self) -> None:
+        """Return when everything queued so far is confirmed or has failed: each record within its own time."""
+
+    async def stop(self, *, timeout_s: float) -> None:
+        """Flush and close, by force where the time runs out; what is left then fails. Never raises, never hangs."""
 
 
 class Cluster(Protocol):

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from evkafka.codec import encode
 from evkafka.config import producer_settings
-from evkafka.exceptions import BrokerError, DeliveryError
+from evkafka.exceptions import DeliveryError, EncodeError
 from evkafka.keys import ProducerConfig
 from evkafka.ports import Clock, Cluster, RecordMetadata, RecordSink
+from evkafka.runtime.budget import RESERVE_S, sending_time_s
 from evkafka.runtime.clock import SystemClock, within
 
 TYPE_HEADER = "Event-Type"
 
 Key = str | bytes | int | UUID
-Headers = Mapping[str, bytes | str | None] | Sequence[tuple[str, bytes | None]]
+Headers = Mapping[str, bytes | str | None] | Sequence[tuple[str, bytes | str | None]]
+
+
+class Encoded(NamedTuple):
+    """An event, its key and its headers as they go out."""
+
+    value: bytes | None
+    key: bytes | None
+    headers: list[tuple[str, bytes | None]]
 
 
 class EVKafkaProducer:
     """Sends events and waits for the broker's confirmation. Use it as `async with`, or `start()` and `stop()`.
+
+    It belongs to the event loop that it is started in. Records that are sent to one partition from one task, or
+    queued one after the other, stand there in this order. What is queued is bounded: for each partition the batch
+    under way and one more (`max_batch_size`); the next call then waits for room.
 
     Args:
         config: see `ProducerConfig`.
@@ -43,40 +55,53 @@ class EVKafkaProducer:
     # ------------------------------------------------------------------ life
 
     async def start(self) -> None:
-        """Connect and log in.
+        """Connect and log in, within `start_timeout_ms`.
 
         Raises:
             BrokerUnavailable, BrokerRefused: what kept it from it.
             RuntimeError: it has been started already.
         """
-        if self._sink is not None:
+        if self._loop is not None:
             raise RuntimeError("this producer has been started already")
-        sink = (self._cluster or _kafka()).sink(self.settings)
-        await sink.start()
-        self._sink = sink
         self._loop = asyncio.get_running_loop()
+        try:
+            sink = (self._cluster or _kafka()).sink(self.settings)
+            await sink.start()
+        except BaseException:
+            self._loop = None
+            raise
+        self._sink = sink
 
     async def flush(self) -> None:
-        """Wait until everything that was queued is confirmed or has failed.
+        """Wait until everything that was queued is confirmed or has failed, each within its own time.
 
         Raises:
-            DeliveryError: the delivery timeout ran out before.
+            DeliveryError: that took longer than the delivery timeout.
         """
+        timeout_s = self.settings.delivery_timeout_s
         try:
-            await within(self._clock, self._running().flush(), self.settings.delivery_timeout_s)
+            await within(self._clock, self._running().flush(), timeout_s + RESERVE_S)
         except TimeoutError:
             raise DeliveryError(
-                f"the flush did not end within {self.settings.delivery_timeout_s:g} s (delivery_timeout_ms)",
-                topic="",
+                f"the flush did not end within {timeout_s:g} s (delivery_timeout_ms)",
+                topic=self.settings.topic or "",
                 event_type=None,
                 may_have_been_written=True,
             ) from None
 
-    async def stop(self) -> None:
-        """Flush and close, within the delivery timeout. Never hangs; a second stop does nothing."""
+    async def stop(self, *, timeout_s: float | None = None) -> None:
+        """Flush and close. Never hangs; a second stop does nothing; it may be started again afterwards.
+
+        Args:
+            timeout_s: what is not confirmed by then fails with a `DeliveryError`, in seconds; None takes the
+                delivery timeout.
+        """
         sink, self._sink = self._sink, None
         if sink is not None:
-            await sink.stop(timeout_s=self.settings.delivery_timeout_s)
+            try:
+                await sink.stop(timeout_s=self.settings.delivery_timeout_s if timeout_s is None else timeout_s)
+            finally:
+                self._loop = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -89,7 +114,7 @@ class EVKafkaProducer:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop that it was started in, and must be used in."""
+        """The loop that it was started in, and must be used in; None while it does not run."""
         return self._loop
 
     # ------------------------------------------------------------------ sending
@@ -108,20 +133,23 @@ class EVKafkaProducer:
 
         Args:
             event: dict (by `json.dumps`), str, bytes, a pydantic model, or what pydantic can serialize; None is a
-                tombstone.
+                tombstone, which needs a key.
             event_type: goes into the `Event-Type` header, and wins over a header of that name.
             topic: default: the configuration's.
             key: bytes as they are, str as UTF-8, int and UUID by `str()`. Records of one key go to one partition,
-                the same as Java's default partitioner takes.
+                the same that Java's client takes.
+            partition: default: chosen by the key; without one, at random.
             timestamp_ms: milliseconds since the epoch; default: now.
+            headers: a mapping, or pairs where a name may stand twice; str values go out as UTF-8.
 
         Raises:
-            DeliveryError: it was not confirmed; `may_have_been_written` says whether it may stand in the log.
-            RuntimeError: there is no topic, or the producer is not running.
-            TypeError, ValueError: the event, key or a header cannot be made into bytes; nothing was sent.
+            DeliveryError: it was not confirmed within `delivery_timeout_ms` (inside an endpoint: within what is left
+                of the attempt's time, less a second), or was refused; `may_have_been_written` says whether it may
+                stand in the log. One kind of it is `EncodeError`: the event cannot be made into bytes.
+            RuntimeError: there is no topic, the producer is not running, or is another loop's.
+            TypeError, ValueError: an argument cannot be what it is.
         """
-        confirmed = await self._queue(event, event_type, topic, key, partition, timestamp_ms, headers)
-        return await confirmed
+        return await (await self.enqueue_event(event, event_type, topic, key, partition, timestamp_ms, headers))
 
     async def enqueue_event(
         self,
@@ -133,81 +161,64 @@ class EVKafkaProducer:
         timestamp_ms: int | None = None,
         headers: Headers | None = None,
     ) -> asyncio.Future[RecordMetadata]:
-        """Queue one event, for pipelining: the future ends as `send_event` would, with its result or error."""
-        confirmed = await self._queue(event, event_type, topic, key, partition, timestamp_ms, headers)
-        return asyncio.ensure_future(confirmed)
+        """Queue one event, for pipelining: the future ends as `send_event` would, with its result or error.
 
-    async def send_events(
-        self, events: Iterable[Any], event_type: str, topic: str | None = None, key: Key | None = None
-    ) -> list[RecordMetadata]:
-        """Send events of one type together, in order; returns when all are confirmed.
-
-        Raises:
-            DeliveryError: the first that failed; the others may have been written.
+        Returns once there is room for it. Cancelling the future takes back an event that has not been handed on.
         """
-        futures = [await self.enqueue_event(event, event_type, topic, key) for event in events]
-        ends = await asyncio.gather(*futures, return_exceptions=True)
-        for end in ends:
-            if isinstance(end, BaseException):
-                raise end
-        return [end for end in ends if isinstance(end, RecordMetadata)]
-
-    async def _queue(
-        self,
-        event: Any,
-        event_type: str,
-        topic: str | None,
-        key: Key | None,
-        partition: int | None,
-        timestamp_ms: int | None,
-        headers: Headers | None,
-    ) -> Awaitable[RecordMetadata]:
-        """Everything that can be wrong with the event is said before anything is sent."""
         sink = self._running()
         to = topic or self.settings.topic
         if to is None:
             raise RuntimeError(
                 f"event {event_type!r} has no topic: give `topic=` to the send, or `topic` in the producer's config"
             )
-        began_s = self._clock.now()
-        try:
-            queued = sink.send(
-                to,
-                value=None if event is None else _encode(event, event_type),
-                key=key_bytes(key),
-                partition=partition,
-                timestamp_ms=timestamp_ms,
-                headers=header_list(headers, event_type),
-            )
-            confirmed = await within(self._clock, queued, self.settings.delivery_timeout_s)
-        except TimeoutError:
-            raise self._too_late(to, event_type, may_have_been_written=False) from None
-        except BrokerError as error:
-            raise _delivery_error(error, to, event_type) from error
-        return self._confirmation(confirmed, to, event_type, began_s)
-
-    async def _confirmation(
-        self, confirmed: asyncio.Future[RecordMetadata], topic: str, event_type: str, began_s: float
-    ) -> RecordMetadata:
-        left_s = self.settings.delivery_timeout_s - (self._clock.now() - began_s)
-        try:
-            # Shielded: the client goes on with a record that it has taken, whatever becomes of the caller.
-            return await within(self._clock, asyncio.shield(confirmed), max(left_s, 0.0))
-        except TimeoutError:
-            confirmed.add_done_callback(_retrieve)
-            raise self._too_late(topic, event_type, may_have_been_written=True) from None
-        except BrokerError as error:
-            raise _delivery_error(error, topic, event_type) from error
-
-    def _too_late(self, topic: str, event_type: str, *, may_have_been_written: bool) -> DeliveryError:
-        written = "it may have been written" if may_have_been_written else "it was not written"
-        return DeliveryError(
-            f"event {event_type!r} to topic {topic!r} was not confirmed within "
-            f"{self.settings.delivery_timeout_s:g} s (delivery_timeout_ms); {written}",
-            topic=topic,
+        _check(event_type, partition, timestamp_ms)
+        encoded = _encoded(event, event_type, to, key, headers)
+        return await sink.send(
+            to,
+            value=encoded.value,
+            key=encoded.key,
+            partition=partition,
+            timestamp_ms=timestamp_ms,
+            headers=encoded.headers,
             event_type=event_type,
-            may_have_been_written=may_have_been_written,
+            timeout_s=self._time_for(event_type, to),
         )
+
+    async def send_events(
+        self,
+        events: Iterable[Any],
+        event_type: str,
+        topic: str | None = None,
+        key: Key | Callable[[Any], Key | None] | None = None,
+        headers: Headers | None = None,
+    ) -> list[RecordMetadata]:
+        """Send events of one type together, in order; returns when all are confirmed, with their places in order.
+
+        Args:
+            key: one key for all, or a callable that makes each event's key of the event.
+
+        Raises:
+            DeliveryError: the first one that failed, once all have ended; a note tells how many did. The others are
+                written.
+        """
+        queued: list[asyncio.Future[RecordMetadata]] = []
+        failures: list[BaseException] = []
+        for event in events:
+            try:
+                own_key = key(event) if callable(key) else key
+                queued.append(await self.enqueue_event(event, event_type, topic, own_key, headers=headers))
+            except Exception as error:  # whatever it is, those before it are on their way and are waited for
+                failures.append(error)
+                break
+        ends = await asyncio.gather(*queued, return_exceptions=True)
+        confirmed = [end for end in ends if isinstance(end, RecordMetadata)]
+        failures = [end for end in ends if isinstance(end, BaseException)] + failures
+        if failures:
+            failures[0].add_note(f"of this batch, {len(confirmed)} events were confirmed and {len(failures)} failed")
+            raise failures[0]
+        return confirmed
+
+    # ------------------------------------------------------------------ what a send needs
 
     def _running(self) -> RecordSink:
         if self._sink is None:
@@ -215,7 +226,59 @@ class EVKafkaProducer:
                 "the producer is not running: send inside `async with EVKafkaProducer(config)`, "
                 "or between its start() and stop()"
             )
+        if asyncio.get_running_loop() is not self._loop:
+            raise RuntimeError(
+                "the producer was started in another event loop, and works in that one only: make one for this loop, "
+                "or hand the call over with asyncio.run_coroutine_threadsafe(producer.send_event(...), producer.loop)"
+            )
         return self._sink
+
+    def _time_for(self, event_type: str, topic: str) -> float | None:
+        """How long this send may take; None for as long as any."""
+        left_s = sending_time_s()
+        if left_s is None or left_s >= self.settings.delivery_timeout_s:
+            return None
+        if left_s <= 0:
+            raise DeliveryError(
+                f"event {event_type!r} to topic {topic!r} was not sent: the endpoint has no more than {RESERVE_S:g} s "
+                "left of its time limit (max_endpoint_exec_time_ms, or its timeout_ms)",
+                topic=topic,
+                event_type=event_type,
+                may_have_been_written=False,
+            )
+        return left_s
+
+
+# ---------------------------------------------------------------------------- into bytes
+
+
+def _check(event_type: Any, partition: Any, timestamp_ms: Any) -> None:
+    if not isinstance(event_type, str) or not event_type:
+        raise TypeError(f"event_type is a str, and not empty; got {event_type!r}")
+    if partition is not None and (type(partition) is not int or partition < 0):
+        raise ValueError(f"event {event_type!r}: partition is an int from 0, or None; got {partition!r}")
+    if timestamp_ms is not None and (type(timestamp_ms) is not int or timestamp_ms < 0):
+        raise ValueError(
+            f"event {event_type!r}: timestamp_ms is an int, milliseconds since the epoch, or None; got {timestamp_ms!r}"
+        )
+
+
+def _encoded(event: Any, event_type: str, topic: str, key: Key | None, headers: Headers | None) -> Encoded:
+    """
+    Raises:
+        EncodeError: naming the event, and what is wrong with it.
+    """
+    try:
+        if event is None and key is None:
+            raise ValueError("None is a tombstone, which needs a key")
+        return Encoded(None if event is None else encode(event), key_bytes(key), header_list(headers, event_type))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EncodeError(
+            f"event {event_type!r} ({type(event).__name__}) to topic {topic!r} cannot be made into bytes: "
+            f"{str(error) or type(error).__name__}; nothing was sent",
+            topic=topic,
+            event_type=event_type,
+        ) from error
 
 
 def key_bytes(key: Key | None) -> bytes | None:
@@ -241,38 +304,18 @@ def header_list(headers: Headers | None, event_type: str) -> list[tuple[str, byt
     """Headers as they go out, the event type first; a given `Event-Type` gives way to the argument.
 
     Raises:
-        TypeError: a name is no str, or a value neither bytes, str nor None.
+        TypeError: a name that is no str, or a value that is neither bytes, str nor None.
     """
-    pairs: Iterable[tuple[Any, Any]] = headers.items() if isinstance(headers, Mapping) else headers or ()
     found: list[tuple[str, bytes | None]] = [(TYPE_HEADER, event_type.encode())]
+    if not headers:
+        return found
+    pairs: Iterable[tuple[Any, Any]] = headers.items() if isinstance(headers, Mapping) else headers
     for name, value in pairs:
         if not isinstance(name, str) or not (value is None or isinstance(value, bytes | str)):
             raise TypeError(f"header {name!r}: a name is a str, a value bytes, str or None")
         if name != TYPE_HEADER:
             found.append((name, value.encode() if isinstance(value, str) else value))
     return found
-
-
-def _encode(event: Any, event_type: str) -> bytes:
-    try:
-        return encode(event)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"event {event_type!r} cannot be serialized: {type(event).__name__}") from error
-
-
-def _delivery_error(error: BrokerError, topic: str, event_type: str) -> DeliveryError:
-    return DeliveryError(
-        f"event {event_type!r} to topic {topic!r} was not delivered: {error}",
-        topic=topic,
-        event_type=event_type,
-        may_have_been_written=getattr(error, "may_have_been_written", False),
-    )
-
-
-def _retrieve(future: asyncio.Future[RecordMetadata]) -> None:
-    if not future.cancelled():
-        with contextlib.suppress(BrokerError):
-            future.result()
 
 
 def _kafka() -> Cluster:

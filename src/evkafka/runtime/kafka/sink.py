@@ -1,19 +1,30 @@
-"""AIOKafkaProducer as the runtime's sink: started with a diagnosis, stopped within its time."""
+"""The runtime's sink on a real Kafka: outlets (one for each partition) over one producer, which is replaced when its
+sequence breaks.
+
+The way of a record: `send` looks up the topic and chooses the partition; `outlet.py` keeps its order and its deadline
+and makes batches; `generation.py` is the client that sends them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
+import re
+import time
+from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
-from aiokafka import AIOKafkaProducer
 from aiokafka import errors as kafka
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from evkafka.exceptions import BrokerError, BrokerUnavailable
-from evkafka.ports import RecordMetadata
-from evkafka.runtime.kafka.errors import cause, translate
-from evkafka.runtime.kafka.options import connection_options, milliseconds
+from evkafka.backoff import exponential
+from evkafka.exceptions import BrokerUnavailable, EVKafkaError
+from evkafka.ports import RecordMetadata, TopicPartition
+from evkafka.runtime.kafka.errors import translate
+from evkafka.runtime.kafka.generation import Generation, Refusal
+from evkafka.runtime.kafka.outgoing import Outgoing, delivery_error
+from evkafka.runtime.kafka.outlet import Outlet
 from evkafka.runtime.kafka.preflight import reach
 from evkafka.settings import ProducerSettings
 
@@ -21,58 +32,102 @@ logger = logging.getLogger("evkafka.runtime.kafka")
 
 CLOSE_S = 1.0
 
+TOPIC_WAIT_S = 10.0
+"""How long a topic that the brokers do not know is waited for: it may be in the making. A typo should not cost the
+whole delivery timeout."""
 
-class SendFailed(BrokerError):
-    """One record was refused or lost.
+AGAIN_S = 0.1
 
-    Attributes:
-        poisons: True where the client's producer is of no further use for this partition: aiokafka never resets
-            its sequence, so after one refused record every later one of the partition is refused too.
-        may_have_been_written: True where no answer came.
-    """
+LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
-    def __init__(self, message: str, *, poisons: bool, may_have_been_written: bool) -> None:
-        super().__init__(message)
-        self.poisons = poisons
-        self.may_have_been_written = may_have_been_written
+estimate = DefaultRecordBatchBuilder.estimate_size_in_bytes
 
 
 class KafkaSink:
-    """One AIOKafkaProducer: start once, stop once."""
+    """Producers in a row, of which one takes what is sent: start once, stop once."""
 
     def __init__(self, settings: ProducerSettings) -> None:
         self._settings = settings
-        self._producer: Any = None
+        self._outlets: dict[TopicPartition, Outlet] = {}
+        self._looking: dict[str, asyncio.Task[str]] = {}
+        self._newest: Generation | None = None
+        self._draining: set[Generation] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._replacing: asyncio.Task[None] | None = None
+        self._replaced_at_s: deque[float] = deque(maxlen=10)
+        self._last_failure = ""
+        self._stopping = False
+
+    # ------------------------------------------------------------------ life
 
     async def start(self) -> None:
-        """Connect and log in.
+        """Connect, log in, and get a producer id.
 
         Raises:
             BrokerUnavailable, BrokerRefused, BrokerError: what kept it from it.
         """
         settings = self._settings
-        await reach(settings.connection, timeout_s=settings.start_timeout_s)
-        self._producer = AIOKafkaProducer(
-            **{
-                **connection_options(settings.connection),
-                **settings.options,
-                "acks": settings.acks,
-                "enable_idempotence": settings.enable_idempotence,
-                # An answer later than the delivery timeout helps nobody.
-                "request_timeout_ms": min(
-                    milliseconds(settings.connection.request_timeout_s), milliseconds(settings.delivery_timeout_s)
-                ),
-            }
-        )
+        began_s = time.monotonic()
+        first = await reach(settings.connection, timeout_s=settings.start_timeout_s)
+        left_s = settings.start_timeout_s - (time.monotonic() - began_s)
+        self._newest = await self._new_generation(first=first, timeout_s=max(left_s, 1.0))
+
+    async def _new_generation(self, *, timeout_s: float, first: tuple[str, int] | None = None) -> Generation:
+        generation = Generation(self._settings, first=first)
+        topics = self._newest.topics if self._newest is not None else ()
         try:
-            async with asyncio.timeout(settings.start_timeout_s):
-                await self._producer.start()
-        except TimeoutError:
-            await self.stop(timeout_s=CLOSE_S)
-            raise BrokerUnavailable(f"the producer could not start within {settings.start_timeout_s:g} s") from None
-        except kafka.KafkaError as error:
-            await self.stop(timeout_s=CLOSE_S)
-            raise translate(error, "starting the producer") from error
+            async with asyncio.timeout(timeout_s):
+                await generation.start(self._died, topics=topics)
+        except BaseException as error:
+            generation.retired = True
+            await generation.close(timeout_s=CLOSE_S)
+            match error:
+                case TimeoutError():
+                    trouble = generation.client.trouble or "no answer in time"
+                    raise BrokerUnavailable(f"no producer id within {timeout_s:.3g} s: {trouble}") from error
+                case kafka.KafkaError() | OSError():
+                    raise translate(error, "starting the producer") from error
+                case _:
+                    raise
+        return generation
+
+    async def flush(self) -> None:
+        """Return when everything queued so far is confirmed or has failed."""
+        pending = [future for outlet in self._outlets.values() for future in outlet.pending()]
+        if pending:
+            await asyncio.wait(pending)
+
+    async def stop(self, *, timeout_s: float) -> None:
+        """Flush and close. What is not confirmed when the time runs out fails, and says so."""
+        if self._stopping or self._newest is None:
+            return
+        self._stopping = True
+        deadline_s = time.monotonic() + timeout_s
+        close_s = min(CLOSE_S, timeout_s / 4)
+        await self._flush_for(timeout_s - 2 * close_s)
+        for outlet in self._outlets.values():
+            outlet.stop(f"the producer was stopped, and {timeout_s:.3g} s were not enough for what was queued")
+        await self._end_tasks(close_s)
+        left_s = max(deadline_s - time.monotonic(), 0.1)
+        producers = {self._newest, *self._draining}
+        await asyncio.gather(*(producer.close(timeout_s=left_s) for producer in producers))
+
+    async def _flush_for(self, timeout_s: float) -> None:
+        pending = [future for outlet in self._outlets.values() for future in outlet.pending()]
+        if pending:
+            await asyncio.wait(pending, timeout=max(timeout_s, 0.0))
+
+    async def _end_tasks(self, timeout_s: float) -> None:
+        tasks: set[asyncio.Task[None] | asyncio.Task[str]] = {*self._closing, *self._looking.values()}
+        if self._replacing is not None:
+            tasks.add(self._replacing)
+        for task in (*self._looking.values(), self._replacing):
+            if task is not None:
+                task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
+
+    # ------------------------------------------------------------------ sending
 
     async def send(
         self,
@@ -83,88 +138,168 @@ class KafkaSink:
         partition: int | None,
         timestamp_ms: int | None,
         headers: Sequence[tuple[str, bytes | None]],
+        event_type: str | None = None,
+        timeout_s: float | None = None,
     ) -> asyncio.Future[RecordMetadata]:
-        """Queue one record; waits for metadata of the topic and for room in the buffer.
+        """Queue one record; waits for the topic's partitions, and for room: one batch more than the client sends.
+
+        Raises (also out of the future):
+            DeliveryError: it was not confirmed in time, or was refused.
+        """
+        generation = self._newest
+        assert generation is not None
+        loop = asyncio.get_running_loop()
+        bound_s = self._settings.delivery_timeout_s if timeout_s is None else timeout_s
+        deadline_s = loop.time() + bound_s
+        if (size := estimate(key, value, headers)) > generation.max_request_size:
+            why = f"the record, {size} bytes, is larger than max_request_size, {generation.max_request_size} bytes"
+            raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
+        known = generation.partitions(topic)
+        if known is None or (partition is not None and partition not in known):
+            await self._find(topic, partition, event_type, bound_s)
+        if self._stopping:
+            why = "the producer is being stopped"
+            raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
+        if partition is None:
+            partition = self._producer().choose(topic, key)
+        record = Outgoing(
+            loop.create_future(),
+            value=value,
+            key=key,
+            timestamp_ms=timestamp_ms,
+            headers=headers,
+            event_type=event_type,
+            timeout_s=bound_s,
+            deadline_s=deadline_s,
+        )
+        self._outlet(TopicPartition(topic, partition)).put(record)
+        if record.room is not None:
+            try:
+                await record.room
+            except asyncio.CancelledError:
+                record.confirmed.cancel()  # it has no place in a batch: it is not sent
+                raise
+        return record.confirmed
+
+    def _outlet(self, address: TopicPartition) -> Outlet:
+        outlet = self._outlets.get(address)
+        if outlet is None:
+            outlet = Outlet(address, self, standard_timeout_s=self._settings.delivery_timeout_s)
+            self._outlets[address] = outlet
+        return outlet
+
+    # ------------------------------------------------------------------ topics
+
+    async def _find(self, topic: str, partition: int | None, event_type: str | None, timeout_s: float) -> None:
+        """Return when the topic, and this partition of it, is known.
 
         Raises:
-            SendFailed: it could not even be queued (too large, no such partition or topic).
+            DeliveryError: there is none, or no broker has answered in time.
         """
-        try:
-            queued = await self._producer.send(
-                topic, value=value, key=key, partition=partition, timestamp_ms=timestamp_ms, headers=list(headers)
-            )
-        except (kafka.KafkaError, AssertionError) as error:
-            raise SendFailed(_said(error), poisons=False, may_have_been_written=False) from error
-        confirmed: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
-        queued.add_done_callback(lambda done: _pass_on(done, confirmed, idempotent=self._settings.enable_idempotence))
-        return confirmed
-
-    async def flush(self) -> None:
-        await self._producer.flush()
-
-    async def stop(self, *, timeout_s: float) -> None:
-        """Flush and close; by force where the time runs out: aiokafka's own stop has no end while brokers are away."""
-        producer, self._producer = self._producer, None
-        if producer is None:
+        looking = self._looking.get(topic)  # one for all that wait for it
+        if looking is None:
+            looking = self._looking[topic] = asyncio.ensure_future(self._look_for(topic))
+            looking.add_done_callback(lambda _: self._looking.pop(topic, None))
+        await asyncio.wait({looking}, timeout=timeout_s)
+        known = self._producer().partitions(topic)
+        if known is not None and (partition is None or partition in known):
             return
-        stopping = asyncio.ensure_future(producer.stop())
-        await asyncio.wait({stopping}, timeout=timeout_s)
-        if not stopping.done():
-            logger.warning("the producer could not be stopped within %.1f s; its connections are closed", timeout_s)
-            await _abandon(producer, stopping)
-        elif not stopping.cancelled() and (error := stopping.exception()) is not None:
-            logger.warning("the producer did not stop cleanly: %s", cause(error))
+        if known is not None:
+            why = f"there is no partition {partition}: the topic has {len(known)}, counted from 0"
+        elif looking.cancelled():
+            why = "the producer is being stopped"
+        elif looking.done():
+            why = looking.result()
+        else:
+            why = f"no metadata of the topic within {timeout_s:.3g} s: {self.trouble() or 'no broker has answered'}"
+        raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
 
+    async def _look_for(self, topic: str) -> str:
+        """Ask until the topic is known; or say why there is no hope."""
+        if not LEGAL_NAME.fullmatch(topic) or topic in (".", ".."):
+            return "that is no legal name: letters, digits, '.', '_' and '-', at most 249"
+        absent_since_s: float | None = None
+        while True:
+            producer = self._producer()
+            answered = await producer.look_for(topic)
+            if producer.partitions(topic) is not None:
+                return ""
+            if topic in producer.client.cluster.unauthorized_topics:
+                return "not authorized: an ACL for WRITE of the topic is missing"
+            now_s = time.monotonic()
+            if answered and absent_since_s is None:
+                absent_since_s = now_s
+            if absent_since_s is not None and now_s - absent_since_s > TOPIC_WAIT_S:
+                return "there is no such topic; create it, or look for a typo"
+            await asyncio.sleep(AGAIN_S)
 
-async def _abandon(producer: Any, stopping: asyncio.Future[None]) -> None:
-    """Cancel what a producer runs, and close its connections. Private names of aiokafka 0.14, all in here."""
-    sender = producer._sender
-    tasks = [stopping, *([sender._sender_task] if sender._sender_task is not None else [])]
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks, timeout=CLOSE_S)
-    closing = asyncio.ensure_future(producer.client.close())
-    await asyncio.wait({closing}, timeout=CLOSE_S)
-    closing.cancel()
-    producer._closed = True
+    # ------------------------------------------------------------------ producers, as the outlets see them
 
+    @property
+    def newest(self) -> Generation:
+        """The last one that was started; its knowledge of topics is of use also while it is being replaced."""
+        return self._producer()
 
-def _pass_on(done: asyncio.Future[Any], confirmed: asyncio.Future[RecordMetadata], *, idempotent: bool) -> None:
-    """The client's answer in our words."""
-    if confirmed.done():
-        return
-    if done.cancelled():
-        confirmed.set_exception(SendFailed("the producer was closed", poisons=False, may_have_been_written=True))
-        return
-    error = done.exception()
-    if error is None:
-        confirmed.set_result(RecordMetadata(*_fields(done.result())))
-        return
-    unknown = isinstance(error, kafka.RequestTimedOutError | kafka.KafkaTimeoutError | kafka.KafkaConnectionError)
-    retriable = isinstance(error, kafka.KafkaError) and error.retriable
-    confirmed.set_exception(
-        SendFailed(_said(error), poisons=idempotent and not retriable, may_have_been_written=unknown or retriable)
-    )
+    def _producer(self) -> Generation:
+        assert self._newest is not None
+        return self._newest
 
+    def current(self) -> Generation | None:
+        """The one that takes batches; None while it is being replaced."""
+        newest = self._producer()
+        return None if newest.retired or self._stopping else newest
 
-def _fields(metadata: Any) -> tuple[str, int, int, int | None, int | None, int | None]:
-    return (
-        metadata.topic,
-        metadata.partition,
-        metadata.offset,
-        metadata.timestamp,
-        metadata.timestamp_type,
-        metadata.log_start_offset,
-    )
+    def broken(self, generation: Generation, why: Refusal) -> None:
+        """Retire a producer, and make the next one; a second complaint about the same one changes nothing."""
+        if generation.retired or self._stopping:
+            return
+        logger.warning("the producer is replaced, for a broken sequence: %s", why)
+        generation.retired = True
+        self._draining.add(generation)
+        self._replacing = asyncio.ensure_future(self._replace())
 
+    def _died(self, generation: Generation) -> None:
+        self.broken(generation, Refusal(None, "the client has ended its sending by itself"))
 
-def _said(error: BaseException) -> str:
-    match error:
-        case kafka.MessageSizeTooLargeError():
-            return "the record is larger than max_request_size, or than the topic's max.message.bytes"
-        case kafka.UnknownTopicOrPartitionError():
-            return "there is no such topic or partition"
-        case AssertionError():
-            return str(error) or "there is no such partition"
-        case _:
-            return cause(error)
+    async def _replace(self) -> None:
+        """Make the next producer, however long it takes: the records that wait for it have their own deadlines."""
+        attempt = 0
+        await asyncio.sleep(self._pause_s())
+        while True:
+            try:
+                self._newest = await self._new_generation(timeout_s=self._settings.start_timeout_s)
+            except EVKafkaError as error:
+                attempt += 1
+                self._last_failure = str(error)
+                wait_s = exponential(attempt, first_s=0.1, multiplier=2, most_s=5, jitter=0.2, random=random.random)
+                logger.warning("no new producer yet, trying again in %.1f s: %s", wait_s, error)
+                await asyncio.sleep(wait_s)
+            else:
+                break
+        self._last_failure = ""
+        for outlet in self._outlets.values():
+            outlet.give()
+        for generation in tuple(self._draining):
+            self.settled(generation)
+
+    def _pause_s(self) -> float:
+        """Nothing, at first; but topics that refuse every record must not have brokers hand out ids without a pause."""
+        now_s = time.monotonic()
+        self._replaced_at_s.append(now_s)
+        lately = sum(now_s - at_s < 10.0 for at_s in self._replaced_at_s)
+        return max(0, lately - 5) * 0.1
+
+    def settled(self, generation: Generation) -> None:
+        """Close a retired producer that has nothing left to do, once the next one is there."""
+        if generation.unsettled == 0 and generation in self._draining and generation is not self._newest:
+            self._draining.discard(generation)
+            closing = asyncio.ensure_future(generation.close(timeout_s=CLOSE_S))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    def trouble(self) -> str:
+        """What stands in the way of sending at the moment, for an error; empty where nothing is known."""
+        newest = self._producer()
+        if newest.retired and self._last_failure:
+            return f"a new producer could not be started ({self._last_failure})"
+        return str(newest.client.trouble or "")

@@ -358,4 +358,4 @@ class ClusterView:
         return source
 
     def sink(self, settings: ProducerSettings) -> RecordSink:
-        return MemorySink(self._kafka)
+        return MemorySink(self._kafka, settings)
