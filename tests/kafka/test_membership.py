@@ -13,7 +13,7 @@ from evkafka.ports import TopicPartition
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read, produce
 from tests.support.fake_kafka import FakeKafka
-from tests.support.proxy import HEARTBEAT, JOIN_GROUP, Proxy
+from tests.support.proxy import FIND_COORDINATOR, HEARTBEAT, JOIN_GROUP, Proxy
 from tests.support.waiting import eventually
 
 
@@ -59,6 +59,24 @@ class TestHeartbeats:
         await eventually(lambda: reader.source.state() == "steady", 15)
         await produce(kafka_broker.bootstrap_servers, orders, 3)
         await eventually(lambda: reader.offsets()[-3:] == [0, 1, 2])
+        assert reader.errors == []
+
+
+class TestStates:
+    async def test_is_connecting_until_there_is_a_coordinator_however_long_that_takes(
+        self, fake: FakeKafka, name: str, read: Read
+    ) -> None:
+        await fake.create(name)
+        fault = await fake.fault(FIND_COORDINATOR, 15, group=name, count=-1)
+        reader = await read(fake.bootstrap_servers, name, name)
+
+        async def asked() -> bool:
+            return await fault.hits() > 3
+
+        await eventually(asked)
+        assert reader.source.state() == "connecting"
+        await fault.heal()
+        await eventually(lambda: reader.source.state() == "steady")
         assert reader.errors == []
 
 
