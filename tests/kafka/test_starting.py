@@ -286,6 +286,8 @@ class TestAbsentTopics:
                 await eventually(lambda: reader.polls > 20)
                 assert reader.source.state() == "connecting"
                 assert name not in await admin.list_topics()
+                said = [record for record in caplog.records if "not found" in record.getMessage()]
+                assert said == []  # the client would call it an error several times a second
 
                 await admin.create_topics([NewTopic(name, 1, 1)])
                 await eventually(lambda: reader.source.state() == "steady" and reader.source.assignment())

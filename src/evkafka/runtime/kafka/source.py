@@ -17,6 +17,7 @@ from evkafka.runtime.kafka import closing, preflight
 from evkafka.runtime.kafka.contain import Contained
 from evkafka.runtime.kafka.errors import translate
 from evkafka.runtime.kafka.membership import Hold, Member
+from evkafka.runtime.kafka.sparing import awaited_topics
 from evkafka.settings import ConsumerSettings
 
 logger = logging.getLogger("evkafka.runtime.kafka")
@@ -47,6 +48,7 @@ class KafkaSource:
         self._alarm: asyncio.Future[None] | None = None
         self._topic_watch: asyncio.Task[None] | None = None
         self._stopped = False
+        self._awaited: list[str] = []
 
     # ------------------------------------------------------------------ life
 
@@ -57,6 +59,8 @@ class KafkaSource:
         self._alarm = loop.create_future()
         self._consumer = consumer = Contained(settings, on_failure=self._fail)
         first = await preflight.reach(settings.connection, timeout_s=settings.start_timeout_s)
+        self._awaited = [topic.name for topic in settings.topics]
+        awaited_topics.names.update(self._awaited)
         opening = asyncio.ensure_future(consumer.open(_Rebalances(self), first=first))
         try:
             await asyncio.wait(
@@ -86,6 +90,7 @@ class KafkaSource:
         if self._alarm is not None and not self._alarm.done():
             self._alarm.set_result(None)
         if self._consumer is not None:
+            awaited_topics.names.subtract(self._awaited)
             await closing.close(self._consumer, [self._topic_watch], timeout_s=timeout_s)
 
     def _fail(self, error: BrokerError) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 
 EVERY_S = 30.0
 
@@ -22,3 +23,19 @@ class Sparing:
             self._logger.warning("%s", message)
         else:
             self._logger.debug("%s", message)
+
+
+class AwaitedTopics(logging.Filter):
+    """Keeps the client from calling a topic that we wait for an error, with every look at the metadata."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: Counter[str] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said_of = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        return not (self.names[str(said_of)] > 0 and "not found" in record.msg)
+
+
+awaited_topics = AwaitedTopics()
+logging.getLogger("aiokafka.cluster").addFilter(awaited_topics)
