@@ -9,14 +9,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from evkafka.config import error_policy, missing_group_id
+from evkafka.config import dead_letter_producer_settings, error_policy, missing_group_id
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, ConfigError, EVKafkaError
 from evkafka.lifespan import Lifespan, as_state
 from evkafka.ports import Clock, Cluster, Dispatch, Route
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.dead_letters import DeadLetterWriter
-from evkafka.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
+from evkafka.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.telemetry import Telemetry
 
 logger = logging.getLogger("evkafka")
@@ -199,7 +199,7 @@ class Service:
     async def _consumer(self, plan: ConsumerPlan, stack: AsyncExitStack) -> Consumer:
         policy_for = _policies(plan)
         dead_letters = DeadLetterWriter(
-            self._cluster.sink(_dead_letter_producer(plan.settings)),
+            self._cluster.sink(dead_letter_producer_settings(plan.settings)),
             group_id=plan.settings.group_id or "none",
             policy_for=policy_for,
             clock=self._clock,
@@ -250,10 +250,6 @@ def _policies(plan: ConsumerPlan) -> Callable[[Route | None], ErrorPolicySetting
         return base if route is None else merged.get(route.event_type, base)
 
     return policy_for
-
-
-def _dead_letter_producer(settings: ConsumerSettings) -> ProducerSettings:
-    return ProducerSettings(connection=settings.connection)
 
 
 def _sentence(error: Exception) -> str:

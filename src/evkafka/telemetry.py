@@ -121,7 +121,7 @@ class CommitFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class EndpointOverran(Event):
-    """An endpoint ran past its limit and cannot be cut (a thread, or it ignores being cancelled): it keeps its place."""
+    """An endpoint ran past its limit and cannot be cut (a thread, or ignores being cancelled): it keeps its place."""
 
     topic: str
     partition: int

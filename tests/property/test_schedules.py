@@ -14,7 +14,7 @@ from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.partition import Partition
 from tests.property.schedule import GROUP, TOPIC, Broken, run_schedules
 
-SEEDS = int(os.environ.get("EVKAFKA_SCHEDULES", "1500"))
+SEEDS = int(os.environ.get("EVKAFKA_SCHEDULES", "4000"))
 
 BASE: ConsumerConfig = {
     "topics": [TOPIC],

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from evkafka.backoff import exponential
-from evkafka.exceptions import EVKafkaError
+from evkafka.config import dead_letter_topic
+from evkafka.exceptions import ConfigError, EVKafkaError
 from evkafka.ports import Clock, Record, RecordSink, Route, Slot
 from evkafka.runtime.clock import sleep, within
-from evkafka.runtime.settle import Bury
+from evkafka.runtime.settle import Bury, StopApp
 from evkafka.settings import ErrorPolicySettings
 
 logger = logging.getLogger("evkafka.dead_letters")
@@ -93,9 +94,13 @@ class DeadLetterWriter:
 
     def _topic(self, record: Record, slot: Slot) -> str:
         event_type = slot.route.event_type if slot.route is not None else "unmatched"
-        return self._policy_for(slot.route).dead_letter_topic.format(
-            topic=record.topic, group_id=self._group_id, event_type=event_type
-        )
+        policy = self._policy_for(slot.route)
+        try:
+            return dead_letter_topic(policy, topic=record.topic, group_id=self._group_id, event_type=event_type)
+        except ConfigError as error:
+            raise StopApp(
+                f"{record.topic}[{record.partition}]@{record.offset} has no dead-letter topic", error
+            ) from error
 
 
 def dead_letter_headers(record: Record, slot: Slot, verdict: Bury, *, group_id: str) -> Headers:
