@@ -1,4 +1,4 @@
-"""Random schedules: the real engine on the in-memory Kafka, broken in every way that it knows; what must hold after all.
+"""Random schedules: the real engine on the in-memory Kafka, broken in every way; what must hold after all.
 
 A schedule is its seed: the same seed is the same run.
 """
