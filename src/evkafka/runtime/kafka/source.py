@@ -72,7 +72,7 @@ class KafkaSource:
                 await asyncio.wait({opening}, timeout=1.0)
         if self._failure is not None:
             raise self._failure
-        if opening.cancelled():
+        if not opening.done() or opening.cancelled():
             trouble = consumer.client.trouble
             raise BrokerUnavailable(
                 f"{self._servers} answer, but no metadata came within {settings.start_timeout_s:g} s"
