@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from uuid import UUID
 
 from evkafka.codec import encode
@@ -22,12 +22,7 @@ Key = str | bytes | int | UUID
 Headers = Mapping[str, bytes | str | None] | Sequence[tuple[str, bytes | str | None]]
 
 
-class Encoded(NamedTuple):
-    """An event, its key and its headers as they go out."""
-
-    value: bytes | None
-    key: bytes | None
-    headers: list[tuple[str, bytes | None]]
+Pairs = list[tuple[str, bytes | None]]
 
 
 class EVKafkaProducer:
@@ -172,14 +167,14 @@ class EVKafkaProducer:
                 f"event {event_type!r} has no topic: give `topic=` to the send, or `topic` in the producer's config"
             )
         _check(event_type, partition, timestamp_ms)
-        encoded = _encoded(event, event_type, to, key, headers)
+        value, own_key, pairs = _encoded(event, event_type, to, key, headers)
         return await sink.send(
             to,
-            value=encoded.value,
-            key=encoded.key,
+            value=value,
+            key=own_key,
             partition=partition,
             timestamp_ms=timestamp_ms,
-            headers=encoded.headers,
+            headers=pairs,
             event_type=event_type,
             timeout_s=self._time_for(event_type, to),
         )
@@ -263,15 +258,18 @@ def _check(event_type: Any, partition: Any, timestamp_ms: Any) -> None:
         )
 
 
-def _encoded(event: Any, event_type: str, topic: str, key: Key | None, headers: Headers | None) -> Encoded:
-    """
+def _encoded(
+    event: Any, event_type: str, topic: str, key: Key | None, headers: Headers | None
+) -> tuple[bytes | None, bytes | None, Pairs]:
+    """Event, key and headers as they go out.
+
     Raises:
         EncodeError: naming the event, and what is wrong with it.
     """
     try:
         if event is None and key is None:
             raise ValueError("None is a tombstone, which needs a key")
-        return Encoded(None if event is None else encode(event), key_bytes(key), header_list(headers, event_type))
+        return None if event is None else encode(event), key_bytes(key), header_list(headers, event_type)
     except (TypeError, ValueError, RecursionError) as error:
         raise EncodeError(
             f"event {event_type!r} ({type(event).__name__}) to topic {topic!r} cannot be made into bytes: "
@@ -300,13 +298,13 @@ def key_bytes(key: Key | None) -> bytes | None:
             raise TypeError(f"a key is bytes, str, int, UUID or None, not {type(key).__name__}")
 
 
-def header_list(headers: Headers | None, event_type: str) -> list[tuple[str, bytes | None]]:
+def header_list(headers: Headers | None, event_type: str) -> Pairs:
     """Headers as they go out, the event type first; a given `Event-Type` gives way to the argument.
 
     Raises:
         TypeError: a name that is no str, or a value that is neither bytes, str nor None.
     """
-    found: list[tuple[str, bytes | None]] = [(TYPE_HEADER, event_type.encode())]
+    found: Pairs = [(TYPE_HEADER, event_type.encode())]
     if not headers:
         return found
     pairs: Iterable[tuple[Any, Any]] = headers.items() if isinstance(headers, Mapping) else headers

@@ -50,6 +50,8 @@ class Generation:
         self._accumulator: Any = self._producer._message_accumulator
         self._idempotent = settings.enable_idempotence
         self.max_request_size: int = self._producer._max_request_size
+        self._topics_of: object = None
+        self._known_topics: dict[str, Topic] = {}
         self.client: ProducerClient = self._producer.client
         self.retired = False
         self.unsettled = 0
@@ -121,20 +123,17 @@ class Generation:
 
     # ------------------------------------------------------------------ topics
 
-    def partitions(self, topic: str) -> list[int] | None:
+    def topic(self, name: str) -> Topic | None:
         """The topic's partitions, as the client knows them; None while it does not."""
-        known = self.client.cluster.partitions_for_topic(topic)
-        return sorted(known) if known else None
-
-    def choose(self, topic: str, key: bytes | None) -> int:
-        """The partition for this key: by its murmur2 hash, as Java's client does; without one, any with a leader."""
         cluster = self.client.cluster
-        chosen: int = self._producer._partitioner(
-            key,
-            sorted(cluster.partitions_for_topic(topic)),
-            sorted(cluster.available_partitions_for_topic(topic) or ()),
-        )
-        return chosen
+        if cluster._partitions is not self._topics_of:  # each answer to a metadata request makes it anew
+            self._topics_of = cluster._partitions
+            self._known_topics.clear()
+        known = self._known_topics.get(name)
+        if known is None and (partitions := cluster.partitions_for_topic(name)):
+            available = sorted(cluster.available_partitions_for_topic(name))
+            known = self._known_topics[name] = Topic(sorted(partitions), available)
+        return known
 
     @property
     def topics(self) -> Collection[str]:
@@ -146,6 +145,10 @@ class Generation:
         self.client._topics.add(topic)
         answered: bool = await self.client.force_metadata_update()
         return answered
+
+    def forget(self, topic: str) -> None:
+        """Ask for it no more: each time would have the broker create it, where it does that."""
+        self.client._topics.discard(topic)
 
     # ------------------------------------------------------------------ the end
 
@@ -168,6 +171,14 @@ class Generation:
                 await asyncio.wait(left, timeout=max(0.0, deadline_s - loop.time()))
         elif not closing.cancelled() and closing.exception() is not None:
             logger.debug("the producer's connections did not close cleanly: %r", closing.exception())
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic's partitions, in order: all of them, and those that have a leader."""
+
+    partitions: list[int]
+    available: list[int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,6 @@ class Outgoing:
     def __init__(
         self,
         confirmed: asyncio.Future[RecordMetadata],
-        *,
         value: bytes | None,
         key: bytes | None,
         timestamp_ms: int | None,

@@ -22,10 +22,11 @@ from evkafka.backoff import exponential
 from evkafka.exceptions import BrokerUnavailable, EVKafkaError
 from evkafka.ports import RecordMetadata, TopicPartition
 from evkafka.runtime.kafka.errors import translate
-from evkafka.runtime.kafka.generation import Generation, Refusal
+from evkafka.runtime.kafka.generation import Generation, Refusal, Topic
 from evkafka.runtime.kafka.outgoing import Outgoing, delivery_error
 from evkafka.runtime.kafka.outlet import Outlet
 from evkafka.runtime.kafka.preflight import reach
+from evkafka.runtime.partitioner import partition_for
 from evkafka.settings import ProducerSettings
 
 logger = logging.getLogger("evkafka.runtime.kafka")
@@ -36,7 +37,7 @@ TOPIC_WAIT_S = 10.0
 """How long a topic that the brokers do not know is waited for: it may be in the making. A typo should not cost the
 whole delivery timeout."""
 
-AGAIN_S = 0.1
+FIRST_WAIT_S = 0.1
 
 LEGAL_NAME = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
@@ -48,8 +49,10 @@ class KafkaSink:
 
     def __init__(self, settings: ProducerSettings) -> None:
         self._settings = settings
-        self._outlets: dict[TopicPartition, Outlet] = {}
+        self._partitioner = settings.options.get("partitioner", partition_for)
+        self._outlets: dict[tuple[str, int], Outlet] = {}
         self._looking: dict[str, asyncio.Task[str]] = {}
+        self._loop: asyncio.AbstractEventLoop
         self._newest: Generation | None = None
         self._draining: set[Generation] = set()
         self._closing: set[asyncio.Task[None]] = set()
@@ -67,6 +70,7 @@ class KafkaSink:
             BrokerUnavailable, BrokerRefused, BrokerError: what kept it from it.
         """
         settings = self._settings
+        self._loop = asyncio.get_running_loop()
         began_s = time.monotonic()
         first = await reach(settings.connection, timeout_s=settings.start_timeout_s)
         left_s = settings.start_timeout_s - (time.monotonic() - began_s)
@@ -146,33 +150,27 @@ class KafkaSink:
         Raises (also out of the future):
             DeliveryError: it was not confirmed in time, or was refused.
         """
-        generation = self._newest
-        assert generation is not None
-        loop = asyncio.get_running_loop()
+        generation = self._producer()
+        loop = self._loop
         bound_s = self._settings.delivery_timeout_s if timeout_s is None else timeout_s
         deadline_s = loop.time() + bound_s
         if (size := estimate(key, value, headers)) > generation.max_request_size:
             why = f"the record, {size} bytes, is larger than max_request_size, {generation.max_request_size} bytes"
             raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
-        known = generation.partitions(topic)
-        if known is None or (partition is not None and partition not in known):
-            await self._find(topic, partition, event_type, bound_s)
+        known = generation.topic(topic)
+        if known is None or (partition is not None and partition not in known.partitions):
+            known = await self._find(topic, partition, event_type, bound_s)
         if self._stopping:
             why = "the producer is being stopped"
             raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
         if partition is None:
-            partition = self._producer().choose(topic, key)
-        record = Outgoing(
-            loop.create_future(),
-            value=value,
-            key=key,
-            timestamp_ms=timestamp_ms,
-            headers=headers,
-            event_type=event_type,
-            timeout_s=bound_s,
-            deadline_s=deadline_s,
-        )
-        self._outlet(TopicPartition(topic, partition)).put(record)
+            partition = self._partitioner(key, known.partitions, known.available)
+            if partition not in known.partitions:
+                why = f"the configured partitioner chose {partition!r}, and there are {known.partitions}"
+                raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
+        record = Outgoing(loop.create_future(), value, key, timestamp_ms, headers, event_type, bound_s, deadline_s)
+        outlet = self._outlets.get((topic, partition)) or self._new_outlet(topic, partition)
+        outlet.put(record)
         if record.room is not None:
             try:
                 await record.room
@@ -181,16 +179,14 @@ class KafkaSink:
                 raise
         return record.confirmed
 
-    def _outlet(self, address: TopicPartition) -> Outlet:
-        outlet = self._outlets.get(address)
-        if outlet is None:
-            outlet = Outlet(address, self, standard_timeout_s=self._settings.delivery_timeout_s)
-            self._outlets[address] = outlet
+    def _new_outlet(self, topic: str, partition: int) -> Outlet:
+        address = TopicPartition(topic, partition)
+        outlet = self._outlets[address] = Outlet(address, self, standard_timeout_s=self._settings.delivery_timeout_s)
         return outlet
 
     # ------------------------------------------------------------------ topics
 
-    async def _find(self, topic: str, partition: int | None, event_type: str | None, timeout_s: float) -> None:
+    async def _find(self, topic: str, partition: int | None, event_type: str | None, timeout_s: float) -> Topic:
         """Return when the topic, and this partition of it, is known.
 
         Raises:
@@ -201,11 +197,11 @@ class KafkaSink:
             looking = self._looking[topic] = asyncio.ensure_future(self._look_for(topic))
             looking.add_done_callback(lambda _: self._looking.pop(topic, None))
         await asyncio.wait({looking}, timeout=timeout_s)
-        known = self._producer().partitions(topic)
-        if known is not None and (partition is None or partition in known):
-            return
+        known = self._producer().topic(topic)
+        if known is not None and (partition is None or partition in known.partitions):
+            return known
         if known is not None:
-            why = f"there is no partition {partition}: the topic has {len(known)}, counted from 0"
+            why = f"there is no partition {partition}: the topic has {len(known.partitions)}, counted from 0"
         elif looking.cancelled():
             why = "the producer is being stopped"
         elif looking.done():
@@ -219,10 +215,11 @@ class KafkaSink:
         if not LEGAL_NAME.fullmatch(topic) or topic in (".", ".."):
             return "that is no legal name: letters, digits, '.', '_' and '-', at most 249"
         absent_since_s: float | None = None
+        wait_s = FIRST_WAIT_S
         while True:
             producer = self._producer()
             answered = await producer.look_for(topic)
-            if producer.partitions(topic) is not None:
+            if producer.topic(topic) is not None:
                 return ""
             if topic in producer.client.cluster.unauthorized_topics:
                 return "not authorized: an ACL for WRITE of the topic is missing"
@@ -230,8 +227,10 @@ class KafkaSink:
             if answered and absent_since_s is None:
                 absent_since_s = now_s
             if absent_since_s is not None and now_s - absent_since_s > TOPIC_WAIT_S:
+                producer.forget(topic)
                 return "there is no such topic; create it, or look for a typo"
-            await asyncio.sleep(AGAIN_S)
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 1.5, 1.0)
 
     # ------------------------------------------------------------------ producers, as the outlets see them
 

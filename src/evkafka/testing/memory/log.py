@@ -7,6 +7,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from evkafka.ports import TopicPartition
+from evkafka.runtime.partitioner import murmur2
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +80,6 @@ class PartitionLog:
     @property
     def records(self) -> tuple[MemoryRecord, ...]:
         return tuple(self._records)
-
-
-def murmur2(data: bytes) -> int:
-    """Kafka's hash of a key, as Java's default partitioner computes it (unsigned 32 bit)."""
-    length, multiplier, mask = len(data), 0x5BD1E995, 0xFFFFFFFF
-    result = 0x9747B28C ^ length
-    for at in range(0, length - length % 4, 4):
-        word = int.from_bytes(data[at : at + 4], "little") * multiplier & mask
-        word = (word ^ word >> 24) * multiplier & mask
-        result = (result * multiplier & mask) ^ word
-    rest = data[length - length % 4 :]
-    if rest:
-        result = (result ^ int.from_bytes(rest, "little")) * multiplier & mask
-    result = (result ^ result >> 13) * multiplier & mask
-    return result ^ result >> 15
 
 
 def partition_of(key: bytes, partitions: int) -> int:
