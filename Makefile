@@ -27,6 +27,7 @@ $(VENV)/.for-demo: pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.for-development: pyproject.toml | $(VENV)/bin/python
+	$(VENV)/bin/pip install -q --upgrade 'pip>=25.1'  # dependency groups
 	$(VENV)/bin/pip install -q -e . --group dev
 	@touch $@
 
@@ -37,4 +38,3 @@ $(BENCH_VENV)/.for-bench: pyproject.toml bench/requirements.txt | $(BENCH_VENV)/
 %/bin/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("EVKafka needs Python 3.11 or newer: make PYTHON=...")'
 	$(PYTHON) -m venv $*
-	$*/bin/python -m pip install -q --upgrade pip

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import for_code
+from aiokafka.errors import GroupCoordinatorNotAvailableError, for_code
 
 from evkafka.broker import KafkaBroker
+from tests.support.waiting import eventually
 
 MakeTopic = Callable[..., Awaitable[str]]
 
@@ -24,7 +27,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def kafka_broker() -> Iterator[KafkaBroker]:
     """A real Apache Kafka, started once per run. Do not stop or restart it: make a `KafkaBroker` of your own."""
     with KafkaBroker() as broker:
+        with ThreadPoolExecutor() as elsewhere:  # a loop may be running here
+            elsewhere.submit(asyncio.run, _group_coordinator(broker.bootstrap_servers)).result()
         yield broker
+
+
+async def _group_coordinator(servers: str) -> None:
+    """The first look for a coordinator makes the broker create the topic of its offsets, and is refused until then."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+
+    async def found() -> bool:
+        try:
+            return await admin.find_coordinator("any") is not None
+        except GroupCoordinatorNotAvailableError:
+            return False
+
+    try:
+        await eventually(found, 30, what="the group coordinator")
+    finally:
+        await admin.close()
 
 
 @pytest.fixture

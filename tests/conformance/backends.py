@@ -163,7 +163,7 @@ class RealBackend:
             await producer.send_and_wait(
                 topic,
                 as_bytes(value),
-                key=key,
+                key=b"" if key is None and value is None else key,  # the client sends no null without a key
                 partition=partition,
                 headers=[*typed, *headers],  # type: ignore[list-item]
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -26,9 +27,13 @@ BASE: ConsumerConfig = {
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> None:
+def quiet() -> Iterator[None]:
     """The schedules break things on purpose; what the engine says of it is not the point here."""
-    logging.getLogger("evkafka").setLevel(logging.CRITICAL + 1)
+    logger = logging.getLogger("evkafka")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    yield
+    logger.setLevel(level)
 
 
 class TestNothingIsLost:
