@@ -236,12 +236,17 @@ def _name(function: Function) -> str:
 async def in_thread(slot: Slot, call: Callable[[], Any]) -> object:
     """Run a plain function in the consumer's threads, in a copy of the caller's context.
 
-    `slot.thread_future` is the call in the thread itself, which goes on also when this is cancelled (a call that
-    has not begun never does). A coroutine that the function returns is awaited here, on the loop.
+    `slot.thread_future` is the call in the thread itself, until its result is here. It goes on also when this is
+    cancelled (a call that has not begun never does). A coroutine that the function returns is awaited here, on the loop.
     """
     run = functools.partial(contextvars.copy_context().run, _without_stop_iteration, call)
-    slot.thread_future = slot.threads.submit(run) if slot.threads is not None else _in_default_pool(run)
-    result: object = await asyncio.wrap_future(slot.thread_future)
+    future = slot.threads.submit(run) if slot.threads is not None else _in_default_pool(run)
+    slot.thread_future = future
+    try:
+        result: object = await asyncio.wrap_future(future)
+    finally:
+        if future.done():
+            slot.thread_future = None
     if isinstance(result, Coroutine):
         return await result
     return result

@@ -268,7 +268,8 @@ class Slot:
         state: what the app's lifespan yielded; a Request gets a shallow copy.
         consumer: the consumer as `request.context.consumer` shows it.
         threads: where plain `def` endpoints run; None takes the loop's default pool.
-        thread_future: the call that runs, or last ran, in a thread. Written by the dispatch.
+        thread_future: the endpoint's call in a thread, from its hand-over until its result is back; None without one.
+            Written by the dispatch.
     """
 
     __slots__ = ("attempt", "consumer", "record", "route", "state", "thread_future", "threads")

@@ -30,8 +30,8 @@ class Seen(list[Any]):
         self.unmatched: list[RecordsUnmatched] = []
 
 
-def make_app(config: dict[str, Any], handler: Handler, seen: Seen) -> EVKafkaApp:
-    app = EVKafkaApp()
+def make_app(config: dict[str, Any], handler: Handler, seen: Seen, **options: Any) -> EVKafkaApp:
+    app = EVKafkaApp(**options)
     app.telemetry.listen(AttemptFailed, seen.failed.append)
     app.telemetry.listen(RecordsUnmatched, seen.unmatched.append)
     app.add_consumer(config, handler)  # type: ignore[arg-type]

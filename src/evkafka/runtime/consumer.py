@@ -543,8 +543,7 @@ class Consumer:
         for executor in self._executors:
             if executor.lane is not None and executor.lane.partition in going:
                 count += 1
-                if executor.slot.route is None or not executor.slot.route.threaded:
-                    executor.cancel("abandoned")
+                executor.cancel("abandoned")
         return count
 
     def _drop(self, partition: Partition) -> None:

@@ -119,11 +119,22 @@ class Executor:
         self._task = asyncio.get_running_loop().create_task(self._run())
         self._task.add_done_callback(died)
 
-    def cancel(self, reason: CancelReason) -> None:
-        """Cut the attempt under way. Has no effect between attempts, and none on a thread."""
-        if self._task is not None and self.slot.record is not None and self._cancelled is None:
+    def cancel(self, reason: CancelReason) -> bool:
+        """Cut the attempt under way. False where that cannot be: between attempts, and while a thread has it.
+
+        What stands around a plain `def` endpoint (middleware) can be cut, before and after the thread's part. A call
+        that waits for a thread is taken back; one whose result is on its way here is left its result.
+        """
+        slot = self.slot
+        if self._task is None or slot.record is None:
+            return False
+        if self._cancelled is None:
+            call = slot.thread_future
+            if call is not None and slot.route is not None and slot.route.threaded and not call.cancel():
+                return False
             self._cancelled = reason
             self._task.cancel()
+        return True
 
     def kill(self) -> asyncio.Task[None] | None:
         """End the executor, wherever it is."""

@@ -97,11 +97,9 @@ class Watchdog:
         ran_s = now_s - executor.started_s
         if ran_s <= limit_s:
             return
-        if route is None or not route.threaded:
-            executor.cancel("timeout")
-            if ran_s <= 2 * limit_s:
-                return
-            # It was told to end and goes on: as stuck as a thread.
+        if executor.cancel("timeout") and ran_s <= 2 * limit_s:
+            return
+        # It is in a thread; or it was told to end and goes on, as stuck as a thread.
         if executor.overrun is not record:
             executor.overrun = record
             assert record is not None
