@@ -237,7 +237,7 @@ async def in_thread(slot: Slot, call: Callable[[], Any]) -> object:
     """Run a plain function in the consumer's threads, in a copy of the caller's context.
 
     `slot.thread_future` is the call in the thread itself, until its result is here. It goes on also when this is
-    cancelled (a call that has not begun never does). A coroutine that the function returns is awaited here, on the loop.
+    cancelled (a call that has not begun never does). A coroutine that the function returns is awaited on the loop.
     """
     run = functools.partial(contextvars.copy_context().run, _without_stop_iteration, call)
     future = slot.threads.submit(run) if slot.threads is not None else _in_default_pool(run)
