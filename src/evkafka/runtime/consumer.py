@@ -33,6 +33,7 @@ from evkafka.ports import (
     TopicPartition,
     Unreadable,
 )
+from evkafka.runtime.ambient import chance
 from evkafka.runtime.clock import sleep, wait_any
 from evkafka.runtime.commits import COMMIT_TIMEOUT_S, Committer
 from evkafka.runtime.executor import DeadLetters, Executor, LastRound
@@ -94,6 +95,7 @@ class Consumer:
         self._cluster = cluster
         self._clock = clock
         self._telemetry = telemetry
+        self._random = chance()
         self._at_most_once = settings.auto_commit_mode == "pre-commit"
         self._commits_first = self._at_most_once and settings.auto_commit_interval_s == 0
         self._ordering = "partition" if settings.concurrency == 1 else settings.ordering
@@ -102,7 +104,7 @@ class Consumer:
         self._flow = Flow(settings, self._partitions)
         self._lanes = Lanes(clock)
         self._report = Report(name, telemetry)
-        self._supervision = Supervision(clock.now)
+        self._supervision = Supervision(clock.now, self._random)
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix=f"evkafka-{name}")
         last_round = LastRound(clock.now())
         identity = ConsumerIdentity(
@@ -562,7 +564,13 @@ class Consumer:
     def _decide(self, route: Route | None, outcome: Any, attempt: int) -> Verdict:
         if self._at_most_once:
             return decide_at_most_once(outcome)
-        return decide(outcome, attempt=attempt, policy=self._policy_for(route), unmatched=self.settings.unmatched)
+        return decide(
+            outcome,
+            attempt=attempt,
+            policy=self._policy_for(route),
+            unmatched=self.settings.unmatched,
+            random=self._random,
+        )
 
     @property
     def pending(self) -> int:

@@ -13,6 +13,7 @@ from evkafka.config import producer_settings
 from evkafka.exceptions import DeliveryError, EncodeError
 from evkafka.keys import ProducerConfig
 from evkafka.ports import Clock, Cluster, RecordMetadata, RecordSink
+from evkafka.runtime.ambient import ambient
 from evkafka.runtime.budget import RESERVE_S, sending_time_s
 from evkafka.runtime.clock import SystemClock, within
 
@@ -34,7 +35,7 @@ class EVKafkaProducer:
 
     Args:
         config: see `ProducerConfig`.
-        cluster, clock: what it runs on; a real Kafka by default.
+        cluster, clock: what it runs on; by default a real Kafka, or what the test kit has put in its place.
 
     Raises:
         ConfigError: the configuration cannot work; all of its faults in one error.
@@ -43,7 +44,7 @@ class EVKafkaProducer:
     def __init__(self, config: ProducerConfig, *, cluster: Cluster | None = None, clock: Clock | None = None) -> None:
         self.settings = producer_settings(config)
         self._cluster = cluster
-        self._clock = clock or SystemClock()
+        self._clock = clock
         self._sink: RecordSink | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -60,7 +61,7 @@ class EVKafkaProducer:
             raise RuntimeError("this producer has been started already")
         self._loop = asyncio.get_running_loop()
         try:
-            sink = (self._cluster or _kafka()).sink(self.settings)
+            sink = self._place().sink(self.settings)
             await sink.start()
         except BaseException:
             self._loop = None
@@ -75,7 +76,7 @@ class EVKafkaProducer:
         """
         timeout_s = self.settings.delivery_timeout_s
         try:
-            await within(self._clock, self._running().flush(), timeout_s + RESERVE_S)
+            await within(self._clock or SystemClock(), self._running().flush(), timeout_s + RESERVE_S)
         except TimeoutError:
             raise DeliveryError(
                 f"the flush did not end within {timeout_s:g} s (delivery_timeout_ms)",
@@ -214,6 +215,14 @@ class EVKafkaProducer:
         return confirmed
 
     # ------------------------------------------------------------------ what a send needs
+
+    def _place(self) -> Cluster:
+        """What it was given; else what stands in for Kafka where it is started; else Kafka."""
+        stand_in = ambient.get()
+        if stand_in is None:
+            return self._cluster or _kafka()
+        self._clock = self._clock or stand_in.clock
+        return self._cluster or stand_in.cluster
 
     def _running(self) -> RecordSink:
         if self._sink is None:
