@@ -74,7 +74,7 @@ def _assigned(event: PartitionsAssigned) -> None:
     logger.info(
         "consumer %s was assigned %s",
         event.consumer,
-        _partitions(event.partitions) or "no partition: the group has more members than partitions",
+        _partitions(event.partitions) or "no partition: the others have them, or there is none yet",
         extra={"consumer": event.consumer},
     )
 
@@ -94,7 +94,10 @@ def _revoked(event: PartitionsRevoked) -> None:
 
 def _reset(event: PositionReset) -> None:
     reset = event.reset
-    logger.warning(
+    # A group's first start has nothing to go back to. That what it had committed is gone may mean lost records.
+    level = logging.INFO if reset.from_offset is None else logging.WARNING
+    logger.log(
+        level,
         "consumer %s starts %s[%d] at offset %d by the reset rule (%s; from %s)",
         event.consumer,
         reset.partition[0],

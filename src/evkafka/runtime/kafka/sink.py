@@ -26,6 +26,7 @@ from evkafka.runtime.kafka.generation import Generation, Refusal, Topic
 from evkafka.runtime.kafka.outgoing import Outgoing, delivery_error
 from evkafka.runtime.kafka.outlet import Outlet
 from evkafka.runtime.kafka.preflight import reach
+from evkafka.runtime.kafka.sparing import awaited_topics
 from evkafka.runtime.partitioner import partition_for
 from evkafka.settings import ProducerSettings
 
@@ -214,6 +215,10 @@ class KafkaSink:
         """Ask until the topic is known; or say why there is no hope."""
         if not LEGAL_NAME.fullmatch(topic) or topic in (".", ".."):
             return "that is no legal name: letters, digits, '.', '_' and '-', at most 249"
+        with awaited_topics.named(topic):
+            return await self._until_known(topic)
+
+    async def _until_known(self, topic: str) -> str:
         absent_since_s: float | None = None
         wait_s = FIRST_WAIT_S
         while True:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 EVERY_S = 30.0
 
@@ -32,10 +36,45 @@ class AwaitedTopics(logging.Filter):
         super().__init__()
         self.names: Counter[str] = Counter()
 
+    @contextmanager
+    def named(self, topic: str) -> Iterator[None]:
+        """Inside, this topic is waited for."""
+        self.names[topic] += 1
+        try:
+            yield
+        finally:
+            self.names[topic] -= 1
+
     def filter(self, record: logging.LogRecord) -> bool:
         said_of = record.args[0] if isinstance(record.args, tuple) and record.args else None
-        return not (self.names[str(said_of)] > 0 and "not found" in record.msg)
+        return not (self.names[str(said_of)] > 0 and ("not found" in record.msg or "No partition" in record.msg))
+
+
+class CoordinatorInTheMaking(logging.Filter):
+    """Keeps back the client's ERROR that there is no group coordinator, while that is no news.
+
+    A cluster's first group makes it create the topic of offsets, and until then it answers so, also for a second
+    after a restart. The client asks again by itself; what lasts is said.
+    """
+
+    PATIENCE_S = 5.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._first_s = self._last_s = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.args[0] if isinstance(record.args, tuple) and record.args else None
+        if not isinstance(said, GroupCoordinatorNotAvailableError):
+            return True
+        now_s = time.monotonic()
+        if now_s - self._last_s > self.PATIENCE_S:
+            self._first_s = now_s
+        self._last_s = now_s
+        return now_s - self._first_s > self.PATIENCE_S
 
 
 awaited_topics = AwaitedTopics()
 logging.getLogger("aiokafka.cluster").addFilter(awaited_topics)
+logging.getLogger("aiokafka.coordinator.assignors.roundrobin").addFilter(awaited_topics)
+logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(CoordinatorInTheMaking())
