@@ -48,11 +48,14 @@ class Lane:
 
 
 class Lanes:
-    """The ready lanes of one consumer, and the executors that wait for one."""
+    """The ready lanes of one consumer, and the executors that wait for one.
+
+    Partitions with ready lanes take turns, lane by lane: one with thousands of busy keys holds up no other.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._ready: deque[Lane] = deque()
+        self._turns: deque[Partition] = deque()  # each partition with ready lanes once
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._held: dict[Hashable, Lane] = {}
         self._stragglers: set[Hashable] = set()
@@ -60,7 +63,7 @@ class Lanes:
     @property
     def crowded(self) -> bool:
         """True while a lane waits for an executor."""
-        return bool(self._ready)
+        return bool(self._turns)
 
     def hand_over(self, lane: Lane, records: Sequence[Record]) -> None:
         """Records for this lane, behind those that it has."""
@@ -76,7 +79,10 @@ class Lanes:
             self._held[lane.key] = lane
             return
         lane.state = LaneState.READY
-        self._ready.append(lane)
+        ready = lane.partition.ready
+        if not ready:
+            self._turns.append(lane.partition)
+        ready.append(lane)
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -84,10 +90,16 @@ class Lanes:
                 break
 
     async def next(self) -> Lane:
-        """The lane that has been ready longest; it is the caller's to walk until `put_down`."""
+        """Of the partition whose turn it is, the lane that has been ready longest; the caller's until `put_down`."""
+        turns = self._turns
         while True:
-            while self._ready:
-                lane = self._ready.popleft()
+            while turns:
+                ready = turns[0].ready
+                lane = ready.popleft()
+                if not ready:
+                    turns.popleft()
+                elif len(turns) > 1:
+                    turns.rotate(-1)
                 if lane.state is LaneState.READY and lane.queue:
                     lane.state = LaneState.RUNNING
                     lane.partition.running += 1

@@ -23,6 +23,7 @@ class Partition:
         committed: the offset last confirmed by the cluster in this assignment; None while there is none. What the
             group had committed before is not taken for it: behind a marker the first position lies past that.
         leaving: True from the moment that the partition is being given back: no record begins, no retry waits.
+        ready: its lanes that wait for an executor, the one that has waited longest first. Written by Lanes.
         running: lanes of it that an executor walks right now. Written by Lanes.
         bytes: values read and not committable, in bytes.
         begun: True once a record of it was read.
@@ -42,6 +43,7 @@ class Partition:
         "held",
         "leaving",
         "ledger",
+        "ready",
         "running",
         "tp",
         "unreadable",
@@ -52,6 +54,7 @@ class Partition:
         self.ledger = OffsetLedger()
         self.committed: int | None = None
         self.leaving = False
+        self.ready: deque[Lane] = deque()
         self.running = 0
         self.bytes = 0
         self.begun = False
