@@ -62,6 +62,7 @@ class Flow:
 
     def wanted(self) -> Collection[TopicPartition] | None:
         """The partitions to poll: None for all, none of them where there is no room anywhere."""
+        self.progress()  # an executor says so at its lane's end only, and its next record may take long
         if not self._full and not self._held:
             return None
         closed = self._full | self._held
