@@ -260,6 +260,11 @@ class Sender:
             raise ConfigError("this Sender sends over another producer already: make a second Sender")
         self._producer = producer
 
+    @property
+    def bound(self) -> bool:
+        """True while there is a producer to send over."""
+        return self._producer is not None
+
     def unbind(self) -> None:
         self._producer = None
 
