@@ -6,7 +6,10 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 RESERVE_S = 1.0
-"""What a send leaves of the attempt's time, so that its failure is a `DeliveryError` in the endpoint's own hands."""
+"""What a send leaves of the attempt's time, so that its failure is a `DeliveryError` in the endpoint's own hands.
+
+Where less than twice as much is left, it leaves a half: an endpoint with a limit of half a second can send too.
+"""
 
 Remaining = Callable[[], "float | None"]
 
@@ -22,4 +25,4 @@ def sending_time_s() -> float | None:
     """How long a send that begins now may take, in seconds, never below 0; None: as its configuration says."""
     ask = remaining.get()
     left_s = ask() if ask is not None else None
-    return None if left_s is None else max(left_s - RESERVE_S, 0.0)
+    return None if left_s is None else max(left_s - min(RESERVE_S, left_s / 2), 0.0)

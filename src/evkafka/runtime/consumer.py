@@ -121,6 +121,7 @@ class Consumer:
                 clock=clock,
                 last_round=last_round,
                 progress=self._progress,
+                limit_s=settings.max_endpoint_exec_time_s,
             )
             for _ in range(settings.concurrency)
         ]

@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 from evkafka.exceptions import DecodeError, EndpointTimeout
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
 from evkafka.ports import Clock, Dispatch, Record, Route, Slot
+from evkafka.runtime.budget import remaining
 from evkafka.runtime.lane import Lane, Lanes
 from evkafka.runtime.settle import Bury, Finish, Halt, StopApp, Verdict, Wait, classify
 
@@ -91,6 +92,7 @@ class Executor:
         clock: Clock,
         last_round: LastRound,
         progress: Callable[[], None],
+        limit_s: float,
     ) -> None:
         self.slot = slot
         self.lane: Lane | None = None
@@ -104,6 +106,7 @@ class Executor:
         self._clock = clock
         self._last_round = last_round
         self._progress = progress
+        self._limit_s = limit_s
         self._cancelled: CancelReason | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -144,6 +147,7 @@ class Executor:
 
     async def _run(self) -> None:
         lanes = self._lanes
+        remaining.set(self.left_s)  # once, for all attempts: sends in them ask
         while True:
             lane = await lanes.next()
             self.lane = lane
@@ -158,6 +162,19 @@ class Executor:
                 self.slot.record = None
                 lanes.put_down(lane)
                 self._progress()
+
+    # ------------------------------------------------------------------ time limits
+
+    def limit_s(self) -> float:
+        """How long the attempt at hand may take: its event type's limit, else the consumer's."""
+        route = self.slot.route
+        return route.timeout_s if route is not None and route.timeout_s is not None else self._limit_s
+
+    def left_s(self) -> float | None:
+        """How much of that is left; None between attempts. Endpoints' threads ask too."""
+        if self.slot.record is None:
+            return None
+        return self.limit_s() - (self._clock.now() - self.started_s)
 
     # ------------------------------------------------------------------ the way of one record
 

@@ -140,8 +140,9 @@ class EVKafkaProducer:
 
         Raises:
             DeliveryError: it was not confirmed within `delivery_timeout_ms` (inside an endpoint: within what is left
-                of the attempt's time, less a second), or was refused; `may_have_been_written` says whether it may
-                stand in the log. One kind of it is `EncodeError`: the event cannot be made into bytes.
+                of the attempt's time, less a second, or less a half of it where less than two are left), or was
+                refused; `may_have_been_written` says whether it may stand in the log. One kind of it is
+                `EncodeError`: the event cannot be made into bytes.
             RuntimeError: there is no topic, the producer is not running, or is another loop's.
             TypeError, ValueError: an argument cannot be what it is.
         """
@@ -244,8 +245,8 @@ class EVKafkaProducer:
             return None
         if left_s <= 0:
             raise DeliveryError(
-                f"event {event_type!r} to topic {topic!r} was not sent: the endpoint has no more than {RESERVE_S:g} s "
-                "left of its time limit (max_endpoint_exec_time_ms, or its timeout_ms)",
+                f"event {event_type!r} to topic {topic!r} was not sent: the endpoint has run past its time limit "
+                "(max_endpoint_exec_time_ms, or its timeout_ms)",
                 topic=topic,
                 event_type=event_type,
                 may_have_been_written=False,

@@ -90,10 +90,7 @@ class Watchdog:
     # ------------------------------------------------------------------ time limits
 
     def _check_limit(self, executor: Executor, now_s: float) -> None:
-        route, record = executor.slot.route, executor.slot.record
-        limit_s = self._settings.max_endpoint_exec_time_s
-        if route is not None and route.timeout_s is not None:
-            limit_s = route.timeout_s
+        record, limit_s = executor.slot.record, executor.limit_s()
         ran_s = now_s - executor.started_s
         if ran_s <= limit_s:
             return
