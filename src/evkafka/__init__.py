@@ -12,6 +12,8 @@ app.add_consumer({"topics": ["orders"], "bootstrap_servers": "localhost:9092", "
 app.run()
 """
 
+from typing import TYPE_CHECKING, Any
+
 from evkafka.app import EVKafkaApp, EVkafkaApp
 from evkafka.config import (
     BrokerConfig,
@@ -40,6 +42,9 @@ from evkafka.ports import RecordMetadata
 from evkafka.runtime.producer import EVKafkaProducer
 from evkafka.sender import Sender
 
+if TYPE_CHECKING:
+    from evkafka.testing.client import TestClient
+
 __all__ = [
     "App",
     "BrokerConfig",
@@ -66,7 +71,17 @@ __all__ = [
     "Retry",
     "Sender",
     "Skip",
+    "TestClient",
     "TopicConfig",
     "consumer_config",
     "producer_config",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The test kit is imported when it is asked for: a service never does."""
+    if name == "TestClient":
+        from evkafka.testing.client import TestClient
+
+        return TestClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

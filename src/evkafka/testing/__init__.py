@@ -1,5 +1,10 @@
-"""The test kit: an in-memory Kafka that the real engine runs on, with a virtual clock."""
+"""The test kit: clients that call an app's endpoints, and an in-memory Kafka that the real engine runs on, with a
+virtual clock.
+"""
 
+from evkafka.testing.client import AsyncTestClient, TestClient
+from evkafka.testing.delivery import Delivery
 from evkafka.testing.memory import InMemoryKafka, NotSettled
+from evkafka.testing.sent import SentEvent
 
-__all__ = ["InMemoryKafka", "NotSettled"]
+__all__ = ["AsyncTestClient", "Delivery", "InMemoryKafka", "NotSettled", "SentEvent", "TestClient"]

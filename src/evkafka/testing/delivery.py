@@ -1,0 +1,163 @@
+"""One attempt at one record, outside of any Kafka: the dispatch, the time limit and the outcome are production's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+from evkafka.exceptions import EndpointTimeout
+from evkafka.outcomes import DeadLetter, Failed, Retry, Skip, Unmatched
+from evkafka.ports import Dispatch, Record, Slot
+from evkafka.runtime.budget import remaining
+from evkafka.runtime.settle import classify
+
+logger = logging.getLogger("evkafka.testing")
+
+SLOWEST_ROUND_S = 0.25
+FASTEST_ROUND_S = 0.01
+
+OutcomeName = Literal["done", "skip", "retry", "dead_letter", "failed", "unmatched"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one attempt at one record.
+
+    Attributes:
+        outcome: `done`: the endpoint returned. `skip`, `retry`, `dead_letter`: the outcome that it returned or raised.
+            `failed`: it raised, ran past its time limit, or the value could not be decoded. `unmatched`: no endpoint
+            takes the record.
+        error: what made it fail; None with any other outcome.
+        reason: the outcome's reason, or why nothing matched: `no_type`, `no_endpoint`, `tombstone`.
+        after_ms: what `Retry(after_ms=...)` asked for.
+    """
+
+    outcome: OutcomeName
+    error: BaseException | None
+    reason: str = field(default="", compare=False)
+    after_ms: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Fatal:
+    """What no record is to blame for (Ctrl-C, an exit, no memory): the app would stop, so the test gets it raised."""
+
+    error: BaseException
+
+
+def delivery_of(result: object) -> Delivery:
+    """An attempt's result, by the same reading as the runtime's."""
+    match classify(result):
+        case Skip(reason=reason):
+            return Delivery("skip", None, reason)
+        case Retry(after_ms=after_ms):
+            return Delivery("retry", None, after_ms=after_ms)
+        case DeadLetter(reason=reason):
+            return Delivery("dead_letter", None, reason)
+        case Unmatched(reason=reason):
+            return Delivery("unmatched", None, reason)
+        case Failed(error=error):
+            return Delivery("failed", error)
+        case _:
+            return Delivery("done", None)
+
+
+class Attempt:
+    """Runs once, in a task of its own, for the time limit cuts by cancelling that task.
+
+    Args:
+        limit_s: the consumer's time limit; the matched endpoint's own comes before it.
+        shortest_limit_s: the shortest of all limits; a tenth of it is how often the clock is looked at.
+    """
+
+    def __init__(
+        self, dispatch: Dispatch, record: Record, slot: Slot, *, limit_s: float, shortest_limit_s: float
+    ) -> None:
+        self._dispatch = dispatch
+        self._record = record
+        self._slot = slot
+        self._consumer_limit_s = limit_s
+        self._round_s = min(max(shortest_limit_s / 10, FASTEST_ROUND_S), SLOWEST_ROUND_S)
+        self._began_s = 0.0
+        self._task: asyncio.Task[object] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._cut = False
+        self._overran = False
+
+    async def run(self) -> object:
+        """What the endpoint returned, its outcome, `Unmatched`, `Failed` or `Fatal`. Raises only when cancelled."""
+        self._task = asyncio.current_task()
+        self._began_s = time.monotonic()
+        remaining.set(self._left_s)
+        self._watch()
+        try:
+            attempt = self._dispatch(self._record, self._slot)
+            return await attempt if attempt is not None else self._dispatch.unmatched(self._record)
+        except BaseException as error:  # the one place: `_raised` says what it means, or lets it pass
+            return self._raised(error)
+        finally:
+            assert self._timer is not None
+            self._timer.cancel()
+
+    def _raised(self, error: BaseException) -> object:
+        assert self._task is not None
+        match error:
+            case Skip() | Retry() | DeadLetter():
+                return error
+            case asyncio.CancelledError() if self._task.cancelling() > (1 if self._cut else 0):
+                raise error  # the test itself is being ended
+            case asyncio.CancelledError() if self._cut:
+                timeout = self._timeout()
+                timeout.__cause__ = error  # shows the line at which it was cut
+                return Failed(timeout)
+            case GeneratorExit():
+                raise error
+            case MemoryError() | KeyboardInterrupt() | SystemExit():
+                return Fatal(error)  # raised here it would tear the loop down, and the client with it
+            case _:
+                return Failed(error)
+
+    # ------------------------------------------------------------------ the time limit
+
+    def _limit_s(self) -> float:
+        route = self._slot.route
+        return route.timeout_s if route is not None and route.timeout_s is not None else self._consumer_limit_s
+
+    def _left_s(self) -> float:
+        return self._limit_s() - (time.monotonic() - self._began_s)
+
+    def _watch(self) -> None:
+        if self._left_s() < 0 and not self._cut and not self._overran:
+            self._end()
+        self._timer = asyncio.get_running_loop().call_later(self._round_s, self._watch)
+
+    def _end(self) -> None:
+        """Cut it; but a plain `def` in its thread, as in production, is waited for, and its result counts."""
+        slot = self._slot
+        call = slot.thread_future
+        if call is not None and slot.route is not None and slot.route.threaded and not call.cancel():
+            self._overran = True
+            logger.warning(
+                "%s ran past its time limit of %g s; a thread cannot be cut, so its end is waited for",
+                slot.route.name,
+                self._limit_s(),
+            )
+            return
+        self._cut = True
+        assert self._task is not None
+        self._task.cancel()
+
+    def _timeout(self) -> EndpointTimeout:
+        record, route = self._record, self._slot.route
+        return EndpointTimeout(
+            f"{route.name if route else 'the stack'} ran past its time limit of {self._limit_s():g} s at "
+            f"{record.topic}[{record.partition}]@{record.offset} (`timeout_ms` of the event type, or the consumer's "
+            "`max_endpoint_exec_time_ms`)",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            event_type=route.event_type if route else None,
+        )

@@ -1,0 +1,138 @@
+"""A loop in a thread of its own, for tests that are plain functions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+
+class Portal:
+    """Holds an async context manager entered in a loop of its own, and runs coroutines there.
+
+    Owners: `_calls` is written by the calling threads and by the loop's thread; both under the lock.
+    """
+
+    def __init__(self, life: AbstractAsyncContextManager[None]) -> None:
+        self._life = life
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._main: asyncio.Task[None] | None = None
+        self._leave: asyncio.Event | None = None
+        self._entered: Future[None] = Future()
+        self._ended: Future[None] = Future()
+        self._calls: set[_Call] = set()
+        self._lock = threading.Lock()
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name="evkafka-test-client", daemon=True)
+
+    def open(self) -> None:
+        """Return when the context manager has been entered. Raises what that raised."""
+        self._thread.start()
+        try:
+            self._entered.result()
+        except BaseException:
+            self._to_loop(
+                self._cancel
+            )  # a Ctrl-C while we waited; where the entry itself failed, there is nothing left
+            self._thread.join()
+            raise
+
+    def call(self, function: Callable[[], Coroutine[Any, Any, Any]], context: contextvars.Context) -> Any:
+        """Run a coroutine as a task with this context, and wait for it. Cancels it when the wait is interrupted."""
+        call = _Call()
+        with self._lock:
+            if self._loop is None:
+                raise RuntimeError("the test client's event loop has ended") from self._ended.exception(timeout=1)
+            self._calls.add(call)
+            self._loop.call_soon_threadsafe(self._begin, function, context, call)
+        try:
+            return call.result.result()
+        finally:
+            if not call.result.done():  # a Ctrl-C, a test's time limit
+                self._to_loop(call.cancel)
+
+    def close(self) -> None:
+        """Leave the context manager and end the loop. Raises what the exit raised, or what had ended the loop."""
+        assert self._leave is not None
+        self._to_loop(self._leave.set)
+        try:
+            self._ended.result()
+        except BaseException:
+            self._to_loop(self._cancel)
+            raise
+        finally:
+            self._thread.join()
+
+    # ------------------------------------------------------------------ in the loop's thread
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._live())
+        except BaseException as error:  # handed to whoever waits: an exit of the lifespan's, or of a user's task
+            self._end(error)
+        else:
+            self._end(None)
+
+    async def _live(self) -> None:
+        self._loop, self._main, self._leave = asyncio.get_running_loop(), asyncio.current_task(), asyncio.Event()
+        async with self._life:
+            self._entered.set_result(None)
+            await self._leave.wait()
+
+    def _begin(
+        self, function: Callable[[], Coroutine[Any, Any, Any]], context: contextvars.Context, call: _Call
+    ) -> None:
+        def done(task: asyncio.Task[Any]) -> None:
+            with self._lock:
+                self._calls.discard(call)
+            if task.cancelled():
+                call.result.set_exception(asyncio.CancelledError())
+            elif (error := task.exception()) is not None:
+                call.result.set_exception(error)
+            else:
+                call.result.set_result(task.result())
+
+        call.task = asyncio.get_running_loop().create_task(function(), context=context)
+        call.task.add_done_callback(done)
+
+    def _end(self, error: BaseException | None) -> None:
+        """The loop is gone: nobody may wait for it any longer."""
+        with self._lock:
+            self._loop = None
+            left, self._calls = self._calls, set()
+        for call in left:
+            if not call.result.done():
+                call.result.set_exception(error or RuntimeError("the test client's event loop has ended"))
+        if error is not None and not self._entered.done():
+            self._entered.set_exception(error)
+        if error is not None:
+            self._ended.set_exception(error)
+        else:
+            self._ended.set_result(None)
+
+    # ------------------------------------------------------------------ from other threads
+
+    def _cancel(self) -> None:
+        if self._main is not None:
+            self._main.cancel()
+
+    def _to_loop(self, callback: Callable[[], object]) -> None:
+        with self._lock:
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(callback)
+
+
+class _Call:
+    """One coroutine on its way. `task` is the loop's; `result` is set by the loop's thread alone."""
+
+    def __init__(self) -> None:
+        self.result: Future[Any] = Future()
+        self.task: asyncio.Task[Any] | None = None
+
+    def cancel(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
