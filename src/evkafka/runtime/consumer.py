@@ -584,6 +584,16 @@ class Consumer:
         return sum(executor.slot.record is not None for executor in self._executors)
 
     @property
+    def at_work(self) -> list[Executor]:
+        """Executors with an attempt under way, for the test kit and for reports."""
+        return [executor for executor in self._executors if executor.slot.record is not None]
+
+    def oldest(self, topic: str, partition: int) -> int | None:
+        """The oldest unfinished offset of a partition; None where nothing of it is open, or it is not ours."""
+        found = self._partitions.get(TopicPartition(topic, partition))
+        return found.ledger.oldest if found is not None else None
+
+    @property
     def connected(self) -> bool:
         """True while it has a source."""
         return self._source is not None

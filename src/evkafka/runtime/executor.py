@@ -122,6 +122,11 @@ class Executor:
         self._task = asyncio.get_running_loop().create_task(self._run())
         self._task.add_done_callback(died)
 
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """The task that endpoints run in; None before the start."""
+        return self._task
+
     def cancel(self, reason: CancelReason) -> bool:
         """Cut the attempt under way. False where that cannot be: between attempts, and while a thread has it.
 
