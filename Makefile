@@ -3,8 +3,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
+DOCS_VENV ?= .venv-docs
 
-.PHONY: demo test check bench
+.PHONY: demo test check bench docs
 
 demo: $(VENV)/.for-demo
 	$(VENV)/bin/python -m examples.flights.demo $(ARGS)
@@ -21,6 +22,10 @@ check: $(VENV)/.for-development
 bench: $(BENCH_VENV)/.for-bench
 	$(BENCH_VENV)/bin/python -m bench $(ARGS)
 
+docs: $(DOCS_VENV)/.for-docs
+	PYTHONPATH=. $(DOCS_VENV)/bin/python -m tools.reference
+	$(DOCS_VENV)/bin/zensical build --strict $(ARGS)
+
 # A stamp stands for a complete environment; a change of pyproject.toml brings it up to date.
 $(VENV)/.for-demo: pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/pip install -q -e '.[broker]'
@@ -33,6 +38,11 @@ $(VENV)/.for-development: pyproject.toml | $(VENV)/bin/python
 
 $(BENCH_VENV)/.for-bench: pyproject.toml bench/requirements.txt | $(BENCH_VENV)/bin/python
 	$(BENCH_VENV)/bin/pip install -q -e '.[broker]' -r bench/requirements.txt
+	@touch $@
+
+$(DOCS_VENV)/.for-docs: pyproject.toml | $(DOCS_VENV)/bin/python
+	$(DOCS_VENV)/bin/pip install -q --upgrade 'pip>=25.1'
+	$(DOCS_VENV)/bin/pip install -q --group docs
 	@touch $@
 
 %/bin/python:

@@ -1,0 +1,88 @@
+"""Writes the reference pages out of the docstrings, so that there is one place for each fact.
+
+`python -m tools.reference` writes them; with `--check` it only says whether they are up to date.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "reference" / "configuration.md"
+
+HEAD = """# Configuration keys
+
+A configuration is a plain dictionary. All keys are optional but a consumer's `topics` (or `topic_pattern`). A key that
+does not exist, a value of the wrong type or out of range, and keys that contradict each other are told in one
+`ConfigError` when the configuration is given.
+
+Keys that aiokafka has too go under its names and mean the same; the name in brackets is the setting in Kafka's own
+documentation.
+"""
+
+TABLE = "| key | type | meaning |\n| --- | --- | --- |\n"
+
+TITLES = {
+    "ConsumerConfig": "Consumers",
+    "ErrorPolicy": "Error policy: `on_error`",
+    "DeadLetterLimit": "Dead-letter limit: `dead_letter_limit`",
+    "TopicConfig": "Topics",
+    "ProducerConfig": "Producers",
+    "_ConnectionOptions": "Connections: consumers and producers",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    name: str
+    type: str
+    text: str
+
+
+def main() -> int:
+    page = made_of(ROOT / "src" / "evkafka" / "keys.py")
+    if "--check" in sys.argv:
+        return 0 if PAGE.read_text() == page else 1
+    PAGE.write_text(page)
+    return 0
+
+
+def made_of(source: Path) -> str:
+    """The page, of the TypedDicts in this file."""
+    classes = {node.name: node for node in ast.parse(source.read_text()).body if isinstance(node, ast.ClassDef)}
+    parts = [HEAD]
+    for name, title in TITLES.items():
+        node = classes[name]
+        said = _flowing(ast.get_docstring(node) or "")
+        parts.append(f"\n## {title}\n\n{said}\n\n{TABLE}")
+        parts += [f"| `{key.name}` | {key.type} | {key.text} |\n" for key in _keys(node)]
+    return "".join(parts)
+
+
+def _keys(node: ast.ClassDef) -> Iterator[Key]:
+    for declared, said in zip(node.body, node.body[1:], strict=False):
+        match declared, said:
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=kind), ast.Expr(
+                value=ast.Constant(value=str(text))
+            ):
+                yield Key(name, _kind(kind), _flowing(text).replace("|", "\\|"))
+
+
+def _kind(annotation: ast.expr) -> str:
+    text = ast.unparse(annotation).replace("'", '"')
+    text = re.sub(r"^Required\[(.*)\]$", r"\1", text)
+    text = re.sub(r"Literal\[([^\]]*)\]", lambda found: found[1].replace(", ", " | "), text)
+    return "`" + text.replace("|", "\\|") + "`"
+
+
+def _flowing(text: str) -> str:
+    return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
