@@ -50,7 +50,7 @@ def read_signature(function: Function, names: Mapping[str, Any] | None) -> Signa
         NotYetDefined: an annotation refers to a name that does not exist so far.
         TypeError: it is not an endpoint's signature; the sentence says why.
     """
-    parameters = _parameters(function)
+    parameters = parameters_of(function)
     payloads: dict[str, Any] = {}
     requests: dict[str, type[Request[Any]]] = {}
     for parameter in parameters:
@@ -58,7 +58,7 @@ def read_signature(function: Function, names: Mapping[str, Any] | None) -> Signa
             continue  # a call need not fill it
         optional = parameter.default is not Parameter.empty
         try:
-            annotation = _resolved(parameter, function, names)
+            annotation = resolved(parameter, function, names)
         except NotYetDefined:
             if optional:
                 continue
@@ -79,7 +79,13 @@ def read_signature(function: Function, names: Mapping[str, Any] | None) -> Signa
     )
 
 
-def _parameters(function: Function) -> list[Parameter]:
+def parameters_of(function: Function) -> list[Parameter]:
+    """A function's parameters.
+
+    Raises:
+        NotYetDefined: an annotation refers to a name that does not exist so far.
+        TypeError: Python cannot tell them.
+    """
     try:
         return list(inspect.signature(function).parameters.values())
     except NameError as error:  # from Python 3.14 on, annotations are evaluated here
@@ -107,10 +113,13 @@ def _check_counts(
 # ---------------------------------------------------------------------------- annotations
 
 
-def _resolved(parameter: Parameter, function: Function, names: Mapping[str, Any] | None) -> Any:
+def resolved(parameter: Parameter, function: Function, names: Mapping[str, Any] | None) -> Any:
     """The parameter's annotation, with every name in it looked up.
 
     One by one, so that what is not needed (the return type, for one) may stand under TYPE_CHECKING.
+
+    Raises:
+        NotYetDefined, TypeError: as `read_signature`.
     """
     if parameter.annotation is Parameter.empty:
         return Parameter.empty

@@ -390,13 +390,19 @@ class _BoundProducer:
     producer: EVKafkaProducer
     sender: Sender
 
+    def check(self) -> None:
+        if self.sender.bound:
+            raise ConfigError("its Sender sends over another app's producer already: make a second Sender")
+        self.sender.check(self.producer)
+
     async def start(self) -> None:
         await self.producer.start()
         self.sender.bind(self.producer)
 
-    async def stop(self) -> None:
-        self.sender.unbind()
-        await self.producer.stop()
+    async def stop(self, *, timeout_s: float) -> None:
+        if self.producer.loop is not None:
+            self.sender.unbind()
+            await self.producer.stop(timeout_s=min(timeout_s, self.producer.settings.delivery_timeout_s))
 
 
 def _kafka() -> Cluster:

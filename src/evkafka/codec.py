@@ -8,6 +8,7 @@ turns those into sentences without anything out of the payload, which may be sec
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import typing
@@ -203,18 +204,38 @@ def encode(event: Any) -> bytes:
             return pydantic_core.to_json(event)
 
 
-def encoder_for(annotation: Any) -> Callable[[Any], bytes]:
-    """An encoder for events of this type: it checks that the event is one, then encodes it.
+def encoder_for(annotation: Any) -> Callable[[Any], bytes | None]:
+    """An encoder for events of this type: it checks that the event is one, then encodes it; None is a tombstone.
 
     The encoder raises TypeError where the event is not what the annotation says.
+
+    Raises:
+        NotYetDefined: the type, or a field of it, refers to a name that does not exist so far.
+        TypeError: pydantic cannot serialize it; the sentence says why.
     """
-    plain = _without_none(annotation)
+    try:
+        encode_it = _encoder(annotation, _without_none(annotation))
+    except (PydanticUndefinedAnnotation, NameError) as error:
+        raise NotYetDefined(error.name or _shown(annotation)) from error
+    except (PydanticSchemaGenerationError, PydanticUserError) as error:
+        raise TypeError(f"pydantic cannot serialize {_shown(annotation)}: {str(error).splitlines()[0]}") from error
+    if not _admits_none(annotation):
+        return encode_it
+    return lambda event: None if event is None else encode_it(event)
+
+
+def _encoder(annotation: Any, plain: Any) -> Callable[[Any], bytes]:
+    if plain is Any:
+        return encode
     if plain in (dict, bytes, str) or typing.get_origin(plain) is dict:
-        kind: Any = dict if typing.get_origin(plain) is dict else plain
-        return _checked(kind, annotation, encode)
+        return _checked(dict if typing.get_origin(plain) is dict else plain, annotation, encode)
     if isinstance(plain, type) and issubclass(plain, BaseModel):
-        return _checked(plain, annotation, encode)
+        if not plain.__pydantic_complete__:
+            plain.model_rebuild()
+        return _checked(plain, annotation, lambda event: event.model_dump_json().encode())
     adapter: TypeAdapter[Any] = TypeAdapter(plain)
+    if not adapter.pydantic_complete:
+        adapter.rebuild()
     names = functools.cache(functools.partial(_words, lambda: adapter.core_schema))
 
     def by_adapter(event: Any) -> bytes:
@@ -224,6 +245,21 @@ def encoder_for(annotation: Any) -> Callable[[Any], bytes]:
             raise TypeError(f"expected {_shown(annotation)}: {decode_fault(error, names())}") from None
 
     return by_adapter
+
+
+def may_have_field(annotation: Any, name: str) -> bool:
+    """False where a payload of this type certainly has no such field, attribute or item."""
+    if not isinstance(annotation, type):
+        return True
+    if typing.is_typeddict(annotation):
+        return name in annotation.__annotations__
+    if hasattr(annotation, name):
+        return True
+    if issubclass(annotation, BaseModel):
+        return name in annotation.model_fields or annotation.model_config.get("extra") == "allow"
+    if dataclasses.is_dataclass(annotation):
+        return name in {field.name for field in dataclasses.fields(annotation)}
+    return not issubclass(annotation, str | bytes)
 
 
 def _checked(kind: Any, annotation: Any, then: Callable[[Any], bytes]) -> Callable[[Any], bytes]:

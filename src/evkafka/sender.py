@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-import typing
-from collections.abc import Callable, Coroutine, Sequence
+import concurrent.futures
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, overload
 
-from evkafka.codec import encoder_for
-from evkafka.exceptions import ConfigError
+from evkafka._config_errors import topic_fault
+from evkafka._outbound import Outbound, describe
+from evkafka.exceptions import ConfigError, DeliveryError
 from evkafka.ports import RecordMetadata
 from evkafka.runtime.producer import EVKafkaProducer, Headers, Key
 
 T = TypeVar("T")
 
-OPTIONS = ("key", "partition", "timestamp_ms", "headers")
+THREAD_GRACE_S = 5.0
+"""How much longer than the delivery timeout a thread waits for a send: only a loop that has died takes that long."""
 
 
 class _Unset:
@@ -29,8 +31,8 @@ class OutboundEndpoint(Generic[T]):
     """A declared event: calling it with its payload sends it, and returns once the broker has confirmed it.
 
     Raises (when called):
-        DeliveryError: it was not confirmed.
-        TypeError: the payload is not of the declared type; nothing was sent.
+        DeliveryError: it was not confirmed. One kind of it is `EncodeError` (also a TypeError): the payload is not of
+            the declared type, or cannot be made into bytes; nothing was sent.
         RuntimeError: the app is not running, or the call comes from where it cannot be made; the sentence says
             what to do.
     """
@@ -45,23 +47,41 @@ class OutboundEndpoint(Generic[T]):
         summary: str | None,
         description: str | None,
         tags: Sequence[str],
-        key: Callable[[Any], Key | None] | None,
+        key: Callable[[Any], Key | None] | str | None,
+        names: Mapping[str, Any] | None,
     ) -> None:
         self.event_type = event_type
         self.topic = topic
         self.summary = summary
-        self.description = description if description is not None else inspect.getdoc(function)
         self.tags = tuple(tags)
-        self.name = f"{function.__module__}.{function.__qualname__}"
-        self.__doc__ = function.__doc__
+        self.name, documented = describe(function)
+        self.description = description if description is not None else documented
+        for attribute in ("__doc__", "__module__", "__name__", "__qualname__"):
+            if (value := getattr(function, attribute, None)) is not None:
+                setattr(self, attribute, value)
         self.__wrapped__ = function
         self._sender = sender
-        self._key = key
-        self.payload_name, self.payload = _payload(function, self.name, event_type)
-        try:
-            self._encode = encoder_for(self.payload)
-        except Exception as error:  # pydantic's many ways to say that it cannot make a schema of a type
-            raise ConfigError(f"{self.name}: pydantic cannot serialize {self.payload!r}: {error}") from error
+        self._outbound = Outbound(function, event_type, name=self.name, key=key, names=names)
+
+    def __repr__(self) -> str:
+        return f"OutboundEndpoint({self.event_type!r}, {self.name})"
+
+    @property
+    def payload(self) -> Any:
+        """The payload's annotation; None where a name in it does not exist yet."""
+        return self._outbound.payload
+
+    @property
+    def payload_name(self) -> str:
+        return self._outbound.payload_name
+
+    def resolve(self) -> None:
+        """Every name in its annotation must exist now.
+
+        Raises:
+            ConfigError: one does not.
+        """
+        self._outbound.resolve()
 
     @overload
     def __call__(
@@ -95,7 +115,7 @@ class OutboundEndpoint(Generic[T]):
         headers: Headers | None = None,
         **named: Any,
     ) -> Coroutine[Any, Any, RecordMetadata]:
-        event = self._event(args, named)
+        event = self._outbound.payload_of(args, named)
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -148,29 +168,39 @@ class OutboundEndpoint(Generic[T]):
         Raises:
             RuntimeError: called in the app's own loop, which it would block for ever.
         """
-        event = self._event(args, named)
+        event = self._outbound.payload_of(args, named)
         producer = self._sender.producer(self)
-        assert producer.loop is not None
+        loop = producer.loop
+        if loop is None:  # it is being stopped, in the other thread
+            raise self._sender.not_running(self)
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
             running = None
-        if running is producer.loop:
+        if running is loop:
             raise RuntimeError(
                 f"{self.name}.from_thread was called in the app's own event loop: await {self.name}(...)"
             )
         sending = self._send(producer, event, key, partition, timestamp_ms, headers)
-        return asyncio.run_coroutine_threadsafe(sending, producer.loop).result()
-
-    def _event(self, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """The payload, given positionally or by its name."""
-        if len(args) == 1 and not named:
-            return args[0]
-        if not args and set(named) == {self.payload_name}:
-            return named[self.payload_name]
-        raise TypeError(
-            f"{self.name} takes one payload, positional or as {self.payload_name}=, and {', '.join(OPTIONS)}"
-        )
+        try:
+            confirmed = asyncio.run_coroutine_threadsafe(sending, loop)
+        except RuntimeError:  # the loop was closed in the meantime
+            sending.close()
+            raise self._sender.not_running(self) from None
+        timeout_s = producer.settings.delivery_timeout_s
+        try:
+            return confirmed.result(timeout_s + THREAD_GRACE_S)
+        except concurrent.futures.TimeoutError:
+            if confirmed.done():
+                raise  # the send's own
+            confirmed.cancel()
+            raise DeliveryError(
+                f"{self.name} sent event {self.event_type!r} from a thread, and the app's event loop has not answered "
+                f"within {timeout_s:g} s; it may have been written",
+                topic=self._topic(producer),
+                event_type=self.event_type,
+                may_have_been_written=True,
+            ) from None
 
     async def _send(
         self,
@@ -181,13 +211,14 @@ class OutboundEndpoint(Generic[T]):
         timestamp_ms: int | None,
         headers: Headers | None,
     ) -> RecordMetadata:
-        try:
-            value = self._encode(event)
-        except TypeError as error:
-            raise TypeError(f"{self.name} sends {self.event_type!r}: {error}; nothing was sent") from None
+        topic = self._topic(producer)
+        value = self._outbound.value(event, topic)
         if key is UNSET:
-            key = self._key(event) if self._key is not None else None
-        return await producer.send_event(value, self.event_type, self.topic, key, partition, timestamp_ms, headers)
+            key = self._outbound.key(event, topic)
+        return await producer.send_event(value, self.event_type, topic, key, partition, timestamp_ms, headers)
+
+    def _topic(self, producer: EVKafkaProducer) -> str:
+        return self.topic or producer.settings.topic or ""
 
 
 class OutboundDecorator(Protocol):
@@ -198,7 +229,7 @@ class Sender:
     """Outbound events of one producer. Declare them, give the sender to `app.add_producer`, call them."""
 
     def __init__(self) -> None:
-        self._endpoints: dict[str, OutboundEndpoint[Any]] = {}
+        self._endpoints: list[OutboundEndpoint[Any]] = []
         self._producer: EVKafkaProducer | None = None
 
     def event(
@@ -221,15 +252,23 @@ class Sender:
             key_field: the payload's field (or item) that is the key, instead of `key`.
 
         Raises:
-            ConfigError: the signature is not one payload's, or the event type is declared already.
+            ConfigError: the signature is not one payload's, or the event type is declared already for this topic.
         """
+        if not isinstance(event_type, str) or not event_type:  # type: ignore[redundant-expr]
+            raise ConfigError(
+                f"an event type is a str, and not empty; got {event_type!r}: @sender.event('OrderPlaced')"
+            )
         if key is not None and key_field is not None:
             raise ConfigError(f"event {event_type!r}: give key or key_field, not both")
+        if key is not None and not callable(key):
+            raise ConfigError(
+                f"event {event_type!r}: key is a callable that makes the key of the payload, got {key!r}; "
+                "for a field of the payload, give its name as key_field"
+            )
+        if topic is not None and (fault := topic_fault(topic)):
+            raise ConfigError(f"event {event_type!r}: topic: {fault}")
 
         def declare(fn: Callable[[T], Any], /) -> OutboundEndpoint[T]:
-            if event_type in self._endpoints:
-                known = self._endpoints[event_type].name
-                raise ConfigError(f"event type {event_type!r} is declared twice in this Sender: by {known} and {fn!r}")
             endpoint: OutboundEndpoint[T] = OutboundEndpoint(
                 self,
                 fn,
@@ -238,24 +277,31 @@ class Sender:
                 summary=summary,
                 description=description,
                 tags=tags or (),
-                key=_field(key_field) if key_field is not None else key,
+                key=key_field if key_field is not None else key,
+                names=_local_names(),
             )
-            self._endpoints[event_type] = endpoint
+            for other in self._endpoints:
+                if (other.event_type, other.topic) == (event_type, topic):
+                    raise ConfigError(
+                        f"event type {event_type!r} is declared twice in this Sender, for the same topic: "
+                        f"by {other.name} and by {endpoint.name}"
+                    )
+            self._endpoints.append(endpoint)
             return endpoint
 
         return declare
 
     @property
     def endpoints(self) -> tuple[OutboundEndpoint[Any], ...]:
-        return tuple(self._endpoints.values())
+        return tuple(self._endpoints)
 
     def bind(self, producer: EVKafkaProducer) -> None:
         """Send over this producer from now on. Called by the app, once the producer has started.
 
         Raises:
-            ConfigError: an event has no topic, or another producer is bound.
+            ConfigError: as `check`, or another producer is bound.
         """
-        self.check_topics(producer.settings.topic)
+        self.check(producer)
         if self._producer is not None:
             raise ConfigError("this Sender sends over another producer already: make a second Sender")
         self._producer = producer
@@ -268,14 +314,16 @@ class Sender:
     def unbind(self) -> None:
         self._producer = None
 
-    def check_topics(self, default: str | None) -> None:
-        """Every event has a topic.
+    def check(self, producer: EVKafkaProducer) -> None:
+        """Whether every event can be sent over this producer.
 
         Raises:
-            ConfigError: naming those that have none.
+            ConfigError: naming those that have no topic, or whose type does not exist.
         """
-        homeless = [e.name for e in self._endpoints.values() if e.topic is None] if default is None else []
-        if homeless:
+        for endpoint in self._endpoints:
+            endpoint.resolve()
+        homeless = [endpoint.name for endpoint in self._endpoints if endpoint.topic is None]
+        if homeless and producer.settings.topic is None:
             raise ConfigError(
                 f"{', '.join(homeless)}: no topic. Give `topic=` to @sender.event, or `topic` in the producer's config"
             )
@@ -287,43 +335,19 @@ class Sender:
             RuntimeError: there is none: the app is not running, or only its lifespan is.
         """
         if self._producer is None:
-            raise RuntimeError(
-                f"{endpoint.name} cannot send now: its producer starts after the lifespan and stops before its end. "
-                "Send from a handler or a task of the running app; in the lifespan, use an EVKafkaProducer of its own. "
-                "(Has the Sender been given to app.add_producer?)"
-            )
+            raise self.not_running(endpoint)
         return self._producer
 
-
-def _payload(function: Callable[..., Any], name: str, event_type: str) -> tuple[str, Any]:
-    """The one payload argument's name and type.
-
-    Raises:
-        ConfigError: there is not exactly one, or it is named like an option.
-    """
-    parameters = list(inspect.signature(function).parameters.values())
-    if len(parameters) != 1 or parameters[0].kind in (parameters[0].VAR_POSITIONAL, parameters[0].VAR_KEYWORD):
-        raise ConfigError(
-            f"{name} for event {event_type!r} takes one payload: "
-            f"`async def {function.__name__}(order: Order) -> None: ...`"
+    @staticmethod
+    def not_running(endpoint: OutboundEndpoint[Any]) -> RuntimeError:
+        return RuntimeError(
+            f"{endpoint.name} cannot send now: its producer starts after the lifespan and stops before its end. "
+            "Send from a handler or a task of the running app; in the lifespan, use an EVKafkaProducer of its own. "
+            "(Has the Sender been given to app.add_producer?)"
         )
-    [parameter] = parameters
-    if parameter.name in OPTIONS:
-        raise ConfigError(
-            f"{name} for event {event_type!r}: its payload cannot be named {parameter.name!r}, "
-            "for that is an option of the call; give it another name"
-        )
-    annotation = typing.get_type_hints(function).get(parameter.name, inspect.Parameter.empty)
-    if annotation is inspect.Parameter.empty:
-        raise ConfigError(f"{name} for event {event_type!r}: parameter {parameter.name!r} has no annotation")
-    return parameter.name, annotation
 
 
-def _field(name: str) -> Callable[[Any], Key | None]:
-    """A key out of a payload's attribute or item."""
-
-    def key(event: Any) -> Key | None:
-        found: Key | None = event[name] if isinstance(event, dict) else getattr(event, name)
-        return found
-
-    return key
+def _local_names() -> Mapping[str, Any] | None:
+    """The local names where an event is being declared, which postponed annotations may refer to."""
+    frame = sys._getframe(2)  # past this function and `declare`: whoever applies the decorator
+    return dict(frame.f_locals) if frame.f_locals is not frame.f_globals else None

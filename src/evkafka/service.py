@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,6 +22,10 @@ from evkafka.telemetry import Telemetry
 logger = logging.getLogger("evkafka")
 
 FLUSH_S = 2.0
+"""What producers have at least for what is left to send when the app stops."""
+
+DRAIN_S = 20.0
+"""Of an app without consumers, whose drain time this would be."""
 
 
 class StartFailed(EVKafkaError):
@@ -33,8 +37,9 @@ class RunningProducer(Protocol):
 
     @property
     def name(self) -> str: ...
+    def check(self) -> None: ...  # raises ConfigError
     async def start(self) -> None: ...
-    async def stop(self) -> None: ...
+    async def stop(self, *, timeout_s: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,7 @@ class Service:
         self._telemetry = telemetry
         self._running: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
+        self._stopping_at_s: float | None = None
         self.state: Mapping[str, Any] = {}
         self.consumers: dict[str, Consumer] = {}
 
@@ -90,13 +96,15 @@ class Service:
             try:
                 self._check()
                 self.state = as_state(await stack.enter_async_context(self._lifespan()))
-                for producer in self._producers:
-                    stack.push_async_callback(producer.stop)
-                    await producer.start()
-                await self._start_consumers(stack)
+                stack.push_async_callback(self._stop_producers)
+                if await self._unless_stopped(*(producer.start() for producer in self._producers)):
+                    await self._start_consumers(stack)
             except Exception as error:  # whatever it is: the app has not started, and this says why
                 raise StartFailed(f"the app could not start: {_sentence(error)}") from error
-            yield self.state
+            try:
+                yield self.state
+            finally:
+                self._stopping_at_s = self._clock.now()
 
     async def until_stop(self) -> None:
         """Wait until `stop()` is called or a consumer has ended by itself."""
@@ -150,8 +158,41 @@ class Service:
         faults = [
             f"consumer {plan.name!r}: {fault}" for plan in self._plans if (fault := missing_group_id(plan.settings))
         ]
+        for producer in self._producers:
+            try:
+                producer.check()
+            except ConfigError as error:
+                faults.append(f"producer {producer.name!r}: {error}")
         if faults:
             raise ConfigError("; ".join(faults))
+
+    async def _unless_stopped(self, *starts: Coroutine[Any, Any, None]) -> bool:
+        """Start things side by side. False where the app was told to stop before they had started.
+
+        What has not started by then, or when one of them fails, is cancelled.
+        """
+        starting = [asyncio.ensure_future(start) for start in starts]
+        everyone = asyncio.gather(*starting)
+        stop = asyncio.ensure_future(self._stop.wait())
+        try:
+            await wait_any(self._clock, everyone, stop, timeout_s=None)
+            if everyone.done():
+                everyone.result()
+                return True
+            return False
+        finally:
+            stop.cancel()
+            for task in starting:
+                task.cancel()
+            await asyncio.gather(*starting, return_exceptions=True)
+            await asyncio.gather(everyone, return_exceptions=True)  # looked at: the loop need not report it
+
+    async def _stop_producers(self) -> None:
+        """Flush them side by side, in the time that the consumers' drain has left over."""
+        drain_s = max((plan.settings.drain_timeout_s for plan in self._plans), default=DRAIN_S)
+        since_s = self._clock.now() - self._stopping_at_s if self._stopping_at_s is not None else drain_s
+        timeout_s = max(drain_s - since_s, 0.0) + FLUSH_S
+        await asyncio.gather(*(producer.stop(timeout_s=timeout_s) for producer in self._producers))
 
     async def _start_consumers(self, stack: AsyncExitStack) -> None:
         for plan in self._plans:
@@ -164,25 +205,13 @@ class Service:
 
     async def _connect_all(self) -> bool:
         """Connect the consumers side by side. False where the app was told to stop before they had done so."""
-        connecting = [asyncio.ensure_future(self._connect(consumer)) for consumer in self.consumers.values()]
-        everyone = asyncio.gather(*connecting)
-        stop = asyncio.ensure_future(self._stop.wait())
+        connected = False
         try:
-            await wait_any(self._clock, everyone, stop, timeout_s=None)
-            if everyone.done():
-                everyone.result()
-                return True
-            return False
+            connected = await self._unless_stopped(*(self._connect(consumer) for consumer in self.consumers.values()))
         finally:
-            stop.cancel()
-            if not everyone.done() or everyone.exception() is not None:
-                await self._close_all(connecting)
-
-    async def _close_all(self, connecting: Sequence[asyncio.Future[None]]) -> None:
-        for task in connecting:
-            task.cancel()
-        await asyncio.gather(*connecting, return_exceptions=True)
-        await asyncio.gather(*(consumer.close() for consumer in self.consumers.values()))
+            if not connected:
+                await asyncio.gather(*(consumer.close() for consumer in self.consumers.values()))
+        return connected
 
     async def _connect(self, consumer: Consumer) -> None:
         try:
