@@ -86,13 +86,12 @@ class MemoryBackend:
         headers: Headers = (),
     ) -> None:
         typed = [("Event-Type", event_type.encode())] if event_type is not None else []
-        self.kafka.append(
-            topic, value=as_bytes(value), key=key, partition=partition, timestamp_ms=None, headers=(*typed, *headers)
-        )
+        await self.kafka.send(topic, as_bytes(value), key=key, partition=partition, headers=[*typed, *headers])
 
     async def make_a_gap(self, topic: str, partition: int = 0) -> None:
-        self.kafka.log(self.kafka.partitions(topic)[partition]).skip(2)
-        self.kafka.wake()
+        async with self.kafka.transaction() as transaction:
+            await transaction.send(topic, b"aborted", "E", partition=partition)
+            transaction.abort()
 
     async def committed(self, config: dict[str, Any], topic: str, partition: int = 0) -> int | None:
         return self.kafka.committed(config["group_id"], topic, partition)

@@ -14,6 +14,7 @@ from typing import Any
 
 from evkafka import ConsumerConfig, EVKafkaApp, Handler, Request
 from evkafka.exceptions import BrokerError, BrokerUnavailable
+from evkafka.ports import TopicPartition
 from evkafka.testing import InMemoryKafka
 
 GROUP, TOPIC, PARTITIONS, KEYS = "g", "t", 3, 5
@@ -103,7 +104,7 @@ class Schedule:
         app = EVKafkaApp()
         app.add_consumer(self.config, self._handler())
         stack = AsyncExitStack()
-        await stack.enter_async_context(self.kafka.running(app))
+        await stack.enter_async_context(self.kafka.running(app, joined=False))
         self.members.append((app, stack))
         if self.random.random() < 0.5:
             await self.kafka.advance(ms=500)
@@ -141,7 +142,7 @@ class Schedule:
 
     async def _make_a_gap(self) -> None:
         partition = self.random.randrange(PARTITIONS)
-        self.kafka.log(self.kafka.partitions(TOPIC)[partition]).skip(self.random.randint(1, 3))
+        self.kafka.make_gap(TOPIC, partition, offsets=self.random.randint(1, 3))
 
     def _handler(self) -> Handler:
         handler, member = Handler(), f"member-{self.random.random()}"
@@ -175,8 +176,8 @@ class Schedule:
         await self.kafka.settle()
 
     def _expected(self, partition: int) -> list[int]:
-        log = self.kafka.log(self.kafka.partitions(TOPIC)[partition])
-        return [record.offset for record in log.records if ("Event-Type", b"Work") in record.headers]
+        records = self.kafka.records(TOPIC, partition=partition)
+        return [record.offset for record in records if ("Event-Type", b"Work") in record.headers]
 
     def _check_commits(self) -> None:
         """Committed never passes a record that nobody has handled."""
@@ -191,7 +192,7 @@ class Schedule:
 
     def _check_the_end(self) -> None:
         for partition in range(PARTITIONS):
-            log = self.kafka.log(self.kafka.partitions(TOPIC)[partition])
+            log = self.kafka.topics.log(TopicPartition(TOPIC, partition))
             handled = self.journal.handled[partition]
             if missing := set(self._expected(partition)) - set(handled):
                 raise Broken(f"seed {self.seed}: lost {sorted(missing)} of partition {partition}")

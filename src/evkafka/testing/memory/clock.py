@@ -6,6 +6,9 @@ import heapq
 import itertools
 from collections.abc import Callable
 
+EPOCH_MS = 1_735_689_600_000
+"""What a record's timestamp counts from: the virtual clock starts on 2025-01-01 UTC, so that a run repeats exactly."""
+
 
 class VirtualTimer:
     """A call that is due at a time of the virtual clock."""
@@ -29,7 +32,12 @@ class VirtualClock:
         self._timers: list[tuple[float, int, VirtualTimer]] = []
 
     def now(self) -> float:
+        """Seconds since the clock was made."""
         return self._now_s
+
+    def timestamp_ms(self) -> int:
+        """The time as records carry it: milliseconds since 1970."""
+        return EPOCH_MS + int(self._now_s * 1000)
 
     def call_later(self, delay_s: float, callback: Callable[[], object]) -> VirtualTimer:
         timer = VirtualTimer(callback)

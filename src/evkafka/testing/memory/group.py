@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from evkafka.ports import TopicPartition
@@ -13,10 +13,19 @@ if TYPE_CHECKING:
 
 
 class Member(Protocol):
-    """What a group asks of a source."""
+    """What a group asks of a source.
 
+    Attributes:
+        name: how the trace and errors call it.
+        order: members that came first come first.
+        alive: False once its process has crashed or it has left.
+        haunts: True from a crash until the session has expired: the group takes it for a member still.
+    """
+
+    name: str
     order: int
     alive: bool
+    haunts: bool
 
     def topics(self) -> Collection[str]: ...
     async def revoke(self) -> None: ...
@@ -26,8 +35,12 @@ class Member(Protocol):
 class Group:
     """Rebalances whenever a member comes or goes: first every revoke, then, in a new generation, every assign.
 
+    As at the real coordinator, a rebalance waits for all that it takes for members, so a crashed one holds it up
+    until its session expires.
+
     Attributes:
         committed: partition -> offset.
+        metadata: partition -> what was committed beside the offset; absent where there was nothing.
         rebalancing: True from the first revoke to the last assign.
     """
 
@@ -35,18 +48,23 @@ class Group:
         self.name = name
         self.generation = 0
         self.committed: dict[TopicPartition, int] = {}
+        self.metadata: dict[TopicPartition, str] = {}
         self.members: list[Member] = []
         self.rebalancing = False
         self._kafka = kafka
         self._wanted = False
         self._task: asyncio.Task[None] | None = None
 
+    # ------------------------------------------------------------------ members
+
     def join(self, member: Member) -> None:
+        self._kafka.trace.note("group %s: %s joins", self.name, member.name)
         self.members.append(member)
         self.rebalance()
 
     def leave(self, member: Member) -> None:
         if member in self.members:
+            self._kafka.trace.note("group %s: %s is gone", self.name, member.name)
             self.members.remove(member)
             self.rebalance()
 
@@ -56,16 +74,28 @@ class Group:
         if self._task is None or self._task.done():
             self.rebalancing = True
             self._task = asyncio.get_running_loop().create_task(self._run())
+        self._kafka.wake()
 
     async def _run(self) -> None:
         try:
             while self._wanted:
                 self._wanted = False
                 await asyncio.gather(*(member.revoke() for member in self.members))
+                while not self._wanted and any(member.haunts for member in self.members):
+                    await self._kafka.change()
+                await self._kafka.until_back()
                 if self._wanted:
                     continue  # somebody came or went meanwhile; those who have revoked have nothing to revoke
                 self.generation += 1
                 shares = self._shares()
+                for member, share in shares:
+                    self._kafka.trace.note(
+                        "group %s: generation %s gives %s: %s",
+                        self.name,
+                        self.generation,
+                        member.name,
+                        _in_words(share),
+                    )
                 await asyncio.gather(*(member.assign(share, self.generation) for member, share in shares))
         finally:
             self.rebalancing = False
@@ -78,7 +108,7 @@ class Group:
         topics = sorted({topic for member in members for topic in member.topics()})
         turn = 0
         for topic in topics:
-            for tp in self._kafka.partitions(topic):
+            for tp in self._kafka.topics.partitions(topic):
                 takers = [share for member, share in shares if topic in member.topics()]
                 takers[turn % len(takers)].append(tp)
                 turn += 1
@@ -88,3 +118,17 @@ class Group:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    # ------------------------------------------------------------------ offsets
+
+    def write(self, offsets: Mapping[TopicPartition, int], metadata: Mapping[TopicPartition, str]) -> None:
+        """As at a real coordinator, a commit without metadata clears what stood there."""
+        self._kafka.trace.note("group %s: commits %s", self.name, dict(offsets))
+        self.committed.update(offsets)
+        for tp in offsets:
+            self.metadata.pop(tp, None)
+        self.metadata.update({tp: text for tp, text in metadata.items() if tp in offsets})
+
+
+def _in_words(partitions: Collection[TopicPartition]) -> str:
+    return ", ".join(f"{tp.topic}[{tp.partition}]" for tp in partitions) or "nothing"

@@ -1,13 +1,15 @@
-"""Topics and their partitions: append-only lists of records, with whatever gaps they have."""
+"""One partition: an append-only list of records, with the gaps, transactions and losses that Kafka's logs have."""
 
 from __future__ import annotations
 
-import itertools
+import json
 from bisect import bisect_left
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from evkafka.ports import TopicPartition
-from evkafka.runtime.partitioner import murmur2
+
+Isolation = Literal["read_committed", "read_uncommitted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,28 @@ class MemoryRecord:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
+
+    @property
+    def event_type(self) -> str | None:
+        """The first `Event-Type` header; None without one."""
+        for name, value in self.headers:
+            if name == "Event-Type":
+                return None if value is None else value.decode(errors="replace")
+        return None
+
+    def header(self, name: str) -> bytes | None:
+        """The last header of this name, as `Request.headers` has it; None where it is absent or null."""
+        return dict(self.headers).get(name)
+
+    def json(self) -> Any:
+        """The value, parsed.
+
+        Raises:
+            ValueError: it is no JSON, or there is none (a tombstone).
+        """
+        if self.value is None:
+            raise ValueError(f"{self.topic}[{self.partition}]@{self.offset} is a tombstone: it has no value")
+        return json.loads(self.value)
 
 
 class PartitionLog:
@@ -39,6 +63,10 @@ class PartitionLog:
         self.unreadable: set[int] = set()
         self._records: list[MemoryRecord] = []
         self._offsets: list[int] = []
+        self._open: dict[int, list[int]] = {}  # transaction -> its records' offsets
+        self._aborted: set[int] = set()
+
+    # ------------------------------------------------------------------ writing
 
     def append(
         self,
@@ -47,8 +75,11 @@ class PartitionLog:
         value: bytes | None,
         headers: tuple[tuple[str, bytes | None], ...],
         timestamp_ms: int,
+        transaction: int | None = None,
     ) -> MemoryRecord:
         record = MemoryRecord(self.tp.topic, self.tp.partition, self.end, timestamp_ms, key, value, headers)
+        if transaction is not None:
+            self._open.setdefault(transaction, []).append(self.end)
         self._records.append(record)
         self._offsets.append(self.end)
         self.end += 1
@@ -58,30 +89,79 @@ class PartitionLog:
         """Offsets that hold no record, as transaction markers and compaction leave them."""
         self.end += count
 
+    def end_transaction(self, transaction: int, *, commit: bool) -> None:
+        """Its marker takes one offset, here where it wrote."""
+        offsets = self._open.pop(transaction, None)
+        if offsets is not None:
+            if not commit:
+                self._aborted.update(offsets)
+            self.end += 1
+
+    # ------------------------------------------------------------------ losing
+
     def truncate(self, start: int) -> None:
         """Retention: drop what lies before this offset."""
-        cut = bisect_left(self._offsets, start)
+        self.start = max(self.start, min(start, self.end))
+        cut = bisect_left(self._offsets, self.start)
         del self._records[:cut], self._offsets[:cut]
-        self.start = start
 
-    def read(self, position: int, most: int) -> list[MemoryRecord]:
+    def truncate_end(self, end: int) -> None:
+        """An unclean election of a leader: what lies from this offset on is gone, and its offsets are given anew."""
+        self.end = max(self.start, min(end, self.end))
+        cut = bisect_left(self._offsets, self.end)
+        del self._records[cut:], self._offsets[cut:]
+        self.unreadable = {offset for offset in self.unreadable if offset < self.end}
+        self._aborted = {offset for offset in self._aborted if offset < self.end}
+        self._open = {tx: left for tx, old in self._open.items() if (left := [o for o in old if o < self.end])}
+
+    def compact(self, *, drop_tombstones: bool = False) -> None:
+        """Keep the last record of each key (those without a key, and of open transactions, stay)."""
+        last = {record.key: record.offset for record in self.visible("read_committed")}
+        kept = [
+            record
+            for record in self._records
+            if record.offset not in self._aborted
+            and (record.key is None or record.offset >= last.get(record.key, 0))
+            and not (drop_tombstones and record.value is None and record.key is not None)
+        ]
+        self._records, self._offsets = kept, [record.offset for record in kept]
+
+    # ------------------------------------------------------------------ reading
+
+    def end_for(self, isolation: Isolation) -> int:
+        """Where a reader's log ends: to one of what is committed, where the first open transaction begins."""
+        if isolation == "read_committed" and self._open:
+            return min(offsets[0] for offsets in self._open.values())
+        return self.end
+
+    def read(self, position: int, most: int, isolation: Isolation = "read_committed") -> list[MemoryRecord]:
         """Up to so many records from this position on, none from behind an unreadable one."""
         first = bisect_left(self._offsets, position)
-        found = list(itertools.islice(self._records, first, first + most))
-        for index, record in enumerate(found):
+        found = self._records[first : first + most]
+        if isolation == "read_committed" and (self._open or self._aborted):
+            end, found = self.end_for(isolation), []
+            for record in self._records[first:]:
+                if record.offset >= end or len(found) == most:
+                    break
+                if record.offset not in self._aborted:
+                    found.append(record)
+        for index, record in enumerate(found) if self.unreadable else ():
             if record.offset in self.unreadable:
                 return found[:index]
         return found
 
-    def next_after(self, position: int) -> int:
+    def next_after(self, position: int, isolation: Isolation = "read_committed") -> int:
         """Where the client stands once it has read to here: over gaps that end the log."""
-        return self.end if bisect_left(self._offsets, position) >= len(self._offsets) else position
+        return position if self.read(position, 1, isolation) or self.blocked(position) else self.end_for(isolation)
 
-    @property
-    def records(self) -> tuple[MemoryRecord, ...]:
-        return tuple(self._records)
+    def blocked(self, position: int) -> int | None:
+        """The unreadable offset that reading on from here comes to next; None where a record comes first, or the end.
 
+        Only called, and only true, where `read` has nothing to give.
+        """
+        return min((offset for offset in self.unreadable if offset >= position), default=None)
 
-def partition_of(key: bytes, partitions: int) -> int:
-    """The partition that Java's default partitioner takes for a key."""
-    return (murmur2(key) & 0x7FFFFFFF) % partitions
+    def visible(self, isolation: Isolation) -> list[MemoryRecord]:
+        """All records that such a reader sees."""
+        end, aborted = self.end_for(isolation), self._aborted if isolation == "read_committed" else ()
+        return [record for record in self._records if record.offset < end and record.offset not in aborted]

@@ -6,22 +6,24 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from evkafka.exceptions import BrokerUnavailable, DeliveryError
-from evkafka.ports import RecordMetadata
+from evkafka.exceptions import BrokerUnavailable, EVKafkaError
+from evkafka.ports import RecordMetadata, TopicPartition
 from evkafka.runtime.clock import wait_any
 from evkafka.settings import ProducerSettings
+from evkafka.testing.memory.outgoing import Outgoing, WayOut, undelivered
 
 if TYPE_CHECKING:
     from evkafka.testing.memory.kafka import InMemoryKafka
 
 
 class MemorySink:
-    """Writes at once, and confirms a few turns of the loop later. In an outage records wait, as long as they may."""
+    """Writes each partition's records in order and confirms them. In an outage they wait, as long as they may."""
 
     def __init__(self, kafka: InMemoryKafka, settings: ProducerSettings) -> None:
         self._kafka = kafka
         self._settings = settings
-        self._pending: set[asyncio.Future[RecordMetadata]] = set()
+        self._ways: dict[TopicPartition, WayOut] = {}
+        self._pending: dict[Outgoing, None] = {}  # in order: a set's order would not be the same in every process
 
     async def start(self) -> None:
         await self._kafka.hop()
@@ -40,40 +42,48 @@ class MemorySink:
         event_type: str | None = None,
         timeout_s: float | None = None,
     ) -> asyncio.Future[RecordMetadata]:
-        within_s = self._settings.delivery_timeout_s if timeout_s is None else timeout_s
+        try:
+            tp = self._kafka.topics.choose(topic, key, partition)
+        except (EVKafkaError, ValueError) as error:  # an illegal name is a ValueError
+            raise undelivered(event_type, topic, str(error), may_have_been_written=False) from error
+        record = Outgoing(
+            tp,
+            value,
+            key,
+            tuple(headers),
+            self._kafka.clock.timestamp_ms() if timestamp_ms is None else timestamp_ms,
+            event_type,
+            self._settings.delivery_timeout_s if timeout_s is None else timeout_s,
+            asyncio.get_running_loop().create_future(),
+        )
+        self._pending[record] = None
+        self._kafka.sending[record] = None
+        record.answer.add_done_callback(lambda _: self._ended(record))
+        if tp not in self._ways:
+            self._ways[tp] = WayOut(self._kafka, tp)
+        self._ways[tp].put(record)
+        if self._settings.acks == 0:  # nobody answers, and whoever sends goes on at once
+            record.answer.set_result(RecordMetadata(topic, tp.partition, -1, record.timestamp_ms, 0, -1))
+        return record.answer
 
-        async def write() -> RecordMetadata:
-            await self._outage(topic, event_type, within_s)
-            record = self._kafka.append(
-                topic, value=value, key=key, partition=partition, timestamp_ms=timestamp_ms, headers=tuple(headers)
-            )
-            await self._kafka.hop()
-            return RecordMetadata(topic, record.partition, record.offset, record.timestamp, 0, 0)
-
-        confirmed = asyncio.ensure_future(write())
-        self._pending.add(confirmed)
-        confirmed.add_done_callback(self._pending.discard)
-        return confirmed
-
-    async def _outage(self, topic: str, event_type: str | None, within_s: float) -> None:
-        """Return when the cluster is there."""
-        deadline_s = self._kafka.clock.now() + within_s
-        while self._kafka.away:
-            left_s = deadline_s - self._kafka.clock.now()
-            if left_s <= 0:
-                raise DeliveryError(
-                    f"event {event_type!r} to topic {topic!r} was not delivered: the in-memory Kafka was away for"
-                    f" {within_s:g} s; it was not written",
-                    topic=topic,
-                    event_type=event_type,
-                    may_have_been_written=False,
-                )
-            await wait_any(self._kafka.clock, self._kafka.change(), timeout_s=left_s)
+    def _ended(self, record: Outgoing) -> None:
+        self._pending.pop(record, None)
+        self._kafka.sending.pop(record, None)
 
     async def flush(self) -> None:
         if self._pending:
-            await asyncio.wait(self._pending)
+            await asyncio.wait([record.answer for record in self._pending])
 
     async def stop(self, *, timeout_s: float) -> None:
-        if self._pending:
-            await asyncio.wait(self._pending, timeout=timeout_s)
+        flushing = asyncio.ensure_future(self.flush())
+        try:
+            await wait_any(self._kafka.clock, flushing, timeout_s=timeout_s)
+        finally:
+            flushing.cancel()
+        for record in tuple(self._pending):
+            record.fail(f"its producer was stopped, within {timeout_s:g} s", may_have_been_written=record.gone)
+
+    def crash(self) -> None:
+        """The process is gone, and what was queued with it."""
+        for way in self._ways.values():
+            way.crash(arrives=self._kafka.chance.random() < 0.5)

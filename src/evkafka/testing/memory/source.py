@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from evkafka.exceptions import BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
-from evkafka.ports import OffsetReset, Record, SourceListener, SourceState, TimerHandle, TopicPartition, Unreadable
+from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
+from evkafka.ports import OffsetReset, Record, SourceListener, SourceState, TopicPartition, Unreadable
 from evkafka.runtime.clock import wait_any
 from evkafka.settings import ConsumerSettings
-from evkafka.testing.memory.log import MemoryRecord
+from evkafka.testing.memory.log import Isolation, MemoryRecord, PartitionLog
+from evkafka.testing.memory.offsets import OffsetCommits
 
 if TYPE_CHECKING:
     from evkafka.testing.memory.group import Group
@@ -21,23 +21,32 @@ class MemorySource:
     """One member (or groupless reader). Positions, assignments and commits behave as the contained client's do.
 
     Attributes:
-        alive: False once it has crashed: it answers nothing and nobody any more.
-        haunts: True from the crash until the group has noticed it.
+        name: how the trace and errors call it.
+        alive: False once it has crashed, or has left.
+        haunts: True from a crash until the group has noticed it.
         expired: True while the group has given its partitions to others and it does not know yet.
+        generation: of its assignment; -1 without one.
+        positions: of what is assigned: the offset of the next record to be handed out.
     """
 
     def __init__(self, kafka: InMemoryKafka, settings: ConsumerSettings, order: int) -> None:
+        self.name = f"member {order} ({settings.connection.client_id})"
         self.order = order
         self.alive = True
         self.haunts = False
         self.expired = False
+        self.generation = -1
+        self.positions: dict[TopicPartition, int] = {}
         self._kafka = kafka
         self._settings = settings
+        self._isolation: Isolation = settings.isolation_level
         self._group: Group | None = kafka.group(settings.group_id) if settings.group_id is not None else None
+        self._commits = OffsetCommits(kafka, self, self._group, settings)
         self._listener: SourceListener | None = None
-        self._positions: dict[TopicPartition, int] = {}
-        self._generation = -1
-        self._auto_commit: TimerHandle | None = None
+        self._known_topics: frozenset[str] = frozenset()
+        self._fetched_at_s: float | None = None  # when the answer to the fetch under way comes
+        self._turn = 0
+        self._failure: BrokerError | None = None
 
     # ------------------------------------------------------------------ life
 
@@ -46,32 +55,37 @@ class MemorySource:
         if self._kafka.away:
             raise BrokerUnavailable("the in-memory Kafka is away")
         self._listener = listener
-        for topic in self.topics():
-            self._kafka.ensure_topic(topic)
+        for topic in self._settings.topics:
+            self._kafka.topics.ensure(topic.name)
+        self._known_topics = frozenset(self.topics())
         if self._group is None:
-            asyncio.get_running_loop().create_task(self.assign(self._all_partitions(), 0))
+            self.reassign()
         else:
             self._group.join(self)
-        self._schedule_auto_commit()
+        self._commits.start()
 
     async def stop(self, *, timeout_s: float) -> None:
         if not self.alive:
             return
+        if self._kafka.away:
+            self.crash()  # nobody hears that it leaves
+            return
+        self._commits.commit_positions()
         self.alive = False
-        self._commit_positions()
-        if self._auto_commit is not None:
-            self._auto_commit.cancel()
+        self._commits.stop()
         if self._group is not None:
             self._group.leave(self)
-        self._positions.clear()
+        self.positions.clear()
 
     def crash(self) -> None:
         """The process is gone: the group learns of it when the session has expired."""
+        if not self.alive:
+            return
+        self._kafka.trace.note("%s is gone without a word", self.name)
         self.alive = False
-        self._positions.clear()
-        if self._auto_commit is not None:
-            self._auto_commit.cancel()
-        if self._group is not None:
+        self.positions.clear()
+        self._commits.stop()
+        if self._group is not None and not self.expired:
             self.haunts = True
             self._kafka.clock.call_later(self._settings.session_timeout_s, self._forgotten)
 
@@ -85,8 +99,9 @@ class MemorySource:
 
         It notices at its next heartbeat, gives up what it had, and joins again.
         """
-        if self._group is None or self.expired:
+        if self._group is None or self.expired or not self.alive:
             return
+        self._kafka.trace.note("the session of %s expires", self.name)
         self.expired = True
         self._group.leave(self)
         self._kafka.clock.call_later(self._settings.heartbeat_interval_s, self._notice)
@@ -104,49 +119,74 @@ class MemorySource:
     # ------------------------------------------------------------------ the group's calls
 
     def topics(self) -> Collection[str]:
-        pattern = self._settings.topic_pattern
+        """Those of its subscription that there are."""
+        pattern, there = self._settings.topic_pattern, self._kafka.topics
         if pattern is None:
-            return [topic.name for topic in self._settings.topics]
-        return [name for name in self._kafka.topics() if pattern.fullmatch(name)]
+            return [topic.name for topic in self._settings.topics if topic.name in there]
+        return [name for name in there.names() if pattern.fullmatch(name)]
+
+    def reads(self, topic: str) -> bool:
+        return topic in self.topics()
 
     async def revoke(self) -> None:
         if not self.alive or self._listener is None:
             return
         if not self.expired:
-            self._commit_positions()
+            self._commits.commit_positions()
         await self._kafka.hop()
-        await self._listener.on_revoked(list(self._positions))
-        self._positions.clear()
-        self._generation = -1
+        await self._listener.on_revoked(list(self.positions))
+        self.positions.clear()
+        self.generation = -1
+        self._fetched_at_s = None
 
     async def assign(self, partitions: Collection[TopicPartition], generation: int) -> None:
         if not self.alive or self._listener is None:
             return
-        self._generation = generation
+        self.generation = generation
         await self._kafka.hop()
         await self._listener.on_assigned(partitions)
-        for tp in partitions:
-            self._locate(tp)
+        try:
+            for tp in partitions:
+                self._locate(tp)
+        except BrokerRefused as error:
+            self._failure = error
         self._kafka.wake()
+
+    def topic_changed(self, name: str) -> None:
+        """A topic has come, or has more partitions. (A group is told itself, and rebalances.)"""
+        if self._group is None and self.alive and self._listener is not None and self.reads(name):
+            self.reassign()
+
+    def reassign(self) -> None:
+        """Without a group: all partitions of its topics are its own, and what it has read of them stays read."""
+        self._kafka.background(self._reassign())
+
+    async def _reassign(self) -> None:
+        read = dict(self.positions)
+        await self.revoke()
+        await self.assign([tp for topic in self.topics() for tp in self._kafka.topics.partitions(topic)], 0)
+        self.positions.update(read)
 
     def _locate(self, tp: TopicPartition) -> None:
         """Where to begin: at the committed offset, or by the reset rule."""
-        log = self._kafka.log(tp)
+        log = self._kafka.topics.log(tp)
         committed = self._group.committed.get(tp) if self._group is not None else None
         if committed is not None and log.start <= committed <= log.end:
-            self._positions[tp] = committed
+            self.positions[tp] = committed
         else:
-            self._reset(tp, committed)
+            self._reset(log, committed)
 
-    def _reset(self, tp: TopicPartition, from_offset: int | None) -> None:
-        log, rule = self._kafka.log(tp), self._settings.auto_offset_reset
+    def _reset(self, log: PartitionLog, from_offset: int | None) -> None:
+        tp, rule = log.tp, self._settings.auto_offset_reset
         siblings = self._group is not None and any(other.topic == tp.topic for other in self._group.committed)
         if rule == "none":
             raise BrokerRefused(f"{tp.topic}[{tp.partition}] has no valid offset, and auto_offset_reset is 'none'")
-        new = from_offset is None and siblings
-        to = log.start if new or rule == "earliest" else log.end
+        new = from_offset is None and (siblings or tp.topic not in self._known_topics)
+        to = log.start if new or rule == "earliest" else log.end_for(self._isolation)
         reason = "new_partition" if new else "no_commit" if from_offset is None else "out_of_range"
-        self._positions[tp] = to
+        self._kafka.trace.note("%s is reset to %s[%s]@%s (%s)", self.name, tp.topic, tp.partition, to, reason)
+        self.positions[tp] = to
+        self._commits.keep_reset(tp, to)
         assert self._listener is not None
         self._listener.on_reset(OffsetReset(tp, from_offset, to, reason))  # type: ignore[arg-type]
 
@@ -155,129 +195,127 @@ class MemorySource:
     async def poll(
         self, partitions: Collection[TopicPartition] | None, *, timeout_s: float, max_records: int
     ) -> Mapping[TopicPartition, Sequence[Record]]:
-        deadline_s = self._kafka.clock.now() + timeout_s
+        clock, faults = self._kafka.clock, self._kafka.faults
+        deadline_s = clock.now() + timeout_s
         while True:
             await self._while_rebalancing()
-            if (fault := self._kafka.take_poll_fault()) is not None:
+            if (fault := self._failure or faults.next_poll()) is not None:
                 raise fault
-            batches = self._take(partitions, max_records)
-            left_s = deadline_s - self._kafka.clock.now()
+            batches = {} if faults.away or self._still_fetching(partitions) else self._take(partitions, max_records)
+            left_s = deadline_s - clock.now()
             if batches or left_s <= 0:
                 return batches
-            await wait_any(self._kafka.clock, self._kafka.change(), timeout_s=left_s)
+            if self._fetched_at_s is not None:
+                left_s = min(left_s, max(self._fetched_at_s - clock.now(), 0.0))
+            await wait_any(clock, self._kafka.change(), timeout_s=left_s)
 
     async def _while_rebalancing(self) -> None:
         """A poll does not return records, nor at its timeout, while its member rebalances."""
         while not self.alive or (self._group is not None and self._group.rebalancing):
             await self._kafka.change()
 
+    def _still_fetching(self, partitions: Collection[TopicPartition] | None) -> bool:
+        """With latency, what is there is handed out when the fetch that finds it has been answered."""
+        faults, now_s = self._kafka.faults, self._kafka.clock.now()
+        if faults.fetch_s[1] == 0.0:
+            return False
+        if self._fetched_at_s is None:
+            if not any(self._is_behind(tp) for tp in self.positions if partitions is None or tp in partitions):
+                return False
+            self._fetched_at_s = now_s + faults.take_s(faults.fetch_s)
+        if now_s < self._fetched_at_s:
+            return True
+        self._fetched_at_s = None
+        return False
+
+    def _is_behind(self, tp: TopicPartition) -> bool:
+        return self.positions[tp] < self._kafka.topics.log(tp).end_for(self._isolation)
+
     def _take(
         self, partitions: Collection[TopicPartition] | None, max_records: int
     ) -> dict[TopicPartition, Sequence[Record]]:
         batches: dict[TopicPartition, Sequence[Record]] = {}
-        if self._kafka.away:
-            return batches
-        left = max_records
-        for tp in list(self._positions):
+        left, assigned = max_records, list(self.positions)
+        self._turn += 1  # another partition is the first each time: a full one starves no other
+        for index in range(len(assigned)):
+            tp = assigned[(index + self._turn) % len(assigned)]
             if left <= 0 or (partitions is not None and tp not in partitions):
                 continue
-            if (records := self._read(tp, left)) is not None:
+            if records := self._read(tp, left):
                 batches[tp] = records
                 left -= len(records)
         return batches
 
-    def _read(self, tp: TopicPartition, most: int) -> list[MemoryRecord] | None:
-        log, position = self._kafka.log(tp), self._positions[tp]
+    def _read(self, tp: TopicPartition, most: int) -> list[MemoryRecord]:
+        log, position = self._kafka.topics.log(tp), self.positions[tp]
         if position < log.start or position > log.end:
-            self._reset(tp, position)
-            return None
-        records = log.read(position, most)
+            self._reset(log, position)
+            return []
+        records = log.read(position, most, self._isolation)
         if records:
-            self._positions[tp] = log.next_after(records[-1].offset + 1)
+            self.positions[tp] = log.next_after(records[-1].offset + 1, self._isolation)
             return records
-        blocked = min((offset for offset in log.unreadable if offset >= position), default=None)
+        blocked = log.blocked(position)
         if blocked is not None:
             assert self._listener is not None
             self._listener.on_unreadable(Unreadable(tp, blocked, blocked + 1, ValueError("a bad checksum")))
         else:
-            self._positions[tp] = log.next_after(position)
-        return None
+            self.positions[tp] = log.next_after(position, self._isolation)
+        return []
 
     def position(self, partition: TopicPartition) -> int | None:
-        return self._positions.get(partition)
+        return self.positions.get(partition)
 
     def end_offset(self, partition: TopicPartition) -> int | None:
-        return self._kafka.log(partition).end
+        """To a reader of what is committed, the end is where the first open transaction begins."""
+        return self._kafka.topics.log(partition).end_for(self._isolation)
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        if partition in self._positions:
-            self._positions[partition] = offset
+        if partition in self.positions:
+            self.positions[partition] = offset
             self._kafka.wake()
 
-    # ------------------------------------------------------------------ committing
-
-    async def commit(self, offsets: Mapping[TopicPartition, int], *, timeout_s: float) -> None:
-        generation = self._generation
-        await self._kafka.hop()
-        match self._kafka.take_commit_fault():
-            case "refused":
-                raise CommitRefused("refused by the test")
-            case "unavailable":
-                raise BrokerUnavailable("away by the test")
-            case "unknown, lost":
-                raise CommitUnknown("no answer, by the test")
-            case "unknown, written":
-                self._write(offsets, generation)
-                raise CommitUnknown("no answer, by the test")
-            case _:
-                if self._kafka.away:
-                    raise BrokerUnavailable("the in-memory Kafka is away")
-                self._write(offsets, generation)
-
-    def _write(self, offsets: Mapping[TopicPartition, int], generation: int) -> None:
-        if self._group is None:
-            return
-        held = self.alive and not self.expired and generation == self._generation != -1
-        if not held or any(tp not in self._positions for tp in offsets):
-            raise CommitRefused("the partitions are another member's by now")
-        self._group.committed.update(offsets)
-
-    def _schedule_auto_commit(self) -> None:
-        """At most once on an interval, the client itself commits what it has handed out."""
-        settings = self._settings
-        if settings.auto_commit_mode == "pre-commit" and settings.auto_commit_interval_s > 0 and self.alive:
-            self._commit_positions()
-            self._auto_commit = self._kafka.clock.call_later(
-                settings.auto_commit_interval_s, self._schedule_auto_commit
-            )
-
-    def _commit_positions(self) -> None:
-        settings = self._settings
-        by_itself = settings.auto_commit_mode == "pre-commit" and settings.auto_commit_interval_s > 0
-        if by_itself and self._group is not None and not self.expired and not self._kafka.away:
-            self._group.committed.update(self._positions)
+    async def commit(
+        self,
+        offsets: Mapping[TopicPartition, int],
+        *,
+        timeout_s: float,
+        metadata: Mapping[TopicPartition, str] | None = None,
+    ) -> None:
+        await self._commits.commit(offsets, metadata or {}, timeout_s=timeout_s)
 
     # ------------------------------------------------------------------ state
 
     def state(self) -> SourceState:
-        if not self.alive or self.expired:
+        if not self.alive or self.expired or self._failure is not None:
             return "lost"
-        return "joining" if self._group is not None and self._group.rebalancing else "steady"
+        if self._group is not None and self._group.rebalancing:
+            return "joining"
+        absent = any(topic.name not in self._kafka.topics for topic in self._settings.topics)
+        return "connecting" if absent else "steady"
 
     def assignment(self) -> Collection[TopicPartition]:
-        return list(self._positions)
+        return list(self.positions)
 
-    def _all_partitions(self) -> list[TopicPartition]:
-        return [tp for topic in self.topics() for tp in self._kafka.partitions(topic)]
+    @property
+    def joined(self) -> bool:
+        """True once it has its partitions."""
+        return self.generation >= 0 and not (self._group is not None and self._group.rebalancing)
 
-    def unfinished(self) -> str:
-        """What this member still has to do, in words; empty where nothing is."""
-        if not self.alive or self.expired:
-            return ""
-        if lag := sum(self._kafka.log(tp).end - position for tp, position in self._positions.items()):
-            return f"lags by {lag}"
-        if self._group is not None and self._settings.auto_commit_mode == "post-commit":
-            behind = [tp for tp, position in self._positions.items() if self._group.committed.get(tp) != position]
-            if behind:
-                return f"has not committed {', '.join(f'{tp.topic}[{tp.partition}]' for tp in behind)}"
-        return ""
+    def unfinished(self) -> list[str]:
+        """What this member still has to do, in words."""
+        if self.haunts:
+            return [f"{self.name} has crashed, and its session has not expired yet"]
+        if not self.alive:
+            return []
+        if self.expired:
+            return [f"the session of {self.name} has expired, and it has not joined again"]
+        words = []
+        for tp, position in self.positions.items():
+            log = self._kafka.topics.log(tp)
+            if lag := log.end_for(self._isolation) - position:
+                blocked = f" (offset {position} cannot be read)" if position in log.unreadable else ""
+                words.append(f"{self.name} has {lag} offsets of {tp.topic}[{tp.partition}] to read{blocked}")
+            elif self._commits.is_behind(tp, position):
+                words.append(f"{self.name} has not committed {tp.topic}[{tp.partition}]@{position}")
+        return words

@@ -1,0 +1,136 @@
+"""The apps that run on one in-memory Kafka: what they do now, what they still have to do, and how they crash."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+from evkafka.app import EVKafkaApp
+from evkafka.ports import RecordSink, RecordSource
+from evkafka.runtime.consumer import Consumer
+from evkafka.service import Service
+from evkafka.settings import ConsumerSettings, ProducerSettings
+from evkafka.telemetry import AttemptFailed
+from evkafka.testing.memory.driver import Attempt
+from evkafka.testing.memory.sink import MemorySink
+from evkafka.testing.memory.source import MemorySource
+
+if TYPE_CHECKING:
+    from evkafka.testing.memory.kafka import InMemoryKafka
+
+MOST_NAMED = 5
+
+
+class ClusterView:
+    """This Kafka as one app sees it: it remembers the app's sources and sinks, so that the app alone can crash."""
+
+    def __init__(self, kafka: InMemoryKafka) -> None:
+        self._kafka = kafka
+        self.sources: list[MemorySource] = []
+        self.sinks: list[MemorySink] = []
+
+    def source(self, settings: ConsumerSettings) -> RecordSource:
+        source = self._kafka.member(settings)
+        self.sources.append(source)
+        return source
+
+    def sink(self, settings: ProducerSettings) -> RecordSink:
+        sink = MemorySink(self._kafka, settings)
+        self.sinks.append(sink)
+        return sink
+
+
+class RunningApp:
+    """One app on it.
+
+    Attributes:
+        phase: where it stands; outside `running` the clock is moved for it, so that it can start and drain.
+        service: what runs, from the end of the start on.
+        failures: (topic, partition, offset) -> the last failed attempt at it.
+    """
+
+    def __init__(self, app: EVKafkaApp, view: ClusterView) -> None:
+        self.app = app
+        self.view = view
+        self.phase: Literal["starting", "running", "ending", "ended"] = "starting"
+        self.service: Service | None = None
+        self.failures: dict[tuple[str, int, int], AttemptFailed] = {}
+        self.deaf = app.telemetry.listen(AttemptFailed, self._failed)
+
+    def _failed(self, event: AttemptFailed) -> None:
+        if event.decision == "wait":
+            self.failures[event.topic, event.partition, event.offset] = event
+
+    def consumers(self) -> list[tuple[str, Consumer]]:
+        return self.service.alive() if self.service is not None else []
+
+    @property
+    def joined(self) -> bool:
+        """True once its members have their partitions (or can get none, for the app has failed)."""
+        failed = self.service is None or self.service.failure is not None
+        return failed or all(source.joined for source in self.view.sources if source.alive)
+
+    def crash(self) -> None:
+        """What kill -9 does: no drain, no commit, no leaving, no flush."""
+        for source in self.view.sources:
+            source.crash()
+        for sink in self.view.sinks:
+            sink.crash()
+        if self.service is not None:
+            self.service.abandon()
+
+    # ------------------------------------------------------------------ what it does
+
+    def at_work(self, sending: set[object]) -> list[Attempt]:
+        """The attempts whose endpoints run now.
+
+        Args:
+            sending: tasks that wait for a send: nothing but the virtual clock can wake them.
+        """
+        found = []
+        for name, consumer in self.consumers():
+            for executor in consumer.at_work:
+                record, slot = executor.slot.record, executor.slot
+                if record is None or executor.started_s == math.inf or executor.task in sending:
+                    continue  # writing a dead letter, or sending
+                thread = slot.thread_future
+                endpoint = slot.route.name if slot.route is not None else "the middleware"
+                in_thread = thread is not None and not thread.done()
+                found.append(
+                    Attempt(
+                        name, record.topic, record.partition, record.offset, slot.attempt, endpoint, in_thread=in_thread
+                    )
+                )
+        return found
+
+    def unfinished(self) -> list[str]:
+        """What it still has to do, in words; empty where nothing is."""
+        words = []
+        for name, consumer in self.consumers():
+            if consumer.pending:
+                words.append(f"consumer {name} has {consumer.pending} records unfinished")
+            elif consumer.uncommitted:
+                words.append(f"consumer {name} has not committed all that it has done")
+            elif not consumer.connected:
+                words.append(f"consumer {name} is not connected")
+        return words
+
+    def explain(self) -> list[str]:
+        """Why it does not come to an end, as far as it can be told."""
+        words = [f"{attempt} runs, and awaits something that does not come" for attempt in self.at_work(set())]
+        open_ = [event for event in self.failures.values() if self._is_open(event)]
+        words += [
+            f"{event.topic}[{event.partition}]@{event.offset} ({event.event_type}, {event.endpoint}) has failed"
+            f" {event.attempt} times, the last time by {event.error!r}"
+            for event in open_[:MOST_NAMED]
+        ]
+        if len(open_) > MOST_NAMED:
+            words.append(f"and {len(open_) - MOST_NAMED} more like it")
+        return words
+
+    def _is_open(self, event: AttemptFailed) -> bool:
+        for _, consumer in self.consumers():
+            oldest = consumer.oldest(event.topic, event.partition)
+            if oldest is not None and event.offset >= oldest:
+                return True
+        return False

@@ -1,0 +1,78 @@
+"""What goes wrong on purpose: outages, answers that come late, refused and lost requests."""
+
+from __future__ import annotations
+
+import random
+from typing import Literal
+
+CommitFault = Literal["refused", "unavailable", "unknown, written", "unknown, lost"]
+SendFault = Literal["refused", "timed out, written", "timed out, lost"]
+
+Milliseconds = float | tuple[float, float]
+"""A time in milliseconds, or the least and the most of it: each answer then takes one between them."""
+
+
+class Faults:
+    """The faults in store, and how long answers take. Read by sources and sinks.
+
+    Attributes:
+        away: True during an outage.
+        fetch_s, commit_s, produce_s: latency, in seconds: the least and the most.
+    """
+
+    def __init__(self, chance: random.Random) -> None:
+        self.away = False
+        self.fetch_s = self.commit_s = self.produce_s = (0.0, 0.0)
+        self._chance = chance
+        self._commits: list[CommitFault] = []
+        self._polls: list[Exception] = []
+        self._sends: list[tuple[SendFault, str | None]] = []
+
+    # ------------------------------------------------------------------ in store
+
+    def fail_commits(self, *faults: CommitFault) -> None:
+        _check(faults, CommitFault)
+        self._commits.extend(faults)
+
+    def fail_polls(self, *errors: Exception) -> None:
+        self._polls.extend(errors)
+
+    def fail_sends(self, *faults: SendFault, topic: str | None) -> None:
+        _check(faults, SendFault)
+        self._sends.extend((fault, topic) for fault in faults)
+
+    def next_commit(self) -> CommitFault | None:
+        return self._commits.pop(0) if self._commits else None
+
+    def next_poll(self) -> Exception | None:
+        return self._polls.pop(0) if self._polls else None
+
+    def next_send(self, topic: str) -> SendFault | None:
+        for index, (fault, only) in enumerate(self._sends):
+            if only is None or only == topic:
+                del self._sends[index]
+                return fault
+        return None
+
+    # ------------------------------------------------------------------ latency
+
+    def take_s(self, between_s: tuple[float, float]) -> float:
+        least_s, most_s = between_s
+        return least_s if least_s == most_s else self._chance.uniform(least_s, most_s)
+
+
+def seconds(name: str, latency_ms: Milliseconds) -> tuple[float, float]:
+    """Raises:
+    ValueError: it is negative, or its least is more than its most.
+    """
+    least_ms, most_ms = latency_ms if isinstance(latency_ms, tuple) else (latency_ms, latency_ms)
+    if not 0 <= least_ms <= most_ms:
+        raise ValueError(f"{name}={latency_ms!r}: milliseconds, or (least, most), not negative")
+    return least_ms / 1000, most_ms / 1000
+
+
+def _check(faults: tuple[str, ...], kind: object) -> None:
+    known = kind.__args__  # type: ignore[attr-defined]  # a Literal's values
+    for fault in faults:
+        if fault not in known:
+            raise ValueError(f"no such fault: {fault!r}; there are {', '.join(map(repr, known))}")

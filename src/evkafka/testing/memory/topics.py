@@ -1,0 +1,153 @@
+"""The topics: made by hand or by the first who names them; which partition a record goes to; transactions."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import random
+import re
+from collections.abc import Callable, Sequence
+
+from evkafka.exceptions import EVKafkaError
+from evkafka.ports import TopicPartition
+from evkafka.runtime.partitioner import murmur2
+from evkafka.testing.memory.log import Isolation, MemoryRecord, PartitionLog
+
+LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+MAX_MESSAGE_BYTES = 1_048_588
+"""Kafka's default `message.max.bytes`."""
+
+
+class UnknownTopic(EVKafkaError, AssertionError):
+    """There is no such topic or partition in this in-memory Kafka; the message names those that there are."""
+
+
+class RecordTooLarge(EVKafkaError):
+    """The brokers take no record of this size."""
+
+
+class Topics:
+    """All logs, by topic.
+
+    Args:
+        partitions: of a topic that is made by itself.
+        auto_create: a topic that is written to, or subscribed to, is made by itself.
+    """
+
+    def __init__(self, *, partitions: int, auto_create: bool, chance: random.Random) -> None:
+        self.auto_create = auto_create
+        self._partitions = partitions
+        self._chance = chance
+        self._logs: dict[str, list[PartitionLog]] = {}
+        self._transactions = itertools.count()
+        self.on_new_topic: Callable[[str], None] = lambda _: None
+
+    # ------------------------------------------------------------------ which there are
+
+    def create(self, name: str, partitions: int) -> None:
+        """Raises:
+        ValueError: there is such a topic, its name is illegal, or it would have no partition.
+        """
+        if name in self._logs:
+            raise ValueError(f"topic {name!r} is there already, with {len(self._logs[name])} partitions")
+        if not LEGAL.fullmatch(name) or name in (".", ".."):
+            raise ValueError(f"topic {name!r}: a name has 1 to 249 letters, digits, dots, underscores and hyphens")
+        if partitions < 1:
+            raise ValueError(f"topic {name!r}: a topic has at least 1 partition, not {partitions}")
+        self._logs[name] = [PartitionLog(TopicPartition(name, number)) for number in range(partitions)]
+        self.on_new_topic(name)
+
+    def ensure(self, name: str) -> bool:
+        """Make the topic where it is absent and that is allowed; False where it is absent still."""
+        if name not in self._logs and self.auto_create:
+            self.create(name, self._partitions)
+        return name in self._logs
+
+    def add_partitions(self, name: str, count: int) -> None:
+        logs = self.logs(name)
+        logs.extend(PartitionLog(TopicPartition(name, len(logs) + number)) for number in range(count))
+
+    def names(self) -> Sequence[str]:
+        return sorted(self._logs)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._logs
+
+    def partitions(self, name: str) -> Sequence[TopicPartition]:
+        return [log.tp for log in self._logs.get(name, ())]
+
+    def logs(self, name: str) -> list[PartitionLog]:
+        """Raises:
+        UnknownTopic: there is none of this name.
+        """
+        if name not in self._logs:
+            raise UnknownTopic(self._no_topic(name))
+        return self._logs[name]
+
+    def log(self, tp: TopicPartition) -> PartitionLog:
+        """Raises:
+        UnknownTopic: there is no such topic, or it has not so many partitions.
+        """
+        logs = self.logs(tp.topic)
+        if not 0 <= tp.partition < len(logs):
+            has = f"it has {len(logs)} (0 to {len(logs) - 1})" if len(logs) > 1 else "it has partition 0 alone"
+            raise UnknownTopic(f"topic {tp.topic!r} has no partition {tp.partition}: {has}")
+        return logs[tp.partition]
+
+    def _no_topic(self, name: str) -> str:
+        if not self._logs:
+            return f"there is no topic {name!r}, nor any other yet"
+        near = difflib.get_close_matches(name, self._logs, 1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        return f"there is no topic {name!r}, only {', '.join(map(repr, self.names()))}{meant}"
+
+    # ------------------------------------------------------------------ writing
+
+    def choose(self, topic: str, key: bytes | None, partition: int | None) -> TopicPartition:
+        """Where a record goes: as told, by its key as Java's client does it, or by chance.
+
+        Raises:
+            UnknownTopic: there is no such topic or partition.
+        """
+        self.ensure(topic)
+        count = len(self.logs(topic))
+        if partition is None:
+            partition = (murmur2(key) & 0x7FFFFFFF) % count if key is not None else self._chance.randrange(count)
+        tp = TopicPartition(topic, partition)
+        self.log(tp)
+        return tp
+
+    def append(
+        self,
+        tp: TopicPartition,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: tuple[tuple[str, bytes | None], ...],
+        timestamp_ms: int,
+        transaction: int | None = None,
+    ) -> MemoryRecord:
+        """Raises:
+        RecordTooLarge: a broker with Kafka's defaults would refuse it.
+        """
+        size = len(key or b"") + len(value or b"") + sum(len(name) + len(text or b"") for name, text in headers)
+        if size > MAX_MESSAGE_BYTES:
+            raise RecordTooLarge(f"a record of {size} bytes; the brokers take {MAX_MESSAGE_BYTES} (message.max.bytes)")
+        return self.log(tp).append(
+            key=key, value=value, headers=headers, timestamp_ms=timestamp_ms, transaction=transaction
+        )
+
+    def begin_transaction(self) -> int:
+        return next(self._transactions)
+
+    def end_transaction(self, transaction: int, *, commit: bool) -> None:
+        for logs in self._logs.values():
+            for log in logs:
+                log.end_transaction(transaction, commit=commit)
+
+    def records(self, name: str, isolation: Isolation) -> list[MemoryRecord]:
+        """All that such a reader sees, by partition and offset. Nothing of a topic that nobody has made yet."""
+        if name not in self._logs and not self.auto_create:
+            raise UnknownTopic(self._no_topic(name))
+        return [record for log in self._logs.get(name, ()) for record in log.visible(isolation)]
