@@ -20,7 +20,7 @@ import pydantic_core
 from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUndefinedAnnotation, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core.core_schema import ErrorType
-from typing_extensions import TypeAliasType
+from typing_extensions import TypeAliasType, is_typeddict
 
 Decode = Callable[[bytes], Any]
 
@@ -251,7 +251,7 @@ def may_have_field(annotation: Any, name: str) -> bool:
     """False where a payload of this type certainly has no such field, attribute or item."""
     if not isinstance(annotation, type):
         return True
-    if typing.is_typeddict(annotation):
+    if is_typeddict(annotation):
         return name in annotation.__annotations__
     if hasattr(annotation, name):
         return True

@@ -1,0 +1,87 @@
+"""A cluster that only takes records: a test sees what a producer hands on, and says what becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evkafka.exceptions import DeliveryError
+from evkafka.ports import RecordMetadata, RecordSource
+from evkafka.settings import ConsumerSettings, ProducerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    topic: str
+    value: bytes | None
+    key: bytes | None
+    partition: int | None
+    timestamp_ms: int | None
+    headers: list[tuple[str, bytes | None]]
+    event_type: str | None
+    timeout_s: float | None
+
+
+class TakingCluster:
+    """Attributes:
+    taken: what was sent, over all sinks.
+    calls: what was done with the sinks: start, flush, stop.
+    refusal: what every record's end is; None confirms them.
+    start_error: what keeps sinks from starting.
+    """
+
+    def __init__(self) -> None:
+        self.taken: list[Taken] = []
+        self.calls: list[str] = []
+        self.stop_timeouts_s: list[float] = []
+        self.refusal: DeliveryError | None = None
+        self.start_error: Exception | None = None
+
+    def source(self, settings: ConsumerSettings) -> RecordSource:
+        raise AssertionError("nothing is read from this cluster")
+
+    def sink(self, settings: ProducerSettings) -> TakingSink:
+        return TakingSink(self)
+
+    @property
+    def last(self) -> Taken:
+        return self.taken[-1]
+
+
+class TakingSink:
+    def __init__(self, cluster: TakingCluster) -> None:
+        self._cluster = cluster
+
+    async def start(self) -> None:
+        self._cluster.calls.append("start")
+        if self._cluster.start_error is not None:
+            raise self._cluster.start_error
+
+    async def send(
+        self,
+        topic: str,
+        *,
+        value: bytes | None,
+        key: bytes | None,
+        partition: int | None,
+        timestamp_ms: int | None,
+        headers: Sequence[tuple[str, bytes | None]],
+        event_type: str | None = None,
+        timeout_s: float | None = None,
+    ) -> asyncio.Future[RecordMetadata]:
+        taken = self._cluster.taken
+        taken.append(Taken(topic, value, key, partition, timestamp_ms, list(headers), event_type, timeout_s))
+        confirmed: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
+        if self._cluster.refusal is not None:
+            confirmed.set_exception(self._cluster.refusal)
+        else:
+            confirmed.set_result(RecordMetadata(topic, partition or 0, len(taken) - 1, timestamp_ms, 0, 0))
+        return confirmed
+
+    async def flush(self) -> None:
+        self._cluster.calls.append("flush")
+
+    async def stop(self, *, timeout_s: float) -> None:
+        self._cluster.calls.append("stop")
+        self._cluster.stop_timeouts_s.append(timeout_s)
