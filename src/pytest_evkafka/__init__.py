@@ -1,0 +1,113 @@
+"""EVKafka's pytest plugin: the fixtures `evkafka_client`, `evkafka_memory` and `evkafka_kafka`.
+
+It stands outside of the package `evkafka`, for pytest loads it in every suite of an environment that has EVKafka
+installed: nothing of EVKafka is imported until a test asks for one of the fixtures.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from evkafka import EVKafkaApp
+    from evkafka.testing import AsyncTestClient, InMemoryKafka, RealKafka, TestClient
+
+__all__ = ["evkafka_app", "evkafka_client", "evkafka_kafka", "evkafka_memory"]
+
+
+@pytest.fixture
+def evkafka_app(request: pytest.FixtureRequest) -> EVKafkaApp:
+    """The app under test. Yours: define a fixture of this name that returns it, in conftest.py or beside the tests."""
+    pytest.fail(
+        f"{request.node.nodeid} asks for evkafka_client or evkafka_memory, which need the app under test: define a "
+        "fixture named evkafka_app that returns it, in conftest.py for example:\n\n"
+        "    @pytest.fixture\n"
+        "    def evkafka_app():\n"
+        "        return app",
+        pytrace=False,
+    )
+
+
+@pytest.fixture
+def evkafka_client(request: pytest.FixtureRequest, evkafka_app: EVKafkaApp) -> Iterator[TestClient | AsyncTestClient]:
+    """An open test client on `evkafka_app`: `TestClient` in a plain test, `AsyncTestClient` in an async one."""
+    if _is_async(request):
+        yield _of_the_tests_loop(request, "client")
+        return
+    from evkafka.testing import TestClient
+
+    with TestClient(evkafka_app) as client:
+        yield client
+
+
+@pytest.fixture
+def evkafka_memory(request: pytest.FixtureRequest, evkafka_app: EVKafkaApp) -> InMemoryKafka:
+    """An `InMemoryKafka` with `evkafka_app` running on it, for async tests. Stopped, as in production, at the end."""
+    if not _is_async(request):
+        pytest.fail(
+            "evkafka_memory is for async tests: write `async def`, or use evkafka.testing.InMemoryKafka in a loop of "
+            "your own",
+            pytrace=False,
+        )
+    kafka: InMemoryKafka = _of_the_tests_loop(request, "memory")
+    return kafka
+
+
+@pytest.fixture(scope="session")
+def _evkafka_broker() -> Iterator[Any]:
+    from evkafka.broker import KafkaBroker
+
+    with KafkaBroker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def evkafka_kafka(_evkafka_broker: Any) -> RealKafka:
+    """A real Apache Kafka, started once per test run; `evkafka_kafka.topic()` makes a topic of the test's own.
+
+    Needs the extra `evkafka[broker]`.
+    """
+    from evkafka.testing import RealKafka
+
+    return RealKafka(_evkafka_broker.bootstrap_servers)
+
+
+# ---------------------------------------------------------------------------- async tests
+
+
+def _is_async(request: pytest.FixtureRequest) -> bool:
+    function = request.function
+    if hasattr(function, "hypothesis"):
+        function = function.hypothesis.inner_test
+    return inspect.iscoroutinefunction(function)
+
+
+def _of_the_tests_loop(request: pytest.FixtureRequest, what: str) -> Any:
+    """The value of the async fixture, by the plugin that runs the test: it must be set up in the test's own loop."""
+    plugins = request.config.pluginmanager
+    if "anyio_backend" in request.fixturenames:
+        if request.getfixturevalue("anyio_backend_name") != "asyncio":
+            pytest.fail("EVKafka runs on asyncio: give the test the anyio backend 'asyncio'", pytrace=False)
+        runner = "anyio"
+    elif plugins.hasplugin("asyncio"):
+        runner = "asyncio"
+    else:
+        pytest.fail("an async test needs a plugin that runs it: install pytest-asyncio, or anyio", pytrace=False)
+    if not plugins.hasplugin(f"evkafka-{runner}"):
+        plugins.register(_async_fixtures(runner), f"evkafka-{runner}")
+    return request.getfixturevalue(f"_evkafka_{what}_{runner}")
+
+
+def _async_fixtures(runner: str) -> Any:
+    if runner == "anyio":
+        from pytest_evkafka import _anyio
+
+        return _anyio
+    from pytest_evkafka import _asyncio
+
+    return _asyncio
