@@ -26,9 +26,11 @@ from evkafka import (
     Retry,
     Sender,
     Skip,
+    TestClient,
     consumer_config,
 )
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
+from evkafka.testing import AsyncTestClient, Delivery, InMemoryKafka, RealKafka, SentEvent
 
 
 class Order(BaseModel):
@@ -138,3 +140,29 @@ async def load(rows: list[dict[str, Any]]) -> list[RecordMetadata]:
         futures = [await one.enqueue_event(row, "F", key=str(row["tail"]), headers={"a": "b"}) for row in rows]
         await (await one.send_event({}, "E"))
         return list(await asyncio.gather(*futures))
+
+
+def test_an_order(evkafka_client: TestClient, evkafka_kafka: RealKafka) -> None:
+    with TestClient(app) as client:
+        delivery: Delivery = client.send_event(Order(order_id="1"), "OrderPlaced", "orders", key="1", consumer_name="a")
+        assert delivery.outcome == "retry"
+        assert delivery.error is None
+        sent: list[SentEvent] = client.sent
+        key: bytes | None = sent[0].key
+        value: bytes = sent[0].value
+        print(key, value, sent[0].headers["Event-Type"].decode())
+    with TestClient(app, raise_endpoint_errors=False) as client:
+        client.send_event({}, "OrderPlaced", "orders", headers={"a": "b", "c": None})
+    evkafka_client.send_event(None, "OrderPlaced", "orders")
+    name: str = evkafka_kafka.topic(partitions=3)
+    print(name, evkafka_kafka.bootstrap_servers)
+
+
+async def test_an_order_in_a_loop(evkafka_memory: InMemoryKafka, evkafka_kafka: RealKafka) -> None:
+    async with AsyncTestClient(app) as client:
+        delivery = await client.send_event({}, "OrderPlaced", "orders", partition=1, timestamp_ms=0)
+        error: BaseException | None = delivery.error
+        print(error)
+    await evkafka_memory.settle()
+    name: str = await evkafka_kafka.topic()
+    print(name)
