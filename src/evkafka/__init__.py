@@ -78,10 +78,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """The test kit is imported when it is asked for: a service never does."""
-    if name == "TestClient":
-        from evkafka.testing.client import TestClient
+if not TYPE_CHECKING:  # a type checker would take any name for one of ours
 
-        return TestClient
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        """The test kit is imported when it is asked for: a service never does."""
+        if name == "TestClient":
+            from evkafka.testing.client import TestClient
+
+            return TestClient
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
