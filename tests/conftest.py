@@ -25,8 +25,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def kafka_broker() -> Iterator[KafkaBroker]:
-    """A real Apache Kafka, started once per run. Do not stop or restart it: make a `KafkaBroker` of your own."""
-    with KafkaBroker() as broker:
+    """A real Apache Kafka, started once per run. Topics are to be created.
+
+    Do not stop or restart it: make a `KafkaBroker` of your own.
+    """
+    with KafkaBroker(properties={"auto.create.topics.enable": False}) as broker:
         with ThreadPoolExecutor() as elsewhere:  # a loop may be running here
             elsewhere.submit(asyncio.run, _group_coordinator(broker.bootstrap_servers)).result()
         yield broker
@@ -53,7 +56,7 @@ async def _group_coordinator(servers: str) -> None:
 def topic(kafka_broker: KafkaBroker) -> MakeTopic:
     """Makes topics that nobody else has: `name = await topic(partitions=3, config={"max.message.bytes": 2000})`.
 
-    `prefix` begins the name, `brokers` names another cluster than the shared one.
+    `prefix` begins the name, `name` is all of it, `brokers` names another cluster than the shared one.
     """
 
     async def make(
@@ -61,9 +64,10 @@ def topic(kafka_broker: KafkaBroker) -> MakeTopic:
         *,
         config: Mapping[str, object] | None = None,
         prefix: str = "t",
+        name: str = "",
         brokers: str = kafka_broker.bootstrap_servers,
     ) -> str:
-        name = f"{prefix}-{uuid.uuid4().hex[:12]}"
+        name = name or f"{prefix}-{uuid.uuid4().hex[:12]}"
         configs = {key: str(value) for key, value in (config or {}).items()}
         admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
         await admin.start()
