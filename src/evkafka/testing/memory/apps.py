@@ -16,7 +16,7 @@ from evkafka.testing.memory.sink import MemorySink
 from evkafka.testing.memory.source import MemorySource
 
 if TYPE_CHECKING:
-    from evkafka.testing.memory.kafka import InMemoryKafka
+    from evkafka.testing.memory.cluster import MemoryCluster
 
 MOST_NAMED = 5
 
@@ -24,7 +24,7 @@ MOST_NAMED = 5
 class ClusterView:
     """This Kafka as one app sees it: it remembers the app's sources and sinks, so that the app alone can crash."""
 
-    def __init__(self, kafka: InMemoryKafka) -> None:
+    def __init__(self, kafka: MemoryCluster) -> None:
         self._kafka = kafka
         self.sources: list[MemorySource] = []
         self.sinks: list[MemorySink] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from evkafka.ports import TopicPartition
 
 if TYPE_CHECKING:
-    from evkafka.testing.memory.kafka import InMemoryKafka
+    from evkafka.testing.memory.cluster import MemoryCluster
 
 
 class Member(Protocol):
@@ -44,7 +44,7 @@ class Group:
         rebalancing: True from the first revoke to the last assign.
     """
 
-    def __init__(self, name: str, kafka: InMemoryKafka) -> None:
+    def __init__(self, name: str, kafka: MemoryCluster) -> None:
         self.name = name
         self.generation = 0
         self.committed: dict[TopicPartition, int] = {}
@@ -73,14 +73,14 @@ class Group:
         self._wanted = True
         if self._task is None or self._task.done():
             self.rebalancing = True
-            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task = self._kafka.background(self._run())
         self._kafka.wake()
 
     async def _run(self) -> None:
         try:
             while self._wanted:
                 self._wanted = False
-                await asyncio.gather(*(member.revoke() for member in self.members))
+                await self._everybody_revokes()
                 while not self._wanted and any(member.haunts for member in self.members):
                     await self._kafka.change()
                 await self._kafka.until_back()
@@ -101,6 +101,14 @@ class Group:
             self.rebalancing = False
             self._kafka.wake()
 
+    async def _everybody_revokes(self) -> None:
+        """Wait for all, but for those whose sessions expire meanwhile: the coordinator goes on without them."""
+        revoking = [(member, self._kafka.background(member.revoke())) for member in self.members]
+        for _, task in revoking:
+            task.add_done_callback(lambda _: self._kafka.wake())
+        while any(not task.done() and member in self.members for member, task in revoking):
+            await self._kafka.change()
+
     def _shares(self) -> list[tuple[Member, list[TopicPartition]]]:
         """Round robin, over members in the order in which they came."""
         members = sorted((member for member in self.members if member.alive), key=lambda member: member.order)
@@ -113,11 +121,6 @@ class Group:
                 takers[turn % len(takers)].append(tp)
                 turn += 1
         return shares
-
-    async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     # ------------------------------------------------------------------ offsets
 

@@ -11,8 +11,8 @@ from evkafka.runtime.clock import sleep, within
 from evkafka.settings import ConsumerSettings
 
 if TYPE_CHECKING:
+    from evkafka.testing.memory.cluster import MemoryCluster
     from evkafka.testing.memory.group import Group
-    from evkafka.testing.memory.kafka import InMemoryKafka
     from evkafka.testing.memory.source import MemorySource
 
 
@@ -20,7 +20,7 @@ class OffsetCommits:
     """How one member commits."""
 
     def __init__(
-        self, kafka: InMemoryKafka, member: MemorySource, group: Group | None, settings: ConsumerSettings
+        self, kafka: MemoryCluster, member: MemorySource, group: Group | None, settings: ConsumerSettings
     ) -> None:
         self._kafka = kafka
         self._member = member

@@ -12,7 +12,7 @@ from evkafka.ports import RecordMetadata, TimerHandle, TopicPartition
 from evkafka.runtime.clock import sleep
 
 if TYPE_CHECKING:
-    from evkafka.testing.memory.kafka import InMemoryKafka
+    from evkafka.testing.memory.cluster import MemoryCluster
 
 MOST_IN_A_BATCH = 500
 
@@ -71,7 +71,7 @@ class Outgoing:
 class WayOut:
     """One partition's, of one producer: no record overtakes another, and one whose answer is out holds up the next."""
 
-    def __init__(self, kafka: InMemoryKafka, tp: TopicPartition) -> None:
+    def __init__(self, kafka: MemoryCluster, tp: TopicPartition) -> None:
         self._kafka = kafka
         self._tp = tp
         self._queue: deque[Outgoing] = deque()

@@ -13,13 +13,13 @@ from evkafka.settings import ProducerSettings
 from evkafka.testing.memory.outgoing import Outgoing, WayOut, undelivered
 
 if TYPE_CHECKING:
-    from evkafka.testing.memory.kafka import InMemoryKafka
+    from evkafka.testing.memory.cluster import MemoryCluster
 
 
 class MemorySink:
     """Writes each partition's records in order and confirms them. In an outage they wait, as long as they may."""
 
-    def __init__(self, kafka: InMemoryKafka, settings: ProducerSettings) -> None:
+    def __init__(self, kafka: MemoryCluster, settings: ProducerSettings) -> None:
         self._kafka = kafka
         self._settings = settings
         self._ways: dict[TopicPartition, WayOut] = {}

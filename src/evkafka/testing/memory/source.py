@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,8 @@ from evkafka.testing.memory.log import Isolation, MemoryRecord, PartitionLog
 from evkafka.testing.memory.offsets import OffsetCommits
 
 if TYPE_CHECKING:
+    from evkafka.testing.memory.cluster import MemoryCluster
     from evkafka.testing.memory.group import Group
-    from evkafka.testing.memory.kafka import InMemoryKafka
 
 
 class MemorySource:
@@ -29,7 +30,7 @@ class MemorySource:
         positions: of what is assigned: the offset of the next record to be handed out.
     """
 
-    def __init__(self, kafka: InMemoryKafka, settings: ConsumerSettings, order: int) -> None:
+    def __init__(self, kafka: MemoryCluster, settings: ConsumerSettings, order: int) -> None:
         self.name = f"member {order} ({settings.connection.client_id})"
         self.order = order
         self.alive = True
@@ -43,6 +44,7 @@ class MemorySource:
         self._group: Group | None = kafka.group(settings.group_id) if settings.group_id is not None else None
         self._commits = OffsetCommits(kafka, self, self._group, settings)
         self._listener: SourceListener | None = None
+        self._callback = asyncio.Lock()  # the client runs one of its listener's calls at a time
         self._known_topics: frozenset[str] = frozenset()
         self._fetched_at_s: float | None = None  # when the answer to the fetch under way comes
         self._turn = 0
@@ -129,27 +131,30 @@ class MemorySource:
         return topic in self.topics()
 
     async def revoke(self) -> None:
-        if not self.alive or self._listener is None:
-            return
-        if not self.expired:
-            self._commits.commit_positions()
-        await self._kafka.hop()
-        await self._listener.on_revoked(list(self.positions))
-        self.positions.clear()
-        self.generation = -1
-        self._fetched_at_s = None
+        async with self._callback:
+            if not self.alive or self._listener is None:
+                return
+            if not self.expired:
+                self._commits.commit_positions()
+            await self._kafka.hop()
+            if self.positions:
+                await self._listener.on_revoked(list(self.positions))
+            self.positions.clear()
+            self.generation = -1
+            self._fetched_at_s = None
 
     async def assign(self, partitions: Collection[TopicPartition], generation: int) -> None:
-        if not self.alive or self._listener is None:
-            return
-        self.generation = generation
-        await self._kafka.hop()
-        await self._listener.on_assigned(partitions)
-        try:
-            for tp in partitions:
-                self._locate(tp)
-        except BrokerRefused as error:
-            self._failure = error
+        async with self._callback:
+            if not self.alive or self._listener is None:
+                return
+            self.generation = generation
+            await self._kafka.hop()
+            await self._listener.on_assigned(partitions)
+            try:
+                for tp in partitions:
+                    self._locate(tp)
+            except BrokerRefused as error:
+                self._failure = error
         self._kafka.wake()
 
     def topic_changed(self, name: str) -> None:

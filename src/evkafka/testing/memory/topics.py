@@ -45,10 +45,11 @@ class Topics:
 
     # ------------------------------------------------------------------ which there are
 
-    def create(self, name: str, partitions: int) -> None:
+    def create(self, name: str, partitions: int | None = None) -> None:
         """Raises:
         ValueError: there is such a topic, its name is illegal, or it would have no partition.
         """
+        partitions = self._partitions if partitions is None else partitions
         if name in self._logs:
             raise ValueError(f"topic {name!r} is there already, with {len(self._logs[name])} partitions")
         if not LEGAL.fullmatch(name) or name in (".", ".."):
@@ -61,12 +62,12 @@ class Topics:
     def ensure(self, name: str) -> bool:
         """Make the topic where it is absent and that is allowed; False where it is absent still."""
         if name not in self._logs and self.auto_create:
-            self.create(name, self._partitions)
+            self.create(name)
         return name in self._logs
 
     def add_partitions(self, name: str, count: int) -> None:
         logs = self.logs(name)
-        logs.extend(PartitionLog(TopicPartition(name, len(logs) + number)) for number in range(count))
+        logs += [PartitionLog(TopicPartition(name, number)) for number in range(len(logs), len(logs) + count)]
 
     def names(self) -> Sequence[str]:
         return sorted(self._logs)

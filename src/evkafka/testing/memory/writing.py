@@ -10,7 +10,7 @@ from evkafka.runtime.producer import Headers, Key, header_list, key_bytes
 from evkafka.testing.memory.log import MemoryRecord
 
 if TYPE_CHECKING:
-    from evkafka.testing.memory.kafka import InMemoryKafka
+    from evkafka.testing.memory.cluster import MemoryCluster
 
 Pairs = tuple[tuple[str, bytes | None], ...]
 
@@ -43,7 +43,7 @@ class Write(Protocol):
 class Transaction:
     """Records that readers of what is committed see together, or never."""
 
-    def __init__(self, kafka: InMemoryKafka, number: int, write: Write) -> None:
+    def __init__(self, kafka: MemoryCluster, number: int, write: Write) -> None:
         self._kafka = kafka
         self._number = number
         self._write = write
@@ -59,7 +59,7 @@ class Transaction:
         timestamp_ms: int | None = None,
         headers: Headers | None = None,
     ) -> MemoryRecord:
-        """As `InMemoryKafka.send`, in this transaction.
+        """As `MemoryCluster.send`, in this transaction.
 
         Raises:
             RuntimeError: it is over.
