@@ -533,7 +533,8 @@ class Consumer:
 
     async def _quiet(self, going: list[Partition], timeout_s: float) -> None:
         if any(partition.busy for partition in going):
-            all_quiet = asyncio.gather(*(partition.quiet() for partition in going))
+            # A revoke and the stop may wait for the same partition; the one that gives up cancels the other's wait.
+            all_quiet = asyncio.gather(*(partition.quiet() for partition in going), return_exceptions=True)
             await wait_any(self._clock, all_quiet, timeout_s=timeout_s)
             if not all_quiet.done():
                 all_quiet.cancel()
