@@ -185,4 +185,4 @@ class TestFailures:
             await bench.until(lambda: b"other" in seen, ms=1000)
             assert b"behind" not in seen
             await bench.kafka.settle()
-        assert seen == [b"bad", b"other", b"bad", b"behind"]
+        assert [one for one in seen if one != b"other"] == [b"bad", b"bad", b"behind"]

@@ -36,7 +36,7 @@ from evkafka.ports import (
 from evkafka.runtime.ambient import chance
 from evkafka.runtime.clock import sleep, wait_any
 from evkafka.runtime.commits import COMMIT_TIMEOUT_S, Committer
-from evkafka.runtime.executor import DeadLetters, Executor, LastRound
+from evkafka.runtime.executor import DeadLetters, Executor, LastRound, Turn
 from evkafka.runtime.flow import NONE, Flow
 from evkafka.runtime.lane import Lanes
 from evkafka.runtime.partition import Partition
@@ -106,7 +106,7 @@ class Consumer:
         self._report = Report(name, telemetry)
         self._supervision = Supervision(clock.now, self._random)
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix=f"evkafka-{name}")
-        last_round = LastRound(clock.now())
+        last_round, turn = LastRound(clock.now()), Turn(clock)
         identity = ConsumerIdentity(
             name, settings.group_id, settings.connection.client_id, settings.connection.cluster_name
         )
@@ -120,6 +120,7 @@ class Consumer:
                 report=self._report,
                 clock=clock,
                 last_round=last_round,
+                turn=turn,
                 progress=self._progress,
                 limit_s=settings.max_endpoint_exec_time_s,
             )

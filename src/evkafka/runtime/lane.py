@@ -89,26 +89,29 @@ class Lanes:
                 waiter.set_result(None)
                 break
 
-    async def next(self) -> Lane:
-        """Of the partition whose turn it is, the lane that has been ready longest; the caller's until `put_down`."""
+    async def wait_for_one(self) -> None:
+        """Return when a lane may be ready."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    def take(self) -> Lane | None:
+        """Of the partition whose turn it is, the lane that has been ready longest: the caller's until `put_down`."""
         turns = self._turns
-        while True:
-            while turns:
-                ready = turns[0].ready
-                lane = ready.popleft()
-                if not ready:
-                    turns.popleft()
-                elif len(turns) > 1:
-                    turns.rotate(-1)
-                if lane.state is LaneState.READY and lane.queue:
-                    lane.state = LaneState.RUNNING
-                    lane.partition.running += 1
-                    return lane
-                if lane.state is LaneState.READY:  # cleared while it stood in the queue
-                    lane.state = LaneState.IDLE
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
+        while turns:
+            ready = turns[0].ready
+            lane = ready.popleft()
+            if not ready:
+                turns.popleft()
+            elif len(turns) > 1:
+                turns.rotate(-1)
+            if lane.state is LaneState.READY and lane.queue:
+                lane.state = LaneState.RUNNING
+                lane.partition.running += 1
+                return lane
+            if lane.state is LaneState.READY:  # cleared while it stood in the queue
+                lane.state = LaneState.IDLE
+        return None
 
     def put_down(self, lane: Lane) -> None:
         """The executor leaves this lane: at its end, for the next one's turn, or to wait."""

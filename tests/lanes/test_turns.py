@@ -1,0 +1,78 @@
+"""Endpoints that never await: the loop's other tasks (heartbeats!) get their turn all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from evkafka.ports import ConsumerIdentity, Slot, TopicPartition
+from evkafka.runtime.clock import SystemClock
+from evkafka.runtime.executor import Executor, LastRound, Turn
+from evkafka.runtime.lane import Lanes
+from evkafka.runtime.partition import Partition
+from evkafka.runtime.report import Report
+from evkafka.runtime.settle import OK
+from evkafka.telemetry import Telemetry
+
+CPU_S = 0.004
+
+
+@dataclass
+class OneRecord:
+    offset: int
+    topic: str = "t"
+    partition: int = 0
+    timestamp: int = 0
+    key: bytes | None = None
+    value: bytes | None = b"x"
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+def executors(count: int, lanes: Lanes, endpoint: Any) -> list[Executor]:
+    clock = SystemClock()
+    turn = Turn(clock)
+    return [
+        Executor(
+            Slot(ConsumerIdentity("it", "g", "c"), {}),
+            lanes=lanes,
+            dispatch=endpoint,
+            decide=lambda *_: OK,
+            dead_letters=None,  # type: ignore[arg-type]
+            report=Report("it", Telemetry()),
+            clock=clock,
+            last_round=LastRound(time.monotonic()),
+            turn=turn,
+            progress=lambda: None,
+            limit_s=20.0,
+        )
+        for _ in range(count)
+    ]
+
+
+class TestTheLoop:
+    async def test_goes_round_between_short_lanes_of_many_executors_that_burn_cpu(self) -> None:
+        lanes = Lanes(SystemClock())
+        partition = Partition(TopicPartition("t", 0), lanes, ordering="key")
+        handled: list[int] = []
+
+        async def burn(offset: int) -> None:
+            until_s = time.thread_time() + CPU_S
+            while time.thread_time() < until_s:
+                pass
+            handled.append(offset)
+
+        at_work = executors(50, lanes, lambda record, slot: burn(record.offset))
+        for one in at_work:
+            one.start(lambda *_: None)
+        await asyncio.sleep(0)
+        partition.take([OneRecord(offset) for offset in range(100)], 100, by_key=True)
+        most = done = 0
+        while len(handled) < 100:
+            await asyncio.sleep(0)
+            most, done = max(most, len(handled) - done), len(handled)
+        for one in at_work:
+            one.kill()
+        assert most <= 6  # ten milliseconds' worth, and not fifty endpoints
+        assert handled == sorted(handled)
