@@ -75,20 +75,12 @@ class TestSharedBroker:
         assert len(listening) == 2
         assert {address.ip.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
 
-    async def test_does_not_create_topics_by_itself(self, kafka_broker):
-        async with AIOKafkaProducer(bootstrap_servers=kafka_broker.bootstrap_servers) as producer:
-            await producer.client.force_metadata_update()
-            producer.client.add_topic("a-typo")
-            await producer.client.force_metadata_update()
-        assert "a-typo" not in await topics_of(kafka_broker)
-
 
 class TestLife:
     async def test_goes_on_after_restart_and_kill_with_port_and_data(self):
         async with KafkaBroker() as broker:
             address, first = broker.bootstrap_servers, broker.pid
-            await create(broker, "orders")
-            await send(broker, "orders", b"one")
+            await send(broker, "orders", b"one")  # which makes the topic
 
             await asyncio.to_thread(broker.restart)
             assert broker.bootstrap_servers == address
@@ -146,10 +138,12 @@ class TestLife:
 
 
 class TestPropertiesOfItsOwn:
-    async def test_topics_are_created_where_asked_for(self):
-        async with KafkaBroker(properties={"auto.create.topics.enable": True}) as broker:
-            await send(broker, "orders", b"one")
-            assert await topics_of(broker) == ["orders"]
+    async def test_topics_are_not_created_where_that_is_forbidden(self):
+        async with KafkaBroker(properties={"auto.create.topics.enable": False}) as broker:
+            async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
+                producer.client.add_topic("a-typo")
+                await producer.client.force_metadata_update()
+            assert await topics_of(broker) == []
 
     async def test_login_by_password(self):
         module = "org.apache.kafka.common.security.plain.PlainLoginModule"

@@ -42,7 +42,6 @@ class TestDefaults:
         assert properties["listeners"] == "CLIENT://127.0.0.1:1,CONTROLLER://127.0.0.1:2"
         assert properties["advertised.listeners"] == "CLIENT://127.0.0.1:1"
 
-    def test_suits_tests_and_shows_typos(self):
+    def test_let_a_test_kill_a_member_without_a_long_wait(self):
         properties = server_properties(1, 2, Path("/data"))
-        assert properties["auto.create.topics.enable"] is False
         assert properties["group.min.session.timeout.ms"] == 500

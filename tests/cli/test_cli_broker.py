@@ -117,4 +117,4 @@ class TestUsage:
         process = start("--property", "nonsense")
         _, err = process.communicate(timeout=30)
         assert process.returncode == 2
-        assert err == "evkafka: --property 'nonsense' is not KEY=VALUE, as in auto.create.topics.enable=true\n"
+        assert err == "evkafka: --property 'nonsense' is not KEY=VALUE, as in num.partitions=6\n"

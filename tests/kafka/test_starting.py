@@ -274,7 +274,7 @@ class TestAbsentTopics:
     async def test_an_absent_topic_is_waited_for_named_and_not_created(
         self, name: str, read: Read, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with KafkaBroker(properties={"auto.create.topics.enable": True}) as broker:
+        with KafkaBroker() as broker:
             from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
             admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap_servers)
@@ -299,7 +299,7 @@ class TestAbsentTopics:
             await reader.stop()
 
     async def test_is_created_where_that_is_asked_for(self, name: str, read: Read) -> None:
-        with KafkaBroker(properties={"auto.create.topics.enable": True}) as broker:
+        with KafkaBroker() as broker:
             reader = await read(
                 broker.bootstrap_servers,
                 name,

@@ -38,9 +38,9 @@ class KafkaBroker:
     The methods block (a start takes about two seconds); `async with` runs them in a thread. It ends with the
     process that started it: at a normal exit by `atexit`, on Linux also when that process is killed.
 
-    Topics are not created by themselves (`auto.create.topics.enable=false`, where Kafka's default is true), so
-    that a typo in a topic's name is seen; `properties` can turn it on. Offsets and transaction topics have four
-    partitions and one replica, and group sessions may be as short as 500 ms.
+    Kafka's own defaults hold, so that a topic is created when a client first writes to it, with one partition
+    (`auto.create.topics.enable`, `num.partitions`). What differs: offsets and transaction topics have four partitions
+    and one replica, groups begin without a delay, and their sessions may be as short as 500 ms.
 
     Args:
         port: the port on 127.0.0.1; None (default) takes a free one.

@@ -45,7 +45,6 @@ def server_properties(port: int, controller_port: int, log_dir: Path) -> dict[st
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
         # For a developer, and for tests that do not wait.
-        "auto.create.topics.enable": False,
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": 500,
         # After a kill, the controller refuses the broker until its dead predecessor's session has run out.

@@ -137,8 +137,8 @@ def broker_command(
 ) -> None:
     """Run Apache Kafka itself on this machine, without Docker, until Ctrl-C or SIGTERM.
 
-    Topics are not created by themselves, so that a typo in a name is seen;
-    --property auto.create.topics.enable=true changes that.
+    A topic is created when a client first writes to it, with one partition;
+    --property num.partitions=6 and --property auto.create.topics.enable=false change that.
     """
     from evkafka.cli.broker import run_broker
 

@@ -44,7 +44,7 @@ def _announce(broker: KafkaBroker, data_dir: Path | None, *, quiet: bool) -> Non
     data = f"kept in {data_dir}" if data_dir else "temporary, gone at the end (--data DIR keeps it)"
     print(f"Apache Kafka is ready: bootstrap_servers = {broker.bootstrap_servers}")
     print(f"  data    {data}")
-    print("  topics  are to be created; --property auto.create.topics.enable=true creates them on first use")
+    print("  topics  are created when first written to (--property auto.create.topics.enable=false: they are not)")
     print("Ctrl-C stops it.", flush=True)
 
 
@@ -73,6 +73,6 @@ def _pairs(properties: Sequence[str]) -> dict[str, str | int | float | bool]:
     for given in properties:
         key, equals, value = given.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--property {given!r} is not KEY=VALUE, as in auto.create.topics.enable=true")
+            raise ConfigError(f"--property {given!r} is not KEY=VALUE, as in num.partitions=6")
         pairs[key.strip()] = value.strip()
     return pairs

@@ -1,0 +1,38 @@
+"""The pages' own Python, run; and their links."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.documents.pages import ROOT, Block, blocks
+
+DECLARING = ["docs/delivery.md", "docs/errors.md"]
+"""Pages whose Python declares an app and starts nothing."""
+
+
+def declared() -> list[object]:
+    return [
+        pytest.param(block, id=f"{page.removeprefix('docs/')}-{number}")
+        for page in DECLARING
+        for number, block in enumerate(blocks(page), 1)
+        if block.language == "python"
+    ]
+
+
+class TestExamples:
+    @pytest.mark.parametrize("block", declared())
+    def test_is_accepted(self, block: Block) -> None:
+        namespace: dict[str, object] = {"__name__": "example"}
+        exec(compile(block.code, "example", "exec"), namespace)
+        assert "handler" in namespace or "orders" in namespace
+
+
+class TestLinks:
+    @pytest.mark.parametrize("page", sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")))
+    def test_leads_to_a_page_that_is_there(self, page: str) -> None:
+        text = (ROOT / page).read_text()
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+            if "://" not in target:
+                assert ((ROOT / page).parent / target).exists(), target
