@@ -63,7 +63,10 @@ class InMemoryKafka(MemoryCluster):
 
         Raises:
             StartFailed: at the entry. StopApp, BrokerError: at the exit, when a consumer could not be saved.
+            RuntimeError: it is running already.
         """
+        if app in self._apps:
+            raise RuntimeError(f"app {app.title!r} is running already, on this Kafka")
         running = RunningApp(app, ClusterView(self))
         self._apps[app] = running
         self._has_run = True

@@ -85,8 +85,8 @@ class WayOut:
             self._task = self._kafka.background(self._run())
 
     def _late(self, record: Outgoing) -> None:
-        why = "the in-memory Kafka is away" if self._kafka.away else "no answer came"
-        record.fail(f"{why} within {record.within_s:g} s", may_have_been_written=record.gone)
+        away = ", for the in-memory Kafka is away" if self._kafka.away else ""
+        record.fail(f"no answer came within {record.within_s:g} s{away}", may_have_been_written=record.gone)
 
     async def _run(self) -> None:
         kafka = self._kafka
