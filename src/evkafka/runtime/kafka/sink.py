@@ -60,7 +60,8 @@ class KafkaSink:
         self._replacing: asyncio.Task[None] | None = None
         self._replaced_at_s: deque[float] = deque(maxlen=10)
         self._last_failure = ""
-        self._stopping = False
+        self._stopping = False  # nothing more is taken; what was taken still goes out
+        self._closed = False
 
     # ------------------------------------------------------------------ life
 
@@ -110,6 +111,7 @@ class KafkaSink:
         deadline_s = time.monotonic() + timeout_s
         close_s = min(CLOSE_S, timeout_s / 4)
         await self._flush_for(timeout_s - 2 * close_s)
+        self._closed = True
         for outlet in self._outlets.values():
             outlet.stop(f"the producer was stopped, and {timeout_s:.3g} s were not enough for what was queued")
         await self._end_tasks(close_s)
@@ -251,11 +253,11 @@ class KafkaSink:
     def current(self) -> Generation | None:
         """The one that takes batches; None while it is being replaced."""
         newest = self._producer()
-        return None if newest.retired or self._stopping else newest
+        return None if newest.retired or self._closed else newest
 
     def broken(self, generation: Generation, why: Refusal) -> None:
         """Retire a producer, and make the next one; a second complaint about the same one changes nothing."""
-        if generation.retired or self._stopping:
+        if generation.retired or self._closed:
             return
         logger.warning("the producer is replaced, for a broken sequence: %s", why)
         generation.retired = True
