@@ -35,9 +35,7 @@ class Portal:
         try:
             self._entered.result()
         except BaseException:
-            self._to_loop(
-                self._cancel
-            )  # a Ctrl-C while we waited; where the entry itself failed, there is nothing left
+            self._to_loop(self._cancel)  # a Ctrl-C; where the entry itself has failed, the loop is gone already
             self._thread.join()
             raise
 
@@ -87,11 +85,11 @@ class Portal:
         self, function: Callable[[], Coroutine[Any, Any, Any]], context: contextvars.Context, call: _Call
     ) -> None:
         def done(task: asyncio.Task[Any]) -> None:
+            if task.cancelled():  # by the caller, who waits no longer; or the loop is ending, and `_end` says why
+                return
             with self._lock:
                 self._calls.discard(call)
-            if task.cancelled():
-                call.result.set_exception(asyncio.CancelledError())
-            elif (error := task.exception()) is not None:
+            if (error := task.exception()) is not None:
                 call.result.set_exception(error)
             else:
                 call.result.set_result(task.result())
