@@ -112,6 +112,8 @@ class KafkaSink:
         close_s = min(CLOSE_S, timeout_s / 4)
         await self._flush_for(timeout_s - 2 * close_s)
         self._closed = True
+        if left := sum(len(outlet.pending()) for outlet in self._outlets.values()):
+            logger.warning("%d records were not confirmed when the producer was stopped", left)
         for outlet in self._outlets.values():
             outlet.stop(f"the producer was stopped, and {timeout_s:.3g} s were not enough for what was queued")
         await self._end_tasks(close_s)
