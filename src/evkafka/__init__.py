@@ -37,7 +37,7 @@ from evkafka.exceptions import (
 )
 from evkafka.handler import Handler
 from evkafka.middleware import Middleware
-from evkafka.outcomes import DeadLetter, Retry, Skip
+from evkafka.outcomes import BatchError, DeadLetter, Retry, Skip
 from evkafka.ports import RecordMetadata
 from evkafka.runtime.producer import EVKafkaProducer
 from evkafka.sender import Sender
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "App",
+    "BatchError",
     "BrokerConfig",
     "BrokerError",
     "ConfigError",

@@ -40,11 +40,12 @@ class Signature:
     call: Callable[[Any, Any], Any]
 
 
-def read_signature(function: Function, names: Mapping[str, Any] | None) -> Signature:
+def read_signature(function: Function, names: Mapping[str, Any] | None, *, batch: bool = False) -> Signature:
     """Find payload and request among the parameters, by annotation.
 
     Args:
         names: the local names where the endpoint was registered, for annotations that are strings.
+        batch: it takes lists, of payloads and of requests; what is read is what stands in them.
 
     Raises:
         NotYetDefined: an annotation refers to a name that does not exist so far.
@@ -63,6 +64,8 @@ def read_signature(function: Function, names: Mapping[str, Any] | None) -> Signa
             if optional:
                 continue
             raise
+        if batch and annotation is not Parameter.empty and not (optional and not _is_list(annotation)):
+            annotation = _element(parameter.name, annotation)
         if (request := _request_class(annotation)) is not None:
             requests[parameter.name] = request
         elif not optional:
@@ -131,6 +134,17 @@ def resolved(parameter: Parameter, function: Function, names: Mapping[str, Any] 
         raise NotYetDefined(error.name or parameter.annotation) from error
     except (SyntaxError, TypeError) as error:
         raise TypeError(f"its parameter {parameter.name!r} is annotated {parameter.annotation!r}: {error}") from error
+
+
+def _is_list(annotation: Any) -> bool:
+    return annotation is list or typing.get_origin(annotation) is list
+
+
+def _element(name: str, annotation: Any) -> Any:
+    """What stands in the lists that a batch endpoint takes."""
+    if not _is_list(annotation):
+        raise TypeError(f"its parameter {name!r} is no list: a batch endpoint takes lists")
+    return typing.get_args(annotation)[0] if typing.get_args(annotation) else Any
 
 
 def _request_class(annotation: Any) -> type[Request[Any]] | None:

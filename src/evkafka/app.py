@@ -17,6 +17,7 @@ from evkafka.context import App
 from evkafka.dispatch import build_dispatch
 from evkafka.exceptions import ConfigError
 from evkafka.handler import Handler
+from evkafka.keys import ErrorPolicy
 from evkafka.lifespan import Lifespan, as_lifespan
 from evkafka.middleware import Middleware
 from evkafka.observe.logs import log_events
@@ -122,7 +123,13 @@ class EVKafkaApp:
         summary: str | None = None,
         description: str | None = None,
         tags: list[str] | None = None,
-        **options: Any,
+        *,
+        on_error: ErrorPolicy | None = None,
+        timeout_ms: int | None = None,
+        concurrency: int | None = None,
+        batch: bool = False,
+        max_records: int = 500,
+        max_wait_ms: int = 100,
     ) -> Callable[[F], F]:
         """Declare an endpoint of the consumer that the app was made with; see `Handler.event`.
 
@@ -134,7 +141,18 @@ class EVKafkaApp:
                 "app.event needs a consumer: make the app with EVKafkaApp(config=...), "
                 "or declare endpoints on a Handler and give it to app.add_consumer(config, handler)"
             )
-        return self._handler.event(event_type, summary, description, tags, **options)
+        return self._handler.event(
+            event_type,
+            summary,
+            description,
+            tags,
+            on_error=on_error,
+            timeout_ms=timeout_ms,
+            concurrency=concurrency,
+            batch=batch,
+            max_records=max_records,
+            max_wait_ms=max_wait_ms,
+        )
 
     def add_consumer(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
 
 from typing_extensions import TypeVar
 
@@ -94,6 +94,13 @@ class ConsumerCtx:
         return self._record.timestamp
 
 
+class Place(Protocol):
+    """Where a record that is part of a batch meets the others."""
+
+    def meet(self, payload: Any, context: Context) -> Awaitable[object]:
+        """The record's own end, once the batch has been run; raises what the record failed by."""
+
+
 class Context:
     """One attempt at one record: what middleware is called with. Made anew for each attempt; its parts when touched.
 
@@ -103,6 +110,7 @@ class Context:
         topic_event_type: the type of all records of this topic that carry none (`TopicConfig.event_type`).
         outcome: what the handler made of the record; written by the handler, read by the runtime.
         slot: the runtime's place for this attempt.
+        place: the record's place in a batch, while it is part of one.
     """
 
     __slots__ = (
@@ -112,6 +120,7 @@ class Context:
         "_state",
         "attempt",
         "outcome",
+        "place",
         "record",
         "slot",
         "topic_event_type",
@@ -125,6 +134,7 @@ class Context:
         self.attempt = slot.attempt
         self.topic_event_type = topic_event_type
         self.outcome: Outcome | Unmatched | None = None
+        self.place: Place | None = None
         self._event_type = event_type
         self._message: MessageCtx | None = None
         self._consumer: ConsumerCtx | None = None

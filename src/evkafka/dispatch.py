@@ -7,16 +7,21 @@ With a stack of one's own, or an App callable, each attempt runs through it on a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from evkafka.batch import DirectBatch, batch_of_one, stack_batch
 from evkafka.context import App, Context
-from evkafka.endpoint import Call, Endpoint
+from evkafka.endpoint import Call, Endpoint, TypeOf
 from evkafka.handler import Handler
 from evkafka.handler import unmatched as unmatched_outcome
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, build_stack, type_header
 from evkafka.outcomes import Unmatched
-from evkafka.ports import Dispatch, Record, Slot
+from evkafka.ports import BatchAttempt, Dispatch, Record, Route, Slot
+
+logger = logging.getLogger("evkafka")
 
 
 def build_dispatch(
@@ -38,11 +43,19 @@ def build_dispatch(
     stack = build_stack(target, middleware or ())
     types = dict(topic_event_types or {})
     if not isinstance(target, Handler):
-        return _through(stack, types)
+        return _through(stack, types, None)
     target.freeze()
+    header = type_header(middleware)
     if _is_default(middleware):
-        return _direct(target, type_header(middleware), types)
-    return _through(stack, types)
+        return _direct(target, header, types)
+    gated = _gated(target, _raw_type(header, types))
+    if gated is not None and not any(_reads_types(one) for one in middleware or ()):
+        logger.warning(
+            "batch endpoints, and those with a concurrency of their own, are found by the header %r: a type that a"
+            " middleware sets is known too late, and such records come one by one",
+            header,
+        )
+    return _through(stack, types, gated)
 
 
 def _is_default(middleware: Sequence[Middleware] | None) -> bool:
@@ -56,8 +69,12 @@ def _is_default(middleware: Sequence[Middleware] | None) -> bool:
             return False
 
 
-def _direct(handler: Handler, header: str, topic_types: Mapping[str, str]) -> Dispatch:
-    """The default stack around a handler, as one function."""
+def _reads_types(one: Middleware) -> bool:
+    return isinstance(one.cls, type) and issubclass(one.cls, JsonTypedDecoderMiddleware)
+
+
+def _raw_type(header: str, topic_types: Mapping[str, str]) -> Callable[[Record], bytes | None]:
+    """A record's type as it came: by the header, the first one of the name counts, else by its topic."""
     type_by_topic = {topic: event_type.encode() for topic, event_type in topic_types.items()}
 
     def raw_type(record: Record) -> bytes | None:
@@ -66,6 +83,40 @@ def _direct(handler: Handler, header: str, topic_types: Mapping[str, str]) -> Di
                 return value if value is not None else type_by_topic.get(record.topic)
         return type_by_topic.get(record.topic)
 
+    return raw_type
+
+
+def _gated(handler: Handler, raw_type: Callable[[Record], bytes | None]) -> Callable[[Record], Route | None] | None:
+    """The look-up of `Dispatch.gated`; None where no endpoint takes batches or has a bound of its own."""
+    gates: dict[bytes | None, Endpoint | None] = {}
+    default: Endpoint | None = None
+    for endpoint in handler.endpoints:
+        gate = endpoint if endpoint.batch is not None or endpoint.concurrency is not None else None
+        if endpoint.is_default:
+            default = gate
+        else:
+            gates[_name(endpoint)] = gate
+    if default is None and not any(gates.values()):
+        return None
+
+    def gated(record: Record) -> Route | None:
+        endpoint = gates.get(raw_type(record), default)
+        if endpoint is not None and record.value is None and not endpoint.resolve().admits_none:
+            return None
+        return endpoint
+
+    return gated
+
+
+def _name(endpoint: Endpoint) -> bytes:
+    return endpoint.event_type.encode(errors="surrogatepass")
+
+
+def _direct(handler: Handler, header: str, topic_types: Mapping[str, str]) -> Dispatch:
+    """The default stack around a handler, as one function."""
+    type_by_topic = {topic: event_type.encode() for topic, event_type in topic_types.items()}
+    raw_type = _raw_type(header, topic_types)
+
     def type_of(record: Record) -> str | None:
         event_type = raw_type(record)
         return event_type.decode(errors="replace") if event_type is not None else None
@@ -73,11 +124,11 @@ def _direct(handler: Handler, header: str, topic_types: Mapping[str, str]) -> Di
     routes: dict[bytes | None, Way] = {}
     default: Way | None = None
     for endpoint in handler.endpoints:
-        way = _way(endpoint, endpoint.compile(type_of))
+        way = _way(endpoint, _call(endpoint, type_of))
         if endpoint.is_default:
             default = way
         else:
-            routes[endpoint.event_type.encode(errors="surrogatepass")] = way
+            routes[_name(endpoint)] = way
 
     # The hottest function beside the executor's walk: `raw_type` is written out in it.
     def dispatch(record: Record, slot: Slot) -> Awaitable[object] | None:
@@ -107,7 +158,11 @@ def _direct(handler: Handler, header: str, topic_types: Mapping[str, str]) -> Di
     def unmatched(record: Record) -> Unmatched:
         return unmatched_outcome(type_of(record), tombstone=record.value is None)
 
-    return _as_dispatch(dispatch, unmatched)
+    def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
+        assert isinstance(slot.route, Endpoint)
+        return DirectBatch(slot.route, records, slot)
+
+    return _as_dispatch(dispatch, unmatched, _gated(handler, raw_type), open_batch)
 
 
 Way = tuple[
@@ -119,12 +174,16 @@ Way = tuple[
 ]
 
 
+def _call(endpoint: Endpoint, type_of: TypeOf) -> Call:
+    return endpoint.compile(type_of) if endpoint.batch is None else partial(batch_of_one, endpoint)
+
+
 def _way(endpoint: Endpoint, call: Call) -> Way:
     decoder = endpoint.resolve()
     return endpoint, endpoint.coroutine_of(), decoder.from_bytes, call, decoder.admits_none
 
 
-def _through(stack: App, topic_types: Mapping[str, str]) -> Dispatch:
+def _through(stack: App, topic_types: Mapping[str, str], gated: Callable[[Record], Route | None] | None) -> Dispatch:
     """A stack of one's own: run on a fresh context for each attempt, whose outcome is the result."""
 
     async def through_stack(record: Record, slot: Slot) -> object:
@@ -137,12 +196,20 @@ def _through(stack: App, topic_types: Mapping[str, str]) -> Dispatch:
         """Never asked for: what no endpoint takes is said by the context's outcome."""
         return Unmatched("no_endpoint")
 
-    return _as_dispatch(through_stack, unmatched)
+    def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
+        return stack_batch(stack, records, slot, topic_types)
+
+    return _as_dispatch(through_stack, unmatched, gated, open_batch)
 
 
 def _as_dispatch(
-    call: Callable[[Record, Slot], Awaitable[object] | None], unmatched: Callable[[Record], Unmatched]
+    call: Callable[[Record, Slot], Awaitable[object] | None],
+    unmatched: Callable[[Record], Unmatched],
+    gated: Callable[[Record], Route | None] | None,
+    open_batch: Callable[[Sequence[Record], Slot], BatchAttempt],
 ) -> Dispatch:
-    """Both as one object. A function takes attributes, and calling one costs less than an instance's `__call__`."""
+    """All as one object. A function takes attributes, and calling one costs less than an instance's `__call__`."""
     call.unmatched = unmatched  # type: ignore[attr-defined]
+    call.gated = gated  # type: ignore[attr-defined]
+    call.open_batch = open_batch  # type: ignore[attr-defined]
     return call  # type: ignore[return-value]

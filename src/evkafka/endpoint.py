@@ -7,7 +7,7 @@ import contextlib
 import contextvars
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -24,11 +24,16 @@ from evkafka._signature import (
 from evkafka.codec import Decoder, NotYetDefined, decode_fault, decoder_for
 from evkafka.context import Context
 from evkafka.exceptions import ConfigError, DecodeError
-from evkafka.ports import Record, Slot
+from evkafka.ports import BatchLimits, Record, Slot
 
 ALLOWED = (
     "An endpoint takes one payload, typed dict, str, bytes, a pydantic model or anything that pydantic can validate, "
     "and may take one Request, by annotation: `async def on_order(order: Order, request: Request) -> None`"
+)
+
+ALLOWED_BATCH = (
+    "A batch endpoint takes a list of payloads and may take a list of Requests: "
+    "`async def on_orders(orders: list[Order], requests: list[Request]) -> None`"
 )
 
 Call = Callable[[Record, Slot], Awaitable[object]]
@@ -46,6 +51,8 @@ class Endpoint:
         payload: the payload's annotation; None until `resolve` where it is not known at registration.
         threaded: True for a plain `def`, which runs in a thread.
         on_error, timeout_s: the event type's own policy and time limit, None for the consumer's.
+        concurrency: most attempts at once in one consumer, None for no bound of its own.
+        batch: set for a batch endpoint, whose `payload` is what stands in its lists.
     """
 
     def __init__(
@@ -58,18 +65,22 @@ class Endpoint:
         tags: Sequence[str] | None = None,
         on_error: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
+        concurrency: int | None = None,
+        batch: BatchLimits | None = None,
         names: Mapping[str, Any] | None = None,
     ) -> None:
         self.function = function
         self.name = _name(function)
         self.event_type = event_type if event_type is not None else "default"
         self.is_default = event_type is None
+        self.batch = batch
         self._check_kind()
         self.summary = summary
         self.description = description if description is not None else inspect.getdoc(unpartial(function))
         self.tags = tuple(tags or ())
         self.on_error = on_error
         self.timeout_s = timeout_s
+        self.concurrency = concurrency
         self.threaded = not is_async(function) and not wraps_async(function)
         self.payload: Any = None
         self._names = names
@@ -102,20 +113,24 @@ class Endpoint:
 
     def _read(self) -> None:
         try:
-            signature = read_signature(self.function, self._names)
+            signature = read_signature(self.function, self._names, batch=self.batch is not None)
             decoder = decoder_for(signature.payload)
         except TypeError as error:
-            raise ConfigError(f"{self._shown()}: {error}. {ALLOWED}") from error
+            raise ConfigError(f"{self._shown()}: {error}. {self._allowed}") from error
         if wraps_async(self.function) and not is_async(self.function):
             signature = _awaited(signature)
         self.payload, self._signature, self._decoder = signature.payload, signature, decoder
         self._names = None
 
+    @property
+    def _allowed(self) -> str:
+        return ALLOWED if self.batch is None else ALLOWED_BATCH
+
     def _check_kind(self) -> None:
         if isinstance(self.function, type) or not callable(self.function):
-            raise ConfigError(f"{self.function!r} is no endpoint for event type {self.event_type!r}. {ALLOWED}")
+            raise ConfigError(f"{self.function!r} is no endpoint for event type {self.event_type!r}. {self._allowed}")
         if is_generator(self.function):
-            raise ConfigError(f"{self._shown()}: it yields, so that a call of it runs nothing. {ALLOWED}")
+            raise ConfigError(f"{self._shown()}: it yields, so that a call of it runs nothing. {self._allowed}")
 
     def _shown(self) -> str:
         """The endpoint, as an error shows it: its name, signature and place."""
@@ -133,7 +148,7 @@ class Endpoint:
         """The endpoint as `payload -> its own coroutine`; None where it needs more than that to be run."""
         self.resolve()
         assert self._signature is not None
-        return self._signature.plain if not self.threaded else None
+        return self._signature.plain if not self.threaded and self.batch is None else None
 
     def compile(self, type_of: TypeOf) -> Call:
         """The direct way from a record to the awaitable of the user's function, with no coroutine of ours around it.
@@ -195,6 +210,29 @@ class Endpoint:
         if self.threaded:
             return in_thread(context.slot, functools.partial(signature.call, payload, request))
         return signature.call(payload, request)  # type: ignore[no-any-return]
+
+    # ------------------------------------------------------------------ batches
+
+    async def payload_of(self, context: Context) -> Any:
+        """One record's payload, out of what the middleware left in its context. Raises `DecodeError`."""
+        decoder, message = self.resolve(), context.message
+        value = message.value
+        try:
+            if message.decoded_value_cb is not None and decoder.from_object is not None and value is not None:
+                return decoder.from_object(await message.decoded_value_cb())
+            return decoder.from_bytes(value) if value is not None else None
+        except (ValueError, RecursionError) as error:
+            fault = self.decode_error(error, context.record)
+        raise fault
+
+    def call_batch(self, payloads: list[Any], contexts: Iterable[Context], slot: Slot) -> Awaitable[object]:
+        """The call of a batch endpoint; the contexts are asked for only where it takes requests."""
+        signature = self._signature
+        assert signature is not None
+        requests = [signature.request(context) for context in contexts] if signature.request is not None else None
+        if self.threaded:
+            return in_thread(slot, functools.partial(signature.call, payloads, requests))
+        return signature.call(payloads, requests)  # type: ignore[no-any-return]
 
     def decode_error(self, error: BaseException, record: Record) -> DecodeError:
         """The error that says what is wrong with a record's value, without anything out of it.

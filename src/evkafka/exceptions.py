@@ -14,11 +14,16 @@ EVKafkaError
     +-- BrokerRefused        it said no (login, authorization, fenced member): waiting cannot help
     +-- CommitRefused        an offset commit was refused: the partitions are another member's now
     +-- CommitUnknown        an offset commit went without an answer: it may or may not have been written
+
+`BatchError` is none of these: it is raised to us, by batch endpoints (see `outcomes.py`).
 """
 
 from __future__ import annotations
 
+from evkafka.outcomes import BatchError
+
 __all__ = [
+    "BatchError",
     "BrokerError",
     "BrokerRefused",
     "BrokerUnavailable",

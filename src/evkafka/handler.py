@@ -6,11 +6,13 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
+from evkafka.batch import run_in_batch
 from evkafka.context import Context
 from evkafka.endpoint import Endpoint
 from evkafka.exceptions import ConfigError
 from evkafka.keys import ErrorPolicy
 from evkafka.outcomes import DeadLetter, Outcome, Retry, Skip, Unmatched
+from evkafka.ports import BatchLimits
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,6 +42,10 @@ class Handler:
         *,
         on_error: ErrorPolicy | None = None,
         timeout_ms: int | None = None,
+        concurrency: int | None = None,
+        batch: bool = False,
+        max_records: int = 500,
+        max_wait_ms: int = 100,
     ) -> Callable[[F], F]:
         """Declare the endpoint for an event type; the decorated function is returned unchanged.
 
@@ -48,14 +54,21 @@ class Handler:
             summary, description, tags: for the contract document; the description defaults to the docstring.
             on_error: the event type's own error policy, laid over the consumer's key by key.
             timeout_ms: the event type's own time limit for one attempt; default: `max_endpoint_exec_time_ms`.
+            concurrency: most attempts of this event type at once in one consumer; default: the consumer's bound alone.
+            batch: it takes `list[Payload]` (and may take `list[Request]`): records of one partition, in order.
+            max_records: most records in a batch.
+            max_wait_ms: how long the first record of a batch waits for more.
 
         Raises:
-            ConfigError: the signature is not an endpoint's, or the event type has one already.
+            ConfigError: the signature is not an endpoint's, an option is out of its range, or the event type has an
+                endpoint already.
             RuntimeError: the app has started.
         """
         if not isinstance(event_type, str) or not event_type:  # type: ignore[redundant-expr]
             raise ConfigError(f'an event type is a non-empty string, not {event_type!r}: write @handler.event("Name")')
-        timeout_s = _seconds(timeout_ms, event_type)
+        where = f"event type {event_type!r}"
+        timeout_s, concurrency = _seconds(timeout_ms, where), _count(concurrency, "concurrency", where)
+        limits = _batch_limits(max_records, max_wait_ms, where) if batch else None
 
         def declare(function: F) -> F:
             endpoint = Endpoint(
@@ -66,6 +79,8 @@ class Handler:
                 tags=tags,
                 on_error=on_error,
                 timeout_s=timeout_s,
+                concurrency=concurrency,
+                batch=limits,
                 names=_local_names(),
             )
             self._add([endpoint])
@@ -73,16 +88,36 @@ class Handler:
 
         return declare
 
-    def default(self) -> Callable[[F], F]:
+    def default(
+        self,
+        *,
+        on_error: ErrorPolicy | None = None,
+        timeout_ms: int | None = None,
+        concurrency: int | None = None,
+    ) -> Callable[[F], F]:
         """Declare the endpoint that gets what no other takes, also records without a type.
+
+        Args:
+            on_error, timeout_ms, concurrency: as for `event`.
 
         Raises:
             ConfigError: the signature is not an endpoint's, or there is a default already.
             RuntimeError: the app has started.
         """
 
+        where = "the default endpoint"
+        timeout_s, concurrency = _seconds(timeout_ms, where), _count(concurrency, "concurrency", where)
+
         def declare(function: F) -> F:
-            self._add([Endpoint(function, None, names=_local_names())])
+            endpoint = Endpoint(
+                function,
+                None,
+                on_error=on_error,
+                timeout_s=timeout_s,
+                concurrency=concurrency,
+                names=_local_names(),
+            )
+            self._add([endpoint])
             return function
 
         return declare
@@ -176,6 +211,8 @@ class Handler:
         elif message.value is None and not endpoint.resolve().admits_none:
             context.slot.route = None
             context.outcome = Unmatched("tombstone", message.event_type)
+        elif endpoint.batch is not None:
+            context.outcome = as_outcome(await run_in_batch(endpoint, context))
         else:
             context.outcome = as_outcome(await endpoint.run(context))
 
@@ -207,12 +244,22 @@ def as_outcome(returned: object) -> Outcome | None:
             return None
 
 
-def _seconds(timeout_ms: int | None, event_type: str) -> float | None:
-    if timeout_ms is None:
-        return None
-    if isinstance(timeout_ms, bool) or not isinstance(timeout_ms, int) or timeout_ms <= 0:  # type: ignore[redundant-expr]
-        raise ConfigError(f"timeout_ms of event type {event_type!r} is a positive number of ms, not {timeout_ms!r}")
-    return timeout_ms / 1000
+def _seconds(timeout_ms: int | None, where: str) -> float | None:
+    _count(timeout_ms, "timeout_ms", where, what="a positive number of ms")
+    return None if timeout_ms is None else timeout_ms / 1000
+
+
+def _count(value: int | None, name: str, where: str, *, what: str = "a positive whole number") -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value <= 0):  # type: ignore[redundant-expr]
+        raise ConfigError(f"{name} of {where} is {what}, not {value!r}")
+    return value
+
+
+def _batch_limits(max_records: int, max_wait_ms: int, where: str) -> BatchLimits:
+    _count(max_records, "max_records", where)
+    if isinstance(max_wait_ms, bool) or not isinstance(max_wait_ms, int) or max_wait_ms < 0:  # type: ignore[redundant-expr]
+        raise ConfigError(f"max_wait_ms of {where} is a number of ms, not {max_wait_ms!r}")
+    return BatchLimits(max_records, max_wait_ms / 1000)
 
 
 def _local_names() -> Mapping[str, Any] | None:

@@ -10,7 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["BatchError", "DeadLetter", "Failed", "Outcome", "Retry", "Skip", "Unmatched", "UnmatchedReason"]
+__all__ = [
+    "Apart",
+    "BatchError",
+    "DeadLetter",
+    "End",
+    "Failed",
+    "Outcome",
+    "Retry",
+    "Skip",
+    "Unmatched",
+    "UnmatchedReason",
+]
 
 
 class Outcome(Exception):
@@ -87,3 +98,14 @@ class Failed:
 
     error: BaseException
     hopeless: bool = False
+
+
+End = Outcome | Unmatched | Failed
+"""How a record ended, other than well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """The records of a batch ended differently: index -> how it ended; those that are not in it are done."""
+
+    ends: Mapping[int, End]

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from evkafka.outcomes import Unmatched
+from evkafka.outcomes import End, Unmatched
 
 if TYPE_CHECKING:
     import asyncio
@@ -235,6 +235,14 @@ class TimerHandle(Protocol):
 # ---------------------------------------------------------------------------- the user's side
 
 
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """How large a batch endpoint's batches become, and how long the first record of one waits for more."""
+
+    max_records: int
+    max_wait_s: float
+
+
 class Route(Protocol):
     """One endpoint, as the runtime sees it."""
 
@@ -256,6 +264,14 @@ class Route(Protocol):
     @property
     def on_error(self) -> Mapping[str, Any] | None:
         """The event type's own error policy, as given; the consumer lays it over its own."""
+
+    @property
+    def concurrency(self) -> int | None:
+        """Most attempts of this event type at once in one consumer; None for no bound of its own."""
+
+    @property
+    def batch(self) -> BatchLimits | None:
+        """Set for a batch endpoint."""
 
 
 class Slot:
@@ -309,3 +325,28 @@ class Dispatch(Protocol):
     def __call__(self, record: Record, slot: Slot) -> Awaitable[object] | None: ...
 
     def unmatched(self, record: Record) -> Unmatched: ...
+
+    gated: Callable[[Record], Route | None] | None
+    """The record's endpoint where it takes batches or has a bound of its own, else None; and None itself where no
+    endpoint does, so that nothing need be asked. Called without it, a batch endpoint gets a batch of one."""
+
+    def open_batch(self, records: Sequence[Record], slot: Slot) -> BatchAttempt:
+        """One attempt at these records, all of them `gated` to `slot.route`, a batch endpoint."""
+
+
+class BatchAttempt(Protocol):
+    """One attempt at a batch. Indices are places in the records that it was opened with."""
+
+    async def prepare(self) -> Mapping[int, End | None]:
+        """Decode; returns what ended before the endpoint was run, such as a value that cannot be decoded (None: done,
+        by the stack alone)."""
+
+    async def run(self, wanted: Sequence[int]) -> object:
+        """Run the endpoint with those of the records, in this order; the others are let go of.
+
+        Returns `Apart` where the records ended differently, else what the endpoint returned, which is the outcome
+        of all. Raises what it raised, which is the failure of all.
+        """
+
+    async def close(self) -> None:
+        """Let go of what is still held. Never raises."""
