@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import Context, copy_context
 from functools import partial
@@ -14,10 +15,12 @@ from evkafka.exceptions import ConfigError
 from evkafka.ports import Record
 from evkafka.runtime.ambient import stand_in
 from evkafka.runtime.producer import Headers, Key
-from evkafka.testing.delivery import Delivery, Fatal, delivery_of
+from evkafka.testing.delivery import Delivery
 from evkafka.testing.portal import Portal
 from evkafka.testing.sent import SentEvent
-from evkafka.testing.stage import Stage, StagedConsumer
+from evkafka.testing.stage import Deliveries, Stage, StagedConsumer
+
+BatchKey = Key | Callable[[Any], Key | None] | None
 
 
 class _Client:
@@ -48,19 +51,39 @@ class _Client:
             raise RuntimeError(f"the test client is not open: write `{entry} {name}(app) as client:` and send inside")
         return self._stage
 
-    def _make(self, consumer_name: str | None, *arguments: Any) -> tuple[StagedConsumer, Record]:
+    def _records(
+        self,
+        events: Iterable[Any],
+        event_type: str | None,
+        topic: str,
+        key: BatchKey,
+        partition: int | None,
+        timestamp_ms: int | None,
+        headers: Headers | None,
+        consumer_name: str | None,
+    ) -> tuple[StagedConsumer, list[Record]]:
         stage = self._opened()
         consumer = stage.consumer(consumer_name)
-        return consumer, stage.record(consumer, *arguments)
+        return consumer, [
+            stage.record(
+                consumer,
+                event,
+                event_type,
+                topic,
+                key(event) if callable(key) else key,
+                partition,
+                timestamp_ms,
+                headers,
+            )
+            for event in events
+        ]
 
-    def _delivery(self, result: object) -> Delivery:
-        """The attempt's result as a value, or raised."""
-        if isinstance(result, Fatal):
-            raise result.error
-        delivery = delivery_of(result)
-        if delivery.error is not None and self._raises:
-            raise delivery.error
-        return delivery
+    @staticmethod
+    def _told(deliveries: Deliveries) -> list[Delivery]:
+        """What became of the records; or what is to be raised, raised."""
+        if deliveries.fault is not None:
+            raise deliveries.fault
+        return deliveries.all
 
 
 class TestClient(_Client):
@@ -147,14 +170,40 @@ class TestClient(_Client):
             RuntimeError: the client is not open, or is called where an event loop runs.
         """
         _refuse_in_loop("called")
-        made = self._make(consumer_name, event, event_type, topic, key, partition, timestamp_ms, headers)
-        return self._delivery(self._attempt(*made))
+        [delivery] = self._deliver([event], event_type, topic, key, partition, timestamp_ms, headers, consumer_name)
+        return delivery
 
-    def _attempt(self, consumer: StagedConsumer, record: Record) -> object:
-        stage = self._opened()
+    def send_batch(
+        self,
+        events: Iterable[Any],
+        event_type: str | None,
+        topic: str,
+        key: BatchKey = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        headers: Headers | None = None,
+        consumer_name: str | None = None,
+    ) -> list[Delivery]:
+        """Deliver events of one type, which stand behind each other in one partition.
+
+        A batch endpoint gets them together, at most its `max_records` at once; any other gets one after the other, as
+        if by `send_event`. Arguments are those of `send_event`, but for `key`, which may be a callable that makes each
+        event's key of the event.
+
+        Returns: what became of each.
+
+        Raises:
+            what the endpoint raised; of a `BatchError` that names errors, an equal one with the first error as its
+            cause. Events behind those are not delivered.
+        """
+        _refuse_in_loop("called")
+        return self._deliver(events, event_type, topic, key, partition, timestamp_ms, headers, consumer_name)
+
+    def _deliver(self, *arguments: Any) -> list[Delivery]:
+        stage, made = self._opened(), self._records(*arguments)
         assert self._portal is not None
         context = stage.context_of(copy_context(), self._before)
-        return self._portal.call(partial(stage.attempt, consumer, record), context)
+        return self._told(self._portal.call(partial(stage.deliver, *made, stop_at_fault=self._raises), context))
 
 
 class AsyncTestClient(_Client):
@@ -202,13 +251,30 @@ class AsyncTestClient(_Client):
         consumer_name: str | None = None,
     ) -> Delivery:
         """Deliver one event, and return what became of it; see `TestClient.send_event`."""
-        made = self._make(consumer_name, event, event_type, topic, key, partition, timestamp_ms, headers)
-        return self._delivery(await self._attempt(*made))
+        [delivery] = await self._deliver(
+            [event], event_type, topic, key, partition, timestamp_ms, headers, consumer_name
+        )
+        return delivery
 
-    async def _attempt(self, consumer: StagedConsumer, record: Record) -> object:
-        stage = self._opened()
+    async def send_batch(
+        self,
+        events: Iterable[Any],
+        event_type: str | None,
+        topic: str,
+        key: BatchKey = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        headers: Headers | None = None,
+        consumer_name: str | None = None,
+    ) -> list[Delivery]:
+        """Deliver events of one type together; see `TestClient.send_batch`."""
+        return await self._deliver(events, event_type, topic, key, partition, timestamp_ms, headers, consumer_name)
+
+    async def _deliver(self, *arguments: Any) -> list[Delivery]:
+        stage, made = self._opened(), self._records(*arguments)
         context = stage.context_of(copy_context(), self._before)
-        return await asyncio.get_running_loop().create_task(stage.attempt(consumer, record), context=context)
+        delivering = stage.deliver(*made, stop_at_fault=self._raises)
+        return self._told(await asyncio.get_running_loop().create_task(delivering, context=context))
 
 
 def _refuse_in_loop(what: str) -> None:

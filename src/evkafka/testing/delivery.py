@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from evkafka.exceptions import EndpointTimeout
 from evkafka.outcomes import DeadLetter, Failed, Retry, Skip, Unmatched
-from evkafka.ports import Dispatch, Record, Slot
+from evkafka.ports import Record, Slot
 from evkafka.runtime.budget import remaining
 from evkafka.runtime.settle import classify
 
@@ -65,18 +66,19 @@ def delivery_of(result: object) -> Delivery:
             return Delivery("done", None)
 
 
+Work = Callable[[], Awaitable[object]]
+
+
 class Attempt:
-    """Runs once, in a task of its own, for the time limit cuts by cancelling that task.
+    """Runs once; the time limit cuts by cancelling the task that it runs in.
 
     Args:
+        record: what is being tried; of a batch, the first one.
         limit_s: the consumer's time limit; the matched endpoint's own comes before it.
         shortest_limit_s: the shortest of all limits; a tenth of it is how often the clock is looked at.
     """
 
-    def __init__(
-        self, dispatch: Dispatch, record: Record, slot: Slot, *, limit_s: float, shortest_limit_s: float
-    ) -> None:
-        self._dispatch = dispatch
+    def __init__(self, record: Record, slot: Slot, *, limit_s: float, shortest_limit_s: float) -> None:
         self._record = record
         self._slot = slot
         self._consumer_limit_s = limit_s
@@ -87,20 +89,22 @@ class Attempt:
         self._cut = False
         self._overran = False
 
-    async def run(self) -> object:
-        """What the endpoint returned, its outcome, `Unmatched`, `Failed` or `Fatal`. Raises only when cancelled."""
-        self._task = asyncio.current_task()
+    async def run(self, work: Work) -> object:
+        """What the work returned, an outcome that it raised, `Failed` or `Fatal`. Raises only when cancelled."""
+        task = self._task = asyncio.current_task()
+        assert task is not None
         self._began_s = time.monotonic()
         remaining.set(self._left_s)
         self._watch()
         try:
-            attempt = self._dispatch(self._record, self._slot)
-            return await attempt if attempt is not None else self._dispatch.unmatched(self._record)
+            return await work()
         except BaseException as error:  # the one place: `_raised` says what it means, or lets it pass
             return self._raised(error)
         finally:
             assert self._timer is not None
             self._timer.cancel()
+            if self._cut:
+                task.uncancel()  # the cancellation was ours, and has done its work
 
     def _raised(self, error: BaseException) -> object:
         assert self._task is not None

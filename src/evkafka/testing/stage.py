@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import Context, copy_context
@@ -21,7 +21,8 @@ from evkafka.runtime.ambient import Ambient, ambient, stand_in
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.producer import EVKafkaProducer, Headers, Key, key_bytes
 from evkafka.service import ConsumerPlan
-from evkafka.testing.delivery import Attempt
+from evkafka.testing.batches import works
+from evkafka.testing.delivery import Attempt, Delivery, Fatal, delivery_of
 from evkafka.testing.sent import Positions, RecordingCluster, SentEvent
 
 
@@ -55,6 +56,19 @@ class StagedConsumer:
     identity: ConsumerIdentity
     shortest_limit_s: float
     threads: ThreadPoolExecutor
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """What became of the records, and what ended the delivering, where something did.
+
+    Attributes:
+        fatal: True where it is what no record is to blame for.
+    """
+
+    all: list[Delivery]
+    fault: BaseException | None = None
+    fatal: bool = False
 
 
 class Stage:
@@ -167,15 +181,30 @@ class Stage:
         stamp = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
         return TestRecord(topic, place, self._positions.take(topic, place), stamp, own_key, value, pairs)
 
-    async def attempt(self, consumer: StagedConsumer, record: Record) -> object:
-        """One attempt, in the task that calls this; see `Attempt.run`."""
-        return await Attempt(
-            consumer.plan.dispatch,
-            record,
-            Slot(consumer.identity, self._state, consumer.threads),
-            limit_s=consumer.plan.settings.max_endpoint_exec_time_s,
-            shortest_limit_s=consumer.shortest_limit_s,
-        ).run()
+    async def deliver(self, consumer: StagedConsumer, records: Sequence[Record], *, stop_at_fault: bool) -> Deliveries:
+        """One attempt at each record, in order, in the task that calls this.
+
+        Args:
+            stop_at_fault: leave out what comes behind the first attempt that failed.
+        """
+        deliveries: list[Delivery] = []
+        for work in works(consumer.plan.dispatch, records, lambda: self._slot(consumer)):
+            attempt = Attempt(
+                work.records[0],
+                work.slot,
+                limit_s=consumer.plan.settings.max_endpoint_exec_time_s,
+                shortest_limit_s=consumer.shortest_limit_s,
+            )
+            result = await attempt.run(work)
+            if isinstance(result, Fatal):
+                return Deliveries(deliveries, result.error, fatal=True)
+            deliveries += map(delivery_of, work.results(result))
+            if stop_at_fault and (fault := work.fault(result)) is not None:
+                return Deliveries(deliveries, fault)
+        return Deliveries(deliveries)
+
+    def _slot(self, consumer: StagedConsumer) -> Slot:
+        return Slot(consumer.identity, self._state, consumer.threads)
 
     def context_of(self, caller: Context, before: Context) -> Context:
         """What an endpoint sees: the lifespan's context variables, over them what the test has set since `before`."""
