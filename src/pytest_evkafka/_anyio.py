@@ -11,6 +11,7 @@ import pytest
 
 from evkafka import EVKafkaApp
 from evkafka.testing import AsyncTestClient, InMemoryKafka
+from pytest_evkafka._running import running
 
 
 @pytest.fixture
@@ -21,5 +22,5 @@ async def _evkafka_client_anyio(evkafka_app: EVKafkaApp) -> AsyncIterator[AsyncT
 
 @pytest.fixture
 async def _evkafka_memory_anyio(evkafka_app: EVKafkaApp) -> AsyncIterator[InMemoryKafka]:
-    async with InMemoryKafka() as kafka, kafka.running(evkafka_app):
+    async with InMemoryKafka() as kafka, running(kafka, evkafka_app):
         yield kafka

@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from evkafka import EVKafkaApp
 from evkafka.testing import AsyncTestClient, InMemoryKafka
+from pytest_evkafka._running import running
 
 
 @pytest_asyncio.fixture
@@ -18,5 +19,5 @@ async def _evkafka_client_asyncio(evkafka_app: EVKafkaApp) -> AsyncIterator[Asyn
 
 @pytest_asyncio.fixture
 async def _evkafka_memory_asyncio(evkafka_app: EVKafkaApp) -> AsyncIterator[InMemoryKafka]:
-    async with InMemoryKafka() as kafka, kafka.running(evkafka_app):
+    async with InMemoryKafka() as kafka, running(kafka, evkafka_app):
         yield kafka

@@ -153,3 +153,71 @@ class TestAsyncTestClient:
             async with AsyncTestClient(app_of(Handler(), lifespan=lifespan)):
                 pass
         assert raised.value is error
+
+
+class TestLifespan:
+    async def test_it_is_left_in_the_task_that_entered_it_wherever_the_client_is_closed(self) -> None:
+        tasks = []
+
+        @asynccontextmanager
+        async def lifespan() -> AsyncIterator[None]:
+            async with asyncio.TaskGroup():  # no other task may leave it
+                tasks.append(asyncio.current_task())
+                yield
+                tasks.append(asyncio.current_task())
+
+        client = AsyncTestClient(app_of(Handler(), lifespan=lifespan))
+        await asyncio.create_task(client.__aenter__())
+        await asyncio.create_task(client.__aexit__(None, None, None))
+        assert tasks[0] is tasks[1]
+
+    async def test_what_it_raises_at_the_end_is_raised_itself(self) -> None:
+        error = LookupError()
+
+        @asynccontextmanager
+        async def lifespan() -> AsyncIterator[None]:
+            yield
+            raise error
+
+        with pytest.raises(LookupError) as raised:
+            async with AsyncTestClient(app_of(Handler(), lifespan=lifespan)):
+                pass
+        assert raised.value is error
+
+    async def test_endpoints_see_its_context_variables_and_the_tests_own_over_them(self) -> None:
+        handler, seen = Handler(), mock.Mock()
+        variable = contextvars.ContextVar("variable", default="unset")
+
+        @asynccontextmanager
+        async def lifespan() -> AsyncIterator[None]:
+            variable.set("of the lifespan")
+            yield
+
+        @handler.event("X")
+        async def on_x(event: dict[str, Any]) -> None:
+            seen(variable.get())
+
+        async with AsyncTestClient(app_of(handler, lifespan=lifespan)) as client:
+            await client.send_event({}, "X", "t")
+            variable.set("of the test")
+            await client.send_event({}, "X", "t")
+        assert seen.mock_calls == [mock.call("of the lifespan"), mock.call("of the test")]
+
+    async def test_a_test_that_is_cancelled_while_it_begins_ends_it(self) -> None:
+        begins, ends = asyncio.Event(), mock.Mock()
+
+        @asynccontextmanager
+        async def lifespan() -> AsyncIterator[None]:
+            try:
+                begins.set()
+                await asyncio.Event().wait()
+                yield
+            finally:
+                ends()
+
+        opening = asyncio.ensure_future(AsyncTestClient(app_of(Handler(), lifespan=lifespan)).__aenter__())
+        await begins.wait()
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        ends.assert_called_once_with()

@@ -10,8 +10,11 @@ import pytest
 pytest_plugins = ["pytester"]
 
 APP = """
+    import asyncio
+    from contextlib import asynccontextmanager
+
     import pytest
-    from evkafka import EVKafkaApp, Handler, Retry, Sender
+    from evkafka import EVKafkaApp, Handler, Sender
 
     handler, sender = Handler(), Sender()
     handled = []
@@ -24,7 +27,12 @@ APP = """
         handled.append(order)
         await send_bill(order)
 
-    app = EVKafkaApp()
+    @asynccontextmanager
+    async def lifespan():
+        async with asyncio.TaskGroup():  # must be left in the task that entered it
+            yield
+
+    app = EVKafkaApp(lifespan=lifespan)
     app.add_consumer(
         {"topics": ["orders"], "group_id": "billing", "auto_offset_reset": "earliest"}, handler
     )
@@ -137,6 +145,7 @@ class TestClientFixture:
 MEMORY = """
     import pytest
     from conftest import handled
+    from evkafka import EVKafkaProducer
     from evkafka.testing import InMemoryKafka
 
     pytestmark = pytest.mark.{mark}
@@ -148,6 +157,9 @@ MEMORY = """
         assert handled == [{{"id": 1}}]
         evkafka_memory.assert_committed(group="billing", topic="orders", partition=0, offset=1)
         [bill] = evkafka_memory.records("bills")
+        async with EVKafkaProducer({{"bootstrap_servers": "kafka.invalid:9092"}}) as producer:
+            await producer.send_event({{}}, "X", "of-the-test")
+        assert len(evkafka_memory.records("of-the-test")) == 1
 
     async def test_each_test_has_its_own(evkafka_memory):
         assert list(evkafka_memory.records("bills")) == []

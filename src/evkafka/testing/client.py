@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractContextManager
 from contextvars import Context, copy_context
 from functools import partial
 from types import TracebackType
@@ -16,6 +16,7 @@ from evkafka.ports import Record
 from evkafka.runtime.ambient import stand_in
 from evkafka.runtime.producer import Headers, Key
 from evkafka.testing.delivery import Delivery
+from evkafka.testing.held import Held
 from evkafka.testing.portal import Portal
 from evkafka.testing.sent import SentEvent
 from evkafka.testing.stage import Deliveries, Stage, StagedConsumer
@@ -219,24 +220,30 @@ class AsyncTestClient(_Client):
         self, app: EVKafkaApp, raise_endpoint_errors: bool = True, *, raise_handler_errors: bool | None = None
     ) -> None:
         super().__init__(app, raise_endpoint_errors, raise_handler_errors=raise_handler_errors)
-        self._life: AbstractAsyncContextManager[None] | None = None
+        self._life: Held[None] | None = None
+        self._place: AbstractContextManager[None] | None = None
 
     async def __aenter__(self) -> Self:
         if self._life is not None:
             raise RuntimeError("this test client is open already")
         self.sent = []
         stage = Stage(self.app, self.sent)
-        life = stage.open()
+        life = Held(stage.open())
         await life.__aenter__()
-        self._before = stage.context
+        self._place = stand_in(stage.place)
+        self._place.__enter__()
+        self._before = copy_context()
         self._life, self._stage = life, stage
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        life, self._life, self._stage = self._life, None, None
+        life, place = self._life, self._place
+        self._life = self._place = self._stage = None
         assert life is not None
+        assert place is not None
+        place.__exit__(None, None, None)
         await life.__aexit__(None, None, None)
 
     async def send_event(

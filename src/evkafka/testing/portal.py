@@ -42,15 +42,15 @@ class Portal:
     def call(self, function: Callable[[], Coroutine[Any, Any, Any]], context: contextvars.Context) -> Any:
         """Run a coroutine as a task with this context, and wait for it. Cancels it when the wait is interrupted."""
         call = _Call()
-        with self._lock:
-            if self._loop is None:
-                raise RuntimeError("the test client's event loop has ended") from self._ended.exception(timeout=1)
-            self._calls.add(call)
-            self._loop.call_soon_threadsafe(self._begin, function, context, call)
         try:
+            with self._lock:
+                if self._loop is None:
+                    raise RuntimeError("the test client's event loop has ended") from self._ended.exception(timeout=1)
+                self._calls.add(call)
+                self._loop.call_soon_threadsafe(self._begin, function, context, call)
             return call.result.result()
         finally:
-            if not call.result.done():  # a Ctrl-C, a test's time limit
+            if not call.result.done():  # a Ctrl-C, a test's time limit; perhaps before the wait has even begun
                 self._to_loop(call.cancel)
 
     def close(self) -> None:
