@@ -153,6 +153,10 @@ def test_an_order(evkafka_client: TestClient, evkafka_kafka: RealKafka) -> None:
         print(key, value, sent[0].headers["Event-Type"].decode())
     with TestClient(app, raise_endpoint_errors=False) as client:
         client.send_event({}, "OrderPlaced", "orders", headers={"a": "b", "c": None})
+        batch: list[Delivery] = client.send_batch(
+            [Order(order_id="1")], "X", "orders", key=lambda order: order.order_id
+        )
+        print(batch)
     evkafka_client.send_event(None, "OrderPlaced", "orders")
     name: str = evkafka_kafka.topic(partitions=3)
     print(name, evkafka_kafka.bootstrap_servers)
