@@ -1,4 +1,4 @@
-"""`make bench`: a Kafka, a topic filled once, every row in turn; then the table."""
+"""`make bench`: a Kafka, a topic filled once, every row in turn; then the tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 from datetime import UTC, datetime
 
 from bench import report, single
-from bench.compare import BASELINE, compare
+from bench.compare import CONSUMING, SENDING, compare
+from bench.latency import latencies
 from bench.load import fill, make_topic
 from evkafka.broker import KafkaBroker
 
@@ -18,32 +19,58 @@ MEMORY_EVENTS = 5_000_000
 def main() -> None:
     asked = _arguments()
     with KafkaBroker() as broker:
-        servers = broker.bootstrap_servers
-        _say(f"Filling a topic with {BASELINE.events:,} events")
-        asyncio.run(_prepare(servers))
-        results = compare(servers, "orders", pairs=asked.pairs, progress=_say)
-        _say("First record, idle")
-        first, idle_percent = single.first(servers, "orders"), single.idle_percent(servers, "orders")
-        memory = None
-        if asked.memory:
-            _say(f"Memory over {MEMORY_EVENTS:,} events")
-            memory = single.memory(servers, "memory", MEMORY_EVENTS)
-    figures = report.Figures(f"{datetime.now(UTC):%Y-%m-%d}", report.machine(), results, first, idle_percent, memory)
-    report.write(figures)
-    print(f"\n{report.text(figures)}\n\n{figures.machine}\nWritten to bench/results/.")
+        if not asked.produce:
+            print(_consuming(broker.bootstrap_servers, asked))
+        if not asked.consume:
+            print(_producing(broker.bootstrap_servers, asked))
+    print(f"\n{report.machine()}\nWritten to bench/results/.")
+
+
+def _consuming(servers: str, asked: argparse.Namespace) -> str:
+    _say(f"Filling a topic with {CONSUMING.baseline.events:,} events")
+    asyncio.run(_prepare(servers))
+    results = compare(CONSUMING, servers, "orders", pairs=asked.pairs, progress=_say)
+    _say("First record, idle")
+    first, idle_percent = single.first(servers, "orders"), single.idle_percent(servers, "orders")
+    memory = None
+    if asked.memory:
+        _say(f"Memory over {MEMORY_EVENTS:,} events")
+        memory = single.memory(servers, "memory", MEMORY_EVENTS)
+    figures = report.Figures(_today(), report.machine(), results, first, idle_percent, memory)
+    report.write("latest", figures, report.markdown(figures))
+    return f"\n{report.text(figures)}"
+
+
+def _producing(servers: str, asked: argparse.Namespace) -> str:
+    results = []
+    for number, table in enumerate(SENDING):
+        topic = f"sent-{number}"
+        asyncio.run(make_topic(servers, topic))
+        results += compare(table, servers, topic, pairs=asked.pairs, progress=_say)
+    latency = latencies(servers, runs=asked.pairs, progress=_say)
+    figures = report.SendingFigures(_today(), report.machine(), results, latency)
+    report.write("producing", figures, report.sending_markdown(figures))
+    return f"\n{report.sending_text(figures)}"
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--pairs", type=int, default=5, help="pairs of a row with the baseline (5)")
     parser.add_argument("--memory", action="store_true", help=f"also memory over {MEMORY_EVENTS:,} events")
+    half = parser.add_mutually_exclusive_group()
+    half.add_argument("--consume", action="store_true", help="only what is about consuming")
+    half.add_argument("--produce", action="store_true", help="only what is about producing, and end-to-end latency")
     return parser.parse_args()
 
 
 async def _prepare(servers: str) -> None:
     for topic in ("orders", "memory"):
         await make_topic(servers, topic)
-    await fill(servers, "orders", BASELINE.events)
+    await fill(servers, "orders", CONSUMING.baseline.events)
+
+
+def _today() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d}"
 
 
 def _say(text: str) -> None:

@@ -15,11 +15,12 @@ RUN_TIMEOUT_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: the module to run, and how many events it is given."""
+    """One line of the table: the module to run, how many events it is given, and what else it is told."""
 
     title: str
     module: str
     events: int
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,37 @@ ROWS = (
 )
 
 
-def compare(bootstrap_servers: str, topic: str, *, pairs: int, progress: Callable[[str], None]) -> list[Result]:
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows that are measured by the same baseline."""
+
+    baseline: Row
+    rows: tuple[Row, ...]
+
+
+CONSUMING = Table(BASELINE, ROWS)
+SENDING = tuple(
+    Table(
+        Row(f"AIOKafkaProducer, {title}", "bench.rows.produce_by_hand", events, (way,)),
+        (Row(f"EVKafkaProducer, {title}", "bench.rows.produce_evkafka", events, (way,)),),
+    )
+    for title, way, events in (
+        ("1,000 tasks, each send awaited", "awaited", 100_000),
+        ("pipelined", "pipelined", 200_000),
+    )
+)
+
+
+def compare(
+    table: Table, bootstrap_servers: str, topic: str, *, pairs: int, progress: Callable[[str], None]
+) -> list[Result]:
     """The baseline first, then each row in so many pairs with it."""
     baselines: list[Run] = []
     results = []
-    for row in ROWS:
+    for row in table.rows:
         runs: list[tuple[Run, Run]] = []
         for number in range(1, pairs + 1):
-            runs.append((run(BASELINE, bootstrap_servers, topic), run(row, bootstrap_servers, topic)))
+            runs.append((run(table.baseline, bootstrap_servers, topic), run(row, bootstrap_servers, topic)))
             before, after = runs[-1]
             progress(
                 f"{row.title}, pair {number} of {pairs}: "
@@ -64,12 +88,12 @@ def compare(bootstrap_servers: str, topic: str, *, pairs: int, progress: Callabl
         baselines += [before for before, _ in runs]
         ratios = tuple(before.cpu_us_per_event / after.cpu_us_per_event for before, after in runs)
         results.append(_result(row, [after for _, after in runs], ratios))
-    return [_result(BASELINE, baselines, (1.0,)), *results]
+    return [_result(table.baseline, baselines, (1.0,)), *results]
 
 
 def run(row: Row, bootstrap_servers: str, topic: str) -> Run:
     """One run of a row, in a process of its own."""
-    measured = measure([row.module, bootstrap_servers, topic, str(row.events)])
+    measured = measure([row.module, bootstrap_servers, topic, str(row.events), *row.options])
     return Run(measured["cpu_s"] / measured["events"] * 1e6, measured["events"] / measured["wall_s"])
 
 

@@ -11,12 +11,20 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench.compare import Result
+from bench.latency import Latency
 from bench.single import First, Memory
 
 METHOD = (
     "174 bytes of JSON into a pydantic model, 4 partitions, a handler that does nothing, Kafka on the same machine. "
     "Medians; the ratio is the CPU time per event of the loop by hand over the row's, in pairs of runs, one after the "
     "other. FastStream ran without its two log lines per event."
+)
+
+SENDING_METHOD = (
+    "174 bytes, 4 partitions, 64 keys, confirmed by all replicas (of which there is one) with idempotence on, Kafka on "
+    "the same machine. Medians; the ratio is the CPU time per event of the producer by hand over EVKafka's, in pairs "
+    "of runs. Latency: 1,000 events a second through consume, handle, send, consume, from when an event was due until "
+    "what became of it was read."
 )
 
 RESULTS = Path(__file__).parent / "results"
@@ -34,6 +42,16 @@ class Figures:
     memory: Memory | None
 
 
+@dataclass(frozen=True, slots=True)
+class SendingFigures:
+    """What one run found out about sending. `results`: baseline and row in turn, for each way of sending."""
+
+    date: str
+    machine: str
+    results: Sequence[Result]
+    latency: Sequence[Latency]
+
+
 def machine() -> str:
     """Processor, system and versions, as far as they bear on the figures."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("aiokafka", "pydantic", "faststream"))
@@ -43,31 +61,62 @@ def machine() -> str:
     )
 
 
-def write(figures: Figures) -> None:
+def write(name: str, figures: Figures | SendingFigures, markdown: str) -> None:
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "latest.json").write_text(json.dumps(asdict(figures), indent=2) + "\n", encoding="utf-8")
-    (RESULTS / "latest.md").write_text(markdown(figures), encoding="utf-8")
+    (RESULTS / f"{name}.json").write_text(json.dumps(asdict(figures), indent=2) + "\n", encoding="utf-8")
+    (RESULTS / f"{name}.md").write_text(markdown, encoding="utf-8")
 
 
 def text(figures: Figures) -> str:
     """For the terminal."""
-    width = max(len(result.title) for result in figures.results)
-    lines = [f"{'':{width}}  CPU us/event   events/s   ratio"]
-    lines += [
-        f"{result.title:{width}}  {result.cpu_us_per_event:12.2f} {result.events_per_s:10,.0f}   {result.ratio:5.2f}"
-        for result in figures.results
-    ]
-    return "\n".join([*lines, "", *_sentences(figures)])
+    return "\n".join([*_text_table(figures.results), "", *_sentences(figures)])
 
 
 def markdown(figures: Figures) -> str:
     """For the README."""
-    lines = ["| | CPU us per event | events/s | ratio |", "| --- | ---: | ---: | ---: |"]
+    lines = [*_markdown_table(figures.results), "", METHOD, *_sentences(figures)]
+    return "\n".join([*lines, "", f"{figures.date}, {figures.machine}.", ""])
+
+
+def sending_text(figures: SendingFigures) -> str:
+    width = max(len(latency.title) for latency in figures.latency)
+    lines = [*_text_table(figures.results), "", f"{'End to end, ms':{width}}     p50     p99    most"]
     lines += [
-        f"| {result.title} | {result.cpu_us_per_event:.2f} | {result.events_per_s:,.0f} | {result.ratio:.2f} |"
-        for result in figures.results
+        f"{latency.title:{width}} {latency.p50_ms:7.1f} {latency.p99_ms:7.1f} {latency.most_ms:7.1f}"
+        for latency in figures.latency
     ]
-    return "\n".join([*lines, "", METHOD, *_sentences(figures), "", f"{figures.date}, {figures.machine}.", ""])
+    return "\n".join(lines)
+
+
+def sending_markdown(figures: SendingFigures) -> str:
+    lines = [
+        *_markdown_table(figures.results),
+        "",
+        "| end to end, ms | p50 | p99 | most |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    lines += [
+        f"| {latency.title} | {latency.p50_ms:.1f} | {latency.p99_ms:.1f} | {latency.most_ms:.1f} |"
+        for latency in figures.latency
+    ]
+    return "\n".join([*lines, "", SENDING_METHOD, "", f"{figures.date}, {figures.machine}.", ""])
+
+
+def _text_table(results: Sequence[Result]) -> list[str]:
+    width = max(len(result.title) for result in results)
+    lines = [f"{'':{width}}  CPU us/event   events/s   ratio"]
+    return lines + [
+        f"{result.title:{width}}  {result.cpu_us_per_event:12.2f} {result.events_per_s:10,.0f}   {result.ratio:5.2f}"
+        for result in results
+    ]
+
+
+def _markdown_table(results: Sequence[Result]) -> list[str]:
+    lines = ["| | CPU us per event | events/s | ratio |", "| --- | ---: | ---: | ---: |"]
+    return lines + [
+        f"| {result.title} | {result.cpu_us_per_event:.2f} | {result.events_per_s:,.0f} | {result.ratio:.2f} |"
+        for result in results
+    ]
 
 
 def _sentences(figures: Figures) -> list[str]:
