@@ -60,10 +60,18 @@ def evkafka_memory(request: pytest.FixtureRequest, evkafka_app: EVKafkaApp) -> I
 
 @pytest.fixture(scope="session")
 def _evkafka_broker() -> Iterator[Any]:
+    from evkafka import ConfigError
     from evkafka.broker import KafkaBroker
 
-    with KafkaBroker() as broker:
+    broker = KafkaBroker()
+    try:
+        broker.start()
+    except ConfigError as error:  # the extra, or Java, is missing: the sentence says what to install
+        pytest.fail(f"evkafka_kafka: {error}", pytrace=False)
+    try:
         yield broker
+    finally:
+        broker.stop()
 
 
 @pytest.fixture
