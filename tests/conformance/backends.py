@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from evkafka import EVKafkaApp
 from evkafka.runtime.settle import StopApp
@@ -177,7 +177,10 @@ class RealBackend:
 
     async def committed(self, config: dict[str, Any], topic: str, partition: int = 0) -> int | None:
         async with self._admin() as admin:
-            offsets = await admin.list_consumer_group_offsets(config["group_id"])
+            try:
+                offsets = await admin.list_consumer_group_offsets(config["group_id"])
+            except GroupCoordinatorNotAvailableError:  # it is in the making
+                return None
         found = offsets.get(TopicPartition(topic, partition))
         return found.offset if found is not None and found.offset >= 0 else None
 

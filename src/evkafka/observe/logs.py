@@ -128,7 +128,8 @@ def _failed(event: AttemptFailed) -> None:
         event.attempt,
         follows,
         "asked for by the endpoint" if event.error is None else repr(event.error),
-        exc_info=event.error,
+        # A record that waits fails the same way each time: its traceback once, then a line per attempt.
+        exc_info=event.error if event.attempt == 1 or event.decision != "wait" else None,
         extra={
             "consumer": event.consumer,
             "topic": event.topic,
