@@ -24,34 +24,43 @@ class VirtualTimer:
 
 
 class VirtualClock:
-    """Implements the engine's Clock. Only `jump` moves it; user code's own sleeps are real and do not."""
+    """Implements the engine's Clock. Only `jump` moves it; user code's own sleeps are real and do not.
+
+    It counts whole microseconds, and a wait of any length above 0 takes one at least: in fractions, what is left of
+    a deadline may round to a wait that ends at once, again and again, and the clock would stand still for ever.
+    """
 
     def __init__(self) -> None:
-        self._now_s = 0.0
+        self._now_us = 0
         self._order = itertools.count()
-        self._timers: list[tuple[float, int, VirtualTimer]] = []
+        self._timers: list[tuple[int, int, VirtualTimer]] = []
 
     def now(self) -> float:
         """Seconds since the clock was made."""
-        return self._now_s
+        return self._now_us / 1_000_000
 
     def timestamp_ms(self) -> int:
         """The time as records carry it: milliseconds since 1970."""
-        return EPOCH_MS + int(self._now_s * 1000)
+        return EPOCH_MS + self._now_us // 1000
 
     def call_later(self, delay_s: float, callback: Callable[[], object]) -> VirtualTimer:
         timer = VirtualTimer(callback)
-        heapq.heappush(self._timers, (self._now_s + max(delay_s, 0.0), next(self._order), timer))
+        wait_us = max(round(delay_s * 1_000_000), 1) if delay_s > 0 else 0
+        heapq.heappush(self._timers, (self._now_us + wait_us, next(self._order), timer))
         return timer
 
     def next_due(self) -> float | None:
-        """When the next timer is due; None where there is none."""
+        """When the next timer is due, in seconds; None where there is none."""
+        due_us = self._next_due_us()
+        return None if due_us is None else due_us / 1_000_000
+
+    def _next_due_us(self) -> int | None:
         while self._timers and self._timers[0][2].cancelled:
             heapq.heappop(self._timers)
         return self._timers[0][0] if self._timers else None
 
     def jump(self, to_s: float) -> None:
         """Move to this time and call what is due at it. Timers due before must have been called by then."""
-        self._now_s = max(self._now_s, to_s)
-        while (due := self.next_due()) is not None and due <= self._now_s:
+        self._now_us = max(self._now_us, round(to_s * 1_000_000))
+        while (due_us := self._next_due_us()) is not None and due_us <= self._now_us:
             heapq.heappop(self._timers)[2].callback()

@@ -210,8 +210,8 @@ class MemorySource:
             left_s = deadline_s - clock.now()
             if batches or left_s <= 0:
                 return batches
-            if self._fetched_at_s is not None:
-                left_s = min(left_s, max(self._fetched_at_s - clock.now(), 0.0))
+            if self._fetched_at_s is not None and self._fetched_at_s > clock.now():
+                left_s = min(left_s, self._fetched_at_s - clock.now())
             await wait_any(clock, self._kafka.change(), timeout_s=left_s)
 
     async def _while_rebalancing(self) -> None:
@@ -223,6 +223,7 @@ class MemorySource:
         """With latency, what is there is handed out when the fetch that finds it has been answered."""
         faults, now_s = self._kafka.faults, self._kafka.clock.now()
         if faults.fetch_s[1] == 0.0:
+            self._fetched_at_s = None
             return False
         if self._fetched_at_s is None:
             if not any(self._is_behind(tp) for tp in self.positions if partitions is None or tp in partitions):

@@ -1,0 +1,113 @@
+"""What must hold in and after every schedule."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from evkafka import ConsumerConfig
+from evkafka.ports import TopicPartition
+from evkafka.testing import InMemoryKafka
+
+if TYPE_CHECKING:
+    from tests.property.worker import Journal
+
+GROUP, TOPIC, OUT = "g", "t", "out"
+
+Lane = tuple[int, "bytes | None"]
+
+
+class Broken(AssertionError):
+    """A guarantee does not hold."""
+
+
+def lane_of(config: ConsumerConfig, partition: int, key: bytes | None) -> Lane:
+    """What a record stands in line with: its key's others, or its partition's."""
+    by_key = config.get("concurrency", 1) > 1 and config.get("ordering", "key") != "partition"
+    return partition, key if by_key else None
+
+
+def kept_in_order(config: ConsumerConfig, lane: Lane) -> bool:
+    """True where the configuration promises an order within this lane."""
+    if config.get("concurrency", 1) == 1 or config.get("ordering", "key") == "partition":
+        return True
+    return config.get("ordering", "key") == "key" and lane[1] is not None  # records without a key are free
+
+
+class Promises:
+    """Compares what the endpoints did with what stands in the logs."""
+
+    def __init__(self, kafka: InMemoryKafka, journal: Journal, config: ConsumerConfig) -> None:
+        self._kafka = kafka
+        self._journal = journal
+        self._config = config
+
+    def nothing_unhandled_is_committed(self) -> None:
+        """Committed never passes a record that nobody has handled. Holds at any time."""
+        for tp in self._kafka.topics.partitions(TOPIC):
+            committed = self._kafka.committed(GROUP, TOPIC, tp.partition) or 0
+            handled = set(self._journal.handled[tp.partition])
+            lost = [offset for offset in self._expected(tp) if offset < committed and offset not in handled]
+            if lost:
+                raise Broken(f"committed {committed} of partition {tp.partition}, but {lost} is unhandled")
+
+    def hold(self) -> None:
+        """All of them, once everything has come to rest."""
+        self.nothing_unhandled_is_committed()
+        for tp in self._kafka.topics.partitions(TOPIC):
+            self._all_is_handled_and_committed(tp)
+        self._lanes_are_in_order()
+        self._all_that_was_sent_is_there()
+        self._what_was_sent_is_in_order()
+
+    def _expected(self, tp: TopicPartition) -> list[int]:
+        records = self._kafka.records(TOPIC, partition=tp.partition)
+        return [record.offset for record in records if record.event_type == "Work"]
+
+    def _all_is_handled_and_committed(self, tp: TopicPartition) -> None:
+        end = self._kafka.topics.log(tp).end
+        if missing := set(self._expected(tp)) - set(self._journal.handled[tp.partition]):
+            raise Broken(f"lost {sorted(missing)} of partition {tp.partition}")
+        committed = self._kafka.committed(GROUP, TOPIC, tp.partition)
+        if committed != end and end:
+            raise Broken(f"partition {tp.partition} is committed to {committed}, its end is {end}")
+
+    def _lanes_are_in_order(self) -> None:
+        for lane, offsets in self._journal.in_lanes.items():
+            firsts = list(dict.fromkeys(offsets))
+            if kept_in_order(self._config, lane) and firsts != sorted(firsts):
+                raise Broken(f"lane {lane} was handled in the order {firsts}")
+
+    def _outputs(self) -> list[tuple[Lane, tuple[int, int]]]:
+        """Lane and address of each output's origin, in the order of the log."""
+        keys = {
+            (record.partition, record.offset): record.key
+            for record in self._kafka.records(TOPIC, isolation_level="read_uncommitted")
+        }
+        found = []
+        for record in self._kafka.records(OUT):
+            done = record.json()
+            origin = done["partition"], done["offset"]
+            found.append((lane_of(self._config, origin[0], keys[origin]), origin))
+        return found
+
+    def _all_that_was_sent_is_there(self) -> None:
+        """What was confirmed to an endpoint stands in the log, at least once."""
+        there = {origin for _, origin in self._outputs()}
+        works = [record for record in self._kafka.records(TOPIC) if record.event_type == "Work"]
+        asked = {(record.partition, record.offset) for record in works if record.json()["sends"]}
+        if missing := sorted(set(self._journal.sent) - there):
+            raise Broken(f"the outputs of {missing} were confirmed, and are not in the log")
+        if missing := sorted(asked - there):
+            raise Broken(f"{missing} were handled, and their outputs are not in the log")
+
+    def _what_was_sent_is_in_order(self) -> None:
+        """Each key's first outputs stand in the order of their origins (they go to one partition, by their key)."""
+        firsts: dict[tuple[Lane, bytes | None], dict[int, None]] = defaultdict(dict)
+        keys = {(r.partition, r.offset): r.key for r in self._kafka.records(TOPIC, isolation_level="read_uncommitted")}
+        for lane, origin in self._outputs():
+            if kept_in_order(self._config, lane) and keys[origin] is not None:
+                firsts[lane, keys[origin]][origin[1]] = None
+        for (lane, key), offsets in firsts.items():
+            if list(offsets) != sorted(offsets):
+                raise Broken(f"the outputs of key {key!r} in lane {lane} stand in the order {list(offsets)}")
