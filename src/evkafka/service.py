@@ -265,7 +265,7 @@ class Service:
 def _policies(plan: ConsumerPlan) -> Callable[[Route | None], ErrorPolicySettings]:
     """Each endpoint's policy, merged over the consumer's once, at the start."""
     base = plan.settings.on_error
-    merged: dict[str, ErrorPolicySettings] = {}
+    merged: dict[Route, ErrorPolicySettings] = {}
     for route in plan.routes:
         if route.on_error is not None and plan.settings.auto_commit_mode == "pre-commit":
             logger.warning(
@@ -273,10 +273,10 @@ def _policies(plan: ConsumerPlan) -> Callable[[Route | None], ErrorPolicySetting
                 route.event_type,
                 plan.name,
             )
-        merged[route.event_type] = error_policy(base, route.on_error, where=f"event type {route.event_type!r}")
+        merged[route] = error_policy(base, route.on_error, where=f"event type {route.event_type!r}")
 
     def policy_for(route: Route | None) -> ErrorPolicySettings:
-        return base if route is None else merged.get(route.event_type, base)
+        return base if route is None else merged.get(route, base)
 
     return policy_for
 

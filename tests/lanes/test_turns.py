@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import Any
 
-from evkafka.ports import ConsumerIdentity, Slot, TopicPartition
+from evkafka import Handler, Request
+from evkafka.dispatch import build_dispatch
+from evkafka.ports import ConsumerIdentity, Dispatch, Slot, TopicPartition
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.executor import Executor, LastRound, Turn
 from evkafka.runtime.lane import Lanes
@@ -30,14 +31,14 @@ class OneRecord:
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
-def executors(count: int, lanes: Lanes, endpoint: Any) -> list[Executor]:
+def executors(count: int, lanes: Lanes, dispatch: Dispatch) -> list[Executor]:
     clock = SystemClock()
     turn = Turn(clock)
     return [
         Executor(
             Slot(ConsumerIdentity("it", "g", "c"), {}),
             lanes=lanes,
-            dispatch=endpoint,
+            dispatch=dispatch,
             decide=lambda *_: OK,
             dead_letters=None,  # type: ignore[arg-type]
             report=Report("it", Telemetry()),
@@ -55,19 +56,20 @@ class TestTheLoop:
     async def test_goes_round_between_short_lanes_of_many_executors_that_burn_cpu(self) -> None:
         lanes = Lanes(SystemClock())
         partition = Partition(TopicPartition("t", 0), lanes, ordering="key")
-        handled: list[int] = []
+        handler, handled = Handler(), list[int]()
 
-        async def burn(offset: int) -> None:
+        @handler.default()
+        async def burn(value: bytes, request: Request) -> None:
             until_s = time.thread_time() + CPU_S
             while time.thread_time() < until_s:
                 pass
-            handled.append(offset)
+            handled.append(request.offset)
 
-        at_work = executors(50, lanes, lambda record, slot: burn(record.offset))
+        at_work = executors(50, lanes, build_dispatch(handler, None))
         for one in at_work:
             one.start(lambda *_: None)
         await asyncio.sleep(0)
-        partition.take([OneRecord(offset) for offset in range(100)], 100, by_key=True)
+        partition.take([OneRecord(offset) for offset in range(100)], 100)
         most = done = 0
         while len(handled) < 100:
             await asyncio.sleep(0)

@@ -38,6 +38,7 @@ from evkafka.runtime.clock import sleep, wait_any
 from evkafka.runtime.commits import COMMIT_TIMEOUT_S, Committer
 from evkafka.runtime.executor import DeadLetters, Executor, LastRound, Turn
 from evkafka.runtime.flow import NONE, Flow
+from evkafka.runtime.gate import Gate
 from evkafka.runtime.lane import Lanes
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.report import Report
@@ -103,6 +104,8 @@ class Consumer:
         self._partitions: dict[TopicPartition, Partition] = {}
         self._flow = Flow(settings, self._partitions)
         self._lanes = Lanes(clock)
+        if dispatch.gated is not None:
+            self._lanes.gate = Gate(dispatch.gated, clock, self._lanes.make_ready)
         self._report = Report(name, telemetry)
         self._supervision = Supervision(clock.now, self._random)
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix=f"evkafka-{name}")
@@ -372,8 +375,10 @@ class Consumer:
             return
         if partition.leaving and not self._at_most_once:
             return
-        partition.take(records, source.position(tp), by_key=self._ordering == "key")
+        partition.take(records, source.position(tp))
         self._flow.took(partition)
+        if self._lanes.gate is not None and (self._flow.is_full(tp) or self._poll_size() == 0):
+            self._lanes.gate.hurry(partition)
 
     async def _commit_and_take(self, source: RecordSource, batches: Mapping[TopicPartition, Sequence[Record]]) -> None:
         """At most once, strictly: nothing runs before its commit has been confirmed.
@@ -516,6 +521,8 @@ class Consumer:
             partition.leaving = True
             if not self._at_most_once:
                 partition.clear()
+            elif self._lanes.gate is not None:
+                self._lanes.gate.hurry(partition)
         await self._quiet(going, drain_s)
         lost = [(p.tp.topic, p.tp.partition, record.offset) for p in going for record in p.clear()]
         cut = self._cut(going)

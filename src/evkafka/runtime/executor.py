@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from evkafka.exceptions import DecodeError, EndpointTimeout
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
 from evkafka.ports import Clock, Dispatch, Record, Route, Slot
+from evkafka.runtime.batching import BatchWalk
 from evkafka.runtime.budget import remaining
+from evkafka.runtime.gate import Batch, Gated
 from evkafka.runtime.lane import Lane, Lanes
-from evkafka.runtime.settle import Bury, Finish, Halt, StopApp, Verdict, Wait, classify
+from evkafka.runtime.settle import Bury, Finish, Halt, StopApp, Verdict, Wait, address_of, classify, error_of
 
 logger = logging.getLogger("evkafka.runtime")
 
@@ -38,6 +40,10 @@ class Abandoned:
 
 
 ABANDONED = Abandoned()
+
+
+class NotNow(BaseException):
+    """A record that must pass the gate (see `gate.py`) was met in the middle of a lane. Never seen by users."""
 
 
 class Reporter(Protocol):
@@ -139,7 +145,8 @@ class Executor:
         self.started_s = 0.0
         self.overrun: Record | None = None
         self._lanes = lanes
-        self._dispatch = dispatch
+        self._dispatch = dispatch if dispatch.gated is None else self._guarded(dispatch, dispatch.gated)
+        self._open_batch = dispatch.open_batch
         self._decide = decide
         self._dead_letters = dead_letters
         self._report = report
@@ -204,7 +211,10 @@ class Executor:
                 continue
             self.lane = lane
             try:
-                await self._walk(lane)
+                if isinstance(lane, Batch):
+                    await self._walk_batch(lane)
+                else:
+                    await self._walk(lane)
             except BaseException:
                 # The record in hand stays unfinished, so those behind it must not run before it.
                 lanes.clear(lane)
@@ -230,6 +240,17 @@ class Executor:
 
     # ------------------------------------------------------------------ the way of one record
 
+    def _guarded(self, dispatch: Dispatch, gated: Gated) -> Dispatch:
+        """The dispatch for records whose lane has passed the gate for them; others end the walk of their lane."""
+
+        def guarded(record: Record, slot: Slot) -> Awaitable[object] | None:
+            if self.lane is None or gated(record) is not self.lane.permit:
+                raise NotNow
+            return dispatch(record, slot)
+
+        guarded.unmatched = dispatch.unmatched  # type: ignore[attr-defined]
+        return guarded  # type: ignore[return-value]
+
     async def _walk(self, lane: Lane) -> None:
         """Run the lane's records in order, until it is empty, must wait, or others must have their turn."""
         queue, finish = lane.queue, lane.partition.ledger.finish
@@ -242,8 +263,8 @@ class Executor:
             try:
                 attempt = dispatch(record, slot)
                 result = await attempt if attempt is not None else dispatch.unmatched(record)
-            except BaseException as error:  # the one place: `_raised` says what it means, or lets it pass
-                result = self._raised(error, record)
+            except BaseException as error:  # the one place: `raised` says what it means, or lets it pass
+                result = self.raised(error, record)
             if result is None and self._cancelled is None:
                 finish(record.offset)
                 ended = now()
@@ -266,7 +287,15 @@ class Executor:
             started = self.started_s = ended
         lane.attempt = 1
 
-    def _raised(self, error: BaseException, record: Record) -> object:
+    async def _walk_batch(self, batch: Batch) -> None:
+        walk = BatchWalk(self, batch, lanes=self._lanes, decide=self._decide, report=self._report, clock=self._clock)
+        started = self._clock.now()
+        await walk.walk(self._open_batch, ABANDONED)
+        took_s = self._clock.now() - started
+        if took_s > BLOCKED_AFTER_S and self._last_round.at_s < started and self.slot.record is not None:
+            self._report.blocked(self.slot, self.slot.record, took_s)
+
+    def raised(self, error: BaseException, record: Record) -> object:
         """What an exception out of an attempt means. Lets pass what must end the executor."""
         match error:
             case Skip() | Retry() | DeadLetter():
@@ -279,11 +308,13 @@ class Executor:
                 return ABANDONED
             case asyncio.CancelledError():  # the endpoint's own: something that it awaited was cancelled
                 return Failed(error)
+            case NotNow():
+                return error
             case GeneratorExit():  # the loop is gone, and takes us with it
                 raise error
             case MemoryError() | KeyboardInterrupt() | SystemExit():
                 # Never a record's failure: the process is in trouble, or was asked to end.
-                raise StopApp(f"{type(error).__name__} while handling {self._address(record)}", error)
+                raise StopApp(f"{type(error).__name__} while handling {address_of(record)}", error)
             case DecodeError():
                 return Failed(error, hopeless=True)
             case _:
@@ -291,8 +322,12 @@ class Executor:
 
     async def _settle(self, lane: Lane, record: Record, result: object, duration_s: float) -> bool:
         """Steps 5 and 6: from the result to a verdict, and carry it out. False where the walk must end here."""
-        self._uncancel()
+        self.uncancel()
         slot = self.slot
+        if isinstance(result, NotNow):
+            lane.queue.appendleft(record)
+            lane.attempt = slot.attempt
+            return False
         if result is ABANDONED:
             self._report.dropped(slot, record)
             return False
@@ -306,18 +341,18 @@ class Executor:
                     self._report.failed(slot, record, outcome.error, verdict)
                 return self._finish(lane, record, status, duration_s)
             case Wait(delay_s=delay_s):
-                self._report.failed(slot, record, _error_of(outcome), verdict)
+                self._report.failed(slot, record, error_of(outcome), verdict)
                 self._report.finished(slot, record, "retried", duration_s)
                 self._put_back(lane, record, delay_s)
                 return False
             case Bury():
                 self._report.failed(slot, record, verdict.error, verdict)
-                if not await self._bury(record, verdict):
+                if not await self.bury(record, verdict):
                     return False
                 return self._finish(lane, record, "dead_lettered", duration_s)
             case Halt(reason=reason, error=error):
                 self._report.failed(slot, record, error, verdict)
-                raise StopApp(f"{self._address(record)} stops the app: {reason}", error)
+                raise StopApp(f"{address_of(record)} stops the app: {reason}", error)
 
     def _finish(self, lane: Lane, record: Record, status: str, duration_s: float) -> bool:
         if not lane.partition.ledger.finish(record.offset):
@@ -336,7 +371,7 @@ class Executor:
         lane.attempt = self.slot.attempt + 1
         self._lanes.wait(lane, delay_s)
 
-    async def _bury(self, record: Record, verdict: Bury) -> bool:
+    async def bury(self, record: Record, verdict: Bury) -> bool:
         """Write the dead letter. False where the partition went away, or the app stopped, before it was confirmed."""
         self.started_s = float("inf")  # the attempt is over: its time limit must not cut this
         try:
@@ -344,7 +379,7 @@ class Executor:
         except asyncio.CancelledError:
             if self._is_killed():
                 raise
-            self._uncancel()
+            self.uncancel()
             self._report.dropped(self.slot, record)
             return False
         return True
@@ -358,7 +393,7 @@ class Executor:
         self._progress()
         await self._turn.over()
 
-    def _uncancel(self) -> None:
+    def uncancel(self) -> None:
         """A cancellation that we ordered ourselves has done its work."""
         if self._cancelled is not None:
             self._cancelled = None
@@ -374,7 +409,7 @@ class Executor:
         limit_s = self._clock.now() - self.started_s
         route = self.slot.route
         return EndpointTimeout(
-            f"{route.name if route else 'the stack'} ran past its time limit at {self._address(record)}"
+            f"{route.name if route else 'the stack'} ran past its time limit at {address_of(record)}"
             f" (cut after {limit_s:.2f} s; the limit is `timeout_ms` of the event type,"
             " or the consumer's `max_endpoint_exec_time_ms`)",
             topic=record.topic,
@@ -382,17 +417,3 @@ class Executor:
             offset=record.offset,
             event_type=route.event_type if route else None,
         )
-
-    @staticmethod
-    def _address(record: Record) -> str:
-        return f"{record.topic}[{record.partition}]@{record.offset}"
-
-
-def _error_of(outcome: object) -> BaseException | None:
-    match outcome:
-        case Failed(error=error):
-            return error
-        case BaseException():
-            return outcome
-        case _:
-            return None

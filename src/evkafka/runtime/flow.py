@@ -50,6 +50,10 @@ class Flow:
             self._full.add(partition.tp)
             self.room.clear()
 
+    def is_full(self, tp: TopicPartition) -> bool:
+        """Whether this partition is left out of the poll for what it holds."""
+        return tp in self._full
+
     def progress(self) -> None:
         """Executors got on: a full partition may have room again."""
         if not self._full:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from evkafka.ports import Clock, Record, TimerHandle
+from evkafka.ports import Clock, Record, Route, TimerHandle
 
 if TYPE_CHECKING:
+    from evkafka.runtime.gate import Gate
     from evkafka.runtime.partition import Partition
 
 
@@ -26,6 +27,7 @@ class LaneState(Enum):
     RUNNING = auto()  # an executor walks it
     WAITING = auto()  # its first record waits for the next attempt
     HELD = auto()  # an attempt of an earlier assignment still runs on the same lane
+    GATED = auto()  # its first records are in a batch; or it waits for its event type's turn
 
 
 class Lane:
@@ -34,9 +36,13 @@ class Lane:
     Attributes:
         key: what is kept in order by it; None where nothing is (the lane of one free record).
         attempt: which attempt at the first record comes next, from 1.
+        permit: the endpoint, with a bound of its own, that it may run now. Written by the gate.
+        members: a batch's lanes, whose first records it has.
     """
 
-    __slots__ = ("attempt", "key", "partition", "queue", "state", "timer")
+    __slots__ = ("attempt", "key", "partition", "permit", "queue", "state", "timer")
+
+    members: Collection[Lane] = ()
 
     def __init__(self, partition: Partition, key: Hashable | None) -> None:
         self.partition = partition
@@ -45,6 +51,7 @@ class Lane:
         self.state = LaneState.IDLE
         self.attempt = 1
         self.timer: TimerHandle | None = None
+        self.permit: Route | None = None
 
 
 class Lanes:
@@ -54,6 +61,7 @@ class Lanes:
     """
 
     def __init__(self, clock: Clock) -> None:
+        self.gate: Gate | None = None
         self._clock = clock
         self._turns: deque[Partition] = deque()  # each partition with ready lanes once
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -70,6 +78,8 @@ class Lanes:
         lane.queue.extend(records)
         if lane.state is LaneState.IDLE:
             self.make_ready(lane)
+        elif lane.state is LaneState.GATED and self.gate is not None:
+            self.gate.more(lane)
 
     def make_ready(self, lane: Lane) -> None:
         if lane.key is not None and lane.key in self._stragglers:
@@ -77,6 +87,8 @@ class Lanes:
             # cancelled): two of one key at once would break its order, so the new one waits for its end.
             lane.state = LaneState.HELD
             self._held[lane.key] = lane
+            return
+        if self.gate is not None and not self.gate.admit(lane):
             return
         lane.state = LaneState.READY
         ready = lane.partition.ready
@@ -111,20 +123,44 @@ class Lanes:
                 return lane
             if lane.state is LaneState.READY:  # cleared while it stood in the queue
                 lane.state = LaneState.IDLE
+                if self.gate is not None:
+                    self.gate.release(lane)
         return None
 
     def put_down(self, lane: Lane) -> None:
         """The executor leaves this lane: at its end, for the next one's turn, or to wait."""
         lane.partition.running -= 1
-        if lane.state is LaneState.RUNNING:
-            if lane.queue:
-                self.make_ready(lane)
-            else:
-                lane.state = LaneState.IDLE
-                lane.partition.forget_lane(lane)
+        if self.gate is not None:
+            self.gate.release(lane)
+        if lane.members:
+            self._put_down_batch(lane)
+        elif lane.state is LaneState.RUNNING:
+            self._go_on(lane)
         if lane.partition.ledger.sealed and lane.key is not None:
             self._straggler_ended(lane.key)
         lane.partition.on_quiet()
+
+    def _go_on(self, lane: Lane) -> None:
+        if lane.queue:
+            self.make_ready(lane)
+        else:
+            lane.state = LaneState.IDLE
+            lane.partition.forget_lane(lane)
+
+    def _put_down_batch(self, batch: Lane) -> None:
+        """A batch has been walked: its lanes go on. Unless it waits as a whole for its next attempt."""
+        if batch.state is LaneState.WAITING:
+            for lane in batch.members:
+                if lane.state is LaneState.RUNNING:
+                    lane.state = LaneState.GATED
+            return
+        sealed = batch.partition.ledger.sealed
+        for lane in batch.members:
+            if lane.state is LaneState.RUNNING:
+                self._go_on(lane)
+            if sealed and lane.key is not None:
+                self._straggler_ended(lane.key)
+        self._go_on(batch)
 
     def wait(self, lane: Lane, delay_s: float) -> None:
         """The lane's first record is tried again after this time. The lane must be the caller's to walk."""
@@ -141,12 +177,14 @@ class Lanes:
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None
-        if lane.state in (LaneState.WAITING, LaneState.HELD):
+        if lane.state in (LaneState.WAITING, LaneState.HELD, LaneState.GATED):
             lane.state = LaneState.IDLE
         if lane.key is not None and self._held.get(lane.key) is lane:
             del self._held[lane.key]
         left = list(lane.queue)
         lane.queue.clear()
+        for member in lane.members:
+            left += self.clear(member)
         return left
 
     def leave_behind(self, lane: Lane) -> None:

@@ -6,10 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from evkafka.offsets import OffsetLedger
-from evkafka.ports import Record, TopicPartition
+from evkafka.ports import Record, Route, TopicPartition
 from evkafka.runtime.lane import Lane, Lanes, LaneState
+
+if TYPE_CHECKING:
+    from evkafka.runtime.gate import Batch
 
 _offset = attrgetter("offset")
 _value = attrgetter("value")
@@ -20,6 +24,7 @@ class Partition:
 
     Attributes:
         ordering: how its records are kept in order: `partition`, `key` or `unordered`.
+        gathering: the batches that still take records, by endpoint and attempt. Written by the gate.
         committed: the offset last confirmed by the cluster in this assignment; None while there is none. What the
             group had committed before is not taken for it: behind a marker the first position lies past that.
         leaving: True from the moment that the partition is being given back: no record begins, no retry waits.
@@ -33,6 +38,7 @@ class Partition:
 
     __slots__ = (
         "_batches",
+        "_by_key",
         "_keyed",
         "_lanes",
         "_quiet",
@@ -40,6 +46,7 @@ class Partition:
         "begun",
         "bytes",
         "committed",
+        "gathering",
         "held",
         "leaving",
         "ledger",
@@ -62,13 +69,15 @@ class Partition:
         self.unreadable = 0
         self._batches: deque[tuple[int, int]] = deque()  # (last offset, bytes) of each poll, oldest first
         self._lanes = lanes
+        self.gathering: dict[tuple[Route, int], Batch] = {}
+        self._by_key = ordering == "key"
         self._whole = Lane(self, tp) if ordering == "partition" else None
-        self._keyed: dict[object, Lane] = {}  # by key, or by id for the lane of one free record
+        self._keyed: dict[object, Lane] = {}  # by key; by id the lanes of free records, and batches
         self._quiet: asyncio.Future[None] | None = None
 
     # ------------------------------------------------------------------ reading
 
-    def take(self, records: Sequence[Record], position: int | None, *, by_key: bool) -> None:
+    def take(self, records: Sequence[Record], position: int | None) -> None:
         """These records were just read, up to this position: open them in the ledger, hand them to their lanes."""
         self.begun = True
         self.unreadable = 0
@@ -81,24 +90,39 @@ class Partition:
             self._lanes.hand_over(self._whole, records)
         else:
             for record in records:
-                self._lanes.hand_over(self._lane_of(record, by_key=by_key), (record,))
+                self._lanes.hand_over(self.lane_of(record) or self.free_lane(), (record,))
 
     def arrive(self, position: int | None) -> None:
         """The client stands here, and all that it handed out is in the ledger."""
         self.ledger.read_to(position)
 
-    def _lane_of(self, record: Record, *, by_key: bool) -> Lane:
-        if not by_key or record.key is None:
-            lane = Lane(self, None)
-            self._keyed[id(lane)] = lane
-            return lane
-        keyed = self._keyed.get(record.key)
+    def lane_of(self, record: Record) -> Lane | None:
+        """The lane that keeps this record in order; None where nothing does."""
+        if self._whole is not None:
+            return self._whole
+        key = record.key
+        if key is None or not self._by_key:
+            return None
+        keyed = self._keyed.get(key)
         if keyed is None:
-            keyed = self._keyed[record.key] = Lane(self, (self.tp, record.key))
+            keyed = self._keyed[key] = Lane(self, (self.tp, key))
         return keyed
 
+    def free_lane(self) -> Lane:
+        """A lane for one record that needs no order."""
+        lane = Lane(self, None)
+        self._keyed[id(lane)] = lane
+        return lane
+
+    def add(self, batch: Batch) -> None:
+        self._keyed[id(batch)] = batch
+
+    def is_whole(self, lane: Lane) -> bool:
+        """Whether all records of the partition stand in this lane."""
+        return lane is self._whole
+
     def forget_lane(self, lane: Lane) -> None:
-        """A lane of some key has nothing left: it ceases to exist."""
+        """A lane has nothing left: it ceases to exist."""
         if lane is not self._whole:
             self._keyed.pop(id(lane) if lane.key is None else lane.key[1], None)  # type: ignore[index]
 
@@ -112,8 +136,7 @@ class Partition:
     def lanes(self) -> Iterator[Lane]:
         if self._whole is not None:
             yield self._whole
-        else:
-            yield from tuple(self._keyed.values())
+        yield from tuple(self._keyed.values())
 
     # ------------------------------------------------------------------ committing
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from evkafka.backoff import exponential
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
+from evkafka.ports import Record
 from evkafka.settings import ErrorPolicySettings
 from evkafka.telemetry import Status
 
@@ -56,6 +57,21 @@ class Halt:
 Verdict = Finish | Wait | Bury | Halt
 
 OK = Finish("ok")
+
+
+def address_of(record: Record) -> str:
+    return f"{record.topic}[{record.partition}]@{record.offset}"
+
+
+def error_of(end: object) -> BaseException | None:
+    """The error in an outcome, where there is one."""
+    match end:
+        case Failed(error=error):
+            return error
+        case BaseException():
+            return end
+        case _:
+            return None
 
 
 def classify(result: object) -> Outcome | Unmatched | Failed | None:

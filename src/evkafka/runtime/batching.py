@@ -1,0 +1,211 @@
+"""Steps 3 and 5 of 7 for batches: one attempt at many records, and a verdict on each of them.
+
+Where the whole batch failed it is tried again as it is, with one count of attempts. Where the endpoint named the
+records that failed (`BatchError`), each of those has its own verdict; one that is tried again holds back those
+behind it in its lane, which count as not done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from evkafka.outcomes import Apart, End, Failed, Unmatched
+from evkafka.ports import BatchAttempt, Clock, Record, Slot
+from evkafka.runtime.gate import Batch
+from evkafka.runtime.lane import Lane, Lanes
+from evkafka.runtime.settle import Bury, Finish, Halt, StopApp, Verdict, Wait, address_of, classify, error_of
+
+if TYPE_CHECKING:
+    from evkafka.runtime.executor import DecideFor, Reporter
+
+OpenBatch = Callable[[Sequence[Record], Slot], BatchAttempt]
+
+
+class Hands(Protocol):
+    """The executor, as far as a batch needs it."""
+
+    slot: Slot
+    started_s: float
+
+    def raised(self, error: BaseException, record: Record) -> object: ...
+    def uncancel(self) -> None: ...
+    async def bury(self, record: Record, verdict: Bury) -> bool: ...
+
+
+class BatchWalk:
+    """One attempt at one batch, by one executor."""
+
+    def __init__(
+        self,
+        hands: Hands,
+        batch: Batch,
+        *,
+        lanes: Lanes,
+        decide: DecideFor,
+        report: Reporter,
+        clock: Clock,
+    ) -> None:
+        self._hands = hands
+        self._batch = batch
+        self._lanes = lanes
+        self._decide = decide
+        self._report = report
+        self._clock = clock
+        self._records = batch.begin()
+        self._owners = [batch.partition.lane_of(record) for record in self._records]
+        self._open = dict(enumerate(self._records))  # what is not settled yet, by index
+        self._failed: dict[Lane, int] = {}  # the first record of a lane that is tried again, or stops the app
+        self._waits: list[tuple[int, float]] = []  # (index, wait before its next attempt)
+
+    async def walk(self, open_batch: OpenBatch, abandoned: object) -> None:
+        """Prepare, settle what cannot be decoded, run the others, settle those.
+
+        Args:
+            abandoned: the executor's result for an attempt that was cut because its partition goes.
+        """
+        hands, first = self._hands, self._records[0]
+        hands.slot.attempt, hands.slot.route, hands.slot.record = self._batch.attempt, self._batch.route, first
+        hands.started_s = self._clock.now()
+        attempt = open_batch(self._records, hands.slot)
+        try:
+            result = await self._in_hand(attempt.prepare())
+            wanted = list(self._open)
+            if isinstance(result, Mapping):
+                if not await self._settle(result, len(wanted)):
+                    return
+                wanted = self._wanted()
+                if wanted:
+                    hands.started_s = self._clock.now()  # dead letters may have been written meanwhile
+                    result = await self._in_hand(attempt.run(wanted))
+        finally:
+            await attempt.close()
+        if result is abandoned:
+            self._report.dropped(hands.slot, first)
+        elif not wanted or await self._settle_run(result, wanted):
+            self._put_back(())
+
+    async def _in_hand(self, step: Awaitable[object]) -> object:
+        try:
+            return await step
+        except BaseException as error:  # the executor says what it means, or lets it pass
+            return self._hands.raised(error, self._records[0])
+        finally:
+            self._hands.uncancel()
+
+    def _wanted(self) -> list[int]:
+        """What is to be run: nothing behind a record of the same lane that is tried again."""
+        failed, owners = self._failed, self._owners
+        return [index for index in self._open if (owner := owners[index]) is None or index < failed.get(owner, 1 << 62)]
+
+    # ------------------------------------------------------------------ verdicts
+
+    async def _settle_run(self, result: object, wanted: Sequence[int]) -> bool:
+        """Settle what was run. False where nothing more must be done with this batch."""
+        if isinstance(result, Apart):
+            return await self._settle({index: result.ends.get(index) for index in wanted}, len(wanted))
+        outcome = classify(result)
+        verdict = self._decide(self._batch.route, outcome, self._batch.attempt)
+        if isinstance(verdict, Wait):
+            self._again(wanted, outcome, verdict)
+            return False
+        return await self._settle(dict.fromkeys(wanted, outcome), len(wanted))
+
+    async def _settle(self, ends: Mapping[int, End | None], count: int) -> bool:
+        """A verdict on each of these records, carried out: first what is done, last what stops the app.
+
+        False where the partition went away, or the app stops, meanwhile.
+        """
+        share_s = (self._clock.now() - self._hands.started_s) / count
+        judged = list(self._judge(ends))
+        for index, end, verdict in judged:
+            if isinstance(verdict, Finish) and not self._finish(index, end, verdict, share_s):
+                return False
+        for index, end, verdict in judged:
+            if isinstance(verdict, Wait):
+                self._say(index, end, verdict)
+                self._report.finished(self._hands.slot, self._records[index], "retried", share_s)
+                self._waits.append((index, verdict.delay_s))
+        for index, _, verdict in judged:
+            if isinstance(verdict, Bury):
+                self._say(index, verdict.error, verdict)
+                buried = await self._hands.bury(self._records[index], verdict)
+                if not buried or not self._finish(index, None, Finish("dead_lettered"), share_s):
+                    return False
+        for index, _, verdict in judged:
+            if isinstance(verdict, Halt):
+                self._say(index, verdict.error, verdict)
+                raise StopApp(f"{address_of(self._records[index])} stops the app: {verdict.reason}", verdict.error)
+        return True
+
+    def _judge(self, ends: Mapping[int, End | None]) -> Iterator[tuple[int, End | None, Verdict]]:
+        route, attempt = self._batch.route, self._batch.attempt
+        for index in sorted(ends):
+            end, owner = ends[index], self._owners[index]
+            if owner is not None and index > self._failed.get(owner, index):
+                continue  # counts as not done: one before it in its lane is tried again
+            if isinstance(end, Unmatched):
+                self._report.unmatched(self._records[index], end)
+            verdict = self._decide(route, end, attempt)
+            if owner is not None and isinstance(verdict, Wait | Halt):
+                self._failed[owner] = index
+            yield index, end, verdict
+
+    def _finish(self, index: int, end: End | None, verdict: Finish, share_s: float) -> bool:
+        record = self._open.pop(index)
+        if isinstance(end, Failed):
+            self._say(index, end, verdict)
+        if not self._batch.partition.ledger.finish(record.offset):
+            self._report.dropped(self._hands.slot, record)  # the partition was taken away meanwhile
+            return False
+        self._report.finished(self._hands.slot, record, verdict.status, share_s)
+        return True
+
+    def _say(self, index: int, end: object, verdict: Verdict) -> None:
+        self._report.failed(self._hands.slot, self._records[index], error_of(end), verdict)
+
+    # ------------------------------------------------------------------ trying again
+
+    @property
+    def _gone(self) -> bool:
+        """Its partition is being given back: what is not done is let go, for its next owner reads it."""
+        return self._batch.partition.leaving or self._batch.partition.ledger.sealed
+
+    def _again(self, wanted: Sequence[int], outcome: object, verdict: Wait) -> None:
+        """The batch is tried again as it is."""
+        share_s = (self._clock.now() - self._hands.started_s) / len(wanted)
+        self._say(wanted[0], outcome, verdict)
+        for index in wanted:
+            self._report.finished(self._hands.slot, self._records[index], "retried", share_s)
+        if self._gone:
+            return
+        batch = self._batch
+        batch.queue.extend(self._open.pop(index) for index in wanted)
+        self._put_back({self._owners[index] for index in wanted})
+        batch.attempt += 1
+        self._lanes.wait(batch, verdict.delay_s)
+
+    def _put_back(self, staying: Collection[Lane | None]) -> None:
+        """What is not done goes back to the head of its lane, which waits.
+
+        Args:
+            staying: lanes that have records in this batch, which is tried again: they wait with it.
+        """
+        if self._gone:
+            return
+        left: dict[Lane, list[Record]] = {}
+        for index, record in self._open.items():
+            left.setdefault(self._owners[index] or self._free(index), []).append(record)
+        for lane, records in left.items():
+            lane.queue.extendleft(reversed(records))
+        for index, delay_s in self._waits:
+            lane = self._owners[index] or self._free(index)
+            if self._failed.get(lane, index) == index and lane not in staying:
+                self._batch.members.pop(lane, None)
+                lane.attempt = self._batch.attempt + 1
+                self._lanes.wait(lane, delay_s)
+
+    def _free(self, index: int) -> Lane:
+        """A new lane for a record that needs none but this: to wait in."""
+        lane = self._owners[index] = self._batch.partition.free_lane()
+        return lane
