@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaError
 
 from evkafka import EVKafkaProducer
 from evkafka.broker import KafkaBroker
@@ -112,6 +114,7 @@ class TestOnTheFake:
             with pytest.raises(DeliveryError, match=words) as error:
                 await producer.send_event("refused", "X")
             assert error.value.may_have_been_written is False
+            assert isinstance(error.value.__cause__, KafkaError)
             await producer.send_events(["1", "2"], "X")
         assert await values(fake.bootstrap_servers, name) == [b"0", b"1", b"2"]
 
@@ -202,6 +205,56 @@ class TestOnTheFake:
                 await producer.send_event("refused", "X")
             assert (await producer.send_event("1", "X")).offset == 1
             assert await refusing.hits() == 2
+
+    @pytest.mark.parametrize("seed", [1, 2, 3])
+    async def test_whatever_comes_together_nothing_is_lost_doubled_or_out_of_order(
+        self, fake: FakeKafka, name: str, seed: int
+    ) -> None:
+        chance = random.Random(seed)
+        await fake.create(name, 3)
+        config = config_for(fake.bootstrap_servers, name, request_timeout_ms=400, max_batch_size=3000)
+        async with EVKafkaProducer(config) as producer:
+            stream = Stream(producer, 3)
+            for _ in range(25):
+                match chance.randrange(6):
+                    case 0 | 1:
+                        code = chance.choice([2, 3, 6, 7, 10, 19, 20, 45, 47, 59, 87])
+                        await fake.fault(PRODUCE, code, topic=name, count=chance.randrange(1, 4))
+                    case 2:
+                        await fake.hang_up(PRODUCE)
+                    case 3:
+                        await fake.never_answer(PRODUCE)
+                    case 4:
+                        await fake.move_leader(name, chance.randrange(3))
+                    case 5:
+                        await fake.disconnect()
+                before = len(stream.ends)
+                await eventually(lambda before=before: len(stream.ends) > before + 50, 25)  # type: ignore[misc]
+            await stream.end()
+            await eventually(lambda: _sent(producer, "last"), 20)
+        assert len(stream.confirmed) > 1000
+        await stream.check_written(fake.bootstrap_servers, name)
+
+
+class TestClientThatDies:
+    async def test_its_successor_takes_what_it_had_not_sent(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The client's sending ends by an error of its own that nobody has thought of."""
+        name = await topic()
+        async with EVKafkaProducer(config_for(kafka_broker.bootstrap_servers, name)) as producer:
+            await producer.send_event("0", "X")
+            sink: Any = producer._sink
+            with monkeypatch.context() as patched:
+                patched.setattr(sink._newest._accumulator, "drain_by_nodes", _broken)
+                queued = [await producer.enqueue_event(str(number), "X") for number in range(1, 4)]
+                await asyncio.gather(*queued)
+            await producer.send_event("4", "X")
+        assert await values(kafka_broker.bootstrap_servers, name) == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def _broken(*args: Any, **options: Any) -> Any:
+    raise RuntimeError("a fault of the client's own")
 
 
 async def _hits(fault: Any, wanted: int) -> bool:

@@ -275,6 +275,16 @@ class ContainedSender(Sender):  # type: ignore[misc]
         finally:
             self.requests.discard(task)
 
+    def _fail_all(self, task: asyncio.Task[Any]) -> None:
+        """Its sending has ended by an error: end what it had. The client's own fails at transactions, without any."""
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        accumulator = self._message_accumulator
+        accumulator.fail_all(error)
+        for batches in accumulator._batches.values():
+            for batch in batches:
+                batch._drain_waiter.exception()  # looked at: nobody waits for it
+
 
 class ProducerClient(Client):
     """The contained client, which keeps what brokers say of a batch, and asks for metadata at a measured pace.

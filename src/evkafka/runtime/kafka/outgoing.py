@@ -60,13 +60,15 @@ class Outgoing:
         if self.room is not None and not self.room.done():
             self.room.set_result(None)
 
-    def fail(self, partition: TopicPartition, why: str, *, may_have_been_written: bool) -> None:
+    def fail(
+        self, partition: TopicPartition, why: str, *, may_have_been_written: bool, cause: BaseException | None = None
+    ) -> None:
         """End it with an error, unless it has ended."""
         if not self.confirmed.done():
             where = f"{partition.topic}[{partition.partition}]"
-            self.confirmed.set_exception(
-                delivery_error(why, partition.topic, where, self.event_type, may_have_been_written)
-            )
+            error = delivery_error(why, partition.topic, where, self.event_type, may_have_been_written)
+            error.__cause__ = cause
+            self.confirmed.set_exception(error)
         self.may_go_on()
 
 

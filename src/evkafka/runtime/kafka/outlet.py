@@ -208,15 +208,14 @@ class Outlet:
         elif refusal.code in INNOCENT and once and batch.tries < MOST_TRIES:
             logger.warning("%s[%d]: %s; its batch goes out anew", *self.partition, refusal)
             self._again.appendleft((batch.records, batch.tries + 1))
-        elif refusal.code in CONTENT and len(batch.records) > 1:
+        elif refusal.code in CONTENT and once and len(batch.records) > 1:
             self._split(batch, too_large=refusal.code == TOO_LARGE)
         else:
-            # A plain refusal of the first try was not written. Of an earlier try without an answer nobody knows;
-            # but what is refused for its content was refused then too.
-            unknown = refusal.code is None or refusal.code in UNANSWERED or not (once or refusal.code in CONTENT)
+            # A plain refusal of the first try was not written. Of an earlier try without an answer nobody knows.
+            unknown = refusal.code is None or refusal.code in UNANSWERED or not once
             why = self._said(batch, refusal)
             for record in batch.records:
-                record.fail(self.partition, why, may_have_been_written=unknown)
+                record.fail(self.partition, why, may_have_been_written=unknown, cause=error)
 
     def _split(self, batch: Batch, *, too_large: bool) -> None:
         """In halves, until only the record that is at fault fails."""
