@@ -12,6 +12,8 @@ from importlib.metadata import requires
 
 import evkafka
 
+IMPORTED_AS = {"markdown-it-py": "markdown_it", "opentelemetry-api": "opentelemetry", "pyyaml": "yaml"}
+
 
 def main() -> None:
     extras = _extras()
@@ -33,7 +35,8 @@ def _extras() -> set[str]:
     optional = (
         re.match(r"[\w-]+", requirement) for requirement in requires("evkafka") or () if "extra ==" in requirement
     )
-    return {package[0].replace("-", "_") for package in optional if package is not None}
+    packages = {package[0] for package in optional if package is not None}
+    return {IMPORTED_AS.get(package, package.replace("-", "_")) for package in packages}
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -12,14 +13,15 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, TypeVar
 
-from evkafka.config import ConsumerConfig, ProducerConfig, consumer_settings, error_policy
+from evkafka.asyncapi import Consumed, Declared, Info, Produced, build_document
+from evkafka.config import ConsumerConfig, ProducerConfig, consumer_settings, error_policy, producer_settings
 from evkafka.context import App
 from evkafka.dispatch import build_dispatch
 from evkafka.exceptions import ConfigError
 from evkafka.handler import Handler
 from evkafka.keys import ErrorPolicy
 from evkafka.lifespan import Lifespan, as_lifespan
-from evkafka.middleware import Middleware
+from evkafka.middleware import Middleware, type_header
 from evkafka.observe.logs import log_events
 from evkafka.ports import Clock, Cluster
 from evkafka.runner import ForcedExit, force_exit, leave, run_to_exit_code, signals
@@ -218,6 +220,34 @@ class EVKafkaApp:
     def _refuse_when_started(self, what: str) -> None:
         if self._started:
             raise RuntimeError(f"the app has started: {what} must be added before app.run(), serve() or running()")
+
+    # ------------------------------------------------------------------ the contract
+
+    def asyncapi(self) -> str:
+        """What is declared, as an AsyncAPI 3.0.0 document in JSON. Nothing is connected for it.
+
+        Raises:
+            ConfigError: an annotation refers to a name that does not exist, or an error policy cannot work.
+        """
+        return json.dumps(build_document(self._declared()), ensure_ascii=False, indent=2)
+
+    def _declared(self) -> Declared:
+        return Declared(
+            Info(self.title, self.version, self.description, self.terms_of_service, self.contact, self.license_info),
+            tuple(
+                Consumed(
+                    one.name,
+                    one.settings,
+                    one.target.endpoints if isinstance(one.target, Handler) else None,
+                    type_header(one.middleware if one.middleware is not None else self._middleware),
+                )
+                for one in self._consumers.values()
+            ),
+            tuple(
+                Produced(one.name, producer_settings(one.config), one.sender.endpoints)
+                for one in self._producers.values()
+            ),
+        )
 
     # ------------------------------------------------------------------ running
 

@@ -68,7 +68,7 @@ def decoder_for(annotation: Any) -> Decoder:
     """
     shown = _shown(annotation)
     try:
-        optional, raw = _admits_none(annotation), _raw_kind(annotation)
+        optional, raw = _admits_none(annotation), raw_kind(annotation)
         if raw is not None and not _is_constrained(annotation):
             return Decoder(_text if raw is str else bytes, None, optional, shown, frozenset)
         validator, schema = _validator(annotation)
@@ -88,13 +88,13 @@ def _validator(annotation: Any) -> tuple[Any, Callable[[], Any]]:
         if not annotation.__pydantic_complete__:
             annotation.model_rebuild()
         return annotation.__pydantic_validator__, lambda: annotation.__pydantic_core_schema__
-    adapter: TypeAdapter[Any] = TypeAdapter(_any_dict(annotation))
+    adapter: TypeAdapter[Any] = TypeAdapter(any_dict(annotation))
     if not adapter.pydantic_complete:
         adapter.rebuild()
     return adapter.validator, lambda: adapter.core_schema
 
 
-def _any_dict(annotation: Any) -> Any:
+def any_dict(annotation: Any) -> Any:
     """`dict` as `dict[str, Any]`, which is the same of JSON, and faster: keys need no look at their type."""
     if annotation is dict:
         return dict[str, Any]
@@ -284,7 +284,7 @@ def _admits_none(annotation: Any) -> bool:
     return _is_union(annotation) and any(_admits_none(arm) for arm in typing.get_args(annotation))
 
 
-def _raw_kind(annotation: Any) -> type | None:
+def raw_kind(annotation: Any) -> type | None:
     """bytes or str where the annotation says that the value's bytes, or text, are the payload; else None."""
     plain = _inside(_without_none(_inside(annotation)))
     return plain if plain is bytes or plain is str else None

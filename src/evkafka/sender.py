@@ -54,6 +54,7 @@ class OutboundEndpoint(Generic[T]):
         self.topic = topic
         self.summary = summary
         self.tags = tuple(tags)
+        self.key = key
         self.name, documented = describe(function)
         self.description = description if description is not None else documented
         for attribute in ("__doc__", "__module__", "__name__", "__qualname__"):

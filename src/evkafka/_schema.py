@@ -1,0 +1,115 @@
+"""From annotations to JSON Schemas, for documents. With `codec.py`, the only file that knows pydantic."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import PydanticInvalidForJsonSchema, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticOmit
+
+from evkafka.codec import any_dict, raw_kind
+
+REF = "#/components/schemas/{model}"
+
+Direction = Literal["in", "out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A payload whose schema is wanted.
+
+    Attributes:
+        key: by what it is looked up in the answer.
+        direction: `in` for what is read (fields with defaults may be left out), `out` for what is written.
+    """
+
+    key: Hashable
+    annotation: Any
+    direction: Direction
+
+
+def schemas_of(wanted: Sequence[Wanted]) -> tuple[dict[Hashable, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """The schema of each payload, and the named schemas that they refer to as `#/components/schemas/NAME`.
+
+    Schemas are JSON Schema as AsyncAPI 3.0 understands it: draft 07, without OpenAPI's discriminator objects. What
+    pydantic cannot describe (a type with a validator of its own) becomes a schema that admits anything.
+    """
+    modes: dict[Direction, JsonSchemaMode] = {"in": "validation", "out": "serialization"}
+    inputs = [(one.key, modes[one.direction], TypeAdapter(any_dict(one.annotation))) for one in wanted]
+    for _, _, adapter in inputs:
+        if not adapter.pydantic_complete:
+            adapter.rebuild()
+    found, shared = TypeAdapter.json_schemas(inputs, ref_template=REF, schema_generator=_Describe)
+    payloads = {one.key: draft_7(found[one.key, modes[one.direction]]) for one in wanted}
+    definitions = shared.get("$defs", {})
+    return payloads, {name: draft_7(definitions[name]) for name in sorted(definitions)}
+
+
+def media_type(annotation: Any) -> str:
+    """What a record's value of this payload is."""
+    kind = raw_kind(annotation)
+    if kind is bytes:
+        return "application/octet-stream"
+    return "text/plain" if kind is str else "application/json"
+
+
+class _Describe(GenerateJsonSchema):
+    """Leaves open what cannot be described, instead of giving up."""
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as pydantic declares it
+
+    def handle_invalid_for_json_schema(self, schema: CoreSchema, error_info: str) -> JsonSchemaValue:
+        return {}
+
+    def generate_inner(self, schema: Any) -> JsonSchemaValue:
+        try:
+            return super().generate_inner(schema)
+        except (PydanticInvalidForJsonSchema, PydanticOmit):
+            return {}
+
+
+# ---------------------------------------------------------------------------- the dialect
+
+OF_SCHEMAS = ("properties", "patternProperties", "definitions", "dependentSchemas")
+LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
+SINGLE = ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else")
+
+
+def draft_7(schema: Any) -> Any:
+    """A schema of pydantic's (draft 2020-12) in the words of draft 07; examples and defaults are left alone."""
+    if not isinstance(schema, dict):
+        return schema
+    told = {key: _part(key, value) for key, value in schema.items()}
+    if isinstance(told.get("prefixItems"), list):
+        rest = told.pop("items", None)
+        told["items"] = told.pop("prefixItems")
+        if rest is not None:
+            told["additionalItems"] = rest
+    if isinstance(told.get("discriminator"), dict):
+        told["x-discriminator"] = told.pop("discriminator").get("propertyName")
+    if "$ref" in told and len(told) > 1:  # in draft 07, what stands beside a reference is not read
+        told = {"allOf": [{"$ref": told.pop("$ref")}], **told}
+    return told
+
+
+def _part(key: str, value: Any) -> Any:
+    if key in OF_SCHEMAS and isinstance(value, dict):
+        return {name: draft_7(schema) for name, schema in value.items()}
+    if key in LISTS and isinstance(value, list):
+        return [draft_7(schema) for schema in value]
+    if key in SINGLE:
+        return draft_7(value)
+    return value
+
+
+def admits(annotation: Any, value: Any) -> bool:
+    """Whether a payload of this type may be this value, as JSON."""
+    try:
+        TypeAdapter(any_dict(annotation)).validate_json(json.dumps(value))
+    except Exception:  # pydantic's error, or whatever a user's own validator raises: no example, then
+        return False
+    return True

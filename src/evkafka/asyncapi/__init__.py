@@ -1,0 +1,11 @@
+"""The AsyncAPI document of an app: what is declared, as a contract that others can read. Pure: nothing is connected.
+
+`document.py` is the table of contents; `declared.py` what it is made of.
+"""
+
+from __future__ import annotations
+
+from evkafka.asyncapi.declared import Consumed, Declared, Info, Produced
+from evkafka.asyncapi.document import build_document
+
+__all__ = ["Consumed", "Declared", "Info", "Produced", "build_document"]

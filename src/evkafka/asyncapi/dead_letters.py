@@ -1,0 +1,100 @@
+"""Dead-letter topics: which ones an app may write to, and what stands in the headers there."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from evkafka.asyncapi.declared import Consumed
+from evkafka.asyncapi.messages import Message, typed_headers
+from evkafka.asyncapi.operations import Operation, Topic, received_message, topics_of
+from evkafka.config import error_policy
+from evkafka.endpoint import Endpoint
+from evkafka.settings import ErrorPolicySettings
+
+HEADERS = {
+    "evkafka-dlq-topic": "The topic that the record came from",
+    "evkafka-dlq-partition": "Its partition there",
+    "evkafka-dlq-offset": "Its offset there",
+    "evkafka-dlq-timestamp": "Its timestamp there, in milliseconds since the epoch",
+    "evkafka-dlq-group": "The consumer group that gave it up",
+    "evkafka-dlq-event-type": "The event type of the endpoint that gave it up",
+    "evkafka-dlq-attempts": "How often it was tried",
+    "evkafka-dlq-error-type": "The class of the last error",
+    "evkafka-dlq-error-message": "The last error, or the reason that the endpoint gave",
+    "evkafka-dlq-error-traceback": "The last 8 KiB of its traceback",
+    "evkafka-dlq-failed-at": "When it was given up (RFC 3339)",
+    "evkafka-dlq-id": "group/topic/partition/offset of its first origin",
+}
+
+PLACEHOLDERS = {
+    "topic": "The topic that the record came from",
+    "event_type": "The record's event type, `unmatched` where no endpoint takes it",
+}
+
+
+def dead_letters(consumer: Consumed) -> Iterator[Operation]:
+    """What the consumer's policies write when they give a record up."""
+    settings = consumer.settings
+    if settings.auto_commit_mode == "pre-commit":
+        return  # nothing is tried again, so nothing is given up
+    for topic in topics_of(consumer):
+        for endpoint in consumer.endpoints or ():
+            policy = error_policy(settings.on_error, endpoint.on_error, where=f"event type {endpoint.event_type!r}")
+            if policy.then == "dead_letter":
+                yield _written(consumer, topic, endpoint, policy)
+        if settings.unmatched == "dead_letter" or (
+            consumer.endpoints is None and settings.on_error.then == "dead_letter"
+        ):
+            yield _written(consumer, topic, None, settings.on_error)
+
+
+def _written(consumer: Consumed, topic: Topic, endpoint: Endpoint | None, policy: ErrorPolicySettings) -> Operation:
+    message = _dead_letter(consumer, topic, endpoint)
+    where = _dead_letter_topic(consumer, topic, endpoint, policy)
+    return Operation(
+        action="send",
+        owner=consumer.name,
+        connection=consumer.settings.connection,
+        topic=where,
+        message=message,
+        title=f"{message.title} to {where.name}",
+        summary="Written, and confirmed, before the record's offset is committed.",
+        extensions={"x-consumer": consumer.name, "x-dead-letters-of": topic.name or topic.pattern},
+    )
+
+
+def _dead_letter(consumer: Consumed, topic: Topic, endpoint: Endpoint | None) -> Message:
+    if endpoint is None:
+        message = Message("Any other event", None, Any, "in", typed_headers(consumer.type_header, None))
+    else:
+        message = received_message(consumer, topic, endpoint)
+    return dataclasses.replace(
+        message,
+        title=f"{message.title}, dead letter",
+        summary="A record that was given up: key, value and headers as they came.",
+        description=None,
+        headers=_headers(message),
+    )
+
+
+def _headers(message: Message) -> dict[str, Any]:
+    properties = {name: {"type": "string", "description": told} for name, told in HEADERS.items()}
+    return {**message.headers, "properties": {**message.headers["properties"], **properties}}
+
+
+def _dead_letter_topic(
+    consumer: Consumed, topic: Topic, endpoint: Endpoint | None, policy: ErrorPolicySettings
+) -> Topic:
+    known = {"group_id": consumer.settings.group_id or "none"}
+    if topic.name is not None:
+        known["topic"] = topic.name
+    if endpoint is not None and not endpoint.is_default:
+        known["event_type"] = endpoint.event_type
+    name = policy.dead_letter_topic
+    for placeholder, value in known.items():
+        name = name.replace(f"{{{placeholder}}}", value)
+    open_ = tuple((part, told) for part, told in PLACEHOLDERS.items() if f"{{{part}}}" in name)
+    source = topic.name or topic.pattern
+    return Topic(name, f"Dead letters of `{source}`, given up by consumer `{consumer.name}`.", parameters=open_)

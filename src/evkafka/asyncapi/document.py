@@ -1,0 +1,162 @@
+"""The document, put together: servers, channels, operations, messages, schemas. The same app gives the same text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from evkafka._schema import Wanted, schemas_of
+from evkafka.asyncapi.dead_letters import dead_letters
+from evkafka.asyncapi.declared import Declared, Info
+from evkafka.asyncapi.messages import BINDING
+from evkafka.asyncapi.names import as_key, free_key, ref, without_none
+from evkafka.asyncapi.operations import Operation, Topic, received, sent
+from evkafka.asyncapi.servers import Servers
+
+VERSION = "3.0.0"
+
+Document = dict[str, Any]
+
+
+def build_document(declared: Declared) -> Document:
+    """The AsyncAPI 3.0.0 document of what is declared.
+
+    Raises:
+        ConfigError: an annotation cannot be resolved, or a policy cannot work.
+    """
+    operations = [
+        *(operation for consumer in declared.consumers for operation in received(consumer)),
+        *(operation for producer in declared.producers for operation in sent(producer)),
+        *(operation for consumer in declared.consumers for operation in dead_letters(consumer)),
+    ]
+    servers = Servers(operation.connection for operation in operations)
+    payloads, schemas = schemas_of(
+        [
+            Wanted(number, operation.message.payload, operation.message.direction)
+            for number, operation in enumerate(operations)
+            if operation.message is not None
+        ]
+    )
+    parts = _Parts(servers, schemas)
+    for number, operation in enumerate(operations):
+        parts.add(operation, payloads.get(number, {}))
+    return without_none(
+        asyncapi=VERSION,
+        info=_info(declared.info),
+        defaultContentType="application/json",
+        servers=servers.document() or None,
+        channels=parts.channels,
+        operations=parts.operations,
+        components=without_none(
+            schemas=schemas or None,
+            messages=parts.messages or None,
+            securitySchemes=servers.security_schemes() or None,
+        ),
+    )
+
+
+def _info(info: Info) -> dict[str, Any]:
+    return without_none(
+        title=info.title,
+        version=info.version,
+        description=info.description,
+        termsOfService=info.terms_of_service,
+        contact=_only(info.contact, "name", "url", "email"),
+        license=_only(info.license, "name", "url"),
+    )
+
+
+def _only(given: Mapping[str, str] | None, *known: str) -> dict[str, str] | None:
+    """What AsyncAPI knows of it; OpenAPI's `identifier` of a licence, for one, is not among that."""
+    if given is None:
+        return None
+    return {name: given[name] for name in known if name in given} or None
+
+
+class _Parts:
+    """Channels, operations and messages as they come together, operation by operation."""
+
+    def __init__(self, servers: Servers, schemas: Mapping[str, dict[str, Any]]) -> None:
+        self._servers = servers
+        self._schemas = schemas
+        self._channel_keys: dict[tuple[str, str], str] = {}
+        self.channels: dict[str, Any] = {}
+        self.operations: dict[str, Any] = {}
+        self.messages: dict[str, Any] = {}
+
+    def add(self, operation: Operation, payload: dict[str, Any]) -> None:
+        channel = self._channel(operation)
+        messages = []
+        if operation.message is not None:
+            key = self._message(operation, payload)
+            self.channels[channel]["messages"].setdefault(key, ref("components", "messages", key))
+            messages = [ref("channels", channel, "messages", key)]
+        name = operation.message.name if operation.message is not None else None
+        parts = (operation.action, operation.owner, operation.topic.name or "topics", name or "any")
+        document = without_none(
+            action=operation.action,
+            channel=ref("channels", channel),
+            title=operation.title,
+            summary=operation.summary,
+            bindings=dict(operation.bindings) or None,
+        )
+        self.operations[free_key(".".join(parts), self.operations)] = {
+            **document,
+            "messages": messages,
+            **operation.extensions,
+        }
+
+    def _channel(self, operation: Operation) -> str:
+        """The key of the operation's channel: one for each topic of each cluster."""
+        topic, server = operation.topic, self._servers.key(operation.connection)
+        identity = server, topic.name or f"{operation.owner} {topic.pattern}"
+        key = self._channel_keys.get(identity)
+        if key is None:
+            name = as_key(topic.name or f"{operation.owner}.topics")
+            key = free_key(name if name not in self.channels else f"{name}.{server}", self.channels)
+            self._channel_keys[identity] = key
+            self.channels[key] = _channel(topic, server)
+        elif topic.description is not None:
+            self.channels[key].setdefault("description", topic.description)
+        return key
+
+    def _message(self, operation: Operation, payload: dict[str, Any]) -> str:
+        """The key of the operation's message: the event type's, shared by all who mean the same by it."""
+        message = operation.message
+        assert message is not None
+        document = message.document(payload, self._schemas)
+        first = as_key(message.title if message.name is None or "," in message.title else message.name)
+        candidates = [key for key in self.messages if key == first or key.startswith(f"{first}.")]
+        for key in candidates:
+            if (both := _same(self.messages[key], document)) is not None:
+                self.messages[key] = both
+                return key
+        key = free_key(first if not candidates else f"{first}.{operation.owner}", self.messages)
+        self.messages[key] = document
+        return key
+
+
+def _channel(topic: Topic, server: str) -> dict[str, Any]:
+    fixed = topic.name is not None and not topic.parameters
+    return {
+        "address": topic.name,
+        **without_none(
+            description=topic.description,
+            parameters={name: {"description": told} for name, told in topic.parameters} or None,
+        ),
+        "servers": [ref("servers", server)],
+        "messages": {},
+        "bindings": {"kafka": without_none(topic=topic.name if fixed else None, bindingVersion=BINDING)},
+        **without_none(**{"x-topic-pattern": topic.pattern}),
+    }
+
+
+def _same(known: dict[str, Any], other: dict[str, Any]) -> dict[str, Any] | None:
+    """Both as one message, where they do not contradict each other: what one leaves out is taken from the other."""
+    shared = {name for name in known if name in other}
+    if any(known[name] != other[name] for name in shared):
+        return None
+    for required in ("payload", "headers", "x-tombstone"):
+        if (required in known) != (required in other):
+            return None
+    return {name: known.get(name, other.get(name)) for name in {**known, **other}}

@@ -1,0 +1,32 @@
+"""Names inside of the document: legal as keys of it, and given once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+
+_NOT_IN_KEYS = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def as_key(name: str) -> str:
+    """A name as the document may hold it as a key: letters, digits, dots, dashes, underscores."""
+    return _NOT_IN_KEYS.sub("-", name).strip("-") or "unnamed"
+
+
+def free_key(name: str, taken: Container[str]) -> str:
+    """The name as a key that nobody has yet: `Order`, `Order-2`, `Order-3`..."""
+    key = first = as_key(name)
+    number = 2
+    while key in taken:
+        key, number = f"{first}-{number}", number + 1
+    return key
+
+
+def ref(*path: str) -> dict[str, str]:
+    """A reference to a place in the document."""
+    return {"$ref": "#/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in path)}
+
+
+def without_none(**fields: object) -> dict[str, object]:
+    """The fields that say something, in their order."""
+    return {name: value for name, value in fields.items() if value is not None and value != () and value != []}

@@ -1,0 +1,180 @@
+"""What an app does with which topic: one operation for each event type that it receives from, or sends to, a topic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from evkafka.asyncapi.declared import Consumed, Produced
+from evkafka.asyncapi.messages import BINDING, Message, typed_headers
+from evkafka.endpoint import Endpoint
+from evkafka.runtime.producer import TYPE_HEADER
+from evkafka.sender import OutboundEndpoint
+from evkafka.settings import ConnectionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """Where records are.
+
+    Attributes:
+        name: a topic's; with braces where a part of it depends on the record; None where a pattern says which ones.
+        parameters: the parts in braces, and what they are.
+    """
+
+    name: str | None
+    description: str | None = None
+    pattern: str | None = None
+    parameters: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One event type, received or sent.
+
+    Attributes:
+        owner: the consumer's or producer's name.
+        message: None where an app callable takes whatever comes.
+    """
+
+    action: Literal["receive", "send"]
+    owner: str
+    connection: ConnectionSettings
+    topic: Topic
+    message: Message | None
+    title: str
+    summary: str | None = None
+    bindings: Mapping[str, Any] = field(default_factory=dict)
+    extensions: Mapping[str, Any] = field(default_factory=dict)
+
+
+# ---------------------------------------------------------------------------- received
+
+
+def received(consumer: Consumed) -> Iterator[Operation]:
+    for topic in topics_of(consumer):
+        where = topic.name or f"topics that match {topic.pattern}"
+        if consumer.endpoints is None:
+            yield Operation(
+                action="receive",
+                owner=consumer.name,
+                connection=consumer.settings.connection,
+                topic=topic,
+                message=None,
+                title=f"Everything from {where}",
+                summary="An app callable takes every record; what it makes of them is not declared.",
+                bindings=_group(consumer),
+                extensions=_consuming(consumer),
+            )
+            continue
+        for endpoint in consumer.endpoints:
+            message = received_message(consumer, topic, endpoint)
+            yield Operation(
+                action="receive",
+                owner=consumer.name,
+                connection=consumer.settings.connection,
+                topic=topic,
+                message=message,
+                title=f"{message.title} from {where}",
+                bindings=_group(consumer),
+                extensions={**_consuming(consumer), **_handling(endpoint)},
+            )
+
+
+def topics_of(consumer: Consumed) -> list[Topic]:
+    settings = consumer.settings
+    if settings.topic_pattern is not None:
+        pattern = settings.topic_pattern.pattern
+        return [Topic(None, f"Every topic whose name matches `{pattern}`.", pattern)]
+    return [Topic(topic.name, topic.description) for topic in settings.topics]
+
+
+def received_message(consumer: Consumed, topic: Topic, endpoint: Endpoint) -> Message:
+    decoder = endpoint.resolve()
+    types = {one.name: one.event_type for one in consumer.settings.topics}
+    event_type = None if endpoint.is_default else endpoint.event_type
+    return Message(
+        title=event_type or "Any other event",
+        name=event_type,
+        payload=endpoint.payload,
+        direction="in",
+        headers=typed_headers(
+            consumer.type_header, event_type, required=topic.name is None or types.get(topic.name) != event_type
+        ),
+        summary=endpoint.summary,
+        description=endpoint.description,
+        tags=endpoint.tags,
+        tombstone=decoder.admits_none,
+    )
+
+
+def _group(consumer: Consumed) -> dict[str, Any]:
+    """Kafka's binding: the group and client as schemas of one value."""
+    settings = consumer.settings
+    binding: dict[str, Any] = {}
+    if settings.group_id is not None:
+        binding["groupId"] = {"type": "string", "enum": [settings.group_id]}
+    binding["clientId"] = {"type": "string", "enum": [settings.connection.client_id]}
+    return {"kafka": {**binding, "bindingVersion": BINDING}}
+
+
+def _consuming(consumer: Consumed) -> dict[str, Any]:
+    at_most_once = consumer.settings.auto_commit_mode == "pre-commit"
+    return {"x-consumer": consumer.name, "x-delivery": "at most once" if at_most_once else "at least once"}
+
+
+def _handling(endpoint: Endpoint) -> dict[str, Any]:
+    said: dict[str, Any] = {"x-handler": endpoint.name}
+    if endpoint.batch is not None:
+        limits = endpoint.batch
+        said["x-batch"] = {"maxRecords": limits.max_records, "maxWaitMs": round(limits.max_wait_s * 1000)}
+    return said
+
+
+# ---------------------------------------------------------------------------- sent
+
+
+def sent(producer: Produced) -> Iterator[Operation]:
+    for endpoint in producer.endpoints:
+        topic = endpoint.topic or producer.settings.topic
+        yield Operation(
+            action="send",
+            owner=producer.name,
+            connection=producer.settings.connection,
+            topic=Topic(topic) if topic is not None else Topic(None, "No topic is declared."),
+            message=_sent_message(endpoint),
+            title=f"{endpoint.event_type} to {topic or 'a topic that is not declared'}",
+            bindings={
+                "kafka": {
+                    "clientId": {"type": "string", "enum": [producer.settings.connection.client_id]},
+                    "bindingVersion": BINDING,
+                }
+            },
+            extensions={"x-producer": producer.name, "x-sender": endpoint.name},
+        )
+
+
+def _sent_message(endpoint: OutboundEndpoint[Any]) -> Message:
+    endpoint.resolve()
+    return Message(
+        title=endpoint.event_type,
+        name=endpoint.event_type,
+        payload=endpoint.payload,
+        direction="out",
+        headers=typed_headers(TYPE_HEADER, endpoint.event_type),
+        summary=endpoint.summary,
+        description=endpoint.description,
+        tags=endpoint.tags,
+        key=_key(endpoint.key),
+    )
+
+
+def _key(key: object) -> dict[str, Any] | None:
+    match key:
+        case None:
+            return None
+        case str():
+            return {"type": "string", "description": f"The payload's `{key}`, as UTF-8"}
+        case _:
+            return {"type": "string", "description": "Made of the payload"}

@@ -1,0 +1,90 @@
+"""Clusters as servers. Of a connection nothing is shown but what a client must know to choose its own settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from evkafka._config_masking import without_userinfo
+from evkafka.asyncapi.names import free_key, ref, without_none
+from evkafka.settings import ConnectionSettings
+
+SCHEMES = {
+    "PLAIN": {"type": "plain", "description": "SASL/PLAIN"},
+    "SCRAM-SHA-256": {"type": "scramSha256", "description": "SASL/SCRAM-SHA-256"},
+    "SCRAM-SHA-512": {"type": "scramSha512", "description": "SASL/SCRAM-SHA-512"},
+    "GSSAPI": {"type": "gssapi", "description": "SASL/GSSAPI (Kerberos)"},
+    "OAUTHBEARER": {"type": "http", "scheme": "bearer", "description": "SASL/OAUTHBEARER"},
+}
+
+Identity = tuple[tuple[str, ...], str | None]
+
+
+class Servers:
+    """The clusters of an app, each once: by its brokers, and its name where it has one."""
+
+    def __init__(self, connections: Iterable[ConnectionSettings]) -> None:
+        self._keys: dict[Identity, str] = {}
+        self._first: dict[str, list[ConnectionSettings]] = {}
+        connections = tuple(connections)
+        self._names = {
+            _brokers(connection): connection.cluster_name
+            for connection in reversed(connections)
+            if connection.cluster_name is not None
+        }
+        for connection in connections:
+            identity = self._identity(connection)
+            if identity not in self._keys:
+                self._keys[identity] = free_key(identity[1] or "kafka", self._first)
+            self._first.setdefault(self._keys[identity], []).append(connection)
+
+    def key(self, connection: ConnectionSettings) -> str:
+        """The key of a connection's cluster."""
+        return self._keys[self._identity(connection)]
+
+    def document(self) -> dict[str, Any]:
+        return {key: _server(connections) for key, connections in self._first.items()}
+
+    def security_schemes(self) -> dict[str, Any]:
+        """The ways to log in that some server asks for."""
+        used = {_mechanism(connection) for connections in self._first.values() for connection in connections}
+        return {_scheme(mechanism): SCHEMES[mechanism] for mechanism in SCHEMES if mechanism in used}
+
+    def _identity(self, connection: ConnectionSettings) -> Identity:
+        """A connection without a name is taken to be the named cluster that has the same brokers."""
+        brokers = _brokers(connection)
+        return brokers, connection.cluster_name or self._names.get(brokers)
+
+
+def _brokers(connection: ConnectionSettings) -> tuple[str, ...]:
+    return tuple(sorted(connection.bootstrap_servers))
+
+
+def _server(connections: list[ConnectionSettings]) -> dict[str, Any]:
+    first = connections[0]
+    names = [one.cluster_name for one in connections if one.cluster_name]
+    descriptions = [one.cluster_description for one in connections if one.cluster_description]
+    mechanisms = dict.fromkeys(mechanism for one in connections if (mechanism := _mechanism(one)) is not None)
+    return without_none(
+        host=without_userinfo(",".join(first.bootstrap_servers)),
+        protocol="kafka-secure" if _protocol(first).endswith("SSL") else "kafka",
+        title=names[0] if names else None,
+        description=descriptions[0] if descriptions else None,
+        security=[ref("components", "securitySchemes", _scheme(mechanism)) for mechanism in mechanisms],
+    )
+
+
+def _protocol(connection: ConnectionSettings) -> str:
+    return connection.shown.get("security_protocol", "PLAINTEXT")
+
+
+def _mechanism(connection: ConnectionSettings) -> str | None:
+    """The SASL mechanism of a connection; None where it does not log in."""
+    if not _protocol(connection).startswith("SASL"):
+        return None
+    mechanism = connection.shown.get("sasl_mechanism", "PLAIN")
+    return mechanism if mechanism in SCHEMES else None
+
+
+def _scheme(mechanism: str) -> str:
+    return "sasl-" + mechanism.lower()

@@ -1,0 +1,68 @@
+"""Documents of apps, held against the official schema, and against what that schema does not look at."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft7Validator
+from jsonschema.exceptions import best_match
+
+from evkafka import EVKafkaApp, Handler
+
+
+@functools.cache
+def official() -> Draft7Validator:
+    return Draft7Validator(json.loads((Path(__file__).parent / "schema" / "asyncapi-3.0.0.json").read_text()))
+
+
+def document_of(app: EVKafkaApp) -> dict[str, Any]:
+    """The app's document, valid."""
+    document: dict[str, Any] = json.loads(app.asyncapi())
+    error = best_match(official().iter_errors(document))
+    assert error is None, f"{error.json_path}: {error.message}"
+    for reference in references(document):
+        look_up(document, reference)
+    return document
+
+
+def references(value: Any) -> Iterator[str]:
+    match value:
+        case {"$ref": str() as reference}:
+            yield reference
+        case dict():
+            for one in value.values():
+                yield from references(one)
+        case list():
+            for one in value:
+                yield from references(one)
+
+
+def look_up(document: dict[str, Any], reference: str) -> Any:
+    """What a reference points to; an AssertionError where that is nothing."""
+    found: Any = document
+    for part in reference.removeprefix("#/").split("/"):
+        name = part.replace("~1", "/").replace("~0", "~")
+        assert name in found, f"{reference} points to nothing"
+        found = found[name]
+    return look_up(document, found["$ref"]) if set(found) == {"$ref"} else found
+
+
+def one_consumer(handler: Handler, **config: Any) -> EVKafkaApp:
+    app = EVKafkaApp(title="Billing")
+    app.add_consumer({"topics": ["orders"], "group_id": "billing", **config}, handler, name="billing")
+    return app
+
+
+def message(document: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = document["components"]["messages"][name]
+    return found
+
+
+def payload(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """A message's payload schema, its reference followed."""
+    schema: dict[str, Any] = message(document, name)["payload"]
+    return look_up(document, schema["$ref"]) if "$ref" in schema else schema

@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from evkafka import ConfigError, Context, EVKafkaApp, Handler, Sender
+from tests.asyncapi.documents import document_of, message, official, one_consumer
+
+
+class Order(BaseModel):
+    order_id: str
+
+
+def shop() -> EVKafkaApp:
+    """Two clusters, consumed and produced events, a dead-letter topic."""
+    handler, audit, sender = Handler(), Handler(), Sender()
+
+    @handler.event("OrderPlaced", summary="An order came in", description="Bills **it**.", tags=["orders", "billing"])
+    async def on_order(order: Order) -> None: ...
+
+    @audit.event("OrderPlaced")
+    async def audit_order(order: Order) -> None:
+        """Writes it down."""
+
+    @sender.event("InvoiceSent", topic="invoices", key_field="order_id", tags=["invoices"])
+    async def send_invoice(order: Order) -> None: ...
+
+    app = EVKafkaApp(
+        title="Shop",
+        version="2.1.0",
+        description="Sells *things*.",
+        terms_of_service="https://shop.example/terms",
+        contact={"name": "The shop", "email": "shop@shop.example"},
+        license_info={"name": "MIT", "identifier": "MIT"},
+    )
+    app.add_consumer(
+        {
+            "topics": [{"name": "orders", "description": "All orders."}, "orders-eu"],
+            "group_id": "billing",
+            "bootstrap_servers": ["one:9092", "two:9092"],
+            "cluster_name": "Main cluster",
+            "cluster_description": "Where the shop lives.",
+            "on_error": {"max_attempts": 3, "then": "dead_letter"},
+        },
+        handler,
+        name="billing",
+    )
+    app.add_consumer({"topics": ["orders"], "group_id": "audit", "bootstrap_servers": "other:9092"}, audit)
+    app.add_producer({"bootstrap_servers": ["two:9092", "one:9092"]}, sender, name="invoices")
+    return app
+
+
+class TestInfo:
+    def test_title_version_description_terms_contact_and_license_are_the_apps(self) -> None:
+        assert document_of(shop())["info"] == {
+            "title": "Shop",
+            "version": "2.1.0",
+            "description": "Sells *things*.",
+            "termsOfService": "https://shop.example/terms",
+            "contact": {"name": "The shop", "email": "shop@shop.example"},
+            "license": {"name": "MIT"},
+        }
+
+    def test_an_app_without_anything_has_a_document(self) -> None:
+        document = document_of(EVKafkaApp())
+        assert document["asyncapi"] == "3.0.0"
+        assert document["info"] == {"title": "EVKafka", "version": "0.1.0"}
+        assert document["channels"] == document["operations"] == {}
+
+
+class TestServers:
+    def test_a_cluster_is_a_server_with_its_name_and_description(self) -> None:
+        servers = document_of(shop())["servers"]
+        assert servers["Main-cluster"] == {
+            "host": "one:9092,two:9092",
+            "protocol": "kafka",
+            "title": "Main cluster",
+            "description": "Where the shop lives.",
+        }
+
+    def test_a_producer_with_the_same_brokers_is_on_the_same_cluster(self) -> None:
+        document = document_of(shop())
+        assert list(document["servers"]) == ["Main-cluster", "kafka"]
+        assert document["channels"]["invoices"]["servers"] == [{"$ref": "#/servers/Main-cluster"}]
+
+    def test_a_login_is_told_by_its_mechanism_and_nothing_else_of_it(self) -> None:
+        handler = Handler()
+
+        @handler.event("X")
+        async def on_x(event: dict[str, Any]) -> None: ...
+
+        app = one_consumer(
+            handler,
+            security_protocol="SASL_PLAINTEXT",
+            sasl_mechanism="SCRAM-SHA-512",
+            sasl_plain_username="user",
+            sasl_plain_password="hunter2",
+        )
+        document = document_of(app)
+        assert document["servers"]["kafka"]["security"] == [{"$ref": "#/components/securitySchemes/sasl-scram-sha-512"}]
+        assert document["components"]["securitySchemes"]["sasl-scram-sha-512"]["type"] == "scramSha512"
+        assert "hunter2" not in app.asyncapi()
+        assert "user" not in json.dumps(document["servers"])
+
+
+class TestChannels:
+    def test_a_topic_is_a_channel_with_its_description_and_binding(self) -> None:
+        channel = document_of(shop())["channels"]["orders"]
+        assert channel["address"] == "orders"
+        assert channel["description"] == "All orders."
+        assert channel["bindings"] == {"kafka": {"topic": "orders", "bindingVersion": "0.5.0"}}
+
+    def test_a_topic_of_the_same_name_in_another_cluster_is_another_channel(self) -> None:
+        channels = document_of(shop())["channels"]
+        assert channels["orders.kafka"]["address"] == "orders"
+        assert channels["orders.kafka"]["servers"] == [{"$ref": "#/servers/kafka"}]
+
+    def test_a_topic_pattern_is_a_channel_without_an_address(self) -> None:
+        handler = Handler()
+
+        @handler.event("X")
+        async def on_x(event: dict[str, Any]) -> None: ...
+
+        app = EVKafkaApp()
+        app.add_consumer({"topic_pattern": r"orders\..*", "group_id": "g"}, handler, name="all")
+        channel = document_of(app)["channels"]["all.topics"]
+        assert channel["address"] is None
+        assert channel["x-topic-pattern"] == r"orders\..*"
+        assert channel["description"] == r"Every topic whose name matches `orders\..*`."
+
+    def test_a_topic_without_endpoints_is_none_of_the_contract(self) -> None:
+        assert document_of(one_consumer(Handler()))["channels"] == {}
+
+
+class TestOperations:
+    def test_a_received_event_type_names_its_group_and_client_as_schemas(self) -> None:
+        operation = document_of(shop())["operations"]["receive.billing.orders.OrderPlaced"]
+        assert operation["action"] == "receive"
+        assert operation["channel"] == {"$ref": "#/channels/orders"}
+        assert operation["messages"] == [{"$ref": "#/channels/orders/messages/OrderPlaced"}]
+        assert operation["bindings"]["kafka"] == {
+            "groupId": {"type": "string", "enum": ["billing"]},
+            "clientId": {"type": "string", "enum": ["evkafka"]},
+            "bindingVersion": "0.5.0",
+        }
+        assert operation["x-delivery"] == "at least once"
+        assert operation["x-handler"].endswith("on_order")
+
+    def test_an_event_type_is_received_from_each_of_the_consumers_topics(self) -> None:
+        operations = document_of(shop())["operations"]
+        assert {"receive.billing.orders.OrderPlaced", "receive.billing.orders-eu.OrderPlaced"} <= set(operations)
+
+    def test_a_sent_event_is_a_send_operation_on_its_topic(self) -> None:
+        operation = document_of(shop())["operations"]["send.invoices.invoices.InvoiceSent"]
+        assert operation["action"] == "send"
+        assert operation["channel"] == {"$ref": "#/channels/invoices"}
+
+    def test_an_app_callable_is_an_operation_without_messages(self) -> None:
+        async def take_all(context: Context) -> None: ...
+
+        app = EVKafkaApp()
+        app.add_consumer({"topics": ["raw"], "group_id": "g", "auto_commit_mode": "pre-commit"}, take_all)
+        document = document_of(app)
+        operation = document["operations"]["receive.consumer-1.raw.any"]
+        assert operation["messages"] == []
+        assert operation["x-delivery"] == "at most once"
+
+    def test_a_producers_own_topic_is_taken_where_the_event_has_none(self) -> None:
+        sender, app = Sender(), EVKafkaApp()
+
+        @sender.event("X")
+        async def send_x(event: dict[str, Any]) -> None: ...
+
+        app.add_producer({"topic": "fallback"}, sender)
+        assert list(document_of(app)["channels"]) == ["fallback"]
+
+
+class TestMessages:
+    def test_summary_description_and_tags_are_the_endpoints(self) -> None:
+        found = message(document_of(shop()), "OrderPlaced")
+        assert found["name"] == found["title"] == "OrderPlaced"
+        assert found["summary"] == "An order came in"
+        assert found["description"] == "Bills **it**."
+        assert found["tags"] == [{"name": "orders"}, {"name": "billing"}]
+
+    def test_the_headers_say_the_event_type(self) -> None:
+        headers = message(document_of(shop()), "OrderPlaced")["headers"]
+        assert headers["properties"]["Event-Type"]["const"] == "OrderPlaced"
+        assert headers["required"] == ["Event-Type"]
+
+    def test_the_key_of_a_sent_event_is_in_its_binding(self) -> None:
+        binding = message(document_of(shop()), "InvoiceSent")["bindings"]["kafka"]
+        assert binding["key"] == {"type": "string", "description": "The payload's `order_id`, as UTF-8"}
+
+    def test_an_event_type_that_others_describe_otherwise_is_a_message_of_its_own(self) -> None:
+        document = document_of(shop())
+        assert message(document, "OrderPlaced.consumer-1")["description"] == "Writes it down."
+
+    def test_what_is_both_received_and_sent_is_one_message(self) -> None:
+        handler, sender = Handler(), Sender()
+
+        @handler.event("OrderPlaced", summary="Handled here")
+        async def on_order(order: Order) -> None: ...
+
+        @sender.event("OrderPlaced", topic="orders", key_field="order_id")
+        async def send_order(order: Order) -> None: ...
+
+        app = one_consumer(handler)
+        app.add_producer({}, sender)
+        document = document_of(app)
+        assert list(document["components"]["messages"]) == ["OrderPlaced"]
+        assert message(document, "OrderPlaced")["summary"] == "Handled here"
+        assert "kafka" in message(document, "OrderPlaced")["bindings"]
+
+
+class TestDeadLetters:
+    def test_the_topic_of_dead_letters_is_a_channel_with_its_headers(self) -> None:
+        document = document_of(shop())
+        channel = document["channels"]["orders.billing.dlq"]
+        assert channel["address"] == "orders.billing.dlq"
+        [reference] = channel["messages"].values()
+        dead = message(document, reference["$ref"].rpartition("/")[2])
+        assert {"Event-Type", "evkafka-dlq-topic", "evkafka-dlq-error-message"} <= set(dead["headers"]["properties"])
+        assert dead["payload"] == message(document, "OrderPlaced")["payload"]
+
+    def test_parts_of_the_name_that_depend_on_the_record_are_parameters(self) -> None:
+        handler = Handler()
+
+        @handler.event("X", on_error={"max_attempts": 1, "then": "dead_letter", "dead_letter_topic": "dead.{topic}"})
+        async def on_x(event: dict[str, Any]) -> None: ...
+
+        app = EVKafkaApp()
+        app.add_consumer({"topic_pattern": "o.*", "group_id": "g"}, handler)
+        channels = document_of(app)["channels"]
+        [channel] = [one for one in channels.values() if one["address"] == "dead.{topic}"]
+        assert set(channel["parameters"]) == {"topic"}
+
+    def test_records_that_no_endpoint_takes_may_be_dead_letters_too(self) -> None:
+        handler = Handler()
+
+        @handler.event("X")
+        async def on_x(event: dict[str, Any]) -> None: ...
+
+        document = document_of(one_consumer(handler, unmatched="dead_letter"))
+        assert list(document["channels"]) == ["orders", "orders.billing.dlq"]
+
+    def test_without_such_a_policy_there_is_no_such_channel(self) -> None:
+        handler = Handler()
+
+        @handler.event("X")
+        async def on_x(event: dict[str, Any]) -> None: ...
+
+        assert list(document_of(one_consumer(handler))["channels"]) == ["orders"]
+
+
+class TestText:
+    def test_the_same_app_gives_the_same_text_in_another_process(self) -> None:
+        program = "from tests.asyncapi.test_document import shop; print(shop().asyncapi())"
+        told = {
+            subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+            for _ in range(2)
+        }
+        assert told == {shop().asyncapi() + "\n"}
+
+    def test_names_that_do_not_exist_are_an_error_that_says_which(self) -> None:
+        handler = Handler()
+
+        @handler.event("X")
+        async def on_x(event: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
+        with pytest.raises(ConfigError, match="Nowhere"):
+            one_consumer(handler).asyncapi()
+
+    def test_the_validator_of_these_tests_refuses_what_is_wrong(self) -> None:
+        document = document_of(shop())
+        document["operations"]["receive.billing.orders.OrderPlaced"]["action"] = "publish"
+        assert not official().is_valid(document)
