@@ -62,11 +62,17 @@ class Generation:
         Raises what the client raises; without a bound of its own. Close it in any case.
 
         Args:
-            on_death: called when its sending has ended, by a fault of the client's or by `close`.
+            on_death: called when its sending has ended by a fault of the client's.
             topics: what is sent to, to be looked up beforehand.
         """
         await self._producer.start()
-        self._producer._sender.sender_task.add_done_callback(lambda _: on_death(self))
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            # Cancelled it ends without an error: by `close`, or because the loop is being torn down.
+            if not task.cancelled() and task.exception() is not None:
+                on_death(self)
+
+        self._producer._sender.sender_task.add_done_callback(ended)
         if topics:
             await self.client.set_topics(topics)
 
