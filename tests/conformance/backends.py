@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
+from aiokafka.errors import KafkaError
 
 from evkafka import EVKafkaApp
 from evkafka.runtime.settle import StopApp
@@ -42,6 +42,8 @@ class Backend(Protocol):
         headers: Headers = (),
     ) -> None: ...
     async def make_a_gap(self, topic: str, partition: int = 0) -> None: ...
+    async def delete_records(self, topic: str, partition: int = 0, *, before: int) -> None: ...
+    async def add_partitions(self, topic: str, total: int) -> None: ...
     async def committed(self, config: dict[str, Any], topic: str, partition: int = 0) -> int | None: ...
     async def values(self, topic: str) -> list[tuple[bytes | None, dict[str, bytes | None]]]: ...
     async def rebalance(self, app: EVKafkaApp, config: dict[str, Any]) -> None: ...
@@ -93,6 +95,12 @@ class MemoryBackend:
             await transaction.send(topic, b"aborted", "E", partition=partition)
             transaction.abort()
 
+    async def delete_records(self, topic: str, partition: int = 0, *, before: int) -> None:
+        self.kafka.delete_records(topic, partition, before=before)
+
+    async def add_partitions(self, topic: str, total: int) -> None:
+        self.kafka.add_partitions(topic, total - len(self.kafka.topics.partitions(topic)))
+
     async def committed(self, config: dict[str, Any], topic: str, partition: int = 0) -> int | None:
         return self.kafka.committed(config["group_id"], topic, partition)
 
@@ -120,16 +128,24 @@ class MemoryBackend:
 
 
 class RealBackend:
+    """A real Kafka. Its clients are made when they are first needed, and serve the whole test."""
+
     real = True
 
     def __init__(self, bootstrap_servers: str) -> None:
         self.servers = bootstrap_servers
-        self._members: list[EVKafkaApp] = []
+        self._clients = AsyncExitStack()
+        self._admin_client: AIOKafkaAdminClient | None = None
+        self._producer: AIOKafkaProducer | None = None
+        self._making = asyncio.Lock()
+
+    async def close(self) -> None:
+        await self._clients.aclose()
 
     async def topic(self, partitions: int = 1) -> str:
         name = f"t-{uuid.uuid4().hex[:12]}"
-        async with self._admin() as admin:
-            await admin.create_topics([NewTopic(name, partitions, 1)])
+        admin = await self._admin()
+        await admin.create_topics([NewTopic(name, partitions, 1)])
         return name
 
     def config(self, *topics: str, **keys: Any) -> dict[str, Any]:
@@ -157,15 +173,18 @@ class RealBackend:
         key: bytes | None = None,
         headers: Headers = (),
     ) -> None:
+        async with self._making:
+            if self._producer is None:
+                producer = AIOKafkaProducer(bootstrap_servers=self.servers)
+                self._producer = await self._clients.enter_async_context(producer)
         typed = [("Event-Type", event_type.encode())] if event_type is not None else []
-        async with AIOKafkaProducer(bootstrap_servers=self.servers) as producer:
-            await producer.send_and_wait(
-                topic,
-                as_bytes(value),
-                key=b"" if key is None and value is None else key,  # the client sends no null without a key
-                partition=partition,
-                headers=[*typed, *headers],  # type: ignore[list-item]
-            )
+        await self._producer.send_and_wait(
+            topic,
+            as_bytes(value),
+            key=b"" if key is None and value is None else key,  # the client sends no null without a key
+            partition=partition,
+            headers=[*typed, *headers],  # type: ignore[list-item]
+        )
 
     async def make_a_gap(self, topic: str, partition: int = 0) -> None:
         """An aborted transaction: a record that nobody may read, and the marker behind it."""
@@ -175,63 +194,61 @@ class RealBackend:
             await producer.send_and_wait(topic, b"aborted", partition=partition, headers=[("Event-Type", b"E")])
             await producer.abort_transaction()
 
+    async def delete_records(self, topic: str, partition: int = 0, *, before: int) -> None:
+        admin = await self._admin()
+        await admin.delete_records({TopicPartition(topic, partition): RecordsToDelete(before_offset=before)})
+
+    async def add_partitions(self, topic: str, total: int) -> None:
+        admin = await self._admin()
+        await admin.create_partitions({topic: NewPartitions(total)})
+
     async def committed(self, config: dict[str, Any], topic: str, partition: int = 0) -> int | None:
-        async with self._admin() as admin:
-            try:
-                offsets = await admin.list_consumer_group_offsets(config["group_id"])
-            except GroupCoordinatorNotAvailableError:  # it is in the making
-                return None
+        admin = await self._admin()
+        offsets = await admin.list_consumer_group_offsets(config["group_id"])
         found = offsets.get(TopicPartition(topic, partition))
         return found.offset if found is not None and found.offset >= 0 else None
 
     async def values(self, topic: str) -> list[tuple[bytes | None, dict[str, bytes | None]]]:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.servers, enable_auto_commit=False, auto_offset_reset="earliest"
+        admin = await self._admin()
+        [described] = await admin.describe_topics([topic])
+        if not described["partitions"]:
+            return []
+        reader = AIOKafkaConsumer(
+            topic, bootstrap_servers=self.servers, enable_auto_commit=False, auto_offset_reset="earliest"
         )
-        async with consumer:
-            partitions = [
-                TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())
-            ]
-            if not partitions:
-                await consumer._client.force_metadata_update()
-                async with self._admin() as admin:
-                    [described] = await admin.describe_topics([topic])
-                partitions = [TopicPartition(topic, p["partition"]) for p in described["partitions"]]
-            if not partitions:
-                return []
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            found = []
-            while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
-                for records in (await consumer.getmany(timeout_ms=200)).values():
-                    found += [(record.value, dict(record.headers)) for record in records]
-            return found
+        async with reader:
+            partitions = sorted(reader.assignment())
+            ends = await reader.end_offsets(partitions)
+            found: dict[TopicPartition, list[Any]] = {tp: [] for tp in partitions}
+            while any([ends[tp] and await reader.position(tp) < ends[tp] for tp in partitions]):
+                for tp, records in (await reader.getmany(timeout_ms=200)).items():
+                    found[tp] += [(record.value, dict(record.headers)) for record in records]
+        return [pair for tp in partitions for pair in found[tp]]
 
     async def rebalance(self, app: EVKafkaApp, config: dict[str, Any]) -> None:
         """Another member comes, and with it a rebalance."""
         consumer = AIOKafkaConsumer(
             *config["topics"], bootstrap_servers=self.servers, group_id=config["group_id"], enable_auto_commit=False
         )
-        self._joining = asyncio.ensure_future(consumer.start())
-        self._joined = consumer
+        joining = asyncio.ensure_future(consumer.start())
+
+        async def leave() -> None:
+            await joining
+            await consumer.stop()
+
+        self._clients.push_async_callback(leave)
 
     async def until(self, predicate: Callable[[], T | Awaitable[T]]) -> T:
         return await eventually(predicate, 30)
 
-    async def close(self) -> None:
-        joined = getattr(self, "_joined", None)
-        if joined is not None:
-            await self._joining
-            await joined.stop()
-
-    @asynccontextmanager
-    async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
-        await admin.start()
-        try:
-            yield admin
-        finally:
-            await admin.close()
+    async def _admin(self) -> AIOKafkaAdminClient:
+        async with self._making:
+            if self._admin_client is None:
+                admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
+                await admin.start()
+                self._clients.push_async_callback(admin.close)
+                self._admin_client = admin
+            return self._admin_client
 
 
 @contextlib.contextmanager

@@ -119,3 +119,24 @@ class TestDrain:
             await backend.until(lambda: seen == [0])
             await committed_is(backend, config, topic, 3)
         assert [address for event in lost for address in event.addresses] == [(topic, 0, 1), (topic, 0, 2)]
+
+    async def test_what_comes_while_it_stops_is_run_or_left_to_the_next_reader(
+        self, backend: Backend, pre: dict[str, Any]
+    ) -> None:
+        topic, seen, handler = await backend.topic(), Seen(), Handler()
+
+        @handler.event("E")
+        async def on_event(order: Order) -> None:
+            seen.append(order.number)
+
+        config = backend.config(topic, **pre)
+        await backend.send(topic, {"number": 0})
+        app: EVKafkaApp = make_app(config, handler, seen)
+        async with backend.running(app):
+            await backend.until(lambda: seen == [0])
+            await committed_is(backend, config, topic, 1)
+            # The partition is given back at once, for it is idle; the poll under way still waits for records.
+            app.stop()
+            await backend.send(topic, {"number": 1})
+        committed = await backend.committed(config, topic)
+        assert seen == list(range(committed or 0))

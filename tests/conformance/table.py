@@ -1,0 +1,126 @@
+"""The delivery table as data: what an endpoint does to a record, under which policy, and what must become of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from evkafka import DeadLetter, Request, Retry, Skip
+
+QUICK = {"backoff_ms": 20, "max_backoff_ms": 50, "jitter": 0}
+
+End = Literal["done", "dead", "stop", "waits"]
+
+GOOD, BAD = b'{"number": 1}', b"{no json"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row. The record in question is the second of three; the first and the third are handled well.
+
+    Attributes:
+        name: what happens to it.
+        end: `done`: committed past it. `dead`: and it stands in the dead-letter topic. `stop`: the app has ended with
+            it uncommitted. `waits`: it is tried again without end, and holds back its lane only.
+        attempts: how often the endpoint is called with it; 0 where it never is.
+        act: what the endpoint does with it, given the request.
+        policy: `on_error`, beside short waits.
+        value, event_type: of the record.
+    """
+
+    name: str
+    end: End
+    attempts: int
+    act: Callable[[Request], Any] = lambda _: None
+    policy: dict[str, Any] = field(default_factory=dict)
+    keys: dict[str, Any] = field(default_factory=dict)
+    value: bytes | None = GOOD
+    event_type: str | None = "E"
+
+
+def raises(error: BaseException | type[BaseException], *, until: int = 1_000_000) -> Callable[[Request], Any]:
+    """Raise it, up to the attempt before this one."""
+
+    def act(request: Request) -> None:
+        if request.attempt < until:
+            raise error
+
+    return act
+
+
+def returns(value: object, *, until: int = 1_000_000) -> Callable[[Request], Any]:
+    return lambda request: value if request.attempt < until else None
+
+
+def never(request: Request) -> Any:
+    """Await what does not come."""
+    return asyncio.Event().wait()
+
+
+def ends(then: str, most: int | None = 3) -> dict[str, Any]:
+    return {"then": then} | ({"max_attempts": most} if most is not None else {})
+
+
+HOPELESS = {"non_retryable": [KeyError]}
+OWN = RuntimeError("the endpoint's")
+
+TABLE = [
+    # endpoint returned
+    Row("returns nothing", "done", 1),
+    Row("returns a value", "done", 1, returns("whatever")),
+    # no endpoint for its type, no type, no value
+    *(
+        Row(f"{name}, unmatched={unmatched}", end, 0, keys={"unmatched": unmatched}, value=value, event_type=event_type)
+        for name, value, event_type in [
+            ("no endpoint", GOOD, "Other"),
+            ("no type", GOOD, None),
+            ("a tombstone", None, "E"),
+        ]
+        for unmatched, end in [("skip", "done"), ("dead_letter", "dead"), ("stop", "stop")]
+    ),
+    # endpoint raised, or ran past its time limit
+    Row("raises, without end", "waits", 3, raises(OWN)),
+    Row("raises twice", "done", 3, raises(OWN, until=3)),
+    Row("raises, to the policy's end: skip", "done", 3, raises(OWN), ends("skip")),
+    Row("raises, to the policy's end: dead_letter", "dead", 3, raises(OWN), ends("dead_letter")),
+    Row("raises, to the policy's end: stop", "stop", 3, raises(OWN), ends("stop")),
+    Row("raises what is non_retryable: skip", "done", 1, raises(KeyError("k")), ends("skip", None) | HOPELESS),
+    Row("raises what is non_retryable: dead_letter", "dead", 1, raises(KeyError("k")), ends("dead_letter") | HOPELESS),
+    Row("raises what is non_retryable: stop", "stop", 1, raises(KeyError("k")), ends("stop", None) | HOPELESS),
+    Row("raises its own CancelledError once", "done", 2, raises(asyncio.CancelledError, until=2)),
+    Row("overruns, to the policy's end: dead_letter", "dead", 2, never, ends("dead_letter", 2)),
+    Row("overruns, without end", "waits", 3, never),
+    # value cannot be decoded
+    Row("is no JSON, without end", "waits", 0, value=BAD),
+    Row("is no JSON: skip", "done", 0, policy=ends("skip"), value=BAD),
+    Row("is no JSON: dead_letter", "dead", 0, policy=ends("dead_letter"), value=BAD),
+    Row("is no JSON: stop", "stop", 0, policy=ends("stop"), value=BAD),
+    # outcomes
+    Row("returns Skip", "done", 1, returns(Skip("why"))),
+    Row("raises Skip", "done", 1, raises(Skip("why"))),
+    Row("returns the class Skip", "done", 1, returns(Skip)),
+    Row("raises the class Skip", "done", 1, raises(Skip)),
+    Row("returns Retry twice", "done", 3, returns(Retry(after_ms=10), until=3)),
+    Row("raises Retry twice", "done", 3, raises(Retry(), until=3)),
+    Row("raises the class Retry twice", "done", 3, raises(Retry, until=3)),
+    Row("returns Retry, which counts as an attempt", "dead", 2, returns(Retry(after_ms=10)), ends("dead_letter", 2)),
+    Row("returns DeadLetter", "dead", 1, returns(DeadLetter("why"))),
+    Row("raises DeadLetter", "dead", 1, raises(DeadLetter("why"))),
+    Row("returns the class DeadLetter", "dead", 1, returns(DeadLetter)),
+    Row("raises the class DeadLetter", "dead", 1, raises(DeadLetter)),
+    Row("raises DeadLetter, whatever `then` says", "dead", 1, raises(DeadLetter("why")), ends("skip")),
+    # the process is in trouble
+    *(
+        Row(f"raises {kind.__name__}, whatever the policy", "stop", 1, raises(kind), ends("skip", 1))
+        for kind in (KeyboardInterrupt, SystemExit, MemoryError)
+    ),
+]
+
+LANES: dict[str, dict[str, Any]] = {
+    "one": {"concurrency": 1},
+    "by key": {"concurrency": 4, "ordering": "key"},
+    "by partition": {"concurrency": 4, "ordering": "partition"},
+    "unordered": {"concurrency": 4, "ordering": "unordered"},
+}
