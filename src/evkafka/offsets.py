@@ -107,6 +107,11 @@ class OffsetLedger:
         return len(self._open)
 
     @property
+    def unfinished(self) -> int:
+        """Records begun and not finished."""
+        return len(self._open) - len(self._early)
+
+    @property
     def oldest(self) -> int | None:
         """The oldest unfinished record's offset."""
         return self._open[0] if self._open else None

@@ -250,6 +250,7 @@ class Service:
             clock=self._clock,
             telemetry=self._telemetry,
             state=self.state,
+            known_types=[route.event_type for route in plan.routes],
         )
 
     async def _stop_consumers(self) -> None:

@@ -85,6 +85,16 @@ class RecordsUnmatched(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class NothingMatches(Event):
+    """None of the consumer's first records has an endpoint. Said once."""
+
+    count: int
+    seen: dict[str | None, int] = field(hash=False)
+    """Types of those records -> how many; None for those that carry none. Not all types where there are many."""
+    known: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptFailed(Event):
     """One attempt at one record failed; `decision` says what follows: wait, finish, dead_letter or stop."""
 

@@ -15,6 +15,7 @@ from evkafka.telemetry import (
     ConsumerStopped,
     EndpointBlocked,
     EndpointOverran,
+    NothingMatches,
     PartitionBlocked,
     PartitionsAssigned,
     PartitionsRevoked,
@@ -36,6 +37,7 @@ def log_events(telemetry: Telemetry) -> None:
         (PartitionsAssigned, _assigned),
         (PartitionsRevoked, _revoked),
         (PositionReset, _reset),
+        (NothingMatches, _nothing_matches),
         (AttemptFailed, _failed),
         (RecordsLost, _lost),
         (CommitFailed, _commit_failed),
@@ -106,6 +108,22 @@ def _reset(event: PositionReset) -> None:
         reset.reason,
         "no committed offset" if reset.from_offset is None else reset.from_offset,
         extra={"consumer": event.consumer, "topic": reset.partition[0], "partition": reset.partition[1]},
+    )
+
+
+def _nothing_matches(event: NothingMatches) -> None:
+    seen = ", ".join(
+        f"{name!r} ({count})" if name is not None else f"none ({count})" for name, count in event.seen.items()
+    )
+    logger.warning(
+        "consumer %s: its first %d records have all been passed over, for no endpoint takes them. Types seen: %s; types"
+        " known: %s. Is it the right topic? Is the type in another header (JsonTypedDecoderMiddleware's"
+        " type_header_name), or is it the topic's (event_type in `topics`)?",
+        event.consumer,
+        event.count,
+        seen,
+        ", ".join(map(repr, event.known)) or "none",
+        extra={"consumer": event.consumer},
     )
 
 

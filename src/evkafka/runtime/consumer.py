@@ -40,9 +40,11 @@ from evkafka.runtime.executor import DeadLetters, Executor, LastRound, Turn
 from evkafka.runtime.flow import NONE, Flow
 from evkafka.runtime.gate import Gate
 from evkafka.runtime.lane import Lanes
+from evkafka.runtime.misses import Misses
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.report import Report
 from evkafka.runtime.settle import StopApp, Verdict, decide, decide_at_most_once
+from evkafka.runtime.status import AttemptStatus, ConsumerStatus, PartitionStatus
 from evkafka.runtime.supervision import Supervision
 from evkafka.runtime.watchdog import Watchdog
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings
@@ -74,6 +76,7 @@ class Consumer:
     Args:
         policy_for: the error policy for an endpoint, already merged.
         shortest_limit_s: the shortest time limit among consumer and endpoints.
+        known_types: the event types that there are endpoints for.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class Consumer:
         clock: Clock,
         telemetry: Telemetry,
         state: Mapping[str, Any],
+        known_types: Collection[str] = (),
     ) -> None:
         self.name = name
         self.settings = settings
@@ -106,7 +110,8 @@ class Consumer:
         self._lanes = Lanes(clock)
         if dispatch.gated is not None:
             self._lanes.gate = Gate(dispatch.gated, clock, self._lanes.make_ready)
-        self._report = Report(name, telemetry)
+        self._taken = 0  # records put into lanes, but for those that were let go unfinished
+        self._report = Report(name, telemetry, Misses(name, telemetry, known=known_types, finished=self._finished))
         self._supervision = Supervision(clock.now, self._random)
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix=f"evkafka-{name}")
         last_round, turn = LastRound(clock.now()), Turn(clock)
@@ -371,14 +376,29 @@ class Consumer:
 
     def _open(self, source: RecordSource, tp: TopicPartition, records: Sequence[Record]) -> None:
         partition = self._partitions.get(tp)
-        if partition is None or not records:
+        if not records:
             return
-        if partition.leaving and not self._at_most_once:
+        if partition is None or not self._takes(partition):
+            self._hand_back(source, tp, records[0])
             return
+        self._taken += len(records)
         partition.take(records, source.position(tp))
         self._flow.took(partition)
         if self._lanes.gate is not None and (self._flow.is_full(tp) or self._poll_size() == 0):
             self._lanes.gate.hurry(partition)
+
+    def _takes(self, partition: Partition) -> bool:
+        """Whether its records may still begin. At most once, what comes while it is leaving has its drain time too."""
+        return not (partition.closed or (partition.leaving and not self._at_most_once))
+
+    def _hand_back(self, source: RecordSource, tp: TopicPartition, first: Record) -> None:
+        """A poll under way has brought records of a partition that was given back meanwhile.
+
+        Post-commit, nothing is to be done: they are not committed. At most once the client commits its position, at
+        its stop too, and that has moved past them in this very step: moved back, their next reader gets them.
+        """
+        if self._at_most_once:
+            source.seek(tp, first.offset)
 
     async def _commit_and_take(self, source: RecordSource, batches: Mapping[TopicPartition, Sequence[Record]]) -> None:
         """At most once, strictly: nothing runs before its commit has been confirmed.
@@ -387,7 +407,11 @@ class Consumer:
         stays out, none of them is run: the source is made anew and reads on from whatever was written.
         """
         async with self._intake:
-            offsets = {tp: records[-1].offset + 1 for tp, records in batches.items() if records}
+            offsets = {
+                tp: records[-1].offset + 1
+                for tp, records in batches.items()
+                if records and (partition := self._partitions.get(tp)) is not None and self._takes(partition)
+            }
             try:
                 await source.commit(offsets, timeout_s=COMMIT_TIMEOUT_S)
             except CommitRefused as error:
@@ -524,7 +548,7 @@ class Consumer:
             elif self._lanes.gate is not None:
                 self._lanes.gate.hurry(partition)
         await self._quiet(going, drain_s)
-        lost = [(p.tp.topic, p.tp.partition, record.offset) for p in going for record in p.clear()]
+        self._left([record for partition in going for record in partition.close()])
         cut = self._cut(going)
         if self._stopping.done():
             self.cut_at_stop += cut
@@ -535,8 +559,6 @@ class Consumer:
         for partition in going:
             self._drop(partition)
         self._report.flush()
-        if lost:
-            self._telemetry.emit(RecordsLost(self.name, tuple(lost)))
         self._telemetry.emit(PartitionsRevoked(self.name, tuple(sorted(p.tp for p in going)), cut))
 
     async def _quiet(self, going: list[Partition], timeout_s: float) -> None:
@@ -560,11 +582,18 @@ class Consumer:
 
     def _drop(self, partition: Partition) -> None:
         partition.leaving = True
-        partition.clear()
+        self._left(partition.close())
+        self._taken -= partition.ledger.unfinished
         partition.seal()
         if self._partitions.get(partition.tp) is partition:
             del self._partitions[partition.tp]
             self._flow.forget()
+
+    def _left(self, records: Sequence[Record]) -> None:
+        """These were read and will not be run here. Post-commit their next reader gets them."""
+        if records and self._at_most_once:
+            addresses = tuple((record.topic, record.partition, record.offset) for record in records)
+            self._telemetry.emit(RecordsLost(self.name, addresses))
 
     def _new_partition(self, tp: TopicPartition) -> Partition:
         return Partition(tp, self._lanes, ordering=self._ordering)
@@ -582,10 +611,48 @@ class Consumer:
             random=self._random,
         )
 
+    def status(self) -> ConsumerStatus:
+        """What it is doing now, for health, metrics and pages."""
+        settings, source, watchdog, now_s = self.settings, self._source, self._watchdog, self._clock.now()
+        overran = self.overran
+        return ConsumerStatus(
+            name=self.name,
+            group_id=settings.group_id,
+            topics=tuple(topic.name for topic in settings.topics)
+            or ((settings.topic_pattern.pattern,) if settings.topic_pattern is not None else ()),
+            required=settings.required,
+            membership=source.state() if source is not None else "none",
+            partitions=tuple(self._status_of(partition, source) for partition in self._partitions.values()),
+            attempts=tuple(_status_of(executor, now_s, overran=executor in overran) for executor in self.at_work),
+            silent_s=watchdog.silent_s,
+            joining_s=watchdog.joining_s,
+            longest_poll_s=watchdog.longest_poll_s,
+            rebuilds=self._rebuilds,
+            stopping=self._stopping.done(),
+        )
+
+    def _status_of(self, partition: Partition, source: RecordSource | None) -> PartitionStatus:
+        tp, ledger = partition.tp, partition.ledger
+        return PartitionStatus(
+            topic=tp.topic,
+            partition=tp.partition,
+            position=source.position(tp) if source is not None else None,
+            committed=partition.committed,
+            end=source.end_offset(tp) if source is not None else None,
+            pending=ledger.pending,
+            oldest=ledger.oldest,
+            retrying=partition.waiting(),
+            held=partition.held,
+            full=self._flow.is_full(tp),
+        )
+
     @property
     def pending(self) -> int:
         """Records read and not finished, or finished behind an unfinished one."""
         return sum(partition.ledger.pending for partition in self._partitions.values())
+
+    def _finished(self) -> int:
+        return self._taken - sum(partition.ledger.unfinished for partition in self._partitions.values())
 
     @property
     def in_flight(self) -> int:
@@ -616,3 +683,19 @@ class Consumer:
     def overran(self) -> list[Executor]:
         """Executors held by an endpoint that ran past its limit and cannot be cut."""
         return [e for e in self._executors if e.overrun is not None and e.overrun is e.slot.record]
+
+
+def _status_of(executor: Executor, now_s: float, *, overran: bool) -> AttemptStatus:
+    slot = executor.slot
+    record, route = slot.record, slot.route
+    assert record is not None
+    return AttemptStatus(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        event_type=route.event_type if route is not None else None,
+        endpoint=route.name if route is not None else "",
+        attempt=slot.attempt,
+        age_s=max(now_s - executor.started_s, 0.0),
+        overran=overran,
+    )

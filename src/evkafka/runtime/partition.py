@@ -27,6 +27,7 @@ class Partition:
         gathering: the batches that still take records, by endpoint and attempt. Written by the gate.
         committed: the offset last confirmed by the cluster in this assignment; None while there is none. What the
             group had committed before is not taken for it: behind a marker the first position lies past that.
+        closed: True once nothing more of it may begin, though its last attempts may still run.
         leaving: True from the moment that the partition is being given back: no record begins, no retry waits.
         ready: its lanes that wait for an executor, the one that has waited longest first. Written by Lanes.
         running: lanes of it that an executor walks right now. Written by Lanes.
@@ -45,6 +46,7 @@ class Partition:
         "_whole",
         "begun",
         "bytes",
+        "closed",
         "committed",
         "gathering",
         "held",
@@ -60,6 +62,7 @@ class Partition:
         self.tp = tp
         self.ledger = OffsetLedger()
         self.committed: int | None = None
+        self.closed = False
         self.leaving = False
         self.ready: deque[Lane] = deque()
         self.running = 0
@@ -150,6 +153,11 @@ class Partition:
     def clear(self) -> list[Record]:
         """Take back every record that has not begun; the attempts under way go on."""
         return [record for lane in self.lanes() for record in self._lanes.clear(lane)]
+
+    def close(self) -> list[Record]:
+        """Nothing more of it begins; returns what had not."""
+        self.closed = True
+        return self.clear()
 
     def seal(self) -> None:
         """The assignment is over. What still runs is left behind: its result will be refused."""

@@ -12,6 +12,7 @@ from typing import cast
 
 from evkafka.outcomes import Unmatched
 from evkafka.ports import Record, Route, Slot
+from evkafka.runtime.misses import Misses
 from evkafka.runtime.settle import Bury, Finish, Halt, Verdict, Wait
 from evkafka.telemetry import (
     AttemptFailed,
@@ -30,11 +31,12 @@ logger = logging.getLogger("evkafka.runtime")
 class Report:
     """Implements the executors' Reporter over the app's telemetry."""
 
-    def __init__(self, consumer: str, telemetry: Telemetry) -> None:
+    def __init__(self, consumer: str, telemetry: Telemetry, misses: Misses | None = None) -> None:
         self._consumer = consumer
         self._telemetry = telemetry
         self.listening = telemetry.wants(RecordsProcessed)
         self._durations_s: defaultdict[tuple[str, Route | None, str], list[float]] = defaultdict(list)
+        self._misses = misses
         self._unmatched: Counter[tuple[str, str, str | None]] = Counter()
 
     def finished(self, slot: Slot, record: Record, status: str, duration_s: float) -> None:
@@ -44,6 +46,8 @@ class Report:
 
     def unmatched(self, record: Record, outcome: Unmatched) -> None:
         self._unmatched[record.topic, outcome.reason, outcome.event_type] += 1
+        if self._misses is not None:
+            self._misses.note(outcome)
 
     def flush(self) -> None:
         """Hand on what was added up."""
