@@ -76,6 +76,22 @@ class Watchdog:
         """The poll returned."""
         self._polled_at_s = self._clock.now()
 
+    @property
+    def silent_s(self) -> float:
+        """For how long the poll has not returned; 0 while there is no source to poll."""
+        return self._clock.now() - self._polled_at_s if self._source is not None else 0.0
+
+    @property
+    def joining_s(self) -> float:
+        """For how long the group has been rebalancing; 0 while it is not."""
+        since_s = self._joining_since_s
+        return self._clock.now() - since_s if self._source is not None and since_s is not None else 0.0
+
+    @property
+    def longest_poll_s(self) -> float:
+        """A poll may last as long as a rebalance, in which a member may take all of the rebalance timeout."""
+        return 2 * self._settings.rebalance_timeout_s + self._settings.session_timeout_s
+
     def _round(self) -> None:
         now_s = self._clock.now()
         self._last_round.at_s = now_s
@@ -105,10 +121,8 @@ class Watchdog:
     # ------------------------------------------------------------------ silent stalls
 
     def _check_stall(self, source: RecordSource, now_s: float) -> None:
-        settings = self._settings
         silent_s = now_s - self._polled_at_s
-        # A poll may last as long as a rebalance, in which a member may take all of the rebalance timeout.
-        longest_poll_s = 2 * settings.rebalance_timeout_s + settings.session_timeout_s
+        longest_poll_s = self.longest_poll_s
         if silent_s > longest_poll_s:
             self._stalled(f"the poll has not returned for {silent_s:.0f} s")
         elif (joining_s := self._joining_s(source, now_s)) > longest_poll_s:

@@ -1,0 +1,88 @@
+"""What a consumer is doing at one moment: values for health, metrics and pages. Looking changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from evkafka.ports import SourceState
+
+Membership = SourceState | Literal["none"]
+"""Where the membership stands; `none` while there is no source: not started, between two, or ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """One assigned partition.
+
+    Attributes:
+        position: the offset that is read next; None while unknown.
+        committed: what was last confirmed in this assignment; None while nothing was.
+        end: the partition's end as last seen; None while unknown.
+        pending: records read and not committable.
+        oldest: the oldest unfinished offset; None without one.
+        retrying: lanes whose first record waits for its next attempt.
+        held: True while the client cannot read its next record.
+        full: True while it is not read because of what it holds.
+    """
+
+    topic: str
+    partition: int
+    position: int | None
+    committed: int | None
+    end: int | None
+    pending: int
+    oldest: int | None
+    retrying: int
+    held: bool
+    full: bool
+
+    @property
+    def lag(self) -> int | None:
+        """Records from the oldest unfinished one (else the position) to the end."""
+        done = self.oldest if self.oldest is not None else self.position
+        return max(self.end - done, 0) if self.end is not None and done is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStatus:
+    """One attempt under way.
+
+    Attributes:
+        overran: True where it is past its limit and cannot be cut.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    event_type: str | None
+    endpoint: str
+    attempt: int
+    age_s: float
+    overran: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerStatus:
+    """One consumer.
+
+    Attributes:
+        topics: what it subscribes to, by names or as a pattern.
+        silent_s, joining_s: for how long the poll has not returned, and the group has been rebalancing.
+        longest_poll_s: how long either may take.
+        rebuilds: how often it was made anew.
+        stopping: True once it was told to stop.
+    """
+
+    name: str
+    group_id: str | None
+    topics: tuple[str, ...]
+    required: bool
+    membership: Membership
+    partitions: tuple[PartitionStatus, ...]
+    attempts: tuple[AttemptStatus, ...]
+    silent_s: float
+    joining_s: float
+    longest_poll_s: float
+    rebuilds: int
+    stopping: bool
