@@ -204,6 +204,9 @@ class RecordSink(Protocol):
             DeliveryError: it was not confirmed in time, or was refused. Nothing else.
         """
 
+    def hindrance(self) -> str:
+        """Why nothing can be sent at the moment, as far as it is known; empty while it can."""
+
     async def flush(self) -> None:
         """Return when everything queued so far is confirmed or has failed: each record within its own time."""
 

@@ -79,6 +79,9 @@ class TakingSink:
             confirmed.set_result(RecordMetadata(topic, partition or 0, len(taken) - 1, timestamp_ms, 0, 0))
         return confirmed
 
+    def hindrance(self) -> str:
+        return ""
+
     async def flush(self) -> None:
         self._cluster.calls.append("flush")
 

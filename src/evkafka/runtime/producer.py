@@ -108,6 +108,10 @@ class EVKafkaProducer:
     ) -> None:
         await self.stop()
 
+    def hindrance(self) -> str:
+        """Why nothing can be sent at the moment, as far as it is known; empty while it can."""
+        return "it is not running" if self._sink is None else self._sink.hindrance()
+
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The loop that it was started in, and must be used in; None while it does not run."""

@@ -121,6 +121,9 @@ class RecordingSink:
         confirmed.set_result(RecordMetadata(topic, place, self._positions.take(topic, place), stamp, 0, 0))
         return confirmed
 
+    def hindrance(self) -> str:
+        return ""
+
     async def flush(self) -> None:
         """Everything is confirmed already."""
 

@@ -66,7 +66,7 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # the client library is unt
         self.trouble: BrokerError | None = None
         self.on_refused: Callable[[BrokerRefused], object] = lambda _: None
         self.fetched: dict[FetchRequest, Any] = {}
-        self.answered_at_s = self._loop.time()
+        self.answered_at_s = self.failed_at_s = self._loop.time()
 
     @property
     def hosts(self) -> list[Any]:
@@ -131,6 +131,7 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # the client library is unt
     def _failed(self, node_id: Any, broker: Any, error: BaseException) -> None:
         where = f"{broker.host}:{broker.port} (node {node_id})" if broker is not None else f"node {node_id}"
         self.trouble = translate(error, where)
+        self.failed_at_s = self._loop.time()
         self._warnings.warn(f"no connection to {self.trouble}; trying again")
         if isinstance(self.trouble, BrokerRefused):
             self.on_refused(self.trouble)

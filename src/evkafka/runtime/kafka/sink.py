@@ -305,6 +305,14 @@ class KafkaSink:
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
+    def hindrance(self) -> str:
+        """As the port says. A broker that is away hinders nobody while another one answers."""
+        newest = self._newest
+        if newest is None:
+            return "it has not been started"
+        client = newest.client
+        return "" if not newest.retired and client.answered_at_s >= client.failed_at_s else self.trouble()
+
     def trouble(self) -> str:
         """What stands in the way of sending at the moment, for an error; empty where nothing is known."""
         newest = self._producer()

@@ -70,6 +70,9 @@ class MemorySink:
         self._pending.pop(record, None)
         self._kafka.sending.pop(record, None)
 
+    def hindrance(self) -> str:
+        return "the in-memory Kafka is away" if self._kafka.away else ""
+
     async def flush(self) -> None:
         if self._pending:
             await asyncio.wait([record.answer for record in self._pending])

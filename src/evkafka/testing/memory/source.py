@@ -293,7 +293,7 @@ class MemorySource:
     # ------------------------------------------------------------------ state
 
     def state(self) -> SourceState:
-        if not self.alive or self.expired or self._failure is not None:
+        if not self.alive or self.expired or self._failure is not None or self._kafka.away:
             return "lost"
         if self._group is not None and self._group.rebalancing:
             return "joining"
