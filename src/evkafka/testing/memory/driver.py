@@ -82,6 +82,9 @@ class Driver:
         """Let time pass, timer by timer, until this is so; False where it is not after so much virtual time."""
         until_s = self._clock.now() + most_s
         while True:
+            await self.turns()
+            if until():
+                return True
             await self.quiet()
             if until():
                 return True
