@@ -243,6 +243,23 @@ class TestCutOff:
         assert written.count(b"lost") <= 1  # the first of them was under way when the connection broke
         assert written[-1] == b"last"
 
+    @pytest.mark.parametrize("acks", [1, 0])
+    async def test_with_less_than_all_acks_sends_end_in_time_too(
+        self, topic: MakeTopic, proxy: Proxy, acks: int
+    ) -> None:
+        name = await topic()
+        config = config_for(proxy.bootstrap_servers, name, acks=acks, enable_idempotence=False)
+        async with EVKafkaProducer(config) as producer:
+            await producer.send_event("first", "X")
+            await proxy.set("refuse")
+            stream = Stream(producer, 1)
+            await eventually(lambda: len(stream.failed) > 50)
+            await proxy.set("pass")
+            before = len(stream.confirmed)
+            await eventually(lambda: len(stream.confirmed) > before + 50, 20)
+            await stream.end()
+        stream.check_times(2.5)
+
     async def test_the_buffer_is_bounded(self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy) -> None:
         name = await topic()
         config = config_for(proxy.bootstrap_servers, name, max_batch_size=4000, delivery_timeout_ms=30_000)
