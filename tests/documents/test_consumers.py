@@ -98,7 +98,7 @@ class TestParallelConsumers:
         assert app.terminate() == 0, app.printed
         for servers, number in zip(clusters, (1, 2), strict=True):
             last = re.findall(rf"got {number} from .* at (\d+)$", app.printed, re.MULTILINE)[-1]
-            assert await committed(servers, "test", "topic") == {0: int(last) + 1}
+            assert await committed(servers, "test", "topic") == {0: int(last) + 1}, app.printed
 
     async def test_clusters_share_a_handler(self, clusters: tuple[str, str], start: Start, tmp_path: Path) -> None:
         head = HEAD.format(internal=clusters[0], external=clusters[1], external_mode="post-commit")

@@ -45,7 +45,6 @@ from evkafka.runtime.partition import Partition
 from evkafka.runtime.report import Report
 from evkafka.runtime.settle import StopApp, Verdict, decide, decide_at_most_once
 from evkafka.runtime.status import AttemptStatus, ConsumerStatus, PartitionStatus
-from evkafka.runtime.status import AttemptStatus, ConsumerStatus, PartitionStatus
 from evkafka.runtime.supervision import Supervision
 from evkafka.runtime.watchdog import Watchdog
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings
@@ -647,41 +646,6 @@ class Consumer:
             full=self._flow.is_full(tp),
         )
 
-    def status(self) -> ConsumerStatus:
-        """What it is doing now, for health, metrics and pages."""
-        settings, source, watchdog, now_s = self.settings, self._source, self._watchdog, self._clock.now()
-        overran = self.overran
-        return ConsumerStatus(
-            name=self.name,
-            group_id=settings.group_id,
-            topics=tuple(topic.name for topic in settings.topics)
-            or ((settings.topic_pattern.pattern,) if settings.topic_pattern is not None else ()),
-            required=settings.required,
-            membership=source.state() if source is not None else "none",
-            partitions=tuple(self._status_of(partition, source) for partition in self._partitions.values()),
-            attempts=tuple(_status_of(executor, now_s, overran=executor in overran) for executor in self.at_work),
-            silent_s=watchdog.silent_s,
-            joining_s=watchdog.joining_s,
-            longest_poll_s=watchdog.longest_poll_s,
-            rebuilds=self._rebuilds,
-            stopping=self._stopping.done(),
-        )
-
-    def _status_of(self, partition: Partition, source: RecordSource | None) -> PartitionStatus:
-        tp, ledger = partition.tp, partition.ledger
-        return PartitionStatus(
-            topic=tp.topic,
-            partition=tp.partition,
-            position=source.position(tp) if source is not None else None,
-            committed=partition.committed,
-            end=source.end_offset(tp) if source is not None else None,
-            pending=ledger.pending,
-            oldest=ledger.oldest,
-            retrying=partition.waiting(),
-            held=partition.held,
-            full=self._flow.is_full(tp),
-        )
-
     @property
     def pending(self) -> int:
         """Records read and not finished, or finished behind an unfinished one."""
@@ -719,22 +683,6 @@ class Consumer:
     def overran(self) -> list[Executor]:
         """Executors held by an endpoint that ran past its limit and cannot be cut."""
         return [e for e in self._executors if e.overrun is not None and e.overrun is e.slot.record]
-
-
-def _status_of(executor: Executor, now_s: float, *, overran: bool) -> AttemptStatus:
-    slot = executor.slot
-    record, route = slot.record, slot.route
-    assert record is not None
-    return AttemptStatus(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        event_type=route.event_type if route is not None else None,
-        endpoint=route.name if route is not None else "",
-        attempt=slot.attempt,
-        age_s=max(now_s - executor.started_s, 0.0),
-        overran=overran,
-    )
 
 
 def _status_of(executor: Executor, now_s: float, *, overran: bool) -> AttemptStatus:

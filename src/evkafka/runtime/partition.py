@@ -33,6 +33,7 @@ class Partition:
         running: lanes of it that an executor walks right now. Written by Lanes.
         bytes: values read and not committable, in bytes.
         begun: True once a record of it was read.
+        paused: True while none of its records may begin, by a user's wish. Written by Lanes.
         held: True while it is not read because the client cannot read its next record.
         unreadable: how often that has been so in a row.
     """
@@ -52,6 +53,7 @@ class Partition:
         "held",
         "leaving",
         "ledger",
+        "paused",
         "ready",
         "running",
         "tp",
@@ -68,6 +70,7 @@ class Partition:
         self.running = 0
         self.bytes = 0
         self.begun = False
+        self.paused = False
         self.held = False
         self.unreadable = 0
         self._batches: deque[tuple[int, int]] = deque()  # (last offset, bytes) of each poll, oldest first
