@@ -27,6 +27,7 @@ from evkafka.ports import Clock, Cluster
 from evkafka.runner import ForcedExit, force_exit, leave, run_to_exit_code, signals
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.producer import EVKafkaProducer
+from evkafka.runtime.status import AppStatus
 from evkafka.sender import Sender
 from evkafka.service import ConsumerPlan, Service
 from evkafka.settings import ConsumerSettings
@@ -403,6 +404,12 @@ class EVKafkaApp:
         logger.info("signal %s: stopping", signal.Signals(signum).name)
         self.stop()
 
+    def status(self) -> AppStatus:
+        """What the app and its parts do at this moment. To be called in the app's loop."""
+        if self._service is not None:
+            return self._service.status()
+        return AppStatus(phase="ended" if self._started else "new")
+
     @property
     def service(self) -> Service | None:
         """What runs while the app runs, for the test kit and pages; None before and after."""
@@ -446,6 +453,9 @@ class _BoundProducer:
     async def start(self) -> None:
         await self.producer.start()
         self.sender.bind(self.producer)
+
+    def hindrance(self) -> str:
+        return self.producer.hindrance()
 
     async def stop(self, *, timeout_s: float) -> None:
         if self.producer.loop is not None:

@@ -16,6 +16,7 @@ from evkafka.ports import Clock, Cluster, Dispatch, Route
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.dead_letters import DeadLetterWriter
+from evkafka.runtime.status import AppStatus, Phase, ProducerStatus
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.telemetry import Telemetry
 
@@ -40,6 +41,14 @@ class RunningProducer(Protocol):
     def check(self) -> None: ...  # raises ConfigError
     async def start(self) -> None: ...
     async def stop(self, *, timeout_s: float) -> None: ...
+    def hindrance(self) -> str: ...  # why nothing can be sent at the moment; empty while it can
+
+
+class RunningWeb(Protocol):
+    """The web part, as the service starts and stops it."""
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +78,10 @@ class Service:
         cluster: Cluster,
         clock: Clock,
         telemetry: Telemetry,
+        web: RunningWeb | None = None,
     ) -> None:
+        self._web = web
+        self._phase: Phase = "starting"
         self._lifespan = lifespan
         self._producers = producers
         self._plans = plans
@@ -99,11 +111,16 @@ class Service:
                 stack.push_async_callback(self._stop_producers)
                 if await self._unless_stopped(*(producer.start() for producer in self._producers)):
                     await self._start_consumers(stack)
+                if self._web is not None and not self._stop.is_set():
+                    stack.push_async_callback(self._web.stop)
+                    await self._web.start()
+                self._phase = "running"
             except Exception as error:  # whatever it is: the app has not started, and this says why
                 raise StartFailed(f"the app could not start: {_sentence(error)}") from error
             try:
                 yield self.state
             finally:
+                self._phase = "stopping"
                 self._stopping_at_s = self._clock.now()
 
     async def until_stop(self) -> None:
@@ -125,6 +142,17 @@ class Service:
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 return error
         return None
+
+    def status(self) -> AppStatus:
+        """What runs now, for health, metrics and pages."""
+        alive = {name for name, _ in self.alive()}
+        return AppStatus(
+            phase="stopping" if self._stop.is_set() else self._phase,
+            failure=self.failure,
+            consumers=tuple(consumer.status() for consumer in self.consumers.values()),
+            ended=frozenset(self.consumers) - alive if self._running else frozenset(),
+            producers=tuple(ProducerStatus(one.name, one.hindrance()) for one in self._producers),
+        )
 
     def alive(self) -> list[tuple[str, Consumer]]:
         """The consumers that have not ended, by name."""

@@ -86,3 +86,31 @@ class ConsumerStatus:
     longest_poll_s: float
     rebuilds: int
     stopping: bool
+
+
+Phase = Literal["new", "starting", "running", "stopping", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerStatus:
+    """One producer; `hindrance` says why nothing can be sent at the moment, and is empty while it can."""
+
+    name: str
+    hindrance: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppStatus:
+    """An app.
+
+    Attributes:
+        phase: `new` before its first start, `ended` after a run.
+        failure: what ended a consumer that could not be saved; None while all run.
+        ended: names of the consumers that run no more.
+    """
+
+    phase: Phase
+    failure: BaseException | None = None
+    consumers: tuple[ConsumerStatus, ...] = ()
+    ended: frozenset[str] = frozenset()
+    producers: tuple[ProducerStatus, ...] = ()

@@ -1,0 +1,183 @@
+"""Health: what is wrong, in sentences. Each answer is made from the app's status at the moment that it is asked for.
+
+Alive means that a new process would do no better: a broker that is away makes an app unready, never dead. Ready means
+that it does what it is there for. What is worth knowing and no fault is a note.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from evkafka.runtime.status import AppStatus, AttemptStatus, ConsumerStatus, PartitionStatus, ProducerStatus
+from evkafka.telemetry import ConsumerLost, EndpointBlocked, PartitionsAssigned, Telemetry
+
+REMEMBERED_S = 300.0
+"""How long a blocked event loop is told of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One part's answer.
+
+    Attributes:
+        kind: what it is: `app`, `consumer`, `producer`.
+        reasons: why it is not well; empty where it is.
+        notes: what a person should know all the same.
+    """
+
+    kind: str
+    name: str
+    reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    counts: bool = True  # False: told, and not held against the app
+
+    @property
+    def ok(self) -> bool:
+        return not self.reasons
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    checks: tuple[Check, ...] = field(default_factory=tuple)
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok or not check.counts for check in self.checks)
+
+
+class HealthBook:
+    """Remembers what a status does not tell: why a consumer was lost, that it has joined, who blocked the loop."""
+
+    def __init__(self, telemetry: Telemetry, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._lost: dict[str, str] = {}
+        self._blocked: dict[str, tuple[float, str]] = {}
+        telemetry.listen(ConsumerLost, self._on_lost)
+        telemetry.listen(PartitionsAssigned, self._on_assigned)
+        telemetry.listen(EndpointBlocked, self._on_blocked)
+
+    def _on_lost(self, event: ConsumerLost) -> None:
+        self._lost[event.consumer] = f"{type(event.error).__name__}: {event.error}"
+
+    def _on_assigned(self, event: PartitionsAssigned) -> None:
+        self._lost.pop(event.consumer, None)
+
+    def _on_blocked(self, event: EndpointBlocked) -> None:
+        where = f"{event.topic}[{event.partition}]@{event.offset}"
+        self._blocked[event.consumer] = (
+            self._now(),
+            f"{event.endpoint or 'the stack'} held the event loop for {event.duration_s:.1f} s at {where}",
+        )
+
+    # ------------------------------------------------------------------ the three questions
+
+    def live(self, status: AppStatus) -> Health:
+        """Whether the process can still do its work: else only a new one helps."""
+        app = Check("app", "", reasons=_failure(status))
+        return Health((app, *(Check("consumer", one.name, _dead(one), self._notes(one)) for one in status.consumers)))
+
+    def ready(self, status: AppStatus) -> Health:
+        """Whether it does what it is there for."""
+        app = Check("app", "", reasons=(*_phase(status), *_failure(status)))
+        consumers = (
+            Check(
+                "consumer",
+                one.name,
+                self._unready(one, ended=one.name in status.ended),
+                (*_idle(one), *self._notes(one), *(() if one.required else ("it is not `required`",))),
+                counts=one.required,
+            )
+            for one in status.consumers
+        )
+        return Health((app, *consumers, *(_producing(one) for one in status.producers)))
+
+    def started(self, status: AppStatus) -> Health:
+        """Whether the start has come to its end: lifespan, producers and consumers are up."""
+        reasons = () if status.phase in ("running", "stopping") else _phase(status)
+        return Health((Check("app", "", reasons=reasons),))
+
+    # ------------------------------------------------------------------ a consumer
+
+    def _unready(self, consumer: ConsumerStatus, *, ended: bool) -> tuple[str, ...]:
+        if ended:
+            return ("it has ended",)
+        if consumer.stopping:
+            return ("it is stopping",)
+        because = f": {self._lost[consumer.name]}" if consumer.name in self._lost else ""
+        match consumer.membership:
+            case "none":
+                return (f"it has no connection{because}",)
+            case "lost":
+                return (f"the brokers do not answer{because}",)
+            case "connecting":
+                topics = ", ".join(consumer.topics)
+                return (f"it waits for its topics ({topics}), or for the group's coordinator{because}",)
+            case "joining":
+                return (f"its group is rebalancing, for {consumer.joining_s:.0f} s{because}",)
+            case "steady":
+                return ()
+
+    def _notes(self, consumer: ConsumerStatus) -> tuple[str, ...]:
+        notes = [note for partition in consumer.partitions for note in _about(partition)]
+        if (blocked := self._blocked.get(consumer.name)) is not None:
+            at_s, sentence = blocked
+            if (ago_s := self._now() - at_s) < REMEMBERED_S:
+                notes.append(f"{sentence}, {ago_s:.0f} s ago")
+        return tuple(notes)
+
+
+def _phase(status: AppStatus) -> tuple[str, ...]:
+    match status.phase:
+        case "running":
+            return ()
+        case "new":
+            return ("the app has not been started",)
+        case "ended":
+            return ("the app has stopped",)
+        case phase:
+            return (f"the app is {phase}",)
+
+
+def _failure(status: AppStatus) -> tuple[str, ...]:
+    if status.failure is None:
+        return ()
+    return (f"a consumer could not be saved: {type(status.failure).__name__}: {status.failure}",)
+
+
+def _dead(consumer: ConsumerStatus) -> tuple[str, ...]:
+    reasons = [_overrun(attempt) for attempt in consumer.attempts if attempt.overran]
+    if consumer.silent_s > consumer.longest_poll_s:
+        reasons.append(f"its poll has not returned for {consumer.silent_s:.0f} s")
+    if consumer.joining_s > consumer.longest_poll_s:
+        reasons.append(f"its group has been rebalancing for {consumer.joining_s:.0f} s, without an end")
+    return tuple(reasons)
+
+
+def _overrun(attempt: AttemptStatus) -> str:
+    where = f"{attempt.topic}[{attempt.partition}]@{attempt.offset}"
+    what = attempt.endpoint or "the stack"
+    return f"{what} runs at {where} for {attempt.age_s:.0f} s, past its limit, and cannot be cut"
+
+
+def _idle(consumer: ConsumerStatus) -> tuple[str, ...]:
+    if consumer.partitions or consumer.membership != "steady":
+        return ()
+    return ("no partition is assigned to it: the other members of its group have them all",)
+
+
+def _about(partition: PartitionStatus) -> tuple[str, ...]:
+    where = f"{partition.topic}[{partition.partition}]"
+    notes = []
+    if partition.held:
+        notes.append(f"{where}@{partition.position} cannot be read by the client: the partition waits there")
+    if partition.retrying:
+        notes.append(
+            f"{where}: {partition.retrying} records wait for their next attempt, the oldest @{partition.oldest}"
+        )
+    return tuple(notes)
+
+
+def _producing(producer: ProducerStatus) -> Check:
+    return Check("producer", producer.name, (producer.hindrance,) if producer.hindrance else ())
