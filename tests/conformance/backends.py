@@ -22,13 +22,15 @@ from tests.support.waiting import eventually
 T = TypeVar("T")
 Headers = Sequence[tuple[str, bytes | None]]
 
+AT_ONCE = 8
+
 
 class Backend(Protocol):
     """What a conformance test does to a Kafka."""
 
     real: bool
 
-    async def topic(self, partitions: int = 1) -> str: ...
+    async def topic(self, partitions: int = 1, *, name: str | None = None) -> str: ...
     def config(self, *topics: str, **keys: Any) -> dict[str, Any]: ...
     def running(self, app: EVKafkaApp) -> contextlib.AbstractAsyncContextManager[object]: ...
     async def send(
@@ -60,8 +62,8 @@ class MemoryBackend:
     def __init__(self) -> None:
         self.kafka = InMemoryKafka(seed=1)
 
-    async def topic(self, partitions: int = 1) -> str:
-        name = f"t-{uuid.uuid4().hex[:8]}"
+    async def topic(self, partitions: int = 1, *, name: str | None = None) -> str:
+        name = name or f"t-{uuid.uuid4().hex[:8]}"
         self.kafka.create_topic(name, partitions)
         return name
 
@@ -142,8 +144,8 @@ class RealBackend:
     async def close(self) -> None:
         await self._clients.aclose()
 
-    async def topic(self, partitions: int = 1) -> str:
-        name = f"t-{uuid.uuid4().hex[:12]}"
+    async def topic(self, partitions: int = 1, *, name: str | None = None) -> str:
+        name = name or f"t-{uuid.uuid4().hex[:12]}"
         admin = await self._admin()
         await admin.create_topics([NewTopic(name, partitions, 1)])
         return name
@@ -251,6 +253,38 @@ class RealBackend:
             return self._admin_client
 
 
+class Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+R = TypeVar("R", bound=Named)
+
+
+async def all_hold(servers: str, rows: Sequence[R], hold: Callable[[Backend, R], Awaitable[None]]) -> None:
+    """Try all rows on a real Kafka, several at once, for most of their time is waiting for joins.
+
+    Raises:
+        ExceptionGroup: some do not hold; each error has its row's name in a note.
+    """
+    backend, places, wrong = RealBackend(servers), asyncio.Semaphore(AT_ONCE), list[Exception]()
+
+    async def try_row(row: R) -> None:
+        async with places:
+            try:
+                await hold(backend, row)
+            except Exception as error:  # whatever it is, the other rows are tried
+                error.add_note(f"row: {row.name}")
+                wrong.append(error)
+
+    try:
+        await asyncio.gather(*map(try_row, rows))
+    finally:
+        await backend.close()
+    if wrong:
+        raise ExceptionGroup(f"{len(wrong)} of {len(rows)} rows are otherwise on a real Kafka", wrong)
+
+
 @contextlib.contextmanager
 def stopping_app() -> Any:
     """The app in here ends by a record's verdict, which is raised at the exit."""
@@ -261,4 +295,4 @@ def stopping_app() -> Any:
         caught.append(error)
 
 
-__all__ = ["Backend", "KafkaError", "MemoryBackend", "RealBackend", "stopping_app"]
+__all__ = ["Backend", "KafkaError", "MemoryBackend", "RealBackend", "all_hold", "stopping_app"]

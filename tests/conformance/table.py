@@ -118,6 +118,25 @@ TABLE = [
     ),
 ]
 
+PRE_COMMIT = [
+    Row("returns nothing", "done", 1),
+    Row("has no endpoint", "done", 0, event_type="Other"),
+    Row("has no type", "done", 0, event_type=None),
+    Row("is a tombstone", "done", 0, value=None),
+    Row("raises", "done", 1, raises(OWN)),
+    Row("raises its own CancelledError", "done", 1, raises(asyncio.CancelledError)),
+    Row("overruns", "done", 1, never),
+    Row("is no JSON", "done", 0, value=BAD),
+    Row("returns Skip", "done", 1, returns(Skip("why"))),
+    Row("raises Skip", "done", 1, raises(Skip)),
+    Row("returns Retry", "done", 1, returns(Retry(after_ms=10))),
+    Row("raises Retry", "done", 1, raises(Retry)),
+    Row("returns DeadLetter", "dead", 1, returns(DeadLetter("why"))),
+    Row("raises DeadLetter", "dead", 1, raises(DeadLetter)),
+    *(Row(f"raises {kind.__name__}", "stop", 1, raises(kind)) for kind in (KeyboardInterrupt, SystemExit, MemoryError)),
+]
+"""The pre-commit column: whatever happens is counted, and the next record runs. `waits` there is none."""
+
 LANES: dict[str, dict[str, Any]] = {
     "one": {"concurrency": 1},
     "by key": {"concurrency": 4, "ordering": "key"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections import Counter
 from typing import Any
@@ -13,12 +12,11 @@ from evkafka import EVKafkaApp, Handler, Request
 from evkafka.broker import KafkaBroker
 from evkafka.runtime.settle import StopApp
 from evkafka.telemetry import AttemptFailed
-from tests.conformance.backends import Backend, MemoryBackend, RealBackend
+from tests.conformance.backends import Backend, MemoryBackend, all_hold
 from tests.conformance.table import GOOD, LANES, QUICK, TABLE, Row
 from tests.conformance.test_post_commit import Order, committed_is
 
 FIRST, SUBJECT, THIRD = 0, 1, 2
-AT_ONCE = 8
 
 
 class Run:
@@ -65,23 +63,7 @@ async def test_a_record_that(row: Row, lanes: str) -> None:
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("lanes", LANES)
 async def test_a_real_kafka_says_the_same(kafka_broker: KafkaBroker, lanes: str) -> None:
-    """All rows, several at once, for most of their time is waiting for joins."""
-    backend, places, wrong = RealBackend(kafka_broker.bootstrap_servers), asyncio.Semaphore(AT_ONCE), []
-
-    async def try_row(row: Row) -> None:
-        async with places:
-            try:
-                await holds(backend, row, lanes)
-            except Exception as error:  # whatever it is, the other rows are tried, and it is told which one it was
-                error.add_note(f"row: {row.name}")
-                wrong.append(error)
-
-    try:
-        await asyncio.gather(*map(try_row, TABLE))
-    finally:
-        await backend.close()
-    if wrong:
-        raise ExceptionGroup(f"{len(wrong)} of {len(TABLE)} rows are otherwise on a real Kafka", wrong)
+    await all_hold(kafka_broker.bootstrap_servers, TABLE, lambda backend, row: holds(backend, row, lanes))
 
 
 async def holds(backend: Backend, row: Row, lanes: str) -> None:
