@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import contextvars
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from evkafka._signature import (
@@ -21,6 +18,7 @@ from evkafka._signature import (
     unpartial,
     wraps_async,
 )
+from evkafka._threads import in_thread
 from evkafka.codec import Decoder, NotYetDefined, decode_fault, decoder_for
 from evkafka.context import Context
 from evkafka.exceptions import ConfigError, DecodeError
@@ -266,49 +264,3 @@ def _name(function: Function) -> str:
     function = unpartial(function)
     module = getattr(function, "__module__", None) or type(function).__module__
     return f"{module}.{getattr(function, '__qualname__', type(function).__qualname__)}"
-
-
-# ---------------------------------------------------------------------------- threads
-
-
-async def in_thread(slot: Slot, call: Callable[[], Any]) -> object:
-    """Run a plain function in the consumer's threads, in a copy of the caller's context.
-
-    `slot.thread_future` is the call in the thread itself, until its result is here. It goes on also when this is
-    cancelled (a call that has not begun never does). A coroutine that the function returns is awaited on the loop.
-    """
-    run = functools.partial(contextvars.copy_context().run, _without_stop_iteration, call)
-    future = slot.threads.submit(run) if slot.threads is not None else _in_default_pool(run)
-    slot.thread_future = future
-    try:
-        result: object = await asyncio.wrap_future(future)
-    finally:
-        if future.done():
-            slot.thread_future = None
-    if isinstance(result, Coroutine):
-        return await result
-    return result
-
-
-def _without_stop_iteration(call: Callable[[], Any]) -> Any:
-    """A future cannot hold a StopIteration: on Python 3.11 whoever awaits it would wait for ever."""
-    try:
-        return call()
-    except StopIteration as error:
-        raise RuntimeError("the endpoint raised StopIteration") from error
-
-
-def _in_default_pool(run: Callable[[], Any]) -> Future[Any]:
-    """`submit` for the loop's default pool, which by itself shows only a future of the loop."""
-    future: Future[Any] = Future()
-
-    def work() -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            future.set_result(run())
-        except BaseException as error:  # handed on, as the pool's own workers do
-            future.set_exception(error)
-
-    asyncio.get_running_loop().run_in_executor(None, work)
-    return future
