@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Any, Self
 
 from evkafka.app import EVKafkaApp
@@ -43,11 +43,15 @@ class InMemoryKafka(MemoryCluster):
         self._driver = Driver(self.clock, self._at_work)
         self._apps: dict[EVKafkaApp, RunningApp] = {}
         self._has_run = False
+        self._place = ExitStack()
 
     async def __aenter__(self) -> Self:
+        """From here on, `EVKafkaProducer`s that are started write here."""
+        self._place.enter_context(stand_in(Ambient(ClusterView(self), self.clock, self.chance.random)))
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._place.close()
         await self.close()
 
     # ------------------------------------------------------------------ running an app
