@@ -15,6 +15,7 @@ from typing import Any
 
 from evkafka.codec import NotYetDefined
 from evkafka.context import Request
+from evkafka.depends import Depends, find_depends
 
 Function = Callable[..., Any]
 Parameter = inspect.Parameter
@@ -32,12 +33,16 @@ class Signature:
         request: the class of the request that is asked for (a subclass of one's own is possible), None for none.
         plain: the call with the payload alone; None where a request is asked for too.
         call: the call with payload and request.
+        dependencies: parameter -> what it is made by. Where there are any, `bind` makes the call, and `plain` is None.
+        bind: `call`, for the endpoint with its dependencies filled in.
     """
 
     payload: Any
     request: type[Request[Any]] | None
     plain: Callable[[Any], Any] | None
     call: Callable[[Any, Any], Any]
+    dependencies: Mapping[str, Depends]
+    bind: Callable[[Function], Callable[[Any, Any], Any]]
 
 
 def read_signature(function: Function, names: Mapping[str, Any] | None, *, batch: bool = False) -> Signature:
@@ -54,6 +59,7 @@ def read_signature(function: Function, names: Mapping[str, Any] | None, *, batch
     parameters = parameters_of(function)
     payloads: dict[str, Any] = {}
     requests: dict[str, type[Request[Any]]] = {}
+    dependencies: dict[str, Depends] = {}
     for parameter in parameters:
         if parameter.kind in VARIADIC:
             continue  # a call need not fill it
@@ -61,12 +67,15 @@ def read_signature(function: Function, names: Mapping[str, Any] | None, *, batch
         try:
             annotation = resolved(parameter, function, names)
         except NotYetDefined:
-            if optional:
+            if optional and "Depends" not in str(parameter.annotation):
                 continue
             raise
-        if batch and annotation is not Parameter.empty and not (optional and not _is_list(annotation)):
-            annotation = _element(parameter.name, annotation)
-        if (request := _request_class(annotation)) is not None:
+        if (depends := depends_of(parameter, annotation)) is not None:
+            dependencies[parameter.name] = depends
+            continue
+        if batch and annotation is not Parameter.empty and not (optional and not is_list(annotation)):
+            annotation = element(parameter.name, annotation)
+        if (request := request_class(annotation)) is not None:
             requests[parameter.name] = request
         elif not optional:
             payloads[parameter.name] = annotation
@@ -74,11 +83,14 @@ def read_signature(function: Function, names: Mapping[str, Any] | None, *, batch
     [(payload_name, payload)] = payloads.items()
     request_name = next(iter(requests), None)
     by_position = _by_position(parameters, payload_name, request_name)
+    bind = functools.partial(_call, payload=payload_name, request=request_name, by_position=by_position)
     return Signature(
         payload,
         requests[request_name] if request_name is not None else None,
-        _plain_call(function, payload_name, by_position) if request_name is None else None,
-        _call(function, payload_name, request_name, by_position),
+        _plain_call(function, payload_name, by_position) if request_name is None and not dependencies else None,
+        bind(function),
+        dependencies,
+        bind,
     )
 
 
@@ -116,6 +128,21 @@ def _check_counts(
 # ---------------------------------------------------------------------------- annotations
 
 
+def depends_of(parameter: Parameter, annotation: Any) -> Depends | None:
+    """The `Depends` of a parameter that can be filled by its name.
+
+    Raises:
+        NotYetDefined, TypeError: as `read_signature`.
+    """
+    try:
+        depends = find_depends(parameter, annotation)
+    except NameError as error:  # in a `type` alias
+        raise NotYetDefined(error.name or str(annotation)) from error
+    if depends is not None and parameter.kind is Parameter.POSITIONAL_ONLY:
+        raise TypeError(f"its parameter {parameter.name!r} is positional-only: dependencies are given by name")
+    return depends
+
+
 def resolved(parameter: Parameter, function: Function, names: Mapping[str, Any] | None) -> Any:
     """The parameter's annotation, with every name in it looked up.
 
@@ -136,18 +163,18 @@ def resolved(parameter: Parameter, function: Function, names: Mapping[str, Any] 
         raise TypeError(f"its parameter {parameter.name!r} is annotated {parameter.annotation!r}: {error}") from error
 
 
-def _is_list(annotation: Any) -> bool:
+def is_list(annotation: Any) -> bool:
     return annotation is list or typing.get_origin(annotation) is list
 
 
-def _element(name: str, annotation: Any) -> Any:
+def element(name: str, annotation: Any) -> Any:
     """What stands in the lists that a batch endpoint takes."""
-    if not _is_list(annotation):
+    if not is_list(annotation):
         raise TypeError(f"its parameter {name!r} is no list: a batch endpoint takes lists")
     return typing.get_args(annotation)[0] if typing.get_args(annotation) else Any
 
 
-def _request_class(annotation: Any) -> type[Request[Any]] | None:
+def request_class(annotation: Any) -> type[Request[Any]] | None:
     """The Request class in an annotation, also in `Request[State]`, `Annotated[Request, ...]`, `Request | None`."""
     origin = typing.get_origin(annotation)
     if isinstance(annotation, type) and issubclass(annotation, Request):
@@ -155,9 +182,9 @@ def _request_class(annotation: Any) -> type[Request[Any]] | None:
     if isinstance(origin, type) and issubclass(origin, Request):
         return origin
     if origin is typing.Annotated:
-        return _request_class(typing.get_args(annotation)[0])
+        return request_class(typing.get_args(annotation)[0])
     if origin in (typing.Union, types.UnionType):
-        return next((found for arm in typing.get_args(annotation) if (found := _request_class(arm))), None)
+        return next((found for arm in typing.get_args(annotation) if (found := request_class(arm))), None)
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -257,7 +258,7 @@ def _awaited(signature: Signature) -> Signature:
         return await result if inspect.isawaitable(result) else result
 
     plain = functools.partial(call, request=None) if signature.plain is not None else None
-    return Signature(signature.payload, signature.request, plain, call)
+    return dataclasses.replace(signature, plain=plain, call=call)
 
 
 def _name(function: Function) -> str:
