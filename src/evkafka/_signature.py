@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -154,13 +155,22 @@ def resolved(parameter: Parameter, function: Function, names: Mapping[str, Any] 
     if parameter.annotation is Parameter.empty:
         return Parameter.empty
     carrier = types.SimpleNamespace(__annotations__={"it": parameter.annotation})
-    namespace = getattr(innermost(function), "__globals__", {})
     try:
-        return typing.get_type_hints(carrier, namespace, dict(names or {}), include_extras=True)["it"]
+        return typing.get_type_hints(carrier, _namespace(function), dict(names or {}), include_extras=True)["it"]
     except (NameError, AttributeError) as error:  # AttributeError: of a module that is being imported
         raise NotYetDefined(error.name or parameter.annotation) from error
     except (SyntaxError, TypeError) as error:
         raise TypeError(f"its parameter {parameter.name!r} is annotated {parameter.annotation!r}: {error}") from error
+
+
+def _namespace(function: Function) -> dict[str, Any]:
+    """The names that stood around where it was written down."""
+    written = unpartial(function)
+    if isinstance(written, type):
+        if written.__module__ in sys.modules:
+            return vars(sys.modules[written.__module__])
+        written = written.__init__
+    return getattr(innermost(written), "__globals__", {})
 
 
 def is_list(annotation: Any) -> bool:
@@ -265,10 +275,37 @@ def wraps_async(function: Function) -> bool:
 
 
 def is_generator(function: Function) -> bool:
+    return yields(function) or yields_async(function)
+
+
+def yields(function: Function) -> bool:
+    """Whether it is a plain function that yields."""
     function = unpartial(function)
-    return any(
-        inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in (function, _called(function))
-    )
+    return inspect.isgeneratorfunction(function) or inspect.isgeneratorfunction(_called(function))
+
+
+def yields_async(function: Function) -> bool:
+    """Whether it is an `async def` that yields."""
+    function = unpartial(function)
+    return inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(_called(function))
+
+
+def name_of(function: Function) -> str:
+    """`module.function`, as logs and errors name it."""
+    function = unpartial(function)
+    module = getattr(function, "__module__", None) or type(function).__module__
+    return f"{module}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+
+
+def shown(function: Function) -> str:
+    """Name, signature and place, as an error about its declaration shows it."""
+    code = getattr(innermost(function), "__code__", None)
+    where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+    try:
+        signature = str(inspect.signature(function))
+    except (ValueError, TypeError, NameError):
+        signature = "(...)"
+    return f"{name_of(function)}{signature}{where}"
 
 
 def _called(function: Function) -> Any:

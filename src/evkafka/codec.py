@@ -49,11 +49,12 @@ class Decoder:
 
 
 class NotYetDefined(Exception):
-    """The type names another one that does not exist so far; `name` is that one."""
+    """The type names another one that does not exist so far; `name` is that one, `place` says where it stands."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, place: str = "its annotations") -> None:
         super().__init__(name)
         self.name = name
+        self.place = place
 
 
 # ---------------------------------------------------------------------------- decoding

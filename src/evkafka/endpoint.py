@@ -12,10 +12,11 @@ from typing import Any
 from evkafka._signature import (
     Function,
     Signature,
-    innermost,
     is_async,
     is_generator,
+    name_of,
     read_signature,
+    shown,
     unpartial,
     wraps_async,
 )
@@ -69,7 +70,7 @@ class Endpoint:
         names: Mapping[str, Any] | None = None,
     ) -> None:
         self.function = function
-        self.name = _name(function)
+        self.name = name_of(function)
         self.event_type = event_type if event_type is not None else "default"
         self.is_default = event_type is None
         self.batch = batch
@@ -133,13 +134,7 @@ class Endpoint:
 
     def _shown(self) -> str:
         """The endpoint, as an error shows it: its name, signature and place."""
-        code = getattr(innermost(self.function), "__code__", None)
-        where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
-        try:
-            signature = str(inspect.signature(self.function))
-        except (ValueError, TypeError, NameError):
-            signature = "(...)"
-        return f"endpoint {self.name}{signature}{where} for event type {self.event_type!r}"
+        return f"endpoint {shown(self.function)} for event type {self.event_type!r}"
 
     # ------------------------------------------------------------------ the compiled call
 
@@ -259,9 +254,3 @@ def _awaited(signature: Signature) -> Signature:
 
     plain = functools.partial(call, request=None) if signature.plain is not None else None
     return dataclasses.replace(signature, plain=plain, call=call)
-
-
-def _name(function: Function) -> str:
-    function = unpartial(function)
-    module = getattr(function, "__module__", None) or type(function).__module__
-    return f"{module}.{getattr(function, '__qualname__', type(function).__qualname__)}"
