@@ -10,12 +10,14 @@ import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
 
 from evkafka.asyncapi import Consumed, Declared, Info, Produced, build_document
 from evkafka.config import ConsumerConfig, ProducerConfig, consumer_settings, error_policy, producer_settings
 from evkafka.context import App
+from evkafka.control import ConsumerControl
 from evkafka.dispatch import build_dispatch
 from evkafka.exceptions import ConfigError
 from evkafka.handler import Handler
@@ -26,6 +28,7 @@ from evkafka.observe.logs import log_events
 from evkafka.ports import Clock, Cluster
 from evkafka.runner import ForcedExit, force_exit, leave, run_to_exit_code, signals
 from evkafka.runtime.clock import SystemClock
+from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.producer import EVKafkaProducer
 from evkafka.runtime.status import AppStatus
 from evkafka.sender import Sender
@@ -106,6 +109,7 @@ class EVKafkaApp:
         self._middleware = middleware
         self._lifespan = as_lifespan(lifespan)
         self._consumers: dict[str, DeclaredConsumer] = {}
+        self._controls: dict[str, ConsumerControl] = {}
         self._producers: dict[str, DeclaredProducer] = {}
         self._service: Service | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -184,6 +188,24 @@ class EVKafkaApp:
         name = self._unique(name, "consumer", self._consumers)
         self._consumers[name] = DeclaredConsumer(name, settings, handler, middleware)
         self._check_policies(self._consumers[name])
+
+    def consumer(self, name: str) -> ConsumerControl:
+        """A consumer of this app, to pause and resume partitions and to seek in them: now, or while it runs.
+
+        Raises:
+            ConfigError: there is none of this name.
+        """
+        if name not in self._consumers:
+            names = ", ".join(map(repr, self._consumers)) or "none"
+            raise ConfigError(f"this app has no consumer named {name!r}; its consumers: {names}")
+        if name not in self._controls:
+            self._controls[name] = ConsumerControl(name, self._consumers[name].settings, partial(self._at_work, name))
+        return self._controls[name]
+
+    def _at_work(self, name: str) -> tuple[asyncio.AbstractEventLoop, Consumer] | None:
+        loop, service = self._loop, self._service
+        consumer = service.consumers.get(name) if service is not None else None
+        return (loop, consumer) if loop is not None and consumer is not None else None
 
     def add_producer(self, config: ProducerConfig, sender: Sender, name: str | None = None) -> None:
         """Declare a producer, over which the sender's endpoints send once the app has started.
@@ -368,7 +390,8 @@ class EVKafkaApp:
         types = {topic.name: topic.event_type for topic in declared.settings.topics if topic.event_type is not None}
         dispatch = build_dispatch(declared.target, middleware, topic_event_types=types)
         routes = declared.target.endpoints if isinstance(declared.target, Handler) else ()
-        return ConsumerPlan(declared.name, declared.settings, dispatch, tuple(routes))
+        control = self.consumer(declared.name)
+        return ConsumerPlan(declared.name, declared.settings, dispatch, tuple(routes), lambda: control.paused)
 
     def _log_start(self) -> None:
         for declared in self._consumers.values():

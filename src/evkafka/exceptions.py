@@ -9,6 +9,7 @@ EVKafkaError
 +-- UnsupportedValueError  `request.json()` met a value that is not JSON
 +-- DeliveryError          one send: it names topic, event type and cause
 |   +-- EncodeError          the event cannot be made into bytes (also a TypeError and a ValueError)
++-- NotAssigned            a seek in a partition that is another member's now
 +-- BrokerError            the cluster
     +-- BrokerUnavailable    it cannot be reached now: waiting can help
     +-- BrokerRefused        it said no (login, authorization, fenced member): waiting cannot help
@@ -36,6 +37,7 @@ __all__ = [
     "EncodeError",
     "EndpointError",
     "EndpointTimeout",
+    "NotAssigned",
     "RecordError",
     "UnsupportedValueError",
 ]
@@ -83,6 +85,10 @@ class EndpointError(RecordError):
 
 class EndpointTimeout(RecordError):
     """An endpoint ran past its time limit (`max_endpoint_exec_time_ms`, or the event type's `timeout_ms`)."""
+
+
+class NotAssigned(EVKafkaError):
+    """`seek` was asked for a partition that is not this member's at the moment."""
 
 
 class UnsupportedValueError(EVKafkaError, ValueError):

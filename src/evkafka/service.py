@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from evkafka.config import dead_letter_producer_settings, error_policy, missing_group_id
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, ConfigError, EVKafkaError
 from evkafka.lifespan import Lifespan, as_state
-from evkafka.ports import Clock, Cluster, Dispatch, Route
+from evkafka.ports import Clock, Cluster, Dispatch, Route, TopicPartition
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.dead_letters import DeadLetterWriter
@@ -59,6 +59,7 @@ class ConsumerPlan:
     settings: ConsumerSettings
     dispatch: Dispatch
     routes: Sequence[Route]
+    paused: Callable[[], Collection[TopicPartition]] = tuple
 
 
 class Service:
@@ -279,6 +280,7 @@ class Service:
             telemetry=self._telemetry,
             state=self.state,
             known_types=[route.event_type for route in plan.routes],
+            paused=plan.paused(),
         )
 
     async def _stop_consumers(self) -> None:

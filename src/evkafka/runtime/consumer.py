@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from evkafka.backoff import exponential
-from evkafka.exceptions import BrokerRefused, CommitRefused
+from evkafka.exceptions import BrokerRefused, CommitRefused, NotAssigned
 from evkafka.ports import (
     Clock,
     Cluster,
@@ -77,6 +77,7 @@ class Consumer:
         policy_for: the error policy for an endpoint, already merged.
         shortest_limit_s: the shortest time limit among consumer and endpoints.
         known_types: the event types that there are endpoints for.
+        paused: partitions that are paused from the start.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Consumer:
         telemetry: Telemetry,
         state: Mapping[str, Any],
         known_types: Collection[str] = (),
+        paused: Collection[TopicPartition] = (),
     ) -> None:
         self.name = name
         self.settings = settings
@@ -107,6 +109,8 @@ class Consumer:
 
         self._partitions: dict[TopicPartition, Partition] = {}
         self._flow = Flow(settings, self._partitions)
+        for tp in paused:
+            self._flow.close(tp, "user")
         self._lanes = Lanes(clock)
         if dispatch.gated is not None:
             self._lanes.gate = Gate(dispatch.gated, clock, self._lanes.make_ready)
@@ -407,10 +411,11 @@ class Consumer:
         stays out, none of them is run: the source is made anew and reads on from whatever was written.
         """
         async with self._intake:
+            assigned = dict(self._partitions)
             offsets = {
                 tp: records[-1].offset + 1
                 for tp, records in batches.items()
-                if records and (partition := self._partitions.get(tp)) is not None and self._takes(partition)
+                if records and (partition := assigned.get(tp)) is not None and self._takes(partition)
             }
             try:
                 await source.commit(offsets, timeout_s=COMMIT_TIMEOUT_S)
@@ -419,7 +424,8 @@ class Consumer:
                 self._telemetry.emit(CommitFailed(self.name, offsets, error))
                 return
             for tp, records in batches.items():
-                self._open(source, tp, records)
+                if self._partitions.get(tp) is assigned.get(tp):  # else somebody has sought elsewhere meanwhile
+                    self._open(source, tp, records)
 
     def _read_positions(self, source: RecordSource) -> None:
         """Where the client stands in this step, all that it handed out being in the ledgers: what is idle may be
@@ -475,8 +481,9 @@ class Consumer:
             # The old assignment ended without a revoke: nothing of it may be committed any more.
             self._drop(left)
         for tp in partitions:
+            self._flow.forget(tp)
             self._partitions[tp] = self._new_partition(tp)
-        self._flow.forget()
+        self._flow.room.set()
         self._telemetry.emit(PartitionsAssigned(self.name, tuple(sorted(partitions))))
 
     def on_reset(self, reset: OffsetReset) -> None:
@@ -486,8 +493,7 @@ class Consumer:
         if partition is None:
             return
         if partition.ledger.pending or partition.begun:
-            self._drop(partition)
-            partition = self._partitions[reset.partition] = self._new_partition(reset.partition)
+            partition = self._begin_anew(partition)
         partition.arrive(reset.to_offset)
         self._commit_due.set()
 
@@ -512,7 +518,7 @@ class Consumer:
             return
         partition.unreadable += 1
         partition.held = True
-        self._flow.hold(tp)
+        self._flow.close(tp, "unreadable")
         self._clock.call_later(
             exponential(
                 partition.unreadable,
@@ -528,7 +534,7 @@ class Consumer:
     def _read_again(self, partition: Partition) -> None:
         partition.held = False
         if self._partitions.get(partition.tp) is partition:
-            self._flow.release(partition.tp)
+            self._flow.open(partition.tp, "unreadable")
 
     # ------------------------------------------------------------------ giving partitions back
 
@@ -545,7 +551,9 @@ class Consumer:
             partition.leaving = True
             if not self._at_most_once:
                 partition.clear()
-            elif self._lanes.gate is not None:
+                continue
+            self._lanes.resume(partition)  # by a user's wish or not: what was received is still run
+            if self._lanes.gate is not None:
                 self._lanes.gate.hurry(partition)
         await self._quiet(going, drain_s)
         self._left([record for partition in going for record in partition.close()])
@@ -587,7 +595,7 @@ class Consumer:
         partition.seal()
         if self._partitions.get(partition.tp) is partition:
             del self._partitions[partition.tp]
-            self._flow.forget()
+            self._flow.forget(partition.tp)
 
     def _left(self, records: Sequence[Record]) -> None:
         """These were read and will not be run here. Post-commit their next reader gets them."""
@@ -596,7 +604,53 @@ class Consumer:
             self._telemetry.emit(RecordsLost(self.name, addresses))
 
     def _new_partition(self, tp: TopicPartition) -> Partition:
-        return Partition(tp, self._lanes, ordering=self._ordering)
+        partition = Partition(tp, self._lanes, ordering=self._ordering)
+        partition.paused = "user" in self._flow.reasons(tp)
+        return partition
+
+    def _begin_anew(self, partition: Partition) -> Partition:
+        """It is read on from somewhere else: a new ledger, to which nothing of what is under way counts any more."""
+        self._drop(partition)
+        self._partitions[partition.tp] = partition = self._new_partition(partition.tp)
+        return partition
+
+    # ------------------------------------------------------------------ by a user's wish
+
+    def pause(self, tp: TopicPartition) -> None:
+        """Read no more of it and begin none of its records, until `resume`; also after rebalances. Idempotent."""
+        self._flow.close(tp, "user")
+        if (partition := self._partitions.get(tp)) is not None:
+            self._lanes.pause(partition)
+
+    def resume(self, tp: TopicPartition) -> None:
+        """Undo `pause`. Idempotent."""
+        self._flow.open(tp, "user")
+        if (partition := self._partitions.get(tp)) is not None:
+            self._lanes.resume(partition)
+
+    def seek(self, tp: TopicPartition, offset: int) -> None:
+        """Go on at this offset, which is committed at once. What is under way ends and counts for nothing.
+
+        Raises:
+            NotAssigned: the partition is not this member's now.
+        """
+        partition, source = self._partitions.get(tp), self._source
+        if partition is None or partition.leaving or source is None:
+            ours = ", ".join(f"{one.topic}[{one.partition}]" for one in sorted(self._partitions)) or "none"
+            raise NotAssigned(
+                f"consumer {self.name!r} cannot seek in {tp.topic}[{tp.partition}], which is not assigned to it now;"
+                f" assigned are {ours}"
+            )
+        partition.close()  # what was read and has not begun is not lost: it was left by the user's wish
+        partition = self._begin_anew(partition)
+        source.seek(tp, offset)
+        partition.arrive(offset)
+        self._commit_due.set()
+
+    @property
+    def assigned(self) -> frozenset[TopicPartition]:
+        """The partitions that are this member's now."""
+        return frozenset(self._partitions)
 
     # ------------------------------------------------------------------ verdicts, figures
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
+from typing import Literal
 
 from evkafka.ports import TopicPartition
 from evkafka.runtime.partition import Partition
@@ -16,60 +17,71 @@ from evkafka.settings import ConsumerSettings
 NONE: Collection[TopicPartition] = ()
 
 
+Reason = Literal["user", "full", "unreadable"]
+"""Why a partition is not read: somebody asked for it; it holds its share; the client cannot read its next record."""
+
+
 class Flow:
     """Decides by a share per partition, with hysteresis: full at the share, reading again at half of it.
 
+    A partition is read while there is no reason against it.
+
     Attributes:
-        room: set whenever a full partition may have room again; the poll loop waits for it.
+        room: set whenever a partition may be read again; the poll loop waits for it.
     """
 
     def __init__(self, settings: ConsumerSettings, partitions: Mapping[TopicPartition, Partition]) -> None:
         self._partitions = partitions
         self._settings = settings
-        self._full: set[TopicPartition] = set()
-        self._held: set[TopicPartition] = set()
+        self._reasons: dict[TopicPartition, set[Reason]] = {}
         self.room = asyncio.Event()
 
-    def forget(self) -> None:
-        """The assignment changed: what was full or held is no longer so."""
-        self._full.clear()
-        self._held.clear()
+    def close(self, tp: TopicPartition, reason: Reason) -> None:
+        """Do not read this partition until the reason is gone."""
+        self._reasons.setdefault(tp, set()).add(reason)
+
+    def open(self, tp: TopicPartition, reason: Reason) -> None:
+        """This reason is gone; there may be others."""
+        reasons = self._reasons.get(tp)
+        if reasons is not None:
+            reasons.discard(reason)
+            if not reasons:
+                del self._reasons[tp]
         self.room.set()
 
-    def hold(self, tp: TopicPartition) -> None:
-        """Do not read this partition until it is released."""
-        self._held.add(tp)
+    def reasons(self, tp: TopicPartition) -> frozenset[Reason]:
+        return frozenset(self._reasons.get(tp, ()))
 
-    def release(self, tp: TopicPartition) -> None:
-        self._held.discard(tp)
-        self.room.set()
+    def forget(self, tp: TopicPartition) -> None:
+        """Its assignment changed: what it held, and what could not be read, is no more. What a user asked for stays."""
+        self.open(tp, "full")
+        self.open(tp, "unreadable")
 
     def took(self, partition: Partition) -> None:
         """Records of this partition were just read."""
         if self._is_over(partition, 1.0):
-            self._full.add(partition.tp)
+            self.close(partition.tp, "full")
             self.room.clear()
 
     def is_full(self, tp: TopicPartition) -> bool:
         """Whether this partition is left out of the poll for what it holds."""
-        return tp in self._full
+        return "full" in self._reasons.get(tp, ())
 
     def progress(self) -> None:
         """Executors got on: a full partition may have room again."""
-        if not self._full:
-            return
-        for tp in tuple(self._full):
+        for tp in tuple(self._reasons):
+            if not self.is_full(tp):
+                continue
             partition = self._partitions.get(tp)
             if partition is None or not self._is_over(partition, 0.5):
-                self._full.discard(tp)
-                self.room.set()
+                self.open(tp, "full")
 
     def wanted(self) -> Collection[TopicPartition] | None:
         """The partitions to poll: None for all, none of them where there is no room anywhere."""
         self.progress()  # an executor says so at its lane's end only, and its next record may take long
-        if not self._full and not self._held:
+        closed = self._reasons
+        if not closed or closed.keys().isdisjoint(self._partitions):
             return None
-        closed = self._full | self._held
         return [tp for tp in self._partitions if tp not in closed] or NONE
 
     def _is_over(self, partition: Partition, share_of_bound: float) -> bool:

@@ -103,7 +103,8 @@ class Gate:
             following = parked.popleft()
             if following.state is LaneState.GATED and following.queue:
                 self._make_ready(following)
-                return
+                if following.permit is not None:  # but for one whose partition is paused
+                    return
 
     # ------------------------------------------------------------------ batches
 

@@ -37,10 +37,11 @@ class Lane:
         key: what is kept in order by it; None where nothing is (the lane of one free record).
         attempt: which attempt at the first record comes next, from 1.
         permit: the endpoint, with a bound of its own, that it may run now. Written by the gate.
+        aside: records behind the one under way, while its partition is paused; the walk must not come to them.
         members: a batch's lanes, whose first records it has.
     """
 
-    __slots__ = ("attempt", "key", "partition", "permit", "queue", "state", "timer")
+    __slots__ = ("aside", "attempt", "key", "partition", "permit", "queue", "state", "timer")
 
     members: Collection[Lane] = ()
 
@@ -52,6 +53,7 @@ class Lane:
         self.attempt = 1
         self.timer: TimerHandle | None = None
         self.permit: Route | None = None
+        self.aside: deque[Record] | None = None
 
 
 class Lanes:
@@ -75,6 +77,9 @@ class Lanes:
 
     def hand_over(self, lane: Lane, records: Sequence[Record]) -> None:
         """Records for this lane, behind those that it has."""
+        if lane.aside is not None:
+            lane.aside.extend(records)
+            return
         lane.queue.extend(records)
         if lane.state is LaneState.IDLE:
             self.make_ready(lane)
@@ -88,18 +93,60 @@ class Lanes:
             lane.state = LaneState.HELD
             self._held[lane.key] = lane
             return
+        partition = lane.partition
+        if partition.paused:  # `resume` looks at it again
+            lane.state = LaneState.READY
+            partition.ready.append(lane)
+            return
         if self.gate is not None and not self.gate.admit(lane):
             return
         lane.state = LaneState.READY
-        ready = lane.partition.ready
-        if not ready:
-            self._turns.append(lane.partition)
-        ready.append(lane)
+        if not partition.ready:
+            self._turns.append(partition)
+        partition.ready.append(lane)
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(None)
                 break
+
+    # ------------------------------------------------------------------ pausing
+
+    def pause(self, partition: Partition) -> None:
+        """None of its records begins any more; those under way run on."""
+        if partition.paused:
+            return
+        partition.paused = True
+        if partition.ready:
+            self._turns.remove(partition)
+        if self.gate is not None:
+            for lane in partition.ready:
+                self.gate.release(lane)
+        for lane in partition.lanes():
+            if lane.state is LaneState.RUNNING:
+                lane.aside = deque(lane.queue)
+                lane.queue.clear()
+
+    def resume(self, partition: Partition) -> None:
+        """They begin again, in their order."""
+        if not partition.paused:
+            return
+        partition.paused = False
+        for lane in partition.lanes():
+            self._take_back(lane)
+        ready = list(partition.ready)
+        partition.ready.clear()
+        for lane in ready:
+            lane.state = LaneState.IDLE
+            if lane.queue:
+                self.make_ready(lane)
+
+    @staticmethod
+    def _take_back(lane: Lane) -> None:
+        """What was put aside stands behind what is in the lane."""
+        if lane.aside is not None:
+            lane.queue.extend(lane.aside)
+            lane.aside = None
 
     async def wait_for_one(self) -> None:
         """Return when a lane may be ready."""
@@ -130,6 +177,7 @@ class Lanes:
     def put_down(self, lane: Lane) -> None:
         """The executor leaves this lane: at its end, for the next one's turn, or to wait."""
         lane.partition.running -= 1
+        self._take_back(lane)
         if self.gate is not None:
             self.gate.release(lane)
         if lane.members:
@@ -156,6 +204,7 @@ class Lanes:
             return
         sealed = batch.partition.ledger.sealed
         for lane in batch.members:
+            self._take_back(lane)
             if lane.state is LaneState.RUNNING:
                 self._go_on(lane)
             if sealed and lane.key is not None:
@@ -181,6 +230,7 @@ class Lanes:
             lane.state = LaneState.IDLE
         if lane.key is not None and self._held.get(lane.key) is lane:
             del self._held[lane.key]
+        self._take_back(lane)
         left = list(lane.queue)
         lane.queue.clear()
         for member in lane.members:

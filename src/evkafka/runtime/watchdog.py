@@ -142,7 +142,7 @@ class Watchdog:
         for tp, partition in self._partitions.items():
             position, end = source.position(tp), source.end_offset(tp)
             idle = position is not None and end is not None and end > position and not partition.busy
-            if not idle or partition.held or partition.waiting():
+            if not idle or partition.held or partition.paused or partition.waiting():
                 self._still.pop(tp, None)
                 continue
             assert position is not None
