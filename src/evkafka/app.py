@@ -24,7 +24,9 @@ from evkafka.handler import Handler
 from evkafka.keys import ErrorPolicy
 from evkafka.lifespan import Lifespan, as_lifespan
 from evkafka.middleware import Middleware, type_header
+from evkafka.observe.health import HealthBook
 from evkafka.observe.logs import log_events
+from evkafka.observe.metrics import Metrics, metrics_of
 from evkafka.ports import Clock, Cluster
 from evkafka.runner import ForcedExit, force_exit, leave, run_to_exit_code, signals
 from evkafka.runtime.clock import SystemClock
@@ -35,6 +37,7 @@ from evkafka.sender import Sender
 from evkafka.service import ConsumerPlan, Service
 from evkafka.settings import ConsumerSettings
 from evkafka.telemetry import Telemetry
+from evkafka.web.part import WebPart, mountable
 
 logger = logging.getLogger("evkafka")
 
@@ -70,13 +73,19 @@ class EVKafkaApp:
             `[Middleware(JsonTypedDecoderMiddleware)]`.
         lifespan: an async context manager factory without arguments; what it yields is `request.state`.
         title, version, description, terms_of_service, contact, license_info: for the contract document.
-        expose_asyncapi, asyncapi_host, asyncapi_port: the contract page; not served by this version yet.
+        web: serve contract page, health and metrics; needs the extra `evkafka[web]`. Default False.
+        web_host: the address that it listens on; default "127.0.0.1", which only this machine can reach.
+        web_port: default 8080; 0 takes a free one.
+        expose_asyncapi, asyncapi_host, asyncapi_port: evkafka 0.7's names of the same.
 
     Raises:
         ConfigError: the configuration cannot work; all of its faults in one error.
 
     Attributes:
+        dependency_overrides: dependency -> what stands in for it, for tests: `{open_session: open_fake}`. Looked into at
+            each attempt.
         telemetry: where listeners subscribe, before the start, to what the runtime does.
+        health: whether it is live, ready, started, for an `app.status()`.
     """
 
     def __init__(
@@ -94,6 +103,10 @@ class EVKafkaApp:
         expose_asyncapi: bool = False,
         asyncapi_host: str = "127.0.0.1",
         asyncapi_port: int = 8080,
+        *,
+        web: bool = False,
+        web_host: str | None = None,
+        web_port: int | None = None,
     ) -> None:
         self.title = title
         self.version = version
@@ -101,11 +114,15 @@ class EVKafkaApp:
         self.terms_of_service = terms_of_service
         self.contact = contact
         self.license_info = license_info
-        self.expose_asyncapi = expose_asyncapi
-        self.asyncapi_host = asyncapi_host
-        self.asyncapi_port = asyncapi_port
+        self.web = self.expose_asyncapi = web or expose_asyncapi
+        self.web_host = self.asyncapi_host = asyncapi_host if web_host is None else web_host
+        self.web_port = self.asyncapi_port = asyncapi_port if web_port is None else web_port
+        self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.telemetry = Telemetry()
         log_events(self.telemetry)
+        self.health = HealthBook(self.telemetry)
+        self._metrics: Metrics | None = None
+        self._web_part: WebPart | None = None
         self._middleware = middleware
         self._lifespan = as_lifespan(lifespan)
         self._consumers: dict[str, DeclaredConsumer] = {}
@@ -254,6 +271,30 @@ class EVKafkaApp:
         """
         return json.dumps(build_document(self._declared()), ensure_ascii=False, indent=2)
 
+    def asgi(self) -> Any:
+        """Contract page, health and metrics as an ASGI app: `api.mount("/kafka", app.asgi())`. Call it before the
+        start, for metrics are counted from then on.
+
+        Raises:
+            ConfigError: the extra is not installed; `pip install 'evkafka[web]'`.
+        """
+        self._measure()
+        return mountable(self)
+
+    def _measure(self) -> None:
+        if self._metrics is None:
+            self._metrics = metrics_of(self)
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """What is counted, for `/metrics`; None without a web part, or without the extra `evkafka[metrics]`."""
+        return self._metrics
+
+    @property
+    def web_url(self) -> str | None:
+        """Where the web part can be opened; None while it does not run."""
+        return self._web_part.url if self._web_part is not None else None
+
     def _declared(self) -> Declared:
         return Declared(
             Info(self.title, self.version, self.description, self.terms_of_service, self.contact, self.license_info),
@@ -370,6 +411,10 @@ class EVKafkaApp:
 
     def _build(self, cluster: Cluster, clock: Clock) -> Service:
         """Compile what was declared: stacks, routes and decoders are made here, once."""
+        self._web_part = None
+        if self.web:
+            self._measure()
+            self._web_part = WebPart(self, host=self.web_host, port=self.web_port)
         producers = [
             _BoundProducer(
                 declared.name, EVKafkaProducer(declared.config, cluster=cluster, clock=clock), declared.sender
@@ -383,12 +428,15 @@ class EVKafkaApp:
             cluster=cluster,
             clock=clock,
             telemetry=self.telemetry,
+            web=self._web_part,
         )
 
     def _plan(self, declared: DeclaredConsumer) -> ConsumerPlan:
         middleware = declared.middleware if declared.middleware is not None else self._middleware
         types = {topic.name: topic.event_type for topic in declared.settings.topics if topic.event_type is not None}
-        dispatch = build_dispatch(declared.target, middleware, topic_event_types=types)
+        dispatch = build_dispatch(
+            declared.target, middleware, topic_event_types=types, overrides=lambda: self.dependency_overrides
+        )
         routes = declared.target.endpoints if isinstance(declared.target, Handler) else ()
         control = self.consumer(declared.name)
         return ConsumerPlan(declared.name, declared.settings, dispatch, tuple(routes), lambda: control.paused)
@@ -404,8 +452,6 @@ class EVKafkaApp:
                 declared.settings.group_id,
                 extra={"consumer": declared.name},
             )
-        if self.expose_asyncapi:
-            logger.warning("expose_asyncapi: this version of EVKafka does not serve the contract page yet")
 
     # ------------------------------------------------------------------ stopping
 

@@ -47,6 +47,7 @@ class RunningProducer(Protocol):
 class RunningWeb(Protocol):
     """The web part, as the service starts and stops it."""
 
+    def check(self) -> None: ...  # raises ConfigError
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
 
@@ -192,6 +193,11 @@ class Service:
                 producer.check()
             except ConfigError as error:
                 faults.append(f"producer {producer.name!r}: {error}")
+        if self._web is not None:
+            try:
+                self._web.check()
+            except ConfigError as error:
+                faults.append(str(error))
         if faults:
             raise ConfigError("; ".join(faults))
 

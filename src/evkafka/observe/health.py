@@ -170,6 +170,8 @@ def _idle(consumer: ConsumerStatus) -> tuple[str, ...]:
 def _about(partition: PartitionStatus) -> tuple[str, ...]:
     where = f"{partition.topic}[{partition.partition}]"
     notes = []
+    if partition.paused:
+        notes.append(f"{where} is paused")
     if partition.held:
         notes.append(f"{where}@{partition.position} cannot be read by the client: the partition waits there")
     if partition.retrying:

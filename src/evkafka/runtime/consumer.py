@@ -695,10 +695,24 @@ class Consumer:
             end=source.end_offset(tp) if source is not None else None,
             pending=ledger.pending,
             oldest=ledger.oldest,
+            oldest_timestamp_ms=self._written_ms(partition),
             retrying=partition.waiting(),
             held=partition.held,
+            paused=partition.paused,
             full=self._flow.is_full(tp),
         )
+
+    def _written_ms(self, partition: Partition) -> int | None:
+        """The timestamp of the oldest unfinished record, where it is at work or the first of its lane."""
+        oldest = partition.ledger.oldest
+        if oldest is None:
+            return None
+        running = (executor.slot.record for executor in self.at_work)
+        first = (lane.queue[0] for lane in partition.lanes() if lane.queue)
+        for record in (*running, *first):
+            if record is not None and record.offset == oldest and (record.topic, record.partition) == partition.tp:
+                return record.timestamp if record.timestamp >= 0 else None
+        return None
 
     @property
     def pending(self) -> int:

@@ -21,8 +21,10 @@ class PartitionStatus:
         end: the partition's end as last seen; None while unknown.
         pending: records read and not committable.
         oldest: the oldest unfinished offset; None without one.
+        oldest_timestamp_ms: when that record was written, in milliseconds since the epoch; None where it is unknown.
         retrying: lanes whose first record waits for its next attempt.
         held: True while the client cannot read its next record.
+        paused: True while a user wants it so.
         full: True while it is not read because of what it holds.
     """
 
@@ -33,8 +35,10 @@ class PartitionStatus:
     end: int | None
     pending: int
     oldest: int | None
+    oldest_timestamp_ms: int | None
     retrying: int
     held: bool
+    paused: bool
     full: bool
 
     @property

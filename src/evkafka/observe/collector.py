@@ -1,0 +1,214 @@
+"""What is counted, and how it is told to Prometheus. Counters and histograms come from events, in batches; gauges are
+read from the app's status when somebody scrapes, so that a partition's series end when it is given back."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+
+from evkafka.observe.histogram import Histogram
+from evkafka.runtime.status import ConsumerStatus, PartitionStatus
+from evkafka.telemetry import (
+    AttemptFailed,
+    CommitFailed,
+    ConsumerLost,
+    EndpointBlocked,
+    OffsetsCommitted,
+    PartitionsAssigned,
+    RecordsLost,
+    RecordsProcessed,
+    RecordsUnmatched,
+)
+
+if TYPE_CHECKING:
+    from evkafka.observe.metrics import Measured
+
+Labels = tuple[str, ...]
+
+CONSUMER = ("consumer",)
+PARTITION = ("consumer", "topic", "partition")
+
+
+class AppCollector:
+    """Counts one app's events, and collects when it is scraped."""
+
+    def __init__(self, app: Measured) -> None:
+        self._app = app
+        self._processed: Counter[Labels] = Counter()
+        self._durations: defaultdict[Labels, Histogram] = defaultdict(Histogram)
+        self._exceptions: Counter[Labels] = Counter()
+        self._unmatched: Counter[Labels] = Counter()
+        self._commits: Counter[Labels] = Counter()
+        self._commit_durations: defaultdict[Labels, Histogram] = defaultdict(Histogram)
+        self._rebalances: Counter[Labels] = Counter()
+        self._rebuilds: Counter[Labels] = Counter()
+        self._blocked: Counter[Labels] = Counter()
+        listen = app.telemetry.listen
+        listen(RecordsProcessed, self._on_processed)
+        listen(RecordsLost, self._on_lost_records)
+        listen(RecordsUnmatched, self._on_unmatched)
+        listen(AttemptFailed, self._on_failed)
+        listen(OffsetsCommitted, self._on_committed)
+        listen(CommitFailed, self._on_commit_failed)
+        listen(PartitionsAssigned, self._on_assigned)
+        listen(ConsumerLost, self._on_lost)
+        listen(EndpointBlocked, self._on_blocked)
+
+    # ------------------------------------------------------------------ events
+
+    def _on_processed(self, event: RecordsProcessed) -> None:
+        consumer, topic = event.consumer, event.topic
+        for (event_type, status), durations_s in event.durations_s.items():
+            self._processed[consumer, topic, event_type, status] += len(durations_s)
+            self._durations[consumer, topic, event_type].add(list(durations_s))
+
+    def _on_lost_records(self, event: RecordsLost) -> None:
+        for topic, _, _ in event.addresses:
+            self._processed[event.consumer, topic, "", "lost"] += 1
+
+    def _on_unmatched(self, event: RecordsUnmatched) -> None:
+        self._unmatched[event.consumer, event.topic, event.reason] += event.count
+
+    def _on_failed(self, event: AttemptFailed) -> None:
+        kind = type(event.error).__name__ if event.error is not None else ""
+        self._exceptions[event.consumer, event.topic, event.event_type or "", kind] += 1
+
+    def _on_committed(self, event: OffsetsCommitted) -> None:
+        self._commits[event.consumer, "ok"] += 1
+        self._commit_durations[event.consumer,].add([event.duration_s])
+
+    def _on_commit_failed(self, event: CommitFailed) -> None:
+        self._commits[event.consumer, "failed"] += 1
+
+    def _on_assigned(self, event: PartitionsAssigned) -> None:
+        self._rebalances[event.consumer,] += 1
+
+    def _on_lost(self, event: ConsumerLost) -> None:
+        self._rebuilds[event.consumer,] += 1
+
+    def _on_blocked(self, event: EndpointBlocked) -> None:
+        self._blocked[event.consumer, event.endpoint] += 1
+
+    # ------------------------------------------------------------------ scraping
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._counted()
+        consumers = self._app.status().consumers
+        yield from _of_consumers(consumers)
+        yield from _of_partitions(consumers)
+
+    def _counted(self) -> Iterator[Metric]:
+        by_type = ("consumer", "topic", "event")
+        yield _counter(
+            "evkafka_events_processed",
+            "Attempts that ended, by what became of the record.",
+            (*by_type, "status"),
+            self._processed,
+        )
+        yield _histogram("evkafka_event_duration_seconds", "How long attempts took.", by_type, self._durations)
+        yield _counter(
+            "evkafka_event_exceptions", "Attempts that failed, by exception.", (*by_type, "exception"), self._exceptions
+        )
+        yield _counter(
+            "evkafka_events_unmatched",
+            "Records that no endpoint took: no_type, no_endpoint or tombstone.",
+            ("consumer", "topic", "reason"),
+            self._unmatched,
+        )
+        yield _counter("evkafka_commits", "Commits of offsets.", ("consumer", "result"), self._commits)
+        yield _histogram("evkafka_commit_duration_seconds", "How long commits took.", CONSUMER, self._commit_durations)
+        yield _counter("evkafka_rebalances", "Assignments of partitions.", CONSUMER, self._rebalances)
+        yield _counter("evkafka_consumer_rebuilds", "How often it was made anew.", CONSUMER, self._rebuilds)
+        yield _counter(
+            "evkafka_event_loop_blocked",
+            "Attempts that held the event loop for more than a second.",
+            ("consumer", "endpoint"),
+            self._blocked,
+        )
+
+
+# ---------------------------------------------------------------------------- gauges
+
+
+def _of_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
+    gauges: tuple[tuple[str, str, Callable[[ConsumerStatus], float]], ...] = (
+        ("evkafka_events_in_flight", "Attempts under way.", lambda one: len(one.attempts)),
+        ("evkafka_assigned_partitions", "Partitions assigned.", lambda one: len(one.partitions)),
+        (
+            "evkafka_paused_partitions",
+            "Partitions that are not read: paused by somebody, full, or held at a record that cannot be read.",
+            lambda one: sum(partition.paused or partition.full or partition.held for partition in one.partitions),
+        ),
+        (
+            "evkafka_consumer_connected",
+            "1 while the consumer is a member in good standing.",
+            lambda one: one.membership == "steady",
+        ),
+    )
+    for name, told, value in gauges:
+        yield _gauge(name, told, CONSUMER, (((one.name,), value(one)) for one in consumers))
+
+
+def _of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
+    now_ms = time.time() * 1000
+    gauges: tuple[tuple[str, str, Callable[[PartitionStatus], float | None]], ...] = (
+        ("evkafka_consumer_lag", "Records from the oldest unfinished one to the end.", lambda one: one.lag),
+        (
+            "evkafka_consumer_lag_seconds",
+            "Age of the oldest unfinished record that is in hand; 0 where nothing is to be done.",
+            lambda one: _lag_s(one, now_ms),
+        ),
+        ("evkafka_consumer_position_offset", "The offset read next.", lambda one: one.position),
+        ("evkafka_consumer_committed_offset", "The offset last committed.", lambda one: one.committed),
+        ("evkafka_consumer_log_end_offset", "The end of the partition.", lambda one: one.end),
+        ("evkafka_uncommitted_events", "Records read and not committable.", lambda one: one.pending),
+        ("evkafka_events_awaiting_retry", "Lanes that wait for a next attempt.", lambda one: one.retrying),
+    )
+    for name, told, value in gauges:
+        samples = (
+            ((one.name, partition.topic, str(partition.partition)), found)
+            for one in consumers
+            for partition in one.partitions
+            if (found := value(partition)) is not None
+        )
+        yield _gauge(name, told, PARTITION, samples)
+
+
+def _lag_s(partition: PartitionStatus, now_ms: float) -> float | None:
+    if partition.oldest is None:
+        return 0.0 if partition.lag == 0 else None
+    written_ms = partition.oldest_timestamp_ms
+    return max(now_ms - written_ms, 0.0) / 1000 if written_ms is not None else None
+
+
+# ---------------------------------------------------------------------------- families
+
+
+def _gauge(name: str, told: str, labels: Labels, samples: Iterable[tuple[Labels, float]]) -> Metric:
+    family = GaugeMetricFamily(name, told, labels=labels)
+    for values, value in samples:
+        family.add_metric(values, value)
+    return family
+
+
+def _counter(name: str, told: str, labels: Labels, counted: Mapping[Labels, int]) -> Metric:
+    family = CounterMetricFamily(name, told, labels=labels)
+    for values, count in counted.items():
+        family.add_metric(values, count)
+    return family
+
+
+def _histogram(name: str, told: str, labels: Labels, counted: Mapping[Labels, Histogram]) -> Metric:
+    family = HistogramMetricFamily(name, told, labels=labels)
+    for values, histogram in counted.items():
+        family.add_metric(values, histogram.buckets(), histogram.sum)
+    return family

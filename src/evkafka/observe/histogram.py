@@ -1,0 +1,42 @@
+"""A histogram that takes many values at a time: sorting a few hundred of them costs less than adding one by one."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds of the buckets, for what endpoints and brokers take."""
+
+
+class Histogram:
+    """Counts of values up to each bound."""
+
+    __slots__ = ("_bounds", "_counts", "count", "sum")
+
+    def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
+        self._bounds = bounds
+        self._counts = [0] * len(bounds)  # of values up to the bound, all smaller ones among them
+        self.count = 0
+        self.sum = 0.0
+
+    def add(self, values: list[float]) -> None:
+        """Count these values in. Sorts them in place."""
+        values.sort()
+        self.count += len(values)
+        self.sum += sum(values)
+        if values[-1] <= self._bounds[0]:  # as most are
+            added = len(values)
+            self._counts = [count + added for count in self._counts]
+            return
+        for index, bound in enumerate(self._bounds):
+            self._counts[index] += bisect_right(values, bound)
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """(upper bound, how many values up to it), as Prometheus takes them."""
+        named = [(_bound(bound), float(count)) for bound, count in zip(self._bounds, self._counts, strict=True)]
+        return [*named, ("+Inf", float(self.count))]
+
+
+def _bound(bound: float) -> str:
+    return repr(float(bound))

@@ -1,0 +1,126 @@
+"""The server: uvicorn, in the app's own loop. It takes no signals, and its end is not the app's."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable
+from ipaddress import IPv4Address
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.lifespan.off import LifespanOff
+
+from evkafka.exceptions import ConfigError
+
+logger = logging.getLogger("evkafka.web")
+
+CLOSE_S = 1.0
+"""How long an answer that is under way at the stop may take."""
+
+
+class CannotListen(ConfigError):
+    """The address cannot be listened on; the message says why, and what to do."""
+
+
+class WebServer:
+    """Serves an ASGI app on one address: start once, stop once.
+
+    Args:
+        make: makes the ASGI app, at the start.
+        port: 0 takes a free one; `port` says which.
+    """
+
+    def __init__(self, make: Callable[[], ASGIApp], *, host: str, port: int) -> None:
+        self._make = make
+        self.host = host
+        self.port = port
+        self._server: uvicorn.Server | None = None
+        self._ticking: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen, and serve from now on.
+
+        Raises:
+            CannotListen: the port is in use, for one.
+        """
+        listening = _listen(self.host, self.port)
+        self.port = listening.getsockname()[1]
+        config = uvicorn.Config(
+            self._make(),
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            limit_concurrency=200,
+            h11_max_incomplete_event_size=64 * 1024,
+            timeout_keep_alive=5,
+        )
+        config.load()
+        server = self._server = uvicorn.Server(config)
+        server.lifespan = LifespanOff(config)
+        await server.startup(sockets=[listening])
+        self._ticking = asyncio.ensure_future(server.main_loop())
+        logger.info("the contract, health and metrics of this app: %s", self.url)
+        if is_loopback(self.host):
+            logger.info('only this machine can open it; web_host="0.0.0.0" lets others in')
+
+    async def stop(self) -> None:
+        """Take no more requests, let those under way end within a second, close. Never raises, never hangs."""
+        server, ticking = self._server, self._ticking
+        if server is None or ticking is None:
+            return
+        server.should_exit = server.force_exit = True
+        for listener in server.servers:
+            listener.close()
+        for connection in tuple(server.server_state.connections):
+            connection.shutdown()
+        answering = {*server.server_state.tasks, ticking}
+        _, late = await asyncio.wait(answering, timeout=CLOSE_S)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=CLOSE_S)
+        for connection in tuple(server.server_state.connections):
+            connection.transport.abort()
+
+    @property
+    def url(self) -> str:
+        host = {str(IPv4Address(0)): "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}/" if ":" in host else f"http://{host}:{self.port}/"
+
+
+def is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise CannotListen(_why_not(host, port, error)) from error
+    listening.setblocking(False)
+    return listening
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    where = f"the web part cannot listen on {host}:{port}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"{where}: the port is in use; give another one as web_port (0 takes a free one)"
+        case errno.EACCES:
+            return f"{where}: this user may not use the port; give one from 1024 on as web_port"
+        case errno.EADDRNOTAVAIL:
+            return f"{where}: this machine has no such address; give one that it has as web_host"
+        case _:
+            return f"{where}: {error.strerror or error}; give another web_host or web_port"
