@@ -25,6 +25,7 @@ from evkafka.config import (
     producer_config,
 )
 from evkafka.context import App, Context, Request
+from evkafka.depends import Depends
 from evkafka.exceptions import (
     BrokerError,
     ConfigError,
@@ -56,6 +57,7 @@ __all__ = [
     "DeadLetter",
     "DecodeError",
     "DeliveryError",
+    "Depends",
     "EVKafkaApp",
     "EVKafkaError",
     "EVKafkaProducer",

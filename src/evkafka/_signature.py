@@ -169,7 +169,7 @@ def _namespace(function: Function) -> dict[str, Any]:
     if isinstance(written, type):
         if written.__module__ in sys.modules:
             return vars(sys.modules[written.__module__])
-        written = written.__init__
+        written = vars(written).get("__init__", written)
     return getattr(innermost(written), "__globals__", {})
 
 

@@ -82,7 +82,7 @@ class EVKafkaApp:
         ConfigError: the configuration cannot work; all of its faults in one error.
 
     Attributes:
-        dependency_overrides: dependency -> what stands in for it, for tests: `{open_session: open_fake}`. Looked into at
+        dependency_overrides: dependency -> what stands in for it, for tests: `{open_session: open_fake}`. Read at
             each attempt.
         telemetry: where listeners subscribe, before the start, to what the runtime does.
         health: whether it is live, ready, started, for an `app.status()`.

@@ -259,5 +259,5 @@ def stack_batch(stack: App, records: Sequence[Record], slot: Slot, topic_types: 
 
 def _like(slot: Slot, record: Record) -> Slot:
     own = Slot(slot.consumer, slot.state, slot.threads)
-    own.attempt, own.record, own.route = slot.attempt, record, slot.route
+    own.attempt, own.record, own.route, own.overrides = slot.attempt, record, slot.route, slot.overrides
     return own

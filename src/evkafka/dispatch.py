@@ -19,7 +19,7 @@ from evkafka.handler import Handler
 from evkafka.handler import unmatched as unmatched_outcome
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, build_stack, type_header
 from evkafka.outcomes import Unmatched
-from evkafka.ports import BatchAttempt, Dispatch, Record, Route, Slot
+from evkafka.ports import BatchAttempt, Dispatch, Overrides, Record, Route, Slot
 
 logger = logging.getLogger("evkafka")
 
@@ -29,6 +29,7 @@ def build_dispatch(
     middleware: Sequence[Middleware] | None,
     *,
     topic_event_types: Mapping[str, str] | None = None,
+    overrides: Overrides = dict,
 ) -> Dispatch:
     """Compile the way of a consumer's records.
 
@@ -36,18 +37,23 @@ def build_dispatch(
         target: a handler, or any App.
         middleware: the stack around it; None for the default one.
         topic_event_types: topic -> the type of all its records that carry none.
+        overrides: gives, at each attempt, what stands in for which dependency.
 
     Raises:
-        ConfigError: an endpoint's annotations cannot be resolved, a middleware cannot be made.
+        ConfigError: an endpoint's annotations cannot be resolved, a middleware cannot be made, an override cannot be a
+            dependency.
     """
     stack = build_stack(target, middleware or ())
     types = dict(topic_event_types or {})
     if not isinstance(target, Handler):
-        return _through(stack, types, None)
+        return _through(stack, types, None, overrides)
     target.freeze()
+    for endpoint in target.endpoints:
+        if endpoint.depends:
+            endpoint.plan(overrides())
     header = type_header(middleware)
     if _is_default(middleware):
-        return _direct(target, header, types)
+        return _direct(target, header, types, overrides)
     gated = _gated(target, _raw_type(header, types))
     if gated is not None and not any(_reads_types(one) for one in middleware or ()):
         logger.warning(
@@ -55,7 +61,7 @@ def build_dispatch(
             " middleware sets is known too late, and such records come one by one",
             header,
         )
-    return _through(stack, types, gated)
+    return _through(stack, types, gated, overrides)
 
 
 def _is_default(middleware: Sequence[Middleware] | None) -> bool:
@@ -112,7 +118,7 @@ def _name(endpoint: Endpoint) -> bytes:
     return endpoint.event_type.encode(errors="surrogatepass")
 
 
-def _direct(handler: Handler, header: str, topic_types: Mapping[str, str]) -> Dispatch:
+def _direct(handler: Handler, header: str, topic_types: Mapping[str, str], overrides: Overrides) -> Dispatch:
     """The default stack around a handler, as one function."""
     type_by_topic = {topic: event_type.encode() for topic, event_type in topic_types.items()}
     raw_type = _raw_type(header, topic_types)
@@ -124,7 +130,7 @@ def _direct(handler: Handler, header: str, topic_types: Mapping[str, str]) -> Di
     routes: dict[bytes | None, Way] = {}
     default: Way | None = None
     for endpoint in handler.endpoints:
-        way = _way(endpoint, _call(endpoint, type_of))
+        way = _way(endpoint, _call(endpoint, type_of, overrides))
         if endpoint.is_default:
             default = way
         else:
@@ -160,6 +166,7 @@ def _direct(handler: Handler, header: str, topic_types: Mapping[str, str]) -> Di
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
         assert isinstance(slot.route, Endpoint)
+        slot.overrides = overrides
         return DirectBatch(slot.route, records, slot)
 
     return _as_dispatch(dispatch, unmatched, _gated(handler, raw_type), open_batch)
@@ -174,8 +181,16 @@ Way = tuple[
 ]
 
 
-def _call(endpoint: Endpoint, type_of: TypeOf) -> Call:
-    return endpoint.compile(type_of) if endpoint.batch is None else partial(batch_of_one, endpoint)
+def _call(endpoint: Endpoint, type_of: TypeOf, overrides: Overrides) -> Call:
+    call = endpoint.compile(type_of) if endpoint.batch is None else partial(batch_of_one, endpoint)
+    if not endpoint.depends:
+        return call
+
+    def overridable(record: Record, slot: Slot) -> Awaitable[object]:
+        slot.overrides = overrides
+        return call(record, slot)
+
+    return overridable
 
 
 def _way(endpoint: Endpoint, call: Call) -> Way:
@@ -183,11 +198,14 @@ def _way(endpoint: Endpoint, call: Call) -> Way:
     return endpoint, endpoint.coroutine_of(), decoder.from_bytes, call, decoder.admits_none
 
 
-def _through(stack: App, topic_types: Mapping[str, str], gated: Callable[[Record], Route | None] | None) -> Dispatch:
+def _through(
+    stack: App, topic_types: Mapping[str, str], gated: Callable[[Record], Route | None] | None, overrides: Overrides
+) -> Dispatch:
     """A stack of one's own: run on a fresh context for each attempt, whose outcome is the result."""
 
     async def through_stack(record: Record, slot: Slot) -> object:
         slot.route = None
+        slot.overrides = overrides
         context = Context(record, slot, topic_types.get(record.topic))
         await stack(context)
         return context.outcome
@@ -197,6 +215,7 @@ def _through(stack: App, topic_types: Mapping[str, str], gated: Callable[[Record
         return Unmatched("no_endpoint")
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
+        slot.overrides = overrides
         return stack_batch(stack, records, slot, topic_types)
 
     return _as_dispatch(through_stack, unmatched, gated, open_batch)

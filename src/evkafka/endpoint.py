@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from evkafka._dependencies import Dependencies, DependencyFault, Plan, make
 from evkafka._signature import (
     Function,
     Signature,
@@ -20,20 +21,23 @@ from evkafka._signature import (
     unpartial,
     wraps_async,
 )
-from evkafka._threads import in_thread
+from evkafka._threads import in_thread, to_the_end_in_thread
 from evkafka.codec import Decoder, NotYetDefined, decode_fault, decoder_for
 from evkafka.context import Context
 from evkafka.exceptions import ConfigError, DecodeError
+from evkafka.outcomes import BatchError
 from evkafka.ports import BatchLimits, Record, Slot
 
 ALLOWED = (
     "An endpoint takes one payload, typed dict, str, bytes, a pydantic model or anything that pydantic can validate, "
-    "and may take one Request, by annotation: `async def on_order(order: Order, request: Request) -> None`"
+    "and may take one Request, by annotation: `async def on_order(order: Order, request: Request) -> None`, and "
+    "dependencies: `session: Annotated[Session, Depends(open_session)]`"
 )
 
 ALLOWED_BATCH = (
     "A batch endpoint takes a list of payloads and may take a list of Requests: "
-    "`async def on_orders(orders: list[Order], requests: list[Request]) -> None`"
+    "`async def on_orders(orders: list[Order], requests: list[Request]) -> None`, and dependencies: "
+    "`session: Annotated[Session, Depends(open_session)]`"
 )
 
 Call = Callable[[Record, Slot], Awaitable[object]]
@@ -85,6 +89,7 @@ class Endpoint:
         self.payload: Any = None
         self._names = names
         self._signature: Signature | None = None
+        self._dependencies: Dependencies | None = None
         self._decoder: Decoder | None = None
         with contextlib.suppress(NotYetDefined):  # perhaps defined further down: `resolve` looks again at the start
             self._read()
@@ -104,10 +109,7 @@ class Endpoint:
             try:
                 self._read()
             except NotYetDefined as error:
-                raise ConfigError(
-                    f"{self._shown()}: {error.name!r} in its annotations does not exist where it is defined. "
-                    "Import it for real (not under TYPE_CHECKING only): payloads are decoded by it"
-                ) from error
+                raise ConfigError(f"{self._shown()}: {_undefined(error)}") from error
         assert self._decoder is not None
         return self._decoder
 
@@ -115,12 +117,21 @@ class Endpoint:
         try:
             signature = read_signature(self.function, self._names, batch=self.batch is not None)
             decoder = decoder_for(signature.payload)
+            dependencies = self._read_dependencies(signature)
+        except DependencyFault as error:
+            raise ConfigError(f"{self._shown()}: {error}") from error
         except TypeError as error:
             raise ConfigError(f"{self._shown()}: {error}. {self._allowed}") from error
         if wraps_async(self.function) and not is_async(self.function):
             signature = _awaited(signature)
         self.payload, self._signature, self._decoder = signature.payload, signature, decoder
+        self._dependencies = dependencies
         self._names = None
+
+    def _read_dependencies(self, signature: Signature) -> Dependencies | None:
+        if not signature.dependencies:
+            return None
+        return Dependencies(signature.dependencies, self._names, batch=self.batch is not None)
 
     @property
     def _allowed(self) -> str:
@@ -171,7 +182,17 @@ class Endpoint:
                 return function(payload, request)  # type: ignore[no-any-return]
             raise fault
 
-        return call
+        def call_with_dependencies(record: Record, slot: Slot) -> Awaitable[object]:
+            value = record.value
+            try:
+                payload = decode(value) if value is not None else None
+            except (ValueError, RecursionError) as error:
+                fault = self.decode_error(error, record)
+            else:
+                return self._invoke(payload, Context(record, slot, None, own_type or type_of(record)))
+            raise fault
+
+        return call if self._dependencies is None else call_with_dependencies
 
     def run(self, context: Context) -> Awaitable[object]:
         """The way through a stack of one's own: the payload is what the middleware left in the context."""
@@ -201,6 +222,8 @@ class Endpoint:
         signature = self._signature
         assert signature is not None
         request = signature.request(context) if signature.request is not None else None
+        if self._dependencies is not None:
+            return self._with_dependencies(payload, request, [context], context.slot)
         if self.threaded:
             return in_thread(context.slot, functools.partial(signature.call, payload, request))
         return signature.call(payload, request)  # type: ignore[no-any-return]
@@ -223,10 +246,54 @@ class Endpoint:
         """The call of a batch endpoint; the contexts are asked for only where it takes requests."""
         signature = self._signature
         assert signature is not None
+        if self._dependencies is not None:
+            contexts = list(contexts)
         requests = [signature.request(context) for context in contexts] if signature.request is not None else None
+        if self._dependencies is not None:
+            return self._with_dependencies(payloads, requests, list(contexts), slot)
         if self.threaded:
             return in_thread(slot, functools.partial(signature.call, payloads, requests))
         return signature.call(payloads, requests)  # type: ignore[no-any-return]
+
+    # ------------------------------------------------------------------ dependencies
+
+    @property
+    def depends(self) -> bool:
+        """Whether it has dependencies."""
+        self.resolve()
+        return self._dependencies is not None
+
+    def plan(self, overrides: Mapping[Function, Function]) -> Plan:
+        """Its dependencies, with these overrides.
+
+        Raises:
+            ConfigError: an override cannot be a dependency.
+        """
+        assert self._dependencies is not None
+        try:
+            return self._dependencies.plan(overrides)
+        except NotYetDefined as error:
+            raise ConfigError(f"{self._shown()}: {_undefined(error)}") from error
+        except DependencyFault as error:
+            raise ConfigError(f"{self._shown()}: {error}") from error
+
+    async def _with_dependencies(self, payload: Any, request: Any, contexts: Sequence[Context], slot: Slot) -> object:
+        """Make them, call the endpoint, end them: all of it is the attempt."""
+        signature = self._signature
+        assert signature is not None
+        async with contextlib.AsyncExitStack() as ends:
+            made = await make(self.plan(slot.overrides()), slot, contexts, ends)
+            call = functools.partial(signature.bind(functools.partial(self.function, **made)), payload, request)
+            try:
+                if self.threaded:
+                    return await to_the_end_in_thread(slot, call)
+                result = call()
+                return await result if inspect.isawaitable(result) else result
+            except BatchError as error:
+                if self.batch is None:
+                    raise
+                # The records that it does not name are done: what was written for them must not be rolled back.
+                return error
 
     def decode_error(self, error: BaseException, record: Record) -> DecodeError:
         """The error that says what is wrong with a record's value, without anything out of it.
@@ -243,6 +310,13 @@ class Endpoint:
             offset=record.offset,
             event_type=None if self.is_default else self.event_type,
         )
+
+
+def _undefined(error: NotYetDefined) -> str:
+    return (
+        f"{error.name!r} in {error.place} does not exist where it is defined. "
+        "Import it for real (not under TYPE_CHECKING only): payloads are decoded by it, dependencies are found by it"
+    )
 
 
 def _awaited(signature: Signature) -> Signature:

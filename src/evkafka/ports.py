@@ -277,6 +277,10 @@ class Route(Protocol):
         """Set for a batch endpoint."""
 
 
+Overrides = Callable[[], Mapping[Callable[..., Any], Callable[..., Any]]]
+"""Gives what stands in for which dependency just now; `dict` for nothing."""
+
+
 class Slot:
     """One place for a running attempt. The dispatch writes `route`; the runtime writes the rest.
 
@@ -289,9 +293,10 @@ class Slot:
         threads: where plain `def` endpoints run; None takes the loop's default pool.
         thread_future: the endpoint's call in a thread, from its hand-over until its result is back; None without one.
             Written by the dispatch.
+        overrides: gives what the app puts in the place of dependencies. Written by the dispatch where there are any.
     """
 
-    __slots__ = ("attempt", "consumer", "record", "route", "state", "thread_future", "threads")
+    __slots__ = ("attempt", "consumer", "overrides", "record", "route", "state", "thread_future", "threads")
 
     def __init__(
         self, consumer: ConsumerIdentity, state: Mapping[str, Any], threads: ThreadPoolExecutor | None = None
@@ -300,6 +305,7 @@ class Slot:
         self.state = state
         self.threads = threads
         self.thread_future: Future[Any] | None = None
+        self.overrides: Overrides = dict
         self.attempt = 1
         self.route: Route | None = None
         self.record: Record | None = None
