@@ -12,7 +12,7 @@ from evkafka.testing import InMemoryKafka
 if TYPE_CHECKING:
     from tests.property.worker import Journal
 
-GROUP, TOPIC, OUT = "g", "t", "out"
+GROUP, TOPIC, OUT, DEAD = "g", "t", "out", "t.g.dlq"
 
 Lane = tuple[int, "bytes | None"]
 
@@ -43,10 +43,10 @@ class Promises:
         self._config = config
 
     def nothing_unhandled_is_committed(self) -> None:
-        """Committed never passes a record that nobody has handled. Holds at any time."""
+        """Committed never passes a record that nobody has handled or buried. Holds at any time."""
         for tp in self._kafka.topics.partitions(TOPIC):
             committed = self._kafka.committed(GROUP, TOPIC, tp.partition) or 0
-            handled = set(self._journal.handled[tp.partition])
+            handled = set(self._journal.handled[tp.partition]) | self._buried(tp)
             lost = [offset for offset in self._expected(tp) if offset < committed and offset not in handled]
             if lost:
                 raise Broken(f"committed {committed} of partition {tp.partition}, but {lost} is unhandled")
@@ -64,9 +64,17 @@ class Promises:
         records = self._kafka.records(TOPIC, partition=tp.partition)
         return [record.offset for record in records if record.event_type == "Work"]
 
+    def _buried(self, tp: TopicPartition) -> set[int]:
+        """What stands in the dead-letter topic."""
+        return {
+            int(record.header("evkafka-dlq-offset") or b"-1")
+            for record in self._kafka.records(DEAD)
+            if record.header("evkafka-dlq-partition") == str(tp.partition).encode()
+        }
+
     def _all_is_handled_and_committed(self, tp: TopicPartition) -> None:
         end = self._kafka.topics.log(tp).end
-        if missing := set(self._expected(tp)) - set(self._journal.handled[tp.partition]):
+        if missing := set(self._expected(tp)) - set(self._journal.handled[tp.partition]) - self._buried(tp):
             raise Broken(f"lost {sorted(missing)} of partition {tp.partition}")
         committed = self._kafka.committed(GROUP, TOPIC, tp.partition)
         if committed != end and end:
@@ -98,7 +106,8 @@ class Promises:
         asked = {(record.partition, record.offset) for record in works if record.json()["sends"]}
         if missing := sorted(set(self._journal.sent) - there):
             raise Broken(f"the outputs of {missing} were confirmed, and are not in the log")
-        if missing := sorted(asked - there):
+        handled = {(partition, offset) for partition, offsets in self._journal.handled.items() for offset in offsets}
+        if missing := sorted((asked & handled) - there):
             raise Broken(f"{missing} were handled, and their outputs are not in the log")
 
     def _what_was_sent_is_in_order(self) -> None:

@@ -15,17 +15,20 @@ from contextlib import AsyncExitStack, suppress
 from evkafka import ConsumerConfig, EVKafkaApp
 from evkafka.exceptions import BrokerError, BrokerUnavailable
 from evkafka.testing import InMemoryKafka
-from tests.property.promises import Broken, Promises
-from tests.property.worker import GROUP, KEYS, OUT, PARTITIONS, TOPIC, Journal, make_worker
+from tests.property.promises import DEAD, Broken, Promises
+from tests.property.worker import GROUP, KEYS, OUT, PARTITIONS, TOPIC, Journal, Worker
 
 MOST_MEMBERS = 3
+FOR_EVER = 1_000_000
 REPLAY = "EVKAFKA_SCHEDULE_SEED"
 
 
 class Schedule:
     """One run: some members, some records, some trouble, and a quiet end in which everything must be made good."""
 
-    def __init__(self, seed: int, config: ConsumerConfig, *, steps: int = 12) -> None:
+    def __init__(self, seed: int, config: ConsumerConfig, *, steps: int = 12, batch: bool = False) -> None:
+        self.batch = batch
+        self.buries = "max_attempts" in config.get("on_error", {})
         self.random = random.Random(seed)
         self.config = config
         self.steps = steps
@@ -80,7 +83,7 @@ class Schedule:
 
     def _some_work(self) -> dict[str, object]:
         return {
-            "fails": self.random.choice([0, 0, 0, 0, 1, 3]),
+            "fails": self.random.choice([0, 0, 0, 0, 1, 3, FOR_EVER if self.buries else 0]),
             "turns": self.random.choice([0, 0, 1, 5]),
             "sends": self.random.choice([False, True]),
         }
@@ -107,7 +110,7 @@ class Schedule:
     async def _start(self) -> None:
         if len(self.members) >= MOST_MEMBERS or self.kafka.away:
             return
-        app = make_worker(self.config, self.journal)
+        app = Worker(self.config, self.journal, batch=self.batch).app
         stack = AsyncExitStack()
         await stack.enter_async_context(self.kafka.running(app, joined=False))
         self.members.append((app, stack))
@@ -139,7 +142,8 @@ class Schedule:
 
     async def _fail_sends(self) -> None:
         faults = ["refused", "timed out, written", "timed out, lost"]
-        self.kafka.fail_sends(self.random.choice(faults), topic=OUT)  # type: ignore[arg-type]
+        topic = DEAD if self.buries and self.random.random() < 0.5 else OUT
+        self.kafka.fail_sends(self.random.choice(faults), topic=topic)  # type: ignore[arg-type]
 
     async def _fail_polls(self) -> None:
         self.kafka.fail_polls(
@@ -179,14 +183,14 @@ class Schedule:
 # ---------------------------------------------------------------------------- many of them
 
 
-def run_schedules(seeds: Iterable[int], config: ConsumerConfig, *, steps: int = 12) -> None:
+def run_schedules(seeds: Iterable[int], config: ConsumerConfig, *, steps: int = 12, batch: bool = False) -> None:
     """Run each seed in a loop of its own; the one that the environment names, where it names one.
 
     Raises Broken at the first guarantee that does not hold, with a note of how to run that schedule again.
     """
     replayed = os.environ.get(REPLAY)
     for seed in seeds if replayed is None else [int(replayed)]:
-        schedule = Schedule(seed, config, steps=steps)
+        schedule = Schedule(seed, config, steps=steps, batch=batch)
         try:
             with asyncio.Runner() as runner:
                 runner.run(asyncio.wait_for(schedule.run(), 60))

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from evkafka import ConsumerConfig
 from evkafka.offsets import OffsetLedger
 from evkafka.ports import Record, TopicPartition
 from evkafka.runtime.consumer import Consumer
+from evkafka.runtime.dead_letters import DeadLetterWriter
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.lane import Lane
 from evkafka.runtime.partition import Partition
@@ -32,6 +34,10 @@ BASE: ConsumerConfig = {
     "consumer_timeout_ms": 2000,  # fewer turns of the virtual clock
     "on_error": {"backoff_ms": 100, "max_backoff_ms": 1000},
 }
+
+
+FEW: Any = {"concurrency": 4, "auto_commit_interval_ms": 0, "max_pending_records": 8}
+BURY: Any = {"backoff_ms": 100, "max_attempts": 3, "then": "dead_letter", "dead_letter_limit": None}
 
 
 @pytest.fixture(autouse=True)
@@ -51,21 +57,30 @@ class TestNothingIsLost:
     @pytest.mark.parametrize(
         ("share", "config"),
         [
-            pytest.param(0.3, BASE, id="in-order"),
+            pytest.param(0.2, BASE, id="in-order"),
             pytest.param(0.1, {**BASE, "auto_commit_interval_ms": 0}, id="commit-at-once"),
             pytest.param(0.1, {**BASE, "max_pending_records": 4, "max_poll_records": 2}, id="small-bounds"),
-            pytest.param(0.2, {**BASE, "concurrency": 16}, id="by-key"),
+            pytest.param(0.1, {**BASE, "concurrency": 16}, id="by-key"),
             pytest.param(0.1, {**BASE, "concurrency": 16, "ordering": "partition"}, id="by-partition"),
             pytest.param(0.1, {**BASE, "concurrency": 16, "ordering": "unordered"}, id="unordered"),
-            pytest.param(
-                0.1,
-                {**BASE, "concurrency": 4, "auto_commit_interval_ms": 0, "max_pending_records": 8},
-                id="few-by-key-at-once",
-            ),
+            pytest.param(0.1, {**BASE, **FEW, "on_error": BURY}, id="dead-letters"),
         ],
     )
     def test_in_any_schedule(self, share: float, config: ConsumerConfig) -> None:
         run_schedules(range(int(SEEDS * share)), config)
+
+    @pytest.mark.timeout(300)
+    @pytest.mark.parametrize(
+        ("share", "config"),
+        [
+            pytest.param(0.05, BASE, id="in-order"),
+            pytest.param(0.05, {**BASE, **FEW}, id="by-key"),
+            pytest.param(0.05, {**BASE, "concurrency": 4, "ordering": "partition"}, id="by-partition"),
+            pytest.param(0.05, {**BASE, **FEW, "on_error": BURY}, id="dead-letters"),
+        ],
+    )
+    def test_in_batches(self, share: float, config: ConsumerConfig) -> None:
+        run_schedules(range(int(SEEDS * share)), config, batch=True)
 
 
 def one_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +140,14 @@ class TestTheProofItself:
         monkeypatch.setattr(WayOut, "_write", write_nothing)
         with pytest.raises(Broken, match="were confirmed, and are not in the log"):
             run_schedules(range(300), BASE)
+
+    def test_burying_without_writing_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def bury(*_: object) -> None:
+            return None
+
+        monkeypatch.setattr(DeadLetterWriter, "bury", bury)
+        with pytest.raises(Broken, match="is unhandled"):
+            run_schedules(range(300), {**BASE, "on_error": BURY})
 
 
 class TestAFailingSeed:
