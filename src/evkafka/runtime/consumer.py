@@ -317,6 +317,7 @@ class Consumer:
 
     async def _end(self) -> None:
         """Nothing of this consumer runs on, but threads that cannot be stopped."""
+        await self.close()  # told to stop before its first turn, it still holds what `start` connected
         self._watchdog.stop()
         ending = [task for executor in self._executors if (task := executor.kill()) is not None]
         if ending:
@@ -361,7 +362,7 @@ class Consumer:
         room = self._flow.room
         room.clear()
         if not self._stopping.done():
-            self._progress()  # what was finished since may have made room already
+            self._progress(None)  # what was finished since may have made room already
         if self._polling and not room.is_set():
             waiter = asyncio.ensure_future(room.wait())
             try:
@@ -436,9 +437,9 @@ class Consumer:
         if self.settings.auto_commit_interval_s == 0 and self.uncommitted:
             self._commit_due.set()
 
-    def _progress(self) -> None:
-        """An executor got on."""
-        self._flow.progress()
+    def _progress(self, partition: Partition | None) -> None:
+        """An executor got on: with this partition, or with any."""
+        self._flow.progress(partition)
         self._report.flush()
         if self._at_most_once and not self._flow.room.is_set():
             if self.pending <= self.settings.max_poll_records // 2:

@@ -20,6 +20,7 @@ from evkafka.runtime.batching import BatchWalk
 from evkafka.runtime.budget import remaining
 from evkafka.runtime.gate import Batch, Gated
 from evkafka.runtime.lane import Lane, Lanes
+from evkafka.runtime.partition import Partition
 from evkafka.runtime.settle import Bury, Finish, Halt, StopApp, Verdict, Wait, address_of, classify, error_of
 
 logger = logging.getLogger("evkafka.runtime")
@@ -80,8 +81,9 @@ class Turn:
     """How long the executors of a consumer may have the loop, all together, before the other tasks get theirs.
 
     Each for itself would not do: five hundred executors with an endpoint of 30 ms CPU each would take 15 s.
-    Whoever finds the turn over waits for the next one, in a queue: one that has just had the loop must not be
-    before those who came to wait while it had it.
+    A turn that is over is followed by the next at once where the loop has gone round meanwhile (endpoints that await
+    let it). Else whoever finds it over waits, in a queue: one that has just had the loop must not be before those
+    who came to wait while it had it.
 
     Attributes:
         ends_s: on the consumer's clock.
@@ -89,30 +91,48 @@ class Turn:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._went_round = True
         self._first: list[asyncio.Future[None]] = []  # woken for a turn that was over when theirs came
         self._waiting: list[asyncio.Future[None]] = []
         self.ends_s = 0.0
 
-    async def over(self) -> None:
-        """Give way; returns in a later turn."""
-        await self._next(self._waiting)
-        while self._clock.now() > self.ends_s:
-            await self._next(self._first)
+    def is_over(self) -> bool:
+        """Whether others must have the loop now. Begins the next turn where they have had it."""
+        if self._clock.now() <= self.ends_s:
+            return False
+        if not self._went_round:
+            return True
+        self._begin()
+        return False
 
-    def _next(self, queue: list[asyncio.Future[None]]) -> asyncio.Future[None]:
+    async def next(self) -> None:
+        """Give way; returns in a later turn."""
+        await self._queued(self._waiting)
+        while self.is_over():
+            await self._queued(self._first)
+
+    def _queued(self, queue: list[asyncio.Future[None]]) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         if not self._first and not self._waiting:
-            loop.call_soon(self._begin)  # on the loop's next round, after what is ready now
+            loop.call_soon(self._wake)  # on the loop's next round, after what is ready now
         mine: asyncio.Future[None] = loop.create_future()
         queue.append(mine)
         return mine
 
-    def _begin(self) -> None:
+    def _wake(self) -> None:
         queue, self._first, self._waiting = self._first + self._waiting, [], []
-        self.ends_s = self._clock.now() + YIELD_AFTER_S
+        self._begin()
         for one in queue:
             if not one.done():
                 one.set_result(None)
+
+    def _begin(self) -> None:
+        self._went_round = False
+        self.ends_s = self._clock.now() + YIELD_AFTER_S
+        asyncio.get_running_loop().call_soon(self._round)
+
+    def _round(self) -> None:
+        self._went_round = True
 
 
 class Executor:
@@ -137,7 +157,7 @@ class Executor:
         clock: Clock,
         last_round: LastRound,
         turn: Turn,
-        progress: Callable[[], None],
+        progress: Callable[[Partition | None], None],
         limit_s: float,
     ) -> None:
         self.slot = slot
@@ -205,7 +225,7 @@ class Executor:
             if not lanes.crowded:
                 await lanes.wait_for_one()
             if now() > turn.ends_s:  # asked before a lane is taken, which would wait in our hands
-                await self._give_way()
+                await self._end_turn()
             lane = lanes.take()
             if lane is None:  # others were faster
                 continue
@@ -223,7 +243,7 @@ class Executor:
                 self.lane = None
                 self.slot.record = None
                 lanes.put_down(lane)
-                self._progress()
+                self._progress(lane.partition)
 
     # ------------------------------------------------------------------ time limits
 
@@ -279,7 +299,7 @@ class Executor:
             if ended > turn_ends:
                 if ended - started > BLOCKED_AFTER_S and self._last_round.at_s < started:
                     report.blocked(slot, record, ended - started)
-                await self._give_way()
+                await self._end_turn()
                 if self._lanes.crowded:
                     lane.attempt = 1
                     return
@@ -386,12 +406,12 @@ class Executor:
 
     # ------------------------------------------------------------------ small things
 
-    async def _give_way(self) -> None:
-        """Let other tasks have the loop, and the memory bounds and the books see how far we are."""
+    async def _end_turn(self) -> None:
+        """Let other tasks have the loop if they must, and the memory bounds and the books see how far we are."""
         self.slot.record = None  # nothing runs: a time limit must not hit us here
-        self._report.flush()
-        self._progress()
-        await self._turn.over()
+        self._progress(None)
+        if self._turn.is_over():
+            await self._turn.next()
 
     def uncancel(self) -> None:
         """A cancellation that we ordered ourselves has done its work."""
