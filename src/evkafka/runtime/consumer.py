@@ -318,6 +318,7 @@ class Consumer:
     async def _end(self) -> None:
         """Nothing of this consumer runs on, but threads that cannot be stopped."""
         await self.close()  # told to stop before its first turn, it still holds what `start` connected
+        await self.close()  # told to stop before its first turn, it still holds what `start` connected
         self._watchdog.stop()
         ending = [task for executor in self._executors if (task := executor.kill()) is not None]
         if ending:

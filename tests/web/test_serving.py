@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from evkafka import EVKafkaApp, Sender
+from evkafka.service import StartFailed
+from evkafka.testing import InMemoryKafka
+from tests.web.apps import app_with, handling
+from tests.web.client import get
+
+
+class TestServing:
+    async def test_the_contract_is_served_while_the_app_runs(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            url = app.web_url
+            answer = await get(url)
+            assert answer.code == 200
+            assert "Billing" in answer.text
+            assert (await get(url, "asyncapi.json")).json()["asyncapi"] == "3.0.0"
+        with pytest.raises(ConnectionRefusedError):
+            await get(url)
+
+    async def test_yaml_says_the_same_as_json(self) -> None:
+        import yaml
+
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            told = await get(app.web_url, "asyncapi.yaml")
+            assert told.headers["content-type"] == "application/yaml"
+            assert yaml.safe_load(told.text) == (await get(app.web_url, "asyncapi.json")).json()
+
+    async def test_without_web_nothing_is_served(self) -> None:
+        app = EVKafkaApp()
+        app.add_consumer({"topics": ["orders"], "group_id": "g"}, handling())
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            assert app.web_url is None
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"expose_asyncapi": True, "asyncapi_port": 0},
+            {"web": True, "web_port": 0},
+            {"web": True, "asyncapi_port": 0},
+            {"expose_asyncapi": True, "asyncapi_host": "0.0.0.0", "asyncapi_port": 0, "web_host": "127.0.0.1"},
+        ],
+    )
+    async def test_the_names_of_0_7_mean_the_same(self, options: dict[str, Any]) -> None:
+        app = EVKafkaApp(**options)
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            assert app.web_url is not None
+            assert app.web_url.startswith("http://127.0.0.1:")
+            assert (await get(app.web_url)).code == 200
+
+    def test_the_defaults_are_this_machine_only_and_port_8080(self) -> None:
+        app = EVKafkaApp(web=True)
+        assert (app.web_host, app.web_port) == (app.asyncapi_host, app.asyncapi_port) == ("127.0.0.1", 8080)
+
+    async def test_the_log_says_how_it_is_opened(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO, "evkafka.web")
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            assert app.web_url is not None
+            assert app.web_url in caplog.text
+            assert 'web_host="0.0.0.0"' in caplog.text
+
+    async def test_it_can_listen_on_ipv6(self) -> None:
+        app = EVKafkaApp(web=True, web_host="::1", web_port=0)
+        try:
+            async with InMemoryKafka() as kafka, kafka.running(app):
+                assert (await get(app.web_url)).code == 200
+        except StartFailed as error:
+            pytest.skip(f"this machine has no IPv6: {error}")
+
+
+class TestOrder:
+    async def test_it_starts_after_consumers_and_producers_and_stops_before_them(self) -> None:
+        seen: list[str] = []
+
+        @asynccontextmanager
+        async def lifespan() -> AsyncIterator[None]:
+            seen.append(f"lifespan, web {app.web_url is not None}")
+            yield
+            with pytest.raises(ConnectionRefusedError):
+                await get(urls[0])
+            seen.append("lifespan's end, web is closed")
+
+        app = EVKafkaApp(web=True, web_port=0, lifespan=lifespan)
+        app.add_consumer({"topics": ["orders"], "group_id": "g"}, handling())
+        app.add_producer({}, Sender())
+        urls: list[str] = []
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            assert app.web_url is not None
+            urls.append(app.web_url)
+            assert (await get(app.web_url, "startupz")).code == 200
+        assert seen == ["lifespan, web False", "lifespan's end, web is closed"]
+
+    async def test_an_app_runs_again_with_a_web_part_of_its_own(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka:
+            for _ in range(2):
+                async with kafka.running(app):
+                    assert (await get(app.web_url)).code == 200
+
+    async def test_a_connection_that_is_left_open_does_not_hold_up_the_stop(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka:
+            async with kafka.running(app):
+                assert app.web_url is not None
+                port = int(app.web_url.rstrip("/").rpartition(":")[2])
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            await asyncio.wait_for(reader.read(), 2)
+            writer.close()
+
+
+class TestTrouble:
+    async def test_a_port_in_use_keeps_the_app_from_starting(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            app = app_with()
+            app.web_port = port
+            async with InMemoryKafka() as kafka:
+                with pytest.raises(
+                    StartFailed, match=f"cannot listen on 127.0.0.1:{port}: the port is in use; give ano"
+                ):
+                    async with kafka.running(app):
+                        pass
+                app.web_port = 0
+                async with kafka.running(app):  # nothing of the first start is left behind
+                    await kafka.send("orders", {}, event_type="OrderPlaced")
+                    await kafka.settle()
+
+    async def test_an_address_of_another_machine_is_refused_with_the_way_out(self) -> None:
+        app = EVKafkaApp(web=True, web_host="192.0.2.7", web_port=0)
+        async with InMemoryKafka() as kafka:
+            with pytest.raises(StartFailed, match="this machine has no such address; give one that it has as web_host"):
+                async with kafka.running(app):
+                    pass
+
+    def test_a_port_in_use_ends_the_process_with_3_and_one_sentence(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            program = f"from evkafka import EVKafkaApp\nEVKafkaApp(web=True, web_port={taken.getsockname()[1]}).run()"
+            ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 3
+        assert "the port is in use" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+    @pytest.mark.parametrize("missing", ["starlette", "uvicorn", "jinja2", "markdown_it"])
+    def test_without_the_extra_one_sentence_says_what_to_install(self, missing: str) -> None:
+        program = f"""
+import sys
+sys.modules[{missing!r}] = None
+from evkafka import EVKafkaApp
+EVKafkaApp(web=True, web_port=0).run()
+"""
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        assert ended.returncode == 3
+        assert "pip install 'evkafka[web]'" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+    async def test_a_page_that_fails_is_an_answer_and_the_app_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        app = app_with()
+        monkeypatch.setattr(app, "asyncapi", lambda: 1 / 0)
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            assert (await get(app.web_url)).code == 500
+            await kafka.send("orders", {}, event_type="OrderPlaced")
+            await kafka.settle()
+            assert (await get(app.web_url, "livez")).code == 200
+
+
+class TestSecurity:
+    @pytest.mark.parametrize("path", ["", "asyncapi.json", "livez", "metrics", "static/contract.css", "nowhere"])
+    async def test_every_answer_has_the_strict_policy(self, path: str) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            headers = (await get(app.web_url, path)).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert "server" not in headers
+
+    @pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "", "[::2]:80"])
+    async def test_a_name_of_somebody_elses_is_refused_on_loopback(self, host: str) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            assert (await get(app.web_url, "asyncapi.json", host=host)).code == 421
+
+    @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:99", "127.0.0.1:1", "[::1]:8080", "[::1]"])
+    async def test_this_machines_own_names_are_answered(self, host: str) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            assert (await get(app.web_url, "livez", host=host)).code == 200
+
+    async def test_what_listens_for_others_is_answered_by_any_name(self) -> None:
+        app = EVKafkaApp(web=True, web_host="0.0.0.0", web_port=0)
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            assert (await get(app.web_url, "livez", host="10.1.2.3:8080")).code == 200
+
+    async def test_only_reading_is_possible(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            assert app.web_url is not None
+            port = int(app.web_url.rstrip("/").rpartition(":")[2])
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            assert b"405" in await reader.readline()
+            writer.close()
+
+    async def test_a_password_is_in_none_of_the_pages(self) -> None:
+        app = app_with(
+            security_protocol="SASL_PLAINTEXT",
+            sasl_mechanism="PLAIN",
+            sasl_plain_username="somebody",
+            sasl_plain_password="hunter2-planted",
+        )
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            for path in ("", "asyncapi.json", "asyncapi.yaml", "livez?verbose", "readyz?verbose", "metrics"):
+                assert "hunter2-planted" not in (await get(app.web_url, path)).text
+
+
+class TestMounted:
+    async def test_it_can_be_mounted_in_another_app(self) -> None:
+        from starlette.applications import Starlette
+
+        from tests.web.asgi import ask
+
+        app = app_with()
+        app.web = False
+        outer = Starlette()
+        outer.mount("/kafka", app.asgi())
+        assert (await ask(outer, "/kafka/readyz")).code == 503
+        assert (await ask(outer, "/kafka/startupz")).code == 503
+        assert (await ask(outer, "/kafka/livez")).code == 200
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            assert (await ask(outer, "/kafka/readyz")).code == 200
+            page = await ask(outer, "/kafka/")
+            assert 'href="static/contract.css"' in page.text
+            assert (await ask(outer, "/kafka/static/contract.css")).code == 200
+
+    async def test_endpoints_declared_after_the_mounting_are_in_the_contract(self) -> None:
+        from tests.web.asgi import ask
+
+        handler = handling()
+        app = app_with(handler)
+        pages = app.asgi()
+        assert "Late" not in (await ask(pages, "/asyncapi.json")).text
+
+        @handler.event("Late")
+        async def on_late(event: dict[str, Any]) -> None: ...
+
+        assert "Late" in (await ask(pages, "/asyncapi.json")).text
