@@ -89,7 +89,7 @@ class TestDependencies:
 
 
 async def bare(order: Order, it: Depends(open_session)) -> None: ...  # type: ignore[valid-type]
-async def as_default(order: Order, it: Session = Depends(open_session)) -> None: ...  # type: ignore[assignment]
+async def as_default(order: Order, it: Session = Depends(open_session)) -> None: ...  # type: ignore[assignment]  # noqa: B008
 async def uncalled(order: Order, it: Annotated[Session, Depends]) -> None: ...
 async def twice(order: Order, it: Annotated[Session, Depends(open_session), Depends(dict)]) -> None: ...
 async def inside(order: Order, it: Optional[Annotated[Session, Depends(open_session)]]) -> None: ...  # noqa: UP045
@@ -124,7 +124,7 @@ class TestAnnotations:
         async def on_a(order: Order, it: Any) -> None: ...
 
         on_a.__annotations__["it"] = Annotated[Session, Theirs()]
-        with pytest.raises(ConfigError, match="the Depends of fastapi.params: import it from evkafka"):
+        with pytest.raises(ConfigError, match=r"the Depends of fastapi\.params: import it from evkafka"):
             Handler().event("A")(on_a)
 
     def test_a_payload_that_refers_to_itself_is_no_trouble(self) -> None:
