@@ -1,8 +1,7 @@
-"""Random schedules (see tests/property) with batch endpoints, and with event types that are bounded by themselves."""
+"""Random schedules (see tests/property) with event types bounded by themselves, and with batches that fail whole."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Iterator
@@ -10,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from evkafka import BatchError, ConsumerConfig, EVKafkaApp, Handler, Request, Sender
+from evkafka import ConsumerConfig, Handler, Request
 from tests.property import schedule
-from tests.property.promises import Broken, kept_in_order, lane_of
+from tests.property.promises import Broken
 from tests.property.test_schedules import BASE
-from tests.property.worker import PRODUCER, Journal, make_worker
+from tests.property.worker import Worker
 
 SEEDS = int(os.environ.get("EVKAFKA_SCHEDULES", "3000"))
 
@@ -28,76 +27,35 @@ def quiet() -> Iterator[None]:
     logger.setLevel(level)
 
 
-class BatchWorker:
-    """Does what each record of a batch tells it to: works, fails by itself, or makes the whole batch fail."""
+class FewAtOnce(Worker):
+    """One record of the type at a time, whatever the consumer's concurrency."""
 
-    def __init__(self, config: ConsumerConfig, journal: Journal, send: Any) -> None:
-        self._config = config
-        self._journal = journal
-        self._send = send
-        self._member = next(journal.members)
-
-    async def __call__(self, works: list[dict[str, Any]], requests: list[Request]) -> None:
-        if len({request.attempt for request in requests}) != 1 or len({request.partition for request in requests}) != 1:
-            raise Broken("a batch of several attempts, or of several partitions")
-        if [request.offset for request in requests] != sorted(request.offset for request in requests):
-            raise Broken("a batch out of order")
-        lanes = {lane_of(self._config, request.partition, request.key) for request in requests}
-        mine = {(self._member, lane) for lane in lanes if kept_in_order(self._config, lane)}
-        if mine & self._journal.running:
-            raise Broken(f"a lane in two batches at once: {mine & self._journal.running}")
-        self._journal.running |= mine
-        try:
-            await asyncio.sleep(0)
-            await self._work(works, requests)
-        finally:
-            self._journal.running -= mine
-
-    async def _work(self, works: list[dict[str, Any]], requests: list[Request]) -> None:
-        if works[0]["turns"] == 5 and requests[0].attempt == 1:
-            raise ValueError("all of it, by the schedule")
-        failed: dict[int, BaseException] = {}
-        held = set()
-        for index, (work, request) in enumerate(zip(works, requests, strict=True)):
-            lane = lane_of(self._config, request.partition, request.key)
-            if lane in held:
-                continue
-            if request.attempt <= work["fails"]:
-                failed[index] = ValueError("by the schedule")
-                if kept_in_order(self._config, lane):
-                    held.add(lane)
-                continue
-            if work["sends"]:
-                key = f"{request.partition}-{request.key!r}" if request.key is not None else None
-                await self._send({"key": key, "partition": request.partition, "offset": request.offset})
-                self._journal.sent.append((request.partition, request.offset))
-            self._journal.handled[request.partition].append(request.offset)
-            self._journal.in_lanes[lane].append(request.offset)
-        if failed:
-            raise BatchError(failed)
+    def _handler(self) -> Handler:
+        handler = super()._handler()
+        [endpoint] = handler.endpoints
+        bounded = Handler()
+        bounded.event("Work", concurrency=1)(endpoint.function)
+        return bounded
 
 
-def make_batch_worker(config: ConsumerConfig, journal: Journal) -> EVKafkaApp:
-    handler, sender = Handler(), Sender()
+class FailsWhole(Worker):
+    """Batches that fail as a whole now and then; two of them at once at most."""
 
-    @sender.event("Done", key=lambda done: done["key"])
-    async def send_done(done: dict[str, Any]) -> None: ...
+    def _batch_handler(self) -> Handler:
+        [endpoint] = super()._batch_handler().endpoints
+        handler = Handler()
 
-    worker = BatchWorker(config, journal, send_done)
-    handler.event("Work", batch=True, max_records=4, max_wait_ms=150, concurrency=2)(worker.__call__)
-    app = EVKafkaApp()
-    app.add_consumer(config, handler)
-    app.add_producer(PRODUCER, sender)
-    return app
+        @handler.event("Work", batch=True, max_records=4, max_wait_ms=150, concurrency=2)
+        async def on_works(works: list[dict[str, Any]], requests: list[Request]) -> None:
+            if len({(request.attempt, request.partition) for request in requests}) != 1:
+                raise Broken("a batch of several attempts, or of several partitions")
+            if [request.offset for request in requests] != sorted(request.offset for request in requests):
+                raise Broken("a batch out of order")
+            if works[0]["turns"] == 5 and requests[0].attempt == 1:
+                raise ValueError("all of it, by the schedule")
+            await endpoint.function(works, requests)
 
-
-def make_bounded_worker(config: ConsumerConfig, journal: Journal) -> EVKafkaApp:
-    app = make_worker(config, journal)
-    [declared] = app._consumers.values()
-    assert isinstance(declared.target, Handler)
-    [endpoint] = declared.target.endpoints
-    endpoint.concurrency = 1
-    return app
+        return handler
 
 
 CONFIGS = [
@@ -115,7 +73,9 @@ CONFIGS = [
 class TestNothingIsLost:
     @pytest.mark.timeout(300)
     @pytest.mark.parametrize("config", CONFIGS)
-    @pytest.mark.parametrize("make", [make_batch_worker, make_bounded_worker])
-    def test_in_any_schedule(self, monkeypatch: pytest.MonkeyPatch, config: ConsumerConfig, make: Any) -> None:
-        monkeypatch.setattr(schedule, "make_worker", make)
-        schedule.run_schedules(range(int(SEEDS * 0.03)), config)
+    @pytest.mark.parametrize("worker", [FewAtOnce, FailsWhole])
+    def test_in_any_schedule(
+        self, monkeypatch: pytest.MonkeyPatch, config: ConsumerConfig, worker: type[Worker]
+    ) -> None:
+        monkeypatch.setattr(schedule, "Worker", worker)
+        schedule.run_schedules(range(int(SEEDS * 0.03)), config, batch=worker is FailsWhole)
