@@ -1,0 +1,287 @@
+"""Each condition of health, by causing it. The clock is the in-memory Kafka's."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from evkafka import EVKafkaApp, Handler, Sender
+from evkafka.observe.health import Check, Health
+from evkafka.runtime.settle import StopApp
+from evkafka.runtime.watchdog import Watchdog
+from evkafka.service import StartFailed
+from evkafka.telemetry import EndpointBlocked
+from evkafka.testing import InMemoryKafka
+from evkafka.testing.memory.source import MemorySource
+from tests.support.waiting import eventually
+from tests.web.apps import app_with, handling
+from tests.web.client import get
+
+
+def live(app: EVKafkaApp) -> Health:
+    return app.health.live(app.status())
+
+
+def ready(app: EVKafkaApp) -> Health:
+    return app.health.ready(app.status())
+
+
+def consumer(health: Health, name: str = "billing") -> Check:
+    [check] = [check for check in health.checks if (check.kind, check.name) == ("consumer", name)]
+    return check
+
+
+class TestAnswers:
+    async def test_a_running_app_is_live_ready_and_started(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            for path in ("livez", "healthz", "readyz", "startupz"):
+                answer = await get(app.web_url, path)
+                assert (answer.code, answer.text) == (200, "ok\n")
+
+    async def test_verbose_says_what_of_each_part(self) -> None:
+        app = app_with()
+        app.add_producer({}, Sender(), name="invoices")
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            kafka.go_away()
+            answer = await get(app.web_url, "readyz?verbose")
+            kafka.come_back()
+        assert answer.code == 503
+        assert answer.json() == {
+            "status": "not ok",
+            "app": {"status": "ok", "reasons": [], "notes": []},
+            "consumers": {
+                "billing": {"status": "not ok", "reasons": ["the brokers do not answer"], "notes": []},
+            },
+            "producers": {
+                "invoices": {"status": "not ok", "reasons": ["the in-memory Kafka is away"], "notes": []},
+            },
+        }
+
+    async def test_before_the_start_and_after_the_end_it_is_live_and_not_ready(self) -> None:
+        app = app_with()
+        assert live(app).ok
+        assert ready(app).checks[0].reasons == ("the app has not been started",)
+        assert not app.health.started(app.status()).ok
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            pass
+        assert live(app).ok
+        assert ready(app).checks[0].reasons == ("the app has stopped",)
+
+
+class TestLive:
+    async def test_a_thread_past_its_limit_makes_it_dead_until_it_ends(self) -> None:
+        handler, release = Handler(), threading.Event()
+
+        @handler.event("OrderPlaced", timeout_ms=100)
+        def on_order(event: dict[str, Any]) -> None:
+            release.wait(20)
+
+        app = app_with(handler)
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.send("orders", {}, event_type="OrderPlaced")
+            try:
+                await eventually(lambda: app.status().consumers[0].attempts)
+                assert live(app).ok
+                await kafka.advance(ms=400)
+                [reason] = consumer(live(app)).reasons
+                assert "on_order runs at orders[0]@0" in reason
+                assert "past its limit, and cannot be cut" in reason
+                assert (await get(app.web_url, "livez")).code == 503
+                assert ready(app).ok
+            finally:
+                release.set()
+            await eventually(lambda: live(app).ok)
+
+    async def test_a_poll_that_does_not_return_makes_it_dead(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        app = app_with(rebalance_timeout_ms=60_000, session_timeout_ms=10_000)
+        async with InMemoryKafka() as kafka, kafka.running(app):
+
+            async def hang(self: MemorySource, *args: Any, **options: Any) -> Any:
+                await asyncio.Future()
+
+            monkeypatch.setattr(MemorySource, "poll", hang)
+            monkeypatch.setattr(Watchdog, "_check_stall", lambda *_: None)  # which would make the consumer anew
+            await kafka.advance(ms=129_000)
+            assert live(app).ok
+            await kafka.advance(ms=2_000)
+            [reason] = consumer(live(app)).reasons
+            assert reason.startswith("its poll has not returned for 13")
+            monkeypatch.undo()
+
+    async def test_a_rebalance_without_an_end_makes_it_dead(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        app = app_with(rebalance_timeout_ms=60_000, session_timeout_ms=10_000)
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            monkeypatch.setattr(MemorySource, "state", lambda self: "joining")
+            await kafka.advance(ms=100_000)
+            assert live(app).ok
+            assert consumer(ready(app)).reasons[0].startswith("its group is rebalancing, for ")
+            said: list[str] = []
+            for _ in range(400):
+                await kafka.advance(ms=100)
+                said += consumer(live(app)).reasons
+            assert "its group has been rebalancing for 130 s, without an end" in said
+            monkeypatch.undo()
+
+    async def test_an_error_that_nothing_saves_from_makes_it_dead(self) -> None:
+        def fail(event: dict[str, Any]) -> None:
+            raise ValueError("no such customer")
+
+        app = app_with(handling(fail), on_error={"max_attempts": 1, "then": "stop"})
+        async with InMemoryKafka() as kafka:
+            with pytest.raises(StopApp, match="stops the app"):
+                await self._fail_fatally(kafka, app)
+
+    async def _fail_fatally(self, kafka: InMemoryKafka, app: EVKafkaApp) -> None:
+        async with kafka.running(app):
+            await kafka.send("orders", {}, event_type="OrderPlaced")
+            await eventually(lambda: not live(app).ok)
+            [reason] = live(app).checks[0].reasons
+            assert "a consumer could not be saved" in reason
+            assert "orders[0]@0" in reason
+            assert (await get(app.web_url, "livez")).code == 503
+            assert not ready(app).ok
+
+
+class TestReady:
+    async def test_an_outage_makes_it_unready_and_not_dead(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            async with kafka.outage(ms=600_000):
+                assert (await get(app.web_url, "livez")).code == 200
+                assert (await get(app.web_url, "readyz")).code == 503
+                assert consumer(ready(app)).reasons[0].startswith("the brokers do not answer")
+            await kafka.advance(ms=30_000)
+            assert live(app).ok
+            assert (await get(app.web_url, "readyz")).code == 200
+
+    async def test_a_topic_that_is_not_there_is_waited_for_by_name(self) -> None:
+        app = app_with()
+        async with InMemoryKafka(auto_create_topics=False) as kafka, kafka.running(app, joined=False):
+            await kafka.advance(ms=1_000)
+            assert "waits for its topics (orders)" in consumer(ready(app)).reasons[0]
+            assert live(app).ok
+            kafka.create_topic("orders")
+            await kafka.advance(ms=5_000)
+            assert ready(app).ok
+
+    async def test_a_member_without_partitions_is_ready_and_says_so(self) -> None:
+        first, second = app_with(), app_with()
+        async with InMemoryKafka(partitions=1) as kafka, kafka.running(first), kafka.running(second):
+            await kafka.advance(ms=5_000)
+            notes = [consumer(ready(app)).notes for app in (first, second)]
+            assert ready(first).ok
+            assert ready(second).ok
+            assert sorted(map(len, notes)) == [0, 1]
+            assert "no partition is assigned" in max(notes)[0]
+
+    async def test_it_is_not_ready_while_its_group_rebalances(self) -> None:
+        going_on, released = asyncio.Event(), asyncio.Event()
+
+        async def wait(event: dict[str, Any]) -> None:
+            going_on.set()
+            await released.wait()
+
+        app = app_with(handling(wait))
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.send("orders", {}, event_type="OrderPlaced")
+            await going_on.wait()
+            rebalance = asyncio.ensure_future(kafka.rebalance())
+            await eventually(lambda: not ready(app).ok)
+            assert "rebalancing" in consumer(ready(app)).reasons[0]
+            released.set()
+            await rebalance
+            assert ready(app).ok
+
+    async def test_a_consumer_between_two_sources_says_what_it_lost_the_first_one_by(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            kafka.fail_polls(OSError("the cable is out"))
+            await eventually(lambda: not ready(app).ok)
+            assert consumer(ready(app)).reasons == ("it has no connection: OSError: the cable is out",)
+            assert live(app).ok
+            await kafka.advance(ms=10_000)
+            assert ready(app).ok
+
+    async def test_a_consumer_that_is_not_required_is_told_and_not_counted(self) -> None:
+        app = app_with(required=False)
+        async with InMemoryKafka() as kafka, kafka.running(app), kafka.outage():
+            health = ready(app)
+            assert health.ok
+            assert not consumer(health).ok
+            assert "it is not `required`" in consumer(health).notes
+
+    async def test_an_app_that_is_told_to_stop_is_not_ready(self) -> None:
+        going_on, released = asyncio.Event(), asyncio.Event()
+
+        async def wait(event: dict[str, Any]) -> None:
+            going_on.set()
+            await released.wait()
+
+        app = app_with(handling(wait))
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.send("orders", {}, event_type="OrderPlaced")
+            await going_on.wait()
+            app.stop()
+            await eventually(lambda: not ready(app).ok)
+            assert ready(app).checks[0].reasons == ("the app is stopping",)
+            assert live(app).ok
+            released.set()
+
+    async def test_a_producer_whose_cluster_is_away_makes_it_unready(self) -> None:
+        app = EVKafkaApp(web=True, web_port=0)
+        app.add_producer({}, Sender(), name="invoices")
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            assert ready(app).ok
+            kafka.go_away()
+            assert not ready(app).ok
+            kafka.come_back()
+            assert ready(app).ok
+
+    async def test_an_app_that_could_not_start_is_not_ready(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka:
+            kafka.go_away()
+            with pytest.raises(StartFailed):
+                async with kafka.running(app):
+                    pass
+        assert not ready(app).ok
+
+
+class TestNotes:
+    async def test_records_that_wait_for_their_next_attempt_are_told_and_no_fault(self) -> None:
+        def fail(event: dict[str, Any]) -> None:
+            raise ValueError
+
+        app = app_with(handling(fail))
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.send("orders", {}, event_type="OrderPlaced")
+            await eventually(lambda: consumer(ready(app)).notes)
+            assert consumer(ready(app)).notes == ("orders[0]: 1 records wait for their next attempt, the oldest @0",)
+            assert ready(app).ok
+
+    async def test_a_record_that_cannot_be_read_is_told(self) -> None:
+        app = app_with(auto_offset_reset="earliest")
+        async with InMemoryKafka() as kafka:
+            await kafka.send("orders", {}, event_type="OrderPlaced")
+            kafka.make_unreadable("orders", offset=0)
+            async with kafka.running(app):
+                await eventually(lambda: consumer(ready(app)).notes)
+                assert "orders[0]@0 cannot be read by the client" in consumer(ready(app)).notes[0]
+                assert ready(app).ok
+
+    async def test_a_partition_that_somebody_paused_is_told(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            app.consumer("billing").pause("orders", 0)
+            await eventually(lambda: consumer(ready(app)).notes == ("orders[0] is paused",))
+
+    async def test_who_held_the_event_loop_is_told_for_a_while(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            app.telemetry.emit(EndpointBlocked("billing", "orders", 0, 7, "shop.on_order", 2.5))
+            [note] = consumer(live(app)).notes
+            assert note == "shop.on_order held the event loop for 2.5 s at orders[0]@7, 0 s ago"
