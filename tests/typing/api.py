@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 from pydantic import BaseModel
 
@@ -16,6 +16,7 @@ from evkafka import (
     ConsumerConfig,
     Context,
     DeadLetter,
+    Depends,
     ErrorPolicy,
     EVKafkaApp,
     EVKafkaProducer,
@@ -85,6 +86,37 @@ def on_flight(flight: dict[str, Any]) -> None:
 async def on_anything(value: bytes | None) -> None: ...
 
 
+async def engine_of(request: Request[AppState]) -> int:
+    return request.state["engine"]
+
+
+async def session(engine: Annotated[int, Depends(engine_of)]) -> AsyncIterator[int]:
+    yield engine
+
+
+def ledger(request: Request) -> Iterator[str]:
+    yield request.topic
+
+
+class Repository:
+    def __init__(self, session: Annotated[int, Depends(session)]) -> None:
+        self.session = session
+
+
+Tx = Annotated[int, Depends(session)]
+
+
+@handler.event("OrderShipped")
+async def on_shipped(order: Order, tx: Tx, repository: Annotated[Repository, Depends(Repository)]) -> Skip | None:
+    number: int = tx + repository.session
+    return Skip("none") if number else None
+
+
+@handler.event("OrderReturned", batch=True)
+def on_returned(orders: list[Order], name: Annotated[str, Depends(ledger, use_cache=False)]) -> None:
+    print(name.upper(), orders[0].order_id)
+
+
 class CountIn:
     def __init__(self, app: App, label: str = "") -> None:
         self.app, self.label = app, label
@@ -127,6 +159,11 @@ app.add_consumer(consumer, handler, name="a", middleware=stack)
 app.add_consumer(consumer_config(from_yaml("")), handler)
 app.add_consumer(consumer, catch_all)
 app.add_producer(producer, sender)
+
+
+app.dependency_overrides[session] = lambda: 1
+app.dependency_overrides = {engine_of: lambda: 2}
+app.dependency_overrides.clear()
 
 
 @asynccontextmanager
