@@ -148,6 +148,17 @@ class TestWhatDoesNotEnd:
             with pytest.raises(NotSettled, match=r"has failed \d+ times, the last time by ValueError\('no stock'\)"):
                 await kafka.settle(max_ms=60_000)
 
+    async def test_a_paused_partition_is_named(self) -> None:
+        app, seen = make_app()
+        app.consumer("consumer-1").pause("orders", 0)
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.send("orders", b"x", "E")
+            with pytest.raises(NotSettled, match=r"orders\[0\] is paused in consumer consumer-1"):
+                await kafka.settle(max_ms=60_000)
+            app.consumer("consumer-1").resume("orders", 0)
+            await kafka.settle()
+        assert seen == [(0, 0)]
+
     async def test_an_outage_is_named(self) -> None:
         app, _ = make_app()
         async with InMemoryKafka() as kafka, kafka.running(app):

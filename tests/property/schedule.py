@@ -13,7 +13,9 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack, suppress
 
 from evkafka import ConsumerConfig, EVKafkaApp
-from evkafka.exceptions import BrokerError, BrokerUnavailable
+from evkafka.control import ConsumerControl
+from evkafka.exceptions import BrokerError, BrokerUnavailable, NotAssigned
+from evkafka.ports import TopicPartition
 from evkafka.testing import InMemoryKafka
 from tests.property.promises import DEAD, Broken, Promises
 from tests.property.worker import GROUP, KEYS, OUT, PARTITIONS, TOPIC, Journal, Worker
@@ -77,6 +79,10 @@ class Schedule:
             (1, self._slow_down),
             (1, self._make_a_gap),
             (1, self._transaction),
+            (1, self._retention),
+            (1, self._compact),
+            (1, self._pause_or_resume),
+            (1, self._seek_back),
         ]
         [step] = self.random.choices([step for _, step in steps], [weight for weight, _ in steps])
         await step()
@@ -168,6 +174,32 @@ class Schedule:
     async def _make_a_gap(self) -> None:
         self.kafka.make_gap(TOPIC, self.random.randrange(PARTITIONS), offsets=self.random.randint(1, 3))
 
+    async def _retention(self) -> None:
+        """What is deleted is nobody's any more, handled or not."""
+        tp = TopicPartition(TOPIC, self.random.randrange(PARTITIONS))
+        log = self.kafka.topics.log(tp)
+        self.kafka.delete_records(TOPIC, tp.partition, before=self.random.randint(log.start, log.end))
+
+    async def _compact(self) -> None:
+        self.kafka.compact(TOPIC)
+
+    async def _pause_or_resume(self) -> None:
+        control, partition = self._some_control(), self.random.randrange(PARTITIONS)
+        if control.paused:
+            control.resume(*min(control.paused))
+        else:
+            control.pause(TOPIC, partition)
+
+    async def _seek_back(self) -> None:
+        """To where everything has been handled: it comes again, and nothing may be lost by it."""
+        partition = self.random.randrange(PARTITIONS)
+        committed = self.kafka.committed(GROUP, TOPIC, partition) or 0
+        with suppress(NotAssigned, RuntimeError):  # another member has it, or this one has ended
+            self._some_control().seek(TOPIC, partition, self.random.randint(0, committed))
+
+    def _some_control(self) -> ConsumerControl:
+        return self.random.choice(self.members)[0].consumer("consumer-1")
+
     async def _make_good(self) -> None:
         """No more trouble: whatever was broken must come right by itself."""
         self.kafka.come_back()
@@ -175,9 +207,17 @@ class Schedule:
             service = member[0].service
             if service is None or service.failure is not None:
                 await self._end(member)
+            else:
+                self._resume_all(member[0])
         if not self.members:
             await self._start()
         await self.kafka.settle()
+
+    @staticmethod
+    def _resume_all(app: EVKafkaApp) -> None:
+        control = app.consumer("consumer-1")
+        for tp in control.paused:
+            control.resume(*tp)
 
 
 # ---------------------------------------------------------------------------- many of them

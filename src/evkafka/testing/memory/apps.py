@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from evkafka.app import EVKafkaApp
+from evkafka.exceptions import BrokerUnavailable
 from evkafka.ports import RecordSink, RecordSource
 from evkafka.runtime.consumer import Consumer
 from evkafka.service import Service
-from evkafka.settings import ConsumerSettings, ProducerSettings
+from evkafka.settings import ConnectionSettings, ConsumerSettings, ProducerSettings
 from evkafka.telemetry import AttemptFailed
 from evkafka.testing.memory.driver import Attempt
 from evkafka.testing.memory.sink import MemorySink
@@ -38,6 +40,18 @@ class ClusterView:
         sink = MemorySink(self._kafka, settings)
         self.sinks.append(sink)
         return sink
+
+    async def ensure_topics(
+        self, connection: ConnectionSettings, wanted: Mapping[str, str], *, timeout_s: float
+    ) -> Mapping[str, int]:
+        await self._kafka.hop()
+        if self._kafka.away:
+            raise BrokerUnavailable("the in-memory Kafka is away")
+        topics = self._kafka.topics
+        for name, like in wanted.items():
+            if name not in topics:
+                topics.create(name, max(len(topics.partitions(like)), 1))
+        return {name: len(topics.partitions(name)) for name in wanted}
 
 
 class RunningApp:
@@ -118,6 +132,9 @@ class RunningApp:
     def explain(self) -> list[str]:
         """Why it does not come to an end, as far as it can be told."""
         words = [f"{attempt} runs, and awaits something that does not come" for attempt in self.at_work(set())]
+        for name, _ in self.consumers():
+            control = self.app.consumer(name)
+            words += [f"{tp.topic}[{tp.partition}] is paused in consumer {name}" for tp in sorted(control.paused)]
         open_ = [event for event in self.failures.values() if self._is_open(event)]
         words += [
             f"{event.topic}[{event.partition}]@{event.offset} ({event.event_type}, {event.endpoint}) has failed"
