@@ -8,6 +8,7 @@ behind it in its lane, which count as not done.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from evkafka.outcomes import Apart, End, Failed, Unmatched
@@ -53,7 +54,6 @@ class BatchWalk:
         self._report = report
         self._clock = clock
         self._records = batch.begin()
-        self._owners = [batch.partition.lane_of(record) for record in self._records]
         self._open = dict(enumerate(self._records))  # what is not settled yet, by index
         self._failed: dict[Lane, int] = {}  # the first record of a lane that is tried again, or stops the app
         self._waits: list[tuple[int, float]] = []  # (index, wait before its next attempt)
@@ -72,7 +72,7 @@ class BatchWalk:
             result = await self._in_hand(attempt.prepare())
             wanted = list(self._open)
             if isinstance(result, Mapping):
-                if not await self._settle(result, len(wanted)):
+                if result and not await self._settle(result, len(wanted)):
                     return
                 wanted = self._wanted()
                 if wanted:
@@ -85,6 +85,11 @@ class BatchWalk:
         elif not wanted or await self._settle_run(result, wanted):
             self._put_back(())
 
+    @cached_property
+    def _owners(self) -> list[Lane | None]:
+        """Each record's lane; None for those that are free. Asked for where something failed."""
+        return [self._batch.partition.lane_of(record) for record in self._records]
+
     async def _in_hand(self, step: Awaitable[object]) -> object:
         try:
             return await step
@@ -95,6 +100,8 @@ class BatchWalk:
 
     def _wanted(self) -> list[int]:
         """What is to be run: nothing behind a record of the same lane that is tried again."""
+        if not self._failed:
+            return list(self._open)
         failed, owners = self._failed, self._owners
         return [index for index in self._open if (owner := owners[index]) is None or index < failed.get(owner, 1 << 62)]
 
@@ -105,11 +112,29 @@ class BatchWalk:
         if isinstance(result, Apart):
             return await self._settle({index: result.ends.get(index) for index in wanted}, len(wanted))
         outcome = classify(result)
+        if outcome is None:
+            return self._all_done(wanted)
         verdict = self._decide(self._batch.route, outcome, self._batch.attempt)
         if isinstance(verdict, Wait):
             self._again(wanted, outcome, verdict)
             return False
         return await self._settle(dict.fromkeys(wanted, outcome), len(wanted))
+
+    def _all_done(self, wanted: Sequence[int]) -> bool:
+        """The plain way, which the ledger and the books see and nobody else."""
+        slot, report, open_ = self._hands.slot, self._report, self._open
+        share_s = (self._clock.now() - self._hands.started_s) / len(wanted)
+        ledger = self._batch.partition.ledger
+        if ledger.sealed:
+            report.dropped(slot, self._records[wanted[0]])
+            return False
+        finish = ledger.finish
+        for index in wanted:
+            finish(open_.pop(index).offset)
+        if report.listening:
+            for index in wanted:
+                report.finished(slot, self._records[index], "ok", share_s)
+        return True
 
     async def _settle(self, ends: Mapping[int, End | None], count: int) -> bool:
         """A verdict on each of these records, carried out: first what is done, last what stops the app.

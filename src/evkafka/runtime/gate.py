@@ -131,8 +131,9 @@ class Gate:
         room = limits.max_records - len(batch.queue)
         if batch.attempt > 1:
             room = 1
-        while queue and room and self._gated(queue[0]) is batch.route:
-            batch.queue.append(queue.popleft())
+        gated, route, take, put = self._gated, batch.route, queue.popleft, batch.queue.append
+        while queue and room and gated(queue[0]) is route:
+            put(take())
             room -= 1
         lane.attempt = 1
         if lane.key is None:
