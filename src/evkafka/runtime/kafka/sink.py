@@ -306,12 +306,19 @@ class KafkaSink:
             closing.add_done_callback(self._closing.discard)
 
     def hindrance(self) -> str:
-        """As the port says. A broker that is away hinders nobody while another one answers."""
+        """As the port says. A broker that is away hinders nobody while another one answers.
+
+        An idle client would look again at its next refresh only, a minute later: whoever asks makes it look now.
+        """
         newest = self._newest
         if newest is None:
             return "it has not been started"
         client = newest.client
-        return "" if not newest.retired and client.answered_at_s >= client.failed_at_s else self.trouble()
+        if not newest.retired and client.answered_at_s >= client.failed_at_s:
+            return ""
+        if trouble := self.trouble():
+            client.force_metadata_update()
+        return trouble
 
     def trouble(self) -> str:
         """What stands in the way of sending at the moment, for an error; empty where nothing is known."""
