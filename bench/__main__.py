@@ -7,7 +7,7 @@ import asyncio
 import sys
 from datetime import UTC, datetime
 
-from bench import report, single
+from bench import lanes, report, single
 from bench.compare import CONSUMING, SENDING, compare
 from bench.latency import latencies
 from bench.load import fill, make_topic
@@ -19,9 +19,11 @@ MEMORY_EVENTS = 5_000_000
 def main() -> None:
     asked = _arguments()
     with KafkaBroker() as broker:
-        if not asked.produce:
+        if asked.lanes:
+            print(_lanes(broker.bootstrap_servers, asked))
+        elif not asked.produce:
             print(_consuming(broker.bootstrap_servers, asked))
-        if not asked.consume:
+        if not asked.consume and not asked.lanes:
             print(_producing(broker.bootstrap_servers, asked))
     print(f"\n{report.machine()}\nWritten to bench/results/.")
 
@@ -53,12 +55,19 @@ def _producing(servers: str, asked: argparse.Namespace) -> str:
     return f"\n{report.sending_text(figures)}"
 
 
+def _lanes(servers: str, asked: argparse.Namespace) -> str:
+    figures = lanes.measure_all(servers, runs=asked.pairs, date=_today(), machine=report.machine(), progress=_say)
+    report.write("lanes", figures, lanes.markdown(figures))
+    return f"\n{lanes.markdown(figures)}"
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--pairs", type=int, default=5, help="pairs of a row with the baseline (5)")
     parser.add_argument("--memory", action="store_true", help=f"also memory over {MEMORY_EVENTS:,} events")
     half = parser.add_mutually_exclusive_group()
     half.add_argument("--consume", action="store_true", help="only what is about consuming")
+    half.add_argument("--lanes", action="store_true", help="only what is about lanes, batches and their bounds")
     half.add_argument("--produce", action="store_true", help="only what is about producing, and end-to-end latency")
     return parser.parse_args()
 

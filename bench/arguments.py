@@ -17,3 +17,8 @@ class Arguments(NamedTuple):
 def arguments() -> Arguments:
     bootstrap_servers, topic, events = sys.argv[1:4]
     return Arguments(bootstrap_servers, topic, int(events), f"bench-{uuid.uuid4().hex[:12]}")
+
+
+def options() -> list[str]:
+    """What else the row is told."""
+    return sys.argv[4:]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from bench.compare import Result
 from bench.latency import Latency
@@ -61,7 +62,8 @@ def machine() -> str:
     )
 
 
-def write(name: str, figures: Figures | SendingFigures, markdown: str) -> None:
+def write(name: str, figures: Any, markdown: str) -> None:
+    """Args: figures: a dataclass."""
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(asdict(figures), indent=2) + "\n", encoding="utf-8")
     (RESULTS / f"{name}.md").write_text(markdown, encoding="utf-8")
