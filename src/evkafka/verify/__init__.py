@@ -1,0 +1,13 @@
+"""The proof: an app in several processes, numbered records, faults on a seeded schedule, and what is left to say.
+
+Read `conductor.py` first: it is the course of one run. `ledger.py` judges what the run left behind, `report.py` says
+it; both, and `schedule.py`, know neither processes nor brokers.
+"""
+
+from __future__ import annotations
+
+from evkafka.verify.conductor import verify
+from evkafka.verify.options import Options
+from evkafka.verify.report import Report
+
+__all__ = ["Options", "Report", "verify"]

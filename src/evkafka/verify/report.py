@@ -1,0 +1,136 @@
+"""What a run has shown: figures, and the sentences that say what was broken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+SHOWN = 5
+"""How many addresses a sentence names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """The longest time that a partition had records to handle and none was handled, in seconds.
+
+    Attributes:
+        allowed_s: session, drain time and five seconds; and what outages and faults in quick succession took of it.
+        from_s: when it began, in seconds from the beginning of the run.
+    """
+
+    lasted_s: float = 0.0
+    allowed_s: float = 0.0
+    partition: int | None = None
+    from_s: float = 0.0
+
+    @property
+    def too_long(self) -> bool:
+        return self.lasted_s > self.allowed_s
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One run, judged. Sequences hold addresses such as `2@1041` (partition 2, offset 1041).
+
+    Attributes:
+        seed: gives the same schedule again.
+        sent, acknowledged, unconfirmed: records given to the producer; confirmed by the broker; with an error instead.
+        written: records in the log.
+        lost_writes: acknowledged, and not in the log.
+        double_writes: numbers that stand in the log twice.
+        misplaced: acknowledged at a place where another record stands, or handled with another key than the log's.
+        reordered_writes: records of one key that stand in the log in another order than they were sent.
+        handled: records in the log that were handled at least once.
+        lost: records in the log that were never handled.
+        repeats: how often a record was handled again.
+        out_of_order: handled for the first time after a later record of their key; None where no order is
+            promised.
+        at_once: begun while another attempt at a record of its key was running.
+        zombies: the same, where one of the two was a process that had been frozen for longer than its session: nobody
+            can hinder that, and it is no fault.
+        passed_over: records that no endpoint took.
+        failed, cut: attempts that raised; that were cancelled.
+        behind: partitions whose committed offset is not their end: `0: 10 of 12`.
+        faults: kind -> how many there were.
+        unclean: processes that did not end as they were asked to.
+        problems: what was broken, in sentences. Empty: the run is clean.
+        duration_s: of the whole run.
+    """
+
+    seed: int = 0
+    sent: int = 0
+    acknowledged: int = 0
+    unconfirmed: int = 0
+    written: int = 0
+    lost_writes: tuple[int, ...] = ()
+    double_writes: tuple[int, ...] = ()
+    misplaced: tuple[str, ...] = ()
+    reordered_writes: tuple[str, ...] = ()
+    handled: int = 0
+    lost: tuple[str, ...] = ()
+    repeats: int = 0
+    out_of_order: tuple[str, ...] | None = ()
+    at_once: tuple[str, ...] | None = ()
+    zombies: int = 0
+    passed_over: int = 0
+    failed: int = 0
+    cut: int = 0
+    committed: int = 0
+    end: int = 0
+    behind: tuple[str, ...] = ()
+    stall: Stall = field(default_factory=Stall)
+    faults: Mapping[str, int] = field(default_factory=dict)
+    unclean: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    duration_s: float = 0.0
+
+    @property
+    def clean(self) -> bool:
+        """Nothing that was promised was broken."""
+        return not self.problems
+
+    @property
+    def repeats_percent(self) -> float:
+        return round(100 * self.repeats / self.handled, 3) if self.handled else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, for a program to read."""
+        return {**asdict(self), "repeats_percent": self.repeats_percent, "clean": self.clean}
+
+
+def problems(report: Report, *, max_duplicates: float | None = None) -> tuple[str, ...]:
+    """What was broken, in sentences.
+
+    Args:
+        max_duplicates: how many records may have been handled twice, in percent; None for any number.
+    """
+    said = []
+    for name, found in (
+        ("lost: in the log, and never handled", report.lost),
+        ("out of order: handled for the first time after a later record of their key", report.out_of_order or ()),
+        ("at once: begun while another record of their key was in hand", report.at_once or ()),
+        ("lost writes: acknowledged, and not in the log", report.lost_writes),
+        ("written twice", report.double_writes),
+        ("inconsistent offsets: another record stands where this one was acknowledged or handled", report.misplaced),
+        ("written in another order than sent", report.reordered_writes),
+        ("partitions not committed to their end", report.behind),
+    ):
+        if found:
+            said.append(f"{len(found)} {name} ({_some(found)})")
+    if report.passed_over:
+        said.append(f"{report.passed_over} records passed over, since no endpoint takes their event type")
+    if report.stall.too_long:
+        said.append(
+            f"partition {report.stall.partition} stood still for {report.stall.lasted_s:.1f} s with records to handle "
+            f"(at most {report.stall.allowed_s:.1f} s are allowed)"
+        )
+    if max_duplicates is not None and report.repeats_percent > max_duplicates:
+        said.append(f"{report.repeats_percent:g} % handled again, more than the {max_duplicates:g} % that are allowed")
+    if not report.handled:
+        said.append("nothing was handled at all")
+    return (*said, *report.unclean)
+
+
+def _some(found: tuple[Any, ...]) -> str:
+    return ", ".join(map(str, found[:SHOWN])) + (", ..." if len(found) > SHOWN else "")
