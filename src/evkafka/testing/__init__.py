@@ -4,8 +4,18 @@ virtual clock.
 
 from evkafka.testing.client import AsyncTestClient, TestClient
 from evkafka.testing.delivery import Delivery
-from evkafka.testing.memory import InMemoryKafka, NotSettled
+from evkafka.testing.memory import InMemoryKafka, MemoryRecord, NotSettled, UnknownTopic
 from evkafka.testing.real import RealKafka
 from evkafka.testing.sent import SentEvent
 
-__all__ = ["AsyncTestClient", "Delivery", "InMemoryKafka", "NotSettled", "RealKafka", "SentEvent", "TestClient"]
+__all__ = [
+    "AsyncTestClient",
+    "Delivery",
+    "InMemoryKafka",
+    "MemoryRecord",
+    "NotSettled",
+    "RealKafka",
+    "SentEvent",
+    "TestClient",
+    "UnknownTopic",
+]
