@@ -112,6 +112,36 @@ def run_command(
     run_app(target, app_dir=app_dir, factory=factory, log_level=log_level.value)
 
 
+@app.command("asyncapi")
+def asyncapi_command(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODULE:APP",
+            help="Where the app is: module, colon, name.",
+            envvar="EVKAFKA_APP",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Write it there; YAML where the name ends in .yaml or .yml.", metavar="FILE"
+        ),
+    ] = None,
+    app_dir: Annotated[
+        Path, typer.Option(help="Where the module is looked for first.", envvar="EVKAFKA_APP_DIR", metavar="DIR")
+    ] = Path(),
+    factory: Annotated[
+        bool, typer.Option("--factory", help="APP is a function that makes the app.", envvar="EVKAFKA_FACTORY")
+    ] = False,
+) -> None:
+    """Print an app's contract, as an AsyncAPI document. Nothing is connected."""
+    from evkafka.cli.asyncapi import print_contract
+
+    print_contract(target, app_dir=app_dir, factory=factory, output=output)
+
+
 @app.command("broker")
 def broker_command(
     port: Annotated[

@@ -1,0 +1,75 @@
+"""`evkafka asyncapi`: to the terminal, into files, and what it says when there is nothing to tell."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+APP = """
+from typing import Any
+from evkafka import EVKafkaApp, Handler
+
+handler = Handler()
+
+@handler.event("OrderPlaced")
+async def on_order(event: dict[str, Any]) -> None: ...
+
+def make():
+    app = EVKafkaApp(title="Billing, größer")
+    app.add_consumer({"topics": ["orders"], "group_id": "billing"}, handler)
+    return app
+
+app = make()
+number = 3
+"""
+
+
+def evkafka(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (directory / "shop.py").write_text(APP)
+    environment = {**os.environ, "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(
+        [sys.executable, "-m", "evkafka.cli", "asyncapi", *arguments],
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+
+
+def test_it_prints_the_document_and_nothing_else(tmp_path: Path) -> None:
+    ended = evkafka(tmp_path, "shop:app")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr == ""
+    assert json.loads(ended.stdout)["info"]["title"] == "Billing, größer"
+
+
+@pytest.mark.parametrize("name", ["contract.json", "contract.yaml", "contract.yml", "contract"])
+def test_it_writes_json_or_yaml_by_the_files_name(tmp_path: Path, name: str) -> None:
+    ended = evkafka(tmp_path, "shop:app", "-o", name)
+    assert (ended.returncode, ended.stdout) == (0, "")
+    text = (tmp_path / name).read_text(encoding="utf-8")
+    assert text.startswith("asyncapi: 3.0.0" if ".y" in name else "{")
+    assert yaml.safe_load(text)["channels"]["orders"]["address"] == "orders"
+
+
+def test_a_factory_makes_the_app(tmp_path: Path) -> None:
+    assert json.loads(evkafka(tmp_path, "shop:make", "--factory").stdout)["asyncapi"] == "3.0.0"
+
+
+def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    ended = evkafka(tmp_path, "shop:app", "-o", "nowhere/contract.json")
+    assert ended.returncode == 2
+    assert ended.stderr == "evkafka: nowhere/contract.json cannot be written: No such file or directory\n"
+
+
+def test_what_is_no_app_is_one_sentence(tmp_path: Path) -> None:
+    ended = evkafka(tmp_path, "shop:number")
+    assert ended.returncode == 2
+    assert "not an EVKafkaApp" in ended.stderr
