@@ -50,6 +50,22 @@ class Shown:
             if name_of(operation["channel"]) == channel
         ]
 
+    def about(self, operation: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """What else there is to say of an operation: (words, a name)."""
+        group = operation.get("bindings", {}).get("kafka", {}).get("groupId", {}).get("enum", ("",))[0]
+        said = [
+            ("consumer", operation.get("x-consumer", "")),
+            ("producer", operation.get("x-producer", "")),
+            ("group", group),
+            ("dead letters of", operation.get("x-dead-letters-of", "")),
+        ]
+        found = [(words, name) for words, name in said if name]
+        if "x-delivery" in operation:
+            found.append((operation["x-delivery"], ""))
+        if "x-batch" in operation:
+            found.append((f"in batches of up to {operation['x-batch']['maxRecords']}", ""))
+        return found
+
     def places(self, message: str) -> list[Place]:
         """Where a message is received or sent."""
         return [

@@ -1,0 +1,271 @@
+"""The contract page: what a person reads, finds and follows, and what a hostile description can do in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field
+
+from evkafka import EVKafkaApp, Handler, Sender
+from evkafka.web.contract import render
+from evkafka.web.markdown import link, markdown
+from evkafka.web.schemas import words
+from tests.asyncapi.test_document import shop
+from tests.web.apps import app_with, handling
+from tests.web.asgi import ask
+
+VOID = {"meta", "link", "input", "br", "hr", "img"}
+
+
+class Page(HTMLParser):
+    """A page, read: its text, its ids, its links; an AssertionError where tags do not fit."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.html = html
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[str] = []
+        self.headings: list[int] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            self.attributes.append(name)
+            if name == "id":
+                self.ids.append(value or "")
+            if name == "href":
+                self.links.append(value or "")
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag == "br":
+            self.words.append(" ")
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.words).split())
+
+
+def page_of(app: EVKafkaApp, query: str = "") -> Page:
+    return Page(render(json.loads(app.asyncapi()), query))
+
+
+class Line(BaseModel):
+    product: str = Field(description="Its *name*.", max_length=20)
+    count: int = Field(1, ge=1)
+
+
+class Basket(BaseModel):
+    """What somebody wants."""
+
+    lines: list[Line]
+    note: str | None = None
+
+
+def baskets() -> EVKafkaApp:
+    handler, sender = Handler(), Sender()
+
+    @handler.event("BasketFilled", summary="Somebody wants things", tags=["shop"])
+    async def on_basket(basket: Basket) -> None:
+        """Takes it in."""
+
+    @sender.event("Packed", topic="parcels", key_field="note")
+    async def packed(basket: Basket) -> None: ...
+
+    app = EVKafkaApp(title="Shop", version="3.1")
+    app.add_consumer({"topics": ["baskets"], "group_id": "packing"}, handler, name="packing")
+    app.add_producer({}, sender, name="parcels")
+    return app
+
+
+class TestReading:
+    def test_it_tells_what_is_received_and_sent_by_whom(self) -> None:
+        text = page_of(baskets()).text
+        assert "Shop 3.1" in text
+        assert "receives BasketFilled consumer packing, group packing, at least once" in text
+        assert "sends Packed producer parcels" in text
+        assert "Somebody wants things" in text
+        assert "Takes it in." in text
+        assert "Key: string The payload's `note`, as UTF-8" in text
+
+    def test_it_tells_a_payloads_fields_their_bounds_and_defaults(self) -> None:
+        text = page_of(baskets()).text
+        assert "product required string, at most 20 characters Its name." in text
+        assert "count integer, ≥ 1 default 1" in text
+        assert "lines required list of Line" in text
+
+    def test_it_shows_an_example(self) -> None:
+        assert '"product": "text"' in page_of(baskets()).text
+
+    def test_clusters_terms_contact_and_license_are_there(self) -> None:
+        page = page_of(shop())
+        assert "Main cluster Where the shop lives. one:9092,two:9092" in page.text
+        assert {"https://shop.example/terms", "mailto:shop@shop.example"} <= set(page.links)
+        assert "MIT" in page.text
+
+    def test_dead_letter_topics_are_told_as_such(self) -> None:
+        assert "dead letters of orders" in page_of(shop()).text
+
+    def test_an_app_without_anything_has_a_page(self) -> None:
+        assert "None." in page_of(EVKafkaApp()).text
+
+    @pytest.mark.parametrize("app", [baskets(), shop(), EVKafkaApp()])
+    def test_every_link_within_the_page_leads_somewhere_and_no_id_stands_twice(self, app: EVKafkaApp) -> None:
+        page = page_of(app)
+        assert len(page.ids) == len(set(page.ids))
+        assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
+
+    @pytest.mark.parametrize("app", [baskets(), shop(), EVKafkaApp()])
+    def test_it_needs_no_script_and_no_inline_style(self, app: EVKafkaApp) -> None:
+        page = page_of(app)
+        assert not {"script", "style", "iframe", "object"} & set(page.tags)
+        assert not [name for name in page.attributes if name == "style" or name.startswith("on")]
+
+    def test_headings_go_down_one_level_at_a_time(self) -> None:
+        headings = page_of(baskets()).headings
+        assert headings[0] == 1
+        assert headings.count(1) == 1
+        assert all(below <= above + 1 for above, below in pairwise(headings))
+
+    def test_nothing_is_fetched_from_elsewhere(self) -> None:
+        html = page_of(shop()).html
+        assert not re.findall(r'(?:src|action)="https?:', html)
+        assert re.findall(r'<link[^>]*href="([^"]*)"', html) == ["data:,", "static/contract.css"]
+
+
+class TestSearching:
+    def test_it_finds_messages_by_the_names_of_their_fields(self) -> None:
+        page = page_of(baskets(), "product")
+        assert "schema-Line" in page.ids
+        assert "schema-Basket" not in page.ids
+
+    def test_all_words_count_and_case_does_not(self) -> None:
+        page = page_of(baskets(), "BASKETFILLED somebody")
+        assert "message-BasketFilled" in page.ids
+        assert "message-Packed" not in page.ids
+
+    def test_what_is_not_there_is_said(self) -> None:
+        assert "0 found for “nothing-like-it”" in page_of(baskets(), "nothing-like-it").text
+
+    def test_what_is_searched_for_stands_in_the_field_as_text(self) -> None:
+        page = page_of(baskets(), '"><script>alert(1)</script>')
+        assert "script" not in page.tags
+
+    async def test_the_field_is_a_plain_form(self) -> None:
+        app = app_with()
+        answer = await ask(app.asgi(), "/", "q=OrderPlaced")
+        assert "2 found for “OrderPlaced”" in Page(answer.text).text
+
+    def test_a_very_long_search_is_cut(self) -> None:
+        assert "x" * 101 not in page_of(baskets(), "x" * 5000).html
+
+
+HOSTILE = """
+# Heading <script>alert(1)</script>
+
+<img src=x onerror=alert(2)> <style>*{display:none}</style>
+
+[click](javascript:alert(3)) [data](data:text/html,x) ![i](https://evil.example/x.png) [a](https://ok.example/)
+
+{{ 7 * 7 }} </main>
+"""
+
+
+class TestHostileText:
+    def hostile(self) -> EVKafkaApp:
+        handler = Handler()
+
+        @handler.event("X", summary=HOSTILE, description=HOSTILE, tags=["<b>", "t"])
+        async def on_x(event: dict[str, Any]) -> None: ...
+
+        app = EVKafkaApp(
+            title="<script>alert(0)</script>",
+            description=HOSTILE,
+            terms_of_service="javascript:alert(4)",
+            contact={"url": "javascript:alert(5)", "name": "<i>"},
+        )
+        app.add_consumer(
+            {"topics": [{"name": "t", "description": HOSTILE}], "group_id": "<g>", "cluster_description": HOSTILE},
+            handler,
+        )
+        return app
+
+    def test_descriptions_cannot_bring_tags_scripts_or_addresses_along(self) -> None:
+        page = page_of(self.hostile())
+        assert not {"script", "style", "img", "b", "i"} & set(page.tags)
+        assert not [href for href in page.links if href.startswith(("javascript:", "data:text"))]
+        assert "https://ok.example/" in page.links
+        assert "{{ 7 * 7 }}" in page.text
+
+    @pytest.mark.parametrize(
+        "url", ["javascript:alert(1)", "JaVaScRiPt:x", "data:text/html,x", "vbscript:x", "http://["]
+    )
+    def test_links_that_are_none_lead_nowhere(self, url: str) -> None:
+        assert link(url) == "#"
+
+    def test_lists_tables_and_code_are_rendered(self) -> None:
+        html = markdown("* a\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n`code`")
+        assert "<li>a</li>" in html
+        assert "<td>1</td>" in html
+        assert "<code>code</code>" in html
+
+
+class TestSchemasInWords:
+    @pytest.mark.parametrize(
+        ("schema", "sentence"),
+        [
+            (True, "anything"),
+            (False, "nothing"),
+            ({}, "anything"),
+            ({"type": "string", "format": "date-time"}, "string (date-time)"),
+            ({"type": "integer", "exclusiveMinimum": 0, "maximum": 9}, "integer, > 0, ≤ 9"),
+            ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "string or null"),
+            ({"enum": ["a", 1]}, 'one of "a", 1'),
+            ({"const": "x"}, '"x"'),
+            ({"type": "array", "items": [{"type": "integer"}, {"type": "string"}]}, "list of integer, then string"),
+            ({"type": "object", "additionalProperties": {"type": "integer"}}, "object of integer"),
+            ({"oneOf": [{"$ref": "#/components/schemas/A"}], "x-discriminator": "kind"}, "A (told apart by kind)"),
+            ({"type": ["string", "null"]}, "string or null"),
+        ],
+    )
+    def test_each_is_a_sentence(self, schema: Any, sentence: str) -> None:
+        assert "".join(word.text for word in words(schema)) == sentence
+
+
+class TestKeeping:
+    async def test_the_page_is_made_once_when_nothing_can_change_any_more(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from evkafka.testing import InMemoryKafka
+
+        app = app_with(handling())
+        made: list[str] = []
+        asyncapi = app.asyncapi
+        monkeypatch.setattr(app, "asyncapi", lambda: made.append("made") or asyncapi())
+        pages = app.asgi()
+        await ask(pages, "/")
+        await ask(pages, "/")
+        assert len(made) == 2
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            for _ in range(3):
+                await ask(pages, "/")
+                await ask(pages, "/asyncapi.json")
+        assert len(made) == 3
