@@ -125,6 +125,15 @@ class TestRebalance:
             assert kafka.group("billing").generation == before + 2
         assert seen == [(0, 0)]
 
+    async def test_that_is_not_awaited_goes_on_while_time_passes(self) -> None:
+        app, _ = make_app()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            before = kafka.group("billing").generation
+            kafka.rebalance()  # no await
+            assert kafka.group("billing").rebalancing
+            await kafka.settle()
+            assert kafka.group("billing").generation == before + 1
+
     async def test_waits_for_what_is_in_flight(self) -> None:
         gate = asyncio.Event()
 
@@ -135,7 +144,7 @@ class TestRebalance:
         async with InMemoryKafka() as kafka, kafka.running(app):
             await kafka.send("orders", b"x", "E")
             await kafka.advance(ms=200)
-            kafka.group("billing").rebalance()
+            kafka.rebalance("billing")
             await kafka.advance(ms=200)
             assert kafka.group("billing").rebalancing
             gate.set()

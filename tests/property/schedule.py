@@ -134,10 +134,9 @@ class Schedule:
             await self._end(self.random.choice(self.members))
 
     async def _rebalance(self) -> None:
-        if self.kafka.away:
-            self.kafka.group(GROUP).rebalance()
-        else:
-            await self.kafka.rebalance(GROUP)
+        rebalance = self.kafka.rebalance(GROUP)
+        if not self.kafka.away:
+            await rebalance
 
     async def _expire(self) -> None:
         await self.kafka.expire(self.random.choice(self.members)[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from typing import Any, Self
 
@@ -145,16 +145,23 @@ class InMemoryKafka(MemoryCluster):
             source.expire()
         await self._driver.turns()
 
-    async def rebalance(self, group: str | None = None) -> None:
-        """Make the group (None: every group) rebalance, and let time pass until it has.
+    def rebalance(self, group: str | None = None) -> Awaitable[None]:
+        """Make the group (None: every group) rebalance. It begins at once; awaiting it lets time pass until it ends.
 
         Raises:
-            NotSettled: it has not come to an end within ten minutes of the virtual clock.
+            NotSettled: when awaited: it has not come to an end within ten minutes of the virtual clock.
+            RuntimeError: there is no such group.
         """
         groups = list(self._groups.values()) if group is None else [self._known_group(group)]
         for one in groups:
             one.rebalance()
-        if not await self._driver.drive(lambda: not any(one.rebalancing for one in groups), most_s=LONGEST_REBALANCE_S):
+        return _Later(lambda: self._until_rebalanced(groups))
+
+    async def _until_rebalanced(self, groups: list[Group]) -> None:
+        ended = await self._driver.drive(
+            lambda: not any(group.rebalancing for group in groups), most_s=LONGEST_REBALANCE_S
+        )
+        if not ended:
             raise NotSettled(f"the rebalance has not ended: {'; '.join(self._explain(self.unfinished()))}")
 
     # ------------------------------------------------------------------ time
@@ -251,3 +258,13 @@ class InMemoryKafka(MemoryCluster):
             times: exactly so many; None: one or more; 0: none.
         """
         return expect.sent(self, topic, event_type, event=event, key=key, headers=headers, times=times)
+
+
+class _Later:
+    """An awaitable whose work begins when it is awaited, and that may be left alone without a warning."""
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._work = work
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._work().__await__()
