@@ -9,12 +9,12 @@ from __future__ import annotations
 import timeit
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import TypeAdapter
 
 from bench.event import EVENT_TYPE, HEADERS, VALUE, OrderPlaced
-from evkafka import App, Context, Handler, Request
+from evkafka import App, Context, Depends, Handler, Request
 from evkafka.dispatch import build_dispatch
 from evkafka.middleware import Middleware
 from evkafka.ports import ConsumerIdentity, Slot
@@ -33,10 +33,15 @@ class OneRecord:
     key: bytes | None = b"customer-7"
 
 
+async def engine() -> int:
+    return 1
+
+
 async def on_order(order: OrderPlaced) -> None: ...
 async def on_order_and_request(order: OrderPlaced, request: Request) -> None: ...
 async def on_dict(order: dict[str, Any]) -> None: ...
 async def on_bytes(order: bytes) -> None: ...
+async def on_order_with_engine(order: OrderPlaced, engine: Annotated[int, Depends(engine)]) -> None: ...
 
 
 class Through:
@@ -66,6 +71,7 @@ ROWS = [
     Row("dict", on_dict, lambda value: on_dict(to_dict(value))),
     Row("bytes", on_bytes, on_bytes),
     Row("model and request", on_order_and_request, lambda value: on_order_and_request(to_order(value), None)),  # type: ignore[arg-type]
+    Row("model and dependency", on_order_with_engine, lambda value: on_order_with_engine(to_order(value), 1)),
     Row("model, one middleware", on_order, lambda value: on_order(to_order(value)), [Middleware(Through)]),
 ]
 

@@ -14,7 +14,7 @@ from evkafka.exceptions import ConfigError
 Function = Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Depends:
     """Marks a parameter that is filled by what a function gives, for each attempt anew.
 

@@ -59,7 +59,8 @@ class TestValues:
         async def keyword(value: bytes, /, *, session: SessionDep) -> None:
             seen.append((session, value))
 
-        handler.event("A")({"first": first, "last": last, "keyword": keyword}[order])
+        endpoints: dict[str, Any] = {"first": first, "last": last, "keyword": keyword}
+        handler.event("A")(endpoints[order])
         await give(handler, record("A", b"v"), middleware=stack, at=slot({"engine": "pg"}))
         assert seen == [("session of pg for 7", b"v")]
 
