@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from evkafka import EVKafkaApp
+from evkafka import EVKafkaApp, Request
+from evkafka.runtime.settle import StopApp
+from evkafka.service import StartFailed
 from evkafka.testing import InMemoryKafka
 from tests.memory.apps import make_app
 
@@ -125,3 +127,32 @@ class TestAssertSent:
         kafka.assert_sent("out", headers={"Event-Type": "Relayed"})
         with pytest.raises(AssertionError, match="headers="):
             kafka.assert_sent("out", headers={"trace": "1"})
+
+
+class TestStarting:
+    async def test_in_an_outage_fails_as_it_does_at_a_real_cluster(self) -> None:
+        app, _ = make_app()
+        async with InMemoryKafka() as kafka:
+            kafka.go_away()
+            with pytest.raises(StartFailed, match="the in-memory Kafka is away"):
+                await kafka.running(app).__aenter__()
+            kafka.come_back()
+            async with kafka.running(app):
+                await kafka.settle()
+
+    async def test_ends_with_the_app_where_a_record_stops_it(self) -> None:
+        async def fail(request: Request) -> None:
+            raise ValueError("no stock")
+
+        app, seen = make_app(fail, on_error={"max_attempts": 2, "then": "stop"})
+        async with InMemoryKafka() as kafka:
+            with pytest.raises(StopApp, match=r"orders\[0\]@0 stops the app"):
+                await _send_and_settle(kafka, app)
+            kafka.assert_committed(group="billing", topic="orders", offset=0)
+        assert seen == [(0, 0), (0, 0)]
+
+
+async def _send_and_settle(kafka: InMemoryKafka, app: EVKafkaApp) -> None:
+    async with kafka.running(app):
+        await kafka.send("orders", b"x", "E")
+        await kafka.settle()
