@@ -32,6 +32,9 @@ def read_producer(values: object) -> ProducerSettings:
     return settings
 
 
+DEAD_LETTER_REQUEST_SIZE = 64 * 1024 * 1024
+
+
 def read_dead_letter_producer(
     section: Section, policy: ErrorPolicySettings, connection: ConnectionSettings, *, login: bool
 ) -> ProducerSettings:
@@ -41,7 +44,9 @@ def read_dead_letter_producer(
         section: the policy's; its faults join that one's.
         login: False where the connection is not known, or has faults of its own.
     """
-    values = lay_over(connection, policy.dead_letter_producer or {})
+    # What was read must be written, whatever its size: the topic's own limit is the bound.
+    larger = {"max_request_size": DEAD_LETTER_REQUEST_SIZE}
+    values = {**larger, **lay_over(connection, policy.dead_letter_producer or {})}
     inner = section.section("dead_letter_producer", values, doc=DOC)
     inner.refuse("topic", "dead_letter_topic names the topic; leave this one out")
     settings = _producer(inner, login=login)

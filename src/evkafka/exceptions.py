@@ -8,6 +8,7 @@ EVKafkaError
 |   +-- EndpointTimeout      the endpoint ran past its time limit
 +-- UnsupportedValueError  `request.json()` met a value that is not JSON
 +-- DeliveryError          one send: it names topic, event type and cause
+|   +-- RecordTooLarge       for the producer, or for the topic
 |   +-- EncodeError          the event cannot be made into bytes (also a TypeError and a ValueError)
 +-- NotAssigned            a seek in a partition that is another member's now
 +-- BrokerError            the cluster
@@ -39,6 +40,7 @@ __all__ = [
     "EndpointTimeout",
     "NotAssigned",
     "RecordError",
+    "RecordTooLarge",
     "UnsupportedValueError",
 ]
 
@@ -116,6 +118,10 @@ class DeliveryError(EVKafkaError):
         self.topic = topic
         self.event_type = event_type
         self.may_have_been_written = may_have_been_written
+
+
+class RecordTooLarge(DeliveryError):
+    """The record is larger than the producer's `max_request_size`, or than the topic's `max.message.bytes`."""
 
 
 class EncodeError(DeliveryError, TypeError, ValueError):

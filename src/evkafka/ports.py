@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import Future, ThreadPoolExecutor
 
-    from evkafka.settings import ConsumerSettings, ProducerSettings
+    from evkafka.settings import ConnectionSettings, ConsumerSettings, ProducerSettings
 
 
 class TopicPartition(NamedTuple):
@@ -220,6 +220,18 @@ class Cluster(Protocol):
     def source(self, settings: ConsumerSettings) -> RecordSource: ...
 
     def sink(self, settings: ProducerSettings) -> RecordSink: ...
+
+    async def ensure_topics(
+        self, connection: ConnectionSettings, wanted: Mapping[str, str], *, timeout_s: float
+    ) -> Mapping[str, int]:
+        """How many partitions each wanted topic has; what is absent is made, with as many as another topic has.
+
+        Args:
+            wanted: topic -> the topic that it is like where it has to be made; one partition where that is absent.
+
+        Raises:
+            BrokerUnavailable, BrokerRefused, BrokerError: it cannot be looked up, or is absent and cannot be made.
+        """
 
 
 class Clock(Protocol):

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from evkafka.config import dead_letter_producer_settings, error_policy, missing_group_id
+from evkafka.config import error_policy, missing_group_id
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, ConfigError, EVKafkaError
 from evkafka.lifespan import Lifespan, as_state
 from evkafka.ports import Clock, Cluster, Dispatch, Route, TopicPartition
@@ -95,6 +95,7 @@ class Service:
         self._stopping_at_s: float | None = None
         self.state: Mapping[str, Any] = {}
         self.consumers: dict[str, Consumer] = {}
+        self._dead_letters: dict[str, tuple[DeadLetterWriter, Mapping[Route | None, ErrorPolicySettings]]] = {}
 
     # ------------------------------------------------------------------ life
 
@@ -249,8 +250,10 @@ class Service:
         return connected
 
     async def _connect(self, consumer: Consumer) -> None:
+        dead_letters, policies = self._dead_letters[consumer.name]
         try:
             await consumer.start()
+            await dead_letters.prepare(policies)
         except BrokerUnavailable as error:
             if consumer.settings.required:
                 raise
@@ -261,13 +264,13 @@ class Service:
             )
 
     async def _consumer(self, plan: ConsumerPlan, stack: AsyncExitStack) -> Consumer:
-        policy_for = _policies(plan)
-        dead_letters = DeadLetterWriter(
-            self._cluster.sink(dead_letter_producer_settings(plan.settings)),
-            group_id=plan.settings.group_id or "none",
-            policy_for=policy_for,
-            clock=self._clock,
-        )
+        policies = _policies(plan)
+
+        def policy_for(route: Route | None) -> ErrorPolicySettings:
+            return policies.get(route, policies[None])
+
+        dead_letters = DeadLetterWriter(plan.settings, policy_for=policy_for, cluster=self._cluster, clock=self._clock)
+        self._dead_letters[plan.name] = dead_letters, _that_bury(plan, policies)
 
         async def close() -> None:
             await dead_letters.stop(timeout_s=FLUSH_S)
@@ -299,10 +302,10 @@ class Service:
             raise failures[0]
 
 
-def _policies(plan: ConsumerPlan) -> Callable[[Route | None], ErrorPolicySettings]:
-    """Each endpoint's policy, merged over the consumer's once, at the start."""
+def _policies(plan: ConsumerPlan) -> dict[Route | None, ErrorPolicySettings]:
+    """Each endpoint's policy, merged over the consumer's once, at the start; at None the consumer's own."""
     base = plan.settings.on_error
-    merged: dict[Route, ErrorPolicySettings] = {}
+    merged: dict[Route | None, ErrorPolicySettings] = {None: base}
     for route in plan.routes:
         if route.on_error is not None and plan.settings.auto_commit_mode == "pre-commit":
             logger.warning(
@@ -311,11 +314,22 @@ def _policies(plan: ConsumerPlan) -> Callable[[Route | None], ErrorPolicySetting
                 plan.name,
             )
         merged[route] = error_policy(base, route.on_error, where=f"event type {route.event_type!r}")
+    return merged
 
-    def policy_for(route: Route | None) -> ErrorPolicySettings:
-        return base if route is None else merged.get(route, base)
 
-    return policy_for
+def _that_bury(
+    plan: ConsumerPlan, policies: Mapping[Route | None, ErrorPolicySettings]
+) -> dict[Route | None, ErrorPolicySettings]:
+    """The policies by which dead letters may be written without an endpoint's asking for it."""
+    found = {
+        route: policy
+        for route, policy in policies.items()
+        # The consumer's own is merged into each endpoint's; it counts itself where a mere callable is the handler.
+        if policy.then == "dead_letter" and (route is not None or len(policies) == 1)
+    }
+    if plan.settings.unmatched == "dead_letter":
+        found[None] = policies[None]
+    return found
 
 
 def _sentence(error: Exception) -> str:

@@ -5,132 +5,204 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from evkafka.backoff import exponential
-from evkafka.config import dead_letter_topic
-from evkafka.exceptions import ConfigError, EVKafkaError
-from evkafka.ports import Clock, Record, RecordSink, Route, Slot
+from evkafka.config import dead_letter_producer_settings, dead_letter_topic
+from evkafka.exceptions import ConfigError, EVKafkaError, RecordTooLarge
+from evkafka.ports import Clock, Cluster, Record, RecordSink, Route, Slot
 from evkafka.runtime.clock import sleep, within
-from evkafka.runtime.settle import Bury, StopApp
-from evkafka.settings import ErrorPolicySettings
+from evkafka.runtime.letter import SHORTER, Story, headers_of
+from evkafka.runtime.settle import Bury, StopApp, address_of
+from evkafka.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
 
 logger = logging.getLogger("evkafka.dead_letters")
 
-PREFIX = "evkafka-dlq-"
-ORIGIN = ("topic", "partition", "offset", "timestamp", "group", "id")
-TRACEBACK_BYTES = 8 * 1024
 SEND_TIMEOUT_S = 30.0
+LOOK_UP_S = 10.0
+BEST_EFFORT_TRIES = 3
 
-Headers = list[tuple[str, bytes | None]]
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter on its way: `shorter` counts how often its story had to be cut to fit."""
+
+    record: Record
+    story: Story
+    policy: ErrorPolicySettings
+    topic: str
+    shorter: int = 0
 
 
 class DeadLetterWriter:
-    """Writes dead letters through a producer of its own.
+    """Writes one consumer's dead letters, through producers of its own: one for each connection that policies name.
+
+    The group's id is in the topic's name, so that two services on one topic do not meet in one dead-letter topic.
 
     Args:
-        group_id: in the topic's name, so that two services on one topic do not meet in one dead-letter topic.
+        policy_for: the error policy for an endpoint, already merged.
     """
 
     def __init__(
         self,
-        sink: RecordSink,
+        settings: ConsumerSettings,
         *,
-        group_id: str,
         policy_for: Callable[[Route | None], ErrorPolicySettings],
+        cluster: Cluster,
         clock: Clock,
     ) -> None:
-        self._sink = sink
-        self._group_id = group_id
+        self._settings = settings
+        self._group_id = settings.group_id or "none"
         self._policy_for = policy_for
+        self._cluster = cluster
         self._clock = clock
-        self._started = False
-        self._starting = asyncio.Lock()
+        # At most once the offset is on its way already: the letter is worth some tries, and no standstill.
+        self._most_tries = BEST_EFFORT_TRIES if settings.auto_commit_mode == "pre-commit" else None
+        self._ways: list[_Way] = []
+        self._way_of: dict[int, _Way] = {}  # by the policy's id: policies are merged once, and live as long as this
 
-    async def bury(self, record: Record, slot: Slot, verdict: Bury) -> None:
-        """Write the dead letter and wait for its confirmation; try again until it is written, never skip it."""
-        topic = self._topic(record, slot)
-        headers = dead_letter_headers(record, slot, verdict, group_id=self._group_id)
-        attempt = 0
-        while True:
-            try:
-                await self._send(topic, record, headers)
-            except (EVKafkaError, TimeoutError) as error:
-                attempt += 1
-                wait_s = exponential(attempt, first_s=0.5, multiplier=2, most_s=30, jitter=0, random=lambda: 0.5)
-                logger.error(
-                    "the dead letter of %s[%d]@%d could not be written to %s, trying again in %.1f s: %r",
-                    record.topic,
-                    record.partition,
-                    record.offset,
-                    topic,
-                    wait_s,
-                    error,
-                )
-                await sleep(self._clock, wait_s)
-            else:
-                return
+    # ------------------------------------------------------------------ life
+
+    async def prepare(self, policies: Mapping[Route | None, ErrorPolicySettings]) -> None:
+        """Look up the topics that these policies may write to, and make those that are absent, each with as many
+        partitions as its source. A topic whose name only a record completes is looked up when the first one comes.
+
+        Raises:
+            ConfigError: a name that Kafka would not take.
+            BrokerError: a topic that is absent and cannot be made.
+        """
+        for route, policy in policies.items():
+            if route is None and "{event_type}" in policy.dead_letter_topic:
+                continue
+            event_type = route.event_type if route is not None else ""
+            wanted = {self._name(policy, topic.name, event_type): topic.name for topic in self._settings.topics}
+            if wanted:
+                await self._way(policy).look_up(wanted)
 
     async def stop(self, *, timeout_s: float) -> None:
-        if self._started:
-            await self._sink.stop(timeout_s=timeout_s)
+        """Never raises; what is under way has been given up by then."""
+        await asyncio.gather(*(way.stop(timeout_s=timeout_s) for way in self._ways))
 
-    async def _send(self, topic: str, record: Record, headers: Headers) -> None:
-        async with self._starting:
-            if not self._started:
-                await self._sink.start()
-                self._started = True
-        confirmed = await self._sink.send(
-            topic,
+    # ------------------------------------------------------------------ writing
+
+    async def bury(self, record: Record, slot: Slot, verdict: Bury) -> None:
+        """Write the dead letter and wait for its confirmation; try again until it is written, never skip it.
+
+        Raises:
+            StopApp: it has no topic, or fits into none: the record cannot be given up, and stays uncommitted.
+        """
+        letter, tries = self._letter(record, slot, verdict), 0
+        while True:
+            try:
+                await self._write(letter)
+                return
+            except RecordTooLarge as error:
+                letter = _shortened(letter, error)
+            except (EVKafkaError, TimeoutError) as error:
+                tries += 1
+                if tries == self._most_tries:
+                    logger.error("the dead letter of %s is lost: %s", address_of(record), error)
+                    return
+                await self._wait(letter, tries, error)
+
+    def _letter(self, record: Record, slot: Slot, verdict: Bury) -> Letter:
+        event_type = slot.route.event_type if slot.route is not None else None
+        policy = self._policy_for(slot.route)
+        try:
+            topic = self._name(policy, record.topic, event_type or "unmatched")
+        except ConfigError as error:
+            raise StopApp(f"{address_of(record)} has no dead-letter topic", error) from error
+        story = Story(self._group_id, event_type, slot.attempt, verdict.reason, verdict.error, datetime.now(UTC))
+        return Letter(record, story, policy, topic)
+
+    async def _write(self, letter: Letter) -> None:
+        record, way = letter.record, self._way(letter.policy)
+        confirmed = await (await way.sink()).send(
+            letter.topic,
             value=record.value,
             key=record.key,
-            partition=None,
+            partition=await way.partition(letter.topic, record),
             timestamp_ms=None,
-            headers=headers,
+            headers=headers_of(record, letter.story, letter.policy, shorter=letter.shorter),
         )
         await within(self._clock, confirmed, SEND_TIMEOUT_S)
 
-    def _topic(self, record: Record, slot: Slot) -> str:
-        event_type = slot.route.event_type if slot.route is not None else "unmatched"
-        policy = self._policy_for(slot.route)
-        try:
-            return dead_letter_topic(policy, topic=record.topic, group_id=self._group_id, event_type=event_type)
-        except ConfigError as error:
-            raise StopApp(
-                f"{record.topic}[{record.partition}]@{record.offset} has no dead-letter topic", error
-            ) from error
+    async def _wait(self, letter: Letter, tries: int, error: BaseException) -> None:
+        wait_s = exponential(tries, first_s=0.5, multiplier=2, most_s=30, jitter=0, random=lambda: 0.5)
+        logger.error(
+            "the dead letter of %s could not be written to %s, trying again in %.1f s: %r",
+            address_of(letter.record),
+            letter.topic,
+            wait_s,
+            error,
+        )
+        await sleep(self._clock, wait_s)
+
+    # ------------------------------------------------------------------ names
+
+    def _name(self, policy: ErrorPolicySettings, topic: str, event_type: str) -> str:
+        return dead_letter_topic(policy, topic=topic, group_id=self._group_id, event_type=event_type)
+
+    def _way(self, policy: ErrorPolicySettings) -> _Way:
+        way = self._way_of.get(id(policy))
+        if way is None:
+            producer = dead_letter_producer_settings(self._settings, policy)
+            way = next((known for known in self._ways if known.producer == producer), None)
+            if way is None:
+                way = _Way(producer, self._cluster)
+                self._ways.append(way)
+            self._way_of[id(policy)] = way
+        return way
 
 
-def dead_letter_headers(record: Record, slot: Slot, verdict: Bury, *, group_id: str) -> Headers:
-    """The record's own headers, and where it came from and why; a first failure's origin survives a second one."""
-    own = [(name, value) for name, value in record.headers if not name.startswith(PREFIX)]
-    origin = {name: value for name, value in record.headers if name.startswith(PREFIX)}
-    error = verdict.error
-    said = {
-        "topic": record.topic,
-        "partition": str(record.partition),
-        "offset": str(record.offset),
-        "timestamp": str(record.timestamp),
-        "group": group_id,
-        "event-type": slot.route.event_type if slot.route is not None else "",
-        "attempts": str(slot.attempt),
-        "error-type": f"{type(error).__module__}.{type(error).__qualname__}" if error is not None else "",
-        "error-message": str(error) if error is not None else verdict.reason,
-        "error-traceback": _traceback(error),
-        "failed-at": datetime.now(UTC).isoformat(),
-        "id": f"{group_id}/{record.topic}/{record.partition}/{record.offset}",
-    }
-    headers: Headers = list(own)
-    for name, text in said.items():
-        first = origin.get(PREFIX + name) if name in ORIGIN else None
-        headers.append((PREFIX + name, first if first is not None else text.encode()))
-    return headers
+class _Way:
+    """One producer of dead letters, started with the first one, and what is known of its topics."""
+
+    def __init__(self, producer: ProducerSettings, cluster: Cluster) -> None:
+        self.producer = producer
+        self._cluster = cluster
+        self._sink: RecordSink | None = None
+        self._starting = asyncio.Lock()
+        self._partitions: dict[str, int] = {}
+
+    async def look_up(self, wanted: Mapping[str, str]) -> None:
+        """Args:
+        wanted: dead-letter topic -> the topic that it is made like.
+        """
+        counts = await self._cluster.ensure_topics(self.producer.connection, wanted, timeout_s=LOOK_UP_S)
+        self._partitions.update(counts)
+
+    async def sink(self) -> RecordSink:
+        async with self._starting:
+            if self._sink is None:
+                sink = self._cluster.sink(self.producer)
+                await sink.start()
+                self._sink = sink
+        return self._sink
+
+    async def partition(self, topic: str, record: Record) -> int | None:
+        """The record's own, where the dead-letter topic has so many; else its key decides."""
+        if topic not in self._partitions:
+            await self.look_up({topic: record.topic})
+        return record.partition if record.partition < self._partitions[topic] else None
+
+    async def stop(self, *, timeout_s: float) -> None:
+        if self._sink is not None:
+            await self._sink.stop(timeout_s=timeout_s)
 
 
-def _traceback(error: BaseException | None) -> str:
-    if error is None:
-        return ""
-    text = "".join(traceback.format_exception(error))
-    return text.encode()[-TRACEBACK_BYTES:].decode(errors="ignore")
+def _shortened(letter: Letter, error: RecordTooLarge) -> Letter:
+    """The next shorter story; the record itself is kept whole, or not given up.
+
+    Raises:
+        StopApp: it does not fit even so.
+    """
+    if letter.shorter == len(SHORTER):
+        raise StopApp(
+            f"the dead letter of {address_of(letter.record)} does not fit into {letter.topic}: raise that topic's"
+            " max.message.bytes, and max_request_size of `dead_letter_producer`",
+            error,
+        ) from error
+    return Letter(letter.record, letter.story, letter.policy, letter.topic, letter.shorter + 1)

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from evkafka.ports import RecordMetadata, RecordSource
 from evkafka.sender import Sender
-from evkafka.settings import ConsumerSettings, ProducerSettings
+from evkafka.settings import ConnectionSettings, ConsumerSettings, ProducerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,11 @@ class RecordingCluster:
         name = self._producer or settings.connection.client_id
         declared = {e.event_type: e.payload for e in self._sender.endpoints} if self._sender is not None else {}
         return RecordingSink(self._sent, self._positions, name, declared)
+
+    async def ensure_topics(
+        self, connection: ConnectionSettings, wanted: Mapping[str, str], *, timeout_s: float
+    ) -> Mapping[str, int]:
+        return dict.fromkeys(wanted, 1)
 
 
 class RecordingSink:

@@ -61,23 +61,35 @@ class Outgoing:
             self.room.set_result(None)
 
     def fail(
-        self, partition: TopicPartition, why: str, *, may_have_been_written: bool, cause: BaseException | None = None
+        self,
+        partition: TopicPartition,
+        why: str,
+        *,
+        may_have_been_written: bool,
+        cause: BaseException | None = None,
+        kind: type[DeliveryError] = DeliveryError,
     ) -> None:
         """End it with an error, unless it has ended."""
         if not self.confirmed.done():
             where = f"{partition.topic}[{partition.partition}]"
-            error = delivery_error(why, partition.topic, where, self.event_type, may_have_been_written)
+            error = delivery_error(why, partition.topic, where, self.event_type, may_have_been_written, kind=kind)
             error.__cause__ = cause
             self.confirmed.set_exception(error)
         self.may_go_on()
 
 
 def delivery_error(
-    why: str, topic: str, where: str, event_type: str | None, may_have_been_written: bool
+    why: str,
+    topic: str,
+    where: str,
+    event_type: str | None,
+    may_have_been_written: bool,
+    *,
+    kind: type[DeliveryError] = DeliveryError,
 ) -> DeliveryError:
     what = f"event {event_type!r}" if event_type is not None else "a record"
     written = "it may have been written" if may_have_been_written else "it was not written"
-    return DeliveryError(
+    return kind(
         f"{what} to {where} was not delivered: {why}; {written}",
         topic=topic,
         event_type=event_type,

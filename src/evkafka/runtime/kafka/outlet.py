@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from aiokafka import errors as kafka
 
+from evkafka.exceptions import DeliveryError, RecordTooLarge
 from evkafka.ports import RecordMetadata, TopicPartition
 from evkafka.runtime.kafka.generation import Generation, Refusal, gone_out
 from evkafka.runtime.kafka.outgoing import Batch, Outgoing
@@ -40,7 +41,7 @@ more), its sequence or its epoch. It was not written."""
 CONTENT = frozenset({10, 18, 32, 87})
 """Codes that one record can bring upon a whole batch: too large, bad timestamp, refused by the topic's rules."""
 
-TOO_LARGE = 10
+TOO_LARGE, BATCH_TOO_LARGE = 10, 18
 
 UNANSWERED = frozenset({7, 20})
 """Codes that leave open whether the batch was written."""
@@ -214,8 +215,9 @@ class Outlet:
             # A plain refusal of the first try was not written. Of an earlier try without an answer nobody knows.
             unknown = refusal.code is None or refusal.code in UNANSWERED or not once
             why = self._said(batch, refusal)
+            kind = RecordTooLarge if refusal.code in (TOO_LARGE, BATCH_TOO_LARGE) else DeliveryError
             for record in batch.records:
-                record.fail(self.partition, why, may_have_been_written=unknown, cause=error)
+                record.fail(self.partition, why, may_have_been_written=unknown, cause=error, kind=kind)
 
     def _split(self, batch: Batch, *, too_large: bool) -> None:
         """In halves, until only the record that is at fault fails."""

@@ -19,7 +19,7 @@ from aiokafka import errors as kafka
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from evkafka.backoff import exponential
-from evkafka.exceptions import BrokerUnavailable, EVKafkaError
+from evkafka.exceptions import BrokerUnavailable, EVKafkaError, RecordTooLarge
 from evkafka.ports import RecordMetadata, TopicPartition
 from evkafka.runtime.kafka.errors import translate
 from evkafka.runtime.kafka.generation import Generation, Refusal, Topic
@@ -161,7 +161,9 @@ class KafkaSink:
         deadline_s = loop.time() + bound_s
         if (size := estimate(key, value, headers)) > generation.max_request_size:
             why = f"the record, {size} bytes, is larger than max_request_size, {generation.max_request_size} bytes"
-            raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
+            raise delivery_error(
+                why, topic, f"topic {topic!r}", event_type, may_have_been_written=False, kind=RecordTooLarge
+            )
         known = generation.topic(topic)
         if known is None or (partition is not None and partition not in known.partitions):
             known = await self._find(topic, partition, event_type, bound_s)

@@ -1,12 +1,14 @@
-"""Making topics, for tests and development. The runtime itself never makes one."""
+"""Looking topics up and making them: dead-letter topics at the start, and whatever tests and development need."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from evkafka.exceptions import BrokerError
 from evkafka.runtime.kafka.errors import translate
@@ -32,19 +34,52 @@ async def create_topic(
         BrokerUnavailable, BrokerRefused, BrokerError: it was not made (there is one of that name, for example).
     """
     doing = f"creating topic {name!r}"
+    async with _admin(connection, doing, timeout_s) as admin:
+        await _create(admin, NewTopic(name, partitions, replicas, topic_configs=dict(config or {})), doing)
+
+
+async def ensure_topics(
+    connection: ConnectionSettings, wanted: Mapping[str, str], *, timeout_s: float
+) -> Mapping[str, int]:
+    """The partitions of each wanted topic; see `Cluster.ensure_topics`."""
+    counts: dict[str, int] = {}
+    async with _admin(connection, f"looking up topics {', '.join(sorted(wanted))}", timeout_s) as admin:
+        # All topics are asked for: a question for one by its name could make the broker create it.
+        known = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(None)}
+        for name, like in wanted.items():
+            if name in known:
+                counts[name] = len(known[name])
+                continue
+            model = known.get(like, [])
+            counts[name] = max(len(model), 1)
+            replicas = len(model[0]["replicas"]) if model else 1
+            doing = f"topic {name!r} does not exist, and creating it"
+            await _create(admin, NewTopic(name, counts[name], replicas), doing, may_exist=True)
+    return counts
+
+
+async def _create(admin: AIOKafkaAdminClient, topic: NewTopic, doing: str, *, may_exist: bool = False) -> None:
+    """Args:
+    may_exist: another process may have been faster.
+    """
+    answer = await admin.create_topics([topic])
+    for _, code, message in answer.topic_errors:
+        if code and not (may_exist and code == TopicAlreadyExistsError.errno):
+            raise translate(for_code(code)(message), doing)
+
+
+@asynccontextmanager
+async def _admin(connection: ConnectionSettings, doing: str, timeout_s: float) -> AsyncIterator[Any]:
+    """An admin client, for `timeout_s` at most; what fails inside says what was being done."""
     admin = AIOKafkaAdminClient(**connection_options(connection))
     try:
         async with asyncio.timeout(timeout_s):
             try:
                 await admin.start()
-                topic = NewTopic(name, partitions, replicas, topic_configs=dict(config or {}))
-                answer = await admin.create_topics([topic])
+                yield admin
             finally:
                 await admin.close()
     except TimeoutError as error:
         raise BrokerError(f"{doing}: no answer within {timeout_s:g} s") from error
     except (KafkaError, OSError) as error:
         raise translate(error, doing) from error
-    for _, code, message in answer.topic_errors:
-        if code:
-            raise translate(for_code(code)(message), doing)

@@ -1,0 +1,8 @@
+"""The dead letters' tests run on both Kafkas, as the conformance suite does."""
+
+from __future__ import annotations
+
+from tests.conformance.conftest import backend
+from tests.records.conftest import kafka
+
+__all__ = ["backend", "kafka"]

@@ -1,0 +1,178 @@
+"""Where dead letters go: topic, partition, producer; and what becomes of those that cannot be written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from evkafka import DeadLetter, EVKafkaApp, Handler
+from evkafka.broker import KafkaBroker
+from evkafka.runtime.settle import StopApp
+from tests.conformance.backends import Backend, RealBackend
+from tests.conftest import MakeTopic
+from tests.support.waiting import eventually
+
+BURY = {"max_attempts": 1, "then": "dead_letter"}
+
+
+def failing(*event_types: str) -> Handler:
+    handler = Handler()
+    for event_type in event_types or ("E",):
+
+        @handler.event(event_type)
+        async def on_event(value: bytes) -> None:
+            raise ValueError("poison")
+
+    return handler
+
+
+def app_of(config: dict[str, Any], handler: Handler) -> EVKafkaApp:
+    app = EVKafkaApp()
+    app.add_consumer(config, handler)  # type: ignore[arg-type]
+    return app
+
+
+async def committed_is(backend: Backend, config: dict[str, Any], topic: str, offset: int, partition: int = 0) -> None:
+    async def reached() -> bool:
+        assert await backend.committed(config, topic, partition) == offset
+        return True
+
+    await backend.until(reached)
+
+
+class TestTheTopic:
+    async def test_is_made_at_the_start_with_as_many_partitions_and_keeps_the_records_partition(
+        self, kafka: RealBackend
+    ) -> None:
+        topic = await kafka.topic(partitions=3)
+        config = kafka.config(topic, on_error=BURY)
+        dead = f"{topic}.{config['group_id']}.dlq"
+        async with kafka.running(app_of(config, failing())):
+            assert await partitions_of(kafka.servers, dead) == 3
+            await kafka.send(topic, b"poison", partition=2, key=b"k", headers=[("x", b"\xff"), ("x", None)])
+            await committed_is(kafka, config, topic, 1, partition=2)
+        [letter] = await read(kafka.servers, dead, 2)
+        assert (letter.partition, letter.key, letter.value) == (2, b"k", b"poison")
+        assert [pair for pair in letter.headers if pair[0] in ("Event-Type", "x")] == [
+            ("Event-Type", b"E"),
+            ("x", b"\xff"),
+            ("x", None),
+        ]
+
+    async def test_with_fewer_partitions_takes_the_record_by_its_key(
+        self, kafka: RealBackend, topic: MakeTopic
+    ) -> None:
+        source, dead = await kafka.topic(partitions=3), await topic(partitions=2)
+        config = kafka.config(source, on_error={**BURY, "dead_letter_topic": dead})
+        async with kafka.running(app_of(config, failing())):
+            await kafka.send(source, b"poison", partition=2, key=b"21")
+            await committed_is(kafka, config, source, 1, partition=2)
+        assert [letter.key for number in range(2) for letter in await read(kafka.servers, dead, number)] == [b"21"]
+
+    async def test_of_each_event_type_may_be_its_own(self, backend: Backend) -> None:
+        topic = await backend.topic()
+        config = backend.config(topic, on_error={**BURY, "dead_letter_topic": "{topic}.{event_type}.dead"})
+        await backend.send(topic, b"1", "A")
+        await backend.send(topic, b"2", "B")
+        async with backend.running(app_of(config, failing("A", "B"))):
+            await committed_is(backend, config, topic, 2)
+        for event_type, value in (("A", b"1"), ("B", b"2")):
+            [(found, _)] = await backend.values(f"{topic}.{event_type}.dead")
+            assert found == value
+
+    async def test_that_is_not_made_at_the_start_is_made_with_the_first_letter(self, backend: Backend) -> None:
+        topic, handler = await backend.topic(), Handler()
+
+        @handler.event("E")
+        async def on_event(value: bytes) -> DeadLetter:
+            return DeadLetter("the endpoint says so")
+
+        config = backend.config(topic)  # no policy says `dead_letter`
+        await backend.send(topic, b"x")
+        async with backend.running(app_of(config, handler)):
+            await committed_is(backend, config, topic, 1)
+        [(value, headers)] = await backend.values(f"{topic}.{config['group_id']}.dlq")
+        assert (value, headers["evkafka-dlq-error-message"]) == (b"x", b"the endpoint says so")
+
+
+class TestARecordThatIsTooLarge:
+    async def test_has_its_story_cut_first(self, kafka: RealBackend, topic: MakeTopic) -> None:
+        source, dead = await kafka.topic(), await topic(config={"max.message.bytes": 5_000})
+        handler, config = Handler(), kafka.config(source, on_error={**BURY, "dead_letter_topic": dead})
+
+        @handler.event("E")
+        async def on_event(value: bytes) -> None:
+            raise ValueError("long " * 2_000)
+
+        await kafka.send(source, bytes(3_500))
+        async with kafka.running(app_of(config, handler)):
+            await committed_is(kafka, config, source, 1)
+        [letter] = await read(kafka.servers, dead, 0)
+        assert letter.value == bytes(3_500)
+        assert len(dict(letter.headers)["evkafka-dlq-error-message"]) <= 1024
+
+    async def test_even_so_stops_the_app_uncommitted_by_name(self, kafka: RealBackend, topic: MakeTopic) -> None:
+        source, dead = await kafka.topic(), await topic(config={"max.message.bytes": 1_000})
+        config = kafka.config(source, on_error={**BURY, "dead_letter_topic": dead})
+        await kafka.send(source, bytes(3_500))
+        app = app_of(config, failing())
+        with pytest.raises(StopApp, match=rf"{source}\[0\]@0 does not fit into {dead}.*max.message.bytes"):
+            async with kafka.running(app):
+                await eventually(lambda: app.service is not None and app.service.failure, 20)
+        assert await kafka.committed(config, source) in (None, 0)
+
+
+class TestAProducerOfItsOwn:
+    async def test_writes_to_another_cluster(self, kafka: RealBackend) -> None:
+        with KafkaBroker() as other:
+            topic = await kafka.topic()
+            elsewhere = {"bootstrap_servers": other.bootstrap_servers}
+            policy = {**BURY, "dead_letter_topic": "dead", "dead_letter_producer": elsewhere}
+            config = kafka.config(topic, on_error=policy)
+            await kafka.send(topic, b"poison")
+            async with kafka.running(app_of(config, failing())):
+                await committed_is(kafka, config, topic, 1)
+            [letter] = await read(other.bootstrap_servers, "dead", 0)
+            assert letter.value == b"poison"
+
+
+class TestWhileItCannotBeWritten:
+    async def test_the_record_waits_uncommitted_and_is_written_in_the_end(self) -> None:
+        from evkafka.testing import InMemoryKafka
+
+        async with InMemoryKafka(seed=1) as kafka:
+            kafka.create_topic("orders")
+            config = {"topics": ["orders"], "group_id": "g", "auto_offset_reset": "earliest", "on_error": BURY}
+            async with kafka.running(app_of(config, failing())):
+                async with kafka.outage():
+                    pass
+                kafka.fail_sends("refused", "refused", "refused", topic="orders.g.dlq")
+                await kafka.send("orders", b"poison", event_type="E")
+                await kafka.settle()
+            assert [letter.value for letter in kafka.records("orders.g.dlq")] == [b"poison"]
+            kafka.assert_committed(group="g", topic="orders", partition=0, offset=1)
+
+
+async def partitions_of(servers: str, topic: str) -> int:
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        [described] = [found for found in await admin.describe_topics(None) if found["topic"] == topic]
+        return len(described["partitions"])
+    finally:
+        await admin.close()
+
+
+async def read(servers: str, topic: str, partition: int) -> list[Any]:
+    async with AIOKafkaConsumer(bootstrap_servers=servers) as consumer:
+        tp = TopicPartition(topic, partition)
+        consumer.assign([tp])
+        await consumer.seek_to_beginning(tp)
+        end, found = (await consumer.end_offsets([tp]))[tp], []
+        while await consumer.position(tp) < end:
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                found += records
+    return found
