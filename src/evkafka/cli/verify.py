@@ -76,13 +76,11 @@ def _show(report: Report, screen: Console) -> None:
 
 
 def _lines(report: Report) -> list[tuple[str, str, str]]:
-    faults = (
-        f"seed {report.seed}: " + ", ".join(f"{many} {kind}" for kind, many in sorted(report.faults.items())) or "none"
-    )
+    faults = ", ".join(f"{many} {kind}" for kind, many in sorted(report.faults.items())) or "none"
     stall = report.stall
     ordered = report.out_of_order is not None
     return [
-        ("faults", str(sum(report.faults.values())), faults),
+        ("faults", str(sum(report.faults.values())), f"{faults}; seed {report.seed}"),
         ("sent", str(report.sent), f"acknowledged {report.acknowledged}, with an error {report.unconfirmed}"),
         ("in the log", str(report.written), ""),
         ("lost writes", str(len(report.lost_writes)), "acknowledged, and not in the log"),

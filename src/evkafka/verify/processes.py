@@ -113,7 +113,7 @@ class Workers:
             self._unclean(f"process {worker.who} had not stopped {STOP_S:g} s after SIGTERM", worker)
             worker.signal(signal.SIGKILL)
             await worker.ended(10)
-        elif worker.exit_code:
+        elif worker.exit_code not in (0, -signal.SIGTERM):  # the latter: it had not come as far as taking signals
             self._unclean(f"process {worker.who} ended with code {worker.exit_code} after SIGTERM", worker)
         self._journal.note("down", who=worker.who)
 

@@ -1,0 +1,42 @@
+"""Apps that a run is given: one that keeps its promise, one that promises less, one that cannot be chosen from."""
+
+from __future__ import annotations
+
+import asyncio
+
+from evkafka import EVKafkaApp, Handler
+
+handler = Handler()
+
+
+@handler.event("OrderPlaced")
+async def on_order(order: dict[str, str]) -> None:
+    await asyncio.sleep(0.02)
+
+
+def config(**more: object) -> dict[str, object]:
+    """As of an app that runs elsewhere, and logs in there."""
+    return {
+        "topics": ["orders"],
+        "bootstrap_servers": "kafka.example.com:9093",
+        "group_id": "billing",
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": "billing",
+        "sasl_plain_password": "secret",
+        "session_timeout_ms": 2000,
+        "heartbeat_interval_ms": 400,
+        **more,
+    }
+
+
+sound = EVKafkaApp()
+sound.add_consumer(config(concurrency=4, auto_commit_interval_ms=100), handler)  # type: ignore[arg-type]
+
+# What is received is committed before it was handled: whoever is killed has lost what was in hand.
+at_most_once = EVKafkaApp()
+at_most_once.add_consumer(config(auto_commit_mode="pre-commit", auto_commit_interval_ms=100), handler)  # type: ignore[arg-type]
+
+two = EVKafkaApp()
+two.add_consumer(config(), handler, "billing")  # type: ignore[arg-type]
+two.add_consumer(config(), handler, "shipping")  # type: ignore[arg-type]

@@ -1,0 +1,64 @@
+"""Runs that never were: evidence of a clean run, into which tests plant what must be found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evkafka.verify.evidence import Evidence, Promises, Sent, Written
+from evkafka.verify.journal import Entry, What
+
+SESSION_S, DRAIN_S = 6.0, 10.0
+PARTITIONS, KEYS, WORK_S = 2, 6, 0.005
+
+
+def key_of(number: int) -> str:
+    return f"k{number % KEYS}"
+
+
+def place_of(number: int) -> tuple[int, int]:
+    """Keys alternate between the partitions, so that each has every second number."""
+    return number % PARTITIONS, number // PARTITIONS
+
+
+def sent(count: int = 40, every_s: float = 0.1) -> list[Sent]:
+    return [Sent(n, key_of(n), n * every_s, n * every_s + 0.01, place_of(n)) for n in range(count)]
+
+
+def written(records: Sequence[Sent]) -> list[Written]:
+    return [Written(*one.place, one.number, one.key) for one in records if one.place is not None]
+
+
+def line(what: What, number: int, at_s: float, who: str = "1.1") -> Entry:
+    return Entry(what, at_s, who, *place_of(number), key_of(number))
+
+
+def attempt(number: int, at_s: float, who: str = "1.1") -> list[Entry]:
+    return [line("begin", number, at_s, who), line("end", number, at_s + WORK_S, who)]
+
+
+def handled(records: Sequence[Sent]) -> list[Entry]:
+    """Each record handled soon after it came, one after the other."""
+    return [entry for one in records for entry in attempt(one.number, one.at_s + 0.02)]
+
+
+def evidence(
+    records: Sequence[Sent] | None = None,
+    entries: Sequence[Entry] | None = None,
+    log: Sequence[Written] | None = None,
+    **more: object,
+) -> Evidence:
+    """A clean run, but for what is given."""
+    records = sent() if records is None else records
+    log = written(records) if log is None else log
+    entries = handled(records) if entries is None else entries
+    ends = {p: 1 + max((one.offset for one in log if one.partition == p), default=-1) for p in range(PARTITIONS)}
+    made = {
+        "sent": records,
+        "written": log,
+        "entries": entries,
+        "committed": ends,
+        "end": ends,
+        "finished_s": 1 + max((entry.at_s for entry in entries), default=0.0),
+        "promises": Promises(True, SESSION_S, DRAIN_S),
+    }
+    return Evidence(**{**made, **more})  # type: ignore[arg-type]

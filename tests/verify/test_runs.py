@@ -1,0 +1,118 @@
+"""Runs on a real Kafka, with processes that are really killed: what is sound ends clean, what is not is found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evkafka.broker import KafkaBroker
+from evkafka.exceptions import BrokerError
+from evkafka.verify import Options, verify
+from evkafka.verify.journal import Reader
+
+pytestmark = pytest.mark.slow
+
+HERE = Path(__file__).parents[2]
+
+
+def options(broker: KafkaBroker, home: Path, **more: Any) -> Options:
+    wanted = {
+        "lasts_s": 12.0,
+        "processes": 2,
+        "seed": 7,
+        "rate": 200,
+        "partitions": 4,
+        "keys": 50,
+        "kill_every_s": 4.0,
+        "fault_every_s": 0.0,
+        "kinds": (),
+        "bootstrap_servers": broker.bootstrap_servers,
+        "config": {"session_timeout_ms": 2000, "heartbeat_interval_ms": 400},
+        "home": home,
+        **more,
+    }
+    return Options(**wanted)
+
+
+class TestBuiltInApp:
+    async def test_killed_again_and_again_loses_nothing_and_keeps_each_key_in_order(
+        self, kafka_broker: KafkaBroker, tmp_path: Path
+    ) -> None:
+        report = await verify(options(kafka_broker, tmp_path))
+        assert report.problems == ()
+        assert report.faults == {"kill": 3}
+        assert report.handled == report.written == report.acknowledged == report.sent
+        assert report.sent > 1000
+        assert report.committed == report.end == report.sent
+
+    async def test_stopped_frozen_and_joined_loses_nothing(self, kafka_broker: KafkaBroker, tmp_path: Path) -> None:
+        run = options(
+            kafka_broker, tmp_path, kill_every_s=0, fault_every_s=3.0, kinds=("stop", "freeze", "members"), seed=3
+        )
+        report = await verify(run)
+        assert report.problems == ()
+        assert set(report.faults) == {"stop", "freeze", "members"}
+
+
+GIVEN = {"app_dir": HERE, "event_type": "OrderPlaced", "payload": '{"order_id": "{n}", "customer": "{key}"}'}
+
+
+class TestGivenApp:
+    """On a broker of the run's own, since the apps log in to their own cluster."""
+
+    async def test_is_run_with_its_own_settings_away_from_its_own_cluster(
+        self, kafka_broker: KafkaBroker, tmp_path: Path
+    ) -> None:
+        run = options(
+            kafka_broker,
+            tmp_path,
+            bootstrap_servers=None,
+            app="tests.verify.apps:sound",
+            config={},
+            fault_every_s=6.0,
+            kinds=("broker",),
+            **GIVEN,
+        )
+        report = await verify(run)
+        assert report.problems == ()
+        assert report.faults["broker"] >= 1
+        assert report.handled == report.sent > 500
+        up = next(entry for entry in Reader(tmp_path / "journal").news() if entry.what == "up")
+        assert up.more == {"in_order": True, "session_s": 2.0, "drain_s": 10.0}
+
+    async def test_that_commits_before_it_handles_is_found_to_lose(
+        self, kafka_broker: KafkaBroker, tmp_path: Path
+    ) -> None:
+        run = options(
+            kafka_broker, tmp_path, bootstrap_servers=None, app="tests.verify.apps:at_most_once", config={}, **GIVEN
+        )
+        report = await verify(run)
+        assert not report.clean
+        assert len(report.lost) > 0
+        assert any("lost: in the log, and never handled" in problem for problem in report.problems)
+        assert report.behind == ()  # they were committed, which is why nobody will ever handle them
+
+    async def test_that_has_no_endpoint_for_the_records_is_found(
+        self, kafka_broker: KafkaBroker, tmp_path: Path
+    ) -> None:
+        run = options(
+            kafka_broker,
+            tmp_path,
+            bootstrap_servers=None,
+            app="tests.verify.apps:sound",
+            config={},
+            lasts_s=2.0,
+            **{**GIVEN, "event_type": "OrderShipped"},
+        )
+        report = await verify(run)
+        assert report.passed_over == report.sent
+        assert not report.clean
+
+
+async def test_an_app_that_cannot_start_is_said_with_the_end_of_its_log(
+    kafka_broker: KafkaBroker, tmp_path: Path
+) -> None:
+    with pytest.raises(BrokerError, match="could not start"):
+        await verify(options(kafka_broker, tmp_path, app="no_such_module:app", payload="{}"))

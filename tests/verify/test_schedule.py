@@ -1,0 +1,48 @@
+"""The schedule of faults: the seed's, and within what was asked for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evkafka.verify.schedule import KINDS, Fault, faults
+
+
+def made(seed: int, **more: Any) -> tuple[Fault, ...]:
+    wanted = {"lasts_s": 300.0, "kill_every_s": 10.0, "fault_every_s": 15.0, "kinds": KINDS, "session_s": 6.0, **more}
+    return faults(seed, **wanted)
+
+
+class TestSchedule:
+    @given(st.integers(0, 2**31))
+    def test_is_the_same_for_the_same_seed(self, seed: int) -> None:
+        assert made(seed) == made(seed)
+
+    def test_is_another_for_another_seed(self) -> None:
+        assert len({made(seed) for seed in range(50)}) == 50
+
+    @given(st.integers(0, 2**31), st.floats(5, 600), st.floats(0.5, 60))
+    def test_begins_undisturbed_and_ends_with_the_load(self, seed: int, lasts_s: float, every_s: float) -> None:
+        schedule = made(seed, lasts_s=lasts_s, kill_every_s=every_s)
+        assert all(2.0 <= fault.at_s <= lasts_s + 0.001 for fault in schedule)
+        assert [fault.at_s for fault in schedule] == sorted(fault.at_s for fault in schedule)
+
+    @given(st.integers(0, 2**31))
+    def test_has_a_kill_at_each_beat_and_each_other_kind_in_turn(self, seed: int) -> None:
+        kinds = Counter(fault.kind for fault in made(seed))
+        assert 29 <= kinds["kill"] <= 30
+        assert all(4 <= kinds[kind] <= 5 for kind in KINDS if kind != "kill")
+
+    def test_a_silent_beat_has_none(self) -> None:
+        assert {fault.kind for fault in made(1, fault_every_s=0)} == {"kill"}
+        assert "kill" not in {fault.kind for fault in made(1, kill_every_s=0)}
+        assert made(1, kill_every_s=0, kinds=()) == ()
+
+    def test_freezes_are_clearly_shorter_or_clearly_longer_than_the_session(self) -> None:
+        lengths = [fault.lasts_s for seed in range(20) for fault in made(seed, kinds=("freeze",), kill_every_s=0)]
+        assert all(length <= 3.6 or length >= 6.6 for length in lengths)
+        assert any(length <= 3.6 for length in lengths)
+        assert any(length >= 6.6 for length in lengths)
