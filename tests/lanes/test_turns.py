@@ -45,7 +45,7 @@ def executors(count: int, lanes: Lanes, dispatch: Dispatch) -> list[Executor]:
             clock=clock,
             last_round=LastRound(time.monotonic()),
             turn=turn,
-            progress=lambda _: None,
+            progress=lambda: None,
             limit_s=20.0,
         )
         for _ in range(count)

@@ -133,7 +133,7 @@ class Consumer:
                 clock=clock,
                 last_round=last_round,
                 turn=turn,
-                progress=self._progress,
+                progress=self._note_progress,
                 limit_s=settings.max_endpoint_exec_time_s,
             )
             for _ in range(settings.concurrency)
@@ -154,6 +154,7 @@ class Consumer:
         self._rebuilds = 0
         self._positions_due_s = 0.0
         self._polling = False
+        self._progressed = False
         self._intake = asyncio.Lock()  # held from a poll's return until its records are in their lanes
         self._stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -318,7 +319,6 @@ class Consumer:
     async def _end(self) -> None:
         """Nothing of this consumer runs on, but threads that cannot be stopped."""
         await self.close()  # told to stop before its first turn, it still holds what `start` connected
-        await self.close()  # told to stop before its first turn, it still holds what `start` connected
         self._watchdog.stop()
         ending = [task for executor in self._executors if (task := executor.kill()) is not None]
         if ending:
@@ -363,7 +363,7 @@ class Consumer:
         room = self._flow.room
         room.clear()
         if not self._stopping.done():
-            self._progress(None)  # what was finished since may have made room already
+            self._progress()  # what was finished since may have made room already
         if self._polling and not room.is_set():
             waiter = asyncio.ensure_future(room.wait())
             try:
@@ -438,9 +438,15 @@ class Consumer:
         if self.settings.auto_commit_interval_s == 0 and self.uncommitted:
             self._commit_due.set()
 
-    def _progress(self, partition: Partition | None) -> None:
-        """An executor got on: with this partition, or with any."""
-        self._flow.progress(partition)
+    def _note_progress(self) -> None:
+        """An executor got on. It is looked at once for all of them, on the loop's next round."""
+        if not self._progressed:
+            self._progressed = True
+            asyncio.get_running_loop().call_soon(self._progress)
+
+    def _progress(self) -> None:
+        self._progressed = False
+        self._flow.progress()
         self._report.flush()
         if self._at_most_once and not self._flow.room.is_set():
             if self.pending <= self.settings.max_poll_records // 2:

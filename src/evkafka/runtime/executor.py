@@ -20,7 +20,6 @@ from evkafka.runtime.batching import BatchWalk
 from evkafka.runtime.budget import remaining
 from evkafka.runtime.gate import Batch, Gated
 from evkafka.runtime.lane import Lane, Lanes
-from evkafka.runtime.partition import Partition
 from evkafka.runtime.settle import Bury, Finish, Halt, StopApp, Verdict, Wait, address_of, classify, error_of
 
 logger = logging.getLogger("evkafka.runtime")
@@ -157,7 +156,7 @@ class Executor:
         clock: Clock,
         last_round: LastRound,
         turn: Turn,
-        progress: Callable[[Partition | None], None],
+        progress: Callable[[], None],
         limit_s: float,
     ) -> None:
         self.slot = slot
@@ -243,7 +242,7 @@ class Executor:
                 self.lane = None
                 self.slot.record = None
                 lanes.put_down(lane)
-                self._progress(lane.partition)
+                self._progress()
 
     # ------------------------------------------------------------------ time limits
 
@@ -299,7 +298,8 @@ class Executor:
             if ended > turn_ends:
                 if ended - started > BLOCKED_AFTER_S and self._last_round.at_s < started:
                     report.blocked(slot, record, ended - started)
-                await self._end_turn()
+                if ended > self._turn.ends_s:  # which another executor may have begun meanwhile
+                    await self._end_turn()
                 if self._lanes.crowded:
                     lane.attempt = 1
                     return
@@ -409,7 +409,7 @@ class Executor:
     async def _end_turn(self) -> None:
         """Let other tasks have the loop if they must, and the memory bounds and the books see how far we are."""
         self.slot.record = None  # nothing runs: a time limit must not hit us here
-        self._progress(None)
+        self._progress()
         if self._turn.is_over():
             await self._turn.next()
 

@@ -67,11 +67,9 @@ class Flow:
         """Whether this partition is left out of the poll for what it holds."""
         return "full" in self._reasons.get(tp, ())
 
-    def progress(self, partition: Partition | None = None) -> None:
-        """Executors got on, with this partition or with any: where it is full, it may have room again."""
-        if not self._reasons:
-            return
-        for tp in tuple(self._reasons) if partition is None else (partition.tp,):
+    def progress(self) -> None:
+        """Executors got on: a full partition may have room again."""
+        for tp in tuple(self._reasons):
             if self.is_full(tp) and ((full := self._partitions.get(tp)) is None or not self._is_over(full, 0.5)):
                 self.open(tp, "full")
 
