@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from evkafka.lifespan import Lifespan, as_lifespan
 from evkafka.middleware import Middleware, type_header
 from evkafka.observe.health import HealthBook
 from evkafka.observe.logs import log_events
+from evkafka.observe.loop_monitor import LoopMonitor, attempt_of
 from evkafka.observe.metrics import Metrics, metrics_of
 from evkafka.ports import Clock, Cluster
 from evkafka.runner import ForcedExit, force_exit, leave, run_to_exit_code, signals
@@ -123,6 +124,7 @@ class EVKafkaApp:
         self.health = HealthBook(self.telemetry)
         self._metrics: Metrics | None = None
         self._web_part: WebPart | None = None
+        self._loop_monitor: LoopMonitor | None = None
         self._middleware = middleware
         self._lifespan = as_lifespan(lifespan)
         self._consumers: dict[str, DeclaredConsumer] = {}
@@ -399,6 +401,11 @@ class EVKafkaApp:
         self._started = True
         self._loop = asyncio.get_running_loop()
         service = self._service = self._build(cluster or _kafka(), clock or SystemClock())
+        if clock is None:  # on a virtual clock, how long something really takes means nothing
+            self._loop_monitor = LoopMonitor(
+                at_work=lambda task: attempt_of(task, tuple(service.consumers.values())), telemetry=self.telemetry
+            )
+            self._loop_monitor.start()
         try:
             async with service.running():
                 self._log_start()
@@ -406,6 +413,9 @@ class EVKafkaApp:
                     service.stop()
                 yield service
         finally:
+            if self._loop_monitor is not None:
+                self._loop_monitor.stop()
+                self._loop_monitor = None
             self._service = None
             self._should_exit = False
 
@@ -417,7 +427,11 @@ class EVKafkaApp:
             self._web_part = WebPart(self, host=self.web_host, port=self.web_port)
         producers = [
             _BoundProducer(
-                declared.name, EVKafkaProducer(declared.config, cluster=cluster, clock=clock), declared.sender
+                declared.name,
+                EVKafkaProducer(
+                    declared.config, cluster=cluster, clock=clock, telemetry=self.telemetry, name=declared.name
+                ),
+                declared.sender,
             )
             for declared in self._producers.values()
         ]
@@ -476,7 +490,8 @@ class EVKafkaApp:
     def status(self) -> AppStatus:
         """What the app and its parts do at this moment. To be called in the app's loop."""
         if self._service is not None:
-            return self._service.status()
+            lag_s = self._loop_monitor.lag_s if self._loop_monitor is not None else None
+            return replace(self._service.status(), loop_lag_s=lag_s)
         return AppStatus(phase="ended" if self._started else "new")
 
     @property

@@ -21,7 +21,7 @@ Status = Literal["ok", "retried", "dead_lettered", "skipped", "failed", "lost"]
 @dataclass(frozen=True, slots=True)
 class Event:
     consumer: str
-    """The consumer's name in its app."""
+    """The consumer's name in its app; the producer's, of what a producer does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +169,16 @@ class PartitionBlocked(Event):
     offset: int
     error: BaseException
     skipped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EventPublished(Event):
+    """A send has ended: confirmed by the broker, or failed with `error`."""
+
+    topic: str
+    event_type: str
+    duration_s: float
+    error: BaseException | None
 
 
 E = TypeVar("E", bound=Event)

@@ -22,6 +22,7 @@ from evkafka.telemetry import (
     CommitFailed,
     ConsumerLost,
     EndpointBlocked,
+    EventPublished,
     OffsetsCommitted,
     PartitionsAssigned,
     RecordsLost,
@@ -52,6 +53,8 @@ class AppCollector:
         self._rebalances: Counter[Labels] = Counter()
         self._rebuilds: Counter[Labels] = Counter()
         self._blocked: Counter[Labels] = Counter()
+        self._published: Counter[Labels] = Counter()
+        self._publish_durations: defaultdict[Labels, Histogram] = defaultdict(Histogram)
         listen = app.telemetry.listen
         listen(RecordsProcessed, self._on_processed)
         listen(RecordsLost, self._on_lost_records)
@@ -62,6 +65,7 @@ class AppCollector:
         listen(PartitionsAssigned, self._on_assigned)
         listen(ConsumerLost, self._on_lost)
         listen(EndpointBlocked, self._on_blocked)
+        listen(EventPublished, self._on_published)
 
     # ------------------------------------------------------------------ events
 
@@ -98,11 +102,19 @@ class AppCollector:
     def _on_blocked(self, event: EndpointBlocked) -> None:
         self._blocked[event.consumer, event.endpoint] += 1
 
+    def _on_published(self, event: EventPublished) -> None:
+        self._published[event.topic, "ok" if event.error is None else "failed"] += 1
+        self._publish_durations[event.topic,].add([event.duration_s])
+
     # ------------------------------------------------------------------ scraping
 
     def collect(self) -> Iterator[Metric]:
         yield from self._counted()
-        consumers = self._app.status().consumers
+        status = self._app.status()
+        if (lag_s := status.loop_lag_s) is not None:
+            told = "The longest time that the event loop was late by, in the last 15 s."
+            yield _gauge("evkafka_event_loop_lag_seconds", told, (), [((), lag_s)])
+        consumers = status.consumers
         yield from _of_consumers(consumers)
         yield from _of_partitions(consumers)
 
@@ -133,6 +145,13 @@ class AppCollector:
             "Attempts that held the event loop for more than a second.",
             ("consumer", "endpoint"),
             self._blocked,
+        )
+        yield _counter("evkafka_published", "Sends that ended.", ("topic", "status"), self._published)
+        yield _histogram(
+            "evkafka_publish_duration_seconds",
+            "From a send to the broker's confirmation.",
+            ("topic",),
+            self._publish_durations,
         )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -16,6 +17,7 @@ from evkafka.ports import Clock, Cluster, RecordMetadata, RecordSink
 from evkafka.runtime.ambient import ambient
 from evkafka.runtime.budget import RESERVE_S, sending_time_s
 from evkafka.runtime.clock import SystemClock, within
+from evkafka.telemetry import EventPublished, Telemetry
 
 TYPE_HEADER = "Event-Type"
 
@@ -36,13 +38,24 @@ class EVKafkaProducer:
     Args:
         config: see `ProducerConfig`.
         cluster, clock: what it runs on; by default a real Kafka, or what the test kit has put in its place.
+        telemetry, name: whom it tells of what it has sent, and as whom; an app's producers do so.
 
     Raises:
         ConfigError: the configuration cannot work; all of its faults in one error.
     """
 
-    def __init__(self, config: ProducerConfig, *, cluster: Cluster | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: ProducerConfig,
+        *,
+        cluster: Cluster | None = None,
+        clock: Clock | None = None,
+        telemetry: Telemetry | None = None,
+        name: str = "",
+    ) -> None:
         self.settings = producer_settings(config)
+        self.name = name
+        self._telemetry = telemetry
         self._cluster = cluster
         self._clock = clock
         self._sink: RecordSink | None = None
@@ -174,7 +187,7 @@ class EVKafkaProducer:
             )
         _check(event_type, partition, timestamp_ms)
         value, own_key, pairs = _encoded(event, event_type, to, key, headers)
-        return await sink.send(
+        sending = sink.send(
             to,
             value=value,
             key=own_key,
@@ -184,6 +197,34 @@ class EVKafkaProducer:
             event_type=event_type,
             timeout_s=self._time_for(event_type, to),
         )
+        if self._telemetry is None or not self._telemetry.wants(EventPublished):
+            return await sending
+        return await self._told(sending, to, event_type, self._telemetry)
+
+    async def _told(
+        self,
+        sending: Awaitable[asyncio.Future[RecordMetadata]],
+        topic: str,
+        event_type: str,
+        telemetry: Telemetry,
+    ) -> asyncio.Future[RecordMetadata]:
+        """The send, and its end told to whoever listens. One that its sender took back has no end."""
+        began_s = time.monotonic()
+
+        def tell(error: BaseException | None) -> None:
+            telemetry.emit(EventPublished(self.name, topic, event_type, time.monotonic() - began_s, error))
+
+        def ended(future: asyncio.Future[RecordMetadata]) -> None:
+            if not future.cancelled():
+                tell(future.exception())
+
+        try:
+            future = await sending
+        except DeliveryError as error:
+            tell(error)
+            raise
+        future.add_done_callback(ended)
+        return future
 
     async def send_events(
         self,

@@ -111,6 +111,7 @@ class AppStatus:
         phase: `new` before its first start, `ended` after a run.
         failure: what ended a consumer that could not be saved; None while all run.
         ended: names of the consumers that run no more.
+        loop_lag_s: the longest time that the event loop was late by, lately; None while nobody watches it.
     """
 
     phase: Phase
@@ -118,3 +119,4 @@ class AppStatus:
     consumers: tuple[ConsumerStatus, ...] = ()
     ended: frozenset[str] = frozenset()
     producers: tuple[ProducerStatus, ...] = ()
+    loop_lag_s: float | None = None

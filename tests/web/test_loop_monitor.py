@@ -1,0 +1,106 @@
+"""An event loop that is held: noticed while it is held, and by whom. Holding it takes real time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from evkafka.observe.loop_monitor import AtWork, LoopMonitor
+from evkafka.telemetry import EndpointBlocked, Telemetry
+from tests.support.waiting import eventually
+
+WHO = AtWork("billing", "orders", 0, 7, "shop.on_order")
+
+
+class Told(logging.Handler):
+    """Sets an event with the first line that is logged, in whatever thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = threading.Event()
+        self.text = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.text = record.getMessage()
+        self.first.set()
+
+
+@pytest.fixture
+def told() -> Iterator[Told]:
+    told = Told()
+    logger = logging.getLogger("evkafka.loop")
+    logger.addHandler(told)
+    yield told
+    logger.removeHandler(told)
+
+
+def held_until(told: Told) -> None:
+    """Hold the loop until somebody has noticed."""
+    assert told.first.wait(20)
+
+
+async def test_it_is_named_while_it_still_holds_the_loop(told: Told) -> None:
+    monitor = LoopMonitor(at_work=lambda task: WHO)
+    monitor.start()
+    try:
+        held_until(told)
+    finally:
+        monitor.stop()
+    assert "shop.on_order has held the event loop for 1." in told.text
+    assert "at orders[0]@7" in told.text
+    assert "it stands in wait" in told.text
+
+
+async def test_what_is_no_attempt_is_told_by_where_it_stands(told: Told) -> None:
+    monitor = LoopMonitor(at_work=lambda task: None)
+    monitor.start()
+    try:
+        held_until(told)
+    finally:
+        monitor.stop()
+    assert told.text.startswith("the event loop has been held for 1.")
+
+
+@pytest.mark.parametrize(("told_already", "times"), [(False, 1), (True, 0)])
+async def test_an_event_is_made_of_it_where_nobody_else_has(told: Told, told_already: bool, times: int) -> None:
+    telemetry, events = Telemetry(), []
+    monitor = LoopMonitor(at_work=lambda task: WHO, telemetry=telemetry)
+    monitor.start()
+    telemetry.listen(EndpointBlocked, events.append)
+    try:
+        held_until(told)
+        if told_already:
+            telemetry.emit(EndpointBlocked("billing", "orders", 0, 7, "shop.on_order", duration_s=1.5))
+            events.clear()
+        await eventually(lambda: monitor._holding is None)
+        assert len(events) == times
+        assert monitor.lag_s > 1.0
+    finally:
+        monitor.stop()
+
+
+async def test_a_loop_that_is_free_has_little_lag(told: Told) -> None:
+    monitor = LoopMonitor(at_work=lambda task: WHO)
+    monitor.start()
+    try:
+        await eventually(lambda: monitor._lags)
+        assert monitor.lag_s < 1.0
+        assert not told.text
+    finally:
+        monitor.stop()
+    monitor.stop()
+
+
+async def test_the_task_that_runs_is_asked_about(told: Told) -> None:
+    asked: list[asyncio.Task[object]] = []
+    monitor = LoopMonitor(at_work=lambda task: asked.append(task))
+    monitor.start()
+    try:
+        held_until(told)
+    finally:
+        monitor.stop()
+    assert asked == [asyncio.current_task()]

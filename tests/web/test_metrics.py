@@ -1,0 +1,256 @@
+"""Each metric, by causing it; read as a scraper reads it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY, CollectorRegistry, Gauge
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as prometheus
+
+from evkafka import DeliveryError, EVKafkaApp, Handler, Sender, Skip
+from evkafka.observe.histogram import Histogram
+from evkafka.telemetry import EndpointBlocked, RecordsLost
+from evkafka.testing import InMemoryKafka
+from tests.support.waiting import eventually
+from tests.web.apps import app_with, handling
+from tests.web.client import get
+
+Samples = Mapping[tuple[str, ...], float]
+
+
+async def scrape(app: EVKafkaApp) -> dict[str, dict[tuple[str, ...], float]]:
+    """Every sample by its name, by its labels' values in the order of the labels' names."""
+    answer = await get(app.web_url, "metrics")
+    assert answer.code == 200
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in prometheus(answer.text):
+        for sample in family.samples:
+            values = tuple(value for _, value in sorted(sample.labels.items()))
+            assert values not in found.setdefault(sample.name, {}), f"{sample.name}{values} stands twice"
+            found[sample.name][values] = sample.value
+    return found
+
+
+async def settled(kafka: InMemoryKafka, *events: Any, event_type: str = "OrderPlaced") -> None:
+    for event in events:
+        await kafka.send("orders", event, event_type=event_type)
+    await kafka.settle()
+
+
+class TestProcessed:
+    async def test_attempts_are_counted_by_what_became_of_them(self) -> None:
+        seen: list[int] = []
+
+        def handle(event: dict[str, Any]) -> None:
+            seen.append(event["n"])
+            if event["n"] == 1 and seen.count(1) == 1:
+                raise ValueError
+            if event["n"] == 2:
+                raise Skip("not ours")
+            if event["n"] == 3:
+                raise KeyError
+
+        app = app_with(handling(handle), on_error={"max_attempts": 2, "then": "dead_letter"})
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await settled(kafka, {"n": 0}, {"n": 1}, {"n": 2}, {"n": 3})
+            metrics = await scrape(app)
+        processed = metrics["evkafka_events_processed_total"]
+        assert {status: count for (_, _, status, _), count in processed.items()} == {
+            "ok": 2.0,
+            "retried": 2.0,
+            "skipped": 1.0,
+            "dead_lettered": 1.0,
+        }
+        exceptions = metrics["evkafka_event_exceptions_total"]
+        assert {labels[2]: count for labels, count in exceptions.items()} == {"ValueError": 1.0, "KeyError": 2.0}
+
+    async def test_labels_are_consumer_topic_event_and_status(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await settled(kafka, {})
+            text = (await get(app.web_url, "metrics")).text
+        assert (
+            'evkafka_events_processed_total{consumer="billing",event="OrderPlaced",status="ok",topic="orders"} 1.0'
+            in text
+        )
+
+    async def test_durations_are_a_histogram(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await settled(kafka, {}, {})
+            metrics = await scrape(app)
+        assert metrics["evkafka_event_duration_seconds_count"] == {("billing", "OrderPlaced", "orders"): 2.0}
+        assert metrics["evkafka_event_duration_seconds_bucket"][("billing", "OrderPlaced", "+Inf", "orders")] == 2.0
+
+    async def test_what_no_endpoint_takes_is_counted_by_reason(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await settled(kafka, {}, event_type="Unknown")
+            metrics = await scrape(app)
+        assert metrics["evkafka_events_unmatched_total"] == {("billing", "no_endpoint", "orders"): 1.0}
+
+    async def test_lost_records_are_counted(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            app.telemetry.emit(RecordsLost("billing", (("orders", 0, 3), ("orders", 0, 4))))
+            metrics = await scrape(app)
+        assert metrics["evkafka_events_processed_total"] == {("billing", "", "lost", "orders"): 2.0}
+
+
+class TestConsumers:
+    async def test_lag_positions_and_what_is_in_flight_are_read_at_the_scrape(self) -> None:
+        going_on, released = asyncio.Event(), asyncio.Event()
+
+        async def wait(event: dict[str, Any]) -> None:
+            going_on.set()
+            await released.wait()
+
+        app = app_with(handling(wait))
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            for _ in range(3):
+                await kafka.send("orders", {}, event_type="OrderPlaced")
+            await going_on.wait()
+            metrics = await scrape(app)
+            assert metrics["evkafka_events_in_flight"] == {("billing",): 1.0}
+            assert metrics["evkafka_consumer_lag"] == {("billing", "0", "orders"): 3.0}
+            assert metrics["evkafka_consumer_lag_seconds"][("billing", "0", "orders")] >= 0.0
+            assert metrics["evkafka_uncommitted_events"] == {("billing", "0", "orders"): 3.0}
+            assert metrics["evkafka_consumer_log_end_offset"] == {("billing", "0", "orders"): 3.0}
+            assert metrics["evkafka_assigned_partitions"] == {("billing",): 1.0}
+            assert metrics["evkafka_consumer_connected"] == {("billing",): 1.0}
+            released.set()
+            await kafka.settle()
+            metrics = await scrape(app)
+            assert metrics["evkafka_consumer_lag"] == {("billing", "0", "orders"): 0.0}
+            assert metrics["evkafka_consumer_lag_seconds"] == {("billing", "0", "orders"): 0.0}
+            assert metrics["evkafka_consumer_committed_offset"] == {("billing", "0", "orders"): 3.0}
+            assert metrics["evkafka_consumer_position_offset"] == {("billing", "0", "orders"): 3.0}
+
+    async def test_commits_are_counted_by_result(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            kafka.fail_commits("unavailable")
+            await settled(kafka, {})
+            metrics = await scrape(app)
+        assert metrics["evkafka_commits_total"][("billing", "failed")] == 1.0
+        assert metrics["evkafka_commits_total"][("billing", "ok")] >= 1.0
+        assert metrics["evkafka_commit_duration_seconds_count"][("billing",)] >= 1.0
+
+    async def test_series_of_a_partition_end_when_it_is_given_back(self) -> None:
+        app, other = app_with(), app_with()
+        async with InMemoryKafka(partitions=2) as kafka, kafka.running(app):
+            assert len((await scrape(app))["evkafka_consumer_lag"]) == 2
+            async with kafka.running(other):
+                await kafka.advance(ms=10_000)
+                metrics = await scrape(app)
+                assert len(metrics["evkafka_consumer_lag"]) == 1
+                assert metrics["evkafka_rebalances_total"][("billing",)] >= 2.0
+                assert metrics["evkafka_assigned_partitions"] == {("billing",): 1.0}
+
+    async def test_rebuilds_are_counted(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            kafka.fail_polls(OSError("the cable is out"))
+            await kafka.advance(ms=10_000)
+            metrics = await scrape(app)
+        assert metrics["evkafka_consumer_rebuilds_total"] == {("billing",): 1.0}
+
+    async def test_what_waits_for_its_next_attempt_and_what_is_paused_is_told(self) -> None:
+        def fail(event: dict[str, Any]) -> None:
+            raise ValueError
+
+        app = app_with(handling(fail))
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.send("orders", {}, event_type="OrderPlaced")
+            await eventually(lambda: app.status().consumers[0].partitions[0].retrying)
+            app.consumer("billing").pause("orders", 0)
+            await eventually(lambda: app.status().consumers[0].partitions[0].paused)
+            metrics = await scrape(app)
+        assert metrics["evkafka_events_awaiting_retry"] == {("billing", "0", "orders"): 1.0}
+        assert metrics["evkafka_paused_partitions"] == {("billing",): 1.0}
+
+    async def test_a_blocked_event_loop_is_counted(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            app.telemetry.emit(EndpointBlocked("billing", "orders", 0, 7, "shop.on_order", 2.5))
+            metrics = await scrape(app)
+        assert metrics["evkafka_event_loop_blocked_total"] == {("billing", "shop.on_order"): 1.0}
+
+
+class TestPublished:
+    async def test_sends_are_counted_by_how_they_ended(self) -> None:
+        sender, app = Sender(), EVKafkaApp(web=True, web_port=0)
+
+        @sender.event("Paid", topic="payments")
+        async def send_paid(event: dict[str, Any]) -> None: ...
+
+        app.add_producer({}, sender)
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await asyncio.wait_for(_moving(kafka, send_paid({})), 10)
+            kafka.fail_sends("refused")
+            with pytest.raises(DeliveryError):
+                await asyncio.wait_for(_moving(kafka, send_paid({})), 10)
+            metrics = await scrape(app)
+        assert metrics["evkafka_published_total"] == {("ok", "payments"): 1.0, ("failed", "payments"): 1.0}
+        assert metrics["evkafka_publish_duration_seconds_count"] == {("payments",): 2.0}
+
+
+async def _moving(kafka: InMemoryKafka, sending: Any) -> Any:
+    """The send, with time passing for it."""
+    task = asyncio.ensure_future(sending)
+    while not task.done():
+        await kafka.advance(ms=10)
+    return task.result()
+
+
+class TestExposition:
+    async def test_openmetrics_is_spoken_where_it_is_asked_for(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await settled(kafka, {})
+            answer = await get(app.web_url, "metrics", accept="application/openmetrics-text; version=1.0.0")
+        assert answer.headers["content-type"].startswith("application/openmetrics-text")
+        assert "evkafka_events_processed" in {family.name for family in openmetrics(answer.text)}
+
+    async def test_what_the_process_has_registered_itself_is_there_too(self) -> None:
+        gauge = Gauge("shop_open_tills", "Tills that are open.", registry=REGISTRY)
+        try:
+            gauge.set(3)
+            app = app_with()
+            async with InMemoryKafka() as kafka, kafka.running(app):
+                assert (await scrape(app))["shop_open_tills"] == {(): 3.0}
+        finally:
+            REGISTRY.unregister(gauge)
+
+    async def test_two_apps_of_one_process_do_not_meet(self) -> None:
+        app, other = app_with(), app_with(name="other")
+        async with InMemoryKafka() as kafka, kafka.running(app), kafka.running(other):
+            assert set((await scrape(other))["evkafka_assigned_partitions"]) == {("other",)}
+
+    def test_a_registry_takes_the_collector(self) -> None:
+        app = app_with(Handler())
+        app.asgi()
+        assert app.metrics is not None
+        CollectorRegistry().register(app.metrics.collector)
+
+    async def test_without_the_extra_one_sentence_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("evkafka.observe.metrics.find_spec", lambda name: None)
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            answer = await get(app.web_url, "metrics")
+        assert answer.code == 404
+        assert "pip install 'evkafka[metrics]'" in answer.text
+
+
+class TestHistogram:
+    def test_it_counts_up_to_each_bound_the_bound_itself_among_them(self) -> None:
+        histogram = Histogram((1.0, 2.0))
+        histogram.add([0.5, 1.0, 1.5, 2.0, 99.0])
+        assert histogram.buckets() == [("1.0", 2.0), ("2.0", 4.0), ("+Inf", 5.0)]
+        histogram.add([0.1, 0.2])
+        assert histogram.buckets() == [("1.0", 4.0), ("2.0", 6.0), ("+Inf", 7.0)]
+        assert histogram.sum == pytest.approx(104.3)
