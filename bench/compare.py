@@ -44,6 +44,7 @@ BASELINE = Row("aiokafka `getmany` loop, by hand", "bench.rows.baseline", 1_000_
 ROWS = (
     Row("EVKafka", "bench.rows.evkafka_default", 1_000_000),
     Row("EVKafka, with metrics listeners", "bench.rows.evkafka_listened", 1_000_000),
+    Row("EVKafka, metrics scraped every second", "bench.rows.evkafka_web", 1_000_000),
     Row("FastStream, batches", "bench.rows.faststream_batch", 200_000),
     Row("FastStream", "bench.rows.faststream_default", 100_000),
 )
