@@ -40,3 +40,6 @@ at_most_once.add_consumer(config(auto_commit_mode="pre-commit", auto_commit_inte
 two = EVKafkaApp()
 two.add_consumer(config(), handler, "billing")  # type: ignore[arg-type]
 two.add_consumer(config(), handler, "shipping")  # type: ignore[arg-type]
+
+plain = EVKafkaApp()
+plain.add_consumer({"topics": ["orders"], "group_id": "billing"}, handler)

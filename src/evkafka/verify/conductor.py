@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import tempfile
@@ -14,22 +15,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from evkafka.broker import KafkaBroker
-from evkafka.config import producer_settings
+from evkafka.config import consumer_settings, producer_settings
 from evkafka.exceptions import BrokerError, ConfigError
 from evkafka.ports import Record
 from evkafka.runtime.kafka import lookup
+from evkafka.runtime.kafka.preflight import reach
 from evkafka.runtime.kafka.topics import create_topic
 from evkafka.settings import ConnectionSettings
 from evkafka.verify.chaos import Chaos
 from evkafka.verify.evidence import Evidence, Promises, Written
 from evkafka.verify.journal import Entry, Journal, Reader
 from evkafka.verify.ledger import behind, judge
-from evkafka.verify.options import BUILT_IN, Options
+from evkafka.verify.options import Options
 from evkafka.verify.processes import Workers
 from evkafka.verify.producer import NUMBER_HEADER, NumberedProducer
 from evkafka.verify.report import Report
 from evkafka.verify.schedule import faults
 from evkafka.verify.worker import Task
+
+REACH_S = 10.0
+"""How long the brokers may take to answer at all."""
 
 UP_S = 60.0
 """How long the processes may take to come up."""
@@ -47,19 +52,23 @@ async def verify(options: Options, tell: Tell = lambda what: None) -> Report:
         tell: gets a line for each thing that happens.
 
     Raises:
-        ConfigError: the extra `evkafka[broker]` is missing where a broker is to be started; this system has no signals.
+        ConfigError: the options cannot work; the extra `evkafka[broker]` is missing where a broker is to be started;
+            this system has no signals.
         BrokerError: the broker, or the app's processes, did not start.
     """
     if os.name == "nt":
         raise ConfigError("verify kills and freezes processes by POSIX signals: run it on Linux, macOS or in WSL")
+    consumer_settings({"topics": ["any"], **options.consumer_config})
     home = options.home or Path(tempfile.mkdtemp(prefix="evkafka-verify-"))
     home.mkdir(parents=True, exist_ok=True)
     report = None
     try:
         async with _cluster(options, tell) as (servers, broker):
-            report = await _Run(options, home, servers, broker, tell).run()
+            with _logging_to(home / "conductor.log"):
+                report = await _Run(options, home, servers, broker, tell).run()
     finally:
-        if options.home is None and report is not None and report.clean:
+        nothing_to_see = report.clean if report is not None else not any(home.glob("process-*"))
+        if options.home is None and nothing_to_see:
             shutil.rmtree(home, ignore_errors=True)
         else:
             tell(f"journal and logs are in {home}")
@@ -74,6 +83,22 @@ async def _cluster(options: Options, tell: Tell) -> AsyncIterator[tuple[str, Kaf
     tell("starting Apache Kafka")
     async with KafkaBroker(properties={"auto.create.topics.enable": False}) as broker:
         yield broker.bootstrap_servers, broker
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """What our own producer and its client say goes into a file: a broker that is killed is no news here."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-8s %(name)s  %(message)s"))
+    loggers = [logging.getLogger(name) for name in ("evkafka", "aiokafka")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+        handler.close()
 
 
 class _Run:
@@ -118,7 +143,7 @@ class _Run:
             topic=self._topic,
             group_id=self._group_id,
             bootstrap_servers=self._servers,
-            config=options.config if options.app is not None else {**BUILT_IN, **options.config},
+            config=options.consumer_config,
             event_type=options.event_type,
             work_ms=options.work_ms,
             app=options.app,
@@ -132,6 +157,7 @@ class _Run:
         return producer_settings({"bootstrap_servers": self._servers}).connection
 
     async def _make_topic(self) -> None:
+        await reach(self._connection, timeout_s=REACH_S)  # says why, where no broker answers
         await create_topic(self._connection, self._topic, partitions=self._options.partitions)
 
     async def _start_processes(self) -> None:

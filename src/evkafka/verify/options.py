@@ -13,6 +13,15 @@ from evkafka.verify.schedule import KINDS, FaultKind
 OTHERS: tuple[FaultKind, ...] = tuple(kind for kind in KINDS if kind != "kill")
 """The faults beside SIGKILL, which has a beat of its own."""
 
+BUILT_IN: dict[str, Any] = {
+    "concurrency": 16,
+    "auto_commit_interval_ms": 100,
+    "session_timeout_ms": 6_000,
+    "heartbeat_interval_ms": 1_000,
+    "max_endpoint_exec_time_ms": 20_000,
+}
+"""The built-in app's consumer, where `Options.config` does not say otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -79,15 +88,10 @@ class Options:
         if faults:
             raise ConfigError("; ".join(faults))
 
-
-BUILT_IN: dict[str, Any] = {
-    "concurrency": 16,
-    "auto_commit_interval_ms": 100,
-    "session_timeout_ms": 6_000,
-    "heartbeat_interval_ms": 1_000,
-    "max_endpoint_exec_time_ms": 20_000,
-}
-"""The built-in app's consumer, where `Options.config` does not say otherwise."""
+    @property
+    def consumer_config(self) -> dict[str, Any]:
+        """The built-in app's consumer; of a given app, what is laid over its own."""
+        return dict(self.config) if self.app is not None else {**BUILT_IN, **self.config}
 
 
 def kinds_of(given: str | None, *, own_broker: bool) -> tuple[FaultKind, ...]:

@@ -1,0 +1,90 @@
+"""`evkafka verify` as a command: its options, its table, its exit codes. What a run does is tests/verify's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evkafka.broker import KafkaBroker
+from tests.cli.test_cli_run import environment
+
+
+def evkafka(*arguments: str, cwd: Path, timeout: float = 100) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "evkafka.cli", "verify", *arguments],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+SHORT = ("--seconds", "5", "--processes", "2", "--rate", "100", "--session-timeout-ms", "1500", "--seed", "4")
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["--faults", "stop,melt"], "no fault is called 'melt'; there are stop, freeze, members, broker"),
+            (
+                ["--faults", "broker", "--bootstrap-servers", "localhost:1"],
+                "a broker that was given cannot be restarted",
+            ),
+            (["--app", "shop:app"], "a given app needs records that it can handle"),
+            (["--app", "shop:app", "--payload", "{}"], "no module 'shop'"),
+            (["--payload", "@nowhere.json"], "--payload @nowhere.json: the file cannot be read"),
+            (["--ordering", "sideways"], "ordering"),
+        ],
+    )
+    def test_that_cannot_work_are_said_in_one_sentence_with_exit_code_2(
+        self, tmp_path: Path, arguments: list[str], said: str
+    ) -> None:
+        end = evkafka(*arguments, cwd=tmp_path)
+        assert end.returncode == 2, end.stderr
+        assert said in end.stderr
+        assert "Traceback" not in end.stderr
+
+    def test_an_app_of_several_consumers_must_be_told_which(self, tmp_path: Path) -> None:
+        root = Path(__file__).parents[2]
+        end = evkafka("--app", "tests.verify.apps:two", "--payload", "{}", "--app-dir", str(root), cwd=tmp_path)
+        assert end.returncode == 2
+        assert "the app's consumers are 'billing', 'shipping': say with --consumer which one" in end.stderr
+
+    def test_brokers_that_are_not_there_are_exit_code_3(self, tmp_path: Path) -> None:
+        end = evkafka(*SHORT, "--bootstrap-servers", "127.0.0.1:1", cwd=tmp_path)
+        assert end.returncode == 3, end.stderr
+        assert "127.0.0.1:1" in end.stderr
+
+
+@pytest.mark.slow
+class TestRun:
+    def test_a_clean_run_is_a_table_and_exit_code_0(self, kafka_broker: KafkaBroker, tmp_path: Path) -> None:
+        servers = kafka_broker.bootstrap_servers
+        end = evkafka(*SHORT, "--kill-every", "3", "--fault-every", "0", "--bootstrap-servers", servers, cwd=tmp_path)
+        assert end.returncode == 0, end.stdout + end.stderr
+        assert "nothing was lost" in end.stdout
+        assert "seed 4" in end.stdout
+        assert "kill" in end.stderr
+
+    def test_as_json_it_is_for_a_program_to_read_and_a_broken_promise_is_exit_code_1(
+        self, kafka_broker: KafkaBroker, tmp_path: Path
+    ) -> None:
+        servers = kafka_broker.bootstrap_servers
+        root = Path(__file__).parents[2]
+        end = evkafka(
+            *SHORT,
+            *("--kill-every", "0", "--fault-every", "0", "--bootstrap-servers", servers, "--json"),
+            *("--app", "tests.verify.apps:plain", "--app-dir", str(root), "--payload", "{}", "--event-type", "Other"),
+            cwd=tmp_path,
+        )
+        assert end.returncode == 1, end.stdout + end.stderr
+        report = json.loads(end.stdout)
+        assert report["clean"] is False
+        assert report["passed_over"] == report["sent"] > 0
+        assert "journal and logs are in" in end.stderr
