@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from pydantic import BaseModel
 from evkafka import BatchError, DeadLetter, Handler, Request, Retry, Skip
 from evkafka.runtime.settle import StopApp
 from evkafka.telemetry import RecordsProcessed
-from tests.lanes.conftest import TOPIC, Bench
+from tests.lanes.conftest import GROUP, TOPIC, Bench
 
 QUICK: dict[str, Any] = {"backoff_ms": 1000, "jitter": 0}
 
@@ -426,3 +427,27 @@ class TestGivingBack:
         async with bench.running(handler_for(batches, max_wait_ms=3_600_000), **keys):
             await bench.until(lambda: bench.consumer.pending == 2)
         assert batches == [[b"a", b"b"]]
+
+    @pytest.mark.parametrize("keys", [{}, {"concurrency": 4}])
+    async def test_one_that_a_thread_has_still_is_waited_for_by_the_next_assignment(
+        self, bench: Bench, keys: dict[str, Any]
+    ) -> None:
+        handler, go, seen = Handler(), threading.Event(), []
+
+        @handler.event("E", batch=True)
+        def on_batch(values: list[bytes]) -> None:
+            seen.append(values)
+            if len(seen) == 1:
+                go.wait(20)
+
+        await letters(bench, "ab", key="k")
+        async with bench.running(handler, revoke_drain_timeout_ms=1000, **keys):
+            await bench.until(lambda: seen)
+            await bench.kafka.rebalance(GROUP)
+            await bench.kafka.advance(ms=10_000)
+            assert seen == [[b"a", b"b"]]
+            assert bench.committed() == 0
+            go.set()
+            await bench.kafka.settle()
+        assert seen == [[b"a", b"b"]] * 2
+        assert bench.committed() == 2

@@ -10,11 +10,12 @@ from evkafka import Handler, Request
 from evkafka.dispatch import build_dispatch
 from evkafka.ports import ConsumerIdentity, Dispatch, Slot, TopicPartition
 from evkafka.runtime.clock import SystemClock
-from evkafka.runtime.executor import Executor, LastRound, Turn
+from evkafka.runtime.executor import Executor, LastRound
 from evkafka.runtime.lane import Lanes
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.report import Report
 from evkafka.runtime.settle import OK
+from evkafka.runtime.turn import Turn
 from evkafka.telemetry import Telemetry
 
 CPU_S = 0.004

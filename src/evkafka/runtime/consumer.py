@@ -36,7 +36,7 @@ from evkafka.ports import (
 from evkafka.runtime.ambient import chance
 from evkafka.runtime.clock import sleep, wait_any
 from evkafka.runtime.commits import COMMIT_TIMEOUT_S, Committer
-from evkafka.runtime.executor import DeadLetters, Executor, LastRound, Turn
+from evkafka.runtime.executor import DeadLetters, Executor, LastRound
 from evkafka.runtime.flow import NONE, Flow
 from evkafka.runtime.gate import Gate
 from evkafka.runtime.lane import Lanes
@@ -46,6 +46,7 @@ from evkafka.runtime.report import Report
 from evkafka.runtime.settle import StopApp, Verdict, decide, decide_at_most_once
 from evkafka.runtime.status import AttemptStatus, ConsumerStatus, PartitionStatus
 from evkafka.runtime.supervision import Supervision
+from evkafka.runtime.turn import Turn
 from evkafka.runtime.watchdog import Watchdog
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.telemetry import (
