@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from tests.cli.test_cli_run import environment
+from tests.support.waiting import eventually_sync
 
 
 def evkafka(*arguments: str, cwd: Path, timeout: float = 100) -> subprocess.CompletedProcess[str]:
@@ -22,6 +25,15 @@ def evkafka(*arguments: str, cwd: Path, timeout: float = 100) -> subprocess.Comp
         text=True,
         timeout=timeout,
     )
+
+
+def commands() -> list[str]:
+    """The command lines of all processes, as far as /proc tells."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            found.append(path.read_text(errors="replace"))
+    return found
 
 
 SHORT = ("--seconds", "5", "--processes", "2", "--rate", "100", "--session-timeout-ms", "1500", "--seed", "4")
@@ -71,6 +83,17 @@ class TestRun:
         assert "nothing was lost" in end.stdout
         assert "seed 4" in end.stdout
         assert "kill" in end.stderr
+
+    @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+    def test_broken_off_it_leaves_no_process_behind(self, tmp_path: Path, signum: signal.Signals) -> None:
+        home = tmp_path / "home"
+        command = [sys.executable, "-m", "evkafka.cli", "verify", "--keep", str(home), "--kill-every", "0"]
+        with subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as run:
+            assert run.stderr is not None
+            next(line for line in run.stderr if "processes are up" in line)
+            run.send_signal(signum)
+            assert run.wait(30) == 130
+        eventually_sync(lambda: not any(str(home) in command for command in commands()), what="the processes' end")
 
     def test_as_json_it_is_for_a_program_to_read_and_a_broken_promise_is_exit_code_1(
         self, kafka_broker: KafkaBroker, tmp_path: Path

@@ -134,6 +134,13 @@ class TestProducing:
         entries = [*handled(sent()), Entry("begin", 9.0, "1.1", 1, 20, "k3"), Entry("end", 9.1, "1.1", 1, 20, "k3")]
         assert judge(evidence(log=log, entries=entries)).double_writes == (39,)
 
+    def test_a_record_in_the_log_of_which_the_producer_said_that_it_cannot_be(self) -> None:
+        records = sent()
+        records[5] = replace(records[5], place=None, acknowledged_s=None, error="refused", never_written=True)
+        report = judge(evidence(records=records, log=written(sent()), entries=handled(records)))
+        assert report.denied_writes == (5,)
+        assert not report.clean
+
     def test_another_record_where_one_was_acknowledged(self) -> None:
         log = written(sent())
         log[0], log[12] = replace(log[0], number=12), replace(log[12], number=0)

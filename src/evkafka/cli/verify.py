@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -26,6 +27,9 @@ def run_verify(options: Options, *, as_json: bool) -> None:
     """
     if options.app is not None:
         _check(options)
+    # SIGTERM ends it the way Ctrl-C does: the loop cancels the run, and the run ends its processes.
+    signal.signal(signal.SIGTERM, lambda signum, frame: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with it ignored
     screen = Console(stderr=True, highlight=False)
     report = asyncio.run(verify(options, lambda what: screen.print(what, style="dim", markup=False, soft_wrap=True)))
     if as_json:
@@ -85,6 +89,7 @@ def _lines(report: Report) -> list[tuple[str, str, str]]:
         ("in the log", str(report.written), ""),
         ("lost writes", str(len(report.lost_writes)), "acknowledged, and not in the log"),
         ("written twice", str(len(report.double_writes)), ""),
+        ("denied writes", str(len(report.denied_writes)), "said not to be in the log, and in it"),
         ("inconsistent offsets", str(len(report.misplaced)), ""),
         ("written out of order", str(len(report.reordered_writes)), ""),
         ("handled", str(report.handled), f"attempts that failed {report.failed}, were cut {report.cut}"),

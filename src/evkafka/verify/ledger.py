@@ -42,6 +42,7 @@ def judge(evidence: Evidence, *, max_duplicates: float | None = None) -> Report:
         written=len(written),
         lost_writes=_lost_writes(evidence.sent, evidence.written),
         double_writes=tuple(n for n, many in Counter(one.number for one in evidence.written).items() if many > 1),
+        denied_writes=_denied_writes(evidence.sent, evidence.written),
         misplaced=_misplaced(evidence, written),
         reordered_writes=_reordered(evidence.written),
         handled=len(written.keys() & handled.keys()),
@@ -153,6 +154,11 @@ def _at_once(entries: Iterable[Entry], session_s: float) -> tuple[tuple[str, ...
 def _lost_writes(sent: Iterable[Sent], written: Iterable[Written]) -> tuple[int, ...]:
     there = {one.number for one in written}
     return tuple(one.number for one in sent if one.place is not None and one.number not in there)
+
+
+def _denied_writes(sent: Iterable[Sent], written: Iterable[Written]) -> tuple[int, ...]:
+    there = {one.number for one in written}
+    return tuple(one.number for one in sent if one.never_written and one.number in there)
 
 
 def _misplaced(evidence: Evidence, written: dict[Place, Written]) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ class Report:
         written: records in the log.
         lost_writes: acknowledged, and not in the log.
         double_writes: numbers that stand in the log twice.
+        denied_writes: the producer said that they cannot stand in the log, and they do.
         misplaced: acknowledged at a place where another record stands, or handled with another key than the log's.
         reordered_writes: records of one key that stand in the log in another order than they were sent.
         handled: records in the log that were handled at least once.
@@ -65,6 +66,7 @@ class Report:
     written: int = 0
     lost_writes: tuple[int, ...] = ()
     double_writes: tuple[int, ...] = ()
+    denied_writes: tuple[int, ...] = ()
     misplaced: tuple[str, ...] = ()
     reordered_writes: tuple[str, ...] = ()
     handled: int = 0
@@ -112,6 +114,7 @@ def problems(report: Report, *, max_duplicates: float | None = None) -> tuple[st
         ("at once: begun while another record of their key was in hand", report.at_once or ()),
         ("lost writes: acknowledged, and not in the log", report.lost_writes),
         ("written twice", report.double_writes),
+        ("in the log, although the producer said that they cannot be", report.denied_writes),
         ("inconsistent offsets: another record stands where this one was acknowledged or handled", report.misplaced),
         ("written in another order than sent", report.reordered_writes),
         ("partitions not committed to their end", report.behind),
