@@ -111,9 +111,9 @@ class AppCollector:
     def collect(self) -> Iterator[Metric]:
         yield from self._counted()
         status = self._app.status()
-        if (lag_s := status.loop_lag_s) is not None:
-            told = "The longest time that the event loop was late by, in the last 15 s."
-            yield _gauge("evkafka_event_loop_lag_seconds", told, (), [((), lag_s)])
+        told = "The longest time that the event loop was late by, in the last 15 s."
+        lag = [((), status.loop_lag_s)] if status.loop_lag_s is not None else []
+        yield _gauge("evkafka_event_loop_lag_seconds", told, (), lag)
         consumers = status.consumers
         yield from _of_consumers(consumers)
         yield from _of_partitions(consumers)
