@@ -82,11 +82,12 @@ class TestGivenApp:
         up = next(entry for entry in Reader(tmp_path / "journal").news() if entry.what == "up")
         assert up.more == {"in_order": True, "session_s": 2.0, "drain_s": 10.0}
 
-    async def test_that_commits_before_it_handles_is_found_to_lose(
-        self, kafka_broker: KafkaBroker, tmp_path: Path
+    @pytest.mark.parametrize("app", ["tests.verify.apps:at_most_once", "tests.verify.sabotaged:app"])
+    async def test_that_commits_too_far_is_found_to_lose(
+        self, kafka_broker: KafkaBroker, tmp_path: Path, app: str
     ) -> None:
         run = options(
-            kafka_broker, tmp_path, bootstrap_servers=None, app="tests.verify.apps:at_most_once", config={}, **GIVEN
+            kafka_broker, tmp_path, bootstrap_servers=None, app=app, config={}, lasts_s=8.0, kill_every_s=3.0, **GIVEN
         )
         report = await verify(run)
         assert not report.clean
