@@ -28,6 +28,7 @@ from evkafka.observe.health import HealthBook
 from evkafka.observe.logs import log_events
 from evkafka.observe.loop_monitor import LoopMonitor, attempt_of
 from evkafka.observe.metrics import Metrics, metrics_of
+from evkafka.observe.tracing import spans_of
 from evkafka.ports import Clock, Cluster
 from evkafka.runner import ForcedExit, force_exit, leave, run_to_exit_code, signals
 from evkafka.runtime.clock import SystemClock
@@ -78,6 +79,8 @@ class EVKafkaApp:
         web_host: the address that it listens on; default "127.0.0.1", which only this machine can reach.
         web_port: default 8080; 0 takes a free one.
         expose_asyncapi, asyncapi_host, asyncapi_port: evkafka 0.7's names of the same.
+        tracing: a span for each attempt and each send, by OpenTelemetry; needs the extra `evkafka[tracing]`.
+            Default False.
 
     Raises:
         ConfigError: the configuration cannot work; all of its faults in one error.
@@ -108,6 +111,7 @@ class EVKafkaApp:
         web: bool = False,
         web_host: str | None = None,
         web_port: int | None = None,
+        tracing: bool = False,
     ) -> None:
         self.title = title
         self.version = version
@@ -122,6 +126,7 @@ class EVKafkaApp:
         self.telemetry = Telemetry()
         log_events(self.telemetry)
         self.health = HealthBook(self.telemetry)
+        self._spans = spans_of() if tracing else None
         self._metrics: Metrics | None = None
         self._web_part: WebPart | None = None
         self._loop_monitor: LoopMonitor | None = None
@@ -429,7 +434,12 @@ class EVKafkaApp:
             _BoundProducer(
                 declared.name,
                 EVKafkaProducer(
-                    declared.config, cluster=cluster, clock=clock, telemetry=self.telemetry, name=declared.name
+                    declared.config,
+                    cluster=cluster,
+                    clock=clock,
+                    telemetry=self.telemetry,
+                    name=declared.name,
+                    spans=self._spans,
                 ),
                 declared.sender,
             )
@@ -451,6 +461,8 @@ class EVKafkaApp:
         dispatch = build_dispatch(
             declared.target, middleware, topic_event_types=types, overrides=lambda: self.dependency_overrides
         )
+        if self._spans is not None:
+            dispatch = self._spans.traced(dispatch)
         routes = declared.target.endpoints if isinstance(declared.target, Handler) else ()
         control = self.consumer(declared.name)
         return ConsumerPlan(declared.name, declared.settings, dispatch, tuple(routes), lambda: control.paused)

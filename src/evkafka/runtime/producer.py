@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from uuid import UUID
 
 from evkafka.codec import encode
@@ -27,6 +27,18 @@ Headers = Mapping[str, bytes | str | None] | Sequence[tuple[str, bytes | str | N
 
 Pairs = list[tuple[str, bytes | None]]
 
+Teller = Callable[[RecordMetadata | None, BaseException | None], None]
+"""Is called with where the record stands, or with why it was not confirmed."""
+
+
+class SendSpans(Protocol):
+    """Makes a trace's spans of sends."""
+
+    def sending(
+        self, topic: str, client_id: str, headers: Pairs
+    ) -> Callable[[RecordMetadata | None, BaseException | None], None]:
+        """A span begins, and its context goes into the headers; what is returned is called at the send's end."""
+
 
 class EVKafkaProducer:
     """Sends events and waits for the broker's confirmation. Use it as `async with`, or `start()` and `stop()`.
@@ -38,7 +50,7 @@ class EVKafkaProducer:
     Args:
         config: see `ProducerConfig`.
         cluster, clock: what it runs on; by default a real Kafka, or what the test kit has put in its place.
-        telemetry, name: whom it tells of what it has sent, and as whom; an app's producers do so.
+        telemetry, name, spans: whom it tells of what it has sent, and as whom; an app's producers do so.
 
     Raises:
         ConfigError: the configuration cannot work; all of its faults in one error.
@@ -52,10 +64,12 @@ class EVKafkaProducer:
         clock: Clock | None = None,
         telemetry: Telemetry | None = None,
         name: str = "",
+        spans: SendSpans | None = None,
     ) -> None:
         self.settings = producer_settings(config)
         self.name = name
         self._telemetry = telemetry
+        self._spans = spans
         self._cluster = cluster
         self._clock = clock
         self._sink: RecordSink | None = None
@@ -187,6 +201,8 @@ class EVKafkaProducer:
             )
         _check(event_type, partition, timestamp_ms)
         value, own_key, pairs = _encoded(event, event_type, to, key, headers)
+        timeout_s = self._time_for(event_type, to)
+        tellers = self._tellers(to, event_type, pairs)
         sending = sink.send(
             to,
             value=value,
@@ -195,36 +211,25 @@ class EVKafkaProducer:
             timestamp_ms=timestamp_ms,
             headers=pairs,
             event_type=event_type,
-            timeout_s=self._time_for(event_type, to),
+            timeout_s=timeout_s,
         )
-        if self._telemetry is None or not self._telemetry.wants(EventPublished):
-            return await sending
-        return await self._told(sending, to, event_type, self._telemetry)
+        return await (_told(sending, tellers) if tellers else sending)
 
-    async def _told(
-        self,
-        sending: Awaitable[asyncio.Future[RecordMetadata]],
-        topic: str,
-        event_type: str,
-        telemetry: Telemetry,
-    ) -> asyncio.Future[RecordMetadata]:
-        """The send, and its end told to whoever listens. One that its sender took back has no end."""
-        began_s = time.monotonic()
+    def _tellers(self, topic: str, event_type: str, headers: Pairs) -> list[Teller]:
+        """Who wants to know how this send ends. Tracing writes into its headers."""
+        tellers: list[Teller] = []
+        if self._spans is not None:
+            tellers.append(self._spans.sending(topic, self.settings.connection.client_id, headers))
+        if self._telemetry is not None and self._telemetry.wants(EventPublished):
+            telemetry, began_s = self._telemetry, time.monotonic()
 
-        def tell(error: BaseException | None) -> None:
-            telemetry.emit(EventPublished(self.name, topic, event_type, time.monotonic() - began_s, error))
+            def tell(_: RecordMetadata | None, error: BaseException | None) -> None:
+                if isinstance(error, asyncio.CancelledError):
+                    return  # its sender took it back
+                telemetry.emit(EventPublished(self.name, topic, event_type, time.monotonic() - began_s, error))
 
-        def ended(future: asyncio.Future[RecordMetadata]) -> None:
-            if not future.cancelled():
-                tell(future.exception())
-
-        try:
-            future = await sending
-        except DeliveryError as error:
-            tell(error)
-            raise
-        future.add_done_callback(ended)
-        return future
+            tellers.append(tell)
+        return tellers
 
     async def send_events(
         self,
@@ -297,6 +302,32 @@ class EVKafkaProducer:
                 may_have_been_written=False,
             )
         return left_s
+
+
+async def _told(
+    sending: Awaitable[asyncio.Future[RecordMetadata]], tellers: Sequence[Teller]
+) -> asyncio.Future[RecordMetadata]:
+    """The send, its end told to those who want to know."""
+
+    def ended(future: asyncio.Future[RecordMetadata]) -> None:
+        if future.cancelled():
+            tell(None, asyncio.CancelledError())
+        elif (error := future.exception()) is not None:
+            tell(None, error)
+        else:
+            tell(future.result(), None)
+
+    def tell(metadata: RecordMetadata | None, error: BaseException | None) -> None:
+        for teller in tellers:
+            teller(metadata, error)
+
+    try:
+        future = await sending
+    except BaseException as error:
+        tell(None, error)
+        raise
+    future.add_done_callback(ended)
+    return future
 
 
 # ---------------------------------------------------------------------------- into bytes

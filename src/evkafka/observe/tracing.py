@@ -1,0 +1,22 @@
+"""Whether there is tracing at all; the spans themselves are made in `spans.py`, which needs the extra."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from evkafka.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from evkafka.observe.spans import Spans
+
+
+def spans_of() -> Spans:
+    """Raises:
+    ConfigError: the extra is not installed; the sentence says how to get it.
+    """
+    if find_spec("opentelemetry") is None or find_spec("opentelemetry.trace") is None:
+        raise ConfigError("tracing needs an extra that is not installed: pip install 'evkafka[tracing]'")
+    from evkafka.observe.spans import Spans
+
+    return Spans()
