@@ -15,7 +15,14 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from evkafka.asyncapi import Consumed, Declared, Info, Produced, build_document
-from evkafka.config import ConsumerConfig, ProducerConfig, consumer_settings, error_policy, producer_settings
+from evkafka.config import (
+    ConsumerConfig,
+    ProducerConfig,
+    consumer_settings,
+    error_policy,
+    producer_settings,
+    shown_settings,
+)
 from evkafka.context import App
 from evkafka.control import ConsumerControl
 from evkafka.dispatch import build_dispatch
@@ -476,8 +483,10 @@ class EVKafkaApp:
                 declared.name,
                 topics,
                 declared.settings.group_id,
-                extra={"consumer": declared.name},
+                extra={"consumer": declared.name, "group_id": declared.settings.group_id},
             )
+            effective = " ".join(f"{key}={value}" for key, value in shown_settings(declared.settings).items())
+            logger.info("consumer %s runs with %s", declared.name, effective, extra={"consumer": declared.name})
 
     # ------------------------------------------------------------------ stopping
 

@@ -108,6 +108,8 @@ class AttemptFailed(Event):
     """None where the endpoint asked for it by an outcome (`Retry`, `DeadLetter`) or no endpoint takes the record."""
     decision: str
     retry_in_s: float
+    key_hash: str | None = None
+    """Tells whether two records have the same key, without telling the key; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)

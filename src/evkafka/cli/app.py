@@ -14,6 +14,11 @@ from evkafka.exceptions import BrokerError, ConfigError, EVKafkaError
 FAILED, USAGE, NOT_STARTED = 1, 2, 3
 
 
+class LogFormat(enum.StrEnum):
+    CONSOLE = "console"
+    JSON = "json"
+
+
 class LogLevel(enum.StrEnum):
     DEBUG = "debug"
     INFO = "info"
@@ -105,11 +110,17 @@ def run_command(
     log_level: Annotated[
         LogLevel, typer.Option(help="What is logged at least.", envvar="EVKAFKA_LOG_LEVEL", case_sensitive=False)
     ] = LogLevel.INFO,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(
+            help="Lines for people, or a JSON object a line.", envvar="EVKAFKA_LOG_FORMAT", case_sensitive=False
+        ),
+    ] = LogFormat.CONSOLE,
 ) -> None:
     """Run an app until Ctrl-C or SIGTERM."""
     from evkafka.cli.run import run_app
 
-    run_app(target, app_dir=app_dir, factory=factory, log_level=log_level.value)
+    run_app(target, app_dir=app_dir, factory=factory, log_level=log_level.value, json_log=log_format is LogFormat.JSON)
 
 
 @app.command("asyncapi")

@@ -6,9 +6,10 @@ import logging
 from pathlib import Path
 
 from evkafka.cli.target import load_app
+from evkafka.observe.log_format import JsonFormatter
 
 
-def run_app(target: str, *, app_dir: Path, factory: bool, log_level: str) -> None:
+def run_app(target: str, *, app_dir: Path, factory: bool, log_level: str, json_log: bool = False) -> None:
     """Returns after a clean stop.
 
     Raises:
@@ -17,14 +18,16 @@ def run_app(target: str, *, app_dir: Path, factory: bool, log_level: str) -> Non
     """
     level = logging.getLevelNamesMapping()[log_level.upper()]
     app = load_app(target, app_dir, factory=factory, show_traceback=level <= logging.DEBUG)
-    _log_from(level)
+    _log_from(level, as_json=json_log)
     app.run()
 
 
-def _log_from(level: int) -> None:
+def _log_from(level: int, *, as_json: bool) -> None:
     """Log to stderr, unless the app's own module has set up logging: then only our loggers take the level."""
     if not logging.getLogger().handlers:
         logging.basicConfig(level=level, format="%(asctime)s %(levelname)-8s %(name)s  %(message)s")
+        if as_json:
+            logging.getLogger().handlers[0].setFormatter(JsonFormatter())
         # The client is talkative below its warnings, and says things that our own lines say better.
         logging.getLogger("aiokafka").setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
     logging.getLogger("evkafka").setLevel(level)

@@ -154,7 +154,9 @@ def _failed(event: AttemptFailed) -> None:
             "partition": event.partition,
             "offset": event.offset,
             "event_type": event.event_type,
+            "handler": event.endpoint or None,
             "attempt": event.attempt,
+            "key_hash": event.key_hash,
         },
     )
 

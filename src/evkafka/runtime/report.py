@@ -6,6 +6,7 @@ listens for them. Everything is added up and handed on when an executor gives wa
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter, defaultdict
 from typing import cast
@@ -82,6 +83,7 @@ class Report:
                 error=error,
                 decision=decision,
                 retry_in_s=retry_in_s,
+                key_hash=_key_hash(record.key),
             )
         )
 
@@ -103,6 +105,10 @@ class Report:
         self._telemetry.emit(
             ResultDropped(self._consumer, record.topic, record.partition, record.offset, _endpoint(slot))
         )
+
+
+def _key_hash(key: bytes | None) -> str | None:
+    return hashlib.blake2b(key, digest_size=6).hexdigest() if key is not None else None
 
 
 def _endpoint(slot: Slot) -> str:
