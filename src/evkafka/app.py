@@ -9,28 +9,21 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
 
-from evkafka.asyncapi import Consumed, Declared, Info, Produced, build_document
-from evkafka.config import (
-    ConsumerConfig,
-    ProducerConfig,
-    consumer_settings,
-    error_policy,
-    producer_settings,
-    shown_settings,
-)
+from evkafka.asyncapi import Declared, Info, build_document
+from evkafka.config import ConsumerConfig, ProducerConfig, consumer_settings
 from evkafka.context import App
 from evkafka.control import ConsumerControl
-from evkafka.dispatch import build_dispatch
+from evkafka.declared import DeclaredConsumer, DeclaredProducer
 from evkafka.exceptions import ConfigError
 from evkafka.handler import Handler
 from evkafka.keys import ErrorPolicy
 from evkafka.lifespan import Lifespan, as_lifespan
-from evkafka.middleware import Middleware, type_header
+from evkafka.middleware import Middleware
 from evkafka.observe.health import HealthBook
 from evkafka.observe.logs import log_events
 from evkafka.observe.loop_monitor import LoopMonitor, attempt_of
@@ -44,32 +37,12 @@ from evkafka.runtime.producer import EVKafkaProducer
 from evkafka.runtime.status import AppStatus
 from evkafka.sender import Sender
 from evkafka.service import ConsumerPlan, Service
-from evkafka.settings import ConsumerSettings
 from evkafka.telemetry import Telemetry
 from evkafka.web.part import WebPart, mountable
 
 logger = logging.getLogger("evkafka")
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass(frozen=True, slots=True)
-class DeclaredConsumer:
-    """One `add_consumer`."""
-
-    name: str
-    settings: ConsumerSettings
-    target: Handler | App
-    middleware: Sequence[Middleware] | None
-
-
-@dataclass(frozen=True, slots=True)
-class DeclaredProducer:
-    """One `add_producer`."""
-
-    name: str
-    config: ProducerConfig
-    sender: Sender
 
 
 class EVKafkaApp:
@@ -218,7 +191,7 @@ class EVKafkaApp:
             raise ConfigError(f"a consumer's handler is a Handler or an async callable, not {type(handler).__name__}")
         name = self._unique(name, "consumer", self._consumers)
         self._consumers[name] = DeclaredConsumer(name, settings, handler, middleware)
-        self._check_policies(self._consumers[name])
+        self._consumers[name].check_policies()
 
     def consumer(self, name: str) -> ConsumerControl:
         """A consumer of this app, to pause and resume partitions and to seek in them: now, or while it runs.
@@ -254,12 +227,6 @@ class EVKafkaApp:
                 )
         name = self._unique(name, "producer", self._producers)
         self._producers[name] = DeclaredProducer(name, config, sender)
-
-    def _check_policies(self, declared: DeclaredConsumer) -> None:
-        """The error policies of endpoints that are declared already; later ones are checked at the start."""
-        if isinstance(declared.target, Handler):
-            for route in declared.target.endpoints:
-                error_policy(declared.settings.on_error, route.on_error, where=f"event type {route.event_type!r}")
 
     def _unique(self, name: str | None, kind: str, taken: Mapping[str, object]) -> str:
         if name is None:
@@ -312,19 +279,8 @@ class EVKafkaApp:
     def _declared(self) -> Declared:
         return Declared(
             Info(self.title, self.version, self.description, self.terms_of_service, self.contact, self.license_info),
-            tuple(
-                Consumed(
-                    one.name,
-                    one.settings,
-                    one.target.endpoints if isinstance(one.target, Handler) else None,
-                    type_header(one.middleware if one.middleware is not None else self._middleware),
-                )
-                for one in self._consumers.values()
-            ),
-            tuple(
-                Produced(one.name, producer_settings(one.config), one.sender.endpoints)
-                for one in self._producers.values()
-            ),
+            tuple(one.contract(self._middleware) for one in self._consumers.values()),
+            tuple(one.contract() for one in self._producers.values()),
         )
 
     # ------------------------------------------------------------------ running
@@ -420,7 +376,8 @@ class EVKafkaApp:
             self._loop_monitor.start()
         try:
             async with service.running():
-                self._log_start()
+                for declared in self._consumers.values():
+                    declared.log_start(self.title)
                 if self._should_exit:
                     service.stop()
                 yield service
@@ -437,25 +394,13 @@ class EVKafkaApp:
         if self.web:
             self._measure()
             self._web_part = WebPart(self, host=self.web_host, port=self.web_port)
-        producers = [
-            _BoundProducer(
-                declared.name,
-                EVKafkaProducer(
-                    declared.config,
-                    cluster=cluster,
-                    clock=clock,
-                    telemetry=self.telemetry,
-                    name=declared.name,
-                    spans=self._spans,
-                ),
-                declared.sender,
-            )
-            for declared in self._producers.values()
-        ]
         return Service(
             lifespan=self._lifespan,
-            producers=producers,
-            plans=[self._plan(declared) for declared in self._consumers.values()],
+            producers=[
+                one.bound(cluster=cluster, clock=clock, telemetry=self.telemetry, spans=self._spans)
+                for one in self._producers.values()
+            ],
+            plans=[self._plan(one) for one in self._consumers.values()],
             cluster=cluster,
             clock=clock,
             telemetry=self.telemetry,
@@ -463,30 +408,13 @@ class EVKafkaApp:
         )
 
     def _plan(self, declared: DeclaredConsumer) -> ConsumerPlan:
-        middleware = declared.middleware if declared.middleware is not None else self._middleware
-        types = {topic.name: topic.event_type for topic in declared.settings.topics if topic.event_type is not None}
-        dispatch = build_dispatch(
-            declared.target, middleware, topic_event_types=types, overrides=lambda: self.dependency_overrides
-        )
-        if self._spans is not None:
-            dispatch = self._spans.traced(dispatch)
-        routes = declared.target.endpoints if isinstance(declared.target, Handler) else ()
         control = self.consumer(declared.name)
-        return ConsumerPlan(declared.name, declared.settings, dispatch, tuple(routes), lambda: control.paused)
-
-    def _log_start(self) -> None:
-        for declared in self._consumers.values():
-            topics = ", ".join(topic.name for topic in declared.settings.topics) or str(declared.settings.topic_pattern)
-            logger.info(
-                "%s: consumer %s reads %s as group %s",
-                self.title,
-                declared.name,
-                topics,
-                declared.settings.group_id,
-                extra={"consumer": declared.name, "group_id": declared.settings.group_id},
-            )
-            effective = " ".join(f"{key}={value}" for key, value in shown_settings(declared.settings).items())
-            logger.info("consumer %s runs with %s", declared.name, effective, extra={"consumer": declared.name})
+        return declared.plan(
+            self._middleware,
+            overrides=lambda: self.dependency_overrides,
+            paused=lambda: control.paused,
+            spans=self._spans,
+        )
 
     # ------------------------------------------------------------------ stopping
 
@@ -540,32 +468,6 @@ class EVKafkaApp:
 
 EVkafkaApp = EVKafkaApp
 """The spelling of evkafka 0.7's documentation; the same class."""
-
-
-@dataclass(frozen=True, slots=True)
-class _BoundProducer:
-    """A declared producer and the sender that sends over it, as the service starts and stops them."""
-
-    name: str
-    producer: EVKafkaProducer
-    sender: Sender
-
-    def check(self) -> None:
-        if self.sender.bound:
-            raise ConfigError("its Sender sends over another app's producer already: make a second Sender")
-        self.sender.check(self.producer)
-
-    async def start(self) -> None:
-        await self.producer.start()
-        self.sender.bind(self.producer)
-
-    def hindrance(self) -> str:
-        return self.producer.hindrance()
-
-    async def stop(self, *, timeout_s: float) -> None:
-        if self.producer.loop is not None:
-            self.sender.unbind()
-            await self.producer.stop(timeout_s=min(timeout_s, self.producer.settings.delivery_timeout_s))
 
 
 def _kafka() -> Cluster:

@@ -10,9 +10,10 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any
 
-from evkafka.app import DeclaredConsumer, EVKafkaApp
+from evkafka.app import EVKafkaApp
 from evkafka.codec import encode
 from evkafka.config import error_policy
+from evkafka.declared import DeclaredConsumer
 from evkafka.exceptions import ConfigError, EncodeError
 from evkafka.lifespan import as_state
 from evkafka.middleware import type_header

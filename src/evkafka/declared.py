@@ -1,0 +1,134 @@
+"""What `add_consumer` and `add_producer` leave behind: checked at once, compiled at the start."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from evkafka.asyncapi import Consumed, Produced
+from evkafka.config import error_policy, producer_settings, shown_settings
+from evkafka.context import App
+from evkafka.dispatch import build_dispatch
+from evkafka.exceptions import ConfigError
+from evkafka.handler import Handler
+from evkafka.keys import ProducerConfig
+from evkafka.middleware import Middleware, type_header
+from evkafka.ports import Clock, Cluster, TopicPartition
+from evkafka.runtime.producer import EVKafkaProducer
+from evkafka.sender import Sender
+from evkafka.service import ConsumerPlan
+from evkafka.settings import ConsumerSettings
+from evkafka.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from evkafka.observe.spans import Spans
+
+logger = logging.getLogger("evkafka")
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredConsumer:
+    """One `add_consumer`.
+
+    Attributes:
+        middleware: its own stack; None for the app's.
+    """
+
+    name: str
+    settings: ConsumerSettings
+    target: Handler | App
+    middleware: Sequence[Middleware] | None
+
+    def check_policies(self) -> None:
+        """The error policies of endpoints that are declared already; later ones are checked at the start.
+
+        Raises:
+            ConfigError: one of them cannot work.
+        """
+        if isinstance(self.target, Handler):
+            for route in self.target.endpoints:
+                error_policy(self.settings.on_error, route.on_error, where=f"event type {route.event_type!r}")
+
+    def contract(self, apps_stack: Sequence[Middleware] | None) -> Consumed:
+        """What of it stands in the contract document."""
+        endpoints = self.target.endpoints if isinstance(self.target, Handler) else None
+        return Consumed(self.name, self.settings, endpoints, type_header(self._stack(apps_stack)))
+
+    def plan(
+        self,
+        apps_stack: Sequence[Middleware] | None,
+        *,
+        overrides: Callable[[], Any],
+        paused: Callable[[], Collection[TopicPartition]],
+        spans: Spans | None,
+    ) -> ConsumerPlan:
+        """Compile it: stack, routes and decoders are made here, once.
+
+        Raises:
+            ConfigError: an annotation cannot be resolved, or a middleware cannot be made.
+        """
+        types = {topic.name: topic.event_type for topic in self.settings.topics if topic.event_type is not None}
+        stack = self._stack(apps_stack)
+        dispatch = build_dispatch(self.target, stack, topic_event_types=types, overrides=overrides)
+        if spans is not None:
+            dispatch = spans.traced(dispatch)
+        routes = self.target.endpoints if isinstance(self.target, Handler) else ()
+        return ConsumerPlan(self.name, self.settings, dispatch, tuple(routes), paused)
+
+    def log_start(self, title: str) -> None:
+        settings, fields = self.settings, {"consumer": self.name, "group_id": self.settings.group_id}
+        topics = ", ".join(topic.name for topic in settings.topics) or str(settings.topic_pattern)
+        logger.info("%s: consumer %s reads %s as group %s", title, self.name, topics, settings.group_id, extra=fields)
+        effective = " ".join(f"{key}={value}" for key, value in shown_settings(settings).items())
+        logger.info("consumer %s runs with %s", self.name, effective, extra=fields)
+
+    def _stack(self, apps_stack: Sequence[Middleware] | None) -> Sequence[Middleware] | None:
+        return self.middleware if self.middleware is not None else apps_stack
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredProducer:
+    """One `add_producer`."""
+
+    name: str
+    config: ProducerConfig
+    sender: Sender
+
+    def contract(self) -> Produced:
+        """What of it stands in the contract document."""
+        return Produced(self.name, producer_settings(self.config), self.sender.endpoints)
+
+    def bound(self, *, cluster: Cluster, clock: Clock, telemetry: Telemetry, spans: Spans | None) -> BoundProducer:
+        """A producer for one run of the app."""
+        producer = EVKafkaProducer(
+            self.config, cluster=cluster, clock=clock, telemetry=telemetry, name=self.name, spans=spans
+        )
+        return BoundProducer(self.name, producer, self.sender)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundProducer:
+    """A declared producer and the sender that sends over it, as the service starts and stops them."""
+
+    name: str
+    producer: EVKafkaProducer
+    sender: Sender
+
+    def check(self) -> None:
+        if self.sender.bound:
+            raise ConfigError("its Sender sends over another app's producer already: make a second Sender")
+        self.sender.check(self.producer)
+
+    async def start(self) -> None:
+        await self.producer.start()
+        self.sender.bind(self.producer)
+
+    def hindrance(self) -> str:
+        return self.producer.hindrance()
+
+    async def stop(self, *, timeout_s: float) -> None:
+        if self.producer.loop is not None:
+            self.sender.unbind()
+            await self.producer.stop(timeout_s=min(timeout_s, self.producer.settings.delivery_timeout_s))
