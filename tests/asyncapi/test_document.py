@@ -3,12 +3,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from evkafka import ConfigError, Context, EVKafkaApp, Handler, Sender
+from evkafka.asyncapi.dead_letters import HEADERS, SPRING_HEADERS
+from evkafka.runtime.letter import Story, headers_of
+from evkafka.settings import ErrorPolicySettings
+from evkafka.testing.memory.log import MemoryRecord
 from tests.asyncapi.documents import document_of, message, official, one_consumer
 
 
@@ -239,6 +244,24 @@ class TestDeadLetters:
         channels = document_of(app)["channels"]
         [channel] = [one for one in channels.values() if one["address"] == "dead.{topic}"]
         assert set(channel["parameters"]) == {"topic"}
+
+    @pytest.mark.parametrize(("style", "told"), [("evkafka", HEADERS), ("spring", SPRING_HEADERS)])
+    def test_its_headers_are_those_that_are_written(self, style: Any, told: dict[str, str]) -> None:
+        record = MemoryRecord(topic="t", partition=0, offset=0, timestamp=0, key=None, value=b"", headers=())
+        story = Story("g", "X", 1, "", ValueError(), datetime.now(UTC))
+        written = headers_of(record, story, ErrorPolicySettings(dead_letter_header_style=style))
+        assert {name for name, _ in written} == set(told)
+
+    def test_a_dead_letter_producer_of_another_cluster_is_on_that_server(self) -> None:
+        handler = Handler()
+
+        @handler.event("X")
+        async def on_x(event: dict[str, Any]) -> None: ...
+
+        policy = {"max_attempts": 1, "then": "dead_letter", "dead_letter_producer": {"bootstrap_servers": "far:9092"}}
+        document = document_of(one_consumer(handler, on_error=policy))
+        [reference] = document["channels"]["orders.billing.dlq"]["servers"]
+        assert document["servers"][reference["$ref"].rpartition("/")[2]]["host"] == "far:9092"
 
     def test_records_that_no_endpoint_takes_may_be_dead_letters_too(self) -> None:
         handler = Handler()

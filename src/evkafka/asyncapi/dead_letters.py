@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evkafka.asyncapi.declared import Consumed
 from evkafka.asyncapi.messages import Message, typed_headers
 from evkafka.asyncapi.operations import Operation, Topic, received_message, topics_of
-from evkafka.config import error_policy
+from evkafka.config import dead_letter_producer_settings, error_policy
 from evkafka.endpoint import Endpoint
 from evkafka.settings import ErrorPolicySettings
 
@@ -26,6 +26,19 @@ HEADERS = {
     "evkafka-dlq-error-traceback": "The last 8 KiB of its traceback",
     "evkafka-dlq-failed-at": "When it was given up (RFC 3339)",
     "evkafka-dlq-id": "group/topic/partition/offset of its first origin",
+}
+
+SPRING_HEADERS = {
+    "kafka_dlt-original-topic": "The topic that the record came from",
+    "kafka_dlt-original-partition": "Its partition there, as 4 bytes, big-endian",
+    "kafka_dlt-original-offset": "Its offset there, as 8 bytes, big-endian",
+    "kafka_dlt-original-timestamp": "Its timestamp there, as 8 bytes, big-endian",
+    "kafka_dlt-original-consumer-group": "The consumer group that gave it up",
+    "kafka_dlt-exception-fqcn": "The class of the last error",
+    "kafka_dlt-exception-message": "The last error, or the reason that the endpoint gave",
+    "kafka_dlt-exception-stacktrace": "Its traceback",
+    "evkafka-dlq-attempts": HEADERS["evkafka-dlq-attempts"],
+    "evkafka-dlq-id": HEADERS["evkafka-dlq-id"],
 }
 
 PLACEHOLDERS = {
@@ -51,12 +64,12 @@ def dead_letters(consumer: Consumed) -> Iterator[Operation]:
 
 
 def _written(consumer: Consumed, topic: Topic, endpoint: Endpoint | None, policy: ErrorPolicySettings) -> Operation:
-    message = _dead_letter(consumer, topic, endpoint)
+    message = _dead_letter(consumer, topic, endpoint, policy)
     where = _dead_letter_topic(consumer, topic, endpoint, policy)
     return Operation(
         action="send",
         owner=consumer.name,
-        connection=consumer.settings.connection,
+        connection=dead_letter_producer_settings(consumer.settings, policy).connection,
         topic=where,
         message=message,
         title=f"{message.title} to {where.name}",
@@ -65,7 +78,7 @@ def _written(consumer: Consumed, topic: Topic, endpoint: Endpoint | None, policy
     )
 
 
-def _dead_letter(consumer: Consumed, topic: Topic, endpoint: Endpoint | None) -> Message:
+def _dead_letter(consumer: Consumed, topic: Topic, endpoint: Endpoint | None, policy: ErrorPolicySettings) -> Message:
     if endpoint is None:
         message = Message("Any other event", None, Any, "in", typed_headers(consumer.type_header, None))
     else:
@@ -75,12 +88,12 @@ def _dead_letter(consumer: Consumed, topic: Topic, endpoint: Endpoint | None) ->
         title=f"{message.title}, dead letter",
         summary="A record that was given up: key, value and headers as they came.",
         description=None,
-        headers=_headers(message),
+        headers=_headers(message, SPRING_HEADERS if policy.dead_letter_header_style == "spring" else HEADERS),
     )
 
 
-def _headers(message: Message) -> dict[str, Any]:
-    properties = {name: {"type": "string", "description": told} for name, told in HEADERS.items()}
+def _headers(message: Message, names: Mapping[str, str]) -> dict[str, Any]:
+    properties = {name: {"type": "string", "description": told} for name, told in names.items()}
     return {**message.headers, "properties": {**message.headers["properties"], **properties}}
 
 
