@@ -1,0 +1,72 @@
+"""The web part on a real broker and the real clock: who holds the event loop, and figures of real records."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from evkafka import EVKafkaApp, EVKafkaProducer, Handler
+from evkafka.broker import KafkaBroker
+from tests.conftest import MakeTopic
+from tests.support.waiting import eventually
+from tests.web.client import get
+
+
+class FirstLine(logging.Handler):
+    """Notes the first line that is logged, from whatever thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.there = threading.Event()
+        self.record: logging.LogRecord | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.record is None:
+            self.record = record
+            self.there.set()
+
+
+@pytest.fixture
+def told() -> Iterator[FirstLine]:
+    first, logger = FirstLine(), logging.getLogger("evkafka.loop")
+    logger.addHandler(first)
+    yield first
+    logger.removeHandler(first)
+
+
+async def test_an_endpoint_that_holds_the_loop_is_named_while_it_does(
+    kafka_broker: KafkaBroker, topic: MakeTopic, told: FirstLine
+) -> None:
+    name, handler = await topic(), Handler()
+
+    @handler.event("OrderPlaced")
+    async def on_order(event: dict[str, Any]) -> None:
+        assert told.there.wait(20)  # the loop is held until somebody has noticed
+
+    app = EVKafkaApp(web=True, web_port=0)
+    connection = {"bootstrap_servers": kafka_broker.bootstrap_servers}
+    app.add_consumer(
+        {"topics": [name], "group_id": name, "auto_offset_reset": "earliest", **connection}, handler, name="billing"
+    )
+    async with EVKafkaProducer({"topic": name, **connection}) as producer:
+        await producer.send_event({}, "OrderPlaced")
+    async with app.running():
+        await eventually(lambda: told.record, 30)
+        record = told.record
+        assert record is not None
+        assert "on_order has held the event loop for 1." in record.getMessage()
+        assert f"at {name}[0]@0" in record.getMessage()
+
+        async def is_counted() -> bool:
+            text = (await get(app.web_url, "metrics")).text
+            return any(line.startswith("evkafka_event_loop_blocked_total{") for line in text.splitlines())
+
+        await eventually(is_counted)
+        verbose = (await get(app.web_url, "livez?verbose")).json()
+        [note] = verbose["consumers"]["billing"]["notes"]
+        assert "on_order held the event loop for" in note
+        assert "evkafka_event_loop_lag_seconds" in (await get(app.web_url, "metrics")).text
