@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
-from aiokafka.errors import KafkaError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from evkafka import EVKafkaApp
 from evkafka.runtime.settle import StopApp
@@ -203,10 +203,20 @@ class RealBackend:
     async def add_partitions(self, topic: str, total: int) -> None:
         admin = await self._admin()
         await admin.create_partitions({topic: NewPartitions(total)})
+        if (producer := self._producer) is not None:
+
+            async def known() -> bool:
+                await producer.client.force_metadata_update()
+                return len(producer.client.cluster.partitions_for_topic(topic) or ()) == total
+
+            await eventually(known, 10)
 
     async def committed(self, config: dict[str, Any], topic: str, partition: int = 0) -> int | None:
         admin = await self._admin()
-        offsets = await admin.list_consumer_group_offsets(config["group_id"])
+        try:
+            offsets = await admin.list_consumer_group_offsets(config["group_id"])
+        except GroupCoordinatorNotAvailableError:  # it is in the making
+            return None
         found = offsets.get(TopicPartition(topic, partition))
         return found.offset if found is not None and found.offset >= 0 else None
 

@@ -101,6 +101,7 @@ class TestCompaction:
         config = kafka.config(name)
         async with running(config, handler):
             await committed_is(kafka, config, name, 2000)
+        await kafka.close()
         offsets = [offset for _, offset, _ in handler.records]
         assert offsets == sorted(set(offsets))
         assert set(offsets) >= set(await readable(servers, name))  # the cleaner may have gone on meanwhile

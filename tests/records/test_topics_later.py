@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.conformance.backends import RealBackend
 from tests.records.conftest import Handled, committed_is, running
@@ -45,10 +45,7 @@ class TestPartitionsAddedLater:
             await committed_is(kafka, config, topic, 0)  # the start at the end of an empty partition, written down
             await kafka.send(topic, b"old")
             await committed_is(kafka, config, topic, 1)
-            admin = AIOKafkaAdminClient(bootstrap_servers=kafka.servers)
-            await admin.start()
-            await admin.create_partitions({topic: NewPartitions(3)})
-            await admin.close()
+            await kafka.add_partitions(topic, 3)
             await kafka.send(topic, b"new", partition=1)
             await kafka.send(topic, b"newer", partition=2)
             await committed_is(kafka, config, topic, 1, partition=1)
