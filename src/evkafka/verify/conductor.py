@@ -31,7 +31,7 @@ from evkafka.verify.processes import Workers
 from evkafka.verify.producer import NUMBER_HEADER, NumberedProducer
 from evkafka.verify.report import Report
 from evkafka.verify.schedule import faults
-from evkafka.verify.worker import Task
+from evkafka.verify.task import Task
 
 REACH_S = 10.0
 """How long the brokers may take to answer at all."""

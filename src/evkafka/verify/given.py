@@ -17,7 +17,7 @@ from evkafka.settings import ConnectionSettings, ConsumerSettings, TopicSettings
 from evkafka.verify.journal import Journal
 
 if TYPE_CHECKING:
-    from evkafka.verify.worker import Task
+    from evkafka.verify.task import Task
 
 _LOGIN = ("security_protocol", "ssl_", "sasl_")
 

@@ -93,14 +93,14 @@ def _out_of_order(entries: Iterable[Entry]) -> tuple[str, ...]:
     return tuple(late)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Attempt:
     who: str
     offset: int
 
 
 def _at_once(entries: Iterable[Entry], session_s: float) -> tuple[tuple[str, ...], int]:
-    """Attempts that began beside another one of their key, and how many of these were a frozen process's doing.
+    """Attempts that began beside another one of their key, and how many attempts of frozen processes were run into.
 
     A process that was frozen for as long as its session is a zombie: its partitions are another's, and it cannot know
     that before it has run again for a while. For one more session its attempts are excused.
@@ -111,24 +111,25 @@ def _at_once(entries: Iterable[Entry], session_s: float) -> tuple[tuple[str, ...
     frozen_s: dict[str, float] = {}
     zombie_until_s: dict[str, float] = {}
     beside: list[str] = []
-    zombies = 0
+    zombies: set[tuple[tuple[int, str | None], _Attempt]] = set()
+
+    def is_zombie(who: str, at_s: float) -> bool:
+        asleep_s = at_s - frozen_s.get(who, at_s)
+        return asleep_s > expired_s or at_s <= zombie_until_s.get(who, 0.0)
+
     for entry in entries:
         lane = (entry.partition, entry.key)
         match entry.what:
             case "begin":
+                here = _Attempt(entry.who, entry.offset)
                 for other in running.setdefault(lane, []):
-                    suspects = {entry.who, other.who}
-                    is_zombie = len(suspects) == 2 and any(
-                        (who in frozen_s and entry.at_s - frozen_s[who] > expired_s)
-                        or entry.at_s <= zombie_until_s.get(who, 0.0)
-                        for who in suspects
-                    )
-                    if is_zombie:
-                        zombies += 1
+                    asleep = [one for one in (other, here) if other.who != here.who and is_zombie(one.who, entry.at_s)]
+                    if asleep:
+                        zombies.add((lane, asleep[0]))
                     else:
                         where = address((entry.partition, entry.offset))
                         beside.append(f"{where} in {entry.who} beside {other.offset} in {other.who} (key {entry.key})")
-                running[lane].append(_Attempt(entry.who, entry.offset))
+                running[lane].append(here)
             case "end" | "fail" | "cut" | "pass":
                 attempts = running.get(lane, [])
                 for one in attempts:
@@ -145,7 +146,7 @@ def _at_once(entries: Iterable[Entry], session_s: float) -> tuple[tuple[str, ...
                     zombie_until_s[entry.who] = entry.at_s + session_s
             case _:
                 pass
-    return tuple(beside), zombies
+    return tuple(beside), len(zombies)
 
 
 # ---------------------------------------------------------------------------- producing

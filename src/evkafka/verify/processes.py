@@ -12,7 +12,7 @@ from pathlib import Path
 
 from evkafka.broker.process import LeashedProcess
 from evkafka.verify.journal import Journal
-from evkafka.verify.worker import Task
+from evkafka.verify.task import Task
 
 STOP_S = 30.0
 """How long a process that was asked to stop may take: its drain, its last commit, its leaving."""

@@ -48,8 +48,8 @@ class Report:
         out_of_order: handled for the first time after a later record of their key; None where no order is
             promised.
         at_once: begun while another attempt at a record of its key was running.
-        zombies: the same, where one of the two was a process that had been frozen for longer than its session: nobody
-            can hinder that, and it is no fault.
+        zombies: attempts beside which others were begun, in a process that had been frozen for longer than its session:
+            nobody can hinder that, and it is no fault.
         passed_over: records that no endpoint took.
         failed, cut: attempts that raised; that were cancelled.
         behind: partitions whose committed offset is not their end: `0: 10 of 12`.
