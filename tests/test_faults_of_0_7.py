@@ -67,6 +67,20 @@ app.run()
         run = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=tmp_path, timeout=30)
         assert run.returncode == 3
 
+    def test_a_name_that_never_came_to_be_keeps_the_app_from_starting(self, tmp_path: Path) -> None:
+        program = f"""
+from __future__ import annotations
+from evkafka import EVKafkaApp
+app = EVKafkaApp(config={CONFIG!r})
+@app.event("E")
+async def on_event(event: Nowhere) -> None: ...
+app.run()
+"""
+        run = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=tmp_path, timeout=30)
+        assert run.returncode == 3
+        assert b"'Nowhere' in its annotations does not exist" in run.stderr
+        assert b"Traceback" not in run.stderr
+
     async def test_a_tombstone_does_not_crash_the_decoding(self) -> None:
         handler, seen = Handler(), list[object]()
 

@@ -36,7 +36,7 @@ from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.producer import EVKafkaProducer
 from evkafka.runtime.status import AppStatus
 from evkafka.sender import Sender
-from evkafka.service import ConsumerPlan, Service
+from evkafka.service import ConsumerPlan, Service, StartFailed
 from evkafka.telemetry import Telemetry
 from evkafka.web.part import WebPart, mountable
 
@@ -368,7 +368,10 @@ class EVKafkaApp:
             raise RuntimeError("this app is running already")
         self._started = True
         self._loop = asyncio.get_running_loop()
-        service = self._service = self._build(cluster or _kafka(), clock or SystemClock())
+        try:
+            service = self._service = self._build(cluster or _kafka(), clock or SystemClock())
+        except ConfigError as error:  # what only shows once every name is defined
+            raise StartFailed(f"the app could not start: {error}") from error
         if clock is None:  # on a virtual clock, how long something really takes means nothing
             self._loop_monitor = LoopMonitor(
                 at_work=lambda task: attempt_of(task, tuple(service.consumers.values())), telemetry=self.telemetry
