@@ -166,8 +166,8 @@ async def partitions_of(servers: str, topic: str) -> int:
         await admin.close()
 
 
-async def read(servers: str, topic: str, partition: int) -> list[Any]:
-    async with AIOKafkaConsumer(bootstrap_servers=servers) as consumer:
+async def read(servers: str, topic: str, partition: int, **options: Any) -> list[Any]:
+    async with AIOKafkaConsumer(bootstrap_servers=servers, **options) as consumer:
         tp = TopicPartition(topic, partition)
         consumer.assign([tp])
         await consumer.seek_to_beginning(tp)

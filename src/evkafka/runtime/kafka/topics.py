@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from evkafka.exceptions import BrokerError
@@ -56,6 +57,37 @@ async def ensure_topics(
             doing = f"topic {name!r} does not exist, and creating it"
             await _create(admin, NewTopic(name, counts[name], replicas), doing, may_exist=True)
     return counts
+
+
+async def ensure_compacted(connection: ConnectionSettings, name: str, *, like: str, timeout_s: float = 30.0) -> None:
+    """Make a compacted topic of one partition, as often replicated as another one; nothing where it is there.
+
+    Raises:
+        BrokerUnavailable, BrokerRefused, BrokerError: it is absent and cannot be made.
+    """
+    async with _admin(connection, f"looking up topic {name!r}", timeout_s) as admin:
+        known = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(None)}
+        if name not in known:
+            replicas = len(known[like][0]["replicas"]) if like in known else 1
+            topic = NewTopic(name, 1, replicas, topic_configs={"cleanup.policy": "compact"})
+            await _create(admin, topic, f"topic {name!r} does not exist, and creating it", may_exist=True)
+
+
+async def topic_settings(connection: ConnectionSettings, name: str, *, timeout_s: float = 30.0) -> Mapping[str, str]:
+    """A topic's settings, under Kafka's names; none where there is no such topic.
+
+    Raises:
+        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not say.
+    """
+    async with _admin(connection, f"looking up the settings of topic {name!r}", timeout_s) as admin:
+        known = {topic["topic"] for topic in await admin.describe_topics(None)}
+        if name not in known:
+            return {}
+        answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+        [(code, message, *_, entries)] = [resource for answer in answers for resource in answer.resources]
+        if code:
+            raise for_code(code)(message)
+    return {key: value for key, value, *_ in entries if value is not None}
 
 
 async def _create(admin: AIOKafkaAdminClient, topic: NewTopic, doing: str, *, may_exist: bool = False) -> None:

@@ -1,0 +1,155 @@
+"""A dead letter, as it is read: the record, and what its headers tell of it, in either style. Pure."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+
+from evkafka.ports import Record
+from evkafka.runtime.letter import ORIGIN, PREFIX, Headers
+
+REPLAYS = f"{PREFIX}replays"
+"""How often this record came out of the dead-letter topic again; absent where it never did."""
+
+SPRING = "kafka_dlt-"
+_SPRING_NAMES = {
+    "topic": f"{SPRING}original-topic",
+    "partition": f"{SPRING}original-partition",
+    "offset": f"{SPRING}original-offset",
+    "timestamp": f"{SPRING}original-timestamp",
+    "group": f"{SPRING}original-consumer-group",
+    "error-type": f"{SPRING}exception-fqcn",
+    "error-message": f"{SPRING}exception-message",
+    "error-traceback": f"{SPRING}exception-stacktrace",
+}
+_KEPT = frozenset({f"{PREFIX}{name}" for name in ORIGIN} | {REPLAYS})
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter.
+
+    Attributes:
+        record: as it stands in the dead-letter topic.
+        id: group/topic/partition/offset of the first failure; the address here where the letter tells none.
+        topic, partition, offset, timestamp_ms, group: where it failed first; None where the letter does not tell.
+        failed_at: when it failed last; the record's own time where the letter does not tell.
+        replays: how often it had been replayed when it failed.
+    """
+
+    record: Record
+    id: str
+    topic: str | None
+    partition: int | None
+    offset: int | None
+    timestamp_ms: int | None
+    group: str | None
+    event_type: str | None
+    attempts: int | None
+    error_type: str
+    error_message: str
+    traceback: str
+    failed_at: datetime
+    replays: int
+
+
+def read_letter(record: Record, *, type_header: str = "Event-Type") -> Letter:
+    """What the headers tell, ours or Spring's; a header that cannot be read tells nothing."""
+    told = {name: value for name, value in reversed(record.headers) if value is not None}
+
+    def text(name: str) -> str | None:
+        value = told.get(PREFIX + name, told.get(_SPRING_NAMES.get(name, "")))
+        return None if value is None else value.decode(errors="replace")
+
+    failed_at = _moment(text("failed-at")) or datetime.fromtimestamp(max(record.timestamp, 0) / 1000, UTC)
+    own_type = told.get(type_header)
+    return Letter(
+        record=record,
+        id=text("id") or f"{record.topic}/{record.partition}/{record.offset}",
+        topic=text("topic"),
+        partition=_number(told, "partition"),
+        offset=_number(told, "offset"),
+        timestamp_ms=_number(told, "timestamp"),
+        group=text("group"),
+        event_type=text("event-type") or (own_type.decode(errors="replace") if own_type is not None else None),
+        attempts=_number(told, "attempts"),
+        error_type=text("error-type") or "",
+        error_message=text("error-message") or "",
+        traceback=text("error-traceback") or "",
+        failed_at=failed_at,
+        replays=_number(told, "replays") or 0,
+    )
+
+
+def replayed_headers(letter: Letter) -> Headers:
+    """The record's own headers, where it came from, its id, and the count with this replay. Why it failed is left
+    out: should it fail again, that is told anew."""
+    own = [(name, value) for name, value in letter.record.headers if name in _KEPT or not _is_story(name)]
+    headers = [pair for pair in own if pair[0] not in (REPLAYS, f"{PREFIX}id")]
+    return [*headers, (f"{PREFIX}id", letter.id.encode()), (REPLAYS, b"%d" % (letter.replays + 1))]
+
+
+def _is_story(name: str) -> bool:
+    return name.startswith((PREFIX, f"{SPRING}exception-"))
+
+
+def _number(told: Mapping[str, bytes], name: str) -> int | None:
+    """Ours in decimal digits, Spring's in big-endian binary."""
+    try:
+        if (ours := told.get(PREFIX + name)) is not None:
+            return int(ours)
+        springs = told.get(_SPRING_NAMES.get(name, ""))
+        if springs is not None:
+            return int(struct.unpack(">i" if len(springs) == 4 else ">q", springs)[0])
+    except (ValueError, struct.error):
+        return None  # somebody else's header of that name: it tells us nothing
+    return None
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+    return moment if moment is None or moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which letters are meant; what is empty or None excludes nothing.
+
+    Attributes:
+        event_types: any of these.
+        error: a shell pattern, for the error's type, with or without its module, or a part of its message.
+        since, until: when it failed last; `until` is excluded.
+        partition, offset: its address in the dead-letter topic.
+        ids: any of these.
+    """
+
+    event_types: Collection[str] = ()
+    error: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    partition: int | None = None
+    offset: int | None = None
+    ids: Collection[str] = ()
+
+    def takes(self, letter: Letter) -> bool:
+        record = letter.record
+        return (
+            (not self.event_types or letter.event_type in self.event_types)
+            and (self.error is None or self._is_error(self.error, letter))
+            and (self.since is None or letter.failed_at >= self.since)
+            and (self.until is None or letter.failed_at < self.until)
+            and (self.partition is None or record.partition == self.partition)
+            and (self.offset is None or record.offset == self.offset)
+            and (not self.ids or letter.id in self.ids)
+        )
+
+    @staticmethod
+    def _is_error(error: str, letter: Letter) -> bool:
+        name = letter.error_type
+        return fnmatchcase(name, error) or fnmatchcase(name.rpartition(".")[2], error) or error in letter.error_message
