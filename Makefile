@@ -5,13 +5,16 @@ VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 DOCS_VENV ?= .venv-docs
 
-.PHONY: demo test check bench docs
+.PHONY: demo test test-long check bench docs
 
 demo: $(VENV)/.for-demo
 	$(VENV)/bin/python -m examples.flights.demo $(ARGS)
 
 test: $(VENV)/.for-development
 	$(VENV)/bin/pytest $(ARGS)
+
+test-long: $(VENV)/.for-development
+	$(VENV)/bin/pytest -m long $(ARGS)
 
 check: $(VENV)/.for-development
 	$(VENV)/bin/ruff format --check

@@ -95,6 +95,7 @@ class TestRun:
             assert run.wait(30) == 130
         eventually_sync(lambda: not any(str(home) in command for command in commands()), what="the processes' end")
 
+    @pytest.mark.long
     def test_as_json_it_is_for_a_program_to_read_and_a_broken_promise_is_exit_code_1(
         self, kafka_broker: KafkaBroker, tmp_path: Path
     ) -> None:

@@ -47,6 +47,7 @@ class TestBuiltInApp:
         assert report.sent > 1000
         assert report.committed == report.end == report.sent
 
+    @pytest.mark.long
     async def test_stopped_frozen_and_joined_loses_nothing(self, kafka_broker: KafkaBroker, tmp_path: Path) -> None:
         run = options(
             kafka_broker, tmp_path, kill_every_s=0, fault_every_s=3.0, kinds=("stop", "freeze", "members"), seed=3
@@ -62,6 +63,7 @@ GIVEN = {"app_dir": HERE, "event_type": "OrderPlaced", "payload": '{"order_id": 
 class TestGivenApp:
     """On a broker of the run's own, since the apps log in to their own cluster."""
 
+    @pytest.mark.long
     async def test_is_run_with_its_own_settings_away_from_its_own_cluster(
         self, kafka_broker: KafkaBroker, tmp_path: Path
     ) -> None:
@@ -82,6 +84,7 @@ class TestGivenApp:
         up = next(entry for entry in Reader(tmp_path / "journal").news() if entry.what == "up")
         assert up.more == {"in_order": True, "session_s": 2.0, "drain_s": 10.0}
 
+    @pytest.mark.long
     @pytest.mark.parametrize("app", ["tests.verify.apps:at_most_once", "tests.verify.sabotaged:app"])
     async def test_that_commits_too_far_is_found_to_lose(
         self, kafka_broker: KafkaBroker, tmp_path: Path, app: str
