@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from evkafka.cli import dlq
 from evkafka.exceptions import BrokerError, ConfigError, EVKafkaError
 
 FAILED, USAGE, NOT_STARTED = 1, 2, 3
@@ -34,6 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(dlq.app)
 
 
 def run() -> int:

@@ -1,0 +1,269 @@
+"""`evkafka dlq`: the commands and their options. What they do stands in `dlq_work.py`, imported when one is called."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from evkafka.exceptions import ConfigError
+
+OWN_TOPIC = "@own"
+"""`--to-topic` without a name: each letter's own topic. No topic can be called so."""
+
+app = typer.Typer(name="dlq", help="Look at dead letters, handle them again, let them go.", no_args_is_help=True)
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="The dead-letter topic.", show_default=False)]
+App = Annotated[
+    str | None,
+    typer.Option("--app", metavar="MODULE:APP", help="The app whose dead letters they are.", envvar="EVKAFKA_APP"),
+]
+AppDir = Annotated[
+    Path, typer.Option(help="Where the module is looked for first.", metavar="DIR", envvar="EVKAFKA_APP_DIR")
+]
+Factory = Annotated[
+    bool, typer.Option("--factory", help="APP is a function that makes the app.", envvar="EVKAFKA_FACTORY")
+]
+Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="A consumer's keys: TOML, YAML or JSON.")]
+Servers = Annotated[str | None, typer.Option("--bootstrap-servers", metavar="HOST:PORT", help="The brokers.")]
+Consumer = Annotated[str | None, typer.Option(help="Which of the app's consumers, where several could be meant.")]
+EventType = Annotated[list[str] | None, typer.Option("--event-type", help="Only of this type; may be repeated.")]
+Error = Annotated[
+    str | None, typer.Option(help="Only with this error: its type (* stands for anything) or a part of its message.")
+]
+Since = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Failed then or later: 2026-01-31T12:00:00Z, or 2h (ago), 7d, 30m.")
+]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Failed before then.")]
+Partition = Annotated[int | None, typer.Option(min=0, help="Only of this partition of TOPIC.")]
+Offset = Annotated[int | None, typer.Option(min=0, help="Only this offset; with --partition.")]
+Id = Annotated[list[str] | None, typer.Option("--id", help="Only this letter; may be repeated.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Most letters.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class _OptionalTopic(TyperCommand):
+    """`--to-topic` may stand without a name."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given: list[str] = []
+        for index, arg in enumerate(args):
+            given.append(arg)
+            if arg == "--to-topic" and (index + 1 == len(args) or args[index + 1].startswith("-")):
+                given.append(OWN_TOPIC)
+        return super().parse_args(ctx, given)
+
+
+@app.command("list")
+def list_command(
+    topic: Topic,
+    app: App = None,
+    config: Config = None,
+    bootstrap_servers: Servers = None,
+    consumer: Consumer = None,
+    event_type: EventType = None,
+    error: Error = None,
+    since: Since = None,
+    until: Until = None,
+    partition: Partition = None,
+    offset: Offset = None,
+    limit: Limit = None,
+    closed: Annotated[bool, typer.Option("--all", help="Also those that were replayed or dropped.")] = False,
+    app_dir: AppDir = Path(),
+    factory: Factory = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the dead letters that nothing was done with yet."""
+    from evkafka.cli import dlq_given, dlq_work
+
+    where = dlq_given.given(
+        topic,
+        app=app,
+        app_dir=app_dir,
+        factory=factory,
+        config=config,
+        bootstrap_servers=bootstrap_servers,
+        consumer=consumer,
+    )
+    wanted = _wanted(event_type, error, since, until, partition, offset)
+    dlq_work.list_letters(where, topic, wanted, closed=closed, limit=limit, as_json=as_json)
+
+
+@app.command("show")
+def show_command(
+    topic: Topic,
+    partition: Partition = None,
+    offset: Offset = None,
+    id_: Id = None,
+    app: App = None,
+    config: Config = None,
+    bootstrap_servers: Servers = None,
+    consumer: Consumer = None,
+    app_dir: AppDir = Path(),
+    factory: Factory = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show one dead letter whole: --partition and --offset, or --id."""
+    from evkafka.cli import dlq_given, dlq_work
+
+    if (partition is None or offset is None) and not id_:
+        raise ConfigError("which one? --partition N --offset N, or --id ID; `evkafka dlq list` tells them")
+    where = dlq_given.given(
+        topic,
+        app=app,
+        app_dir=app_dir,
+        factory=factory,
+        config=config,
+        bootstrap_servers=bootstrap_servers,
+        consumer=consumer,
+    )
+    dlq_work.show_letter(where, topic, _wanted(None, None, None, None, partition, offset, id_), as_json=as_json)
+
+
+@app.command("replay", cls=_OptionalTopic)
+def replay_command(
+    topic: Topic,
+    to_handler: Annotated[
+        bool, typer.Option("--to-handler", help="Handle them here, by this app's handler only. Needs --app.")
+    ] = False,
+    to_topic: Annotated[
+        str | None,
+        typer.Option(
+            "--to-topic",
+            metavar="[TOPIC]",
+            help="Send them to this topic, for all of its readers; without a name, to where each failed first.",
+        ),
+    ] = None,
+    app: App = None,
+    config: Config = None,
+    bootstrap_servers: Servers = None,
+    consumer: Consumer = None,
+    event_type: EventType = None,
+    error: Error = None,
+    since: Since = None,
+    until: Until = None,
+    partition: Partition = None,
+    offset: Offset = None,
+    id_: Id = None,
+    limit: Limit = None,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Most letters per second.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also where the topic is compacted.")] = False,
+    dry_run: DryRun = False,
+    app_dir: AppDir = Path(),
+    factory: Factory = False,
+    as_json: AsJson = False,
+) -> None:
+    """Handle dead letters again, or send them again. May be broken off at any point, and begun anew.
+
+    Ends with 1 where a letter could not be handled; it stays open.
+    """
+    from evkafka.cli import dlq_given, dlq_work
+
+    if to_handler == (to_topic is not None):
+        raise ConfigError("say where to: --to-handler (this app's handler only) or --to-topic (all readers of a topic)")
+    if to_handler and app is None:
+        raise ConfigError("--to-handler runs an app's handler: name the app, --app MODULE:APP")
+    where = dlq_given.given(
+        topic,
+        app=app,
+        app_dir=app_dir,
+        factory=factory,
+        config=config,
+        bootstrap_servers=bootstrap_servers,
+        consumer=consumer,
+    )
+    dlq_work.replay(
+        where,
+        topic,
+        _wanted(event_type, error, since, until, partition, offset, id_),
+        to_topic=to_topic,
+        own_topic=to_topic == OWN_TOPIC,
+        limit=limit,
+        rate=rate,
+        force=force,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
+
+
+@app.command("drop")
+def drop_command(
+    topic: Topic,
+    app: App = None,
+    config: Config = None,
+    bootstrap_servers: Servers = None,
+    consumer: Consumer = None,
+    event_type: EventType = None,
+    error: Error = None,
+    since: Since = None,
+    until: Until = None,
+    partition: Partition = None,
+    offset: Offset = None,
+    id_: Id = None,
+    limit: Limit = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them, where no filter says which.")] = False,
+    dry_run: DryRun = False,
+    app_dir: AppDir = Path(),
+    factory: Factory = False,
+    as_json: AsJson = False,
+) -> None:
+    """Let dead letters go: no replay takes them any more. They stay in the topic for its retention."""
+    from evkafka.cli import dlq_given, dlq_work
+    from evkafka.dlq import Wanted
+
+    wanted = _wanted(event_type, error, since, until, partition, offset, id_)
+    if wanted == Wanted() and limit is None and not everything:
+        raise ConfigError("which ones? Name them with a filter, or say --all")
+    where = dlq_given.given(
+        topic,
+        app=app,
+        app_dir=app_dir,
+        factory=factory,
+        config=config,
+        bootstrap_servers=bootstrap_servers,
+        consumer=consumer,
+    )
+    dlq_work.drop(where, topic, wanted, limit=limit, dry_run=dry_run, as_json=as_json)
+
+
+def _wanted(
+    event_types: list[str] | None,
+    error: str | None,
+    since: str | None,
+    until: str | None,
+    partition: int | None,
+    offset: int | None,
+    ids: list[str] | None = None,
+) -> Any:
+    from evkafka.dlq import Wanted
+
+    if offset is not None and partition is None:
+        raise ConfigError("--offset counts in a partition: name it, --partition N")
+    return Wanted(
+        event_types=tuple(event_types or ()),
+        error=error,
+        since=_moment("--since", since),
+        until=_moment("--until", until),
+        partition=partition,
+        offset=offset,
+        ids=tuple(ids or ()),
+    )
+
+
+def _moment(option: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    number, unit = text[:-1], _UNITS.get(text[-1:])
+    try:
+        if unit is not None:
+            return datetime.now(UTC) - timedelta(**{unit: float(number)})
+        moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise ConfigError(f"{option} {text}: give a time as 2026-01-31T12:00:00Z, or how long ago as 2h") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
