@@ -10,6 +10,7 @@ import pytest
 from evkafka import EVKafkaApp, Handler, Request, Skip
 from evkafka.context import Context
 from evkafka.middleware import Middleware
+from evkafka.runtime.settle import StopApp
 from evkafka.types import App
 from tests.conformance.backends import Backend
 from tests.conformance.table import LANES, QUICK
@@ -192,3 +193,38 @@ class TestMiddleware:
         async with backend.running(app):
             await committed_is(backend, config, topic, 1)
         assert attempts == [1, 2, 3]
+
+
+class TestWhileARecordStopsTheApp:
+    async def test_what_arrives_during_the_drain_is_not_passed_over(self, backend: Backend) -> None:
+        """An idle partition's position moves with what a poll still brings; those records are dropped, not done."""
+        topic = await backend.topic(partitions=3)
+        policy = {"max_attempts": 1, "then": "stop"}
+        config = backend.config(topic, concurrency=4, on_error=policy)
+        seen: list[str] = []
+        gate, handler = asyncio.Event(), Handler()
+
+        @handler.event("E")
+        async def on_event(name: str) -> None:
+            seen.append(name)
+            if name == "bad":
+                raise ValueError
+            if name == "slow":
+                await gate.wait()
+
+        app = EVKafkaApp()
+        app.add_consumer(config, handler)  # type: ignore[arg-type]
+        rounds = iter(range(60))  # in memory a tenth of a second each
+        with pytest.raises(StopApp, match="attempt 1 of 1 failed"):  # noqa: PT012
+            async with backend.running(app):
+                await backend.send(topic, b"first", partition=1)
+                await backend.send(topic, b"slow", partition=2)
+                await backend.until(lambda: {"first", "slow"} <= set(seen))
+                await committed_is(backend, config, topic, 1, partition=1)
+                await backend.send(topic, b"bad", partition=0)
+                await backend.until(lambda: "bad" in seen)
+                await backend.send(topic, b"late", partition=1)
+                await backend.until(lambda: next(rounds, None) is None)
+                gate.set()
+        assert "late" not in seen
+        assert await backend.committed(config, topic, 1) == 1

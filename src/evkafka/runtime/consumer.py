@@ -350,7 +350,7 @@ class Consumer:
                 await self._wait_for_room()
 
     def _wanted(self) -> Collection[TopicPartition] | None:
-        if self._stopping.done() or self._poll_size() == 0:
+        if self._stopping.done() or self._failure.done() or self._poll_size() == 0:
             return NONE
         return self._flow.wanted()
 
@@ -435,7 +435,9 @@ class Consumer:
         committed up to here, so that lag reads 0 behind transaction markers."""
         self._positions_due_s = self._clock.now() + 1.0
         for tp, partition in self._partitions.items():
-            partition.arrive(source.position(tp))
+            # What a poll under way brings for one that is leaving is dropped, and the client stands behind it.
+            if not partition.leaving:
+                partition.arrive(source.position(tp))
         if self.settings.auto_commit_interval_s == 0 and self.uncommitted:
             self._commit_due.set()
 
