@@ -68,6 +68,8 @@ class EVKafkaApp:
     Attributes:
         dependency_overrides: dependency -> what stands in for it, for tests: `{open_session: open_fake}`. Read at
             each attempt.
+        reset_dead_letter_limit: set it to True before the start, to go on where a `dead_letter_limit` was reached; the
+            same as `evkafka run --reset-dead-letter-limit`.
         telemetry: where listeners subscribe, before the start, to what the runtime does.
         health: whether it is live, ready, started, for an `app.status()`.
     """
@@ -103,6 +105,7 @@ class EVKafkaApp:
         self.web_host = self.asyncapi_host = asyncapi_host if web_host is None else web_host
         self.web_port = self.asyncapi_port = asyncapi_port if web_port is None else web_port
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
+        self.reset_dead_letter_limit = False
         self.telemetry = Telemetry()
         log_events(self.telemetry)
         self.health = HealthBook(self.telemetry)
@@ -408,6 +411,7 @@ class EVKafkaApp:
             clock=clock,
             telemetry=self.telemetry,
             web=self._web_part,
+            reset_dead_letter_limit=self.reset_dead_letter_limit,
         )
 
     def _plan(self, declared: DeclaredConsumer) -> ConsumerPlan:

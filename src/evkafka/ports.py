@@ -153,8 +153,21 @@ class RecordSource(Protocol):
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Go on at this offset; what was fetched and not handed out is forgotten."""
 
-    async def commit(self, offsets: Mapping[TopicPartition, int], *, timeout_s: float) -> None:
+    def metadata(self, partition: TopicPartition) -> str:
+        """What the group had committed beside the offset that this assignment began at; empty where there was nothing.
+        Known as soon as the position is."""
+
+    async def commit(
+        self,
+        offsets: Mapping[TopicPartition, int],
+        *,
+        timeout_s: float,
+        metadata: Mapping[TopicPartition, str] | None = None,
+    ) -> None:
         """Commit exactly these offsets, as the member that this source is now.
+
+        Args:
+            metadata: what is kept beside an offset; for a partition that is not in it, what was kept is cleared.
 
         Raises:
             CommitRefused: nothing was written, the partitions are another member's by now.

@@ -81,7 +81,9 @@ class Service:
         clock: Clock,
         telemetry: Telemetry,
         web: RunningWeb | None = None,
+        reset_dead_letter_limit: bool = False,
     ) -> None:
+        self._resets_limit = reset_dead_letter_limit
         self._web = web
         self._phase: Phase = "starting"
         self._lifespan = lifespan
@@ -276,6 +278,7 @@ class Service:
             await dead_letters.stop(timeout_s=FLUSH_S)
 
         stack.push_async_callback(close)
+        limits = [policy.dead_letter_limit for policy in policies.values()]
         limits_s = [route.timeout_s for route in plan.routes if route.timeout_s is not None]
         return Consumer(
             plan.name,
@@ -290,6 +293,8 @@ class Service:
             state=self.state,
             known_types=[route.event_type for route in plan.routes],
             paused=plan.paused(),
+            dead_letter_window=max((limit.window for limit in limits if limit is not None), default=0),
+            reset_dead_letter_limit=self._resets_limit,
         )
 
     async def _stop_consumers(self) -> None:

@@ -119,11 +119,26 @@ def run_command(
             help="Lines for people, or a JSON object a line.", envvar="EVKAFKA_LOG_FORMAT", case_sensitive=False
         ),
     ] = LogFormat.CONSOLE,
+    reset_dead_letter_limit: Annotated[
+        bool,
+        typer.Option(
+            "--reset-dead-letter-limit",
+            help="Go on where a dead_letter_limit has stopped the app.",
+            envvar="EVKAFKA_RESET_DEAD_LETTER_LIMIT",
+        ),
+    ] = False,
 ) -> None:
     """Run an app until Ctrl-C or SIGTERM."""
     from evkafka.cli.run import run_app
 
-    run_app(target, app_dir=app_dir, factory=factory, log_level=log_level.value, json_log=log_format is LogFormat.JSON)
+    run_app(
+        target,
+        app_dir=app_dir,
+        factory=factory,
+        log_level=log_level.value,
+        json_log=log_format is LogFormat.JSON,
+        reset_dead_letter_limit=reset_dead_letter_limit,
+    )
 
 
 @app.command("asyncapi")

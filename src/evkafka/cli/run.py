@@ -5,11 +5,21 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from evkafka.app import EVKafkaApp
 from evkafka.cli.target import load_app
+from evkafka.exceptions import ConfigError
 from evkafka.observe.log_format import JsonFormatter
 
 
-def run_app(target: str, *, app_dir: Path, factory: bool, log_level: str, json_log: bool = False) -> None:
+def run_app(
+    target: str,
+    *,
+    app_dir: Path,
+    factory: bool,
+    log_level: str,
+    json_log: bool = False,
+    reset_dead_letter_limit: bool = False,
+) -> None:
     """Returns after a clean stop.
 
     Raises:
@@ -19,6 +29,10 @@ def run_app(target: str, *, app_dir: Path, factory: bool, log_level: str, json_l
     level = logging.getLevelNamesMapping()[log_level.upper()]
     app = load_app(target, app_dir, factory=factory, show_traceback=level <= logging.DEBUG)
     _log_from(level, as_json=json_log)
+    if reset_dead_letter_limit:
+        if not isinstance(app, EVKafkaApp):
+            raise ConfigError(f"--reset-dead-letter-limit is for an EVKafkaApp, and {target!r} is none")
+        app.reset_dead_letter_limit = True
     app.run()
 
 

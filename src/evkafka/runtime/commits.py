@@ -41,8 +41,9 @@ class Committer:
             if not offsets:
                 return True
             began = self._clock.now()
+            metadata = {p.tp: self._metadata(p) for p in partitions if p.tp in offsets}
             try:
-                await self._source.commit(offsets, timeout_s=timeout_s)
+                await self._source.commit(offsets, timeout_s=timeout_s, metadata=metadata)
             except CommitUnknown as error:
                 # It may have been written or not: commit again, even if nothing moves until then.
                 for partition in partitions:
@@ -59,8 +60,15 @@ class Committer:
             for partition in partitions:
                 if partition.tp in offsets:
                     partition.committed = offsets[partition.tp]
+                    if partition.tally is not None and partition.tally.as_text() == metadata[partition.tp]:
+                        partition.tally.unsaved = False
             self._telemetry.emit(OffsetsCommitted(self._consumer, offsets, self._clock.now() - began))
             return True
+
+    def _metadata(self, partition: Partition) -> str:
+        """The tally; what was kept before, while nobody has looked at it."""
+        tally = partition.tally_up()
+        return tally.as_text() if tally is not None else self._source.metadata(partition.tp)
 
     def _failed(self, offsets: dict[TopicPartition, int], error: BrokerError) -> bool:
         self._telemetry.emit(CommitFailed(self._consumer, offsets, error))

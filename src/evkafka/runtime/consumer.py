@@ -36,7 +36,7 @@ from evkafka.ports import (
 from evkafka.runtime.ambient import chance
 from evkafka.runtime.clock import sleep, wait_any
 from evkafka.runtime.commits import COMMIT_TIMEOUT_S, Committer
-from evkafka.runtime.executor import DeadLetters, Executor, LastRound
+from evkafka.runtime.executor import RESET_DEAD_LETTER_LIMIT, DeadLetters, Executor, LastRound
 from evkafka.runtime.flow import NONE, Flow
 from evkafka.runtime.gate import Gate
 from evkafka.runtime.lane import Lanes
@@ -46,6 +46,7 @@ from evkafka.runtime.report import Report
 from evkafka.runtime.settle import StopApp, Verdict, decide, decide_at_most_once
 from evkafka.runtime.status import AttemptStatus, ConsumerStatus, PartitionStatus
 from evkafka.runtime.supervision import Supervision
+from evkafka.runtime.tally import Tally
 from evkafka.runtime.turn import Turn
 from evkafka.runtime.watchdog import Watchdog
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings
@@ -79,6 +80,8 @@ class Consumer:
         shortest_limit_s: the shortest time limit among consumer and endpoints.
         known_types: the event types that there are endpoints for.
         paused: partitions that are paused from the start.
+        dead_letter_window: the largest window that a `dead_letter_limit` looks at; 0 where there is no limit.
+        reset_dead_letter_limit: forget that a limit was reached before, once for each partition.
     """
 
     def __init__(
@@ -96,6 +99,8 @@ class Consumer:
         state: Mapping[str, Any],
         known_types: Collection[str] = (),
         paused: Collection[TopicPartition] = (),
+        dead_letter_window: int = 0,
+        reset_dead_letter_limit: bool = False,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -106,6 +111,9 @@ class Consumer:
         self._random = chance()
         self._at_most_once = settings.auto_commit_mode == "pre-commit"
         self._commits_first = self._at_most_once and settings.auto_commit_interval_s == 0
+        self._dead_letter_window = 0 if self._at_most_once else dead_letter_window
+        self._resets_limit = reset_dead_letter_limit
+        self._limit_reset: set[TopicPartition] = set()
         self._ordering = "partition" if settings.concurrency == 1 else settings.ordering
 
         self._partitions: dict[TopicPartition, Partition] = {}
@@ -136,6 +144,7 @@ class Consumer:
                 turn=turn,
                 progress=self._note_progress,
                 limit_s=settings.max_endpoint_exec_time_s,
+                dead_letter_limit=lambda route: policy_for(route).dead_letter_limit,
             )
             for _ in range(settings.concurrency)
         ]
@@ -388,6 +397,8 @@ class Consumer:
         if partition is None or not self._takes(partition):
             self._hand_back(source, tp, records[0])
             return
+        if not self._within_limit(source, partition):
+            return
         self._taken += len(records)
         partition.take(records, source.position(tp))
         self._flow.took(partition)
@@ -436,10 +447,31 @@ class Consumer:
         self._positions_due_s = self._clock.now() + 1.0
         for tp, partition in self._partitions.items():
             # What a poll under way brings for one that is leaving is dropped, and the client stands behind it.
-            if not partition.leaving:
+            if not partition.leaving and source.position(tp) is not None and self._within_limit(source, partition):
                 partition.arrive(source.position(tp))
         if self.settings.auto_commit_interval_s == 0 and self.uncommitted:
             self._commit_due.set()
+
+    def _within_limit(self, source: RecordSource, partition: Partition) -> bool:
+        """False where its dead-letter limit was reached, in an earlier life too: nothing of it is read, and the app
+        stops. To be asked once the position is known: what was kept beside the commit is known with it."""
+        window, tp = self._dead_letter_window, partition.tp
+        if not window:
+            return True
+        if partition.tally is None:
+            partition.tally = Tally.from_text(source.metadata(tp), window)
+            if self._resets_limit and tp not in self._limit_reset:
+                self._limit_reset.add(tp)
+                if partition.tally.as_text():
+                    partition.tally = Tally(window)
+                    partition.tally.unsaved = True
+        if partition.tally.stopped:
+            self.fail(
+                StopApp(
+                    f"{tp.topic}[{tp.partition}]: its `dead_letter_limit` was reached; {RESET_DEAD_LETTER_LIMIT}",
+                )
+            )
+        return not partition.tally.stopped
 
     def _note_progress(self) -> None:
         """An executor got on. It is looked at once for all of them, on the loop's next round."""
@@ -621,8 +653,10 @@ class Consumer:
 
     def _begin_anew(self, partition: Partition) -> Partition:
         """It is read on from somewhere else: a new ledger, to which nothing of what is under way counts any more."""
+        tally = partition.tally_up()
         self._drop(partition)
         self._partitions[partition.tp] = partition = self._new_partition(partition.tp)
+        partition.tally = tally
         return partition
 
     # ------------------------------------------------------------------ by a user's wish

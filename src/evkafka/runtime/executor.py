@@ -22,11 +22,14 @@ from evkafka.runtime.gate import Batch, Gated
 from evkafka.runtime.lane import Lane, Lanes
 from evkafka.runtime.settle import Bury, Finish, Halt, StopApp, Verdict, Wait, address_of, classify, error_of
 from evkafka.runtime.turn import Turn
+from evkafka.settings import DeadLetterLimitSettings
 
 logger = logging.getLogger("evkafka.runtime")
 
 BLOCKED_AFTER_S = 1.0
 """An attempt that held the loop itself for this long is named in the log."""
+
+RESET_DEAD_LETTER_LIMIT = "once what fails is mended, go on with `evkafka run --reset-dead-letter-limit`"
 
 CancelReason = Literal["timeout", "abandoned"]
 
@@ -97,6 +100,7 @@ class Executor:
         turn: Turn,
         progress: Callable[[], None],
         limit_s: float,
+        dead_letter_limit: Callable[[Route | None], DeadLetterLimitSettings | None] = lambda _: None,
     ) -> None:
         self.slot = slot
         self.lane: Lane | None = None
@@ -113,6 +117,7 @@ class Executor:
         self._turn = turn
         self._progress = progress
         self._limit_s = limit_s
+        self._dead_letter_limit = dead_letter_limit
         self._cancelled: CancelReason | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -331,16 +336,32 @@ class Executor:
         self._lanes.wait(lane, delay_s)
 
     async def bury(self, record: Record, verdict: Bury) -> bool:
-        """Write the dead letter. False where the partition went away, or the app stopped, before it was confirmed."""
+        """Write the dead letter. False where the partition went away, or the app stopped, before it was confirmed.
+
+        Raises:
+            StopApp: the partition's `dead_letter_limit` is reached.
+        """
         self.started_s = float("inf")  # the attempt is over: its time limit must not cut this
+        assert self.lane is not None
+        partition = self.lane.partition
+        if why := partition.reached(self._dead_letter_limit(self.slot.route)):
+            raise StopApp(
+                f"{address_of(record)} stops the app, uncommitted: {why} (`dead_letter_limit`); "
+                f"{RESET_DEAD_LETTER_LIMIT}",
+                verdict.error,
+            )
+        partition.burying += 1
         try:
             await self._dead_letters.bury(record, self.slot, verdict)
+            partition.buried()
         except asyncio.CancelledError:
             if self._is_killed():
                 raise
             self.uncancel()
             self._report.dropped(self.slot, record)
             return False
+        finally:
+            partition.burying -= 1
         return True
 
     # ------------------------------------------------------------------ small things

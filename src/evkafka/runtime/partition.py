@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from evkafka.offsets import OffsetLedger
 from evkafka.ports import Record, Route, TopicPartition
 from evkafka.runtime.lane import Lane, Lanes, LaneState
+from evkafka.runtime.tally import Tally
+from evkafka.settings import DeadLetterLimitSettings
 
 if TYPE_CHECKING:
     from evkafka.runtime.gate import Batch
@@ -36,6 +38,8 @@ class Partition:
         paused: True while none of its records may begin, by a user's wish. Written by Lanes.
         held: True while it is not read because the client cannot read its next record.
         unreadable: how often that has been so in a row.
+        tally: how many of its records became dead letters; None until its position, and what was kept, is known.
+        burying: dead letters of it that are being written just now.
     """
 
     __slots__ = (
@@ -44,8 +48,11 @@ class Partition:
         "_keyed",
         "_lanes",
         "_quiet",
+        "_taken",
+        "_tallied",
         "_whole",
         "begun",
+        "burying",
         "bytes",
         "closed",
         "committed",
@@ -56,6 +63,7 @@ class Partition:
         "paused",
         "ready",
         "running",
+        "tally",
         "tp",
         "unreadable",
     )
@@ -73,6 +81,10 @@ class Partition:
         self.paused = False
         self.held = False
         self.unreadable = 0
+        self.tally: Tally | None = None
+        self.burying = 0
+        self._taken = 0  # records read
+        self._tallied = 0  # of those that have ended, how many the tally knows
         self._batches: deque[tuple[int, int]] = deque()  # (last offset, bytes) of each poll, oldest first
         self._lanes = lanes
         self.gathering: dict[tuple[Route, int], Batch] = {}
@@ -86,6 +98,7 @@ class Partition:
     def take(self, records: Sequence[Record], position: int | None) -> None:
         """These records were just read, up to this position: open them in the ledger, hand them to their lanes."""
         self.begun = True
+        self._taken += len(records)
         self.unreadable = 0
         self.ledger.begin(list(map(_offset, records)))
         self.ledger.read_to(position)
@@ -149,7 +162,38 @@ class Partition:
     def to_commit(self) -> int | None:
         """The offset to commit now, None where nothing moved since the last confirmed one."""
         offset = self.ledger.committable()
+        if self.tally is not None and self.tally.unsaved:
+            # Reading began there or before, and nothing behind it is passed.
+            return offset if offset is not None else self.ledger.oldest
         return offset if offset != self.committed else None
+
+    # ------------------------------------------------------------------ dead letters
+
+    def reached(self, limit: DeadLetterLimitSettings | None) -> str | None:
+        """Why none of its records may become a dead letter now; None where they may."""
+        tally = self.tally_up()
+        if tally is None or limit is None:
+            return None
+        why = tally.reached(limit, under_way=self.burying)
+        if why is not None:
+            tally.stop()
+        return why
+
+    def buried(self) -> None:
+        """A record of it has just become a dead letter, and ends in this step."""
+        tally = self.tally_up()
+        if tally is not None:
+            tally.buried()
+            self._tallied += 1
+
+    def tally_up(self) -> Tally | None:
+        """The tally, told of what has ended since it was last looked at: records need not be counted one by one."""
+        if self.tally is not None and not self.ledger.sealed:
+            ended = self._taken - self.ledger.unfinished
+            if ended > self._tallied:
+                self.tally.passed(ended - self._tallied)
+                self._tallied = ended
+        return self.tally
 
     # ------------------------------------------------------------------ going away
 

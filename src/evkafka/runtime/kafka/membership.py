@@ -43,6 +43,7 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
     Attributes:
         hold: the assignment that may be committed under; None before the first and after each revocation.
         topics_before: topics of which the group had committed offsets before it joined this time.
+        metadata: what was committed beside the offsets that were last looked up.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
         self._last_code = 0
         self.hold: Hold | None = None
         self.topics_before: frozenset[str] = frozenset()
+        self.metadata: dict[ClientPartition, str] = {}
         self.heard_at_s = client._loop.time()
 
     # ------------------------------------------------------------------ answers
@@ -177,16 +179,17 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
             return {}  # a group that is not there has committed nothing
         found: dict[ClientPartition, int] = {}
         for topic, rows in answer.topics:
-            for partition, offset, _, code in rows:
+            for partition, offset, metadata, code in rows:
                 if code:
                     raise kafka.for_code(code)(topic)
+                self.metadata[ClientPartition(topic, partition)] = metadata or ""
                 found[ClientPartition(topic, partition)] = offset
         if partitions is not None and (missing := set(partitions) - set(found)):
             raise kafka.KafkaProtocolError(f"the answer leaves out {sorted(missing)}")
         return {tp: offset for tp, offset in found.items() if offset >= 0}
 
-    async def commit(self, offsets: Mapping[ClientPartition, int], *, timeout_s: float) -> None:
-        """Commit as the member that we are now, or not at all."""
+    async def commit(self, offsets: Mapping[ClientPartition, tuple[int, str]], *, timeout_s: float) -> None:
+        """Commit these offsets, with their metadata, as the member that we are now, or not at all."""
         hold = self.hold
         if hold is None or not self.is_current(hold):
             raise CommitRefused(f"group {self.group_id!r}: a rebalance is under way, these partitions are not ours now")
@@ -207,15 +210,15 @@ class Commit:
     accepted for partitions that were another's by then. Here the request carries who we were at the call, we look
     again in the step that writes it, and one that is given up is not sent any more."""
 
-    def __init__(self, member: Member, hold: Hold, offsets: Mapping[ClientPartition, int]) -> None:
+    def __init__(self, member: Member, hold: Hold, offsets: Mapping[ClientPartition, tuple[int, str]]) -> None:
         self._member = member
         self._hold = hold
         self._offsets = offsets
         self._unanswered = False
         self._trouble = "no answer in time"
         by_topic: dict[str, list[tuple[int, int, str]]] = {}
-        for tp, offset in offsets.items():
-            by_topic.setdefault(tp.topic, []).append((tp.partition, offset, ""))
+        for tp, (offset, metadata) in offsets.items():
+            by_topic.setdefault(tp.topic, []).append((tp.partition, offset, metadata))
         self._request = OffsetCommitRequest(
             member.group_id,
             hold.generation,

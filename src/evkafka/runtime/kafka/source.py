@@ -232,14 +232,28 @@ class KafkaSource:
 
     # ------------------------------------------------------------------ commits
 
-    async def commit(self, offsets: Mapping[TopicPartition, int], *, timeout_s: float) -> None:
+    def metadata(self, partition: TopicPartition) -> str:
+        member = self._opened().coordinator
+        return member.metadata.get(ClientPartition(*partition), "") if isinstance(member, Member) else ""
+
+    async def commit(
+        self,
+        offsets: Mapping[TopicPartition, int],
+        *,
+        timeout_s: float,
+        metadata: Mapping[TopicPartition, str] | None = None,
+    ) -> None:
         member = self._opened().coordinator
         if not isinstance(member, Member):
             raise CommitRefused("a reader without a group commits nothing: give it a group_id")
         if self._stopped:
             raise CommitRefused("this source has been stopped")
         if offsets:
-            await member.commit({ClientPartition(*tp): offset for tp, offset in offsets.items()}, timeout_s=timeout_s)
+            told = metadata or {}
+            await member.commit(
+                {ClientPartition(*tp): (offset, told.get(tp, "")) for tp, offset in offsets.items()},
+                timeout_s=timeout_s,
+            )
 
     # ------------------------------------------------------------------ absent topics
 

@@ -281,6 +281,9 @@ class MemorySource:
             self.positions[partition] = offset
             self._kafka.wake()
 
+    def metadata(self, partition: TopicPartition) -> str:
+        return self._group.metadata.get(partition, "") if self._group is not None else ""
+
     async def commit(
         self,
         offsets: Mapping[TopicPartition, int],
