@@ -97,7 +97,7 @@ class TopicConfig(TypedDict, total=False, closed=True):
 
 
 class DeadLetterLimit(TypedDict, total=False, closed=True):
-    """When so many records of a partition are dead letters that the fault must lie elsewhere. Not in force yet."""
+    """When so many records of a partition are dead letters that the fault must lie elsewhere: the app stops."""
 
     consecutive: int
     """So many one after the other. Default 100."""
@@ -129,8 +129,8 @@ class ErrorPolicy(TypedDict, total=False, closed=True):
     """Where dead letters go; {topic}, {group_id} and {event_type} stand for the record's.
     Default "{topic}.{group_id}.dlq"."""
     dead_letter_limit: DeadLetterLimit | None
-    """When there are too many of them, None for never. Default 100 in a row, or half of the last 1000. It is checked
-    and kept, and nothing is stopped by it yet: watch the count of dead letters."""
+    """When there are too many of them, None for never. Default 100 in a row, or half of the last 1000. At the limit
+    the app stops, and stops again until `evkafka run --reset-dead-letter-limit`."""
     dead_letter_header_style: Literal["evkafka", "spring"]
     """How the headers that tell a dead letter's story are named. Default "evkafka"."""
     dead_letter_producer: ProducerConfig
