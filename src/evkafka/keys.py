@@ -100,11 +100,11 @@ class DeadLetterLimit(TypedDict, total=False, closed=True):
     """When so many records of a partition are dead letters that the fault must lie elsewhere: the app stops."""
 
     consecutive: int
-    """So many one after the other. Default 100."""
+    """So many are written one after the other; the next one stops the app. Default 100."""
     ratio: float
-    """More than this share, above 0 and at most 1, of the last `window` records. Default 0.5."""
+    """The same where this share of the last `window` records has been written, above 0 and at most 1. Default 0.5."""
     window: int
-    """How many records the share is taken of. Default 1000."""
+    """How many records the share is taken of; fewer than that have no share yet. Default 1000."""
 
 
 class ErrorPolicy(TypedDict, total=False, closed=True):
