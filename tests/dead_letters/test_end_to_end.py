@@ -50,9 +50,8 @@ class Shop:
 
     def __init__(self, home: Path, kafka: RealBackend, topic: str) -> None:
         self.home, self.kafka, self.topic = home, kafka, topic
-        self.config = kafka.config(
-            topic, on_error={"max_attempts": 1, "then": "dead_letter", "dead_letter_limit": None}
-        )
+        self.config = kafka.config(topic)
+        self.limit(None)
         self.dead = f"{topic}.{self.config['group_id']}.dlq"
         self.journal = home / "journal"
         (home / "shop.py").write_text(SHOP)
@@ -90,10 +89,19 @@ class Shop:
             for partition in range(PARTITIONS):
                 await committed_is(self.kafka, self.config, self.topic, records // PARTITIONS, partition)
 
+    def limit(self, limit: object) -> None:
+        self.config["on_error"] = {"max_attempts": 1, "then": "dead_letter", "dead_letter_limit": limit}
+
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return self._evkafka("dlq", arguments[0], self.dead, *arguments[1:], **environment)
+
+    def run_app(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return self._evkafka("run", "shop:app", *arguments, **environment)
+
+    def _evkafka(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         told = {**os.environ, "CONFIG": json.dumps(self.config), "JOURNAL": str(self.journal), "NO_COLOR": "1"}
         return subprocess.Popen(
-            [sys.executable, "-m", "evkafka.cli", "dlq", arguments[0], self.dead, *arguments[1:]],
+            [sys.executable, "-m", "evkafka.cli", *arguments],
             cwd=self.home,
             env={**told, "COLUMNS": "200", **environment},
             stdout=subprocess.PIPE,
@@ -237,3 +245,25 @@ class TestKilledInMidReplay:
         await shop.fill(self.LETTERS)
         await shop.run(self.LETTERS, poison=poison)
         return poison
+
+
+class TestTheLimit:
+    async def test_ends_the_process_with_1_again_and_again_until_it_is_reset(self, shop: Shop) -> None:
+        shop.limit({"consecutive": 3})
+        await shop.fill(40)
+        broken = json.dumps(list(range(40)))
+        for _ in range(2):
+            process = shop.run_app(STILL_BROKEN=broken)
+            _, err = process.communicate(timeout=60)
+            assert process.returncode == 1, err
+            assert "--reset-dead-letter-limit" in err
+        assert shop.handled() == Counter()
+        mended = shop.run_app("--reset-dead-letter-limit")
+        try:
+            await eventually(lambda: shop.handled().total() + len(shop.json("list", "--app", "shop:app")) >= 40, 60)
+        finally:
+            mended.terminate()
+            _, err = mended.communicate(timeout=60)
+        assert mended.returncode == 0, err
+        dead = {letter["origin"]["offset"] for letter in shop.json("list", "--app", "shop:app")}
+        assert dead <= {0, 1, 2}

@@ -48,7 +48,8 @@ def list_letters(where: Given, topic: str, wanted: Wanted, *, closed: bool, limi
         ]
         cells += [_error(letter), _origin(letter), *([status] if closed else [])]
         table.add_row(*map(_plain, cells))
-    screen = Console(highlight=False)
+    # Into a file or a pipe goes one line for each.
+    screen = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
     if letters:
         screen.print(table)
     screen.print(f"{len(letters)} dead letters" if len(letters) != 1 else "1 dead letter", style="dim")
