@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from evkafka.config import producer_settings
 from evkafka.dlq import Desk, Letter, TakenOver, Target, Wanted
 from evkafka.exceptions import ConfigError
+from evkafka.runtime.kafka.transactions import Outgoing, Transactions
+from evkafka.settings import ConnectionSettings
 from tests.conformance.backends import RealBackend
 from tests.conftest import MakeTopic
 from tests.dead_letters.test_writing import read
@@ -26,6 +29,7 @@ class Given:
     dead: str
     desk: Desk
     kafka: RealBackend
+    connection: ConnectionSettings
 
     async def letter(self, offset: int, *, partition: int = 0, replays: int = 0, event_type: str = "E") -> None:
         story = {
@@ -59,7 +63,8 @@ async def read_committed(servers: str, topic: str, partition: int = 0) -> list[A
 async def given(kafka: RealBackend, topic: MakeTopic) -> Given:
     source = await topic(partitions=2)
     dead = await topic(name=f"{source}.g.dlq")
-    return Given(source, dead, Desk(producer_settings({"bootstrap_servers": kafka.servers}).connection, dead), kafka)
+    connection = producer_settings({"bootstrap_servers": kafka.servers}).connection
+    return Given(source, dead, Desk(connection, dead), kafka, connection)
 
 
 class TestReplayingToATopic:
@@ -180,3 +185,33 @@ class TestATopicThatIsNotThere:
         desk = Desk(producer_settings({"bootstrap_servers": kafka.servers}).connection, "nowhere.g.dlq")
         with pytest.raises(ConfigError, match=r"no topic 'nowhere\.g\.dlq'"):
             [letter async for letter in desk.letters(ALL)]
+
+
+class TestUnusualLetters:
+    async def test_without_key_and_value_go_back_as_they_are(self, given: Given) -> None:
+        async with Transactions(given.connection, "by-the-test") as transactions:
+            origin = [("evkafka-dlq-topic", given.source.encode()), ("evkafka-dlq-partition", b"1")]
+            await transactions.write([Outgoing(given.dead, None, None, origin, 0)])
+        report = await given.desk.replay(Target(), ALL)
+        [record] = await given.sent(1)
+        assert (report.done, record.key, record.value) == (1, None, None)
+        assert dict(record.headers)["evkafka-dlq-id"] == f"{given.dead}/0/0".encode()
+
+    async def test_in_springs_style_go_back_to_their_own_topic(self, given: Given) -> None:
+        story = [
+            ("kafka_dlt-original-topic", given.source.encode()),
+            ("kafka_dlt-original-partition", struct.pack(">i", 1)),
+            ("kafka_dlt-original-offset", struct.pack(">q", 41)),
+            ("kafka_dlt-exception-fqcn", b"java.lang.IllegalStateException"),
+        ]
+        await given.kafka.send(given.dead, b"v", "E", key=b"k", headers=story)
+        [(letter, _)] = [one async for one in given.desk.letters(Wanted(error="IllegalState*"))]
+        assert (letter.topic, letter.partition, letter.offset) == (given.source, 1, 41)
+        await given.desk.replay(Target(), ALL)
+        [record] = await given.sent(1)
+        assert [name for name, _ in record.headers if name.startswith("kafka_dlt-exception")] == []
+
+    async def test_that_tell_no_topic_need_one(self, given: Given) -> None:
+        await given.kafka.send(given.dead, b"v", "E", key=b"k")
+        with pytest.raises(ConfigError, match="--to-topic TOPIC"):
+            await given.desk.replay(Target(), ALL)

@@ -54,7 +54,13 @@ def run() -> int:
 
 
 def _code_for(error: EVKafkaError) -> int:
+    from evkafka.service import StartFailed  # loaded by whatever raised it
+
     match error:
+        case StartFailed(__cause__=ConfigError()):
+            return USAGE
+        case StartFailed():
+            return NOT_STARTED
         case ConfigError():
             return USAGE
         case BrokerError():

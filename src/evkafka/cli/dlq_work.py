@@ -13,12 +13,14 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from evkafka.cli.dlq_given import Given
 from evkafka.dlq import Desk, Letter, Report, Target, Wanted
 from evkafka.dlq.desk import Progress as Watch
+from evkafka.dlq.desk import without_record
 from evkafka.dlq.marks import Status
 from evkafka.exceptions import ConfigError
 
@@ -31,7 +33,7 @@ SHOWN = 20
 
 def list_letters(where: Given, topic: str, wanted: Wanted, *, closed: bool, limit: int | None, as_json: bool) -> None:
     """One line for each letter, in the order of the topic."""
-    letters = asyncio.run(_listed(where, topic, wanted, closed=closed, limit=limit))
+    letters = asyncio.run(_listed(where, topic, wanted, closed=closed, limit=limit, whole=False))
     if as_json:
         _print_json([_brief(letter, status) for letter, status in letters])
         return
@@ -47,7 +49,7 @@ def list_letters(where: Given, topic: str, wanted: Wanted, *, closed: bool, limi
             attempts,
         ]
         cells += [_error(letter), _origin(letter), *([status] if closed else [])]
-        table.add_row(*map(_plain, cells))
+        table.add_row(*(escape(_plain(cell)) for cell in cells))
     # Into a file or a pipe goes one line for each.
     screen = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
     if letters:
@@ -56,11 +58,11 @@ def list_letters(where: Given, topic: str, wanted: Wanted, *, closed: bool, limi
 
 
 async def _listed(
-    where: Given, topic: str, wanted: Wanted, *, closed: bool, limit: int | None
+    where: Given, topic: str, wanted: Wanted, *, closed: bool, limit: int | None, whole: bool
 ) -> list[tuple[Letter, Status]]:
     found: list[tuple[Letter, Status]] = []
-    async for one in _desk(where, topic).letters(wanted, closed=closed):
-        found.append(one)
+    async for letter, status in _desk(where, topic).letters(wanted, closed=closed):
+        found.append((letter if whole else without_record(letter), status))
         if len(found) == limit:
             break
     return found
@@ -68,7 +70,7 @@ async def _listed(
 
 def show_letter(where: Given, topic: str, wanted: Wanted, *, as_json: bool) -> None:
     """All of one letter: the last one, where there are several of one id."""
-    found = asyncio.run(_listed(where, topic, wanted, closed=True, limit=None))
+    found = asyncio.run(_listed(where, topic, wanted, closed=True, limit=None, whole=True))
     if not found:
         raise ConfigError(f"there is no such dead letter in {topic!r}; `evkafka dlq list {topic} --all` tells them")
     letter, status = found[-1]
@@ -87,11 +89,11 @@ def show_letter(where: Given, topic: str, wanted: Wanted, *, as_json: bool) -> N
             print("headers:")
             for header, text in value:
                 if "traceback" not in header and "stacktrace" not in header:
-                    print(f"  {header}: {_shown(text)}")
+                    print(f"  {_plain(header)}: {_plain(_shown(text))}")
         elif name == "traceback":
-            print(f"traceback:\n{value.rstrip()}" if value else "traceback: none")
+            print(f"traceback:\n{_plain(value.rstrip())}" if value else "traceback: none")
         else:
-            print(f"{name}: {_shown(value)}")
+            print(f"{name}: {_plain(_shown(value))}")
 
 
 # ---------------------------------------------------------------------------- doing
@@ -173,7 +175,8 @@ def _would(where: Given, topic: str, wanted: Wanted, limit: int | None, what: st
         return
     for letter in chosen:
         partition, offset = _address(letter)
-        print(f"{topic}[{partition}]@{offset}  {letter.event_type or ''}  {_error(letter)}  {_origin(letter)}")
+        told = f"{letter.event_type or ''}  {_error(letter)}  {_origin(letter)}"
+        print(f"{topic}[{partition}]@{offset}  {_plain(told)}")
     print(f"{len(chosen)} would be {what}")
 
 
@@ -184,7 +187,7 @@ def _say(report: Report, what: str, *, as_json: bool) -> None:
     else:
         for one in report.failed[:SHOWN]:
             partition, offset = _address(one.letter)
-            print(f"failed  {one.letter.record.topic}[{partition}]@{offset}: {one.why}", file=sys.stderr)
+            print(f"failed  {one.letter.record.topic}[{partition}]@{offset}: {_plain(one.why)}", file=sys.stderr)
         if len(report.failed) > SHOWN:
             print(f"failed  and {len(report.failed) - SHOWN} more", file=sys.stderr)
         still = f", {len(report.failed)} failed and stay open" if report.failed else ""
@@ -261,10 +264,8 @@ def _shown(value: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """What others wrote is not our markup, and moves no cursor."""
-    from rich.markup import escape
-
-    return escape("".join(sign if sign.isprintable() else "?" for sign in text))
+    """What others wrote moves no cursor, and sets no colours."""
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else "?" for sign in text)
 
 
 def _print_json(told: object) -> None:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from evkafka._config_errors import topic_fault
 from evkafka.dlq.letters import Letter, Wanted, read_letter, replayed_headers
 from evkafka.dlq.marks import Mark, Status, mark_of, read_mark, state_topic, status_of
 from evkafka.exceptions import ConfigError, EVKafkaError
@@ -138,7 +139,7 @@ class Desk:
         last: dict[str, Letter] = {}
         async for letter, _ in self.letters(wanted):
             last.pop(letter.id, None)
-            last[letter.id] = _without_record(letter)
+            last[letter.id] = without_record(letter)
         chosen = sorted(last.values(), key=_address)[:limit]
         return {_address(letter): letter for letter in chosen}
 
@@ -183,7 +184,7 @@ class Desk:
                 async for [letter] in self._bundles(chosen, 1):
                     await pace.wait(1)
                     if why := await to(letter):
-                        report.failed.append(Failure(_without_record(letter), why))
+                        report.failed.append(Failure(without_record(letter), why))
                     else:
                         await transactions.write([self._mark(letter, "replayed")])
                         report.done += 1
@@ -283,6 +284,8 @@ class _Writing:
 
     async def __aenter__(self) -> tuple[Transactions, Report]:
         await self._check_topic(self._topic)
+        if fault := topic_fault(self._state):
+            raise ConfigError(f"what is done with would be noted in {self._state!r}, and {fault}")
         await ensure_compacted(self._connection, self._state, like=self._topic)
         if "compact" not in (await self._check_topic(self._state)).get("cleanup.policy", ""):
             raise ConfigError(
@@ -328,7 +331,8 @@ class _Place:
     headers: tuple[()] = ()
 
 
-def _without_record(letter: Letter) -> Letter:
+def without_record(letter: Letter) -> Letter:
+    """A letter for lists: without key, value, headers and traceback."""
     record = letter.record
     place = _Place(record.topic, record.partition, record.offset, record.timestamp)
-    return replace(letter, record=place, error_message=letter.error_message[:200], traceback="")
+    return replace(letter, record=place, traceback="")
