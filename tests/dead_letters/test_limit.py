@@ -129,3 +129,42 @@ class TestByDefault:
         await shop.send(*[b"bad"] * 120)
         await shop.until_it_stops()
         assert len(await shop.dead_letters()) == 100
+
+
+class TestABatch:
+    async def test_that_fails_writes_so_many_and_stops_the_app(self, backend: Backend) -> None:
+        shop = Shop(backend, await backend.topic())
+        handler, app = Handler(), EVKafkaApp()
+
+        @handler.event("E", batch=True, max_records=50)
+        async def on_events(values: list[bytes]) -> None:
+            raise ValueError("bad")
+
+        app.add_consumer(shop.config, handler)  # type: ignore[arg-type]
+        await shop.send(*[b"bad"] * 20)
+        with pytest.raises(StopApp, match=REACHED):
+            async with backend.running(app):
+                await backend.until(lambda: app.service is not None and app.service.failure)
+        assert len(await shop.dead_letters()) == 3
+        assert await shop.committed() == 3
+
+
+class TestManyInFlight:
+    async def test_write_no_more_than_the_limit(self, backend: Backend) -> None:
+        shop = Shop(backend, await backend.topic(), concurrency=16, ordering="unordered")
+        await shop.send(*[b"bad"] * 100)
+        await shop.until_it_stops()
+        assert len(await shop.dead_letters()) == 3
+
+
+class TestASeek:
+    async def test_keeps_the_count(self, backend: Backend) -> None:
+        shop = Shop(backend, await backend.topic())
+        app = shop.app()
+        await shop.send(b"bad", b"bad")
+        with pytest.raises(StopApp, match=REACHED):  # noqa: PT012
+            async with backend.running(app):
+                await committed_is(backend, shop.config, shop.topic, 2)
+                app.consumer("consumer-1").seek(shop.topic, 0, 0)
+                await backend.until(lambda: app.service is not None and app.service.failure)
+        assert len(await shop.dead_letters()) == 3
