@@ -111,17 +111,23 @@ class Transactions:
         sent: asyncio.Future[Any] = await producer._message_accumulator.add_message(
             ClientPartition(record.topic, partition), record.key, record.value, COMMIT_S, headers=list(record.headers)
         )
+        sent.add_done_callback(_taken)
         return sent
 
     async def _close(self) -> None:
         """Never hangs: the client's own end waits for brokers that are away."""
         closing = asyncio.ensure_future(self._producer.stop())
         await asyncio.wait({closing}, timeout=CLOSE_S)
+        unsent = self._producer._message_accumulator
+        for batch in (*unsent._pending_batches, *(batch for batches in unsent._batches.values() for batch in batches)):
+            _taken(batch._drain_waiter)
+        if (ending := self._producer._txn_manager.wait_for_transaction_end()) is not None:
+            _taken(ending)
         if not closing.done():
             closing.cancel()
             await self._producer.client.close()
-        elif not closing.cancelled():
-            closing.exception()  # looked at: what was written is known by now
+        else:
+            _taken(closing)
 
     def _told(self, error: BaseException, within_s: float) -> BrokerError:
         match error:
@@ -131,3 +137,9 @@ class Transactions:
                 return BrokerError(f"{self._doing}: no answer within {within_s:g} s")
             case _:
                 return translate(error, self._doing)
+
+
+def _taken(future: asyncio.Future[Any]) -> None:
+    """Its error is looked at: what was written is known by now, and the loop need not report it."""
+    if future.done() and not future.cancelled():
+        future.exception()
