@@ -21,7 +21,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="The dead-letter topic.", show_default=False)]
 App = Annotated[
     str | None,
-    typer.Option("--app", metavar="MODULE:APP", help="The app whose dead letters they are.", envvar="EVKAFKA_APP"),
+    typer.Option("--app", metavar="MODULE:APP", help="The app whose dead letters they are."),
 ]
 AppDir = Annotated[
     Path, typer.Option(help="Where the module is looked for first.", metavar="DIR", envvar="EVKAFKA_APP_DIR")
