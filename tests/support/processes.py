@@ -65,10 +65,14 @@ class Worker:
 
 
 def lines(journal: Path, what: str | None = None, pid: int | None = None) -> list[dict[str, Any]]:
-    """What the workers wrote, in order."""
+    """What the workers wrote, in order; not what is still being written, nor the half line of one that was killed.
+
+    A write that crosses a page of the file is seen in halves by who reads meanwhile, and stays a half when its writer
+    is killed between the two. Every line starts with a line break of its own, so that a half spoils no other.
+    """
     if not journal.exists():
         return []
-    entries = [json.loads(line) for line in journal.read_text().splitlines()]
+    entries = [json.loads(line) for line in journal.read_text().split("\n") if line.endswith("}")]
     return [
         entry for entry in entries if (what is None or entry["what"] == what) and (pid is None or entry["pid"] == pid)
     ]

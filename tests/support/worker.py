@@ -20,7 +20,7 @@ journal = os.open(os.environ["WORKER_JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O
 
 def note(what: str, **fields: Any) -> None:
     """One line, one write: what a killed process had written stays written."""
-    os.write(journal, (json.dumps({"what": what, "pid": os.getpid(), **fields}) + "\n").encode())
+    os.write(journal, ("\n" + json.dumps({"what": what, "pid": os.getpid(), **fields})).encode())
 
 
 def exists(path: str) -> bool:

@@ -56,3 +56,11 @@ class TestReader:
             file.write(', 0, "k", null]\n')
         assert [entry.what for entry in reader.news()] == ["end"]
         assert list(reader.news()) == []
+
+    def test_passes_over_the_half_line_of_a_killed_writer_and_reads_the_next_one_s(self, tmp_path: Path) -> None:
+        path = tmp_path / "journal"
+        path.write_text('\n["begin", 1.0, "1.1", 0, 0, "k", null]\n\n["end", 2.0, "1.')
+        journal = Journal(path, "2.1")
+        journal.note("begin", 0, 0, "k")
+        journal.close()
+        assert [(entry.what, entry.who) for entry in Reader(path).news()] == [("begin", "1.1"), ("begin", "2.1")]

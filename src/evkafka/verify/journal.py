@@ -1,7 +1,9 @@
 """What the workers did, a line at a time: it survives SIGKILL, and all processes' lines stand in one order.
 
-One write per line to one file opened with O_APPEND: the kernel puts each line behind the last one, whole, and what a
-process had written when it was killed stays written.
+One write per line to one file opened with O_APPEND: the kernel puts each line behind the last one, and what a process
+had written when it was killed stays written. A write that crosses a page of the file may be seen in halves by who reads
+meanwhile, and stays a half when its writer is killed between the two: that is why every line begins with a line break
+of its own, and why a half counts as not written.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ class Journal:
         **more: Any,
     ) -> None:
         entry = [what, time.monotonic(), who or self._who, partition, offset, key, more or None]
-        os.write(self._fd, json.dumps(entry).encode() + b"\n")
+        os.write(self._fd, b"\n" + json.dumps(entry).encode() + b"\n")
 
     def close(self) -> None:
         os.close(self._fd)
@@ -78,5 +80,9 @@ class Reader:
             text = file.read()
         whole = text[: text.rfind(b"\n") + 1]
         self._at += len(whole)
-        for line in whole.splitlines():
-            yield Entry(*json.loads(line))
+        for line in whole.split(b"\n"):
+            try:
+                fields = json.loads(line)
+            except ValueError:  # a half, or the nothing between two line breaks
+                continue
+            yield Entry(*fields)
