@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -20,7 +24,7 @@ class Told(logging.Handler):
     """Sets an event with the first line that is logged, in whatever thread."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(logging.ERROR)  # what is below is of a machine that stood still itself
         self.first = threading.Event()
         self.text = ""
 
@@ -104,3 +108,44 @@ async def test_the_task_that_runs_is_asked_about(told: Told) -> None:
     finally:
         monitor.stop()
     assert asked == [asyncio.current_task()]
+
+
+FROZEN = """
+import asyncio, logging, sys
+from evkafka.observe.loop_monitor import LoopMonitor
+
+async def main():
+    logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout)
+    monitor = LoopMonitor(at_work=lambda task: None)
+    monitor.start()
+    print("here", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    monitor.stop()
+
+asyncio.run(main())
+"""
+
+
+def test_a_process_that_was_stopped_is_told_apart_from_a_loop_that_is_held() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", FROZEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "here\n"
+            process.send_signal(signal.SIGSTOP)
+            try:
+                # Nothing happens that could be waited for: the time that it stands still is the cause itself.
+                time.sleep(2.5)
+            finally:
+                process.send_signal(signal.SIGCONT)
+            said = process.stdout.readline()
+            process.stdin.close()
+            said += process.stdout.read()
+        finally:
+            process.kill()
+    assert said.startswith("WARNING this process stood still for ")
+    assert "it was stopped (SIGSTOP, a debugger), or the machine gave it no CPU time" in said
+    assert "held the event loop" not in said
+    assert "has been held" not in said

@@ -20,7 +20,7 @@ class FirstLine(logging.Handler):
     """Notes the first line that is logged, from whatever thread."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(logging.ERROR)
         self.there = threading.Event()
         self.record: logging.LogRecord | None = None
 

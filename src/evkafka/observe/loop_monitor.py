@@ -2,6 +2,9 @@
 
 While the loop is held nothing runs: no heartbeat, no poll, no probe. An attempt that has ended says so by itself
 (`EndpointBlocked`); this one sees also those that do not end, and those that await first and block then.
+
+Where the whole process stood still (SIGSTOP, a debugger, a machine without time for it), the thread did so too: then
+nobody in here held the loop, and nobody is named.
 """
 
 from __future__ import annotations
@@ -134,12 +137,18 @@ class LoopMonitor:
 
     def _watch(self, loop_thread: int) -> None:
         told_of = 0.0
+        asleep_at_s, worked_s = time.monotonic(), time.process_time()
         while not self._ended.wait(BEAT_S):
+            overslept_s = time.monotonic() - asleep_at_s - BEAT_S
+            worked_s = time.process_time() - worked_s
             beat_at_s = self._beat_at_s
             held_s = time.monotonic() - beat_at_s - BEAT_S
-            if held_s > BLOCKED_AFTER_S and told_of != beat_at_s:
+            if overslept_s > BLOCKED_AFTER_S and worked_s < overslept_s / 2:
+                _tell_of_standstill(overslept_s)
+            elif held_s > BLOCKED_AFTER_S and told_of != beat_at_s:
                 told_of = beat_at_s
                 self._tell(held_s, loop_thread)
+            asleep_at_s, worked_s = time.monotonic(), time.process_time()
 
     def _tell(self, held_s: float, loop_thread: int) -> None:
         assert self._loop is not None
@@ -168,6 +177,15 @@ class LoopMonitor:
                 "handler": found.endpoint,
             },
         )
+
+
+def _tell_of_standstill(stood_s: float) -> None:
+    """This thread could not run either. Code that keeps all threads from running uses CPU time; this one used none."""
+    logger.warning(
+        "this process stood still for %.1f s, without heartbeats: it was stopped (SIGSTOP, a debugger), or the machine"
+        " gave it no CPU time; no endpoint of its own held it",
+        stood_s,
+    )
 
 
 def _innermost(frame: FrameType | None) -> str:
