@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from aiokafka.errors import GroupCoordinatorNotAvailableError
@@ -74,7 +74,53 @@ class CoordinatorInTheMaking(logging.Filter):
         return now_s - self._first_s > self.PATIENCE_S
 
 
+class OncePerHalfMinute(logging.Filter):
+    """Lets a warning or error that is repeated word for word pass once in half a minute, and says how often it came.
+
+    In an outage the client tries again many times a second, each time with the same sentence.
+    """
+
+    KEPT = 200
+    """Sentences that are remembered."""
+
+    def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._now = now
+        self._said: dict[str, tuple[float, int]] = {}  # sentence -> when it last passed, how often it came since
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        sentence, now_s = record.getMessage(), self._now()
+        passed_s, held_back = self._said.get(sentence, (float("-inf"), 0))
+        if now_s - passed_s < EVERY_S:
+            self._said[sentence] = passed_s, held_back + 1
+            return False
+        self._said.pop(sentence, None)  # so that the eldest stands first
+        self._said[sentence] = now_s, 0
+        if len(self._said) > self.KEPT:
+            del self._said[next(iter(self._said))]
+        if held_back:
+            record.msg, record.args = (
+                f"%s (and {held_back} times more in the last {now_s - passed_s:.0f} s)",
+                (sentence,),
+            )
+        return True
+
+
 awaited_topics = AwaitedTopics()
 logging.getLogger("aiokafka.cluster").addFilter(awaited_topics)
 logging.getLogger("aiokafka.coordinator.assignors.roundrobin").addFilter(awaited_topics)
 logging.getLogger("aiokafka.consumer.group_coordinator").addFilter(CoordinatorInTheMaking())
+
+once_per_half_minute = OncePerHalfMinute()
+for _name in (
+    "",
+    ".client",
+    ".cluster",
+    ".conn",
+    ".consumer.fetcher",
+    ".consumer.group_coordinator",
+    ".producer.sender",
+):
+    logging.getLogger(f"aiokafka{_name}").addFilter(once_per_half_minute)  # a logger's filters do not see its children

@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from evkafka.exceptions import BrokerError
 from evkafka.runtime.kafka.errors import translate
 from evkafka.runtime.kafka.options import connection_options
+from evkafka.runtime.kafka.preflight import reach
 from evkafka.settings import ConnectionSettings
 
 
@@ -103,9 +104,14 @@ async def _create(admin: AIOKafkaAdminClient, topic: NewTopic, doing: str, *, ma
 @asynccontextmanager
 async def _admin(connection: ConnectionSettings, doing: str, timeout_s: float) -> AsyncIterator[Any]:
     """An admin client, for `timeout_s` at most; what fails inside says what was being done."""
+    deadline_s = asyncio.get_running_loop().time() + timeout_s
+    try:
+        await reach(connection, timeout_s=timeout_s)  # which says why not, server by server; the client does not
+    except BrokerError as error:
+        raise type(error)(f"{doing}: {error}") from error
     admin = AIOKafkaAdminClient(**connection_options(connection))
     try:
-        async with asyncio.timeout(timeout_s):
+        async with asyncio.timeout_at(deadline_s):
             try:
                 await admin.start()
                 yield admin
