@@ -1,0 +1,25 @@
+"""What the pages bring along of others: listed, with a licence, and unchanged."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import evkafka.web
+
+STATIC = Path(evkafka.web.__file__).parent / "static"
+ROW = re.compile(r"^\| `(?P<file>[^`]+)` \| [^|]+ \| [\d.]+ \| (?P<licence>[^|]+) \| `(?P<sum>[0-9a-f]{64})` \|$", re.M)
+
+
+def listed() -> dict[str, str]:
+    return {row["file"]: row["sum"] for row in ROW.finditer((STATIC / "VENDORED.md").read_text(encoding="utf-8"))}
+
+
+def test_every_file_of_others_is_as_it_was_published() -> None:
+    assert {name: hashlib.sha256((STATIC / name).read_bytes()).hexdigest() for name in listed()} == listed()
+
+
+def test_no_file_of_others_is_missing_from_the_list() -> None:
+    there = {path.relative_to(STATIC).as_posix() for path in STATIC.rglob("vendor/*")}
+    assert there == set(listed())
