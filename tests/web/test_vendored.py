@@ -9,7 +9,9 @@ from pathlib import Path
 import evkafka.web
 
 STATIC = Path(evkafka.web.__file__).parent / "static"
-ROW = re.compile(r"^\| `(?P<file>[^`]+)` \| [^|]+ \| [\d.]+ \| (?P<licence>[^|]+) \| `(?P<sum>[0-9a-f]{64})` \|$", re.M)
+ROW = re.compile(
+    r"^\| `(?P<file>[^`]+)` \| [^|]+ \| [\d.]+ \| (?P<licence>[^|]+) \| `(?P<sum>[0-9a-f]{64})` \|$", re.MULTILINE
+)
 
 
 def listed() -> dict[str, str]:
