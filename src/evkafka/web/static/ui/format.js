@@ -1,0 +1,60 @@
+// Figures as people read them. Whatever is not known is a dash, never a zero.
+
+const NONE = "–";
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const one = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const two = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+
+const known = (value) => typeof value === "number" && Number.isFinite(value);
+
+export const count = (value) => (known(value) ? whole.format(value) : NONE);
+
+/** Long figures made short, for tiles and axes: 12.3K. */
+export const short = (value) => (known(value) ? (Math.abs(value) < 10_000 ? whole.format(value) : compact.format(value)) : NONE);
+
+/** Per second. */
+export function rate(value) {
+  if (!known(value)) return NONE;
+  if (value >= 10_000) return compact.format(value);
+  return value === 0 || value >= 100 ? whole.format(value) : value >= 1 ? one.format(value) : two.format(value);
+}
+
+/** A length of time given in seconds, in the unit that fits. */
+export function seconds(value) {
+  if (!known(value)) return NONE;
+  if (value === 0) return "0 s";
+  if (value < 0.001) return "< 1 ms";
+  if (value < 1) return `${value < 0.01 ? one.format(value * 1000) : whole.format(value * 1000)} ms`;
+  if (value < 60) return `${one.format(value)} s`;
+  if (value < 3600) return `${Math.floor(value / 60)} min ${Math.floor(value % 60)} s`;
+  if (value < 86_400) return `${Math.floor(value / 3600)} h ${Math.floor((value % 3600) / 60)} min`;
+  return `${Math.floor(value / 86_400)} d ${Math.floor((value % 86_400) / 3600)} h`;
+}
+
+export const millis = (value) => (known(value) ? seconds(value / 1000) : NONE);
+
+const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const day = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" });
+
+/** The time of the day of a moment in milliseconds since the epoch. */
+export const timeOfDay = (at) => (known(at) ? clock.format(at) : NONE);
+export const moment = (at) => (known(at) ? day.format(at) : NONE);
+
+/** How long ago, in words. */
+export function ago(at, now = Date.now()) {
+  if (!known(at)) return NONE;
+  const past = (now - at) / 1000;
+  return past < 2 ? "just now" : `${past < 60 ? `${Math.floor(past)} s` : seconds(past)} ago`;
+}
+
+/** One of a thing, or several: some(2, "record"). */
+export const some = (number, name, several = `${name}s`) => `${count(number)} ${number === 1 ? name : several}`;
+
+/** Where a record stands. */
+export const address = (topic, partition, offset) => (offset === undefined || offset === null ? `${topic}[${partition}]` : `${topic}[${partition}]@${offset}`);
+
+export function bytes(value) {
+  if (!known(value)) return NONE;
+  return value < 1024 ? `${value} B` : value < 1024 * 1024 ? `${one.format(value / 1024)} KiB` : `${one.format(value / 1048576)} MiB`;
+}
