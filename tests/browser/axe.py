@@ -1,0 +1,29 @@
+"""axe-core looks at a page. It is run through the browser's own console, which the page's policy does not concern."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+from playwright.async_api import Page
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+async def violations(page: Page) -> list[str]:
+    """What axe finds, one line for each rule, with the first places where it does."""
+    if not await page.evaluate("typeof window.axe === 'object'"):
+        await page.evaluate(AXE)
+    found: list[dict[str, Any]] = await page.evaluate("async () => (await axe.run()).violations")
+    return [
+        f"{one['impact']} {one['id']}: {one['help']}: "
+        + "; ".join(f"{node['html'][:160]} ({node['failureSummary']})" for node in one["nodes"][:3])
+        for one in found
+    ]
+
+
+async def widest(page: Page) -> int:
+    """How much wider than the window the document is, in pixels: it would scroll sideways as a whole."""
+    wider: int = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    return wider
