@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from types import FrameType
@@ -27,7 +27,7 @@ from evkafka.middleware import Middleware
 from evkafka.observe.health import HealthBook
 from evkafka.observe.logs import log_events
 from evkafka.observe.loop_monitor import LoopMonitor, attempt_of
-from evkafka.observe.metrics import Metrics, metrics_of
+from evkafka.observe.metrics import Metrics, directory_of_processes, metrics_of
 from evkafka.observe.tracing import spans_of
 from evkafka.ports import Clock, Cluster
 from evkafka.runner import ForcedExit, force_exit, leave, run_to_exit_code, signals
@@ -381,7 +381,7 @@ class EVKafkaApp:
             )
             self._loop_monitor.start()
         try:
-            async with service.running():
+            async with self._metrics.shared() if self._metrics is not None else nullcontext(), service.running():
                 for declared in self._consumers.values():
                     declared.log_start(self.title)
                 if self._should_exit:
@@ -397,8 +397,9 @@ class EVKafkaApp:
     def _build(self, cluster: Cluster, clock: Clock) -> Service:
         """Compile what was declared: stacks, routes and decoders are made here, once."""
         self._web_part = None
-        if self.web:
+        if self.web or directory_of_processes() is not None:  # where another process is asked, it tells of this one too
             self._measure()
+        if self.web:
             self._web_part = WebPart(self, host=self.web_host, port=self.web_port)
         return Service(
             lifespan=self._lifespan,

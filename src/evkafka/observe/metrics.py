@@ -5,7 +5,11 @@ Needs the extra `evkafka[metrics]`; without it there are none, and nothing is co
 
 from __future__ import annotations
 
+import asyncio
+import os
+from contextlib import AbstractAsyncContextManager, nullcontext
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from evkafka.runtime.status import AppStatus
@@ -13,6 +17,10 @@ from evkafka.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from evkafka.observe.collector import AppCollector
+    from evkafka.observe.sharing import Sharing
+
+
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Measured(Protocol):
@@ -24,18 +32,35 @@ class Measured(Protocol):
 
 
 class Metrics:
-    """An app's metrics, and what else the process has registered with prometheus-client."""
+    """An app's metrics, and what else the process has registered with prometheus-client.
 
-    def __init__(self, collector: AppCollector) -> None:
+    Args:
+        sharing: where the app runs in several processes: what all of them count is told by each.
+    """
+
+    def __init__(self, collector: AppCollector, sharing: Sharing | None = None) -> None:
         self.collector = collector
+        self._sharing = sharing
 
-    def exposition(self, accept: str) -> tuple[bytes, str]:
+    def shared(self) -> AbstractAsyncContextManager[None]:
+        """Inside, the other processes know of this one's figures."""
+        return self._sharing.running() if self._sharing is not None else nullcontext()
+
+    async def scraped(self, accept: str) -> tuple[bytes, str]:
         """The text in the format that the scraper's Accept header asks for, and its media type."""
         from prometheus_client import REGISTRY
-        from prometheus_client.exposition import choose_encoder
 
-        encode, media_type = choose_encoder(accept)
-        return encode(_Both(self.collector, REGISTRY)), media_type
+        if self._sharing is None:
+            return _told(_Both(self.collector, REGISTRY), accept)
+        self._sharing.leave()
+        return await asyncio.to_thread(lambda sharing: _told(sharing.everyone(), accept), self._sharing)
+
+
+def _told(registry: Any, accept: str) -> tuple[bytes, str]:
+    from prometheus_client.exposition import choose_encoder
+
+    encode, media_type = choose_encoder(accept)
+    return encode(registry), media_type
 
 
 class _Both:
@@ -49,10 +74,18 @@ class _Both:
             yield from part.collect()
 
 
+def directory_of_processes() -> Path | None:
+    """Where the processes of an app leave their figures for each other; None where this one counts for itself."""
+    named = os.environ.get(VARIABLE)
+    return Path(named) if named else None
+
+
 def metrics_of(app: Measured) -> Metrics | None:
     """Begin to count what an app does; None where the extra is missing."""
     if find_spec("prometheus_client") is None:
         return None
     from evkafka.observe.collector import AppCollector
+    from evkafka.observe.sharing import Sharing
 
-    return Metrics(AppCollector(app))
+    collector, directory = AppCollector(app), directory_of_processes()
+    return Metrics(collector, Sharing(collector, directory) if directory is not None else None)

@@ -110,7 +110,7 @@ class _Pages:
             return PlainTextResponse(
                 "metrics need an extra that is not installed: pip install 'evkafka[metrics]'\n", status_code=404
             )
-        text, media_type = metrics.exposition(request.headers.get("accept", ""))
+        text, media_type = await metrics.scraped(request.headers.get("accept", ""))
         return Response(text, media_type=media_type)
 
 

@@ -11,7 +11,7 @@ from evkafka.runtime.status import AppStatus
 class Exposed(Protocol):
     """Metrics that can be scraped."""
 
-    def exposition(self, accept: str) -> tuple[bytes, str]:
+    async def scraped(self, accept: str) -> tuple[bytes, str]:
         """The text in the format that the scraper asks for, and its media type."""
 
 

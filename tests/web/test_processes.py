@@ -1,0 +1,192 @@
+"""Metrics of several processes are one: sums of what all count, by whichever is scraped."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.parser import text_string_to_metric_families
+
+from evkafka import EVKafkaProducer
+from evkafka.broker import KafkaBroker
+from evkafka.observe.sharing import LEAST, SUMMED, Sharing
+from evkafka.service import StartFailed
+from evkafka.testing import InMemoryKafka
+from tests.conftest import MakeTopic
+from tests.support.waiting import eventually
+from tests.web.apps import app_with
+from tests.web.client import get
+
+ROOT = Path(__file__).parents[2]
+PARTITIONS = [0, 1]
+RECORDS = 40
+
+Start = Callable[[str], tuple[subprocess.Popen[str], str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path, kafka_broker: KafkaBroker) -> Iterator[Start]:
+    """Starts one more process, and returns with it and where it is to be asked."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start_one(topic: str) -> tuple[subprocess.Popen[str], str]:
+        environment = {
+            **os.environ,
+            "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics"),
+            "TOPIC": topic,
+            "SERVERS": kafka_broker.bootstrap_servers,
+        }
+        (tmp_path / "metrics").mkdir(exist_ok=True)  # prometheus-client wants it at its import
+        command = [sys.executable, "-m", "tests.web.sharer"]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None
+        return process, process.stdout.readline().strip()
+
+    yield start_one
+    for process in started:
+        process.kill()
+        process.wait(10)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+async def totals(url: str) -> dict[str, float]:
+    """The sum over its labels, by each sample's name; no series may stand twice."""
+    found: dict[str, float] = {}
+    seen = set()
+    for family in text_string_to_metric_families((await get(url, "metrics")).text):
+        for sample in family.samples:
+            series = sample.name, tuple(sorted(sample.labels.items()))
+            assert series not in seen, f"{series} stands twice"
+            seen.add(series)
+            found[sample.name] = found.get(sample.name, 0.0) + sample.value
+    return found
+
+
+@pytest.mark.kafka
+class TestTwoProcesses:
+    async def test_one_tells_of_both_and_of_the_killed_one_what_it_had_counted(
+        self, start: Start, kafka_broker: KafkaBroker, topic: MakeTopic
+    ) -> None:
+        name = await topic(partitions=len(PARTITIONS))
+        (_, url), (other, other_url) = start(name), start(name)
+
+        async def share(*, parts: int, tills: int) -> bool:
+            told = await totals(url)
+            return told["evkafka_assigned_partitions"] == parts and told["shop_tills"] == tills
+
+        async def each_has_one() -> bool:
+            lags = [(await get(one, "readyz?verbose")).json()["consumers"]["billing"] for one in (url, other_url)]
+            return all(one["status"] == "ok" and not one["notes"] for one in lags)
+
+        await eventually(each_has_one, 60)
+        await eventually(lambda: share(parts=2, tills=2), 30)
+        async with EVKafkaProducer({"bootstrap_servers": kafka_broker.bootstrap_servers, "topic": name}) as producer:
+            for number in range(RECORDS):
+                await producer.send_event({}, "OrderPlaced", partition=PARTITIONS[number % 2])
+
+        async def all_are_counted() -> bool:
+            told = await totals(url)
+            return told.get("evkafka_events_processed_total") == RECORDS == told["shop_billed_total"]
+
+        await eventually(all_are_counted, 60)
+        told = await totals(url)
+        assert told["evkafka_event_duration_seconds_count"] == RECORDS
+        assert told["evkafka_consumer_log_end_offset"] == RECORDS
+        assert told["evkafka_consumer_connected"] == 1
+        assert (await totals(other_url))["evkafka_events_processed_total"] == RECORDS
+
+        other.kill()
+        other.wait(10)
+        assert (await totals(url))["shop_tills"] == 1  # at once: nothing of the dead is told as if it were now
+        await eventually(lambda: share(parts=2, tills=1), 60)  # the one that is left has both
+        told = await totals(url)
+        assert told["evkafka_events_processed_total"] == RECORDS == told["shop_billed_total"]
+        assert told["evkafka_event_duration_seconds_bucket"] > 0
+
+
+def gauges(directory: Path) -> list[Path]:
+    return list(directory.rglob("gauge_*evkafka*.db"))
+
+
+class TestOneProcess:
+    async def test_that_ends_leaves_what_it_counted_and_no_gauge(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "made" / "for it"))
+        first, second = app_with(), app_with()
+        async with InMemoryKafka() as kafka:
+            async with kafka.running(first):
+                await kafka.send("orders", {}, event_type="OrderPlaced")
+                await kafka.settle()
+            async with kafka.running(second):
+                await kafka.send("orders", {}, event_type="OrderPlaced")
+                await kafka.settle()
+                assert second.web_url is not None
+                told = await totals(second.web_url)
+        assert told["evkafka_events_processed_total"] == 2
+        assert told["evkafka_assigned_partitions"] == 1
+        assert not gauges(tmp_path)
+
+    async def test_without_a_web_part_of_its_own_it_is_counted_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+        silent, other = app_with(), app_with(name="other")
+        silent.web = False
+        async with InMemoryKafka() as kafka, kafka.running(silent), kafka.running(other):
+            assert silent.metrics is not None
+
+            async def is_told() -> bool:
+                text = (await get(other.web_url, "metrics")).text
+                return 'evkafka_consumer_connected{consumer="billing"} 1.0' in text
+
+            await eventually(is_told, 30)
+
+    async def test_a_directory_that_cannot_be_made_keeps_it_from_starting(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "file"))
+        async with InMemoryKafka() as kafka:
+            with pytest.raises(StartFailed, match=r"PROMETHEUS_MULTIPROC_DIR names .*no directory can be made there"):
+                async with kafka.running(app_with()):
+                    pass
+
+    async def test_series_end_when_they_are_not_told_any_more(self, tmp_path: Path) -> None:
+        class Collector:
+            def __init__(self) -> None:
+                self.partitions = ["0", "1"]
+
+            def collect(self) -> Iterator[GaugeMetricFamily]:
+                family = GaugeMetricFamily("evkafka_consumer_lag", "", labels=("partition",))
+                for partition in self.partitions:
+                    family.add_metric((partition,), 5)
+                yield family
+
+        collector = Collector()
+        sharing = Sharing(collector, tmp_path)
+
+        def told() -> list[str]:
+            sharing.leave()
+            [family] = sharing.everyone().collect()
+            return [sample.labels["partition"] for sample in family.samples]
+
+        async with sharing.running():
+            assert told() == ["0", "1"]
+            collector.partitions = ["1"]
+            assert told() == ["1"]
+
+
+def test_gauges_that_are_added_up_are_gauges_that_there_are() -> None:
+    app = app_with()
+    app.asgi()
+    assert app.metrics is not None
+    gauges = {family.name for family in app.metrics.collector.collect() if family.type == "gauge"}
+    assert gauges >= SUMMED | LEAST
