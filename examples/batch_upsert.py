@@ -1,0 +1,59 @@
+"""Many records into a database at once, and each of them exactly once in its table.
+
+    BOOTSTRAP_SERVERS=localhost:9092 METERS_DB=meters.db evkafka run examples.batch_upsert:app
+
+At least once means that a batch may come again, whole or in part: after a crash between the database's commit and
+Kafka's. The upsert makes that harmless. A row holds the offset that it comes from, and an older record of the same
+partition never overwrites a newer one. The statement is SQLite's and PostgreSQL's alike.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+
+from pydantic import BaseModel
+
+from evkafka import EVKafkaApp, Handler, Request
+
+UPSERT = """
+INSERT INTO reading (meter_id, kwh, source_partition, source_offset) VALUES (?, ?, ?, ?)
+ON CONFLICT (meter_id) DO UPDATE
+   SET kwh = excluded.kwh, source_partition = excluded.source_partition, source_offset = excluded.source_offset
+ WHERE excluded.source_partition <> reading.source_partition OR excluded.source_offset > reading.source_offset
+"""
+
+handler = Handler()
+
+
+class MeterRead(BaseModel):
+    meter_id: str
+    kwh: float
+
+
+@handler.event("MeterRead", batch=True, max_records=500, max_wait_ms=200)
+def on_readings(readings: list[MeterRead], requests: list[Request]) -> None:
+    """A plain `def`: SQLite's calls block, and so run in a thread. One transaction for the whole batch."""
+    rows = [
+        (reading.meter_id, reading.kwh, request.partition, request.offset)
+        for reading, request in zip(readings, requests, strict=True)
+    ]
+    with closing(sqlite3.connect(os.environ.get("METERS_DB", "meters.db"))) as database, database:
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS reading"
+            " (meter_id TEXT PRIMARY KEY, kwh REAL, source_partition INTEGER, source_offset INTEGER)"
+        )
+        database.executemany(UPSERT, rows)
+
+
+app = EVKafkaApp(title="Meters")
+app.add_consumer(
+    {
+        "topics": ["meter-readings"],
+        "bootstrap_servers": os.environ.get("BOOTSTRAP_SERVERS", "localhost:9092"),
+        "group_id": "meters",
+        "auto_offset_reset": "earliest",
+    },
+    handler,
+)
