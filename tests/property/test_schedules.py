@@ -16,9 +16,9 @@ import pytest
 from evkafka import ConsumerConfig
 from evkafka.offsets import OffsetLedger
 from evkafka.ports import Record, TopicPartition
-from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.dead_letters import DeadLetterWriter
 from evkafka.runtime.executor import Executor
+from evkafka.runtime.holdings import Holdings
 from evkafka.runtime.lane import Lane
 from evkafka.runtime.partition import Partition
 from evkafka.testing import NotSettled
@@ -105,19 +105,19 @@ class TestTheProofItself:
     def test_forgetting_the_epoch_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Ledgers that are kept over assignments, and take results of an old one for results of the new one."""
         kept: dict[tuple[int, TopicPartition], Partition] = {}
-        honest = Consumer._new_partition
+        honest = Holdings.begin
 
-        def kept_partition(consumer: Consumer, tp: TopicPartition) -> Partition:
-            partition = honest(consumer, tp)
-            old = kept.get((id(consumer), tp))
+        def kept_partition(held: Holdings, tp: TopicPartition) -> Partition:
+            partition = honest(held, tp)
+            old = kept.get((id(held), tp))
             if old is not None:
                 partition.ledger = old.ledger
                 partition.ledger._last = -1
-            kept[id(consumer), tp] = partition
+            kept[id(held), tp] = partition
             return partition
 
         monkeypatch.setattr(OffsetLedger, "seal", lambda ledger: None)
-        monkeypatch.setattr(Consumer, "_new_partition", kept_partition)
+        monkeypatch.setattr(Holdings, "begin", kept_partition)
         with pytest.raises((Broken, NotSettled)):  # lost, or a hole in the ledger that nothing can fill any more
             run_schedules(range(300), BASE)
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused, CommitUnknown
 from evkafka.ports import Clock, RecordSource, TopicPartition
+from evkafka.runtime.clock import sleep, wait_any
 from evkafka.runtime.partition import Partition
 from evkafka.telemetry import CommitFailed, OffsetsCommitted, Telemetry
+
+if TYPE_CHECKING:
+    from evkafka.runtime.holdings import Holdings
 
 logger = logging.getLogger("evkafka.runtime")
 
@@ -73,3 +78,20 @@ class Committer:
     def _failed(self, offsets: dict[TopicPartition, int], error: BrokerError) -> bool:
         self._telemetry.emit(CommitFailed(self._consumer, offsets, error))
         return False
+
+
+async def commit_loop(held: Holdings, *, while_true: Callable[[], bool]) -> None:
+    """Commit on the interval, and at once when something asks for it (a reset; interval 0)."""
+    interval_s = held.settings.auto_commit_interval_s
+    if held.at_most_once:
+        await asyncio.get_running_loop().create_future()  # the client, or the intake, commits
+    while while_true():
+        due = asyncio.ensure_future(held.commit_due.wait())
+        try:
+            await wait_any(held.clock, due, timeout_s=interval_s or None)
+        finally:
+            due.cancel()
+        held.commit_due.clear()
+        if held.committer is not None and not await held.committer.commit(held.partitions.values()):
+            await sleep(held.clock, max(interval_s, 1.0))
+            held.commit_due.set()

@@ -1,0 +1,184 @@
+"""What the source tells its consumer: partitions come and go, positions are reset, records cannot be read.
+
+A revoke is here, and so is the draining at a stop, for they are the same. `Holdings.partitions` is written by nobody
+but this and a user's seek.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Collection, Sequence
+
+from evkafka.backoff import exponential
+from evkafka.exceptions import BrokerRefused
+from evkafka.ports import OffsetReset, TopicPartition, Unreadable
+from evkafka.runtime.clock import wait_any
+from evkafka.runtime.commits import COMMIT_TIMEOUT_S
+from evkafka.runtime.ending import Ending
+from evkafka.runtime.executor import Executor
+from evkafka.runtime.holdings import Holdings
+from evkafka.runtime.partition import Partition
+from evkafka.runtime.report import Report
+from evkafka.runtime.settle import StopApp
+from evkafka.telemetry import PartitionBlocked, PartitionsAssigned, PartitionsRevoked, PositionReset
+
+CUT_S = 1.0
+"""How long a cancelled attempt may take to end before it is left behind."""
+
+
+class Assignment:
+    """One consumer's; implements SourceListener.
+
+    Attributes:
+        cut_at_stop: attempts that the stop's drain time did not suffice for.
+    """
+
+    def __init__(self, held: Holdings, ending: Ending, executors: Sequence[Executor], report: Report) -> None:
+        self._held = held
+        self._ending = ending
+        self._executors = executors
+        self._report = report
+        self.cut_at_stop = 0
+
+    # ------------------------------------------------------------------ the source's calls
+
+    async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """Let what runs end within the drain time, commit it, and give the partitions back."""
+        held = self._held
+        async with held.handing_over:
+            going = [held.partitions[tp] for tp in partitions if tp in held.partitions]
+        try:
+            await self.release(going, held.settings.revoke_drain_timeout_s, COMMIT_TIMEOUT_S)
+        except BrokerRefused as error:
+            self._ending.fail(error)
+
+    async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """A new assignment, a new epoch: new ledgers for all of it."""
+        held = self._held
+        for left in tuple(held.partitions.values()):
+            # The old assignment ended without a revoke: nothing of it may be committed any more.
+            held.drop(left)
+        for tp in partitions:
+            held.flow.forget(tp)
+            held.begin(tp)
+        held.flow.room.set()
+        held.telemetry.emit(PartitionsAssigned(held.name, tuple(sorted(partitions))))
+
+    def on_reset(self, reset: OffsetReset) -> None:
+        """The position that the rule found is committed at once: a crash before the first commit skips nothing."""
+        held = self._held
+        held.telemetry.emit(PositionReset(held.name, reset))
+        partition = held.partitions.get(reset.partition)
+        if partition is None:
+            return
+        if partition.ledger.pending or partition.begun:
+            partition = held.begin_anew(partition)
+        partition.arrive(reset.to_offset)
+        held.commit_due.set()
+
+    # ------------------------------------------------------------------ records that cannot be read
+
+    def on_unreadable(self, unreadable: Unreadable) -> None:
+        """Hold back the partition and try again after a while, or go on behind it where the policy has an end."""
+        held, tp, policy = self._held, unreadable.partition, self._held.settings.on_error
+        partition, source = held.partitions.get(tp), held.source
+        if partition is None or source is None:
+            return
+        skips = held.at_most_once or (policy.max_attempts is not None and policy.then != "stop")
+        held.telemetry.emit(PartitionBlocked(held.name, tp, unreadable.offset, unreadable.error, skipped=skips))
+        if skips:
+            source.seek(tp, unreadable.next_offset)
+            return
+        if policy.max_attempts is not None:
+            self._ending.fail(
+                StopApp(
+                    f"{tp.topic}[{tp.partition}]@{unreadable.offset} cannot be read, and `then` says stop",
+                    unreadable.error,
+                )
+            )
+            return
+        self._hold_back(partition)
+
+    def _hold_back(self, partition: Partition) -> None:
+        policy = self._held.settings.on_error
+        partition.unreadable += 1
+        partition.held = True
+        self._held.flow.close(partition.tp, "unreadable")
+        self._held.clock.call_later(
+            exponential(
+                partition.unreadable,
+                first_s=policy.backoff_s,
+                multiplier=policy.backoff_multiplier,
+                most_s=policy.max_backoff_s,
+                jitter=0,
+                random=lambda: 0.5,
+            ),
+            lambda: self._read_again(partition),
+        )
+
+    def _read_again(self, partition: Partition) -> None:
+        partition.held = False
+        if self._held.partitions.get(partition.tp) is partition:
+            self._held.flow.open(partition.tp, "unreadable")
+
+    # ------------------------------------------------------------------ giving partitions back
+
+    async def release_all(self, drain_s: float, commit_s: float) -> None:
+        """Give back everything, as `release` does. What is just being handed over comes first: at most once it is
+        committed by then, and must be run."""
+        held, until_s = self._held, self._held.clock.now() + drain_s
+        async with held.handing_over:
+            going = list(held.partitions.values())
+        await self.release(going, max(until_s - held.clock.now(), 0.0), commit_s)
+
+    async def release(self, going: Collection[Partition], drain_s: float, commit_s: float) -> None:
+        """Give partitions back: let what runs end, cut what does not, commit, seal.
+
+        Post-commit, what has not begun is let go at once, its next owner reads it. Pre-commit, its offset may
+        be committed already, so it is still run within the drain time, and what is left is lost, by address.
+        """
+        held = self._held
+        going = [partition for partition in going if not partition.ledger.sealed]
+        if not going:
+            return
+        for partition in going:
+            partition.leaving = True
+            if not held.at_most_once:
+                partition.clear()
+                continue
+            held.lanes.resume(partition)  # by a user's wish or not: what was received is still run
+            if held.lanes.gate is not None:
+                held.lanes.gate.hurry(partition)
+        await self._quiet(going, drain_s)
+        held.left([record for partition in going for record in partition.close()])
+        cut = self._cut(going)
+        if self._ending.stopping.done():
+            self.cut_at_stop += cut
+        if cut:
+            await self._quiet(going, CUT_S)
+        if commit_s and held.committer is not None and not held.at_most_once:
+            await held.committer.commit(going, timeout_s=commit_s)
+        for partition in going:
+            held.drop(partition)
+        self._report.flush()
+        held.telemetry.emit(PartitionsRevoked(held.name, tuple(sorted(p.tp for p in going)), cut))
+
+    async def _quiet(self, going: list[Partition], timeout_s: float) -> None:
+        if any(partition.busy for partition in going):
+            # A revoke and the stop may wait for the same partition; the one that gives up cancels the other's wait.
+            all_quiet = asyncio.gather(*(partition.quiet() for partition in going), return_exceptions=True)
+            await wait_any(self._held.clock, all_quiet, timeout_s=timeout_s)
+            if not all_quiet.done():
+                all_quiet.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await all_quiet
+
+    def _cut(self, going: list[Partition]) -> int:
+        """Cancel the attempts that the drain time did not suffice for; a thread runs on, and its lane with it."""
+        count = 0
+        for executor in self._executors:
+            if executor.lane is not None and executor.lane.partition in going:
+                count += 1
+                executor.cancel("abandoned")
+        return count
