@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evkafka.asyncapi import Consumed, Produced
@@ -93,7 +93,7 @@ class DeclaredProducer:
     """One `add_producer`."""
 
     name: str
-    config: ProducerConfig
+    config: ProducerConfig = field(repr=False)  # passwords stand in it
     sender: Sender
 
     def contract(self) -> Produced:

@@ -7,6 +7,7 @@ from typing import Any
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
 from evkafka.exceptions import ConfigError
+from evkafka.runtime.kafka.secrets import hide_logins
 from evkafka.settings import ConnectionSettings, ConsumerSettings
 
 CLIENT_OPTIONS = frozenset(
@@ -35,6 +36,7 @@ NEVER_MS = 10**15
 
 def connection_options(connection: ConnectionSettings) -> dict[str, Any]:
     """What reaches and logs in to the cluster, for a consumer, a producer or an admin client."""
+    hide_logins()
     return {
         **connection.options,
         "bootstrap_servers": list(connection.bootstrap_servers),

@@ -16,7 +16,6 @@ from aiokafka.protocol.metadata import MetadataRequest
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
 from evkafka.runtime.kafka.errors import cause, translate
 from evkafka.runtime.kafka.options import connection_options
-from evkafka.runtime.kafka.secrets import hide_logins
 from evkafka.settings import ConnectionSettings
 
 logger = logging.getLogger("evkafka.runtime.kafka")
@@ -39,7 +38,6 @@ async def reach(connection: ConnectionSettings, *, timeout_s: float) -> tuple[st
         BrokerRefused: a server said no (login, certificate, not TLS). At once: waiting cannot help.
         BrokerUnavailable: no server could be reached in time; the message says why, server by server.
     """
-    hide_logins()
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + timeout_s
     warned = False
