@@ -9,7 +9,11 @@ from pathlib import Path
 
 from tests.documents.pages import ROOT
 
-COMMANDS = {"evkafka": [sys.executable, "-m", "evkafka.cli"], "python": [sys.executable]}
+COMMANDS = {
+    "evkafka": [sys.executable, "-m", "evkafka.cli"],
+    "python": [sys.executable],
+    "faststream": [sys.executable, "-m", "faststream"],
+}
 
 
 class Program:

@@ -1,0 +1,84 @@
+"""The pages on moving in and living with others: their files, in one directory, work as they say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from evkafka import EVKafkaProducer
+from evkafka.broker import KafkaBroker
+from tests.conftest import MakeTopic
+from tests.documents.conftest import Start
+from tests.documents.pages import blocks, file
+from tests.support.waiting import eventually
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.mark.parametrize("page", ["docs/how-a-record-travels.md", "docs/living-with-others.md"])
+def test_the_page_s_own_tests_pass(page: str, pytester: pytest.Pytester) -> None:
+    tests = 0
+    for block in blocks(page):
+        if block.language == "python":
+            assert block.title is not None, f"a block without a file's name is not run:\n{block.code}"
+            (pytester.path / block.title).write_text(block.code)
+            tests += block.code.count("def test_")
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
+
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+
+    done.assert_outcomes(passed=tests)
+
+
+def test_every_file_of_living_with_others_can_be_imported(start: Start, tmp_path: Path) -> None:
+    for block in blocks("docs/living-with-others.md"):
+        if block.title is not None and not block.title.startswith("test_"):
+            (tmp_path / block.title).write_text(block.code)
+    (tmp_path / "all_of_it.py").write_text("import api_with_more, bind_fields, shop_events, tell_sentry\nprint('fine')")
+
+    run = start("python all_of_it.py", "all")
+
+    assert run.process.wait(60) == 0, run.printed
+
+
+@pytest.mark.parametrize(
+    ("page", "before", "after"),
+    [
+        ("docs/moving-from-aiokafka.md", "python by_hand.py", "python with_evkafka.py"),
+        ("docs/moving-from-faststream.md", "faststream run with_faststream:app", "evkafka run with_evkafka:app"),
+    ],
+)
+async def test_the_service_before_and_the_one_after_do_the_same_and_go_on_where_the_other_stopped(
+    page: str,
+    before: str,
+    after: str,
+    kafka_broker: KafkaBroker,
+    topic: MakeTopic,
+    start: Start,
+    tmp_path: Path,
+) -> None:
+    orders, bills, group = await topic(), await topic(), f"billing-{tmp_path.name}"
+    changed = {
+        "localhost:9092": kafka_broker.bootstrap_servers,
+        '"orders"': f'"{orders}"',
+        '"bills"': f'"{bills}"',
+        '"billing"': f'"{group}"',
+    }
+    for command in (before, after):
+        name = re.sub(r":app$", "", command.split()[-1]).removesuffix(".py") + ".py"
+        code = file(page, name)
+        for old, new in changed.items():
+            code = code.replace(old, new)
+        (tmp_path / name).write_text(code)
+
+    for number, command in enumerate((before, after)):
+        async with EVKafkaProducer({"bootstrap_servers": kafka_broker.bootstrap_servers, "topic": orders}) as producer:
+            for cents in (1, 2):
+                await producer.send_event({"order_id": f"{number}-{cents}", "cents": cents}, "OrderPlaced")
+        service = start(command, f"service-{number}")
+        await eventually(lambda: f"billed {number}-2: 2" in service.printed, 60)  # noqa: B023
+        assert service.terminate() in (0, -15), service.printed
+        billed = re.findall(r"billed (\S+):", service.printed)
+        assert billed == [f"{number}-1", f"{number}-2"]
