@@ -31,7 +31,7 @@ docs: $(DOCS_VENV)/.for-docs
 
 # A stamp stands for a complete environment; a change of pyproject.toml brings it up to date.
 $(VENV)/.for-demo: pyproject.toml | $(VENV)/bin/python
-	$(VENV)/bin/pip install -q -e '.[broker]'
+	$(VENV)/bin/pip install -q -e '.[broker,web,metrics]'
 	@touch $@
 
 $(VENV)/.for-development: pyproject.toml | $(VENV)/bin/python

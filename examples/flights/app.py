@@ -1,6 +1,8 @@
 """The app. Run it against a Kafka of your own, and then `python -m examples.flights.produce`:
 
 BOOTSTRAP_SERVERS=localhost:9092 evkafka run examples.flights.app:app
+
+What it does is shown at http://127.0.0.1:8080/. A flight of an airline that nobody has registered is a dead letter.
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ from typing import TypedDict
 
 from evkafka import EVKafkaApp, Handler, Request
 
-from .board import Board
-from .events import TOPIC, FlightCancelled, FlightDelayed, FlightDeparted
+from .board import Board, UnknownAirline
+from .events import TOPIC, AirlineRegistered, FlightCancelled, FlightDelayed, FlightDeparted
 
 SHOW_EVERY = 500
 
@@ -52,6 +54,11 @@ async def on_cancelled(flight: FlightCancelled, request: Request[State]) -> None
     show_progress(board)
 
 
+@handler.event("AirlineRegistered", summary="An airline flies now that did not before")
+async def on_registered(airline: AirlineRegistered, request: Request[State]) -> None:
+    request.state["board"].registered(airline)
+
+
 def show_progress(board: Board) -> None:
     if board.handled % SHOW_EVERY == 0:
         total = board.total()
@@ -62,14 +69,15 @@ def show_progress(board: Board) -> None:
         )
 
 
-def make_app(bootstrap_servers: str) -> EVKafkaApp:
-    app = EVKafkaApp(title="Flights", lifespan=lifespan)
+def make_app(bootstrap_servers: str, *, web_port: int = 8080) -> EVKafkaApp:
+    app = EVKafkaApp(title="Flights", lifespan=lifespan, web=True, web_port=web_port)
     app.add_consumer(
         {
             "topics": [TOPIC],
             "bootstrap_servers": bootstrap_servers,
             "group_id": "departures-board",
             "auto_offset_reset": "earliest",
+            "on_error": {"non_retryable": [UnknownAirline], "then": "dead_letter"},
         },
         handler,
         name="board",

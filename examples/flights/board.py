@@ -7,9 +7,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 from heapq import nlargest
 
-from .events import FlightCancelled, FlightDelayed, FlightDeparted
+from .events import AirlineRegistered, Flight, FlightCancelled, FlightDelayed, FlightDeparted, airlines
 
 WORST = 5
+
+
+class UnknownAirline(Exception):
+    """A flight of an airline that nobody has registered: to try again would change nothing."""
 
 
 @dataclass
@@ -30,25 +34,34 @@ class Board:
     """Running statistics. The app's endpoints write it, on the app's loop."""
 
     def __init__(self) -> None:
+        self.airlines = airlines()
         self.carriers: defaultdict[str, Carrier] = defaultdict(Carrier)
         self.worst: list[FlightDelayed] = []
         self.handled = 0
         self._counted = asyncio.Event()
 
+    def registered(self, airline: AirlineRegistered) -> None:
+        self.airlines[airline.carrier] = airline.name
+
     def departed(self, flight: FlightDeparted) -> None:
-        self.carriers[flight.carrier].departed += 1
+        self._carrier(flight).departed += 1
         self._count()
 
     def delayed(self, flight: FlightDelayed) -> None:
-        carrier = self.carriers[flight.carrier]
+        carrier = self._carrier(flight)
         carrier.delayed += 1
         carrier.delay_min += flight.departure_delay_min
         self.worst = nlargest(WORST, [*self.worst, flight], key=lambda late: late.departure_delay_min)
         self._count()
 
     def cancelled(self, flight: FlightCancelled) -> None:
-        self.carriers[flight.carrier].cancelled += 1
+        self._carrier(flight).cancelled += 1
         self._count()
+
+    def _carrier(self, flight: Flight) -> Carrier:
+        if flight.carrier not in self.airlines:
+            raise UnknownAirline(f"flight {flight.carrier} {flight.number}: no airline has the code {flight.carrier!r}")
+        return self.carriers[flight.carrier]
 
     def total(self) -> Carrier:
         """All airlines together."""

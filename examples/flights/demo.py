@@ -1,4 +1,8 @@
-"""`make demo`: a real Kafka, the app, and a week of flights, in one process that cleans up after itself."""
+"""`make demo`: a real Kafka, the app with its page, and a week of flights, in one process that cleans up after itself.
+
+Among them are flights of an airline that nobody has registered: dead letters. A while later it is registered, as when
+somebody has mended what was wrong, and from then on they can be replayed.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +10,47 @@ import argparse
 import asyncio
 import logging
 import signal
+import socket
 import sys
 import time
+from collections.abc import Sequence
+from itertools import cycle
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from rich.console import Console
 from rich.live import Live
 
+from evkafka import EVKafkaApp
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import EVKafkaError
 
 from .app import make_app
 from .board import Board
-from .events import TOPIC, read_flights
+from .events import TOPIC, AirlineRegistered, Flight, read_flights
 from .produce import FLIGHTS_PER_S, produce
 from .table import LiveTable
 
 PARTITIONS = 4
 REDRAW_S = 0.25
+WEB_PORT = 8080
+
+GROUP = "departures-board"
+DEAD_LETTERS = f"{TOPIC}.{GROUP}.dlq"
+
+STRANGERS = (
+    AirlineRegistered(carrier="G7", name="GoJet Airlines"),
+    AirlineRegistered(carrier="C5", name="CommutAir"),
+    AirlineRegistered(carrier="QX", name="Horizon Air"),
+    AirlineRegistered(carrier="ZW", name="Air Wisconsin"),
+    AirlineRegistered(carrier="PT", name="Piedmont Airlines"),
+    AirlineRegistered(carrier="CP", name="Compass Airlines"),
+)
+"""Airlines that the board does not know, one for each time that the flights are sent."""
+
+STRANGE_AT = (500, 1500)
+"""The flights before which one of theirs is sent, ..."""
+REGISTERED_AT = 3000
+"""... and the one before which they are registered."""
 
 console = Console()
 
@@ -50,16 +77,24 @@ async def demo(flights_per_s: float, *, keep_running: bool) -> None:
         servers = broker.bootstrap_servers
         console.print(f"Apache Kafka is ready at {servers}, after {time.monotonic() - began_s:.1f} s")
         await create_topic(servers)
-        app = make_app(servers)
+        app = make_app(servers, web_port=_free(WEB_PORT))
         task = asyncio.current_task()
         assert task is not None
         async with app.running(on_failure=lambda error: task.cancel()) as state:
             board = state["board"]
-            sent = await produce_and_show(servers, board, flights_per_s)
-            if keep_running:
-                console.print(f"Kafka and the app go on at {servers}. Ctrl-C stops them.")
-                await asyncio.Event().wait()
+            show_where(app, keep_running=keep_running)
+            sent = await produce_and_show(servers, board, flights_per_s, keep_running=keep_running)
         summarize(board, sent, await committed(servers), time.monotonic() - began_s)
+
+
+def show_where(app: EVKafkaApp, *, keep_running: bool) -> None:
+    """Where to look, before the flights are drawn below it."""
+    console.print(f"\n  The app's page:  [bold]{app.web_url}[/bold]\n", highlight=False)
+    console.print("  Some flights are of an airline that nobody has registered: they become dead letters,")
+    console.print("  to be replayed once it has been.")
+    if keep_running:
+        console.print("  The flights are sent again and again. Ctrl-C stops them.")
+    console.print()
 
 
 async def create_topic(servers: str) -> None:
@@ -71,9 +106,10 @@ async def create_topic(servers: str) -> None:
         await admin.close()
 
 
-async def produce_and_show(servers: str, board: Board, flights_per_s: float) -> int:
+async def produce_and_show(servers: str, board: Board, flights_per_s: float, *, keep_running: bool) -> int:
     """Send the flights, with the table redrawn meanwhile; returns how many were sent, once all are handled."""
-    table = LiveTable(board, sum(1 for _ in read_flights()))
+    flights = list(read_flights())
+    table, sent = LiveTable(board, len(flights)), 0
     with Live(table.render(), console=console, auto_refresh=False) as live:
 
         async def redraw() -> None:
@@ -81,14 +117,35 @@ async def produce_and_show(servers: str, board: Board, flights_per_s: float) -> 
                 live.update(table.render(), refresh=True)
                 await asyncio.sleep(REDRAW_S)
 
+        async def send(stranger: AirlineRegistered) -> int:
+            between = _between(flights, stranger)
+            return await produce(
+                servers, flights_per_s=flights_per_s, sent=lambda number: table.sent(), between=between
+            )
+
         drawing = asyncio.ensure_future(redraw())
         try:
-            sent = await produce(servers, flights_per_s=flights_per_s, sent=table.sent)
+            sent = await send(STRANGERS[0])
             await board.handles(sent)
+            for stranger in cycle(STRANGERS[1:]) if keep_running else ():
+                table.more(sent + len(flights))
+                sent += await send(stranger)
+                await board.handles(sent)
         finally:
             drawing.cancel()
             live.update(table.render(), refresh=True)
     return sent
+
+
+def _between(flights: Sequence[Flight], stranger: AirlineRegistered) -> dict[int, Flight | AirlineRegistered]:
+    strange = {at: flights[at].model_copy(update={"carrier": stranger.carrier}) for at in STRANGE_AT}
+    return {**strange, REGISTERED_AT: stranger}
+
+
+def _free(port: int) -> int:
+    """This port, or 0 for any other one where it is taken."""
+    with socket.socket() as probe:
+        return port if probe.connect_ex(("127.0.0.1", port)) else 0
 
 
 async def committed(servers: str) -> int:
@@ -96,7 +153,7 @@ async def committed(servers: str) -> int:
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
     try:
-        offsets = await admin.list_consumer_group_offsets("departures-board")
+        offsets = await admin.list_consumer_group_offsets(GROUP)
     finally:
         await admin.close()
     return sum(offset.offset for offset in offsets.values())
@@ -105,13 +162,23 @@ async def committed(servers: str) -> int:
 def summarize(board: Board, sent: int, committed: int, took_s: float) -> None:
     total = board.total()
     console.print(f"\n{total.departed:,} departed in time, {total.delayed:,} delayed, {total.cancelled:,} cancelled.")
-    console.print(f"{sent:,} flights sent, {board.handled:,} handled, {committed:,} committed, in {took_s:.0f} s.")
+    console.print(
+        f"{sent:,} flights sent, {board.handled:,} handled, {committed:,} events committed, in {took_s:.0f} s."
+    )
+    console.print(
+        f"{len(STRANGE_AT)} flights of an unknown airline are dead letters, in {DEAD_LETTERS}.", soft_wrap=True
+    )
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.flights.demo", description=__doc__)
     parser.add_argument("--rate", type=float, default=FLIGHTS_PER_S, help="flights per second (400)")
-    parser.add_argument("--keep-running", action="store_true", help="leave Kafka and the app on until Ctrl-C")
+    parser.add_argument(
+        "--keep-running",
+        action=argparse.BooleanOptionalAction,
+        default=sys.stdout.isatty(),
+        help="send them again and again until Ctrl-C (at a terminal), or once (elsewhere)",
+    )
     return parser.parse_args()
 
 

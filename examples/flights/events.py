@@ -43,6 +43,13 @@ class FlightCancelled(Flight):
     """It never left: there is no departure and no arrival to tell of."""
 
 
+class AirlineRegistered(BaseModel):
+    """An airline that the board did not know flies now."""
+
+    carrier: str
+    name: str
+
+
 def read_flights() -> Iterator[FlightDeparted | FlightDelayed | FlightCancelled]:
     """The flights of the sample, in the order of the timetable."""
     with gzip.open(DATA / "flights.csv.gz", "rt", encoding="utf-8", newline="") as file:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from evkafka import EVKafkaProducer
 
-from .events import TOPIC, read_flights
+from .events import TOPIC, AirlineRegistered, Flight, read_flights
 
 FLIGHTS_PER_S = 400.0
 
 
 async def produce(
-    bootstrap_servers: str, *, flights_per_s: float = FLIGHTS_PER_S, sent: Callable[[int], object] = lambda count: None
+    bootstrap_servers: str,
+    *,
+    flights_per_s: float = FLIGHTS_PER_S,
+    sent: Callable[[int], object] = lambda count: None,
+    between: Mapping[int, Flight | AirlineRegistered] | None = None,
 ) -> int:
     """Send every flight, keyed by its aircraft, so that what happens to one stays in order. Returns how many.
 
     Args:
+        between: the number of a flight -> what else is sent before it, and not counted.
         sent: called with the number of flights that Kafka has confirmed.
     """
     count = 0
@@ -27,6 +32,8 @@ async def produce(
         began_s = loop.time()
         for flight in read_flights():
             await asyncio.sleep(began_s + count / flights_per_s - loop.time())
+            if between is not None and (more := between.get(count)) is not None:
+                await producer.send_event(more, type(more).__name__, key=more.carrier)
             await producer.send_event(flight, type(flight).__name__, key=flight.tail_number)
             count += 1
             sent(count)

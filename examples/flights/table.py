@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from .board import Board
-from .events import FlightDelayed, airlines
+from .events import FlightDelayed
 
 SHOWN = 8
 
@@ -17,13 +17,18 @@ class LiveTable:
 
     def __init__(self, board: Board, flights: int) -> None:
         self._board = board
-        self._airlines = airlines()
         self._progress = Progress(TextColumn("{task.description:8}"), BarColumn(40), MofNCompleteColumn())
         self._sent = self._progress.add_task("sent", total=flights)
         self._handled = self._progress.add_task("handled", total=flights)
 
-    def sent(self, count: int) -> None:
-        self._progress.update(self._sent, completed=count)
+    def sent(self) -> None:
+        """One more was sent."""
+        self._progress.advance(self._sent)
+
+    def more(self, flights: int) -> None:
+        """So many there are now, in all."""
+        for task in (self._sent, self._handled):
+            self._progress.update(task, total=flights)
 
     def render(self) -> Group:
         self._progress.update(self._handled, completed=self._board.handled)
@@ -38,7 +43,7 @@ class LiveTable:
         for code, carrier in busiest[:SHOWN]:
             mean = f"{carrier.delay_min / carrier.delayed:.0f} min" if carrier.delayed else ""
             counts = (carrier.flights, carrier.departed, carrier.delayed, carrier.cancelled)
-            table.add_row(self._airlines.get(code, code), *(f"{count:,}" for count in counts), mean)
+            table.add_row(self._board.airlines[code], *(f"{count:,}" for count in counts), mean)
         return table
 
     def _worst(self) -> Table:
