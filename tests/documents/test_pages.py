@@ -36,3 +36,13 @@ class TestLinks:
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
             if "://" not in target:
                 assert ((ROOT / page).parent / target).exists(), target
+
+    def test_of_what_a_coding_assistant_reads_leads_to_a_page_that_is_there_and_its_service_is_accepted(self) -> None:
+        text = (ROOT / "docs" / "llms.txt").read_text()
+        named = set(re.findall(r"\]\(([^)]+)\)", text))
+        assert all((ROOT / "docs" / page).exists() for page in named)
+
+        program = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
+        namespace: dict[str, object] = {"__name__": "example"}
+        exec(compile(program, "llms.txt", "exec"), namespace)
+        assert "app" in namespace
