@@ -1,0 +1,109 @@
+// Questions to the app, and orders. Orders carry the token; reading may need it too, where the page is open to others.
+
+import { open, tell } from "./dialog.js";
+import { command, h, text } from "./dom.js";
+
+const KEY = "evkafka-token";
+let token = kept();
+let changed = () => {};
+
+/** An answer that was no: the sentence, and the status. */
+export class Refused extends Error {
+  constructor(sentence, status) {
+    super(sentence);
+    this.status = status;
+  }
+}
+
+export async function ask(path, params = {}) {
+  const query = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== undefined && value !== null && value !== ""));
+  return answer(await reach(`ui/api/${path}${query.size ? `?${query}` : ""}`, {}));
+}
+
+/** Have something done. Asks for the token where there is none, or where it is not the right one. */
+export async function order(path, body) {
+  if (!token && !(await askForToken())) throw new Refused("Nothing was done: that needs the token.", 401);
+  const sent = () => reach(`ui/api/${path}`, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } });
+  const response = await sent();
+  if (response.status !== 401) return answer(response);
+  setToken("");
+  if (!(await askForToken("That token was not the right one."))) throw new Refused("Nothing was done: that needs the token.", 401);
+  return answer(await sent());
+}
+
+async function reach(path, options) {
+  const headers = { accept: "application/json", ...options.headers, ...(token ? { authorization: `Bearer ${token}` } : {}) };
+  try {
+    return await fetch(path, { ...options, headers, credentials: "same-origin", cache: "no-store" });
+  } catch {
+    throw new Refused("The app does not answer. Is it still running?", 0);
+  }
+}
+
+async function answer(response) {
+  const told = await response.json().catch(() => null);
+  if (response.ok && told !== null) return told;
+  throw new Refused(told?.error ?? `The app answered ${response.status} ${response.statusText}`, response.status);
+}
+
+// ------------------------------------------------------------------ the token
+
+export const hasToken = () => token !== "";
+
+/** Call back now and whenever the token comes or goes. */
+export function onToken(call) {
+  changed = call;
+  call();
+}
+
+export function setToken(value) {
+  token = value.trim();
+  try {
+    if (token) sessionStorage.setItem(KEY, token);
+    else sessionStorage.removeItem(KEY);
+  } catch {
+    // kept for this page only
+  }
+  changed();
+}
+
+function kept() {
+  try {
+    return sessionStorage.getItem(KEY) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+/** Ask for the token; resolves to whether there is one now. Says where it comes from. */
+export function askForToken(because = "") {
+  return new Promise((resolve) => {
+    const field = h("input", { type: "password", id: "token-field", required: true, autocomplete: "off", spellcheck: "false" });
+    const wrong = h("p", { class: "notice bad", role: "alert", hidden: !because });
+    text(wrong, because);
+    const save = (event) => {
+      event.preventDefault();
+      setToken(field.value);
+      if (hasToken()) tell("The token is kept in this tab until it is closed.");
+      box.close();
+    };
+    const form = h("form", { onsubmit: save },
+      h("h2", { id: "token-title" }, "The token, to change anything"),
+      h("p", {}, "Whoever can open this page may read it. Pausing, seeking, replaying and dropping need the token, which the app writes to its log at the start unless it was set:"),
+      command("export EVKAFKA_UI_TOKEN=$(openssl rand -hex 16)"),
+      wrong,
+      h("label", {}, "Token", field),
+      h("div", { class: "actions" }, h("button", { type: "button", onclick: () => box.close() }, "Cancel"), h("button", { type: "submit", class: "main" }, "Keep it in this tab")));
+    const box = open(h("dialog", { "aria-labelledby": "token-title" }, form), () => resolve(hasToken()));
+    field.focus();
+  });
+}
+
+export function tokenButton(button) {
+  button.addEventListener("click", () => {
+    if (!hasToken()) return askForToken();
+    setToken("");
+    return tell("The token is forgotten: this tab only reads now.");
+  });
+  onToken(() => text(button, hasToken() ? "May act: forget the token" : "Reading only: enter the token"));
+}

@@ -1,0 +1,81 @@
+// The operations page: puts the parts together.
+
+import { attribute, text } from "./dom.js";
+import { tokenButton } from "./api.js";
+import { timeOfDay } from "./format.js";
+import { live } from "./live.js";
+import { route } from "./router.js";
+import { themeButton } from "./theme_button.js";
+import { check } from "./check.js";
+import { config } from "./config.js";
+import { consumers } from "./consumers.js";
+import { errors } from "./errors.js";
+import { events } from "./events.js";
+import { letters } from "./letters.js";
+import { overview } from "./overview.js";
+import { records } from "./records.js";
+
+const at = (id) => document.getElementById(id);
+const connection = at("connection");
+let newest = null;
+
+const router = route(
+  [
+    { name: "overview", label: "Overview", make: overview },
+    { name: "consumers", label: "Consumers", make: consumers },
+    { name: "events", label: "Events", make: events },
+    { name: "errors", label: "Errors", make: errors },
+    { name: "letters", label: "Dead letters", make: letters },
+    { name: "records", label: "Records", make: records },
+    { name: "config", label: "Configuration", make: config },
+    { name: "check", label: "Self-check", make: check },
+  ],
+  {
+    place: at("screen"),
+    heading: at("heading"),
+    list: at("screens"),
+    title: at("app").textContent,
+    shown: (screen) => newest && screen.show?.(newest),
+  },
+);
+
+themeButton(at("theme"));
+tokenButton(at("token"));
+live("ui/api/events", take, say);
+
+function take(snapshot) {
+  newest = snapshot;
+  router.current.show?.(snapshot);
+  badge("overview", snapshot.problems.length);
+  badge("errors", snapshot.errors.length);
+  badge("letters", snapshot.letters?.open ?? 0);
+}
+
+function badge(name, number) {
+  const { number: shown } = router.links.get(name);
+  shown.say(number > 0 ? (number > 999 ? "999+" : number) : "");
+  attribute(shown, "title", number > 0 ? `${number} to look at` : null);
+}
+
+const words = {
+  connecting: ["Connecting", ""],
+  live: ["Live", "good"],
+  lost: ["Connection lost", "bad"],
+  stale: ["No news", "warn"],
+};
+
+function say(state, since) {
+  const [word, kind] = words[state];
+  text(connection, word);
+  connection.className = kind ? `state ${kind}` : "state";
+  const banner = at("banner");
+  const old = state === "lost" || state === "stale";
+  document.documentElement.classList.toggle("stale", old);
+  banner.className = old ? `notice ${kind}` : "";
+  text(banner, old ? explain(state, since) : "");
+}
+
+function explain(state, since) {
+  const then = `All figures are those of ${timeOfDay(since)}.`;
+  return state === "lost" ? `The app does not answer: it may have ended, or the way to it is cut. ${then} This page tries again by itself.` : `The app is connected and says nothing: it may be busy or stopped. ${then}`;
+}

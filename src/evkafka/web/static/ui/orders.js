@@ -1,0 +1,48 @@
+// What can be changed on a consumer's partition: asked for, with the command that does the same, and then told.
+
+import { order } from "./api.js";
+import { confirm, tell } from "./dialog.js";
+import { h } from "./dom.js";
+import { address, count } from "./format.js";
+
+const python = (where, call) => `app.consumer(${JSON.stringify(where.consumer)}).${call}`;
+
+export async function pause(where) {
+  const name = address(where.topic, where.partition);
+  const done = await confirm({
+    title: `Pause ${name}?`,
+    sentence: "None of its records begins until it is resumed; what runs now runs on. It stays paused in this process through rebalances and restarts of the consumer, and its lag grows.",
+    line: python(where, `pause(${JSON.stringify(where.topic)}, ${where.partition})`),
+    verb: "Pause",
+    act: () => order("pause", where),
+  });
+  if (done) tell(`${name} is paused.`);
+}
+
+export async function resume(where) {
+  const name = address(where.topic, where.partition);
+  const done = await confirm({
+    title: `Resume ${name}?`,
+    sentence: "It goes on where it stood.",
+    line: python(where, `resume(${JSON.stringify(where.topic)}, ${where.partition})`),
+    verb: "Resume",
+    act: () => order("resume", where),
+  });
+  if (done) tell(`${name} goes on.`);
+}
+
+export async function seek(where, now) {
+  const name = address(where.topic, where.partition);
+  const field = h("input", { type: "number", min: "0", step: "1", required: true, value: now.position ?? 0 });
+  const offset = () => Math.max(0, Math.trunc(Number(field.value) || 0));
+  const done = await confirm({
+    title: `Read ${name} from another offset?`,
+    sentence: "Going back handles records again; going forward leaves records out, for good once it is committed. The new position is committed at once.",
+    line: () => python(where, `seek(${JSON.stringify(where.topic)}, ${where.partition}, ${offset()})`),
+    verb: "Seek",
+    danger: true,
+    fields: [h("label", {}, `Offset (now at ${count(now.position)}, the end is ${count(now.end)})`, field)],
+    act: () => order("seek", { ...where, offset: offset() }),
+  });
+  if (done) tell(`${name} is read from ${offset()} on.`);
+}

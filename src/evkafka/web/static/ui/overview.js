@@ -1,0 +1,84 @@
+// Overview: what is wrong and what to do first, the figures of now, the last minutes, and every consumer in a sentence.
+
+import { card, cell, each, h, shown, state, table } from "./dom.js";
+import { chart } from "./chart.js";
+import { problems } from "./problems.js";
+import { count, rate, seconds, short } from "./format.js";
+import { to } from "./router.js";
+
+export function overview() {
+  const wrong = problems();
+  const tiles = figures();
+  const charts = graphs();
+  const list = consumers();
+  const screen = h("div", { class: "stack" }, wrong, tiles, charts, list);
+  screen.show = (snapshot) => {
+    wrong.show(snapshot.problems);
+    tiles.show(snapshot.now);
+    charts.show(snapshot.history);
+    list.show(snapshot.consumers);
+  };
+  screen.end = () => charts.end();
+  return screen;
+}
+
+function tile(name, say) {
+  const figure = cell("span", { class: "figure" });
+  const note = cell("div", { class: "note" });
+  const box = h("div", { class: "card tile" }, h("dt", {}, name), h("dd", {}, figure, note));
+  return shown(box, (now) => {
+    const [value, under = "", kind = ""] = say(now);
+    figure.say(value);
+    note.say(under);
+    box.className = kind ? `card tile ${kind}` : "card tile";
+  });
+}
+
+function figures() {
+  const tiles = [
+    tile("Records per second", (now) => [rate(now.handled_per_s), `${count(now.handled)} since the start`]),
+    tile("Failures per second", (now) => [rate(now.failed_per_s), `${count(now.failed)} since the start`, now.failed_per_s > 0 ? "bad" : ""]),
+    tile("Lag", (now) => [short(now.lag), now.lag_s > 0 ? `oldest is ${seconds(now.lag_s)} old` : "records behind the end", now.lag_s > 60 ? "warn" : ""]),
+    tile("Median time", (now) => [seconds(now.p50_s), "half of the attempts are faster"]),
+    tile("95th percentile", (now) => [seconds(now.p95_s), "one attempt in twenty is slower"]),
+    tile("In flight", (now) => [count(now.in_flight), now.in_flight ? `oldest for ${seconds(now.oldest_s)}` : "nothing is being handled"]),
+    tile("Dead letters", (now) => [count(now.dead_lettered), "written since the start", now.dead_lettered ? "warn" : ""]),
+  ];
+  return shown(h("dl", { class: "tiles live", "aria-label": "Now" }, tiles), (now) => tiles.forEach((one) => one.show(now)));
+}
+
+function graphs() {
+  const speed = chart("Records per second", [{ name: "handled", colour: "first" }, { name: "failed", colour: "second" }], rate);
+  const behind = chart("Lag in records", [{ name: "behind", colour: "first" }], short);
+  const time = chart("Time of an attempt", [{ name: "median", colour: "first" }, { name: "95th percentile", colour: "second" }], seconds);
+  const all = shown(h("div", { class: "charts" }, speed, behind, time), (past) => {
+    speed.show(past.at_s, past.handled_per_s, past.failed_per_s);
+    behind.show(past.at_s, past.lag);
+    time.show(past.at_s, past.p50_s, past.p95_s);
+  });
+  all.end = () => [speed, behind, time].forEach((one) => one.end());
+  return all;
+}
+
+function consumers() {
+  const rows = table("Consumers", ["Consumer", "State", ["Lag", "number"], ["Oldest", "number"], ["Per second", "number"], ["Partitions", "number"], "Reads"]);
+  const section = card("Consumers", { id: "consumers", live: true, aside: h("a", { href: to("consumers") }, "Partitions and positions") }, rows);
+  return shown(section, (list) => each(rows.body, list, (one) => one.name, row));
+}
+
+function row(first) {
+  const word = state();
+  const why = cell("div", { class: "small quiet" });
+  const [lag, oldest, speed, partitions] = [0, 1, 2, 3].map(() => cell("td", { class: "number" }));
+  const reads = cell("td", { class: "long" });
+  const link = h("a", { href: to("consumers", { consumer: first.name }) }, first.name);
+  return shown(h("tr", {}, h("th", { scope: "row" }, link), h("td", { class: "long" }, word, why), lag, oldest, speed, partitions, reads), (one) => {
+    word.say(one.state, one.kind);
+    why.say(one.reasons[0] ?? one.notes[0] ?? "");
+    lag.say(count(one.lag));
+    oldest.say(seconds(one.lag_s));
+    speed.say(rate(one.handled_per_s));
+    partitions.say(count(one.partitions.length));
+    reads.say(one.topics.join(", "));
+  });
+}
