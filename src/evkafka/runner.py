@@ -35,11 +35,20 @@ class ForcedExit(Exception):
         self.code = 128 + signum
 
 
-def run_to_exit_code(serve: Callable[[], Coroutine[Any, Any, None]]) -> int:
-    """Run the app in a loop of its own, until it ends; its exit code."""
+def run_to_exit_code(
+    serve: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> int:
+    """Run the app in a loop of its own, until it ends; its exit code.
+
+    Args:
+        loop_factory: what makes the loop; None for asyncio's own.
+    """
     _default_logging()
     try:
-        asyncio.run(serve())
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(serve())
     except StartFailed as error:
         logger.critical("%s", error, exc_info=error.__cause__ if logger.isEnabledFor(logging.DEBUG) else None)
         return NOT_STARTED

@@ -16,11 +16,7 @@ def print_contract(target: str, *, app_dir: Path, factory: bool, output: Path | 
     Raises:
         ConfigError: the target is not an app that has a contract, or the file cannot be written.
     """
-    app = load_app(target, app_dir, factory=factory)
-    contract = getattr(app, "asyncapi", None)
-    if contract is None:
-        raise ConfigError(f"{target!r} is a {type(app).__name__}, which has no contract: name an EVKafkaApp")
-    text: str = contract()
+    text = contract_of(target, app_dir=app_dir, factory=factory)
     if output is None:
         sys.stdout.write(f"{text}\n")
         return
@@ -30,6 +26,20 @@ def print_contract(target: str, *, app_dir: Path, factory: bool, output: Path | 
         output.write_text(f"{text.rstrip()}\n", encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{output} cannot be written: {error.strerror or error}") from error
+
+
+def contract_of(target: str, *, app_dir: Path, factory: bool) -> str:
+    """The document as JSON.
+
+    Raises:
+        ConfigError: the target is not an app that has a contract.
+    """
+    app = load_app(target, app_dir, factory=factory)
+    contract = getattr(app, "asyncapi", None)
+    if contract is None:
+        raise ConfigError(f"{target!r} is a {type(app).__name__}, which has no contract: name an EVKafkaApp")
+    text: str = contract()
+    return text
 
 
 def _yaml(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -16,6 +17,45 @@ from evkafka.runtime.kafka.errors import translate
 from evkafka.runtime.kafka.options import connection_options
 from evkafka.runtime.kafka.preflight import reach
 from evkafka.settings import ConnectionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TopicShape:
+    """What a topic is made of."""
+
+    partitions: int
+    replicas: int
+
+
+async def topic_shapes(connection: ConnectionSettings, *, timeout_s: float = 30.0) -> Mapping[str, TopicShape]:
+    """All topics of the cluster that this client may see, Kafka's own among them.
+
+    Raises:
+        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not say.
+    """
+    async with administering(connection, "listing the topics", timeout_s) as admin:
+        # All topics are asked for: a question for one by its name could make the broker create it.
+        return {
+            topic["topic"]: TopicShape(len(topic["partitions"]), len(topic["partitions"][0]["replicas"]))
+            for topic in await admin.describe_topics(None)
+            if topic["partitions"]
+        }
+
+
+async def default_shape(connection: ConnectionSettings, *, timeout_s: float = 30.0) -> TopicShape:
+    """What a topic is made of where nobody says it: the brokers' `num.partitions` and `default.replication.factor`.
+
+    Raises:
+        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not say.
+    """
+    async with administering(connection, "asking a broker for its defaults", timeout_s) as admin:
+        node = admin._client.cluster.brokers().copy().pop().nodeId
+        [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.BROKER, str(node))])
+        [(code, message, *_, entries)] = answer.resources
+        if code:
+            raise for_code(code)(message)
+    told = {key: value for key, value, *_ in entries}
+    return TopicShape(int(told["num.partitions"]), int(told["default.replication.factor"]))
 
 
 async def create_topic(
@@ -36,7 +76,7 @@ async def create_topic(
         BrokerUnavailable, BrokerRefused, BrokerError: it was not made (there is one of that name, for example).
     """
     doing = f"creating topic {name!r}"
-    async with _admin(connection, doing, timeout_s) as admin:
+    async with administering(connection, doing, timeout_s) as admin:
         await _create(admin, NewTopic(name, partitions, replicas, topic_configs=dict(config or {})), doing)
 
 
@@ -45,7 +85,7 @@ async def ensure_topics(
 ) -> Mapping[str, int]:
     """The partitions of each wanted topic; see `Cluster.ensure_topics`."""
     counts: dict[str, int] = {}
-    async with _admin(connection, f"looking up topics {', '.join(sorted(wanted))}", timeout_s) as admin:
+    async with administering(connection, f"looking up topics {', '.join(sorted(wanted))}", timeout_s) as admin:
         # All topics are asked for: a question for one by its name could make the broker create it.
         known = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(None)}
         for name, like in wanted.items():
@@ -66,7 +106,7 @@ async def ensure_compacted(connection: ConnectionSettings, name: str, *, like: s
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: it is absent and cannot be made.
     """
-    async with _admin(connection, f"looking up topic {name!r}", timeout_s) as admin:
+    async with administering(connection, f"looking up topic {name!r}", timeout_s) as admin:
         known = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(None)}
         if name not in known:
             replicas = len(known[like][0]["replicas"]) if like in known else 1
@@ -80,7 +120,7 @@ async def topic_settings(connection: ConnectionSettings, name: str, *, timeout_s
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not say.
     """
-    async with _admin(connection, f"looking up the settings of topic {name!r}", timeout_s) as admin:
+    async with administering(connection, f"looking up the settings of topic {name!r}", timeout_s) as admin:
         known = {topic["topic"] for topic in await admin.describe_topics(None)}
         if name not in known:
             return {}
@@ -102,7 +142,7 @@ async def _create(admin: AIOKafkaAdminClient, topic: NewTopic, doing: str, *, ma
 
 
 @asynccontextmanager
-async def _admin(connection: ConnectionSettings, doing: str, timeout_s: float) -> AsyncIterator[Any]:
+async def administering(connection: ConnectionSettings, doing: str, timeout_s: float) -> AsyncIterator[Any]:
     """An admin client, for `timeout_s` at most; what fails inside says what was being done."""
     deadline_s = asyncio.get_running_loop().time() + timeout_s
     try:

@@ -1,0 +1,158 @@
+"""`evkafka run --workers N`: several processes of one app, in one group, kept alive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from evkafka.cli.child import start_child
+from evkafka.cli.logs import log_from
+from evkafka.cli.run import RunOptions
+
+logger = logging.getLogger("evkafka.cli")
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
+WELL_S = 60.0
+"""A process that has run for so long is well: its next failure is waited for as if it were the first."""
+
+MOST_RESTARTS, WITHIN_S = 5, 600.0
+"""More restarts than that, and whatever supervises this supervisor is told."""
+
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+USAGE, NOT_STARTED = 2, 3
+
+
+def run_workers(options: RunOptions) -> int:
+    """Run them until a signal; the gravest of their exit codes, 0 where all ended with 0."""
+    log_from(options.log_level, as_json=options.json_log)
+    with _metrics_together():
+        return asyncio.run(Workers(options).run())
+
+
+@contextmanager
+def _metrics_together() -> Iterator[None]:
+    """A directory where the processes leave their figures, so that the first one's /metrics tells of all."""
+    if os.environ.get(VARIABLE):
+        yield
+        return
+    directory = tempfile.mkdtemp(prefix="evkafka-metrics-")
+    os.environ[VARIABLE] = directory
+    try:
+        yield
+    finally:
+        del os.environ[VARIABLE]
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+class Workers:
+    """Starts the processes, passes signals on, starts a failed one again.
+
+    What is asked of one process is known by its exit code: 0 is its own decision to end, 2 cannot be mended by
+    trying again, 3 neither where it never ran; anything else is a failure, and it is started again after a pause.
+    """
+
+    def __init__(self, options: RunOptions) -> None:
+        self._options = options
+        self._processes: dict[int, Any] = {}
+        self._restarts: deque[float] = deque()
+        self._stopping = asyncio.Event()
+        self._signals = 0
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signum, self._on_signal, signum)
+        numbers = range(1, self._options.workers + 1)
+        codes = await asyncio.gather(*(self._keep(number) for number in numbers))
+        return max(codes)
+
+    def _on_signal(self, signum: signal.Signals) -> None:
+        """The first one stops them, the next ones are passed on: a process that gets two ends where it stands."""
+        self._signals += 1
+        if self._signals == 1:
+            logger.info("signal %s: stopping %d processes", signum.name, len(self._processes))
+        self._stop()
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        for process in self._processes.values():
+            _send(process, signal.SIGTERM)
+
+    async def _keep(self, number: int) -> int:
+        """Run one of them until it is told to end, ends by itself, or is given up; its last exit code."""
+        wait_s, launches = FIRST_WAIT_S, 0
+        while True:
+            began_s = time.monotonic()
+            code = await self._run_once(number)
+            launches += 1
+            if self._stopping.is_set():
+                return code
+            if code == 0:
+                logger.info("worker %d has ended by itself", number)
+                return code
+            if code == USAGE or (code == NOT_STARTED and launches == 1):
+                return self._give_up(f"worker {number} could not start", code)
+            if self._too_often():
+                return self._give_up(
+                    f"worker {number} has ended with {code}, and {MOST_RESTARTS} restarts in"
+                    f" {WITHIN_S / 60:g} minutes did not help",
+                    code,
+                )
+            if time.monotonic() - began_s > WELL_S:
+                wait_s = FIRST_WAIT_S
+            logger.error("worker %d has ended with %d; starting it again in %g s", number, code, wait_s)
+            if await self._stops_within(wait_s):
+                return code
+            wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+
+    async def _run_once(self, number: int) -> int:
+        process, lifeline = await start_child(replace(self._options, worker=number))
+        self._processes[number] = process
+        logger.info("worker %d runs as process %d", number, process.pid)
+        try:
+            if self._stopping.is_set():  # told to stop while this one was being started
+                _send(process, signal.SIGTERM)
+            code: int = await process.wait()
+        finally:
+            os.close(lifeline)
+            del self._processes[number]
+        return code if code >= 0 else 128 - code
+
+    def _give_up(self, why: str, code: int) -> int:
+        logger.critical("%s: stopping them all", why)
+        self._stop()
+        return code
+
+    def _too_often(self) -> bool:
+        now_s = time.monotonic()
+        while self._restarts and now_s - self._restarts[0] > WITHIN_S:
+            self._restarts.popleft()
+        if len(self._restarts) >= MOST_RESTARTS:
+            return True
+        self._restarts.append(now_s)
+        return False
+
+    async def _stops_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+
+def _send(process: Any, signum: signal.Signals) -> None:
+    try:
+        process.send_signal(signum)
+    except ProcessLookupError:
+        return  # it has just ended by itself
