@@ -77,9 +77,13 @@ def test_alerts_and_dashboard_use_metrics_and_labels_that_there_are(expression: 
     assert used
     assert used <= set(known)
     labels = {label for name in used for label in known[name]} | {"instance"}
+    labels |= set(re.findall(r'label_replace\(.*?, "(\w+)"', expression))  # made here
     grouped = {label.strip() for group in re.findall(r"by \(([^)]*)\)", expression) for label in group.split(",")}
     matched = set(re.findall(r"[{,]\s*(\w+)\s*=", expression))
-    assert grouped | matched <= labels
+    joined = {
+        label.strip() for on in re.findall(r"(?:on|group_left) \(([^)]*)\)", expression) for label in on.split(",")
+    }
+    assert grouped | matched | joined <= labels
 
 
 def test_statuses_in_the_alerts_are_those_of_the_metric() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from evkafka.testing import InMemoryKafka
 from evkafka.testing.memory.source import MemorySource
 from tests.support.waiting import eventually
 from tests.web.apps import app_with, handling
+from tests.web.asgi import ask
 from tests.web.client import get
 
 
@@ -72,6 +75,35 @@ class TestAnswers:
         assert ready(app).checks[0].reasons == ("the app has stopped",)
 
 
+class TestStarted:
+    async def test_it_is_once_lifespan_producers_and_consumers_are_up(self) -> None:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        @asynccontextmanager
+        async def lifespan() -> AsyncIterator[None]:
+            begun.set()
+            await go_on.wait()
+            yield
+
+        app = EVKafkaApp(lifespan=lifespan)
+        app.add_consumer({"topics": ["orders"], "group_id": "billing"}, handling(), name="billing")
+        mounted = app.asgi()
+        assert (await ask(mounted, "/startupz")).code == 503
+        async with InMemoryKafka() as kafka, AsyncExitStack() as stack:
+            starting = asyncio.ensure_future(stack.enter_async_context(kafka.running(app)))
+            await begun.wait()
+            told = (await ask(mounted, "/startupz", "verbose")).json()
+            assert told["app"]["reasons"] == ["the app is starting"]
+            assert (await ask(mounted, "/readyz")).code == 503
+            assert (await ask(mounted, "/livez")).code == 200
+            go_on.set()
+            await starting
+            assert (await ask(mounted, "/startupz")).code == 200
+            async with kafka.outage(ms=60_000):  # which is no matter of the start any more
+                assert (await ask(mounted, "/startupz")).code == 200
+        assert (await ask(mounted, "/startupz")).code == 503
+
+
 class TestLive:
     async def test_a_thread_past_its_limit_makes_it_dead_until_it_ends(self) -> None:
         handler, release = Handler(), threading.Event()
@@ -94,6 +126,27 @@ class TestLive:
                 assert ready(app).ok
             finally:
                 release.set()
+            await eventually(lambda: live(app).ok)
+
+    async def test_an_endpoint_that_will_not_be_cancelled_makes_it_dead_until_it_ends(self) -> None:
+        handler, going_on, release = Handler(), asyncio.Event(), asyncio.Event()
+
+        @handler.event("OrderPlaced", timeout_ms=100)
+        async def on_order(event: dict[str, Any]) -> None:
+            going_on.set()
+            while not release.is_set():
+                with suppress(asyncio.CancelledError):
+                    await release.wait()
+
+        app = app_with(handler)
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.send("orders", {}, event_type="OrderPlaced")
+            await going_on.wait()
+            assert live(app).ok
+            while live(app).ok:
+                await kafka.advance(ms=500)
+            assert "on_order runs at orders[0]@0" in consumer(live(app)).reasons[0]
+            release.set()
             await eventually(lambda: live(app).ok)
 
     async def test_a_poll_that_does_not_return_makes_it_dead(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 
 from evkafka import DeliveryError, EVKafkaApp, Handler, Sender, Skip
 from evkafka.observe.histogram import Histogram
-from evkafka.telemetry import EndpointBlocked, RecordsLost
+from evkafka.telemetry import EndpointBlocked
 from evkafka.testing import InMemoryKafka
 from tests.support.waiting import eventually
 from tests.web.apps import app_with, handling
@@ -94,11 +95,26 @@ class TestProcessed:
         assert metrics["evkafka_events_unmatched_total"] == {("billing", "no_endpoint", "orders"): 1.0}
 
     async def test_lost_records_are_counted(self) -> None:
-        app = app_with()
-        async with InMemoryKafka() as kafka, kafka.running(app):
-            app.telemetry.emit(RecordsLost("billing", (("orders", 0, 3), ("orders", 0, 4))))
-            metrics = await scrape(app)
-        assert metrics["evkafka_events_processed_total"] == {("billing", "", "lost", "orders"): 2.0}
+        going_on, released = asyncio.Event(), asyncio.Event()
+
+        async def wait(event: dict[str, Any]) -> None:
+            going_on.set()
+            await released.wait()
+
+        config = {"auto_commit_mode": "pre-commit", "revoke_drain_timeout_ms": 100}
+        app = app_with(handling(wait), **config)
+        async with InMemoryKafka(partitions=1) as kafka, kafka.running(app):
+            for _ in range(3):
+                await kafka.send("orders", {}, event_type="OrderPlaced")
+            await going_on.wait()
+            rebalance = asyncio.ensure_future(kafka.rebalance())
+            metrics: dict[str, dict[tuple[str, ...], float]] = {}
+            while ("billing", "", "lost", "orders") not in metrics.get("evkafka_events_processed_total", {}):
+                await kafka.advance(ms=50)
+                metrics = await scrape(app)
+            released.set()
+            await rebalance
+        assert metrics["evkafka_events_processed_total"][("billing", "", "lost", "orders")] == 2.0
 
 
 class TestConsumers:
@@ -120,6 +136,8 @@ class TestConsumers:
             assert metrics["evkafka_consumer_lag_seconds"][("billing", "0", "orders")] >= 0.0
             assert metrics["evkafka_uncommitted_events"] == {("billing", "0", "orders"): 3.0}
             assert metrics["evkafka_consumer_log_end_offset"] == {("billing", "0", "orders"): 3.0}
+            assert metrics["evkafka_consumer_watermark_offset"] == {("billing", "0", "orders"): 0.0}
+            assert metrics["evkafka_consumer_info"] == {("billing", "billing"): 1.0}
             assert metrics["evkafka_assigned_partitions"] == {("billing",): 1.0}
             assert metrics["evkafka_consumer_connected"] == {("billing",): 1.0}
             released.set()
@@ -128,6 +146,7 @@ class TestConsumers:
             assert metrics["evkafka_consumer_lag"] == {("billing", "0", "orders"): 0.0}
             assert metrics["evkafka_consumer_lag_seconds"] == {("billing", "0", "orders"): 0.0}
             assert metrics["evkafka_consumer_committed_offset"] == {("billing", "0", "orders"): 3.0}
+            assert metrics["evkafka_consumer_watermark_offset"] == {("billing", "0", "orders"): 3.0}
             assert metrics["evkafka_consumer_position_offset"] == {("billing", "0", "orders"): 3.0}
 
     async def test_commits_are_counted_by_result(self) -> None:
@@ -149,6 +168,8 @@ class TestConsumers:
                 metrics = await scrape(app)
                 assert len(metrics["evkafka_consumer_lag"]) == 1
                 assert metrics["evkafka_rebalances_total"][("billing",)] >= 2.0
+                counted = metrics["evkafka_rebalance_duration_seconds_count"]
+                assert counted == metrics["evkafka_rebalances_total"]
                 assert metrics["evkafka_assigned_partitions"] == {("billing",): 1.0}
 
     async def test_rebuilds_are_counted(self) -> None:
@@ -244,6 +265,16 @@ class TestExposition:
             answer = await get(app.web_url, "metrics")
         assert answer.code == 404
         assert "pip install 'evkafka[metrics]'" in answer.text
+
+
+def test_every_metric_is_caused_by_a_test() -> None:
+    app = app_with(Handler())
+    app.asgi()
+    assert app.metrics is not None
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_[mr]*.py"))
+    ending = {"counter": "_total", "histogram": "_count", "gauge": ""}
+    names = {family.name + ending[family.type] for family in app.metrics.collector.collect()}
+    assert {name for name in names if f'"{name}"' not in tests} == set()
 
 
 class TestHistogram:

@@ -15,16 +15,18 @@ from prometheus_client.core import (
     Metric,
 )
 
-from evkafka.observe.histogram import Histogram
+from evkafka.observe.histogram import REBALANCES, Histogram
 from evkafka.runtime.status import ConsumerStatus, PartitionStatus
 from evkafka.telemetry import (
     AttemptFailed,
     CommitFailed,
     ConsumerLost,
+    ConsumerStarted,
     EndpointBlocked,
     EventPublished,
     OffsetsCommitted,
     PartitionsAssigned,
+    PartitionsRevoked,
     RecordsLost,
     RecordsProcessed,
     RecordsUnmatched,
@@ -51,6 +53,8 @@ class AppCollector:
         self._commits: Counter[Labels] = Counter()
         self._commit_durations: defaultdict[Labels, Histogram] = defaultdict(Histogram)
         self._rebalances: Counter[Labels] = Counter()
+        self._rebalance_durations: defaultdict[Labels, Histogram] = defaultdict(lambda: Histogram(REBALANCES))
+        self._without_since_s: dict[str, float] = {}  # consumers without an assignment, and since when
         self._rebuilds: Counter[Labels] = Counter()
         self._blocked: Counter[Labels] = Counter()
         self._published: Counter[Labels] = Counter()
@@ -62,6 +66,8 @@ class AppCollector:
         listen(AttemptFailed, self._on_failed)
         listen(OffsetsCommitted, self._on_committed)
         listen(CommitFailed, self._on_commit_failed)
+        listen(ConsumerStarted, self._on_without)
+        listen(PartitionsRevoked, self._on_without)
         listen(PartitionsAssigned, self._on_assigned)
         listen(ConsumerLost, self._on_lost)
         listen(EndpointBlocked, self._on_blocked)
@@ -93,8 +99,14 @@ class AppCollector:
     def _on_commit_failed(self, event: CommitFailed) -> None:
         self._commits[event.consumer, "failed"] += 1
 
+    def _on_without(self, event: ConsumerStarted | PartitionsRevoked) -> None:
+        self._without_since_s.setdefault(event.consumer, time.monotonic())
+
     def _on_assigned(self, event: PartitionsAssigned) -> None:
         self._rebalances[event.consumer,] += 1
+        since_s = self._without_since_s.pop(event.consumer, None)
+        if since_s is not None:
+            self._rebalance_durations[event.consumer,].add([time.monotonic() - since_s])
 
     def _on_lost(self, event: ConsumerLost) -> None:
         self._rebuilds[event.consumer,] += 1
@@ -139,6 +151,12 @@ class AppCollector:
         yield _counter("evkafka_commits", "Commits of offsets.", ("consumer", "result"), self._commits)
         yield _histogram("evkafka_commit_duration_seconds", "How long commits took.", CONSUMER, self._commit_durations)
         yield _counter("evkafka_rebalances", "Assignments of partitions.", CONSUMER, self._rebalances)
+        yield _histogram(
+            "evkafka_rebalance_duration_seconds",
+            "From a consumer's start, or its giving back of partitions, to its next assignment.",
+            CONSUMER,
+            self._rebalance_durations,
+        )
         yield _counter("evkafka_consumer_rebuilds", "How often it was made anew.", CONSUMER, self._rebuilds)
         yield _counter(
             "evkafka_event_loop_blocked",
@@ -175,6 +193,12 @@ def _of_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
     )
     for name, told, value in gauges:
         yield _gauge(name, told, CONSUMER, (((one.name,), value(one)) for one in consumers))
+    yield _gauge(
+        "evkafka_consumer_info",
+        "1; its labels tell what belongs to a consumer's name.",
+        ("consumer", "group"),
+        (((one.name, one.group_id or ""), 1.0) for one in consumers),
+    )
 
 
 def _of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
@@ -187,6 +211,11 @@ def _of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
             lambda one: _lag_s(one, now_ms),
         ),
         ("evkafka_consumer_position_offset", "The offset read next.", lambda one: one.position),
+        (
+            "evkafka_consumer_watermark_offset",
+            "The offset before which all is finished.",
+            lambda one: one.position if one.oldest is None else one.oldest,
+        ),
         ("evkafka_consumer_committed_offset", "The offset last committed.", lambda one: one.committed),
         ("evkafka_consumer_log_end_offset", "The end of the partition.", lambda one: one.end),
         ("evkafka_uncommitted_events", "Records read and not committable.", lambda one: one.pending),

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the buckets, for what endpoints and brokers take."""
 
+REBALANCES = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
+"""The same for rebalances, in which the slowest member counts."""
+
 
 class Histogram:
     """Counts of values up to each bound."""
