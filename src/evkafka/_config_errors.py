@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from string import Formatter
 from typing import Any
 
 from evkafka._config_masking import in_error, kind_of
-from evkafka.checks import Section
+from evkafka.checks import INT32, Section
 from evkafka.settings import DeadLetterLimitSettings, ErrorPolicySettings
 
 DOC = "evkafka.config.ErrorPolicy"
@@ -43,6 +44,7 @@ def read_error_policy(section: Section, base: ErrorPolicySettings) -> ErrorPolic
         max_backoff_s=section.seconds("max_backoff_ms", base.max_backoff_s),
         jitter=section.number("jitter", base.jitter, least=0, most=1),
         non_retryable=_non_retryable(section, base),
+        retry_topics=_retry_topics(section, base),
         then=section.choice("then", base.then, ("stop", "skip", "dead_letter")),
         dead_letter_topic=_template(section, base),
         dead_letter_limit=_limit(section, base),
@@ -53,6 +55,7 @@ def read_error_policy(section: Section, base: ErrorPolicySettings) -> ErrorPolic
     )
     _check_waits(section, policy)
     _check_end(section, policy)
+    _check_retry_topics(section, policy)
     return policy
 
 
@@ -77,6 +80,17 @@ def _check_end(section: Section, policy: ErrorPolicySettings) -> None:
         )
 
 
+def _check_retry_topics(section: Section, policy: ErrorPolicySettings) -> None:
+    if not section.given("retry_topics") or not policy.retry_topics or not section.sound("max_attempts"):
+        return
+    if policy.max_attempts is None:
+        section.fault(
+            "retry_topics",
+            "they would never be reached, for without max_attempts a record is tried again in its place without end;"
+            " give max_attempts, the attempts before the first of them and in each",
+        )
+
+
 def _max_attempts(section: Section, base: ErrorPolicySettings) -> int | None:
     if section.take("max_attempts") is None:
         return None  # given as None: without end, whatever the base says
@@ -98,6 +112,26 @@ def _non_retryable(section: Section, base: ErrorPolicySettings) -> tuple[type[Ex
                 key, f"{in_error(item)} is not an exception class; give classes derived from Exception, not their names"
             )
     return tuple(given) if section.sound(key) else base.non_retryable
+
+
+def _retry_topics(section: Section, base: ErrorPolicySettings) -> tuple[int, ...]:
+    key = "retry_topics"
+    if section.take(key) is None:
+        return ()
+    given = section.sequence(key, items="delays in milliseconds")
+    if given is None:
+        return base.retry_topics
+    for delay_ms in given:
+        if not isinstance(delay_ms, int) or isinstance(delay_ms, bool):
+            section.fault(key, f"{in_error(delay_ms)} is not a whole number of milliseconds; give ints, unquoted")
+        elif not 1 <= delay_ms <= INT32:
+            section.fault(key, f"{in_error(delay_ms)} is out of range; give 1 to {INT32} milliseconds")
+    if not section.sound(key):
+        return base.retry_topics
+    if any(late <= early for early, late in pairwise(given)):
+        section.fault(key, f"{in_error(list(given))}: each delay must be longer than the one before; sort them")
+        return base.retry_topics
+    return tuple(given)
 
 
 def _limit(section: Section, base: ErrorPolicySettings) -> DeadLetterLimitSettings | None:
@@ -126,7 +160,12 @@ def _producer(section: Section, base: ErrorPolicySettings) -> Mapping[str, Any] 
     return {**(base.dead_letter_producer or {}), **values}
 
 
-# ------------------------------------------------------------------ the topic's name
+# ------------------------------------------------------------------ the topics' names
+
+
+def retry_name(topic: str, group_id: str | None, delay_ms: int) -> str:
+    """The name of a retry topic; not checked."""
+    return f"{topic}.{group_id or 'none'}.retry.{delay_ms}"
 
 
 def dead_letter_name(template: str, *, topic: str, group_id: str | None, event_type: str) -> str:

@@ -74,6 +74,7 @@ SHOWN_KEYS = frozenset(
         "max_backoff_ms",
         "non_retryable",
         "ratio",
+        "retry_topics",
         "then",
         "window",
         # producers

@@ -35,6 +35,7 @@ from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.producer import EVKafkaProducer
 from evkafka.runtime.status import AppStatus
+from evkafka.runtime.tiers import tier_name
 from evkafka.sender import Sender
 from evkafka.service import ConsumerPlan, Service, StartFailed
 from evkafka.telemetry import Telemetry
@@ -199,14 +200,21 @@ class EVKafkaApp:
     def consumer(self, name: str) -> ConsumerControl:
         """A consumer of this app, to pause and resume partitions and to seek in them: now, or while it runs.
 
+        That of a consumer's retry topics is called as it is, and `.retry`.
+
         Raises:
             ConfigError: there is none of this name.
         """
-        if name not in self._consumers:
-            names = ", ".join(map(repr, self._consumers)) or "none"
-            raise ConfigError(f"this app has no consumer named {name!r}; its consumers: {names}")
         if name not in self._controls:
-            self._controls[name] = ConsumerControl(name, self._consumers[name].settings, partial(self._at_work, name))
+            settings = {one.name: one.settings for one in self._consumers.values()}
+            if name not in settings:
+                settings |= {
+                    tier_name(one.name): found for one in self._consumers.values() if (found := one.retry_settings())
+                }
+            if name not in settings:
+                names = ", ".join(map(repr, settings)) or "none"
+                raise ConfigError(f"this app has no consumer named {name!r}; its consumers: {names}")
+            self._controls[name] = ConsumerControl(name, settings[name], partial(self._at_work, name))
         return self._controls[name]
 
     def _at_work(self, name: str) -> tuple[asyncio.AbstractEventLoop, Consumer] | None:
@@ -416,11 +424,10 @@ class EVKafkaApp:
         )
 
     def _plan(self, declared: DeclaredConsumer) -> ConsumerPlan:
-        control = self.consumer(declared.name)
         return declared.plan(
             self._middleware,
             overrides=lambda: self.dependency_overrides,
-            paused=lambda: control.paused,
+            paused=lambda name: self.consumer(name).paused,
             spans=self._spans,
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from evkafka._config_consumer import read_consumer
-from evkafka._config_errors import DOC, dead_letter_name, name_fault, read_error_policy
+from evkafka._config_errors import DOC, dead_letter_name, name_fault, read_error_policy, retry_name, topic_fault
 from evkafka._config_masking import Secret, shown_fields
 from evkafka._config_producer import read_dead_letter_producer, read_producer
 from evkafka.checks import Faults, Section, as_mapping
@@ -43,6 +43,7 @@ __all__ = [
     "missing_group_id",
     "producer_config",
     "producer_settings",
+    "retry_topic",
     "shown_settings",
 ]
 
@@ -152,6 +153,21 @@ def dead_letter_topic(policy: ErrorPolicySettings, *, topic: str, group_id: str 
     if fault := name_fault(template, topic=topic, group_id=group_id, event_type=event_type):
         raise ConfigError(f"on_error.dead_letter_topic: {fault}")
     return dead_letter_name(template, topic=topic, group_id=group_id, event_type=event_type)
+
+
+def retry_topic(topic: str, *, group_id: str | None, delay_ms: int) -> str:
+    """The name of the topic that a record of this one waits in for so long.
+
+    Raises:
+        ConfigError: Kafka would not take it; the error names `retry_topics`.
+    """
+    name = retry_name(topic, group_id, delay_ms)
+    if fault := topic_fault(name):
+        raise ConfigError(
+            f"on_error.retry_topics: {delay_ms} for topic {topic!r} needs a topic of its own, and {fault}; give a"
+            " group_id that makes a legal name with it, or leave retry_topics out"
+        )
+    return name
 
 
 def shown_settings(settings: ConsumerSettings | ProducerSettings) -> dict[str, str]:

@@ -131,7 +131,7 @@ class Context:
     ) -> None:
         self.record = record
         self.slot = slot
-        self.attempt = slot.attempt
+        self.attempt = slot.attempt + slot.earlier
         self.topic_event_type = topic_event_type
         self.outcome: Outcome | Unmatched | None = None
         self.place: Place | None = None
@@ -234,7 +234,8 @@ class Request(Generic[StateT]):
 
     @property
     def attempt(self) -> int:
-        """Which attempt at this record this is, from 1. A restart or rebalance begins again at 1."""
+        """Which attempt at this record this is, from 1; those before a retry topic count. A restart or rebalance begins
+        again at 1, or where the retry topic begins."""
         return self.context.attempt
 
     async def json(self) -> Any:

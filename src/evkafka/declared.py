@@ -15,10 +15,12 @@ from evkafka.exceptions import ConfigError
 from evkafka.handler import Handler
 from evkafka.keys import ProducerConfig
 from evkafka.middleware import Middleware, type_header
-from evkafka.ports import Clock, Cluster, TopicPartition
+from evkafka.ports import Clock, Cluster, Dispatch, TopicPartition
 from evkafka.runtime.producer import EVKafkaProducer
+from evkafka.runtime.returning import returning
+from evkafka.runtime.tiers import Tiers, tier_name, tier_settings, tiers_of
 from evkafka.sender import Sender
-from evkafka.service import ConsumerPlan
+from evkafka.service import ConsumerPlan, RetryPlan
 from evkafka.settings import ConsumerSettings
 from evkafka.telemetry import Telemetry
 
@@ -47,9 +49,23 @@ class DeclaredConsumer:
         Raises:
             ConfigError: one of them cannot work.
         """
-        if isinstance(self.target, Handler):
-            for route in self.target.endpoints:
-                error_policy(self.settings.on_error, route.on_error, where=f"event type {route.event_type!r}")
+        self.tiers()
+
+    def tiers(self) -> Tiers:
+        """The retry topics that its policies ask for.
+
+        Raises:
+            ConfigError: a policy cannot work.
+        """
+        base, target = self.settings.on_error, self.target
+        routes = target.endpoints if isinstance(target, Handler) else ()
+        own = [error_policy(base, one.on_error, where=f"event type {one.event_type!r}") for one in routes]
+        return tiers_of(self.settings, [base, *own])
+
+    def retry_settings(self) -> ConsumerSettings | None:
+        """Of the consumer that reads them; None where there are none."""
+        tiers = self.tiers()
+        return tier_settings(self.settings, tiers) if tiers else None
 
     def contract(self, apps_stack: Sequence[Middleware] | None) -> Consumed:
         """What of it stands in the contract document."""
@@ -61,10 +77,13 @@ class DeclaredConsumer:
         apps_stack: Sequence[Middleware] | None,
         *,
         overrides: Callable[[], Any],
-        paused: Callable[[], Collection[TopicPartition]],
+        paused: Callable[[str], Collection[TopicPartition]],
         spans: Spans | None,
     ) -> ConsumerPlan:
         """Compile it: stack, routes and decoders are made here, once.
+
+        Args:
+            paused: the partitions that are paused of a consumer, by its name.
 
         Raises:
             ConfigError: an annotation cannot be resolved, or a middleware cannot be made.
@@ -72,10 +91,16 @@ class DeclaredConsumer:
         types = {topic.name: topic.event_type for topic in self.settings.topics if topic.event_type is not None}
         stack = self._stack(apps_stack)
         dispatch = build_dispatch(self.target, stack, topic_event_types=types, overrides=overrides)
-        if spans is not None:
-            dispatch = spans.traced(dispatch)
         routes = self.target.endpoints if isinstance(self.target, Handler) else ()
-        return ConsumerPlan(self.name, self.settings, dispatch, tuple(routes), paused)
+        traced = spans.traced if spans is not None else _as_it_is
+        retries = None
+        if tiers := self.tiers():
+            name = tier_name(self.name)
+            settings = tier_settings(self.settings, tiers)
+            retries = RetryPlan(name, settings, traced(returning(dispatch)), tiers, lambda: paused(name))
+        return ConsumerPlan(
+            self.name, self.settings, traced(dispatch), tuple(routes), lambda: paused(self.name), retries
+        )
 
     def log_start(self, title: str) -> None:
         settings, fields = self.settings, {"consumer": self.name, "group_id": self.settings.group_id}
@@ -86,6 +111,10 @@ class DeclaredConsumer:
 
     def _stack(self, apps_stack: Sequence[Middleware] | None) -> Sequence[Middleware] | None:
         return self.middleware if self.middleware is not None else apps_stack
+
+
+def _as_it_is(dispatch: Dispatch) -> Dispatch:
+    return dispatch
 
 
 @dataclass(frozen=True, slots=True)

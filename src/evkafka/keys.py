@@ -122,6 +122,10 @@ class ErrorPolicy(TypedDict, total=False, closed=True):
     """The share by which a wait is longer or shorter at random, 0 to 1. Default 0.2."""
     non_retryable: Sequence[type[Exception]]
     """Errors that end a record's attempts at once, subclasses included. Default none."""
+    retry_topics: Sequence[int] | None
+    """Delays in milliseconds, the shortest first, [5_000, 60_000] for example: after its last attempt a record is
+    written to the topic "{topic}.{group_id}.retry.{delay}", and comes again when that has passed, with `max_attempts`
+    attempts each time; after the last of them `then` follows. The order of keys is given up. Default none."""
     then: Literal["stop", "skip", "dead_letter"]
     """After the last attempt: "stop" ends the app with the record uncommitted (default), "skip" leaves the record,
     "dead_letter" writes it to `dead_letter_topic` first."""

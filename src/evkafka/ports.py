@@ -253,6 +253,9 @@ class Clock(Protocol):
     def now(self) -> float:
         """Seconds, monotonic."""
 
+    def timestamp_ms(self) -> int:
+        """The time as records carry it: milliseconds since 1970."""
+
     def call_later(self, delay_s: float, callback: Callable[[], object]) -> TimerHandle: ...
 
 
@@ -311,6 +314,7 @@ class Slot:
 
     Attributes:
         attempt: which attempt at this record this is, from 1.
+        earlier: attempts at it before it came to this topic. Written by the dispatch of a retry topic's records.
         route: the endpoint that was matched, None while none is.
         record: the record in hand, None between records.
         state: what the app's lifespan yielded; a Request gets a shallow copy.
@@ -321,7 +325,7 @@ class Slot:
         overrides: gives what the app puts in the place of dependencies. Written by the dispatch where there are any.
     """
 
-    __slots__ = ("attempt", "consumer", "overrides", "record", "route", "state", "thread_future", "threads")
+    __slots__ = ("attempt", "consumer", "earlier", "overrides", "record", "route", "state", "thread_future", "threads")
 
     def __init__(
         self, consumer: ConsumerIdentity, state: Mapping[str, Any], threads: ThreadPoolExecutor | None = None
@@ -332,6 +336,7 @@ class Slot:
         self.thread_future: Future[Any] | None = None
         self.overrides: Overrides = dict
         self.attempt = 1
+        self.earlier = 0
         self.route: Route | None = None
         self.record: Record | None = None
 

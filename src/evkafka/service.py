@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from evkafka.config import error_policy, missing_group_id
@@ -16,7 +17,9 @@ from evkafka.ports import Clock, Cluster, Dispatch, Route, TopicPartition
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.dead_letters import DeadLetterWriter
+from evkafka.runtime.returning import ReturnedLetters
 from evkafka.runtime.status import AppStatus, Phase, ProducerStatus
+from evkafka.runtime.tiers import Tiers
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.telemetry import Telemetry
 
@@ -53,6 +56,17 @@ class RunningWeb(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class RetryPlan:
+    """The consumer of a consumer's retry topics: like it, but for this."""
+
+    name: str
+    settings: ConsumerSettings
+    dispatch: Dispatch
+    tiers: Tiers
+    paused: Callable[[], Collection[TopicPartition]] = tuple
+
+
+@dataclass(frozen=True, slots=True)
 class ConsumerPlan:
     """A declared consumer, compiled: what a Consumer is made of."""
 
@@ -61,6 +75,7 @@ class ConsumerPlan:
     dispatch: Dispatch
     routes: Sequence[Route]
     paused: Callable[[], Collection[TopicPartition]] = tuple
+    retries: RetryPlan | None = None
 
 
 class Service:
@@ -191,6 +206,13 @@ class Service:
         faults = [
             f"consumer {plan.name!r}: {fault}" for plan in self._plans if (fault := missing_group_id(plan.settings))
         ]
+        names = {plan.name for plan in self._plans}
+        faults += [
+            f"consumer {plan.retries.name!r}: {plan.name!r} has retry topics, whose consumer is called so too;"
+            " give one of the two another name"
+            for plan in self._plans
+            if plan.retries is not None and plan.retries.name in names
+        ]
         for producer in self._producers:
             try:
                 producer.check()
@@ -234,7 +256,7 @@ class Service:
 
     async def _start_consumers(self, stack: AsyncExitStack) -> None:
         for plan in self._plans:
-            self.consumers[plan.name] = await self._consumer(plan, stack)
+            self._add_consumers(plan, stack)
         if not await self._connect_all():
             return
         for consumer in self.consumers.values():
@@ -245,17 +267,21 @@ class Service:
         """Connect the consumers side by side. False where the app was told to stop before they had done so."""
         connected = False
         try:
-            connected = await self._unless_stopped(*(self._connect(consumer) for consumer in self.consumers.values()))
+            connected = await self._unless_stopped(*(self._connect(plan) for plan in self._plans))
         finally:
             if not connected:
                 await asyncio.gather(*(consumer.close() for consumer in self.consumers.values()))
         return connected
 
-    async def _connect(self, consumer: Consumer) -> None:
-        dead_letters, policies = self._dead_letters[consumer.name]
+    async def _connect(self, plan: ConsumerPlan) -> None:
+        consumer = self.consumers[plan.name]
+        dead_letters, policies = self._dead_letters[plan.name]
         try:
             await consumer.start()
             await dead_letters.prepare(policies)
+            if plan.retries is not None:
+                await dead_letters.prepare_tiers(plan.retries.tiers)
+                await self.consumers[plan.retries.name].start()
         except BrokerUnavailable as error:
             if consumer.settings.required:
                 raise
@@ -265,7 +291,8 @@ class Service:
                 error,
             )
 
-    async def _consumer(self, plan: ConsumerPlan, stack: AsyncExitStack) -> Consumer:
+    def _add_consumers(self, plan: ConsumerPlan, stack: AsyncExitStack) -> None:
+        """A plan's consumer; and the one of its retry topics, which shares its dead letters."""
         policies = _policies(plan)
 
         def policy_for(route: Route | None) -> ErrorPolicySettings:
@@ -280,22 +307,35 @@ class Service:
         stack.push_async_callback(close)
         limits = [policy.dead_letter_limit for policy in policies.values()]
         limits_s = [route.timeout_s for route in plan.routes if route.timeout_s is not None]
-        return Consumer(
-            plan.name,
-            plan.settings,
-            plan.dispatch,
+        make = partial(
+            Consumer,
             policy_for=policy_for,
             shortest_limit_s=min([plan.settings.max_endpoint_exec_time_s, *limits_s]),
-            dead_letters=dead_letters,
             cluster=self._cluster,
             clock=self._clock,
             telemetry=self._telemetry,
             state=self.state,
             known_types=[route.event_type for route in plan.routes],
+        )
+        self.consumers[plan.name] = make(
+            plan.name,
+            plan.settings,
+            plan.dispatch,
+            dead_letters=dead_letters,
             paused=plan.paused(),
             dead_letter_window=max((limit.window for limit in limits if limit is not None), default=0),
             reset_dead_letter_limit=self._resets_limit,
         )
+        if (retries := plan.retries) is not None:
+            # What is in there has failed before, so that a share of dead letters among it says nothing: no limit.
+            self.consumers[retries.name] = make(
+                retries.name,
+                retries.settings,
+                retries.dispatch,
+                dead_letters=ReturnedLetters(dead_letters),
+                paused=retries.paused(),
+                tiers=retries.tiers,
+            )
 
     async def _stop_consumers(self) -> None:
         """Stop them side by side, each with its own drain time; raise the first failure that none survived."""

@@ -53,6 +53,8 @@ class ErrorPolicySettings:
     max_backoff_s: float = 30.0
     jitter: float = 0.2
     non_retryable: tuple[type[Exception], ...] = ()
+    retry_topics: tuple[int, ...] = ()
+    """Delays, ascending, in milliseconds: they name topics."""
     then: Literal["stop", "skip", "dead_letter"] = "stop"
     dead_letter_topic: str = "{topic}.{group_id}.dlq"
     dead_letter_limit: DeadLetterLimitSettings | None = field(default_factory=DeadLetterLimitSettings)

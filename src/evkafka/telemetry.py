@@ -96,7 +96,8 @@ class NothingMatches(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed(Event):
-    """One attempt at one record failed; `decision` says what follows: wait, finish, dead_letter or stop."""
+    """One attempt at one record failed; `decision` says what follows: wait, retry_topic, finish,
+    dead_letter or stop."""
 
     topic: str
     partition: int

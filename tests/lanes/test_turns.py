@@ -10,7 +10,8 @@ from evkafka import Handler, Request
 from evkafka.dispatch import build_dispatch
 from evkafka.ports import ConsumerIdentity, Dispatch, Slot, TopicPartition
 from evkafka.runtime.clock import SystemClock
-from evkafka.runtime.executor import Executor, LastRound
+from evkafka.runtime.executor import Executor
+from evkafka.runtime.given import LastRound
 from evkafka.runtime.lane import Lanes
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.report import Report

@@ -133,6 +133,7 @@ def _failed(event: AttemptFailed) -> None:
     follows = {
         "wait": f"trying again in {event.retry_in_s:.1f} s",
         "finish": "going on without it",
+        "retry_topic": f"writing it to a retry topic, for {event.retry_in_s:g} s",
         "dead_letter": "writing it to the dead-letter topic",
         "stop": "the app stops, the record stays uncommitted",
     }[event.decision]

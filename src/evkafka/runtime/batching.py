@@ -15,10 +15,22 @@ from evkafka.outcomes import Apart, End, Failed, Unmatched
 from evkafka.ports import BatchAttempt, Clock, Record, Slot
 from evkafka.runtime.gate import Batch
 from evkafka.runtime.lane import Lane, Lanes
-from evkafka.runtime.settle import Bury, Finish, Halt, StopApp, Verdict, Wait, address_of, classify, error_of
+from evkafka.runtime.settle import (
+    Bury,
+    Defer,
+    Finish,
+    Halt,
+    StopApp,
+    Verdict,
+    Wait,
+    address_of,
+    classify,
+    error_of,
+    written,
+)
 
 if TYPE_CHECKING:
-    from evkafka.runtime.executor import DecideFor, Reporter
+    from evkafka.runtime.given import DecideFor, Reporter
 
 OpenBatch = Callable[[Sequence[Record], Slot], BatchAttempt]
 
@@ -31,7 +43,7 @@ class Hands(Protocol):
 
     def raised(self, error: BaseException, record: Record) -> object: ...
     def uncancel(self) -> None: ...
-    async def bury(self, record: Record, verdict: Bury) -> bool: ...
+    async def write(self, record: Record, verdict: Defer | Bury) -> bool: ...
 
 
 class BatchWalk:
@@ -114,7 +126,7 @@ class BatchWalk:
         outcome = classify(result)
         if outcome is None:
             return self._all_done(wanted)
-        verdict = self._decide(self._batch.route, outcome, self._batch.attempt)
+        verdict = self._decide(self._batch.partition.tp.topic, self._batch.route, outcome, self._batch.attempt)
         if isinstance(verdict, Wait):
             self._again(wanted, outcome, verdict)
             return False
@@ -152,10 +164,10 @@ class BatchWalk:
                 self._report.finished(self._hands.slot, self._records[index], "retried", share_s)
                 self._waits.append((index, verdict.delay_s))
         for index, _, verdict in judged:
-            if isinstance(verdict, Bury):
+            if isinstance(verdict, Defer | Bury):
                 self._say(index, verdict.error, verdict)
-                buried = await self._hands.bury(self._records[index], verdict)
-                if not buried or not self._finish(index, None, Finish("dead_lettered"), share_s):
+                confirmed = await self._hands.write(self._records[index], verdict)
+                if not confirmed or not self._finish(index, None, Finish(written(verdict)), share_s):
                     return False
         for index, _, verdict in judged:
             if isinstance(verdict, Halt):
@@ -171,7 +183,7 @@ class BatchWalk:
                 continue  # counts as not done: one before it in its lane is tried again
             if isinstance(end, Unmatched):
                 self._report.unmatched(self._records[index], end)
-            verdict = self._decide(route, end, attempt)
+            verdict = self._decide(self._batch.partition.tp.topic, route, end, attempt)
             if owner is not None and isinstance(verdict, Wait | Halt):
                 self._failed[owner] = index
             yield index, end, verdict

@@ -18,6 +18,9 @@ class SystemClock:
 
     now = staticmethod(time.monotonic)
 
+    def timestamp_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
     def call_later(self, delay_s: float, callback: Callable[[], object]) -> TimerHandle:
         return asyncio.get_running_loop().call_later(delay_s, callback)
 

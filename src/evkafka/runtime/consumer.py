@@ -22,9 +22,10 @@ from evkafka.runtime.assignment import CUT_S, Assignment
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.commits import Committer, commit_loop
 from evkafka.runtime.ending import Ending
-from evkafka.runtime.executor import DeadLetters, Executor, LastRound
+from evkafka.runtime.executor import Executor
 from evkafka.runtime.figures import overran, status_of
 from evkafka.runtime.gate import Gate
+from evkafka.runtime.given import DeadLetters, LastRound
 from evkafka.runtime.holdings import Holdings
 from evkafka.runtime.intake import Intake
 from evkafka.runtime.lane import Lanes
@@ -33,6 +34,7 @@ from evkafka.runtime.report import Report
 from evkafka.runtime.settle import StopApp, Verdict, decide, decide_at_most_once
 from evkafka.runtime.status import ConsumerStatus
 from evkafka.runtime.supervision import Supervision
+from evkafka.runtime.tiers import Tiers
 from evkafka.runtime.turn import Turn
 from evkafka.runtime.watchdog import Watchdog
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings
@@ -54,6 +56,7 @@ class Consumer:
         paused: partitions that are paused from the start.
         dead_letter_window: the largest window that a `dead_letter_limit` looks at; 0 where there is no limit.
         reset_dead_letter_limit: forget that a limit was reached before, once for each partition.
+        tiers: where it reads retry topics, what they are.
     """
 
     def __init__(
@@ -73,10 +76,12 @@ class Consumer:
         paused: Collection[TopicPartition] = (),
         dead_letter_window: int = 0,
         reset_dead_letter_limit: bool = False,
+        tiers: Tiers | None = None,
     ) -> None:
         self.name = name
         self.settings = settings
         self._policy_for = policy_for
+        self._waited_ms = {name: tier.delay_ms for name, tier in (tiers or {}).items()}
         self._cluster = cluster
         self._clock = clock
         self._telemetry = telemetry
@@ -95,6 +100,7 @@ class Consumer:
             held,
             ending,
             report,
+            tiers=tiers,
             dead_letter_window=dead_letter_window,
             reset_dead_letter_limit=reset_dead_letter_limit,
         )
@@ -333,7 +339,7 @@ class Consumer:
 
     # ------------------------------------------------------------------ verdicts, figures
 
-    def _decide(self, route: Route | None, outcome: Any, attempt: int) -> Verdict:
+    def _decide(self, topic: str, route: Route | None, outcome: Any, attempt: int) -> Verdict:
         if self._held.at_most_once:
             return decide_at_most_once(outcome)
         return decide(
@@ -341,6 +347,7 @@ class Consumer:
             attempt=attempt,
             policy=self._policy_for(route),
             unmatched=self.settings.unmatched,
+            waited_ms=self._waited_ms.get(topic, 0),
             random=self._random,
         )
 
@@ -351,8 +358,8 @@ class Consumer:
 
     @property
     def pending(self) -> int:
-        """Records read and not finished, or finished behind an unfinished one."""
-        return self._held.pending
+        """Records read and not finished, or finished behind an unfinished one, or not due yet."""
+        return self._held.pending + sum(len(partition.early) for partition in self._held.partitions.values())
 
     @property
     def in_flight(self) -> int:

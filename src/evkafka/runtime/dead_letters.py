@@ -1,21 +1,23 @@
 """Dead letters: a record that its policy gives up is written to another topic, byte for byte, and confirmed,
-before its offset may be committed."""
+before its offset may be committed. So is what goes to a retry topic."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from evkafka.backoff import exponential
-from evkafka.config import dead_letter_producer_settings, dead_letter_topic
+from evkafka.config import dead_letter_producer_settings, dead_letter_topic, retry_topic
 from evkafka.exceptions import ConfigError, EVKafkaError, RecordTooLarge
 from evkafka.ports import Clock, Cluster, Record, RecordSink, Route, Slot
 from evkafka.runtime.clock import sleep, within
-from evkafka.runtime.letter import SHORTER, Story, headers_of
-from evkafka.runtime.settle import Bury, StopApp, address_of
+from evkafka.runtime.letter import SHORTER, Headers, Story, headers_of
+from evkafka.runtime.settle import Bury, Defer, StopApp, address_of
+from evkafka.runtime.tiers import MESSAGE_BYTES, Tiers, headers_to
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
 
 logger = logging.getLogger("evkafka.dead_letters")
@@ -27,17 +29,26 @@ BEST_EFFORT_TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A dead letter on its way: `shorter` counts how often its story had to be cut to fit."""
+    """A record on its way to another topic.
 
+    Attributes:
+        what: how logs and errors call it.
+        headers: its headers, by how often what they tell had to be cut for it to fit, up to `cuts` times.
+        way_out: what to do where it fits even so not.
+    """
+
+    what: str
     record: Record
-    story: Story
-    policy: ErrorPolicySettings
+    way: _Way
     topic: str
-    shorter: int = 0
+    headers: Callable[[int], Headers]
+    cuts: int
+    way_out: str
 
 
 class DeadLetterWriter:
-    """Writes one consumer's dead letters, through producers of its own: one for each connection that policies name.
+    """Writes one consumer's dead letters, and what is to come again later to its retry topics, through producers of
+    its own: one for each connection that policies name.
 
     The group's id is in the topic's name, so that two services on one topic do not meet in one dead-letter topic.
 
@@ -61,9 +72,20 @@ class DeadLetterWriter:
         # At most once the offset is on its way already: the letter is worth some tries, and no standstill.
         self._most_tries = BEST_EFFORT_TRIES if settings.auto_commit_mode == "pre-commit" else None
         self._ways: list[_Way] = []
-        self._way_of: dict[int, _Way] = {}  # by the policy's id: policies are merged once, and live as long as this
+        # By the id of the `dead_letter_producer`: policies are merged once, and live as long as this.
+        self._way_of: dict[int, _Way] = {}
 
     # ------------------------------------------------------------------ life
+
+    async def prepare_tiers(self, tiers: Tiers) -> None:
+        """Look up the retry topics, and make those that are absent, each with as many partitions as its source.
+
+        Raises:
+            BrokerError: a topic is absent and cannot be made.
+        """
+        if tiers:
+            way = self._way(dataclasses.replace(self._settings.on_error, dead_letter_producer=None))
+            await way.look_up({name: tier.source for name, tier in tiers.items()})
 
     async def prepare(self, policies: Mapping[Route | None, ErrorPolicySettings]) -> None:
         """Look up the topics that these policies may write to, and make those that are absent, each with as many
@@ -93,50 +115,82 @@ class DeadLetterWriter:
         Raises:
             StopApp: it has no topic, or fits into none: the record cannot be given up, and stays uncommitted.
         """
-        letter, tries = self._letter(record, slot, verdict), 0
+        policy, story = self._policy_for(slot.route), self._story(slot, verdict)
+        try:
+            topic = self._name(policy, record.topic, story.event_type or "unmatched")
+        except ConfigError as error:
+            raise StopApp(f"{address_of(record)} has no dead-letter topic", error) from error
+        await self._deliver(
+            Letter(
+                f"the dead letter of {address_of(record)}",
+                record,
+                self._way(policy),
+                topic,
+                lambda cuts: headers_of(record, story, policy, shorter=cuts),
+                len(SHORTER),
+                "raise that topic's max.message.bytes, and max_request_size of `dead_letter_producer`",
+            )
+        )
+
+    async def defer(self, record: Record, slot: Slot, verdict: Defer) -> None:
+        """Write it to its retry topic, with the same promises. It stays in the cluster that it was read from.
+
+        Raises:
+            StopApp: it does not fit there.
+        """
+        policy, story = self._policy_for(slot.route), self._story(slot, verdict)
+        await self._deliver(
+            Letter(
+                f"{address_of(record)}, to be retried,",
+                record,
+                self._way(dataclasses.replace(policy, dead_letter_producer=None)),
+                retry_topic(record.topic, group_id=self._group_id, delay_ms=verdict.delay_ms),
+                lambda cuts: headers_to(record, story, shorter=cuts),
+                len(MESSAGE_BYTES) - 1,
+                "raise that topic's max.message.bytes",
+            )
+        )
+
+    def _story(self, slot: Slot, verdict: Bury | Defer) -> Story:
+        event_type = slot.route.event_type if slot.route is not None else None
+        attempts = slot.earlier + slot.attempt
+        return Story(self._group_id, event_type, attempts, verdict.reason, verdict.error, datetime.now(UTC))
+
+    async def _deliver(self, letter: Letter) -> None:
+        cuts = tries = 0
         while True:
             try:
-                await self._write(letter)
+                await self._write(letter, cuts)
                 return
             except RecordTooLarge as error:
-                letter = _shortened(letter, error)
+                if cuts == letter.cuts:
+                    # The record itself is kept whole, or not given up.
+                    sentence = f"{letter.what} does not fit into {letter.topic}: {letter.way_out}"
+                    raise StopApp(sentence, error) from error
+                cuts += 1
             except (EVKafkaError, TimeoutError) as error:
                 tries += 1
                 if tries == self._most_tries:
-                    logger.error("the dead letter of %s is lost: %s", address_of(record), error)
+                    logger.error("%s is lost: %s", letter.what, error)
                     return
                 await self._wait(letter, tries, error)
 
-    def _letter(self, record: Record, slot: Slot, verdict: Bury) -> Letter:
-        event_type = slot.route.event_type if slot.route is not None else None
-        policy = self._policy_for(slot.route)
-        try:
-            topic = self._name(policy, record.topic, event_type or "unmatched")
-        except ConfigError as error:
-            raise StopApp(f"{address_of(record)} has no dead-letter topic", error) from error
-        story = Story(self._group_id, event_type, slot.attempt, verdict.reason, verdict.error, datetime.now(UTC))
-        return Letter(record, story, policy, topic)
-
-    async def _write(self, letter: Letter) -> None:
-        record, way = letter.record, self._way(letter.policy)
+    async def _write(self, letter: Letter, cuts: int) -> None:
+        record, way = letter.record, letter.way
         confirmed = await (await way.sink()).send(
             letter.topic,
             value=record.value,
             key=record.key,
             partition=await way.partition(letter.topic, record),
             timestamp_ms=None,
-            headers=headers_of(record, letter.story, letter.policy, shorter=letter.shorter),
+            headers=letter.headers(cuts),
         )
         await within(self._clock, confirmed, SEND_TIMEOUT_S)
 
     async def _wait(self, letter: Letter, tries: int, error: BaseException) -> None:
         wait_s = exponential(tries, first_s=0.5, multiplier=2, most_s=30, jitter=0, random=lambda: 0.5)
         logger.error(
-            "the dead letter of %s could not be written to %s, trying again in %.1f s: %r",
-            address_of(letter.record),
-            letter.topic,
-            wait_s,
-            error,
+            "%s could not be written to %s, trying again in %.1f s: %r", letter.what, letter.topic, wait_s, error
         )
         await sleep(self._clock, wait_s)
 
@@ -146,14 +200,15 @@ class DeadLetterWriter:
         return dead_letter_topic(policy, topic=topic, group_id=self._group_id, event_type=event_type)
 
     def _way(self, policy: ErrorPolicySettings) -> _Way:
-        way = self._way_of.get(id(policy))
+        given = policy.dead_letter_producer
+        way = self._way_of.get(id(given))
         if way is None:
             producer = dead_letter_producer_settings(self._settings, policy)
             way = next((known for known in self._ways if known.producer == producer), None)
             if way is None:
                 way = _Way(producer, self._cluster)
                 self._ways.append(way)
-            self._way_of[id(policy)] = way
+            self._way_of[id(given)] = way
         return way
 
 
@@ -191,18 +246,3 @@ class _Way:
     async def stop(self, *, timeout_s: float) -> None:
         if self._sink is not None:
             await self._sink.stop(timeout_s=timeout_s)
-
-
-def _shortened(letter: Letter, error: RecordTooLarge) -> Letter:
-    """The next shorter story; the record itself is kept whole, or not given up.
-
-    Raises:
-        StopApp: it does not fit even so.
-    """
-    if letter.shorter == len(SHORTER):
-        raise StopApp(
-            f"the dead letter of {address_of(letter.record)} does not fit into {letter.topic}: raise that topic's"
-            " max.message.bytes, and max_request_size of `dead_letter_producer`",
-            error,
-        ) from error
-    return Letter(letter.record, letter.story, letter.policy, letter.topic, letter.shorter + 1)

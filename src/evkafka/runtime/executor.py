@@ -10,17 +10,30 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from evkafka.exceptions import DecodeError, EndpointTimeout
-from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
+from evkafka.outcomes import DeadLetter, Failed, Retry, Skip, Unmatched
 from evkafka.ports import Clock, Dispatch, Record, Route, Slot
 from evkafka.runtime.batching import BatchWalk
 from evkafka.runtime.budget import remaining
 from evkafka.runtime.gate import Batch, Gated
+from evkafka.runtime.given import ABANDONED, DeadLetters, DecideFor, LastRound, Reporter
 from evkafka.runtime.lane import Lane, Lanes
-from evkafka.runtime.settle import Bury, Finish, Halt, StopApp, Verdict, Wait, address_of, classify, error_of
+from evkafka.runtime.partition import Partition
+from evkafka.runtime.settle import (
+    Bury,
+    Defer,
+    Finish,
+    Halt,
+    StopApp,
+    Wait,
+    address_of,
+    classify,
+    error_of,
+    written,
+)
+from evkafka.runtime.tally import RESET_DEAD_LETTER_LIMIT
 from evkafka.runtime.turn import Turn
 from evkafka.settings import DeadLetterLimitSettings
 
@@ -29,51 +42,11 @@ logger = logging.getLogger("evkafka.runtime")
 BLOCKED_AFTER_S = 1.0
 """An attempt that held the loop itself for this long is named in the log."""
 
-RESET_DEAD_LETTER_LIMIT = "once what fails is mended, go on with `evkafka run --reset-dead-letter-limit`"
-
 CancelReason = Literal["timeout", "abandoned"]
-
-
-@dataclass(frozen=True, slots=True)
-class Abandoned:
-    """The attempt was cut because its partition went away or the app stops: neither a success nor a failure."""
-
-
-ABANDONED = Abandoned()
 
 
 class NotNow(BaseException):
     """A record that must pass the gate (see `gate.py`) was met in the middle of a lane. Never seen by users."""
-
-
-class Reporter(Protocol):
-    """Who keeps the books of what the executors do; see `runtime/report.py`."""
-
-    listening: bool
-
-    def finished(self, slot: Slot, record: Record, status: str, duration_s: float) -> None: ...
-    def flush(self) -> None: ...
-    def unmatched(self, record: Record, outcome: Unmatched) -> None: ...
-    def failed(self, slot: Slot, record: Record, error: BaseException | None, verdict: Verdict) -> None: ...
-    def blocked(self, slot: Slot, record: Record, duration_s: float) -> None: ...
-    def dropped(self, slot: Slot, record: Record) -> None: ...
-
-
-class DeadLetters(Protocol):
-    """Where buried records go."""
-
-    async def bury(self, record: Record, slot: Slot, verdict: Bury) -> None:
-        """Write the dead letter and wait for its confirmation, trying again until it is written."""
-
-
-DecideFor = Callable[["Route | None", "Outcome | Unmatched | Failed | None", int], Verdict]
-
-
-@dataclass(slots=True)
-class LastRound:
-    """When the watchdog last made its round: an attempt without one in its whole length has held the loop."""
-
-    at_s: float = 0.0
 
 
 class Executor:
@@ -298,7 +271,7 @@ class Executor:
         outcome = classify(result)
         if isinstance(outcome, Unmatched):
             self._report.unmatched(record, outcome)
-        verdict = self._decide(slot.route, outcome, slot.attempt)
+        verdict = self._decide(record.topic, slot.route, outcome, slot.attempt)
         match verdict:
             case Finish(status=status):
                 if isinstance(outcome, Failed):
@@ -309,11 +282,11 @@ class Executor:
                 self._report.finished(slot, record, "retried", duration_s)
                 self._put_back(lane, record, delay_s)
                 return False
-            case Bury():
+            case Defer() | Bury():
                 self._report.failed(slot, record, verdict.error, verdict)
-                if not await self.bury(record, verdict):
+                if not await self.write(record, verdict):
                     return False
-                return self._finish(lane, record, "dead_lettered", duration_s)
+                return self._finish(lane, record, written(verdict), duration_s)
             case Halt(reason=reason, error=error):
                 self._report.failed(slot, record, error, verdict)
                 raise StopApp(f"{address_of(record)} stops the app: {reason}", error)
@@ -335,15 +308,28 @@ class Executor:
         lane.attempt = self.slot.attempt + 1
         self._lanes.wait(lane, delay_s)
 
-    async def bury(self, record: Record, verdict: Bury) -> bool:
-        """Write the dead letter. False where the partition went away, or the app stopped, before it was confirmed.
+    async def write(self, record: Record, verdict: Defer | Bury) -> bool:
+        """Write it elsewhere. False where the partition went away, or the app stopped, before that was confirmed.
 
         Raises:
-            StopApp: the partition's `dead_letter_limit` is reached.
+            StopApp: the partition's `dead_letter_limit` is reached; or it cannot be written at all.
         """
         self.started_s = float("inf")  # the attempt is over: its time limit must not cut this
         assert self.lane is not None
-        partition = self.lane.partition
+        try:
+            if isinstance(verdict, Bury):
+                await self._bury(self.lane.partition, record, verdict)
+            else:
+                await self._dead_letters.defer(record, self.slot, verdict)
+        except asyncio.CancelledError:
+            if self._is_killed():
+                raise
+            self.uncancel()
+            self._report.dropped(self.slot, record)
+            return False
+        return True
+
+    async def _bury(self, partition: Partition, record: Record, verdict: Bury) -> None:
         if why := partition.reached(self._dead_letter_limit(self.slot.route)):
             raise StopApp(
                 f"{address_of(record)} stops the app, uncommitted: {why} (`dead_letter_limit`); "
@@ -354,15 +340,8 @@ class Executor:
         try:
             await self._dead_letters.bury(record, self.slot, verdict)
             partition.buried()
-        except asyncio.CancelledError:
-            if self._is_killed():
-                raise
-            self.uncancel()
-            self._report.dropped(self.slot, record)
-            return False
         finally:
             partition.burying -= 1
-        return True
 
     # ------------------------------------------------------------------ small things
 

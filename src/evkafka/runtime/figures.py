@@ -47,20 +47,22 @@ def overran(at_work: Collection[Executor]) -> list[Executor]:
 
 
 def _partition(held: Holdings, partition: Partition, at_work: Sequence[Executor]) -> PartitionStatus:
-    tp, ledger, source = partition.tp, partition.ledger, held.source
+    tp, ledger, source, early = partition.tp, partition.ledger, held.source, partition.early
+    position = source.position(tp) if source is not None else None
     return PartitionStatus(
         topic=tp.topic,
         partition=tp.partition,
-        position=source.position(tp) if source is not None else None,
+        position=early[0].offset if early else position,
         committed=partition.committed,
         end=source.end_offset(tp) if source is not None else None,
-        pending=ledger.pending,
+        pending=ledger.pending + len(early),
         oldest=ledger.oldest,
         oldest_timestamp_ms=_written_ms(partition, at_work),
         retrying=partition.waiting(),
         held=partition.held,
         paused=partition.paused,
         full=held.flow.is_full(tp),
+        due_in_s=max(early[0].due_s - held.clock.now(), 0.0) if early else None,
     )
 
 

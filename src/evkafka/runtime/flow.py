@@ -17,8 +17,9 @@ from evkafka.settings import ConsumerSettings
 NONE: Collection[TopicPartition] = ()
 
 
-Reason = Literal["user", "full", "unreadable"]
-"""Why a partition is not read: somebody asked for it; it holds its share; the client cannot read its next record."""
+Reason = Literal["user", "full", "unreadable", "early"]
+"""Why a partition is not read: somebody asked for it; it holds its share; the client cannot read its next record; what
+was read of it is not due yet."""
 
 
 class Flow:
@@ -56,6 +57,7 @@ class Flow:
         """Its assignment changed: what it held, and what could not be read, is no more. What a user asked for stays."""
         self.open(tp, "full")
         self.open(tp, "unreadable")
+        self.open(tp, "early")
 
     def took(self, partition: Partition) -> None:
         """Records of this partition were just read."""

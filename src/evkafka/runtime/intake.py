@@ -15,13 +15,14 @@ from evkafka.ports import Record, RecordSource, TopicPartition
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.commits import COMMIT_TIMEOUT_S
 from evkafka.runtime.ending import Ending
-from evkafka.runtime.executor import RESET_DEAD_LETTER_LIMIT
 from evkafka.runtime.flow import NONE
 from evkafka.runtime.holdings import Holdings
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.report import Report
+from evkafka.runtime.returning import Waiting
 from evkafka.runtime.settle import StopApp
-from evkafka.runtime.tally import Tally
+from evkafka.runtime.tally import RESET_DEAD_LETTER_LIMIT, Tally
+from evkafka.runtime.tiers import Tiers
 from evkafka.telemetry import CommitFailed
 
 
@@ -29,6 +30,7 @@ class Intake:
     """One consumer's.
 
     Args:
+        tiers: the retry topics that it reads; None for a consumer that reads none.
         dead_letter_window: the largest window that a `dead_letter_limit` looks at; 0 where there is no limit.
         reset_dead_letter_limit: forget that a limit was reached before, once for each partition.
 
@@ -42,6 +44,7 @@ class Intake:
         ending: Ending,
         report: Report,
         *,
+        tiers: Tiers | None,
         dead_letter_window: int,
         reset_dead_letter_limit: bool,
     ) -> None:
@@ -52,6 +55,7 @@ class Intake:
         self._dead_letter_window = 0 if held.at_most_once else dead_letter_window
         self._resets_limit = reset_dead_letter_limit
         self._limit_reset: set[TopicPartition] = set()
+        self._waiting = Waiting(held, tiers, self._hand_out) if tiers is not None else None
         self._positions_due_s = 0.0
         self._progressed = False
         self.open = False
@@ -118,7 +122,7 @@ class Intake:
             self._open(source, tp, records)
 
     def _open(self, source: RecordSource, tp: TopicPartition, records: Sequence[Record]) -> None:
-        held, partition = self._held, self._held.partitions.get(tp)
+        partition = self._held.partitions.get(tp)
         if not records:
             return
         if partition is None or not self._takes(partition):
@@ -126,8 +130,16 @@ class Intake:
             return
         if not self._within_limit(source, partition):
             return
+        if self._waiting is not None:
+            self._waiting.keep(partition, records)
+        else:
+            self._hand_out(partition, records)
+
+    def _hand_out(self, partition: Partition, records: Sequence[Record]) -> None:
+        held, tp = self._held, partition.tp
+        assert held.source is not None
         held.taken += len(records)
-        partition.take(records, source.position(tp))
+        partition.take(records, held.source.position(tp))
         held.flow.took(partition)
         if held.lanes.gate is not None and (held.flow.is_full(tp) or self._poll_size() == 0):
             held.lanes.gate.hurry(partition)

@@ -65,8 +65,8 @@ class _Told:
         error = story.error
         self.record = record
         self.story = story
-        self.error_type = f"{type(error).__module__}.{type(error).__qualname__}" if error is not None else ""
-        self.message = _cut(str(error) if error is not None else story.reason, message_bytes)
+        self.error_type = error_type_of(error)
+        self.message = cut(str(error) if error is not None else story.reason, message_bytes)
         self.traceback = _cut_head("".join(traceback.format_exception(error)) if error else "", traceback_bytes)
 
     def as_evkafka(self) -> Headers:
@@ -126,7 +126,12 @@ def _laid_over(record: Record, said: Mapping[str, bytes], kept: frozenset[str]) 
         yield name, told if first is None else first
 
 
-def _cut(text: str, most: int) -> bytes:
+def error_type_of(error: BaseException | None) -> str:
+    """Its class, with its module; empty where there is none."""
+    return f"{type(error).__module__}.{type(error).__qualname__}" if error is not None else ""
+
+
+def cut(text: str, most: int) -> bytes:
     return text.encode(errors="replace")[:most].decode(errors="ignore").encode()
 
 

@@ -16,6 +16,7 @@ from evkafka.settings import DeadLetterLimitSettings
 
 if TYPE_CHECKING:
     from evkafka.runtime.gate import Batch
+    from evkafka.runtime.tiers import Returned
 
 _offset = attrgetter("offset")
 _value = attrgetter("value")
@@ -38,6 +39,7 @@ class Partition:
         paused: True while none of its records may begin, by a user's wish. Written by Lanes.
         held: True while it is not read because the client cannot read its next record.
         unreadable: how often that has been so in a row.
+        early: what was read of a retry topic and is not due yet: the ledger knows nothing of it.
         tally: how many of its records became dead letters; None until its position, and what was kept, is known.
         burying: dead letters of it that are being written just now.
     """
@@ -56,6 +58,7 @@ class Partition:
         "bytes",
         "closed",
         "committed",
+        "early",
         "gathering",
         "held",
         "leaving",
@@ -81,6 +84,7 @@ class Partition:
         self.paused = False
         self.held = False
         self.unreadable = 0
+        self.early: deque[Returned] = deque()
         self.tally: Tally | None = None
         self.burying = 0
         self._taken = 0  # records read
@@ -101,7 +105,7 @@ class Partition:
         self._taken += len(records)
         self.unreadable = 0
         self.ledger.begin(list(map(_offset, records)))
-        self.ledger.read_to(position)
+        self.arrive(position)
         size = sum(map(len, filter(None, map(_value, records))))
         self.bytes += size
         self._batches.append((records[-1].offset, size))
@@ -112,8 +116,8 @@ class Partition:
                 self._lanes.hand_over(self.lane_of(record) or self.free_lane(), (record,))
 
     def arrive(self, position: int | None) -> None:
-        """The client stands here, and all that it handed out is in the ledger."""
-        self.ledger.read_to(position)
+        """The client stands here, and all that it handed out is in the ledger, but for what is not due yet."""
+        self.ledger.read_to(position if not self.early else self.early[0].offset)
 
     def lane_of(self, record: Record) -> Lane | None:
         """The lane that keeps this record in order; None where nothing does."""
@@ -199,6 +203,7 @@ class Partition:
 
     def clear(self) -> list[Record]:
         """Take back every record that has not begun; the attempts under way go on."""
+        self.early.clear()
         return [record for lane in self.lanes() for record in self._lanes.clear(lane)]
 
     def close(self) -> list[Record]:

@@ -14,7 +14,7 @@ from typing import cast
 from evkafka.outcomes import Unmatched
 from evkafka.ports import Record, Route, Slot
 from evkafka.runtime.misses import Misses
-from evkafka.runtime.settle import Bury, Finish, Halt, Verdict, Wait
+from evkafka.runtime.settle import Bury, Defer, Finish, Halt, Verdict, Wait
 from evkafka.telemetry import (
     AttemptFailed,
     EndpointBlocked,
@@ -121,6 +121,8 @@ def _in_words(verdict: Verdict) -> tuple[str, float]:
             return "wait", delay_s
         case Finish():
             return "finish", 0.0
+        case Defer(delay_ms=delay_ms):
+            return "retry_topic", delay_ms / 1000
         case Bury():
             return "dead_letter", 0.0
         case Halt():

@@ -39,6 +39,15 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Defer:
+    """The record goes to a retry topic, confirmed, and is finished here; it comes again from there after this time."""
+
+    delay_ms: int
+    reason: str
+    error: BaseException | None
+
+
+@dataclass(frozen=True, slots=True)
 class Bury:
     """The record goes to the dead-letter topic, confirmed, and is finished then."""
 
@@ -54,13 +63,18 @@ class Halt:
     error: BaseException | None
 
 
-Verdict = Finish | Wait | Bury | Halt
+Verdict = Finish | Wait | Defer | Bury | Halt
 
 OK = Finish("ok")
 
 
 def address_of(record: Record) -> str:
     return f"{record.topic}[{record.partition}]@{record.offset}"
+
+
+def written(verdict: Defer | Bury) -> Status:
+    """How the books call a record that was written elsewhere."""
+    return "retried" if isinstance(verdict, Defer) else "dead_lettered"
 
 
 def error_of(end: object) -> BaseException | None:
@@ -91,6 +105,7 @@ def decide(
     attempt: int,
     policy: ErrorPolicySettings,
     unmatched: str,
+    waited_ms: int = 0,
     random: Callable[[], float] = _random.random,
 ) -> Verdict:
     """The at-least-once table (post-commit).
@@ -99,6 +114,7 @@ def decide(
         attempt: which attempt it was, from 1.
         policy: the event type's error policy.
         unmatched: what becomes of a record that no endpoint takes: skip, dead_letter or stop.
+        waited_ms: the delay of the retry topic that it was read from; 0 for the topic that it came to first.
     """
     match outcome:
         case None:
@@ -110,13 +126,13 @@ def decide(
         case DeadLetter(reason=reason):
             return Bury(reason, None)
         case Retry(after_ms=after_ms):
-            return _again(attempt, policy, after_ms=after_ms, error=None, random=random)
+            return _again(attempt, policy, after_ms=after_ms, error=None, waited_ms=waited_ms, random=random)
         case Failed(error=error) if isinstance(error, policy.non_retryable):
             return _end(policy, error, f"{type(error).__name__} is non_retryable")
         case Failed(error=error, hopeless=True) if policy.max_attempts is not None:
             return _end(policy, error, "its value cannot be decoded, and trying again cannot help")
         case Failed(error=error):
-            return _again(attempt, policy, after_ms=None, error=error, random=random)
+            return _again(attempt, policy, after_ms=None, error=error, waited_ms=waited_ms, random=random)
         case _:
             raise AssertionError(f"no verdict for {outcome!r}")
 
@@ -150,10 +166,14 @@ def _again(
     *,
     after_ms: int | None,
     error: BaseException | None,
+    waited_ms: int,
     random: Callable[[], float],
 ) -> Verdict:
     if policy.max_attempts is not None and attempt >= policy.max_attempts:
-        return _end(policy, error, f"attempt {attempt} of {policy.max_attempts} failed")
+        why = f"attempt {attempt} of {policy.max_attempts} failed"
+        # By the delay and not by a count: so it goes on where it stood when the list is another one meanwhile.
+        longer_ms = next((delay_ms for delay_ms in policy.retry_topics if delay_ms > waited_ms), None)
+        return Defer(longer_ms, why, error) if longer_ms is not None else _end(policy, error, why)
     if after_ms is not None:
         return Wait(after_ms / 1000)
     return Wait(

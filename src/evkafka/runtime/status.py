@@ -26,6 +26,7 @@ class PartitionStatus:
         held: True while the client cannot read its next record.
         paused: True while a user wants it so.
         full: True while it is not read because of what it holds.
+        due_in_s: of a retry topic, in how many seconds its next record may be run; None where none waits for that.
     """
 
     topic: str
@@ -40,6 +41,7 @@ class PartitionStatus:
     held: bool
     paused: bool
     full: bool
+    due_in_s: float | None = None
 
     @property
     def lag(self) -> int | None:

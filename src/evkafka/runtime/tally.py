@@ -14,6 +14,8 @@ from collections import deque
 from evkafka.settings import DeadLetterLimitSettings
 
 PREFIX = "evkafka-dlq/1"
+RESET_DEAD_LETTER_LIMIT = "once what fails is mended, go on with `evkafka run --reset-dead-letter-limit`"
+
 MOST_TEXT = 2_000
 """Brokers take 4096 bytes by default (offset.metadata.max.bytes), of all that is committed for a partition."""
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from evkafka.exceptions import BrokerError
 from evkafka.ports import Clock, RecordSource, TimerHandle, TopicPartition
-from evkafka.runtime.executor import Executor, LastRound
+from evkafka.runtime.executor import Executor
+from evkafka.runtime.given import LastRound
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.report import Report
 from evkafka.settings import ConsumerSettings
@@ -142,7 +143,7 @@ class Watchdog:
         for tp, partition in self._partitions.items():
             position, end = source.position(tp), source.end_offset(tp)
             idle = position is not None and end is not None and end > position and not partition.busy
-            if not idle or partition.held or partition.paused or partition.waiting():
+            if not idle or partition.held or partition.paused or partition.early or partition.waiting():
                 self._still.pop(tp, None)
                 continue
             assert position is not None
