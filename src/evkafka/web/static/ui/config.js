@@ -1,0 +1,37 @@
+// The configuration in force, and where each value came from. Secrets come masked from the app; they never reach this page.
+
+import { ask } from "./api.js";
+import { card, cell, h, table, text } from "./dom.js";
+
+export function config() {
+  const place = h("div", { class: "stack" }, h("p", { class: "card empty", role: "status" }, "Looking…"));
+  const filter = h("input", { type: "search", placeholder: "key or value", oninput: sift });
+  const changed = h("input", { type: "checkbox", onchange: sift });
+  const bar = h("div", { class: "card body fields" }, h("label", { class: "grow" }, "Containing", filter), h("label", { class: "beside" }, changed, "Only what is set"));
+  const left = cell("p", { class: "only-read", role: "status" });
+
+  function sift() {
+    let seen = 0;
+    for (const row of place.querySelectorAll("tbody tr")) {
+      const found = row.textContent.toLowerCase().includes(filter.value.trim().toLowerCase()) && (!changed.checked || row.dataset.set === "yes");
+      row.hidden = !found;
+      seen += found ? 1 : 0;
+    }
+    left.say(`${seen} keys shown`);
+  }
+
+  ask("config").then(
+    (told) => place.replaceChildren(...told.parts.map(part)),
+    (error) => text(place.firstElementChild, error.message),
+  );
+  return h("div", { class: "stack" }, bar, left, place);
+}
+
+function part(one) {
+  const rows = table(one.name, ["Key", "Value", "From"]);
+  for (const key of one.keys) {
+    const value = key.masked ? h("span", { class: "masked" }, "hidden") : h("code", {}, key.value);
+    rows.body.append(h("tr", { "data-set": key.source === "default" ? "no" : "yes" }, h("th", { scope: "row", class: "mono nowrap" }, key.name), h("td", { class: "long" }, value), h("td", { class: key.source === "default" ? "quiet" : null }, key.source)));
+  }
+  return card(one.name, { id: `config-${one.name.replaceAll(/\W+/g, "-")}` }, rows);
+}

@@ -1,0 +1,112 @@
+// Dead letters: looked for, looked at, tried dry, handled again, or let go. Read when asked for, not with the stream.
+
+import { ask } from "./api.js";
+import { tell } from "./dialog.js";
+import { card, cell, each, h, shown, table, text } from "./dom.js";
+import { address, count, moment, some } from "./format.js";
+import { drop, replay } from "./letter_orders.js";
+import { facts, headers, payload } from "./record.js";
+import { remember, to } from "./router.js";
+
+export function letters(params) {
+  const chosen = new Set();
+  let found = [];
+  let asked = 0;
+
+  const topic = h("select", { name: "topic", onchange: look });
+  const text_ = h("input", { type: "search", name: "q", value: params.get("q") ?? "", placeholder: "error, event type, id…" });
+  const closed = h("input", { type: "checkbox", name: "closed", onchange: look });
+  closed.checked = params.get("closed") === "1";
+  const search = h("form", { class: "card body fields", role: "search", "aria-label": "Dead letters", onsubmit: (event) => { event.preventDefault(); look(); } },
+    h("label", {}, "Dead-letter topic", topic), h("label", { class: "grow" }, "Containing", text_),
+    h("label", { class: "beside" }, closed, "Also replayed and dropped ones"), h("button", { type: "submit" }, "Look"));
+
+  const all = h("input", { type: "checkbox", "aria-label": "Choose all", onchange: () => { for (const one of found) choose(one, all.checked); drawAll(); } });
+  const number = cell("span", { class: "quiet small" });
+  const act = (label, kind, how) => h("button", { type: "button", class: kind, disabled: true, onclick: () => how(topic.value, [...chosen], found).then((done) => { if (done) { chosen.clear(); look(); } }) }, label);
+  const actions = [act("Dry run", "tiny", (...given) => replay(...given, true)), act("Replay…", "tiny main", (...given) => replay(...given, false)), act("Drop…", "tiny danger", drop)];
+  const rows = table("Dead letters", [["Chosen", "", true], "Failed", "Event", "Error", "Came from", "State", ["Details", "number", true]]);
+  rows.body.closest("table").querySelector("th").replaceChildren(all);
+  const none = h("p", { class: "empty", role: "status" }, "Looking…");
+  const list = card("Dead letters", { id: "letters", aside: [number, h("div", { class: "actions" }, actions)] }, rows, none);
+  const place = h("div", {});
+  const screen = h("div", { class: "stack" }, search, list, place);
+
+  function choose(one, on) {
+    if (on && one.status === "open") chosen.add(one.id);
+    else chosen.delete(one.id);
+  }
+
+  function drawAll() {
+    each(rows.body, found, (one) => one.id, (one) => letterRow(one, { chosen, choose, drawn: drawAll, look: () => place.replaceChildren(letterCard(one)) }));
+    const possible = found.filter((one) => one.status === "open").length;
+    all.checked = chosen.size > 0 && chosen.size === possible;
+    all.indeterminate = chosen.size > 0 && chosen.size < possible;
+    for (const button of actions) button.disabled = chosen.size === 0;
+    number.say(chosen.size ? `${chosen.size} chosen` : some(found.length, "letter"));
+    rows.hidden = !found.length;
+    none.hidden = found.length > 0;
+  }
+
+  async function look() {
+    const turn = ++asked;
+    remember({ topic: topic.value, q: text_.value.trim(), closed: closed.checked ? 1 : "" });
+    try {
+      const told = await ask("letters", { topic: topic.value || params.get("topic"), q: text_.value.trim(), closed: closed.checked ? 1 : "" });
+      if (turn !== asked) return; // somebody has asked for something else meanwhile
+      offer(told);
+      found = told.letters;
+      for (const id of chosen) if (!found.some((one) => one.id === id && one.status === "open")) chosen.delete(id);
+      text(none, told.topics.length ? "No dead letter is open here." : "No consumer of this app writes dead letters: on_error has no then: \"dead_letter\".");
+      place.replaceChildren();
+    } catch (error) {
+      found = [];
+      text(none, error.message);
+      tell(error.message, "bad");
+    }
+    drawAll();
+  }
+
+  function offer(told) {
+    each(topic, told.topics, (name) => name, (name) => shown(h("option", { value: name }, name), () => {}));
+    topic.value = told.topic ?? "";
+  }
+
+  look();
+  return screen;
+}
+
+const kinds = { open: "warn", replayed: "good", dropped: "" };
+
+function letterRow(first, { chosen, choose, drawn, look }) {
+  const box = h("input", { type: "checkbox", "aria-label": `Choose ${first.id}`, onchange: () => { choose(first, box.checked); drawn(); } });
+  const word = h("span", { class: "state" });
+  const row = h("tr", {}, h("td", {}, box), h("td", { class: "nowrap number" }, moment(first.failed_at_ms)), h("td", {}, first.event_type ?? "no type"),
+    h("td", { class: "long" }, h("span", { class: "text-bad" }, first.error_type), h("div", { class: "small quiet" }, first.error_message)),
+    h("td", {}, origin(first)), h("td", {}, word),
+    h("td", { class: "number" }, h("button", { type: "button", class: "tiny", onclick: look, "aria-label": `Show ${first.id}` }, "Show")));
+  return shown(row, (one) => {
+    box.checked = chosen.has(one.id);
+    box.disabled = one.status !== "open";
+    row.className = box.checked ? "chosen" : "";
+    text(word, one.status);
+    word.className = `state ${kinds[one.status]}`;
+  });
+}
+
+function origin(one) {
+  if (one.origin === null) return "not told";
+  return h("a", { class: "mono", href: to("records", one.origin) }, address(one.origin.topic, one.origin.partition, one.origin.offset));
+}
+
+function letterCard(one) {
+  const section = card(`Dead letter ${one.id}`, { id: "letter" },
+    h("div", { class: "body" }, facts(one),
+      h("p", {}, h("strong", { class: "text-bad" }, one.error_type), ` ${one.error_message}`, h("span", { class: "quiet" }, ` after ${some(one.attempts ?? 1, "attempt")}${one.replays ? `, replayed ${count(one.replays)} times before` : ""}`)),
+      h("h3", {}, "Payload"), payload(one.value),
+      h("details", {}, h("summary", {}, "Traceback"), h("pre", { tabindex: "0" }, one.traceback || "not told")),
+      h("details", {}, h("summary", {}, `Headers (${one.headers.length})`), headers(one.headers))));
+  section.heading.tabIndex = -1;
+  queueMicrotask(() => { section.scrollIntoView({ block: "nearest" }); section.heading.focus({ preventScroll: true }); });
+  return section;
+}
