@@ -64,6 +64,15 @@ class PositionReset(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RecordsReceived(Event):
+    """A poll has brought records of one partition; `sizes` are those of key and value together, in bytes."""
+
+    topic: str
+    partition: int
+    sizes: list[int] = field(hash=False)
+
+
+@dataclass(frozen=True, slots=True)
 class RecordsProcessed(Event):
     """Attempts that ended since the last event of this kind, by event type and status.
 

@@ -87,6 +87,17 @@ class TestProcessed:
         assert metrics["evkafka_event_duration_seconds_count"] == {("billing", "OrderPlaced", "orders"): 2.0}
         assert metrics["evkafka_event_duration_seconds_bucket"][("billing", "OrderPlaced", "+Inf", "orders")] == 2.0
 
+    async def test_sizes_are_a_histogram(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.send("orders", b"{}", event_type="OrderPlaced", key="1")
+            await kafka.send("orders", b'{"note": "' + b"x" * 1000 + b'"}', event_type="OrderPlaced")
+            await kafka.settle()
+            metrics = await scrape(app)
+        assert metrics["evkafka_event_size_bytes_count"] == {("billing", "orders"): 2.0}
+        assert metrics["evkafka_event_size_bytes_sum"] == {("billing", "orders"): 3.0 + 1012.0}
+        assert metrics["evkafka_event_size_bytes_bucket"][("billing", "64.0", "orders")] == 1.0
+
     async def test_what_no_endpoint_takes_is_counted_by_reason(self) -> None:
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):

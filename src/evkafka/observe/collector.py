@@ -15,7 +15,7 @@ from prometheus_client.core import (
     Metric,
 )
 
-from evkafka.observe.histogram import REBALANCES, Histogram
+from evkafka.observe.histogram import BYTES, REBALANCES, Histogram
 from evkafka.runtime.status import ConsumerStatus, PartitionStatus
 from evkafka.telemetry import (
     AttemptFailed,
@@ -29,6 +29,7 @@ from evkafka.telemetry import (
     PartitionsRevoked,
     RecordsLost,
     RecordsProcessed,
+    RecordsReceived,
     RecordsUnmatched,
 )
 
@@ -48,6 +49,7 @@ class AppCollector:
         self._app = app
         self._processed: Counter[Labels] = Counter()
         self._durations: defaultdict[Labels, Histogram] = defaultdict(Histogram)
+        self._sizes: defaultdict[Labels, Histogram] = defaultdict(lambda: Histogram(BYTES))
         self._exceptions: Counter[Labels] = Counter()
         self._unmatched: Counter[Labels] = Counter()
         self._commits: Counter[Labels] = Counter()
@@ -60,6 +62,7 @@ class AppCollector:
         self._published: Counter[Labels] = Counter()
         self._publish_durations: defaultdict[Labels, Histogram] = defaultdict(Histogram)
         listen = app.telemetry.listen
+        listen(RecordsReceived, self._on_received)
         listen(RecordsProcessed, self._on_processed)
         listen(RecordsLost, self._on_lost_records)
         listen(RecordsUnmatched, self._on_unmatched)
@@ -74,6 +77,9 @@ class AppCollector:
         listen(EventPublished, self._on_published)
 
     # ------------------------------------------------------------------ events
+
+    def _on_received(self, event: RecordsReceived) -> None:
+        self._sizes[event.consumer, event.topic].add([*event.sizes])
 
     def _on_processed(self, event: RecordsProcessed) -> None:
         consumer, topic = event.consumer, event.topic
@@ -139,6 +145,9 @@ class AppCollector:
             self._processed,
         )
         yield _histogram("evkafka_event_duration_seconds", "How long attempts took.", by_type, self._durations)
+        yield _histogram(
+            "evkafka_event_size_bytes", "Key and value of records read.", ("consumer", "topic"), self._sizes
+        )
         yield _counter(
             "evkafka_event_exceptions", "Attempts that failed, by exception.", (*by_type, "exception"), self._exceptions
         )

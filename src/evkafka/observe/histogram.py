@@ -8,6 +8,9 @@ from collections.abc import Sequence
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the buckets, for what endpoints and brokers take."""
 
+BYTES = (64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0)
+"""The same for records, which are seldom larger than a megabyte."""
+
 REBALANCES = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
 """The same for rebalances, in which the slowest member counts."""
 
@@ -23,7 +26,7 @@ class Histogram:
         self.count = 0
         self.sum = 0.0
 
-    def add(self, values: list[float]) -> None:
+    def add(self, values: list[float] | list[int]) -> None:
         """Count these values in. Sorts them in place."""
         values.sort()
         self.count += len(values)

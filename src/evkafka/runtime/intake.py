@@ -23,7 +23,7 @@ from evkafka.runtime.returning import Waiting
 from evkafka.runtime.settle import StopApp
 from evkafka.runtime.tally import RESET_DEAD_LETTER_LIMIT, Tally
 from evkafka.runtime.tiers import Tiers
-from evkafka.telemetry import CommitFailed
+from evkafka.telemetry import CommitFailed, RecordsReceived
 
 
 class Intake:
@@ -130,6 +130,9 @@ class Intake:
             return
         if not self._within_limit(source, partition):
             return
+        if self._held.telemetry.wants(RecordsReceived):
+            sizes = [len(record.key or b"") + len(record.value or b"") for record in records]
+            self._held.telemetry.emit(RecordsReceived(self._held.name, tp.topic, tp.partition, sizes))
         if self._waiting is not None:
             self._waiting.keep(partition, records)
         else:
