@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from evkafka import EVKafkaProducer
+from evkafka import EVKafkaProducer, consumer_config
 from evkafka.broker import KafkaBroker
 from tests.conftest import MakeTopic
 from tests.documents.conftest import Start
@@ -41,6 +42,15 @@ def test_every_file_of_living_with_others_can_be_imported(start: Start, tmp_path
     run = start("python all_of_it.py", "all")
 
     assert run.process.wait(60) == 0, run.printed
+
+
+@pytest.mark.parametrize("page", ["docs/deployment.md", "docs/tuning.md"])
+def test_the_configurations_of_the_page_are_accepted(page: str) -> None:
+    for block in blocks(page):
+        if block.language == "python":
+            namespace: dict[str, Any] = {"__name__": "example"}
+            exec(compile(block.code, str(block.title), "exec"), namespace)
+            assert "app" in namespace or consumer_config(namespace["config"])
 
 
 @pytest.mark.parametrize(

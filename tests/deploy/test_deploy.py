@@ -1,0 +1,96 @@
+"""What lies under deploy/ is accepted by the tools that read it, and agrees with EVKafka's own times and exit codes."""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from evkafka import consumer_config
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+STOP_S = 25
+"""Drain, commit, leaving and flush together end within this, as docs/delivery.md says."""
+
+
+def manifests(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DEPLOY / name).read_text()))
+
+
+def pod_of(name: str) -> dict[str, Any]:
+    [spec] = [document["spec"]["template"]["spec"] for document in manifests(name) if "template" in document["spec"]]
+    found: dict[str, Any] = spec
+    return found
+
+
+class TestKubernetes:
+    @pytest.mark.parametrize("name", ["kubernetes.yaml", "kubernetes-static-members.yaml"])
+    def test_the_manifests_are_what_kubernetes_takes(self, name: str) -> None:
+        for document in manifests(name):
+            kubernetes_validate.validate(document, "1.34", strict=True)
+
+    @pytest.mark.parametrize("name", ["kubernetes.yaml", "kubernetes-static-members.yaml"])
+    def test_a_pod_is_given_more_time_to_end_than_an_app_takes(self, name: str) -> None:
+        settings = consumer_config({"topics": ["t"], "group_id": "g"})
+        assert settings.get("drain_timeout_ms", 20_000) / 1000 < STOP_S < pod_of(name)["terminationGracePeriodSeconds"]
+
+    @pytest.mark.parametrize("name", ["kubernetes.yaml", "kubernetes-static-members.yaml"])
+    def test_each_probe_asks_the_path_that_is_made_for_it(self, name: str) -> None:
+        [container] = pod_of(name)["containers"]
+        asked = {probe: container[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")}
+        assert asked == {"startup": "/startupz", "liveness": "/livez", "readiness": "/readyz"}
+
+    def test_static_members_are_named_by_their_pod(self) -> None:
+        [container] = pod_of("kubernetes-static-members.yaml")["containers"]
+        assert container["env"][0]["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
+        consumer_config({"topics": ["t"], "group_id": "g", "group_instance_id": "shop-0", "session_timeout_ms": 45_000})
+
+    def test_scaling_follows_the_lag_of_the_group(self) -> None:
+        [scaled] = manifests("keda.yaml")
+        [trigger] = scaled["spec"]["triggers"]
+        assert scaled["spec"]["scaleTargetRef"]["name"] == manifests("kubernetes.yaml")[0]["metadata"]["name"]
+        assert trigger["type"] == "kafka"
+        assert {"bootstrapServers", "consumerGroup", "topic", "lagThreshold"} <= trigger["metadata"].keys()
+        assert all(isinstance(value, str) for value in trigger["metadata"].values())
+
+
+class TestDocker:
+    def test_the_linter_finds_nothing(self) -> None:
+        linter = Path(sys.executable).with_name("hadolint")
+        done = subprocess.run([linter, DEPLOY / "Dockerfile"], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout) == (0, "")
+
+    def test_it_does_not_run_as_root_and_gets_the_signals_itself(self) -> None:
+        lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+        assert "USER 10001" in lines
+        assert any(line.startswith('CMD ["evkafka", "run"') for line in lines)
+
+
+class TestSystemd:
+    def test_the_unit_gives_it_more_time_to_end_than_it_takes_and_does_not_repeat_a_mistake(self) -> None:
+        unit = configparser.ConfigParser(strict=False, interpolation=None)
+        unit.optionxform = str  # type: ignore[assignment,method-assign]
+        unit.read(DEPLOY / "shop.service")
+        service = unit["Service"]
+        assert int(service["TimeoutStopSec"]) > STOP_S
+        assert service["RestartPreventExitStatus"] == "2"  # the command line's code for usage and configuration
+
+    @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd-analyze")
+    def test_systemd_finds_nothing_but_that_the_service_is_not_installed_here(self) -> None:
+        done = subprocess.run(
+            ["systemd-analyze", "verify", DEPLOY / "shop.service"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        complaints = [line for line in done.stderr.splitlines() if "shop.service" in line]
+        assert [line for line in complaints if "is not executable" not in line] == []
