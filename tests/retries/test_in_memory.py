@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evkafka.testing import InMemoryKafka
-from tests.retries.apps import TIERS, Seen, app_of
+from tests.retries.apps import Seen, app_of
 
 
 class TestARecordThatFails:
@@ -146,14 +146,3 @@ class TestWhenItIsDue:
             await kafka.settle()
             [first] = [one for one in app.status().consumers[1].partitions if one.topic == "orders.g.retry.5000"]
             assert (first.lag, first.due_in_s) == (0, None)
-
-
-class TestWhatFollows:
-    async def test_after_the_last_tier_skip(self) -> None:
-        seen = Seen(failing={1})
-        async with InMemoryKafka(seed=1) as kafka, kafka.running(app_of(seen, {**TIERS, "then": "skip"})):
-            await kafka.send("orders", {"number": 1}, event_type="E")
-            await kafka.settle()
-            assert len(seen.of(1)) == 6
-            kafka.assert_committed(group="g.retry", topic="orders.g.retry.60000", offset=1)
-            assert "orders.g.dlq" not in kafka.topics

@@ -7,9 +7,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from evkafka.exceptions import DeliveryError, EVKafkaError
+from evkafka.exceptions import DeliveryError, EVKafkaError, RecordTooLarge
 from evkafka.ports import RecordMetadata, TimerHandle, TopicPartition
 from evkafka.runtime.clock import sleep
+from evkafka.testing.memory.topics import TooLarge
 
 if TYPE_CHECKING:
     from evkafka.testing.memory.cluster import MemoryCluster
@@ -50,8 +51,9 @@ class Outgoing:
     def fail(self, why: str, *, may_have_been_written: bool, cause: Exception | None = None) -> None:
         self._end()
         if not self.answer.done():
+            kind = RecordTooLarge if isinstance(cause, TooLarge) else DeliveryError
             self.answer.set_exception(
-                undelivered(self.event_type, self.tp.topic, why, may_have_been_written=may_have_been_written)
+                undelivered(self.event_type, self.tp.topic, why, may_have_been_written=may_have_been_written, kind=kind)
             )
             if cause is not None:
                 error = self.answer.exception()
@@ -156,9 +158,16 @@ class WayOut:
         self._queue.clear()
 
 
-def undelivered(event_type: str | None, topic: str, why: str, *, may_have_been_written: bool) -> DeliveryError:
+def undelivered(
+    event_type: str | None,
+    topic: str,
+    why: str,
+    *,
+    may_have_been_written: bool,
+    kind: type[DeliveryError] = DeliveryError,
+) -> DeliveryError:
     written = "it may have been written all the same" if may_have_been_written else "it was not written"
-    return DeliveryError(
+    return kind(
         f"event {event_type!r} to topic {topic!r} was not delivered: {why}; {written}",
         topic=topic,
         event_type=event_type,

@@ -23,7 +23,7 @@ class UnknownTopic(EVKafkaError, AssertionError):
     """There is no such topic or partition in this in-memory Kafka; the message names those that there are."""
 
 
-class RecordTooLarge(EVKafkaError):
+class TooLarge(EVKafkaError):
     """The brokers take no record of this size."""
 
 
@@ -130,11 +130,11 @@ class Topics:
         transaction: int | None = None,
     ) -> MemoryRecord:
         """Raises:
-        RecordTooLarge: a broker with Kafka's defaults would refuse it.
+        TooLarge: a broker with Kafka's defaults would refuse it.
         """
         size = len(key or b"") + len(value or b"") + sum(len(name) + len(text or b"") for name, text in headers)
         if size > MAX_MESSAGE_BYTES:
-            raise RecordTooLarge(f"a record of {size} bytes; the brokers take {MAX_MESSAGE_BYTES} (message.max.bytes)")
+            raise TooLarge(f"a record of {size} bytes; the brokers take {MAX_MESSAGE_BYTES} (message.max.bytes)")
         return self.log(tp).append(
             key=key, value=value, headers=headers, timestamp_ms=timestamp_ms, transaction=transaction
         )
