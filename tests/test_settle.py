@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,18 @@ from hypothesis import strategies as st
 from evkafka.backoff import exponential
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, DecodeError
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
-from evkafka.runtime.settle import Bury, Finish, Halt, StopApp, Verdict, Wait, classify, decide, decide_at_most_once
+from evkafka.runtime.settle import (
+    Bury,
+    Defer,
+    Finish,
+    Halt,
+    StopApp,
+    Verdict,
+    Wait,
+    classify,
+    decide,
+    decide_at_most_once,
+)
 from evkafka.runtime.supervision import Supervision
 from evkafka.settings import ErrorPolicySettings
 
@@ -25,6 +38,37 @@ def verdict(
     unmatched: str = "skip",
 ) -> Verdict:
     return decide(outcome, attempt=attempt, policy=policy, unmatched=unmatched)
+
+
+TIERS = ErrorPolicySettings(max_attempts=2, jitter=0.0, retry_topics=(1_000, 60_000), then="dead_letter")
+
+
+class TestRetryTopics:
+    def deferred(self, waited_ms: int, outcome: Outcome | Unmatched | Failed | None = None) -> Verdict:
+        return decide(outcome or Failed(ERROR), attempt=2, policy=TIERS, unmatched="skip", waited_ms=waited_ms)
+
+    def test_the_last_attempt_leads_to_the_next_longer_delay(self) -> None:
+        assert self.deferred(0) == Defer(1_000, "attempt 2 of 2 failed", ERROR)
+        assert self.deferred(1_000) == Defer(60_000, "attempt 2 of 2 failed", ERROR)
+
+    def test_the_last_of_them_leads_to_the_end(self) -> None:
+        assert self.deferred(60_000) == Bury("attempt 2 of 2 failed", ERROR)
+
+    def test_a_delay_that_is_in_the_list_no_more_leads_on_all_the_same(self) -> None:
+        assert self.deferred(5_000) == Defer(60_000, "attempt 2 of 2 failed", ERROR)
+        assert self.deferred(600_000) == Bury("attempt 2 of 2 failed", ERROR)
+
+    def test_earlier_attempts_wait_in_their_lane(self) -> None:
+        assert isinstance(verdict(Failed(ERROR), TIERS, attempt=1), Wait)
+
+    def test_another_attempt_that_is_asked_for_counts_too(self) -> None:
+        assert self.deferred(0, Retry(after_ms=5)) == Defer(1_000, "attempt 2 of 2 failed", None)
+
+    def test_what_trying_again_cannot_help_goes_past_them(self) -> None:
+        undecodable = Failed(DecodeError("no"), hopeless=True)
+        assert isinstance(verdict(undecodable, TIERS), Bury)
+        final = dataclasses.replace(TIERS, non_retryable=(ValueError,))
+        assert isinstance(verdict(Failed(ERROR), final), Bury)
 
 
 class TestClassify:

@@ -6,6 +6,7 @@ import ssl
 
 import pytest
 
+from evkafka import EVKafkaApp, Handler
 from evkafka.config import consumer_settings, dead_letter_producer_settings, dead_letter_topic, error_policy
 from evkafka.exceptions import ConfigError
 from evkafka.settings import DeadLetterLimitSettings, ErrorPolicySettings
@@ -233,3 +234,65 @@ class TestDeadLetterProducer:
     def test_a_fault_of_the_connection_is_not_said_twice(self) -> None:
         message = refusal(consumer, security_protocol="SSL", on_error={"dead_letter_producer": {"linger_ms": 1}})
         assert message.count("needs one") == 1
+
+
+class TestRetryTopics:
+    def test_are_read_as_delays(self) -> None:
+        assert policy(retry_topics=[5_000, 60_000], **FINITE).retry_topics == (5_000, 60_000)
+        assert policy(retry_topics=None).retry_topics == ()
+
+    def test_need_an_end_of_attempts_in_the_lane(self) -> None:
+        said = refusal(policy, retry_topics=[1_000])
+        assert "on_error.retry_topics: they would never be reached" in said
+        assert "give max_attempts" in said
+
+    @pytest.mark.parametrize(
+        ("value", "said"),
+        [
+            ([5_000, 1_000], "each delay must be longer than the one before; sort them"),
+            ([5_000, 5_000], "each delay must be longer"),
+            ([0], "0 is out of range; give 1 to 2147483647 milliseconds"),
+            ([1.5], "1.5 is not a whole number of milliseconds"),
+            (["5s"], "'5s' is not a whole number"),
+            (5_000, "on_error.retry_topics"),
+        ],
+    )
+    def test_that_cannot_be_say_why(self, value: object, said: str) -> None:
+        assert said in refusal(policy, retry_topics=value, **FINITE)
+
+    def test_of_an_event_type_replace_those_of_its_consumer(self) -> None:
+        base = policy(retry_topics=[5_000], **FINITE)
+        assert over(base, retry_topics=[1_000, 2_000]).retry_topics == (1_000, 2_000)
+        assert over(base, retry_topics=None).retry_topics == ()
+        assert over(base, max_attempts=7).retry_topics == (5_000,)
+
+    def test_are_cut_off_on_purpose_by_attempts_without_end(self) -> None:
+        assert over(policy(retry_topics=[5_000], **FINITE), max_attempts=None).retry_topics == (5_000,)
+
+    @pytest.mark.parametrize(
+        ("config", "said"),
+        [
+            ({"topics": ["t" * 200], "group_id": "g" * 40}, "retry_topics: 1000 .* has 252 characters"),
+            ({"topics": ["t"], "group_id": "a group"}, "retry_topics: 1000 for topic 't' .* takes letters"),
+            ({"topics": ["t", "t.g.retry.1000"], "group_id": "g"}, "makes 't.g.retry.1000', which .* reads already"),
+            ({"topic_pattern": "t.*", "group_id": "g"}, "topic_pattern 't.*' names none; give the topics by name"),
+        ],
+    )
+    def test_have_names_that_kafka_takes_and_nobody_else_reads(self, config: dict[str, object], said: str) -> None:
+        on_error = {"max_attempts": 1, "retry_topics": [1_000], "then": "skip"}
+        with pytest.raises(ConfigError, match=said):
+            EVKafkaApp().add_consumer({**config, "on_error": on_error}, Handler())  # type: ignore[typeddict-item]
+
+    def test_of_an_event_type_are_checked_where_the_consumer_is_added(self) -> None:
+        handler = Handler()
+
+        @handler.event("E", on_error={"max_attempts": 1, "retry_topics": [1_000]})
+        async def on_event(event: dict[str, object]) -> None: ...
+
+        with pytest.raises(ConfigError, match="takes letters"):
+            EVKafkaApp().add_consumer({"topics": ["t"], "group_id": "a group"}, handler)
+
+    def test_are_none_of_a_consumer_that_commits_first(self) -> None:
+        assert "on_error" in refusal(
+            consumer, auto_commit_mode="pre-commit", on_error={"retry_topics": [1_000], "max_attempts": 1}
+        )
