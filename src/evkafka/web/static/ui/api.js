@@ -105,5 +105,5 @@ export function tokenButton(button) {
     setToken("");
     return tell("The token is forgotten: this tab only reads now.");
   });
-  onToken(() => text(button, hasToken() ? "May act: forget the token" : "Reading only: enter the token"));
+  onToken(() => text(button, hasToken() ? "Forget token" : "Enter token"));
 }

@@ -5,14 +5,19 @@ import { cell, h } from "./dom.js";
 const axisFont = "12px system-ui, sans-serif";
 const made = new Set();
 
+// Hours and minutes; seconds too where the marks are closer than that.
+function minuteOf(at, marks) {
+  return new Date(at * 1000).toLocaleTimeString("en-GB").slice(0, marks.length > 1 && marks[1] - marks[0] < 60 ? 8 : 5);
+}
+
 /**
  * A figure with one line for each series.
  * `series` are { name, colour } with colour "first" or "second"; `say` turns a value into text.
  */
 export function chart(title, series, say) {
   const keys = series.map((one) => cell("span"));
-  const caption = h("figcaption", {}, title, series.map((one, at) =>
-    h("span", { class: "key" }, h("span", { class: `swatch ${one.colour}` }), `${one.name} `, keys[at])));
+  const caption = h("figcaption", {}, title, h("div", { class: "keys" }, series.map((one, at) =>
+    h("span", { class: "key" }, h("span", { class: `swatch ${one.colour}` }), `${one.name} `, keys[at]))));
   const plot = h("div", { class: "plot", role: "img", "aria-label": title });
   const figure = h("figure", { class: "card live" }, caption, plot);
   let drawn = null;
@@ -32,7 +37,7 @@ export function chart(title, series, say) {
       hooks: { setCursor: [pointed] },
       scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.12 : 1] } },
       axes: [
-        { ...axis, size: 28, space: 70, values: (_, marks) => marks.map((at) => new Date(at * 1000).toLocaleTimeString("en-GB").slice(0, marks.length > 1 && marks[1] - marks[0] >= 60 ? 5 : 8)) },
+        { ...axis, size: 28, space: 46, values: (_, marks) => marks.map((at) => minuteOf(at, marks)) },
         { ...axis, size: 52, space: 34, values: (_, marks) => marks.map((mark) => say(mark)) },
       ],
       series: [{}, ...series.map((one) => ({ label: one.name, stroke: () => colour(one.colour), width: 1.75, points: { show: false }, spanGaps: false }))],

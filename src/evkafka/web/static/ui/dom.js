@@ -82,7 +82,7 @@ export function table(name, columns) {
     return h("th", { scope: "col", class: kind || null }, hidden ? h("span", { class: "only-read" }, heading) : heading);
   });
   const body = h("tbody");
-  const box = h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": name },
+  const box = h("div", { class: "wide", tabindex: "0", role: "group", "aria-label": name },
     h("table", {}, h("thead", {}, h("tr", {}, head)), body));
   box.body = body;
   return box;

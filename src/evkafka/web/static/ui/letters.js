@@ -81,7 +81,7 @@ const kinds = { open: "warn", replayed: "good", dropped: "" };
 function letterRow(first, { chosen, choose, drawn, look }) {
   const box = h("input", { type: "checkbox", "aria-label": `Choose ${first.id}`, onchange: () => { choose(first, box.checked); drawn(); } });
   const word = h("span", { class: "state" });
-  const row = h("tr", {}, h("td", {}, box), h("td", { class: "nowrap number" }, moment(first.failed_at_ms)), h("td", {}, first.event_type ?? "no type"),
+  const row = h("tr", {}, h("td", {}, box), h("td", { class: "nowrap" }, moment(first.failed_at_ms)), h("td", {}, first.event_type ?? "no type"),
     h("td", { class: "long" }, h("span", { class: "text-bad" }, first.error_type), h("div", { class: "small quiet" }, first.error_message)),
     h("td", {}, origin(first)), h("td", {}, word),
     h("td", { class: "number" }, h("button", { type: "button", class: "tiny", onclick: look, "aria-label": `Show ${first.id}` }, "Show")));

@@ -6,6 +6,8 @@ import { problems } from "./problems.js";
 import { count, rate, seconds, short } from "./format.js";
 import { to } from "./router.js";
 
+const LATE_S = 60;
+
 export function overview() {
   const wrong = problems();
   const tiles = figures();
@@ -36,13 +38,12 @@ function tile(name, say) {
 
 function figures() {
   const tiles = [
-    tile("Records per second", (now) => [rate(now.handled_per_s), `${count(now.handled)} since the start`]),
-    tile("Failures per second", (now) => [rate(now.failed_per_s), `${count(now.failed)} since the start`, now.failed_per_s > 0 ? "bad" : ""]),
-    tile("Lag", (now) => [short(now.lag), now.lag_s > 0 ? `oldest is ${seconds(now.lag_s)} old` : "records behind the end", now.lag_s > 60 ? "warn" : ""]),
-    tile("Median time", (now) => [seconds(now.p50_s), "half of the attempts are faster"]),
-    tile("95th percentile", (now) => [seconds(now.p95_s), "one attempt in twenty is slower"]),
-    tile("In flight", (now) => [count(now.in_flight), now.in_flight ? `oldest for ${seconds(now.oldest_s)}` : "nothing is being handled"]),
-    tile("Dead letters", (now) => [count(now.dead_lettered), "written since the start", now.dead_lettered ? "warn" : ""]),
+    tile("Handled per second", (now) => [rate(now.handled_per_s), `${short(now.handled)} in all`]),
+    tile("Failed per second", (now) => [rate(now.failed_per_s), `${short(now.failed)} in all`, now.failed_per_s > 0 ? "bad" : ""]),
+    tile("Lag", (now) => [short(now.lag), now.lag_s > 0 ? `oldest: ${seconds(now.lag_s)}` : "records to the end", now.lag_s > LATE_S ? "warn" : ""]),
+    tile("95 % within", (now) => [seconds(now.p95_s), `median ${seconds(now.p50_s)}`]),
+    tile("In flight", (now) => [count(now.in_flight), now.in_flight ? `oldest: ${seconds(now.oldest_s)}` : "nothing runs"]),
+    tile("Dead letters", (now) => [count(now.dead_lettered), "written in all", now.dead_lettered ? "warn" : ""]),
   ];
   return shown(h("dl", { class: "tiles live", "aria-label": "Now" }, tiles), (now) => tiles.forEach((one) => one.show(now)));
 }

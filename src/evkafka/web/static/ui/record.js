@@ -20,7 +20,7 @@ export function keyText(key) {
 
 export function headers(list) {
   if (!list.length) return h("p", { class: "quiet" }, "No headers.");
-  return h("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Headers" }, h("table", {},
+  return h("div", { class: "wide", tabindex: "0", role: "group", "aria-label": "Headers" }, h("table", {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Header"), h("th", { scope: "col" }, "Value"))),
     h("tbody", {}, list.map(([name, value]) => h("tr", {}, h("th", { scope: "row", class: "mono nowrap" }, name), h("td", { class: "long mono" }, value ?? "null"))))));
 }

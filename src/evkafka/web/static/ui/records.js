@@ -95,7 +95,7 @@ export function records(params) {
 function row(one, look) {
   const brief = one.value ? one.value.text.slice(0, 160).replaceAll(/\s+/g, " ") : "tombstone";
   return shown(h("tr", {},
-    h("th", { scope: "row", class: "number" }, one.offset), h("td", { class: "nowrap number" }, moment(one.timestamp_ms)),
+    h("th", { scope: "row", class: "number" }, one.offset), h("td", { class: "nowrap" }, moment(one.timestamp_ms)),
     h("td", { class: "mono" }, one.key ? one.key.text : "–"), h("td", {}, one.event_type ?? "–"),
     h("td", { class: "long mono brief" }, brief), h("td", { class: "number" }, bytes(one.value?.size ?? 0)),
     h("td", { class: "number" }, h("button", { type: "button", class: "tiny", onclick: look, "aria-label": `Show offset ${one.offset}` }, "Show"))), () => {});

@@ -8,7 +8,10 @@ const order = ["auto", "light", "dark"];
 export function themeButton(button) {
   const root = document.documentElement;
   const now = () => root.dataset.theme ?? "auto";
-  const name = () => text(button, `Theme: ${now()}`);
+  const name = () => {
+    text(button, now().replace(/^./, (letter) => letter.toUpperCase()));
+    button.setAttribute("aria-label", `${button.textContent} theme`);
+  };
   button.addEventListener("click", () => {
     const next = order[(order.indexOf(now()) + 1) % order.length];
     if (next === "auto") delete root.dataset.theme;
