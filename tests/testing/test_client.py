@@ -342,7 +342,7 @@ class TestErrors:
             assert warned.wait(10)
             return Skip("late")
 
-        logged = mock.patch("evkafka.testing.delivery.logger.warning", side_effect=lambda *_: warned.set())
+        logged = mock.patch("evkafka.attempt.logger.warning", side_effect=lambda *_: warned.set())
         with TestClient(app_of(handler)) as client, logged:
             assert client.send_event({}, "X", "orders").reason == "late"
 

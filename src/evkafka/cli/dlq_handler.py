@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any
 
 from evkafka.app import EVKafkaApp
 from evkafka.declared import DeclaredConsumer
-from evkafka.dlq import Letter
+from evkafka.dlq.again import handle_of
 from evkafka.dlq.desk import Handle
-from evkafka.dlq.letters import replayed_headers
-from evkafka.ports import ConsumerIdentity, Slot
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.kafka.cluster import KafkaCluster
-from evkafka.service import ConsumerPlan, Service
-from evkafka.testing.batches import works
-from evkafka.testing.delivery import Attempt, Delivery, Fatal, delivery_of
-
-
-@dataclass(frozen=True, slots=True)
-class _Again:
-    """The record as it was when it failed first: at its own address, with id and count in its headers."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...]
+from evkafka.service import Service
 
 
 @asynccontextmanager
@@ -44,7 +25,6 @@ async def handling(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator
     """
     app._started = True
     cluster, clock = KafkaCluster(), SystemClock()
-    plan = app._plan(declared)
     service = Service(
         lifespan=app._lifespan,
         producers=[
@@ -56,61 +36,6 @@ async def handling(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator
         clock=clock,
         telemetry=app.telemetry,
     )
-    settings = declared.settings
-    connection = settings.connection
-    identity = ConsumerIdentity(declared.name, settings.group_id, connection.client_id, connection.cluster_name)
     with ThreadPoolExecutor(1, thread_name_prefix=f"evkafka-{declared.name}") as threads:
         async with service.running() as state:
-
-            async def handle(letter: Letter) -> str | None:
-                if letter.group not in (None, settings.group_id):
-                    return (
-                        f"it is a dead letter of group {letter.group!r}, and this consumer's is {settings.group_id!r}"
-                    )
-                return await _attempt(plan, letter, identity, state, threads)
-
-            yield handle
-
-
-async def _attempt(
-    plan: ConsumerPlan,
-    letter: Letter,
-    identity: ConsumerIdentity,
-    state: Mapping[str, Any],
-    threads: ThreadPoolExecutor,
-) -> str | None:
-    """One attempt, with the consumer's stack and time limits; None where the record is done, else why it is not."""
-    limits_s = [route.timeout_s for route in plan.routes if route.timeout_s is not None]
-    limit_s = plan.settings.max_endpoint_exec_time_s
-    [work] = works(plan.dispatch, [_again(letter)], lambda: Slot(identity, state, threads))
-    attempt = Attempt(work.records[0], work.slot, limit_s=limit_s, shortest_limit_s=min([limit_s, *limits_s]))
-    result = await attempt.run(work)
-    if isinstance(result, Fatal):
-        raise result.error
-    [ended] = work.results(result)
-    return _why(delivery_of(ended))
-
-
-def _again(letter: Letter) -> _Again:
-    record = letter.record
-    return _Again(
-        letter.topic or record.topic,
-        record.partition if letter.partition is None else letter.partition,
-        record.offset if letter.offset is None else letter.offset,
-        record.timestamp if letter.timestamp_ms is None else letter.timestamp_ms,
-        record.key,
-        record.value,
-        tuple(replayed_headers(letter)),
-    )
-
-
-def _why(delivery: Delivery) -> str | None:
-    match delivery:
-        case Delivery(outcome="done" | "skip"):
-            return None
-        case Delivery(outcome="failed", error=error) if error is not None:
-            return f"{type(error).__name__}: {error}"
-        case Delivery(outcome="unmatched", reason=reason):
-            return f"no endpoint takes it ({reason})"
-        case Delivery(outcome=outcome, reason=reason):
-            return f"the endpoint says {outcome}" + (f": {reason}" if reason else "")
+            yield handle_of(app._plan(declared), state, threads)

@@ -2,8 +2,8 @@
 virtual clock.
 """
 
+from evkafka.attempt import Delivery
 from evkafka.testing.client import AsyncTestClient, TestClient
-from evkafka.testing.delivery import Delivery
 from evkafka.testing.memory import InMemoryKafka, MemoryRecord, NotSettled, UnknownTopic
 from evkafka.testing.real import RealKafka
 from evkafka.testing.sent import SentEvent

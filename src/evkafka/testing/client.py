@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from evkafka.app import EVKafkaApp
+from evkafka.attempt import Delivery
 from evkafka.exceptions import ConfigError
 from evkafka.ports import Record
 from evkafka.runtime.ambient import stand_in
 from evkafka.runtime.producer import Headers, Key
-from evkafka.testing.delivery import Delivery
 from evkafka.testing.held import Held
 from evkafka.testing.portal import Portal
 from evkafka.testing.sent import SentEvent

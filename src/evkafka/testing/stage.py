@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evkafka.app import EVKafkaApp
+from evkafka.attempt import Attempt, Delivery, Fatal, delivery_of
 from evkafka.codec import encode
 from evkafka.config import error_policy
 from evkafka.declared import DeclaredConsumer
@@ -22,9 +23,8 @@ from evkafka.runtime.ambient import Ambient, ambient, stand_in
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.producer import EVKafkaProducer, Headers, Key, key_bytes
 from evkafka.service import ConsumerPlan
-from evkafka.testing.batches import works
-from evkafka.testing.delivery import Attempt, Delivery, Fatal, delivery_of
 from evkafka.testing.sent import Positions, RecordingCluster, SentEvent
+from evkafka.works import works
 
 
 @dataclass(frozen=True, slots=True)
