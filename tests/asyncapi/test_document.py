@@ -11,10 +11,12 @@ from pydantic import BaseModel
 
 from evkafka import ConfigError, Context, EVKafkaApp, Handler, Sender
 from evkafka.asyncapi.dead_letters import HEADERS, SPRING_HEADERS
+from evkafka.asyncapi.retry_topics import HEADERS as RETRY_HEADERS
 from evkafka.runtime.letter import Story, headers_of
+from evkafka.runtime.tiers import headers_to
 from evkafka.settings import ErrorPolicySettings
 from evkafka.testing.memory.log import MemoryRecord
-from tests.asyncapi.documents import document_of, message, official, one_consumer
+from tests.asyncapi.documents import document_of, look_up, message, official, one_consumer
 
 
 class Order(BaseModel):
@@ -303,3 +305,35 @@ class TestText:
         document = document_of(shop())
         document["operations"]["receive.billing.orders.OrderPlaced"]["action"] = "publish"
         assert not official().is_valid(document)
+
+
+class TestRetryTopics:
+    def test_are_channels_that_the_app_writes_and_a_consumer_of_their_own_reads(self) -> None:
+        handler = Handler()
+
+        @handler.event("OrderPlaced")
+        async def on_placed(order: Order) -> None: ...
+
+        @handler.event("Other", on_error={"retry_topics": None})
+        async def on_other(other: dict[str, int]) -> None: ...
+
+        policy = {"max_attempts": 2, "retry_topics": [5_000, 60_000], "then": "skip"}
+        document = document_of(one_consumer(handler, on_error=policy))
+        addresses = {channel["address"] for channel in document["channels"].values()}
+        assert addresses == {"orders", "orders.billing.retry.5000", "orders.billing.retry.60000"}
+        of_tiers = [one for one in document["operations"].values() if "x-retries-of" in one]
+        assert sorted((one["action"], one["x-consumer"]) for one in of_tiers) == [
+            *[("receive", "billing.retry")] * 2,
+            *[("send", "billing")] * 2,
+        ]
+        reading = next(one for one in of_tiers if one["action"] == "receive")
+        assert reading["bindings"]["kafka"]["groupId"] == {"type": "string", "enum": ["billing.retry"]}
+        [reference] = reading["messages"]
+        told = look_up(document, reference["$ref"])
+        assert told["payload"] == message(document, "OrderPlaced")["payload"]
+        assert {"Event-Type", "evkafka-retry-attempts", "evkafka-retry-offset"} <= set(told["headers"]["properties"])
+
+    def test_tell_the_headers_that_are_written(self) -> None:
+        record = MemoryRecord(topic="t", partition=0, offset=0, timestamp=0, key=None, value=b"", headers=())
+        written = headers_to(record, Story("g", "X", 1, "", ValueError(), datetime.now(UTC)))
+        assert [name for name, _ in written] == [f"evkafka-retry-{name}" for name in RETRY_HEADERS]

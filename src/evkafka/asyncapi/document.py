@@ -11,6 +11,7 @@ from evkafka.asyncapi.declared import Declared, Info
 from evkafka.asyncapi.messages import BINDING
 from evkafka.asyncapi.names import as_key, free_key, ref, without_none
 from evkafka.asyncapi.operations import Operation, Topic, received, sent
+from evkafka.asyncapi.retry_topics import retry_topics
 from evkafka.asyncapi.servers import Servers
 
 VERSION = "3.0.0"
@@ -27,6 +28,7 @@ def build_document(declared: Declared) -> Document:
     operations = [
         *(operation for consumer in declared.consumers for operation in received(consumer)),
         *(operation for producer in declared.producers for operation in sent(producer)),
+        *(operation for consumer in declared.consumers for operation in retry_topics(consumer)),
         *(operation for consumer in declared.consumers for operation in dead_letters(consumer)),
     ]
     servers = Servers(operation.connection for operation in operations)

@@ -64,8 +64,8 @@ def received(consumer: Consumed) -> Iterator[Operation]:
                 message=None,
                 title=f"Everything from {where}",
                 summary="An app callable takes every record; what it makes of them is not declared.",
-                bindings=_group(consumer),
-                extensions=_consuming(consumer),
+                bindings=group_binding(consumer),
+                extensions=consuming(consumer),
             )
             continue
         for endpoint in consumer.endpoints:
@@ -77,8 +77,8 @@ def received(consumer: Consumed) -> Iterator[Operation]:
                 topic=topic,
                 message=message,
                 title=f"{message.title} from {where}",
-                bindings=_group(consumer),
-                extensions={**_consuming(consumer), **_handling(endpoint)},
+                bindings=group_binding(consumer),
+                extensions={**consuming(consumer), **_handling(endpoint)},
             )
 
 
@@ -109,7 +109,7 @@ def received_message(consumer: Consumed, topic: Topic, endpoint: Endpoint) -> Me
     )
 
 
-def _group(consumer: Consumed) -> dict[str, Any]:
+def group_binding(consumer: Consumed) -> dict[str, Any]:
     """Kafka's binding: the group and client as schemas of one value."""
     settings = consumer.settings
     binding: dict[str, Any] = {}
@@ -119,7 +119,7 @@ def _group(consumer: Consumed) -> dict[str, Any]:
     return {"kafka": {**binding, "bindingVersion": BINDING}}
 
 
-def _consuming(consumer: Consumed) -> dict[str, Any]:
+def consuming(consumer: Consumed) -> dict[str, Any]:
     at_most_once = consumer.settings.auto_commit_mode == "pre-commit"
     return {"x-consumer": consumer.name, "x-delivery": "at most once" if at_most_once else "at least once"}
 

@@ -1,0 +1,93 @@
+"""Retry topics: what an app writes there when a record's attempts are over, and reads again when it is due."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from evkafka.asyncapi.declared import Consumed
+from evkafka.asyncapi.messages import Message, typed_headers
+from evkafka.asyncapi.operations import Operation, Topic, consuming, group_binding, received_message
+from evkafka.config import error_policy
+from evkafka.endpoint import Endpoint
+from evkafka.runtime.tiers import PREFIX, tier_name, tier_settings, tiers_of
+from evkafka.settings import ErrorPolicySettings
+
+HEADERS = {
+    "topic": "The topic that the record came from",
+    "partition": "Its partition there",
+    "offset": "Its offset there",
+    "timestamp": "Its timestamp there, in milliseconds since the epoch",
+    "group": "The consumer group whose attempts are over",
+    "event-type": "The event type of the endpoint that it failed in",
+    "attempts": "How often it was tried so far",
+    "error-type": "The class of the last error",
+    "error-message": "The last error, cut at 1 KiB",
+}
+
+
+def retry_topics(consumer: Consumed) -> Iterator[Operation]:
+    """What the consumer's policies write to retry topics, and what its second consumer reads there."""
+    settings = consumer.settings
+    policies = dict(_policies(consumer))
+    tiers = tiers_of(settings, policies.values())
+    if not tiers:
+        return
+    reader = dataclasses.replace(consumer, name=tier_name(consumer.name), settings=tier_settings(settings, tiers))
+    for name, tier in tiers.items():
+        topic = Topic(
+            name,
+            f"Records of `{tier.source}` that consumer `{consumer.name}` tries again, {tier.delay_ms} ms after they"
+            " were written here.",
+        )
+        source = next(Topic(one.name, one.description) for one in settings.topics if one.name == tier.source)
+        for endpoint, policy in policies.items():
+            if tier.delay_ms not in policy.retry_topics:
+                continue
+            message = _message(consumer, source, endpoint)
+            yield Operation(
+                action="send",
+                owner=consumer.name,
+                connection=settings.connection,
+                topic=topic,
+                message=message,
+                title=f"{message.title} to {name}",
+                summary="Written, and confirmed, before the record's offset is committed.",
+                extensions={"x-consumer": consumer.name, "x-retries-of": tier.source},
+            )
+            yield Operation(
+                action="receive",
+                owner=reader.name,
+                connection=settings.connection,
+                topic=topic,
+                message=message,
+                title=f"{message.title} from {name}",
+                summary=f"Run when {tier.delay_ms} ms have passed. The order of keys is given up.",
+                bindings=group_binding(reader),
+                extensions={**consuming(reader), "x-retries-of": tier.source},
+            )
+
+
+def _policies(consumer: Consumed) -> Iterator[tuple[Endpoint | None, ErrorPolicySettings]]:
+    base = consumer.settings.on_error
+    if consumer.endpoints is None:
+        yield None, base
+        return
+    for endpoint in consumer.endpoints:
+        yield endpoint, error_policy(base, endpoint.on_error, where=f"event type {endpoint.event_type!r}")
+
+
+def _message(consumer: Consumed, source: Topic, endpoint: Endpoint | None) -> Message:
+    if endpoint is None:
+        message = Message("Any event", None, Any, "in", typed_headers(consumer.type_header, None))
+    else:
+        message = received_message(consumer, source, endpoint)
+    properties = {PREFIX + name: {"type": "string", "description": told} for name, told in HEADERS.items()}
+    return dataclasses.replace(
+        message,
+        title=f"{message.title}, to be retried",
+        summary="A record whose attempts are over for now: key, value and headers as they came.",
+        description=None,
+        headers={**message.headers, "properties": {**message.headers["properties"], **properties}},
+    )
