@@ -40,7 +40,7 @@ $(VENV)/.for-development: pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 $(BENCH_VENV)/.for-bench: pyproject.toml bench/requirements.txt | $(BENCH_VENV)/bin/python
-	$(BENCH_VENV)/bin/pip install -q -e '.[broker,web,metrics]' -r bench/requirements.txt
+	$(BENCH_VENV)/bin/pip install -q -e '.[broker,web,metrics,tracing]' -r bench/requirements.txt
 	@touch $@
 
 $(DOCS_VENV)/.for-docs: pyproject.toml | $(DOCS_VENV)/bin/python

@@ -45,6 +45,7 @@ ROWS = (
     Row("EVKafka", "bench.rows.evkafka_default", 1_000_000),
     Row("EVKafka, with metrics listeners", "bench.rows.evkafka_listened", 1_000_000),
     Row("EVKafka, metrics scraped every second", "bench.rows.evkafka_web", 1_000_000),
+    Row("EVKafka, each attempt traced", "bench.rows.evkafka_traced", 200_000),
     Row("FastStream, batches", "bench.rows.faststream_batch", 200_000),
     Row("FastStream", "bench.rows.faststream_default", 100_000),
 )

@@ -8,7 +8,7 @@ from bench.meter import Meter
 from evkafka import EVKafkaApp
 
 
-def make_app() -> EVKafkaApp:
+def make_app(*, tracing: bool = False) -> EVKafkaApp:
     given = arguments()
     app = EVKafkaApp(
         {
@@ -16,7 +16,8 @@ def make_app() -> EVKafkaApp:
             "bootstrap_servers": given.bootstrap_servers,
             "group_id": given.group_id,
             "auto_offset_reset": "earliest",
-        }
+        },
+        tracing=tracing,
     )
     meter = Meter(given.events, app.stop)
 

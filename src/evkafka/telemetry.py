@@ -65,10 +65,11 @@ class PositionReset(Event):
 
 @dataclass(frozen=True, slots=True)
 class RecordsReceived(Event):
-    """A poll has brought records of one partition; `sizes` are those of key and value together, in bytes."""
+    """A poll has brought records of one partition; `sizes` are those of their values, in bytes, but for empty ones."""
 
     topic: str
     partition: int
+    count: int
     sizes: list[int] = field(hash=False)
 
 

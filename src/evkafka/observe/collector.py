@@ -79,13 +79,14 @@ class AppCollector:
     # ------------------------------------------------------------------ events
 
     def _on_received(self, event: RecordsReceived) -> None:
-        self._sizes[event.consumer, event.topic].add([*event.sizes])
+        if event.sizes:
+            self._sizes[event.consumer, event.topic].add(event.sizes)
 
     def _on_processed(self, event: RecordsProcessed) -> None:
         consumer, topic = event.consumer, event.topic
         for (event_type, status), durations_s in event.durations_s.items():
             self._processed[consumer, topic, event_type, status] += len(durations_s)
-            self._durations[consumer, topic, event_type].add(list(durations_s))
+            self._durations[consumer, topic, event_type].add(durations_s)
 
     def _on_lost_records(self, event: RecordsLost) -> None:
         for topic, _, _ in event.addresses:
@@ -146,7 +147,10 @@ class AppCollector:
         )
         yield _histogram("evkafka_event_duration_seconds", "How long attempts took.", by_type, self._durations)
         yield _histogram(
-            "evkafka_event_size_bytes", "Key and value of records read.", ("consumer", "topic"), self._sizes
+            "evkafka_event_size_bytes",
+            "Values of records read, but for empty ones.",
+            ("consumer", "topic"),
+            self._sizes,
         )
         yield _counter(
             "evkafka_event_exceptions", "Attempts that failed, by exception.", (*by_type, "exception"), self._exceptions

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import attrgetter
 
 from evkafka.exceptions import CommitRefused
 from evkafka.ports import Record, RecordSource, TopicPartition
@@ -24,6 +25,8 @@ from evkafka.runtime.settle import StopApp
 from evkafka.runtime.tally import RESET_DEAD_LETTER_LIMIT, Tally
 from evkafka.runtime.tiers import Tiers
 from evkafka.telemetry import CommitFailed, RecordsReceived
+
+VALUE = attrgetter("value")
 
 
 class Intake:
@@ -131,8 +134,8 @@ class Intake:
         if not self._within_limit(source, partition):
             return
         if self._held.telemetry.wants(RecordsReceived):
-            sizes = [len(record.key or b"") + len(record.value or b"") for record in records]
-            self._held.telemetry.emit(RecordsReceived(self._held.name, tp.topic, tp.partition, sizes))
+            sizes = [*map(len, filter(None, map(VALUE, records)))]
+            self._held.telemetry.emit(RecordsReceived(self._held.name, tp.topic, tp.partition, len(records), sizes))
         if self._waiting is not None:
             self._waiting.keep(partition, records)
         else:
