@@ -61,7 +61,7 @@ export function route(screens, { place, heading, list, title, shown }) {
     const screen = screens.find((one) => one.name === name) ?? screens[0];
     current?.end?.();
     text(heading, screen.label);
-    document.title = `${screen.label} – ${title}`;
+    document.title = `${screen.label} - ${title}`;
     for (const [key, link] of links) attribute(link, "aria-current", key === screen.name ? "page" : null);
     links.get(screen.name).scrollIntoView({ block: "nearest", inline: "nearest" });
     current = screen.make(params);
