@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+from evkafka.cli.options import moment
 from evkafka.exceptions import ConfigError
 
 OWN_TOPIC = "@own"
 """`--to-topic` without a name: each letter's own topic. No topic can be called so."""
 
 app = typer.Typer(name="dlq", help="Look at dead letters, handle them again, let them go.", no_args_is_help=True)
-
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="The dead-letter topic.", show_default=False)]
 App = Annotated[
@@ -248,22 +246,9 @@ def _wanted(
     return Wanted(
         event_types=tuple(event_types or ()),
         error=error,
-        since=_moment("--since", since),
-        until=_moment("--until", until),
+        since=None if since is None else moment("--since", since),
+        until=None if until is None else moment("--until", until),
         partition=partition,
         offset=offset,
         ids=tuple(ids or ()),
     )
-
-
-def _moment(option: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    number, unit = text[:-1], _UNITS.get(text[-1:])
-    try:
-        if unit is not None:
-            return datetime.now(UTC) - timedelta(**{unit: float(number)})
-        moment = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        raise ConfigError(f"{option} {text}: give a time as 2026-01-31T12:00:00Z, or how long ago as 2h") from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -53,7 +53,7 @@ def given(
     if bootstrap_servers is not None:
         return Given(producer_settings({"bootstrap_servers": bootstrap_servers}).connection)
     if config is not None:
-        return Given(_of_file(config))
+        return Given(connection_of_file(config))
     assert app is not None
     loaded = load_app(app, app_dir, factory=factory)
     if not isinstance(loaded, EVKafkaApp):
@@ -61,7 +61,7 @@ def given(
     return _of_app(loaded, topic, consumer)
 
 
-def _of_file(path: Path) -> ConnectionSettings:
+def connection_of_file(path: Path) -> ConnectionSettings:
     """A consumer's configuration, under its keys, as TOML, YAML or JSON."""
     try:
         text = path.read_text(encoding="utf-8")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import logging
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
@@ -18,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from evkafka.cli.dlq_given import Given
+from evkafka.cli.words import as_text, plain, print_json, shown
 from evkafka.dlq import Desk, Letter, Report, Target, Wanted
 from evkafka.dlq.desk import Progress as Watch
 from evkafka.dlq.desk import without_record
@@ -35,7 +34,7 @@ def list_letters(where: Given, topic: str, wanted: Wanted, *, closed: bool, limi
     """One line for each letter, in the order of the topic."""
     letters = asyncio.run(_listed(where, topic, wanted, closed=closed, limit=limit, whole=False))
     if as_json:
-        _print_json([_brief(letter, status) for letter, status in letters])
+        print_json([_brief(letter, status) for letter, status in letters])
         return
     table = Table("partition", "offset", "failed at", "event type", "attempts", "error", "from", box=None)
     if closed:
@@ -49,7 +48,7 @@ def list_letters(where: Given, topic: str, wanted: Wanted, *, closed: bool, limi
             attempts,
         ]
         cells += [_error(letter), _origin(letter), *([status] if closed else [])]
-        table.add_row(*(escape(_plain(cell)) for cell in cells))
+        table.add_row(*(escape(plain(cell)) for cell in cells))
     # Into a file or a pipe goes one line for each.
     screen = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
     if letters:
@@ -77,23 +76,23 @@ def show_letter(where: Given, topic: str, wanted: Wanted, *, as_json: bool) -> N
     record = letter.record
     told = _brief(letter, status) | {
         "traceback": letter.traceback,
-        "key": _text(record.key),
-        "headers": [[name, _text(value)] for name, value in record.headers],
-        "value": _text(record.value),
+        "key": as_text(record.key),
+        "headers": [[name, as_text(value)] for name, value in record.headers],
+        "value": as_text(record.value),
     }
     if as_json:
-        _print_json(told)
+        print_json(told)
         return
     for name, value in told.items():
         if name == "headers":
             print("headers:")
             for header, text in value:
                 if "traceback" not in header and "stacktrace" not in header:
-                    print(f"  {_plain(header)}: {_plain(_shown(text))}")
+                    print(f"  {plain(header)}: {plain(shown(text))}")
         elif name == "traceback":
-            print(f"traceback:\n{_plain(value.rstrip())}" if value else "traceback: none")
+            print(f"traceback:\n{plain(value.rstrip())}" if value else "traceback: none")
         else:
-            print(f"{name}: {_plain(_shown(value))}")
+            print(f"{name}: {plain(shown(value))}")
 
 
 # ---------------------------------------------------------------------------- doing
@@ -171,23 +170,23 @@ def _watched(doing: str) -> Iterator[Watch]:
 def _would(where: Given, topic: str, wanted: Wanted, limit: int | None, what: str, *, as_json: bool) -> None:
     chosen = asyncio.run(_desk(where, topic).choose(wanted, limit=limit)).values()
     if as_json:
-        _print_json({"dry_run": True, "chosen": len(chosen), "letters": [_brief(one, "open") for one in chosen]})
+        print_json({"dry_run": True, "chosen": len(chosen), "letters": [_brief(one, "open") for one in chosen]})
         return
     for letter in chosen:
         partition, offset = _address(letter)
         told = f"{letter.event_type or ''}  {_error(letter)}  {_origin(letter)}"
-        print(f"{topic}[{partition}]@{offset}  {_plain(told)}")
+        print(f"{topic}[{partition}]@{offset}  {plain(told)}")
     print(f"{len(chosen)} would be {what}")
 
 
 def _say(report: Report, what: str, *, as_json: bool) -> None:
     if as_json:
         failed = [_brief(one.letter, "open") | {"why": one.why} for one in report.failed]
-        _print_json({"chosen": report.chosen, what: report.done, "failed": failed})
+        print_json({"chosen": report.chosen, what: report.done, "failed": failed})
     else:
         for one in report.failed[:SHOWN]:
             partition, offset = _address(one.letter)
-            print(f"failed  {one.letter.record.topic}[{partition}]@{offset}: {_plain(one.why)}", file=sys.stderr)
+            print(f"failed  {one.letter.record.topic}[{partition}]@{offset}: {plain(one.why)}", file=sys.stderr)
         if len(report.failed) > SHOWN:
             print(f"failed  and {len(report.failed) - SHOWN} more", file=sys.stderr)
         still = f", {len(report.failed)} failed and stay open" if report.failed else ""
@@ -239,35 +238,3 @@ def _error(letter: Letter) -> str:
 
 def _origin(letter: Letter) -> str:
     return f"{letter.topic}[{letter.partition}]@{letter.offset}" if letter.topic is not None else ""
-
-
-def _text(data: bytes | None) -> str | dict[str, str] | None:
-    """Text where it is text, else its base64."""
-    if data is None:
-        return None
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(data).decode()}
-
-
-def _shown(value: Any) -> str:
-    match value:
-        case None:
-            return "-"
-        case {"base64": text}:
-            return f"base64 {text}"
-        case Mapping():
-            return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
-        case _:
-            return str(value)
-
-
-def _plain(text: str) -> str:
-    """What others wrote moves no cursor, and sets no colours."""
-    return "".join(sign if sign.isprintable() or sign in "\n\t" else "?" for sign in text)
-
-
-def _print_json(told: object) -> None:
-    json.dump(told, sys.stdout, indent=2, ensure_ascii=False)
-    print()
