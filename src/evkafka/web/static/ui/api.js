@@ -5,7 +5,8 @@ import { command, h, text } from "./dom.js";
 
 const KEY = "evkafka-token";
 let token = kept();
-let changed = () => {};
+const whenChanged = [];
+const changed = () => whenChanged.forEach((call) => call());
 
 /** An answer that was no: the sentence, and the status. */
 export class Refused extends Error {
@@ -31,6 +32,23 @@ export async function order(path, body) {
   return answer(await sent());
 }
 
+/** The snapshots of a stream of server-sent events, one after the other, until it ends or is aborted. */
+export async function* stream(path, signal) {
+  const response = await reach(path, { headers: { accept: "text/event-stream" }, signal });
+  if (!response.ok) await answer(response);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let rest = ""; ; ) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const parts = (rest + value).split("\n\n");
+    rest = parts.pop();
+    for (const part of parts) {
+      const data = part.split("\n").filter((line) => line.startsWith("data:")).map((line) => line.slice(5));
+      if (data.length) yield JSON.parse(data.join("\n"));
+    }
+  }
+}
+
 async function reach(path, options) {
   const headers = { accept: "application/json", ...options.headers, ...(token ? { authorization: `Bearer ${token}` } : {}) };
   try {
@@ -52,7 +70,7 @@ export const hasToken = () => token !== "";
 
 /** Call back now and whenever the token comes or goes. */
 export function onToken(call) {
-  changed = call;
+  whenChanged.push(call);
   call();
 }
 

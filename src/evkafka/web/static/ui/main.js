@@ -1,7 +1,7 @@
 // The operations page: puts the parts together.
 
 import { attribute, text } from "./dom.js";
-import { tokenButton } from "./api.js";
+import { askForToken, onToken, tokenButton } from "./api.js";
 import { timeOfDay } from "./format.js";
 import { live } from "./live.js";
 import { route } from "./router.js";
@@ -41,7 +41,8 @@ const router = route(
 
 themeButton(at("theme"));
 tokenButton(at("token"));
-live("ui/api/events", take, say);
+const reopen = live("ui/api/events", take, say);
+onToken(() => connection.dataset.locked && reopen());
 
 function take(snapshot) {
   newest = snapshot;
@@ -62,6 +63,7 @@ const words = {
   live: ["Live", "good"],
   lost: ["Connection lost", "bad"],
   stale: ["No news", "warn"],
+  locked: ["Locked", "warn"],
 };
 
 function say(state, since) {
@@ -73,6 +75,10 @@ function say(state, since) {
   document.documentElement.classList.toggle("stale", old);
   banner.className = old ? `notice ${kind}` : "";
   text(banner, old ? explain(state, since) : "");
+  const locked = state === "locked";
+  if (locked && !connection.dataset.locked) askForToken("This page is open to other machines: reading needs the token too.");
+  if (locked) connection.dataset.locked = "yes";
+  else delete connection.dataset.locked;
 }
 
 function explain(state, since) {
