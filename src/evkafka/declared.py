@@ -103,7 +103,8 @@ class DeclaredConsumer:
         )
 
     def log_start(self, title: str) -> None:
-        settings, fields = self.settings, {"consumer": self.name, "group_id": self.settings.group_id}
+        settings = self.settings
+        fields = {"consumer": self.name, "group_id": settings.group_id, "client_id": settings.connection.client_id}
         topics = ", ".join(topic.name for topic in settings.topics) or str(settings.topic_pattern)
         logger.info("%s: consumer %s reads %s as group %s", title, self.name, topics, settings.group_id, extra=fields)
         effective = " ".join(f"{key}={value}" for key, value in shown_settings(settings).items())

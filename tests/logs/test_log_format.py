@@ -121,8 +121,9 @@ class TestRuntimesLines:
 @pytest.mark.parametrize("options", [["--log-format", "json"], []])
 def test_run_writes_lines_for_people_or_json(tmp_path: Path, options: list[str]) -> None:
     (tmp_path / "shop.py").write_text(
-        "import logging\nfrom evkafka import EVKafkaApp\nclass App(EVKafkaApp):\n"
+        "import logging\nclass App:\n"
         "    def run(self):\n        logging.getLogger('evkafka').info('here', extra={'topic': 'orders'})\n"
+        "    async def serve(self):\n        self.run()\n"
         "app = App()\n"
     )
     environment = {key: value for key, value in os.environ.items() if not key.startswith("EVKAFKA_")}

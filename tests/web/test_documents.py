@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
-from evkafka import EVKafkaApp
+from evkafka import EVKafkaApp, telemetry
+from evkafka.observe.log_format import FIELDS
 from tests.asyncapi.documents import document_of
 from tests.documents.pages import blocks
 from tests.web.apps import app_with
@@ -87,10 +89,62 @@ def test_alerts_and_dashboard_use_metrics_and_labels_that_there_are(expression: 
 
 
 def test_statuses_in_the_alerts_are_those_of_the_metric() -> None:
-    from typing import get_args
-
-    from evkafka.telemetry import Status
-
     used = set(re.findall(r'evkafka_events_processed_total\{status="(\w+)"', " ".join(expressions())))
     assert used
-    assert used <= set(get_args(Status))
+    assert used <= set(get_args(telemetry.Status))
+
+
+def section(title: str) -> str:
+    """What stands under a heading of the page."""
+    page = (DOCS / "observability.md").read_text()
+    return page.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def first_cells(text: str) -> set[str]:
+    """What stands as code in the first column of the tables."""
+    cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("|")]
+    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+
+
+def sources() -> dict[Path, str]:
+    return {path: path.read_text() for path in (DOCS.parent / "src" / "evkafka").rglob("*.py")}
+
+
+class TestLists:
+    """The page's lists are those of the code."""
+
+    def test_of_events(self) -> None:
+        kinds = {
+            name
+            for name, kind in vars(telemetry).items()
+            if isinstance(kind, type) and issubclass(kind, telemetry.Event) and kind is not telemetry.Event
+        }
+        assert first_cells(section("Events")) == kinds
+
+    def test_of_spans_and_their_attributes(self) -> None:
+        code = (DOCS.parent / "src" / "evkafka" / "observe" / "spans.py").read_text()
+        attributes = set(re.findall(r'"((?:messaging|evkafka|error)\.[a-z_.]+)"', code))
+        spans = {
+            name.replace("record.topic", "topic").replace("first.topic", "topic")
+            for name in re.findall(r'f"(\w+ \{[a-z.]*topic\})"', code)
+        }
+        assert first_cells(section("Traces")) == attributes | spans
+
+    def test_of_log_fields(self) -> None:
+        assert first_cells(section("Logs")) == set(FIELDS)
+
+    def test_of_log_fields_is_all_that_lines_carry(self) -> None:
+        carried = {
+            key.value
+            for code in sources().values()
+            for node in ast.walk(ast.parse(code))
+            if isinstance(node, ast.keyword) and node.arg == "extra" and isinstance(node.value, ast.Dict)
+            for key in node.value.keys
+            if isinstance(key, ast.Constant)
+        }
+        assert {"consumer", "topic", "attempt", "duration_ms"} <= carried
+        assert carried <= set(FIELDS)
+
+    def test_of_statuses(self) -> None:
+        [row] = [line for line in section("Metrics").splitlines() if "`evkafka_events_processed_total`" in line]
+        assert set(re.findall(r"`(\w+)`", row)) - {"evkafka_events_processed_total"} == set(get_args(telemetry.Status))

@@ -18,6 +18,7 @@ FIELDS = (
     "handler",
     "attempt",
     "duration_ms",
+    "worker",
 )
 
 _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}

@@ -190,7 +190,7 @@ def _overran(event: EndpointOverran) -> None:
         event.topic,
         event.partition,
         event.offset,
-        extra={"consumer": event.consumer, "topic": event.topic, "partition": event.partition, "offset": event.offset},
+        extra={**_address(event), "handler": event.endpoint or None},
     )
 
 
@@ -202,7 +202,7 @@ def _blocked(event: EndpointBlocked) -> None:
         event.topic,
         event.partition,
         event.offset,
-        extra={"consumer": event.consumer, "topic": event.topic, "partition": event.partition, "offset": event.offset},
+        extra={**_address(event), "handler": event.endpoint or None, "duration_ms": round(event.duration_s * 1000)},
     )
 
 
@@ -213,7 +213,7 @@ def _dropped(event: ResultDropped) -> None:
         event.topic,
         event.partition,
         event.offset,
-        extra={"consumer": event.consumer, "topic": event.topic, "partition": event.partition, "offset": event.offset},
+        extra={**_address(event), "handler": event.endpoint or None},
     )
 
 
@@ -227,6 +227,10 @@ def _unreadable(event: PartitionBlocked) -> None:
         event.error,
         extra={"consumer": event.consumer, "topic": event.partition[0], "partition": event.partition[1]},
     )
+
+
+def _address(event: EndpointOverran | EndpointBlocked | ResultDropped) -> dict[str, object]:
+    return {"consumer": event.consumer, "topic": event.topic, "partition": event.partition, "offset": event.offset}
 
 
 def _partitions(partitions: tuple[tuple[str, int], ...]) -> str:
