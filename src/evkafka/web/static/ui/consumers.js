@@ -31,7 +31,7 @@ function consumer(one) {
   return shown(section, (now) => {
     word.say(now.state, now.kind);
     facts.say(described(now));
-    each(why, [...now.reasons, ...now.notes], (sentence) => sentence, (sentence) => shown(h("li", {}, sentence), () => {}));
+    each(why, [...now.reasons, ...now.notes].map((sentence, at) => ({ sentence, at })), (one) => one.at, said);
     why.hidden = !now.reasons.length && !now.notes.length;
     idle.hidden = now.partitions.length > 0;
     partitions.hidden = !now.partitions.length;
@@ -40,6 +40,11 @@ function consumer(one) {
     each(running.body, now.attempts, (a) => address(a.topic, a.partition, a.offset), attempt);
     running.hidden = !now.attempts.length;
   });
+}
+
+function said() {
+  const line = cell("li");
+  return shown(line, ({ sentence }) => line.say(sentence));
 }
 
 function described(now) {

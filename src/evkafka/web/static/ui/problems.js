@@ -7,9 +7,19 @@ export function problems() {
   const well = h("p", { class: "empty" }, "Nothing is wrong: every consumer reads, and nothing waits for a person.");
   const section = card("What needs attention", { id: "problems", live: true }, list, well);
   return shown(section, (found) => {
-    each(list, found, (one) => `${one.where} ${one.what}`, problem);
+    each(list, named(found), (one) => one.key, problem);
     well.hidden = found.length > 0;
     text(section.heading, found.length ? `What needs attention (${found.length})` : "What needs attention");
+  });
+}
+
+// A problem is the same one while only its figures change; of several that differ in figures alone, the first, the second…
+function named(found) {
+  const seen = new Map();
+  return found.map((one) => {
+    const about = `${one.where} ${one.screen} ${one.what.replaceAll(/[\d.,]+/g, "0")}`;
+    seen.set(about, (seen.get(about) ?? 0) + 1);
+    return { ...one, key: `${about} ${seen.get(about)}` };
   });
 }
 

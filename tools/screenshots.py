@@ -1,0 +1,81 @@
+"""The pictures of the pages: `python -m tools.screenshots` runs the demo for a while, and looks at it.
+
+Writes docs/images/*.png. Needs what the tests need: a real Kafka from pinned jars, and a Chromium.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
+from tests.browser.chromium import find_browser
+
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+SIZE = ViewportSize(width=1280, height=860)
+DEMO = (sys.executable, "-m", "examples.flights.demo", "--keep-running", "--rate", "60")
+WHERE = re.compile(rb"http://\S+")
+WAIT_S = 60.0
+
+
+async def main(watched_s: float) -> None:
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    demo = await asyncio.create_subprocess_exec(*DEMO, stdout=asyncio.subprocess.PIPE)
+    assert demo.stdout is not None
+    try:
+        url = await asyncio.wait_for(_page_of(demo.stdout), WAIT_S)
+        reading = asyncio.ensure_future(demo.stdout.read())  # so that it is never held up by a full pipe
+        await asyncio.wait([reading], timeout=watched_s)  # until the charts have something to show
+        await take(url)
+    finally:
+        demo.send_signal(signal.SIGINT)
+        await asyncio.wait_for(demo.wait(), WAIT_S)
+
+
+async def _page_of(output: asyncio.StreamReader) -> str:
+    async for line in output:
+        if b"page:" in line and (found := WHERE.search(line)):
+            return found[0].decode()
+    raise SystemExit("the demo ended before it said where its page is")
+
+
+async def take(url: str) -> None:
+    chromium = find_browser()
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=chromium.path, args=["--no-sandbox"], env={**os.environ, **chromium.environment}
+        )
+        for dark in (False, True):
+            page = await opened(browser, dark=dark)
+            mode = "dark" if dark else "light"
+            await page.goto(f"{url}ui")
+            await expect(page.locator("#connection")).to_have_text("Live")
+            await expect(page.locator("canvas")).to_have_count(3)
+            await page.screenshot(path=IMAGES / f"overview-{mode}.png")
+            if dark:
+                continue
+            await page.goto(f"{url}ui#/letters")
+            await page.get_by_role("button", name="Show").first.click()
+            await page.screenshot(path=IMAGES / "dead-letters.png")
+            await page.goto(url)
+            await page.screenshot(path=IMAGES / "contract.png")
+        await browser.close()
+
+
+async def opened(browser: Browser, *, dark: bool) -> Page:
+    context = await browser.new_context(
+        color_scheme="dark" if dark else "light", viewport=SIZE, reduced_motion="reduce"
+    )
+    context.set_default_timeout(WAIT_S * 1000)
+    return await context.new_page()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tools.screenshots", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=100.0, help="how long the demo runs first (100)")
+    asyncio.run(main(parser.parse_args().seconds))
