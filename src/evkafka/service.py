@@ -174,6 +174,10 @@ class Service:
             producers=tuple(ProducerStatus(one.name, one.hindrance()) for one in self._producers),
         )
 
+    def plan(self, name: str) -> ConsumerPlan | None:
+        """The plan of a consumer, by its name; None where there is none."""
+        return next((plan for plan in self._plans if plan.name == name), None)
+
     def alive(self) -> list[tuple[str, Consumer]]:
         """The consumers that have not ended, by name."""
         return [
@@ -332,7 +336,7 @@ class Service:
                 retries.name,
                 retries.settings,
                 retries.dispatch,
-                dead_letters=ReturnedLetters(dead_letters),
+                dead_letters=ReturnedLetters(dead_letters, retries.tiers),
                 paused=retries.paused(),
                 tiers=retries.tiers,
             )

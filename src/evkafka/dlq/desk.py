@@ -28,6 +28,10 @@ MOST_BYTES_AT_ONCE = 4 * 1024 * 1024
 
 READ_S = 600.0
 
+NOTHING_IN_IT = (
+    "the client could not read the record, so there is nothing to replay: look at its address, and drop the letter"
+)
+
 
 class TakenOver(EVKafkaError):
     """Another replay or drop of the same dead-letter topic has begun, and this one ended. Nothing is done twice."""
@@ -171,6 +175,8 @@ class Desk:
         async with self._writing() as (transactions, report):
             chosen = await self.choose(wanted, limit=limit)
             report.chosen = len(chosen)
+            report.failed += [Failure(one, NOTHING_IN_IT) for one in chosen.values() if one.unreadable]
+            chosen = {place: letter for place, letter in chosen.items() if not letter.unreadable}
             await self._check_targets(to, chosen.values(), force=force)
             pace = _Pace(rate)
             if isinstance(to, Target):

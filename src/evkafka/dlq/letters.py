@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
 from evkafka.ports import Record
-from evkafka.runtime.letter import ORIGIN, PREFIX, Headers
+from evkafka.runtime.letter import ORIGIN, PREFIX, UNREADABLE, Headers
 
 REPLAYS = f"{PREFIX}replays"
 """How often this record came out of the dead-letter topic again; absent where it never did."""
@@ -38,6 +38,7 @@ class Letter:
         topic, partition, offset, timestamp_ms, group: where it failed first; None where the letter does not tell.
         failed_at: when it failed last; the record's own time where the letter does not tell.
         replays: how often it had been replayed when it failed.
+        unreadable: True where the client could not read the record, so that the letter holds nothing of it.
     """
 
     record: Record
@@ -54,6 +55,7 @@ class Letter:
     traceback: str
     failed_at: datetime
     replays: int
+    unreadable: bool = False
 
 
 def read_letter(record: Record, *, type_header: str = "Event-Type") -> Letter:
@@ -81,6 +83,7 @@ def read_letter(record: Record, *, type_header: str = "Event-Type") -> Letter:
         traceback=text("error-traceback") or "",
         failed_at=failed_at,
         replays=_number(told, "replays") or 0,
+        unreadable=UNREADABLE in told,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the source tells its consumer: partitions come and go, positions are reset, records cannot be read.
+"""What the source tells its consumer: partitions come and go, positions are reset.
 
 A revoke is here, and so is the draining at a stop, for they are the same. `Holdings.partitions` is written by nobody
 but this and a user's seek.
@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 from collections.abc import Collection, Sequence
 
-from evkafka.backoff import exponential
 from evkafka.exceptions import BrokerRefused
 from evkafka.ports import OffsetReset, TopicPartition, Unreadable
 from evkafka.runtime.clock import wait_any
@@ -20,8 +19,8 @@ from evkafka.runtime.executor import Executor
 from evkafka.runtime.holdings import Holdings
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.report import Report
-from evkafka.runtime.settle import StopApp
-from evkafka.telemetry import PartitionBlocked, PartitionsAssigned, PartitionsRevoked, PositionReset
+from evkafka.runtime.unreadable import UnreadableRecords
+from evkafka.telemetry import PartitionsAssigned, PartitionsRevoked, PositionReset
 
 CUT_S = 1.0
 """How long a cancelled attempt may take to end before it is left behind."""
@@ -34,11 +33,19 @@ class Assignment:
         cut_at_stop: attempts that the stop's drain time did not suffice for.
     """
 
-    def __init__(self, held: Holdings, ending: Ending, executors: Sequence[Executor], report: Report) -> None:
+    def __init__(
+        self,
+        held: Holdings,
+        ending: Ending,
+        executors: Sequence[Executor],
+        report: Report,
+        unreadable: UnreadableRecords,
+    ) -> None:
         self._held = held
         self._ending = ending
         self._executors = executors
         self._report = report
+        self._unreadable = unreadable
         self.cut_at_stop = 0
 
     # ------------------------------------------------------------------ the source's calls
@@ -77,50 +84,8 @@ class Assignment:
         partition.arrive(reset.to_offset)
         held.commit_due.set()
 
-    # ------------------------------------------------------------------ records that cannot be read
-
     def on_unreadable(self, unreadable: Unreadable) -> None:
-        """Hold back the partition and try again after a while, or go on behind it where the policy has an end."""
-        held, tp, policy = self._held, unreadable.partition, self._held.settings.on_error
-        partition, source = held.partitions.get(tp), held.source
-        if partition is None or source is None:
-            return
-        skips = held.at_most_once or (policy.max_attempts is not None and policy.then != "stop")
-        held.telemetry.emit(PartitionBlocked(held.name, tp, unreadable.offset, unreadable.error, skipped=skips))
-        if skips:
-            source.seek(tp, unreadable.next_offset)
-            return
-        if policy.max_attempts is not None:
-            self._ending.fail(
-                StopApp(
-                    f"{tp.topic}[{tp.partition}]@{unreadable.offset} cannot be read, and `then` says stop",
-                    unreadable.error,
-                )
-            )
-            return
-        self._hold_back(partition)
-
-    def _hold_back(self, partition: Partition) -> None:
-        policy = self._held.settings.on_error
-        partition.unreadable += 1
-        partition.held = True
-        self._held.flow.close(partition.tp, "unreadable")
-        self._held.clock.call_later(
-            exponential(
-                partition.unreadable,
-                first_s=policy.backoff_s,
-                multiplier=policy.backoff_multiplier,
-                most_s=policy.max_backoff_s,
-                jitter=0,
-                random=lambda: 0.5,
-            ),
-            lambda: self._read_again(partition),
-        )
-
-    def _read_again(self, partition: Partition) -> None:
-        partition.held = False
-        if self._held.partitions.get(partition.tp) is partition:
-            self._held.flow.open(partition.tp, "unreadable")
+        self._unreadable.meet(unreadable)
 
     # ------------------------------------------------------------------ giving partitions back
 
@@ -142,6 +107,7 @@ class Assignment:
         going = [partition for partition in going if not partition.ledger.sealed]
         if not going:
             return
+        self._unreadable.let_go(going)
         for partition in going:
             partition.leaving = True
             if not held.at_most_once:

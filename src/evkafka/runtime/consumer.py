@@ -29,6 +29,7 @@ from evkafka.runtime.given import DeadLetters, LastRound
 from evkafka.runtime.holdings import Holdings
 from evkafka.runtime.intake import Intake
 from evkafka.runtime.lane import Lanes
+from evkafka.runtime.limit import KeptLimit
 from evkafka.runtime.misses import Misses
 from evkafka.runtime.report import Report
 from evkafka.runtime.settle import StopApp, Verdict, decide, decide_at_most_once
@@ -36,6 +37,7 @@ from evkafka.runtime.status import ConsumerStatus
 from evkafka.runtime.supervision import Supervision
 from evkafka.runtime.tiers import Tiers
 from evkafka.runtime.turn import Turn
+from evkafka.runtime.unreadable import UnreadableRecords
 from evkafka.runtime.watchdog import Watchdog
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.telemetry import ConsumerLost, ConsumerStarted, ConsumerStopped, Telemetry
@@ -96,14 +98,9 @@ class Consumer:
         self._report = report
         self._supervision = Supervision(clock.now, self._random)
         self._ending = ending = Ending(held.flow.room.set)
-        self._intake = Intake(
-            held,
-            ending,
-            report,
-            tiers=tiers,
-            dead_letter_window=dead_letter_window,
-            reset_dead_letter_limit=reset_dead_letter_limit,
-        )
+        limit = KeptLimit(ending, 0 if held.at_most_once else dead_letter_window, resets=reset_dead_letter_limit)
+        self._intake = Intake(held, ending, report, limit, tiers=tiers)
+        self._unreadable = UnreadableRecords(held, ending, limit, dead_letters)
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix=f"evkafka-{name}")
         last_round, turn = LastRound(clock.now()), Turn(clock)
         identity = ConsumerIdentity(
@@ -126,7 +123,7 @@ class Consumer:
             )
             for _ in range(settings.concurrency)
         ]
-        self._assignment = Assignment(held, ending, self._executors, report)
+        self._assignment = Assignment(held, ending, self._executors, report, self._unreadable)
         self._watchdog = Watchdog(
             settings=settings,
             executors=self._executors,
@@ -189,6 +186,7 @@ class Consumer:
     def kill(self) -> None:
         """End at once: no drain, no commit, no leaving. What a crash does, for tests of crashes."""
         self._watchdog.stop()
+        self._unreadable.stop()
         for executor in self._executors:
             executor.kill()
 
@@ -290,6 +288,7 @@ class Consumer:
         """Nothing of this consumer runs on, but threads that cannot be stopped."""
         await self.close()  # told to stop before its first turn, it still holds what `start` connected
         self._watchdog.stop()
+        self._unreadable.stop()
         ending = [task for executor in self._executors if (task := executor.kill()) is not None]
         if ending:
             await asyncio.wait(ending, timeout=CUT_S)

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from evkafka.backoff import exponential
 from evkafka.config import dead_letter_producer_settings, dead_letter_topic, retry_topic
 from evkafka.exceptions import ConfigError, EVKafkaError, RecordTooLarge
-from evkafka.ports import Clock, Cluster, Record, RecordSink, Route, Slot
+from evkafka.ports import Clock, Cluster, Record, RecordSink, Route, Slot, Unreadable
 from evkafka.runtime.clock import sleep, within
-from evkafka.runtime.letter import SHORTER, Headers, Story, headers_of
+from evkafka.runtime.letter import SHORTER, Headers, Story, headers_of, unread
 from evkafka.runtime.settle import Bury, Defer, StopApp, address_of
 from evkafka.runtime.tiers import MESSAGE_BYTES, Tiers, headers_to
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
@@ -109,6 +109,25 @@ class DeadLetterWriter:
 
     # ------------------------------------------------------------------ writing
 
+    async def bury_unread(self, unreadable: Unreadable, *, source: str | None = None) -> None:
+        """Write a letter that names the address of what the client cannot read, with the same promises. Its value is
+        null, and its one header beside the story says why.
+
+        Args:
+            source: the topic whose dead letters it joins; None for its own.
+
+        Raises:
+            StopApp: it has no topic.
+        """
+        record, policy = unread(unreadable), self._policy_for(None)
+        error = unreadable.error
+        story = Story(self._group_id, None, 1, f"it cannot be read: {error!r}", error, datetime.now(UTC))
+        try:
+            topic = self._name(policy, source or record.topic, "unreadable")
+        except ConfigError as fault:
+            raise StopApp(f"{address_of(record)} has no dead-letter topic", fault) from fault
+        await self._deliver(self._dead_letter(record, story, policy, topic))
+
     async def bury(self, record: Record, slot: Slot, verdict: Bury) -> None:
         """Write the dead letter and wait for its confirmation; try again until it is written, never skip it.
 
@@ -120,16 +139,17 @@ class DeadLetterWriter:
             topic = self._name(policy, record.topic, story.event_type or "unmatched")
         except ConfigError as error:
             raise StopApp(f"{address_of(record)} has no dead-letter topic", error) from error
-        await self._deliver(
-            Letter(
-                f"the dead letter of {address_of(record)}",
-                record,
-                self._way(policy),
-                topic,
-                lambda cuts: headers_of(record, story, policy, shorter=cuts),
-                len(SHORTER),
-                "raise that topic's max.message.bytes, and max_request_size of `dead_letter_producer`",
-            )
+        await self._deliver(self._dead_letter(record, story, policy, topic))
+
+    def _dead_letter(self, record: Record, story: Story, policy: ErrorPolicySettings, topic: str) -> Letter:
+        return Letter(
+            f"the dead letter of {address_of(record)}",
+            record,
+            self._way(policy),
+            topic,
+            lambda cuts: headers_of(record, story, policy, shorter=cuts),
+            len(SHORTER),
+            "raise that topic's max.message.bytes, and max_request_size of `dead_letter_producer`",
         )
 
     async def defer(self, record: Record, slot: Slot, verdict: Defer) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from evkafka.outcomes import Failed, Outcome, Unmatched
-from evkafka.ports import Record, Route, Slot
+from evkafka.ports import Record, Route, Slot, Unreadable
 from evkafka.runtime.settle import Bury, Defer, Verdict
 
 
@@ -40,6 +40,9 @@ class DeadLetters(Protocol):
 
     async def bury(self, record: Record, slot: Slot, verdict: Bury) -> None:
         """Write the dead letter and wait for its confirmation, trying again until it is written."""
+
+    async def bury_unread(self, unreadable: Unreadable) -> None:
+        """The same for what the client cannot read: a letter that names its address, and has no value."""
 
 
 DecideFor = Callable[[str, "Route | None", "Outcome | Unmatched | Failed | None", int], Verdict]

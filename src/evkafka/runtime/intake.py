@@ -18,11 +18,10 @@ from evkafka.runtime.commits import COMMIT_TIMEOUT_S
 from evkafka.runtime.ending import Ending
 from evkafka.runtime.flow import NONE
 from evkafka.runtime.holdings import Holdings
+from evkafka.runtime.limit import KeptLimit
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.report import Report
 from evkafka.runtime.returning import Waiting
-from evkafka.runtime.settle import StopApp
-from evkafka.runtime.tally import RESET_DEAD_LETTER_LIMIT, Tally
 from evkafka.runtime.tiers import Tiers
 from evkafka.telemetry import CommitFailed, RecordsReceived
 
@@ -34,8 +33,6 @@ class Intake:
 
     Args:
         tiers: the retry topics that it reads; None for a consumer that reads none.
-        dead_letter_window: the largest window that a `dead_letter_limit` looks at; 0 where there is no limit.
-        reset_dead_letter_limit: forget that a limit was reached before, once for each partition.
 
     Attributes:
         open: set to False, the loop ends with the poll under way.
@@ -46,18 +43,15 @@ class Intake:
         held: Holdings,
         ending: Ending,
         report: Report,
+        limit: KeptLimit,
         *,
         tiers: Tiers | None,
-        dead_letter_window: int,
-        reset_dead_letter_limit: bool,
     ) -> None:
         self._held = held
         self._ending = ending
         self._report = report
         self._commits_first = held.at_most_once and held.settings.auto_commit_interval_s == 0
-        self._dead_letter_window = 0 if held.at_most_once else dead_letter_window
-        self._resets_limit = reset_dead_letter_limit
-        self._limit_reset: set[TopicPartition] = set()
+        self._limit = limit
         self._waiting = Waiting(held, tiers, self._hand_out) if tiers is not None else None
         self._positions_due_s = 0.0
         self._progressed = False
@@ -131,7 +125,7 @@ class Intake:
         if partition is None or not self._takes(partition):
             self._hand_back(source, tp, records[0])
             return
-        if not self._within_limit(source, partition):
+        if not self._limit.allows(source, partition):
             return
         if self._held.telemetry.wants(RecordsReceived):
             sizes = [*map(len, filter(None, map(VALUE, records)))]
@@ -194,31 +188,10 @@ class Intake:
         self._positions_due_s = held.clock.now() + 1.0
         for tp, partition in held.partitions.items():
             # What a poll under way brings for one that is leaving is dropped, and the client stands behind it.
-            if not partition.leaving and source.position(tp) is not None and self._within_limit(source, partition):
+            if not partition.leaving and source.position(tp) is not None and self._limit.allows(source, partition):
                 partition.arrive(source.position(tp))
         if held.settings.auto_commit_interval_s == 0 and held.uncommitted:
             held.commit_due.set()
-
-    def _within_limit(self, source: RecordSource, partition: Partition) -> bool:
-        """False where its dead-letter limit was reached, in an earlier life too: nothing of it is read, and the app
-        stops. To be asked once the position is known: what was kept beside the commit is known with it."""
-        window, tp = self._dead_letter_window, partition.tp
-        if not window:
-            return True
-        if partition.tally is None:
-            partition.tally = Tally.from_text(source.metadata(tp), window)
-            if self._resets_limit and tp not in self._limit_reset:
-                self._limit_reset.add(tp)
-                if partition.tally.as_text():
-                    partition.tally = Tally(window)
-                    partition.tally.unsaved = True
-        if partition.tally.stopped:
-            self._ending.fail(
-                StopApp(
-                    f"{tp.topic}[{tp.partition}]: its `dead_letter_limit` was reached; {RESET_DEAD_LETTER_LIMIT}",
-                )
-            )
-        return not partition.tally.stopped
 
     # ------------------------------------------------------------------ making room
 

@@ -11,12 +11,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from evkafka.ports import Record
+from evkafka.ports import Record, Unreadable
 from evkafka.settings import ErrorPolicySettings
 
 PREFIX = "evkafka-dlq-"
 ORIGIN = frozenset({"topic", "partition", "offset", "timestamp", "group", "id"})
 """What stays as the first failure wrote it, when a dead letter fails once more."""
+
+UNREADABLE = f"{PREFIX}unreadable"
+"""In place of the record's own headers, where the client could not read it: the offsets, "7-7"."""
 
 TRACEBACK_BYTES = 8 * 1024
 SHORTER = ((1024, 1024), (0, 256))
@@ -56,6 +59,24 @@ def headers_of(record: Record, story: Story, policy: ErrorPolicySettings, *, sho
             return told.as_spring()
         case _:
             return told.as_evkafka()
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What is known of a record that the client could not read: where it stands."""
+
+    topic: str
+    partition: int
+    offset: int
+    headers: tuple[tuple[str, bytes | None], ...]
+    timestamp: int = -1
+    key: None = None
+    value: None = None
+
+
+def unread(unreadable: Unreadable) -> Unread:
+    tp, offsets = unreadable.partition, b"%d-%d" % (unreadable.offset, unreadable.next_offset - 1)
+    return Unread(tp.topic, tp.partition, unreadable.offset, ((UNREADABLE, offsets),))
 
 
 class _Told:

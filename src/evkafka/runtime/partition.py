@@ -190,6 +190,11 @@ class Partition:
             tally.buried()
             self._tallied += 1
 
+    def buried_unread(self) -> None:
+        """The same of a record that the client could not read, which was never taken."""
+        self.buried()
+        self._taken += 1
+
     def tally_up(self) -> Tally | None:
         """The tally, told of what has ended since it was last looked at: records need not be counted one by one."""
         if self.tally is not None and not self.ledger.sealed:

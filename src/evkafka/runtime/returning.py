@@ -6,10 +6,10 @@ The engine around it is a consumer's own: ledger, lanes and commits are those of
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import cast
+from typing import Protocol, cast
 
 from evkafka.outcomes import Unmatched
-from evkafka.ports import BatchAttempt, Dispatch, Record, Route, Slot
+from evkafka.ports import BatchAttempt, Dispatch, Record, Route, Slot, Unreadable
 from evkafka.runtime.given import DeadLetters
 from evkafka.runtime.holdings import Holdings
 from evkafka.runtime.partition import Partition
@@ -83,17 +83,26 @@ def returning(dispatch: Dispatch) -> Dispatch:
     return call  # type: ignore[return-value]
 
 
+class Letters(DeadLetters, Protocol):
+    async def bury_unread(self, unreadable: Unreadable, *, source: str | None = None) -> None: ...
+
+
 class ReturnedLetters:
     """Where records of a retry topic go: on to the next one, or to the dead letters, as what they were at first."""
 
-    def __init__(self, letters: DeadLetters) -> None:
+    def __init__(self, letters: Letters, tiers: Tiers) -> None:
         self._letters = letters
+        self._tiers = tiers
 
     async def defer(self, record: Record, slot: Slot, verdict: Defer) -> None:
         await self._letters.defer(_back(record).origin, slot, verdict)
 
     async def bury(self, record: Record, slot: Slot, verdict: Bury) -> None:
         await self._letters.bury(_back(record).origin, slot, verdict)
+
+    async def bury_unread(self, unreadable: Unreadable) -> None:
+        """Which record it was cannot be told: its address in the retry topic can."""
+        await self._letters.bury_unread(unreadable, source=self._tiers[unreadable.partition.topic].source)
 
 
 def _back(record: Record) -> Returned:
