@@ -7,12 +7,12 @@ import { command, h, text } from "./dom.js";
  * `fields` are extra elements; `act` does it, and its error is shown in the dialog, which then stays open.
  * Resolves to what `act` returned, or to undefined when the person declined.
  */
-export function confirm({ title, sentence, line, verb, danger = false, fields = [], act }) {
+export function confirm({ title, sentence, line, twin = "The same from the command line:", verb, danger = false, fields = [], act }) {
   return new Promise((resolve) => {
     const wrong = h("p", { class: "notice bad", role: "alert", hidden: true });
     const go = h("button", { type: "submit", class: danger ? "danger" : "main" }, verb);
     const no = h("button", { type: "button", onclick: () => box.close() }, "Cancel");
-    const twin = command(typeof line === "function" ? line() : line ?? "");
+    const shownLine = command(typeof line === "function" ? line() : line ?? "");
     let result;
 
     async function submit(event) {
@@ -30,11 +30,11 @@ export function confirm({ title, sentence, line, verb, danger = false, fields = 
       }
     }
 
-    const form = h("form", { onsubmit: submit, oninput: () => typeof line === "function" && twin.say(line()) },
+    const form = h("form", { onsubmit: submit, oninput: () => typeof line === "function" && shownLine.say(line()) },
       h("h2", { id: "asked" }, title),
       sentence && h("p", {}, sentence),
       fields,
-      line && h("div", {}, h("p", { class: "quiet small" }, "The same from the command line:"), twin),
+      line && h("div", {}, h("p", { class: "quiet small" }, twin), shownLine),
       wrong,
       h("div", { class: "actions" }, no, go));
     const box = open(h("dialog", { "aria-labelledby": "asked" }, form), () => resolve(result));

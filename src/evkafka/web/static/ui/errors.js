@@ -21,7 +21,7 @@ function group(first) {
   const times = cell("span", { class: "state bad" });
   const section = card(first.type, { id: `error-${first.id}`, aside: times, live: true },
     h("div", { class: "body" }, message, facts, h("details", {}, h("summary", {}, "Traceback"), trace),
-      h("div", {}, h("p", { class: "quiet small" }, "Last seen at"), records)));
+      h("div", {}, h("p", { class: "quiet small" }, "Records that it came from, the last ones"), records)));
   return shown(section, (one) => {
     times.say(some(one.count, "time"));
     message.say(one.message);

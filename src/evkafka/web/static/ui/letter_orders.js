@@ -45,11 +45,11 @@ export async function replay(topic, ids, _found, dry) {
 }
 
 export async function drop(topic, ids) {
-  const why = h("input", { type: "text", maxlength: "200", placeholder: "kept with the mark" });
+  const why = h("input", { type: "text", maxlength: "200", placeholder: "written to the log" });
   const done = await confirm({
     title: `Drop ${some(ids.length, "dead letter")}?`,
     sentence: "They are marked as dropped, and not offered again. The records stay in the topic as long as it keeps them.",
-    line: () => line("drop", topic, ids, ...(why.value.trim() ? [`--reason ${quoted(why.value.trim())}`] : [])),
+    line: () => line("drop", topic, ids),
     verb: "Drop",
     danger: true,
     fields: [named(ids), h("label", {}, "Why", why)],

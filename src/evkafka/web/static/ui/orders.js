@@ -5,6 +5,7 @@ import { confirm, tell } from "./dialog.js";
 import { h } from "./dom.js";
 import { address, count } from "./format.js";
 
+const CODE = "The same in code, from any thread of the process:";
 const python = (where, call) => `app.consumer(${JSON.stringify(where.consumer)}).${call}`;
 
 export async function pause(where) {
@@ -12,6 +13,7 @@ export async function pause(where) {
   const done = await confirm({
     title: `Pause ${name}?`,
     sentence: "None of its records begins until it is resumed; what runs now runs on. It stays paused in this process through rebalances and restarts of the consumer, and its lag grows.",
+    twin: CODE,
     line: python(where, `pause(${JSON.stringify(where.topic)}, ${where.partition})`),
     verb: "Pause",
     act: () => order("pause", where),
@@ -24,6 +26,7 @@ export async function resume(where) {
   const done = await confirm({
     title: `Resume ${name}?`,
     sentence: "It goes on where it stood.",
+    twin: CODE,
     line: python(where, `resume(${JSON.stringify(where.topic)}, ${where.partition})`),
     verb: "Resume",
     act: () => order("resume", where),
@@ -38,6 +41,7 @@ export async function seek(where, now) {
   const done = await confirm({
     title: `Read ${name} from another offset?`,
     sentence: "Going back handles records again; going forward leaves records out, for good once it is committed. The new position is committed at once.",
+    twin: CODE,
     line: () => python(where, `seek(${JSON.stringify(where.topic)}, ${where.partition}, ${offset()})`),
     verb: "Seek",
     danger: true,

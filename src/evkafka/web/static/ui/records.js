@@ -1,7 +1,7 @@
 // Records as they stand in a topic: by offset, or by time. Looking reads a few and moves nobody's position.
 
 import { ask } from "./api.js";
-import { card, each, h, shown, table, text } from "./dom.js";
+import { card, command, each, h, shown, table, text } from "./dom.js";
 import { address, bytes, moment, some } from "./format.js";
 import { facts, headers, payload } from "./record.js";
 import { remember } from "./router.js";
@@ -23,6 +23,8 @@ export function records(params) {
   const older = h("button", { type: "button", class: "tiny", onclick: () => page(-1) }, "Older");
   const newer = h("button", { type: "button", class: "tiny", onclick: () => page(1) }, "Newer");
   const list = card("Records", { id: "records", aside: h("div", { class: "actions" }, older, newer) }, rows, none);
+  const twin = command("");
+  const same = h("div", {}, h("p", { class: "quiet small" }, "The same from the command line:"), twin);
   const place = h("div", {});
   let topics = [];
   let told = null;
@@ -66,6 +68,8 @@ export function records(params) {
     const asked = { topic: topic.value, partition: partition.value, limit: MOST };
     if (by.value === "offset") asked.offset = offset.value;
     if (by.value === "time") asked.at_ms = new Date(time.value).getTime();
+    const from = asked.offset ?? (asked.at_ms ? new Date(asked.at_ms).toISOString() : null);
+    twin.say(`evkafka tail ${asked.topic} --partition ${asked.partition} ${from === null ? `--last ${MOST}` : `--from ${from} --limit ${MOST}`} --no-follow`);
     remember({ topic: asked.topic, partition: asked.partition, offset: asked.offset });
     try {
       told = await ask("records", asked);
@@ -89,7 +93,7 @@ export function records(params) {
   }
 
   begin();
-  return h("div", { class: "stack" }, search, list, place);
+  return h("div", { class: "stack" }, search, list, place, same);
 }
 
 function row(one, look) {
