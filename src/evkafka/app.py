@@ -28,6 +28,7 @@ from evkafka.observe.health import HealthBook
 from evkafka.observe.logs import log_events
 from evkafka.observe.loop_monitor import LoopMonitor, attempt_of
 from evkafka.observe.metrics import Metrics, directory_of_processes, metrics_of
+from evkafka.observe.peers import Peers
 from evkafka.observe.tracing import spans_of
 from evkafka.ports import Clock, Cluster
 from evkafka.runner import ForcedExit, force_exit, leave, run_to_exit_code, signals
@@ -60,6 +61,9 @@ class EVKafkaApp:
         web_host: the address that it listens on; default "127.0.0.1", which only this machine can reach.
         web_port: default 8080; 0 takes a free one.
         expose_asyncapi, asyncapi_host, asyncapi_port: evkafka 0.7's names of the same.
+        ui_token: what acting on the operations page needs (pause, resume, seek, replay, drop), and looking at it too
+            where others can reach its address. Default None: `EVKAFKA_UI_TOKEN` of the environment, else one is made
+            for each run, and logged; on an address that others can reach, the page is not served then.
         tracing: a span for each attempt and each send, by OpenTelemetry; needs the extra `evkafka[tracing]`.
             Default False.
 
@@ -94,6 +98,7 @@ class EVKafkaApp:
         web: bool = False,
         web_host: str | None = None,
         web_port: int | None = None,
+        ui_token: str | None = None,
         tracing: bool = False,
     ) -> None:
         self.title = title
@@ -105,6 +110,7 @@ class EVKafkaApp:
         self.web = self.expose_asyncapi = web or expose_asyncapi
         self.web_host = self.asyncapi_host = asyncapi_host if web_host is None else web_host
         self.web_port = self.asyncapi_port = asyncapi_port if web_port is None else web_port
+        self._ui_token = ui_token
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.reset_dead_letter_limit = False
         self.telemetry = Telemetry()
@@ -271,7 +277,7 @@ class EVKafkaApp:
             ConfigError: the extra is not installed; `pip install 'evkafka[web]'`.
         """
         self._measure()
-        return mountable(self)
+        return mountable(self, self._ui_token)
 
     def _measure(self) -> None:
         if self._metrics is None:
@@ -389,7 +395,7 @@ class EVKafkaApp:
             )
             self._loop_monitor.start()
         try:
-            async with self._metrics.shared() if self._metrics is not None else nullcontext(), service.running():
+            async with self._told_to_others(), service.running():
                 for declared in self._consumers.values():
                     declared.log_start(self.title)
                 if self._should_exit:
@@ -402,13 +408,25 @@ class EVKafkaApp:
             self._service = None
             self._should_exit = False
 
+    @asynccontextmanager
+    async def _told_to_others(self) -> AsyncIterator[None]:
+        """Where the app runs in several processes, each knows how the others are and what they count."""
+        directory = directory_of_processes()
+        if directory is None:
+            yield
+            return
+        peers = Peers(directory, lambda: self.health.own(self.status()))
+        self.health.others = peers.others
+        async with self._metrics.shared() if self._metrics is not None else nullcontext(), peers.running():
+            yield
+
     def _build(self, cluster: Cluster, clock: Clock) -> Service:
         """Compile what was declared: stacks, routes and decoders are made here, once."""
         self._web_part = None
         if self.web or directory_of_processes() is not None:  # where another process is asked, it tells of this one too
             self._measure()
         if self.web:
-            self._web_part = WebPart(self, host=self.web_host, port=self.web_port)
+            self._web_part = WebPart(self, host=self.web_host, port=self.web_port, ui_token=self._ui_token)
         return Service(
             lifespan=self._lifespan,
             producers=[
@@ -462,6 +480,21 @@ class EVKafkaApp:
     def service(self) -> Service | None:
         """What runs while the app runs, for the test kit and pages; None before and after."""
         return self._service
+
+    @property
+    def consumers(self) -> Mapping[str, DeclaredConsumer]:
+        """What `add_consumer` declared, by name, for pages."""
+        return self._consumers
+
+    @property
+    def producers(self) -> Mapping[str, DeclaredProducer]:
+        """What `add_producer` declared, by name, for pages."""
+        return self._producers
+
+    @property
+    def middleware(self) -> Sequence[Middleware] | None:
+        """The app's stack, for pages; None for the usual one."""
+        return self._middleware
 
     @property
     def started(self) -> bool:

@@ -20,15 +20,17 @@ from evkafka.exceptions import ConfigError
 from evkafka.observe.health import Check, Health
 from evkafka.web import contract
 from evkafka.web.security import OnlyLocalNames, SecureHeaders
+from evkafka.web.ui.routes import Operations
 from evkafka.web.view import AppView
 
 STATIC = Path(__file__).parent / "static"
 
 
-def web_app(app: AppView, *, only_local_names: bool = False) -> ASGIApp:
+def web_app(app: AppView, operations: Operations, *, only_local_names: bool = False) -> ASGIApp:
     """The ASGI app of an app's web part.
 
     Args:
+        operations: the app's operations page.
         only_local_names: refuse requests for other names than this machine's own; for one that listens on loopback.
     """
     pages = _Pages(app)
@@ -41,6 +43,7 @@ def web_app(app: AppView, *, only_local_names: bool = False) -> ASGIApp:
         Route("/readyz", pages.readyz),
         Route("/startupz", pages.startupz),
         Route("/metrics", pages.metrics),
+        *operations.routes(),
     ]
     own = [Middleware(SecureHeaders), *([Middleware(OnlyLocalNames)] if only_local_names else [])]
     made = Starlette(routes=routes, middleware=own, exception_handlers={ConfigError: _cannot})
@@ -123,7 +126,7 @@ def _answer(request: Request, health: Health) -> Response:
         if check.kind == "app":
             told["app"] = _told(check)
         else:
-            told[f"{check.kind}s"][check.name] = _told(check)
+            told.setdefault(f"{check.kind}s", {})[check.name] = _told(check)
     return JSONResponse(told, status_code=code)
 
 

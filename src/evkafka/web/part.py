@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from evkafka.web import require_extra
-from evkafka.web.view import AppView
 
 if TYPE_CHECKING:
     from evkafka.web.server import WebServer
+    from evkafka.web.ui.routes import Operations
+    from evkafka.web.ui.view import OperatedApp
+
+logger = logging.getLogger("evkafka.web")
+
+TOKEN_VARIABLE = "EVKAFKA_UI_TOKEN"  # noqa: S105 -- the name of the variable
 
 
 class WebPart:
     """Serves an app's pages on an address of its own."""
 
-    def __init__(self, app: AppView, *, host: str, port: int) -> None:
+    def __init__(self, app: OperatedApp, *, host: str, port: int, ui_token: str | None) -> None:
         self._app = app
         self._host = host
         self._port = port
+        self._ui_token = ui_token
         self._server: WebServer | None = None
+        self._operations: Operations | None = None
 
     def check(self) -> None:
-        """Raises:
-        ConfigError: the extra is not installed.
+        """Before anything of the app has started: from here on the operations page counts.
+
+        Raises:
+            ConfigError: the extra is not installed.
         """
         require_extra()
+        from evkafka.web.server import is_loopback
+
+        self._operations = operations_of(self._app, self._ui_token, open_to_read=is_loopback(self._host))
 
     async def start(self) -> None:
         """Raises:
@@ -33,12 +47,19 @@ class WebPart:
         from evkafka.web.application import web_app
         from evkafka.web.server import WebServer, is_loopback
 
+        operations = self._operations
+        assert operations is not None
+        local = is_loopback(self._host)
         self._server = WebServer(
-            lambda: web_app(self._app, only_local_names=is_loopback(self._host)), host=self._host, port=self._port
+            lambda: web_app(self._app, operations, only_local_names=local), host=self._host, port=self._port
         )
         await self._server.start()
+        operations.start()
+        _say_how_to_open(operations, f"{self._server.url}ui")
 
     async def stop(self) -> None:
+        if self._operations is not None:
+            self._operations.end()
         if self._server is not None:
             await self._server.stop()
 
@@ -48,8 +69,9 @@ class WebPart:
         return self._server.url if self._server is not None else None
 
 
-def mountable(app: AppView) -> Any:
-    """The web part as an ASGI app, for a server of somebody else's.
+def mountable(app: OperatedApp, ui_token: str | None) -> Any:
+    """The web part as an ASGI app, for a server of somebody else's. Whom that lets in is not known here, so the
+    operations page needs a token.
 
     Raises:
         ConfigError: the extra is not installed.
@@ -57,4 +79,25 @@ def mountable(app: AppView) -> Any:
     require_extra()
     from evkafka.web.application import web_app
 
-    return web_app(app)
+    return web_app(app, operations_of(app, ui_token, open_to_read=False))
+
+
+def operations_of(app: OperatedApp, ui_token: str | None, *, open_to_read: bool) -> Operations:
+    from evkafka.web.ui.guard import Guard
+    from evkafka.web.ui.routes import Operations
+
+    token = ui_token or os.environ.get(TOKEN_VARIABLE) or None
+    guard = Guard(token, open_to_read=open_to_read) if token is not None or open_to_read else None
+    return Operations(app, guard)
+
+
+def _say_how_to_open(operations: Operations, url: str) -> None:
+    from evkafka.web.ui.routes import WHY_NOT
+
+    guard = operations.guard
+    if guard is None:
+        logger.warning("%s: %s", url, WHY_NOT)
+    elif guard.made:
+        logger.info("operations: %s; to act there, the token of this run is %s", url, guard.token)
+    else:
+        logger.info("operations: %s; to act there, give it the token that is set", url)

@@ -1,0 +1,149 @@
+"""The dead letters' screen: look, try dry, replay, drop. The work is the desk's, as of `evkafka dlq`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from evkafka.dlq import Desk, Letter, Target, Wanted
+from evkafka.dlq.again import handle_of
+from evkafka.dlq.desk import Handle
+from evkafka.dlq.desk import Report as DeskReport
+from evkafka.dlq.marks import Status
+from evkafka.exceptions import ConfigError
+from evkafka.runtime.kafka.browsing import partition_numbers
+from evkafka.web.ui.apart import Apart
+from evkafka.web.ui.payloads import as_text, headers_as_text
+from evkafka.web.ui.shapes import Address, FailedLetter, LetterRow, Letters, Report
+from evkafka.web.ui.view import OperatedApp, Place, dead_letter_places
+
+SHOWN = 200
+"""The newest so many letters; `evkafka dlq list` tells them all."""
+
+KEPT_BYTES = 8 * 1024
+LOOK_S = 30.0
+WORK_S = 300.0
+
+
+class LetterBox:
+    """The app's dead letters; what is done with them is done in the app's own loop, all else apart from it."""
+
+    def __init__(self, app: OperatedApp, apart: Apart) -> None:
+        self._app = app
+        self._apart = apart
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="evkafka-replay")
+
+    def end(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    # ------------------------------------------------------------------ looking
+
+    async def look(self, topic: str | None, containing: str, *, closed: bool) -> Letters:
+        """The newest letters of a topic; of the first one that is there, where none is named.
+
+        Raises:
+            ConfigError: the app has no such dead-letter topic.
+            TimeoutError, BrokerError, TooBusy: it could not be read.
+        """
+        places = dead_letter_places(self._app)
+        if not places:
+            return Letters(topics=[], topic=None, letters=[])
+        topic = topic or next(iter(places))
+        place = _place(places, topic)
+        found = await self._apart.run(lambda: _look(place, topic, containing, closed=closed), timeout_s=LOOK_S)
+        return Letters(topics=list(places), topic=topic, letters=found)
+
+    # ------------------------------------------------------------------ doing
+
+    async def replay(self, topic: str, ids: Sequence[str], *, to_handler: bool, dry_run: bool) -> Report:
+        """
+        Raises:
+            ConfigError: there is no such topic, or no consumer of this app handles its letters.
+            TakenOver, TimeoutError, BrokerError, TooBusy: it ended before its end; what was done is marked.
+        """
+        place = _place(dead_letter_places(self._app), topic)
+        desk, wanted = Desk(place.connection, topic, type_header=place.type_header), Wanted(ids=frozenset(ids))
+        if dry_run:
+            chosen = await self._apart.run(lambda: desk.choose(wanted), timeout_s=LOOK_S)
+            return Report(chosen=len(chosen), done=0, failed=[])
+        to = self._handler(place) if to_handler else Target()
+        return _report(await self._apart.run(lambda: desk.replay(to, wanted), timeout_s=WORK_S))
+
+    async def drop(self, topic: str, ids: Sequence[str]) -> Report:
+        """Raises: as `replay`."""
+        place = _place(dead_letter_places(self._app), topic)
+        desk, wanted = Desk(place.connection, topic, type_header=place.type_header), Wanted(ids=frozenset(ids))
+        return _report(await self._apart.run(lambda: desk.drop(wanted), timeout_s=WORK_S))
+
+    def _handler(self, place: Place) -> Handle:
+        """Handles a letter in the app's own loop, whatever loop it is called in: there the user's resources live."""
+        service = self._app.service
+        plan = service.plan(place.consumer or "") if service is not None else None
+        if service is None or plan is None:
+            raise ConfigError("no consumer of this app runs that handles these letters")
+        handle, loop = handle_of(plan, service.state, self._threads), asyncio.get_running_loop()
+
+        async def there(letter: Letter) -> str | None:
+            async def here() -> str | None:
+                return await handle(letter)
+
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(here(), loop))
+
+        return there
+
+
+def _place(places: Mapping[str, Place], topic: str) -> Place:
+    if topic not in places:
+        known = ", ".join(map(repr, places)) or "none"
+        raise ConfigError(f"this app writes no dead letters to {topic!r}; its dead-letter topics: {known}")
+    return places[topic]
+
+
+async def _look(place: Place, topic: str, containing: str, *, closed: bool) -> list[LetterRow]:
+    if not await partition_numbers(place.connection, [topic]):
+        return []  # nothing was given up yet
+    newest: deque[tuple[Letter, Status]] = deque(maxlen=SHOWN)
+    desk = Desk(place.connection, topic, type_header=place.type_header)
+    async for letter, status in desk.letters(Wanted(), closed=closed):
+        if containing.lower() in _searched(letter):
+            newest.append((letter, status))
+    rows = [_row(letter, status) for letter, status in newest]
+    return sorted(rows, key=lambda row: row["failed_at_ms"], reverse=True)
+
+
+def _searched(letter: Letter) -> str:
+    words = (letter.id, letter.event_type, letter.error_type, letter.error_message)
+    return "\0".join(word for word in words if word).lower()
+
+
+def _row(letter: Letter, status: Status) -> LetterRow:
+    record = letter.record
+    origin = None
+    if letter.topic is not None and letter.partition is not None and letter.offset is not None:
+        origin = Address(topic=letter.topic, partition=letter.partition, offset=letter.offset)
+    return LetterRow(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        id=letter.id,
+        status=status,
+        failed_at_ms=int(letter.failed_at.timestamp() * 1000),
+        event_type=letter.event_type,
+        error_type=letter.error_type,
+        error_message=letter.error_message,
+        origin=origin,
+        attempts=letter.attempts,
+        replays=letter.replays,
+        timestamp_ms=letter.timestamp_ms if letter.timestamp_ms is not None else record.timestamp,
+        key=as_text(record.key, most=KEPT_BYTES),
+        value=as_text(record.value, most=KEPT_BYTES),
+        traceback=letter.traceback,
+        headers=headers_as_text(record.headers),
+    )
+
+
+def _report(report: DeskReport) -> Report:
+    failed = [FailedLetter(id=one.letter.id, why=one.why) for one in report.failed]
+    return Report(chosen=report.chosen, done=report.done, failed=failed)

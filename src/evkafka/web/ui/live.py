@@ -1,0 +1,83 @@
+"""The stream of snapshots: one is made a second, for all who look; who is slow misses some, and nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+
+from evkafka.web.ui.shapes import Snapshot
+
+logger = logging.getLogger("evkafka.web")
+
+EACH_S = 1.0
+VIEWERS = 50
+
+
+class Live:
+    """Args:
+    make: makes a snapshot.
+    note: called every second while nobody looks.
+    """
+
+    def __init__(self, make: Callable[[], Snapshot], note: Callable[[], object]) -> None:
+        self._make = make
+        self._note = note
+        self._newest = b""
+        self._next: asyncio.Future[None] | None = None
+        self._ticking: asyncio.Task[None] | None = None
+        self._ended = False
+        self.viewers = 0
+
+    @property
+    def full(self) -> bool:
+        return self.viewers >= VIEWERS or self._ended
+
+    def start(self) -> None:
+        """Begin to tick. Idempotent."""
+        if self._ticking is None or self._ticking.done():
+            self._ticking = asyncio.ensure_future(self._tick())
+
+    def end(self) -> None:
+        """Let go of all who look, at once."""
+        self._ended = True
+        if self._ticking is not None:
+            self._ticking.cancel()
+        if self._next is not None and not self._next.done():
+            self._next.set_result(None)
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Server-sent events: the newest snapshot now, and each one that follows."""
+        self.start()
+        self.viewers += 1
+        try:
+            if self.viewers == 1 or not self._newest:
+                self._newest = self._made()
+            yield self._newest
+            while not self._ended:
+                if self._next is None or self._next.done():
+                    self._next = asyncio.get_running_loop().create_future()
+                await asyncio.shield(self._next)
+                if not self._ended:
+                    yield self._newest
+        finally:
+            self.viewers -= 1
+
+    async def _tick(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            while True:
+                await asyncio.sleep(EACH_S)
+                try:
+                    if self.viewers:
+                        self._newest = self._made()
+                    else:
+                        self._note()
+                except Exception:
+                    logger.exception("the operations page could not be brought up to date; it is tried again")
+                if self._next is not None and not self._next.done():
+                    self._next.set_result(None)
+
+    def _made(self) -> bytes:
+        return b"data: " + json.dumps(self._make(), separators=(",", ":")).encode() + b"\n\n"

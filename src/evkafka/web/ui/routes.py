@@ -1,0 +1,297 @@
+"""The paths of the operations page: what is asked, who may, what is answered."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from evkafka.dlq.desk import TakenOver
+from evkafka.exceptions import EVKafkaError
+from evkafka.web.ui.apart import Apart, TooBusy
+from evkafka.web.ui.book import Book
+from evkafka.web.ui.browser import records_of, topics_of
+from evkafka.web.ui.checks import checks_of
+from evkafka.web.ui.effective import config_of
+from evkafka.web.ui.guard import COOKIE, DAY_S, Guard, Refused, audit
+from evkafka.web.ui.letters import LetterBox
+from evkafka.web.ui.live import Live
+from evkafka.web.ui.shapes import Done
+from evkafka.web.ui.snapshot import snapshot, total_lag
+from evkafka.web.ui.view import OperatedApp
+
+logger = logging.getLogger("evkafka.web")
+
+BODY_BYTES = 64 * 1024
+MOST_IDS = 1000
+
+_templates = Environment(
+    loader=PackageLoader("evkafka.web"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+Answer = Callable[[Request], Awaitable[Any]]
+
+
+class Operations:
+    """The operations page of one app, from before its start until its stop.
+
+    Args:
+        guard: who may look and act; None where the page is not served.
+    """
+
+    def __init__(self, app: OperatedApp, guard: Guard | None) -> None:
+        self._app = app
+        self.guard = guard
+        self._book = Book(app.telemetry)
+        self._apart = Apart()
+        self._letters = LetterBox(app, self._apart)
+        self._live = Live(lambda: snapshot(app, self._book), self._note)
+
+    def start(self) -> None:
+        """In the app's loop, once it serves."""
+        self._live.start()
+
+    def end(self) -> None:
+        """At the app's stop: nobody is waited for."""
+        self._book.end()
+        self._live.end()
+        self._apart.end()
+        self._letters.end()
+
+    def _note(self) -> None:
+        self._book.note_lag(total_lag(self._app.status()))
+
+    def routes(self) -> list[Route]:
+        if self.guard is None:
+            return [Route("/ui", self._not_served), Route("/ui/{rest:path}", self._not_served)]
+        asked: Mapping[str, Answer] = {
+            "letters": self._look_at_letters,
+            "topics": self._look_at_topics,
+            "records": self._look_at_records,
+            "config": self._look_at_config,
+            "check": self._check,
+        }
+        ordered: Mapping[str, Answer] = {
+            "pause": self._pause,
+            "resume": self._resume,
+            "seek": self._seek,
+            "letters/replay": self._replay,
+            "letters/drop": self._drop,
+        }
+        return [
+            Route("/ui", self._page),
+            Route("/ui/enter", self._enter, methods=["POST"]),
+            Route("/ui/api/events", self._events),
+            *(Route(f"/ui/api/{name}", self._looking(answer)) for name, answer in asked.items()),
+            *(Route(f"/ui/api/{name}", self._acting(name, do), methods=["POST"]) for name, do in ordered.items()),
+        ]
+
+    # ------------------------------------------------------------------ the page
+
+    async def _not_served(self, request: Request) -> Response:
+        return Response(WHY_NOT + "\n", status_code=404, media_type="text/plain")
+
+    async def _page(self, request: Request) -> Response:
+        may = self._guard.may_look(request)
+        name = "ui.html" if may else "ui_enter.html"
+        wrong = "wrong" in request.query_params
+        page = _templates.get_template(name).render(title=self._app.title, wrong=wrong)
+        return HTMLResponse(page, status_code=200 if may else 401)
+
+    async def _enter(self, request: Request) -> Response:
+        """The form of whoever may not look yet."""
+        body = await _body(request)
+        token = dict(parse_qsl(body.decode(errors="replace"))).get("token", "")
+        cookie = self._guard.enter(token)
+        audit(request, "enter", {}, "let in" if cookie else "refused: the token is wrong")
+        back = RedirectResponse("../ui" if cookie else "../ui?wrong", status_code=303)
+        if cookie is not None:
+            secure = request.url.scheme == "https"
+            back.set_cookie(COOKIE, cookie, max_age=DAY_S, httponly=True, samesite="strict", secure=secure)
+        return back
+
+    async def _events(self, request: Request) -> Response:
+        if not self._guard.may_look(request):
+            return _refusal(401, "looking needs the token: open the page anew")
+        if self._live.full:
+            return _refusal(503, "as many look at this page as may")
+        return StreamingResponse(self._live.stream(), media_type="text/event-stream")
+
+    # ------------------------------------------------------------------ looking
+
+    async def _look_at_letters(self, request: Request) -> object:
+        asked = request.query_params
+        return await self._letters.look(
+            asked.get("topic") or None, asked.get("q", ""), closed=bool(asked.get("closed"))
+        )
+
+    async def _look_at_topics(self, request: Request) -> object:
+        return await topics_of(self._app, self._apart)
+
+    async def _look_at_records(self, request: Request) -> object:
+        asked = request.query_params
+        return await records_of(
+            self._app,
+            self._apart,
+            asked.get("topic", ""),
+            _number(asked, "partition") or 0,
+            limit=_number(asked, "limit") or 50,
+            offset=_number(asked, "offset"),
+            at_ms=_number(asked, "at_ms"),
+        )
+
+    async def _look_at_config(self, request: Request) -> object:
+        return config_of(self._app)
+
+    async def _check(self, request: Request) -> object:
+        return await checks_of(self._app, self._apart)
+
+    # ------------------------------------------------------------------ acting
+
+    async def _pause(self, request: Request) -> object:
+        given = await _order(request)
+        self._app.consumer(_text(given, "consumer")).pause(_text(given, "topic"), _whole(given, "partition"))
+        return Done(done="paused")
+
+    async def _resume(self, request: Request) -> object:
+        given = await _order(request)
+        self._app.consumer(_text(given, "consumer")).resume(_text(given, "topic"), _whole(given, "partition"))
+        return Done(done="resumed")
+
+    async def _seek(self, request: Request) -> object:
+        given = await _order(request)
+        consumer, offset = self._app.consumer(_text(given, "consumer")), _whole(given, "offset")
+        consumer.seek(_text(given, "topic"), _whole(given, "partition"), offset)
+        return Done(done=f"reads on at {offset}")
+
+    async def _replay(self, request: Request) -> object:
+        given = await _order(request)
+        to = given.get("to")
+        if to not in ("handler", "topic"):
+            raise Refused(400, 'to must be "handler" or "topic"')
+        return await self._letters.replay(
+            _text(given, "topic"), _ids(given), to_handler=to == "handler", dry_run=given.get("dry_run") is True
+        )
+
+    async def _drop(self, request: Request) -> object:
+        given = await _order(request)
+        return await self._letters.drop(_text(given, "topic"), _ids(given))
+
+    # ------------------------------------------------------------------ around each
+
+    @property
+    def _guard(self) -> Guard:
+        assert self.guard is not None
+        return self.guard
+
+    def _looking(self, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+        async def answered(request: Request) -> Response:
+            if not self._guard.may_look(request):
+                return _refusal(401, "looking needs the token: open the page anew")
+            return await _answered(answer, request)
+
+        return answered
+
+    def _acting(self, name: str, do: Answer) -> Callable[[Request], Awaitable[Response]]:
+        async def done(request: Request) -> Response:
+            try:
+                self._guard.check_order(request)
+            except Refused as refused:
+                audit(request, name, {}, f"refused: {refused}")
+                return _refusal(refused.status, str(refused))
+            response = await _answered(do, request)
+            order: Mapping[str, object] = getattr(request.state, "order", {})
+            audit(request, name, order, bytes(response.body).decode()[:500])
+            return response
+
+        return done
+
+
+WHY_NOT = (
+    "the operations page is not served: others can reach this address, and no token is set."
+    " Give the app one, EVKafkaApp(ui_token=...) or EVKAFKA_UI_TOKEN in its environment; or listen on 127.0.0.1"
+)
+
+
+async def _answered(answer: Answer, request: Request) -> Response:
+    """What could not be answered is a sentence, with the status that fits."""
+    try:
+        return JSONResponse(await answer(request))
+    except Refused as refused:
+        return _refusal(refused.status, str(refused))
+    except TooBusy as error:
+        return _refusal(503, str(error))
+    except TakenOver as error:
+        return _refusal(409, str(error))
+    except (EVKafkaError, RuntimeError) as error:
+        return _refusal(400, str(error))
+    except TimeoutError:
+        return _refusal(504, "that took too long, and was given up; the command line has no such limit")
+
+
+def _refusal(status: int, sentence: str) -> JSONResponse:
+    return JSONResponse({"error": sentence}, status_code=status)
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES:
+            raise Refused(413, f"an order has no more than {BODY_BYTES} bytes")
+    return body
+
+
+async def _order(request: Request) -> Mapping[str, Any]:
+    try:
+        given = json.loads(await _body(request) or b"null")
+    except ValueError as error:
+        raise Refused(400, f"the order is no JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise Refused(400, "the order is no JSON object")
+    request.state.order = {name: value for name, value in given.items() if name != "token"}
+    return given
+
+
+def _text(given: Mapping[str, Any], name: str) -> str:
+    value = given.get(name)
+    if not isinstance(value, str) or not value:
+        raise Refused(400, f"{name} is missing")
+    return value
+
+
+def _whole(given: Mapping[str, Any], name: str) -> int:
+    value = given.get(name)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Refused(400, f"{name} must be a whole number, not {value!r}")
+    return value
+
+
+def _ids(given: Mapping[str, Any]) -> list[str]:
+    ids = given.get("ids")
+    if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
+        raise Refused(400, "ids must be a list of dead letters' ids, and not empty")
+    if len(ids) > MOST_IDS:
+        raise Refused(400, f"no more than {MOST_IDS} at once; `evkafka dlq` takes any number")
+    return ids
+
+
+def _number(asked: Mapping[str, str], name: str) -> int | None:
+    value = asked.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        raise Refused(400, f"{name} must be a whole number, not {value[:50]!r}") from None
