@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
-from evkafka import EVKafkaProducer
+from evkafka import EVKafkaProducer, Handler
 from evkafka.broker import KafkaBroker
+from evkafka.observe.peers import Peers
 from evkafka.observe.sharing import LEAST, SUMMED, Sharing
 from evkafka.service import StartFailed
 from evkafka.testing import InMemoryKafka
@@ -85,7 +90,16 @@ class TestTwoProcesses:
             lags = [(await get(one, "readyz?verbose")).json()["consumers"]["billing"] for one in (url, other_url)]
             return all(one["status"] == "ok" and not one["notes"] for one in lags)
 
+        async def workers() -> dict[str, Any]:
+            told: dict[str, Any] = (await get(url, "readyz?verbose")).json().get("workers", {})
+            return told
+
         await eventually(each_has_one, 60)
+
+        async def all_are_well() -> bool:
+            return await workers() == {str(other.pid): {"status": "ok", "reasons": [], "notes": []}}
+
+        await eventually(all_are_well, 30)
         await eventually(lambda: share(parts=2, tills=2), 30)
         async with EVKafkaProducer({"bootstrap_servers": kafka_broker.bootstrap_servers, "topic": name}) as producer:
             for number in range(RECORDS):
@@ -104,6 +118,7 @@ class TestTwoProcesses:
 
         other.kill()
         other.wait(10)
+        assert await workers() == {}
         assert (await totals(url))["shop_tills"] == 1  # at once: nothing of the dead is told as if it were now
         await eventually(lambda: share(parts=2, tills=1), 60)  # the one that is left has both
         told = await totals(url)
@@ -113,6 +128,10 @@ class TestTwoProcesses:
 
 def gauges(directory: Path) -> list[Path]:
     return list(directory.rglob("gauge_*evkafka*.db"))
+
+
+def tellings(directory: Path) -> list[Path]:
+    return list(directory.glob("evkafka-health*"))
 
 
 class TestOneProcess:
@@ -182,6 +201,52 @@ class TestOneProcess:
             assert told() == ["0", "1"]
             collector.partitions = ["1"]
             assert told() == ["1"]
+
+
+class TestHealth:
+    async def test_of_another_process_is_told_and_counts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+        handler, release = Handler(), threading.Event()
+
+        @handler.event("OrderPlaced", timeout_ms=100)
+        def on_order(event: dict[str, Any]) -> None:
+            release.wait(60)
+
+        stuck, asked = app_with(handler, topics=["stuck"]), app_with(name="other")
+        stuck.web = False
+
+        async def told(path: str) -> tuple[int, Any]:
+            answer = await get(asked.web_url, f"{path}?verbose")
+            return answer.code, answer.json().get("workers", {}).get(str(os.getpid()))
+
+        async with InMemoryKafka() as kafka, kafka.running(stuck), kafka.running(asked):
+            await eventually(lambda: self._is(told("readyz"), 200, []), 30)
+            await kafka.send("stuck", {}, event_type="OrderPlaced")
+            await eventually(lambda: stuck.status().consumers[0].attempts)
+            await kafka.advance(ms=1_000)
+            try:
+                await eventually(lambda: self._is(told("livez"), 503, ["consumer billing: ", "cannot be cut"]), 30)
+            finally:
+                release.set()
+            await eventually(lambda: self._is(told("livez"), 200, []), 30)
+        assert not tellings(tmp_path)
+
+    async def _is(self, asking: Awaitable[tuple[int, Any]], code: int, words: list[str]) -> bool:
+        answered, worker = await asking
+        if worker is None or answered != code:
+            return False
+        return all(word in "".join(worker["reasons"]) for word in words)
+
+    def test_of_one_that_says_nothing_any_more_is_bad_and_of_a_dead_one_is_forgotten(self, tmp_path: Path) -> None:
+        with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+            ended.wait(30)
+        for pid in (os.getpid(), ended.pid):
+            said = {"at_s": time.time() - 100, "live": [], "ready": [], "started": []}
+            (tmp_path / f"evkafka-health-{pid}-0123.json").write_text(json.dumps(said))
+        [silent] = Peers(tmp_path, dict).others("live")
+        assert silent.name == str(os.getpid())
+        assert "it has said nothing for 100 s: its event loop is held, or it was stopped" in silent.reasons[0]
+        assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_gauges_that_are_added_up_are_gauges_that_there_are() -> None:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from evkafka.runtime.status import AppStatus, AttemptStatus, ConsumerStatus, PartitionStatus, ProducerStatus
 from evkafka.telemetry import ConsumerLost, EndpointBlocked, PartitionsAssigned, Telemetry
+
+Question = Literal["live", "ready", "started"]
 
 REMEMBERED_S = 300.0
 """How long a blocked event loop is told of."""
@@ -22,7 +25,7 @@ class Check:
     """One part's answer.
 
     Attributes:
-        kind: what it is: `app`, `consumer`, `producer`.
+        kind: what it is: `app`, `consumer`, `producer`, `worker` (another process of the app).
         reasons: why it is not well; empty where it is.
         notes: what a person should know all the same.
     """
@@ -48,12 +51,17 @@ class Health:
 
 
 class HealthBook:
-    """Remembers what a status does not tell: why a consumer was lost, that it has joined, who blocked the loop."""
+    """Remembers what a status does not tell: why a consumer was lost, that it has joined, who blocked the loop.
+
+    Attributes:
+        others: how the app's other processes are, where it has some; see `peers.py`.
+    """
 
     def __init__(self, telemetry: Telemetry, *, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._lost: dict[str, str] = {}
         self._blocked: dict[str, tuple[float, str]] = {}
+        self.others: Callable[[Question], tuple[Check, ...]] = lambda question: ()
         telemetry.listen(ConsumerLost, self._on_lost)
         telemetry.listen(PartitionsAssigned, self._on_assigned)
         telemetry.listen(EndpointBlocked, self._on_blocked)
@@ -75,11 +83,29 @@ class HealthBook:
 
     def live(self, status: AppStatus) -> Health:
         """Whether the process can still do its work: else only a new one helps."""
-        app = Check("app", "", reasons=_failure(status))
-        return Health((app, *(Check("consumer", one.name, _dead(one), self._notes(one)) for one in status.consumers)))
+        return Health((*self._live(status).checks, *self.others("live")))
 
     def ready(self, status: AppStatus) -> Health:
         """Whether it does what it is there for."""
+        return Health((*self._ready(status).checks, *self.others("ready")))
+
+    def started(self, status: AppStatus) -> Health:
+        """Whether the start has come to its end: lifespan, producers and consumers are up."""
+        return Health((*self._started(status).checks, *self.others("started")))
+
+    def own(self, status: AppStatus) -> dict[Question, Health]:
+        """This process alone, by question."""
+        return {
+            "live": self._live(status),
+            "ready": self._ready(status),
+            "started": self._started(status),
+        }
+
+    def _live(self, status: AppStatus) -> Health:
+        app = Check("app", "", reasons=_failure(status))
+        return Health((app, *(Check("consumer", one.name, _dead(one), self._notes(one)) for one in status.consumers)))
+
+    def _ready(self, status: AppStatus) -> Health:
         app = Check("app", "", reasons=(*_phase(status), *_failure(status)))
         consumers = (
             Check(
@@ -93,8 +119,7 @@ class HealthBook:
         )
         return Health((app, *consumers, *(_producing(one) for one in status.producers)))
 
-    def started(self, status: AppStatus) -> Health:
-        """Whether the start has come to its end: lifespan, producers and consumers are up."""
+    def _started(self, status: AppStatus) -> Health:
         reasons = () if status.phase in ("running", "stopping") else _phase(status)
         return Health((Check("app", "", reasons=reasons),))
 

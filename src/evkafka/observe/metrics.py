@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from evkafka.exceptions import ConfigError
 from evkafka.runtime.status import AppStatus
 from evkafka.telemetry import Telemetry
 
@@ -75,9 +76,22 @@ class _Both:
 
 
 def directory_of_processes() -> Path | None:
-    """Where the processes of an app leave their figures for each other; None where this one counts for itself."""
+    """Where the processes of an app leave their figures for each other; None where this one counts for itself.
+
+    Raises:
+        ConfigError: there is no such directory, and it cannot be made.
+    """
     named = os.environ.get(VARIABLE)
-    return Path(named) if named else None
+    if not named:
+        return None
+    directory = Path(named)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{VARIABLE} names {named!r}, and no directory can be made there: {error.strerror}"
+        ) from error
+    return directory
 
 
 def metrics_of(app: Measured) -> Metrics | None:

@@ -21,8 +21,7 @@ from prometheus_client.core import Metric, Sample
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from evkafka.exceptions import ConfigError
-from evkafka.observe.metrics import VARIABLE
+from evkafka.observe.peers import lives
 
 EVERY_S = 1.0
 SHARE_OF_TIME = 50
@@ -42,9 +41,6 @@ class Sharing:
 
     Args:
         collector: its `collect` is called on the app's loop only.
-
-    Raises:
-        ConfigError: the directory cannot be made.
     """
 
     def __init__(self, collector: Any, directory: Path) -> None:
@@ -52,12 +48,6 @@ class Sharing:
         self._directory = directory
         self._pid, self._name = 0, ""
         self._keys: dict[tuple[str, ...], str] = {}  # a series -> what it is filed under: slow to make
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(
-                f"{VARIABLE} names {str(directory)!r}, and no directory can be made there: {error.strerror}"
-            ) from error
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -135,20 +125,10 @@ def forget_the_dead(directory: Path) -> None:
     for path in directory.glob("gauge_live*_evkafka-*.db"):
         name = path.stem.rpartition("_")[2]
         pid = int(name.split("-")[1])
-        if name not in _own if pid == os.getpid() else not _lives(pid):
+        if name not in _own if pid == os.getpid() else not lives(pid):
             path.unlink(missing_ok=True)
             if pid != os.getpid():
                 mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call] # and its own ones
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        return True
-    return True
 
 
 def _kind(family: Metric) -> str:
