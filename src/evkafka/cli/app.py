@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from evkafka.cli import administering, contract, dlq, records, running, serving
+from evkafka.cli import administering, contract, dlq, looking, records, running, serving
 from evkafka.exceptions import BrokerError, ConfigError, EVKafkaError
 
 FAILED, USAGE, NOT_STARTED = 1, 2, 3
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 
 running.add_to(app)
+looking.add_to(app)
 records.add_to(app)
 serving.add_to(app)
 app.add_typer(administering.topics)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import Any
 
 from evkafka.app import EVKafkaApp
 from evkafka.declared import DeclaredConsumer
@@ -12,11 +13,14 @@ from evkafka.dlq.again import handle_of
 from evkafka.dlq.desk import Handle
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.kafka.cluster import KafkaCluster
-from evkafka.service import Service
+from evkafka.service import ConsumerPlan, Service
+
+Standing = tuple[ConsumerPlan, Mapping[str, Any], ThreadPoolExecutor]
+"""What an attempt needs: the consumer, compiled; what the lifespan yielded; threads for a plain `def`."""
 
 
 @asynccontextmanager
-async def handling(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator[Handle]:
+async def standing(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator[Standing]:
     """Lifespan and producers of the app, started as for a run, and one consumer's handler. No consumer is started: no
     other group, and no other member of this one, sees anything of it.
 
@@ -38,4 +42,15 @@ async def handling(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator
     )
     with ThreadPoolExecutor(1, thread_name_prefix=f"evkafka-{declared.name}") as threads:
         async with service.running() as state:
-            yield handle_of(app._plan(declared), state, threads)
+            yield app._plan(declared), state, threads
+
+
+@asynccontextmanager
+async def handling(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator[Handle]:
+    """What handles a dead letter with this consumer's handler.
+
+    Raises:
+        StartFailed: the app could not start.
+    """
+    async with standing(app, declared) as (plan, state, threads):
+        yield handle_of(plan, state, threads)

@@ -25,7 +25,7 @@ class Need:
         who: the consumer or producer.
         role: what for; the app makes topics for retries and dead letters itself when it starts.
         like: whose number of partitions it has, when it is made.
-        concurrency: how many of its records are in flight at once, at most.
+        concurrency, ordering: how many of its records are in flight at once, and what of it stays in order.
     """
 
     topic: str
@@ -34,6 +34,7 @@ class Need:
     role: Role
     like: str | None = None
     concurrency: int = 1
+    ordering: str = "partition"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,14 @@ def needs_of(app: EVKafkaApp) -> list[Need]:
 def _of_consumer(declared: DeclaredConsumer) -> Iterator[Need]:
     settings = declared.settings
     for topic in settings.topics:
-        yield Need(topic.name, settings.connection, declared.name, "reads", concurrency=settings.concurrency)
+        yield Need(
+            topic.name,
+            settings.connection,
+            declared.name,
+            "reads",
+            concurrency=settings.concurrency,
+            ordering=settings.ordering,
+        )
     policies = list(policies_of(declared))
     for name, tier in tiers_of(settings, [policy for policy, _ in policies]).items():
         connection = dead_letter_producer_settings(settings).connection

@@ -1,0 +1,64 @@
+"""`evkafka new`: a service to begin with. What it makes runs, and passes its own tests."""
+
+from __future__ import annotations
+
+import keyword
+from importlib import resources
+from pathlib import Path
+
+from evkafka.exceptions import ConfigError
+
+TEMPLATE = "service"
+SUFFIX = ".in"
+"""Behind the names of the template's files: no tool takes them for Python, or for tests."""
+
+
+def make_service(name: str, directory: Path | None) -> None:
+    """Make the files, and say what to type next.
+
+    Raises:
+        ConfigError: the name cannot be a package's, or there are such files already.
+    """
+    package = name.lower().replace("-", "_")
+    if not package.isidentifier() or keyword.iskeyword(package) or not package.isascii():
+        raise ConfigError(
+            f"{name!r} cannot be the name of a package: give letters, digits, - and _, as in order-mailer"
+        )
+    home = Path(name) if directory is None else directory
+    words = {"__package__": package, "__service__": package.replace("_", "-"), "__Title__": _title(package)}
+    files = _files(words)
+    taken = [path for path in files if (home / path).exists()]
+    if taken:
+        raise ConfigError(f"{home / taken[0]} is there already: name another directory with --in")
+    try:
+        for path, text in files.items():
+            (home / path).parent.mkdir(parents=True, exist_ok=True)
+            (home / path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{home} cannot be written: {error.strerror or error}") from error
+    print(f"made {home}/ with {len(files)} files\n")
+    print(f"  cd {home}")
+    print("  pip install -e '.[dev]'")
+    print("  pytest")
+    print(f"  evkafka dev {package}.main:app")
+
+
+def _title(package: str) -> str:
+    return package.replace("_", " ").capitalize()
+
+
+def _files(words: dict[str, str]) -> dict[Path, str]:
+    """Where each of them goes, and what stands in it."""
+    root = resources.files("evkafka.cli") / "templates" / TEMPLATE
+    files: dict[Path, str] = {}
+    with resources.as_file(root) as directory:
+        for path in sorted(directory.rglob(f"*{SUFFIX}")):
+            name = str(path.relative_to(directory)).removesuffix(SUFFIX)
+            files[Path(_filled(name, words))] = _filled(path.read_text(encoding="utf-8"), words)
+    return files
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    for word, value in words.items():
+        text = text.replace(word, value)
+    return text
