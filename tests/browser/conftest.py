@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser as RunningBrowser
-from playwright.async_api import ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import ConsoleMessage, Page, Request, async_playwright, expect
 
 from tests.browser.chromium import find_browser
 
 WAIT_MS = 30_000
+expect.set_options(timeout=WAIT_MS)
 LISTEN = """
 window.violations = [];
 document.addEventListener("securitypolicyviolation", (event) =>

@@ -8,6 +8,8 @@ import { drop, replay } from "./letter_orders.js";
 import { facts, headers, payload } from "./record.js";
 import { remember, to } from "./router.js";
 
+const MOST = 200; // as many as are told at once
+
 export function letters(params) {
   const chosen = new Set();
   let found = [];
@@ -38,12 +40,12 @@ export function letters(params) {
   }
 
   function drawAll() {
-    each(rows.body, found, (one) => one.id, (one) => letterRow(one, { chosen, choose, drawn: drawAll, look: () => place.replaceChildren(letterCard(one)) }));
+    each(rows.body, found, (one) => `${one.partition}/${one.offset}`, (one) => letterRow(one, { chosen, choose, drawn: drawAll, look: () => place.replaceChildren(letterCard(one)) }));
     const possible = found.filter((one) => one.status === "open").length;
     all.checked = chosen.size > 0 && chosen.size === possible;
     all.indeterminate = chosen.size > 0 && chosen.size < possible;
     for (const button of actions) button.disabled = chosen.size === 0;
-    number.say(chosen.size ? `${chosen.size} chosen` : some(found.length, "letter"));
+    number.say(chosen.size ? `${chosen.size} chosen` : found.length >= MOST ? `the newest ${found.length} letters` : some(found.length, "letter"));
     rows.hidden = !found.length;
     none.hidden = found.length > 0;
   }
