@@ -2,7 +2,7 @@
 
 BOOTSTRAP_SERVERS=localhost:9092 evkafka run examples.flights.app:app
 
-What it does is shown at http://127.0.0.1:8080/. A flight of an airline that nobody has registered is a dead letter.
+What it does is shown at http://127.0.0.1:8080/ui. A flight of an airline that nobody has registered is a dead letter.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def show_progress(board: Board) -> None:
         )
 
 
-def make_app(bootstrap_servers: str, *, web_port: int = 8080) -> EVKafkaApp:
-    app = EVKafkaApp(title="Flights", lifespan=lifespan, web=True, web_port=web_port)
+def make_app(bootstrap_servers: str, *, web_port: int = 8080, ui_token: str | None = None) -> EVKafkaApp:
+    app = EVKafkaApp(title="Flights", lifespan=lifespan, web=True, web_port=web_port, ui_token=ui_token)
     app.add_consumer(
         {
             "topics": [TOPIC],

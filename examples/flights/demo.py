@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import secrets
 import signal
 import socket
 import sys
@@ -77,24 +78,25 @@ async def demo(flights_per_s: float, *, keep_running: bool) -> None:
         servers = broker.bootstrap_servers
         console.print(f"Apache Kafka is ready at {servers}, after {time.monotonic() - began_s:.1f} s")
         await create_topic(servers)
-        app = make_app(servers, web_port=_free(WEB_PORT))
+        token = secrets.token_urlsafe(6)
+        app = make_app(servers, web_port=_free(WEB_PORT), ui_token=token)
         task = asyncio.current_task()
         assert task is not None
         async with app.running(on_failure=lambda error: task.cancel()) as state:
             board = state["board"]
-            show_where(app, keep_running=keep_running)
+            show_where(app, token, keep_running=keep_running)
             sent = await produce_and_show(servers, board, flights_per_s, keep_running=keep_running)
         summarize(board, sent, await committed(servers), time.monotonic() - began_s)
 
 
-def show_where(app: EVKafkaApp, *, keep_running: bool) -> None:
+def show_where(app: EVKafkaApp, token: str, *, keep_running: bool) -> None:
     """Where to look, before the flights are drawn below it."""
-    console.print(f"\n  The app's page:  [bold]{app.web_url}[/bold]\n", highlight=False)
-    console.print("  Some flights are of an airline that nobody has registered: they become dead letters,")
-    console.print("  to be replayed once it has been.")
+    console.print(f"\n  Open [bold]{app.web_url}ui[/bold] to see them flow.\n", highlight=False)
+    console.print("  Some flights are of an airline that nobody has registered: they become dead letters.")
+    console.print("  Once it has been registered, replay them there, under Dead letters, with")
+    console.print(f"  the token [bold]{token}[/bold]\n", highlight=False)
     if keep_running:
-        console.print("  The flights are sent again and again. Ctrl-C stops them.")
-    console.print()
+        console.print("  The flights are sent again and again. Ctrl-C stops them.\n")
 
 
 async def create_topic(servers: str) -> None:

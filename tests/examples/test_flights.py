@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import csv
 import gzip
-import json
 import re
 import signal
 import socket
@@ -14,16 +13,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
+import httpx
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from examples.flights.demo import DEAD_LETTERS, PARTITIONS
-from examples.flights.events import TOPIC, FlightCancelled, FlightDelayed, FlightDeparted, airlines, read_flights
-from prometheus_client.parser import text_string_to_metric_families
+from examples.flights.demo import DEAD_LETTERS
+from examples.flights.events import FlightCancelled, FlightDelayed, FlightDeparted, airlines, read_flights
 
 from tests.support.waiting import eventually
-from tests.web.client import get
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "examples" / "data" / "flights.csv.gz"
@@ -97,19 +93,49 @@ class TestTheDemo:
         assert not _answers(shown)
 
     @pytest.mark.parametrize("demo", [["--rate", "3000", "--keep-running"]], indirect=True)
-    async def test_shows_the_flights_on_its_page_and_a_poisonous_one_can_be_replayed_once_it_is_mended(
+    async def test_shows_the_flights_on_its_page_and_poisonous_ones_can_be_replayed_there_once_it_is_mended(
         self, demo: subprocess.Popen[str]
     ) -> None:
         assert demo.stdout is not None
         shown = _read_until(demo.stdout, "Ctrl-C stops them")
-        url, servers = re.findall(r"http://\S+|127\.0\.0\.1:\d+", shown)[::-1][:2]
+        [url], [token] = re.findall(r"Open (http://\S+/)ui ", shown), re.findall(r"the token (\S+)", shown)
         reading = asyncio.ensure_future(asyncio.to_thread(demo.stdout.read))  # so that it is never held up
         try:
-            await _replay(url, servers)
+            async with httpx.AsyncClient(base_url=url, timeout=60) as page:
+                await self._replay(page, token)
         finally:
             demo.send_signal(signal.SIGINT)
             await reading
         assert demo.wait(30) == 0
+
+    async def _replay(self, page: httpx.AsyncClient, token: str) -> None:
+        assert "<title>" in (await page.get("ui")).text
+
+        async def handled(event: str) -> float:
+            lines = (await page.get("metrics")).text.splitlines()
+            [count] = [line.rpartition(" ")[2] for line in lines if f'event="{event}",status="ok"' in line] or ["0"]
+            return float(count)
+
+        async def strange() -> list[str]:
+            letters = (await page.get("ui/api/letters", params={"q": "'G7'"})).json()["letters"]
+            return [letter["id"] for letter in letters]
+
+        async def is_mended() -> bool:
+            return await handled("AirlineRegistered") > 0
+
+        await eventually(is_mended, 60)
+        before = await handled("FlightDeparted")
+        ids = await strange()
+        assert len(ids) == 2
+        order = {"topic": DEAD_LETTERS, "ids": ids, "to": "handler"}
+        answer = await page.post("ui/api/letters/replay", json=order, headers={"authorization": f"Bearer {token}"})
+        assert answer.json() == {"chosen": 2, "done": 2, "failed": []}
+        assert await strange() == []
+
+        async def flows() -> bool:
+            return await handled("FlightDeparted") > before
+
+        await eventually(flows, 60)
 
     @pytest.mark.parametrize("demo", [["--rate", "3000", "--keep-running"]], indirect=True)
     def test_goes_on_until_it_is_interrupted_when_asked_to(self, demo: subprocess.Popen[str]) -> None:
@@ -120,58 +146,6 @@ class TestTheDemo:
         demo.communicate()
 
         assert demo.returncode == 0
-
-
-async def _replay(url: str, servers: str) -> None:
-    """Wait for dead letters and for what mends them; replay them; wait until they have been handled for good."""
-
-    async def is_mended() -> bool:
-        registered = await _told(url, "evkafka_events_processed_total", event="AirlineRegistered")
-        return sum(registered.values()) > 0
-
-    await eventually(is_mended, 60)
-    strange = [letter for letter in await _open_letters(servers) if "'G7'" in letter["error_message"]]
-    assert len(strange) == 2
-    chosen = [argument for letter in strange for argument in ("--id", letter["id"])]
-    await _evkafka("dlq", "replay", DEAD_LETTERS, "--bootstrap-servers", servers, "--to-topic", *chosen)
-    async with AIOKafkaConsumer(bootstrap_servers=servers) as reader:
-        partitions = [TopicPartition(TOPIC, number) for number in range(PARTITIONS)]
-        ends = {str(one.partition): end for one, end in (await reader.end_offsets(partitions)).items()}
-
-    async def is_past() -> bool:
-        committed = await _told(url, "evkafka_consumer_committed_offset")
-        return all(committed[number] >= end for number, end in ends.items())
-
-    await eventually(is_past, 60)
-    assert not [letter for letter in await _open_letters(servers) if "'G7'" in letter["error_message"]]
-
-
-async def _told(url: str, name: str, **labels: str) -> dict[str, float]:
-    """The values of a metric's series with these labels, by partition or status."""
-    return {
-        sample.labels.get("partition", sample.labels.get("status", "")): sample.value
-        for family in text_string_to_metric_families((await get(url, "metrics")).text)
-        for sample in family.samples
-        if sample.name == name and labels.items() <= sample.labels.items()
-    }
-
-
-async def _open_letters(servers: str) -> list[dict[str, Any]]:
-    letters: list[dict[str, Any]] = json.loads(
-        await _evkafka("dlq", "list", DEAD_LETTERS, "--bootstrap-servers", servers, "--json")
-    )
-    return letters
-
-
-async def _evkafka(*arguments: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "evkafka.cli", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, error = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 0, error.decode()
-    return out.decode()
 
 
 def _counted() -> Counter[str]:
