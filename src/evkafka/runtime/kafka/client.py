@@ -10,11 +10,12 @@ from typing import Any
 
 from aiokafka import errors as kafka
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
-from aiokafka.conn import CloseReason, create_conn
+from aiokafka.conn import CloseReason
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.exceptions import BrokerError, BrokerRefused
+from evkafka.runtime.kafka.connection import FAILURES, Connection, connect
 from evkafka.runtime.kafka.errors import translate
 from evkafka.runtime.kafka.options import CLIENT_OPTIONS
 from evkafka.runtime.kafka.sparing import Sparing
@@ -40,6 +41,8 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # the client library is unt
         on_refused: called when a broker refuses us (login, certificate): waiting cannot help.
         fetched: raw answers of fetch requests, by request, taken out by the fetcher in the same step.
     """
+
+    _sync_task: asyncio.Task[None] | None = None
 
     def __init__(
         self, *, allow_auto_create_topics: bool, answer_within_s: Mapping[type, float], **options: Any
@@ -74,6 +77,31 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # the client library is unt
         hosts: list[Any] = super().hosts
         return sorted(hosts, key=lambda host: (host[0], host[1]) != self.first)
 
+    async def bootstrap(self) -> None:
+        """B4-21: aiokafka's own one says "Unable to bootstrap", whatever it was."""
+        trouble: BaseException | None = None
+        for host, port, _ in self.hosts:
+            try:
+                conn = await connect(host, port, self._connection_options | {"on_close": None})
+            except BrokerRefused:
+                raise
+            except FAILURES as error:
+                trouble = error
+                continue
+            try:
+                metadata = await conn.send(MetadataRequest([]))
+            except FAILURES as error:
+                trouble = error
+                conn.close()
+                continue
+            self.cluster.update_metadata(metadata)
+            self._conns[("bootstrap", ConnectionGroup.DEFAULT)] = conn
+            if metadata.brokers:
+                self._drop_bootstrap()
+            self._sync_task = asyncio.create_task(self._md_synchronizer())
+            return
+        raise kafka.KafkaConnectionError(f"no metadata from {self.hosts}") from trouble
+
     async def _metadata_update(self, cluster_metadata: Any, topics: Any) -> bool:
         """B4-15: aiokafka lets brokers create every topic that it asks about, so a typo becomes a topic."""
         request = MetadataRequest(list(topics) if topics else None, self._allow_auto_create_topics)
@@ -107,21 +135,23 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # the client library is unt
     async def _get_conn(self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, no_hint: bool = False) -> Any:
         """B4-21: after the start, aiokafka answers None for every failure, and its callers retry for ever."""
         key = (node_id, group)
-        conn = self._conns.get(key)
-        if conn is not None and conn.connected():
+        conn: Connection | None = self._conns.get(key)
+        if conn is not None and conn.usable:
             return conn
         async with self._get_conn_lock:
             conn = self._conns.pop(key, None)
-            if conn is not None and conn.connected():
+            if conn is not None and conn.usable:
                 self._conns[key] = conn
                 return conn
+            if conn is not None:
+                conn.retire()
             broker = self.cluster.broker_metadata(node_id)
             try:
                 if broker is None:
                     raise kafka.StaleMetadata(f"node {node_id} is not among the brokers known now")
                 async with asyncio.timeout(CONNECT_S):
-                    conn = await create_conn(broker.host, broker.port, **self._connection_options)
-            except (OSError, TimeoutError, EOFError, kafka.KafkaError) as error:
+                    conn = await connect(broker.host, broker.port, self._connection_options)
+            except FAILURES as error:
                 self._failed(node_id, broker, error)
                 return None
             self._conns[key] = conn

@@ -66,6 +66,8 @@ def _kind(error: BaseException) -> type[BrokerError]:
             return BrokerRefused
         case ssl.SSLError() if not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return BrokerRefused
+        case kafka.KafkaConnectionError() if _is_alert(error.__cause__):
+            return BrokerRefused
         case kafka.KafkaError() if error.retriable:
             return BrokerUnavailable
         case OSError() | TimeoutError() | asyncio.IncompleteReadError():
@@ -78,9 +80,14 @@ def cause(error: BaseException) -> str:
     """Why it failed, in words a reader can act on."""
     match error:
         case ssl.SSLCertVerificationError():
-            return f"the certificate was not accepted: {error.verify_message or error} (see ssl_context)"
+            return f"the server's certificate was not accepted: {_verdict(error)}"
         case ssl.SSLError() if "WRONG_VERSION_NUMBER" in str(error) or "RECORD_LAYER_FAILURE" in str(error):
             return "the server does not speak TLS on this port (see security_protocol)"
+        case ssl.SSLError() if _is_alert(error):
+            return (
+                "the server does not accept the client's certificate, or asks for one that is not there"
+                f" ({error.reason}); give the ssl_context one that the server trusts (load_cert_chain)"
+            )
         case ssl.SSLError():
             return f"TLS failed: {error.reason or error}"
         case socket.gaierror():
@@ -119,6 +126,46 @@ def cause(error: BaseException) -> str:
             return error.strerror or str(error) or type(error).__name__
         case _:
             return f"{type(error).__name__}: {error}"
+
+
+def _verdict(error: ssl.SSLCertVerificationError) -> str:
+    said = (error.verify_message or str(error)).rstrip(".")
+    match error.verify_code:
+        case 10:  # X509_V_ERR_CERT_HAS_EXPIRED
+            return f"{said}; renew it on the brokers (and look at this machine's clock)"
+        case 62 | 63 | 64:  # host name, e-mail, IP address
+            return (
+                f"{said}; connect by a name that stands in it (bootstrap_servers; advertised.listeners of the brokers)"
+            )
+        case _:
+            return f"{said}; give the ssl_context the authority that signed it (create_ssl_context(cafile=...))"
+
+
+def was_closed(error: BaseException) -> bool:
+    """Whether the server hung up, and did not say why."""
+    match error:
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError() | ConnectionResetError() | BrokenPipeError():
+            return True
+        case asyncio.IncompleteReadError():
+            return True
+        case kafka.KafkaConnectionError() if error.__cause__ is not None:
+            return was_closed(error.__cause__)
+        case kafka.KafkaConnectionError():
+            return "closed" in str(error)
+        case ssl.SSLError():
+            return "WRONG_VERSION_NUMBER" in str(error) or "RECORD_LAYER_FAILURE" in str(error)
+        case _:
+            return False
+
+
+def _is_alert(error: BaseException | None) -> bool:
+    """The server's word, in TLS, on our certificate; with TLS 1.3 it comes only after the handshake."""
+    return (
+        isinstance(error, ssl.SSLError)
+        and not isinstance(error, ssl.SSLCertVerificationError)
+        and "ALERT" in (error.reason or "")
+        and any(word in error.reason for word in ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED"))
+    )
 
 
 def _closed() -> str:

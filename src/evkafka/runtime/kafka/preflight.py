@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from aiokafka.conn import collect_hosts, create_conn
-from aiokafka.errors import KafkaError
+from aiokafka.conn import collect_hosts
 from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
-from evkafka.runtime.kafka.errors import cause, translate
+from evkafka.runtime.kafka.connection import FAILURES, connect
+from evkafka.runtime.kafka.diagnosis import hung_up
+from evkafka.runtime.kafka.errors import translate, was_closed
 from evkafka.runtime.kafka.options import connection_options
 from evkafka.settings import ConnectionSettings
 
@@ -42,7 +43,7 @@ async def reach(connection: ConnectionSettings, *, timeout_s: float) -> tuple[st
     deadline_s = loop.time() + timeout_s
     warned = False
     while True:
-        causes: dict[str, BaseException] = {}
+        causes: dict[str, BrokerError] = {}
         for host, port, _ in collect_hosts(list(connection.bootstrap_servers), randomize=False):
             left_s = deadline_s - loop.time()
             if left_s <= 0 and causes:
@@ -52,14 +53,14 @@ async def reach(connection: ConnectionSettings, *, timeout_s: float) -> tuple[st
             except BrokerRefused:
                 raise
             except BrokerError as error:
-                causes[f"{host}:{port}"] = error.__cause__ or error
+                causes[f"{host}:{port}"] = error
             else:
                 return host, port
-        sentence = "; ".join(f"{server}: {cause(error)}" for server, error in causes.items())
+        sentence = "; ".join(str(error) for error in causes.values())
         if loop.time() + AGAIN_S >= deadline_s:
             raise BrokerUnavailable(
                 f"no Kafka broker could be reached within {timeout_s:g} s ({sentence}); check bootstrap_servers"
-            ) from next(iter(causes.values()))
+            ) from next(iter(causes.values())).__cause__
         if not warned:
             logger.warning("no Kafka broker can be reached yet (%s); trying again", sentence)
             warned = True
@@ -77,12 +78,14 @@ async def knock(connection: ConnectionSettings, host: str, port: int, *, timeout
     options.setdefault("sasl_mechanism", "PLAIN")
     try:
         async with asyncio.timeout(timeout_s):
-            conn = await create_conn(host, port, **options)
+            conn = await connect(host, port, options)
             try:
                 # Without this, a broker that asks for a login would seem to let in a client that has none.
                 await conn.send(MetadataRequest([]))
             finally:
                 closing = conn.close()
-    except (OSError, TimeoutError, EOFError, KafkaError) as error:
+    except FAILURES as error:
+        if was_closed(error) and (why := await hung_up(host, port, options)) is not None:
+            raise BrokerRefused(f"{host}:{port}: {why}") from error
         raise translate(error, f"{host}:{port}") from error
     await asyncio.wait({closing}, timeout=1.0)

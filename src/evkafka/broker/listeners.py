@@ -1,0 +1,48 @@
+"""More listeners than one, and users that log in by SCRAM: what of it can be said to Kafka."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from evkafka.exceptions import ConfigError
+
+PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+OURS = ("CLIENT", "CONTROLLER")
+MECHANISMS = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+
+_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+
+
+def checked_listeners(listeners: Mapping[str, str]) -> dict[str, str]:
+    """The same, checked.
+
+    Raises:
+        ConfigError: a name or a protocol that Kafka would not take.
+    """
+    for name, protocol in listeners.items():
+        if name in OURS or not _NAME.fullmatch(name):
+            raise ConfigError(
+                f"broker listener {name!r}: give a name of capital letters, digits and underscores"
+                f" that is not {' or '.join(OURS)}"
+            )
+        if protocol not in PROTOCOLS:
+            raise ConfigError(f"broker listener {name!r}: {protocol!r} is none of {', '.join(PROTOCOLS)}")
+    return dict(listeners)
+
+
+def scram_options(users: Mapping[str, str]) -> list[str]:
+    """The options of Kafka's `format` that make these users.
+
+    Raises:
+        ConfigError: a name or password that this tool cannot take.
+    """
+    options = []
+    for user, password in users.items():
+        if not user or not password or re.search(r"[\[\],=\s]", user + password):
+            raise ConfigError(
+                f"broker user {user!r}: name and password may not be empty, and hold no brackets, commas, blanks"
+                " or equals signs"
+            )
+        options += [f"--add-scram={mechanism}=[name={user},password={password}]" for mechanism in MECHANISMS]
+    return options

@@ -1,0 +1,147 @@
+"""One connection, contained: a login that was refused says so, and one that runs out is renewed in time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from aiokafka import errors as kafka
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.protocol.admin import SaslAuthenticateRequest
+
+from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
+
+FAILURES = (OSError, TimeoutError, EOFError, kafka.KafkaError, BrokerError)
+"""What a connection attempt may raise."""
+
+RENEW_AFTER = 0.85
+"""Of a login's life, after which the next request goes over a new connection."""
+
+RETIRED_AGAIN_S = 0.1
+
+
+async def connect(host: str, port: int, options: dict[str, Any]) -> Connection:
+    """Connect and log in.
+
+    Raises:
+        one of `FAILURES`; a refused login is a BrokerRefused that names server, mechanism and fix.
+    """
+    conn = Connection(host, port, **options)
+    await conn.connect()
+    return conn
+
+
+class Connection(AIOKafkaConnection):  # type: ignore[misc]  # the client library is untyped
+    """AIOKafkaConnection, contained.
+
+    Attributes:
+        renew_at_s: when another connection should take its place, by the loop's clock; None where the login lasts.
+    """
+
+    renew_at_s: float | None = None
+
+    # ------------------------------------------------------------------ the login
+
+    async def _do_sasl_handshake(self) -> None:
+        try:
+            await super()._do_sasl_handshake()
+        except (kafka.SaslAuthenticationFailed, kafka.AuthenticationFailedError) as error:
+            raise self._refused(_text(error) or "no reason was given", self._what_to_check()) from error
+        except kafka.UnsupportedSaslMechanismError as error:
+            raise self._refused("the server does not have this mechanism", "set sasl_mechanism") from error
+        except kafka.IllegalSaslStateError as error:
+            protocol = "SSL" if self._security_protocol == "SASL_SSL" else "PLAINTEXT"
+            fix = f"set security_protocol to {protocol!r}, or bootstrap_servers to the port for logins"
+            raise self._refused("the server takes no logins on this port", fix) from error
+        except (ValueError, KeyError, AssertionError) as error:
+            # Of SCRAM, the server's half of the proof; or an answer that is none.
+            raise self._refused(
+                f"the server's answer is not that of one which knows this user ({type(error).__name__})",
+                "make sure that bootstrap_servers leads to the right cluster",
+            ) from error
+
+    def _refused(self, why: str, fix: str) -> BrokerRefused:
+        who = f" as {self._sasl_plain_username!r}" if self._sasl_mechanism not in ("OAUTHBEARER", "GSSAPI") else ""
+        return BrokerRefused(
+            f"{self._host}:{self._port}: login refused: {self._sasl_mechanism}{who}: {why.rstrip('.')}; {fix}"
+        )
+
+    def _what_to_check(self) -> str:
+        match self._sasl_mechanism:
+            case "OAUTHBEARER":
+                return "check what sasl_oauth_token_provider gives: its expiry, issuer and audience"
+            case "GSSAPI":
+                return "check the Kerberos ticket and sasl_kerberos_service_name"
+            case _:
+                return "check sasl_plain_username and sasl_plain_password, and that this user has this mechanism"
+
+    def authenticator_oauth(self) -> TokenLogin:
+        return TokenLogin(self._sasl_oauth_token_provider, f"{self._host}:{self._port}")
+
+    # ------------------------------------------------------------------ its end
+
+    def send(self, request: Any, expect_response: bool = True) -> Any:
+        answer = super().send(request, expect_response)
+        return self._timed(answer) if isinstance(request, SaslAuthenticateRequest) else answer
+
+    async def _timed(self, answering: Any) -> Any:
+        """A login may have an end (KIP-368), and the client does not look: the broker would hang up on a request that
+        comes later, and whether that one was carried out would be unknown."""
+        asked_at_s = self._loop.time()
+        answer = await answering
+        lifetime_s = getattr(answer, "session_lifetime_ms", 0) / 1000
+        self.renew_at_s = asked_at_s + lifetime_s * RENEW_AFTER if lifetime_s > 0 else None
+        return answer
+
+    @property
+    def usable(self) -> bool:
+        """For another request: it stands, and its login does not run out."""
+        return self.connected() and (self.renew_at_s is None or self._loop.time() < self.renew_at_s)
+
+    def retire(self) -> None:
+        """Close when what is under way has been answered."""
+        if self._requests and self.connected():
+            self._loop.call_later(RETIRED_AGAIN_S, self.retire)
+        else:
+            self.close()
+
+
+class TokenLogin:
+    """OAUTHBEARER. A broker that refuses a token says why in its answer, and calls it an error only when that was
+    acknowledged (RFC 7628, 3.2.3); aiokafka takes the answer for a yes, and every request after it fails strangely.
+    """
+
+    def __init__(self, provider: Any, server: str) -> None:
+        self._provider = provider
+        self._server = server
+
+    async def step(self, answer: bytes | None) -> tuple[bytes, bool] | None:
+        if answer is None:
+            return self._request(await self._token()), True
+        return (b"\x01", True) if answer else None
+
+    def _request(self, token: str) -> bytes:
+        extensions = self._provider.extensions() if callable(getattr(self._provider, "extensions", None)) else {}
+        said = "".join(f"\x01{key}={value}" for key, value in extensions.items())
+        return f"n,,\x01auth=Bearer {token}{said}\x01\x01".encode()
+
+    async def _token(self) -> str:
+        try:
+            token = await self._provider.token()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # whatever it is: it is not the brokers', and it may pass
+            raise BrokerUnavailable(
+                f"{self._server}: OAUTHBEARER: sasl_oauth_token_provider gave no token: {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(token, str) or not token:
+            raise BrokerRefused(
+                f"{self._server}: OAUTHBEARER: sasl_oauth_token_provider gave {type(token).__name__}"
+                f"{'' if token else ', empty'} for a token; let it give a str"
+            )
+        return token
+
+
+def _text(error: BaseException) -> str:
+    text = ", ".join(str(arg) for arg in error.args if arg is not None)
+    return text.removeprefix("Authentication failed: ")
