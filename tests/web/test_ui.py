@@ -1,0 +1,323 @@
+"""The operations page on a real Kafka: what each screen is answered when that happens which it is there for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from evkafka import EVKafkaApp, EVKafkaProducer, Handler
+from evkafka.broker import KafkaBroker
+from tests.conftest import MakeTopic
+from tests.support.waiting import eventually
+
+TOKEN = "let-me"
+
+
+class Page:
+    """The page of a running app, asked as its scripts ask."""
+
+    def __init__(self, client: httpx.AsyncClient, app: EVKafkaApp, topic: str, servers: str) -> None:
+        self.client = client
+        self.app = app
+        self.topic = topic
+        self.servers = servers
+
+    async def ask(self, path: str, **query: Any) -> Any:
+        answer = await self.client.get(f"ui/api/{path}", params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def order(self, path: str, token: str = TOKEN, **body: Any) -> Any:
+        answer = await self.client.post(f"ui/api/{path}", content=json.dumps(body), headers=headers(token))
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def snapshot(self) -> Any:
+        async with self.client.stream("GET", "ui/api/events") as answer:
+            async for line in answer.aiter_lines():
+                if line.startswith("data: "):
+                    return json.loads(line.removeprefix("data: "))
+        return None
+
+    async def shows(self, wanted: Callable[[Any], Any]) -> Any:
+        """The first snapshot of which this is true."""
+
+        async def shown() -> Any:
+            one = await self.snapshot()
+            return one if wanted(one) else None
+
+        return await eventually(shown, 30)
+
+    async def send(self, event_type: str, *events: Any, key: str | None = None) -> None:
+        async with EVKafkaProducer({"bootstrap_servers": self.servers, "topic": self.topic}) as producer:
+            for event in events:
+                await producer.send_event(event, event_type, key=key)
+
+
+def headers(token: str = TOKEN) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}", "content-type": "application/json"}
+
+
+class Shop:
+    """A handler that can be held and broken."""
+
+    def __init__(self) -> None:
+        self.handler = Handler()
+        self.broken = True
+        self.gate = asyncio.Event()
+        self.done: list[int] = []
+
+        @self.handler.event("OrderPlaced")
+        async def on_order(order: dict[str, Any]) -> None:
+            self.done.append(order["id"])
+
+        @self.handler.event("Poison")
+        async def on_poison(order: dict[str, Any]) -> None:
+            if self.broken:
+                raise ZeroDivisionError("division by zero")
+            self.done.append(order["id"])
+
+        @self.handler.event("Slow")
+        async def on_slow(order: dict[str, Any]) -> None:
+            await self.gate.wait()
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+@asynccontextmanager
+async def opened(broker: KafkaBroker, topic: str, shop: Shop, **config: Any) -> AsyncIterator[Page]:
+    app = EVKafkaApp(title="Shop", web=True, web_port=0, ui_token=TOKEN)
+    policy = {"max_attempts": 1, "then": "dead_letter"}
+    settings: dict[str, Any] = {
+        "topics": [topic],
+        "bootstrap_servers": broker.bootstrap_servers,
+        "group_id": f"shop-{topic}",
+        "auto_offset_reset": "earliest",
+        "on_error": policy,
+        "auto_commit_interval_ms": 200,
+        **config,
+    }
+    app.add_consumer(settings, shop.handler, name="shop")  # type: ignore[arg-type]
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client, app.running():
+        assert app.web_url is not None
+        client.base_url = app.web_url
+        try:
+            yield Page(client, app, topic, broker.bootstrap_servers)
+        finally:
+            shop.gate.set()
+
+
+@pytest.fixture
+async def page(kafka_broker: KafkaBroker, topic: MakeTopic, shop: Shop) -> AsyncIterator[Page]:
+    async with opened(kafka_broker, await topic(partitions=2), shop) as one:
+        yield one
+
+
+class TestLive:
+    async def test_shows_what_was_handled_how_fast_and_how_far_behind_each_partition_is(self, page: Page) -> None:
+        await page.send("OrderPlaced", *({"id": n} for n in range(20)), key="a")
+
+        def through(snapshot: Any) -> bool:
+            partitions = snapshot["consumers"][0]["partitions"]
+            return snapshot["now"]["handled"] == 20 and any(one["committed"] == 20 for one in partitions)
+
+        shown = await page.shows(through)
+
+        [consumer] = shown["consumers"]
+        assert (consumer["name"], consumer["state"], consumer["kind"]) == ("shop", "Up to date", "good")
+        assert {one["lag"] for one in consumer["partitions"]} == {0}
+        [event] = [one for one in shown["events"] if one["event_type"] == "OrderPlaced"]
+        assert event["handled"] == 20
+        assert 0 < event["p50_s"] <= event["p99_s"]
+        assert len(shown["history"]["at_s"]) == len(shown["history"]["handled_per_s"]) == 300
+        assert shown["problems"] == []
+
+    async def test_shows_the_oldest_record_in_flight_with_its_age(self, page: Page) -> None:
+        await page.send("Slow", {"id": 1}, {"id": 2}, key="a")
+
+        shown = await page.shows(lambda snapshot: snapshot["now"]["in_flight"])
+
+        [attempt] = shown["consumers"][0]["attempts"]
+        assert (attempt["event_type"], attempt["offset"], attempt["attempt"]) == ("Slow", 0, 1)
+        assert attempt["age_s"] >= 0
+        [waiting] = [one for one in shown["consumers"][0]["partitions"] if one["oldest"] is not None]
+        assert (waiting["oldest"], waiting["lag"]) == (0, 2)
+        assert waiting["oldest_age_s"] > 0
+
+    async def test_puts_the_same_errors_together_with_traceback_and_address(self, page: Page) -> None:
+        await page.send("Poison", {"id": 1}, {"id": 2}, key="a")
+
+        shown = await page.shows(lambda snapshot: snapshot["now"]["dead_lettered"] == 2)
+
+        [error] = shown["errors"]
+        assert (error["type"], error["count"], error["message"]) == ("ZeroDivisionError", 2, "division by zero")
+        assert "in on_poison" in error["traceback"]
+        assert {one["offset"] for one in error["records"]} == {0, 1}
+        [event] = [one for one in shown["events"] if one["event_type"] == "Poison"]
+        assert event["last_error"] == "ZeroDivisionError: division by zero"
+        [problem] = shown["problems"]
+        assert problem["screen"] == "letters"
+
+    async def test_counts_what_no_endpoint_takes(self, page: Page) -> None:
+        await page.send("Strange", {"id": 1})
+
+        shown = await page.shows(lambda snapshot: snapshot["unmatched"])
+
+        assert shown["unmatched"] == [
+            {"consumer": "shop", "event_type": "Strange", "reason": "no_endpoint", "records": 1}
+        ]
+
+    async def test_says_which_partition_is_tried_again(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, shop: Shop
+    ) -> None:
+        async with opened(kafka_broker, await topic(), shop, on_error={"backoff_ms": 20_000}) as page:
+            await page.send("Poison", {"id": 1})
+            shown = await page.shows(lambda snapshot: snapshot["consumers"][0]["state"] == "Retrying")
+            [problem] = shown["problems"]
+            assert problem["screen"] == "errors"
+            assert "is tried again from offset 0" in problem["what"]
+
+    async def test_is_made_once_for_all_who_look_and_ends_with_the_app(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, shop: Shop
+    ) -> None:
+        made: list[int] = []
+        async with opened(kafka_broker, await topic(), shop) as page:
+            live = page.app._web_part._operations._live  # type: ignore[union-attr]
+            make = live._make
+            live._make = lambda: made.append(1) or make()  # type: ignore[func-returns-value]
+            asked = [page.client.build_request("GET", "ui/api/events") for _ in range(5)]
+            lines = [(await page.client.send(one, stream=True)).aiter_lines() for one in asked]
+            for one in lines:
+                await anext(one)
+            before = len(made)
+            await asyncio.gather(*(_after(one, 3) for one in lines))
+            assert len(made) - before <= 4
+            ends = asyncio.gather(*(_to_the_end(one) for one in lines))
+        await asyncio.wait_for(ends, 10)
+
+
+async def _after(lines: AsyncIterator[str], number: int) -> None:
+    while number:
+        number -= (await anext(lines)).startswith("data: ")
+
+
+async def _to_the_end(lines: AsyncIterator[str]) -> None:
+    try:
+        async for _ in lines:
+            pass
+    except httpx.RemoteProtocolError:
+        pass  # the connection was cut in the midst of the stream: that is its end
+
+
+class TestOrders:
+    async def test_pause_resume_and_seek_do_what_they_say(self, page: Page, shop: Shop) -> None:
+        await page.send("OrderPlaced", {"id": 1}, {"id": 2}, key="a")
+        shown = await page.shows(lambda one: one["now"]["handled"] == 2)
+        [used] = [one["partition"] for one in shown["consumers"][0]["partitions"] if one["position"] == 2]
+        where = {"consumer": "shop", "topic": page.topic, "partition": used}
+
+        await page.order("pause", **where)
+        paused = await page.shows(lambda one: one["consumers"][0]["state"] == "Paused")
+        assert "is paused" in paused["problems"][0]["what"]
+        await page.order("resume", **where)
+        await page.shows(lambda one: one["consumers"][0]["state"] == "Up to date")
+        await page.order("seek", **where, offset=1)
+        await eventually(lambda: shop.done == [1, 2, 2], 30)
+
+    async def test_dead_letters_are_shown_tried_dry_replayed_by_the_handler_and_dropped(
+        self, page: Page, shop: Shop
+    ) -> None:
+        await page.send("Poison", {"id": 1, "card_number": "4111"}, {"id": 2}, {"id": 3}, key="a")
+        await page.shows(lambda one: one["now"]["dead_lettered"] == 3)
+        told = await page.ask("letters")
+        assert told["topic"] == f"{page.topic}.shop-{page.topic}.dlq"
+        letters = {one["origin"]["offset"]: one for one in told["letters"]}
+        assert letters[0]["error_type"] == "builtins.ZeroDivisionError"
+        assert '"card_number": "***"' in letters[0]["value"]["text"]
+        assert letters[0]["value"]["masked"]
+        ids = [letters[offset]["id"] for offset in (0, 1)]
+
+        dry = await page.order("letters/replay", topic=told["topic"], ids=ids, to="handler", dry_run=True)
+        assert dry == {"chosen": 2, "done": 0, "failed": []}
+        still = await page.order("letters/replay", topic=told["topic"], ids=ids, to="handler", dry_run=False)
+        assert [one["why"] for one in still["failed"]] == ["ZeroDivisionError: division by zero"] * 2
+        shop.broken = False
+        done = await page.order("letters/replay", topic=told["topic"], ids=ids, to="handler", dry_run=False)
+        assert (done["done"], shop.done) == (2, [1, 2])
+        dropped = await page.order("letters/drop", topic=told["topic"], ids=[letters[2]["id"]], reason="a test")
+        assert dropped["done"] == 1
+
+        assert (await page.ask("letters"))["letters"] == []
+        closed = (await page.ask("letters", closed=1, q="division"))["letters"]
+        assert sorted(one["status"] for one in closed) == ["dropped", "replayed", "replayed"]
+
+    @pytest.mark.parametrize(
+        ("body", "sentence"),
+        [
+            ({"consumer": "nobody", "topic": "t", "partition": 0}, "no consumer named 'nobody'"),
+            ({"consumer": "shop", "topic": "other", "partition": 0}, "does not read topic 'other'"),
+            ({"consumer": "shop", "topic": "t"}, "partition must be a whole number"),
+            ([], "no JSON object"),
+        ],
+    )
+    async def test_what_cannot_be_done_is_answered_with_a_sentence(
+        self, page: Page, body: object, sentence: str
+    ) -> None:
+        answer = await page.client.post("ui/api/pause", content=json.dumps(body), headers=headers())
+        assert answer.status_code == 400
+        assert sentence in answer.json()["error"]
+
+
+class TestAsked:
+    async def test_records_are_found_by_offset_by_time_and_from_the_end(self, page: Page) -> None:
+        await page.send("OrderPlaced", *({"id": n, "password": "hidden?"} for n in range(10)), key="a")
+        topics = (await page.ask("topics"))["topics"]
+        assert {"topic": page.topic, "partitions": [0, 1]} in topics
+        shown = await page.shows(lambda one: one["now"]["handled"] == 10)
+        [used] = [one["partition"] for one in shown["consumers"][0]["partitions"] if one["position"] == 10]
+        where = {"topic": page.topic, "partition": used}
+
+        by_offset = await page.ask("records", **where, offset=7)
+        assert [one["offset"] for one in by_offset["records"]] == [7, 8, 9]
+        assert (by_offset["first"], by_offset["end"]) == (0, 10)
+        newest = await page.ask("records", **where, limit=2)
+        assert [one["offset"] for one in newest["records"]] == [8, 9]
+        by_time = await page.ask("records", **where, at_ms=newest["records"][0]["timestamp_ms"], limit=100)
+        assert by_time["records"][-1]["offset"] == 9
+        assert await page.ask("records", **where, at_ms=4_000_000_000_000) == {"first": 0, "end": 10, "records": []}
+        one = newest["records"][0]
+        assert (one["event_type"], one["key"]["text"]) == ("OrderPlaced", "a")
+        assert "hidden?" not in json.dumps(newest)
+
+    async def test_a_topic_of_somebody_else_is_not_shown(self, page: Page, topic: MakeTopic) -> None:
+        other = await topic()
+        answer = await page.client.get("ui/api/records", params={"topic": other, "partition": 0})
+        assert answer.status_code == 400
+        assert "has nothing to do with" in answer.json()["error"]
+
+    async def test_the_configuration_says_what_was_set(self, page: Page) -> None:
+        [part] = (await page.ask("config"))["parts"]
+        keys = {one["name"]: one for one in part["keys"]}
+        assert part["name"] == "Consumer shop"
+        assert keys["group_id"]["source"] == "set"
+        assert keys["max_poll_records"] == {
+            "name": "max_poll_records",
+            "value": "500",
+            "source": "default",
+            "masked": False,
+        }
+
+    async def test_the_self_check_tells_what_is_in_order_and_what_is_not(self, page: Page) -> None:
+        checks = {one["name"]: one for one in (await page.ask("check"))["checks"]}
+        assert checks["shop: the brokers answer"]["result"] == "ok"
+        assert checks[f"shop: topic {page.topic} exists"]["sentence"] == "2 partitions"
+        assert checks["shop: times fit together"]["result"] == "note"
