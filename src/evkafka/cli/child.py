@@ -63,6 +63,8 @@ def main() -> None:
     from evkafka.cli.app import said_in_one_sentence
     from evkafka.cli.run import run_app
 
+    # Told to stop while the app is being imported: nothing has begun, so there is nothing to end.
+    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(0))
     if len(sys.argv) > 2:
         threading.Thread(target=_hold, args=[int(sys.argv[2])], daemon=True, name="evkafka-lifeline").start()
     options = read_options(sys.argv[1])

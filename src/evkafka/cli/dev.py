@@ -7,6 +7,7 @@ import importlib.util
 import json
 import logging
 import shlex
+import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -81,9 +82,25 @@ def prepare(app: EVKafkaApp, options: RunOptions) -> None:
     from evkafka.cli.plan import create_missing
 
     assert options.dev is not None
+    _find_port(app, options)
     for name in asyncio.run(create_missing(app, partitions=options.dev)):
         logger.info("topic %s is made", name)
     _say(app, options)
+
+
+def _find_port(app: EVKafkaApp, options: RunOptions) -> None:
+    """Another program may have the app's port: in development any other one will do, where none was asked for."""
+    if not app.web or options.port is not None:
+        return
+    for port in (app.web_port, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((app.web_host, port))
+            except OSError:
+                continue
+            app.web_port = probe.getsockname()[1]
+            return
 
 
 def _say(app: EVKafkaApp, options: RunOptions) -> None:

@@ -253,7 +253,7 @@ def lag_command(
     ] = None,
     topic: Annotated[
         list[str] | None,
-        typer.Option(help="Only in this topic; may be repeated.", metavar="TOPIC", show_default=False),
+        typer.Option("--topic", help="Only in this topic; may be repeated.", metavar="TOPIC", show_default=False),
     ] = None,
     most: Annotated[
         int | None,

@@ -245,5 +245,6 @@ def _say(report: Report, *, dry_run: bool, as_json: bool) -> None:
         print(f"{'would fail' if dry_run else 'failed'}  {address}: {plain(why)}", file=sys.stderr)
     if report.failed > SHOWN:
         print(f"and {report.failed - SHOWN} more", file=sys.stderr)
-    each = ", ".join(f"{many} {outcome}" for outcome, many in report.outcomes.most_common())
+    by_number = sorted(report.outcomes.items(), key=lambda pair: (-pair[1], pair[0]))
+    each = ", ".join(f"{many} {outcome}" for outcome, many in by_number)
     print(f"{report.read} records" + (f": {each}" if each else ""))

@@ -124,6 +124,7 @@ async def _tail(
     bounds = await bounds_of_topic(found.connection, topic, partition)
     starts = await offsets_of(found.connection, start or Place(word=LATEST), bounds)
     said = 0
+    back = back if limit is None else min(back, limit)
     if start is None and back:
         last = await _last(
             found, topic, wanted, {at.partition: (one.first, one.end) for at, one in bounds.items()}, back

@@ -68,6 +68,7 @@ class Workers:
         self._restarts: deque[float] = deque()
         self._stopping = asyncio.Event()
         self._signals = 0
+        self._given_up: int | None = None
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
@@ -75,7 +76,7 @@ class Workers:
             loop.add_signal_handler(signum, self._on_signal, signum)
         numbers = range(1, self._options.workers + 1)
         codes = await asyncio.gather(*(self._keep(number) for number in numbers))
-        return max(codes)
+        return max(codes) if self._given_up is None else self._given_up
 
     def _on_signal(self, signum: signal.Signals) -> None:
         """The first one stops them, the next ones are passed on: a process that gets two ends where it stands."""
@@ -130,7 +131,9 @@ class Workers:
         return code if code >= 0 else 128 - code
 
     def _give_up(self, why: str, code: int) -> int:
-        logger.critical("%s: stopping them all", why)
+        if self._given_up is None:
+            self._given_up = code
+            logger.critical("%s: stopping them all", why)
         self._stop()
         return code
 

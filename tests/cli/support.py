@@ -1,0 +1,140 @@
+"""The command line as processes, for its tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.support.waiting import eventually_sync
+
+ROOT = Path(__file__).parents[2]
+
+APP = """
+import os
+from typing import Any
+from pydantic import BaseModel
+from evkafka import EVKafkaApp, Handler, Request, Sender
+
+class Order(BaseModel):
+    id: str
+    cents: int
+
+handler, sender = Handler(), Sender()
+
+@sender.event("Invoice", topic="{topic}.invoices", key_field="id")
+async def send_invoice(order: Order) -> None: ...
+
+@handler.event("OrderPlaced")
+async def on_order(order: Order, request: Request) -> None:
+    if order.id == os.environ.get("FAIL"):
+        raise ValueError(f"no {{order.id}} today")
+    if order.id == "exit":
+        os._exit(7)
+    print(f"order {{order.id}} by {{os.getpid()}} as {{request.context.consumer.name}}", flush=True)
+
+def make() -> EVKafkaApp:
+    app = EVKafkaApp(title="Shop", web={web}, web_port=0)
+    config = {{
+        "topics": ["{topic}"], "bootstrap_servers": "{servers}", "group_id": "{topic}.group",
+        "auto_offset_reset": "earliest", "session_timeout_ms": 6000, "heartbeat_interval_ms": 500,
+        "on_error": {{"max_attempts": 1, "then": "skip"}},
+    }}
+    app.add_consumer(config, handler, "orders")
+    app.add_consumer({{**config, "group_id": "{topic}.audit"}}, handler, "audit")
+    app.add_producer({{"bootstrap_servers": "{servers}"}}, sender, "invoices")
+    return app
+
+app = make()
+"""
+
+
+def write_app(directory: Path, *, servers: str, topic: str, web: bool = False) -> None:
+    (directory / "shop.py").write_text(APP.format(servers=servers, topic=topic, web=web), encoding="utf-8")
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("EVKAFKA_", "PROMETHEUS_")) and key != "PORT"
+    }
+    return kept | {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200", "PYTHONIOENCODING": "utf-8"} | more
+
+
+def evkafka(
+    directory: Path, *arguments: str, stdin: str = "", env: Mapping[str, str] | None = None, timeout_s: float = 90
+) -> subprocess.CompletedProcess[str]:
+    """Run it to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "evkafka.cli", *arguments],
+        cwd=directory,
+        env=environment(**(env or {})),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+
+
+def as_json(ended: subprocess.CompletedProcess[str]) -> Any:
+    """What it printed, as JSON."""
+    try:
+        return json.loads(ended.stdout)
+    except ValueError as error:
+        raise AssertionError(f"no JSON: {ended.stdout!r}, {ended.stderr!r}") from error
+
+
+def said(ended: subprocess.CompletedProcess[str], code: int) -> str:
+    """The one sentence on stderr that it ended with this code for."""
+    assert ended.returncode == code, (ended.returncode, ended.stdout, ended.stderr)
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+class Running:
+    """`evkafka ...` that runs until it is told to end; what it prints goes to a file."""
+
+    def __init__(self, directory: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+        self._log = directory / f"{id(self):x}.log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "evkafka.cli", *arguments],
+                cwd=directory,
+                env=environment(PYTHONUNBUFFERED="1", **(env or {})),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def printed(self) -> str:
+        return self._log.read_text(encoding="utf-8")
+
+    def until(self, text: str, *, times: int = 1, timeout_s: float = 60) -> None:
+        """Wait until it has printed this so often."""
+
+        def there() -> bool:
+            if self.printed.count(text) >= times:
+                return True
+            assert self.process.poll() is None, f"it has ended with {self.process.returncode}:\n{self.printed}"
+            return False
+
+        try:
+            eventually_sync(there, timeout_s, what=f"{text!r}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it said:\n{self.printed}") from None
+
+    def stop(self, signum: signal.Signals = signal.SIGTERM, timeout_s: float = 60) -> int:
+        self.process.send_signal(signum)
+        return self.process.wait(timeout_s)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)

@@ -1,0 +1,187 @@
+"""`evkafka run` with options, as several processes, with reload; `evkafka dev`: as a person starts and stops them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from evkafka.broker import KafkaBroker
+from tests.cli.conftest import Start
+from tests.cli.support import evkafka, said, write_app
+from tests.conftest import MakeTopic
+from tests.support.waiting import eventually_sync
+
+CAUGHT = "was assigned"
+
+
+@pytest.fixture
+async def orders(kafka_broker: KafkaBroker, topic: MakeTopic, tmp_path: Path) -> str:
+    """A topic, and the app `shop:app` that reads it."""
+    name = await topic(partitions=4)
+    await topic(name=f"{name}.invoices")
+    write_app(tmp_path, servers=kafka_broker.bootstrap_servers, topic=name)
+    return name
+
+
+def send(directory: Path, topic: str, id_: str) -> None:
+    payload = json.dumps({"id": id_, "cents": 1})
+    ended = evkafka(directory, "send", topic, payload, "--type", "OrderPlaced", "--key", id_, "--app", "shop:app")
+    assert ended.returncode == 0, ended.stderr
+
+
+def workers_of(printed: str) -> dict[int, int]:
+    """Number -> process id, the last one of each."""
+    return {int(number): int(pid) for number, pid in re.findall(r"worker (\d+) runs as process (\d+)", printed)}
+
+
+class TestRun:
+    def test_with_options_for_one_process(self, orders: str, tmp_path: Path, running: Start) -> None:
+        (tmp_path / "local.env").write_text("FAIL=b\nEVKAFKA_LOG_FORMAT=json\n")
+        app = running(
+            "run", "shop:app", "--only", "orders", "--loop", "uvloop", "--env-file", "local.env", "--web", PORT="0"
+        )
+        app.until(CAUGHT)
+        send(tmp_path, orders, "a")
+        app.until("order a by")
+        send(tmp_path, orders, "b")
+        app.until("no b today")
+        url = re.search(r"http://127\.0\.0\.1:\d+/", app.printed)
+        assert url is not None
+        with urllib.request.urlopen(f"{url[0]}livez") as answer:
+            assert answer.status == 200
+        assert "as audit" not in app.printed
+        assert app.stop() == 0
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (["--only", "order"], "--only order: this app has no such consumer: did you mean 'orders'?"),
+            (["--exclude", "orders", "--exclude", "audit"], "leave no consumer"),
+            (["--reload", "--workers", "2"], "--reload watches one process"),
+            (["--env-file", "nothing.env"], "nothing.env: the file cannot be read"),
+        ],
+    )
+    def test_options_that_cannot_work_are_one_sentence(
+        self, tmp_path: Path, arguments: list[str], sentence: str
+    ) -> None:
+        write_app(tmp_path, servers="127.0.0.1:1", topic="orders")
+        assert sentence in said(evkafka(tmp_path, "run", "shop:app", *arguments), 2)
+
+
+class TestWorkers:
+    def test_a_killed_one_is_started_again_and_a_signal_stops_them_all(
+        self, orders: str, tmp_path: Path, running: Start
+    ) -> None:
+        group = running("run", "shop:app", "--workers", "2", "--only", "orders", "--web", "--port", "0")
+        group.until(CAUGHT, times=2)
+        pids = workers_of(group.printed)
+        os.kill(pids[2], signal.SIGKILL)
+        group.until("worker 2 has ended with 137; starting it again")
+        group.until("worker 2 runs as process", times=2)
+        send(tmp_path, orders, "a")
+        group.until("order a by")
+        assert group.printed.count("the contract, health and metrics") == 1
+        now = workers_of(group.printed)
+        assert now[1] == pids[1]
+        assert group.stop(signal.SIGINT) == 0
+        assert not any(psutil.pid_exists(pid) for pid in now.values())
+
+    def test_what_cannot_start_is_not_tried_again(self, tmp_path: Path) -> None:
+        (tmp_path / "shop.py").write_text("import nothing_of_that_name\n")
+        ended = evkafka(tmp_path, "run", "shop:app", "--workers", "2")
+        assert "No module named 'nothing_of_that_name'" in said(ended, 2)
+        assert "could not start: stopping them all" in ended.stderr
+
+    @pytest.mark.long
+    def test_they_stop_by_themselves_where_their_supervisor_is_killed(
+        self, orders: str, tmp_path: Path, running: Start
+    ) -> None:
+        group = running("run", "shop:app", "--workers", "2")
+        group.until(CAUGHT, times=4)
+        group.process.kill()
+        pids = workers_of(group.printed).values()
+        eventually_sync(lambda: not any(psutil.pid_exists(pid) for pid in pids), 60, what="the workers' end")
+        assert group.printed.count("has stopped") == 4
+
+    @pytest.mark.long
+    def test_metrics_are_told_of_all_by_the_first(self, orders: str, tmp_path: Path, running: Start) -> None:
+        group = running("run", "shop:app", "--workers", "2", "--only", "orders", "--web", "--port", "0")
+        group.until(CAUGHT, times=2)
+        for number in range(8):
+            send(tmp_path, orders, f"n{number}")
+        group.until("order n", times=8)
+        assert len(set(re.findall(r"order n\d by (\d+)", group.printed))) == 2
+        url = re.search(r"http://127\.0\.0\.1:\d+/", group.printed)
+        assert url is not None
+
+        def all_told() -> bool:
+            with urllib.request.urlopen(f"{url[0]}metrics") as answer:
+                text = answer.read().decode()
+            return bool(re.search(r'evkafka_events_processed_total\{[^}]*status="ok"[^}]*\} 8\.0', text))
+
+        eventually_sync(all_told, 30, what="the sum of both")
+        assert group.stop() == 0
+
+
+class TestReload:
+    def test_a_change_starts_anew_and_a_mistake_is_waited_out(
+        self, orders: str, tmp_path: Path, running: Start
+    ) -> None:
+        app = running("run", "shop:app", "--reload", "--only", "orders")
+        app.until(CAUGHT)
+        source = tmp_path / "shop.py"
+        good = source.read_text()
+        source.write_text(good.replace("order {order.id} by", "changed {order.id} by"))
+        app.until("shop.py changed: reloading")
+        app.until(CAUGHT, times=2)
+        send(tmp_path, orders, "a")
+        app.until("changed a by")
+        source.write_text(good + "\nthis is no Python\n")
+        app.until("waiting for a file to change")
+        assert "Traceback" not in app.printed
+        source.write_text(good)
+        app.until(CAUGHT, times=3)
+        assert app.stop(signal.SIGINT) == 0
+
+
+class TestDev:
+    def test_on_a_given_broker_topics_are_made_and_the_hint_works(
+        self, kafka_broker: KafkaBroker, tmp_path: Path, running: Start
+    ) -> None:
+        topic = f"dev-{time.monotonic_ns()}"
+        write_app(tmp_path, servers="nowhere:9092", topic=topic)
+        app = running("dev", "shop:app", "--bootstrap-servers", kafka_broker.bootstrap_servers, "--partitions", "2")
+        app.until(f"topic {topic} is made")
+        app.until(CAUGHT, times=2)
+        app.until("Send ")
+        hint = re.search(r"evkafka send (\S+) '(.+)' --type OrderPlaced --bootstrap-servers (\S+)", app.printed)
+        assert hint is not None
+        sent = evkafka(tmp_path, "send", hint[1], hint[2], "--type", "OrderPlaced", "--bootstrap-servers", hint[3])
+        assert sent.returncode == 0, sent.stderr
+        app.until("as orders")
+        app.until("as audit")
+        assert app.stop(signal.SIGINT) == 0
+
+    @pytest.mark.long
+    def test_with_a_broker_of_its_own(self, tmp_path: Path, running: Start) -> None:
+        write_app(tmp_path, servers="nowhere:9092", topic="orders", web=True)
+        app = running("dev", "shop:app")
+        app.until(CAUGHT, times=2)
+        page = re.search(r"Page +(http://\S+/)", app.printed)
+        assert page is not None
+        with urllib.request.urlopen(f"{page[1]}asyncapi.json") as answer:
+            assert json.load(answer)["info"]["title"] == "Shop"
+        address = re.search(r"Apache Kafka is ready: (\S+)", app.printed)
+        assert address is not None
+        there = ("--bootstrap-servers", address[1])
+        evkafka(tmp_path, "send", "orders", '{"id": "a", "cents": 1}', "--type", "OrderPlaced", *there)
+        app.until("order a by", times=2)
+        assert app.stop(signal.SIGINT) == 0
