@@ -25,7 +25,7 @@ export function letters(params) {
 
   const all = h("input", { type: "checkbox", "aria-label": "Choose all", onchange: () => { for (const one of found) choose(one, all.checked); drawAll(); } });
   const number = cell("span", { class: "quiet small" });
-  const act = (label, kind, how) => h("button", { type: "button", class: kind, disabled: true, onclick: () => how(topic.value, [...chosen], found).then((done) => { if (done) { chosen.clear(); look(); } }) }, label);
+  const act = (label, kind, how) => h("button", { type: "button", class: kind, disabled: true, onclick: () => how(topic.value, [...chosen], found).then((done) => done && look()) }, label);
   const actions = [act("Dry run", "tiny", (...given) => replay(...given, true)), act("Replay…", "tiny main", (...given) => replay(...given, false)), act("Drop…", "tiny danger", drop)];
   const rows = table("Dead letters", [["Chosen", "", true], "Failed", "Event", "Error", "Came from", "State", ["Details", "number", true]]);
   rows.body.closest("table").querySelector("th").replaceChildren(all);
