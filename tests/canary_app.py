@@ -34,7 +34,7 @@ async def send_billed(event: dict[str, Any]) -> None: ...
 
 
 def make_app(**more: Any) -> EVKafkaApp:
-    app = EVKafkaApp(title="Billing", web=True, web_port=0)
+    app = EVKafkaApp(title="Billing", web=True, web_port=0, ui_token=PASSWORD)
     consumer: dict[str, Any] = {
         **LOGIN,
         "topics": ["orders"],

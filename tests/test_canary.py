@@ -12,10 +12,11 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from starlette.routing import BaseRoute, Mount, Route
 
@@ -26,7 +27,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.runtime.kafka.topics import create_topic
 from evkafka.testing import InMemoryKafka
 from tests.support.waiting import eventually
-from tests.web.client import get
+from tests.web.client import Answer, get
 
 ROOT = Path(__file__).parents[1]
 PASSWORD = "kolibri-Pa55/word+9"
@@ -37,6 +38,30 @@ LOGIN = {
     "sasl_plain_username": "ann",
     "sasl_plain_password": PASSWORD,
 }
+
+STREAM = "/ui/api/events"
+WITH_QUERIES = (
+    "/readyz?verbose",
+    "/ui/api/letters?topic=orders.billing.dlq",
+    "/ui/api/records?topic=orders",
+    "/ui/api/records?topic=orders.billing.dlq",
+)
+
+APP = "--app tests.canary_app:app"
+REFUSED = ("run tests.canary_app:app --log-level debug", f"dlq list orders.billing.dlq {APP}")
+COMMANDS = (
+    "check tests.canary_app:app --json",
+    f"dlq list orders.billing.dlq {APP}",
+    "asyncapi tests.canary_app:app",
+    "routes tests.canary_app:app",
+    "topics plan tests.canary_app:app",
+    f"lag {APP} --json",
+    f"offsets show {APP}",
+    f"tail no-such-topic {APP}",
+    f"send no-such-topic {{}} {APP}",
+    "replay tests.canary_app:app --topic no-such-topic --from earliest --dry-run",
+    "info",
+)
 
 NAMES = {"consumer": "billing", "topic": "orders"}
 """What stands for the names in paths; for a number 0."""
@@ -127,6 +152,15 @@ def routes_of(app: EVKafkaApp) -> list[str]:
     return sorted(set(paths(app.asgi().routes)))
 
 
+async def first_snapshot(url: str) -> Answer:
+    """What the page is told of the app, once; the stream has no end."""
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client, client.stream("GET", STREAM) as answer:
+        async for line in answer.aiter_lines():
+            if line.startswith("data: "):
+                return Answer(answer.status_code, dict(answer.headers), line)
+    raise AssertionError("the stream has ended")
+
+
 @pytest.mark.kafka
 class TestProcess:
     """What a running app says and shows, at DEBUG, with the client's own lines."""
@@ -147,41 +181,63 @@ class TestProcess:
                 return 'status="dead_lettered"' in (await get(url, "metrics")).text
 
             await eventually(is_buried, 60)
-            shown = {path: await get(url, path.lstrip("/")) for path in routes_of(planted.make_app())}
-            shown["/readyz?verbose"] = await get(url, "readyz?verbose")
+            asked = [*routes_of(planted.make_app()), *WITH_QUERIES]
+            shown = {path: await get(url, path.lstrip("/")) for path in asked if path != STREAM}
+            shown[STREAM] = await first_snapshot(url)
+            await self._order(url)
             evkafka.process.send_signal(signal.SIGTERM)
             assert await evkafka.ended() == 0
         finally:
             evkafka.process.kill()
-        assert {"/", "/metrics", "/asyncapi.json", "/asyncapi.yaml", "/readyz"} <= set(shown)
+        assert {"/", "/metrics", "/asyncapi.json", "/asyncapi.yaml", "/readyz", "/ui", "/ui/api/config"} <= set(shown)
+        assert {path for path, answer in shown.items() if answer.code != 200} == {"/ui/api/records"}  # asked for none
+        assert "sasl_plain_password" in shown["/ui/api/config"].text
         assert not {path: where for path, answer in shown.items() if (where := betrayed(answer.text))}
         assert not {path for path, answer in shown.items() if betrayed(str(answer.headers))}
         assert re.search(r"SaslAuthenticateRequest\w*\(<hidden>\)", evkafka.said)  # the client does speak at DEBUG
         assert "sasl_plain_password=***" in evkafka.said
         assert "no such customer" in evkafka.said
+        assert "evkafka.audit" in evkafka.said
         assert not betrayed(evkafka.said)
 
-    @pytest.mark.parametrize(
-        ("arguments", "password", "code", "says"),
-        [
-            (["run", "tests.canary_app:app", "--log-level", "debug"], "kolibri-wrong", 3, "login refused"),
-            (["asyncapi", "tests.canary_app:app"], PASSWORD, 0, '"asyncapi": "3.0.0"'),
-            (["dlq", "list", "orders.billing.dlq", "--app", "tests.canary_app:app"], PASSWORD, None, ""),
-            (["dlq", "list", "orders.billing.dlq", "--app", "tests.canary_app:app"], "kolibri-wrong", None, "login"),
-        ],
-        ids=["run with a wrong one", "asyncapi", "dlq list", "dlq list with a wrong one"],
-    )
-    async def test_of_the_command_line(
-        self, servers: str, tmp_path: Path, arguments: list[str], password: str, code: int | None, says: str
-    ) -> None:
-        evkafka = Evkafka(tmp_path / "log", *arguments, servers=servers, password=password)
-        try:
-            ended = await evkafka.ended()
-        finally:
-            evkafka.process.kill()
-        assert code is None or ended == code, evkafka.said
-        assert says in evkafka.said
-        assert not betrayed(evkafka.said)
+    async def _order(self, url: str) -> None:
+        """Something that is done with the token, which is the password."""
+        order = {"consumer": "billing", "topic": "orders", "partition": 0}
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+            for token, status in ((PASSWORD, 200), (PASSWORD + "x", 401)):
+                headers = {"authorization": f"Bearer {token}"}
+                answer = await client.post("ui/api/pause", json=order, headers=headers)
+                assert answer.status_code == status
+                assert not betrayed(answer.text)
+            answer = await client.post("ui/enter", data={"token": PASSWORD})
+            assert not betrayed(f"{answer.text} {answer.headers}")
+
+    async def test_that_is_refused_its_login(self, servers: str, tmp_path: Path) -> None:
+        for said in await commands(tmp_path, REFUSED, servers=servers, password="kolibri-wrong"):
+            assert re.search("login|username or password", said)
+            assert not betrayed(said)
+
+    @pytest.mark.long
+    async def test_of_every_command(self, servers: str, tmp_path: Path) -> None:
+        for line, said in zip(COMMANDS, await commands(tmp_path, COMMANDS, servers=servers), strict=True):
+            assert said, line
+            assert not betrayed(said), line
+
+
+async def commands(tmp_path: Path, lines: Sequence[str], *, servers: str, password: str = PASSWORD) -> Sequence[str]:
+    """What each command says until its end."""
+    few = asyncio.Semaphore(2)
+
+    async def said_by(number: int, line: str) -> str:
+        async with few:
+            evkafka = Evkafka(tmp_path / str(number), *line.split(), servers=servers, password=password)
+            try:
+                await evkafka.ended()
+            finally:
+                evkafka.process.kill()
+            return evkafka.said
+
+    return await asyncio.gather(*(said_by(number, line) for number, line in enumerate(lines)))
 
 
 class TestAddresses:

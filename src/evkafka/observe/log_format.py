@@ -19,6 +19,9 @@ FIELDS = (
     "attempt",
     "duration_ms",
     "worker",
+    "action",
+    "address",
+    "result",
 )
 
 _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
