@@ -29,9 +29,16 @@ def lane_of(config: ConsumerConfig, partition: int, key: bytes | None) -> Lane:
 
 def kept_in_order(config: ConsumerConfig, lane: Lane) -> bool:
     """True where the configuration promises an order within this lane."""
+    if retry_topics(config):
+        return False  # it is given up there
     if config.get("concurrency", 1) == 1 or config.get("ordering", "key") == "partition":
         return True
     return config.get("ordering", "key") == "key" and lane[1] is not None  # records without a key are free
+
+
+def retry_topics(config: ConsumerConfig) -> list[str]:
+    """The retry topics of TOPIC, the shortest delay first."""
+    return [f"{TOPIC}.{GROUP}.retry.{delay_ms}" for delay_ms in config.get("on_error", {}).get("retry_topics") or ()]
 
 
 class Promises:
@@ -46,10 +53,28 @@ class Promises:
         """Committed never passes a record that nobody has handled or buried. Holds at any time."""
         for tp in self._kafka.topics.partitions(TOPIC):
             committed = self._kafka.committed(GROUP, TOPIC, tp.partition) or 0
-            handled = set(self._journal.handled[tp.partition]) | self._buried(tp)
+            done = set(self._journal.handled[tp.partition]) | self._buried(tp)
+            tiers = retry_topics(self._config)
+            handled = done | {offset for tier in tiers for _, offset in self._waiting(tier, tp.partition)}
             lost = [offset for offset in self._expected(tp) if offset < committed and offset not in handled]
             if lost:
                 raise Broken(f"committed {committed} of partition {tp.partition}, but {lost} is unhandled")
+            for number, tier in enumerate(tiers):
+                later = {offset for other in tiers[number + 1 :] for _, offset in self._waiting(other, tp.partition)}
+                self._nothing_is_passed_in(tier, tp.partition, done | later)
+
+    def _nothing_is_passed_in(self, tier: str, partition: int, handled: set[int]) -> None:
+        committed = self._kafka.committed(f"{GROUP}.retry", tier, partition) or 0
+        waiting = self._waiting(tier, partition)
+        if lost := [origin for offset, origin in waiting if offset < committed and origin not in handled]:
+            raise Broken(f"committed {committed} of {tier}[{partition}], but {lost} of the source is unhandled")
+
+    def _waiting(self, tier: str, partition: int) -> list[tuple[int, int]]:
+        """What stands in a retry topic: (offset there, offset in the source)."""
+        if tier not in self._kafka.topics:
+            return []
+        records = self._kafka.records(tier, partition=partition)
+        return [(record.offset, int(record.header("evkafka-retry-offset") or b"-1")) for record in records]
 
     def hold(self) -> None:
         """All of them, once everything has come to rest."""
@@ -111,6 +136,7 @@ class Promises:
             if done["key"] is not None and (done["partition"], done["offset"]) in kept:  # the key tells the partition
                 firsts[done["key"]][done["offset"]] = None
         unordered = self._config.get("concurrency", 1) > 1 and self._config.get("ordering") == "unordered"
+        unordered = unordered or bool(retry_topics(self._config))
         for key, offsets in firsts.items():
             if not unordered and list(offsets) != sorted(offsets):
                 raise Broken(f"the outputs of key {key} stand in the order {list(offsets)}")

@@ -17,7 +17,7 @@ from evkafka.control import ConsumerControl
 from evkafka.exceptions import BrokerError, BrokerUnavailable, NotAssigned
 from evkafka.ports import TopicPartition
 from evkafka.testing import InMemoryKafka
-from tests.property.promises import DEAD, Broken, Promises
+from tests.property.promises import DEAD, Broken, Promises, retry_topics
 from tests.property.worker import GROUP, KEYS, OUT, PARTITIONS, TOPIC, Journal, Worker
 
 MOST_MEMBERS = 3
@@ -33,6 +33,7 @@ class Schedule:
         self.buries = "max_attempts" in config.get("on_error", {})
         self.random = random.Random(seed)
         self.config = config
+        self.tiers = retry_topics(config)
         self.steps = steps
         self.kafka = InMemoryKafka(seed=seed, partitions=PARTITIONS)
         self.journal = Journal()
@@ -134,7 +135,7 @@ class Schedule:
             await self._end(self.random.choice(self.members))
 
     async def _rebalance(self) -> None:
-        rebalance = self.kafka.rebalance(GROUP)
+        rebalance = self.kafka.rebalance(self.random.choice([GROUP, f"{GROUP}.retry"]) if self.tiers else GROUP)
         if not self.kafka.away:
             await rebalance
 
@@ -147,7 +148,8 @@ class Schedule:
 
     async def _fail_sends(self) -> None:
         faults = ["refused", "timed out, written", "timed out, lost"]
-        topic = DEAD if self.buries and self.random.random() < 0.5 else OUT
+        elsewhere = [DEAD, *self.tiers]
+        topic = self.random.choice(elsewhere) if self.buries and self.random.random() < 0.5 else OUT
         self.kafka.fail_sends(self.random.choice(faults), topic=topic)  # type: ignore[arg-type]
 
     async def _fail_polls(self) -> None:

@@ -38,6 +38,7 @@ BASE: ConsumerConfig = {
 
 FEW: Any = {"concurrency": 4, "auto_commit_interval_ms": 0, "max_pending_records": 8}
 BURY: Any = {"backoff_ms": 100, "max_attempts": 3, "then": "dead_letter", "dead_letter_limit": None}
+TIERS: Any = {**BURY, "max_attempts": 2, "retry_topics": [500, 3_000]}
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +65,7 @@ class TestNothingIsLost:
             pytest.param(0.1, {**BASE, "concurrency": 16, "ordering": "partition"}, id="by-partition"),
             pytest.param(0.1, {**BASE, "concurrency": 16, "ordering": "unordered"}, id="unordered"),
             pytest.param(0.1, {**BASE, **FEW, "on_error": BURY}, id="dead-letters"),
+            pytest.param(0.03, {**BASE, "concurrency": 16, "on_error": TIERS}, id="retry-topics"),
         ],
     )
     def test_in_any_schedule(self, share: float, config: ConsumerConfig) -> None:
@@ -77,6 +79,7 @@ class TestNothingIsLost:
             pytest.param(0.05, {**BASE, **FEW}, id="by-key"),
             pytest.param(0.05, {**BASE, "concurrency": 4, "ordering": "partition"}, id="by-partition"),
             pytest.param(0.05, {**BASE, **FEW, "on_error": BURY}, id="dead-letters"),
+            pytest.param(0.02, {**BASE, **FEW, "on_error": TIERS}, id="retry-topics"),
         ],
     )
     def test_in_batches(self, share: float, config: ConsumerConfig) -> None:
@@ -148,6 +151,24 @@ class TestTheProofItself:
         monkeypatch.setattr(DeadLetterWriter, "bury", bury)
         with pytest.raises(Broken, match="is unhandled"):
             run_schedules(range(300), {**BASE, "on_error": BURY})
+
+    def test_passing_what_was_not_written_to_its_retry_topic_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def defer(*_: object) -> None:
+            return None
+
+        monkeypatch.setattr(DeadLetterWriter, "defer", defer)
+        with pytest.raises(Broken, match="is unhandled"):
+            run_schedules(range(300), {**BASE, "on_error": TIERS})
+
+    def test_passing_what_waits_in_a_retry_topic_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The position behind what was read, and is not due, is taken for the one that may be committed."""
+
+        def arrive(partition: Partition, position: int | None) -> None:
+            partition.ledger.read_to(position)
+
+        monkeypatch.setattr(Partition, "arrive", arrive)
+        with pytest.raises(Broken, match=r"of t\.g\.retry\.\d+\[\d\], but .* is unhandled"):
+            run_schedules(range(300), {**BASE, "on_error": TIERS})
 
 
 class TestAFailingSeed:

@@ -42,7 +42,7 @@ class Waiting:
 
     def _hand_out(self, partition: Partition) -> None:
         held, tp, early = self._held, partition.tp, partition.early
-        if held.partitions.get(tp) is not partition or partition.leaving or partition.closed:
+        if held.source is None or held.partitions.get(tp) is not partition or partition.leaving or partition.closed:
             return  # another epoch's: its next reader reads them again
         now_s, due = held.clock.now(), []
         while early and early[0].due_s <= now_s:

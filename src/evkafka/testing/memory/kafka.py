@@ -109,7 +109,9 @@ class InMemoryKafka(MemoryCluster):
                 await self._tick(needed=True)
         await ending.wait()
         while running.phase != "ended":
-            await self._tick(needed=bool(self.sending))
+            # Of a crashed app with two consumers one may end before the exit, and the other needs time after it.
+            draining = running.service is not None and running.service.draining
+            await self._tick(needed=draining or bool(self.sending))
 
     async def _tick(self, *, needed: bool) -> None:
         if not needed:
