@@ -63,8 +63,20 @@ def ends(then: str, most: int | None = 3) -> dict[str, Any]:
     return {"then": then} | ({"max_attempts": most} if most is not None else {})
 
 
+def in_a_tier(act: Callable[[Request], Any]) -> Callable[[Request], Any]:
+    """Fail at first, and do it at the second attempt."""
+
+    def later(request: Request) -> Any:
+        if request.attempt == 1:
+            raise OWN
+        return act(request)
+
+    return later
+
+
 HOPELESS = {"non_retryable": [KeyError]}
 OWN = RuntimeError("the endpoint's")
+TIERS = {"retry_topics": [30, 60]}
 
 TABLE = [
     # endpoint returned
@@ -111,6 +123,15 @@ TABLE = [
     Row("returns the class DeadLetter", "dead", 1, returns(DeadLetter)),
     Row("raises the class DeadLetter", "dead", 1, raises(DeadLetter)),
     Row("raises DeadLetter, whatever `then` says", "dead", 1, raises(DeadLetter("why")), ends("skip")),
+    # retry topics stand between the last attempt and the policy's end
+    Row("raises through two tiers: dead_letter", "dead", 6, raises(OWN), ends("dead_letter", 2) | TIERS),
+    Row("raises through two tiers: skip", "done", 4, raises(OWN, until=4), ends("skip", 2) | TIERS),
+    Row("returns Retry through two tiers", "dead", 3, returns(Retry(after_ms=10)), ends("dead_letter", 1) | TIERS),
+    Row("raises DeadLetter in a tier", "dead", 2, in_a_tier(raises(DeadLetter)), ends("skip", 1) | TIERS),
+    Row("raises Skip in a tier", "done", 2, in_a_tier(raises(Skip)), ends("dead_letter", 1) | TIERS),
+    Row("overruns in a tier: dead_letter", "dead", 3, never, ends("dead_letter", 1) | TIERS),
+    Row("is no JSON, past the tiers", "dead", 0, policy=ends("dead_letter") | TIERS, value=BAD),
+    Row("raises non_retryable, past the tiers", "dead", 1, raises(KeyError), ends("dead_letter") | HOPELESS | TIERS),
     # the process is in trouble
     *(
         Row(f"raises {kind.__name__}, whatever the policy", "stop", 1, raises(kind), ends("skip", 1))

@@ -13,6 +13,7 @@ from evkafka import DeadLetter, DecodeError, EndpointTimeout, EVKafkaApp, Handle
 from evkafka.runtime.settle import StopApp
 from evkafka.telemetry import AttemptFailed, RecordsUnmatched
 from tests.conformance.backends import Backend, stopping_app
+from tests.conformance.table import LANES
 
 QUICK = {"backoff_ms": 20, "max_backoff_ms": 50}
 
@@ -370,8 +371,11 @@ class TestOutcomes:
         assert headers["evkafka-dlq-error-message"] == b"bad one"
 
 
+@pytest.mark.parametrize("lanes", LANES)
 class TestRebalance:
-    async def test_what_is_in_flight_ends_within_the_drain_time_and_is_committed(self, backend: Backend) -> None:
+    async def test_what_is_in_flight_ends_within_the_drain_time_and_is_committed(
+        self, backend: Backend, lanes: str
+    ) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
         gate = asyncio.Event()
 
@@ -381,18 +385,18 @@ class TestRebalance:
             if order.number == 0:
                 await gate.wait()
 
-        config = backend.config(topic)
+        config = backend.config(topic, **LANES[lanes])
         for number in range(2):
-            await backend.send(topic, {"number": number})
+            await backend.send(topic, {"number": number}, key=b"k")
         app = make_app(config, handler, seen)
         async with backend.running(app):
-            await backend.until(lambda: seen == [0])
+            await backend.until(lambda: 0 in seen)
             await backend.rebalance(app, config)
             gate.set()
             await backend.until(lambda: _at_least(backend, config, topic, 1))
         assert seen.count(0) == 1
 
-    async def test_what_outlasts_the_drain_time_is_cut_and_comes_again(self, backend: Backend) -> None:
+    async def test_what_outlasts_the_drain_time_is_cut_and_comes_again(self, backend: Backend, lanes: str) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E")
@@ -401,7 +405,7 @@ class TestRebalance:
             if len(seen) == 1:
                 await asyncio.Event().wait()
 
-        config = backend.config(topic, revoke_drain_timeout_ms=300)
+        config = backend.config(topic, revoke_drain_timeout_ms=300, **LANES[lanes])
         await backend.send(topic, {"number": 0})
         async with backend.running(make_app(config, handler, seen)):
             await backend.until(lambda: seen == [0])
