@@ -269,3 +269,30 @@ class TestKeeping:
                 await ask(pages, "/")
                 await ask(pages, "/asyncapi.json")
         assert len(made) == 3
+
+
+class TestRetryTopics:
+    def page(self) -> Page:
+        app = app_with(on_error={"max_attempts": 2, "retry_topics": [5_000, 60_000], "then": "dead_letter"})
+        return Page(render(json.loads(app.asyncapi())))
+
+    def test_are_channels_that_are_written_and_read(self) -> None:
+        text = " ".join("".join(self.page().words).split())
+        for topic in ("orders.billing.retry.5000", "orders.billing.retry.60000", "orders.billing.dlq"):
+            assert topic in text
+        assert "consumer billing, retries of orders Written, and confirmed, before" in text
+        assert "Run when 5000 ms have passed. The order of keys is given up." in text
+
+    def test_are_linked_with_their_messages(self) -> None:
+        page = self.page()
+        inner = {link[1:] for link in page.links if link.startswith("#")}
+        assert inner <= set(page.ids)
+
+
+class TestOperationsPage:
+    async def test_is_linked_to_where_it_is_served(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("EVKAFKA_UI_TOKEN", raising=False)
+        app = app_with(handling())
+        assert "ui" not in Page((await ask(app.asgi(), "/")).text).links  # others may reach it, and there is no token
+        guarded = EVKafkaApp(ui_token="t")
+        assert "ui" in Page((await ask(guarded.asgi(), "/")).text).links

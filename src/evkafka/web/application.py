@@ -33,7 +33,7 @@ def web_app(app: AppView, operations: Operations, *, only_local_names: bool = Fa
         operations: the app's operations page.
         only_local_names: refuse requests for other names than this machine's own; for one that listens on loopback.
     """
-    pages = _Pages(app)
+    pages = _Pages(app, with_operations=operations.guard is not None)
     routes = [
         Route("/", pages.contract),
         Route("/asyncapi.json", pages.asyncapi_json),
@@ -58,8 +58,9 @@ async def _cannot(request: Request, error: Exception) -> Response:
 class _Pages:
     """What each path answers."""
 
-    def __init__(self, app: AppView) -> None:
+    def __init__(self, app: AppView, *, with_operations: bool) -> None:
         self._app = app
+        self._with_operations = with_operations
         self._document: dict[str, Any] | None = None
         self._page = ""
 
@@ -79,10 +80,10 @@ class _Pages:
 
     def _rendered(self, query: str) -> str:
         if query.strip():
-            return contract.render(self._told(), query)
+            return contract.render(self._told(), query, with_operations=self._with_operations)
         document = self._told()
         if not self._page or document is not self._document:
-            self._page = contract.render(document)
+            self._page = contract.render(document, with_operations=self._with_operations)
         return self._page
 
     def _told(self) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class Shown:
             ("producer", operation.get("x-producer", "")),
             ("group", group),
             ("dead letters of", operation.get("x-dead-letters-of", "")),
+            ("retries of", operation.get("x-retries-of", "")),
         ]
         found = [(words, name) for words, name in said if name]
         if "x-delivery" in operation:
@@ -91,15 +92,16 @@ class Shown:
         ]
 
 
-def render(document: Document, query: str = "") -> str:
+def render(document: Document, query: str = "", *, with_operations: bool = False) -> str:
     """The page, as HTML.
 
     Args:
         query: only what has all of its words, somewhere; empty for everything.
+        with_operations: link to the operations page, which is served beside it.
     """
     query = " ".join(query.split())[:LONGEST_QUERY]
-    html: str = _environment().get_template("contract.html").render(page=_shown(document, query), info=document["info"])
-    return html
+    template = _environment().get_template("contract.html")
+    return template.render(page=_shown(document, query), info=document["info"], with_operations=with_operations)
 
 
 def _shown(document: Document, query: str) -> Shown:
