@@ -1,0 +1,83 @@
+"""`evkafka asyncapi diff`: what of a change breaks somebody, by who is on the other side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import create_model
+
+from evkafka import EVKafkaApp, Handler, Sender
+from evkafka.cli.asyncapi_diff import differences
+from tests.cli.support import as_json, evkafka, said, write_app
+
+
+def contract(direction: str, fields: dict[str, Any], *, topic: str = "orders", event: str = "OrderPlaced") -> Any:
+    model = create_model("Order", **fields)
+    app = EVKafkaApp()
+
+    async def endpoint(order: model) -> None: ...  # type: ignore[valid-type]
+
+    endpoint.__annotations__["order"] = model
+    if direction == "receives":
+        handler = Handler()
+        handler.event(event)(endpoint)
+        app.add_consumer({"topics": [topic], "group_id": "g"}, handler)
+    else:
+        sender = Sender()
+        sender.event(event, topic=topic)(endpoint)
+        app.add_producer({}, sender)
+    return json.loads(app.asyncapi())
+
+
+ID = {"id": (str, ...)}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "receiving_breaks", "sending_breaks"),
+    [
+        (ID, ID, None, None),
+        (ID, {**ID, "note": (str, ...)}, True, False),
+        (ID, {**ID, "note": (str, "")}, False, False),
+        ({**ID, "note": (str, "")}, ID, False, True),
+        (ID, {"id": (int, ...)}, True, True),
+        (ID, {"id": (str | None, ...)}, False, True),
+        ({"id": (str | None, ...)}, ID, True, False),
+        ({"n": (int, ...)}, {"n": (float, ...)}, False, True),
+    ],
+)
+def test_a_changed_payload(old: Any, new: Any, receiving_breaks: bool | None, sending_breaks: bool | None) -> None:
+    for direction, breaks in (("receives", receiving_breaks), ("sends", sending_breaks)):
+        changes = list(differences(contract(direction, old), contract(direction, new)))
+        if breaks is None:
+            assert changes == []
+        else:
+            assert any(change.breaks for change in changes) is breaks, (direction, changes)
+
+
+def test_what_is_gone_breaks_and_what_is_new_does_not() -> None:
+    before, after = contract("receives", ID), contract("receives", ID, event="OrderChanged")
+    changes = {change.where: change.breaks for change in differences(before, after)}
+    assert changes == {"receives OrderPlaced at orders": True, "receives OrderChanged at orders": False}
+
+
+class TestCommand:
+    def test_a_file_against_an_app(self, tmp_path: Path) -> None:
+        write_app(tmp_path, servers="k:9092", topic="orders")
+        assert evkafka(tmp_path, "asyncapi", "shop:app", "-o", "old.yaml").returncode == 0
+        same = evkafka(tmp_path, "asyncapi", "diff", "old.yaml", "shop:app")
+        assert (same.returncode, same.stdout) == (0, "no difference\n")
+        source = (tmp_path / "shop.py").read_text()
+        (tmp_path / "shop.py").write_text(source.replace("cents: int", "cents: int\n    currency: str"))
+        changed = evkafka(tmp_path, "asyncapi", "diff", "old.yaml", "shop:app", "--json")
+        assert changed.returncode == 1
+        told = as_json(changed)
+        assert told["breaking"] == 1
+        [breaking] = [change for change in told["changes"] if change["breaks"]]
+        assert "payload.currency" in breaking["where"]
+
+    def test_what_is_no_contract_is_one_sentence(self, tmp_path: Path) -> None:
+        (tmp_path / "a.json").write_text("{}")
+        assert "a.json is no AsyncAPI 3 document" in said(evkafka(tmp_path, "asyncapi", "diff", "a.json", "a.json"), 2)
