@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from evkafka.cli import administering, contract, dlq, looking, records, running, serving
+from evkafka.cli.options import LOOK, OPERATE
 from evkafka.exceptions import BrokerError, ConfigError, EVKafkaError
 
 FAILED, USAGE, NOT_STARTED = 1, 2, 3
@@ -22,14 +23,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-running.add_to(app)
 looking.add_to(app)
+running.add_to(app)
 records.add_to(app)
 serving.add_to(app)
-app.add_typer(administering.topics)
-app.add_typer(administering.offsets)
-app.add_typer(contract.app)
-app.add_typer(dlq.app)
+app.add_typer(administering.topics, rich_help_panel=OPERATE)
+app.add_typer(administering.offsets, rich_help_panel=OPERATE)
+app.add_typer(contract.app, rich_help_panel=LOOK, short_help="Print an app's contract, or compare two.")
+app.add_typer(dlq.app, rich_help_panel=OPERATE)
 
 
 def run() -> int:

@@ -74,8 +74,12 @@ def _show(findings: list[Finding], *, failed: bool) -> None:
         table.add_row(MARKS[one.level], one.check, plain(one.about), said.replace("[", "\\["))
     screen().print(table)
     errors, warnings = (sum(one.level == level for one in findings) for level in ("error", "warning"))
-    said = f"{errors} errors, {warnings} warnings" if errors or warnings else "everything is in order"
+    said = f"{_many(errors, 'error')}, {_many(warnings, 'warning')}" if errors or warnings else "everything is in order"
     screen().print(said, style="red" if failed else "yellow" if warnings else "green")
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 async def _findings(where: Where, *, broker: bool) -> list[Finding]:
@@ -87,7 +91,9 @@ async def _findings(where: Where, *, broker: bool) -> list[Finding]:
     except ConfigError as error:
         return [Finding("error", "import", str(where.app), str(error))]
     consumers, producers = len(app._consumers), len(app._producers)
-    findings.append(Finding("ok", "import", str(where.app), f"{consumers} consumers, {producers} producers"))
+    findings.append(
+        Finding("ok", "import", str(where.app), f"{_many(consumers, 'consumer')}, {_many(producers, 'producer')}")
+    )
     findings += _wiring(app)
     for declared in app._consumers.values():
         findings += [
@@ -161,7 +167,9 @@ async def _connected(app: EVKafkaApp) -> list[Finding]:
             host, port = await reach(connection, timeout_s=REACH_S)
             shapes = await topic_shapes(connection)
         except BrokerError as error:
-            findings.append(Finding("error", "broker", about, str(error), "check bootstrap_servers, network and login"))
+            findings.append(
+                Finding("error", "broker", about, str(error), "see the network, security_protocol and login")
+            )
             continue
         findings.append(Finding("ok", "broker", about, f"{host}:{port} lets us in"))
         needs = [need for need in needs_of(app) if need.connection.bootstrap_servers == servers]

@@ -7,14 +7,29 @@ from typing import Annotated
 
 import typer
 
-from evkafka.cli.options import AppDir, AsJson, EnvFile, Factory, Target, Where
+from evkafka.cli.options import DEVELOP, LOOK, RUN, AppDir, AsJson, EnvFile, Factory, Target, Where
 
 
 def add_to(app: typer.Typer) -> None:
-    app.command("check", epilog="Example: evkafka check shop.main:app --strict --json")(check_command)
-    app.command("routes", epilog="Example: evkafka routes shop.main:app")(routes_command)
-    app.command("info")(info_command)
-    app.command("new", epilog="Example: evkafka new billing")(new_command)
+    app.command(
+        "new",
+        short_help="Make a service to begin with.",
+        epilog="Example: evkafka new billing",
+        rich_help_panel=DEVELOP,
+    )(new_command)
+    app.command(
+        "check",
+        short_help="Would this app run here? With fixes.",
+        epilog="Example: evkafka check shop.main:app --strict --json",
+        rich_help_panel=RUN,
+    )(check_command)
+    app.command(
+        "routes",
+        short_help="Which event goes to which endpoint.",
+        epilog="Example: evkafka routes shop.main:app",
+        rich_help_panel=LOOK,
+    )(routes_command)
+    app.command("info", short_help="Versions, for reports of faults.", rich_help_panel=LOOK)(info_command)
 
 
 def check_command(

@@ -34,6 +34,9 @@ class Loop(enum.StrEnum):
 
 # ---------------------------------------------------------------------------- which app
 
+DEVELOP, RUN, LOOK, OPERATE = "Develop", "Run", "Look", "Operate"
+"""Where a command stands in the list of commands."""
+
 APP = "The app"
 CLUSTER = "The cluster"
 

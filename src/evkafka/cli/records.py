@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from evkafka.cli.options import AppDir, AsJson, Config, Consumer, EnvFile, Factory, OnlyApp, Servers, Target, Where
+from evkafka.cli.options import (
+    DEVELOP,
+    LOOK,
+    OPERATE,
+    AppDir,
+    AsJson,
+    Config,
+    Consumer,
+    EnvFile,
+    Factory,
+    OnlyApp,
+    Servers,
+    Target,
+    Where,
+)
 from evkafka.exceptions import ConfigError
 
 EVENT, SOURCE, FILTERS, PLACE = "The event", "Where it comes from", "Which records", "From where to where"
@@ -18,16 +32,29 @@ Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="The topic.", show_d
 def add_to(app: typer.Typer) -> None:
     app.command(
         "send",
+        short_help="Send events, checked by the app's endpoint.",
+        rich_help_panel=DEVELOP,
         epilog="Examples: evkafka send orders '{\"id\": 1}' --type OrderPlaced --key 1 --app shop.main:app"
         " | evkafka send orders --file orders.jsonl --lines --type OrderPlaced --key-field id",
     )(send_command)
-    app.command("tail", epilog="Example: evkafka tail orders --from 2h --type OrderPlaced --where status=new")(
-        tail_command
-    )
-    app.command("replay", epilog="Example: evkafka replay shop.main:app --topic orders --from 2h --dry-run")(
-        replay_command
-    )
-    app.command("lag", epilog="Example: evkafka lag --app shop.main:app --max 1000")(lag_command)
+    app.command(
+        "tail",
+        short_help="Show what stands in a topic, and what comes.",
+        rich_help_panel=LOOK,
+        epilog="Example: evkafka tail orders --from 2h --type OrderPlaced --where status=new",
+    )(tail_command)
+    app.command(
+        "replay",
+        short_help="Run a piece of history through the app's handler.",
+        rich_help_panel=OPERATE,
+        epilog="Example: evkafka replay shop.main:app --topic orders --from 2h --dry-run",
+    )(replay_command)
+    app.command(
+        "lag",
+        short_help="How far behind a group is.",
+        rich_help_panel=LOOK,
+        epilog="Example: evkafka lag --app shop.main:app --max 1000",
+    )(lag_command)
 
 
 def pairs(option: str, given: list[str] | None) -> tuple[tuple[str, str], ...]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from evkafka.cli.options import AppDir, EnvFile, Factory, Format, Level, LogFormat, LogLevel, Loop, Target
+from evkafka.cli.options import DEVELOP, RUN, AppDir, EnvFile, Factory, Format, Level, LogFormat, LogLevel, Loop, Target
 from evkafka.exceptions import ConfigError
 
 PROCESSES = "Processes"
@@ -86,8 +86,17 @@ EventLoop = Annotated[
 
 
 def add_to(app: typer.Typer) -> None:
-    app.command("run", epilog="Example: evkafka run shop.main:app --workers 4 --log-format json")(run_command)
-    app.command("dev", epilog="Example: evkafka dev shop.main:app")(dev_command)
+    app.command(
+        "dev",
+        short_help="Run an app with a Kafka of its own, its topics, and reload.",
+        epilog="Example: evkafka dev shop.main:app",
+        rich_help_panel=DEVELOP,
+    )(dev_command)
+    app.command(
+        "run",
+        epilog="Example: evkafka run shop.main:app --workers 4 --log-format json",
+        rich_help_panel=RUN,
+    )(run_command)
 
 
 def run_command(

@@ -7,10 +7,16 @@ from typing import Annotated
 
 import typer
 
+from evkafka.cli.options import DEVELOP, RUN
+
 
 def add_to(app: typer.Typer) -> None:
-    app.command("broker")(broker_command)
-    app.command("verify")(verify_command)
+    app.command("broker", short_help="Run Apache Kafka itself, without Docker.", rich_help_panel=DEVELOP)(
+        broker_command
+    )
+    app.command("verify", short_help="Prove that nothing is lost, under kills and faults.", rich_help_panel=RUN)(
+        verify_command
+    )
 
 
 def broker_command(
