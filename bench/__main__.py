@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 
 from bench import lanes, report, single
-from bench.compare import CONSUMING, SENDING, compare
+from bench.compare import CONSUMING, SENDING, VIEWED, compare
 from bench.latency import latencies
 from bench.load import fill, make_topic
 from evkafka.broker import KafkaBroker
@@ -21,9 +21,11 @@ def main() -> None:
     with KafkaBroker() as broker:
         if asked.lanes:
             print(_lanes(broker.bootstrap_servers, asked))
+        elif asked.viewers:
+            print(_viewed(broker.bootstrap_servers, asked))
         elif not asked.produce:
             print(_consuming(broker.bootstrap_servers, asked))
-        if not asked.consume and not asked.lanes:
+        if not (asked.consume or asked.lanes or asked.viewers):
             print(_producing(broker.bootstrap_servers, asked))
     print(f"\n{report.machine()}\nWritten to bench/results/.")
 
@@ -40,6 +42,15 @@ def _consuming(servers: str, asked: argparse.Namespace) -> str:
         memory = single.memory(servers, "memory", MEMORY_EVENTS)
     figures = report.Figures(_today(), report.machine(), results, first, idle_percent, memory)
     report.write("latest", figures, report.markdown(figures))
+    return f"\n{report.text(figures)}"
+
+
+def _viewed(servers: str, asked: argparse.Namespace) -> str:
+    _say(f"Filling a topic with {VIEWED.baseline.events:,} events")
+    asyncio.run(_prepare(servers))
+    results = compare(VIEWED, servers, "orders", pairs=asked.pairs, progress=_say)
+    figures = report.Figures(_today(), report.machine(), results, None, None, None)
+    report.write("viewed", figures, report.markdown(figures))
     return f"\n{report.text(figures)}"
 
 
@@ -68,6 +79,7 @@ def _arguments() -> argparse.Namespace:
     half = parser.add_mutually_exclusive_group()
     half.add_argument("--consume", action="store_true", help="only what is about consuming")
     half.add_argument("--lanes", action="store_true", help="only what is about lanes, batches and their bounds")
+    half.add_argument("--viewers", action="store_true", help="only what the open operations page costs")
     half.add_argument("--produce", action="store_true", help="only what is about producing, and end-to-end latency")
     return parser.parse_args()
 

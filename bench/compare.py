@@ -60,6 +60,10 @@ class Table:
 
 
 CONSUMING = Table(BASELINE, ROWS)
+VIEWED = Table(
+    Row("EVKafka, with its web part", "bench.rows.evkafka_viewed", 1_000_000, ("0",)),
+    (Row("and the operations page open, ten times", "bench.rows.evkafka_viewed", 1_000_000, ("10",)),),
+)
 SENDING = tuple(
     Table(
         Row(f"AIOKafkaProducer, {title}", "bench.rows.produce_by_hand", events, (way,)),

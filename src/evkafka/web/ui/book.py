@@ -10,7 +10,7 @@ import hashlib
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched, Telemetry
@@ -20,7 +20,8 @@ SECONDS = 300
 """How far back the charts go."""
 
 LENGTHS_KEPT = 1000
-LENGTHS_OF_A_BATCH = 100
+LENGTHS_OF_A_SECOND = 300
+LENGTHS_OF_A_BATCH = 50
 GROUPS = 100
 ADDRESSES = 5
 TRACEBACK_BYTES = 16 * 1024
@@ -38,6 +39,7 @@ class Second:
     failed: int = 0
     lengths_s: list[float] = field(default_factory=list)
     lag: int | None = None
+    quantiles_s: tuple[float | None, float | None] | None = None  # once it is over
 
 
 @dataclass(slots=True)
@@ -95,7 +97,7 @@ class Book:
                 self.dead_lettered += len(lengths_s)
             some = lengths_s[:: max(1, len(lengths_s) // LENGTHS_OF_A_BATCH)]
             kind.lengths_s.extend(some)
-            if len(second.lengths_s) < LENGTHS_KEPT:
+            if len(second.lengths_s) < LENGTHS_OF_A_SECOND:
                 second.lengths_s.extend(some)
 
     def _on_failed(self, event: AttemptFailed) -> None:
@@ -162,17 +164,17 @@ class Book:
     def history(self) -> History:
         """Each of the last whole seconds, also those in which nothing happened."""
         now_s = int(self._now())
-        known = dict(self._seconds)
+        known, nothing = dict(self._seconds), Second()
         seconds = range(now_s - SECONDS, now_s)
-        all_of_it = [known.get(at_s, Second()) for at_s in seconds]
-        sorted_ = [sorted(one.lengths_s) for one in all_of_it]
+        all_of_it = [known.get(at_s, nothing) for at_s in seconds]
+        quantiles_s = [_quantiles(one) for one in all_of_it]
         return History(
             at_s=list(seconds),
             handled_per_s=[one.handled for one in all_of_it],
             failed_per_s=[one.failed for one in all_of_it],
             lag=[one.lag for one in all_of_it],
-            p50_s=[quantile(lengths_s, 0.5) for lengths_s in sorted_],
-            p95_s=[quantile(lengths_s, 0.95) for lengths_s in sorted_],
+            p50_s=[p50_s for p50_s, _ in quantiles_s],
+            p95_s=[p95_s for _, p95_s in quantiles_s],
         )
 
     def errors(self) -> list[ErrorGroup]:
@@ -200,10 +202,17 @@ class Book:
         return self.kinds.setdefault(key, Kind())
 
 
-def quantile(sorted_s: Iterable[float], share: float) -> float | None:
-    """The value that this share of them does not exceed; None of none."""
-    values = list(sorted_s)
-    return values[min(int(len(values) * share), len(values) - 1)] if values else None
+def _quantiles(second: Second) -> tuple[float | None, float | None]:
+    """Of a second that is over: made once."""
+    if second.quantiles_s is None:
+        lengths_s = sorted(second.lengths_s)
+        second.quantiles_s = quantile(lengths_s, 0.5), quantile(lengths_s, 0.95)
+    return second.quantiles_s
+
+
+def quantile(sorted_s: Sequence[float], share: float) -> float | None:
+    """The value that this share of them does not exceed, to the microsecond; None of none."""
+    return round(sorted_s[min(int(len(sorted_s) * share), len(sorted_s) - 1)], 6) if sorted_s else None
 
 
 def _traceback(error: BaseException) -> str:
