@@ -18,14 +18,16 @@ from tests.browser.chromium import find_browser
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 SIZE = ViewportSize(width=1280, height=860)
+TALL = ViewportSize(width=1280, height=1180)
 DEMO = (sys.executable, "-m", "examples.flights.demo", "--keep-running", "--rate", "60")
-WHERE = re.compile(rb"http://\S+")
+WHERE = re.compile(rb"(http://\S+/)ui")
 WAIT_S = 60.0
 
 
 async def main(watched_s: float) -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
-    demo = await asyncio.create_subprocess_exec(*DEMO, stdout=asyncio.subprocess.PIPE)
+    unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    demo = await asyncio.create_subprocess_exec(*DEMO, stdout=asyncio.subprocess.PIPE, env=unbuffered)
     assert demo.stdout is not None
     try:
         url = await asyncio.wait_for(_page_of(demo.stdout), WAIT_S)
@@ -39,8 +41,8 @@ async def main(watched_s: float) -> None:
 
 async def _page_of(output: asyncio.StreamReader) -> str:
     async for line in output:
-        if b"page:" in line and (found := WHERE.search(line)):
-            return found[0].decode()
+        if found := WHERE.search(line):
+            return found[1].decode()
     raise SystemExit("the demo ended before it said where its page is")
 
 
@@ -59,9 +61,11 @@ async def take(url: str) -> None:
             await page.screenshot(path=IMAGES / f"overview-{mode}.png")
             if dark:
                 continue
+            await page.set_viewport_size(TALL)
             await page.goto(f"{url}ui#/letters")
             await page.get_by_role("button", name="Show").first.click()
             await page.screenshot(path=IMAGES / "dead-letters.png")
+            await page.set_viewport_size(SIZE)
             await page.goto(url)
             await page.screenshot(path=IMAGES / "contract.png")
         await browser.close()
@@ -77,5 +81,5 @@ async def opened(browser: Browser, *, dark: bool) -> Page:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tools.screenshots", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=100.0, help="how long the demo runs first (100)")
+    parser.add_argument("--seconds", type=float, default=320.0, help="how long the demo runs first (320)")
     asyncio.run(main(parser.parse_args().seconds))

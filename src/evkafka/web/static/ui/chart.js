@@ -3,6 +3,7 @@
 import { cell, h } from "./dom.js";
 
 const axisFont = "12px system-ui, sans-serif";
+const wholeSteps = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 const made = new Set();
 
 // Hours and minutes; seconds too where the marks are closer than that.
@@ -12,9 +13,9 @@ function minuteOf(at, marks) {
 
 /**
  * A figure with one line for each series.
- * `series` are { name, colour } with colour "first" or "second"; `say` turns a value into text.
+ * `series` are { name, colour } with colour "first" or "second"; `say` turns a value into text; `whole` keeps marks between whole numbers away.
  */
-export function chart(title, series, say) {
+export function chart(title, series, say, { whole = false } = {}) {
   const keys = series.map((one) => cell("span"));
   const caption = h("figcaption", {}, title, h("div", { class: "keys" }, series.map((one, at) =>
     h("span", { class: "key" }, h("span", { class: `swatch ${one.colour}` }), `${one.name} `, keys[at]))));
@@ -38,7 +39,7 @@ export function chart(title, series, say) {
       scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.12 : 1] } },
       axes: [
         { ...axis, size: 28, space: 46, values: (_, marks) => marks.map((at) => minuteOf(at, marks)) },
-        { ...axis, size: 52, space: 34, values: (_, marks) => marks.map((mark) => say(mark)) },
+        { ...axis, size: 52, space: 34, ...(whole ? { incrs: wholeSteps } : {}), values: (_, marks) => marks.map((mark) => say(mark)) },
       ],
       series: [{}, ...series.map((one) => ({ label: one.name, stroke: () => colour(one.colour), width: 1.75, points: { show: false }, spanGaps: false }))],
     };

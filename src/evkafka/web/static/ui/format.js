@@ -51,6 +51,9 @@ export function ago(at, now = Date.now()) {
 /** One of a thing, or several: some(2, "record"). */
 export const some = (number, name, several = `${name}s`) => `${count(number)} ${number === 1 ? name : several}`;
 
+/** The name of a class without its module. */
+export const brief = (name) => name.slice(name.lastIndexOf(".") + 1);
+
 /** Where a record stands. */
 export const address = (topic, partition, offset) => (offset === undefined || offset === null ? `${topic}[${partition}]` : `${topic}[${partition}]@${offset}`);
 

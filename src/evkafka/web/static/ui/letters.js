@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { tell } from "./dialog.js";
 import { card, cell, each, h, shown, table, text } from "./dom.js";
-import { address, count, moment, some } from "./format.js";
+import { address, brief, count, moment, some } from "./format.js";
 import { drop, replay } from "./letter_orders.js";
 import { facts, headers, payload } from "./record.js";
 import { remember, to } from "./router.js";
@@ -84,7 +84,7 @@ function letterRow(first, { chosen, choose, drawn, look }) {
   const box = h("input", { type: "checkbox", "aria-label": `Choose ${first.id}`, onchange: () => { choose(first, box.checked); drawn(); } });
   const word = h("span", { class: "state" });
   const row = h("tr", {}, h("td", {}, box), h("td", { class: "nowrap" }, moment(first.failed_at_ms)), h("td", {}, first.event_type ?? "no type"),
-    h("td", { class: "long" }, h("span", { class: "text-bad" }, first.error_type), h("div", { class: "small quiet" }, first.error_message)),
+    h("td", { class: "long" }, h("span", { class: "text-bad", title: first.error_type }, brief(first.error_type)), h("div", { class: "small quiet" }, first.error_message)),
     h("td", {}, origin(first)), h("td", {}, word),
     h("td", { class: "number" }, h("button", { type: "button", class: "tiny", onclick: look, "aria-label": `Show ${first.id}` }, "Show")));
   return shown(row, (one) => {

@@ -50,7 +50,7 @@ function figures() {
 
 function graphs() {
   const speed = chart("Records per second", [{ name: "handled", colour: "first" }, { name: "failed", colour: "second" }], rate);
-  const behind = chart("Lag in records", [{ name: "behind", colour: "first" }], short);
+  const behind = chart("Lag in records", [{ name: "behind", colour: "first" }], short, { whole: true });
   const time = chart("Time of an attempt", [{ name: "median", colour: "first" }, { name: "95th percentile", colour: "second" }], seconds);
   const all = shown(h("div", { class: "charts" }, speed, behind, time), (past) => {
     speed.show(past.at_s, past.handled_per_s, past.failed_per_s);

@@ -9,8 +9,7 @@ export function themeButton(button) {
   const root = document.documentElement;
   const now = () => root.dataset.theme ?? "auto";
   const name = () => {
-    text(button, now().replace(/^./, (letter) => letter.toUpperCase()));
-    button.setAttribute("aria-label", `${button.textContent} theme`);
+    text(button.querySelector("span:last-child"), now());
   };
   button.addEventListener("click", () => {
     const next = order[(order.indexOf(now()) + 1) % order.length];
