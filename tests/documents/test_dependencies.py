@@ -7,8 +7,8 @@ import pytest
 from tests.documents.pages import blocks, file
 
 PAGE = "docs/dependencies.md"
-APART = "with_sqlalchemy.py"
-"""It needs a package that not every environment has."""
+APART = ("with_sqlalchemy.py", "with_dishka.py")
+"""They need packages that not every environment has."""
 
 pytest_plugins = ["pytester"]
 
@@ -77,6 +77,34 @@ def test_it():
     database.close()
 """
 
+TEST_DISHKA = """
+from evkafka import TestClient
+from with_dishka import Session, app, provided
+from database import Database
+
+
+def test_each_attempt_has_a_session_of_its_own(monkeypatch):
+    committed = []
+
+    async def commit(self):
+        committed.append(list(self.new))
+
+    monkeypatch.setattr(Session, "commit", commit)
+    with TestClient(app) as client:
+        for number in (1, 2):
+            client.send_event({"id": str(number)}, "OrderPlaced", "orders")
+    assert [rows[1] for rows in committed] == ["1", "2"]
+    assert committed[0][0] != committed[1][0]
+
+
+def test_what_is_provided_can_be_overridden():
+    session = Session(Database("none"))
+    app.dependency_overrides[provided(Session)] = lambda: session
+    with TestClient(app) as client:
+        client.send_event({"id": "1"}, "OrderPlaced", "orders")
+    assert session.new == ["1"]
+"""
+
 
 def write(pytester: pytest.Pytester, **files: str) -> None:
     for name, code in files.items():
@@ -88,7 +116,9 @@ def test_its_files_work_and_its_tests_pass(pytester: pytest.Pytester) -> None:
     python = [block for block in blocks(PAGE) if block.language == "python"]
     for block in python:
         assert block.title is not None, f"a block without a file's name is not run:\n{block.code}"
-    written = {block.title.removesuffix(".py"): block.code for block in python if block.title and block.title != APART}
+    written = {
+        block.title.removesuffix(".py"): block.code for block in python if block.title and block.title not in APART
+    }
     write(pytester, **written, test_more=TEST_MORE)
 
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
@@ -99,8 +129,17 @@ def test_its_files_work_and_its_tests_pass(pytester: pytest.Pytester) -> None:
 def test_the_session_of_sqlalchemy_commits_and_writes_nothing_twice(pytester: pytest.Pytester) -> None:
     pytest.importorskip("sqlalchemy")
     pytest.importorskip("aiosqlite")
-    write(pytester, with_sqlalchemy=file(PAGE, APART), test_it=TEST_SQLALCHEMY)
+    write(pytester, with_sqlalchemy=file(PAGE, "with_sqlalchemy.py"), test_it=TEST_SQLALCHEMY)
 
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
 
     done.assert_outcomes(passed=1)
+
+
+def test_a_container_of_dishka_is_a_dependency_like_any_other(pytester: pytest.Pytester) -> None:
+    pytest.importorskip("dishka")
+    write(pytester, with_dishka=file(PAGE, "with_dishka.py"), database=file(PAGE, "database.py"), test_it=TEST_DISHKA)
+
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+
+    done.assert_outcomes(passed=2)

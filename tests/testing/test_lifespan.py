@@ -139,3 +139,24 @@ class TestLifespan:
             pass
         with client:
             pass
+
+
+class TestWhatIsNoLifespan:
+    def test_one_that_asks_for_the_app_is_refused_when_it_is_given(self) -> None:
+        @asynccontextmanager
+        async def lifespan(app: EVKafkaApp) -> AsyncIterator[None]:
+            yield
+
+        with pytest.raises(ConfigError, match=r"lifespan 'lifespan' asks for app; .* write `async def lifespan\(\):`"):
+            EVKafkaApp(lifespan=lifespan)  # type: ignore[arg-type]  # that is what is refused
+
+    def test_a_name_is_refused_with_how_it_is_written(self) -> None:
+        with pytest.raises(ConfigError, match="not str: write `@asynccontextmanager"):
+            EVKafkaApp(lifespan="lifespan")  # type: ignore[arg-type]  # that is what is refused
+
+    def test_arguments_with_defaults_are_no_hindrance(self) -> None:
+        @asynccontextmanager
+        async def lifespan(url: str = "here") -> AsyncIterator[dict[str, str]]:
+            yield {"url": url}
+
+        assert EVKafkaApp(lifespan=lifespan)._lifespan is lifespan
