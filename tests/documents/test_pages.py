@@ -46,3 +46,18 @@ class TestLinks:
         namespace: dict[str, object] = {"__name__": "example"}
         exec(compile(program, "llms.txt", "exec"), namespace)
         assert "app" in namespace
+
+
+CODE = ("python", "shell", "sh", "bash", "console", "toml", "yaml")
+
+
+def pages_with_code() -> list[str]:
+    pages = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
+    return [page for page in pages if any(block.language in CODE for block in blocks(page))]
+
+
+class TestCoverage:
+    @pytest.mark.parametrize("page", pages_with_code())
+    def test_a_page_with_code_is_named_by_a_test_that_runs_it(self, page: str) -> None:
+        here = ROOT / "tests"
+        assert any(f'"{page}"' in path.read_text() for path in here.rglob("test_*.py")), f"nothing runs {page}"
