@@ -112,6 +112,11 @@ class OffsetLedger:
         return len(self._open) - len(self._early)
 
     @property
+    def last(self) -> int:
+        """The highest offset ever begun, -1 where there is none."""
+        return self._last
+
+    @property
     def oldest(self) -> int | None:
         """The oldest unfinished record's offset."""
         return self._open[0] if self._open else None

@@ -1,4 +1,6 @@
-"""Endpoints that never await: the loop's other tasks (heartbeats!) get their turn all the same."""
+"""Whose turn it is. Endpoints that never await: the loop's other tasks (heartbeats!) get theirs all the same. Lanes
+that wait for an executor: the one with the oldest record comes first, and nobody is kept waiting for ever.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from evkafka import Handler, Request
+from evkafka import Handler, Request, Retry
 from evkafka.dispatch import build_dispatch
 from evkafka.ports import ConsumerIdentity, Dispatch, Slot, TopicPartition
 from evkafka.runtime.clock import SystemClock
@@ -15,11 +17,17 @@ from evkafka.runtime.given import LastRound
 from evkafka.runtime.lane import Lanes
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.report import Report
-from evkafka.runtime.settle import OK
+from evkafka.runtime.settle import OK, Wait
 from evkafka.runtime.turn import Turn
 from evkafka.telemetry import Telemetry
 
 CPU_S = 0.004
+
+
+def burn_cpu(seconds: float) -> None:
+    until_s = time.thread_time() + seconds
+    while time.thread_time() < until_s:
+        pass
 
 
 @dataclass
@@ -41,7 +49,7 @@ def executors(count: int, lanes: Lanes, dispatch: Dispatch) -> list[Executor]:
             Slot(ConsumerIdentity("it", "g", "c"), {}),
             lanes=lanes,
             dispatch=dispatch,
-            decide=lambda *_: OK,
+            decide=lambda _topic, _route, outcome, _attempt: Wait(0.0) if isinstance(outcome, Retry) else OK,
             dead_letters=None,  # type: ignore[arg-type]
             report=Report("it", Telemetry()),
             clock=clock,
@@ -62,9 +70,7 @@ class TestTheLoop:
 
         @handler.default()
         async def burn(value: bytes, request: Request) -> None:
-            until_s = time.thread_time() + CPU_S
-            while time.thread_time() < until_s:
-                pass
+            burn_cpu(CPU_S)
             handled.append(request.offset)
 
         at_work = executors(50, lanes, build_dispatch(handler, None))
@@ -80,3 +86,69 @@ class TestTheLoop:
             one.kill()
         assert most <= 6  # ten milliseconds' worth, and not fifty endpoints
         assert handled == sorted(handled)
+
+
+def keyed(*keys: bytes) -> list[OneRecord]:
+    """A record of each of these keys, in this order."""
+    return [OneRecord(offset, key=key) for offset, key in enumerate(keys)]
+
+
+class TestWhichLaneComesNext:
+    """Of one partition. What ends behind its oldest record is handled again after a crash, so that one comes first."""
+
+    async def test_the_one_with_the_oldest_record(self) -> None:
+        lanes = Lanes(SystemClock())
+        partition = Partition(TopicPartition("t", 0), lanes, ordering="key")
+        partition.take(keyed(b"a", b"a", b"b", b"c"), 4)
+        came = []
+        while (lane := lanes.take()) is not None:
+            came.append(lane.queue.popleft().offset)
+            lanes.put_down(lane)
+        assert came == [0, 1, 2, 3]
+
+    async def test_a_lane_is_not_walked_to_its_end_while_older_records_wait(self) -> None:
+        lanes = Lanes(SystemClock())
+        partition = Partition(TopicPartition("t", 0), lanes, ordering="key")
+        handler, handled, through = Handler(), list[int](), asyncio.Event()
+
+        @handler.default()
+        async def slow(value: bytes, request: Request) -> None:
+            burn_cpu(0.002)
+            handled.append(request.offset)
+            if len(handled) == 15:
+                through.set()
+
+        [one] = executors(1, lanes, build_dispatch(handler, None))
+        one.start(lambda *_: None)
+        partition.take(keyed(*[b"a", b"b", b"c"] * 5), 15)
+        await through.wait()
+        one.kill()
+        assert handled == sorted(handled)
+
+    async def test_keys_that_fail_at_once_again_and_again_starve_no_other(self) -> None:
+        lanes = Lanes(SystemClock())
+        partition = Partition(TopicPartition("t", 0), lanes, ordering="key")
+        handler, handled, attempts = Handler(), list[int](), list[int]()
+        through = asyncio.Event()
+
+        @handler.default()
+        async def call(value: bytes, request: Request) -> object:
+            attempts.append(request.offset)
+            if len(handled) == 3 or len(attempts) == 2_000:
+                through.set()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            if request.offset < 8:
+                return Retry(after_ms=0)
+            handled.append(request.offset)
+            return None
+
+        at_work = executors(2, lanes, build_dispatch(handler, None))
+        for one in at_work:
+            one.start(lambda *_: None)
+        partition.take(keyed(*[b"poison-%d" % number for number in range(8)], b"good", b"good", b"better"), 11)
+        await through.wait()
+        for one in at_work:
+            one.kill()
+        assert sorted(handled) == [8, 9, 10]
+        assert {attempts.count(offset) for offset in range(8)} <= {attempts.count(0) + more for more in (-1, 0, 1)}

@@ -39,6 +39,9 @@ from evkafka.settings import DeadLetterLimitSettings
 
 logger = logging.getLogger("evkafka.runtime")
 
+STINT_S = 0.001
+"""How long one lane is walked while others wait."""
+
 BLOCKED_AFTER_S = 1.0
 """An attempt that held the loop itself for this long is named in the log."""
 
@@ -192,7 +195,8 @@ class Executor:
         queue, finish = lane.queue, lane.partition.ledger.finish
         slot, dispatch, now, report = self.slot, self._dispatch, self._clock.now, self._report
         slot.attempt = lane.attempt
-        started, turn_ends = now(), self._turn.ends_s
+        started = now()
+        stint_ends = min(self._turn.ends_s, started + STINT_S)
         self.started_s = started
         while queue:
             slot.record = record = queue.popleft()
@@ -212,7 +216,7 @@ class Executor:
                 if not goes_on:
                     return
                 ended = now()
-            if ended > turn_ends:
+            if ended > stint_ends:
                 if ended - started > BLOCKED_AFTER_S and self._last_round.at_s < started:
                     report.blocked(slot, record, ended - started)
                 if ended > self._turn.ends_s:  # which another executor may have begun meanwhile
@@ -220,7 +224,8 @@ class Executor:
                 if self._lanes.crowded:
                     lane.attempt = 1
                     return
-                ended, turn_ends = now(), self._turn.ends_s
+                ended = now()
+                stint_ends = min(self._turn.ends_s, ended + STINT_S)
             started = self.started_s = ended
         lane.attempt = 1
 

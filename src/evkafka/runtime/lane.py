@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Collection, Hashable, Sequence
 from enum import Enum, auto
+from heapq import heappop
 from typing import TYPE_CHECKING
 
 from evkafka.ports import Clock, Record, Route, TimerHandle
@@ -59,7 +60,8 @@ class Lane:
 class Lanes:
     """The ready lanes of one consumer, and the executors that wait for one.
 
-    Partitions with ready lanes take turns, lane by lane: one with thousands of busy keys holds up no other.
+    Partitions with ready lanes take turns, lane by lane: one with thousands of busy keys holds up no other. Within one,
+    the lane whose first record is oldest comes first (see `Partition.enqueue`).
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -96,14 +98,14 @@ class Lanes:
         partition = lane.partition
         if partition.paused:  # `resume` looks at it again
             lane.state = LaneState.READY
-            partition.ready.append(lane)
+            partition.enqueue(lane)
             return
         if self.gate is not None and not self.gate.admit(lane):
             return
         lane.state = LaneState.READY
         if not partition.ready:
             self._turns.append(partition)
-        partition.ready.append(lane)
+        partition.enqueue(lane)
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -120,7 +122,7 @@ class Lanes:
         if partition.ready:
             self._turns.remove(partition)
         if self.gate is not None:
-            for lane in partition.ready:
+            for *_, lane in partition.ready:
                 self.gate.release(lane)
         for lane in partition.lanes():
             if lane.state is LaneState.RUNNING:
@@ -136,7 +138,7 @@ class Lanes:
             self._take_back(lane)
         ready = list(partition.ready)
         partition.ready.clear()
-        for lane in ready:
+        for *_, lane in ready:
             lane.state = LaneState.IDLE
             if lane.queue:
                 self.make_ready(lane)
@@ -155,11 +157,11 @@ class Lanes:
         await waiter
 
     def take(self) -> Lane | None:
-        """Of the partition whose turn it is, the lane that has been ready longest: the caller's until `put_down`."""
+        """Of the partition whose turn it is, the lane with the oldest record: the caller's until `put_down`."""
         turns = self._turns
         while turns:
             ready = turns[0].ready
-            lane = ready.popleft()
+            lane = heappop(ready)[2]
             if not ready:
                 turns.popleft()
             elif len(turns) > 1:

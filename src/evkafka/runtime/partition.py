@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
+from heapq import heappush
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ class Partition:
             group had committed before is not taken for it: behind a marker the first position lies past that.
         closed: True once nothing more of it may begin, though its last attempts may still run.
         leaving: True from the moment that the partition is being given back: no record begins, no retry waits.
-        ready: its lanes that wait for an executor, the one that has waited longest first. Written by Lanes.
+        ready: a heap of its lanes that wait for an executor, first the one that comes next. Written by Lanes.
         running: lanes of it that an executor walks right now. Written by Lanes.
         bytes: values read and not committable, in bytes.
         begun: True once a record of it was read.
@@ -47,6 +48,7 @@ class Partition:
     __slots__ = (
         "_batches",
         "_by_key",
+        "_enqueued",
         "_keyed",
         "_lanes",
         "_quiet",
@@ -77,7 +79,7 @@ class Partition:
         self.committed: int | None = None
         self.closed = False
         self.leaving = False
-        self.ready: deque[Lane] = deque()
+        self.ready: list[tuple[int, int, Lane]] = []
         self.running = 0
         self.bytes = 0
         self.begun = False
@@ -87,6 +89,7 @@ class Partition:
         self.early: deque[Returned] = deque()
         self.tally: Tally | None = None
         self.burying = 0
+        self._enqueued = 0  # lanes, ever
         self._taken = 0  # records read
         self._tallied = 0  # of those that have ended, how many the tally knows
         self._batches: deque[tuple[int, int]] = deque()  # (last offset, bytes) of each poll, oldest first
@@ -118,6 +121,19 @@ class Partition:
     def arrive(self, position: int | None) -> None:
         """The client stands here, and all that it handed out is in the ledger, but for what is not due yet."""
         self.ledger.read_to(position if not self.early else self.early[0].offset)
+
+    def enqueue(self, lane: Lane) -> None:
+        """It waits for an executor; the lane with the oldest record comes first.
+
+        For the watermark stands at the oldest record, and all that ends behind it is handled again after a crash. In
+        the order of their coming, a thousand keys' lanes would hold it back for as long as all of them take.
+        A record that is tried again stands behind all that was read before: were it first again and again, a few
+        keys that fail at once would keep the others from ever being taken.
+        """
+        queue = lane.queue
+        self._enqueued += 1  # of two at one offset, the first that came: both are tried again
+        since = self.ledger.last if lane.attempt > 1 else queue[0].offset if queue else -1
+        heappush(self.ready, (since, self._enqueued, lane))
 
     def lane_of(self, record: Record) -> Lane | None:
         """The lane that keeps this record in order; None where nothing does."""
