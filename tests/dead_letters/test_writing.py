@@ -125,6 +125,20 @@ class TestARecordThatIsTooLarge:
         assert await kafka.committed(config, source) in (None, 0)
 
 
+class TestTwoServicesOnOneTopic:
+    async def test_do_not_meet_in_one_dead_letter_topic(self, backend: Backend) -> None:
+        topic = await backend.topic()
+        configs = [backend.config(topic, on_error=BURY) for _ in range(2)]
+        await backend.send(topic, b"poison")
+        for config in configs:
+            async with backend.running(app_of(config, failing())):
+                await committed_is(backend, config, topic, 1)
+        for config in configs:
+            [(value, headers)] = await backend.values(f"{topic}.{config['group_id']}.dlq")
+            assert (value, headers["evkafka-dlq-group"]) == (b"poison", config["group_id"].encode())
+            assert headers["evkafka-dlq-id"] == f"{config['group_id']}/{topic}/0/0".encode()
+
+
 class TestAProducerOfItsOwn:
     async def test_writes_to_another_cluster(self, kafka: RealBackend) -> None:
         with KafkaBroker() as other:
@@ -151,6 +165,9 @@ class TestWhileItCannotBeWritten:
                     pass
                 kafka.fail_sends("refused", "refused", "refused", topic="orders.g.dlq")
                 await kafka.send("orders", b"poison", event_type="E")
+                await kafka.advance(ms=1_000)
+                assert kafka.records("orders.g.dlq") == []
+                kafka.assert_committed(group="g", topic="orders", partition=0, offset=0)
                 await kafka.settle()
             assert [letter.value for letter in kafka.records("orders.g.dlq")] == [b"poison"]
             kafka.assert_committed(group="g", topic="orders", partition=0, offset=1)

@@ -1,0 +1,114 @@
+"""Which letters a filter means, and how fast and how visibly they are gone through. No Kafka."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from evkafka.cli import dlq_work
+from evkafka.dlq.desk import _Pace
+from evkafka.dlq.letters import Letter, Wanted, read_letter
+from evkafka.runtime.letter import headers_of
+from evkafka.settings import ErrorPolicySettings
+from tests.dead_letters.test_letter import Rec, story
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def letter(**told: Any) -> Letter:
+    """Of OrderPlaced, failed with a ValueError at noon, the sixth of partition 1 of the dead-letter topic."""
+    headers = headers_of(Rec(), story(**told), ErrorPolicySettings())
+    return read_letter(Rec("orders.billing.dlq", 1, 5, headers=headers))
+
+
+class TestAFilter:
+    @pytest.mark.parametrize(
+        "wanted",
+        [
+            Wanted(),
+            Wanted(event_types=["Other", "OrderPlaced"]),
+            Wanted(error="ValueError"),
+            Wanted(error="builtins.Value*"),
+            Wanted(error="such order"),
+            Wanted(since=NOON),
+            Wanted(until=NOON.replace(minute=1)),
+            Wanted(partition=1),
+            Wanted(partition=1, offset=5),
+            Wanted(ids=["billing/orders/2/41"]),
+            Wanted(["OrderPlaced"], "Value*", NOON, NOON.replace(hour=13), 1, 5, ["billing/orders/2/41"]),
+        ],
+    )
+    def test_takes_what_it_names(self, wanted: Wanted) -> None:
+        assert wanted.takes(letter())
+
+    @pytest.mark.parametrize(
+        "wanted",
+        [
+            Wanted(event_types=["Order"]),
+            Wanted(error="Value"),
+            Wanted(error="KeyError"),
+            Wanted(since=NOON.replace(second=1)),
+            Wanted(until=NOON),
+            Wanted(partition=2),
+            Wanted(partition=1, offset=41),
+            Wanted(ids=["billing/orders/1/5"]),
+            Wanted(event_types=["OrderPlaced"], error="Value*", partition=0),
+        ],
+    )
+    def test_leaves_the_others(self, wanted: Wanted) -> None:
+        assert not wanted.takes(letter())
+
+    def test_by_event_type_leaves_a_letter_that_has_none(self) -> None:
+        assert not Wanted(event_types=["OrderPlaced"]).takes(letter(event_type=None))
+
+
+class TestARate:
+    async def test_is_kept_to_over_single_letters_and_bundles(self) -> None:
+        pace, began_s = _Pace(50.0), time.monotonic()
+        for letters in (1, 1, 4, 4, 1):
+            await pace.wait(letters)
+        assert time.monotonic() - began_s >= 10 / 50 * 0.99
+
+    async def test_that_is_none_waits_for_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        waits: list[float] = []
+
+        async def sleep(delay_s: float) -> None:
+            waits.append(delay_s)
+
+        monkeypatch.setattr("evkafka.dlq.desk.asyncio.sleep", sleep)
+        pace = _Pace(None)
+        for _ in range(3):
+            await pace.wait(100)
+        assert waits == [0.0, 0.0, 0.0]
+
+
+class TestTheBar:
+    @pytest.fixture
+    def screens(self, monkeypatch: pytest.MonkeyPatch) -> list[Console]:
+        """The terminal that the command writes to, once it does."""
+        made: list[Console] = []
+
+        def console(**options: Any) -> Console:
+            made.append(Console(**{**options, "force_terminal": True, "width": 80}))
+            return made[-1]
+
+        monkeypatch.setattr(dlq_work, "Console", console)
+        return made
+
+    def test_is_shown_where_somebody_looks(self, screens: list[Console], capsys: pytest.CaptureFixture[str]) -> None:
+        with dlq_work._watched("replaying") as watch:
+            watch(2, 7)
+            watch(7, 7)
+        shown = capsys.readouterr()
+        assert "replaying" in shown.err
+        assert "7/7" in shown.err
+        assert shown.out == ""
+
+    def test_is_not_in_a_file(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with dlq_work._watched("replaying") as watch:
+            watch(7, 7)
+        assert capsys.readouterr() == ("", "")
