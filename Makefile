@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 DOCS_VENV ?= .venv-docs
+DIST_VENV ?= .venv-dist
 
-.PHONY: demo test test-long check bench docs
+.PHONY: demo test test-long check bench docs dist
 
 demo: $(VENV)/.for-demo
 	$(VENV)/bin/python -m examples.flights.demo $(ARGS)
@@ -29,6 +30,9 @@ docs: $(DOCS_VENV)/.for-docs
 	PYTHONPATH=. $(DOCS_VENV)/bin/python -m tools.reference
 	$(DOCS_VENV)/bin/zensical build --strict $(ARGS)
 
+dist: $(DIST_VENV)/.for-dist
+	$(DIST_VENV)/bin/python -m tools.dist $(ARGS)
+
 # A stamp stands for a complete environment; a change of pyproject.toml brings it up to date.
 $(VENV)/.for-demo: pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/pip install -q -e '.[broker,web,metrics]'
@@ -46,6 +50,11 @@ $(BENCH_VENV)/.for-bench: pyproject.toml bench/requirements.txt | $(BENCH_VENV)/
 $(DOCS_VENV)/.for-docs: pyproject.toml | $(DOCS_VENV)/bin/python
 	$(DOCS_VENV)/bin/pip install -q --upgrade 'pip>=25.1'
 	$(DOCS_VENV)/bin/pip install -q --group docs
+	@touch $@
+
+$(DIST_VENV)/.for-dist: pyproject.toml | $(DIST_VENV)/bin/python
+	$(DIST_VENV)/bin/pip install -q --upgrade 'pip>=25.1'
+	$(DIST_VENV)/bin/pip install -q --group dist
 	@touch $@
 
 %/bin/python:

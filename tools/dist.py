@@ -1,0 +1,107 @@
+"""Makes what is published, into dist/: wheel, sdist, and the bill of materials. `make dist` calls it.
+
+Both are built twice, and must be the same to the byte: who builds the tag again can hold it against what was published.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+import zipfile
+from importlib.metadata import Distribution, PathDistribution
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+DIST = ROOT / "dist"
+CHANGES = ROOT / "changes"
+
+TAGGED = "the version comes from the tag: tag this commit, and nothing may be uncommitted"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--release", metavar="TAG", help="it is to be published: all must be in order for this tag")
+    options = parser.parse_args()
+    shutil.rmtree(DIST, ignore_errors=True)
+    build(DIST)
+    check_twice()
+    version = version_of(next(DIST.glob("*.whl")))
+    if options.release is not None:
+        check_release(options.release, version)
+    run(sys.executable, "-m", "twine", "check", "--strict", *map(str, DIST.iterdir()))
+    write_materials(version)
+    for path in sorted(DIST.iterdir()):
+        print(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}")
+
+
+def build(into: Path) -> None:
+    """The wheel is made out of the sdist, so that the sdist is whole."""
+    run(sys.executable, "-m", "build", "-o", str(into), str(ROOT), SOURCE_DATE_EPOCH=committed_at())
+
+
+def committed_at() -> str:
+    """The time of what is built, for the archives: the commit's, never the clock's."""
+    found = subprocess.run(
+        ["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
+    )
+    return found.stdout.strip()
+
+
+def check_twice() -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        build(Path(scratch))
+        for path in DIST.iterdir():
+            if path.read_bytes() != (Path(scratch) / path.name).read_bytes():
+                sys.exit(f"{path.name} is not reproducible: two builds of one commit differ")
+
+
+def version_of(wheel: Path) -> str:
+    return wheel.name.split("-")[1]
+
+
+def check_release(tag: str, version: str) -> None:
+    """What would be published must be what the tag says, and the changelog must tell of it."""
+    if tag != f"v{version}":
+        sys.exit(f"the tag is {tag}, and what was built is {version}: {TAGGED}")
+    if not re.search(
+        rf"^## {re.escape(version)} \(\d{{4}}-\d\d-\d\d\)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    ):
+        sys.exit(f"CHANGELOG.md has no dated section {version}: `towncrier build --version {version}` writes it")
+    if left := sorted(path.name for path in CHANGES.glob("*.md")):
+        sys.exit(
+            f"changes/ still has {', '.join(left)}: `towncrier build --version {version}` moves them to CHANGELOG.md"
+        )
+
+
+def write_materials(version: str) -> None:
+    """CycloneDX: everything that the wheel brings along with all its extras, with versions and licences."""
+    with tempfile.TemporaryDirectory() as scratch:
+        venv.create(scratch, with_pip=True)
+        python = str(Path(scratch) / "bin" / "python")
+        wanted = f"evkafka[{','.join(extras(next(DIST.glob('*.whl'))))}]=={version}"
+        run(python, "-m", "pip", "install", "-q", "--find-links", str(DIST), wanted)  # by name: no path of this machine
+        run(python, "-m", "pip", "uninstall", "-q", "-y", "pip", "setuptools")
+        target = DIST / f"evkafka-{version}.cdx.json"
+        run(sys.executable, "-m", "cyclonedx_py", "environment", "--output-reproducible", "-o", str(target), python)
+
+
+def extras(wheel: Path) -> list[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        [folder] = [path for path in zipfile.Path(archive).iterdir() if path.name.endswith(".dist-info")]
+        described: Distribution = PathDistribution(folder)
+        return described.metadata.get_all("Provides-Extra") or []
+
+
+def run(*command: str, **environment: str) -> None:
+    subprocess.run(command, env={**os.environ, **environment}, check=True, timeout=600)
+
+
+if __name__ == "__main__":
+    main()
