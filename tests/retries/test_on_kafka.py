@@ -142,8 +142,10 @@ class TestTheTopics:
         assert {one["topic"]: len(one["partitions"]) for one in described} == dict.fromkeys(names, 4)
 
 
+DELAYS_MS = (700, 1_500)
+
 SHOP = """
-import json, os
+import json, os, time
 from evkafka import EVKafkaApp, Handler, Request
 
 handler = Handler()
@@ -151,7 +153,7 @@ handler = Handler()
 @handler.event("E")
 async def on_event(event: dict, request: Request) -> None:
     with open(os.environ["JOURNAL"], "a") as journal:
-        journal.write(f"{event['n']} {request.attempt} {request.topic} {request.offset}\\n")
+        journal.write(f"{event['n']} {request.attempt} {request.topic} {time.time()}\\n")
     if os.environ.get("BROKEN"):
         raise ConnectionError(event["n"])
 
@@ -162,11 +164,12 @@ app.add_consumer(json.loads(os.environ["CONFIG"]), handler)
 
 class TestKilledAndReplayed:
     @pytest.mark.long
-    async def test_nothing_is_lost_and_a_replay_empties_the_dead_letters(
+    async def test_nothing_is_lost_or_tried_too_early_and_a_replay_empties_the_dead_letters(
         self, kafka: RealBackend, tmp_path: Path
     ) -> None:
+        """Killed while records wait in each of the tiers."""
         topic = await kafka.topic(2)
-        keys = policy(300, 600)
+        keys = policy(*DELAYS_MS)
         config = kafka.config(topic, **keys, session_timeout_ms=1_000, heartbeat_interval_ms=300)
         group, records = config["group_id"], 400
         dead, journal = f"{topic}.{group}.dlq", tmp_path / "journal"
@@ -204,6 +207,13 @@ class TestKilledAndReplayed:
         await eventually(all_dead, 60)
         shop.terminate()
         shop.communicate()
+
+        for number in range(records):
+            tried = [(int(attempt), float(at)) for n, attempt, _, at in attempts() if n == str(number)]
+            first = {attempt: min(at for other, at in tried if other == attempt) for attempt, _ in tried}
+            assert sorted(first) == [1, 2, 3]
+            for attempt, delay_ms in enumerate(DELAYS_MS, start=1):
+                assert first[attempt + 1] - first[attempt] >= (delay_ms - 1) / 1000
 
         journal.unlink()
         replay = start("dlq", "replay", dead, "--app", "shop:app", "--to-handler", "--json")
