@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +62,47 @@ def test_its_manifests_fit_its_app(service: Path) -> None:
     assert pod["securityContext"]["runAsNonRoot"] is True
     texts = [path for path in service.rglob("*") if path.is_file() and "cache" not in str(path)]
     assert not [path for path in texts if "__package__" in path.read_text()]
+
+
+def steps_of_image(service: Path) -> str:
+    [install] = re.findall(r"^RUN (python -m venv /venv && .+)$", (service / "Dockerfile").read_text(), re.MULTILINE)
+    return str(install)
+
+
+@pytest.mark.long
+class TestImage:
+    """What its Dockerfile does, done by hand."""
+
+    def test_out_of_a_vendored_wheel_it_is_whole(self, service: Path, tmp_path: Path) -> None:
+        build, venv = tmp_path / "build", tmp_path / "venv"
+        shutil.copytree(service, build)
+        wheel = ["-m", "pip", "wheel", "-q", "--no-deps", "-w", str(build / "vendor"), str(ROOT)]
+        subprocess.run([sys.executable, *wheel], check=True, timeout=120)
+        install = steps_of_image(service).replace("/venv", str(venv)).replace("python -m", f"{sys.executable} -m", 1)
+        subprocess.run(["bash", "-c", install], cwd=build, check=True, timeout=300)
+        (tmp_path / "app").mkdir()
+        shutil.copy(build / "pyproject.toml", tmp_path / "app")
+        ended = subprocess.run(
+            [str(venv / "bin" / "evkafka"), "check", "--no-broker"],
+            cwd=tmp_path / "app",
+            env=environment(EVKAFKA_APP="order_mailer.main:app"),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+
+    def test_without_the_wheel_the_old_package_of_that_name_is_not_taken(self, service: Path, tmp_path: Path) -> None:
+        subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True, timeout=60)
+        ended = subprocess.run(
+            [str(tmp_path / "venv/bin/pip"), "install", "-q", "--find-links", "vendor", "."],
+            cwd=service,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert ended.returncode == 1
+        assert "No matching distribution found for evkafka" in ended.stderr
 
 
 def test_what_is_there_is_not_overwritten(service: Path) -> None:

@@ -170,6 +170,20 @@ class TestDev:
         app.until("as audit")
         assert app.stop(signal.SIGINT) == 0
 
+    def test_over_a_reload_the_page_keeps_its_address_and_its_token(
+        self, kafka_broker: KafkaBroker, tmp_path: Path, running: Start
+    ) -> None:
+        write_app(tmp_path, servers="nowhere:9092", topic=f"dev-{time.monotonic_ns()}", web=True)
+        source = tmp_path / "shop.py"
+        source.write_text(source.read_text().replace("web_port=0", "web_port=8080"))
+        app = running("dev", "shop:app", "--bootstrap-servers", kafka_broker.bootstrap_servers)
+        app.until(CAUGHT, times=2)
+        source.write_text(source.read_text() + "\n")
+        app.until(CAUGHT, times=4)
+        first, second = re.findall(r"Operate +http://127.0.0.1:\d+/ui  \(to act there: \S+\)", app.printed)
+        assert first == second
+        assert app.stop(signal.SIGINT) == 0
+
     @pytest.mark.long
     def test_with_a_broker_of_its_own(self, tmp_path: Path, running: Start) -> None:
         write_app(tmp_path, servers="nowhere:9092", topic="orders", web=True)

@@ -6,6 +6,8 @@ import asyncio
 import importlib.util
 import json
 import logging
+import os
+import secrets
 import shlex
 import socket
 import sys
@@ -17,10 +19,14 @@ from typing import Any
 from evkafka.app import EVKafkaApp
 from evkafka.cli.run import RunOptions, run_app
 from evkafka.exceptions import BrokerError, ConfigError
+from evkafka.web.part import TOKEN_VARIABLE
 
 logger = logging.getLogger("evkafka.cli")
 
 USUAL_PORT = 9092
+
+NEXT_PORTS = 10
+"""How many ports after the app's own are tried."""
 
 
 def run_dev(
@@ -35,6 +41,7 @@ def run_dev(
 
     with _broker(options.bootstrap_servers, broker_port, data) as servers:
         options = replace(options, bootstrap_servers=servers)
+        os.environ.setdefault(TOKEN_VARIABLE, secrets.token_urlsafe(12))  # one for all reloads: a tab stays open
         if reload:
             from evkafka.cli.reload import run_reloading
 
@@ -92,7 +99,10 @@ def _find_port(app: EVKafkaApp, options: RunOptions) -> None:
     """Another program may have the app's port: in development any other one will do, where none was asked for."""
     if not app.web or options.port is not None:
         return
-    for port in (app.web_port, 0):
+    for port in (
+        *range(app.web_port, app.web_port + NEXT_PORTS),
+        0,
+    ):  # the same one after a reload, so that a tab stays
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -111,7 +121,11 @@ def _say(app: EVKafkaApp, options: RunOptions) -> None:
 
 
 def _page(app: EVKafkaApp) -> list[str]:
-    return [f"Page      http://{app.web_host}:{app.web_port}/"] if app.web and app.web_port else []
+    if not (app.web and app.web_port):
+        return []
+    url = f"http://{app.web_host}:{app.web_port}/"
+    token = None if app._ui_token else os.environ.get(TOKEN_VARIABLE)
+    return [f"Page      {url}", f"Operate   {url}ui" + (f"  (to act there: {token})" if token else "")]
 
 
 def hints(app: EVKafkaApp, servers: str | None) -> list[str]:

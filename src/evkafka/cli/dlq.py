@@ -16,7 +16,14 @@ OWN_TOPIC = "@own"
 
 app = typer.Typer(name="dlq", help="Look at dead letters, handle them again, let them go.", no_args_is_help=True)
 
-Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="The dead-letter topic.", show_default=False)]
+Topic = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[TOPIC]",
+        help="The dead-letter topic. With --app, it may be left out where there is but one.",
+        show_default=False,
+    ),
+]
 App = Annotated[
     str | None,
     typer.Option("--app", metavar="MODULE:APP", help="The app whose dead letters they are."),
@@ -60,7 +67,7 @@ class _OptionalTopic(TyperCommand):
 
 @app.command("list")
 def list_command(
-    topic: Topic,
+    topic: Topic = None,
     app: App = None,
     config: Config = None,
     bootstrap_servers: Servers = None,
@@ -90,12 +97,12 @@ def list_command(
         consumer=consumer,
     )
     wanted = _wanted(event_type, error, since, until, partition, offset)
-    dlq_work.list_letters(where, topic, wanted, closed=closed, limit=limit, as_json=as_json)
+    dlq_work.list_letters(where, where.topic, wanted, closed=closed, limit=limit, as_json=as_json)
 
 
 @app.command("show")
 def show_command(
-    topic: Topic,
+    topic: Topic = None,
     partition: Partition = None,
     offset: Offset = None,
     id_: Id = None,
@@ -121,12 +128,12 @@ def show_command(
         bootstrap_servers=bootstrap_servers,
         consumer=consumer,
     )
-    dlq_work.show_letter(where, topic, _wanted(None, None, None, None, partition, offset, id_), as_json=as_json)
+    dlq_work.show_letter(where, where.topic, _wanted(None, None, None, None, partition, offset, id_), as_json=as_json)
 
 
 @app.command("replay", cls=_OptionalTopic)
 def replay_command(
-    topic: Topic,
+    topic: Topic = None,
     to_handler: Annotated[
         bool, typer.Option("--to-handler", help="Handle them here, by this app's handler only. Needs --app.")
     ] = False,
@@ -165,7 +172,7 @@ def replay_command(
 
     if to_handler == (to_topic is not None):
         raise ConfigError("say where to: --to-handler (this app's handler only) or --to-topic (all readers of a topic)")
-    if to_handler and app is None:
+    if to_handler and app is None and (config is not None or bootstrap_servers is not None):
         raise ConfigError("--to-handler runs an app's handler: name the app, --app MODULE:APP")
     where = dlq_given.given(
         topic,
@@ -178,7 +185,7 @@ def replay_command(
     )
     dlq_work.replay(
         where,
-        topic,
+        where.topic,
         _wanted(event_type, error, since, until, partition, offset, id_),
         to_topic=to_topic,
         own_topic=to_topic == OWN_TOPIC,
@@ -192,7 +199,7 @@ def replay_command(
 
 @app.command("drop")
 def drop_command(
-    topic: Topic,
+    topic: Topic = None,
     app: App = None,
     config: Config = None,
     bootstrap_servers: Servers = None,
@@ -227,7 +234,7 @@ def drop_command(
         bootstrap_servers=bootstrap_servers,
         consumer=consumer,
     )
-    dlq_work.drop(where, topic, wanted, limit=limit, dry_run=dry_run, as_json=as_json)
+    dlq_work.drop(where, where.topic, wanted, limit=limit, dry_run=dry_run, as_json=as_json)
 
 
 def _wanted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,8 +27,9 @@ from evkafka.settings import ConnectionSettings, ErrorPolicySettings
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The cluster that holds the dead letters, and the consumer that they come from, where an app was named."""
+    """Where the dead letters are, and the consumer that they come from, where an app was named."""
 
+    topic: str
     connection: ConnectionSettings
     type_header: str = TYPE_HEADER
     app: EVKafkaApp | None = None
@@ -35,7 +37,7 @@ class Given:
 
 
 def given(
-    topic: str,
+    topic: str | None,
     *,
     app: str | None,
     app_dir: Path,
@@ -46,19 +48,25 @@ def given(
 ) -> Given:
     """
     Raises:
-        ConfigError: none of the three was said, or more than one; or what was said leads nowhere.
+        ConfigError: none of the three was said, or more than one; or what was said leads nowhere; or the topic was
+            left out, and it cannot be known.
     """
-    if sum(one is not None for one in (app, config, bootstrap_servers)) != 1:
+    said = [one for one in (app, config, bootstrap_servers) if one is not None]
+    if not said:
+        app = os.environ.get("EVKAFKA_APP")
+    if len(said) > 1 or (not said and app is None):
         raise ConfigError("say where the dead letters are: --app MODULE:APP, --config FILE or --bootstrap-servers HOST")
+    if app is None and topic is None:
+        raise ConfigError("name the dead-letter topic; only with --app it may be left out")
     if bootstrap_servers is not None:
-        return Given(producer_settings({"bootstrap_servers": bootstrap_servers}).connection)
+        return Given(str(topic), producer_settings({"bootstrap_servers": bootstrap_servers}).connection)
     if config is not None:
-        return Given(connection_of_file(config))
+        return Given(str(topic), connection_of_file(config))
     assert app is not None
     loaded = load_app(app, app_dir, factory=factory)
     if not isinstance(loaded, EVKafkaApp):
         raise ConfigError(f"{app!r} is no EVKafkaApp: its consumers are looked into")
-    return _of_app(loaded, topic, consumer)
+    return _of_app(loaded, topic or _only_topic(loaded, consumer), consumer)
 
 
 def connection_of_file(path: Path) -> ConnectionSettings:
@@ -87,6 +95,21 @@ def connection_of_file(path: Path) -> ConnectionSettings:
 # ---------------------------------------------------------------------------- an app's consumers
 
 
+def _only_topic(app: EVKafkaApp, consumer: str | None) -> str:
+    found = {
+        dead_letter_topic(policy, topic=source.name, group_id=declared.settings.group_id, event_type=event_type)
+        for declared in app._consumers.values()
+        if consumer in (None, declared.name)
+        for policy, event_type in _policies(declared)
+        if policy.then == "dead_letter"
+        for source in declared.settings.topics
+    }
+    if len(found) == 1:
+        return found.pop()
+    which = f"this app has {', '.join(map(repr, sorted(found)))}" if found else "this app's policies name none"
+    raise ConfigError(f"name the dead-letter topic: {which}")
+
+
 def _of_app(app: EVKafkaApp, topic: str, name: str | None) -> Given:
     found = {
         declared.name: (declared, policy)
@@ -107,7 +130,8 @@ def _of_app(app: EVKafkaApp, topic: str, name: str | None) -> Given:
         raise ConfigError(f"{', '.join(map(repr, found))} write to {topic!r}: say which one is meant with --consumer")
     [(declared, policy)] = found.values()
     stack = declared.middleware if declared.middleware is not None else app._middleware
-    return Given(dead_letter_producer_settings(declared.settings, policy).connection, type_header(stack), app, declared)
+    connection = dead_letter_producer_settings(declared.settings, policy).connection
+    return Given(topic, connection, type_header(stack), app, declared)
 
 
 def _policies(declared: DeclaredConsumer) -> Iterator[tuple[ErrorPolicySettings, str]]:

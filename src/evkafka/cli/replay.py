@@ -247,4 +247,4 @@ def _say(report: Report, *, dry_run: bool, as_json: bool) -> None:
         print(f"and {report.failed - SHOWN} more", file=sys.stderr)
     by_number = sorted(report.outcomes.items(), key=lambda pair: (-pair[1], pair[0]))
     each = ", ".join(f"{many} {outcome}" for outcome, many in by_number)
-    print(f"{report.read} records" + (f": {each}" if each else ""))
+    print(f"{report.read} record{'' if report.read == 1 else 's'}" + (f": {each}" if each else ""))

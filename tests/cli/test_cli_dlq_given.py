@@ -1,0 +1,88 @@
+"""What `evkafka dlq` is told, and what it finds out by itself: no broker is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evkafka.cli.dlq_given import Given, given
+from evkafka.exceptions import ConfigError
+
+APP = """
+from evkafka import EVKafkaApp, Handler
+
+handler = Handler()
+
+@handler.event("OrderPlaced"{event})
+async def on_order(order: dict) -> None: ...
+
+app = EVKafkaApp()
+app.add_consumer(
+    {{"topics": {topics}, "group_id": "billing", "on_error": {{"max_attempts": 3, "then": "{then}"}}}}, handler
+)
+"""
+
+
+def told(
+    directory: Path, topic: str | None = None, *, app: str | None = None, servers: str | None = None, **words: str
+) -> Given:
+    text = APP.format(**{"event": "", "topics": ["orders"], "then": "dead_letter", **words})
+    (directory / f"{directory.name.replace('-', '_')}.py").write_text(text)
+    return given(
+        topic,
+        app=app,
+        app_dir=directory,
+        factory=False,
+        config=None,
+        bootstrap_servers=servers,
+        consumer=None,
+    )
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> str:
+    """A module's name of its own: what was imported once is not imported again."""
+    return f"{tmp_path.name.replace('-', '_')}:app"
+
+
+class TestTheTopic:
+    def test_may_be_left_out_where_the_app_has_but_one(self, tmp_path: Path, app: str) -> None:
+        assert told(tmp_path, app=app).topic == "orders.billing.dlq"
+
+    def test_must_be_named_where_there_are_several(self, tmp_path: Path, app: str) -> None:
+        with pytest.raises(ConfigError, match=r"name .*: this app has 'orders\.billing\.dlq', 'refunds\.billing\.dlq'"):
+            told(tmp_path, app=app, topics='["orders", "refunds"]')
+
+    def test_of_an_event_type_is_found_too(self, tmp_path: Path, app: str) -> None:
+        event = ', on_error={"then": "dead_letter", "dead_letter_topic": "graveyard"}'
+        assert told(tmp_path, app=app, event=event, then="skip").topic == "graveyard"
+
+    def test_cannot_be_left_out_where_no_policy_ends_there(self, tmp_path: Path, app: str) -> None:
+        with pytest.raises(ConfigError, match="this app's policies name none"):
+            told(tmp_path, app=app, then="skip")
+
+    def test_cannot_be_left_out_without_an_app(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="only with --app it may be left out"):
+            told(tmp_path, servers="localhost:9092")
+
+
+class TestTheApp:
+    def test_may_come_from_the_environment(self, tmp_path: Path, app: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("EVKAFKA_APP", app)
+        assert told(tmp_path).consumer is not None
+
+    def test_of_the_environment_yields_to_what_is_said(
+        self, tmp_path: Path, app: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("EVKAFKA_APP", app)
+        assert told(tmp_path, "dead", servers="localhost:9092").consumer is None
+
+    def test_said_twice_is_refused(self, tmp_path: Path, app: str) -> None:
+        with pytest.raises(ConfigError, match="say where the dead letters are"):
+            told(tmp_path, "dead", app=app, servers="localhost:9092")
+
+    def test_said_nowhere_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("EVKAFKA_APP", raising=False)
+        with pytest.raises(ConfigError, match="say where the dead letters are"):
+            told(tmp_path, "dead")
