@@ -79,16 +79,16 @@ def mountable(app: OperatedApp, ui_token: str | None) -> Any:
     require_extra()
     from evkafka.web.application import web_app
 
-    return web_app(app, operations_of(app, ui_token, open_to_read=False))
+    return web_app(app, operations_of(app, ui_token, open_to_read=False, mounted=True))
 
 
-def operations_of(app: OperatedApp, ui_token: str | None, *, open_to_read: bool) -> Operations:
+def operations_of(app: OperatedApp, ui_token: str | None, *, open_to_read: bool, mounted: bool = False) -> Operations:
     from evkafka.web.ui.guard import Guard
     from evkafka.web.ui.routes import Operations
 
     token = ui_token or os.environ.get(TOKEN_VARIABLE) or None
     guard = Guard(token, open_to_read=open_to_read) if token is not None or open_to_read else None
-    return Operations(app, guard)
+    return Operations(app, guard, mounted=mounted)
 
 
 def _say_how_to_open(operations: Operations, url: str) -> None:

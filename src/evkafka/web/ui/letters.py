@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from evkafka.dlq import Desk, Letter, Target, Wanted
@@ -28,11 +28,17 @@ WORK_S = 300.0
 
 
 class LetterBox:
-    """The app's dead letters; what is done with them is done in the app's own loop, all else apart from it."""
+    """The app's dead letters; what is done with them is done in the app's own loop, all else apart from it.
 
-    def __init__(self, app: OperatedApp, apart: Apart) -> None:
+    Args:
+        closed: called with the moments, in milliseconds, at which letters had failed that are now replayed or dropped.
+    """
+
+    def __init__(self, app: OperatedApp, apart: Apart, closed: Callable[[Sequence[int]], object]) -> None:
         self._app = app
         self._apart = apart
+        self._closed = closed
+        self._open: dict[str, int] = {}  # the letters looked at last, and when they had failed
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="evkafka-replay")
 
     def end(self) -> None:
@@ -53,6 +59,7 @@ class LetterBox:
         topic = topic or next(iter(places))
         place = _place(places, topic)
         found = await self._apart.run(lambda: _look(place, topic, containing, closed=closed), timeout_s=LOOK_S)
+        self._open = {one["id"]: one["failed_at_ms"] for one in found if one["status"] == "open"}
         return Letters(topics=list(places), topic=topic, letters=found)
 
     # ------------------------------------------------------------------ doing
@@ -69,13 +76,20 @@ class LetterBox:
             chosen = await self._apart.run(lambda: desk.choose(wanted), timeout_s=LOOK_S)
             return Report(chosen=len(chosen), done=0, failed=[])
         to = self._handler(place) if to_handler else Target()
-        return _report(await self._apart.run(lambda: desk.replay(to, wanted), timeout_s=WORK_S))
+        return self._done(ids, await self._apart.run(lambda: desk.replay(to, wanted), timeout_s=WORK_S))
 
     async def drop(self, topic: str, ids: Sequence[str]) -> Report:
         """Raises: as `replay`."""
         place = _place(dead_letter_places(self._app), topic)
         desk, wanted = Desk(place.connection, topic, type_header=place.type_header), Wanted(ids=frozenset(ids))
-        return _report(await self._apart.run(lambda: desk.drop(wanted), timeout_s=WORK_S))
+        return self._done(ids, await self._apart.run(lambda: desk.drop(wanted), timeout_s=WORK_S))
+
+    def _done(self, ids: Sequence[str], report: DeskReport) -> Report:
+        still_open = {one.letter.id for one in report.failed}
+        done = {*ids} - still_open
+        self._closed([self._open.pop(one) for one in done if one in self._open])
+        failed = [FailedLetter(id=one.letter.id, why=one.why) for one in report.failed]
+        return Report(chosen=report.chosen, done=report.done, failed=failed)
 
     def _handler(self, place: Place) -> Handle:
         """Handles a letter in the app's own loop, whatever loop it is called in: there the user's resources live."""
@@ -142,8 +156,3 @@ def _row(letter: Letter, status: Status) -> LetterRow:
         traceback=letter.traceback,
         headers=headers_as_text(record.headers),
     )
-
-
-def _report(report: DeskReport) -> Report:
-    failed = [FailedLetter(id=one.letter.id, why=one.why) for one in report.failed]
-    return Report(chosen=report.chosen, done=report.done, failed=failed)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 
 from evkafka.web.ui.shapes import Snapshot
@@ -20,12 +21,16 @@ class Live:
     """Args:
     make: makes a snapshot.
     note: called every second while nobody looks.
+    one_by_one: end a stream after each snapshot; whoever looks comes again for the next. For servers of others: they
+        wait for open streams when they are to stop, and the app's consumers would have to wait with them.
     """
 
-    def __init__(self, make: Callable[[], Snapshot], note: Callable[[], object]) -> None:
+    def __init__(self, make: Callable[[], Snapshot], note: Callable[[], object], *, one_by_one: bool = False) -> None:
         self._make = make
         self._note = note
+        self._one_by_one = one_by_one
         self._newest = b""
+        self._made_at_s = 0.0
         self._next: asyncio.Future[None] | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._ended = False
@@ -53,10 +58,10 @@ class Live:
         self.start()
         self.viewers += 1
         try:
-            if self.viewers == 1 or not self._newest:
+            if time.monotonic() - self._made_at_s > EACH_S / 2:
                 self._newest = self._made()
             yield self._newest
-            while not self._ended:
+            while not self._ended and not self._one_by_one:
                 if self._next is None or self._next.done():
                     self._next = asyncio.get_running_loop().create_future()
                 await asyncio.shield(self._next)
@@ -80,4 +85,5 @@ class Live:
                     self._next.set_result(None)
 
     def _made(self) -> bytes:
+        self._made_at_s = time.monotonic()
         return b"data: " + json.dumps(self._make(), separators=(",", ":")).encode() + b"\n\n"

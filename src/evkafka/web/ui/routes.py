@@ -48,15 +48,16 @@ class Operations:
 
     Args:
         guard: who may look and act; None where the page is not served.
+        mounted: in a server of somebody else's.
     """
 
-    def __init__(self, app: OperatedApp, guard: Guard | None) -> None:
+    def __init__(self, app: OperatedApp, guard: Guard | None, *, mounted: bool = False) -> None:
         self._app = app
         self.guard = guard
         self._book = Book(app.telemetry)
         self._apart = Apart()
-        self._letters = LetterBox(app, self._apart)
-        self._live = Live(lambda: snapshot(app, self._book), self._note)
+        self._letters = LetterBox(app, self._apart, self._book.note_closed)
+        self._live = Live(lambda: snapshot(app, self._book), self._note, one_by_one=mounted)
 
     def start(self) -> None:
         """In the app's loop, once it serves."""

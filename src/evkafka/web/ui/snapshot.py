@@ -35,12 +35,12 @@ def snapshot(app: OperatedApp, book: Book) -> Snapshot:
         at_ms=now_ms,
         now=_now(book, rows, lag),
         history=book.history(),
-        problems=problems(status, ready, live, rows, dead_lettered=book.dead_lettered),
+        problems=problems(status, ready, live, rows, open_letters=book.open_letters),
         consumers=rows,
         events=_events(app, book),
         unmatched=book.unmatched(),
         errors=book.errors(),
-        letters=OpenLetters(open=book.dead_lettered),
+        letters=OpenLetters(open=book.open_letters),
     )
 
 

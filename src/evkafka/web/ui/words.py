@@ -72,9 +72,9 @@ def partition_state(partition: PartitionStatus) -> tuple[str, Kind, str]:
 
 
 def problems(
-    status: AppStatus, ready: Health, live: Health, rows: list[ConsumerRow], *, dead_lettered: int
+    status: AppStatus, ready: Health, live: Health, rows: list[ConsumerRow], *, open_letters: int
 ) -> list[Problem]:
-    found = [*_of_health(live, ready), *_of_consumers(rows), *_of_loop(status), *_of_letters(dead_lettered)]
+    found = [*_of_health(live, ready), *_of_consumers(rows), *_of_loop(status), *_of_letters(open_letters)]
     return sorted(found, key=lambda one: one["kind"] != "bad")
 
 
@@ -160,12 +160,12 @@ def _of_loop(status: AppStatus) -> Iterator[Problem]:
         )
 
 
-def _of_letters(dead_lettered: int) -> Iterator[Problem]:
-    if dead_lettered:
+def _of_letters(open_letters: int) -> Iterator[Problem]:
+    if open_letters:
         yield Problem(
             kind="warn",
             where="",
-            what=f"{dead_lettered:,} records were given up since the start, and stand among the dead letters",
+            what=f"{open_letters:,} records given up since the start stand among the dead letters",
             first="See why, mend it, and replay them.",
             screen="letters",
         )

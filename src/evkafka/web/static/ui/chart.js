@@ -38,7 +38,7 @@ export function chart(title, series, say, { whole = false } = {}) {
       hooks: { setCursor: [pointed] },
       scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.12 : 1] } },
       axes: [
-        { ...axis, size: 28, space: 46, values: (_, marks) => marks.map((at) => minuteOf(at, marks)) },
+        { ...axis, size: 30, gap: 8, space: 46, values: (_, marks) => marks.map((at) => minuteOf(at, marks)) },
         { ...axis, size: 52, space: 34, ...(whole ? { incrs: wholeSteps } : {}), values: (_, marks) => marks.map((mark) => say(mark)) },
       ],
       series: [{}, ...series.map((one) => ({ label: one.name, stroke: () => colour(one.colour), width: 1.75, points: { show: false }, spanGaps: false }))],

@@ -11,14 +11,14 @@ export function check() {
   const list = h("ul", { class: "problems" });
   const said = h("p", { class: "empty", role: "status" }, "Looking…");
   const again = h("button", { type: "button", onclick: look }, "Check again");
-  const section = card("Self-check", { id: "check", aside: again }, said, list);
+  const section = card("What was looked at", { id: "check", aside: again }, said, list);
 
   async function look() {
     again.disabled = true;
     try {
       const told = await ask("check");
       const wrong = told.checks.filter((one) => one.result === "bad" || one.result === "warn").length;
-      text(said, `${wrong ? `${wrong} of ${told.checks.length} checks found something` : `All ${told.checks.length} checks are in order`} (${moment(told.at_ms)}).`);
+      text(said, `${wrong ? `${wrong} of ${told.checks.length} checks found something` : `None of ${told.checks.length} checks found anything wrong`} (${moment(told.at_ms)}).`);
       const worst = ["bad", "warn", "note", "ok"];
       list.replaceChildren(...told.checks.toSorted((a, b) => worst.indexOf(a.result) - worst.indexOf(b.result)).map(one));
     } catch (error) {

@@ -29,9 +29,12 @@ export function config() {
 
 function part(one) {
   const rows = table(one.name, ["Key", "Value", "From"]);
+  rows.classList.add("terse");
   for (const key of one.keys) {
     const value = key.masked ? h("span", { class: "masked" }, "hidden") : h("code", {}, key.value);
-    rows.body.append(h("tr", { "data-set": key.source === "default" ? "no" : "yes" }, h("th", { scope: "row", class: "mono nowrap" }, key.name), h("td", { class: "long" }, value), h("td", { class: key.source === "default" ? "quiet" : null }, key.source)));
+    const row = h("tr", { "data-set": key.source === "default" ? "no" : "yes" }, h("th", { scope: "row", class: "mono nowrap" }, key.name), h("td", { class: "long" }, value), h("td", { class: key.source === "default" ? "quiet" : null }, key.source));
+    rows.body.label(row);
+    rows.body.append(row);
   }
   return card(one.name, { id: `config-${one.name.replaceAll(/\W+/g, "-")}` }, rows);
 }

@@ -1,6 +1,6 @@
 // Consumers: each with its partitions, what runs at this moment, and the orders that can be given to it.
 
-import { attribute, card, cell, each, h, shown, state, table, text } from "./dom.js";
+import { attribute, card, cell, dotted, each, h, shown, state, table, text } from "./dom.js";
 import { address, count, seconds, some } from "./format.js";
 import { pause, resume, seek } from "./orders.js";
 
@@ -62,7 +62,7 @@ function partition(consumerName, first) {
   const move = h("button", { type: "button", class: "tiny", onclick: () => seek(where, now), "aria-label": `Seek ${address(first.topic, first.partition)}` }, "Seek…");
   const row = h("tr", {},
     h("th", { scope: "row", class: "nowrap" }, address(first.topic, first.partition)),
-    h("td", {}, word, why), position, committed, end, lag, held, oldest,
+    h("td", { class: "whole" }, word, why), position, committed, end, lag, held, oldest,
     h("td", {}, h("div", { class: "actions" }, toggle, move)));
   return shown(row, (p) => {
     now = p;
@@ -83,7 +83,7 @@ function partition(consumerName, first) {
 function attempt(first) {
   const [number, age] = [0, 1].map(() => cell("td", { class: "number" }));
   const row = h("tr", {}, h("th", { scope: "row", class: "nowrap" }, address(first.topic, first.partition, first.offset)),
-    h("td", {}, first.event_type ?? "no type"), h("td", { class: "mono" }, first.endpoint), number, age);
+    h("td", {}, first.event_type ?? "no type"), h("td", { class: "mono whole" }, dotted(first.endpoint)), number, age);
   return shown(row, (a) => {
     number.say(count(a.attempt));
     age.say(a.overran ? `${seconds(a.age_s)}, past its limit` : seconds(a.age_s));

@@ -7,7 +7,7 @@ import { command, h, text } from "./dom.js";
  * `fields` are extra elements; `act` does it, and its error is shown in the dialog, which then stays open.
  * Resolves to what `act` returned, or to undefined when the person declined.
  */
-export function confirm({ title, sentence, line, twin = "The same from the command line:", verb, danger = false, fields = [], act }) {
+export function confirm({ title, sentence, line, verb, danger = false, fields = [], act }) {
   return new Promise((resolve) => {
     const wrong = h("p", { class: "notice bad", role: "alert", hidden: true });
     const go = h("button", { type: "submit", class: danger ? "danger" : "main" }, verb);
@@ -34,7 +34,7 @@ export function confirm({ title, sentence, line, twin = "The same from the comma
       h("h2", { id: "asked" }, title),
       sentence && h("p", {}, sentence),
       fields,
-      line && h("div", {}, h("p", { class: "quiet small" }, twin), shownLine),
+      line && h("div", {}, h("p", { class: "quiet small" }, "The same from the command line:"), shownLine),
       wrong,
       h("div", { class: "actions" }, no, go));
     const box = open(h("dialog", { "aria-labelledby": "asked" }, form), () => resolve(result));

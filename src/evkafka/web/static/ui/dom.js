@@ -30,6 +30,9 @@ export function cell(name, attributes = {}, first = "") {
   return element;
 }
 
+/** A dotted name, which may break behind its dots. */
+export const dotted = (name) => name.split(/(?<=\.)/).flatMap((part, at) => (at ? [h("wbr"), part] : [part]));
+
 /** The word of a state, with its colour: good, warn, bad or nothing. */
 export function state(word = "", kind = "") {
   const element = h("span", { class: "state" });
@@ -54,7 +57,10 @@ export function each(parent, items, key, make) {
     if (wanted.has(name)) continue;
     wanted.add(name);
     let node = known.get(name);
-    if (!node) known.set(name, (node = make(item)));
+    if (!node) {
+      known.set(name, (node = make(item)));
+      parent.label?.(node);
+    }
     node.show(item);
     if (node === place) place = place.nextElementSibling;
     else parent.insertBefore(node, place);
@@ -79,13 +85,25 @@ export function shown(element, show) {
 export function table(name, columns) {
   const head = columns.map((column) => {
     const [heading, kind, hidden] = [column].flat();
-    return h("th", { scope: "col", class: kind || null }, hidden ? h("span", { class: "only-read" }, heading) : heading);
+    return h("th", { scope: "col", role: "columnheader", class: kind || null }, hidden ? h("span", { class: "only-read" }, heading) : heading);
   });
-  const body = h("tbody");
+  const body = h("tbody", { role: "rowgroup" });
+  body.label = (row) => label(row, columns.map((column) => [column].flat()));
   const box = h("div", { class: "wide", tabindex: "0", role: "group", "aria-label": name },
-    h("table", {}, h("thead", {}, h("tr", {}, head)), body));
+    h("table", { role: "table" }, h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, head)), body));
   box.body = body;
   return box;
+}
+
+// Where the window is narrow, a row is a block, and each cell carries its column's name: the style sheet shows it. A table
+// that is laid out like this is one to assistive technology only if it says so.
+function label(row, columns) {
+  attribute(row, "role", "row");
+  [...row.children].forEach((cell, at) => {
+    const [heading, , hidden] = columns[at];
+    attribute(cell, "role", cell.localName === "th" ? "rowheader" : "cell");
+    attribute(cell, "data-label", hidden ? null : heading);
+  });
 }
 
 /** A card: a section with a heading, perhaps with something at the right of it. */
@@ -94,6 +112,13 @@ export function card(heading, { id, aside = [], live = false } = {}, ...children
   const section = h("section", { class: live ? "card live" : "card", "aria-labelledby": id ?? null },
     h("header", {}, title, h("span", { class: "spring" }), aside), children);
   section.heading = title;
+  return section;
+}
+
+/** Bring a card that somebody asked for into view, and the keyboard to it, once it stands in the document. */
+export function focused(section) {
+  section.heading.tabIndex = -1;
+  queueMicrotask(() => { section.scrollIntoView({ block: "nearest" }); section.heading.focus({ preventScroll: true }); });
   return section;
 }
 

@@ -1,11 +1,11 @@
 // Events: each type, the endpoint that takes it, how often and how fast, and what it failed with last.
 
-import { card, cell, each, h, shown, table } from "./dom.js";
+import { card, cell, dotted, each, h, shown, table } from "./dom.js";
 import { ago, count, rate, seconds } from "./format.js";
 import { to } from "./router.js";
 
 export function events() {
-  const rows = table("Event types and their endpoints", ["Event", "Endpoint", ["Handled", "number"], ["Per second", "number"], ["Median", "number"], ["95 %", "number"], ["99 %", "number"], ["Failed", "number"], "Last error"]);
+  const rows = table("Event types and their endpoints", ["Event and endpoint", ["Handled", "number"], ["Per second", "number"], ["Median", "number"], ["95 %", "number"], ["99 %", "number"], ["Failed", "number"], "Last error"]);
   const none = h("p", { class: "empty" }, "No endpoint is declared: every record is skipped.");
   const declared = card("Event types and their endpoints", { id: "declared", live: true }, rows, none);
   const missed = table("Records without an endpoint", ["Event type", "Why", "Consumer", ["Records", "number"]]);
@@ -25,8 +25,7 @@ function row(first) {
   const when = cell("span", { class: "small quiet" });
   const none = h("span", { class: "quiet" }, "none");
   const whole = h("tr", {},
-    h("th", { scope: "row" }, first.event_type ?? "anything else", h("div", { class: "small quiet" }, first.consumer)),
-    h("td", { class: "mono" }, first.endpoint), handled, speed, p50, p95, p99, failed, h("td", { class: "long" }, error, " ", when, none));
+    h("th", { scope: "row" }, first.event_type ?? "anything else", h("div", { class: "small quiet where" }, h("span", { class: "mono" }, dotted(first.endpoint)), ` · ${first.consumer}`)), handled, speed, p50, p95, p99, failed, h("td", { class: "long" }, error, " ", when, none));
   return shown(whole, (one) => {
     handled.say(count(one.handled));
     speed.say(rate(one.handled_per_s));

@@ -24,7 +24,7 @@ export function rate(value) {
 export function seconds(value) {
   if (!known(value)) return NONE;
   if (value === 0) return "0 s";
-  if (value < 0.001) return "< 1 ms";
+  if (value < 0.001) return value < 0.000001 ? "< 1 µs" : `${whole.format(value * 1_000_000)} µs`;
   if (value < 1) return `${value < 0.01 ? one.format(value * 1000) : whole.format(value * 1000)} ms`;
   if (value < 60) return `${one.format(value)} s`;
   if (value < 3600) return `${Math.floor(value / 60)} min ${Math.floor(value % 60)} s`;

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { tell } from "./dialog.js";
-import { card, cell, each, h, shown, table, text } from "./dom.js";
+import { card, cell, each, focused, h, shown, table, text } from "./dom.js";
 import { address, brief, count, moment, some } from "./format.js";
 import { drop, replay } from "./letter_orders.js";
 import { facts, headers, payload } from "./record.js";
@@ -108,7 +108,5 @@ function letterCard(one) {
       h("h3", {}, "Payload"), payload(one.value),
       h("details", {}, h("summary", {}, "Traceback"), h("pre", { tabindex: "0" }, one.traceback || "not told")),
       h("details", {}, h("summary", {}, `Headers (${one.headers.length})`), headers(one.headers))));
-  section.heading.tabIndex = -1;
-  queueMicrotask(() => { section.scrollIntoView({ block: "nearest" }); section.heading.focus({ preventScroll: true }); });
-  return section;
+  return focused(section);
 }

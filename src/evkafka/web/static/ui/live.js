@@ -6,6 +6,7 @@
 import { stream } from "./api.js";
 
 const STALE_MS = 6000;
+const NEXT_MS = 1000;
 const AGAIN_MS = [500, 1000, 2000, 5000];
 
 /**
@@ -23,16 +24,20 @@ export function live(path, take, say) {
     clearTimeout(again);
     stop.abort();
     const mine = (stop = new AbortController());
+    let told = 0;
     try {
       for await (const snapshot of stream(path, mine.signal)) {
         if (mine.signal.aborted) return;
         at = Date.now();
+        told += 1;
         tries = 0;
         watch();
         say("live", at);
         take(snapshot);
       }
-      failed(mine, null);
+      if (mine.signal.aborted) return;
+      if (told) again = setTimeout(open, NEXT_MS); // ended in good order: where the page is mounted, each stream is one snapshot
+      else failed(mine, null);
     } catch (error) {
       failed(mine, error);
     }

@@ -5,16 +5,22 @@ import { confirm, tell } from "./dialog.js";
 import { h } from "./dom.js";
 import { address, count } from "./format.js";
 
-const CODE = "The same in code, from any thread of the process:";
-const python = (where, call) => `app.consumer(${JSON.stringify(where.consumer)}).${call}`;
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+const python = (where, call) => h("p", { class: "quiet small" }, "In code, from any thread of the process: ", h("code", {}, `app.consumer(${JSON.stringify(where.consumer)}).${call}`));
+
+// What is paused or moved is this process's own, so the command asks this page's address.
+function curl(path, body) {
+  const url = new URL(`ui/api/${path}`, document.baseURI).href;
+  return `curl -X POST ${url} -H "authorization: Bearer $EVKAFKA_UI_TOKEN" -H "content-type: application/json" -d ${quoted(JSON.stringify(body))}`;
+}
 
 export async function pause(where) {
   const name = address(where.topic, where.partition);
   const done = await confirm({
     title: `Pause ${name}?`,
     sentence: "None of its records begins until it is resumed; what runs now runs on. It stays paused in this process through rebalances and restarts of the consumer, and its lag grows.",
-    twin: CODE,
-    line: python(where, `pause(${JSON.stringify(where.topic)}, ${where.partition})`),
+    line: curl("pause", where),
+    fields: [python(where, `pause(${JSON.stringify(where.topic)}, ${where.partition})`)],
     verb: "Pause",
     act: () => order("pause", where),
   });
@@ -26,8 +32,8 @@ export async function resume(where) {
   const done = await confirm({
     title: `Resume ${name}?`,
     sentence: "It goes on where it stood.",
-    twin: CODE,
-    line: python(where, `resume(${JSON.stringify(where.topic)}, ${where.partition})`),
+    line: curl("resume", where),
+    fields: [python(where, `resume(${JSON.stringify(where.topic)}, ${where.partition})`)],
     verb: "Resume",
     act: () => order("resume", where),
   });
@@ -41,11 +47,10 @@ export async function seek(where, now) {
   const done = await confirm({
     title: `Read ${name} from another offset?`,
     sentence: "Going back handles records again; going forward leaves records out, for good once it is committed. The new position is committed at once.",
-    twin: CODE,
-    line: () => python(where, `seek(${JSON.stringify(where.topic)}, ${where.partition}, ${offset()})`),
+    line: () => curl("seek", { ...where, offset: offset() }),
     verb: "Seek",
     danger: true,
-    fields: [h("label", {}, `Offset (now at ${count(now.position)}, the end is ${count(now.end)})`, field)],
+    fields: [h("label", {}, `Offset (now at ${count(now.position)}, the end is ${count(now.end)})`, field), python(where, `seek(${JSON.stringify(where.topic)}, ${where.partition}, offset)`)],
     act: () => order("seek", { ...where, offset: offset() }),
   });
   if (done) tell(`${name} is read from ${offset()} on.`);

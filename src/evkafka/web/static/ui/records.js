@@ -1,7 +1,7 @@
 // Records as they stand in a topic: by offset, or by time. Looking reads a few and moves nobody's position.
 
 import { ask } from "./api.js";
-import { card, command, each, h, shown, table, text } from "./dom.js";
+import { card, command, each, focused, h, shown, table, text } from "./dom.js";
 import { address, bytes, moment, some } from "./format.js";
 import { facts, headers, payload } from "./record.js";
 import { remember } from "./router.js";
@@ -69,7 +69,7 @@ export function records(params) {
     if (by.value === "offset") asked.offset = offset.value;
     if (by.value === "time") asked.at_ms = new Date(time.value).getTime();
     const from = asked.offset ?? (asked.at_ms ? new Date(asked.at_ms).toISOString() : null);
-    twin.say(`evkafka tail ${asked.topic} --partition ${asked.partition} ${from === null ? `--last ${MOST}` : `--from ${from} --limit ${MOST}`} --no-follow`);
+    twin.say(`evkafka tail ${asked.topic} --app MODULE:APP --partition ${asked.partition} ${from === null ? `--last ${MOST}` : `--from ${from} --limit ${MOST}`} --no-follow`);
     remember({ topic: asked.topic, partition: asked.partition, offset: asked.offset });
     try {
       told = await ask("records", asked);
@@ -83,7 +83,8 @@ export function records(params) {
 
   function draw() {
     place.replaceChildren();
-    each(rows.body, told.records, (one) => address(one.topic, one.partition, one.offset), (one) => row(one, () => place.replaceChildren(details(one))));
+    const listed = by.value === "newest" ? told.records.toReversed() : told.records;
+    each(rows.body, listed, (one) => address(one.topic, one.partition, one.offset), (one) => row(one, () => place.replaceChildren(focused(details(one)))));
     rows.hidden = !told.records.length;
     none.hidden = told.records.length > 0;
     older.disabled = !told.records.length || told.records[0].offset <= told.first;
