@@ -49,7 +49,7 @@ OpenShop = Callable[..., AbstractAsyncContextManager[Shop]]
 
 @pytest.fixture
 def shop(kafka_broker: KafkaBroker, topic: MakeTopic) -> OpenShop:
-    """`async with shop() as running:`; other topics than the one of its own may be named, also such that are not there."""
+    """`async with shop() as running:`; it may read other topics too, also missing ones."""
 
     @asynccontextmanager
     async def running(*other_topics: str) -> AsyncIterator[Shop]:

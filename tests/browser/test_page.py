@@ -33,7 +33,7 @@ async def shows(page: Page, url: str, screen: str) -> None:
 
 
 class TestEveryScreen:
-    @pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 1280), (True, 360)])
+    @pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 360)])
     async def test_axe_finds_nothing_and_it_fits(
         self, sampled: Sampled, open_page: OpenPage, dark: bool, width: int
     ) -> None:

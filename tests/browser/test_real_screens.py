@@ -77,7 +77,7 @@ class TestConsumers:
             cells = page.get_by_role("row").filter(has_text=f"{running.topic}[0]").get_by_role("cell")
             await running.order(1)
             await running.order(2)
-            for column, text in enumerate(("Reading", "2", "2", "2", "0", "0", "–")):  # state, position, committed...
+            for column, text in enumerate(("Reading", "2", "2", "2", "0", "0", "\N{EN DASH}")):  # state, position...
                 await expect(cells.nth(column)).to_have_text(text)
             await running.send("ParcelPacked")
             for column, text in enumerate(("Reading", "3", "2", "3", "1", "1")):
