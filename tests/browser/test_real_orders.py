@@ -9,36 +9,25 @@ import os
 import shlex
 import subprocess
 import sys
-from itertools import pairwise
-from typing import Any
 
-import httpx
 import pytest
 from playwright.async_api import Locator, Page, expect
 
 from tests.browser.conftest import OpenPage
 from tests.browser.shop import TOKEN, OpenShop, Shop, confirmed, shop, twin, with_token
 from tests.browser.test_page import shows
+from tests.support.curl import curl
 from tests.support.waiting import eventually
 
 __all__ = ["shop"]
+
+HAS_TOKEN = {"EVKAFKA_UI_TOKEN": TOKEN}
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def partition_of(page: Page, running: Shop) -> Locator:
     return page.get_by_role("row").filter(has_text=f"{running.topic}[0]").first
-
-
-async def curl(line: str) -> Any:
-    """What `curl` would do, with the token in its environment."""
-    program, _, method, url, *rest = shlex.split(line.replace("$EVKAFKA_UI_TOKEN", TOKEN))
-    assert (program, method) == ("curl", "POST")
-    headers = dict(value.split(": ", 1) for name, value in pairwise(rest) if name == "-H")
-    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
-        answer = await client.post(url, content=rest[-1], headers=headers)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
 
 
 async def evkafka(line: str, servers: str) -> str:
@@ -75,9 +64,9 @@ class TestConsumers:
             await confirmed(page, "Resume")
             await eventually(lambda: running.billed == [1, 2], 60)
 
-            assert await curl(pause) == {"done": "paused"}
+            assert await curl(pause, HAS_TOKEN) == {"done": "paused"}
             await expect(row).to_contain_text("paused by a person")
-            assert await curl(resume) == {"done": "resumed"}
+            assert await curl(resume, HAS_TOKEN) == {"done": "resumed"}
             await expect(row).not_to_contain_text("paused by a person")
         said = [record.getMessage() for record in caplog.records if record.name == "evkafka.audit"]
         assert [line.partition(" ")[0] for line in said] == ["pause", "resume", "pause", "resume"]
@@ -98,7 +87,7 @@ class TestConsumers:
             await expect(page.locator("#told")).to_contain_text(f"{running.topic}[0] is read from 1 on.")
             await eventually(lambda: sorted(running.billed) == [1, 2, 2, 3, 3], 60)
 
-            assert await curl(seek) == {"done": "reads on at 1"}
+            assert await curl(seek, HAS_TOKEN) == {"done": "reads on at 1"}
             await eventually(lambda: sorted(running.billed) == [1, 2, 2, 2, 3, 3, 3], 60)
 
 

@@ -127,7 +127,8 @@ class Operations:
             return _refusal(401, "looking needs the token: open the page anew")
         if self._live.full:
             return _refusal(503, "as many look at this page as may")
-        return StreamingResponse(self._live.stream(), media_type="text/event-stream")
+        unbuffered = {"x-accel-buffering": "no"}  # nginx would keep it back otherwise
+        return StreamingResponse(self._live.stream(), media_type="text/event-stream", headers=unbuffered)
 
     # ------------------------------------------------------------------ looking
 
