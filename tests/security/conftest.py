@@ -15,7 +15,7 @@ MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 PASSWORD = "s3cret-canary"
 
 PLAIN_USERS = ("ann", "nora")
-SCRAM_USERS = ("ann", "carl")
+SCRAM_USERS = ("ann", "carl", "olga")
 MAY_ALL = ("ANONYMOUS", "ann", "carl", "tina", "CN=billing")
 
 SESSION_MS = 3000

@@ -61,9 +61,9 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # the client librar
             ) from error
 
     def _refused(self, why: str, fix: str) -> BrokerRefused:
-        who = f" as {self._sasl_plain_username!r}" if self._sasl_mechanism not in ("OAUTHBEARER", "GSSAPI") else ""
+        """Not who: a user name may have been given as a secret."""
         return BrokerRefused(
-            f"{self._host}:{self._port}: login refused: {self._sasl_mechanism}{who}: {why.rstrip('.')}; {fix}"
+            f"{self._host}:{self._port}: login by {self._sasl_mechanism} refused: {why.rstrip('.')}; {fix}"
         )
 
     def _what_to_check(self) -> str:

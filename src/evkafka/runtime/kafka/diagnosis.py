@@ -65,7 +65,7 @@ async def _speaks_tls(host: str, port: int) -> bool:
         return "ALERT" in (error.reason or "")  # it refuses something else, in TLS's own words
     except (OSError, TimeoutError):
         return False
-    writer.close()
+    await _drop(writer)
     return True
 
 
@@ -90,12 +90,18 @@ async def _hangs_up_after_tls(host: str, port: int, options: dict[str, Any]) -> 
             _, writer = await asyncio.open_connection(host, port, ssl=options["ssl_context"])
     except (OSError, TimeoutError):
         return False
-    writer.close()
+    await _drop(writer)
     async with _probing(host, port, options) as conn:
         if conn is None:
             return True
         await conn.send(ApiVersionRequest())
     return False
+
+
+async def _drop(writer: asyncio.StreamWriter) -> None:
+    """Closing would wait for the server's word of farewell, beyond the end of the loop where the start has failed."""
+    writer.transport.abort()
+    await asyncio.sleep(0)
 
 
 @contextlib.asynccontextmanager

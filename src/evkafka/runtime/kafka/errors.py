@@ -99,9 +99,17 @@ def cause(error: BaseException) -> str:
         case kafka.UnsupportedSaslMechanismError() | kafka.IllegalSaslStateError():
             return f"login refused: {_text(error) or type(error).__name__} (see sasl_mechanism)"
         case kafka.TopicAuthorizationFailedError():
-            return f"not authorized for topic {_text(error)}: an ACL for READ and DESCRIBE is missing"
+            return (
+                f"not authorized for topic {_text(error)}: an ACL is missing (READ and DESCRIBE to consume it,"
+                " WRITE and DESCRIBE to write to it)"
+            )
         case kafka.GroupAuthorizationFailedError():
             return f"not authorized for group {_text(error)}: an ACL for READ of the group is missing"
+        case kafka.ClusterAuthorizationFailedError():
+            return (
+                "not authorized: an ACL is missing (a producer's: WRITE of at least one topic, or IDEMPOTENT_WRITE"
+                " of the cluster)"
+            )
         case kafka.InvalidSessionTimeoutError():
             return (
                 "the broker does not accept session_timeout_ms: it must lie between its"

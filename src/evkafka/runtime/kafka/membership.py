@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from aiokafka import errors as kafka
+from aiokafka.client import CoordinationType
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
 from aiokafka.protocol.group import HeartbeatRequest
@@ -110,6 +111,18 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
             )
 
     # ------------------------------------------------------------------ heartbeats, joins
+
+    async def may_join(self) -> None:
+        """A heartbeat of a member that nobody knows: who may not read the group is told so before anything else.
+
+        Raises:
+            GroupAuthorizationFailedError: it may not be joined.
+            KafkaError: that cannot be asked now.
+        """
+        node = await self._client.coordinator_lookup(CoordinationType.GROUP, self.group_id)
+        answer = await self._client.send(node, HeartbeatRequest(self.group_id, -1, ""))
+        if answer.error_code == kafka.GroupAuthorizationFailedError.errno:
+            raise kafka.GroupAuthorizationFailedError(self.group_id)
 
     async def _do_heartbeat(self) -> bool:
         """(k) An answer that aiokafka does not know ends its heartbeat task: the member is expelled, and every poll

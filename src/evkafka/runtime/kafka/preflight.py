@@ -84,6 +84,8 @@ async def knock(connection: ConnectionSettings, host: str, port: int, *, timeout
                 await conn.send(MetadataRequest([]))
             finally:
                 closing = conn.close()
+    except BrokerError:
+        raise
     except FAILURES as error:
         if was_closed(error) and (why := await hung_up(host, port, options)) is not None:
             raise BrokerRefused(f"{host}:{port}: {why}") from error

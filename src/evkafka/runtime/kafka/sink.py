@@ -92,7 +92,8 @@ class KafkaSink:
                     trouble = generation.client.trouble or "no answer in time"
                     raise BrokerUnavailable(f"no producer id within {timeout_s:.3g} s: {trouble}") from error
                 case kafka.KafkaError() | OSError():
-                    raise translate(error, "starting the producer") from error
+                    servers = ", ".join(self._settings.connection.bootstrap_servers)
+                    raise translate(error, f"{servers}: starting the producer") from error
                 case _:
                     raise
         return generation

@@ -24,6 +24,7 @@ logger = logging.getLogger("evkafka.runtime.kafka")
 
 ABSENT_AGAIN_S, ABSENT_WARNING_S = 5.0, 30.0
 KEEP_S = 10.0
+RIGHTS_S = 5.0
 
 
 class KafkaSource:
@@ -80,8 +81,23 @@ class KafkaSource:
             )
         if (error := opening.exception()) is not None:
             raise translate(error, f"connecting to {self._servers}") from error
+        await self._check_rights(consumer)
         if settings.topics:
             self._topic_watch = asyncio.ensure_future(self._watch_topics())
+
+    async def _check_rights(self, consumer: Contained) -> None:
+        """A missing right is said at the start, where it is one of configuration, and not when the group has formed."""
+        wanted = {topic.name for topic in self._settings.topics}
+        if unauthorized := sorted(wanted & consumer.client.cluster.unauthorized_topics):
+            raise translate(kafka.TopicAuthorizationFailedError(*unauthorized), self._servers)
+        if isinstance(consumer.coordinator, Member):
+            try:
+                async with asyncio.timeout(RIGHTS_S):
+                    await consumer.coordinator.may_join()
+            except kafka.GroupAuthorizationFailedError as error:
+                raise translate(kafka.GroupAuthorizationFailedError(self._settings.group_id), self._servers) from error
+            except (kafka.KafkaError, OSError, TimeoutError) as error:
+                logger.debug("whether group %r may be joined will show: %r", self._settings.group_id, error)
 
     async def stop(self, *, timeout_s: float) -> None:
         if self._stopped:

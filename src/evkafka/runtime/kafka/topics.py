@@ -10,9 +10,9 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 
-from evkafka.exceptions import BrokerError
+from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.runtime.kafka.errors import translate
 from evkafka.runtime.kafka.options import connection_options
 from evkafka.runtime.kafka.preflight import reach
@@ -95,7 +95,8 @@ async def ensure_topics(
             model = known.get(like, [])
             counts[name] = max(len(model), 1)
             replicas = len(model[0]["replicas"]) if model else 1
-            doing = f"topic {name!r} does not exist, and creating it"
+            servers = ", ".join(connection.bootstrap_servers)
+            doing = f"{servers}: topic {name!r} does not exist, and creating it"
             await _create(admin, NewTopic(name, counts[name], replicas), doing, may_exist=True)
     return counts
 
@@ -137,6 +138,12 @@ async def _create(admin: AIOKafkaAdminClient, topic: NewTopic, doing: str, *, ma
     """
     answer = await admin.create_topics([topic])
     for _, code, message in answer.topic_errors:
+        if code == TopicAuthorizationFailedError.errno:
+            # Brokers hide what a login may not see, so that nobody can tell whether it is there.
+            raise BrokerRefused(
+                f"{doing} is not allowed: an ACL is missing (WRITE and DESCRIBE where it does exist and is hidden from"
+                " this login, CREATE where it does not)"
+            )
         if code and not (may_exist and code == TopicAlreadyExistsError.errno):
             raise translate(for_code(code)(message), doing)
 
