@@ -195,6 +195,7 @@ class Executor:
         queue, finish = lane.queue, lane.partition.ledger.finish
         slot, dispatch, now, report = self.slot, self._dispatch, self._clock.now, self._report
         slot.attempt = lane.attempt
+        durations_s = report.plainly(lane.partition.tp.topic)
         started = now()
         stint_ends = min(self._turn.ends_s, started + STINT_S)
         self.started_s = started
@@ -208,8 +209,8 @@ class Executor:
             if result is None and self._cancelled is None:
                 finish(record.offset)
                 ended = now()
-                if report.listening:
-                    report.finished(slot, record, "ok", ended - started)
+                if durations_s is not None:
+                    durations_s[slot.route].append(ended - started)
                 slot.attempt = 1
             else:
                 goes_on = await self._settle(lane, record, result, now() - started)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,9 @@ class Reporter(Protocol):
     """Who keeps the books of what the executors do; see `runtime/report.py`."""
 
     listening: bool
+
+    def plainly(self, topic: str) -> Mapping[Route | None, list[float]] | None:
+        """How long the plain successes of this topic took, by endpoint, to be added to; None while nobody listens."""
 
     def finished(self, slot: Slot, record: Record, status: str, duration_s: float) -> None: ...
     def flush(self) -> None: ...

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter, defaultdict
+from collections.abc import Mapping
+from functools import partial
 from typing import cast
 
 from evkafka.outcomes import Unmatched
@@ -37,8 +39,16 @@ class Report:
         self._telemetry = telemetry
         self.listening = telemetry.wants(RecordsProcessed)
         self._durations_s: defaultdict[tuple[str, Route | None, str], list[float]] = defaultdict(list)
+        self._plain_s: defaultdict[str, defaultdict[Route | None, list[float]]] = defaultdict(
+            partial(defaultdict, list)
+        )
         self._misses = misses
         self._unmatched: Counter[tuple[str, str, str | None]] = Counter()
+
+    def plainly(self, topic: str) -> Mapping[Route | None, list[float]] | None:
+        """Valid for ever: emptied when it is handed on, never exchanged. A call for each record would cost as much as
+        all that is done with its duration."""
+        return self._plain_s[topic] if self.listening else None
 
     def finished(self, slot: Slot, record: Record, status: str, duration_s: float) -> None:
         if not self.listening:
@@ -52,7 +62,7 @@ class Report:
 
     def flush(self) -> None:
         """Hand on what was added up."""
-        if self._durations_s:
+        if self._durations_s or any(self._plain_s.values()):
             for topic, by_kind in self._by_topic().items():
                 self._telemetry.emit(RecordsProcessed(self._consumer, topic, by_kind))
         if self._unmatched:
@@ -63,6 +73,10 @@ class Report:
     def _by_topic(self) -> dict[str, dict[tuple[str, Status], list[float]]]:
         """What `finished` noted, taken out. It is sorted here, once for many records, and not there, for each."""
         noted, self._durations_s = self._durations_s, defaultdict(list)
+        for topic, by_route in self._plain_s.items():
+            for route, durations_s in by_route.items():
+                noted[topic, route, "ok"].extend(durations_s)
+            by_route.clear()
         topics: dict[str, dict[tuple[str, Status], list[float]]] = {}
         for (topic, route, status), durations_s in noted.items():
             kind = route.event_type if route is not None else "", cast(Status, status)
