@@ -17,8 +17,9 @@ from playwright.async_api import Browser, Page, ViewportSize, async_playwright, 
 from tests.browser.chromium import find_browser
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
-SIZE = ViewportSize(width=1280, height=860)
-TALL = ViewportSize(width=1280, height=1180)
+SIZE = ViewportSize(width=1280, height=720)
+TALL = ViewportSize(width=1280, height=1060)
+PHONE = ViewportSize(width=360, height=720)
 DEMO = (sys.executable, "-m", "examples.flights.demo", "--keep-running", "--rate", "60")
 WHERE = re.compile(rb"(http://\S+/)ui")
 WAIT_S = 60.0
@@ -53,27 +54,34 @@ async def take(url: str) -> None:
             executable_path=chromium.path, args=["--no-sandbox"], env={**os.environ, **chromium.environment}
         )
         for dark in (False, True):
-            page = await opened(browser, dark=dark)
-            mode = "dark" if dark else "light"
-            await page.goto(f"{url}ui")
-            await expect(page.locator("#connection")).to_have_text("Live")
-            await expect(page.locator("canvas")).to_have_count(3)
-            await page.screenshot(path=IMAGES / f"overview-{mode}.png")
-            if dark:
-                continue
-            await page.set_viewport_size(TALL)
-            await page.goto(f"{url}ui#/letters")
-            await page.get_by_role("button", name="Show").first.click()
-            await page.screenshot(path=IMAGES / "dead-letters.png")
-            await page.set_viewport_size(SIZE)
-            await page.goto(url)
-            await page.screenshot(path=IMAGES / "contract.png")
+            page = await opened(browser, SIZE, dark=dark)
+            await overview(page, url)
+            await page.screenshot(path=IMAGES / f"overview-{'dark' if dark else 'light'}.png")
+        page = await opened(browser, SIZE)
+        await page.goto(f"{url}ui#/consumers")
+        await expect(page.get_by_role("button", name="Pause").first).to_be_visible()
+        await page.screenshot(path=IMAGES / "consumers.png", clip={"x": 0, "y": 0, "width": 1280, "height": 470})
+        await page.goto(url)
+        await page.screenshot(path=IMAGES / "contract.png")
+        page = await opened(browser, TALL)
+        await page.goto(f"{url}ui#/letters?q='G7'")
+        await page.get_by_role("button", name="Show").first.click()
+        await page.screenshot(path=IMAGES / "dead-letters.png")
+        page = await opened(browser, PHONE, dark=True)
+        await overview(page, url)
+        await page.screenshot(path=IMAGES / "phone.png")
         await browser.close()
 
 
-async def opened(browser: Browser, *, dark: bool) -> Page:
+async def overview(page: Page, url: str) -> None:
+    await page.goto(f"{url}ui")
+    await expect(page.locator("#connection")).to_have_text("Live")
+    await expect(page.locator("canvas")).to_have_count(3)
+
+
+async def opened(browser: Browser, size: ViewportSize, *, dark: bool = False) -> Page:
     context = await browser.new_context(
-        color_scheme="dark" if dark else "light", viewport=SIZE, reduced_motion="reduce"
+        color_scheme="dark" if dark else "light", viewport=size, reduced_motion="reduce"
     )
     context.set_default_timeout(WAIT_S * 1000)
     return await context.new_page()

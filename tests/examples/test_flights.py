@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import gzip
 import re
@@ -14,12 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
-from examples.flights.demo import DEAD_LETTERS
 from examples.flights.events import FlightCancelled, FlightDelayed, FlightDeparted, airlines, read_flights
-
-from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "examples" / "data" / "flights.csv.gz"
@@ -91,51 +86,6 @@ class TestTheDemo:
         assert "Traceback" not in output
         assert demo.returncode == 130
         assert not _answers(shown)
-
-    @pytest.mark.parametrize("demo", [["--rate", "3000", "--keep-running"]], indirect=True)
-    async def test_shows_the_flights_on_its_page_and_poisonous_ones_can_be_replayed_there_once_it_is_mended(
-        self, demo: subprocess.Popen[str]
-    ) -> None:
-        assert demo.stdout is not None
-        shown = _read_until(demo.stdout, "Ctrl-C stops them")
-        [url], [token] = re.findall(r"Open (http://\S+/)ui ", shown), re.findall(r"the token (\S+)", shown)
-        reading = asyncio.ensure_future(asyncio.to_thread(demo.stdout.read))  # so that it is never held up
-        try:
-            async with httpx.AsyncClient(base_url=url, timeout=60) as page:
-                await self._replay(page, token)
-        finally:
-            demo.send_signal(signal.SIGINT)
-            await reading
-        assert demo.wait(30) == 0
-
-    async def _replay(self, page: httpx.AsyncClient, token: str) -> None:
-        assert "<title>" in (await page.get("ui")).text
-
-        async def handled(event: str) -> float:
-            lines = (await page.get("metrics")).text.splitlines()
-            [count] = [line.rpartition(" ")[2] for line in lines if f'event="{event}",status="ok"' in line] or ["0"]
-            return float(count)
-
-        async def strange() -> list[str]:
-            letters = (await page.get("ui/api/letters", params={"q": "'G7'"})).json()["letters"]
-            return [letter["id"] for letter in letters]
-
-        async def is_mended() -> bool:
-            return await handled("AirlineRegistered") > 0
-
-        await eventually(is_mended, 60)
-        before = await handled("FlightDeparted")
-        ids = await strange()
-        assert len(ids) == 2
-        order = {"topic": DEAD_LETTERS, "ids": ids, "to": "handler"}
-        answer = await page.post("ui/api/letters/replay", json=order, headers={"authorization": f"Bearer {token}"})
-        assert answer.json() == {"chosen": 2, "done": 2, "failed": []}
-        assert await strange() == []
-
-        async def flows() -> bool:
-            return await handled("FlightDeparted") > before
-
-        await eventually(flows, 60)
 
     @pytest.mark.parametrize("demo", [["--rate", "3000", "--keep-running"]], indirect=True)
     def test_goes_on_until_it_is_interrupted_when_asked_to(self, demo: subprocess.Popen[str]) -> None:

@@ -196,7 +196,7 @@ class TestLive:
             assert "a consumer could not be saved" in reason
             assert "orders[0]@0" in reason
             assert (await get(app.web_url, "livez")).code == 503
-            assert not ready(app).ok
+            assert consumer(ready(app)).reasons == ("it has ended",)
 
 
 class TestReady:
@@ -283,6 +283,23 @@ class TestReady:
             assert ready(app).checks[0].reasons == ("the app is stopping",)
             assert live(app).ok
             released.set()
+
+    async def test_a_consumer_that_is_stopping_says_so(self) -> None:
+        going_on, released = asyncio.Event(), asyncio.Event()
+
+        async def wait(event: dict[str, Any]) -> None:
+            going_on.set()
+            await released.wait()
+
+        app = app_with(handling(wait))
+        async with InMemoryKafka() as kafka, AsyncExitStack() as stack:
+            await stack.enter_async_context(kafka.running(app))
+            await kafka.send("orders", {}, event_type="OrderPlaced")
+            await going_on.wait()
+            stopping = asyncio.ensure_future(stack.aclose())
+            await eventually(lambda: consumer(ready(app)).reasons == ("it is stopping",))
+            released.set()
+            await stopping
 
     async def test_a_producer_whose_cluster_is_away_makes_it_unready(self) -> None:
         app = EVKafkaApp(web=True, web_port=0)

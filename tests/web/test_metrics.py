@@ -69,6 +69,16 @@ class TestProcessed:
         exceptions = metrics["evkafka_event_exceptions_total"]
         assert {labels[2]: count for labels, count in exceptions.items()} == {"ValueError": 1.0, "KeyError": 2.0}
 
+    async def test_what_failed_and_was_passed_over_is_counted_as_failed(self) -> None:
+        def fail(event: dict[str, Any]) -> None:
+            raise ValueError
+
+        app = app_with(handling(fail), on_error={"max_attempts": 1, "then": "skip"})
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await settled(kafka, {})
+            metrics = await scrape(app)
+        assert metrics["evkafka_events_processed_total"] == {("billing", "OrderPlaced", "failed", "orders"): 1.0}
+
     async def test_labels_are_consumer_topic_event_and_status(self) -> None:
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):
