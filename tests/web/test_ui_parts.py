@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, Telemetry
 from evkafka.web.ui.book import GROUPS, SECONDS, Book
+from evkafka.web.ui.live import Live
 from evkafka.web.ui.payloads import as_text, headers_as_text
 
 
@@ -88,11 +89,33 @@ class TestBook:
         assert len(book.errors()) == GROUPS
         assert all(len(group["message"]) <= 1000 for group in book.errors())
 
+    def test_letters_that_were_replayed_or_dropped_are_not_open_any_more_but_for_older_ones(
+        self, book: Book, telemetry: Telemetry, clock: Clock
+    ) -> None:
+        telemetry.emit(processed("dead_lettered", number=3))
+        at_ms = int(clock.s * 1000)
+        book.note_closed([at_ms, at_ms - 60_000])  # the second had failed before this process was started
+        assert (book.open_letters, book.dead_lettered) == (2, 3)
+        book.note_closed([at_ms] * 5)
+        assert book.open_letters == 0
+
     def test_counts_nothing_more_when_it_has_ended(self, book: Book, telemetry: Telemetry) -> None:
         book.end()
         telemetry.emit(processed())
         assert book.handled == 0
         assert not telemetry.wants(RecordsProcessed)
+
+
+class TestLive:
+    async def test_mounted_a_stream_is_one_snapshot_which_is_made_once_for_all_who_come_at_a_time(self) -> None:
+        made: list[int] = []
+        live = Live(lambda: made.append(1) or {}, lambda: None, one_by_one=True)  # type: ignore[arg-type,func-returns-value,return-value]
+        try:
+            told = [[part async for part in live.stream()] for _ in range(10)]
+        finally:
+            live.end()
+        assert told == [[b"data: {}\n\n"]] * 10
+        assert len(made) < 10
 
 
 class TestText:
