@@ -25,7 +25,7 @@ function row(first) {
   const when = cell("span", { class: "small quiet" });
   const none = h("span", { class: "quiet" }, "none");
   const whole = h("tr", {},
-    h("th", { scope: "row" }, first.event_type ?? "anything else", h("div", { class: "small quiet where" }, h("span", { class: "mono" }, dotted(first.endpoint)), ` · ${first.consumer}`)), handled, speed, p50, p95, p99, failed, h("td", { class: "long" }, error, " ", when, none));
+    h("th", { scope: "row" }, first.event_type ?? "anything else", h("div", { class: "small quiet where mono" }, dotted(first.endpoint)), h("div", { class: "small quiet" }, `consumer ${first.consumer}`)), handled, speed, p50, p95, p99, failed, h("td", { class: "long" }, error, " ", when, none));
   return shown(whole, (one) => {
     handled.say(count(one.handled));
     speed.say(rate(one.handled_per_s));
