@@ -14,6 +14,7 @@ export function letters(params) {
   const chosen = new Set();
   let found = [];
   let asked = 0;
+  let opened = null; // the id of the letter that is shown whole: it stays while it is in the list
 
   const topic = h("select", { name: "topic", onchange: look });
   const text_ = h("input", { type: "search", name: "q", value: params.get("q") ?? "", placeholder: "error, event type, id…" });
@@ -40,7 +41,7 @@ export function letters(params) {
   }
 
   function drawAll() {
-    each(rows.body, found, (one) => `${one.partition}/${one.offset}`, (one) => letterRow(one, { chosen, choose, drawn: drawAll, look: () => place.replaceChildren(letterCard(one)) }));
+    each(rows.body, found, (one) => `${one.partition}/${one.offset}`, (one) => letterRow(one, { chosen, choose, drawn: drawAll, look: () => { opened = one.id; place.replaceChildren(letterCard(one)); } }));
     const possible = found.filter((one) => one.status === "open").length;
     all.checked = chosen.size > 0 && chosen.size === possible;
     all.indeterminate = chosen.size > 0 && chosen.size < possible;
@@ -60,7 +61,7 @@ export function letters(params) {
       found = told.letters;
       for (const id of chosen) if (!found.some((one) => one.id === id && one.status === "open")) chosen.delete(id);
       text(none, told.topics.length ? "No dead letter is open here." : "No consumer of this app writes dead letters: on_error has no then: \"dead_letter\".");
-      place.replaceChildren();
+      if (!found.some((one) => one.id === opened)) place.replaceChildren();
     } catch (error) {
       found = [];
       text(none, error.message);
