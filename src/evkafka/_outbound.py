@@ -14,8 +14,8 @@ from evkafka.exceptions import ConfigError, EncodeError
 OPTIONS = ("key", "partition", "timestamp_ms", "headers")
 
 ALLOWED = (
-    "An outbound endpoint takes one payload, typed dict, str, bytes, a pydantic model or anything that pydantic can "
-    "serialize: `async def send_order(order: Order) -> None: ...`"
+    "An outbound endpoint takes one payload, typed dict, str, bytes, a pydantic model, a msgspec Struct, an attrs "
+    "class or anything that pydantic can serialize: `async def send_order(order: Order) -> None: ...`"
 )
 
 KeyOf = Callable[[Any], Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,9 +11,10 @@ from pydantic import PydanticInvalidForJsonSchema, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticOmit
 
-from evkafka.codec import any_dict, raw_kind
+from evkafka.codec import any_dict, by_msgspec, decoder_for, raw_kind
 
-REF = "#/components/schemas/{model}"
+PREFIX = "#/components/schemas/"
+REF = PREFIX + "{model}"
 
 Direction = Literal["in", "out"]
 
@@ -38,6 +39,40 @@ def schemas_of(wanted: Sequence[Wanted]) -> tuple[dict[Hashable, dict[str, Any]]
     Schemas are JSON Schema as AsyncAPI 3.0 understands it: draft 07, without OpenAPI's discriminator objects. What
     pydantic cannot describe (a type with a validator of its own) becomes a schema that admits anything.
     """
+    others = [one for one in wanted if by_msgspec(one.annotation)]
+    payloads, named = _by_pydantic([one for one in wanted if not by_msgspec(one.annotation)])
+    if others:
+        more_payloads, more_named = _by_msgspec(others, taken=named)
+        payloads, named = payloads | more_payloads, named | more_named
+    return payloads, dict(sorted(named.items()))
+
+
+def _by_msgspec(
+    wanted: Sequence[Wanted], *, taken: Collection[str]
+) -> tuple[dict[Hashable, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Those of Structs and attrs classes; where pydantic has given a name away, theirs is another."""
+    from evkafka import _msgspec
+
+    found, named = _msgspec.schemas_of([one.annotation for one in wanted], PREFIX)
+    names = {name: f"{name}.msgspec" if name in taken else name for name in named}
+    payloads = {one.key: draft_7(_renamed(schema, names)) for one, schema in zip(wanted, found, strict=True)}
+    return payloads, {names[name]: draft_7(_renamed(schema, names)) for name, schema in named.items()}
+
+
+def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
+    """The schema with its references, and those of discriminators, to the new names."""
+    match schema:
+        case dict():
+            return {key: _renamed(value, names) for key, value in schema.items()}
+        case list():
+            return [_renamed(value, names) for value in schema]
+        case str() if schema.startswith(PREFIX):
+            return PREFIX + names.get(schema.removeprefix(PREFIX), schema.removeprefix(PREFIX))
+        case _:
+            return schema
+
+
+def _by_pydantic(wanted: Sequence[Wanted]) -> tuple[dict[Hashable, dict[str, Any]], dict[str, dict[str, Any]]]:
     modes: dict[Direction, JsonSchemaMode] = {"in": "validation", "out": "serialization"}
     inputs = [(one.key, modes[one.direction], TypeAdapter(any_dict(one.annotation))) for one in wanted]
     for _, _, adapter in inputs:
@@ -109,7 +144,7 @@ def _part(key: str, value: Any) -> Any:
 def admits(annotation: Any, value: Any) -> bool:
     """Whether a payload of this type may be this value, as JSON."""
     try:
-        TypeAdapter(any_dict(annotation)).validate_json(json.dumps(value))
+        decoder_for(annotation).from_bytes(json.dumps(value).encode())
     except Exception:  # pydantic's error, or whatever a user's own validator raises: no example, then
         return False
     return True

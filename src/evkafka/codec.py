@@ -1,4 +1,5 @@
-"""From an annotation to a decoder, from a value to bytes; chosen once. The only file that knows pydantic.
+"""From an annotation to a decoder, from a value to bytes; chosen once. With `_schema.py`, the files that know pydantic;
+`_msgspec.py` is asked where a type is a Struct or an attrs class.
 
 JSON goes from bytes to the payload in one pass, and JSON is what pydantic's parser takes: UTF-8 without a byte order
 mark; NaN and Infinity are let in; lone surrogates are not, nor is nesting deeper than 200 levels; the last one of
@@ -68,6 +69,8 @@ def decoder_for(annotation: Any) -> Decoder:
         TypeError: pydantic cannot make a payload of this type; the sentence says why.
     """
     shown = _shown(annotation)
+    if by_msgspec(annotation):
+        return _msgspec_decoder(annotation, shown)
     try:
         optional, raw = _admits_none(annotation), raw_kind(annotation)
         if raw is not None and not _is_constrained(annotation):
@@ -81,6 +84,36 @@ def decoder_for(annotation: Any) -> Decoder:
     if raw is not None:
         return Decoder(_then(_text if raw is str else bytes, validator.validate_python), None, optional, shown, names)
     return Decoder(validator.validate_json, validator.validate_python, optional, shown, names)
+
+
+def _msgspec_decoder(annotation: Any, shown: str) -> Decoder:
+    other = _others(annotation)
+    try:
+        from_bytes, from_object = other.decoder_of(annotation)
+    except NameError as error:
+        raise NotYetDefined(error.name or shown) from error
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"msgspec cannot make {shown} of JSON: {str(error).splitlines()[0]}") from error
+    return Decoder(from_bytes, from_object, _admits_none(annotation), shown, frozenset)
+
+
+def by_msgspec(annotation: Any) -> bool:
+    """Whether there is a Struct of msgspec's or an attrs class in the annotation: pydantic knows neither."""
+    annotation = _inside(annotation)
+    if isinstance(annotation, type) and typing.get_origin(annotation) is None:
+        return hasattr(annotation, "__struct_config__") or hasattr(annotation, "__attrs_attrs__")
+    return any(by_msgspec(part) for part in (typing.get_origin(annotation), *typing.get_args(annotation)) if part)
+
+
+def _others(annotation: Any) -> Any:
+    """The module that knows msgspec."""
+    try:
+        from evkafka import _msgspec
+    except ModuleNotFoundError as error:
+        raise TypeError(
+            f"{_shown(annotation)} is an attrs class, which needs msgspec: pip install 'evkafka[attrs]'"
+        ) from error
+    return _msgspec
 
 
 def _validator(annotation: Any) -> tuple[Any, Callable[[], Any]]:
@@ -99,7 +132,7 @@ def any_dict(annotation: Any) -> Any:
     """`dict` as `dict[str, Any]`, which is the same of JSON, and faster: keys need no look at their type."""
     if annotation is dict:
         return dict[str, Any]
-    return dict[str, Any] | None if _is_union(annotation) and _without_none(annotation) is dict else annotation
+    return dict[str, Any] | None if is_union(annotation) and _without_none(annotation) is dict else annotation
 
 
 def _text(value: bytes) -> str:
@@ -149,6 +182,8 @@ def decode_fault(error: BaseException, names: frozenset[str] = frozenset()) -> s
             return f"it is not UTF-8 (byte {error.start})"
         case RecursionError():
             return "it is nested too deeply"
+        case _ if type(error).__module__ == "msgspec":
+            return str(_others(type(error)).fault(error))
         case _:
             return type(error).__name__
 
@@ -185,7 +220,8 @@ def _words(schema: Callable[[], Any]) -> frozenset[str]:
 
 def encode(event: Any) -> bytes:
     """An event's bytes: a mapping by `json.dumps`, str as UTF-8, bytes as they are, pydantic models by
-    `model_dump_json()`, anything else that pydantic can serialize (dataclasses, lists, ...) as JSON.
+    `model_dump_json()`, Structs and attrs objects by msgspec, anything else that pydantic can serialize (dataclasses,
+    lists, ...) as JSON.
 
     Raises:
         TypeError, ValueError: it cannot be serialized.
@@ -201,8 +237,17 @@ def encode(event: Any) -> bytes:
             return json.dumps(event).encode()
         case Mapping():
             return json.dumps(dict(event)).encode()
+        case _ if by_msgspec(type(event)):
+            return bytes(_others(type(event)).encode(event))
         case _:
-            return pydantic_core.to_json(event)
+            return pydantic_core.to_json(event, fallback=_fallback)
+
+
+def _fallback(value: Any) -> Any:
+    """What pydantic does not know in a list or the like."""
+    if by_msgspec(type(value)):
+        return _others(type(value)).plain_of(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def encoder_for(annotation: Any) -> Callable[[Any], bytes | None]:
@@ -230,6 +275,8 @@ def _encoder(annotation: Any, plain: Any) -> Callable[[Any], bytes]:
         return encode
     if plain in (dict, bytes, str) or typing.get_origin(plain) is dict:
         return _checked(dict if typing.get_origin(plain) is dict else plain, annotation, encode)
+    if by_msgspec(plain):
+        return _others(plain).encoder_of(plain, _shown(annotation))  # type: ignore[no-any-return]
     if isinstance(plain, type) and issubclass(plain, BaseModel):
         if not plain.__pydantic_complete__:
             plain.model_rebuild()
@@ -256,6 +303,10 @@ def may_have_field(annotation: Any, name: str) -> bool:
         return name in annotation.__annotations__
     if hasattr(annotation, name):
         return True
+    if hasattr(annotation, "__struct_fields__"):
+        return False
+    if hasattr(annotation, "__attrs_attrs__"):
+        return name in {attribute.name for attribute in annotation.__attrs_attrs__}
     if issubclass(annotation, BaseModel):
         return name in annotation.model_fields or annotation.model_config.get("extra") == "allow"
     if dataclasses.is_dataclass(annotation):
@@ -282,7 +333,7 @@ def _admits_none(annotation: Any) -> bool:
         return True
     if typing.get_origin(annotation) is typing.Literal:
         return None in typing.get_args(annotation)
-    return _is_union(annotation) and any(_admits_none(arm) for arm in typing.get_args(annotation))
+    return is_union(annotation) and any(_admits_none(arm) for arm in typing.get_args(annotation))
 
 
 def raw_kind(annotation: Any) -> type | None:
@@ -299,13 +350,13 @@ def _is_constrained(annotation: Any) -> bool:
 
 def _without_none(annotation: Any) -> Any:
     """The annotation, without None where it is one arm of a union."""
-    if not _is_union(annotation):
+    if not is_union(annotation):
         return annotation
     arms = tuple(arm for arm in typing.get_args(annotation) if arm is not type(None))
     return arms[0] if len(arms) == 1 else typing.Union[arms]  # noqa: UP007 - built, not written
 
 
-def _is_union(annotation: Any) -> bool:
+def is_union(annotation: Any) -> bool:
     return typing.get_origin(annotation) in UNIONS
 
 

@@ -29,8 +29,9 @@ from evkafka.outcomes import BatchError
 from evkafka.ports import BatchLimits, Record, Slot
 
 ALLOWED = (
-    "An endpoint takes one payload, typed dict, str, bytes, a pydantic model or anything that pydantic can validate, "
-    "and may take one Request, by annotation: `async def on_order(order: Order, request: Request) -> None`, and "
+    "An endpoint takes one payload, typed dict, str, bytes, a pydantic model, a msgspec Struct, an attrs class or "
+    "anything that pydantic can validate, and may take one Request, by annotation: "
+    "`async def on_order(order: Order, request: Request) -> None`, and "
     "dependencies: `session: Annotated[Session, Depends(open_session)]`"
 )
 

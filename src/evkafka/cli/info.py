@@ -16,6 +16,8 @@ EXTRAS = {
     "tracing": ("opentelemetry-api",),
     "reload": ("watchfiles",),
     "settings": ("pydantic-settings", "python-dotenv"),
+    "msgspec": ("msgspec",),
+    "attrs": ("attrs", "msgspec"),
     "uvloop": ("uvloop",),
 }
 ALWAYS = ("evkafka", "aiokafka", "pydantic", "cramjam")
