@@ -157,7 +157,7 @@ class TestAnswers:
         await eventually(lambda: len(reader.listener.assigned) == 2)
         await reader.source.commit({TopicPartition(name, 0): 3}, timeout_s=5)
 
-    @pytest.mark.parametrize("code", [14, 15, 16, 7, 3])
+    @pytest.mark.parametrize("code", [14, 15, 16, 7])
     async def test_what_may_pass_is_tried_again_within_the_time(
         self, fake: FakeKafka, name: str, read: Read, code: int
     ) -> None:
@@ -170,7 +170,9 @@ class TestAnswers:
         assert await fault.hits() == 2
         assert await committed(fake.bootstrap_servers, name, name) == 3
 
-    @pytest.mark.parametrize(("code", "kind"), [(29, BrokerRefused), (30, BrokerRefused), (12, BrokerError)])
+    @pytest.mark.parametrize(
+        ("code", "kind"), [(29, BrokerRefused), (30, BrokerRefused), (12, BrokerError), (3, CommitRefused)]
+    )
     async def test_a_plain_no_is_said_at_once(
         self, fake: FakeKafka, name: str, read: Read, code: int, kind: type[BrokerError]
     ) -> None:

@@ -48,6 +48,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._own_port = 0
         self._connections: set[asyncio.Task[None]] = set()
+        self._forgotten: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._passing = asyncio.Event()
         self._passing.set()
@@ -94,6 +95,10 @@ class Proxy:
         for task in self._connections:
             task.cancel()
 
+    def forget(self) -> None:
+        """Half-open: the connections there are stay open and pass nothing on any more, either way; new ones do."""
+        self._forgotten.update(self._connections)
+
     def on(self, api_key: int, **rule: object) -> Rule:
         """Apply a `Rule` to the next requests of this kind."""
         made = Rule(api_key, **rule)  # type: ignore[arg-type]
@@ -121,8 +126,8 @@ class Proxy:
             self._writers.add(server_writer)
             kinds: dict[int, int] = {}  # correlation id -> API key
             async with asyncio.TaskGroup() as both:
-                both.create_task(self._forward(reader, server_writer, kinds, writer))
-                both.create_task(self._backward(server_reader, writer, kinds, server_writer))
+                both.create_task(self._forward(reader, server_writer, kinds, writer, task))
+                both.create_task(self._backward(server_reader, writer, kinds, server_writer, task))
         except* (OSError, EOFError, asyncio.CancelledError):
             pass
         finally:
@@ -131,6 +136,7 @@ class Proxy:
                     end.transport.abort()
                     self._writers.discard(end)
             self._connections.discard(task)
+            self._forgotten.discard(task)
 
     async def _forward(
         self,
@@ -138,10 +144,13 @@ class Proxy:
         writer: asyncio.StreamWriter,
         kinds: dict[int, int],
         back: asyncio.StreamWriter,
+        connection: asyncio.Task[None],
     ) -> None:
         while True:
             frame = await _frame(reader)
             await self._passing.wait()
+            if connection in self._forgotten:
+                continue
             api_key, _, correlation = struct.unpack_from(">hhi", frame)
             self.requests.append(api_key)
             rule = self._rule_for(api_key)
@@ -164,10 +173,13 @@ class Proxy:
         writer: asyncio.StreamWriter,
         kinds: dict[int, int],
         forth: asyncio.StreamWriter,
+        connection: asyncio.Task[None],
     ) -> None:
         while True:
             frame = await _frame(reader)
             await self._passing.wait()
+            if connection in self._forgotten:
+                continue
             (correlation,) = struct.unpack_from(">i", frame)
             api_key = kinds.pop(correlation, -2)
             if api_key == -1:

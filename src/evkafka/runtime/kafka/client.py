@@ -29,6 +29,32 @@ ANSWER_S = 30.0
 """For an ordinary answer. Only joins may take as long as the group's rebalance."""
 
 
+class Patience:
+    """How long an answer is waited for: without an end while more and more of it comes.
+
+    A large fetch over a slow line takes as long as it takes; given up half-way, it would be asked for again for ever.
+    """
+
+    def __init__(self, silence_s: float, come: Callable[[], int]) -> None:
+        self.limit = asyncio.timeout(None)
+        self._silence_s = silence_s
+        self._come = come
+        self._known = 0
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(silence_s, self._look)
+
+    def _look(self) -> None:
+        come = self._come()
+        if come > self._known:
+            self._known = come
+            self._timer = self._loop.call_later(self._silence_s, self._look)
+        else:
+            self.limit.reschedule(self._loop.time())
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+
 class Client(AIOKafkaClient):  # type: ignore[misc]  # the client library is untyped
     """AIOKafkaClient, contained.
 
@@ -170,18 +196,26 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # the client library is unt
     async def send(self, node_id: Any, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
         """B4-3, 6: one timeout serves joins (minutes) and all else, so a dead connection goes unnoticed as long."""
         within_s = min(self._answer_within_s.get(type(request), ANSWER_S), self._request_timeout_ms / 1000)
+        patience = Patience(within_s, lambda: self._waiting_bytes(node_id, group))
         try:
-            async with asyncio.timeout(within_s):
+            async with patience.limit:
                 answer = await super().send(node_id, request, group=group)
         except TimeoutError as error:
             conn = self._conns.pop((node_id, group), None)
             if conn is not None:
                 conn.close(reason=CloseReason.CONNECTION_TIMEOUT)
             raise kafka.RequestTimedOutError(f"{type(request).__name__}: no answer within {within_s:g} s") from error
+        finally:
+            patience.end()
         self.answered_at_s = self._loop.time()
         if isinstance(request, FetchRequest):
             self.fetched[request] = answer
         return answer
+
+    def _waiting_bytes(self, node_id: Any, group: Any) -> int:
+        """How much of an answer that is not complete has come."""
+        conn = self._conns.get((node_id, group))
+        return len(conn._reader._buffer) if conn is not None and conn._reader is not None else 0
 
     async def write(self, node_id: Any, request: Any, *, still: Callable[[], None]) -> Any:
         """Send to a coordinator, with a last look in the very step that writes to the socket.

@@ -10,6 +10,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as kafka
 from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, SyncGroupRequest
 
 from evkafka.exceptions import BrokerError, BrokerUnavailable, ConfigError
@@ -20,6 +21,8 @@ from evkafka.runtime.kafka.membership import Member
 from evkafka.runtime.kafka.options import consumer_options
 from evkafka.runtime.kafka.wire import StaticHeartbeatRequest
 from evkafka.settings import ConsumerSettings
+
+LEAST_SILENCE_S = 5.0
 
 
 class Subscriptions(SubscriptionState):  # type: ignore[misc]  # the client library is untyped
@@ -64,6 +67,9 @@ class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library i
         self._topics_at_start: frozenset[str] | None = None
         join_s = options["request_timeout_ms"] / 1000
         heartbeat_s = settings.session_timeout_s
+        # A broker answers a fetch after `fetch_max_wait_ms` at the latest, with nothing if need be: a silence as long
+        # as a session is a connection that somebody on the way has forgotten, and nobody would ever close.
+        fetch_s = self._fetch_max_wait_ms / 1000 + max(settings.session_timeout_s, LEAST_SILENCE_S)
         self._client = Client(
             allow_auto_create_topics=settings.allow_auto_create_topics,
             answer_within_s={
@@ -71,6 +77,7 @@ class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library i
                 SyncGroupRequest: join_s,
                 HeartbeatRequest: heartbeat_s,
                 StaticHeartbeatRequest: heartbeat_s,
+                FetchRequest: fetch_s,
             },
             **options,
         )

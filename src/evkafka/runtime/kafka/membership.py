@@ -47,6 +47,8 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
         metadata: what was committed beside the offsets that were last looked up.
     """
 
+    hold: Hold | None = None
+
     def __init__(
         self,
         client: Any,
@@ -61,7 +63,7 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
         self._on_failure = on_failure
         self._flaps: deque[float] = deque(maxlen=FLAPS)
         self._last_code = 0
-        self.hold: Hold | None = None
+        self._gone: tuple[Hold | None, set[str]] = (None, set())
         self.topics_before: frozenset[str] = frozenset()
         self.metadata: dict[ClientPartition, str] = {}
         self.heard_at_s = client._loop.time()
@@ -201,6 +203,19 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
             raise kafka.KafkaProtocolError(f"the answer leaves out {sorted(missing)}")
         return {tp: offset for tp, offset in found.items() if offset >= 0}
 
+    def _handle_metadata_update(self, cluster: Any) -> None:
+        super()._handle_metadata_update(cluster)
+        if self.hold is not None:
+            gone = self._gone_under(self.hold)
+            gone.update(tp.topic for tp in self.hold.assignment.tps if not cluster.partitions_for_topic(tp.topic))
+
+    def _gone_under(self, hold: Hold) -> set[str]:
+        """Topics that were deleted since they were assigned. One of the same name may be there again by now, and what
+        is done of the first says nothing about the second: such a commit would skip the second one's records."""
+        if self._gone[0] is not hold:
+            self._gone = (hold, set())
+        return self._gone[1]
+
     async def commit(self, offsets: Mapping[ClientPartition, tuple[int, str]], *, timeout_s: float) -> None:
         """Commit these offsets, with their metadata, as the member that we are now, or not at all."""
         hold = self.hold
@@ -208,7 +223,11 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
             raise CommitRefused(f"group {self.group_id!r}: a rebalance is under way, these partitions are not ours now")
         if strange := [tp for tp in offsets if tp not in hold.assignment.tps]:
             raise CommitRefused(f"group {self.group_id!r}: not assigned to this member: {_named(strange)}")
-        await Commit(self, hold, offsets).run(timeout_s)
+        gone = self._gone_under(hold)
+        if left := {tp: told for tp, told in offsets.items() if tp.topic not in gone}:
+            await Commit(self, hold, left).run(timeout_s)
+        if deleted := [tp for tp in offsets if tp.topic in gone]:
+            raise CommitRefused(f"group {self.group_id!r}: deleted since it was assigned: {_named(deleted)}")
 
     async def _do_commit_offsets(self, assignment: Any, offsets: Any) -> None:
         """(a) The client's own auto commit: never for an assignment that has ended."""
@@ -283,9 +302,11 @@ class Commit:
         member, code = self._member, min(codes, key=_rank)
         what = f"committing {_named(self._offsets)} of group {member.group_id!r}: {code_name(code)}"
         match code:
-            case 14 | 3:  # loading, unknown topic: it may pass
+            case 14:  # loading: it passes
                 self._trouble, self._unanswered = code_name(code), False
                 return False
+            case 3:  # not tried again: the next topic of this name may be there by then
+                raise CommitRefused(f"{what}: deleted, it seems; nothing was written")
             case 15 | 16 | 7:  # the coordinator is elsewhere, or its own write timed out
                 self._trouble, self._unanswered = code_name(code), code == 7
                 member.coordinator_dead()
@@ -312,7 +333,7 @@ class Commit:
 def _rank(code: int) -> int:
     """Of several codes in one answer, which decides: those that end the membership, then those that refuse."""
     order = (82, 22, 25, 27, 110, 113, 30, 29)
-    return order.index(code) if code in order else len(order) + (code in (14, 3, 15, 16, 7))
+    return order.index(code) if code in order else len(order) + (code in (14, 15, 16, 7))
 
 
 def _named(partitions: Collection[ClientPartition]) -> str:

@@ -1,0 +1,181 @@
+"""Numbered records that keep coming, an app that handles them, and an observer who says whether that went well.
+
+The observer holds every fault to the same verdict: it is over by itself, nothing is lost, each partition's records are
+begun in order, what is committed is the end of the log, and at no time did records wait in silence for longer than
+session, drain and five seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from evkafka import EVKafkaApp, Handler, Request
+from tests.kafka.conftest import committed
+from tests.support.waiting import eventually
+
+SESSION_S, DRAIN_S, GRACE_S = 2.0, 20.0, 5.0
+RECOVERY_S = 60.0
+
+TYPED = [("Event-Type", b"E")]
+PACE_S = 0.02
+
+
+class Stream:
+    """One topic, one group, and what became of each record.
+
+    Args:
+        servers: where records are written, offsets are looked up: past whatever is broken.
+        through: where the app connects to.
+    """
+
+    def __init__(self, servers: str, *, through: str | None = None, partitions: int = 2) -> None:
+        self.servers, self.through, self.partitions = servers, through or servers, partitions
+        self.topic, self.group = f"s-{uuid.uuid4().hex[:12]}", f"g-{uuid.uuid4().hex[:12]}"
+        self.written: dict[int, list[int]] = {number: [] for number in range(partitions)}
+        self.begun: list[tuple[int, int]] = []
+        self.longest_silence_s = 0.0
+        self._newest_s = time.monotonic()
+        self._more = asyncio.Event()
+        self._writing: asyncio.Task[None] | None = None
+
+    # ------------------------------------------------------------------ the two ends
+
+    def app(self, **config: Any) -> EVKafkaApp:
+        """Another member of the group."""
+        handler, app = Handler(), EVKafkaApp()
+
+        @handler.event("E")
+        async def on_event(number: int, request: Request) -> None:
+            self.note(request.partition, request.offset)
+
+        app.add_consumer(self.config(**config), handler)  # type: ignore[arg-type]
+        return app
+
+    def config(self, **keys: Any) -> dict[str, Any]:
+        return {
+            "topics": [self.topic],
+            "bootstrap_servers": self.through,
+            "group_id": self.group,
+            "auto_offset_reset": "earliest",
+            "auto_commit_interval_ms": 100,
+            "session_timeout_ms": int(SESSION_S * 1000),
+            "heartbeat_interval_ms": 300,
+            "drain_timeout_ms": int(DRAIN_S * 1000),
+            "metadata_max_age_ms": 1000,
+            **keys,
+        }
+
+    def note(self, partition: int, offset: int) -> None:
+        now_s = time.monotonic()
+        self.longest_silence_s = max(self.longest_silence_s, now_s - self._newest_s)
+        self._newest_s = now_s
+        self.begun.append((partition, offset))
+
+    async def create(self) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
+        await admin.start()
+        try:
+            await admin.create_topics([NewTopic(self.topic, self.partitions, 1)])
+        finally:
+            await admin.close()
+
+    @contextlib.asynccontextmanager
+    async def flowing(self, **config: Any) -> AsyncIterator[EVKafkaApp]:
+        """The app runs, and records keep coming; both are over at the exit."""
+        app = self.app(**config)
+        await self.write(5)
+        async with self.coming(), app.running(on_failure=lambda _: None):
+            yield app
+
+    @contextlib.asynccontextmanager
+    async def coming(self) -> AsyncIterator[None]:
+        self._writing = asyncio.ensure_future(self._keep_writing())
+        try:
+            yield
+        finally:
+            await self.stop_writing()
+
+    async def write(self, rounds: int) -> None:
+        """So many records into each partition."""
+        async with AIOKafkaProducer(bootstrap_servers=self.servers, enable_idempotence=True) as producer:
+            await self._write(producer, rounds)
+
+    async def _write(self, producer: AIOKafkaProducer, rounds: int = 1) -> None:
+        places = [
+            (number, await producer.send(self.topic, b"%d" % len(offsets), partition=number, headers=TYPED))
+            for _ in range(rounds)
+            for number, offsets in self.written.items()
+        ]
+        for number, place in places:
+            self.written[number].append((await place).offset)
+
+    async def _keep_writing(self) -> None:
+        async with AIOKafkaProducer(bootstrap_servers=self.servers, enable_idempotence=True) as producer:
+            while not self._more.is_set():
+                await self._write(producer)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._more.wait(), PACE_S)
+
+    async def stop_writing(self) -> None:
+        self._more.set()
+        if self._writing is not None:
+            await self._writing
+        self._writing = None
+
+    # ------------------------------------------------------------------ what became of it
+
+    async def goes_on(self, count: int = 20) -> None:
+        """So many more records are begun."""
+        before = len(self.begun)
+        await eventually(lambda: len(self.begun) >= before + count, RECOVERY_S, what="the next records")
+
+    async def recovers(self, *, outage_s: float = 0.0, app: EVKafkaApp | None = None) -> None:
+        """The verdict."""
+        await self.goes_on()
+        await self.stop_writing()
+        await self.is_done(app)
+        self.in_order()
+        allowed_s = SESSION_S + DRAIN_S + GRACE_S + outage_s
+        assert self.longest_silence_s <= allowed_s, f"silent for {self.longest_silence_s:.1f} s, with records to read"
+
+    async def is_done(self, app: EVKafkaApp | None = None) -> None:
+        """All that was written is handled and committed; the app has not ended."""
+
+        async def over() -> bool:
+            assert app is None or app.service is None or app.service.failure is None, app.service.failure  # type: ignore[union-attr]
+            assert not self.lost(), f"not handled: {self.lost()[:5]}"
+            ends = await self._ends()
+            for number in self.written:
+                found = await committed(self.servers, self.group, self.topic, number)
+                assert found == ends[number], f"[{number}] is committed up to {found} of {ends[number]}"
+            return True
+
+        await eventually(over, RECOVERY_S, what="lag 0")
+
+    def lost(self) -> list[tuple[int, int]]:
+        begun = set(self.begun)
+        return [(number, o) for number, offsets in self.written.items() for o in offsets if (number, o) not in begun]
+
+    def in_order(self) -> None:
+        """A record is begun for the first time after all that stand before it; repeats are allowed."""
+        highest: dict[int, int] = {}
+        for number, offset in self.begun:
+            ahead = highest.get(number, -1)
+            assert offset <= ahead or offset == min(o for o in self.written[number] if o > ahead), (
+                f"[{number}]@{offset} is begun after {ahead}"
+            )
+            highest[number] = max(ahead, offset)
+
+    async def _ends(self) -> dict[int, int]:
+        async with AIOKafkaConsumer(bootstrap_servers=self.servers) as consumer:
+            places = [TopicPartition(self.topic, number) for number in self.written]
+            consumer.assign(places)
+            return {place.partition: end for place, end in (await consumer.end_offsets(places)).items()}
