@@ -144,7 +144,7 @@ class TestLive:
     async def test_shows_the_oldest_record_in_flight_with_its_age(self, page: Page) -> None:
         await page.send("Slow", {"id": 1}, {"id": 2}, key="a")
 
-        shown = await page.shows(lambda snapshot: snapshot["now"]["in_flight"])
+        shown = await page.shows(lambda snapshot: snapshot["now"]["in_flight"] and snapshot["now"]["lag"] == 2)
 
         [attempt] = shown["consumers"][0]["attempts"]
         assert (attempt["event_type"], attempt["offset"], attempt["attempt"]) == ("Slow", 0, 1)
