@@ -7,7 +7,7 @@ import asyncio
 import sys
 from datetime import UTC, datetime
 
-from bench import lanes, report, single
+from bench import curves, lanes, plots, report, single
 from bench.compare import CONSUMING, SENDING, VIEWED, compare
 from bench.latency import latencies
 from bench.load import fill, make_topic
@@ -21,11 +21,13 @@ def main() -> None:
     with KafkaBroker() as broker:
         if asked.lanes:
             print(_lanes(broker.bootstrap_servers, asked))
+        elif asked.curves:
+            print(_curves(broker.bootstrap_servers, asked))
         elif asked.viewers:
             print(_viewed(broker.bootstrap_servers, asked))
         elif not asked.produce:
             print(_consuming(broker.bootstrap_servers, asked))
-        if not (asked.consume or asked.lanes or asked.viewers):
+        if not (asked.consume or asked.lanes or asked.curves or asked.viewers):
             print(_producing(broker.bootstrap_servers, asked))
     print(f"\n{report.machine()}\nWritten to bench/results/.")
 
@@ -74,6 +76,14 @@ def _lanes(servers: str, asked: argparse.Namespace) -> str:
     return f"\n{lanes.markdown(figures)}"
 
 
+def _curves(servers: str, asked: argparse.Namespace) -> str:
+    runs = min(asked.pairs, 3)
+    figures = curves.measure_all(servers, runs=runs, date=_today(), machine=report.machine(), progress=_say)
+    report.write("curves", figures, curves.markdown(figures))
+    plots.draw(figures.curves)
+    return f"\n{curves.markdown(figures)}"
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--pairs", type=int, default=5, help="pairs of a row with the baseline (5)")
@@ -81,6 +91,9 @@ def _arguments() -> argparse.Namespace:
     half = parser.add_mutually_exclusive_group()
     half.add_argument("--consume", action="store_true", help="only what is about consuming")
     half.add_argument("--lanes", action="store_true", help="only what is about lanes, batches and their bounds")
+    half.add_argument(
+        "--curves", action="store_true", help="only the cost by partitions, handlers, keys and size, with pictures"
+    )
     half.add_argument("--viewers", action="store_true", help="only what metrics and the open operations page cost")
     half.add_argument("--produce", action="store_true", help="only what is about producing, and end-to-end latency")
     return parser.parse_args()

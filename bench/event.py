@@ -16,6 +16,11 @@ VALUE = (
 assert len(VALUE) == 174, len(VALUE)
 
 
+def event_type(number: int) -> str:
+    """Of many, this one."""
+    return f"{EVENT_TYPE}{number}"
+
+
 class OrderPlaced(BaseModel):
     order_id: str
     customer: int

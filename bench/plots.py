@@ -1,0 +1,55 @@
+"""The curves as pictures for the documentation: one SVG each, in docs/images/."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.curves import Measured
+
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+COLOURS = ("#8a8f98", "#0b7285", "#c2410c")
+INK, PAPER, GRID = "#2b2f36", "#ffffff", "#e3e6ea"
+
+
+def draw(curves: Sequence[Measured], into: Path = IMAGES) -> None:
+    import matplotlib as mpl  # here, for only those who draw have it
+
+    mpl.use("svg")
+    # Text stays text, and the same figures make the same file.
+    mpl.rcParams.update(
+        {"svg.fonttype": "none", "svg.hashsalt": "evkafka", "font.family": "sans-serif", "font.size": 11}
+    )
+    into.mkdir(parents=True, exist_ok=True)
+    for curve in curves:
+        _draw(curve, into / f"cost-by-{curve.name}.svg")
+
+
+def _draw(curve: Measured, path: Path) -> None:
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    figure = Figure(figsize=(7.2, 3.6), facecolor=PAPER, layout="constrained")
+    axes = figure.add_subplot(facecolor=PAPER)
+    for (title, figures), colour in zip(curve.lines.items(), COLOURS, strict=False):
+        axes.plot(curve.xs, figures, marker="o", markersize=4, linewidth=1.8, color=colour, label=title)
+    axes.set_xscale("log")
+    most, least = max(map(max, curve.lines.values())), min(map(min, curve.lines.values()))
+    if most > 20 * least:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, most * 1.15)
+    axes.set_xticks(curve.xs)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.minorticks_off()
+    axes.set_xlabel(curve.axis, color=INK)
+    axes.set_ylabel("CPU microseconds per event", color=INK)
+    axes.set_title(curve.title, loc="left", color=INK)
+    axes.tick_params(colors=INK)
+    axes.grid(visible=True, color=GRID)
+    for spine in axes.spines.values():
+        spine.set_color(GRID)
+    axes.legend(frameon=False, labelcolor=INK)
+    figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None}, facecolor=PAPER)

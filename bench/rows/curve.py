@@ -1,0 +1,98 @@
+"""One point of a curve. Options: `hand` or `evkafka`; how many handlers; how many records in flight.
+
+By hand is the loop of `bench.rows.baseline`, with a dictionary from event types to functions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from pydantic import BaseModel, create_model
+
+from bench.arguments import Arguments, arguments, options
+from bench.event import event_type
+from bench.meter import Meter
+from evkafka import EVKafkaApp
+
+COMMIT_EVERY_S = 5.0
+
+
+class Padded(BaseModel):
+    """What the curves' records hold: fields of an order, and as much text as makes up the size."""
+
+    order_id: str
+    customer: int
+    total: float
+    paid: bool
+    text: str = ""
+
+
+def main() -> None:
+    given = arguments()
+    who, handlers, concurrency = options()
+    models = [create_model(f"Event{number}", __base__=Padded) for number in range(int(handlers))]
+    if who == "hand":
+        asyncio.run(_by_hand(given, models))
+    else:
+        _by_evkafka(given, models, int(concurrency))
+
+
+def _by_evkafka(given: Arguments, models: list[type[Padded]], concurrency: int) -> None:
+    app = EVKafkaApp(
+        {
+            "topics": [given.topic],
+            "bootstrap_servers": given.bootstrap_servers,
+            "group_id": given.group_id,
+            "auto_offset_reset": "earliest",
+            "concurrency": concurrency,
+        }
+    )
+    meter = Meter(given.events, app.stop)
+    for number, model in enumerate(models):
+        app.event(event_type(number))(_handler(model, meter))
+    app.run()
+
+
+def _handler(model: Any, meter: Meter) -> Callable[[Any], Awaitable[None]]:
+    async def handle(event: Any) -> None:
+        meter.tick()
+
+    handle.__annotations__["event"] = model
+    return handle
+
+
+async def _by_hand(given: Arguments, models: list[type[Padded]]) -> None:
+    done = asyncio.Event()
+    meter = Meter(given.events, done.set)
+    handlers = {event_type(number).encode(): (model, _handler(model, meter)) for number, model in enumerate(models)}
+    consumer = AIOKafkaConsumer(
+        given.topic,
+        bootstrap_servers=given.bootstrap_servers,
+        group_id=given.group_id,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )
+    async with consumer:
+        positions: dict[TopicPartition, int] = {}
+        committed_at = time.monotonic()
+        while not done.is_set():
+            for partition, records in (await consumer.getmany(timeout_ms=200, max_records=500)).items():
+                for record in records:
+                    for name, value in record.headers:
+                        if name == "Event-Type":
+                            model, handle = handlers[value]
+                            await handle(model.model_validate_json(record.value))
+                            break
+                positions[partition] = records[-1].offset + 1
+            if time.monotonic() - committed_at >= COMMIT_EVERY_S:
+                await consumer.commit(positions)
+                committed_at = time.monotonic()
+        await consumer.commit(positions)
+
+
+if __name__ == "__main__":
+    main()
