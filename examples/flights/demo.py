@@ -1,4 +1,4 @@
-"""`make demo`: a real Kafka, the app with its page, and a week of flights, in one process that cleans up after itself.
+"""`make demo`, `evkafka demo`: a real Kafka, the app with its page, a week of flights; one process, which cleans up.
 
 Among them are flights of an airline that nobody has registered: dead letters. A while later it is registered, as when
 somebody has mended what was wrong, and from then on they can be replayed.
@@ -58,15 +58,24 @@ console = Console()
 
 def main() -> None:
     asked = _arguments()
+    run_demo(asked.rate, keep_running=asked.keep_running)
+
+
+def run_demo(flights_per_s: float = FLIGHTS_PER_S, *, keep_running: bool) -> None:
+    """Returns once all flights are handled, where it does not keep running.
+
+    Raises:
+        SystemExit: it was broken off, or could not go on.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
     # A group that starts for the first time, on a Kafka that does, is told so by log lines that need no answer.
     logging.basicConfig(level=logging.ERROR)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        asyncio.run(demo(asked.rate, keep_running=asked.keep_running))
+        asyncio.run(demo(flights_per_s, keep_running=keep_running))
     except KeyboardInterrupt:
         console.print("Stopped.")
-        sys.exit(0 if asked.keep_running else 130)
+        sys.exit(0 if keep_running else 130)
     except EVKafkaError as error:
         sys.exit(f"evkafka: {error}")
 

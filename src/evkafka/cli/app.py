@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from evkafka.cli import administering, contract, dlq, looking, records, running, serving
 from evkafka.cli.options import LOOK, OPERATE
+from evkafka.cli.twins import give_twins
 from evkafka.exceptions import BrokerError, ConfigError, EVKafkaError
 
 FAILED, USAGE, NOT_STARTED = 1, 2, 3
@@ -35,7 +36,14 @@ app.add_typer(dlq.app, rich_help_panel=OPERATE)
 
 def run() -> int:
     """Run the command line; its exit code."""
-    return said_in_one_sentence(app)
+    return said_in_one_sentence(command_line())
+
+
+def command_line() -> Any:
+    """All commands, each flag with its twin in the environment."""
+    made = typer.main.get_command(app)
+    give_twins(made)
+    return made
 
 
 def said_in_one_sentence(work: Callable[[], object]) -> int:

@@ -1,4 +1,4 @@
-"""The commands `broker` and `verify`, and their options."""
+"""The commands `broker`, `demo` and `verify`, and their options."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from evkafka.cli.options import DEVELOP, RUN
 def add_to(app: typer.Typer) -> None:
     app.command("broker", short_help="Run Apache Kafka itself, without Docker.", rich_help_panel=DEVELOP)(
         broker_command
+    )
+    app.command("demo", short_help="See it run: a real Kafka, real flights, the page.", rich_help_panel=DEVELOP)(
+        demo_command
     )
     app.command("verify", short_help="Prove that nothing is lost, under kills and faults.", rich_help_panel=RUN)(
         verify_command
@@ -49,6 +52,26 @@ def broker_command(
     from evkafka.cli.broker import run_broker
 
     run_broker(port, data_dir=data, properties=properties or [], quiet=quiet)
+
+
+def demo_command(
+    rate: Annotated[float, typer.Option(help="Flights per second.", min=1)] = 400,
+    keep_running: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-running/--once",
+            help="Send them again and again until Ctrl-C, or once. Default: again at a terminal, once elsewhere.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Start Apache Kafka, an app that watches departures, its operations page, and a week of flights of 2013.
+
+    Among them are some that cannot be handled: replay them on the page. Nothing of it stays behind.
+    """
+    from evkafka.cli.demo import run_demo
+
+    run_demo(rate, keep_running=keep_running)
 
 
 def verify_command(
