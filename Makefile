@@ -55,7 +55,7 @@ $(BENCH_VENV)/.for-bench: pyproject.toml bench/requirements.txt | $(BENCH_VENV)/
 
 $(DOCS_VENV)/.for-docs: pyproject.toml | $(DOCS_VENV)/bin/python
 	$(DOCS_VENV)/bin/pip install -q --upgrade 'pip>=25.1'
-	$(DOCS_VENV)/bin/pip install -q --group docs
+	$(DOCS_VENV)/bin/pip install -q -e '.[cli]' --group docs  # the command line explains itself
 	@touch $@
 
 $(DIST_VENV)/.for-dist: pyproject.toml | $(DIST_VENV)/bin/python

@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools import reference_api, reference_commands
+
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "reference" / "configuration.md"
+PAGES = ROOT / "docs" / "reference"
 
 HEAD = """# Configuration keys
 
@@ -45,14 +47,24 @@ class Key:
 
 
 def main() -> int:
-    page = made_of(ROOT / "src" / "evkafka" / "keys.py")
+    made = pages()
     if "--check" in sys.argv:
-        return 0 if PAGE.read_text() == page else 1
-    PAGE.write_text(page)
+        return 0 if all((PAGES / name).read_text() == text for name, text in made.items()) else 1
+    for name, text in made.items():
+        (PAGES / name).write_text(text)
     return 0
 
 
-def made_of(source: Path) -> str:
+def pages() -> dict[str, str]:
+    """All reference pages: name -> text."""
+    return {
+        "configuration.md": configuration(ROOT / "src" / "evkafka" / "keys.py"),
+        "commands.md": reference_commands.made(),
+        **reference_api.made_of(str(ROOT / "src")),
+    }
+
+
+def configuration(source: Path) -> str:
     """The page, of the TypedDicts in this file."""
     classes = {node.name: node for node in ast.parse(source.read_text()).body if isinstance(node, ast.ClassDef)}
     parts = [HEAD]

@@ -1,11 +1,45 @@
-"""The reference pages say what the docstrings say."""
+"""The reference pages say what source and docstrings say, and leave out nothing that is public."""
 
 from __future__ import annotations
 
-from tools import reference
+import pytest
+from tools import reference, reference_api
+
+import evkafka
+import evkafka.broker
+import evkafka.exceptions
+import evkafka.testing
+
+CONFIGURATIONS = {"BrokerConfig", "ConsumerConfig", "ErrorPolicy", "ProducerConfig", "TopicConfig"}
+"""Dictionaries: the page of the configuration keys has them."""
+
+OTHERS = {"App": "the type of a handler that is a function", "EVkafkaApp": "the same as EVKafkaApp"}
 
 
-class TestConfigurationKeys:
-    def test_are_up_to_date(self) -> None:
-        page = reference.made_of(reference.ROOT / "src" / "evkafka" / "keys.py")
-        assert reference.PAGE.read_text() == page, "run `make docs`"
+@pytest.fixture(scope="module")
+def made() -> dict[str, str]:
+    return reference.pages()
+
+
+class TestReference:
+    @pytest.mark.parametrize("name", ["configuration.md", "commands.md", *reference_api.PAGES])
+    def test_is_up_to_date(self, made: dict[str, str], name: str) -> None:
+        assert (reference.PAGES / name).read_text() == made[name], "run `make docs`"
+
+    @pytest.mark.parametrize("module", [evkafka, evkafka.exceptions, evkafka.testing, evkafka.broker])
+    def test_has_every_public_name(self, made: dict[str, str], module: object) -> None:
+        missing = set(module.__all__) - CONFIGURATIONS - OTHERS.keys()  # type: ignore[attr-defined]
+        for text in made.values():
+            missing -= {line.removeprefix("## `").rstrip("`") for line in text.splitlines() if line.startswith("## `")}
+        assert missing == set()
+
+    def test_each_name_and_each_of_its_methods_says_what_it_is(self, made: dict[str, str]) -> None:
+        for file in reference_api.PAGES:
+            for part in made[file].split("\n##")[1:]:
+                head, *lines = part.splitlines()
+                code = False
+                said = []
+                for line in lines:
+                    code = not code if line.startswith("```") else code
+                    said += [line] if line and not code and not line.startswith("```") else []
+                assert said, f"{head.strip('# ')} has no docstring"

@@ -1,0 +1,220 @@
+"""The reference pages of the Python names, out of signatures and docstrings. The source is read, not imported."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import griffe
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A public name, and which of its methods and properties are its users'.
+
+    Attributes:
+        module: that it is imported from.
+        members: `*` for all that have a docstring.
+    """
+
+    module: str
+    name: str
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    title: str
+    text: str
+    names: tuple[Named, ...]
+
+
+def _exceptions() -> tuple[Named, ...]:
+    names = (
+        *("EVKafkaError", "ConfigError", "RecordError", "DecodeError", "EndpointError", "EndpointTimeout"),
+        *("UnsupportedValueError", "DeliveryError", "RecordTooLarge", "EncodeError", "NotAssigned", "BrokerError"),
+        *("BrokerUnavailable", "BrokerRefused", "CommitRefused", "CommitUnknown", "BatchError"),
+    )
+    return tuple(Named("evkafka.exceptions", name) for name in names)
+
+
+_APP = (
+    *("event", "add_consumer", "add_producer", "consumer", "run", "serve", "running", "stop", "handle_exit"),
+    *("asgi", "asgi_lifespan", "asyncapi", "status", "metrics", "web_url", "started", "should_exit"),
+)
+_CLIENT = ("send_event", "send_batch")
+
+PAGES = {
+    "app.md": Page(
+        "The app",
+        "What runs: an app, its consumers, its producers. Their configurations are [dictionaries](configuration.md).",
+        (
+            Named("evkafka", "EVKafkaApp", _APP),
+            Named("evkafka.control", "ConsumerControl", ("*",)),
+            Named("evkafka.environment", "consumer_config"),
+            Named("evkafka.environment", "producer_config"),
+            Named("evkafka", "consumer_config"),
+            Named("evkafka", "producer_config"),
+        ),
+    ),
+    "handlers.md": Page(
+        "Handlers",
+        "What takes records: endpoints, what they are given, what they may answer, and what stands around them.",
+        (
+            Named("evkafka", "Handler", ("event", "default", "include_handler")),
+            Named("evkafka", "Request", ("*",)),
+            Named("evkafka", "Depends"),
+            Named("evkafka", "Skip"),
+            Named("evkafka", "Retry"),
+            Named("evkafka", "DeadLetter"),
+            Named("evkafka", "BatchError"),
+            Named("evkafka", "Middleware"),
+            Named("evkafka.middleware", "JsonTypedDecoderMiddleware"),
+            Named("evkafka", "Context", ("*",)),
+            Named("evkafka.state", "State"),
+        ),
+    ),
+    "producing.md": Page(
+        "Producing",
+        "What sends events.",
+        (
+            Named("evkafka", "Sender", ("event",)),
+            Named("evkafka.sender", "OutboundEndpoint", ("from_thread",)),
+            Named("evkafka", "EVKafkaProducer", ("start", "flush", "stop", "send_event", "enqueue_event")),
+            Named("evkafka", "RecordMetadata"),
+        ),
+    ),
+    "exceptions.md": Page(
+        "Exceptions",
+        "All of them stand in `evkafka.exceptions`, the common ones also in `evkafka`. A message names the thing,"
+        " its value and the way out.",
+        _exceptions(),
+    ),
+    "test-kit.md": Page(
+        "The test kit",
+        "What tests are written with: [testing](../testing.md), [the in-memory Kafka](../testing-in-memory.md).",
+        (
+            Named("evkafka.testing", "TestClient", _CLIENT),
+            Named("evkafka.testing", "AsyncTestClient", _CLIENT),
+            Named("evkafka.testing", "Delivery"),
+            Named("evkafka.testing", "SentEvent"),
+            Named("evkafka.testing", "InMemoryKafka", ("*",)),
+            Named("evkafka.testing", "MemoryRecord", ("*",)),
+            Named("evkafka.testing", "RealKafka", ("*",)),
+            Named("evkafka.testing", "NotSettled"),
+            Named("evkafka.testing", "UnknownTopic"),
+            Named("evkafka.broker", "KafkaBroker", ("*",)),
+        ),
+    ),
+}
+
+
+def made_of(source: str) -> dict[str, str]:
+    """Each page's text, of the package under this directory."""
+    logging.getLogger("griffe").setLevel(logging.CRITICAL)  # of parameters that one line describes together
+    package = griffe.load("evkafka", search_paths=[source])
+    return {file: "".join(_page(package, page)) for file, page in PAGES.items()}
+
+
+def _page(package: Any, page: Page) -> Iterator[str]:
+    yield f"# {page.title}\n\n{page.text}\n"
+    for named in page.names:
+        found = package
+        for part in [*named.module.split(".")[1:], named.name]:
+            found = found[part]
+        found = found.final_target if found.is_alias else found
+        yield f"\n## `{named.name}`\n\n```text\nfrom {named.module} import {named.name}\n\n{_signature(found)}\n```\n"
+        yield from _said(found)
+        for member in _members(found, named.members):
+            yield f"\n### `{named.name}.{member.name}`\n"
+            if member.is_function:
+                yield f"\n```text\n{_signature(member)}\n```\n"
+            yield from _said(member)
+
+
+def _members(found: Any, names: tuple[str, ...]) -> Iterator[Any]:
+    if names != ("*",):
+        yield from (found.all_members[name] for name in names)
+        return
+    yield from (one for name, one in found.members.items() if not name.startswith("_") and one.docstring)
+
+
+# ---------------------------------------------------------------------------- one name
+
+
+def _signature(found: Any) -> str:
+    if not (found.is_function or found.is_class):
+        return f"{found.name} = {found.value}"
+    if found.is_class and not _is_made_by_users(found):
+        return f"class {found.name}{_bases(found)}"
+    taken = list(_parameters(found.parameters))
+    marks = [one for one in found.labels if one == "async"] if found.is_function else []
+    gives = f" -> {found.returns}" if found.is_function and found.returns is not None else ""
+    before = "".join(f"{mark} " for mark in marks)
+    line = f"{before}{found.name}({', '.join(taken)}){gives}"
+    if len(line) <= 110:
+        return line
+    return f"{before}{found.name}(\n" + "".join(f"    {one},\n" for one in taken) + f"){gives}"
+
+
+def _is_made_by_users(found: Any) -> bool:
+    return not any("Exception" in str(base) or "Error" in str(base) for base in found.bases)
+
+
+def _bases(found: Any) -> str:
+    return f"({', '.join(map(str, found.bases))})" if found.bases else ""
+
+
+def _parameters(parameters: Any) -> Iterator[str]:
+    keywords = False
+    for one in parameters:
+        if one.name in ("self", "cls"):
+            continue
+        kind = one.kind.value if one.kind is not None else ""
+        if kind == "keyword-only" and not keywords:
+            keywords = True
+            yield "*"
+        stars = {"variadic positional": "*", "variadic keyword": "**"}.get(kind, "")
+        keywords = keywords or stars == "*"
+        kind_of = f": {one.annotation}" if one.annotation is not None else ""
+        given = f" = {one.default}" if one.default is not None and not stars else ""
+        yield f"{stars}{one.name}{kind_of}{given}"
+
+
+def _said(found: Any) -> Iterator[str]:
+    if found.docstring is None:
+        return
+    for section in found.docstring.parse("google", warn_unknown_params=False):
+        match section.kind.value:
+            case "text":
+                yield f"\n{_text(section.value)}\n"
+            case "parameters" | "other parameters" | "attributes":
+                head = "attribute" if section.kind.value == "attributes" else "argument"
+                yield f"\n| {head} | |\n| --- | --- |\n"
+                yield from (f"| `{one.name}` | {_cell(one.description)} |\n" for one in section.value)
+            case "raises":
+                yield "\n| raises | |\n| --- | --- |\n"
+                yield from (f"| `{one.annotation}` | {_cell(one.description)} |\n" for one in section.value)
+            case "returns" | "yields":
+                said = " ".join(_cell(one.description) for one in section.value)
+                yield f"\n{section.kind.value.capitalize()} {said}\n"
+            case other:
+                raise ValueError(f"{found.path}: a section {other!r} of a docstring has no place in the reference")
+
+
+def _text(text: str) -> str:
+    """Paragraphs; indented ones are code. Fenced as text: what can be run stands in the guides."""
+    parts = []
+    for part in text.split("\n\n"):
+        lines = part.splitlines()
+        if lines and all(line.startswith("    ") or not line for line in lines):
+            parts.append("```text\n" + "\n".join(line[4:] for line in lines) + "\n```")
+        else:
+            parts.append(part)
+    return "\n\n".join(parts).replace("```\n\n```text", "\n")
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
