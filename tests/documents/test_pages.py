@@ -48,6 +48,12 @@ class TestLinks:
         assert "app" in namespace
 
 
+class TestTheNavigation:
+    def test_leads_to_every_page(self) -> None:
+        pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+        assert pages == set(re.findall(r'= "([^"]+\.md)"', (ROOT / "zensical.toml").read_text()))
+
+
 CODE = ("python", "shell", "sh", "bash", "console", "toml", "yaml")
 
 
