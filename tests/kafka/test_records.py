@@ -93,6 +93,18 @@ class TestWholeBatches:
         assert records.exhausted
         assert records.position == 5
 
+    def test_makes_no_more_of_a_batch_than_was_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made: list[Any] = []
+        monkeypatch.setattr(
+            "evkafka.runtime.kafka.records._NEW",
+            lambda kind, fields: made.append(fields) or tuple.__new__(kind, fields),
+        )
+        records = unread(batch(*[b"x"] * 100))
+
+        assert offsets(records.take(3)) == [0, 1, 2]
+        assert offsets(records.take(2)) == [3, 4]
+        assert len(made) == 5
+
     def test_a_record_is_read_only(self) -> None:
         (record,) = unread(batch(b"a")).take(1)
 
@@ -153,6 +165,19 @@ class TestDamagedBatches:
         assert offsets(behind.take(100)) == [5, 6]
         assert behind.damage is None
         assert behind.position == 7
+
+    @pytest.mark.parametrize("most", [1, 2, 3])
+    def test_what_was_handed_out_before_the_damage_of_the_same_batch_does_not_come_again(self, most: int) -> None:
+        records = unread(_with_header_at(3, of=5, first=0, codec=0))
+
+        found: list[int] = []
+        while not records.exhausted:
+            found += offsets(records.take(most))
+
+        assert found == [0, 1, 2]
+        assert records.position == 3
+        assert records.damage is not None
+        assert records.damage[:2] == (3, 4)
 
     def test_two_such_records_in_one_batch_are_found_one_after_the_other(self) -> None:
         raw = with_bad_header(with_bad_header(batch(b"a", b"b", b"c", headers=[("name", b"1")]), b"name"), b"name")

@@ -1,13 +1,16 @@
 """Fetched bytes to records, batch by batch: what cannot be read costs its own offset and nothing else (B4-13).
 
 aiokafka makes records one by one in a generator; an error in it loses what was made before in the same call, and
-comes again with every poll. Here a batch is made in one go, and one that fails is gone over record by record.
+comes again with every poll. Here as much of a batch is made in one go as is asked for, and what fails is gone over
+record by record. No more than that: of five hundred partitions, each with the rest of a batch made and waiting, a
+hundred thousand records would lie about, and the garbage collector look at each of them again and again.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from aiokafka.errors import CorruptRecordException
@@ -71,7 +74,10 @@ class Unread:
         "_aborting",
         "_after",
         "_at",
+        "_batch",
+        "_begin",
         "_check_crcs",
+        "_left",
         "_memory",
         "_next",
         "_raw",
@@ -102,7 +108,9 @@ class Unread:
         self.exhausted = False
         self._raw = raw
         self._memory: Any = MemoryRecords(raw)
-        self._at = 0  # where in `raw` the next batch begins
+        self._begin = self._at = 0  # where in `raw` the batch in hand begins, and the next one
+        self._batch: Any = None  # the one in hand
+        self._left: Iterator[Any] = iter(())  # what has not been made of it
         self._aborted = list(aborted)  # (producer, first offset) of aborted transactions, by offset
         self._aborting: set[int] = set()  # the producers whose records here are aborted
         self._read_committed = read_committed
@@ -117,7 +125,7 @@ class Unread:
         while most > 0:
             if self._next >= len(self._ready):
                 self.position = max(self.position, self._after)
-                if self.damage is not None or not self._make_ready():
+                if self.damage is not None or not self._make_ready(most):
                     self.exhausted = True
                     break
                 continue
@@ -130,39 +138,63 @@ class Unread:
             self.position = max(self.position, self._after)
         return taken
 
-    def _make_ready(self) -> bool:
-        """Decode the next batch; False where there is none, or none that can be read."""
-        if not self._memory.has_next():
-            return False
-        begin = self._at
-        self._at = begin + _HEAD + _LENGTH.unpack_from(self._raw, begin + 8)[0]
+    def _make_ready(self, most: int) -> bool:
+        """Make up to so many records of the batch in hand, or take the next in hand; False where there is none."""
         self._ready, self._next = [], 0
-        batch = None
+        if self._batch is None and not self._memory.has_next():
+            return False
         try:
-            batch = self._memory.next_batch()
-            if self._check_crcs and not batch.validate_crc():
-                raise CorruptRecordException("invalid CRC: the batch is not what its producer sent")
-            self._ready = [] if self._passes_over(batch) else self._decode(batch)
-            self._after = max(self.position, batch.next_offset)
+            if self._batch is None:
+                self._open_batch()
+            else:
+                self._decode(most)
         except MemoryError:
             raise
         except Exception as error:  # codecs and parsers raise what they like, and one batch must not cost another
-            self._salvage(batch, self._raw[begin : self._at], error)
+            self._salvage(self._batch, self._raw[self._begin : self._at], error)
+            self._batch = None
         return True
 
-    def _decode(self, batch: Any) -> list[KafkaRecord]:
-        topic, partition = self.topic, self.partition
-        records = [
-            _NEW(
-                KafkaRecord,
-                (topic, partition, r.offset, r.timestamp, r.timestamp_type, r.key, r.value, tuple(r.headers)),
-            )
-            for r in batch
-        ]
+    def _open_batch(self) -> None:
+        begin = self._begin = self._at
+        self._at = begin + _HEAD + _LENGTH.unpack_from(self._raw, begin + 8)[0]
+        batch = self._batch = self._memory.next_batch()
+        if self._check_crcs and not batch.validate_crc():
+            raise CorruptRecordException("invalid CRC: the batch is not what its producer sent")
+        if self._passes_over(batch):
+            self._end_batch()
+        else:
+            self._left = chain(batch)  # for a batch may be begun once only, and each slice would begin it anew
+
+    def _end_batch(self) -> None:
+        self._after = max(self.position, self._batch.next_offset)
+        self._batch = None
+
+    def _decode(self, most: int) -> None:
+        topic, partition, batch = self.topic, self.partition, self._batch
+        made = islice(self._left, most)
+        if batch.producer_id is not None:  # of format 2; older ones have no such thing
+            kind = batch.timestamp_type  # of all its records
+            records = [
+                _NEW(KafkaRecord, (topic, partition, r.offset, r.timestamp, kind, r.key, r.value, tuple(r.headers)))
+                for r in made
+            ]
+        else:
+            records = [
+                _NEW(
+                    KafkaRecord,
+                    (topic, partition, r.offset, r.timestamp, r.timestamp_type, r.key, r.value, tuple(r.headers)),
+                )
+                for r in made
+            ]
+        if len(records) < most:
+            self._end_batch()
+        else:
+            self._after = max(self.position, records[-1].offset + 1)
         if records and records[0].offset < self.position:
             # A fetch begins with the batch that holds the offset asked for, not with its record.
-            return [record for record in records if record.offset >= self.position]
-        return records
+            records = [record for record in records if record.offset >= self.position]
+        self._ready = records
 
     def _passes_over(self, batch: Any) -> bool:
         """Control batches are no records; aborted ones are none to a reader of what is committed."""
@@ -182,7 +214,7 @@ class Unread:
     def _salvage(self, batch: Any, raw: bytes, error: Exception) -> None:
         """Keep the records before the one that cannot be read, and say where reading could go on."""
         behind = self._behind(raw)
-        if batch is None or batch.magic < 2 or _says_crc(error):
+        if batch is None or batch.producer_id is None or _says_crc(error):
             # Of bytes that are not what was sent, nothing can be believed.
             self.damage = Damage(self.position, behind, error)
         else:
