@@ -2,20 +2,31 @@
 
     BOOTSTRAP_SERVERS=localhost:9092 METERS_DB=meters.db evkafka run examples.batch_upsert:app
 
+    pip install 'psycopg[binary]'
+    METERS_DB=postgresql://user:password@host/meters evkafka run examples.batch_upsert:app
+
 At least once means that a batch may come again, whole or in part: after a crash between the database's commit and
 Kafka's. The upsert makes that harmless. A row holds the offset that it comes from, and an older record of the same
-partition never overwrites a newer one. The statement is SQLite's and PostgreSQL's alike.
+partition never overwrites a newer one. The statement is SQLite's and PostgreSQL's alike, but for the placeholders.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, closing
 
 from pydantic import BaseModel
 
 from evkafka import EVKafkaApp, Handler, Request
+
+DATABASE = os.environ.get("METERS_DB", "meters.db")
+
+TABLE = """
+CREATE TABLE IF NOT EXISTS reading
+    (meter_id TEXT PRIMARY KEY, kwh DOUBLE PRECISION, source_partition INTEGER, source_offset BIGINT)
+"""
 
 UPSERT = """
 INSERT INTO reading (meter_id, kwh, source_partition, source_offset) VALUES (?, ?, ?, ?)
@@ -34,25 +45,46 @@ class MeterRead(BaseModel):
 
 @handler.event("MeterRead", batch=True, max_records=500, max_wait_ms=200)
 def on_readings(readings: list[MeterRead], requests: list[Request]) -> None:
-    """A plain `def`: SQLite's calls block, and so run in a thread. One transaction for the whole batch."""
+    """A plain `def`: the database's calls block, and so run in a thread."""
     rows = [
         (reading.meter_id, reading.kwh, request.partition, request.offset)
         for reading, request in zip(readings, requests, strict=True)
     ]
-    with closing(sqlite3.connect(os.environ.get("METERS_DB", "meters.db"))) as database, database:
-        database.execute(
-            "CREATE TABLE IF NOT EXISTS reading"
-            " (meter_id TEXT PRIMARY KEY, kwh REAL, source_partition INTEGER, source_offset INTEGER)"
-        )
-        database.executemany(UPSERT, rows)
+    write(rows)
 
 
-app = EVKafkaApp(title="Meters")
+def write(rows: Sequence[tuple[str, float, int, int]]) -> None:
+    """One transaction for the whole batch: all of it, or nothing."""
+    if DATABASE.startswith("postgresql://"):
+        import psycopg
+
+        with psycopg.connect(DATABASE) as postgres, postgres.cursor() as cursor:
+            cursor.executemany(UPSERT.replace("?", "%s"), rows)
+        return
+    with closing(sqlite3.connect(DATABASE)) as sqlite, sqlite:
+        sqlite.executemany(UPSERT, rows)
+
+
+@asynccontextmanager
+async def lifespan() -> AsyncIterator[None]:
+    """The table is made before the first record comes."""
+    if DATABASE.startswith("postgresql://"):
+        import psycopg
+
+        with psycopg.connect(DATABASE) as postgres:
+            postgres.execute(TABLE)
+    else:
+        with closing(sqlite3.connect(DATABASE)) as sqlite, sqlite:
+            sqlite.execute(TABLE)
+    yield
+
+
+app = EVKafkaApp(title="Meters", lifespan=lifespan)
 app.add_consumer(
     {
-        "topics": ["meter-readings"],
+        "topics": [os.environ.get("METERS_TOPIC", "meter-readings")],
         "bootstrap_servers": os.environ.get("BOOTSTRAP_SERVERS", "localhost:9092"),
-        "group_id": "meters",
+        "group_id": os.environ.get("METERS_GROUP", "meters"),
         "auto_offset_reset": "earliest",
     },
     handler,

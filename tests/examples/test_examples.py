@@ -12,11 +12,13 @@ from contextlib import closing
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from evkafka import EVKafkaProducer
 from evkafka.broker import KafkaBroker
 from tests.conftest import MakeTopic
+from tests.support import postgres
 from tests.support.processes import committed
 from tests.support.waiting import eventually
 
@@ -156,20 +158,44 @@ async def test_work_for_the_processor_is_done_in_threads_and_committed(
     await eventually(lambda: _at(servers, "passwords", "passwords", 8), 30)
 
 
+async def read_meters(servers: str, topic: str) -> None:
+    readings: list[dict[str, object]] = [{"meter_id": f"m{n % 10}", "kwh": n} for n in range(1000)]
+    await send(servers, topic, "MeterRead", readings, "meter_id")
+
+
+LAST = [(f"m{n}", 990.0 + n) for n in range(10)]
+READ = "SELECT meter_id, kwh FROM reading ORDER BY meter_id"
+
+
 async def test_a_batch_is_upserted_and_an_older_reading_never_wins(
     kafka_broker: KafkaBroker, topic: MakeTopic, example: StartExample, tmp_path: Path
 ) -> None:
     await topic(name="meter-readings")
     servers, database = kafka_broker.bootstrap_servers, str(tmp_path / "meters.db")
-    readings: list[dict[str, object]] = [{"meter_id": f"m{n % 10}", "kwh": n} for n in range(1000)]
-    await send(servers, "meter-readings", "MeterRead", readings, "meter_id")
+    await read_meters(servers, "meter-readings")
 
     app = example("evkafka.cli", "run", "examples.batch_upsert:app", METERS_DB=database)
 
     await eventually(lambda: _at(servers, "meters", "meter-readings", 1000), 60)
     app.end()
-    last = [(f"m{n}", 990.0 + n) for n in range(10)]
-    assert _rows(database, "SELECT meter_id, kwh FROM reading ORDER BY meter_id") == last
+    assert _rows(database, READ) == LAST
+
+
+@pytest.mark.skipif(postgres.BINARIES is None, reason="this machine has no PostgreSQL")
+async def test_the_same_into_postgresql_also_when_all_of_it_comes_again(
+    kafka_broker: KafkaBroker, topic: MakeTopic, example: StartExample
+) -> None:
+    name = await topic()
+    servers = kafka_broker.bootstrap_servers
+    await read_meters(servers, name)
+    with postgres.running() as database:
+        for group in ("meters", "meters-again"):
+            variables = {"METERS_DB": database, "METERS_GROUP": group, "METERS_TOPIC": name}
+            app = example("evkafka.cli", "run", "examples.batch_upsert:app", **variables)
+            await eventually(lambda: _at(servers, group, name, 1000), 60)  # noqa: B023
+            app.end()
+        with psycopg.connect(database) as connection:
+            assert connection.execute(READ).fetchall() == LAST
 
 
 async def test_something_is_done_every_few_seconds_beside_the_events(

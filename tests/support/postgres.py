@@ -1,0 +1,44 @@
+"""A PostgreSQL of a test's own, of the binaries that the machine has; it ends with the test, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def _binaries() -> Path | None:
+    """Debian keeps them off the path, one directory for each version."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [
+        Path(path) for path in [shutil.which("initdb")] if path
+    ]
+    return found[-1].parent if found else None
+
+
+BINARIES = _binaries()
+
+
+@contextmanager
+def running() -> Iterator[str]:
+    """The address of a database that is empty."""
+    assert BINARIES is not None
+    # It refuses to run as root; the user of that name comes with the package.
+    user = "postgres" if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="pg") as home:
+        if user is not None:
+            shutil.chown(home, user)
+
+        def run(program: str, *arguments: str) -> None:
+            command = [str(BINARIES / program), "-D", f"{home}/data", *arguments]
+            subprocess.run(command, user=user, cwd=home, check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+        run("initdb", "-U", "me", "-A", "trust", "--no-sync")
+        run("pg_ctl", "start", "-w", "-l", f"{home}/log", "-o", f"-c listen_addresses= -c fsync=off -k {home}")
+        try:
+            yield f"postgresql:///postgres?host={home}&user=me"
+        finally:
+            run("pg_ctl", "stop", "-w", "-m", "immediate")
