@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -19,6 +20,64 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 STOP_S = 25
 """Drain, commit, leaving and flush together end within this, as docs/delivery.md says."""
+
+
+def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(required), "additionalProperties": False}
+
+
+TEXT, COUNT, SWITCH = {"type": "string"}, {"type": "integer", "minimum": 0}, {"enum": ["true", "false"]}
+NUMBER = {"type": "string", "pattern": "^[0-9]+$"}
+SCALED_OBJECT = _object(
+    ("apiVersion", "kind", "metadata", "spec"),
+    apiVersion={"const": "keda.sh/v1alpha1"},
+    kind={"const": "ScaledObject"},
+    metadata={"type": "object", "required": ["name"]},
+    spec=_object(
+        ("scaleTargetRef", "triggers"),
+        scaleTargetRef=_object(("name",), apiVersion=TEXT, kind=TEXT, name=TEXT, envSourceContainerName=TEXT),
+        pollingInterval=COUNT,
+        cooldownPeriod=COUNT,
+        initialCooldownPeriod=COUNT,
+        idleReplicaCount=COUNT,
+        minReplicaCount=COUNT,
+        maxReplicaCount=COUNT,
+        fallback={"type": "object"},
+        advanced=_object(
+            restoreToOriginalReplicaCount={"type": "boolean"},
+            horizontalPodAutoscalerConfig=_object(name=TEXT, behavior={"type": "object"}),
+        ),
+        triggers={
+            "type": "array",
+            "minItems": 1,
+            "items": _object(
+                ("type", "metadata"),
+                type={"const": "kafka"},
+                name=TEXT,
+                authenticationRef={"type": "object"},
+                metadata=_object(
+                    ("bootstrapServers", "consumerGroup", "topic"),
+                    bootstrapServers=TEXT,
+                    consumerGroup=TEXT,
+                    topic=TEXT,
+                    lagThreshold=NUMBER,
+                    activationLagThreshold=NUMBER,
+                    offsetResetPolicy={"enum": ["latest", "earliest"]},
+                    allowIdleConsumers=SWITCH,
+                    scaleToZeroOnInvalidOffset=SWITCH,
+                    excludePersistentLag=SWITCH,
+                    limitToPartitionsWithLag=SWITCH,
+                    ensureEvenDistributionOfPartitions=SWITCH,
+                    partitionLimitation=TEXT,
+                    version=TEXT,
+                    sasl=TEXT,
+                    tls=TEXT,
+                ),
+            ),
+        },
+    ),
+)
+"""What KEDA documents of a ScaledObject and of its trigger on Kafka; anything else is a slip of the pen."""
 
 
 def manifests(name: str) -> list[dict[str, Any]]:
@@ -60,6 +119,24 @@ class TestKubernetes:
         assert trigger["type"] == "kafka"
         assert {"bootstrapServers", "consumerGroup", "topic", "lagThreshold"} <= trigger["metadata"].keys()
         assert all(isinstance(value, str) for value in trigger["metadata"].values())
+
+    def test_the_scaled_object_is_what_keda_takes(self) -> None:
+        [scaled] = manifests("keda.yaml")
+        jsonschema.validate(scaled, SCALED_OBJECT)
+        metadata = scaled["spec"]["triggers"][0]["metadata"]
+        assert metadata["limitToPartitionsWithLag"] != metadata.get("allowIdleConsumers")  # KEDA refuses both
+        behavior = scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+        scaler = {  # what KEDA makes of it
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "keda-hpa-shop"},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"},
+                "maxReplicas": scaled["spec"]["maxReplicaCount"],
+                "behavior": behavior,
+            },
+        }
+        kubernetes_validate.validate(scaler, "1.34", strict=True)
 
 
 class TestDocker:

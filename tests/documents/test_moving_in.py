@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import signal
+import socket
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from evkafka import EVKafkaProducer, consumer_config
@@ -37,11 +40,60 @@ def test_every_file_of_living_with_others_can_be_imported(start: Start, tmp_path
     for block in blocks("docs/living-with-others.md"):
         if block.title is not None and not block.title.startswith("test_"):
             (tmp_path / block.title).write_text(block.code)
-    (tmp_path / "all_of_it.py").write_text("import api_with_more, bind_fields, shop_events, tell_sentry\nprint('fine')")
+    (tmp_path / "all_of_it.py").write_text(
+        "import api_with_more, bind_fields, page, shop_events, tell_sentry, worker\nprint('fine')"
+    )
 
     run = start("python all_of_it.py", "all")
 
     assert run.process.wait(60) == 0, run.printed
+
+
+@pytest.mark.parametrize("command", ["python -m uvicorn page:web --port {port}", "evkafka run worker:app"])
+async def test_starlette_around_it_and_an_api_inside_it_live_and_stop_together(
+    command: str,
+    kafka_broker: KafkaBroker,
+    topic: MakeTopic,
+    start: Start,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    orders = await topic()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("API_PORT", str(port))
+    servers = f'"bootstrap_servers": "{kafka_broker.bootstrap_servers}"'
+    for name in ("api.py", "page.py", "worker.py"):
+        code = file("docs/living-with-others.md", name).replace('topic="orders"', f'topic="{orders}"')
+        code = code.replace('"topics": ["orders"]', f'"topics": ["{orders}"], {servers}').replace(
+            "{}, sender", f"{{{servers}}}, sender"
+        )
+        (tmp_path / name).write_text(code)
+    service = start(command.format(port=port), "service")
+
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
+        path = "/events/readyz" if "page" in command else "/orders"
+
+        async def answers() -> bool:
+            try:
+                if "page" in command:
+                    return (await client.get(path)).status_code == 200
+                placed = await client.post(path, json={"order_id": "7"})
+                return placed.status_code == 202
+            except httpx.TransportError:
+                return False
+
+        await eventually(answers, 60, what=f"an answer; it said {service.printed}")
+        if path == "/orders":
+
+            async def handled() -> bool:
+                return "7" in (await client.get(path)).json()
+
+            await eventually(handled, 60)
+    # uvicorn ends by the signal itself, once its application has ended.
+    assert service.terminate() == (-signal.SIGTERM if "page" in command else 0), service.printed
+    assert "Application shutdown complete" in service.printed or "worker" in command
 
 
 @pytest.mark.parametrize("page", ["docs/deployment.md", "docs/tuning.md"])
