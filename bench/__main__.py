@@ -7,7 +7,7 @@ import asyncio
 import sys
 from datetime import UTC, datetime
 
-from bench import curves, lanes, plots, report, single
+from bench import curves, lanes, plots, report, single, workers
 from bench.compare import CONSUMING, SENDING, VIEWED, compare
 from bench.latency import latencies
 from bench.load import fill, make_topic
@@ -23,11 +23,13 @@ def main() -> None:
             print(_lanes(broker.bootstrap_servers, asked))
         elif asked.curves:
             print(_curves(broker.bootstrap_servers, asked))
+        elif asked.workers:
+            print(_workers(broker.bootstrap_servers, asked))
         elif asked.viewers:
             print(_viewed(broker.bootstrap_servers, asked))
         elif not asked.produce:
             print(_consuming(broker.bootstrap_servers, asked))
-        if not (asked.consume or asked.lanes or asked.curves or asked.viewers):
+        if not (asked.consume or asked.lanes or asked.curves or asked.workers or asked.viewers):
             print(_producing(broker.bootstrap_servers, asked))
     print(f"\n{report.machine()}\nWritten to bench/results/.")
 
@@ -37,12 +39,13 @@ def _consuming(servers: str, asked: argparse.Namespace) -> str:
     asyncio.run(_prepare(servers))
     results = compare(CONSUMING, servers, "orders", pairs=asked.pairs, progress=_say)
     _say("First record, idle")
-    first, idle_percent = single.first(servers, "orders"), single.idle_percent(servers, "orders")
+    import_s, first = single.import_s(), single.first(servers, "orders")
+    idle_percent = single.idle_percent(servers, "orders")
     memory = None
     if asked.memory:
         _say(f"Memory over {MEMORY_EVENTS:,} events")
         memory = single.memory(servers, "memory", MEMORY_EVENTS)
-    figures = report.Figures(_today(), report.machine(), results, first, idle_percent, memory)
+    figures = report.Figures(_today(), report.machine(), results, first, idle_percent, memory, import_s)
     report.write("latest", figures, report.markdown(figures))
     return f"\n{report.text(figures)}"
 
@@ -84,6 +87,12 @@ def _curves(servers: str, asked: argparse.Namespace) -> str:
     return f"\n{curves.markdown(figures)}"
 
 
+def _workers(servers: str, asked: argparse.Namespace) -> str:
+    figures = workers.measure_all(servers, runs=asked.pairs, date=_today(), machine=report.machine(), progress=_say)
+    report.write("workers", figures, workers.markdown(figures))
+    return f"\n{workers.markdown(figures)}"
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--pairs", type=int, default=5, help="pairs of a row with the baseline (5)")
@@ -94,6 +103,7 @@ def _arguments() -> argparse.Namespace:
     half.add_argument(
         "--curves", action="store_true", help="only the cost by partitions, handlers, keys and size, with pictures"
     )
+    half.add_argument("--workers", action="store_true", help="only two workers against one")
     half.add_argument("--viewers", action="store_true", help="only what metrics and the open operations page cost")
     half.add_argument("--produce", action="store_true", help="only what is about producing, and end-to-end latency")
     return parser.parse_args()

@@ -43,6 +43,8 @@ class Result:
 BASELINE = Row("aiokafka `getmany` loop, by hand", "bench.rows.baseline", 1_000_000)
 ROWS = (
     Row("EVKafka", "bench.rows.evkafka_default", 1_000_000),
+    Row("EVKafka, msgspec for pydantic", "bench.rows.evkafka_msgspec", 1_000_000),
+    Row("confluent-kafka, synchronous, by hand", "bench.rows.confluent_sync", 1_000_000),
     Row("EVKafka, with metrics listeners", "bench.rows.evkafka_listened", 1_000_000),
     Row("EVKafka, metrics scraped every second", "bench.rows.evkafka_web", 1_000_000),
     Row("EVKafka, each attempt traced", "bench.rows.evkafka_traced", 200_000),

@@ -47,6 +47,7 @@ class Figures:
     first: First | None
     idle_percent: float | None
     memory: Memory | None
+    import_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ def _markdown_table(results: Sequence[Result]) -> list[str]:
 
 def _sentences(figures: Figures) -> list[str]:
     sentences = []
+    if figures.import_s is not None:
+        sentences.append(f"`import evkafka` takes {figures.import_s:.2f} s.")
     if (first := figures.first) is not None:
         sentences.append(
             f"First record handled {first.since_run_s:.2f} s after `app.run()`, "

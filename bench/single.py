@@ -31,6 +31,17 @@ class Memory:
     most_mib: float
 
 
+def import_s() -> float:
+    """From the start of `python -c "import evkafka"` to its end, over the same of an empty program; medians."""
+    empty, importing = [], []
+    for _ in range(2 * FIRST_RUNS):
+        for code, taken in (("", empty), ("import evkafka; evkafka.EVKafkaApp", importing)):
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code], check=True, timeout=60.0)
+            taken.append(time.perf_counter() - began)
+    return median(importing) - median(empty)
+
+
 def first(bootstrap_servers: str, topic: str) -> First:
     since_run_s, since_process_s = [], []
     for _ in range(FIRST_RUNS):
