@@ -28,6 +28,8 @@ check: $(VENV)/.for-development
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-cache
+	$(VENV)/bin/bandit -q -c pyproject.toml -r src tools examples
+	$(VENV)/bin/python -m tools.audit
 
 bench: $(BENCH_VENV)/.for-bench
 	$(BENCH_VENV)/bin/python -m bench $(ARGS)

@@ -62,7 +62,7 @@ def _bundled() -> Path | None:
 def _refuse_old(java: Path) -> None:
     try:
         asked = [str(java), "-version"]
-        said = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stderr  # noqa: S603 - the user's own Java
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stderr  # noqa: S603  # nosec B603 # the user's own Java
     except (OSError, subprocess.SubprocessError) as error:
         raise ConfigError(f"{java} does not run ({error}): {_WAY_OUT}") from error
     version = java_version(said)

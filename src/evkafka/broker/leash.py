@@ -21,7 +21,7 @@ def main(parent: int, command: list[str]) -> None:
     # The parent may have died before the call above, and then no signal will ever come.
     if os.getppid() != parent:
         sys.exit(1)
-    os.execv(command[0], command)  # noqa: S606 - what our own parent asks for
+    os.execv(command[0], command)  # noqa: S606  # nosec B606 # what our own parent asks for
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ class LeashedProcess:
     def _live(self) -> None:
         try:
             with self._log.open("ab") as log:
-                self._child = subprocess.Popen(  # noqa: S603 - our own command
+                self._child = subprocess.Popen(  # noqa: S603  # nosec B603 # our own command
                     self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
                 )
         except OSError as error:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 def partition_for(key: bytes | None, partitions: Sequence[int], available: Sequence[int]) -> int:
     """By the key's hash over all partitions; without a key any of those that have a leader (of all, if none has)."""
     if key is None:
-        return random.choice(available or partitions)
+        return random.choice(available or partitions)  # nosec B311 # it spreads load
     return partitions[(murmur2(key) & 0x7FFFFFFF) % len(partitions)]
 
 

@@ -36,7 +36,7 @@ class NumberedProducer:
         payload: str | None,
     ) -> None:
         self.sent: list[Sent] = []
-        self._chance = random.Random(f"{seed} keys")
+        self._chance = random.Random(f"{seed} keys")  # nosec B311 # to be repeated
         self._rate = rate
         self._keys = keys
         self._event_type = event_type

@@ -53,7 +53,7 @@ def faults(
         lasts_s: how long there is load; no fault comes later.
         session_s: the group's session. Half of the freezes are longer than it.
     """
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # nosec B311 # to be repeated
     others = [kind for kind in kinds if kind != "kill"]
     kills = [_fault("kill", at_s, chance, session_s) for at_s in _beat(chance, kill_every_s, lasts_s)]
     turns = _turns(others, chance)

@@ -37,4 +37,4 @@ def markdown(text: str | None) -> Markup:
     if not text:
         return Markup()
     html = _HEADING.sub(lambda tag: "</p>" if tag[1] else '<p class="heading">', _markdown.render(text))
-    return Markup(html)  # noqa: S704 - made by the renderer, which lets no HTML of the text through
+    return Markup(html)  # noqa: S704  # nosec B704 # made by the renderer, which lets no HTML of the text through

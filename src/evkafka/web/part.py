@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("evkafka.web")
 
-TOKEN_VARIABLE = "EVKAFKA_UI_TOKEN"  # noqa: S105 -- the name of the variable
+TOKEN_VARIABLE = "EVKAFKA_UI_TOKEN"  # noqa: S105  # nosec B105 # the name of the variable
 
 
 class WebPart:

@@ -36,7 +36,7 @@ class MemoryCluster:
 
     def __init__(self, *, seed: int, partitions: int, auto_create_topics: bool) -> None:
         self.clock = VirtualClock()
-        self.chance = random.Random(seed)
+        self.chance = random.Random(seed)  # nosec B311 # to be repeated
         self.trace = Trace(self.clock)
         self.faults = Faults(self.chance)
         self.topics = Topics(partitions=partitions, auto_create=auto_create_topics, chance=self.chance)
