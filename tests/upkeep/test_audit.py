@@ -7,7 +7,6 @@ import sys
 from typing import Any
 
 import pytest
-
 from tools.audit import main
 
 
