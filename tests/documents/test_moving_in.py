@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -15,7 +16,7 @@ from evkafka import EVKafkaProducer, consumer_config
 from evkafka.broker import KafkaBroker
 from tests.conftest import MakeTopic
 from tests.documents.conftest import Start
-from tests.documents.pages import blocks, file
+from tests.documents.pages import ROOT, blocks, file
 from tests.support.waiting import eventually
 
 pytest_plugins = ["pytester"]
@@ -103,6 +104,36 @@ def test_the_configurations_of_the_page_are_accepted(page: str) -> None:
             namespace: dict[str, Any] = {"__name__": "example"}
             exec(compile(block.code, str(block.title), "exec"), namespace)
             assert "app" in namespace or consumer_config(namespace["config"])
+
+
+def test_how_far_a_group_scales_is_said_with_what_was_measured() -> None:
+    def curve(name: str, line: str) -> dict[int, float]:
+        [found] = [one for one in measured("curves")["curves"] if one["name"] == name]
+        return dict(zip(found["xs"], found["lines"][line], strict=True))
+
+    keys = "EVKafka, 64 in flight"
+    expected = {
+        "up to 64 partitions": max(us for number, us in curve("partitions", "EVKafka").items() if number <= 64),
+        "from 500 partitions": curve("partitions", "EVKafka")[500],
+        "1 000 handlers": curve("handlers", "EVKafka")[1000],
+        "among 1 000 keys": curve("keys", keys)[1000],
+        "| 1 KB": curve("size", "EVKafka")[1000],
+        "| 10 KB": curve("size", "EVKafka")[10_000],
+        "| 100 KB": curve("size", "EVKafka")[100_000],
+    }
+    page = (ROOT / "docs" / "deployment.md").read_text()
+    for what, us in expected.items():
+        [row] = [line for line in page.splitlines() if what in line and line.startswith("|")]
+        said, per_s = (float(cell.split(" a ")[0].replace(" ", "")) for cell in row.split("|")[2:4])
+        assert said == pytest.approx(us, rel=0.25), what
+        assert per_s == pytest.approx(1_000_000 / said, rel=0.05), what
+    [_, two] = measured("workers")["workers"]
+    [ratio] = re.findall(r"two processes did ([0-9.]+) times", page)
+    assert float(ratio) == pytest.approx(two["ratio"], rel=0.1)
+
+
+def measured(name: str) -> Any:
+    return json.loads((ROOT / "bench" / "results" / f"{name}.json").read_text())
 
 
 @pytest.mark.parametrize(

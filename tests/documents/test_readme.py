@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,14 @@ class TestTheFigures:
         figures = (ROOT / "bench" / "results" / "latest.md").read_text().splitlines()
         missing = [line for line in figures if line not in README.splitlines()]
         assert missing == []
+
+    def test_of_the_comparison_are_about_the_same(self) -> None:
+        page = (ROOT / "docs" / "comparison.md").read_text().partition("## Speed")[2]
+        rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
+        said = {title: (float(us), float(ratio)) for title, us, _, ratio in rows if us[0].isdigit()}
+        assert len(said) == 5
+        results = json.loads((ROOT / "bench" / "results" / "latest.json").read_text())["results"]
+        for one in results:
+            if one["title"] in said:
+                assert said.pop(one["title"]) == pytest.approx((one["cpu_us_per_event"], one["ratio"]), rel=0.25)
+        assert said == {}
