@@ -22,7 +22,10 @@ from tests.support.waiting import eventually
 pytest_plugins = ["pytester"]
 
 
-@pytest.mark.parametrize("page", ["docs/how-a-record-travels.md", "docs/living-with-others.md"])
+OWN_TESTS = ["docs/how-a-record-travels.md", "docs/living-with-others.md", "docs/migrating-from-0.7.md"]
+
+
+@pytest.mark.parametrize("page", OWN_TESTS)
 def test_the_page_s_own_tests_pass(page: str, pytester: pytest.Pytester) -> None:
     tests = 0
     for block in blocks(page):
