@@ -44,6 +44,9 @@ _APP = (
     *("event", "add_consumer", "add_producer", "consumer", "run", "serve", "running", "stop", "handle_exit"),
     *("asgi", "asgi_lifespan", "asyncapi", "status", "metrics", "web_url", "started", "should_exit"),
 )
+_QUALIFIED = {("evkafka.environment", "consumer_config"), ("evkafka.environment", "producer_config")}
+"""There are others of these names."""
+
 _CLIENT = ("send_event", "send_batch")
 
 PAGES = {
@@ -125,7 +128,8 @@ def _page(package: Any, page: Page) -> Iterator[str]:
         for part in [*named.module.split(".")[1:], named.name]:
             found = found[part]
         found = found.final_target if found.is_alias else found
-        yield f"\n## `{named.name}`\n\n```text\nfrom {named.module} import {named.name}\n\n{_signature(found)}\n```\n"
+        head = named.name if (named.module, named.name) not in _QUALIFIED else f"{named.module}.{named.name}"
+        yield f"\n## `{head}`\n\n```text\nfrom {named.module} import {named.name}\n\n{_signature(found)}\n```\n"
         yield from _said(found)
         for member in _members(found, named.members):
             yield f"\n### `{named.name}.{member.name}`\n"
