@@ -22,6 +22,8 @@ EVKafkaError
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from evkafka.outcomes import BatchError
 
 __all__ = [
@@ -152,3 +154,14 @@ class CommitRefused(BrokerError):
 
 class CommitUnknown(BrokerError):
     """An offset commit ended without an answer; it may or may not have been written."""
+
+
+def message_of(error: BaseException, show: Callable[[BaseException], str] = str) -> str:
+    """What an error of somebody else's says; where its own `__str__` (or what `show` is) fails, that it did.
+
+    What becomes of a record must not hang on whether its error can be shown.
+    """
+    try:
+        return show(error)
+    except Exception:
+        return f"{type(error).__name__}, which cannot be shown: its own text fails"

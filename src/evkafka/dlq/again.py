@@ -10,6 +10,7 @@ from typing import Any
 from evkafka.attempt import Attempt, Delivery, Fatal, delivery_of
 from evkafka.dlq.desk import Handle
 from evkafka.dlq.letters import Letter, replayed_headers
+from evkafka.exceptions import message_of
 from evkafka.ports import ConsumerIdentity, Slot
 from evkafka.service import ConsumerPlan
 from evkafka.works import works
@@ -84,7 +85,7 @@ def _why(delivery: Delivery) -> str | None:
         case Delivery(outcome="done" | "skip"):
             return None
         case Delivery(outcome="failed", error=error) if error is not None:
-            return f"{type(error).__name__}: {error}"
+            return f"{type(error).__name__}: {message_of(error)}"
         case Delivery(outcome="unmatched", reason=reason):
             return f"no endpoint takes it ({reason})"
         case Delivery(outcome=outcome, reason=reason):

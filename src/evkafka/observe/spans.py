@@ -14,6 +14,7 @@ from opentelemetry.propagate import extract, inject
 from opentelemetry.propagators.textmap import Getter, Setter
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
 
+from evkafka.exceptions import message_of
 from evkafka.outcomes import DeadLetter, End, Retry, Skip, Unmatched
 from evkafka.ports import BatchAttempt, Dispatch, Record, RecordMetadata, Route, Slot
 from evkafka.runtime.settle import classify
@@ -195,7 +196,7 @@ def _told(span: Span, ended: object) -> None:
 def _failed(span: Span, error: BaseException) -> None:
     kind = type(error)
     span.set_attribute("error.type", kind.__qualname__ if kind.__module__ == "builtins" else _full(kind))
-    span.set_status(StatusCode.ERROR, str(error).splitlines()[0] if str(error) else kind.__name__)
+    span.set_status(StatusCode.ERROR, next(iter(message_of(error).splitlines()), kind.__name__))
 
 
 def _full(kind: type[BaseException]) -> str:

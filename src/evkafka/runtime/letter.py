@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from evkafka.exceptions import message_of
 from evkafka.ports import Record, Unreadable
 from evkafka.settings import ErrorPolicySettings
 
@@ -87,7 +88,7 @@ class _Told:
         self.record = record
         self.story = story
         self.error_type = error_type_of(error)
-        self.message = cut(str(error) if error is not None else story.reason, message_bytes)
+        self.message = cut(message_of(error) if error is not None else story.reason, message_bytes)
         self.traceback = _cut_head("".join(traceback.format_exception(error)) if error else "", traceback_bytes)
 
     def as_evkafka(self) -> Headers:

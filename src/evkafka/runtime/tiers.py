@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from evkafka.config import retry_topic
-from evkafka.exceptions import ConfigError
+from evkafka.exceptions import ConfigError, message_of
 from evkafka.ports import Record
 from evkafka.runtime.letter import Headers, Story, cut, error_type_of
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings, TopicSettings
@@ -86,7 +86,7 @@ def headers_to(record: Record, story: Story, *, shorter: int = 0) -> Headers:
     Args:
         shorter: which step of `MESSAGE_BYTES`.
     """
-    message = str(story.error) if story.error is not None else story.reason
+    message = message_of(story.error) if story.error is not None else story.reason
     said = {
         "topic": record.topic.encode(),
         "partition": b"%d" % record.partition,

@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from evkafka.exceptions import message_of
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched, Telemetry
 from evkafka.web.ui.shapes import Address, ErrorGroup, History, UnmatchedRow
 
@@ -106,7 +107,11 @@ class Book:
         at_ms = int(self._now() * 1000)
         error = event.error
         name = type(error).__name__ if error is not None else "An outcome"
-        said = str(error)[:MESSAGE_CHARACTERS] if error is not None else f"the endpoint asked for it: {event.decision}"
+        said = (
+            message_of(error)[:MESSAGE_CHARACTERS]
+            if error is not None
+            else f"the endpoint asked for it: {event.decision}"
+        )
         kind = self._kind(event.consumer, event.event_type or "")
         kind.error, kind.error_at_ms = f"{name}: {said}"[:200], at_ms
         words = "\0".join((name, event.endpoint, event.event_type or "", event.consumer))
