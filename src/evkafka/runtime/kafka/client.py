@@ -8,7 +8,9 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as kafka
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient, ConnectionGroup
 from aiokafka.conn import CloseReason
 from aiokafka.protocol.fetch import FetchRequest
@@ -17,8 +19,9 @@ from aiokafka.protocol.metadata import MetadataRequest
 from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.runtime.kafka.connection import FAILURES, Connection, connect
 from evkafka.runtime.kafka.errors import translate
-from evkafka.runtime.kafka.options import CLIENT_OPTIONS
+from evkafka.runtime.kafka.options import CLIENT_OPTIONS, connection_options
 from evkafka.runtime.kafka.sparing import Sparing
+from evkafka.settings import ConnectionSettings
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -55,26 +58,13 @@ class Patience:
         self._timer.cancel()
 
 
-class Client(AIOKafkaClient):  # type: ignore[misc]  # the client library is untyped
-    """AIOKafkaClient, contained.
-
-    Args:
-        answer_within_s: kind of request -> how long to wait for its answer, where that is not `ANSWER_S`.
-
-    Attributes:
-        first: the server that let us in at the start, to be asked before the others.
-        trouble: why the last connection attempt failed, None while all is well.
-        on_refused: called when a broker refuses us (login, certificate): waiting cannot help.
-        fetched: raw answers of fetch requests, by request, taken out by the fetcher in the same step.
-    """
+class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is untyped
+    """AIOKafkaClient, whose first connection is never forgotten: where its start is broken off, it is closed."""
 
     _sync_task: asyncio.Task[None] | None = None
 
-    def __init__(
-        self, *, allow_auto_create_topics: bool, answer_within_s: Mapping[type, float], **options: Any
-    ) -> None:
+    def __init__(self, **options: Any) -> None:
         super().__init__(**{name: value for name, value in options.items() if name in CLIENT_OPTIONS})
-        self._allow_auto_create_topics = allow_auto_create_topics
         self._connection_options = {
             "client_id": self._client_id,
             "request_timeout_ms": self._request_timeout_ms,
@@ -89,6 +79,73 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # the client library is unt
             "sasl_kerberos_domain_name": self._sasl_kerberos_domain_name,
             "sasl_oauth_token_provider": self._sasl_oauth_token_provider,
         }
+
+    async def bootstrap(self) -> None:
+        """B4-21: aiokafka's own one says "Unable to bootstrap", whatever it was."""
+        trouble: BaseException | None = None
+        for host, port, _ in self.hosts:
+            try:
+                conn = await connect(host, port, self._connection_options | {"on_close": None})
+            except BrokerRefused:
+                raise
+            except FAILURES as error:
+                trouble = error
+                continue
+            # Kept before it is asked: a start that is cancelled while it waits for the answer leaves it to close().
+            self._conns[("bootstrap", ConnectionGroup.DEFAULT)] = conn
+            try:
+                metadata = await conn.send(MetadataRequest([]))
+            except FAILURES as error:
+                trouble = error
+                self._drop_bootstrap()
+                continue
+            self.cluster.update_metadata(metadata)
+            if metadata.brokers:
+                self._drop_bootstrap()
+            self._sync_task = asyncio.create_task(self._md_synchronizer())
+            return
+        raise kafka.KafkaConnectionError(f"no metadata from {self.hosts}") from trouble
+
+    def _drop_bootstrap(self) -> None:
+        bootstrap = self._conns.pop(("bootstrap", ConnectionGroup.DEFAULT), None)
+        if bootstrap is not None:
+            bootstrap.close()
+
+
+def admin_client(connection: ConnectionSettings) -> AIOKafkaAdminClient:
+    """An admin client that is to be started, and closed in any case."""
+    options = connection_options(connection)
+    admin = AIOKafkaAdminClient(**options)
+    admin._client = Reaching(**options)
+    return admin
+
+
+def reader_client(connection: ConnectionSettings, **more: Any) -> AIOKafkaConsumer:
+    """A reader without a group, that is to be started, and stopped in any case."""
+    options = connection_options(connection)
+    reader = AIOKafkaConsumer(**options, enable_auto_commit=False, **more)
+    reader._client = Reaching(**options)
+    return reader
+
+
+class Client(Reaching):
+    """AIOKafkaClient, contained.
+
+    Args:
+        answer_within_s: kind of request -> how long to wait for its answer, where that is not `ANSWER_S`.
+
+    Attributes:
+        first: the server that let us in at the start, to be asked before the others.
+        trouble: why the last connection attempt failed, None while all is well.
+        on_refused: called when a broker refuses us (login, certificate): waiting cannot help.
+        fetched: raw answers of fetch requests, by request, taken out by the fetcher in the same step.
+    """
+
+    def __init__(
+        self, *, allow_auto_create_topics: bool, answer_within_s: Mapping[type, float], **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self._allow_auto_create_topics = allow_auto_create_topics
         self._answer_within_s = answer_within_s
         self._warnings = Sparing(logger)
         self.first: tuple[str, int] | None = None
@@ -102,31 +159,6 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # the client library is unt
         """The bootstrap tries these in turn, each for a whole request timeout: the one that answered comes first."""
         hosts: list[Any] = super().hosts
         return sorted(hosts, key=lambda host: (host[0], host[1]) != self.first)
-
-    async def bootstrap(self) -> None:
-        """B4-21: aiokafka's own one says "Unable to bootstrap", whatever it was."""
-        trouble: BaseException | None = None
-        for host, port, _ in self.hosts:
-            try:
-                conn = await connect(host, port, self._connection_options | {"on_close": None})
-            except BrokerRefused:
-                raise
-            except FAILURES as error:
-                trouble = error
-                continue
-            try:
-                metadata = await conn.send(MetadataRequest([]))
-            except FAILURES as error:
-                trouble = error
-                conn.close()
-                continue
-            self.cluster.update_metadata(metadata)
-            self._conns[("bootstrap", ConnectionGroup.DEFAULT)] = conn
-            if metadata.brokers:
-                self._drop_bootstrap()
-            self._sync_task = asyncio.create_task(self._md_synchronizer())
-            return
-        raise kafka.KafkaConnectionError(f"no metadata from {self.hosts}") from trouble
 
     async def _metadata_update(self, cluster_metadata: Any, topics: Any) -> bool:
         """B4-15: aiokafka lets brokers create every topic that it asks about, so a typo becomes a topic."""
@@ -152,11 +184,6 @@ class Client(AIOKafkaClient):  # type: ignore[misc]  # the client library is unt
             return True
         cluster_metadata.failed_update(None)
         return False
-
-    def _drop_bootstrap(self) -> None:
-        bootstrap = self._conns.pop(("bootstrap", ConnectionGroup.DEFAULT), None)
-        if bootstrap is not None:
-            bootstrap.close()
 
     async def _get_conn(self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, no_hint: bool = False) -> Any:
         """B4-21: after the start, aiokafka answers None for every failure, and its callers retry for ever."""

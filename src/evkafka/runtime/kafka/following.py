@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.ports import Record
+from evkafka.runtime.kafka.client import reader_client
 from evkafka.runtime.kafka.lookup import _all, _told
-from evkafka.runtime.kafka.options import connection_options
 from evkafka.runtime.kafka.preflight import reach
 from evkafka.settings import ConnectionSettings
 
@@ -38,9 +37,7 @@ async def follow(
     """
     doing = f"reading topic {topic!r}"
     await reach(connection, timeout_s=quiet_s)
-    reader: Any = AIOKafkaConsumer(
-        **connection_options(connection), enable_auto_commit=False, isolation_level="read_committed"
-    )
+    reader: Any = reader_client(connection, isolation_level="read_committed")
     try:
         async with _told(doing, quiet_s):
             await reader.start()

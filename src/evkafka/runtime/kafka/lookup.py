@@ -7,16 +7,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer.fetcher import READ_UNCOMMITTED
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError
 from evkafka.ports import Record
+from evkafka.runtime.kafka.client import admin_client, reader_client
 from evkafka.runtime.kafka.errors import translate
-from evkafka.runtime.kafka.options import connection_options
 from evkafka.settings import ConnectionSettings
 
 SETTLE_S = 2.0
@@ -31,7 +29,7 @@ async def committed_offsets(
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not say.
     """
     async with _told(f"reading the offsets of group {group_id!r}", timeout_s):
-        admin = AIOKafkaAdminClient(**connection_options(connection))
+        admin = admin_client(connection)
         try:
             await admin.start()
             found = await admin.list_consumer_group_offsets(group_id)
@@ -82,9 +80,7 @@ async def stream_log(
         BrokerUnavailable, BrokerRefused, BrokerError: it could not be read to its end.
     """
     doing = f"reading topic {topic!r}"
-    reader = AIOKafkaConsumer(
-        **connection_options(connection), enable_auto_commit=False, isolation_level="read_committed"
-    )
+    reader = reader_client(connection, isolation_level="read_committed")
     try:
         async with _told(doing, quiet_s):
             await reader.start()
@@ -132,9 +128,7 @@ async def _all(reader: Any, topic: str) -> list[ClientPartition]:
 
 @asynccontextmanager
 async def _reader(connection: ConnectionSettings) -> AsyncIterator[Any]:
-    reader = AIOKafkaConsumer(
-        **connection_options(connection), enable_auto_commit=False, isolation_level="read_committed"
-    )
+    reader = reader_client(connection, isolation_level="read_committed")
     try:
         await reader.start()
         yield reader

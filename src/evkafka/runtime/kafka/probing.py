@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as kafka
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
@@ -16,8 +15,8 @@ from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import TopicPartition as ClientPartition
 
+from evkafka.runtime.kafka.client import reader_client
 from evkafka.runtime.kafka.lookup import _all, _told
-from evkafka.runtime.kafka.options import connection_options
 from evkafka.runtime.kafka.topics import administering
 from evkafka.settings import ConnectionSettings
 
@@ -62,9 +61,7 @@ class Prober:
 
     async def reading(self, topics: Collection[str]) -> str | None:
         """A fetch at the end, where there is nothing to hand out."""
-        reader: Any = AIOKafkaConsumer(
-            **connection_options(self._connection), enable_auto_commit=False, fetch_max_wait_ms=50
-        )
+        reader: Any = reader_client(self._connection, fetch_max_wait_ms=50)
         try:
             await reader.start()
             for topic in topics:

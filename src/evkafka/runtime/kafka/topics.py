@@ -13,8 +13,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 
 from evkafka.exceptions import BrokerError, BrokerRefused
+from evkafka.runtime.kafka.client import admin_client
 from evkafka.runtime.kafka.errors import translate
-from evkafka.runtime.kafka.options import connection_options
 from evkafka.runtime.kafka.preflight import reach
 from evkafka.settings import ConnectionSettings
 
@@ -156,7 +156,7 @@ async def administering(connection: ConnectionSettings, doing: str, timeout_s: f
         await reach(connection, timeout_s=timeout_s)  # which says why not, server by server; the client does not
     except BrokerError as error:
         raise type(error)(f"{doing}: {error}") from error
-    admin = AIOKafkaAdminClient(**connection_options(connection))
+    admin = admin_client(connection)
     try:
         async with asyncio.timeout_at(deadline_s):
             try:

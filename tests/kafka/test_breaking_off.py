@@ -1,0 +1,55 @@
+"""Clients whose start is cancelled while they wait for an answer: no connection stays open behind them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiokafka.conn import AIOKafkaConnection
+from aiokafka.protocol.metadata import MetadataRequest
+
+from evkafka.broker import KafkaBroker
+from evkafka.config import producer_settings
+from evkafka.runtime.kafka.client import Reaching, admin_client, reader_client
+from evkafka.runtime.kafka.options import connection_options
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[AIOKafkaConnection]:
+    """The connections that were asked for metadata; none is answered."""
+    waiting: asyncio.Queue[AIOKafkaConnection] = asyncio.Queue()
+    send = AIOKafkaConnection.send
+
+    def unanswered(self: AIOKafkaConnection, request: Any, *more: Any, **named: Any) -> Any:
+        if not isinstance(request, MetadataRequest):
+            return send(self, request, *more, **named)
+        waiting.put_nowait(self)
+        return asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(AIOKafkaConnection, "send", unanswered)
+    return waiting
+
+
+@pytest.mark.parametrize("kind", ["admin", "reader", "client"])
+async def test_a_start_that_is_broken_off_leaves_no_connection_open(
+    kind: str, kafka_broker: KafkaBroker, asked: asyncio.Queue[AIOKafkaConnection]
+) -> None:
+    connection = producer_settings({"bootstrap_servers": kafka_broker.bootstrap_servers}).connection
+    match kind:
+        case "admin":
+            admin = admin_client(connection)
+            start, close = admin.start, admin.close
+        case "reader":
+            reader = reader_client(connection)
+            start, close = reader.start, reader.stop
+        case _:
+            client = Reaching(**connection_options(connection))
+            start, close = client.bootstrap, client.close
+    starting = asyncio.ensure_future(start())
+    conn = await asyncio.wait_for(asked.get(), 30)
+    assert conn.connected()
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    await close()
+    assert not conn.connected()
