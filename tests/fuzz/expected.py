@@ -61,9 +61,10 @@ def _deed(sent: Sent, route: str) -> str | None:
     if route in ("bytes", "default") or sent.value is None:
         return "ok"
     try:
-        return Order.model_validate_json(sent.value).do if not _is_null(sent.value, route) else "ok"
+        deed = Order.model_validate_json(sent.value).do if not _is_null(sent.value, route) else "ok"
     except (ValueError, RecursionError):
         return None
+    return "fails" if (deed, route) == ("fails once", "plain") else deed  # it cannot tell the first time
 
 
 def _is_null(value: bytes, route: str) -> bool:

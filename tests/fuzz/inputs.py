@@ -112,7 +112,9 @@ TYPES = st.one_of(
 @st.composite
 def headers(draw: st.DrawFn) -> Headers:
     """Most have a type; some have several, or none."""
-    types = [(TYPE, event_type) for event_type in draw(st.lists(TYPES, min_size=0, max_size=2) | st.tuples(TYPES))]
+    types = [
+        (TYPE, event_type) for event_type in draw(st.tuples(TYPES) | st.tuples(TYPES) | st.lists(TYPES, max_size=2))
+    ]
     return tuple(draw(st.permutations([*types, *draw(st.lists(HEADERS, max_size=3))])))
 
 
@@ -166,6 +168,8 @@ def cases(draw: st.DrawFn) -> Case:
     }
     if draw(st.integers(0, 4)) == 4:
         config["auto_commit_mode"] = "pre-commit"
+        if draw(st.booleans()):
+            del config["group_id"]
     else:
         config["unmatched"] = draw(
             st.sampled_from(["skip", "dead_letter", "stop"] if ends else ["skip", "dead_letter"])

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
 
-from evkafka.exceptions import CommitRefused
+from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused
 from evkafka.ports import Record, RecordSource, TopicPartition
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.commits import COMMIT_TIMEOUT_S
@@ -50,7 +50,11 @@ class Intake:
         self._held = held
         self._ending = ending
         self._report = report
-        self._commits_first = held.at_most_once and held.settings.auto_commit_interval_s == 0
+        settings = held.settings
+        # Without a group there is nothing to commit, and nothing to wait for.
+        self._commits_first = (
+            held.at_most_once and settings.auto_commit_interval_s == 0 and settings.group_id is not None
+        )
         self._limit = limit
         self._waiting = Waiting(held, tiers, self._hand_out) if tiers is not None else None
         self._positions_due_s = 0.0
@@ -79,6 +83,8 @@ class Intake:
                 await self._take(source, batches)
             if not batches or held.clock.now() >= self._positions_due_s:
                 self._read_positions(source)
+                if self._commits_first:
+                    await self._commit_positions(source)
             if batches:
                 await asyncio.sleep(0)  # the executors' turn, also when the next poll would return at once
             if closed:
@@ -176,10 +182,41 @@ class Intake:
             except CommitRefused as error:
                 # Nothing was written, for a rebalance has begun: the next owner reads these records again.
                 held.telemetry.emit(CommitFailed(held.name, offsets, error))
+                for tp, records in batches.items():
+                    if records and held.partitions.get(tp) is assigned.get(tp):
+                        self._hand_back(source, tp, records[0])  # else the position behind them would be committed
                 return
             for tp, records in batches.items():
-                if held.partitions.get(tp) is assigned.get(tp):  # else somebody has sought elsewhere meanwhile
+                if (partition := held.partitions.get(tp)) is assigned.get(tp):  # else somebody has sought elsewhere
+                    if partition is not None and tp in offsets:
+                        partition.committed = offsets[tp]
                     self._open(source, tp, records)
+
+    async def _commit_positions(self, source: RecordSource) -> None:
+        """At most once, strictly: what lies behind the last record and is none (markers, what the client could not
+        read) is committed too, so that lag reads 0. All that lies before the position has been handed out."""
+        held = self._held
+        async with held.handing_over:
+            moved = {
+                partition: position
+                for tp, partition in held.partitions.items()
+                if self._takes(partition)
+                and not partition.leaving
+                and (position := source.position(tp)) is not None
+                and position != partition.committed
+            }
+            if not moved:
+                return
+            offsets = {partition.tp: position for partition, position in moved.items()}
+            try:
+                await source.commit(offsets, timeout_s=COMMIT_TIMEOUT_S)
+            except BrokerRefused:
+                raise
+            except BrokerError as error:  # the next look commits it
+                held.telemetry.emit(CommitFailed(held.name, offsets, error))
+                return
+            for partition, position in moved.items():
+                partition.committed = position
 
     def _read_positions(self, source: RecordSource) -> None:
         """Where the client stands in this step, all that it handed out being in the ledgers: what is idle may be
