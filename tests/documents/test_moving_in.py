@@ -128,7 +128,7 @@ def test_how_far_a_group_scales_is_said_with_what_was_measured() -> None:
     for what, us in expected.items():
         [row] = [line for line in page.splitlines() if what in line and line.startswith("|")]
         said, per_s = (float(cell.split(" a ")[0].replace(" ", "")) for cell in row.split("|")[2:4])
-        assert said == pytest.approx(us, rel=0.25), what
+        assert said == pytest.approx(us, rel=0.4), what
         assert per_s == pytest.approx(1_000_000 / said, rel=0.05), what
     [_, two] = measured("workers")["workers"]
     [ratio] = re.findall(r"two processes did ([0-9.]+) times", page)
