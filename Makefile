@@ -6,7 +6,7 @@ BENCH_VENV ?= .venv-bench
 DOCS_VENV ?= .venv-docs
 DIST_VENV ?= .venv-dist
 
-.PHONY: demo test test-long verify check bench docs dist
+.PHONY: demo test test-long fuzz verify check bench docs dist
 
 demo: $(VENV)/.for-demo
 	$(VENV)/bin/python -m examples.flights.demo $(ARGS)
@@ -16,6 +16,10 @@ test: $(VENV)/.for-development
 
 test-long: $(VENV)/.for-development
 	$(VENV)/bin/pytest -m long $(ARGS)
+
+# Ten minutes of strange records and configurations; EVKAFKA_FUZZ_MINUTES or ARGS="--minutes 60" for more.
+fuzz: $(VENV)/.for-development
+	$(VENV)/bin/python -m tests.fuzz $(ARGS)
 
 # Five minutes of faults for each of three seeds; 1 where something was lost, out of order, or more than 1 % was handled again.
 verify: $(VENV)/.for-development

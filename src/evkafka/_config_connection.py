@@ -64,7 +64,7 @@ def read_connection(section: Section, *, request_timeout_s: float, login: bool =
     options = _options(section)
     if login:
         _check_login(section, options)
-    if section.take("api_version") not in (MISSING, None):
+    if (version := section.take("api_version")) is not MISSING and version is not None:
         say_once("api_version is not used: the client asks each broker what it speaks; leave the key out")
     section.refuse("loop", "the running loop is used; leave the key out")
     view = {

@@ -1,0 +1,130 @@
+"""What a configuration may bring about: it is taken, or refused by one ConfigError that names the keys."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+from collections import Counter
+from typing import Any
+from unittest.mock import patch
+
+from evkafka import EVKafkaApp, Handler, Sender, environment
+from evkafka.config import consumer_settings, error_policy, producer_settings, shown_settings
+from evkafka.exceptions import ConfigError
+from evkafka.service import StartFailed
+from evkafka.settings import ErrorPolicySettings
+from evkafka.testing import InMemoryKafka
+from tests.fuzz.configurations import CANARY
+
+LINE = re.compile(r"(?:(?P<key>.+?): .+)", re.DOTALL)
+SLOW_S = 60
+
+
+def named(error: ConfigError) -> list[str]:
+    """The keys that its faults name, by the beginning of each; an AssertionError where one names none."""
+    message = str(error)
+    assert CANARY not in message
+    assert CANARY not in repr(error)
+    subject, _, rest = message.partition(": ")
+    assert subject.startswith(("the ", "the consumer", "the producer", "a ")), message
+    faults = rest.split("\n- ")[1:] if re.match(r"\d+ faults\n- ", rest) else [rest]
+    keys = []
+    for fault in faults:
+        found = LINE.fullmatch(fault)
+        assert found, f"this fault names no key: {fault!r}"
+        keys.append(found["key"])
+    return keys
+
+
+def refused_by_key(kind: str, values: dict[Any, Any]) -> Counter[str]:
+    """Raises AssertionError, or whatever else came out of it, where it is not as it must be."""
+    read = {"consumer": consumer_settings, "producer": producer_settings, "policy": _policy}[kind]
+    try:
+        settings = read(values)
+    except ConfigError as error:
+        _all_are_there(named(error), values)
+        return Counter({f"{kind}: refused": 1})
+    assert CANARY not in repr(settings)
+    if kind != "policy":
+        assert CANARY not in repr(shown_settings(settings))  # type: ignore[arg-type]
+    return Counter({f"{kind}: taken": 1})
+
+
+def _policy(values: dict[Any, Any]) -> ErrorPolicySettings:
+    return error_policy(ErrorPolicySettings(), values, where="the endpoint for 'E'")
+
+
+def _all_are_there(keys: list[str], values: dict[Any, Any]) -> None:
+    for key in keys:
+        outer = re.split(r"[.\[]", key)[0]
+        assert any(_is(given, outer, key) for given in values) or _is_missing(outer), (key, list(values))
+
+
+def _is(given: object, outer: str, key: str) -> bool:
+    return not isinstance(given, str) or outer == given or key.startswith(given[:80]) or not given.isprintable()
+
+
+def _is_missing(outer: str) -> bool:
+    """Keys whose absence is the fault, or that a default clashes with; `on_error` is an endpoint's own path."""
+    return outer in ("topics", "on_error", "dead_letter_topic", "max_backoff_ms", "ssl_context", "security_protocol")
+
+
+def outside(variables: dict[str, str]) -> Counter[str]:
+    """What the environment says is taken, or refused by a ConfigError that names a variable, or a key."""
+    with patch.dict(os.environ, variables):
+        try:
+            environment.consumer_config({"topics": ["orders"]}, name="shop", toml_file=None)
+        except ConfigError as error:
+            message = str(error)
+            told = any(one.split("__")[0] in message or one.split("__")[-1].lower() in message for one in variables)
+        else:
+            return Counter({"environment: taken": 1})
+    assert told, message
+    return Counter({"environment: refused": 1})
+
+
+def taken_or_refused(consumer: dict[Any, Any]) -> Counter[str]:
+    """What is taken runs: the app starts, and handles a record that comes then. What is not is a ConfigError."""
+    with asyncio.Runner() as runner:
+        return runner.run(asyncio.wait_for(_start(consumer), SLOW_S))
+
+
+async def _start(consumer: dict[Any, Any]) -> Counter[str]:
+    handler, sender, handled = Handler(), Sender(), list[bytes]()
+
+    @handler.default()
+    async def on_any(value: bytes) -> None:
+        handled.append(value)
+
+    if isinstance(consumer, dict) and str.__eq__("none", consumer.get("auto_offset_reset")) is True:
+        consumer = {**consumer, "auto_offset_reset": "earliest"}  # without offsets, "none" is to end the app
+    app = EVKafkaApp()
+    try:
+        app.add_consumer(consumer, handler)  # type: ignore[arg-type]
+        app.add_producer({"bootstrap_servers": "nobody:1", "topic": "out"}, sender)
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            topic = _topic_of(consumer)
+            if topic is not None:
+                await kafka.send(topic, b"x", event_type="E")
+                await kafka.advance(ms=60_000)
+    except ConfigError:
+        return Counter({"app: refused": 1})
+    except StartFailed as error:
+        if not isinstance(error.__cause__, ConfigError):
+            raise
+        return Counter({"app: refused at the start": 1})
+    if topic is not None:
+        assert handled == [b"x"], "it was taken, and what came was not handled"
+    return Counter({"app: runs" if topic is not None else "app: starts": 1})
+
+
+def _topic_of(consumer: dict[Any, Any]) -> str | None:
+    topics = consumer.get("topics")
+    first = topics if isinstance(topics, str) else topics[0] if topics else None
+    name = first.get("name") if isinstance(first, dict) else first
+    return name if isinstance(name, str) else None
+
+
+logging.getLogger("evkafka").addHandler(logging.NullHandler())
