@@ -6,7 +6,7 @@ BENCH_VENV ?= .venv-bench
 DOCS_VENV ?= .venv-docs
 DIST_VENV ?= .venv-dist
 
-.PHONY: demo test test-long fuzz verify check bench docs dist
+.PHONY: demo test test-long fuzz soak verify check bench docs dist
 
 demo: $(VENV)/.for-demo
 	$(VENV)/bin/python -m examples.flights.demo $(ARGS)
@@ -20,6 +20,10 @@ test-long: $(VENV)/.for-development
 # Ten minutes of strange records and configurations; EVKAFKA_FUZZ_MINUTES or ARGS="--minutes 60" for more.
 fuzz: $(VENV)/.for-development
 	$(VENV)/bin/python -m tests.fuzz $(ARGS)
+
+# An hour of load with failures and rebalances; ARGS="--minutes 10" is the short form. 1 where something grows or lags.
+soak: $(VENV)/.for-development
+	$(VENV)/bin/python -m tools.soak $(ARGS)
 
 # Five minutes of faults for each of three seeds; 1 where something was lost, out of order, or more than 1 % was handled again.
 verify: $(VENV)/.for-development

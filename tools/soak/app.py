@@ -1,0 +1,122 @@
+"""The app of a soak: every way that a record can go, and a line about its own process every few seconds.
+
+    python -m tools.soak.app BOOTSTRAP_SERVERS SAMPLES_FILE
+
+Records tell what is to become of them: `deed`. EVKAFKA_SOAK_LEAK=1 makes it keep what it has seen, to prove the judge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import sys
+import threading
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from evkafka import DeadLetter, EVKafkaApp, Handler, Request, Sender
+
+TOPIC, OUT, GROUP, DELAY_MS = "soak", "soak-out", "soak", 1_000
+EVERY_S = 5.0
+
+
+class Work(BaseModel):
+    number: int
+    deed: str
+    padding: str = ""
+
+
+def sample() -> dict[str, float]:
+    """What this process holds just now. Garbage is collected first: it is no leak."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return {
+        "rss_mb": pages * os.sysconf("SC_PAGE_SIZE") / 1e6,
+        "blocks": sys.getallocatedblocks(),
+        "tasks": len(asyncio.all_tasks()),
+        "threads": threading.active_count(),
+        "descriptors": len(os.listdir("/proc/self/fd")),
+    }
+
+
+async def _tell(file: Path, app: EVKafkaApp) -> None:
+    while True:
+        await asyncio.sleep(EVERY_S)
+        await asyncio.to_thread(_scrape, f"{app.web_url}metrics")
+        with file.open("a") as lines:
+            lines.write(json.dumps(sample()) + "\n")
+
+
+def _scrape(url: str) -> None:
+    """As a Prometheus does: what is counted must not grow by being asked for."""
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  # nosec B310 # our own address
+        answer.read()
+
+
+def make_app(servers: str, file: Path, *, leaks: bool = False) -> EVKafkaApp:
+    handler, sender, kept = Handler(), Sender(), list[object]()
+
+    @sender.event("Done", key_field="number")
+    async def send_done(work: Work) -> None: ...
+
+    @handler.event("Work")
+    async def on_work(work: Work, request: Request) -> object:
+        """Sends on, fails once, fails for good, or asks to be buried."""
+        if leaks:
+            kept.append((request, bytearray(500)))
+        if work.deed == "fails" or (work.deed == "fails once" and request.attempt == 1):
+            raise ConnectionError("by the record")
+        if work.deed == "bury":
+            return DeadLetter("by the record")
+        await send_done(work)
+        return None
+
+    @handler.event("Counted")
+    def on_counted(work: Work) -> int:
+        """In a thread."""
+        return sum(range(work.number % 1000))
+
+    @handler.event("Batched", batch=True, max_records=50, max_wait_ms=100)
+    async def on_batch(works: list[Work]) -> None:
+        await asyncio.sleep(0.001)
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[dict[str, Any]]:
+        telling = asyncio.create_task(_tell(file, app))
+        yield {}
+        telling.cancel()
+
+    app = EVKafkaApp(title="Soak", lifespan=lifespan, web=True, web_port=0)
+    app.add_consumer(
+        {
+            "bootstrap_servers": servers,
+            "topics": [TOPIC],
+            "group_id": GROUP,
+            "auto_offset_reset": "earliest",
+            "concurrency": 16,
+            "auto_commit_interval_ms": 500,
+            "session_timeout_ms": 6000,
+            "heartbeat_interval_ms": 1000,
+            "on_error": {
+                "max_attempts": 2,
+                "backoff_ms": 50,
+                "retry_topics": [DELAY_MS],
+                "then": "dead_letter",
+                "dead_letter_limit": None,
+            },
+        },
+        handler,
+    )
+    app.add_producer({"bootstrap_servers": servers, "topic": OUT}, sender)
+    return app
+
+
+if __name__ == "__main__":
+    make_app(sys.argv[1], Path(sys.argv[2]), leaks=os.environ.get("EVKAFKA_SOAK_LEAK") == "1").run()
