@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-
 from tools.soak import judge
 from tools.soak.app import sample
 
