@@ -6,7 +6,7 @@ BENCH_VENV ?= .venv-bench
 DOCS_VENV ?= .venv-docs
 DIST_VENV ?= .venv-dist
 
-.PHONY: demo test test-long fuzz soak verify check bench docs dist
+.PHONY: demo test test-long fuzz soak verify check lock bench docs dist
 
 demo: $(VENV)/.for-demo
 	$(VENV)/bin/python -m examples.flights.demo $(ARGS)
@@ -39,6 +39,11 @@ check: $(VENV)/.for-development
 	$(VENV)/bin/bandit -q -c pyproject.toml -r src tools examples
 	$(VENV)/bin/python -m tools.audit
 
+# Renews uv.lock: the newest of everything that pyproject.toml allows.
+lock: | $(VENV)/bin/python
+	$(VENV)/bin/pip install -q uv
+	$(VENV)/bin/uv lock --upgrade --default-index https://pypi.org/simple $(ARGS)
+
 bench: $(BENCH_VENV)/.for-bench
 	$(BENCH_VENV)/bin/python -m bench $(ARGS)
 
@@ -54,9 +59,17 @@ $(VENV)/.for-demo: pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/pip install -q -e '.[broker,web,metrics]'
 	@touch $@
 
-$(VENV)/.for-development: pyproject.toml | $(VENV)/bin/python
+# The newest that pyproject.toml allows; with LOCKED=1 exactly what uv.lock says, by hash.
+$(VENV)/.for-development: pyproject.toml uv.lock | $(VENV)/bin/python
 	$(VENV)/bin/pip install -q --upgrade 'pip>=25.1'  # dependency groups
+ifdef LOCKED
+	$(VENV)/bin/pip install -q uv
+	$(VENV)/bin/uv export -q --frozen --no-emit-project --group dev -o $(VENV)/locked.txt
+	$(VENV)/bin/pip install -q --require-hashes -r $(VENV)/locked.txt
+	$(VENV)/bin/pip install -q --no-deps -e .
+else
 	$(VENV)/bin/pip install -q -e . --group dev
+endif
 	@touch $@
 
 $(BENCH_VENV)/.for-bench: pyproject.toml bench/requirements.txt | $(BENCH_VENV)/bin/python
