@@ -106,6 +106,8 @@ def configurations(draw: st.DrawFn, kind: str) -> dict[Any, Any]:
     """Some keys as they should be, some with anything; secrets hold the canary."""
     sound = [pair for pair in SOUND if pair[0] in KEYS[kind]] + POLICY * (kind == "policy")
     values: dict[Any, Any] = dict(draw(st.lists(st.sampled_from(sound), max_size=6)))
+    if kind == "consumer" and draw(st.integers(0, 3)):
+        values.setdefault("topics", ["orders"])
     known = st.sampled_from(KEYS[kind])
     strange = known.map(str.upper) | known.map(lambda key: key.replace("_", ".")) | st.text(max_size=8) | NAMES
     for _ in range(draw(st.sampled_from([0, 0, 1, 1, 2, 4]))):
