@@ -1,0 +1,102 @@
+"""Brokers that answer with errors, coordinators and leaders that move: on the fake cluster, an app at work."""
+
+from __future__ import annotations
+
+import pytest
+
+from evkafka.exceptions import BrokerRefused
+from tests.support.fake_kafka import FakeKafka
+from tests.support.proxy import COMMIT, FETCH, HEARTBEAT, JOIN_GROUP, OFFSET_FETCH, SYNC_GROUP
+from tests.support.stream import RECOVERY_S, Stream
+from tests.support.waiting import eventually
+
+WHILE_RUNNING = [
+    *((COMMIT, code) for code in (7, 14, 15, 16, 22, 25, 27)),
+    *((HEARTBEAT, code) for code in (14, 15, 16, 22, 25, 27)),
+    *((FETCH, code) for code in (-1, 2, 3, 6, 56, 74)),
+]
+WHILE_JOINING = [
+    *((JOIN_GROUP, code) for code in (14, 15, 16, 25, 27)),
+    *((SYNC_GROUP, code) for code in (14, 16, 22, 25, 27)),
+    *((OFFSET_FETCH, code) for code in (14, 15, 16)),
+]
+
+
+async def stream_on(fake: FakeKafka) -> Stream:
+    stream = Stream(fake.bootstrap_servers)
+    await fake.create(stream.topic, 2)
+    return stream
+
+
+@pytest.mark.kfake
+class TestAnErrorThatPasses:
+    @pytest.mark.parametrize(("api_key", "code"), WHILE_RUNNING)
+    async def test_is_outlived_by_an_app_at_work(self, fake: FakeKafka, api_key: int, code: int) -> None:
+        stream = await stream_on(fake)
+        async with stream.flowing() as app:
+            await stream.goes_on()
+            of_group = api_key != FETCH
+            await fake.fault(
+                api_key, code, count=2, group=stream.group if of_group else "", topic="" if of_group else stream.topic
+            )
+            await stream.recovers(app=app)
+
+    @pytest.mark.parametrize(("api_key", "code"), WHILE_JOINING)
+    async def test_is_outlived_by_an_app_that_joins(self, fake: FakeKafka, api_key: int, code: int) -> None:
+        stream = await stream_on(fake)
+        await fake.fault(api_key, code, count=2, group=stream.group)
+        async with stream.flowing() as app:
+            await stream.recovers(app=app)
+
+
+@pytest.mark.kfake
+class TestAnErrorThatIsFinal:
+    @pytest.mark.parametrize(
+        ("api_key", "code", "sentence"),
+        [
+            (COMMIT, 30, "not authorized for group"),
+            (HEARTBEAT, 30, "not authorized for group"),
+            (HEARTBEAT, 82, "has fenced this member"),
+            (JOIN_GROUP, 30, "not authorized for group"),
+            (FETCH, 29, "not authorized for topic"),
+        ],
+    )
+    async def test_ends_the_app_with_its_sentence(
+        self, fake: FakeKafka, api_key: int, code: int, sentence: str
+    ) -> None:
+        stream = await stream_on(fake)
+        names = {"topic": stream.topic} if api_key == FETCH else {"group": stream.group}
+
+        async def ends() -> None:
+            app = stream.app()
+            await stream.write(5)
+            if api_key == JOIN_GROUP:
+                await fake.fault(api_key, code, count=-1, **names)
+            async with app.running(on_failure=lambda _: None):
+                if api_key != JOIN_GROUP:
+                    await eventually(lambda: len(stream.begun) == 10, RECOVERY_S)
+                    await fake.fault(api_key, code, count=-1, **names)
+                    await stream.write(5)
+                await eventually(lambda: app.service is not None and app.service.failure, RECOVERY_S)
+
+        with pytest.raises(BrokerRefused, match=sentence):
+            await ends()
+
+
+@pytest.mark.kfake
+class TestWhatMoves:
+    async def test_the_coordinator_is_followed(self, fake: FakeKafka) -> None:
+        stream = await stream_on(fake)
+        async with stream.flowing() as app:
+            for _ in range(3):
+                await stream.goes_on()
+                await fake.move_coordinator(stream.group)
+            await stream.recovers(app=app)
+
+    async def test_the_leader_is_followed(self, fake: FakeKafka) -> None:
+        stream = await stream_on(fake)
+        async with stream.flowing() as app:
+            for _ in range(3):
+                await stream.goes_on()
+                await fake.move_leader(stream.topic)
+            await stream.recovers(app=app)
