@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from evkafka.broker.archive import ClassArchive
 from evkafka.broker.jars import KAFKA_VERSION, kafka_jars
 from evkafka.broker.java import check_extra, find_java
 from evkafka.broker.listeners import checked_listeners, scram_options
@@ -85,6 +86,7 @@ class KafkaBroker:
         self._listeners = checked_listeners(listeners or {})
         self._scram = scram_options(scram_users or {})
         self._java = java
+        self._archive: ClassArchive | None = None
         self._jvm_options = (f"-Xmx{heap_mb}m", *_FAST_START, *jvm_options)
         self._start_timeout_s = start_timeout_s
         self._home: Path | None = None
@@ -157,9 +159,7 @@ class KafkaBroker:
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """End Kafka cleanly, by force after the timeout; removes temporary data. May be called at any time."""
-        if self._process is not None:
-            self._process.end(timeout_s)
-            self._process = None
+        self._end(timeout_s)
         _running.discard(self)
         self._forget_place()
 
@@ -175,10 +175,15 @@ class KafkaBroker:
 
     def restart(self, timeout_s: float = 10.0) -> None:
         """End Kafka cleanly and start it again, on the same port and with the same data."""
+        self._end(timeout_s)
+        self.start()
+
+    def _end(self, timeout_s: float) -> None:
         if self._process is not None:
             self._process.end(timeout_s)
             self._process = None
-        self.start()
+            if self._archive is not None:
+                self._archive.keep(self.home)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -213,17 +218,21 @@ class KafkaBroker:
         java = find_java(self._java)
         jars = kafka_jars()
         self._take_place()
+        self._archive = ClassArchive(java, jars, self._jvm_options)
+        self._archive.make()
         command = self._java_command(java, jars)
         self._write_files()
         self._format_once(command)
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
-        self._process = LeashedProcess([*command, "kafka.Kafka", str(self.home / "server.properties")], self._log)
+        served = [*self._archive.recording(self.home), "kafka.Kafka", str(self.home / "server.properties")]
+        self._process = LeashedProcess([*command, *served], self._log)
         _running.add(self)
         self._await_ready()
 
     def _java_command(self, java: Path, jars: list[Path]) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={(self.home / 'log4j2.properties').as_uri()}"
-        return [str(java), *self._jvm_options, logging, "-cp", os.pathsep.join(map(str, jars))]
+        shared = self._archive.options() if self._archive is not None else []
+        return [str(java), *self._jvm_options, *shared, logging, "-cp", os.pathsep.join(map(str, jars))]
 
     def _take_place(self) -> None:
         """A directory and two ports. What a killed broker left is kept, so that it comes back where it was."""

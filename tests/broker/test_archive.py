@@ -1,0 +1,118 @@
+"""Kafka's classes, kept by Java: made once, used after that, and never in the way."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from evkafka.broker import KafkaBroker, archive
+from evkafka.broker.archive import ClassArchive
+from evkafka.broker.jars import KAFKA_VERSION, cache_dir
+
+WRITES = '#!/bin/sh\nfor word in "$@"; do case $word in -XX:SharedArchiveFile=*) echo made > ${word#*=};; esac; done\n'
+FAILS = "#!/bin/sh\necho it cannot be done; exit 1\n"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EVKAFKA_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache" / f"kafka-{KAFKA_VERSION}" / "classes"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "home").mkdir()
+    return tmp_path / "home"
+
+
+def archive_of(tmp_path: Path, java: str = WRITES, *options: str) -> ClassArchive:
+    (tmp_path / "java").write_text(java)
+    (tmp_path / "java").chmod(0o755)
+    os.utime(tmp_path / "java", ns=(1, 1))
+    return ClassArchive(tmp_path / "java", [], ["-XX:+UseSerialGC", *options])
+
+
+def recorded(one: ClassArchive, home: Path, classes: int = 9_000) -> None:
+    [option] = one.recording(home)
+    Path(option.partition("=")[2]).write_text("java/lang/Object\n" * classes)
+    one.keep(home)
+
+
+class TestTheClasses:
+    def test_are_recorded_first_made_at_the_next_start_and_used_then(
+        self, cache: Path, home: Path, tmp_path: Path
+    ) -> None:
+        one = archive_of(tmp_path)
+        one.make()
+        assert one.options() == []
+        recorded(one, home)
+        assert not list(home.iterdir())
+        assert one.options() == one.recording(home) == []
+        one.make()
+        assert one.options() == [f"-XX:SharedArchiveFile={one.file}", "-Xshare:auto"]
+        assert one.recording(home) == []
+        assert one.file.read_text() == "made\n"
+
+    def test_of_a_kafka_that_did_not_come_up_are_not_kept(self, cache: Path, home: Path, tmp_path: Path) -> None:
+        one = archive_of(tmp_path)
+        recorded(one, home, classes=100)
+        assert one.recording(home)
+
+    def test_that_java_makes_no_archive_of_are_left_alone(self, cache: Path, home: Path, tmp_path: Path) -> None:
+        one = archive_of(tmp_path, FAILS)
+        recorded(one, home)
+        one.make()
+        one.make()
+        assert one.options() == one.recording(home) == []
+        assert "it cannot be done" in one.file.with_suffix(".log").read_text()
+
+    def test_are_made_by_one_process_while_the_others_start_without(
+        self, cache: Path, home: Path, tmp_path: Path
+    ) -> None:
+        one = archive_of(tmp_path)
+        recorded(one, home)
+        lock = one.file.with_suffix(".making")
+        lock.touch()
+        one.make()
+        assert one.options() == []
+        long_ago = time.time() - 3 * archive.MAKING_S
+        os.utime(lock, (long_ago, long_ago))  # its maker was killed
+        one.make()
+        assert one.options()
+        assert not lock.exists()
+
+    def test_are_one_for_all_sizes_of_memory_and_another_for_another_collector(
+        self, cache: Path, tmp_path: Path
+    ) -> None:
+        assert archive_of(tmp_path, WRITES, "-Xmx1g").file == archive_of(tmp_path, WRITES, "-Xmx2g").file
+        assert archive_of(tmp_path, WRITES, "-XX:+UseG1GC").file != archive_of(tmp_path).file
+
+    def test_in_a_cache_that_cannot_be_written_are_done_without(
+        self, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("EVKAFKA_CACHE_DIR", str(tmp_path / "file"))
+        one = archive_of(tmp_path)
+        recorded(one, home)
+        one.make()
+        assert one.options() == []
+
+
+@pytest.mark.long
+@pytest.mark.kafka
+def test_a_real_kafka_starts_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with KafkaBroker():
+        jars = cache_dir() / f"kafka-{KAFKA_VERSION}"
+    own = tmp_path / f"kafka-{KAFKA_VERSION}"
+    own.mkdir()
+    for jar in jars.glob("*.jar"):
+        (own / jar.name).symlink_to(jar)
+    monkeypatch.setenv("EVKAFKA_CACHE_DIR", str(tmp_path))
+    for made in (0, 1, 1):
+        with KafkaBroker() as broker:
+            assert len(list(own.glob("classes/*.jsa"))) == made
+            assert "cds" not in broker.log_tail(1000)
+    assert not list(own.glob("classes/*.failed"))
