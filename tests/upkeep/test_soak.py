@@ -25,7 +25,7 @@ def ten_minutes(**leaking: float) -> list[dict[str, float]]:
 
 
 def growing(samples: list[dict[str, float]]) -> list[str]:
-    return [one.quantity for one in judge.judge(samples) if not one.flat]
+    return [one.quantity for one in judge.judge(samples, every_s=5) if not one.flat]
 
 
 class TestTheJudge:
@@ -36,7 +36,7 @@ class TestTheJudge:
     def test_a_slow_leak_of_anything_is_found_and_named(self, name: str) -> None:
         samples = ten_minutes(**{name: STEPS[name]})
         assert growing(samples) == [name]
-        assert "GROWS" in judge.table(judge.judge(samples))
+        assert "GROWS" in judge.table(judge.judge(samples, every_s=5))
 
     def test_a_step_that_stays_is_found(self) -> None:
         samples = ten_minutes()
@@ -46,7 +46,7 @@ class TestTheJudge:
 
     def test_too_few_samples_say_nothing(self) -> None:
         with pytest.raises(ValueError, match="let it run for longer"):
-            judge.judge(ten_minutes()[:12])
+            judge.judge(ten_minutes()[:12], every_s=5)
 
 
 async def test_a_sample_has_what_the_judge_asks_for() -> None:
