@@ -82,9 +82,7 @@ class Soak:
     def _judged(self) -> int:
         samples = [json.loads(line) for line in (self._home / "first.samples").read_text().splitlines()]
         verdicts = judge.judge(samples, every_s=app.EVERY_S)
-        print(
-            f"{len(samples)} samples, one every {app.EVERY_S:g} s; the first {judge.WARM_UP_S:g} s, half at most, are warm-up"
-        )
+        print(f"{len(samples)} samples, one every {app.EVERY_S:g} s; warm-up: {judge.WARM_UP_S:g} s, half at most")
         print(judge.table(verdicts))
         self._faults += [f"{one.quantity} grows" for one in verdicts if not one.flat]
         print("\n".join(self._faults) or "flat")

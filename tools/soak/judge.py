@@ -1,8 +1,8 @@
 """What is flat: the medians of the first and the last third of what was measured after the warm-up, compared.
 
 Medians, for what is in flight makes single samples jump; thirds, for a step that stays must show as a slope does. What
-may lie between the two is stated per quantity. A leak of 100 bytes a record is 3.6 MB between them in ten minutes of 200
-records a second, and is found; one of 10 bytes needs the hour.
+may lie between the two is stated per quantity. A leak of 100 bytes a record is 3.6 MB between them in ten minutes
+at 200 records a second, and is found; one of 10 bytes needs the hour.
 """
 
 from __future__ import annotations
