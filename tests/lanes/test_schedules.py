@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,10 +11,8 @@ import pytest
 from evkafka import ConsumerConfig, Handler, Request
 from tests.property import schedule
 from tests.property.promises import Broken
-from tests.property.test_schedules import BASE
+from tests.property.test_schedules import BASE, MORE, SEEDS
 from tests.property.worker import Worker
-
-SEEDS = int(os.environ.get("EVKAFKA_SCHEDULES", "3000"))
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +76,11 @@ class TestNothingIsLost:
     ) -> None:
         monkeypatch.setattr(schedule, "Worker", worker)
         schedule.run_schedules(range(int(SEEDS * 0.03)), config, batch=worker is FailsWhole)
+
+    @pytest.mark.long
+    @pytest.mark.timeout(600)
+    @pytest.mark.parametrize("config", CONFIGS)
+    @pytest.mark.parametrize("worker", [FewAtOnce, FailsWhole])
+    def test_in_many_more(self, monkeypatch: pytest.MonkeyPatch, config: ConsumerConfig, worker: type[Worker]) -> None:
+        monkeypatch.setattr(schedule, "Worker", worker)
+        schedule.run_schedules(MORE[: int(len(MORE) * 0.03)], config, batch=worker is FailsWhole)

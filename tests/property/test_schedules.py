@@ -25,7 +25,9 @@ from evkafka.testing import NotSettled
 from evkafka.testing.memory.outgoing import Outgoing, WayOut
 from tests.property.schedule import GROUP, TOPIC, Broken, run_schedules
 
-SEEDS = int(os.environ.get("EVKAFKA_SCHEDULES", "3000"))
+SEEDS = int(os.environ.get("EVKAFKA_SCHEDULES", "1500"))
+MORE = range(1_000_000, 1_000_000 + 4 * SEEDS)
+"""Others than those of every run, for `make test-long`."""
 
 BASE: ConsumerConfig = {
     "topics": [TOPIC],
@@ -39,6 +41,24 @@ BASE: ConsumerConfig = {
 FEW: Any = {"concurrency": 4, "auto_commit_interval_ms": 0, "max_pending_records": 8}
 BURY: Any = {"backoff_ms": 100, "max_attempts": 3, "then": "dead_letter", "dead_letter_limit": None}
 TIERS: Any = {**BURY, "max_attempts": 2, "retry_topics": [500, 3_000]}
+
+RECORDS = [
+    pytest.param(0.2, BASE, id="in-order"),
+    pytest.param(0.1, {**BASE, "auto_commit_interval_ms": 0}, id="commit-at-once"),
+    pytest.param(0.1, {**BASE, "max_pending_records": 4, "max_poll_records": 2}, id="small-bounds"),
+    pytest.param(0.1, {**BASE, "concurrency": 16}, id="by-key"),
+    pytest.param(0.1, {**BASE, "concurrency": 16, "ordering": "partition"}, id="by-partition"),
+    pytest.param(0.1, {**BASE, "concurrency": 16, "ordering": "unordered"}, id="unordered"),
+    pytest.param(0.1, {**BASE, **FEW, "on_error": BURY}, id="dead-letters"),
+    pytest.param(0.03, {**BASE, "concurrency": 16, "on_error": TIERS}, id="retry-topics"),
+]
+BATCHES = [
+    pytest.param(0.05, BASE, id="in-order"),
+    pytest.param(0.05, {**BASE, **FEW}, id="by-key"),
+    pytest.param(0.05, {**BASE, "concurrency": 4, "ordering": "partition"}, id="by-partition"),
+    pytest.param(0.05, {**BASE, **FEW, "on_error": BURY}, id="dead-letters"),
+    pytest.param(0.02, {**BASE, **FEW, "on_error": TIERS}, id="retry-topics"),
+]
 
 
 @pytest.fixture(autouse=True)
@@ -55,35 +75,26 @@ class TestNothingIsLost:
     """Nor handled out of order, nor confirmed and not there."""
 
     @pytest.mark.timeout(300)
-    @pytest.mark.parametrize(
-        ("share", "config"),
-        [
-            pytest.param(0.2, BASE, id="in-order"),
-            pytest.param(0.1, {**BASE, "auto_commit_interval_ms": 0}, id="commit-at-once"),
-            pytest.param(0.1, {**BASE, "max_pending_records": 4, "max_poll_records": 2}, id="small-bounds"),
-            pytest.param(0.1, {**BASE, "concurrency": 16}, id="by-key"),
-            pytest.param(0.1, {**BASE, "concurrency": 16, "ordering": "partition"}, id="by-partition"),
-            pytest.param(0.1, {**BASE, "concurrency": 16, "ordering": "unordered"}, id="unordered"),
-            pytest.param(0.1, {**BASE, **FEW, "on_error": BURY}, id="dead-letters"),
-            pytest.param(0.03, {**BASE, "concurrency": 16, "on_error": TIERS}, id="retry-topics"),
-        ],
-    )
+    @pytest.mark.parametrize(("share", "config"), RECORDS)
     def test_in_any_schedule(self, share: float, config: ConsumerConfig) -> None:
         run_schedules(range(int(SEEDS * share)), config)
 
     @pytest.mark.timeout(300)
-    @pytest.mark.parametrize(
-        ("share", "config"),
-        [
-            pytest.param(0.05, BASE, id="in-order"),
-            pytest.param(0.05, {**BASE, **FEW}, id="by-key"),
-            pytest.param(0.05, {**BASE, "concurrency": 4, "ordering": "partition"}, id="by-partition"),
-            pytest.param(0.05, {**BASE, **FEW, "on_error": BURY}, id="dead-letters"),
-            pytest.param(0.02, {**BASE, **FEW, "on_error": TIERS}, id="retry-topics"),
-        ],
-    )
+    @pytest.mark.parametrize(("share", "config"), BATCHES)
     def test_in_batches(self, share: float, config: ConsumerConfig) -> None:
         run_schedules(range(int(SEEDS * share)), config, batch=True)
+
+    @pytest.mark.long
+    @pytest.mark.timeout(600)
+    @pytest.mark.parametrize(("share", "config"), RECORDS)
+    def test_in_many_more(self, share: float, config: ConsumerConfig) -> None:
+        run_schedules(MORE[: int(len(MORE) * share)], config)
+
+    @pytest.mark.long
+    @pytest.mark.timeout(600)
+    @pytest.mark.parametrize(("share", "config"), BATCHES)
+    def test_in_many_more_in_batches(self, share: float, config: ConsumerConfig) -> None:
+        run_schedules(MORE[: int(len(MORE) * share)], config, batch=True)
 
 
 def one_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
