@@ -1,7 +1,7 @@
 """An app to be killed: run as a process by the tests, it writes what it does into a journal, a line at a time.
 
 What it does with a record stands in the record:
-{"id": 7, "wait_for": path, "takes_ms": 50, "fail": path, "raise": "SystemExit"}.
+{"id": 7, "wait_for": path, "takes_ms": 50, "fail": path, "raise": "SystemExit", "exit": path}.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ async def on_work(work: dict[str, Any], request: Request) -> None:
         await asyncio.sleep(takes_ms / 1000)
     if (fail := work.get("fail")) and exists(fail):
         raise ValueError(f"record {work.get('id')} fails while {fail} exists")
+    if (path := work.get("exit")) and exists(path):
+        os._exit(7)
     if name := work.get("raise"):
         raise getattr(builtins, name)
     note("done", **where)
