@@ -158,3 +158,24 @@ class TestOrders:
             await expect(page.get_by_text("1 letter of 1 dropped.")).to_be_visible()
         await eventually(lambda: sampled.orders)
         assert sampled.orders[0][1]["ids"] == ["departures-board/flights/2/812"]
+
+
+class TestWhatWentWrong:
+    async def test_again_is_said_once_and_covers_nothing_that_cannot_be_scrolled_clear(
+        self, sampled: Sampled, open_page: OpenPage
+    ) -> None:
+        async with open_page(f"{sampled.url}ui") as page:
+            await shows(page, sampled.url, "letters")
+            for sentence in ("0 letters of 2 replayed.", "no broker answers", "0 letters of 2 replayed."):
+                await page.evaluate(
+                    "async (said) => (await import(new URL('static/ui/dialog.js', location))).tell(said, 'bad')",
+                    sentence,
+                )
+            said = page.locator("#told .notice > span")
+            await expect(said).to_have_text(["no broker answers", "0 letters of 2 replayed."])
+            await page.evaluate("scrollTo(0, document.body.scrollHeight)")
+            last, notices = page.locator("main :is(a, button)").last, page.locator("#told")
+            ends, begins = await last.bounding_box(), await notices.bounding_box()
+            assert ends is not None
+            assert begins is not None
+            assert ends["y"] + ends["height"] <= begins["y"]

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from evkafka.broker.answer import tells_of_brokers
 from evkafka.broker.archive import ClassArchive
 from evkafka.broker.jars import KAFKA_VERSION, kafka_jars
 from evkafka.broker.java import check_extra, find_java
@@ -278,6 +279,9 @@ class KafkaBroker:
                 raise self._failed(f"ended while starting (exit code {self._process.exit_code})")
             if time.monotonic() > deadline:
                 raise self._failed(f"was not ready within {self._start_timeout_s:g} s")
+        while tells_of_brokers(self.port) is False and time.monotonic() < deadline:
+            if self._process.wait(0.02):
+                raise self._failed(f"ended while starting (exit code {self._process.exit_code})")
 
     def _failed(self, what: str) -> BrokerError:
         tail = self.log_tail()

@@ -61,6 +61,8 @@ export function tell(sentence, kind = "good") {
   const place = document.getElementById("told");
   const close = h("button", { type: "button", class: "tiny", onclick: () => notice.remove() }, "Dismiss");
   const notice = h("div", { class: `notice ${kind}` }, h("span", {}, sentence), close);
+  // What went wrong again in the same way is said once: a pile of it would cover the page.
+  for (const earlier of [...place.children]) if (earlier.firstChild.textContent === sentence) earlier.remove();
   place.append(notice);
   if (kind !== "bad") setTimeout(() => notice.remove(), TOLD_MS);
 }

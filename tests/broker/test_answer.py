@@ -1,0 +1,58 @@
+"""Whether a broker tells of itself yet, asked as a client asks."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from evkafka.broker import KafkaBroker
+from evkafka.broker.answer import tells_of_brokers
+
+Answering = Callable[[bytes], int]
+
+
+@pytest.fixture
+def answering() -> Iterator[Answering]:
+    """A server that answers its first question with these bytes, and hangs up; returns its port."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    threads: list[threading.Thread] = []
+
+    def start(answer: bytes) -> int:
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(answer)
+
+        threads.append(threading.Thread(target=serve))
+        threads[-1].start()
+        port: int = listening.getsockname()[1]
+        return port
+
+    yield start
+    for thread in threads:
+        thread.join(10)
+    listening.close()
+
+
+class TestABroker:
+    def test_that_is_ready_tells_of_itself(self, kafka_broker: KafkaBroker) -> None:
+        assert tells_of_brokers(kafka_broker.port) is True
+
+    @pytest.mark.parametrize(("brokers", "told"), [(0, False), (1, True)])
+    def test_tells_of_none_as_long_as_it_does_not_know_itself(
+        self, answering: Answering, brokers: int, told: bool
+    ) -> None:
+        assert tells_of_brokers(answering(struct.pack(">iiii", 12, 1, 0, brokers))) is told
+
+    def test_that_hangs_up_cannot_be_asked(self, answering: Answering) -> None:
+        assert tells_of_brokers(answering(b"\x15\x03")) is None  # as TLS does where plain text comes
+
+    def test_that_is_not_there_cannot_be_asked(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as bound:
+            port = bound.getsockname()[1]
+        assert tells_of_brokers(port) is None
