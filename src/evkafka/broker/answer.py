@@ -1,7 +1,8 @@
 """Whether a Kafka that says that it has started is known to itself, too.
 
-"Kafka Server started" is logged when the sockets are open. The broker's own picture of the cluster may be a moment behind, and
-a client that asks in that moment is told of a cluster without brokers: aiokafka's admin client fails then. So we ask first.
+"Kafka Server started" is logged when the sockets are open. The broker's own picture of the cluster may be a moment
+behind, and a client that asks in that moment is told of a cluster without brokers: aiokafka's admin client fails then.
+So we ask first.
 """
 
 from __future__ import annotations
