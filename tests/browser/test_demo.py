@@ -20,7 +20,8 @@ from tests.browser.conftest import OpenPage
 from tests.browser.shop import confirmed
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.kafka, pytest.mark.asyncio(loop_scope="session")]
+# Flights are sent one after the other, each awaited: 3 000 of them are seconds, or minutes on a machine that is busy.
+pytestmark = [pytest.mark.kafka, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(420)]
 
 ROOT = Path(__file__).parents[2]
 DEMO = (sys.executable, "-m", "examples.flights.demo", "--keep-running", "--rate", "1500")
@@ -78,10 +79,10 @@ async def test_shows_flights_that_flow_and_a_poisonous_one_can_be_replayed_until
             await expect(page.get_by_text("Looking…")).to_have_count(0)
             return await boxes.count() == 2
 
-        await eventually(both_are_there, 60)
+        await eventually(both_are_there, 180)
         await page.get_by_role("button", name="Show").first.click()
         await expect(page.locator("#screen pre").first).to_contain_text('"carrier": "G7"')
-        await eventually(lambda: replayed(page), 60)
+        await eventually(lambda: replayed(page), 180)
         await expect(page.get_by_text("No dead letter is open here.")).to_be_visible()
         await page.get_by_label("Also replayed").check()
         await expect(page.get_by_role("row").filter(has_text="replayed")).to_have_count(2)
