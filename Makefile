@@ -11,9 +11,9 @@ DIST_VENV ?= .venv-dist
 demo: $(VENV)/.for-demo
 	$(VENV)/bin/python -m examples.flights.demo $(ARGS)
 
-# On two cores at once, each with a Kafka of its own; `pytest` by hand runs one after the other.
+# Three processes, each with a Kafka of its own, for much of it is waiting; `pytest` by hand runs one test after the other.
 test: $(VENV)/.for-development
-	$(VENV)/bin/pytest -n 2 --dist worksteal $(ARGS)
+	$(VENV)/bin/pytest -n 3 --dist worksteal $(ARGS)
 
 test-long: $(VENV)/.for-development
 	$(VENV)/bin/pytest -m long $(ARGS)

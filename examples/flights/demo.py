@@ -58,11 +58,14 @@ console = Console()
 
 def main() -> None:
     asked = _arguments()
-    run_demo(asked.rate, keep_running=asked.keep_running)
+    run_demo(asked.rate, port=asked.port, keep_running=asked.keep_running)
 
 
-def run_demo(flights_per_s: float = FLIGHTS_PER_S, *, keep_running: bool) -> None:
+def run_demo(flights_per_s: float = FLIGHTS_PER_S, *, port: int | None = None, keep_running: bool) -> None:
     """Returns once all flights are handled, where it does not keep running.
+
+    Args:
+        port: of the page; None: 8080, or any other one where that is taken.
 
     Raises:
         SystemExit: it was broken off, or could not go on.
@@ -72,7 +75,7 @@ def run_demo(flights_per_s: float = FLIGHTS_PER_S, *, keep_running: bool) -> Non
     logging.basicConfig(level=logging.ERROR)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
-        asyncio.run(demo(flights_per_s, keep_running=keep_running))
+        asyncio.run(demo(flights_per_s, port=port, keep_running=keep_running))
     except KeyboardInterrupt:
         console.print("Stopped.")
         sys.exit(0 if keep_running else 130)
@@ -80,7 +83,7 @@ def run_demo(flights_per_s: float = FLIGHTS_PER_S, *, keep_running: bool) -> Non
         sys.exit(f"evkafka: {error}")
 
 
-async def demo(flights_per_s: float, *, keep_running: bool) -> None:
+async def demo(flights_per_s: float, *, port: int | None, keep_running: bool) -> None:
     began_s = time.monotonic()
     console.print("Starting Apache Kafka")
     async with KafkaBroker() as broker:
@@ -88,7 +91,7 @@ async def demo(flights_per_s: float, *, keep_running: bool) -> None:
         console.print(f"Apache Kafka is ready at {servers}, after {time.monotonic() - began_s:.1f} s")
         await create_topic(servers)
         token = secrets.token_urlsafe(6)
-        app = make_app(servers, web_port=_free(WEB_PORT), ui_token=token)
+        app = make_app(servers, web_port=_free(WEB_PORT) if port is None else port, ui_token=token)
         task = asyncio.current_task()
         assert task is not None
         async with app.running(on_failure=lambda error: task.cancel()) as state:
@@ -184,6 +187,7 @@ def summarize(board: Board, sent: int, committed: int, took_s: float) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.flights.demo", description=__doc__)
     parser.add_argument("--rate", type=float, default=FLIGHTS_PER_S, help="flights per second (400)")
+    parser.add_argument("--port", type=int, help="the page's port (8080, or any other one where it is taken)")
     parser.add_argument(
         "--keep-running",
         action=argparse.BooleanOptionalAction,

@@ -24,7 +24,7 @@ from tests.support.waiting import eventually
 pytestmark = [pytest.mark.kafka, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(420)]
 
 ROOT = Path(__file__).parents[2]
-DEMO = (sys.executable, "-m", "examples.flights.demo", "--keep-running", "--rate", "1500")
+DEMO = (sys.executable, "-m", "examples.flights.demo", "--keep-running", "--rate", "1500", "--port", "0")
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import re
 import signal
+import socket
 import time
 import urllib.request
 from pathlib import Path
@@ -152,6 +155,15 @@ class TestReload:
         assert app.stop(signal.SIGINT) == 0
 
 
+def nobodys_port() -> int:
+    """Below those that the system gives to whoever asks for any: free now, and a moment later."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            port = random.randrange(20_000, 30_000)
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class TestDev:
     def test_on_a_given_broker_topics_are_made_and_the_hint_works(
         self, kafka_broker: KafkaBroker, tmp_path: Path, running: Start
@@ -175,7 +187,7 @@ class TestDev:
     ) -> None:
         write_app(tmp_path, servers="nowhere:9092", topic=f"dev-{time.monotonic_ns()}", web=True)
         source = tmp_path / "shop.py"
-        source.write_text(source.read_text().replace("web_port=0", "web_port=8080"))
+        source.write_text(source.read_text().replace("web_port=0", f"web_port={nobodys_port()}"))
         app = running("dev", "shop:app", "--bootstrap-servers", kafka_broker.bootstrap_servers)
         app.until(CAUGHT, times=2)
         source.write_text(source.read_text() + "\n")

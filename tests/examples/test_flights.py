@@ -52,7 +52,7 @@ class TestTheSample:
 class TestTheDemo:
     @pytest.fixture
     def demo(self, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
-        command = [sys.executable, "-m", *request.param]
+        command = [sys.executable, "-m", *request.param, "--port", "0"]
         with subprocess.Popen(
             command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:

@@ -108,7 +108,9 @@ class TestTwoProcesses:
         async def all_are_counted() -> bool:
             told = await totals(url)
             handled = told.get("evkafka_events_processed_total") == RECORDS == told["shop_billed_total"]
-            return handled and told.get("evkafka_consumer_committed_offset") == RECORDS  # else the dead one's come again
+            return (
+                handled and told.get("evkafka_consumer_committed_offset") == RECORDS
+            )  # else the dead one's come again
 
         await eventually(all_are_counted, 60)
         told = await totals(url)

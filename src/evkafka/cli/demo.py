@@ -11,9 +11,10 @@ import evkafka
 from evkafka.exceptions import ConfigError
 
 
-def run_demo(flights_per_s: float, *, keep_running: bool | None) -> None:
+def run_demo(flights_per_s: float, *, port: int | None, keep_running: bool | None) -> None:
     """
     Args:
+        port: of the page; None: 8080, or any other one where that is taken.
         keep_running: None: at a terminal.
 
     Raises:
@@ -21,7 +22,7 @@ def run_demo(flights_per_s: float, *, keep_running: bool | None) -> None:
         SystemExit: it was broken off.
     """
     again = sys.stdout.isatty() if keep_running is None else keep_running
-    _flights().run_demo(flights_per_s, keep_running=again)
+    _flights().run_demo(flights_per_s, port=port, keep_running=again)
 
 
 def _flights() -> Any:

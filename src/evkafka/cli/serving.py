@@ -56,6 +56,15 @@ def broker_command(
 
 def demo_command(
     rate: Annotated[float, typer.Option(help="Flights per second.", min=1)] = 400,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="The page's port. Default: 8080, or any other one where it is taken.",
+            min=0,
+            max=65535,
+            show_default=False,
+        ),
+    ] = None,
     keep_running: Annotated[
         bool | None,
         typer.Option(
@@ -71,7 +80,7 @@ def demo_command(
     """
     from evkafka.cli.demo import run_demo
 
-    run_demo(rate, keep_running=keep_running)
+    run_demo(rate, port=port, keep_running=keep_running)
 
 
 def verify_command(
