@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -26,6 +27,8 @@ from tests.support.proxy import (
 from tests.support.stream import SESSION_S, Stream
 
 OUTAGE_S = SESSION_S + 1.0
+RECORDS, LEAST_BYTES = 2_000, 20
+"""For a fetch that takes its time: so many in each partition, each at least so long with its header."""
 
 
 @contextlib.asynccontextmanager
@@ -97,6 +100,21 @@ async def half_open(servers: str) -> None:
         await stream.recovers(app=app)
 
 
+async def slow(servers: str) -> None:
+    """One fetch comes in for several sessions: given up half-way, it would be asked for again for ever."""
+    async with behind_a_proxy(servers) as (stream, proxy):
+        await stream.write(RECORDS)
+        proxy.bytes_per_s = stream.partitions * RECORDS * LEAST_BYTES / (3 * SESSION_S)
+        app = stream.app()
+        async with app.running(on_failure=lambda _: None):
+            began_s = time.monotonic()
+            await stream.goes_on(1)
+            assert time.monotonic() - began_s > SESSION_S
+            proxy.bytes_per_s = None
+            await stream.is_done(app)
+    stream.in_order()
+
+
 def late(api_key: int, delay_s: float, count: int) -> Callable[[str], Awaitable[None]]:
     async def run(servers: str) -> None:
         async with behind_a_proxy(servers) as (stream, proxy), stream.flowing() as app:
@@ -142,6 +160,7 @@ ROWS = [
     Row("refused for longer than a session", away("refuse")),
     Row("silent for longer than a session", away("blackhole")),
     Row("half-open", half_open),
+    Row("slower than a session for one fetch", slow),
     Row("commits answered 3 s late", late(COMMIT, 3.0, 2)),
     Row("heartbeats answered later than a session", late(HEARTBEAT, SESSION_S + 1, 2)),
     Row("fetches answered 3 s late", late(FETCH, 3.0, 2)),

@@ -15,6 +15,8 @@ from typing import Literal, Self
 PRODUCE, FETCH, METADATA, COMMIT, OFFSET_FETCH, FIND_COORDINATOR = 0, 1, 3, 8, 9, 10
 JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP = 11, 12, 13, 14
 
+SLOW_STEP_S = 0.1
+
 Mode = Literal["pass", "blackhole", "refuse"]
 
 
@@ -56,6 +58,8 @@ class Proxy:
         self._rewrites: dict[int, Callable[[bytes], bytes]] = {}
         self.requests: list[int] = []
         """The API keys of all requests seen, in order."""
+        self.bytes_per_s: float | None = None
+        """A slow line: how fast answers come, on each connection."""
 
     @property
     def bootstrap_servers(self) -> str:
@@ -191,7 +195,14 @@ class Proxy:
                 frame = frame.replace(named, own)
             if api_key in self._rewrites:
                 frame = self._rewrites[api_key](frame)
-            writer.write(struct.pack(">i", len(frame)) + frame)
+            await self._answer(writer, struct.pack(">i", len(frame)) + frame)
+
+    async def _answer(self, writer: asyncio.StreamWriter, answer: bytes) -> None:
+        piece = len(answer) if self.bytes_per_s is None else max(1, int(self.bytes_per_s * SLOW_STEP_S))
+        for begin in range(0, len(answer), piece):
+            if self.bytes_per_s is not None:
+                await asyncio.sleep(SLOW_STEP_S)
+            writer.write(answer[begin : begin + piece])
             await writer.drain()
 
     def _rule_for(self, api_key: int) -> Rule | None:
