@@ -16,7 +16,7 @@ test: $(VENV)/.for-development
 	$(VENV)/bin/pytest -n 3 --dist worksteal $(ARGS)
 
 test-long: $(VENV)/.for-development
-	$(VENV)/bin/pytest -m long $(ARGS)
+	$(VENV)/bin/pytest -n 2 --dist worksteal -m long $(ARGS)
 
 # Ten minutes of strange records and configurations; EVKAFKA_FUZZ_MINUTES or ARGS="--minutes 60" for more.
 fuzz: $(VENV)/.for-development
