@@ -13,6 +13,7 @@ from evkafka.exceptions import EndpointTimeout
 from evkafka.outcomes import DeadLetter, Failed, Retry, Skip, Unmatched
 from evkafka.ports import Record, Slot
 from evkafka.runtime.budget import remaining
+from evkafka.runtime.raised import read_raised
 from evkafka.runtime.settle import classify
 
 logger = logging.getLogger("evkafka.testing")
@@ -40,13 +41,6 @@ class Delivery:
     error: BaseException | None
     reason: str = field(default="", compare=False)
     after_ms: int | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Fatal:
-    """What no record is to blame for (Ctrl-C, an exit, no memory): the app would stop, so the test gets it raised."""
-
-    error: BaseException
 
 
 def delivery_of(result: object) -> Delivery:
@@ -90,7 +84,10 @@ class Attempt:
         self._overran = False
 
     async def run(self, work: Work) -> object:
-        """What the work returned, an outcome that it raised, `Failed` or `Fatal`. Raises only when cancelled."""
+        """What the work returned, an outcome that it raised, `Failed`, or `Fatal` where the app would stop.
+
+        Raises only when cancelled.
+        """
         task = self._task = asyncio.current_task()
         assert task is not None
         self._began_s = time.monotonic()
@@ -109,8 +106,6 @@ class Attempt:
     def _raised(self, error: BaseException) -> object:
         assert self._task is not None
         match error:
-            case Skip() | Retry() | DeadLetter():
-                return error
             case asyncio.CancelledError() if self._task.cancelling() > (1 if self._cut else 0):
                 raise error  # the test itself is being ended
             case asyncio.CancelledError() if self._cut:
@@ -119,10 +114,7 @@ class Attempt:
                 return Failed(timeout)
             case GeneratorExit():
                 raise error
-            case MemoryError() | KeyboardInterrupt() | SystemExit():
-                return Fatal(error)  # raised here it would tear the loop down, and the client with it
-            case _:
-                return Failed(error)
+        return read_raised(error)  # a fatal one, raised here, would tear the loop down, and the client with it
 
     # ------------------------------------------------------------------ the time limit
 

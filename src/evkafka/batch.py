@@ -13,9 +13,9 @@ from typing import Any
 
 from evkafka.context import App, Context
 from evkafka.endpoint import Endpoint
-from evkafka.exceptions import DecodeError
-from evkafka.outcomes import Apart, BatchError, DeadLetter, End, Failed, Retry, Skip
+from evkafka.outcomes import Apart, BatchError, End, Failed
 from evkafka.ports import BatchAttempt, Record, Slot
+from evkafka.runtime.raised import Fatal, read_raised
 
 
 def end_of(befell: object) -> End:
@@ -26,16 +26,15 @@ def end_of(befell: object) -> End:
         TypeError: it is neither exception nor outcome.
     """
     match befell:
-        case Skip() | Retry() | DeadLetter():
-            return befell
         case type() if issubclass(befell, BaseException):
             return end_of(befell())
-        case MemoryError() | KeyboardInterrupt() | SystemExit() | GeneratorExit():
+        case GeneratorExit():
             raise befell
-        case DecodeError():
-            return Failed(befell, hopeless=True)
         case BaseException():
-            return Failed(befell)
+            meaning = read_raised(befell)
+            if isinstance(meaning, Fatal):
+                raise befell
+            return meaning
         case _:
             raise TypeError(f"BatchError says {befell!r} of a record: give an exception or an outcome")
 
@@ -157,10 +156,13 @@ class MeetingPlace:
             if self.let_go:
                 raise
             return Failed(error)
-        except Exception as error:
-            return end_of(error)
-        except BaseException as error:  # out of a task of its own it would tear through the loop
+        except GeneratorExit as error:
             self.fatal = error
+        except BaseException as error:
+            meaning = read_raised(error)
+            if not isinstance(meaning, Fatal):
+                return meaning
+            self.fatal = error  # raised out of a task of its own it would tear through the loop
         finally:
             if not self.ready.done():
                 self.ready.set_result(None)

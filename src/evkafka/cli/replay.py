@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from evkafka.attempt import Attempt, Delivery, Fatal, delivery_of
+from evkafka.attempt import Attempt, Delivery, delivery_of
 from evkafka.cli.cluster import Found, quiet, reads
 from evkafka.cli.dlq_handler import standing
 from evkafka.cli.place import Place, bounds_of_topic, offsets_of
@@ -28,6 +28,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.handler import Handler
 from evkafka.ports import ConsumerIdentity, Record, Slot
 from evkafka.runtime.kafka.following import follow
+from evkafka.runtime.raised import Fatal, message_in, named_by
 from evkafka.service import ConsumerPlan
 from evkafka.works import works
 
@@ -219,8 +220,8 @@ def _said(delivery: Delivery) -> tuple[str, str | None]:
             return outcome, None
         case Delivery(outcome="unmatched", reason=reason):
             return f"unmatched ({reason})", None
-        case Delivery(outcome="failed", error=error):
-            return "failed", f"{type(error).__name__}: {error}"
+        case Delivery(outcome="failed", error=error) if error is not None:
+            return "failed", f"{type(named_by(error)).__name__}: {message_in(error)}"
         case Delivery(outcome=outcome, reason=reason):
             return outcome, f"the endpoint says {outcome}" + (f": {reason}" if reason else "")
 

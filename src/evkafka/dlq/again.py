@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from evkafka.attempt import Attempt, Delivery, Fatal, delivery_of
+from evkafka.attempt import Attempt, Delivery, delivery_of
 from evkafka.dlq.desk import Handle
 from evkafka.dlq.letters import Letter, replayed_headers
-from evkafka.exceptions import message_of
 from evkafka.ports import ConsumerIdentity, Slot
+from evkafka.runtime.raised import Fatal, message_in, named_by
 from evkafka.service import ConsumerPlan
 from evkafka.works import works
 
@@ -85,7 +85,7 @@ def _why(delivery: Delivery) -> str | None:
         case Delivery(outcome="done" | "skip"):
             return None
         case Delivery(outcome="failed", error=error) if error is not None:
-            return f"{type(error).__name__}: {message_of(error)}"
+            return f"{type(named_by(error)).__name__}: {message_in(error)}"
         case Delivery(outcome="unmatched", reason=reason):
             return f"no endpoint takes it ({reason})"
         case Delivery(outcome=outcome, reason=reason):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 
 from evkafka.exceptions import message_of
+from evkafka.runtime.raised import first_failure
 from evkafka.telemetry import (
     AttemptFailed,
     CommitFailed,
@@ -147,7 +148,7 @@ def _failed(event: AttemptFailed) -> None:
         event.offset,
         event.attempt,
         follows,
-        "asked for by the endpoint" if event.error is None else message_of(event.error, repr),
+        "asked for by the endpoint" if event.error is None else message_of(first_failure(event.error), repr),
         # A record that waits fails the same way each time: its traceback once, then a line per attempt.
         exc_info=event.error if event.attempt == 1 or event.decision != "wait" else None,
         extra={

@@ -14,9 +14,9 @@ from opentelemetry.propagate import extract, inject
 from opentelemetry.propagators.textmap import Getter, Setter
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
 
-from evkafka.exceptions import message_of
-from evkafka.outcomes import DeadLetter, End, Retry, Skip, Unmatched
+from evkafka.outcomes import DeadLetter, End, Outcome, Retry, Skip, Unmatched
 from evkafka.ports import BatchAttempt, Dispatch, Record, RecordMetadata, Route, Slot
+from evkafka.runtime.raised import message_in, named_by, read_raised
 from evkafka.runtime.settle import classify
 
 Pairs = list[tuple[str, bytes | None]]
@@ -183,10 +183,12 @@ def _processing(record: Record, slot: Slot) -> dict[str, Any]:
 def _told(span: Span, ended: object) -> None:
     """What an attempt ended by, on its span: an outcome is no error."""
     match ended:
-        case Skip() | Retry() | DeadLetter():
-            span.set_attribute("evkafka.outcome", type(ended).__name__)
         case BaseException():
-            _failed(span, ended)
+            meaning = read_raised(ended)
+            if isinstance(meaning, Outcome):
+                span.set_attribute("evkafka.outcome", type(meaning).__name__)
+            else:
+                _failed(span, ended)
         case _ if isinstance(outcome := classify(ended), Skip | Retry | DeadLetter):
             span.set_attribute("evkafka.outcome", type(outcome).__name__)
         case _:
@@ -194,9 +196,9 @@ def _told(span: Span, ended: object) -> None:
 
 
 def _failed(span: Span, error: BaseException) -> None:
-    kind = type(error)
+    kind = type(named_by(error))
     span.set_attribute("error.type", kind.__qualname__ if kind.__module__ == "builtins" else _full(kind))
-    span.set_status(StatusCode.ERROR, next(iter(message_of(error).splitlines()), kind.__name__))
+    span.set_status(StatusCode.ERROR, next(iter(message_in(error).splitlines()), kind.__name__))
 
 
 def _full(kind: type[BaseException]) -> str:

@@ -12,8 +12,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from evkafka.exceptions import DecodeError, EndpointTimeout
-from evkafka.outcomes import DeadLetter, Failed, Retry, Skip, Unmatched
+from evkafka.exceptions import EndpointTimeout
+from evkafka.outcomes import Failed, Unmatched
 from evkafka.ports import Clock, Dispatch, Record, Route, Slot
 from evkafka.runtime.batching import BatchWalk
 from evkafka.runtime.budget import remaining
@@ -21,6 +21,7 @@ from evkafka.runtime.gate import Batch, Gated
 from evkafka.runtime.given import ABANDONED, DeadLetters, DecideFor, LastRound, Reporter
 from evkafka.runtime.lane import Lane, Lanes
 from evkafka.runtime.partition import Partition
+from evkafka.runtime.raised import Fatal, read_raised
 from evkafka.runtime.settle import (
     Bury,
     Defer,
@@ -241,8 +242,6 @@ class Executor:
     def raised(self, error: BaseException, record: Record) -> object:
         """What an exception out of an attempt means. Lets pass what must end the executor."""
         match error:
-            case Skip() | Retry() | DeadLetter():
-                return error
             case asyncio.CancelledError() if self._is_killed():
                 raise error  # by `kill`; asked first, for one exception may stand for two cancellations
             case asyncio.CancelledError() if self._cancelled == "timeout":
@@ -255,13 +254,11 @@ class Executor:
                 return error
             case GeneratorExit():  # the loop is gone, and takes us with it
                 raise error
-            case MemoryError() | KeyboardInterrupt() | SystemExit():
-                # Never a record's failure: the process is in trouble, or was asked to end.
-                raise StopApp(f"{type(error).__name__} while handling {address_of(record)}", error)
-            case DecodeError():
-                return Failed(error, hopeless=True)
-            case _:
-                return Failed(error)
+        match read_raised(error):
+            case Fatal(error=fatal):
+                raise StopApp(f"{type(fatal).__name__} while handling {address_of(record)}", error)
+            case meaning:
+                return meaning
 
     async def _settle(self, lane: Lane, record: Record, result: object, duration_s: float) -> bool:
         """Steps 5 and 6: from the result to a verdict, and carry it out. False where the walk must end here."""

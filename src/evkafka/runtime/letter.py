@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from evkafka.exceptions import message_of
 from evkafka.ports import Record, Unreadable
+from evkafka.runtime.raised import message_in, named_by
 from evkafka.settings import ErrorPolicySettings
 
 PREFIX = "evkafka-dlq-"
@@ -88,7 +88,7 @@ class _Told:
         self.record = record
         self.story = story
         self.error_type = error_type_of(error)
-        self.message = cut(message_of(error) if error is not None else story.reason, message_bytes)
+        self.message = cut(message_in(error) if error is not None else story.reason, message_bytes)
         self.traceback = _cut_head("".join(traceback.format_exception(error)) if error else "", traceback_bytes)
 
     def as_evkafka(self) -> Headers:
@@ -149,8 +149,11 @@ def _laid_over(record: Record, said: Mapping[str, bytes], kept: frozenset[str]) 
 
 
 def error_type_of(error: BaseException | None) -> str:
-    """Its class, with its module; empty where there is none."""
-    return f"{type(error).__module__}.{type(error).__qualname__}" if error is not None else ""
+    """The class that names it, with its module; empty where there is none."""
+    if error is None:
+        return ""
+    kind = type(named_by(error))
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def cut(text: str, most: int) -> bytes:

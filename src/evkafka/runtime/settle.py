@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from evkafka.backoff import exponential
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
 from evkafka.ports import Record
+from evkafka.runtime.raised import cause_of, find_kind
 from evkafka.settings import ErrorPolicySettings
 from evkafka.telemetry import Status
 
@@ -123,12 +124,14 @@ def decide(
             return Finish("skipped")
         case Unmatched(reason=reason):
             return _unmatched(reason, unmatched)
-        case DeadLetter(reason=reason):
-            return Bury(reason, None)
+        case DeadLetter():
+            return _bury(outcome)
         case Retry(after_ms=after_ms):
-            return _again(attempt, policy, after_ms=after_ms, error=None, waited_ms=waited_ms, random=random)
-        case Failed(error=error) if isinstance(error, policy.non_retryable):
-            return _end(policy, error, f"{type(error).__name__} is non_retryable")
+            error = cause_of(outcome)
+            return _again(attempt, policy, after_ms=after_ms, error=error, waited_ms=waited_ms, random=random)
+        case Failed(error=error) if policy.non_retryable and (found := find_kind(error, policy.non_retryable)):
+            raised, kind = found
+            return _end(policy, raised, f"{type(kind).__name__} is non_retryable")
         case Failed(error=error, hopeless=True) if policy.max_attempts is not None:
             return _end(policy, error, "its value cannot be decoded, and trying again cannot help")
         case Failed(error=error):
@@ -144,10 +147,15 @@ def decide_at_most_once(outcome: Outcome | Unmatched | Failed | None) -> Verdict
             return OK
         case Skip() | Unmatched():
             return Finish("skipped")
-        case DeadLetter(reason=reason):
-            return Bury(reason, None)
+        case DeadLetter():
+            return _bury(outcome)
         case _:
             return Finish("failed")
+
+
+def _bury(outcome: DeadLetter) -> Bury:
+    """With the error that it was raised from, where there is one: the letter names it."""
+    return Bury(outcome.reason, outcome if cause_of(outcome) is not None else None)
 
 
 def _unmatched(reason: str, unmatched: str) -> Verdict:

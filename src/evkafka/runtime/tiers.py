@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from evkafka.config import retry_topic
-from evkafka.exceptions import ConfigError, message_of
+from evkafka.exceptions import ConfigError
 from evkafka.ports import Record
 from evkafka.runtime.letter import Headers, Story, cut, error_type_of
+from evkafka.runtime.raised import message_in
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings, TopicSettings
 
 PREFIX = "evkafka-retry-"
@@ -86,7 +87,7 @@ def headers_to(record: Record, story: Story, *, shorter: int = 0) -> Headers:
     Args:
         shorter: which step of `MESSAGE_BYTES`.
     """
-    message = message_of(story.error) if story.error is not None else story.reason
+    message = message_in(story.error) if story.error is not None else story.reason
     said = {
         "topic": record.topic.encode(),
         "partition": b"%d" % record.partition,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evkafka.app import EVKafkaApp
-from evkafka.attempt import Attempt, Delivery, Fatal, delivery_of
+from evkafka.attempt import Attempt, Delivery, delivery_of
 from evkafka.codec import encode
 from evkafka.config import error_policy
 from evkafka.declared import DeclaredConsumer
@@ -22,6 +22,7 @@ from evkafka.ports import ConsumerIdentity, Record, Slot
 from evkafka.runtime.ambient import Ambient, ambient, stand_in
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.producer import EVKafkaProducer, Headers, Key, key_bytes
+from evkafka.runtime.raised import Fatal
 from evkafka.service import ConsumerPlan
 from evkafka.testing.sent import Positions, RecordingCluster, SentEvent
 from evkafka.works import works

@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from evkafka.exceptions import message_of
+from evkafka.runtime.raised import message_in, named_by
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched, Telemetry
 from evkafka.web.ui.shapes import Address, ErrorGroup, History, UnmatchedRow
 
@@ -106,9 +106,9 @@ class Book:
     def _on_failed(self, event: AttemptFailed) -> None:
         at_ms = int(self._now() * 1000)
         error = event.error
-        name = type(error).__name__ if error is not None else "An outcome"
+        name = type(named_by(error)).__name__ if error is not None else "An outcome"
         said = (
-            message_of(error)[:MESSAGE_CHARACTERS]
+            message_in(error)[:MESSAGE_CHARACTERS]
             if error is not None
             else f"the endpoint asked for it: {event.decision}"
         )

@@ -1,0 +1,136 @@
+"""What an exception out of an attempt means: exception groups, causes, and how a failure is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from evkafka.exceptions import DecodeError
+from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip
+from evkafka.runtime.raised import Fatal, message_in, named_by, read_raised
+from evkafka.runtime.settle import Bury, Defer, Finish, Verdict, Wait, decide, decide_at_most_once
+from evkafka.settings import ErrorPolicySettings
+
+KEY_ERRORS_ARE_FINAL = ErrorPolicySettings(
+    max_attempts=4, jitter=0.0, then="dead_letter", non_retryable=(KeyError,), retry_topics=(1_000,)
+)
+
+
+def group(*errors: BaseException) -> BaseExceptionGroup[BaseException]:
+    return BaseExceptionGroup("several", errors)
+
+
+def raised_from(error: Exception, cause: BaseException) -> Exception:
+    try:
+        raise error from cause
+    except Exception as raised:
+        return raised
+
+
+def verdict(error: BaseException, attempt: int = 1) -> Verdict:
+    meaning = read_raised(error)
+    assert not isinstance(meaning, Fatal)
+    return decide(meaning, attempt=attempt, policy=KEY_ERRORS_ARE_FINAL, unmatched="skip")
+
+
+class TestGroups:
+    @pytest.mark.parametrize("fatal", [MemoryError(), KeyboardInterrupt(), SystemExit(3)])
+    def test_a_fatal_error_comes_before_everything_else_however_deep_it_lies(self, fatal: BaseException) -> None:
+        assert read_raised(group(Skip(), KeyError("k"), group(group(ValueError(), fatal)))) == Fatal(fatal)
+
+    @pytest.mark.parametrize("outcome", [Skip("a"), Retry(after_ms=5), DeadLetter("a")])
+    def test_an_outcome_alone_in_a_group_is_that_outcome(self, outcome: Outcome) -> None:
+        assert read_raised(group(group(outcome))) is outcome
+
+    def test_outcomes_of_one_kind_agree_and_the_first_one_counts(self) -> None:
+        first = DeadLetter("a")
+        assert read_raised(group(first, group(DeadLetter("b")))) is first
+
+    @pytest.mark.parametrize("other", [DeadLetter("b"), Retry(), ValueError("no")])
+    def test_a_skip_beside_anything_else_is_a_failure(self, other: Exception) -> None:
+        error = group(Skip("a"), other)
+        assert read_raised(error) == Failed(error)
+
+    def test_a_value_that_cannot_be_decoded_is_hopeless_in_a_group_too(self) -> None:
+        error = group(DecodeError("no"))
+        assert read_raised(error) == Failed(error, hopeless=True)
+
+    def test_a_non_retryable_error_in_a_group_ends_the_attempts_and_is_named(self) -> None:
+        final = KeyError("k")
+        assert verdict(group(ConnectionError(), group(final))) == Bury("KeyError is non_retryable", final)
+
+    def test_the_group_is_kept_where_its_first_error_is_the_non_retryable_one(self) -> None:
+        error = group(KeyError("k"), ConnectionError())
+        assert verdict(error) == Bury("KeyError is non_retryable", error)
+
+    def test_a_group_of_ordinary_errors_is_tried_again(self) -> None:
+        assert isinstance(verdict(group(ConnectionError(), group(OSError()))), Wait)
+
+    def test_a_non_retryable_kind_may_be_the_group_itself(self) -> None:
+        error = group(OSError())
+        policy = ErrorPolicySettings(then="skip", non_retryable=(BaseExceptionGroup,))
+        assert decide(read_raised_failure(error), attempt=1, policy=policy, unmatched="skip") == Finish("failed")
+
+    def test_the_first_error_that_is_no_outcome_names_a_group(self) -> None:
+        error = group(Skip("a"), group(ValueError("first")), OSError("second"))
+        assert (type(named_by(error)), message_in(error)) == (ValueError, "first")
+
+
+def read_raised_failure(error: BaseException) -> Failed:
+    meaning = read_raised(error)
+    assert isinstance(meaning, Failed)
+    return meaning
+
+
+class TestCauses:
+    def test_a_non_retryable_cause_ends_the_attempts(self) -> None:
+        error = raised_from(RuntimeError("wrapped"), raised_from(OSError(), KeyError("k")))
+        assert verdict(error) == Bury("KeyError is non_retryable", error)
+
+    def test_a_non_retryable_error_in_a_group_that_is_the_cause_ends_the_attempts(self) -> None:
+        error = raised_from(RuntimeError("wrapped"), group(OSError(), KeyError("k")))
+        assert verdict(error) == Bury("KeyError is non_retryable", error)
+
+    def test_an_error_that_was_only_being_handled_does_not(self) -> None:
+        error = RuntimeError("another one")
+        error.__context__ = KeyError("k")
+        assert isinstance(verdict(error), Wait)
+
+    def test_a_ring_of_causes_is_walked_once(self) -> None:
+        first, second = ValueError(), OSError()
+        first.__cause__, second.__cause__ = second, first
+        assert isinstance(verdict(first), Wait)
+
+    @pytest.mark.parametrize("wrapped", [Skip(), MemoryError()])
+    def test_an_outcome_or_a_fatal_error_that_was_wrapped_is_a_failure(self, wrapped: BaseException) -> None:
+        error = raised_from(RuntimeError("wrapped"), wrapped)
+        assert read_raised(error) == Failed(error)
+
+
+class TestOutcomesWithAnError:
+    def test_a_dead_letter_keeps_the_error_that_it_was_raised_from(self) -> None:
+        outcome = raised_from(DeadLetter("why"), ValueError("boom"))
+        assert verdict(outcome) == Bury("why", outcome)
+        assert (type(named_by(outcome)), message_in(outcome)) == (ValueError, "why: boom")
+
+    def test_at_most_once_too(self) -> None:
+        outcome = raised_from(DeadLetter("why"), ValueError("boom"))
+        assert isinstance(outcome, DeadLetter)
+        assert decide_at_most_once(outcome) == Bury("why", outcome)
+
+    def test_an_error_that_was_being_handled_counts_like_one_that_it_was_raised_from(self) -> None:
+        outcome = DeadLetter("why")
+        outcome.__context__ = ValueError("boom")
+        assert message_in(outcome) == "why: boom"
+
+    def test_raised_from_none_it_has_no_error(self) -> None:
+        outcome = DeadLetter("why")
+        outcome.__context__, outcome.__suppress_context__ = ValueError("boom"), True
+        assert verdict(outcome) == Bury("why", None)
+
+    @pytest.mark.parametrize(("reason", "error", "said"), [("", ValueError("boom"), "boom"), ("why", OSError(), "why")])
+    def test_an_empty_reason_or_message_adds_nothing(self, reason: str, error: Exception, said: str) -> None:
+        assert message_in(raised_from(DeadLetter(reason), error)) == said
+
+    def test_a_retry_hands_its_error_on_to_the_retry_topic(self) -> None:
+        error = OSError("busy")
+        assert verdict(raised_from(Retry(), error), attempt=4) == Defer(1_000, "attempt 4 of 4 failed", error)
