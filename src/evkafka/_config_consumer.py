@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evkafka._config_connection import LOGIN, read_connection, say_once
-from evkafka._config_errors import DOC, name_fault, read_by_itself, read_error_policy, topic_fault
+from evkafka._config_errors import DOC, name_fault, read_by_itself, read_error_policy, reads_itself, topic_fault
 from evkafka._config_masking import in_error
 from evkafka._config_producer import read_dead_letter_producer
 from evkafka.checks import MISSING, Faults, Section, as_mapping
@@ -299,11 +299,8 @@ def _check_dead_letters(section: Section, settings: ConsumerSettings) -> None:
     faults = (name_fault(template, topic=name, group_id=group_id, event_type=None) for name in names)
     if fault := next(filter(None, faults), None):
         section.fault("on_error.dead_letter_topic", fault)
-    elif name := read_by_itself(template, names, settings.topic_pattern, group_id=group_id):
-        section.fault(
-            "on_error.dead_letter_topic",
-            f"{in_error(template)} becomes {in_error(name)}, which this consumer reads itself; give another name",
-        )
+    elif name := read_by_itself(template, names, settings.topic_pattern, group_id=group_id, event_type=None):
+        section.fault("on_error.dead_letter_topic", reads_itself(template, name))
 
 
 def _ms(seconds: float) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from string import Formatter
 from typing import Any
@@ -223,17 +223,40 @@ def name_fault(template: str, *, topic: str, group_id: str | None, event_type: s
     )
 
 
-def read_by_itself(
-    template: str, topics: Sequence[str], pattern: re.Pattern[str] | None, *, group_id: str | None
-) -> str | None:
-    """The topic that dead letters would go to and that is read; None where there is none, or it cannot be told.
+def reads_itself(template: str, name: str) -> str:
+    """The sentence for a name that `read_by_itself` has found."""
+    return f"{in_error(template)} becomes {in_error(name)}, which this consumer reads itself; give another name"
 
-    Our own `.dlq` topics are left out of a pattern's subscription.
+
+def read_by_itself(
+    template: str,
+    topics: Sequence[str],
+    pattern: re.Pattern[str] | None,
+    *,
+    group_id: str | None,
+    event_type: str | None,
+    retry_topics: Collection[str] = (),
+) -> str | None:
+    """The topic that dead letters would go to and that this consumer reads; None if there is none, or it cannot be
+    told.
+
+    Dead-letter topics whose names are made from those of the topics that a pattern matches are left out of its
+    subscription, and so are all that end with `.dlq`: see `runtime/subscription.py`.
+
+    Args:
+        event_type: None while unknown.
+        retry_topics: what the consumer reads beside its topics.
     """
-    if "{event_type}" in template:
+    if "{event_type}" in template and event_type is None:
         return None
-    if pattern is not None and "{topic}" not in template:
-        name = dead_letter_name(template, topic="", group_id=group_id, event_type="")
-        return name if pattern.match(name) and not name.endswith(".dlq") else None
-    names = (dead_letter_name(template, topic=topic, group_id=group_id, event_type="") for topic in topics)
-    return next((name for name in names if name in topics), None)
+
+    def name(topic: str) -> str:
+        return dead_letter_name(template, topic=topic, group_id=group_id, event_type=event_type or "")
+
+    if pattern is None:
+        return next((name(topic) for topic in topics if name(topic) in {*topics, *retry_topics}), None)
+    if template == "{topic}":
+        return pattern.pattern
+    if "{topic}" in template or name("").endswith(".dlq") or not pattern.match(name("")):
+        return None
+    return name("")

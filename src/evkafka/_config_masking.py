@@ -165,6 +165,8 @@ def shown_fields(settings: Any, prefix: str = "") -> dict[str, str]:
         match field.name, value:
             case _, None if field.name not in ("max_attempts", "dead_letter_limit"):
                 continue
+            case "dead_letter_topics", _:
+                continue  # each policy shows its own
             case "connection", _:
                 flat |= value.shown
             case "options", _:

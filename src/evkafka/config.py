@@ -6,11 +6,20 @@ fault, each with the key, the value and the way out; `_config_*.py` hold the rul
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
 from evkafka._config_consumer import read_consumer
-from evkafka._config_errors import DOC, dead_letter_name, name_fault, read_error_policy, retry_name, topic_fault
+from evkafka._config_errors import (
+    DOC,
+    dead_letter_name,
+    name_fault,
+    read_by_itself,
+    read_error_policy,
+    reads_itself,
+    retry_name,
+    topic_fault,
+)
 from evkafka._config_masking import Secret, shown_fields
 from evkafka._config_producer import read_dead_letter_producer, read_producer
 from evkafka.checks import Faults, Section, as_mapping
@@ -35,6 +44,7 @@ __all__ = [
     "Secret",
     "TokenProvider",
     "TopicConfig",
+    "check_dead_letter_topics",
     "consumer_config",
     "consumer_settings",
     "dead_letter_producer_settings",
@@ -153,6 +163,36 @@ def dead_letter_topic(policy: ErrorPolicySettings, *, topic: str, group_id: str 
     if fault := name_fault(template, topic=topic, group_id=group_id, event_type=event_type):
         raise ConfigError(f"on_error.dead_letter_topic: {fault}")
     return dead_letter_name(template, topic=topic, group_id=group_id, event_type=event_type)
+
+
+def check_dead_letter_topics(
+    settings: ConsumerSettings,
+    policies: Iterable[tuple[str | None, ErrorPolicySettings]],
+    *,
+    retry_topics: Collection[str],
+) -> None:
+    """No policy may send dead letters to a topic that the same consumer reads.
+
+    Args:
+        policies: each with its event type; None for the consumer's own.
+        retry_topics: the consumer's own.
+
+    Raises:
+        ConfigError: one does; it names the event type.
+    """
+    names = [topic.name for topic in settings.topics]
+    for event_type, policy in policies:
+        name = read_by_itself(
+            policy.dead_letter_topic,
+            names,
+            settings.topic_pattern,
+            group_id=settings.group_id,
+            event_type=event_type,
+            retry_topics=retry_topics,
+        )
+        if name is not None:
+            whose = f"event type {event_type!r}: " if event_type is not None else ""
+            raise ConfigError(f"{whose}on_error.dead_letter_topic: {reads_itself(policy.dead_letter_topic, name)}")
 
 
 def retry_topic(topic: str, *, group_id: str | None, delay_ms: int) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evkafka.asyncapi import Consumed, Produced
-from evkafka.config import error_policy, producer_settings, shown_settings
+from evkafka.config import check_dead_letter_topics, error_policy, producer_settings, shown_settings
 from evkafka.context import App
 from evkafka.dispatch import build_dispatch
 from evkafka.exceptions import ConfigError
@@ -21,7 +22,7 @@ from evkafka.runtime.returning import returning
 from evkafka.runtime.tiers import Tiers, tier_name, tier_settings, tiers_of
 from evkafka.sender import Sender
 from evkafka.service import ConsumerPlan, RetryPlan
-from evkafka.settings import ConsumerSettings
+from evkafka.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -49,7 +50,18 @@ class DeclaredConsumer:
         Raises:
             ConfigError: one of them cannot work.
         """
-        self.tiers()
+        check_dead_letter_topics(self.settings, self.policies(), retry_topics=self.tiers())
+
+    def policies(self) -> list[tuple[str | None, ErrorPolicySettings]]:
+        """The error policies, each with the event type that it is for; None for the consumer's own, the last one.
+
+        Raises:
+            ConfigError: a policy cannot work.
+        """
+        base, target = self.settings.on_error, self.target
+        routes = target.endpoints if isinstance(target, Handler) else ()
+        own = [(one.event_type, error_policy(base, one.on_error, where=_whose(one.event_type))) for one in routes]
+        return [*own, (None, base)]
 
     def tiers(self) -> Tiers:
         """The retry topics that its policies ask for.
@@ -57,10 +69,7 @@ class DeclaredConsumer:
         Raises:
             ConfigError: a policy cannot work.
         """
-        base, target = self.settings.on_error, self.target
-        routes = target.endpoints if isinstance(target, Handler) else ()
-        own = [error_policy(base, one.on_error, where=f"event type {one.event_type!r}") for one in routes]
-        return tiers_of(self.settings, [base, *own])
+        return tiers_of(self.settings, [policy for _, policy in self.policies()])
 
     def retry_settings(self) -> ConsumerSettings | None:
         """Of the consumer that reads them; None where there are none."""
@@ -94,13 +103,22 @@ class DeclaredConsumer:
         routes = self.target.endpoints if isinstance(self.target, Handler) else ()
         traced = spans.traced if spans is not None else _as_it_is
         retries = None
+        self.check_policies()
         if tiers := self.tiers():
             name = tier_name(self.name)
-            settings = tier_settings(self.settings, tiers)
-            retries = RetryPlan(name, settings, traced(returning(dispatch)), tiers, lambda: paused(name))
-        return ConsumerPlan(
-            self.name, self.settings, traced(dispatch), tuple(routes), lambda: paused(self.name), retries
-        )
+            retries = RetryPlan(
+                name, tier_settings(self.settings, tiers), traced(returning(dispatch)), tiers, lambda: paused(name)
+            )
+        settings = dataclasses.replace(self.settings, dead_letter_topics=self._dead_letter_topics())
+        return ConsumerPlan(self.name, settings, traced(dispatch), tuple(routes), lambda: paused(self.name), retries)
+
+    def _dead_letter_topics(self) -> tuple[str, ...]:
+        """The templates of all policies; an event type's own policy knows its event type."""
+        names = [
+            policy.dead_letter_topic.replace("{event_type}", event_type or "{event_type}")
+            for event_type, policy in self.policies()
+        ]
+        return tuple(dict.fromkeys(names))
 
     def log_start(self, title: str) -> None:
         settings = self.settings
@@ -112,6 +130,10 @@ class DeclaredConsumer:
 
     def _stack(self, apps_stack: Sequence[Middleware] | None) -> Sequence[Middleware] | None:
         return self.middleware if self.middleware is not None else apps_stack
+
+
+def _whose(event_type: str) -> str:
+    return f"event type {event_type!r}"
 
 
 def _as_it_is(dispatch: Dispatch) -> Dispatch:

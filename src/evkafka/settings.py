@@ -90,6 +90,9 @@ class ConsumerSettings:
     group_instance_id: str | None = None
     unmatched: Literal["skip", "dead_letter", "stop"] = "skip"
     on_error: ErrorPolicySettings = field(default_factory=ErrorPolicySettings)
+    dead_letter_topics: tuple[str, ...] = field(default=(), repr=False)
+    """Names of dead-letter topics, with their placeholders, of all policies: a pattern never reads them. Empty while
+    only the consumer's own policy is known."""
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The remaining AIOKafkaConsumer options, under aiokafka's names and in its units (fetch_max_wait_ms, ...)."""
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from evkafka.broker import KafkaBroker
-from evkafka.runtime.kafka.contain import OthersTopics
+from evkafka.runtime.subscription import OthersTopics
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read, produce
 from tests.support.waiting import eventually
@@ -18,22 +18,22 @@ DEFAULT = "{topic}.{group_id}.dlq"
 class TestWhatAPatternMatches:
     @pytest.mark.parametrize("topic", ["orders", "orders.eu", "orders.dlq.archive", "retry.orders", "orders.retry"])
     def test_other_peoples_topics(self, topic: str) -> None:
-        assert OthersTopics(re.compile(".*"), DEFAULT).match(topic)
+        assert OthersTopics(re.compile(".*"), [DEFAULT]).match(topic)
 
     @pytest.mark.parametrize(
         "topic", ["orders.billing.dlq", "orders.billing.dlq.state", "orders.billing.retry.1", "orders.retry.10s"]
     )
     def test_never_our_own(self, topic: str) -> None:
-        assert not OthersTopics(re.compile(".*"), DEFAULT).match(topic)
+        assert not OthersTopics(re.compile(".*"), [DEFAULT]).match(topic)
 
     def test_never_a_dead_letter_topic_under_a_name_of_ones_own(self) -> None:
-        pattern = OthersTopics(re.compile("orders.*"), "{topic}-dead-{group_id}")
+        pattern = OthersTopics(re.compile("orders.*"), ["{topic}-dead-{group_id}"])
 
         assert not pattern.match("orders-dead-billing")
         assert pattern.match("orders-alive")
 
     def test_not_what_the_pattern_does_not_match(self) -> None:
-        assert not OthersTopics(re.compile("orders"), DEFAULT).match("payments")
+        assert not OthersTopics(re.compile("orders"), [DEFAULT]).match("payments")
 
 
 class TestReading:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +19,7 @@ from evkafka.runtime.kafka.groupless import Groupless
 from evkafka.runtime.kafka.membership import Member
 from evkafka.runtime.kafka.options import consumer_options
 from evkafka.runtime.kafka.wire import StaticHeartbeatRequest
+from evkafka.runtime.subscription import OthersTopics
 from evkafka.settings import ConsumerSettings
 
 LEAST_SILENCE_S = 5.0
@@ -31,23 +31,6 @@ class Subscriptions(SubscriptionState):  # type: ignore[misc]  # the client libr
         """(b, c) Never idle: one cancelled poll stops this clock for good, and a member that it expels for want of
         records can never join again. The engine's own watchdog looks after polls."""
         return 0.0
-
-
-class OthersTopics:
-    """A pattern that never matches the topics which we write ourselves for a group: reading those would put every
-    dead letter back on the belt."""
-
-    OURS = re.compile(r".+(\.dlq|\.dlq\.state|\.retry\.[^.]+)")
-
-    def __init__(self, pattern: re.Pattern[str], dead_letter_topic: str) -> None:
-        self._pattern = pattern
-        parts = re.split(r"\{\w+\}", dead_letter_topic)
-        self._dead_letters = re.compile(".+".join(map(re.escape, parts))) if any(parts) else None
-
-    def match(self, topic: str) -> bool:
-        if self.OURS.fullmatch(topic) or (self._dead_letters is not None and self._dead_letters.fullmatch(topic)):
-            return False
-        return self._pattern.match(topic) is not None
 
 
 class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library is untyped
@@ -104,8 +87,7 @@ class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library i
         settings, client, subscription = self._settings, self._client, self._subscription
         client.first = first
         if settings.topic_pattern is not None:
-            pattern = OthersTopics(settings.topic_pattern, settings.on_error.dead_letter_topic)
-            subscription.subscribe_pattern(pattern, listener=listener)
+            subscription.subscribe_pattern(OthersTopics.of(settings), listener=listener)
         else:
             topics = {topic.name for topic in settings.topics}
             subscription.subscribe(topics, listener=listener)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
 from evkafka.ports import OffsetReset, Record, SourceListener, SourceState, TopicPartition, Unreadable
 from evkafka.runtime.clock import wait_any
+from evkafka.runtime.subscription import OthersTopics
 from evkafka.settings import ConsumerSettings
 from evkafka.testing.memory.log import Isolation, MemoryRecord, PartitionLog
 from evkafka.testing.memory.offsets import OffsetCommits
@@ -40,6 +41,7 @@ class MemorySource:
         self.positions: dict[TopicPartition, int] = {}
         self._kafka = kafka
         self._settings = settings
+        self._pattern = OthersTopics.of(settings) if settings.topic_pattern is not None else None
         self._isolation: Isolation = settings.isolation_level
         self._group: Group | None = kafka.group(settings.group_id) if settings.group_id is not None else None
         self._commits = OffsetCommits(kafka, self, self._group, settings)
@@ -122,10 +124,10 @@ class MemorySource:
 
     def topics(self) -> Collection[str]:
         """Those of its subscription that there are."""
-        pattern, there = self._settings.topic_pattern, self._kafka.topics
-        if pattern is None:
+        there = self._kafka.topics
+        if self._pattern is None:
             return [topic.name for topic in self._settings.topics if topic.name in there]
-        return [name for name in there.names() if pattern.fullmatch(name)]
+        return [name for name in there.names() if self._pattern.match(name)]
 
     def reads(self, topic: str) -> bool:
         return topic in self.topics()

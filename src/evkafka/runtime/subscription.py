@@ -1,0 +1,69 @@
+"""Which topics a pattern subscribes to. Pure."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+
+from evkafka.settings import ConsumerSettings
+
+logger = logging.getLogger("evkafka")
+
+OURS = re.compile(r".+(\.dlq|\.dlq\.state|\.retry\.[^.]+)")
+"""The names that EVKafka gives to dead-letter, state and retry topics, of any group."""
+
+
+class OthersTopics:
+    """A pattern that never matches a topic which a consumer writes itself: it would consume its own dead letters again.
+
+    Args:
+        templates: the names of dead-letter topics, of all error policies, with their placeholders.
+    """
+
+    def __init__(self, pattern: re.Pattern[str], templates: Iterable[str]) -> None:
+        self._pattern = pattern
+        self._dead_letters = [re.compile(name_pattern(template)) for template in dict.fromkeys(templates)]
+        self._left_out: set[str] = set()
+
+    @classmethod
+    def of(cls, settings: ConsumerSettings) -> OthersTopics:
+        assert settings.topic_pattern is not None
+        return cls(settings.topic_pattern, settings.dead_letter_topics or (settings.on_error.dead_letter_topic,))
+
+    @property
+    def pattern(self) -> str:
+        return self._pattern.pattern
+
+    def match(self, topic: str) -> bool:
+        if self._pattern.match(topic) is None:
+            return False
+        if OURS.fullmatch(topic) is None and not any(self._is_of(name, topic) for name in self._dead_letters):
+            return True
+        if topic not in self._left_out:
+            self._left_out.add(topic)
+            logger.info("topic %s matches %r and is left out: its name is one of dead letters", topic, self.pattern)
+        return False
+
+    def _is_of(self, name: re.Pattern[str], topic: str) -> bool:
+        """True if the name is made from a topic that the pattern matches. That topic need not exist any more."""
+        found = name.fullmatch(topic)
+        if found is None:
+            return False
+        source = found.groupdict().get("topic")
+        return source is None or (source != topic and self._pattern.match(source) is not None)
+
+
+def name_pattern(template: str) -> str:
+    """A regular expression for the names that a template makes, and for the state topics beside them."""
+    parts, seen = [], False
+    for part in re.split(r"(\{\w+\})", template):
+        match part:
+            case "{topic}":
+                parts.append("(?P=topic)" if seen else "(?P<topic>.+)")
+                seen = True
+            case "{group_id}" | "{event_type}":
+                parts.append(".+")
+            case _:
+                parts.append(re.escape(part))
+    return "".join(parts) + r"(\.state)?"
