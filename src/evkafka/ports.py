@@ -240,7 +240,8 @@ class Cluster(Protocol):
         """How many partitions each wanted topic has; what is absent is made, with as many as another topic has.
 
         Args:
-            wanted: topic -> the topic that it is like where it has to be made; one partition where that is absent.
+            wanted: topic -> the topic that it is like if it has to be made; if that is absent too, partitions and
+                replicas are the broker's defaults.
 
         Raises:
             BrokerUnavailable, BrokerRefused, BrokerError: it cannot be looked up, or is absent and cannot be made.

@@ -8,15 +8,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
+from aiokafka.protocol.admin import CreateTopicsRequest
 
 from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.runtime.kafka.client import admin_client
 from evkafka.runtime.kafka.errors import translate
 from evkafka.runtime.kafka.preflight import reach
+from evkafka.runtime.kafka.wire import CreateTopicsByDefaultRequest
 from evkafka.settings import ConnectionSettings
+
+CREATE_MS = 30_000
+CREATED_AGAIN_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +53,15 @@ async def default_shape(connection: ConnectionSettings, *, timeout_s: float = 30
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not say.
     """
     async with administering(connection, "asking a broker for its defaults", timeout_s) as admin:
-        node = admin._client.cluster.brokers().copy().pop().nodeId
-        [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.BROKER, str(node))])
-        [(code, message, *_, entries)] = answer.resources
-        if code:
-            raise for_code(code)(message)
+        return await _default_shape(admin)
+
+
+async def _default_shape(admin: Any) -> TopicShape:
+    node = admin._client.cluster.brokers().copy().pop().nodeId
+    [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.BROKER, str(node))])
+    [(code, message, *_, entries)] = answer.resources
+    if code:
+        raise for_code(code)(message)
     told = {key: value for key, value, *_ in entries}
     return TopicShape(int(told["num.partitions"]), int(told["default.replication.factor"]))
 
@@ -62,14 +70,15 @@ async def create_topic(
     connection: ConnectionSettings,
     name: str,
     *,
-    partitions: int = 1,
-    replicas: int = 1,
+    partitions: int | None = None,
+    replicas: int | None = None,
     config: Mapping[str, str] | None = None,
     timeout_s: float = 30.0,
 ) -> None:
     """Make a topic, and return when the cluster has it.
 
     Args:
+        partitions, replicas: None for the broker's defaults.
         config: the topic's own settings, under Kafka's names (`cleanup.policy`, ...).
 
     Raises:
@@ -77,42 +86,48 @@ async def create_topic(
     """
     doing = f"creating topic {name!r}"
     async with administering(connection, doing, timeout_s) as admin:
-        await _create(admin, NewTopic(name, partitions, replicas, topic_configs=dict(config or {})), doing)
+        await _create(admin, name, partitions, replicas, doing, config=config)
 
 
 async def ensure_topics(
     connection: ConnectionSettings, wanted: Mapping[str, str], *, timeout_s: float
 ) -> Mapping[str, int]:
     """The partitions of each wanted topic; see `Cluster.ensure_topics`."""
-    counts: dict[str, int] = {}
     async with administering(connection, f"looking up topics {', '.join(sorted(wanted))}", timeout_s) as admin:
-        # All topics are asked for: a question for one by its name could make the broker create it.
-        known = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(None)}
+        known = await _partitions(admin)
         for name, like in wanted.items():
             if name in known:
-                counts[name] = len(known[name])
                 continue
-            model = known.get(like, [])
-            counts[name] = max(len(model), 1)
-            replicas = len(model[0]["replicas"]) if model else 1
+            model = known.get(like)
             servers = ", ".join(connection.bootstrap_servers)
             doing = f"{servers}: topic {name!r} does not exist, and creating it"
-            await _create(admin, NewTopic(name, counts[name], replicas), doing, may_exist=True)
-    return counts
+            partitions, replicas = (len(model), len(model[0]["replicas"])) if model else (None, None)
+            await _create(admin, name, partitions, replicas, doing, may_exist=True)
+        # The broker's defaults, or another process, may have decided on the number.
+        while not all(name in known for name in wanted):
+            await asyncio.sleep(CREATED_AGAIN_S)
+            known = await _partitions(admin)
+    return {name: len(known[name]) for name in wanted}
+
+
+async def _partitions(admin: Any) -> Mapping[str, list[Any]]:
+    """All topics are asked for: a question for one by its name could make the broker create it."""
+    return {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(None) if topic["partitions"]}
 
 
 async def ensure_compacted(connection: ConnectionSettings, name: str, *, like: str, timeout_s: float = 30.0) -> None:
-    """Make a compacted topic of one partition, as often replicated as another one; nothing where it is there.
+    """Make a compacted topic of one partition, as often replicated as another one, by the broker's default where that
+    one is absent; nothing where it is there.
 
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: it is absent and cannot be made.
     """
     async with administering(connection, f"looking up topic {name!r}", timeout_s) as admin:
-        known = {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(None)}
+        known = await _partitions(admin)
         if name not in known:
-            replicas = len(known[like][0]["replicas"]) if like in known else 1
-            topic = NewTopic(name, 1, replicas, topic_configs={"cleanup.policy": "compact"})
-            await _create(admin, topic, f"topic {name!r} does not exist, and creating it", may_exist=True)
+            replicas = len(known[like][0]["replicas"]) if like in known else None
+            doing = f"topic {name!r} does not exist, and creating it"
+            await _create(admin, name, 1, replicas, doing, may_exist=True, config={"cleanup.policy": "compact"})
 
 
 async def topic_settings(connection: ConnectionSettings, name: str, *, timeout_s: float = 30.0) -> Mapping[str, str]:
@@ -132,11 +147,21 @@ async def topic_settings(connection: ConnectionSettings, name: str, *, timeout_s
     return {key: value for key, value, *_ in entries if value is not None}
 
 
-async def _create(admin: AIOKafkaAdminClient, topic: NewTopic, doing: str, *, may_exist: bool = False) -> None:
+async def _create(
+    admin: Any,
+    name: str,
+    partitions: int | None,
+    replicas: int | None,
+    doing: str,
+    *,
+    may_exist: bool = False,
+    config: Mapping[str, str] | None = None,
+) -> None:
     """Args:
+    partitions, replicas: None for the broker's defaults.
     may_exist: another process may have been faster.
     """
-    answer = await admin.create_topics([topic])
+    answer = await _answer(admin, name, partitions, replicas, list((config or {}).items()))
     for _, code, message in answer.topic_errors:
         if code == TopicAuthorizationFailedError.errno:
             # Brokers hide what a login may not see, so that nobody can tell whether it is there.
@@ -146,6 +171,23 @@ async def _create(admin: AIOKafkaAdminClient, topic: NewTopic, doing: str, *, ma
             )
         if code and not (may_exist and code == TopicAlreadyExistsError.errno):
             raise translate(for_code(code)(message), doing)
+
+
+async def _answer(
+    admin: Any, name: str, partitions: int | None, replicas: int | None, config: list[tuple[str, str]]
+) -> Any:
+    def topic(partitions: int, replicas: int) -> list[tuple[Any, ...]]:
+        return [(name, partitions, replicas, [], config)]
+
+    if partitions is not None and replicas is not None:
+        return await admin._send_to_controller(CreateTopicsRequest(topic(partitions, replicas), CREATE_MS, False))
+    try:
+        request = CreateTopicsByDefaultRequest(topic(partitions or -1, replicas or -1), CREATE_MS)
+        return await admin._send_to_controller(request)
+    except NotImplementedError:  # a broker before 2.4
+        default = await _default_shape(admin)
+        shape = topic(partitions or default.partitions, replicas or default.replicas)
+        return await admin._send_to_controller(CreateTopicsRequest(shape, CREATE_MS, False))
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aiokafka.protocol.admin import CreateTopicsRequest_v3, CreateTopicsResponse_v3
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.group import HeartbeatRequest_v0, HeartbeatRequest_v1
 from aiokafka.protocol.types import Int16, Int32, Schema, String
@@ -42,3 +43,31 @@ class StaticHeartbeatRequest(Request[HeartbeatRequest_v0 | HeartbeatRequest_v1 |
         if request_struct_class.API_VERSION >= 3:
             return request_struct_class(*self._fields, self._group_instance_id)
         return request_struct_class(*self._fields)
+
+
+class CreateTopicsResponse_v4(Response):  # type: ignore[misc]  # noqa: N801
+    API_KEY = 19
+    API_VERSION = 4
+    SCHEMA = CreateTopicsResponse_v3.SCHEMA
+
+
+class CreateTopicsRequest_v4(RequestStruct):  # type: ignore[misc]  # noqa: N801
+    """KIP-464: -1 partitions and -1 replicas stand for the broker's defaults."""
+
+    API_KEY = 19
+    API_VERSION = 4
+    RESPONSE_TYPE = CreateTopicsResponse_v4
+    SCHEMA = CreateTopicsRequest_v3.SCHEMA
+
+
+class CreateTopicsByDefaultRequest(Request[CreateTopicsRequest_v4]):  # type: ignore[misc]
+    """Topics that may take the broker's defaults. Brokers before 2.4 do not know it: NotImplementedError."""
+
+    API_KEY = 19
+
+    def __init__(self, topics: list[tuple[Any, ...]], timeout_ms: int) -> None:
+        self._topics = topics
+        self._timeout_ms = timeout_ms
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class(create_topic_requests=self._topics, timeout=self._timeout_ms, validate_only=False)

@@ -50,7 +50,7 @@ class ClusterView:
         topics = self._kafka.topics
         for name, like in wanted.items():
             if name not in topics:
-                topics.create(name, max(len(topics.partitions(like)), 1))
+                topics.create(name, len(topics.partitions(like)) or None)
         return {name: len(topics.partitions(name)) for name in wanted}
 
 
