@@ -78,7 +78,7 @@ class DirectBatch:
         values = [record.value for record in self._records]
         try:  # the plain way first: one bad value among thousands is rare
             self._payloads = [decode(value) if value is not None else None for value in values]
-        except (ValueError, RecursionError):
+        except Exception:
             return self._decode_one_by_one(decode, values)
         return {}
 
@@ -88,9 +88,8 @@ class DirectBatch:
         for index, value in enumerate(values):
             try:
                 payloads[index] = decode(value) if value is not None else None
-            except (ValueError, RecursionError) as error:
-                fault = self._endpoint.decode_error(error, self._records[index])
-                faults[index] = Failed(fault, hopeless=True)
+            except Exception as error:
+                faults[index] = end_of(self._endpoint.decoding_fault(error, self._records[index]))
         return faults
 
     async def run(self, wanted: Sequence[int]) -> object:

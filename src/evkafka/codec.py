@@ -3,8 +3,8 @@
 
 JSON goes from bytes to the payload in one pass, and JSON is what pydantic's parser takes: UTF-8 without a byte order
 mark; NaN and Infinity are let in; lone surrogates are not, nor is nesting deeper than 200 levels; the last one of
-doubled keys wins. Decoders raise ValueError (pydantic's ValidationError is one) or RecursionError, and `decode_fault`
-turns those into sentences without anything out of the payload, which may be secret.
+doubled keys wins. Decoders raise pydantic's or msgspec's ValidationError, and whatever a user's validator raises;
+`decode_fault` turns those into sentences without anything out of the payload, which may be secret.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ class MessageCtx:
         headers: as they came, doubled and null ones included.
         event_type: the type once it is known. Setting it decides the type, also to None.
         decoded_value_cb: awaited for the decoded value that dict and model payloads are made from; None decodes
-            the bytes directly.
+            the bytes directly. What it raises is a DecodeError of the record, except an OSError, which is a failure
+            like any other, and outcomes.
         event_type_set: True once a middleware has set `event_type`.
     """
 

@@ -155,10 +155,11 @@ def _direct(handler: Handler, header: str, topic_types: Mapping[str, str], overr
         if coroutine_of is None or payload is None:
             return call(record, slot)
         try:
-            # Calling an `async def` runs nothing of it, so that these errors are the decoder's.
-            return coroutine_of(decode(payload))
-        except (ValueError, RecursionError) as error:
-            fault = endpoint.decode_error(error, record)
+            decoded = decode(payload)
+        except Exception as error:
+            fault = endpoint.decoding_fault(error, record)
+        else:
+            return coroutine_of(decoded)
         raise fault
 
     def unmatched(record: Record) -> Unmatched:

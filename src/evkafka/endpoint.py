@@ -25,8 +25,9 @@ from evkafka._threads import in_thread, to_the_end_in_thread
 from evkafka.codec import Decoder, NotYetDefined, decode_fault, decoder_for
 from evkafka.context import Context
 from evkafka.exceptions import ConfigError, DecodeError
-from evkafka.outcomes import BatchError
+from evkafka.outcomes import BatchError, Failed
 from evkafka.ports import BatchLimits, Record, Slot
+from evkafka.runtime.raised import read_raised
 
 ALLOWED = (
     "An endpoint takes one payload, typed dict, str, bytes, a pydantic model, a msgspec Struct, an attrs class or "
@@ -171,8 +172,8 @@ class Endpoint:
             value = record.value
             try:
                 payload = decode(value) if value is not None else None
-            except (ValueError, RecursionError) as error:
-                fault = self.decode_error(error, record)
+            except Exception as error:
+                fault = self.decoding_fault(error, record)
             else:
                 if request_class is None:
                     request = None
@@ -187,8 +188,8 @@ class Endpoint:
             value = record.value
             try:
                 payload = decode(value) if value is not None else None
-            except (ValueError, RecursionError) as error:
-                fault = self.decode_error(error, record)
+            except Exception as error:
+                fault = self.decoding_fault(error, record)
             else:
                 return self._invoke(payload, Context(record, slot, None, own_type or type_of(record)))
             raise fault
@@ -199,25 +200,17 @@ class Endpoint:
         """The way through a stack of one's own: the payload is what the middleware left in the context."""
         decoder, message = self.resolve(), context.message
         if message.decoded_value_cb is not None and decoder.from_object is not None and message.value is not None:
-            return self._run_decoded(context, message.decoded_value_cb, decoder.from_object)
+            return self._run_decoded(context)
         try:
             payload = decoder.from_bytes(message.value) if message.value is not None else None
-        except (ValueError, RecursionError) as error:
-            fault = self.decode_error(error, context.record)
+        except Exception as error:
+            fault = self.decoding_fault(error, context.record)
         else:
             return self._invoke(payload, context)
         raise fault
 
-    async def _run_decoded(
-        self, context: Context, decoded: Callable[[], Awaitable[Any]], from_object: Callable[[Any], Any]
-    ) -> object:
-        try:
-            payload = from_object(await decoded())
-        except (ValueError, RecursionError) as error:
-            fault = self.decode_error(error, context.record)
-        else:
-            return await self._invoke(payload, context)
-        raise fault
+    async def _run_decoded(self, context: Context) -> object:
+        return await self._invoke(await self.payload_of(context), context)
 
     def _invoke(self, payload: Any, context: Context) -> Awaitable[object]:
         signature = self._signature
@@ -232,15 +225,27 @@ class Endpoint:
     # ------------------------------------------------------------------ batches
 
     async def payload_of(self, context: Context) -> Any:
-        """One record's payload, out of what the middleware left in its context. Raises `DecodeError`."""
+        """One record's payload, out of what the middleware left in its context.
+
+        Raises:
+            DecodeError: its value is not a payload of this endpoint.
+            OSError: the middleware's `decoded_value_cb` asked a server that does not answer, which is not the value's
+                fault: the record fails like any other.
+        """
         decoder, message = self.resolve(), context.message
-        value = message.value
+        value, decoded = message.value, message.decoded_value_cb
+        fault: BaseException
         try:
-            if message.decoded_value_cb is not None and decoder.from_object is not None and value is not None:
-                return decoder.from_object(await message.decoded_value_cb())
-            return decoder.from_bytes(value) if value is not None else None
-        except (ValueError, RecursionError) as error:
-            fault = self.decode_error(error, context.record)
+            if decoded is None or decoder.from_object is None or value is None:
+                return decoder.from_bytes(value) if value is not None else None
+            try:
+                found = await decoded()
+            except OSError as error:
+                fault = error
+            else:
+                return decoder.from_object(found)
+        except Exception as error:
+            fault = self.decoding_fault(error, context.record)
         raise fault
 
     def call_batch(self, payloads: list[Any], contexts: Iterable[Context], slot: Slot) -> Awaitable[object]:
@@ -296,12 +301,18 @@ class Endpoint:
                 # The records that it does not name are done: what was written for them must not be rolled back.
                 return error
 
-    def decode_error(self, error: BaseException, record: Record) -> DecodeError:
-        """The error that says what is wrong with a record's value, without anything out of it.
+    def decoding_fault(self, error: Exception, record: Record) -> BaseException:
+        """What an exception out of a decoder means for its record: a `DecodeError`, whatever a validator raised.
+
+        Outcomes, which a validator may raise too, and a lack of memory are themselves.
 
         To be raised outside of the `except` block: as its cause or context the original, which shows the value,
         would get into logs and dead letters.
         """
+        return self._decode_error(error, record) if isinstance(read_raised(error), Failed) else error
+
+    def _decode_error(self, error: BaseException, record: Record) -> DecodeError:
+        """Says what is wrong with a record's value, without anything out of it."""
         decoder = self.resolve()
         return DecodeError(
             f"the value of {record.topic}[{record.partition}]@{record.offset} (event type {self.event_type!r}) is not "

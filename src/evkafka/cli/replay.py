@@ -185,7 +185,7 @@ def _decoding(declared: DeclaredConsumer, header: str) -> Judge:
             return ("would run", None) if decoder.admits_none else ("tombstone", None)
         try:
             decoder.from_bytes(record.value)
-        except (ValueError, RecursionError) as error:
+        except Exception as error:  # a validator may raise anything
             return (
                 "would fail",
                 f"not the {decoder.expected} of {endpoint.name}: {decode_fault(error, decoder.names())}",

@@ -173,7 +173,7 @@ def _check(endpoint: Endpoint, decoder: Decoder, event: Event) -> None:
         return
     try:
         decoder.from_bytes(event.value)
-    except (ValueError, RecursionError) as error:
+    except Exception as error:  # a validator may raise anything
         why = decode_fault(error, decoder.names())
         raise NotTaken(
             f"{event.source} is not the {decoder.expected} that {endpoint.name} asks for: {why};"
