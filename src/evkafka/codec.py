@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -185,7 +186,18 @@ def decode_fault(error: BaseException, names: frozenset[str] = frozenset()) -> s
         case _ if type(error).__module__ == "msgspec":
             return str(_others(type(error)).fault(error))
         case _:
-            return type(error).__name__
+            return f"{type(error).__name__}{_raised_in(error)}"
+
+
+def _raised_in(error: BaseException) -> str:
+    """Where the user's validator raised it: its message is not shown, and the place is what helps to find the bug."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return ""
+    code = trace.tb_frame.f_code
+    return f" in {code.co_name} ({os.path.basename(code.co_filename)}:{trace.tb_lineno})"
 
 
 def _place(location: tuple[int | str, ...], names: frozenset[str]) -> str:

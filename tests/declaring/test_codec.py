@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NewType, Optional
 from uuid import UUID
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, RootModel, TypeAdapter, field_validator
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType, TypedDict
 
@@ -261,21 +261,6 @@ class TestDecodeError:
         with pytest.raises(ValueError) as caught:
             decoder.from_bytes(b'{"a": ')
         assert "Invalid JSON: EOF while parsing a value at line 1 column 6" in decode_fault(caught.value)
-
-    async def test_what_a_validator_raises_besides_value_errors_is_the_endpoints_failure(self, stack: Any) -> None:
-        class Faulty(BaseModel):
-            @model_validator(mode="before")
-            @classmethod
-            def _break(cls, value: Any) -> Any:
-                raise KeyError("a bug")
-
-        handler = Handler()
-
-        @handler.event("A")
-        async def on_a(payload: Faulty) -> None: ...
-
-        with pytest.raises(KeyError, match="a bug"):
-            await give(handler, record("A", b"{}"), middleware=stack)
 
 
 class TestTombstones:

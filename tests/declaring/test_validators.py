@@ -185,6 +185,12 @@ async def test_of_a_request_taking_endpoint_is_its_decode_error(stack: Any) -> N
         await give(handler, record("E", value_of("", SECRET)), middleware=stack)
 
 
+async def test_the_error_names_the_validator_and_its_line() -> None:
+    handler, _ = handler_of(Field)
+    with pytest.raises(DecodeError, match=r"asks for: KeyError in refuse \(test_validators.py:\d+\)$"):
+        await give(handler, record("E", value_of("", SECRET)))
+
+
 @pytest.mark.usefixtures("error")
 async def test_of_a_model_inside_a_struct_is_its_decode_error(stack: Any) -> None:
     handler, _ = handler_of(WithModel)
