@@ -150,6 +150,9 @@ class RecordSource(Protocol):
     def end_offset(self, partition: TopicPartition) -> int | None:
         """The partition's end as last seen (the high watermark); None while unknown."""
 
+    def receives(self, partition: TopicPartition) -> bool:
+        """Whether an answer comes in slowly, over many seconds, that may bring this partition's next records."""
+
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Go on at this offset; what was fetched and not handed out is forgotten."""
 

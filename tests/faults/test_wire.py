@@ -30,6 +30,9 @@ OUTAGE_S = SESSION_S + 1.0
 RECORDS, LEAST_BYTES = 2_000, 20
 """For a fetch that takes its time: so many in each partition, each at least so long with its header."""
 
+SHORT_REQUESTS = {"rebalance_timeout_ms": 1000, "request_timeout_ms": 6000, "revoke_drain_timeout_ms": 500}
+"""The client's requests may take as long as a rebalance and five seconds."""
+
 
 @contextlib.asynccontextmanager
 async def behind_a_proxy(servers: str) -> AsyncIterator[tuple[Stream, Proxy]]:
@@ -100,19 +103,24 @@ async def half_open(servers: str) -> None:
         await stream.recovers(app=app)
 
 
-async def slow(servers: str) -> None:
-    """One fetch comes in for several sessions: given up half-way, it would be asked for again for ever."""
-    async with behind_a_proxy(servers) as (stream, proxy):
-        await stream.write(RECORDS)
-        proxy.bytes_per_s = stream.partitions * RECORDS * LEAST_BYTES / (3 * SESSION_S)
-        app = stream.app()
-        async with app.running(on_failure=lambda _: None):
-            began_s = time.monotonic()
-            await stream.goes_on(1)
-            assert time.monotonic() - began_s > SESSION_S
-            proxy.bytes_per_s = None
-            await stream.is_done(app)
-    stream.in_order()
+def slow(fetch_s: float, **config: object) -> Callable[[str], Awaitable[None]]:
+    """One fetch comes in for so long: given up half-way, it would be asked for again for ever."""
+
+    async def run(servers: str) -> None:
+        async with behind_a_proxy(servers) as (stream, proxy):
+            await stream.write(RECORDS)
+            proxy.bytes_per_s = stream.partitions * RECORDS * LEAST_BYTES / fetch_s
+            app = stream.app(**config)
+            async with app.running(on_failure=lambda _: None):
+                began_s = time.monotonic()
+                await stream.goes_on(1)
+                assert time.monotonic() - began_s > fetch_s / 3
+                assert proxy.requests.count(FETCH) < 3
+                proxy.bytes_per_s = None
+                await stream.is_done(app)
+        stream.in_order()
+
+    return run
 
 
 def late(api_key: int, delay_s: float, count: int) -> Callable[[str], Awaitable[None]]:
@@ -160,7 +168,8 @@ ROWS = [
     Row("refused for longer than a session", away("refuse")),
     Row("silent for longer than a session", away("blackhole")),
     Row("half-open", half_open),
-    Row("slower than a session for one fetch", slow),
+    Row("slower than a session for one fetch", slow(3 * SESSION_S)),
+    Row("slower than a request timeout for one fetch", slow(12.0, **SHORT_REQUESTS)),
     Row("commits answered 3 s late", late(COMMIT, 3.0, 2)),
     Row("heartbeats answered later than a session", late(HEARTBEAT, SESSION_S + 1, 2)),
     Row("fetches answered 3 s late", late(FETCH, 3.0, 2)),

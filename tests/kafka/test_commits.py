@@ -144,7 +144,7 @@ class TestDeadlines:
 
 
 class TestAnswers:
-    @pytest.mark.parametrize("code", [22, 25, 27])
+    @pytest.mark.parametrize("code", [22, 25, 27, 82])
     async def test_an_answer_of_another_generation_is_a_refusal_and_the_member_joins_again(
         self, fake: FakeKafka, name: str, read: Read, code: int
     ) -> None:

@@ -18,7 +18,7 @@ from tests.support.waiting import eventually
 
 
 class TestHeartbeats:
-    @pytest.mark.parametrize("code", [14, 15, 16, 22, 25, 27, 81, -1])
+    @pytest.mark.parametrize("code", [14, 15, 16, 22, 25, 27, 81, 82, -1])
     async def test_an_answer_that_is_not_final_is_outlived(
         self, fake: FakeKafka, name: str, read: Read, code: int
     ) -> None:

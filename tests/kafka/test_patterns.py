@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Collection
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from evkafka.broker import KafkaBroker
+from evkafka.exceptions import CommitRefused
+from evkafka.ports import TopicPartition
 from evkafka.runtime.subscription import OthersTopics
 from tests.conftest import MakeTopic
-from tests.kafka.conftest import Read, produce
+from tests.kafka.conftest import Read, committed, produce
+from tests.support.listening import Reader
 from tests.support.waiting import eventually
 
 DEFAULT = "{topic}.{group_id}.dlq"
+
+
+async def delete_topic(servers: str, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+    finally:
+        await admin.close()
 
 
 class TestWhatAPatternMatches:
@@ -77,3 +92,81 @@ class TestReading:
 
         await eventually(lambda: len(reader.records) == 3)
         assert reader.errors == []
+
+
+class TestWhenTheTopicsChange:
+    """What was handled until then is committed in the revoke: nothing of it is read again."""
+
+    async def reading(self, servers: str, read: Read, name: str, *topics: str) -> Reader:
+        """A reader by pattern, of three records in each topic, which commits its position when it is revoked."""
+        reader = await read(
+            servers,
+            "",
+            name,
+            topics=(),
+            topic_pattern=re.compile(name + ".*"),
+            connection={"metadata_max_age_s": 0.2},
+        )
+
+        async def commit_all(partitions: Collection[TopicPartition]) -> None:
+            positions = {tp: offset for tp in partitions if (offset := reader.source.position(tp)) is not None}
+            with contextlib.suppress(CommitRefused):  # of a deleted topic; the others are written
+                await reader.source.commit(positions, timeout_s=5)
+
+        reader.listener.revoking = commit_all
+        await eventually(lambda: len(reader.records) == 3 * len(topics))
+        return reader
+
+    async def test_a_new_topic_repeats_nothing(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
+    ) -> None:
+        servers = kafka_broker.bootstrap_servers
+        first = await topic(prefix=name)
+        await produce(servers, first, 3)
+        reader = await self.reading(servers, read, name, first)
+
+        second = await topic(prefix=name)
+        await produce(servers, second, 3)
+
+        await eventually(lambda: len([record for record in reader.records if record.topic == second]) == 3)
+        assert [record.offset for record in reader.records if record.topic == first] == [0, 1, 2]
+        assert await committed(servers, name, first) == 3
+
+    async def test_a_deleted_topic_repeats_nothing_of_the_others(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
+    ) -> None:
+        servers = kafka_broker.bootstrap_servers
+        first, second = await topic(prefix=name), await topic(prefix=name)
+        await produce(servers, first, 3)
+        await produce(servers, second, 3)
+        reader = await self.reading(servers, read, name, first, second)
+
+        await delete_topic(servers, second)
+
+        await eventually(lambda: reader.listener.assigned[-1] == {TopicPartition(first, 0)})
+        assert await committed(servers, name, first) == 3
+        await produce(servers, first, 1)
+        await eventually(lambda: len(reader.records) == 7)
+        assert [record.offset for record in reader.records if record.topic == first] == [0, 1, 2, 3]
+
+    async def test_two_changes_within_one_revoke_are_one_rebalance(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
+    ) -> None:
+        servers = kafka_broker.bootstrap_servers
+        first = await topic(prefix=name)
+        await produce(servers, first, 3)
+        reader = await self.reading(servers, read, name, first)
+        commit_all = reader.listener.revoking
+        assert commit_all is not None
+
+        async def during(partitions: Collection[TopicPartition]) -> None:
+            third = await topic(prefix=name)
+            await eventually(lambda: third in reader.source._opened().client.cluster.topics())
+            await commit_all(partitions)
+
+        reader.listener.revoking = during
+        await topic(prefix=name)
+
+        await eventually(lambda: len(reader.listener.assigned) == 2)
+        assert len({tp.topic for tp in reader.listener.assigned[-1]}) == 3
+        assert await committed(servers, name, first) == 3

@@ -20,7 +20,8 @@ SLOWEST_ROUND_S = 0.25
 FASTEST_ROUND_S = 0.01
 STILL_AFTER_S = 60.0
 """A partition with records at the broker and nothing to do here, whose position has not moved for this long, is
-taken for a dead fetcher."""
+taken for a dead fetcher, unless an answer comes in slowly just then. With long sessions it is two sessions: a fetch
+without an answer is given up after one, and sent again."""
 
 
 class Watchdog:
@@ -93,6 +94,10 @@ class Watchdog:
         """A poll may last as long as a rebalance, in which a member may take all of the rebalance timeout."""
         return 2 * self._settings.rebalance_timeout_s + self._settings.session_timeout_s
 
+    @property
+    def still_after_s(self) -> float:
+        return max(STILL_AFTER_S, 2 * self._settings.session_timeout_s)
+
     def _round(self) -> None:
         now_s = self._clock.now()
         self._last_round.at_s = now_s
@@ -129,7 +134,7 @@ class Watchdog:
         elif (joining_s := self._joining_s(source, now_s)) > longest_poll_s:
             self._stalled(f"the group has been rebalancing for {joining_s:.0f} s without an end")
         elif still := self._still_partition(source, now_s):
-            self._stalled(f"{still} has records to read and has not moved for {STILL_AFTER_S:.0f} s")
+            self._stalled(f"{still} has records to read and has not moved for {self.still_after_s:.0f} s")
 
     def _joining_s(self, source: RecordSource, now_s: float) -> float:
         if source.state() != "joining":
@@ -143,14 +148,15 @@ class Watchdog:
         for tp, partition in self._partitions.items():
             position, end = source.position(tp), source.end_offset(tp)
             idle = position is not None and end is not None and end > position and not partition.busy
-            if not idle or partition.held or partition.paused or partition.early or partition.waiting():
+            has_reason = partition.held or partition.paused or partition.early or partition.waiting()
+            if not idle or has_reason or source.receives(tp):
                 self._still.pop(tp, None)
                 continue
             assert position is not None
             known, since_s = self._still.get(tp, (-1, now_s))
             if known != position:
                 self._still[tp] = (position, now_s)
-            elif now_s - since_s > STILL_AFTER_S:
+            elif now_s - since_s > self.still_after_s:
                 return f"{tp.topic}[{tp.partition}]"
         return None
 

@@ -17,7 +17,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.exceptions import BrokerError, BrokerRefused
-from evkafka.runtime.kafka.connection import FAILURES, Connection, connect
+from evkafka.runtime.kafka.connection import FAILURES, Connection, Patience, connect
 from evkafka.runtime.kafka.errors import translate
 from evkafka.runtime.kafka.options import CLIENT_OPTIONS, connection_options
 from evkafka.runtime.kafka.sparing import Sparing
@@ -30,32 +30,6 @@ CONNECT_S = 8.0
 
 ANSWER_S = 30.0
 """For an ordinary answer. Only joins may take as long as the group's rebalance."""
-
-
-class Patience:
-    """How long an answer is waited for: without an end while more and more of it comes.
-
-    A large fetch over a slow line takes as long as it takes; given up half-way, it would be asked for again for ever.
-    """
-
-    def __init__(self, silence_s: float, come: Callable[[], int]) -> None:
-        self.limit = asyncio.timeout(None)
-        self._silence_s = silence_s
-        self._come = come
-        self._known = 0
-        self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(silence_s, self._look)
-
-    def _look(self) -> None:
-        come = self._come()
-        if come > self._known:
-            self._known = come
-            self._timer = self._loop.call_later(self._silence_s, self._look)
-        else:
-            self.limit.reschedule(self._loop.time())
-
-    def end(self) -> None:
-        self._timer.cancel()
 
 
 class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is untyped
@@ -222,8 +196,8 @@ class Client(Reaching):
 
     async def send(self, node_id: Any, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
         """B4-3, 6: one timeout serves joins (minutes) and all else, so a dead connection goes unnoticed as long."""
-        within_s = min(self._answer_within_s.get(type(request), ANSWER_S), self._request_timeout_ms / 1000)
-        patience = Patience(within_s, lambda: self._waiting_bytes(node_id, group))
+        within_s = self.silence_s(type(request))
+        patience = Patience(within_s, lambda: self._received(node_id, group))
         try:
             async with patience.limit:
                 answer = await super().send(node_id, request, group=group)
@@ -239,10 +213,13 @@ class Client(Reaching):
             self.fetched[request] = answer
         return answer
 
-    def _waiting_bytes(self, node_id: Any, group: Any) -> int:
-        """How much of an answer that is not complete has come."""
-        conn = self._conns.get((node_id, group))
-        return len(conn._reader._buffer) if conn is not None and conn._reader is not None else 0
+    def silence_s(self, kind: type) -> float:
+        """After how long without a byte the answer to such a request is given up."""
+        return float(min(self._answer_within_s.get(kind, ANSWER_S), self._request_timeout_ms / 1000))
+
+    def _received(self, node_id: Any, group: Any) -> tuple[float, int] | None:
+        conn: Connection | None = self._conns.get((node_id, group))
+        return conn.received if conn is not None else None
 
     async def write(self, node_id: Any, request: Any, *, still: Callable[[], None]) -> Any:
         """Send to a coordinator, with a last look in the very step that writes to the socket.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiokafka import errors as kafka
@@ -31,6 +32,35 @@ async def connect(host: str, port: int, options: dict[str, Any]) -> Connection:
     return conn
 
 
+class Patience:
+    """A time limit on silence: an answer is waited for as long as more of it comes.
+
+    A large fetch over a slow line takes as long as it takes; given up half-way, it would be asked for again for ever.
+
+    Args:
+        come: something that changes whenever bytes have come.
+    """
+
+    def __init__(self, silence_s: float, come: Callable[[], object]) -> None:
+        self.limit = asyncio.timeout(None)
+        self._silence_s = silence_s
+        self._come = come
+        self._known = come()
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(silence_s, self._look)
+
+    def _look(self) -> None:
+        come = self._come()
+        if come != self._known:
+            self._known = come
+            self._timer = self._loop.call_later(self._silence_s, self._look)
+        else:
+            self.limit.reschedule(self._loop.time())
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+
 class Connection(AIOKafkaConnection):  # type: ignore[misc]  # the client library is untyped
     """AIOKafkaConnection, contained.
 
@@ -39,6 +69,7 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # the client librar
     """
 
     renew_at_s: float | None = None
+    _request_timeout: float | None
 
     # ------------------------------------------------------------------ the login
 
@@ -81,8 +112,31 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # the client librar
     # ------------------------------------------------------------------ its end
 
     def send(self, request: Any, expect_response: bool = True) -> Any:
-        answer = super().send(request, expect_response)
+        """aiokafka gives an answer one request timeout, however much of it has come; here that bounds the silence."""
+        silence_s = self._request_timeout
+        assert silence_s is not None
+        self._request_timeout = None
+        try:
+            answer = super().send(request, expect_response)
+        finally:
+            self._request_timeout = silence_s
+        if not expect_response:
+            return answer
+        answer = self._patiently(answer, silence_s)
         return self._timed(answer) if isinstance(request, SaslAuthenticateRequest) else answer
+
+    async def _patiently(self, answering: Awaitable[Any], silence_s: float) -> Any:
+        patience = Patience(silence_s, lambda: self.received)
+        try:
+            async with patience.limit:
+                return await answering
+        finally:
+            patience.end()
+
+    @property
+    def received(self) -> tuple[float, int]:
+        """Changes with every byte that comes: when the last answer was complete, and how much of the next is there."""
+        return self._last_action, len(self._reader._buffer) if self._reader is not None else 0
 
     async def _timed(self, answering: Any) -> Any:
         """A login may have an end (KIP-368), and the client does not look: the broker would hang up on a request that

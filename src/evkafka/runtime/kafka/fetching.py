@@ -10,6 +10,7 @@ from typing import Any
 
 from aiokafka import errors as kafka
 from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, FetchError, FetchResult, OffsetResetStrategy
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused
@@ -82,6 +83,7 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
         self._max_partition_fetch_bytes: int
         self._out_of_range: dict[ClientPartition, int] = {}  # while the partition awaits its reset
         self._resets: list[tuple[Any, OffsetReset]] = []  # with the assignment that each belongs to
+        self._under_way: dict[FetchRequest, float] = {}  # since when
 
     # ------------------------------------------------------------------ handing out
 
@@ -169,11 +171,14 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
 
     async def _proc_fetch_request(self, assignment: Any, node_id: Any, request: Any) -> bool:
         """Take over what a fetch brought, before anybody has seen it."""
+        self._under_way[request] = time.monotonic()
         try:
             woke = bool(await super()._proc_fetch_request(assignment, node_id, request))
         except asyncio.CancelledError:
             # Cancelled in its backoff, this makes aiokafka's stop() raise CancelledError into its caller.
             return False
+        finally:
+            del self._under_way[request]
         answer = self._client.fetched.pop(request, None)
         if answer is None or not assignment.active:
             return woke
@@ -187,6 +192,17 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
                     del self._records[tp]
                     self._contain(tp, assignment.state_value(tp), entry._error)
         return woke
+
+    def receives(self, tp: ClientPartition | None = None) -> bool:
+        """Whether an answer comes in slowly that may bring the partition's next records (or any partition's).
+
+        A fetch that is older than the longest silence would have been given up if nothing of its answer had come.
+        """
+        before_s = time.monotonic() - self._client.silence_s(FetchRequest)
+        return any(
+            since_s < before_s and (tp is None or _asks_for(request, tp))
+            for request, since_s in self._under_way.items()
+        )
 
     def _buffer(self, tp: ClientPartition, assignment: Any, result: Any, raw: bytes) -> Buffer:
         fetched = result._partition_records
@@ -299,3 +315,7 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
         if self._reset == "earliest" or is_new:
             return reason, OffsetResetStrategy.EARLIEST
         return reason, OffsetResetStrategy.LATEST
+
+
+def _asks_for(request: FetchRequest, tp: ClientPartition) -> bool:
+    return any(topic == tp.topic and any(tp.partition == row[0] for row in rows) for topic, rows in request.topics)

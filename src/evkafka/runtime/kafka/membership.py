@@ -78,7 +78,7 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
         self.heard_at_s = self._client._loop.time()
         self._last_code = code = getattr(answer, "error_code", 0)
         if code == FENCED_INSTANCE_ID:
-            self._fenced()
+            self.fenced()
         elif code == UNKNOWN_MEMBER_ID and self._group_instance_id is not None:
             self._flapped()
         elif code not in (0, GROUP_ID_NOT_FOUND) and isinstance(request, OffsetFetchRequest):
@@ -89,7 +89,10 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
             raise error
         return answer
 
-    def _fenced(self) -> None:
+    def fenced(self) -> None:
+        if self._group_instance_id is None:
+            self.reset_generation()  # nobody can have taken an id that this member has not: it joins as a new member
+            return
         self._on_failure(
             BrokerRefused(
                 f"group {self.group_id!r} has fenced this member: another running process joined with the same"
@@ -142,6 +145,8 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
     async def _do_rejoin_group(self, subscription: Any) -> bool:
         """Before a join, look at what the group has committed: what is committed later is of the new generation,
         so that two members who start together do not take each other's first commits for an older life."""
+        if not subscription.active:
+            return False  # it changed with the revoke: the next round joins with the new one
         if self._remembers:
             try:
                 self.topics_before = frozenset(tp.topic for tp in await self.committed(None))
@@ -204,10 +209,28 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
         return {tp: offset for tp, offset in found.items() if offset >= 0}
 
     def _handle_metadata_update(self, cluster: Any) -> None:
-        super()._handle_metadata_update(cluster)
+        if self.hold is not None and self._matches_other_topics(cluster):
+            # aiokafka would drop the assignment in this step, before it is revoked: no commit for it would be legal any
+            # more, and all that is not committed yet would be read again. It is dropped when the revoke is over.
+            self.request_rejoin()
+        else:
+            super()._handle_metadata_update(cluster)
         if self.hold is not None:
             gone = self._gone_under(self.hold)
             gone.update(tp.topic for tp in self.hold.assignment.tps if not cluster.partitions_for_topic(tp.topic))
+
+    def _matches_other_topics(self, cluster: Any) -> bool:
+        """Whether a subscription by pattern has to change."""
+        subscription = self._subscription
+        pattern = subscription.subscribed_pattern
+        if pattern is None:
+            return False
+        topics = cluster.topics(self._exclude_internal_topics)
+        return bool({topic for topic in topics if pattern.match(topic)} != subscription.topics)
+
+    async def _on_join_prepare(self, previous_assignment: Any) -> None:
+        await super()._on_join_prepare(previous_assignment)
+        self._handle_metadata_update(self._cluster)  # what was put off until here
 
     def _gone_under(self, hold: Hold) -> set[str]:
         """Topics that were deleted since they were assigned. One of the same name may be there again by now, and what
@@ -311,16 +334,16 @@ class Commit:
                 self._trouble, self._unanswered = code_name(code), code == 7
                 member.coordinator_dead()
                 return False
-            case 22 | 25 | 27 | 110 | 113:
+            case 82 if member._group_instance_id is not None:
+                member.fenced()
+                raise BrokerRefused(f"{what}: another process has this group_instance_id")
+            case 22 | 25 | 27 | 82 | 110 | 113:
                 if member.is_current(self._hold):
                     # Only while we still are that member: a late answer must not reset the membership after it.
                     member.request_rejoin() if code == 27 else member.reset_generation()
                 raise CommitRefused(f"{what}: the group has rebalanced, the partitions may be another member's")
             case 29 | 30:
                 raise translate(kafka.for_code(code)(self._subject(code)), "committing offsets")
-            case 82:
-                member._fenced()
-                raise BrokerRefused(f"{what}: another process has this group_instance_id")
             case _:
                 raise BrokerError(f"{what}; nothing was written")
 

@@ -212,6 +212,9 @@ class KafkaSource:
             return cast(int, state.lso)
         return cast("int | None", state.highwater)
 
+    def receives(self, partition: TopicPartition) -> bool:
+        return self._opened().fetching.receives(ClientPartition(*partition))
+
     def seek(self, partition: TopicPartition, offset: int) -> None:
         if self._state_of(partition) is not None:
             self._opened().fetching.seek_to(ClientPartition(*partition), offset)
@@ -230,7 +233,7 @@ class KafkaSource:
         if consumer._fetcher._fetch_task.done() or consumer.coordinator.dead:
             return "lost"
         now_s, session_s = consumer.client._loop.time(), self._settings.session_timeout_s
-        silent = now_s - consumer.client.answered_at_s > session_s
+        silent = now_s - consumer.client.answered_at_s > session_s and not consumer.fetching.receives()
         member = consumer.coordinator
         if consumer._subscription.reassignment_in_progress or not self._handed_over:
             if isinstance(member, Member) and member.coordinator_id is None:

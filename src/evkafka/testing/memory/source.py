@@ -278,6 +278,9 @@ class MemorySource:
         """To a reader of what is committed, the end is where the first open transaction begins."""
         return self._kafka.topics.log(partition).end_for(self._isolation)
 
+    def receives(self, partition: TopicPartition) -> bool:
+        return False  # answers come at once
+
     def seek(self, partition: TopicPartition, offset: int) -> None:
         if partition in self.positions:
             self.positions[partition] = offset

@@ -1,0 +1,170 @@
+"""An answer that takes long because its line is slow is waited for; one that does not come is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, cast
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.protocol.fetch import FetchRequest
+
+from evkafka.broker import KafkaBroker
+from evkafka.exceptions import BrokerError
+from evkafka.ports import TopicPartition
+from evkafka.runtime.given import LastRound
+from evkafka.runtime.kafka import contain
+from evkafka.runtime.kafka.connection import Patience, connect
+from evkafka.runtime.lane import Lanes
+from evkafka.runtime.partition import Partition
+from evkafka.runtime.watchdog import Watchdog
+from evkafka.settings import ConsumerSettings
+from evkafka.testing.memory.clock import VirtualClock
+from tests.conftest import MakeTopic
+from tests.kafka.conftest import Read
+from tests.support.proxy import Proxy
+from tests.support.waiting import eventually
+
+TP = TopicPartition("orders", 0)
+
+
+async def produce_one(servers: str, topic: str, size: int) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=servers) as producer:
+        await producer.send_and_wait(topic, bytes(size), partition=0)
+
+
+class TestPatience:
+    async def test_lasts_as_long_as_more_comes(self) -> None:
+        looks = 0
+        enough = asyncio.Event()
+
+        def come() -> int:
+            nonlocal looks
+            looks += 1
+            if looks == 20:
+                enough.set()
+            return looks
+
+        patience = Patience(0.005, come)
+        async with patience.limit:
+            await enough.wait()
+        patience.end()
+
+    async def test_ends_when_nothing_more_comes(self) -> None:
+        patience = Patience(0.005, lambda: 7)
+
+        with pytest.raises(TimeoutError):
+            async with patience.limit:
+                await asyncio.Event().wait()
+        patience.end()
+
+
+class TestAFetchOverASlowLine:
+    async def test_may_take_longer_than_a_request_timeout(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy
+    ) -> None:
+        orders = await topic()
+        await produce_one(kafka_broker.bootstrap_servers, orders, 4_000)
+        host, port = proxy.bootstrap_servers.split(":")
+        conn = await connect(host, int(port), {"client_id": "c", "request_timeout_ms": 1000})
+        proxy.bytes_per_s = 1_000
+
+        began_s = time.monotonic()
+        answer = await conn.send(FetchRequest(500, 1, 2**20, 0, [(orders, [(0, 0, 2**20)])]))
+
+        assert time.monotonic() - began_s > 2.0, "that was no slow line"
+        assert len(answer.topics[0][1][0][-1]) > 4_000
+        conn.close()
+
+    async def test_is_given_up_when_nothing_more_comes(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy
+    ) -> None:
+        orders = await topic()
+        host, port = proxy.bootstrap_servers.split(":")
+        conn = await connect(host, int(port), {"client_id": "c", "request_timeout_ms": 200})
+        await proxy.set("blackhole")
+
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(conn.send(FetchRequest(50, 1, 2**20, 0, [(orders, [(0, 0, 2**20)])])), 10)
+        conn.close()
+
+    async def test_is_told_to_the_watchdog_and_is_no_lost_connection(
+        self,
+        kafka_broker: KafkaBroker,
+        topic: MakeTopic,
+        proxy: Proxy,
+        read: Read,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(contain, "LEAST_SILENCE_S", 0.5)
+        orders = await topic()
+        await produce_one(kafka_broker.bootstrap_servers, orders, 4_000)
+        reader = await read(proxy.bootstrap_servers, orders, None, session_timeout_s=0.5)
+        place = TP._replace(topic=orders)
+        await eventually(lambda: len(reader.records) == 1)
+        assert not reader.source.receives(place)
+
+        proxy.bytes_per_s = 1_000
+        reader.source.seek(place, 0)
+
+        await eventually(lambda: reader.source.receives(place), 30)
+        assert not reader.source.receives(place._replace(partition=1))
+        assert reader.source.state() == "steady"
+        proxy.bytes_per_s = None
+        await eventually(lambda: len(reader.records) == 2)
+        await eventually(lambda: not reader.source.receives(place))
+
+
+class StillSource:
+    """A source whose partition has records to read, and whose position does not move."""
+
+    receiving = False
+
+    def receives(self, partition: TopicPartition) -> bool:
+        return self.receiving
+
+    def position(self, partition: TopicPartition) -> int:
+        return 3
+
+    def end_offset(self, partition: TopicPartition) -> int:
+        return 9
+
+    def state(self) -> str:
+        return "steady"
+
+
+class TestAPositionThatDoesNotMove:
+    def watch(self, source: StillSource, *, for_s: float, session_timeout_s: float = 10.0) -> list[BrokerError]:
+        clock, stalls = VirtualClock(), list[BrokerError]()
+        watchdog = Watchdog(
+            settings=ConsumerSettings(session_timeout_s=session_timeout_s),
+            executors=(),
+            partitions={TP: Partition(TP, Lanes(clock), ordering="partition")},
+            shortest_limit_s=20.0,
+            last_round=LastRound(0.0),
+            report=cast(Any, None),
+            clock=clock,
+            on_stall=stalls.append,
+        )
+        watchdog.watch(cast(Any, source))
+        watchdog.start()
+        while clock.now() < for_s:
+            watchdog.polled()
+            clock.jump(clock.next_due() or for_s)
+        watchdog.stop()
+        return stalls
+
+    async def test_is_a_stall_after_a_minute(self) -> None:
+        assert self.watch(StillSource(), for_s=59) == []
+        assert ["has not moved for 60 s" in str(stall) for stall in self.watch(StillSource(), for_s=65)] == [True]
+
+    async def test_is_none_while_an_answer_comes_in(self) -> None:
+        source = StillSource()
+        source.receiving = True
+
+        assert self.watch(source, for_s=600) == []
+
+    async def test_is_none_while_the_client_still_waits_for_an_answer_itself(self) -> None:
+        assert self.watch(StillSource(), for_s=100, session_timeout_s=60.0) == []
+        assert len(self.watch(StillSource(), for_s=125, session_timeout_s=60.0)) == 1
