@@ -75,16 +75,17 @@ class OffsetReset:
     """A position that came from a rule instead of from a commit.
 
     Attributes:
-        from_offset: the committed or fetched offset that was out of range; None where there was none.
+        from_offset: the committed or fetched offset that was out of range, or past the cut; None where there was none.
         to_offset: the position found.
         reason: `no_commit` (the group's first time here), `new_partition` (it appeared after the group's
-            start, so it is read from its beginning), `out_of_range` (retention passed the position).
+            start, so it is read from its beginning), `out_of_range` (retention passed the position), `truncated` (an
+            unclean election cut the log before the position: it goes on where the logs part).
     """
 
     partition: TopicPartition
     from_offset: int | None
     to_offset: int
-    reason: Literal["no_commit", "new_partition", "out_of_range"]
+    reason: Literal["no_commit", "new_partition", "out_of_range", "truncated"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,18 @@ def _revoked(event: PartitionsRevoked) -> None:
 
 def _reset(event: PositionReset) -> None:
     reset = event.reset
+    where = {"consumer": event.consumer, "topic": reset.partition[0], "partition": reset.partition[1]}
+    if reset.reason == "truncated":
+        logger.warning(
+            "consumer %s: %s[%d] had been read up to offset %s and its log was cut at %d (an unclean election, or a new"
+            " topic of this name): records behind the cut are gone, and it goes on there",
+            event.consumer,
+            *reset.partition,
+            reset.from_offset,
+            reset.to_offset,
+            extra=where,
+        )
+        return
     # A group's first start has nothing to go back to. That what it had committed is gone may mean lost records.
     level = logging.INFO if reset.from_offset is None else logging.WARNING
     logger.log(
@@ -109,7 +121,7 @@ def _reset(event: PositionReset) -> None:
         reset.to_offset,
         reset.reason,
         "no committed offset" if reset.from_offset is None else reset.from_offset,
-        extra={"consumer": event.consumer, "topic": reset.partition[0], "partition": reset.partition[1]},
+        extra=where,
     )
 
 

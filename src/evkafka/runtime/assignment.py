@@ -79,10 +79,21 @@ class Assignment:
         partition = held.partitions.get(reset.partition)
         if partition is None:
             return
-        if partition.ledger.pending or partition.begun:
+        to_offset = reset.to_offset
+        if to_offset <= partition.last_read:  # it comes again: that needs a new ledger
+            to_offset = self._unfinished_before(partition, reset)
             partition = held.begin_anew(partition)
-        partition.arrive(reset.to_offset)
+        partition.arrive(to_offset)
         held.commit_due.set()
+
+    def _unfinished_before(self, partition: Partition, reset: OffsetReset) -> int:
+        """A cut log still holds what lies before the cut, and what of it is unfinished is read again from there."""
+        done, source = partition.ledger.committable(), self._held.source
+        if reset.reason != "truncated" or done is None or done >= reset.to_offset or self._held.at_most_once:
+            return reset.to_offset
+        assert source is not None
+        source.seek(reset.partition, done)
+        return done
 
     def on_unreadable(self, unreadable: Unreadable) -> None:
         self._unreadable.meet(unreadable)

@@ -122,6 +122,11 @@ class Partition:
         """The client stands here, and all that it handed out is in the ledger, but for what is not due yet."""
         self.ledger.read_to(position if not self.early else self.early[0].offset)
 
+    @property
+    def last_read(self) -> int:
+        """The highest offset that was read; -1 where nothing was."""
+        return self.early[-1].offset if self.early else self.ledger.last
+
     def enqueue(self, lane: Lane) -> None:
         """It waits for an executor; the lane with the oldest record comes first.
 

@@ -21,6 +21,8 @@ from evkafka.runtime.kafka.connection import FAILURES, Connection, Patience, con
 from evkafka.runtime.kafka.errors import translate
 from evkafka.runtime.kafka.options import CLIENT_OPTIONS, connection_options
 from evkafka.runtime.kafka.sparing import Sparing
+from evkafka.runtime.kafka.wire import EpochMetadataRequest, MetadataResponse_v7
+from evkafka.runtime.leader_epochs import UNKNOWN
 from evkafka.settings import ConnectionSettings
 
 logger = logging.getLogger("evkafka.runtime.kafka")
@@ -126,6 +128,7 @@ class Client(Reaching):
         self.trouble: BrokerError | None = None
         self.on_refused: Callable[[BrokerRefused], object] = lambda _: None
         self.fetched: dict[FetchRequest, Any] = {}
+        self._leader_epochs: dict[tuple[str, int], int] = {}
         self.answered_at_s = self.failed_at_s = self._loop.time()
 
     @property
@@ -136,7 +139,7 @@ class Client(Reaching):
 
     async def _metadata_update(self, cluster_metadata: Any, topics: Any) -> bool:
         """B4-15: aiokafka lets brokers create every topic that it asks about, so a typo becomes a topic."""
-        request = MetadataRequest(list(topics) if topics else None, self._allow_auto_create_topics)
+        request = EpochMetadataRequest(list(topics) if topics else None, self._allow_auto_create_topics)
         nodes: list[Any] = [broker.nodeId for broker in self.cluster.brokers()]
         if ("bootstrap", ConnectionGroup.DEFAULT) in self._conns:
             nodes.append("bootstrap")
@@ -153,11 +156,29 @@ class Client(Reaching):
             if not metadata.brokers:
                 return False
             self.answered_at_s = self._loop.time()
+            if isinstance(metadata, MetadataResponse_v7):
+                self._note_epochs(metadata)
+                metadata = metadata.without_epochs()
             cluster_metadata.update_metadata(metadata)
             self._drop_bootstrap()
             return True
         cluster_metadata.failed_update(None)
         return False
+
+    def _note_epochs(self, metadata: MetadataResponse_v7) -> None:
+        self._leader_epochs = {
+            (topic, partition): epoch
+            for _, topic, _, partitions in metadata.topics
+            for _, partition, _, epoch, *_ in partitions
+        }
+
+    def leader_epoch(self, tp: tuple[str, int]) -> int:
+        """Under which epoch a partition's leader leads it; UNKNOWN where brokers do not tell (before 2.1)."""
+        return self._leader_epochs.get((tp[0], tp[1]), UNKNOWN)
+
+    def leader(self, tp: Any) -> tuple[int | None, int]:
+        """A partition's leader, and under which epoch it leads."""
+        return self.cluster.leader_for_partition(tp), self.leader_epoch(tp)
 
     async def _get_conn(self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, no_hint: bool = False) -> Any:
         """B4-21: after the start, aiokafka answers None for every failure, and its callers retry for ever."""

@@ -19,6 +19,7 @@ from evkafka.runtime.kafka.groupless import Groupless
 from evkafka.runtime.kafka.membership import Member
 from evkafka.runtime.kafka.options import consumer_options
 from evkafka.runtime.kafka.wire import StaticHeartbeatRequest
+from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.subscription import OthersTopics
 from evkafka.settings import ConsumerSettings
 
@@ -99,11 +100,13 @@ class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library i
         # Bootstrap servers may answer where the brokers that they name (advertised.listeners) do not.
         while not await client.force_metadata_update():  # noqa: ASYNC110  # no event says when it is worth another try
             await asyncio.sleep(self._retry_backoff_ms / 1000)
-        self._coordinator = self._make_coordinator(listener)
+        epochs = LeaderEpochs()
+        self._coordinator = self._make_coordinator(listener, epochs)
         self._fetcher = Fetching(
             client,
             subscription,
             committed=self._coordinator.committed,
+            epochs=epochs,
             is_new=self._is_new,
             reset=settings.auto_offset_reset,
             on_failure=self._on_failure,
@@ -130,7 +133,7 @@ class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library i
         started_without = self._topics_at_start is not None and tp.topic not in self._topics_at_start
         return started_without or tp.topic in self._coordinator.topics_before
 
-    def _make_coordinator(self, listener: Any) -> Member | Groupless:
+    def _make_coordinator(self, listener: Any, epochs: LeaderEpochs) -> Member | Groupless:
         if self._group_id is None:
             return Groupless(
                 self._client,
@@ -142,6 +145,7 @@ class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library i
             self._client,
             self._subscription,
             remembers=self._settings.auto_offset_reset != "none",
+            epochs=epochs,
             on_failure=self._on_failure,
             group_id=self._group_id,
             group_instance_id=self._group_instance_id,

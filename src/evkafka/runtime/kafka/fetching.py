@@ -16,8 +16,10 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.ports import OffsetReset, TopicPartition, Unreadable
 from evkafka.runtime.kafka.errors import translate
-from evkafka.runtime.kafka.records import KafkaRecord, Unread
+from evkafka.runtime.kafka.leader_epochs import Parting, Place, partings
+from evkafka.runtime.kafka.records import KafkaRecord, Unread, first_epoch
 from evkafka.runtime.kafka.sparing import Sparing
+from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs, Turn
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -53,11 +55,28 @@ class Blocked:
         return 0.0
 
 
+class Doubt:
+    """In the place of a partition's records while it is not known whether its log still holds what was read.
+
+    Attributes:
+        epoch: the leader epoch of what was fetched at its position, where that made us doubt.
+    """
+
+    __slots__ = ("epoch",)
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def calculate_backoff(self) -> float:
+        return 0.0
+
+
 class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
     """aiokafka's Fetcher, contained.
 
     Args:
-        committed: looks up the group's committed offsets of these partitions.
+        committed: looks up the group's committed offsets of these partitions, with their leader epochs.
+        epochs: the leader epochs of what was read. Written here.
         is_new: whether this partition appeared after the group's (or the groupless reader's) start.
         reset: the rule where there is no offset to go on from.
         on_failure: told what ends this source's life.
@@ -68,7 +87,8 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
         client: Any,
         subscriptions: Any,
         *,
-        committed: Callable[[Collection[ClientPartition]], Awaitable[Mapping[ClientPartition, int]]],
+        committed: Callable[[Collection[ClientPartition]], Awaitable[Mapping[ClientPartition, Place]]],
+        epochs: LeaderEpochs,
         is_new: Callable[[ClientPartition], bool],
         reset: str,
         on_failure: Callable[[BrokerError], object],
@@ -76,6 +96,10 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
     ) -> None:
         super().__init__(client, subscriptions, auto_offset_reset="none", **options)
         self._committed = committed
+        self._epochs = epochs
+        self._leaders: dict[ClientPartition, tuple[int, int]] = {}  # node and epoch that a position was checked at
+        self._leaders_due = False  # the metadata are newer than that
+        self._doubted: set[ClientPartition] = set()
         self._is_new = is_new
         self._reset = reset
         self._on_failure = on_failure
@@ -84,6 +108,7 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
         self._out_of_range: dict[ClientPartition, int] = {}  # while the partition awaits its reset
         self._resets: list[tuple[Any, OffsetReset]] = []  # with the assignment that each belongs to
         self._under_way: dict[FetchRequest, float] = {}  # since when
+        client.cluster.add_listener(self._metadata_came)
 
     # ------------------------------------------------------------------ handing out
 
@@ -122,10 +147,15 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
                     entry.reported = True
                     on_unreadable(entry.unreadable)
                 continue
+            if isinstance(entry, Doubt):
+                continue
             if not entry.stands(tp):
                 self._forget(tp)
                 continue
             records = entry.take(most)
+            if entry.turns:
+                self._epochs.read(tp, entry.turns)
+                entry.turns.clear()
             entry.assignment.state_value(tp).consumed_to(entry.position)
             if entry.exhausted:
                 self._exhausted(tp, entry)
@@ -187,7 +217,7 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
                 tp = ClientPartition(topic, partition)
                 entry = self._records.get(tp)
                 if type(entry) is FetchResult:
-                    self._records[tp] = self._buffer(tp, assignment, entry, rest[-1])
+                    self._records[tp] = self._doubt(tp, rest[-1]) or self._buffer(tp, assignment, entry, rest[-1])
                 elif type(entry) is FetchError:
                     del self._records[tp]
                     self._contain(tp, assignment.state_value(tp), entry._error)
@@ -246,6 +276,59 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
             self._max_partition_fetch_bytes,
         )
 
+    # ------------------------------------------------------------------ whether the log is still the one that was read
+
+    def _metadata_came(self, _: Any) -> None:
+        self._leaders_due = True
+
+    def _doubt(self, tp: ClientPartition, raw: bytes) -> Doubt | None:
+        """Another epoch than that of the record before: a new leader's, which may have cut the log and written on past
+        the position since. Nothing that it wrote can have the epoch that it cut."""
+        came, known = first_epoch(raw), self._epochs.latest(tp)
+        if came in (known, UNKNOWN) or known == UNKNOWN:
+            return None
+        self._doubted.add(tp)
+        return Doubt(came)
+
+    def _get_actions_per_node(self, assignment: Any) -> Any:
+        """Positions that are in doubt are checked before anything else is fetched from their leaders."""
+        if self._leaders_due:
+            self._doubt_where_leaders_changed(assignment)
+        fetches, lookups, timeout, invalid_metadata, resumes = super()._get_actions_per_node(assignment)
+        for tp in tuple(self._doubted):
+            if tp not in assignment.tps or not isinstance(self._records.get(tp), Doubt):
+                self._doubted.discard(tp)  # a seek, or a rebalance, came meanwhile
+                continue
+            leader = self._client.cluster.leader_for_partition(tp)
+            if leader in (None, -1):
+                invalid_metadata = True
+            elif leader not in self._in_flight:
+                lookups[leader].append(tp)
+        fetches = [(node, request) for node, request in fetches if node not in lookups]
+        return fetches, lookups, timeout, invalid_metadata, resumes
+
+    def _doubt_where_leaders_changed(self, assignment: Any) -> None:
+        self._leaders_due = False
+        for tp in assignment.tps:
+            leader, checked = self._client.leader(tp), self._leaders.get(tp)
+            if checked is None or leader == checked or not assignment.state_value(tp).has_valid_position:
+                continue  # it is checked when its position is taken up
+            if tp in self._records:
+                self._leaders_due = True  # what was fetched before is handed out first
+            elif self._epochs.latest(tp) == UNKNOWN:
+                self._leaders[tp] = leader
+            else:
+                self._records[tp] = Doubt(UNKNOWN)
+                self._doubted.add(tp)
+
+    def seek_to(self, tp: ClientPartition, offset: int) -> None:
+        position = self._subscriptions.subscription.assignment.state_value(tp)._position
+        if position is not None and offset <= position:
+            self._epochs.go_back(tp, offset)
+        else:
+            self._epochs.forget(tp)
+        super().seek_to(tp, offset)
+
     # ------------------------------------------------------------------ where to begin
 
     async def _update_fetch_positions(self, assignment: Any, node_id: Any, tps: Collection[ClientPartition]) -> bool:
@@ -267,35 +350,99 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
         return True
 
     async def _find_positions(self, assignment: Any, node_id: Any, tps: Collection[ClientPartition]) -> bool:
+        """True where there is news for the poll. Raises where there was no answer, and it is tried again."""
         open_ = [tp for tp in tps if not assignment.state_value(tp).has_valid_position]
         for tp in open_:
             if not assignment.state_value(tp).awaiting_reset:
                 self._out_of_range.pop(tp, None)  # what an earlier assignment ran into
         committed = await self._committed([tp for tp in open_ if tp not in self._out_of_range])
-        resets = []
-        for tp in open_:
+        leaders = {tp: self._client.leader(tp) for tp in tps}
+        places = self._places(assignment, tps, committed)
+        parted = await partings(
+            self._client, node_id, {tp: place for tp, place in places.items() if place.epoch != UNKNOWN}
+        )
+        to_look_up: dict[ClientPartition, tuple[Any, int]] = {}
+        for tp in tps:
             state = assignment.state_value(tp)
-            if not assignment.active or state.has_valid_position:
+            if not assignment.active or state._position != (None if tp in open_ else places[tp].offset):
                 continue  # a rebalance, or a seek, came meanwhile
-            offset = committed.get(tp)
-            if offset is None or tp in self._out_of_range:
-                resets.append((tp, *self._rule(tp)))
+            self._leaders[tp] = leaders[tp]
+            if tp in parted:
+                self._part(assignment, tp, parted[tp], to_look_up)
+            elif tp not in open_:
+                self._trust(tp)
+            elif tp in self._out_of_range or tp not in places:
+                to_look_up[tp] = self._rule(tp)
             else:
-                state.seek(offset)
-        if not resets:
-            return False
+                self._epochs.begin(tp, places[tp].epoch)
+                state.seek(places[tp].offset)
+        if to_look_up:
+            await self._look_up(assignment, node_id, to_look_up)
+        return bool(self._resets)
+
+    def _places(
+        self, assignment: Any, tps: Collection[ClientPartition], committed: Mapping[ClientPartition, Place]
+    ) -> dict[ClientPartition, Place]:
+        """Where reading stands, or is to begin, with the leader epoch of the record before it."""
+        places = {}
+        for tp in tps:
+            state = assignment.state_value(tp)
+            at = state.position if state.has_valid_position else self._out_of_range.get(tp)
+            if at is not None:
+                places[tp] = Place(at, self._epochs.before(tp, at))
+            elif tp in committed:
+                places[tp] = committed[tp]
+        return places
+
+    def _trust(self, tp: ClientPartition) -> None:
+        """The log still holds all that was read: what is fetched next may have the epoch that made us doubt."""
+        entry = self._records.get(tp)
+        if isinstance(entry, Doubt):
+            at = self._subscriptions.subscription.assignment.state_value(tp).position
+            self._epochs.read(tp, [Turn(at, entry.epoch)])
+            self._forget(tp)
+
+    def _part(
+        self, assignment: Any, tp: ClientPartition, parting: Parting, to_look_up: dict[ClientPartition, tuple[Any, int]]
+    ) -> None:
+        """The log was cut before the position: go on where it parts from what was read."""
+        self._out_of_range.pop(tp, None)
+        if self._reset == "none":
+            at = parting.place.offset if parting.place is not None else 0
+            raise BrokerRefused(
+                f"{tp.topic}[{tp.partition}] was cut at {at} by an unclean election, and was read up to"
+                f' {parting.read_to}; auto_offset_reset is "none": commit an offset for the group with an admin tool,'
+                ' or set auto_offset_reset to "earliest" or "latest"'
+            )
+        if parting.place is None:
+            # All of it is new, as in a partition that appeared after the start.
+            self._out_of_range[tp] = parting.read_to
+            to_look_up[tp] = ("truncated", OffsetResetStrategy.EARLIEST)
+        else:
+            self._go_on(assignment, tp, parting.read_to, parting.place, "truncated")
+
+    def _go_on(self, assignment: Any, tp: ClientPartition, from_offset: int | None, to: Place, reason: Any) -> None:
+        self._epochs.begin(tp, to.epoch)
+        self._resets.append((assignment, OffsetReset(TopicPartition(*tp), from_offset, to.offset, reason)))
+        assignment.state_value(tp).seek(to.offset)
+        self._forget(tp)
+
+    async def _look_up(self, assignment: Any, node_id: Any, wanted: Mapping[ClientPartition, tuple[Any, int]]) -> None:
+        """Begin where the rule says.
+
+        Args:
+            wanted: why, and which end of the log.
+        """
         by_topic: dict[str, list[tuple[int, int]]] = {}
-        for tp, _, strategy in resets:
+        for tp, (_, strategy) in wanted.items():
             by_topic.setdefault(tp.topic, []).append((tp.partition, strategy))
         offsets = await self._proc_offset_request(node_id, by_topic)
-        for tp, reason, _ in resets:
+        for tp, (reason, _) in wanted.items():
             state = assignment.state_value(tp)
-            from_offset = self._out_of_range.pop(tp, None)
-            if assignment.active and not state.has_valid_position:
-                to_offset = offsets[tp][0]
-                self._resets.append((assignment, OffsetReset(TopicPartition(*tp), from_offset, to_offset, reason)))
-                state.seek(to_offset)
-        return True
+            in_doubt = isinstance(self._records.get(tp), Doubt)
+            if assignment.active and (in_doubt or not state.has_valid_position):
+                from_offset = self._out_of_range.pop(tp, None)
+                self._go_on(assignment, tp, from_offset, Place(offsets[tp][0], UNKNOWN), reason)
 
     def _rule(self, tp: ClientPartition) -> tuple[Any, int]:
         """Why there is nothing to go on from, and where to begin instead.

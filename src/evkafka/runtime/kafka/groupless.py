@@ -11,6 +11,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from aiokafka.util import create_task
 
 from evkafka.exceptions import BrokerError
+from evkafka.runtime.kafka.leader_epochs import Place
 
 
 class Groupless(NoGroupCoordinator):  # type: ignore[misc]  # the client library is untyped
@@ -59,7 +60,7 @@ class Groupless(NoGroupCoordinator):  # type: ignore[misc]  # the client library
             for partition in self._cluster.partitions_for_topic(topic) or ()
         ]
 
-    async def committed(self, partitions: Collection[ClientPartition] | None) -> dict[ClientPartition, int]:
+    async def committed(self, partitions: Collection[ClientPartition] | None) -> dict[ClientPartition, Place]:
         """Nothing is ever committed."""
         return {}
 

@@ -11,13 +11,15 @@ from typing import Any, NamedTuple
 from aiokafka import errors as kafka
 from aiokafka.client import CoordinationType
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest
+from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
 from evkafka.runtime.kafka.errors import FENCED_INSTANCE_ID, cause, code_name, translate
-from evkafka.runtime.kafka.wire import StaticHeartbeatRequest
+from evkafka.runtime.kafka.leader_epochs import Place
+from evkafka.runtime.kafka.wire import EpochCommitRequest, EpochOffsetFetchRequest, StaticHeartbeatRequest
+from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -39,6 +41,7 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
 
     Args:
         remembers: look up before each join what the group had committed until then.
+        epochs: the leader epochs of what was read: they are committed with the offsets.
         on_failure: told what ends this source's life.
 
     Attributes:
@@ -55,11 +58,13 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
         subscription: Any,
         *,
         remembers: bool,
+        epochs: LeaderEpochs,
         on_failure: Callable[[BrokerError], object],
         **options: Any,
     ) -> None:
         super().__init__(client, subscription, **options)
         self._remembers = remembers
+        self._epochs = epochs
         self._on_failure = on_failure
         self._flaps: deque[float] = deque(maxlen=FLAPS)
         self._last_code = 0
@@ -74,6 +79,8 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
         if isinstance(request, HeartbeatRequest) and self._group_instance_id is not None:
             # aiokafka's heartbeat does not say which static member it is, so nobody is ever fenced.
             request = StaticHeartbeatRequest(self.group_id, self.generation, self.member_id, self._group_instance_id)
+        elif isinstance(request, OffsetCommitRequest):
+            request = self._with_epochs(request)
         answer = await super()._send_req(request)
         self.heard_at_s = self._client._loop.time()
         self._last_code = code = getattr(answer, "error_code", 0)
@@ -81,7 +88,7 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
             self.fenced()
         elif code == UNKNOWN_MEMBER_ID and self._group_instance_id is not None:
             self._flapped()
-        elif code not in (0, GROUP_ID_NOT_FOUND) and isinstance(request, OffsetFetchRequest):
+        elif code not in (0, GROUP_ID_NOT_FOUND) and isinstance(request, EpochOffsetFetchRequest):
             # (i) The answer's own error: aiokafka does not look at it, and takes the empty answer for "no commit".
             error = kafka.for_code(code)(self.group_id)
             if isinstance(error, kafka.NotCoordinatorForGroupError):
@@ -180,8 +187,9 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
 
     # ------------------------------------------------------------------ offsets
 
-    async def committed(self, partitions: Collection[ClientPartition] | None) -> dict[ClientPartition, int]:
-        """The group's committed offsets of these partitions, or of all; those without one are left out.
+    async def committed(self, partitions: Collection[ClientPartition] | None) -> dict[ClientPartition, Place]:
+        """The group's committed offsets of these partitions, or of all, each with its leader epoch; those without one
+        are left out.
 
         Raises:
             KafkaError: whatever else the answer says. Nothing but "-1" counts as "no commit".
@@ -193,20 +201,20 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
             by_topic.setdefault(tp.topic, []).append(tp.partition)
         await self.ensure_coordinator_known()
         answer = await self._send_req(
-            OffsetFetchRequest(self.group_id, None if partitions is None else list(by_topic.items()))
+            EpochOffsetFetchRequest(self.group_id, None if partitions is None else list(by_topic.items()))
         )
         if getattr(answer, "error_code", 0) == GROUP_ID_NOT_FOUND:
             return {}  # a group that is not there has committed nothing
-        found: dict[ClientPartition, int] = {}
+        found: dict[ClientPartition, Place] = {}
         for topic, rows in answer.topics:
-            for partition, offset, metadata, code in rows:
+            for partition, offset, *epoch, metadata, code in rows:
                 if code:
                     raise kafka.for_code(code)(topic)
                 self.metadata[ClientPartition(topic, partition)] = metadata or ""
-                found[ClientPartition(topic, partition)] = offset
+                found[ClientPartition(topic, partition)] = Place(offset, *(epoch or (UNKNOWN,)))
         if partitions is not None and (missing := set(partitions) - set(found)):
             raise kafka.KafkaProtocolError(f"the answer leaves out {sorted(missing)}")
-        return {tp: offset for tp, offset in found.items() if offset >= 0}
+        return {tp: place for tp, place in found.items() if place.offset >= 0}
 
     def _handle_metadata_update(self, cluster: Any) -> None:
         if self.hold is not None and self._matches_other_topics(cluster):
@@ -258,6 +266,25 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
             raise kafka.IllegalGenerationError(self.group_id)
         await super()._do_commit_offsets(assignment, offsets)
 
+    def _with_epochs(self, request: OffsetCommitRequest) -> EpochCommitRequest:
+        """The client's own commit: it knows of no epochs."""
+        offsets = {
+            ClientPartition(topic, partition): (offset, metadata)
+            for topic, rows in request._topics
+            for partition, offset, metadata in rows
+        }
+        return self.commit_request(request._consumer_group_generation_id, request._consumer_id, offsets)
+
+    def commit_request(
+        self, generation: int, member_id: str, offsets: Mapping[ClientPartition, tuple[int, str]]
+    ) -> EpochCommitRequest:
+        """As this member, a commit of offsets with their metadata and the leader epochs of the records before them."""
+        by_topic: dict[str, list[tuple[int, int, int, str]]] = {}
+        for tp, (offset, metadata) in offsets.items():
+            epoch = self._epochs.before(tp, offset)
+            by_topic.setdefault(tp.topic, []).append((tp.partition, offset, epoch, metadata))
+        return EpochCommitRequest(self.group_id, generation, member_id, list(by_topic.items()))
+
 
 class Commit:
     """(a) One commit. aiokafka looks at the assignment when it is called, and takes generation and member when it
@@ -271,16 +298,7 @@ class Commit:
         self._offsets = offsets
         self._unanswered = False
         self._trouble = "no answer in time"
-        by_topic: dict[str, list[tuple[int, int, str]]] = {}
-        for tp, (offset, metadata) in offsets.items():
-            by_topic.setdefault(tp.topic, []).append((tp.partition, offset, metadata))
-        self._request = OffsetCommitRequest(
-            member.group_id,
-            hold.generation,
-            hold.member_id,
-            OffsetCommitRequest.DEFAULT_RETENTION_TIME,
-            list(by_topic.items()),
-        )
+        self._request = member.commit_request(hold.generation, hold.member_id, offsets)
 
     async def run(self, timeout_s: float) -> None:
         try:

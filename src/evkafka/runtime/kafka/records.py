@@ -19,8 +19,11 @@ from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
+from evkafka.runtime.leader_epochs import UNKNOWN, Turn
+
 _LENGTH = struct.Struct(">i")
 _BASE_OFFSET = struct.Struct(">q")
+_EPOCH = struct.Struct(">i")  # behind the head, and before the byte that says the format
 _HEAD = 12  # base offset and length, which a batch's length does not count
 _NEW = tuple.__new__
 
@@ -67,6 +70,7 @@ class Unread:
         position: the offset of the next record to be handed out.
         damage: why the rest cannot be read, once the records before it have been handed out.
         exhausted: nothing is left in here.
+        turns: where the leader epoch changes in the batches that were opened since somebody took these out.
     """
 
     __slots__ = (
@@ -88,6 +92,7 @@ class Unread:
         "partition",
         "position",
         "topic",
+        "turns",
     )
 
     def __init__(
@@ -106,6 +111,7 @@ class Unread:
         self.position = position
         self.damage: Damage | None = None
         self.exhausted = False
+        self.turns: list[Turn] = []
         self._raw = raw
         self._memory: Any = MemoryRecords(raw)
         self._begin = self._at = 0  # where in `raw` the batch in hand begins, and the next one
@@ -161,6 +167,9 @@ class Unread:
         batch = self._batch = self._memory.next_batch()
         if self._check_crcs and not batch.validate_crc():
             raise CorruptRecordException("invalid CRC: the batch is not what its producer sent")
+        epoch = first_epoch(self._raw, begin)
+        if epoch != UNKNOWN and (not self.turns or self.turns[-1].epoch != epoch):
+            self.turns.append(Turn(batch.base_offset, epoch))
         if self._passes_over(batch):
             self._end_batch()
         else:
@@ -274,6 +283,13 @@ class Unread:
             if self.position < said <= self.position + len(raw) + 1_000_000:
                 return said
         return self.position + 1
+
+
+def first_epoch(raw: bytes, begin: int = 0) -> int:
+    """The leader epoch of the batch that begins here; UNKNOWN where its format has none, or it is not all there."""
+    if len(raw) < begin + _HEAD + 5 or raw[begin + _HEAD + 4] < 2:
+        return UNKNOWN
+    return int(_EPOCH.unpack_from(raw, begin + _HEAD)[0])
 
 
 def _offset_and_end(batch: Any) -> tuple[int, int]:

@@ -163,8 +163,13 @@ class MemoryCluster:
         self.wake()
 
     def lose_records(self, topic: str, partition: int = 0, *, after: int) -> None:
-        """An unclean election: what lies from this offset on is gone. Who has read further is reset."""
+        """An unclean election: what lies from this offset on is gone. Who has read further goes on there."""
         self.topics.log(TopicPartition(topic, partition)).truncate_end(after)
+        self.wake()
+
+    def elect_leader(self, topic: str, partition: int = 0) -> None:
+        """Another leader, with all that was written: a leader epoch of its own begins here."""
+        self.topics.log(TopicPartition(topic, partition)).elect()
         self.wake()
 
     def make_unreadable(self, topic: str, partition: int = 0, *, offset: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from evkafka.ports import TopicPartition
+from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs
 
 if TYPE_CHECKING:
     from evkafka.testing.memory.cluster import MemoryCluster
@@ -41,6 +42,7 @@ class Group:
     Attributes:
         committed: partition -> offset.
         metadata: partition -> what was committed beside the offset; absent where there was nothing.
+        epochs: partition -> the leader epoch of the record before the offset; UNKNOWN where it was not said.
         rebalancing: True from the first revoke to the last assign.
     """
 
@@ -49,6 +51,7 @@ class Group:
         self.generation = 0
         self.committed: dict[TopicPartition, int] = {}
         self.metadata: dict[TopicPartition, str] = {}
+        self.epochs: dict[TopicPartition, int] = {}
         self.members: list[Member] = []
         self.rebalancing = False
         self._kafka = kafka
@@ -124,12 +127,18 @@ class Group:
 
     # ------------------------------------------------------------------ offsets
 
-    def write(self, offsets: Mapping[TopicPartition, int], metadata: Mapping[TopicPartition, str]) -> None:
-        """As at a real coordinator, a commit without metadata clears what stood there."""
+    def write(
+        self,
+        offsets: Mapping[TopicPartition, int],
+        metadata: Mapping[TopicPartition, str],
+        epochs: LeaderEpochs | None = None,
+    ) -> None:
+        """As at a real coordinator, a commit without metadata, or without epochs, clears what was there."""
         self._kafka.trace.note("group %s: commits %s", self.name, dict(offsets))
         self.committed.update(offsets)
         for tp in offsets:
             self.metadata.pop(tp, None)
+            self.epochs[tp] = epochs.before(tp, offsets[tp]) if epochs is not None else UNKNOWN
         self.metadata.update({tp: text for tp, text in metadata.items() if tp in offsets})
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from evkafka.ports import TopicPartition
+from evkafka.runtime.leader_epochs import Turn
 
 Isolation = Literal["read_committed", "read_uncommitted"]
 
@@ -54,6 +55,7 @@ class PartitionLog:
         start: the first offset that is kept.
         end: the offset that the next record gets.
         unreadable: offsets that the client cannot read.
+        epochs: the leader epochs that it was written in, and where each began; the last is the present leader's.
     """
 
     def __init__(self, tp: TopicPartition) -> None:
@@ -61,6 +63,7 @@ class PartitionLog:
         self.start = 0
         self.end = 0
         self.unreadable: set[int] = set()
+        self.epochs: list[Turn] = [Turn(0, 0)]
         self._records: list[MemoryRecord] = []
         self._offsets: list[int] = []
         self._open: dict[int, list[int]] = {}  # transaction -> its records' offsets
@@ -106,12 +109,13 @@ class PartitionLog:
         del self._records[:cut], self._offsets[:cut]
 
     def truncate_end(self, end: int) -> None:
-        """An unclean election of a leader: what lies from this offset on is gone, and its offsets are given anew."""
+        """An unclean election of a leader: what lies from this offset on is gone, and its offsets are given again."""
         self.end = max(self.start, min(end, self.end))
         cut = bisect_left(self._offsets, self.end)
         del self._records[cut:], self._offsets[cut:]
         self.unreadable = {offset for offset in self.unreadable if offset < self.end}
         self._aborted = {offset for offset in self._aborted if offset < self.end}
+        self.epochs = [turn for turn in self.epochs if turn.offset < self.end] + [Turn(self.end, self.epoch + 1)]
         self._open = {tx: left for tx, old in self._open.items() if (left := [o for o in old if o < self.end])}
 
     def compact(self, *, drop_tombstones: bool = False) -> None:
@@ -125,6 +129,30 @@ class PartitionLog:
             and not (drop_tombstones and record.value is None and record.key is not None)
         ]
         self._records, self._offsets = kept, [record.offset for record in kept]
+
+    # ------------------------------------------------------------------ leader epochs
+
+    @property
+    def epoch(self) -> int:
+        """The present leader's."""
+        return self.epochs[-1].epoch
+
+    def elect(self) -> None:
+        """Another leader, which has all that was written."""
+        self.epochs.append(Turn(self.end, self.epoch + 1))
+
+    def epochs_from(self, first: int, last: int) -> list[Turn]:
+        """The epochs of the records from one offset to another."""
+        turns = [turn for turn in self.epochs if turn.offset <= last]
+        return [
+            turn
+            for turn, behind in zip(turns, [*turns[1:], None], strict=True)
+            if behind is None or behind.offset > first
+        ]
+
+    def end_of(self, epoch: int) -> int:
+        """Where the records end that were written in this epoch or an earlier one, as a leader answers it."""
+        return next((turn.offset for turn in self.epochs if turn.epoch > epoch), self.end)
 
     # ------------------------------------------------------------------ reading
 

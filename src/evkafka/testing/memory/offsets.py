@@ -77,7 +77,7 @@ class OffsetCommits:
         held = member.alive and not member.expired and generation == member.generation != -1
         if not held or any(tp not in member.positions for tp in offsets):
             raise CommitRefused("the partitions are another member's by now")
-        self._group.write(offsets, metadata)
+        self._group.write(offsets, metadata, member.epochs)
 
     def is_behind(self, tp: TopicPartition, position: int) -> bool:
         """True while the engine has not committed this far, and is to."""
@@ -104,9 +104,9 @@ class OffsetCommits:
         if by_itself and self._group is not None and not self._member.expired and not self._kafka.away:
             moved = {tp: at for tp, at in self._member.positions.items() if self._group.committed.get(tp) != at}
             if moved:
-                self._group.write(moved, {})
+                self._group.write(moved, {}, self._member.epochs)
 
     def keep_reset(self, tp: TopicPartition, offset: int) -> None:
         """Strictly at most once, the position that a rule found is committed before anything is read from it."""
         if self._group is not None and not self._at_least_once and self._interval_s == 0 and not self._kafka.away:
-            self._group.write({tp: offset}, {})
+            self._group.write({tp: offset}, {}, self._member.epochs)

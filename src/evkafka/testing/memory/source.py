@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
 from evkafka.ports import OffsetReset, Record, SourceListener, SourceState, TopicPartition, Unreadable
 from evkafka.runtime.clock import wait_any
+from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs
 from evkafka.runtime.subscription import OthersTopics
 from evkafka.settings import ConsumerSettings
 from evkafka.testing.memory.log import Isolation, MemoryRecord, PartitionLog
@@ -29,6 +30,7 @@ class MemorySource:
         expired: True while the group has given its partitions to others and it does not know yet.
         generation: of its assignment; -1 without one.
         positions: of what is assigned: the offset of the next record to be handed out.
+        epochs: the leader epochs of what was read.
     """
 
     def __init__(self, kafka: MemoryCluster, settings: ConsumerSettings, order: int) -> None:
@@ -39,6 +41,7 @@ class MemorySource:
         self.expired = False
         self.generation = -1
         self.positions: dict[TopicPartition, int] = {}
+        self.epochs = LeaderEpochs()
         self._kafka = kafka
         self._settings = settings
         self._pattern = OthersTopics.of(settings) if settings.topic_pattern is not None else None
@@ -178,10 +181,25 @@ class MemorySource:
         """Where to begin: at the committed offset, or by the reset rule."""
         log = self._kafka.topics.log(tp)
         committed = self._group.committed.get(tp) if self._group is not None else None
-        if committed is not None and log.start <= committed <= log.end:
+        epoch = self._group.epochs.get(tp, UNKNOWN) if self._group is not None else UNKNOWN
+        self.epochs.begin(tp, epoch)
+        if committed is not None and epoch != UNKNOWN and log.end_of(epoch) < committed:
+            self._part(log, committed, epoch)
+        elif committed is not None and log.start <= committed <= log.end:
             self.positions[tp] = committed
         else:
             self._reset(log, committed)
+
+    def _part(self, log: PartitionLog, from_offset: int, epoch: int) -> None:
+        """An unclean election has cut the log before the position: it goes on at the cut."""
+        tp, at = log.tp, log.end_of(epoch)
+        if self._settings.auto_offset_reset == "none":
+            raise BrokerRefused(
+                f"{tp.topic}[{tp.partition}] was cut at {at} and had been read up to {from_offset}, and"
+                " auto_offset_reset is 'none'"
+            )
+        self.epochs.go_back(tp, at)
+        self._tell(tp, OffsetReset(tp, from_offset, at, "truncated"))
 
     def _reset(self, log: PartitionLog, from_offset: int | None) -> None:
         tp, rule = log.tp, self._settings.auto_offset_reset
@@ -191,11 +209,17 @@ class MemorySource:
         new = from_offset is None and (siblings or tp.topic not in self._known_topics)
         to = log.start if new or rule == "earliest" else log.end_for(self._isolation)
         reason = "new_partition" if new else "no_commit" if from_offset is None else "out_of_range"
-        self._kafka.trace.note("%s is reset to %s[%s]@%s (%s)", self.name, tp.topic, tp.partition, to, reason)
-        self.positions[tp] = to
-        self._commits.keep_reset(tp, to)
+        self.epochs.begin(tp, UNKNOWN)
+        self._tell(tp, OffsetReset(tp, from_offset, to, reason))  # type: ignore[arg-type]
+
+    def _tell(self, tp: TopicPartition, reset: OffsetReset) -> None:
+        self._kafka.trace.note(
+            "%s is reset to %s[%s]@%s (%s)", self.name, tp.topic, tp.partition, reset.to_offset, reset.reason
+        )
+        self.positions[tp] = reset.to_offset
+        self._commits.keep_reset(tp, reset.to_offset)
         assert self._listener is not None
-        self._listener.on_reset(OffsetReset(tp, from_offset, to, reason))  # type: ignore[arg-type]
+        self._listener.on_reset(reset)
 
     # ------------------------------------------------------------------ reading
 
@@ -256,11 +280,16 @@ class MemorySource:
 
     def _read(self, tp: TopicPartition, most: int) -> list[MemoryRecord]:
         log, position = self._kafka.topics.log(tp), self.positions[tp]
+        epoch = self.epochs.latest(tp)
+        if epoch not in (UNKNOWN, log.epoch) and log.end_of(epoch) < position:
+            self._part(log, position, epoch)
+            return []
         if position < log.start or position > log.end:
             self._reset(log, position)
             return []
         records = log.read(position, most, self._isolation)
         if records:
+            self.epochs.read(tp, log.epochs_from(records[0].offset, records[-1].offset))
             self.positions[tp] = log.next_after(records[-1].offset + 1, self._isolation)
             return records
         blocked = log.blocked(position)
@@ -283,6 +312,10 @@ class MemorySource:
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         if partition in self.positions:
+            if offset <= self.positions[partition]:
+                self.epochs.go_back(partition, offset)
+            else:
+                self.epochs.forget(partition)
             self.positions[partition] = offset
             self._kafka.wake()
 

@@ -1,0 +1,130 @@
+"""An unclean election cuts a log that was read: it is noticed, and reading goes on where the logs part."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from evkafka import EVKafkaApp, Handler
+from evkafka.ports import OffsetReset, TopicPartition
+from evkafka.telemetry import PositionReset
+from tests.support.kafka_cluster import KafkaCluster
+from tests.support.processes import committed
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+
+
+class Service:
+    """An app that notes the values it handled, and the positions that it was given by a rule."""
+
+    def __init__(self, cluster: KafkaCluster, topic: str, group: str | None, **keys: Any) -> None:
+        self.values: list[int] = []
+        self.resets: list[OffsetReset] = []
+        handler = Handler()
+
+        @handler.event("E")
+        async def on_event(value: bytes) -> None:
+            self.values.append(int(value))
+
+        self.app = EVKafkaApp()
+        config: dict[str, Any] = {
+            "topics": [topic],
+            "bootstrap_servers": cluster.bootstrap_servers,
+            "group_id": group,
+            "auto_offset_reset": "earliest",
+            "auto_commit_interval_ms": 50,
+            "session_timeout_ms": 30_000,
+            **keys,
+        }
+        self.app.add_consumer({key: value for key, value in config.items() if value is not None}, handler)  # type: ignore[arg-type]
+        self.app.telemetry.listen(PositionReset, lambda event: self.resets.append(event.reset))
+
+
+async def send(cluster: KafkaCluster, topic: str, numbers: range) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=cluster.bootstrap_servers, acks="all") as producer:
+        for number in numbers:
+            await producer.send(topic, b"%d" % number, partition=0, headers=[("Event-Type", b"E")])
+        await producer.flush()
+
+
+async def cut(cluster: KafkaCluster, topic: str) -> None:
+    """Node 1, which has all records, goes away; node 2, which lacks the last ones, leads."""
+    cluster.kill(1)
+    await cluster.start(2)
+    await cluster.led_by(topic, 2)
+
+
+async def test_surviving_records_behind_the_cut_are_handled_by_those_who_run_and_those_who_come_back(
+    cluster: KafkaCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = f"t-{uuid.uuid4().hex[:8]}"
+    await cluster.create(topic, {0: [1, 2]}, unclean_leader_election_enable="true", min_insync_replicas=1)
+    services = {
+        "live": Service(cluster, topic, f"{topic}-live"),
+        "from the end": Service(cluster, topic, f"{topic}-latest", auto_offset_reset="latest"),
+        "at most once": Service(cluster, topic, f"{topic}-pre", auto_commit_mode="pre-commit"),
+        "without a group": Service(cluster, topic, None, auto_commit_mode="pre-commit"),
+    }
+    away = Service(cluster, topic, f"{topic}-away")
+    await send(cluster, topic, range(100))
+    async with away.app.running():
+        async with services["from the end"].app.running():
+            await eventually(lambda: services["from the end"].resets, 30)  # it is at the end
+        cluster.kill(2)
+        await send(cluster, topic, range(100, 200))
+        await eventually(lambda: len(away.values) == 200, 60)
+    assert await committed(cluster.server(1), f"{topic}-away", topic) == {0: 200}
+    caplog.set_level(logging.WARNING, "evkafka")
+    async with (
+        services["live"].app.running(),
+        services["from the end"].app.running(),
+        services["at most once"].app.running(),
+        services["without a group"].app.running(),
+    ):
+        for service in services.values():
+            await eventually(lambda service=service: service.values[-1:] == [199], 60)
+            service.resets.clear()
+        await cut(cluster, topic)
+        truncated = OffsetReset(TopicPartition(topic, 0), 200, 100, "truncated")
+        for name, service in services.items():
+            await eventually(lambda service=service: service.resets == [truncated], 60, what=f"{name}: the reset")
+        await send(cluster, topic, range(1000, 1300))  # past where everybody had been
+        for name, service in services.items():
+            await eventually(lambda service=service: service.values[-1] == 1299, 60, what=f"{name}: all records")
+            assert service.values.count(1000) == 1, name
+            assert service.values[-300:] == list(range(1000, 1300)), name
+    assert "had been read up to offset 200 and its log was cut at 100" in caplog.text
+    again = Service(cluster, topic, f"{topic}-away")
+    async with again.app.running():
+        await eventually(lambda: again.values[-1:] == [1299], 60)
+        assert again.values == list(range(1000, 1300))
+        assert again.resets == [truncated]
+    assert await committed(cluster.server(2), f"{topic}-away", topic) == {0: 400}
+    await cluster.start(1)
+    await cluster.in_sync(topic)
+
+
+async def test_a_clean_change_of_leader_resets_nobody(cluster: KafkaCluster) -> None:
+    topic = f"t-{uuid.uuid4().hex[:8]}"
+    await cluster.create(topic, {0: [1, 2, 3]})
+    service = Service(cluster, topic, f"{topic}-g")
+    async with service.app.running():
+        await send(cluster, topic, range(100))
+        await eventually(lambda: service.values == list(range(100)), 30)
+        service.resets.clear()
+        for first, nodes in ((100, [2, 3, 1]), (200, [3, 1, 2])):
+            await cluster.reassign(topic, {0: nodes})
+            await cluster.elect_preferred(topic, [0])
+            await cluster.led_by(topic, nodes[0])
+            await send(cluster, topic, range(first, first + 100))
+            await eventually(lambda first=first: service.values == list(range(first + 100)), 30)
+    again = Service(cluster, topic, f"{topic}-g")
+    async with again.app.running():
+        await send(cluster, topic, range(300, 301))
+        await eventually(lambda: again.values == [300], 30)
+    assert service.resets == again.resets == []
