@@ -19,6 +19,7 @@ from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.dead_letters import DeadLetterWriter
 from evkafka.runtime.returning import ReturnedLetters
 from evkafka.runtime.status import AppStatus, Phase, ProducerStatus
+from evkafka.runtime.tasks import TaskEnded
 from evkafka.runtime.tiers import Tiers
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.telemetry import Telemetry
@@ -109,6 +110,7 @@ class Service:
         self._telemetry = telemetry
         self._running: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
+        self._abandoned = False
         self._stopping_at_s: float | None = None
         self.state: Mapping[str, Any] = {}
         self.consumers: dict[str, Consumer] = {}
@@ -159,8 +161,12 @@ class Service:
     def failure(self) -> BaseException | None:
         """What ended a consumer, where one has ended by an error."""
         for task in self._running:
-            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            if not task.done():
+                continue
+            if not task.cancelled() and (error := task.exception()) is not None:
                 return error
+            if task.cancelled() and not self._abandoned:
+                return TaskEnded(f"task {task.get_name()} was cancelled by somebody else")
         return None
 
     def status(self) -> AppStatus:
@@ -198,6 +204,7 @@ class Service:
 
     def abandon(self) -> None:
         """Let go of everything without drain, commit or leaving, as a killed process does. For tests of crashes."""
+        self._abandoned = True
         for consumer in self.consumers.values():
             consumer.kill()
         for task in self._running:
@@ -264,7 +271,8 @@ class Service:
         if not await self._connect_all():
             return
         for consumer in self.consumers.values():
-            self._running.append(asyncio.ensure_future(consumer.run()))
+            run = asyncio.get_running_loop().create_task(consumer.run(), name=f"evkafka-{consumer.name}")
+            self._running.append(run)
         stack.push_async_callback(self._stop_consumers)
 
     async def _connect_all(self) -> bool:
@@ -345,10 +353,14 @@ class Service:
         """Stop them side by side, each with its own drain time; raise the first failure that none survived."""
         for consumer in self.consumers.values():
             consumer.stop()
-        ends = await asyncio.gather(*self._running, return_exceptions=True)
-        failures = [end for end in ends if isinstance(end, Exception)]
-        if failures:
-            raise failures[0]
+        try:
+            await asyncio.wait(self._running)
+        except asyncio.CancelledError:  # whoever stops us waits no longer: no drain, no commit
+            self.abandon()
+            await asyncio.wait(self._running)
+            raise
+        if (failure := self.failure) is not None:
+            raise failure
 
 
 def _policies(plan: ConsumerPlan) -> dict[Route | None, ErrorPolicySettings]:

@@ -15,7 +15,7 @@ from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.lane import Lanes
 from evkafka.runtime.partition import Partition
 from tests.lanes.conftest import TOPIC, Bench, Gates
-from tests.lanes.test_turns import OneRecord, executors
+from tests.lanes.test_turns import OneRecord, executors, fail
 
 
 class TestATask:
@@ -34,7 +34,7 @@ class TestATask:
 
         at_work = executors(4, lanes, build_dispatch(handler, None))
         for one in at_work:
-            one.start(lambda *_: None)
+            one.start("executor", fail)
         made: list[str] = []
 
         def factory(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **more: Any) -> Any:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from evkafka import Handler, Request, Retry
@@ -18,6 +19,7 @@ from evkafka.runtime.lane import Lanes
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.report import Report
 from evkafka.runtime.settle import OK, Wait
+from evkafka.runtime.tasks import SupervisedTasks
 from evkafka.runtime.turn import Turn
 from evkafka.telemetry import Telemetry
 
@@ -41,7 +43,13 @@ class OneRecord:
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
-def executors(count: int, lanes: Lanes, dispatch: Dispatch) -> list[Executor]:
+def fail(error: BaseException) -> None:
+    raise error
+
+
+def executors(
+    count: int, lanes: Lanes, dispatch: Dispatch, on_failure: Callable[[BaseException], object] = fail
+) -> list[Executor]:
     clock = SystemClock()
     turn = Turn(clock)
     return [
@@ -56,6 +64,9 @@ def executors(count: int, lanes: Lanes, dispatch: Dispatch) -> list[Executor]:
             last_round=LastRound(time.monotonic()),
             turn=turn,
             progress=lambda: None,
+            tasks=SupervisedTasks("it", fail),
+            block=Partition.close,  # type: ignore[arg-type]
+            on_failure=on_failure,
             limit_s=20.0,
         )
         for _ in range(count)
@@ -75,7 +86,7 @@ class TestTheLoop:
 
         at_work = executors(50, lanes, build_dispatch(handler, None))
         for one in at_work:
-            one.start(lambda *_: None)
+            one.start("executor", fail)
         await asyncio.sleep(0)
         partition.take([OneRecord(offset) for offset in range(100)], 100)
         most = done = 0
@@ -119,7 +130,7 @@ class TestWhichLaneComesNext:
                 through.set()
 
         [one] = executors(1, lanes, build_dispatch(handler, None))
-        one.start(lambda *_: None)
+        one.start("executor", fail)
         partition.take(keyed(*[b"a", b"b", b"c"] * 5), 15)
         await through.wait()
         one.kill()
@@ -145,7 +156,7 @@ class TestWhichLaneComesNext:
 
         at_work = executors(2, lanes, build_dispatch(handler, None))
         for one in at_work:
-            one.start(lambda *_: None)
+            one.start("executor", fail)
         partition.take(keyed(*[b"poison-%d" % number for number in range(8)], b"good", b"good", b"better"), 11)
         await through.wait()
         for one in at_work:

@@ -42,7 +42,8 @@ class Hands(Protocol):
     started_s: float
 
     def raised(self, error: BaseException, record: Record) -> object: ...
-    def uncancel(self) -> None: ...
+    async def end_cancellation(self) -> None: ...
+    async def insist(self, step: Callable[[], Awaitable[None]]) -> None: ...
     async def write(self, record: Record, verdict: Defer | Bury) -> bool: ...
 
 
@@ -91,7 +92,7 @@ class BatchWalk:
                     hands.started_s = self._clock.now()  # dead letters may have been written meanwhile
                     result = await self._in_hand(attempt.run(wanted))
         finally:
-            await attempt.close()
+            await hands.insist(attempt.close)
         if result is abandoned:
             self._report.dropped(hands.slot, first)
         elif not wanted or await self._settle_run(result, wanted):
@@ -104,11 +105,11 @@ class BatchWalk:
 
     async def _in_hand(self, step: Awaitable[object]) -> object:
         try:
-            return await step
+            result = await step
         except BaseException as error:  # the executor says what it means, or lets it pass
-            return self._hands.raised(error, self._records[0])
-        finally:
-            self._hands.uncancel()
+            result = self._hands.raised(error, self._records[0])
+        await self._hands.end_cancellation()
+        return result
 
     def _wanted(self) -> list[int]:
         """What is to be run: nothing behind a record of the same lane that is tried again."""
@@ -206,7 +207,7 @@ class BatchWalk:
     @property
     def _gone(self) -> bool:
         """Its partition is being given back: what is not done is let go, for its next owner reads it."""
-        return self._batch.partition.leaving or self._batch.partition.ledger.sealed
+        return self._batch.partition.begins_nothing
 
     def _again(self, wanted: Sequence[int], outcome: object, verdict: Wait) -> None:
         """The batch is tried again as it is."""

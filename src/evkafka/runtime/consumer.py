@@ -35,6 +35,7 @@ from evkafka.runtime.report import Report
 from evkafka.runtime.settle import StopApp, Verdict, decide, decide_at_most_once
 from evkafka.runtime.status import ConsumerStatus
 from evkafka.runtime.supervision import Supervision
+from evkafka.runtime.tasks import SupervisedTasks, TaskEnded
 from evkafka.runtime.tiers import Tiers
 from evkafka.runtime.turn import Turn
 from evkafka.runtime.unreadable import UnreadableRecords
@@ -99,8 +100,9 @@ class Consumer:
         self._supervision = Supervision(clock.now, self._random)
         self._ending = ending = Ending(held.flow.room.set)
         limit = KeptLimit(ending, 0 if held.at_most_once else dead_letter_window, resets=reset_dead_letter_limit)
+        self._tasks = tasks = SupervisedTasks(name, self.fail)
         self._intake = Intake(held, ending, report, limit, tiers=tiers)
-        self._unreadable = UnreadableRecords(held, ending, limit, dead_letters)
+        self._unreadable = UnreadableRecords(held, ending, limit, dead_letters, tasks)
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix=f"evkafka-{name}")
         last_round, turn = LastRound(clock.now()), Turn(clock)
         identity = ConsumerIdentity(
@@ -118,6 +120,9 @@ class Consumer:
                 last_round=last_round,
                 turn=turn,
                 progress=self._intake.note_progress,
+                tasks=tasks,
+                block=held.block,
+                on_failure=self.fail,
                 limit_s=settings.max_endpoint_exec_time_s,
                 dead_letter_limit=lambda route: policy_for(route).dead_letter_limit,
             )
@@ -152,8 +157,8 @@ class Consumer:
         Raises:
             StopApp, BrokerError: what it cannot be saved from.
         """
-        for executor in self._executors:
-            executor.start(self._executor_died)
+        for number in range(len(self._executors)):
+            self._start_executor(number)
         self._watchdog.start()
         failure: BaseException | None = None
         try:
@@ -166,7 +171,7 @@ class Consumer:
             failure = error
             raise
         finally:
-            await self._end()
+            await self._tasks.insist(self._end)
             self._telemetry.emit(ConsumerStopped(self.name, failure))
 
     async def close(self) -> None:
@@ -185,15 +190,20 @@ class Consumer:
 
     def kill(self) -> None:
         """End at once: no drain, no commit, no leaving. What a crash does, for tests of crashes."""
+        self._tasks.close()
         self._watchdog.stop()
         self._unreadable.stop()
         for executor in self._executors:
             executor.kill()
 
-    def _executor_died(self, executor: Executor, error: BaseException) -> None:
-        if not isinstance(error, StopApp):
-            executor.start(self._executor_died)
-        self.fail(error)
+    def _start_executor(self, number: int) -> None:
+        executor = self._executors[number]
+
+        def ended(error: BaseException) -> None:
+            self._start_executor(number)
+            self.fail(error)
+
+        executor.start(f"executor-{number}", ended)
 
     # ------------------------------------------------------------------ one source's life
 
@@ -212,32 +222,29 @@ class Consumer:
 
     async def _live(self) -> None:
         """Poll and commit until the app stops or the source fails; give everything back; raise what failed."""
-        source = self._held.source or await self._reconnect()
+        source = self._held.source or await self._tasks.insist(self._reconnect)
         if source is None:
             return
         self._intake.open = True
         self._watchdog.watch(source)
         tasks = [
-            asyncio.ensure_future(self._intake.run(source, self._watchdog.polled)),
-            asyncio.ensure_future(commit_loop(self._held, while_true=lambda: self._intake.open)),
+            self._tasks.start("poll", self._intake.run(source, self._watchdog.polled)),
+            self._tasks.start("commit", commit_loop(self._held, while_true=lambda: self._intake.open)),
         ]
         try:
-            failure = await self._first_failure(tasks)
+            failure = await self._tasks.insist(self._first_failure)
             # The poll goes on meanwhile, without reading: it keeps the membership that the last commit needs.
-            await self._assignment.release_all(self._drain_s(failure), LAST_COMMIT_S)
+            await self._tasks.insist(lambda: self._assignment.release_all(self._drain_s(failure), LAST_COMMIT_S))
         finally:
-            await self._discard(source, tasks)
+            await self._tasks.insist(lambda: self._discard(source, tasks))
         if failure := self._ending.worse(failure):
             raise failure
 
-    async def _first_failure(self, tasks: Sequence[asyncio.Task[None]]) -> BaseException | None:
+    async def _first_failure(self) -> BaseException | None:
         """Wait for the stop (None) or for what ended this source's life."""
-        ends: list[asyncio.Future[None]] = [self._ending.failure, *tasks]
-        await asyncio.wait([*ends, self._ending.stopping], return_when=asyncio.FIRST_COMPLETED)
-        for ended in ends:
-            if ended.done() and not ended.cancelled() and (error := ended.exception()) is not None:
-                return error
-        return None
+        failure, stopping = self._ending.failure, self._ending.stopping
+        await asyncio.wait([failure, stopping], return_when=asyncio.FIRST_COMPLETED)
+        return failure.exception() if failure.done() else None
 
     def _drain_s(self, failure: BaseException | None) -> float:
         if failure is None or isinstance(failure, StopApp):
@@ -252,16 +259,23 @@ class Consumer:
         self._rebuilds += 1
         self._ending.begin_anew()
         self._telemetry.emit(ConsumerLost(self.name, failure, wait_s))
-        await wait_any(self._clock, self._ending.stopping, timeout_s=wait_s)
+        await self._tasks.insist(lambda: wait_any(self._clock, self._ending.stopping, timeout_s=wait_s))
 
     async def _reconnect(self) -> RecordSource | None:
         """A new source; None where the app stops meanwhile."""
-        connecting = asyncio.ensure_future(self._connect())
-        await wait_any(self._clock, connecting, self._ending.stopping, timeout_s=None)
-        if not connecting.done():
-            connecting.cancel()
-            await asyncio.wait({connecting})
-            return None
+        if self._held.source is not None:  # found by an earlier call, which was cancelled from outside
+            return self._held.source
+        connecting = self._tasks.start("connect", self._connect(), on_failure=lambda _: None)
+        try:
+            await wait_any(self._clock, connecting, self._ending.stopping, timeout_s=None)
+        finally:
+            if not connecting.done():
+                self._tasks.cancel(connecting)
+                await asyncio.wait({connecting})
+        if connecting.cancelled():
+            if self._ending.stopping.done():
+                return None
+            raise TaskEnded(f"consumer {self.name} was connecting, and somebody else has cancelled it")
         source = connecting.result()
         self._supervision.recovered()
         return source
@@ -273,13 +287,13 @@ class Consumer:
         self._watchdog.watch(None)
         held.flow.room.set()
         held.commit_due.set()
+        self._tasks.may_end(*tasks)
         poll = tasks[0]
         if not poll.done() and not self._ending.failure.done():
             # A cancelled poll leaves the client unusable, which no longer matters once it is stopped; but one
             # that returns by itself is the gentler end.
             await wait_any(self._clock, poll, timeout_s=LEAVE_S / 2)
-        for task in tasks:
-            task.cancel()
+        self._tasks.cancel(*tasks)
         await source.stop(timeout_s=LEAVE_S)
         await asyncio.gather(*tasks, return_exceptions=True)
         held.source = held.committer = None
@@ -294,6 +308,7 @@ class Consumer:
             await asyncio.wait(ending, timeout=CUT_S)
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._report.flush()
+        self._tasks.close()
 
     # ------------------------------------------------------------------ by a user's wish
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from evkafka.exceptions import EndpointTimeout
@@ -17,6 +18,7 @@ from evkafka.outcomes import Failed, Unmatched
 from evkafka.ports import Clock, Dispatch, Record, Route, Slot
 from evkafka.runtime.batching import BatchWalk
 from evkafka.runtime.budget import remaining
+from evkafka.runtime.clock import sleep
 from evkafka.runtime.gate import Batch, Gated
 from evkafka.runtime.given import ABANDONED, DeadLetters, DecideFor, LastRound, Reporter
 from evkafka.runtime.lane import Lane, Lanes
@@ -35,10 +37,14 @@ from evkafka.runtime.settle import (
     written,
 )
 from evkafka.runtime.tally import RESET_DEAD_LETTER_LIMIT
+from evkafka.runtime.tasks import SupervisedTasks, TaskEnded
 from evkafka.runtime.turn import Turn
 from evkafka.settings import DeadLetterLimitSettings
 
 logger = logging.getLogger("evkafka.runtime")
+
+WRITE_AGAIN_S = 0.5
+"""Before a write that was broken off from outside is tried again."""
 
 STINT_S = 0.001
 """How long one lane is walked while others wait."""
@@ -46,7 +52,9 @@ STINT_S = 0.001
 BLOCKED_AFTER_S = 1.0
 """An attempt that held the loop itself for this long is named in the log."""
 
-CancelReason = Literal["timeout", "abandoned"]
+Order = Literal["timeout", "abandoned", "killed"]
+"""Why an executor's task is cancelled by us: the attempt is past its time limit; its partition is given back; the
+executor ends. What cancels it without an order comes from outside, and ends nothing but the attempt that it strikes."""
 
 
 class NotNow(BaseException):
@@ -76,6 +84,9 @@ class Executor:
         last_round: LastRound,
         turn: Turn,
         progress: Callable[[], None],
+        tasks: SupervisedTasks,
+        block: Callable[[Partition], None],
+        on_failure: Callable[[BaseException], object],
         limit_s: float,
         dead_letter_limit: Callable[[Route | None], DeadLetterLimitSettings | None] = lambda _: None,
     ) -> None:
@@ -93,29 +104,31 @@ class Executor:
         self._last_round = last_round
         self._turn = turn
         self._progress = progress
+        self._tasks = tasks
+        self._block = block
+        self._on_failure = on_failure
         self._limit_s = limit_s
         self._dead_letter_limit = dead_letter_limit
-        self._cancelled: CancelReason | None = None
+        self._order: Order | None = None
         self._task: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------------ life
 
-    def start(self, on_death: Callable[[Executor, BaseException], None]) -> None:
-        """Begin to take lanes. `on_death` is called with what ended the executor, if not its own `kill`."""
+    def start(self, what: str, on_end: Callable[[BaseException], None]) -> None:
+        """Begin to take lanes.
 
-        def died(task: asyncio.Task[None]) -> None:
-            if not task.cancelled() and (error := task.exception()) is not None:
-                on_death(self, error)
-
-        self._task = asyncio.get_running_loop().create_task(self._run())
-        self._task.add_done_callback(died)
+        Args:
+            what: the task's name.
+            on_end: called where the executor ends by anything but its own `kill`.
+        """
+        self._task = self._tasks.start(what, self._run(), on_end)
 
     @property
     def task(self) -> asyncio.Task[None] | None:
         """The task that endpoints run in; None before the start."""
         return self._task
 
-    def cancel(self, reason: CancelReason) -> bool:
+    def cancel(self, order: Literal["timeout", "abandoned"]) -> bool:
         """Cut the attempt under way. False where that cannot be: between attempts, and while a thread has it.
 
         What stands around a plain `def` endpoint (middleware) can be cut, before and after the thread's part. A call
@@ -124,23 +137,31 @@ class Executor:
         slot = self.slot
         if self._task is None or slot.record is None:
             return False
-        if self._cancelled is None:
+        if self._order is None:
             call = slot.thread_future
             if call is not None and slot.route is not None and slot.route.threaded and not call.cancel():
                 return False
-            self._cancelled = reason
+            self._order = order
             self._task.cancel()
         return True
 
     def kill(self) -> asyncio.Task[None] | None:
-        """End the executor, wherever it is."""
-        if self._task is not None:
-            self._task.cancel()
+        """End the executor, wherever it is. Nothing else does."""
+        self._order = "killed"
+        self._tasks.cancel(self._task)
         return self._task
 
     async def _run(self) -> None:
-        lanes, now, turn = self._lanes, self._clock.now, self._turn
         remaining.set(self.left_s)  # once, for all attempts: sends in them ask
+        while True:
+            try:
+                await self._take_lanes()
+            except asyncio.CancelledError as stray:
+                # Between two attempts, when nothing is in flight here: a deadline that an endpoint left behind.
+                self._survive(stray)
+
+    async def _take_lanes(self) -> None:
+        lanes, now, turn = self._lanes, self._clock.now, self._turn
         while True:
             if not lanes.crowded:
                 await lanes.wait_for_one()
@@ -155,15 +176,25 @@ class Executor:
                     await self._walk_batch(lane)
                 else:
                     await self._walk(lane)
-            except BaseException:
-                # The record in hand stays unfinished, so those behind it must not run before it.
-                lanes.clear(lane)
-                raise
+            except BaseException as error:
+                self._walk_failed(lane, error)
             finally:
                 self.lane = None
                 self.slot.record = None
                 lanes.put_down(lane)
                 self._progress()
+
+    def _walk_failed(self, lane: Lane, error: BaseException) -> None:
+        """The record in flight stays unfinished, so that none behind it may run: neither those of its lane, nor what a
+        poll under way still brings. All in this step, for other executors run before the consumer gets to stop."""
+        self._block(lane.partition)
+        if self._order == "killed":
+            raise error
+        if isinstance(error, Exception):
+            self._on_failure(error)
+        else:
+            self._on_failure(TaskEnded(f"{type(error).__name__} while {lane.partition.tp} was handled"))
+            raise error
 
     # ------------------------------------------------------------------ time limits
 
@@ -195,19 +226,26 @@ class Executor:
         """Run the lane's records in order, until it is empty, must wait, or others must have their turn."""
         queue, finish = lane.queue, lane.partition.ledger.finish
         slot, dispatch, now, report = self.slot, self._dispatch, self._clock.now, self._report
+        assert self._task is not None
+        cancelling = self._task.cancelling
         slot.attempt = lane.attempt
         durations_s = report.plainly(lane.partition.tp.topic)
         started = now()
         stint_ends = min(self._turn.ends_s, started + STINT_S)
         self.started_s = started
         while queue:
+            if cancelling():  # what cancelled an earlier attempt, or came too late for it, must not end the next one
+                slot.record = None
+                await self.end_cancellation()
+                started = self.started_s = now()
+                continue  # the lane may have been emptied meanwhile
             slot.record = record = queue.popleft()
             try:
                 attempt = dispatch(record, slot)
                 result = await attempt if attempt is not None else dispatch.unmatched(record)
             except BaseException as error:  # the one place: `raised` says what it means, or lets it pass
                 result = self.raised(error, record)
-            if result is None and self._cancelled is None:
+            if result is None and self._order is None:
                 finish(record.offset)
                 ended = now()
                 if durations_s is not None:
@@ -242,17 +280,11 @@ class Executor:
     def raised(self, error: BaseException, record: Record) -> object:
         """What an exception out of an attempt means. Lets pass what must end the executor."""
         match error:
-            case asyncio.CancelledError() if self._is_killed():
-                raise error  # by `kill`; asked first, for one exception may stand for two cancellations
-            case asyncio.CancelledError() if self._cancelled == "timeout":
-                return Failed(self._timeout(record))
-            case asyncio.CancelledError() if self._cancelled == "abandoned":
-                return ABANDONED
-            case asyncio.CancelledError():  # the endpoint's own: something that it awaited was cancelled
-                return Failed(error)
+            case asyncio.CancelledError():
+                return self._cancelled(error, record)
             case NotNow():
                 return error
-            case GeneratorExit():  # the loop is gone, and takes us with it
+            case GeneratorExit() if not self._is_running():  # the loop is gone, and takes us with it
                 raise error
         match read_raised(error):
             case Fatal(error=fatal):
@@ -260,9 +292,24 @@ class Executor:
             case meaning:
                 return meaning
 
+    def _cancelled(self, error: asyncio.CancelledError, record: Record) -> object:
+        """What a cancelled attempt means, by the order that was given; one exception may stand for several."""
+        match self._order:
+            case "killed":
+                raise error
+            case "timeout":
+                return Failed(self._timeout(record))
+            case "abandoned":
+                return ABANDONED
+            case None if self._tasks.outlive_strangers:
+                # The endpoint's own: something that it awaited was cancelled, or somebody cancelled its task.
+                return Failed(error)
+            case None:
+                raise error
+
     async def _settle(self, lane: Lane, record: Record, result: object, duration_s: float) -> bool:
         """Steps 5 and 6: from the result to a verdict, and carry it out. False where the walk must end here."""
-        self.uncancel()
+        await self.end_cancellation()
         slot = self.slot
         if isinstance(result, NotNow):
             lane.queue.appendleft(record)
@@ -305,7 +352,7 @@ class Executor:
 
     def _put_back(self, lane: Lane, record: Record, delay_s: float) -> None:
         """The record stays the lane's first, and the lane waits. Unless its partition is going: then it is let go."""
-        if lane.partition.leaving or lane.partition.ledger.sealed:
+        if lane.partition.begins_nothing:
             return
         lane.queue.appendleft(record)
         lane.attempt = self.slot.attempt + 1
@@ -319,18 +366,25 @@ class Executor:
         """
         self.started_s = float("inf")  # the attempt is over: its time limit must not cut this
         assert self.lane is not None
-        try:
-            if isinstance(verdict, Bury):
-                await self._bury(self.lane.partition, record, verdict)
-            else:
-                await self._dead_letters.defer(record, self.slot, verdict)
-        except asyncio.CancelledError:
-            if self._is_killed():
-                raise
-            self.uncancel()
-            self._report.dropped(self.slot, record)
-            return False
-        return True
+        pause_s = 0.0
+        while True:
+            try:
+                if pause_s:
+                    await sleep(self._clock, pause_s)
+                if isinstance(verdict, Bury):
+                    await self._bury(self.lane.partition, record, verdict)
+                else:
+                    await self._dead_letters.defer(record, self.slot, verdict)
+            except asyncio.CancelledError as error:
+                if self._order != "abandoned":
+                    # From outside: whether it was written is not known, so it is written again.
+                    self._survive(error)
+                    pause_s = WRITE_AGAIN_S
+                    continue
+                await self.end_cancellation()
+                self._report.dropped(self.slot, record)
+                return False
+            return True
 
     async def _bury(self, partition: Partition, record: Record, verdict: Bury) -> None:
         if why := partition.reached(self._dead_letter_limit(self.slot.route)):
@@ -353,19 +407,73 @@ class Executor:
         self.slot.record = None  # nothing runs: a time limit must not hit us here
         self._progress()
         if self._turn.is_over():
-            await self._turn.next()
+            try:
+                await self._turn.next()
+            except asyncio.CancelledError as stray:
+                self._survive(stray)
 
-    def uncancel(self) -> None:
-        """A cancellation that we ordered ourselves has done its work."""
-        if self._cancelled is not None:
-            self._cancelled = None
-            assert self._task is not None
+    async def end_cancellation(self) -> None:
+        """Whatever cancelled the attempt that has just ended, by our order or not, has done its work: forget it.
+
+        Raises:
+            asyncio.CancelledError: the executor was killed meanwhile.
+        """
+        assert self._task is not None
+        if self._order is None and not self._task.cancelling():
+            return
+        with self._untimed():
+            if self._order != "killed":
+                self._uncancel()
+                try:
+                    # Up to Python 3.12 a cancellation that has not struck yet outlives its count: it strikes here.
+                    await asyncio.sleep(0)
+                except asyncio.CancelledError as error:
+                    if self._order is None and not self._tasks.outlive_strangers:
+                        raise error
+        if self._order == "killed":
+            raise asyncio.CancelledError
+        self._uncancel()
+
+    async def insist(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Run a step that clears up behind an attempt; begin it again where a cancellation has broken it off."""
+        with self._untimed():
+            while True:
+                try:
+                    await step()
+                except asyncio.CancelledError as error:
+                    if self._order != "abandoned":
+                        self._survive(error)
+                else:
+                    break
+        await self.end_cancellation()
+
+    @contextmanager
+    def _untimed(self) -> Iterator[None]:
+        """Outside of the attempt: its time limit must cut nothing in here."""
+        started_s, self.started_s = self.started_s, float("inf")
+        try:
+            yield
+        finally:
+            self.started_s = started_s
+
+    def _survive(self, stray: asyncio.CancelledError) -> None:
+        if self._order == "killed":
+            raise stray
+        self._order = None
+        self._tasks.survive(stray)
+
+    def _uncancel(self) -> None:
+        assert self._task is not None
+        self._order = None
+        while self._task.cancelling():
             self._task.uncancel()
 
-    def _is_killed(self) -> bool:
-        """True where somebody cancelled the executor's task itself, beside our own orders."""
-        assert self._task is not None
-        return self._task.cancelling() > (1 if self._cancelled is not None else 0)
+    def _is_running(self) -> bool:
+        """False where the coroutine is being closed from outside: an endpoint's own GeneratorExit is its failure."""
+        try:
+            return asyncio.current_task() is self._task
+        except RuntimeError:
+            return False
 
     def _timeout(self, record: Record) -> EndpointTimeout:
         limit_s = self._clock.now() - self.started_s

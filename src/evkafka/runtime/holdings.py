@@ -72,6 +72,14 @@ class Holdings:
             del self.partitions[partition.tp]
             self.flow.forget(partition.tp)
 
+    def block(self, partition: Partition) -> None:
+        """The consumer fails by a record of it: none behind that record begins, in this assignment.
+
+        At most once that record never comes again, and those behind it are committed: they have their drain time.
+        """
+        if not self.at_most_once:
+            partition.close()
+
     def left(self, records: Sequence[Record]) -> None:
         """These were read and will not be run here. Post-commit their next reader gets them."""
         if records and self.at_most_once:

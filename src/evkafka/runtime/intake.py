@@ -225,7 +225,12 @@ class Intake:
         self._positions_due_s = held.clock.now() + 1.0
         for tp, partition in held.partitions.items():
             # What a poll under way brings for one that is leaving is dropped, and the client stands behind it.
-            if not partition.leaving and source.position(tp) is not None and self._limit.allows(source, partition):
+            # Nor what it brings for one that a failing record has closed.
+            if (
+                not (partition.leaving or partition.closed)
+                and source.position(tp) is not None
+                and self._limit.allows(source, partition)
+            ):
                 partition.arrive(source.position(tp))
         if held.settings.auto_commit_interval_s == 0 and held.uncommitted:
             held.commit_due.set()

@@ -244,6 +244,11 @@ class Partition:
         self.ledger.seal()
 
     @property
+    def begins_nothing(self) -> bool:
+        """True once none of its records may begin any more, nor be tried again."""
+        return self.closed or self.leaving or self.ledger.sealed
+
+    @property
     def busy(self) -> bool:
         """True while an attempt runs or a record waits for its turn."""
         return self.running > 0 or any(lane.queue for lane in self.lanes())

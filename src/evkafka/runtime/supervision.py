@@ -9,13 +9,15 @@ from collections.abc import Callable
 from evkafka.backoff import exponential
 from evkafka.exceptions import BrokerRefused, BrokerUnavailable, CommitUnknown
 from evkafka.runtime.settle import StopApp
+from evkafka.runtime.tasks import TaskEnded
 
 REBUILDS = 5
 WITHIN_S = 600.0
 
 
 class Supervision:
-    """A lost connection: for ever. Refused, or a record's verdict: never. Anything else: five times in ten minutes."""
+    """A lost connection, or a task that was cancelled from outside: for ever. Refused, or a record's verdict: never.
+    Anything else: five times in ten minutes."""
 
     def __init__(self, now: Callable[[], float], random: Callable[[], float] = _random.random) -> None:
         self._now = now
@@ -32,7 +34,7 @@ class Supervision:
         match error:
             case StopApp() | BrokerRefused():
                 return None
-            case BrokerUnavailable() | CommitUnknown():
+            case BrokerUnavailable() | CommitUnknown() | TaskEnded():
                 most_s = 10.0
             case _:
                 now_s = self._now()

@@ -19,17 +19,21 @@ from evkafka.runtime.limit import KeptLimit
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.settle import StopApp
 from evkafka.runtime.tally import RESET_DEAD_LETTER_LIMIT
+from evkafka.runtime.tasks import SupervisedTasks
 from evkafka.telemetry import PartitionBlocked, RecordsProcessed
 
 
 class UnreadableRecords:
     """One consumer's."""
 
-    def __init__(self, held: Holdings, ending: Ending, limit: KeptLimit, letters: DeadLetters) -> None:
+    def __init__(
+        self, held: Holdings, ending: Ending, limit: KeptLimit, letters: DeadLetters, tasks: SupervisedTasks
+    ) -> None:
         self._held = held
         self._ending = ending
         self._limit = limit
         self._letters = letters
+        self._tasks = tasks
         self._writing: dict[Partition, asyncio.Task[None]] = {}
 
     def meet(self, unreadable: Unreadable) -> None:
@@ -50,7 +54,7 @@ class UnreadableRecords:
             source.seek(tp, unreadable.next_offset)
         elif self._may_be_buried(source, partition, unreadable):
             self._close(partition)
-            task = asyncio.get_running_loop().create_task(self._bury(partition, unreadable))
+            task = self._tasks.start("unreadable", self._bury(partition, unreadable))
             self._writing[partition] = task
             task.add_done_callback(partial(self._written, partition))
 
@@ -64,7 +68,7 @@ class UnreadableRecords:
         """These are given back: the next owner meets it again."""
         for partition in going:
             if (task := self._writing.pop(partition, None)) is not None:
-                task.cancel()
+                self._tasks.cancel(task)
 
     def stop(self) -> None:
         self.let_go(tuple(self._writing))
@@ -100,8 +104,6 @@ class UnreadableRecords:
     def _written(self, partition: Partition, task: asyncio.Task[None]) -> None:
         if self._writing.get(partition) is task:
             del self._writing[partition]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._ending.fail(error)
 
     # ------------------------------------------------------------------ waiting there
 

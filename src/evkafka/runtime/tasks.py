@@ -1,0 +1,115 @@
+"""The tasks of one consumer or one producer. A task that ends without having been told to is a failure of its owner.
+
+A task may be cancelled by anybody on the loop: by a deadline that an endpoint has left behind (`call_later(...,
+task.cancel)`), by a helper that cancels all tasks. Without a supervisor nobody would notice: asyncio reports
+a task that ended by an exception, and keeps silent about one that was cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from evkafka.exceptions import EVKafkaError
+
+logger = logging.getLogger("evkafka.runtime")
+
+T = TypeVar("T")
+
+
+class TaskEnded(EVKafkaError):
+    """A task of the engine has ended, and nothing of ours had told it to."""
+
+
+class SupervisedTasks:
+    """Starts tasks, names them `evkafka-<owner>-<what>`, and reports those that end without having been told to.
+
+    Args:
+        owner: the consumer's or producer's name.
+        on_failure: called with what ended a task: its own error, or `TaskEnded`. Once per task, on the loop.
+    """
+
+    def __init__(self, owner: str, on_failure: Callable[[BaseException], object]) -> None:
+        self._owner = owner
+        self._on_failure = on_failure
+        self._told: set[asyncio.Task[Any]] = set()
+        self._closed = False
+        try:
+            self._starter = asyncio.current_task()
+        except RuntimeError:  # no loop runs yet
+            self._starter = None
+
+    def start(
+        self, what: str, work: Coroutine[Any, Any, T], on_failure: Callable[[BaseException], object] | None = None
+    ) -> asyncio.Task[T]:
+        """Start a task.
+
+        Args:
+            on_failure: is called in the place of the owner's own, where given.
+        """
+        task = asyncio.get_running_loop().create_task(work, name=f"evkafka-{self._owner}-{what}")
+        report = on_failure or self._on_failure
+        task.add_done_callback(lambda ended: self._ended(ended, report))
+        return task
+
+    def may_end(self, *tasks: asyncio.Task[Any] | None) -> None:
+        """These are told to end: however they end from now on, it is no failure."""
+        self._told.update(task for task in tasks if task is not None and not task.done())
+
+    def cancel(self, *tasks: asyncio.Task[Any] | None) -> None:
+        """Tell these to end, and cancel them."""
+        self.may_end(*tasks)
+        for task in tasks:
+            if task is not None:
+                task.cancel()
+
+    def close(self) -> None:
+        """The owner ends: whatever ends from now on is no failure."""
+        self._closed = True
+
+    def _ended(self, task: asyncio.Task[Any], report: Callable[[BaseException], object]) -> None:
+        told = task in self._told
+        self._told.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if told or self._closed:
+            return
+        if error is None:
+            how = "was cancelled by somebody else" if task.cancelled() else "has returned"
+            error = TaskEnded(f"task {task.get_name()} {how}: nothing had told it to end")
+            logger.error("%s", error)
+        report(error)
+
+    # ------------------------------------------------------------------ cancellations from outside
+
+    @property
+    def outlive_strangers(self) -> bool:
+        """Whether a cancellation that nobody of ours ordered must be survived.
+
+        False once the task that started the owner has ended: nobody is left who could stop it, so the loop is being
+        closed (`asyncio.run` cancels every task then, and waits for each). A task that went on would hang the process.
+        """
+        return not self._closed and (self._starter is None or not self._starter.done())
+
+    def survive(self, stray: asyncio.CancelledError) -> None:
+        """Forget a cancellation that nobody of ours ordered. Called by the task that it struck.
+
+        Raises:
+            asyncio.CancelledError: the given one, where it must not be survived.
+        """
+        task = asyncio.current_task()
+        if not self.outlive_strangers or task is None:
+            raise stray
+        while task.cancelling():
+            task.uncancel()
+        logger.warning("task %s was cancelled by somebody else, and goes on", task.get_name())
+
+    async def insist(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Run a step to its end. Where a cancellation from outside breaks it off it begins again, so it must be one
+        that can."""
+        while True:
+            try:
+                return await step()
+            except asyncio.CancelledError as stray:
+                self.survive(stray)
