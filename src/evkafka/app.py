@@ -7,8 +7,8 @@ import json
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from types import FrameType
@@ -26,25 +26,30 @@ from evkafka.lifespan import Lifespan, as_lifespan
 from evkafka.middleware import Middleware
 from evkafka.observe.health import HealthBook
 from evkafka.observe.logs import log_events
-from evkafka.observe.loop_monitor import LoopMonitor, attempt_of
+from evkafka.observe.loop_monitor import LoopMonitor, attempt_of, attempts_of
 from evkafka.observe.metrics import Metrics, directory_of_processes, metrics_of
 from evkafka.observe.peers import Peers
 from evkafka.observe.tracing import spans_of
 from evkafka.ports import Clock, Cluster
-from evkafka.runner import ForcedExit, force_exit, leave, run_to_exit_code, signals
+from evkafka.runner import ForcedExit, leave, run_to_exit_code, signals
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.producer import EVKafkaProducer
 from evkafka.runtime.status import AppStatus
+from evkafka.runtime.stop_deadline import stop_limit_s
 from evkafka.runtime.tiers import tier_name
 from evkafka.sender import Sender
 from evkafka.service import ConsumerPlan, Service, StartFailed
+from evkafka.stop_guard import StopGuard, force_exit
 from evkafka.telemetry import Telemetry
 from evkafka.web.part import WebPart, mountable
 
 logger = logging.getLogger("evkafka")
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+ABANDONED_S = 1.0
+"""After a failure or a forced stop, how long the threads and tasks that are left are waited for."""
 
 
 class EVKafkaApp:
@@ -130,7 +135,7 @@ class EVKafkaApp:
         self._started = False
         self._should_exit = False
         self._signum = 0
-        self._owns_process = False
+        self._guard: StopGuard | None = None
         self._handler: Handler | None = None
         if config is not None:
             self._handler = Handler()
@@ -306,39 +311,82 @@ class EVKafkaApp:
         """Run until a signal or `stop()`; ends the process with an exit code.
 
         0 (then it just returns) after a clean stop, 1 after a failure while running, 3 where it could not start,
-        128+n where a second signal, or the drain time, forced the stop.
-        """
-        self._owns_process = True
-        leave(run_to_exit_code(self.serve))
+        128+n where a second signal, the drain time or the deadline of the stop forced it.
 
-    async def serve(self, *, install_signal_handlers: bool = True) -> None:
+        A stop takes the longest `drain_timeout_ms` and 5 seconds at most, whatever holds it: an endpoint, a thread, the
+        lifespan, the event loop. Past that the process ends by force, and the log names what held it.
+        """
+        guard = self.take_process()
+        leave(run_to_exit_code(self.serve, guard=guard), guard)
+
+    def take_process(self) -> StopGuard:
+        """This process is the app's alone. For `run` and the command line, which run its `serve` afterwards."""
+        self._guard = StopGuard(self._stop_limit_s, under_way=self._under_way, ends_process=True)
+        self._guard.start()
+        return self._guard
+
+    async def serve(self, *, install_signal_handlers: bool = True, force_exit: bool = False) -> None:
         """Run in this loop until a signal or `stop()`; returns on a clean stop.
 
         Args:
             install_signal_handlers: take SIGINT and SIGTERM (default; only possible in the main thread).
+            force_exit: end this process by force when a stop has not ended by its deadline (the longest
+                `drain_timeout_ms` and 5 seconds). Default False: it is only logged what holds up the stop, since the
+                process may not be the app's alone.
 
         Raises:
             StartFailed: it could not start.
             StopApp, BrokerError: a consumer could not be saved.
-            ForcedExit: the drain time ran out, and attempts were cut.
+            ForcedExit: the drain time ran out, and attempts were cut; or the lifespan had not ended by the deadline.
         """
-        if install_signal_handlers:
-            with signals(self.handle_exit):
-                await self._serve()
-        else:
-            await self._serve()
+        with (
+            self._guarded(force_exit) as guard,
+            signals(self.handle_exit, guard) if install_signal_handlers else nullcontext(),
+        ):
+            await self._serve(guard)
 
-    async def _serve(self) -> None:
-        async with self._serving(None, None) as service:
-            await service.until_stop()
-        if service.cut:
-            raise ForcedExit(self._signum or signal.SIGTERM)
+    async def _serve(self, guard: StopGuard) -> None:
+        try:
+            async with self._serving(None, None) as service:
+                await service.until_stop()
+            if service.overdue:
+                raise ForcedExit(self._signum or signal.SIGTERM, f"{'; '.join(service.overdue)}, was cancelled")
+            if service.cut:
+                raise ForcedExit(
+                    self._signum or signal.SIGTERM, "what ran past the drain time was cut, and will be read again"
+                )
+        except BaseException:
+            guard.hasten(ABANDONED_S)
+            raise
+
+    @contextmanager
+    def _guarded(self, force_exit: bool) -> Iterator[StopGuard]:
+        """The process's guard; where the process is not the app's, one for as long as the app runs."""
+        if self._guard is not None:
+            yield self._guard
+            return
+        guard = self._guard = StopGuard(self._stop_limit_s, under_way=self._under_way, ends_process=force_exit)
+        guard.start()
+        try:
+            yield guard
+        finally:
+            guard.end()
+            self._guard = None
+
+    def _stop_limit_s(self) -> float:
+        return stop_limit_s([one.settings.drain_timeout_s for one in self._consumers.values()])
+
+    def _under_way(self) -> list[str]:
+        service = self._service
+        consumers = service.consumers.values() if service is not None else ()
+        return [str(attempt) for consumer in tuple(consumers) for attempt in attempts_of(consumer)]
 
     @asynccontextmanager
     async def running(
         self,
         *,
         on_failure: Callable[[BaseException], object] | None = None,
+        force_exit: bool = False,
         cluster: Cluster | None = None,
         clock: Clock | None = None,
     ) -> AsyncIterator[Mapping[str, Any]]:
@@ -349,12 +397,24 @@ class EVKafkaApp:
         Args:
             on_failure: called when a consumer cannot be saved; None (default) logs it as critical and sends
                 SIGTERM to this process, for a program whose consumer is dead should not look alive.
+            force_exit: end this process by force when the stop has not ended by its deadline (the longest
+                `drain_timeout_ms` and 5 seconds). Default False: it is only logged what holds up the stop.
             cluster, clock: what it runs on; the test kit's in-memory Kafka puts its own in.
 
         Raises:
             StartFailed: at the entry.
             StopApp, BrokerError: at the exit, when a consumer could not be saved.
         """
+        # On a virtual clock, how long something really takes means nothing.
+        guarded = self._guarded(force_exit) if clock is None else nullcontext()
+        with guarded:
+            async with self._running(on_failure, cluster, clock) as state:
+                yield state
+
+    @asynccontextmanager
+    async def _running(
+        self, on_failure: Callable[[BaseException], object] | None, cluster: Cluster | None, clock: Clock | None
+    ) -> AsyncIterator[Mapping[str, Any]]:
         async with self._serving(cluster, clock) as service:
             watch = asyncio.ensure_future(self._watch(service, on_failure))
             try:
@@ -364,9 +424,13 @@ class EVKafkaApp:
                 with suppress(asyncio.CancelledError):
                     await watch
 
-    def asgi_lifespan(self, app: object) -> AbstractAsyncContextManager[Mapping[str, Any]]:
-        """For `FastAPI(lifespan=app.asgi_lifespan)`: runs inside the web app's life, its state is `request.state`."""
-        return self.running()
+    def asgi_lifespan(self, app: object, *, force_exit: bool = False) -> AbstractAsyncContextManager[Mapping[str, Any]]:
+        """For `FastAPI(lifespan=app.asgi_lifespan)`: runs inside the web app's life, its state is `request.state`.
+
+        Args:
+            force_exit: as in `running`; `FastAPI(lifespan=partial(app.asgi_lifespan, force_exit=True))`.
+        """
+        return self.running(force_exit=force_exit)
 
     async def _watch(self, service: Service, on_failure: Callable[[BaseException], object] | None) -> None:
         await service.until_stop()
@@ -385,6 +449,8 @@ class EVKafkaApp:
             raise RuntimeError("this app is running already")
         self._started = True
         self._loop = asyncio.get_running_loop()
+        if self._guard is not None:
+            self._guard.watch_loop()
         try:
             service = self._service = self._build(cluster or _kafka(), clock or SystemClock())
         except ConfigError as error:  # what only shows once every name is defined
@@ -400,7 +466,10 @@ class EVKafkaApp:
                     declared.log_start(self.title)
                 if self._should_exit:
                     service.stop()
-                yield service
+                try:
+                    yield service
+                finally:
+                    self._begin_deadline()
         finally:
             if self._loop_monitor is not None:
                 self._loop_monitor.stop()
@@ -454,15 +523,23 @@ class EVKafkaApp:
     def stop(self) -> None:
         """Begin to stop: take no more records, drain, commit, leave. From any thread; idempotent."""
         self._should_exit = True
+        self._begin_deadline()
         loop, service = self._loop, self._service
         if loop is not None and service is not None and not loop.is_closed():
             loop.call_soon_threadsafe(service.stop)
+
+    def _begin_deadline(self) -> None:
+        """The stop begins now; a loop that is held learns of it later. From any thread."""
+        if self._guard is not None:
+            self._guard.begin(self._signum)
+        if self._service is not None:
+            self._service.deadline.begin()
 
     def handle_exit(self, signum: int, frame: FrameType | None) -> None:
         """What a signal does: the first one stops the app, the second one ends it where it stands."""
         if self._signum:
             logger.error("a second signal: ending at once; what is in flight will be read again")
-            if self._owns_process:
+            if self._guard is not None and self._guard.ends_process:
                 force_exit(128 + signum)
             raise SystemExit(128 + signum)
         self._signum = signum

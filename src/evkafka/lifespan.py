@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
 from typing import Any
 
 from evkafka.exceptions import ConfigError
+from evkafka.stacks import place_of
 
 Lifespan = Callable[[], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 
@@ -16,6 +20,44 @@ Lifespan = Callable[[], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 async def no_lifespan() -> AsyncIterator[Mapping[str, Any]]:
     """What an app without a lifespan has: an empty state."""
     yield {}
+
+
+class BoundedLifespan:
+    """A lifespan whose exit has a bound.
+
+    Args:
+        left_s: how much time the exit has, in seconds. Asked when it begins.
+        on_overdue: called with where it stood when the time was over and it was cancelled.
+    """
+
+    def __init__(
+        self,
+        lifespan: AbstractAsyncContextManager[object],
+        *,
+        left_s: Callable[[], float],
+        on_overdue: Callable[[str], object],
+    ) -> None:
+        self._lifespan = lifespan
+        self._left_s = left_s
+        self._on_overdue = on_overdue
+
+    async def __aenter__(self) -> object:
+        return await self._lifespan.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """In the task that entered it, as task groups inside of a lifespan need it."""
+        left_s = self._left_s()
+        limit = asyncio.timeout(left_s if left_s != math.inf else None)
+        try:
+            async with limit:
+                return await self._lifespan.__aexit__(kind, error, traceback)
+        except TimeoutError as overdue:
+            if not limit.expired():
+                raise  # its own
+            self._on_overdue(place_of(overdue.__cause__ or overdue))
+            return None
 
 
 def as_lifespan(given: object) -> Lifespan:

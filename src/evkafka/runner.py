@@ -1,13 +1,13 @@
 """Running an app as a process: signals, exit codes, the last log line.
 
-0 clean stop; 1 failed while running; 3 could not start; 128+n when a second signal, or the drain time, forced it.
+0 clean stop; 1 failed while running; 3 could not start; 128+n when a second signal, the drain time or the deadline of
+the stop forced it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import sys
 import threading
@@ -17,21 +17,24 @@ from types import FrameType
 from typing import Any
 
 from evkafka.service import StartFailed
+from evkafka.stacks import threads_that_hold_the_exit
+from evkafka.stop_guard import STOP_SIGNALS, StopGuard, force_exit
 
 logger = logging.getLogger("evkafka")
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
 OK, FAILED, NOT_STARTED = 0, 1, 3
+
+THREAD_PREFIX = "evkafka-"
+"""Of the names of all threads that EVKafka starts."""
 
 Handle = Callable[[int, FrameType | None], None]
 
 
 class ForcedExit(Exception):
-    """The stop was forced: attempts were cut because the drain time ran out."""
+    """The stop was forced: something had not ended when its time was over, and was cut."""
 
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"forced to end by signal {signum}")
+    def __init__(self, signum: int, what: str) -> None:
+        super().__init__(f"the stop was forced: {what}")
         self.code = 128 + signum
 
 
@@ -39,21 +42,34 @@ def run_to_exit_code(
     serve: Callable[[], Coroutine[Any, Any, None]],
     *,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    guard: StopGuard | None = None,
 ) -> int:
     """Run the app in a loop of its own, until it ends; its exit code.
 
     Args:
         loop_factory: what makes the loop; None for asyncio's own.
+        guard: ends the process where the loop cannot be closed, because a task or a thread does not end.
     """
     _default_logging()
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(serve())
+            code = _served(runner, serve)
+            if guard is not None:
+                guard.exit_with(code)
+                guard.begin()
+    except KeyboardInterrupt:  # while the loop is being closed
+        return 128 + signal.SIGINT
+    return code
+
+
+def _served(runner: asyncio.Runner, serve: Callable[[], Coroutine[Any, Any, None]]) -> int:
+    try:
+        runner.run(serve())
     except StartFailed as error:
         logger.critical("%s", error, exc_info=error.__cause__ if logger.isEnabledFor(logging.DEBUG) else None)
         return NOT_STARTED
     except ForcedExit as forced:
-        logger.error("the stop was forced: what ran past the drain time was cut, and will be read again")
+        logger.error("%s", forced)
         return forced.code
     except KeyboardInterrupt:  # a signal outside of our handlers, before or after the app ran
         return 128 + signal.SIGINT
@@ -63,33 +79,43 @@ def run_to_exit_code(
     return OK
 
 
-def leave(code: int) -> None:
-    """End the process with this code; returns where that is 0. After a forced stop no thread is waited for."""
+def leave(code: int, guard: StopGuard) -> None:
+    """Leave `run()` with this code: returns where that is 0, else raises SystemExit. After a forced stop the process
+    ends here.
+
+    The interpreter waits for threads when it ends. Those of consumers end here, or the guard ends the process.
+    """
+    if code >= 128:
+        force_exit(code)
+    for thread in threads_that_hold_the_exit():
+        if thread.name.startswith(THREAD_PREFIX):
+            thread.join()
+    guard.end()
+    if code:
+        sys.exit(code)
+
+
+def end_process(code: int) -> None:
+    """As `leave`, for a process in which nothing follows: its guard watches until the interpreter has ended, since
+    that waits for everybody's threads."""
     if code >= 128:
         force_exit(code)
     if code:
         sys.exit(code)
 
 
-def force_exit(code: int) -> None:
-    """End the process at once: logs are flushed, threads are not waited for, nothing else runs."""
-    logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            stream.flush()
-    os._exit(code)
-
-
 @contextmanager
-def signals(handle: Handle) -> Iterator[None]:
+def signals(handle: Handle, guard: StopGuard) -> Iterator[None]:
     """Hand SIGINT and SIGTERM to this; a no-op outside of the main thread, where signals cannot be taken."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {signum: signal.signal(signum, handle) for signum in STOP_SIGNALS}
+    told_before = guard.catch(handle)
     try:
         yield
     finally:
+        signal.set_wakeup_fd(told_before)
         for signum, handler in before.items():
             signal.signal(signum, handler)
 

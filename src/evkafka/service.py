@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ from typing import Any, Protocol
 
 from evkafka.config import error_policy, missing_group_id
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, ConfigError, EVKafkaError
-from evkafka.lifespan import Lifespan, as_state
+from evkafka.lifespan import BoundedLifespan, Lifespan, as_state
 from evkafka.ports import Clock, Cluster, Dispatch, Route, TopicPartition
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.dead_letters import DeadLetterWriter
 from evkafka.runtime.returning import ReturnedLetters
 from evkafka.runtime.status import AppStatus, Phase, ProducerStatus
+from evkafka.runtime.stop_deadline import StopDeadline, stop_limit_s
 from evkafka.runtime.tasks import TaskEnded
 from evkafka.runtime.tiers import Tiers
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings
@@ -27,10 +29,13 @@ from evkafka.telemetry import Telemetry
 logger = logging.getLogger("evkafka")
 
 FLUSH_S = 2.0
-"""What producers have at least for what is left to send when the app stops."""
+"""What the writers of dead letters have for what is left to send when the app stops."""
 
-DRAIN_S = 20.0
-"""Of an app without consumers, whose drain time this would be."""
+LIFESPAN_RESERVE_S = 0.75
+"""Of the stop's time, what is kept for the lifespan's exit, which comes last."""
+
+EXIT_RESERVE_S = 0.25
+"""Of the stop's time, what is kept for the end of the process."""
 
 
 class StartFailed(EVKafkaError):
@@ -84,6 +89,8 @@ class Service:
 
     Attributes:
         state: what the lifespan yielded.
+        deadline: when its stop must be over.
+        overdue: what had not ended by then and was given up.
         consumers: by name, once they are made.
     """
 
@@ -111,7 +118,8 @@ class Service:
         self._running: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
         self._abandoned = False
-        self._stopping_at_s: float | None = None
+        self.deadline = StopDeadline(clock, stop_limit_s([plan.settings.drain_timeout_s for plan in plans]))
+        self.overdue: list[str] = []
         self.state: Mapping[str, Any] = {}
         self.consumers: dict[str, Consumer] = {}
         self._dead_letters: dict[str, tuple[DeadLetterWriter, Mapping[Route | None, ErrorPolicySettings]]] = {}
@@ -129,7 +137,7 @@ class Service:
         async with AsyncExitStack() as stack:
             try:
                 self._check()
-                self.state = as_state(await stack.enter_async_context(self._lifespan()))
+                self.state = as_state(await stack.enter_async_context(self._bounded_lifespan()))
                 stack.push_async_callback(self._stop_producers)
                 if await self._unless_stopped(*(producer.start() for producer in self._producers)):
                     await self._start_consumers(stack)
@@ -138,12 +146,13 @@ class Service:
                     await self._web.start()
                 self._phase = "running"
             except Exception as error:  # whatever it is: the app has not started, and this says why
+                self.deadline.begin()
                 raise StartFailed(f"the app could not start: {_sentence(error)}") from error
             try:
                 yield self.state
             finally:
                 self._phase = "stopping"
-                self._stopping_at_s = self._clock.now()
+                self.deadline.begin()
 
     async def until_stop(self) -> None:
         """Wait until `stop()` is called or a consumer has ended by itself."""
@@ -155,6 +164,7 @@ class Service:
 
     def stop(self) -> None:
         """Begin to stop. On the service's loop; idempotent."""
+        self.deadline.begin()
         self._stop.set()
 
     @property
@@ -259,11 +269,25 @@ class Service:
             await asyncio.gather(everyone, return_exceptions=True)  # looked at: the loop need not report it
 
     async def _stop_producers(self) -> None:
-        """Flush them side by side, in the time that the consumers' drain has left over."""
-        drain_s = max((plan.settings.drain_timeout_s for plan in self._plans), default=DRAIN_S)
-        since_s = self._clock.now() - self._stopping_at_s if self._stopping_at_s is not None else drain_s
-        timeout_s = max(drain_s - since_s, 0.0) + FLUSH_S
+        """Flush them side by side, in the time that the consumers have left over."""
+        self.deadline.begin()
+        timeout_s = self.deadline.at_most(math.inf, reserve_s=LIFESPAN_RESERVE_S)
         await asyncio.gather(*(producer.stop(timeout_s=timeout_s) for producer in self._producers))
+
+    def _bounded_lifespan(self) -> BoundedLifespan:
+        def left_s() -> float:
+            self.deadline.begin()
+            return self.deadline.at_most(math.inf, reserve_s=EXIT_RESERVE_S)
+
+        return BoundedLifespan(self._lifespan(), left_s=left_s, on_overdue=self._on_lifespan_overdue)
+
+    def _on_lifespan_overdue(self, place: str) -> None:
+        self.overdue.append(f"the exit of the lifespan, {place}")
+        logger.error(
+            "the exit of the lifespan has not ended by the deadline of the stop (%g s) and was cancelled; it was %s",
+            self.deadline.limit_s,
+            place,
+        )
 
     async def _start_consumers(self, stack: AsyncExitStack) -> None:
         for plan in self._plans:
@@ -314,7 +338,7 @@ class Service:
         self._dead_letters[plan.name] = dead_letters, _that_bury(plan, policies)
 
         async def close() -> None:
-            await dead_letters.stop(timeout_s=FLUSH_S)
+            await dead_letters.stop(timeout_s=self.deadline.at_most(FLUSH_S, reserve_s=LIFESPAN_RESERVE_S))
 
         stack.push_async_callback(close)
         limits = [policy.dead_letter_limit for policy in policies.values()]
@@ -352,7 +376,7 @@ class Service:
     async def _stop_consumers(self) -> None:
         """Stop them side by side, each with its own drain time; raise the first failure that none survived."""
         for consumer in self.consumers.values():
-            consumer.stop()
+            consumer.stop(self.deadline)
         try:
             await asyncio.wait(self._running)
         except asyncio.CancelledError:  # whoever stops us waits no longer: no drain, no commit

@@ -12,7 +12,7 @@ from evkafka.app import EVKafkaApp
 from evkafka.cli.logs import log_from
 from evkafka.cli.target import RunnableApp, load_app
 from evkafka.exceptions import ConfigError
-from evkafka.runner import leave, run_to_exit_code
+from evkafka.runner import end_process, run_to_exit_code
 
 Loops = Callable[[], asyncio.AbstractEventLoop]
 
@@ -69,8 +69,8 @@ def run_app(options: RunOptions) -> None:
         from evkafka.cli.dev import prepare
 
         prepare(app, options)
-    app._owns_process = True
-    leave(run_to_exit_code(app.serve, loop_factory=loops))
+    guard = app.take_process()
+    end_process(run_to_exit_code(app.serve, loop_factory=loops, guard=guard))
 
 
 def _run_other(app: RunnableApp, options: RunOptions) -> None:

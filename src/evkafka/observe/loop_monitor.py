@@ -40,6 +40,19 @@ class AtWork:
     offset: int
     endpoint: str
 
+    def __str__(self) -> str:
+        return f"{self.endpoint or 'the stack'} at {self.topic}[{self.partition}]@{self.offset}"
+
+
+def attempts_of(consumer: Consumer) -> list[AtWork]:
+    """The attempts that a consumer runs."""
+    return [
+        AtWork(consumer.name, record.topic, record.partition, record.offset, route.name if route is not None else "")
+        for executor in consumer.at_work
+        if (record := executor.slot.record) is not None
+        for route in [executor.slot.route]
+    ]
+
 
 def attempt_of(task: asyncio.Task[object], consumers: Sequence[Consumer]) -> AtWork | None:
     """The attempt that this task runs, in one of the consumers."""

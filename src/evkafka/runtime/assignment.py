@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from evkafka.exceptions import BrokerRefused
 from evkafka.ports import OffsetReset, TopicPartition, Unreadable
-from evkafka.runtime.clock import wait_any
+from evkafka.runtime.clock import acquire, wait_any
 from evkafka.runtime.commits import COMMIT_TIMEOUT_S
 from evkafka.runtime.ending import Ending
 from evkafka.runtime.executor import Executor
@@ -53,10 +53,10 @@ class Assignment:
     async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
         """Let what runs end within the drain time, commit it, and give the partitions back."""
         held = self._held
-        async with held.handing_over:
-            going = [held.partitions[tp] for tp in partitions if tp in held.partitions]
+        drain_s = await self._handed_over(held.settings.revoke_drain_timeout_s)
+        going = [held.partitions[tp] for tp in partitions if tp in held.partitions]
         try:
-            await self.release(going, held.settings.revoke_drain_timeout_s, COMMIT_TIMEOUT_S)
+            await self.release(going, drain_s, lambda: COMMIT_TIMEOUT_S)
         except BrokerRefused as error:
             self._ending.fail(error)
 
@@ -100,19 +100,28 @@ class Assignment:
 
     # ------------------------------------------------------------------ giving partitions back
 
-    async def release_all(self, drain_s: float, commit_s: float) -> None:
-        """Give back everything, as `release` does. What is just being handed over comes first: at most once it is
-        committed by then, and must be run."""
-        held, until_s = self._held, self._held.clock.now() + drain_s
-        async with held.handing_over:
-            going = list(held.partitions.values())
-        await self.release(going, max(until_s - held.clock.now(), 0.0), commit_s)
+    async def release_all(self, drain_s: float, commit_s: Callable[[], float]) -> None:
+        """Give back everything, as `release` does."""
+        drain_s = await self._handed_over(drain_s)
+        await self.release(list(self._held.partitions.values()), drain_s, commit_s)
 
-    async def release(self, going: Collection[Partition], drain_s: float, commit_s: float) -> None:
+    async def _handed_over(self, drain_s: float) -> float:
+        """Wait for what a poll is just handing over: at most once it is committed by then, and must be run. It is part
+        of the drain; returns what is left of that. A commit without an answer does not hold up the drain any longer.
+        """
+        clock, until_s = self._held.clock, self._held.clock.now() + drain_s
+        if await acquire(clock, self._held.handing_over, drain_s):
+            self._held.handing_over.release()
+        return max(until_s - clock.now(), 0.0)
+
+    async def release(self, going: Collection[Partition], drain_s: float, commit_s: Callable[[], float]) -> None:
         """Give partitions back: let what runs end, cut what does not, commit, seal.
 
         Post-commit, what has not begun is let go at once, its next owner reads it. Pre-commit, its offset may
         be committed already, so it is still run within the drain time, and what is left is lost, by address.
+
+        Args:
+            commit_s: the time that the commit has, asked when it begins.
         """
         held = self._held
         going = [partition for partition in going if not partition.ledger.sealed]
@@ -134,8 +143,8 @@ class Assignment:
             self.cut_at_stop += cut
         if cut:
             await self._quiet(going, CUT_S)
-        if commit_s and held.committer is not None and not held.at_most_once:
-            await held.committer.commit(going, timeout_s=commit_s)
+        if held.committer is not None and not held.at_most_once:
+            await held.committer.commit(going, timeout_s=commit_s())
         for partition in going:
             held.drop(partition)
         self._report.flush()

@@ -68,6 +68,18 @@ async def within(clock: Clock, awaitable: Awaitable[T], timeout_s: float) -> T:
     return await task
 
 
+async def acquire(clock: Clock, lock: asyncio.Lock, timeout_s: float) -> bool:
+    """Take the lock; False if somebody else held it for all of this time. Whoever gets True releases it."""
+    waiting = asyncio.ensure_future(lock.acquire())
+    try:
+        await wait_any(clock, waiting, timeout_s=timeout_s)
+    except asyncio.CancelledError:
+        if not waiting.cancel():  # it has the lock, which nobody would release
+            lock.release()
+        raise
+    return not waiting.cancel()
+
+
 def _retrieve(task: asyncio.Future[T]) -> None:
     """An abandoned task's error is nobody's: take it, so that the loop does not report it."""
     if not task.cancelled():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused, CommitUnknown
 from evkafka.ports import Clock, RecordSource, TopicPartition
-from evkafka.runtime.clock import sleep, wait_any
+from evkafka.runtime.clock import acquire, sleep, wait_any
 from evkafka.runtime.partition import Partition
 from evkafka.telemetry import CommitFailed, OffsetsCommitted, Telemetry
 
@@ -38,42 +38,60 @@ class Committer:
     async def commit(self, partitions: Iterable[Partition], *, timeout_s: float = COMMIT_TIMEOUT_S) -> bool:
         """Commit what moved. False where something could not be committed; nothing is raised but `BrokerRefused`.
 
-        The offsets are read from the ledgers inside the lock, in the step that sends them.
+        The time includes the wait for a commit that is under way. If that one has no answer by then, nothing is
+        sent: the records are read again. The offsets are read from the ledgers inside the lock, in the step that
+        sends them.
         """
         partitions = list(partitions)
-        async with self._lock:
-            offsets = {p.tp: offset for p in partitions if (offset := p.to_commit()) is not None}
-            if not offsets:
-                return True
-            began = self._clock.now()
-            metadata = {p.tp: self._metadata(p) for p in partitions if p.tp in offsets}
-            try:
-                await self._source.commit(offsets, timeout_s=timeout_s, metadata=metadata)
-            except CommitUnknown as error:
-                # It may have been written or not: commit again, even if nothing moves until then.
-                for partition in partitions:
-                    partition.committed = None
-                return self._failed(offsets, error)
-            except BrokerRefused as error:
-                self._failed(offsets, error)
-                raise
-            except CommitRefused as error:
-                # The partitions are another's by now, or a rebalance is under way and its revoke commits again.
-                return self._failed(offsets, error)
-            except BrokerError as error:
-                return self._failed(offsets, error)
-            for partition in partitions:
-                if partition.tp in offsets:
-                    partition.committed = offsets[partition.tp]
-                    if partition.tally is not None and partition.tally.as_text() == metadata[partition.tp]:
-                        partition.tally.unsaved = False
-            self._telemetry.emit(OffsetsCommitted(self._consumer, offsets, self._clock.now() - began))
+        until_s = self._clock.now() + timeout_s
+        if not await acquire(self._clock, self._lock, timeout_s):
+            return self._not_sent(partitions, timeout_s)
+        try:
+            return await self._commit(partitions, until_s - self._clock.now())
+        finally:
+            self._lock.release()
+
+    async def _commit(self, partitions: list[Partition], timeout_s: float) -> bool:
+        offsets = {p.tp: offset for p in partitions if (offset := p.to_commit()) is not None}
+        if not offsets:
             return True
+        began = self._clock.now()
+        metadata = {p.tp: self._metadata(p) for p in partitions if p.tp in offsets}
+        try:
+            await self._source.commit(offsets, timeout_s=timeout_s, metadata=metadata)
+        except CommitUnknown as error:
+            # It may have been written or not: commit again, even if nothing moves until then.
+            for partition in partitions:
+                partition.committed = None
+            return self._failed(offsets, error)
+        except BrokerRefused as error:
+            self._failed(offsets, error)
+            raise
+        except CommitRefused as error:
+            # The partitions are another's by now, or a rebalance is under way and its revoke commits again.
+            return self._failed(offsets, error)
+        except BrokerError as error:
+            return self._failed(offsets, error)
+        for partition in partitions:
+            if partition.tp in offsets:
+                partition.committed = offsets[partition.tp]
+                if partition.tally is not None and partition.tally.as_text() == metadata[partition.tp]:
+                    partition.tally.unsaved = False
+        self._telemetry.emit(OffsetsCommitted(self._consumer, offsets, self._clock.now() - began))
+        return True
 
     def _metadata(self, partition: Partition) -> str:
         """The tally; what was kept before, while nobody has looked at it."""
         tally = partition.tally_up()
         return tally.as_text() if tally is not None else self._source.metadata(partition.tp)
+
+    def _not_sent(self, partitions: list[Partition], waited_s: float) -> bool:
+        offsets = {p.tp: offset for p in partitions if (offset := p.to_commit()) is not None}
+        if not offsets:
+            return True
+        return self._failed(
+            offsets, CommitUnknown(f"it was not sent: an earlier commit has had no answer for {waited_s:.1f} s")
+        )
 
     def _failed(self, offsets: dict[TopicPartition, int], error: BrokerError) -> bool:
         self._telemetry.emit(CommitFailed(self._consumer, offsets, error))

@@ -11,6 +11,7 @@ Its parts, each with a file of its own:
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -34,6 +35,7 @@ from evkafka.runtime.misses import Misses
 from evkafka.runtime.report import Report
 from evkafka.runtime.settle import StopApp, Verdict, decide, decide_at_most_once
 from evkafka.runtime.status import ConsumerStatus
+from evkafka.runtime.stop_deadline import CLOSE_S, StopDeadline
 from evkafka.runtime.supervision import Supervision
 from evkafka.runtime.tasks import SupervisedTasks, TaskEnded
 from evkafka.runtime.tiers import Tiers
@@ -47,6 +49,11 @@ LEAVE_S = 2.0
 """For leaving the group and closing the connections at the stop: drain, commit and this stay under 25 s."""
 
 LAST_COMMIT_S = 2.5
+
+FLUSH_RESERVE_S = 1.5
+"""What a consumer leaves of the stop's time for producers and lifespan, which end after it."""
+
+LEAST_LEAVE_S = 0.5
 
 
 class Consumer:
@@ -140,6 +147,7 @@ class Consumer:
             on_stall=self.fail,
         )
         self._rebuilds = 0
+        self._deadline = StopDeadline(clock, math.inf)
 
     # ------------------------------------------------------------------ life
 
@@ -178,10 +186,15 @@ class Consumer:
         """Let go of a consumer that was started and is never run."""
         source, self._held.source = self._held.source, None
         if source is not None:
-            await source.stop(timeout_s=LEAVE_S)
+            await source.stop(timeout_s=self._leave_s())
 
-    def stop(self) -> None:
-        """Take no more records, let those in flight end within the drain time, commit, leave. Idempotent."""
+    def stop(self, deadline: StopDeadline | None = None) -> None:
+        """Take no more records, let those in flight end within the drain time, commit, leave. Idempotent.
+
+        Args:
+            deadline: what bounds all of it, beside each step's own time.
+        """
+        self._deadline = deadline or self._deadline
         self._ending.stop()
 
     def fail(self, error: BaseException) -> None:
@@ -234,7 +247,8 @@ class Consumer:
         try:
             failure = await self._tasks.insist(self._first_failure)
             # The poll goes on meanwhile, without reading: it keeps the membership that the last commit needs.
-            await self._tasks.insist(lambda: self._assignment.release_all(self._drain_s(failure), LAST_COMMIT_S))
+            drain_s = self._deadline.at_most(self._drain_s(failure), reserve_s=CLOSE_S)
+            await self._tasks.insist(lambda: self._assignment.release_all(drain_s, self._last_commit_s))
         finally:
             await self._tasks.insist(lambda: self._discard(source, tasks))
         if failure := self._ending.worse(failure):
@@ -250,6 +264,12 @@ class Consumer:
         if failure is None or isinstance(failure, StopApp):
             return self.settings.drain_timeout_s
         return self.settings.revoke_drain_timeout_s
+
+    def _last_commit_s(self) -> float:
+        return self._deadline.at_most(LAST_COMMIT_S, reserve_s=FLUSH_RESERVE_S + LEAST_LEAVE_S)
+
+    def _leave_s(self) -> float:
+        return self._deadline.at_most(LEAVE_S, reserve_s=FLUSH_RESERVE_S)
 
     async def _before_rebuild(self, failure: Exception) -> None:
         """The source is gone: wait before the next one. Raises where the rule allows none."""
@@ -271,7 +291,9 @@ class Consumer:
         finally:
             if not connecting.done():
                 self._tasks.cancel(connecting)
-                await asyncio.wait({connecting})
+                await asyncio.wait({connecting}, timeout=LEAVE_S)
+        if not connecting.done():
+            return None
         if connecting.cancelled():
             if self._ending.stopping.done():
                 return None
@@ -292,10 +314,10 @@ class Consumer:
         if not poll.done() and not self._ending.failure.done():
             # A cancelled poll leaves the client unusable, which no longer matters once it is stopped; but one
             # that returns by itself is the gentler end.
-            await wait_any(self._clock, poll, timeout_s=LEAVE_S / 2)
+            await wait_any(self._clock, poll, timeout_s=self._leave_s() / 2)
         self._tasks.cancel(*tasks)
-        await source.stop(timeout_s=LEAVE_S)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await source.stop(timeout_s=self._leave_s())
+        await asyncio.wait({asyncio.gather(*tasks, return_exceptions=True)}, timeout=CUT_S)
         held.source = held.committer = None
 
     async def _end(self) -> None:
@@ -305,7 +327,7 @@ class Consumer:
         self._unreadable.stop()
         ending = [task for executor in self._executors if (task := executor.kill()) is not None]
         if ending:
-            await asyncio.wait(ending, timeout=CUT_S)
+            await asyncio.wait(ending, timeout=self._deadline.at_most(CUT_S, reserve_s=FLUSH_RESERVE_S))
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._report.flush()
         self._tasks.close()

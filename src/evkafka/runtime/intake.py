@@ -191,6 +191,8 @@ class Intake:
                     if partition is not None and tp in offsets:
                         partition.committed = offsets[tp]
                     self._open(source, tp, records)
+                elif partition is None and tp in offsets:  # given back before the answer came
+                    held.left(records)
 
     async def _commit_positions(self, source: RecordSource) -> None:
         """At most once, strictly: what lies behind the last record and is none (markers, what the client could not
