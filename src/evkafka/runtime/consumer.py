@@ -247,8 +247,7 @@ class Consumer:
         try:
             failure = await self._tasks.insist(self._first_failure)
             # The poll goes on meanwhile, without reading: it keeps the membership that the last commit needs.
-            drain_s = self._deadline.at_most(self._drain_s(failure), reserve_s=CLOSE_S)
-            await self._tasks.insist(lambda: self._assignment.release_all(drain_s, self._last_commit_s))
+            await self._tasks.insist(lambda: self._assignment.release_all(self._drain_s(failure), self._last_commit_s))
         finally:
             await self._tasks.insist(lambda: self._discard(source, tasks))
         if failure := self._ending.worse(failure):
@@ -261,9 +260,8 @@ class Consumer:
         return failure.exception() if failure.done() else None
 
     def _drain_s(self, failure: BaseException | None) -> float:
-        if failure is None or isinstance(failure, StopApp):
-            return self.settings.drain_timeout_s
-        return self.settings.revoke_drain_timeout_s
+        own, ends = self.settings, failure is None or isinstance(failure, StopApp)
+        return self._deadline.at_most(own.drain_timeout_s if ends else own.revoke_drain_timeout_s, reserve_s=CLOSE_S)
 
     def _last_commit_s(self) -> float:
         return self._deadline.at_most(LAST_COMMIT_S, reserve_s=FLUSH_RESERVE_S + LEAST_LEAVE_S)
