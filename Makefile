@@ -1,10 +1,12 @@
 # Every target begins with nothing but python3: it makes its virtual environment and installs what it needs.
 # ARGS goes to what the target runs: make demo ARGS=--keep-running, make test ARGS="-k ledger", make bench ARGS=--memory
+# PYTHON=python3.13 is another Python, with environments of its own: .venv-3.13, .venv-bench-3.13, ...
 PYTHON ?= python3
-VENV ?= .venv
-BENCH_VENV ?= .venv-bench
-DOCS_VENV ?= .venv-docs
-DIST_VENV ?= .venv-dist
+SUFFIX := $(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
+VENV ?= .venv$(SUFFIX)
+BENCH_VENV ?= .venv-bench$(SUFFIX)
+DOCS_VENV ?= .venv-docs$(SUFFIX)
+DIST_VENV ?= .venv-dist$(SUFFIX)
 
 .PHONY: demo test test-long fuzz soak verify check lock bench docs dist
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import GroupCoordinatorNotAvailableError, for_code
 
 from evkafka.broker import KafkaBroker
+from tests.support import needed
 from tests.support.waiting import eventually
 
 MakeTopic = Callable[..., Awaitable[str]]
@@ -21,6 +23,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "kafka_broker" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.kafka)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Each process of a parallel run comes here with the same tests, before any of them begins."""
+    if session.config.option.collectonly:
+        return
+    capture = session.config.pluginmanager.getplugin("capturemanager")
+
+    def say(line: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(line, file=sys.stderr, flush=True)
+
+    needed.build(session.items, say)
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +62,7 @@ async def _group_coordinator(servers: str) -> None:
             return False
 
     try:
-        await eventually(found, 30, what="the group coordinator")
+        await eventually(found, what="the group coordinator")
     finally:
         await admin.close()
 

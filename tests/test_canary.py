@@ -171,7 +171,7 @@ class TestProcess:
             await create_topic(connection, topic)
         evkafka = Evkafka(tmp_path / "log", "run", "tests.canary_app:app", "--log-level", "debug", servers=servers)
         try:
-            found = await eventually(lambda: re.search(r"app: (http://\S+)", evkafka.said), 60)
+            found = await eventually(lambda: re.search(r"app: (http://\S+)", evkafka.said))
             url = found[1]
             async with EVKafkaProducer(LOGIN | {"bootstrap_servers": servers, "topic": "orders"}) as producer:  # type: ignore[arg-type]
                 for fails in (False, True):
@@ -180,7 +180,7 @@ class TestProcess:
             async def is_buried() -> bool:
                 return 'status="dead_lettered"' in (await get(url, "metrics")).text
 
-            await eventually(is_buried, 60)
+            await eventually(is_buried)
             asked = [*routes_of(planted.make_app()), *WITH_QUERIES]
             shown = {path: await get(url, path.lstrip("/")) for path in asked if path != STREAM}
             shown[STREAM] = await first_snapshot(url)

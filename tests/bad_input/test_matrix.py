@@ -146,7 +146,6 @@ async def test_the_default_policy(row: Row) -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(180)
 def test_a_real_kafka_says_the_same(kafka_broker: KafkaBroker) -> None:
     asyncio.run(all_hold(kafka_broker.bootstrap_servers, ROWS, is_settled))
 

@@ -34,7 +34,7 @@ async def read_one(broker: KafkaBroker, topic: str, **login: object) -> bytes | 
         topic, bootstrap_servers=broker.bootstrap_servers, auto_offset_reset="earliest", **login
     )
     async with consumer:
-        return (await asyncio.wait_for(consumer.getone(), 15)).value
+        return (await asyncio.wait_for(consumer.getone(), 60)).value
 
 
 async def create(broker: KafkaBroker, topic: str, **login: object) -> None:
@@ -210,7 +210,7 @@ sys.stdin.readline()
 
     def test_normal_exit_ends_the_broker_and_removes_its_data(self, parent):
         pid, home = parent.stdout.readline().split()
-        parent.communicate("\n", timeout=30)
+        parent.communicate("\n", timeout=60)
         assert is_gone(int(pid))
         assert not Path(home).exists()
 
@@ -218,7 +218,7 @@ sys.stdin.readline()
     def test_killed_parent_takes_the_broker_with_it(self, parent):
         pid, home = parent.stdout.readline().split()
         os.kill(parent.pid, signal.SIGKILL)
-        eventually_sync(lambda: is_gone(int(pid)), 10)
+        eventually_sync(lambda: is_gone(int(pid)))
         subprocess.run(["rm", "-r", home], check=True)
 
 

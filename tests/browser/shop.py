@@ -107,6 +107,12 @@ async def confirmed(page: Page, verb: str) -> None:
     await expect(page.get_by_role("dialog")).to_have_count(0)
 
 
+async def looked(page: Page) -> None:
+    """Look for letters, and wait for the answer: to look again before it comes would discard it."""
+    async with page.expect_response(lambda answer: "/api/letters" in answer.url):
+        await page.get_by_role("button", name="Look").click()
+
+
 async def twin(page: Page) -> str:
     """The command that the dialog shows."""
     said = await page.get_by_role("dialog").locator(".command code").text_content()

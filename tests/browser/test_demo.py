@@ -17,7 +17,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser.axe import violations
 from tests.browser.conftest import OpenPage
-from tests.browser.shop import confirmed
+from tests.browser.shop import confirmed, looked
 from tests.support.waiting import eventually
 
 # Flights are sent one after the other, each awaited: 3 000 of them are seconds, or minutes on a machine that is busy.
@@ -75,9 +75,8 @@ async def test_shows_flights_that_flow_and_a_poisonous_one_can_be_replayed_until
         boxes = page.get_by_role("checkbox", name="Choose departures-board")
 
         async def both_are_there() -> bool:
-            await page.get_by_role("button", name="Look").click()
-            await expect(page.get_by_text("Looking…")).to_have_count(0)
-            return await boxes.count() == 2
+            await looked(page)
+            return await boxes.count() == 2  # of this airline there are two, however many come in of the others
 
         await eventually(both_are_there, 180)
         await page.get_by_role("button", name="Show").first.click()

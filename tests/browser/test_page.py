@@ -115,7 +115,7 @@ class TestWhatComesIn:
             sampled.tell()  # again and again: on a slow machine, one may already be old when it is looked at
             return await page.locator("#connection").inner_text() == "Live"
 
-        await eventually(live, 30)
+        await eventually(live)
 
 
 class TestOrders:

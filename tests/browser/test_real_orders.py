@@ -14,7 +14,7 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from tests.browser.conftest import OpenPage
-from tests.browser.shop import TOKEN, OpenShop, Shop, confirmed, shop, twin, with_token
+from tests.browser.shop import TOKEN, OpenShop, Shop, confirmed, looked, shop, twin, with_token
 from tests.browser.test_page import shows
 from tests.support.curl import curl
 from tests.support.waiting import eventually
@@ -62,7 +62,7 @@ class TestConsumers:
             await page.get_by_role("button", name=f"Resume {running.topic}[0]").click()
             resume = await twin(page)
             await confirmed(page, "Resume")
-            await eventually(lambda: running.billed == [1, 2], 60)
+            await eventually(lambda: running.billed == [1, 2])
 
             assert await curl(pause, HAS_TOKEN) == {"done": "paused"}
             await expect(row).to_contain_text("paused by a person")
@@ -78,17 +78,17 @@ class TestConsumers:
             await with_token(page)
             for number in (1, 2, 3):
                 await running.order(number)
-            await eventually(lambda: len(running.billed) == 3, 60)
+            await eventually(lambda: len(running.billed) == 3)
             await page.get_by_role("button", name=f"Seek {running.topic}[0]").click()
             await page.get_by_role("dialog").get_by_label("Offset").fill("1")
             await expect(page.get_by_role("dialog").locator(".command code")).to_contain_text('"offset":1')
             seek = await twin(page)
             await confirmed(page, "Seek")
             await expect(page.locator("#told")).to_contain_text(f"{running.topic}[0] is read from 1 on.")
-            await eventually(lambda: sorted(running.billed) == [1, 2, 2, 3, 3], 60)
+            await eventually(lambda: sorted(running.billed) == [1, 2, 2, 3, 3])
 
             assert await curl(seek, HAS_TOKEN) == {"done": "reads on at 1"}
-            await eventually(lambda: sorted(running.billed) == [1, 2, 2, 2, 3, 3, 3], 60)
+            await eventually(lambda: sorted(running.billed) == [1, 2, 2, 2, 3, 3, 3])
 
 
 class TestDeadLetters:
@@ -143,11 +143,10 @@ class TestDeadLetters:
                 boxes = page.get_by_role("checkbox", name="Choose billing")
 
                 async def all_there() -> bool:
-                    await page.get_by_role("button", name="Look").click()
-                    await expect(page.get_by_text("Looking…")).to_have_count(0)
+                    await looked(page)
                     return await boxes.count() == 3
 
-                await eventually(all_there, 60)
+                await eventually(all_there)
                 await page.get_by_role("checkbox", name=f"Choose billing/{running.topic}/0/0").check()
                 await page.get_by_role("checkbox", name=f"Choose billing/{running.topic}/0/1").check()
                 await page.get_by_role("button", name="Drop…").click()

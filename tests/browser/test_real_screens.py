@@ -27,7 +27,7 @@ class TestEveryScreen:
             await running.order(2, "EUR")
             await running.send("ParcelPacked")
             await running.send("Strange")
-            await eventually(lambda: running.billed == [1], 60)
+            await eventually(lambda: running.billed == [1])
             async with open_page(f"{running.url}ui", dark=dark, width=width) as page:
                 await expect(page.locator("#screens").get_by_text("Dead letters")).to_contain_text("1")
                 for screen in SCREENS:
@@ -159,5 +159,5 @@ class TestSelfCheck:
                 await expect(again).to_be_enabled()
                 return "1 partition" in await found.inner_text()
 
-            await eventually(is_there, 60)
+            await eventually(is_there)
             await expect(found).to_contain_text("In order")

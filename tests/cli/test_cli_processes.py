@@ -111,7 +111,7 @@ class TestWorkers:
         group.until(CAUGHT, times=4)
         group.process.kill()
         pids = workers_of(group.printed).values()
-        eventually_sync(lambda: not any(psutil.pid_exists(pid) for pid in pids), 60, what="the workers' end")
+        eventually_sync(lambda: not any(psutil.pid_exists(pid) for pid in pids), what="the workers' end")
         assert group.printed.count("has stopped") == 4
 
     @pytest.mark.long
@@ -130,7 +130,7 @@ class TestWorkers:
                 text = answer.read().decode()
             return bool(re.search(r'evkafka_events_processed_total\{[^}]*status="ok"[^}]*\} 8\.0', text))
 
-        eventually_sync(all_told, 30, what="the sum of both")
+        eventually_sync(all_told, what="the sum of both")
         assert group.stop() == 0
 
 

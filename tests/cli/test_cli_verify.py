@@ -16,7 +16,7 @@ from tests.cli.test_cli_run import environment
 from tests.support.waiting import eventually_sync
 
 
-def evkafka(*arguments: str, cwd: Path, timeout: float = 100) -> subprocess.CompletedProcess[str]:
+def evkafka(*arguments: str, cwd: Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "evkafka.cli", "verify", *arguments],
         cwd=cwd,
@@ -92,7 +92,7 @@ class TestRun:
             assert run.stderr is not None
             next(line for line in run.stderr if "processes are up" in line)
             run.send_signal(signum)
-            assert run.wait(30) == 130
+            assert run.wait(60) == 130
         eventually_sync(lambda: not any(str(home) in command for command in commands()), what="the processes' end")
 
     @pytest.mark.long

@@ -209,7 +209,7 @@ class RealBackend:
                 await producer.client.force_metadata_update()
                 return len(producer.client.cluster.partitions_for_topic(topic) or ()) == total
 
-            await eventually(known, 10)
+            await eventually(known)
 
     async def committed(self, config: dict[str, Any], topic: str, partition: int = 0) -> int | None:
         admin = await self._admin()
@@ -251,7 +251,7 @@ class RealBackend:
         self._clients.push_async_callback(leave)
 
     async def until(self, predicate: Callable[[], T | Awaitable[T]]) -> T:
-        return await eventually(predicate, 30)
+        return await eventually(predicate)
 
     async def _admin(self) -> AIOKafkaAdminClient:
         async with self._making:

@@ -60,7 +60,6 @@ async def test_a_record_that(row: Row, lanes: str) -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("lanes", LANES)
 async def test_a_real_kafka_says_the_same(kafka_broker: KafkaBroker, lanes: str) -> None:
     await all_hold(kafka_broker.bootstrap_servers, TABLE, lambda backend, row: holds(backend, row, lanes))

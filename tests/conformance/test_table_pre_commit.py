@@ -29,7 +29,6 @@ async def test_a_record_that(row: Row, form: str, lanes: str) -> None:
 
 
 @pytest.mark.kafka
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("form", FORMS)
 async def test_a_real_kafka_says_the_same(kafka_broker: KafkaBroker, form: str, lanes: str) -> None:

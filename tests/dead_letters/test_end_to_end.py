@@ -218,9 +218,9 @@ class TestKilledInMidReplay:
         async def begun() -> bool:
             return len(await replayed()) >= 20
 
-        await eventually(begun, 30)
+        await eventually(begun)
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
         before = await replayed()
         assert 0 < len(before) < self.LETTERS
         report = shop.json("replay", "--bootstrap-servers", shop.kafka.servers, "--to-topic")
@@ -231,9 +231,9 @@ class TestKilledInMidReplay:
     async def test_to_the_handler_nothing_is_lost_and_one_record_at_most_comes_twice(self, shop: Shop) -> None:
         poison = await self._poison(shop)
         process = shop.start("replay", "--app", "shop:app", "--to-handler", "--rate", "50")
-        await eventually(lambda: shop.handled().total() >= 20, 30)
+        await eventually(lambda: shop.handled().total() >= 20)
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
         assert shop.handled().total() < self.LETTERS
         assert shop.json("replay", "--app", "shop:app", "--to-handler")["failed"] == []
         handled = shop.handled()
@@ -260,7 +260,7 @@ class TestTheLimit:
         assert shop.handled() == Counter()
         mended = shop.run_app("--reset-dead-letter-limit")
         try:
-            await eventually(lambda: shop.handled().total() + len(shop.json("list", "--app", "shop:app")) >= 40, 60)
+            await eventually(lambda: shop.handled().total() + len(shop.json("list", "--app", "shop:app")) >= 40)
         finally:
             mended.terminate()
             _, err = mended.communicate(timeout=60)

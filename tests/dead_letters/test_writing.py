@@ -121,7 +121,7 @@ class TestARecordThatIsTooLarge:
         app = app_of(config, failing())
         with pytest.raises(StopApp, match=rf"{source}\[0\]@0 does not fit into {dead}.*max.message.bytes"):
             async with kafka.running(app):
-                await eventually(lambda: app.service is not None and app.service.failure, 20)
+                await eventually(lambda: app.service is not None and app.service.failure)
         assert await kafka.committed(config, source) in (None, 0)
 
 

@@ -166,7 +166,7 @@ class TestCancellation:
         @handler.event("A")
         def on_a(value: bytes) -> str:
             began.set()
-            opened.wait(10)
+            opened.wait(60)
             return "late"
 
         task = asyncio.create_task(give(handler, record("A"), middleware=stack, at=at))

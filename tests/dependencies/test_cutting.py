@@ -62,7 +62,7 @@ class TestCancelling:
 
         def slowly() -> Iterator[None]:
             began.set()
-            opened.wait(10)
+            opened.wait(60)
             events.append("open")
             try:
                 yield
@@ -91,7 +91,7 @@ class TestCancelling:
 
         def slowly() -> None:
             began.set()
-            opened.wait(10)
+            opened.wait(60)
 
         @handler.event("A")
         async def on_a(value: bytes, it: Annotated[None, Depends(slowly)]) -> None: ...
@@ -119,7 +119,7 @@ class TestCancelling:
         @handler.event("A")
         def on_a(value: bytes, it: Annotated[None, Depends(session)]) -> None:
             began.set()
-            opened.wait(10)
+            opened.wait(60)
             events.append("endpoint")
 
         task = asyncio.create_task(give(handler, record("A"), middleware=stack, at=slot(threads=threads)))

@@ -122,7 +122,7 @@ class TestAnAttempt:
         def slowly(request: Request) -> Iterator[None]:
             events.append(f"opens {request.attempt}")
             if request.attempt == 1:
-                go_on.wait(10)
+                go_on.wait(60)
             try:
                 yield
             finally:

@@ -82,7 +82,7 @@ async def printed_from_both(app: Program, clusters: tuple[str, str], *expected: 
             await external.send_event({"number": 2}, "E")
             return all(f"{line} at " in app.printed for line in expected)
 
-        await eventually(printed, 30)
+        await eventually(printed)
 
 
 @pytest.mark.kafka

@@ -27,13 +27,13 @@ def test_its_commands_lead_from_poison_to_nothing_left(start: Start, tmp_path: P
     reset = commands.pop()
 
     broker = start("evkafka broker --port 0", "broker")
-    ready = eventually_sync(lambda: re.search(r"bootstrap_servers = (\S+)", broker.printed), 60)
+    ready = eventually_sync(lambda: re.search(r"bootstrap_servers = (\S+)", broker.printed))
     for name in ("rates.py", "billing.py", "send.py"):
         (tmp_path / name).write_text(file(PAGE, name).replace("localhost:9092", ready[1]))
     service = start(run, "service")
     sent = start("python send.py", "sent")
-    assert sent.process.wait(30) == 0, sent.printed
-    eventually_sync(lambda: "invoice 3: 8.28 EUR" in service.printed, 30)
+    assert sent.process.wait(60) == 0, sent.printed
+    eventually_sync(lambda: "invoice 3: 8.28 EUR" in service.printed)
     assert "invoice 1: 12.50 EUR" in service.printed
     assert service.terminate() == 0, service.printed
 
@@ -48,7 +48,7 @@ def test_its_commands_lead_from_poison_to_nothing_left(start: Start, tmp_path: P
             assert "KeyError: 'CHF'" in done.printed
 
     again = start(reset, "reset")
-    eventually_sync(lambda: "assigned" in again.printed, 30)
+    eventually_sync(lambda: "assigned" in again.printed)
     assert again.terminate() == 0, again.printed
     assert broker.terminate() == 0, broker.printed
 

@@ -88,13 +88,13 @@ async def test_starlette_around_it_and_an_api_inside_it_live_and_stop_together(
             except httpx.TransportError:
                 return False
 
-        await eventually(answers, 60, what=f"an answer; it said {service.printed}")
+        await eventually(answers, what=f"an answer; it said {service.printed}")
         if path == "/orders":
 
             async def handled() -> bool:
                 return "7" in (await client.get(path)).json()
 
-            await eventually(handled, 60)
+            await eventually(handled)
     # uvicorn ends by the signal itself, once its application has ended.
     assert service.terminate() == (-signal.SIGTERM if "page" in command else 0), service.printed
     assert "Application shutdown complete" in service.printed or "worker" in command
@@ -174,7 +174,7 @@ async def test_the_service_before_and_the_one_after_do_the_same_and_go_on_where_
             for cents in (1, 2):
                 await producer.send_event({"order_id": f"{number}-{cents}", "cents": cents}, "OrderPlaced")
         service = start(command, f"service-{number}")
-        await eventually(lambda: f"billed {number}-2: 2" in service.printed, 60)  # noqa: B023
+        await eventually(lambda: f"billed {number}-2: 2" in service.printed)  # noqa: B023
         assert service.terminate() in (0, -15), service.printed
         billed = re.findall(r"billed (\S+):", service.printed)
         assert billed == [f"{number}-1", f"{number}-2"]

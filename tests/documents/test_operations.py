@@ -71,7 +71,7 @@ async def test_its_app_is_paused_resumed_and_replayed_by_its_commands_and_the_lo
     (place.directory / "kept.py").write_text(file(PAGE, "audit.py") + "from shop import app\n")
     [_, run, pause, resume, replay, _] = map(place.done, commands())
     service = start(run.replace("shop:app", "kept:app"), "service")
-    await eventually(lambda: f"operations: http://127.0.0.1:{place.port}/ui" in service.printed, 60)
+    await eventually(lambda: f"operations: http://127.0.0.1:{place.port}/ui" in service.printed)
     async with EVKafkaProducer({"bootstrap_servers": kafka_broker.bootstrap_servers, "topic": place.topic}) as producer:
         await producer.send_event({"currency": "CHF"}, "OrderPlaced")
 
@@ -80,7 +80,7 @@ async def test_its_app_is_paused_resumed_and_replayed_by_its_commands_and_the_lo
         async def letters() -> Any:
             return (await client.get("/ui/api/letters")).json()["letters"]
 
-        await eventually(letters, 60)
+        await eventually(letters)
         for line, done in ((pause, "paused"), (resume, "resumed")):
             assert await curl(line, {"EVKAFKA_UI_TOKEN": TOKEN}) == {"done": done}
         refused = await client.post("/ui/api/pause", json={})
@@ -110,13 +110,13 @@ async def test_in_fastapi_it_asks_for_the_token_and_does_not_keep_the_server_fro
                 except httpx.TransportError:
                     return False
 
-            await eventually(is_ready, 60)
+            await eventually(is_ready)
             assert (await client.get("ui")).status_code == 401
             entered = await client.post("ui/enter", data={"token": TOKEN})
             assert (entered.status_code, entered.url.path) == (200, "/kafka/ui")
             seen = asyncio.Event()
             viewer = asyncio.ensure_future(_look(client, seen))
-            await asyncio.wait_for(seen.wait(), 30)
+            await asyncio.wait_for(seen.wait(), 60)
             server.send_signal(signal.SIGTERM)
             await asyncio.to_thread(server.wait, 60)
             assert "Application shutdown complete" in (place.directory / "uvicorn.log").read_text()

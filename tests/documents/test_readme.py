@@ -34,7 +34,7 @@ class TestTheFirstExample:
                 await producer.send_event({"order_id": "1"}, "OrderPlaced")  # it begins at the end, as `latest` says
                 return "placed 1\n" in app.printed
 
-            await eventually(placed, 30)
+            await eventually(placed)
         assert app.terminate() == 0, app.printed
 
 

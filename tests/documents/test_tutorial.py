@@ -71,7 +71,7 @@ def test_an_hour_of_it(tmp_path: Path, running: Start) -> None:
     desk.variables["EVKAFKA_BOOTSTRAP_SERVERS"] = address[1]
     desk.do(next(lines))
     look = next(lines)
-    eventually_sync(lambda: '"order_id":"A-1"' in desk.do(look).replace(" ", ""), 60, what="the invoice")
+    eventually_sync(lambda: '"order_id":"A-1"' in desk.do(look).replace(" ", ""), what="the invoice")
     desk.do(next(lines))  # cents is missing
 
     desk.endpoint("a rule")
@@ -79,9 +79,9 @@ def test_an_hour_of_it(tmp_path: Path, running: Start) -> None:
     desk.do(next(lines))
     desk.do(next(lines))
     letters, lag = next(lines), next(lines)
-    eventually_sync(lambda: "is too large to be true" in desk.do(letters), 60, what="the dead letter")
+    eventually_sync(lambda: "is too large to be true" in desk.do(letters), what="the dead letter")
     assert '"A-4"' in desk.do(look)
-    eventually_sync(lambda: "lag 0" in desk.do(lag), 60, what="that all is committed")
+    eventually_sync(lambda: "lag 0" in desk.do(lag), what="that all is committed")
 
     desk.endpoint("as it was meant")
     service.until("was assigned", times=3)

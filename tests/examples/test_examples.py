@@ -44,12 +44,12 @@ class Example:
         return self._log.read_text()
 
     async def prints(self, words: str) -> None:
-        await eventually(lambda: words in self.printed, 60, what=f"{words!r} in what the example prints")
+        await eventually(lambda: words in self.printed, what=f"{words!r} in what the example prints")
 
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(40)
+            self.process.wait(60)
 
 
 StartExample = Callable[..., Example]
@@ -90,7 +90,7 @@ async def test_payments_are_made_once_and_a_poison_order_is_paid_by_a_replay(
 
     app = example("evkafka.cli", "run", "examples.payments.app:app", PAYMENTS_DB=database)
     await app.prints("order 2: 9.20 EUR")
-    await eventually(lambda: _at(servers, "payments", "orders", 4), 30)
+    await eventually(lambda: _at(servers, "payments", "orders", 4))
     app.end()
     replay = example(
         *("evkafka.cli", "dlq", "replay", "orders.payments.dlq", "--app", "examples.payments.app:app", "--to-handler"),
@@ -155,7 +155,7 @@ async def test_work_for_the_processor_is_done_in_threads_and_committed(
 
     for n in range(8):
         await app.prints(f"u{n}: ")
-    await eventually(lambda: _at(servers, "passwords", "passwords", 8), 30)
+    await eventually(lambda: _at(servers, "passwords", "passwords", 8))
 
 
 async def read_meters(servers: str, topic: str) -> None:
@@ -176,7 +176,7 @@ async def test_a_batch_is_upserted_and_an_older_reading_never_wins(
 
     app = example("evkafka.cli", "run", "examples.batch_upsert:app", METERS_DB=database)
 
-    await eventually(lambda: _at(servers, "meters", "meter-readings", 1000), 60)
+    await eventually(lambda: _at(servers, "meters", "meter-readings", 1000))
     app.end()
     assert _rows(database, READ) == LAST
 
@@ -192,7 +192,7 @@ async def test_the_same_into_postgresql_also_when_all_of_it_comes_again(
         for group in ("meters", "meters-again"):
             variables = {"METERS_DB": database, "METERS_GROUP": group, "METERS_TOPIC": name}
             app = example("evkafka.cli", "run", "examples.batch_upsert:app", **variables)
-            await eventually(lambda: _at(servers, group, name, 1000), 60)  # noqa: B023
+            await eventually(lambda: _at(servers, group, name, 1000))  # noqa: B023
             app.end()
         with psycopg.connect(database) as connection:
             assert connection.execute(READ).fetchall() == LAST

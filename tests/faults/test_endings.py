@@ -37,7 +37,7 @@ class TestAHandlerThatEndsItsProcess:
         assert first.process.wait(60) == 7
         bad.unlink()
         second = worker(name)
-        await eventually(lambda: 2 in ids(journal), 60)
+        await eventually(lambda: 2 in ids(journal))
         assert second.terminate() == 0
         assert [line["id"] for line in lines(journal, "done", second.pid)][-2:] == [1, 2]
         assert ids(journal).count(1) == 1
@@ -58,13 +58,13 @@ class TestNoFileDescriptors:
         servers, name = kafka_broker.bootstrap_servers, await topic()
         await send_work(servers, name, [{"id": n} for n in range(10)])
         process = worker(name, bootstrap_servers=proxy.bootstrap_servers)
-        await eventually(lambda: len(ids(journal)) == 10, 60)
+        await eventually(lambda: len(ids(journal)) == 10)
         had = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, had[1]))
         proxy.disconnect()
         await send_work(servers, name, [{"id": n} for n in range(10, 20)])
-        await eventually(lambda: "Too many open files" in process.log, 60)
+        await eventually(lambda: "Too many open files" in process.log)
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, had)
-        await eventually(lambda: len(set(ids(journal))) == 20, 60)
+        await eventually(lambda: len(set(ids(journal))) == 20)
         assert await asyncio.to_thread(process.terminate) == 0  # the proxy runs in this very loop
         assert await committed(servers, group_id, name) == {0: 20}

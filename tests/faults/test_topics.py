@@ -57,7 +57,7 @@ async def make_again(stream: Stream) -> None:
         return answer.topic_errors[0][1] == 0
 
     try:
-        await eventually(made, 30)
+        await eventually(made)
     finally:
         await admin.close()
     stream.begun.clear()
@@ -134,7 +134,7 @@ async def forget(stream: Stream) -> None:
         return [code for _, code in answer.results] == [0]
 
     try:
-        await eventually(forgotten, 30, what="a group without members")
+        await eventually(forgotten, what="a group without members")
     finally:
         await admin.close()
 

@@ -72,7 +72,7 @@ class TestAnEventLoopThatIsHeld:
         app.add_consumer(stream.config(), handler)  # type: ignore[arg-type]
         await stream.write(30)
         async with app.running(on_failure=lambda _: None):
-            await eventually(lambda: held, 60)
+            await eventually(lambda: held)
             await stream.write(30)
             await stream.is_done(app)
             stream.in_order()
@@ -103,14 +103,14 @@ class TestDeadLettersThatCannotBeWritten:
         async with app.running(on_failure=lambda _: None):
             await proxy.set("refuse")
             await stream.write(5)
-            await eventually(lambda: 2 in attempts, 60)
-            await eventually(lambda: _is(servers, stream, 2), 60)
+            await eventually(lambda: 2 in attempts)
+            await eventually(lambda: _is(servers, stream, 2))
             with pytest.raises(AssertionError):  # for as long as anybody looks
                 await eventually(lambda: _is(servers, stream, 5), 1.5)
             assert app.service is not None
             assert app.service.failure is None
             await proxy.set("pass")
-            await eventually(lambda: _is(servers, stream, 5), 60)
+            await eventually(lambda: _is(servers, stream, 5))
         assert len(await read(servers, dead, 0)) == 1
 
 

@@ -58,7 +58,7 @@ def cut_while_it_runs(api_key: int, where: str) -> Callable[[str], Awaitable[Non
         async with behind_a_proxy(servers) as (stream, proxy), stream.flowing() as app:
             await stream.goes_on()
             rule = proxy.on(api_key, cut=where, count=3)
-            await asyncio.wait_for(rule.seen.wait(), 30)
+            await asyncio.wait_for(rule.seen.wait(), 60)
             await stream.recovers(app=app)
 
     return run
@@ -128,7 +128,7 @@ def late(api_key: int, delay_s: float, count: int) -> Callable[[str], Awaitable[
         async with behind_a_proxy(servers) as (stream, proxy), stream.flowing() as app:
             await stream.goes_on()
             rule = proxy.on(api_key, delay_s=delay_s, count=count)
-            await asyncio.wait_for(rule.seen.wait(), 30)
+            await asyncio.wait_for(rule.seen.wait(), 60)
             await stream.recovers(app=app)
 
     return run

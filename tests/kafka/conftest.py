@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from evkafka.broker import KafkaBroker
 from evkafka.ports import TopicPartition
 from evkafka.settings import ConsumerSettings
-from tests.support.fake_kafka import FakeKafka, Unavailable, build
+from tests.support.fake_kafka import FakeKafka, NoGoError, build
 from tests.support.listening import Reader, consumer_settings
 from tests.support.proxy import Proxy
 
@@ -23,9 +23,10 @@ Read = Callable[..., Awaitable[Reader]]
 
 @pytest.fixture(scope="session")
 def fake_program() -> Any:
+    """The fake's program. Only where there is no Go its tests are skipped: a build that fails is a failure."""
     try:
         return build()
-    except Unavailable as reason:
+    except NoGoError as reason:
         pytest.skip(str(reason))
 
 

@@ -47,7 +47,7 @@ async def test_a_start_that_is_broken_off_leaves_no_connection_open(
             client = Reaching(**connection_options(connection))
             start, close = client.bootstrap, client.close
     starting = asyncio.ensure_future(start())
-    conn = await asyncio.wait_for(asked.get(), 30)
+    conn = await asyncio.wait_for(asked.get(), 60)
     assert conn.connected()
     starting.cancel()
     await asyncio.gather(starting, return_exceptions=True)

@@ -14,7 +14,7 @@ from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read, produce
 from tests.support.fake_kafka import FakeKafka
 from tests.support.proxy import FIND_COORDINATOR, HEARTBEAT, JOIN_GROUP, Proxy
-from tests.support.waiting import eventually
+from tests.support.waiting import SLACK_S, eventually
 
 
 class TestHeartbeats:
@@ -53,10 +53,10 @@ class TestHeartbeats:
         await eventually(lambda: reader.source.state() == "steady")
 
         await proxy.set("blackhole")
-        await eventually(lambda: reader.source.state() == "lost", 5)
+        await eventually(lambda: reader.source.state() == "lost", 1.0 + SLACK_S)
         await proxy.set("pass")
 
-        await eventually(lambda: reader.source.state() == "steady", 15)
+        await eventually(lambda: reader.source.state() == "steady")
         await produce(kafka_broker.bootstrap_servers, orders, 3)
         await eventually(lambda: reader.offsets()[-3:] == [0, 1, 2])
         assert reader.errors == []
@@ -208,7 +208,7 @@ class TestStaticMembers:
         await eventually(lambda: reader.source.state() == "steady")
         await fake.fault(HEARTBEAT, 25, group=name, count=-1)
 
-        await eventually(lambda: reader.errors, 30)
+        await eventually(lambda: reader.errors)
         assert isinstance(reader.errors[0], BrokerRefused)
         assert "thrown this member out 5 times" in str(reader.errors[0])
 

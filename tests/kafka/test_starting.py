@@ -20,7 +20,7 @@ from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read, produce
 from tests.support.listening import Listener, consumer_settings
 from tests.support.proxy import METADATA, Proxy
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, SLACK_S, eventually
 
 JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 
@@ -118,14 +118,14 @@ class TestNobodyThere:
         assert isinstance(error, BrokerUnavailable)
         assert f"127.0.0.1:{port}: connection refused" in str(error)
         assert "bootstrap_servers" in str(error)
-        assert took < 2.0
+        assert took < 1.0 + SLACK_S
 
     async def test_a_name_that_does_not_exist(self) -> None:
         error, took = await failing_start("no-such-host.invalid:9092", start_timeout_s=1.0)
 
         assert isinstance(error, BrokerUnavailable)
         assert "no-such-host.invalid:9092: name not found" in str(error)
-        assert took < 5.0
+        assert took < 1.0 + SLACK_S
 
     async def test_a_server_that_never_answers(self, proxy: Proxy) -> None:
         await proxy.set("blackhole")
@@ -134,7 +134,7 @@ class TestNobodyThere:
 
         assert isinstance(error, BrokerUnavailable)
         assert "no answer in time" in str(error)
-        assert took < 2.0
+        assert took < 1.0 + SLACK_S
 
     async def test_a_broker_that_comes_up_within_the_time_is_waited_for(
         self, topic: MakeTopic, proxy: Proxy, name: str, read: Read
@@ -172,7 +172,7 @@ class TestNobodyThere:
         assert isinstance(error, BrokerUnavailable)
         assert f"127.0.0.1:{dead}" in str(error)
         assert "advertised.listeners" in str(error)
-        assert took < 3.0
+        assert took < 1.5 + SLACK_S
 
 
 class TestLogins:
@@ -185,12 +185,14 @@ class TestLogins:
     async def test_a_wrong_password_is_refused_at_once_and_not_repeated_in_the_message(
         self, sasl_broker: KafkaBroker
     ) -> None:
-        error, took = await failing_start(sasl_broker.bootstrap_servers, connection=login("wrong-canary"))
+        error, took = await failing_start(
+            sasl_broker.bootstrap_servers, connection=login("wrong-canary"), start_timeout_s=2 * PATIENCE_S
+        )
 
         assert isinstance(error, BrokerRefused)
         assert "login by PLAIN refused" in str(error)
         assert "wrong-canary" not in str(error)
-        assert took < 5.0
+        assert took < PATIENCE_S
 
     async def test_a_mechanism_that_the_broker_does_not_have(self, sasl_broker: KafkaBroker) -> None:
         error, _ = await failing_start(
@@ -214,7 +216,7 @@ class TestLogins:
             await eventually(lambda: reader.polls > 2)
             proxy.disconnect()
 
-            await eventually(lambda: reader.errors, 10)
+            await eventually(lambda: reader.errors)
         assert isinstance(reader.errors[0], BrokerRefused)
         assert "login by PLAIN refused" in str(reader.errors[0])
 
@@ -241,11 +243,15 @@ class TestTls:
         assert reader.errors == []
 
     async def test_a_certificate_of_an_unknown_authority(self, tls_broker: KafkaBroker) -> None:
-        error, took = await failing_start(tls_broker.bootstrap_servers, connection=tls(ssl.create_default_context()))
+        error, took = await failing_start(
+            tls_broker.bootstrap_servers,
+            connection=tls(ssl.create_default_context()),
+            start_timeout_s=2 * PATIENCE_S,
+        )
 
         assert isinstance(error, BrokerRefused)
         assert "certificate was not accepted" in str(error)
-        assert took < 5.0
+        assert took < PATIENCE_S
 
     async def test_a_certificate_for_another_name(self, tls_broker: KafkaBroker, certificate: Path) -> None:
         context = ssl.create_default_context(cafile=certificate / "ca.pem")
@@ -261,13 +267,13 @@ class TestTls:
         )
 
         assert "security_protocol" in str(error)
-        assert took < 10.0
+        assert took < 2.0 + SLACK_S
 
     async def test_no_tls_to_a_port_with(self, tls_broker: KafkaBroker) -> None:
         error, took = await failing_start(tls_broker.bootstrap_servers, start_timeout_s=2.0)
 
         assert "security_protocol" in str(error)
-        assert took < 10.0
+        assert took < 2.0 + SLACK_S
 
 
 class TestAbsentTopics:

@@ -15,7 +15,10 @@ from tests.conftest import MakeTopic
 from tests.kafka.conftest import committed, produce
 from tests.support.listening import Reader, consumer_settings
 from tests.support.proxy import JOIN_GROUP, LEAVE_GROUP, Mode, Proxy
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, SLACK_S, eventually
+
+WHOLE_S = 60.0
+"""More than a stop needs that waits for nobody: one that takes half of it has waited for somebody."""
 
 
 def tasks() -> set[asyncio.Task[Any]]:
@@ -51,9 +54,9 @@ class TestWithBrokers:
     ) -> None:
         reader = await started(proxy.bootstrap_servers, await topic(), name, **overrides)
 
-        took = await timed_stop(reader, 3.0)
+        took_s = await timed_stop(reader, WHOLE_S)
 
-        assert took < 1.0
+        assert took_s < WHOLE_S / 2
         assert LEAVE_GROUP in proxy.requests
         await eventually(lambda: not tasks() and not proxy._writers)
 
@@ -72,14 +75,14 @@ class TestWithBrokers:
     async def test_a_groupless_reader_leaves_nothing_behind(self, topic: MakeTopic, proxy: Proxy) -> None:
         reader = await started(proxy.bootstrap_servers, await topic(), None)
 
-        assert await timed_stop(reader, 3.0) < 1.0
+        assert await timed_stop(reader, WHOLE_S) < WHOLE_S / 2
         await eventually(lambda: not tasks() and not proxy._writers)
 
     async def test_twice_is_once(self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str) -> None:
         reader = await started(kafka_broker.bootstrap_servers, await topic(), name)
         await timed_stop(reader, 3.0)
 
-        assert await timed_stop(reader, 3.0) < 0.1
+        assert await timed_stop(reader, WHOLE_S) < WHOLE_S / 2
 
     async def test_before_the_start(self) -> None:
         await KafkaSource(consumer_settings("localhost:1", "t", "g")).stop(timeout_s=1.0)
@@ -98,9 +101,9 @@ class TestWithoutBrokers:
         polls = reader.polls
         await eventually(lambda: reader.polls > polls + 4)
 
-        took = await timed_stop(reader, timeout_s)
+        took_s = await timed_stop(reader, timeout_s)
 
-        assert took <= timeout_s + 0.15
+        assert took_s <= timeout_s + SLACK_S
         await eventually(lambda: not tasks())
 
     async def test_while_a_commit_hangs(self, topic: MakeTopic, proxy: Proxy, name: str) -> None:
@@ -109,7 +112,7 @@ class TestWithoutBrokers:
         await proxy.set("blackhole")
         commit = asyncio.ensure_future(reader.source.commit({TopicPartition(orders, 0): 1}, timeout_s=1.0))
 
-        assert await timed_stop(reader, 1.0) <= 1.15
+        assert await timed_stop(reader, 1.0) <= 1.0 + SLACK_S
         await asyncio.wait({commit})
         assert commit.exception() is not None
         await eventually(lambda: not tasks())
@@ -121,14 +124,16 @@ class TestInTheMiddle:
         reader = await Reader(consumer_settings(proxy.bootstrap_servers, await topic(), name)).start()
         await held.seen.wait()
 
-        assert await timed_stop(reader, 1.0) <= 1.15
+        assert await timed_stop(reader, 1.0) <= 1.0 + SLACK_S
         await eventually(lambda: not tasks())
 
     async def test_of_a_revocation_that_does_not_end_and_the_group_goes_on_without_us(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str
     ) -> None:
         servers, orders = kafka_broker.bootstrap_servers, await topic()
-        first = await started(servers, orders, name, session_timeout_s=30.0, rebalance_timeout_s=30.0)
+        first = await started(
+            servers, orders, name, session_timeout_s=2 * PATIENCE_S, rebalance_timeout_s=2 * PATIENCE_S
+        )
         revoking = asyncio.Event()
 
         async def never(_: Collection[TopicPartition]) -> None:
@@ -137,12 +142,14 @@ class TestInTheMiddle:
 
         first.listener.revoking = never
         second = await Reader(
-            consumer_settings(servers, orders, name, session_timeout_s=30.0, rebalance_timeout_s=30.0)
+            consumer_settings(
+                servers, orders, name, session_timeout_s=2 * PATIENCE_S, rebalance_timeout_s=2 * PATIENCE_S
+            )
         ).start()
         await revoking.wait()
 
-        assert await timed_stop(first, 1.0) <= 1.15
+        assert await timed_stop(first, 1.0) <= 1.0 + SLACK_S
         # It said good-bye all the same: the other does not wait for a session's end.
-        await eventually(lambda: len(second.source.assignment()) == 1, 5)
+        await eventually(lambda: len(second.source.assignment()) == 1)
         await timed_stop(second, 3.0)
         await eventually(lambda: not tasks())

@@ -438,7 +438,7 @@ class TestGivingBack:
         def on_batch(values: list[bytes]) -> None:
             seen.append(values)
             if len(seen) == 1:
-                go.wait(20)
+                go.wait(60)
 
         await letters(bench, "ab", key="k")
         async with bench.running(handler, revoke_drain_timeout_ms=1000, **keys):

@@ -68,7 +68,6 @@ CONFIGS = [
 
 
 class TestNothingIsLost:
-    @pytest.mark.timeout(300)
     @pytest.mark.parametrize("config", CONFIGS)
     @pytest.mark.parametrize("worker", [FewAtOnce, FailsWhole])
     def test_in_any_schedule(

@@ -11,13 +11,16 @@ from evkafka import Request, Retry
 from evkafka.testing import InMemoryKafka, NotSettled
 from tests.memory.apps import make_app
 
+HOUR_MS = 3_600_000
+
 
 async def never(request: Request) -> None:
     await asyncio.Event().wait()
 
 
 class TestVirtualTime:
-    async def test_five_minutes_of_backoff_pass_in_less_than_a_second(self) -> None:
+    async def test_hours_of_backoff_pass_without_a_wait(self) -> None:
+        """Longer than any test may take: by the real clock this one would be cut off."""
         at_s = []
 
         async def fail(request: Request) -> None:
@@ -25,14 +28,13 @@ class TestVirtualTime:
             if request.attempt <= 10:
                 raise ValueError("not yet")
 
-        app, seen = make_app(fail, on_error={"backoff_ms": 30_000, "backoff_multiplier": 1, "jitter": 0})
-        began = time.perf_counter()
+        policy = {"backoff_ms": HOUR_MS, "max_backoff_ms": HOUR_MS, "jitter": 0}
+        app, seen = make_app(fail, on_error=policy)
         async with InMemoryKafka() as kafka, kafka.running(app):
             await kafka.send("orders", b"x", "E")
-            await kafka.settle()
+            await kafka.settle(max_ms=20 * HOUR_MS)
         assert len(seen) == 11
-        assert at_s[-1] - at_s[0] == pytest.approx(300, abs=1)
-        assert time.perf_counter() - began < 1
+        assert at_s[-1] - at_s[0] == pytest.approx(10 * HOUR_MS / 1000, abs=1)
 
     async def test_advance_goes_so_far_and_no_further(self) -> None:
         async def again(request: Request) -> None:
@@ -109,13 +111,11 @@ class TestRealTime:
 class TestWhatDoesNotEnd:
     async def test_an_endpoint_is_named_and_cut_at_its_limit(self) -> None:
         app, seen = make_app(never, max_endpoint_exec_time_ms=1_000)
-        began = time.perf_counter()
         async with InMemoryKafka() as kafka, kafka.running(app):
             await kafka.send("orders", b"x", "E")
             with pytest.raises(NotSettled, match=r"orders\[0\]@0 \(E, .*on_event\) has failed .* EndpointTimeout"):
-                await kafka.settle(max_ms=60_000)
+                await kafka.settle(max_ms=HOUR_MS)
         assert len(seen) > 2
-        assert time.perf_counter() - began < 5
 
     async def test_an_endpoint_within_its_limit_is_named(self) -> None:
         app, _ = make_app(never)
@@ -128,15 +128,13 @@ class TestWhatDoesNotEnd:
 
     async def test_one_that_sleeps_for_an_hour_is_not_waited_for(self) -> None:
         async def long(request: Request) -> None:
-            await asyncio.sleep(3600)
+            await asyncio.sleep(HOUR_MS / 1000)
 
         app, _ = make_app(long)
-        began = time.perf_counter()
         async with InMemoryKafka() as kafka, kafka.running(app):
             await kafka.send("orders", b"x", "E")
             with pytest.raises(NotSettled, match="on_event"):
                 await kafka.settle(max_ms=10_000)
-        assert time.perf_counter() - began < 3
 
     async def test_a_poisonous_record_is_named_with_its_error(self) -> None:
         async def fail(request: Request) -> None:

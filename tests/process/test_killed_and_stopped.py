@@ -20,11 +20,11 @@ class TestKill:
         name, gate = await topic(), tmp_path / "gate"
         await send_work(kafka_broker.bootstrap_servers, name, [{"id": 0}, {"id": 1, "wait_for": str(gate)}, {"id": 2}])
         first = worker(name)
-        await eventually(lambda: 1 in ids(journal, "begun"), 30)
+        await eventually(lambda: 1 in ids(journal, "begun"))
         first.kill()
         gate.touch()
         worker(name)
-        await eventually(lambda: 2 in ids(journal), 30)
+        await eventually(lambda: 2 in ids(journal))
         assert Counter(ids(journal))[1] == 1
         assert ids(journal, "begun").count(1) == 2
 
@@ -36,10 +36,10 @@ class TestKill:
         await send_work(kafka_broker.bootstrap_servers, name, works)
         for target in (100, 400, 900):
             process = worker(name)
-            await eventually(lambda target=target: len(set(ids(journal))) >= target, 60)  # type: ignore[misc]
+            await eventually(lambda target=target: len(set(ids(journal))) >= target)  # type: ignore[misc]
             process.kill()
         last = worker(name)
-        await eventually(lambda: len(set(ids(journal))) == 2000, 60)
+        await eventually(lambda: len(set(ids(journal))) == 2000)
         assert last.terminate() == 0
 
     async def test_records_of_a_partition_are_handled_in_order(
@@ -48,7 +48,7 @@ class TestKill:
         name = await topic(partitions=2)
         await send_work(kafka_broker.bootstrap_servers, name, [{"id": n, "partition": n % 2} for n in range(500)])
         process = worker(name)
-        await eventually(lambda: len(ids(journal)) == 500, 30)
+        await eventually(lambda: len(ids(journal)) == 500)
         assert process.terminate() == 0
         for partition in (0, 1):
             offsets = [entry["offset"] for entry in lines(journal, "done") if entry["partition"] == partition]
@@ -68,11 +68,11 @@ class TestStop:
         name, gate = await topic(), tmp_path / "gate"
         await send_work(kafka_broker.bootstrap_servers, name, [{"id": 0, "wait_for": str(gate)}, {"id": 1}])
         process = worker(name)
-        await eventually(lambda: ids(journal, "begun") == [0], 30)
+        await eventually(lambda: ids(journal, "begun") == [0])
         process.process.terminate()
-        await eventually(lambda: "stopping" in process.log, 10)
+        await eventually(lambda: "stopping" in process.log)
         gate.touch()
-        assert process.process.wait(30) == 0
+        assert process.process.wait(60) == 0
         assert ids(journal) == [0]
         assert await committed(kafka_broker.bootstrap_servers, group_id, name) == {0: 1}
 
@@ -83,7 +83,7 @@ class TestStop:
         works = [{"id": n, "partition": n % 3, "takes_ms": 5} for n in range(600)]
         await send_work(kafka_broker.bootstrap_servers, name, works)
         process = worker(name, auto_commit_interval_ms=60_000)
-        await eventually(lambda: len(ids(journal)) > 50, 30)
+        await eventually(lambda: len(ids(journal)) > 50)
         assert process.terminate() == 0
         done = Counter(entry["partition"] for entry in lines(journal, "done"))
         at = await committed(kafka_broker.bootstrap_servers, group_id, name)
@@ -102,7 +102,7 @@ class TestStop:
         works = [{"id": 0}, {"id": 1, "wait_for": str(tmp_path / "never")}]
         await send_work(kafka_broker.bootstrap_servers, name, works)
         process = worker(name, drain_timeout_ms=300)
-        await eventually(lambda: 1 in ids(journal, "begun"), 30)
+        await eventually(lambda: 1 in ids(journal, "begun"))
         assert process.terminate() == 128 + signal.SIGTERM
         assert ids(journal) == [0]
         assert await committed(kafka_broker.bootstrap_servers, group_id, name) == {0: 1}
@@ -113,11 +113,11 @@ class TestStop:
         name = await topic()
         await send_work(kafka_broker.bootstrap_servers, name, [{"id": 0, "wait_for": str(tmp_path / "never")}])
         process = worker(name)
-        await eventually(lambda: ids(journal, "begun") == [0], 30)
+        await eventually(lambda: ids(journal, "begun") == [0])
         process.process.terminate()
-        await eventually(lambda: "stopping" in process.log, 10)
+        await eventually(lambda: "stopping" in process.log)
         process.signal(signal.SIGINT)
-        assert process.process.wait(5) == 128 + signal.SIGINT
+        assert process.process.wait(60) == 128 + signal.SIGINT
 
 
 class TestFailingRecord:
@@ -136,15 +136,15 @@ class TestFailingRecord:
         works[101]["fail"] = str(broken)  # type: ignore[assignment]
         await send_work(kafka_broker.bootstrap_servers, name, works)
         process = worker(name, on_error={"backoff_ms": 50, "max_backoff_ms": 200})
-        await eventually(lambda: len(ids(journal)) == 300 + 25, 30)
-        await eventually(lambda: ids(journal, "begun").count(101) >= 3, 30)
+        await eventually(lambda: len(ids(journal)) == 300 + 25)
+        await eventually(lambda: ids(journal, "begun").count(101) >= 3)
 
         async def caught_up() -> bool:
             at = await committed(kafka_broker.bootstrap_servers, group_id, name)
             return at == {0: 100, 1: 25, 2: 100, 3: 100}
 
-        await eventually(caught_up, 10)
+        await eventually(caught_up)
         broken.unlink()
-        await eventually(lambda: len(set(ids(journal))) == 400, 30)
+        await eventually(lambda: len(set(ids(journal))) == 400)
         assert process.terminate() == 0
         assert await committed(kafka_broker.bootstrap_servers, group_id, name) == dict.fromkeys(range(4), 100)

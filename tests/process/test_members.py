@@ -26,11 +26,11 @@ class TestRebalance:
         works = [{"id": n, "partition": n % 4, "takes_ms": 5} for n in range(1200)]
         await send_work(kafka_broker.bootstrap_servers, name, works)
         first = worker(name)
-        await eventually(lambda: len(ids(journal)) > 50, 30)
+        await eventually(lambda: len(ids(journal)) > 50)
         second = worker(name)
-        await eventually(lambda: len(lines(journal, "done", second.pid)) > 50, 30)
+        await eventually(lambda: len(lines(journal, "done", second.pid)) > 50)
         assert second.terminate() == 0
-        await eventually(lambda: len(set(ids(journal))) == 1200, 60)
+        await eventually(lambda: len(set(ids(journal))) == 1200)
         assert first.terminate() == 0
         # Both rebalances drained and committed what was in flight: nothing had to be done twice.
         assert len(ids(journal)) == 1200
@@ -43,12 +43,12 @@ class TestRebalance:
         works = [{"id": n, "partition": n % 2, "takes_ms": 5} for n in range(800)]
         await send_work(kafka_broker.bootstrap_servers, name, works)
         zombie = worker(name)
-        await eventually(lambda: len(ids(journal)) > 50, 30)
+        await eventually(lambda: len(ids(journal)) > 50)
         zombie.signal(signal.SIGSTOP)
         heir = worker(name)  # gets everything once the zombie's session has expired
-        await eventually(lambda: len(lines(journal, "done", heir.pid)) > 200, 60)
+        await eventually(lambda: len(lines(journal, "done", heir.pid)) > 200)
         zombie.signal(signal.SIGCONT)
-        await eventually(lambda: len(set(ids(journal))) == 800, 60)
+        await eventually(lambda: len(set(ids(journal))) == 800)
         assert heir.terminate() == 0
         assert zombie.terminate() == 0
         assert await committed(kafka_broker.bootstrap_servers, group_id, name) == {0: 400, 1: 400}
@@ -68,11 +68,11 @@ class TestRebalance:
         await send_work(kafka_broker.bootstrap_servers, name, works)
         mode = {"auto_commit_mode": "pre-commit", "auto_commit_interval_ms": interval_ms, "max_poll_records": 200}
         first = worker(name, **mode)
-        await eventually(lambda: len(ids(journal)) > 50, 30)
+        await eventually(lambda: len(ids(journal)) > 50)
         second = worker(name, **mode)
-        await eventually(lambda: len(lines(journal, "done", second.pid)) > 50, 30)
+        await eventually(lambda: len(lines(journal, "done", second.pid)) > 50)
         assert second.terminate() == 0  # a clean stop
-        await eventually(lambda: len(set(ids(journal))) == 1600, 60)
+        await eventually(lambda: len(set(ids(journal))) == 1600)
         assert first.terminate() == 0
         assert len(ids(journal)) == 1600  # at most once, and nothing received was dropped
 
@@ -86,10 +86,10 @@ class TestBroker:
             works = [{"id": n, "partition": n % 2, "takes_ms": 3} for n in range(1500)]
             await send_work(broker.bootstrap_servers, name, works)
             process = worker(name, bootstrap_servers=broker.bootstrap_servers)
-            await eventually(lambda: len(ids(journal)) > 100, 30)
+            await eventually(lambda: len(ids(journal)) > 100)
             broker.kill()
             broker.restart()
-            await eventually(lambda: len(set(ids(journal))) == 1500, 60)
+            await eventually(lambda: len(set(ids(journal))) == 1500)
             await eventually(
                 lambda: _equals(broker.bootstrap_servers, group_id, name, {0: 750, 1: 750}), 30, what="the last commit"
             )
@@ -109,7 +109,7 @@ class TestBroker:
                     {"topics": [there], "bootstrap_servers": other.bootstrap_servers},
                 ]
             )
-            await eventually(lambda: len(set(ids(journal))) == 40, 30)
+            await eventually(lambda: len(set(ids(journal))) == 40)
             assert process.terminate() == 0
             assert await committed(kafka_broker.bootstrap_servers, group_id, here) == {0: 20}
             assert await committed(other.bootstrap_servers, group_id, there) == {0: 20}

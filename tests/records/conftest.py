@@ -46,4 +46,4 @@ async def committed_is(kafka: RealBackend, config: dict[str, Any], topic: str, o
         assert await kafka.committed(config, topic, partition) == offset
         return True
 
-    await eventually(reached, 30)
+    await eventually(reached)

@@ -94,7 +94,7 @@ class TestCompaction:
             left = await readable(servers, name)
             return left if left[0] > 0 else []
 
-        left = await eventually(compacted, 30, what="compaction")
+        left = await eventually(compacted, what="compaction")
         assert len(left) < 2000
 
         kafka, handler = RealBackend(servers), Handled()

@@ -98,7 +98,7 @@ class TestRecordsThatFail:
             await committed_is(kafka, config, topic, 1)
         second.mended = True
         async with kafka.running(second.app):
-            await eventually(lambda: second.attempts, 30)
+            await eventually(lambda: second.attempts)
         [(_, failed_at)], [(attempt, at)] = first.attempts[1], second.attempts[1]
         assert attempt == 2
         assert at - failed_at >= 2.999
@@ -110,7 +110,7 @@ class TestRecordsThatFail:
         failing = Failing(config)
         await kafka.send(topic, {"n": 1})
         async with kafka.running(failing.app):
-            await eventually(lambda: len(failing.attempts.get(1, ())) == 2, 30)
+            await eventually(lambda: len(failing.attempts.get(1, ())) == 2)
             told = failing.app.status().consumers
         assert [(one.name, one.membership, one.rebuilds) for one in told] == [
             ("c", "steady", 0),
@@ -194,7 +194,7 @@ class TestKilledAndReplayed:
                 await producer.send(topic, value, partition=number % 2, headers=[("Event-Type", b"E")])
         for most in (100, 500, 900):
             shop = start("run", "shop:app", BROKEN="1")
-            await eventually(lambda most=most: len(attempts()) >= most, 60)  # type: ignore[misc]
+            await eventually(lambda most=most: len(attempts()) >= most)  # type: ignore[misc]
             shop.kill()
             shop.communicate()
 
@@ -204,7 +204,7 @@ class TestKilledAndReplayed:
             letters = [one for p in range(2) for one in await read_committed(kafka.servers, dead, p)]
             return {json.loads(one.value)["n"] for one in letters} == set(range(records))
 
-        await eventually(all_dead, 60)
+        await eventually(all_dead)
         shop.terminate()
         shop.communicate()
 

@@ -89,6 +89,6 @@ async def test_the_rights_of_its_table_suffice_for_reading_sending_retry_topics_
     await shop.place(1, -1, 2)
     policy = {"max_attempts": 1, "retry_topics": [50], "then": "dead_letter"}
     async with shop.app(secured.servers("LOGIN"), login(user="nora"), on_error=policy).running():
-        await eventually(lambda: shop.handled == [1, 2], 60)
+        await eventually(lambda: shop.handled == [1, 2])
         assert await asyncio.wait_for(shop.read(shop.dead, 1), 60) == [-1]
         assert await shop.read(shop.bills, 2) == [1, 2]

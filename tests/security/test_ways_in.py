@@ -20,7 +20,7 @@ async def works(broker: KafkaBroker, listener: str, keys: dict[str, Any]) -> Non
     await shop.make_topics()
     await shop.place(1, -1, 2)
     async with shop.app(broker.servers(listener), keys).running():
-        await eventually(lambda: shop.handled == [1, 2], 60)
+        await eventually(lambda: shop.handled == [1, 2])
         assert await shop.read(shop.bills, 2) == [1, 2]
         assert await shop.read(shop.dead, 1) == [-1]
 

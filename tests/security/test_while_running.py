@@ -30,7 +30,7 @@ async def shop(secured: KafkaBroker) -> Shop:
 async def ends(app: EVKafkaApp, shop: Shop, begin: Callable[[], Awaitable[None]]) -> BrokerRefused:
     """What the app ends with, when something has begun while it ran."""
     serving = asyncio.ensure_future(app.serve(install_signal_handlers=False))
-    await eventually(lambda: shop.handled or serving.done(), 60)
+    await eventually(lambda: shop.handled or serving.done())
     await begin()
     with pytest.raises(BrokerRefused) as raised:
         await asyncio.wait_for(serving, 60)
@@ -62,12 +62,12 @@ class TestALoginThatRunsOut:
             return sum("Authenticated" in line.getMessage() for line in caplog.records)
 
         async with shop.app(secured.servers("SHORT"), keys).running():
-            await eventually(lambda: shop.handled == [0], 60)
+            await eventually(lambda: shop.handled == [0])
             at_first = logins()
             while logins() < at_first + 8:  # each of four connections, twice
                 await shop.place(sent)
                 sent += 1
-                await eventually(lambda wanted=sent: len(shop.handled) == wanted, 60)
+                await eventually(lambda wanted=sent: len(shop.handled) == wanted)
         assert shop.handled == list(range(sent))
         assert await shop.read(shop.bills, sent) == list(range(sent))
         assert sum("was assigned" in line.getMessage() for line in caplog.records) == 1
@@ -78,12 +78,12 @@ class TestALoginThatRunsOut:
         tokens = Tokens()
         keys = login("OAUTHBEARER", sasl_oauth_token_provider=tokens)
         async with shop.app(secured.servers("SHORT"), keys).running():
-            await eventually(lambda: shop.handled == [0], 60)
+            await eventually(lambda: shop.handled == [0])
             tokens.fails = OSError("the token server is away")
-            await eventually(lambda: "gave no token: OSError: the token server is away" in caplog.text, 60)
+            await eventually(lambda: "gave no token: OSError: the token server is away" in caplog.text)
             tokens.fails = None
             await shop.place(1)
-            await eventually(lambda: shop.handled == [0, 1], 60)
+            await eventually(lambda: shop.handled == [0, 1])
 
 
 class TestALoginThatIsRefusedLater:

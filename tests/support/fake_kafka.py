@@ -20,21 +20,30 @@ _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evk
 BUILD_TIMEOUT_S = 600.0
 
 
-class Unavailable(Exception):
-    """The fake cannot be built here; the reason is the message."""
+class NoGoError(Exception):
+    """There is no Go on this machine to build the fake with."""
+
+
+class BuildError(Exception):
+    """Go cannot build the fake; the message has its reason."""
+
+
+def is_here() -> bool:
+    """Nothing is left to build: the program is compiled, or there is no Go that could."""
+    return _program().exists() or shutil.which("go") is None
 
 
 def build() -> Path:
     """The program, compiled unless this very source has been compiled before.
 
     Raises:
-        Unavailable: there is no Go, or its modules cannot be had.
+        NoGoError: there is no Go.
+        BuildError: its modules cannot be downloaded, or do not compile.
     """
     go = shutil.which("go")
+    program = _program()
     if go is None:
-        raise Unavailable("needs Go to build the fault-injecting broker")
-    source = b"".join((_SOURCE / name).read_bytes() for name in ("main.go", "go.mod", "go.sum"))
-    program = _CACHE / f"kfake-{hashlib.sha256(source).hexdigest()[:16]}"
+        raise NoGoError("needs Go to build the fault-injecting broker")
     if not program.exists():
         _CACHE.mkdir(parents=True, exist_ok=True)
         unfinished = program.with_suffix(f".{os.getpid()}")
@@ -49,9 +58,15 @@ def build() -> Path:
             )
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
             said = (error.stderr or b"").decode(errors="replace").strip().splitlines()
-            raise Unavailable(f"the fault-injecting broker cannot be built: {said[-1:] or error}") from error
+            raise BuildError(f"the fault-injecting broker cannot be built: {said[-1:] or error}") from error
         unfinished.replace(program)
     return program
+
+
+def _program() -> Path:
+    """Where the program of this very source is, or would be."""
+    source = b"".join((_SOURCE / name).read_bytes() for name in ("main.go", "go.mod", "go.sum"))
+    return _CACHE / f"kfake-{hashlib.sha256(source).hexdigest()[:16]}"
 
 
 class FakeKafka:
@@ -74,7 +89,7 @@ class FakeKafka:
         assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.stdout.close()
-        self._process.wait(10)
+        self._process.wait(60)
 
     async def create(self, topic: str, partitions: int = 1) -> None:
         await self._ask("create", topic=topic, partitions=partitions)

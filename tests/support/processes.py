@@ -46,9 +46,9 @@ class Worker:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
-    def terminate(self, timeout_s: float = 30) -> int:
+    def terminate(self, timeout_s: float = 60) -> int:
         """SIGTERM, and the exit code."""
         self.process.terminate()
         return self.process.wait(timeout_s)

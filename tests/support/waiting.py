@@ -12,8 +12,14 @@ T = TypeVar("T")
 
 _INTERVAL_S = 0.01
 
+PATIENCE_S = 60.0
+"""How long a test waits for what must happen. It ends a wait that would never end: a slow machine may use all of it."""
 
-async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout_s: float = 10.0, *, what: str = "") -> T:
+SLACK_S = 10.0
+"""What a slow machine may add to a deadline that a test measures: less than what would happen without the deadline."""
+
+
+async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout_s: float = PATIENCE_S, *, what: str = "") -> T:
     """Ask the predicate (plain or async) again and again until it says something true; returns that.
 
     An AssertionError out of the predicate counts as "not yet", and is what is raised when the time is up, so a
@@ -34,7 +40,7 @@ async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout_s: float
         await asyncio.sleep(_INTERVAL_S)
 
 
-def eventually_sync(predicate: Callable[[], T], timeout_s: float = 10.0, *, what: str = "") -> T:
+def eventually_sync(predicate: Callable[[], T], timeout_s: float = PATIENCE_S, *, what: str = "") -> T:
     """`eventually` for tests without a loop."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -339,7 +339,7 @@ class TestErrors:
 
         @handler.event("X", timeout_ms=20)
         def on_x(event: dict[str, Any]) -> Any:
-            assert warned.wait(10)
+            assert warned.wait(60)
             return Skip("late")
 
         logged = mock.patch("evkafka.attempt.logger.warning", side_effect=lambda *_: warned.set())

@@ -38,7 +38,7 @@ class TestInterruptions:
         with TestClient(app_of(handler)) as client:
             with pytest.raises(KeyboardInterrupt):
                 client.send_event({}, "X", "t")
-            assert cut.wait(10)
+            assert cut.wait(60)
             assert client.send_event({}, "Y", "t").outcome == "done"
 
     def test_a_task_that_ends_the_loop_is_told_to_those_who_wait(self) -> None:
@@ -87,7 +87,7 @@ class TestInterruptions:
 
         @handler.event("X")
         def on_x(event: dict[str, Any]) -> None:
-            together.wait(10)
+            together.wait(60)
 
         app = EVKafkaApp()
         app.add_consumer({"topics": ["t"], "concurrency": 2}, handler)

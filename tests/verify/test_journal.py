@@ -27,7 +27,7 @@ class TestJournal:
         path = tmp_path / "journal"
         writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(path), who]) for who in ("1.1", "2.1", "3.1")]
         for writer in writers:
-            writer.wait(30)
+            writer.wait(60)
         entries = list(Reader(path).news())
         for who in ("1.1", "2.1", "3.1"):
             assert [entry.offset for entry in entries if entry.who == who] == list(range(500))

@@ -29,7 +29,7 @@ async def get(url: str | None, path: str = "", **headers: str) -> Answer:
         sent = {"Host": where.netloc, "Connection": "close", **{name.title(): value for name, value in headers.items()}}
         lines = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
         writer.write(f"GET /{path} HTTP/1.1\r\n{lines}\r\n".encode())
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), 60)
     finally:
         writer.close()
         await writer.wait_closed()

@@ -110,7 +110,7 @@ class TestLive:
 
         @handler.event("OrderPlaced", timeout_ms=100)
         def on_order(event: dict[str, Any]) -> None:
-            release.wait(20)
+            release.wait(60)
 
         app = app_with(handler)
         async with InMemoryKafka() as kafka, kafka.running(app):

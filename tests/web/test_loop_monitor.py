@@ -44,7 +44,7 @@ def told() -> Iterator[Told]:
 
 def held_until(told: Told) -> None:
     """Hold the loop until somebody has noticed."""
-    assert told.first.wait(20)
+    assert told.first.wait(60)
 
 
 async def test_it_is_named_while_it_still_holds_the_loop(told: Told) -> None:

@@ -232,10 +232,10 @@ class TestPublished:
 
         app.add_producer({}, sender)
         async with InMemoryKafka() as kafka, kafka.running(app):
-            await asyncio.wait_for(_moving(kafka, send_paid({})), 10)
+            await asyncio.wait_for(_moving(kafka, send_paid({})), 60)
             kafka.fail_sends("refused")
             with pytest.raises(DeliveryError):
-                await asyncio.wait_for(_moving(kafka, send_paid({})), 10)
+                await asyncio.wait_for(_moving(kafka, send_paid({})), 60)
             metrics = await scrape(app)
         assert metrics["evkafka_published_total"] == {("ok", "payments"): 1.0, ("failed", "payments"): 1.0}
         assert metrics["evkafka_publish_duration_seconds_count"] == {("payments",): 2.0}

@@ -56,7 +56,7 @@ def start(tmp_path: Path, kafka_broker: KafkaBroker) -> Iterator[Start]:
     yield start_one
     for process in started:
         process.kill()
-        process.wait(10)
+        process.wait(60)
         assert process.stdout is not None
         process.stdout.close()
 
@@ -94,13 +94,13 @@ class TestTwoProcesses:
             told: dict[str, Any] = (await get(url, "readyz?verbose")).json().get("workers", {})
             return told
 
-        await eventually(each_has_one, 60)
+        await eventually(each_has_one)
 
         async def all_are_well() -> bool:
             return await workers() == {str(other.pid): {"status": "ok", "reasons": [], "notes": []}}
 
-        await eventually(all_are_well, 30)
-        await eventually(lambda: share(parts=2, tills=2), 30)
+        await eventually(all_are_well)
+        await eventually(lambda: share(parts=2, tills=2))
         async with EVKafkaProducer({"bootstrap_servers": kafka_broker.bootstrap_servers, "topic": name}) as producer:
             for number in range(RECORDS):
                 await producer.send_event({}, "OrderPlaced", partition=PARTITIONS[number % 2])
@@ -112,7 +112,7 @@ class TestTwoProcesses:
                 handled and told.get("evkafka_consumer_committed_offset") == RECORDS
             )  # else the dead one's come again
 
-        await eventually(all_are_counted, 60)
+        await eventually(all_are_counted)
         told = await totals(url)
         assert told["evkafka_event_duration_seconds_count"] == RECORDS
         assert told["evkafka_consumer_log_end_offset"] == RECORDS
@@ -120,10 +120,10 @@ class TestTwoProcesses:
         assert (await totals(other_url))["evkafka_events_processed_total"] == RECORDS
 
         other.kill()
-        other.wait(10)
+        other.wait(60)
         assert await workers() == {}
         assert (await totals(url))["shop_tills"] == 1  # at once: nothing of the dead is told as if it were now
-        await eventually(lambda: share(parts=2, tills=1), 60)  # the one that is left has both
+        await eventually(lambda: share(parts=2, tills=1))  # the one that is left has both
         told = await totals(url)
         assert told["evkafka_events_processed_total"] == RECORDS == told["shop_billed_total"]
         assert told["evkafka_event_duration_seconds_bucket"] > 0
@@ -169,7 +169,7 @@ class TestOneProcess:
                 text = (await get(other.web_url, "metrics")).text
                 return 'evkafka_consumer_connected{consumer="billing"} 1.0' in text
 
-            await eventually(is_told, 30)
+            await eventually(is_told)
 
     async def test_a_directory_that_cannot_be_made_keeps_it_from_starting(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -223,15 +223,15 @@ class TestHealth:
             return answer.code, answer.json().get("workers", {}).get(str(os.getpid()))
 
         async with InMemoryKafka() as kafka, kafka.running(stuck), kafka.running(asked):
-            await eventually(lambda: self._is(told("readyz"), 200, []), 30)
+            await eventually(lambda: self._is(told("readyz"), 200, []))
             await kafka.send("stuck", {}, event_type="OrderPlaced")
             await eventually(lambda: stuck.status().consumers[0].attempts)
             await kafka.advance(ms=1_000)
             try:
-                await eventually(lambda: self._is(told("livez"), 503, ["consumer billing: ", "cannot be cut"]), 30)
+                await eventually(lambda: self._is(told("livez"), 503, ["consumer billing: ", "cannot be cut"]))
             finally:
                 release.set()
-            await eventually(lambda: self._is(told("livez"), 200, []), 30)
+            await eventually(lambda: self._is(told("livez"), 200, []))
         assert not tellings(tmp_path)
 
     async def _is(self, asking: Awaitable[tuple[int, Any]], code: int, words: list[str]) -> bool:
@@ -242,7 +242,7 @@ class TestHealth:
 
     def test_of_one_that_says_nothing_any_more_is_bad_and_of_a_dead_one_is_forgotten(self, tmp_path: Path) -> None:
         with subprocess.Popen([sys.executable, "-c", ""]) as ended:
-            ended.wait(30)
+            ended.wait(60)
         for pid in (os.getpid(), ended.pid):
             said = {"at_s": time.time() - 100, "live": [], "ready": [], "started": []}
             (tmp_path / f"evkafka-health-{pid}-0123.json").write_text(json.dumps(said))

@@ -120,7 +120,7 @@ class TestOrder:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 writer.write(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-            await asyncio.wait_for(reader.read(), 2)
+            await asyncio.wait_for(reader.read(), 60)
             writer.close()
 
 

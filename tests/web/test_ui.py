@@ -52,7 +52,7 @@ class Page:
             one = await self.snapshot()
             return one if wanted(one) else None
 
-        return await eventually(shown, 30)
+        return await eventually(shown)
 
     async def send(self, event_type: str, *events: Any, key: str | None = None) -> None:
         async with EVKafkaProducer({"bootstrap_servers": self.servers, "topic": self.topic}) as producer:
@@ -202,7 +202,7 @@ class TestLive:
             await asyncio.gather(*(_after(one, 3) for one in lines))
             assert len(made) - before <= 4
             ends = asyncio.gather(*(_to_the_end(one) for one in lines))
-        await asyncio.wait_for(ends, 10)
+        await asyncio.wait_for(ends, 60)
 
 
 async def _after(lines: AsyncIterator[str], number: int) -> None:
@@ -231,7 +231,7 @@ class TestOrders:
         await page.order("resume", **where)
         await page.shows(lambda one: one["consumers"][0]["state"] == "Up to date")
         await page.order("seek", **where, offset=1)
-        await eventually(lambda: shop.done == [1, 2, 2], 30)
+        await eventually(lambda: shop.done == [1, 2, 2])
 
     async def test_dead_letters_are_shown_tried_dry_replayed_by_the_handler_and_dropped(
         self, page: Page, shop: Shop

@@ -30,7 +30,7 @@ _CLUSTER_ID = "ZXZrYWZrYS1icm9rZXItMQ"  # any 16 bytes in base64 will do: cluste
 
 # Tuned for a start within two seconds, not for throughput: the second compiler and the parallel collector
 # earn nothing in a broker that lives for one test run.
-_FAST_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
+FAST_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
 
 _running: weakref.WeakSet[KafkaBroker] = weakref.WeakSet()
 
@@ -88,7 +88,7 @@ class KafkaBroker:
         self._scram = scram_options(scram_users or {})
         self._java = java
         self._archive: ClassArchive | None = None
-        self._jvm_options = (f"-Xmx{heap_mb}m", *_FAST_START, *jvm_options)
+        self._jvm_options = (f"-Xmx{heap_mb}m", *FAST_START, *jvm_options)
         self._start_timeout_s = start_timeout_s
         self._home: Path | None = None
         self._client: ReservedPort | None = None
