@@ -17,6 +17,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from evkafka import codec
+from evkafka._annotations import is_union
+from evkafka._encoding import refuse_secrets
 
 _PLACE = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.?(?P<name>[^.\[\]]+)|\[(?P<index>\d+|\.\.\.)\]")
@@ -83,7 +85,9 @@ def encode(event: Any) -> bytes:
 
 def _plain(value: Any) -> Any:
     kind: Any = type(value)
-    return _adapter(kind).dump_python(value, mode="json")
+    adapter = _adapter(kind)
+    refuse_secrets(adapter.core_schema)
+    return adapter.dump_python(value, mode="json", by_alias=True)
 
 
 def plain_of(value: Any) -> Any:
@@ -92,8 +96,13 @@ def plain_of(value: Any) -> Any:
 
 
 def encoder_of(annotation: Any, shown: str) -> Callable[[Any], bytes]:
-    """An encoder that checks what it is given; it raises TypeError where that is something else."""
-    arms = typing.get_args(annotation) if codec.is_union(annotation) else (annotation,)
+    """An encoder that checks what it is given; it raises TypeError where that is something else.
+
+    Raises:
+        TypeError: a field is a secret of pydantic's, which would be written as asterisks.
+    """
+    msgspec.json.schema_components([annotation], schema_hook=_schema_of_writable)
+    arms = typing.get_args(annotation) if is_union(annotation) else (annotation,)
     if all(isinstance(arm, type) for arm in arms):
 
         def of_class(event: Any) -> bytes:
@@ -123,6 +132,12 @@ def schemas_of(annotations: Sequence[Any], prefix: str) -> tuple[list[dict[str, 
     """Each one's JSON Schema, and the named ones that they refer to as `PREFIX + NAME`."""
     found, named = msgspec.json.schema_components(annotations, schema_hook=_schema_of, ref_template=prefix + "{name}")
     return list(found), dict(named)
+
+
+def _schema_of_writable(kind: Any) -> dict[str, Any]:
+    schema = _schema_of(kind)
+    refuse_secrets(_adapter(kind).core_schema)
+    return schema
 
 
 def _schema_of(kind: Any) -> dict[str, Any]:

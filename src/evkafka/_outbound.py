@@ -7,8 +7,10 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from evkafka._annotations import may_have_field
+from evkafka._encoding import encoder_for
 from evkafka._signature import Function, Parameter, innermost, parameters_of, resolved
-from evkafka.codec import NotYetDefined, encoder_for, may_have_field
+from evkafka.codec import NotYetDefined
 from evkafka.exceptions import ConfigError, EncodeError
 
 OPTIONS = ("key", "partition", "timestamp_ms", "headers")

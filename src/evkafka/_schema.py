@@ -11,7 +11,8 @@ from pydantic import PydanticInvalidForJsonSchema, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticOmit
 
-from evkafka.codec import any_dict, by_msgspec, decoder_for, raw_kind
+from evkafka._annotations import any_dict, by_msgspec, raw_kind
+from evkafka.codec import decoder_for
 
 PREFIX = "#/components/schemas/"
 REF = PREFIX + "{model}"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from evkafka.codec import ALIASES
+from evkafka._annotations import ALIASES
 from evkafka.exceptions import ConfigError
 
 Function = Callable[..., Any]

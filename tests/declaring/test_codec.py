@@ -16,7 +16,8 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType, TypedDict
 
 from evkafka import DecodeError, Handler
-from evkafka.codec import decode_fault, decoder_for, encode, encoder_for
+from evkafka._encoding import encode, encoder_for
+from evkafka.codec import decode_fault, decoder_for
 from evkafka.outcomes import Unmatched
 from tests.declaring.records import Order, give, record
 

@@ -13,7 +13,9 @@ import pytest
 from pydantic import BaseModel
 
 from evkafka import ConfigError, EVKafkaApp, Handler, Sender, TestClient
-from evkafka.codec import by_msgspec, decoder_for, encode
+from evkafka._annotations import by_msgspec
+from evkafka._encoding import encode
+from evkafka.codec import decoder_for
 from evkafka.exceptions import DecodeError, EncodeError
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 from uuid import UUID
 
-from evkafka.codec import encode
+from evkafka._encoding import encode
 from evkafka.config import producer_settings
 from evkafka.exceptions import DeliveryError, EncodeError
 from evkafka.keys import ProducerConfig
@@ -159,8 +159,8 @@ class EVKafkaProducer:
         """Send one event, and return where it stands in the log once the broker has confirmed it.
 
         Args:
-            event: dict (by `json.dumps`), str, bytes, a pydantic model, or what pydantic can serialize; None is a
-                tombstone, which needs a key.
+            event: dict, str, bytes, a pydantic model (by alias), or what pydantic can serialize; None is a tombstone,
+                which needs a key.
             event_type: goes into the `Event-Type` header, and wins over a header of that name.
             topic: default: the configuration's.
             key: bytes as they are, str as UTF-8, int and UUID by `str()`. Records of one key go to one partition,

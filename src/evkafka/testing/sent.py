@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from evkafka._annotations import raw_kind
 from evkafka.ports import RecordMetadata, RecordSource
 from evkafka.sender import Sender
 from evkafka.settings import ConnectionSettings, ConsumerSettings, ProducerSettings
@@ -138,9 +139,10 @@ class RecordingSink:
 
 def decoded(value: bytes | None, declared: Any = None) -> Any:
     """A value as a test wants to see it; `declared` is the payload's type, where one is declared."""
-    if value is None or declared is bytes:
+    kind = raw_kind(declared)
+    if value is None or kind is bytes:
         return value
-    if declared is not str:
+    if kind is not str:
         try:
             return json.loads(value)
         except (ValueError, RecursionError):  # no JSON: text, or whatever

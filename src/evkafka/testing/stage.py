@@ -10,9 +10,9 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass
 from typing import Any
 
+from evkafka._encoding import encode
 from evkafka.app import EVKafkaApp
 from evkafka.attempt import Attempt, Delivery, delivery_of
-from evkafka.codec import encode
 from evkafka.config import error_policy
 from evkafka.declared import DeclaredConsumer
 from evkafka.exceptions import ConfigError, EncodeError

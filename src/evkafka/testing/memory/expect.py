@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from evkafka.codec import encode
+from evkafka._encoding import encode
 from evkafka.ports import TopicPartition
 from evkafka.runtime.producer import key_bytes
 from evkafka.testing.memory.group import Group

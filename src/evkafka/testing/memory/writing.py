@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from evkafka.codec import encode
+from evkafka._encoding import encode
 from evkafka.runtime.producer import Headers, Key, header_list, key_bytes
 from evkafka.testing.memory.log import MemoryRecord
 

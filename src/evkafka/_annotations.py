@@ -1,0 +1,130 @@
+"""Looking into annotations: what a payload is behind `Annotated`, `type` aliases, NewTypes and `| None`."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any
+
+from pydantic import BaseModel
+from typing_extensions import TypeAliasType, is_typeddict
+
+UNIONS = (typing.Union, type(int | None))
+ALIASES = (TypeAliasType, getattr(typing, "TypeAliasType", TypeAliasType))  # one class only from Python 3.14 on
+
+
+def raw_kind(annotation: Any) -> type | None:
+    """bytes or str where the annotation says that the value's bytes, or text, are the payload; else None."""
+    plain = inside(annotation)
+    if plain is bytes or plain is str:
+        return plain
+    if not is_union(plain):
+        return None
+    kinds = {raw_kind(arm) for arm in typing.get_args(plain) if not _is_none(arm)}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def is_constrained(annotation: Any) -> bool:
+    """Whether there is more to `str` or `bytes` than the type, as in `Annotated[str, Field(max_length=3)]`."""
+    plain = bare(without_none(bare(annotation)))
+    return plain is not bytes and plain is not str
+
+
+def admits_none(annotation: Any) -> bool:
+    """Whether the annotation itself says that None is a value of it. `Any` does."""
+    annotation = inside(annotation)
+    if _is_none(annotation) or annotation is Any:
+        return True
+    if typing.get_origin(annotation) is typing.Literal:
+        return None in typing.get_args(annotation)
+    return is_union(annotation) and any(admits_none(arm) for arm in typing.get_args(annotation))
+
+
+def by_msgspec(annotation: Any) -> bool:
+    """Whether there is a Struct of msgspec's or an attrs class in the annotation: pydantic knows neither."""
+    annotation = inside(annotation)
+    if isinstance(annotation, type) and typing.get_origin(annotation) is None:
+        return hasattr(annotation, "__struct_config__") or hasattr(annotation, "__attrs_attrs__")
+    return any(by_msgspec(part) for part in (typing.get_origin(annotation), *typing.get_args(annotation)) if part)
+
+
+def any_dict(annotation: Any) -> Any:
+    """`dict` as `dict[str, Any]`, which is the same of JSON, and faster: keys need no look at their type."""
+    if annotation is dict:
+        return dict[str, Any]
+    return dict[str, Any] | None if is_union(annotation) and without_none(annotation) is dict else annotation
+
+
+def may_have_field(annotation: Any, name: str) -> bool:
+    """False where a payload of this type certainly has no such field, attribute or item."""
+    if not isinstance(annotation, type):
+        return True
+    if is_typeddict(annotation):
+        return name in annotation.__annotations__
+    if hasattr(annotation, name):
+        return True
+    if hasattr(annotation, "__struct_fields__"):
+        return False
+    if hasattr(annotation, "__attrs_attrs__"):
+        return name in {attribute.name for attribute in annotation.__attrs_attrs__}
+    if issubclass(annotation, BaseModel):
+        return name in annotation.model_fields or annotation.model_config.get("extra") == "allow"
+    if dataclasses.is_dataclass(annotation):
+        return name in {field.name for field in dataclasses.fields(annotation)}
+    return not issubclass(annotation, str | bytes)
+
+
+# ---------------------------------------------------------------------------- one layer after the other
+
+
+def is_union(annotation: Any) -> bool:
+    return typing.get_origin(annotation) in UNIONS
+
+
+def without_none(annotation: Any) -> Any:
+    """The annotation, without None where it is one arm of a union."""
+    if not is_union(annotation):
+        return annotation
+    arms = tuple(arm for arm in typing.get_args(annotation) if not _is_none(arm))
+    return arms[0] if len(arms) == 1 else typing.Union[arms]  # noqa: UP007 - built, not written
+
+
+def inside(annotation: Any) -> Any:
+    """The type in an `Annotated`, a `type` alias or a NewType."""
+    while True:
+        annotation = bare(annotation)
+        if typing.get_origin(annotation) is not typing.Annotated:
+            return annotation
+        annotation = typing.get_args(annotation)[0]
+
+
+def bare(annotation: Any) -> Any:
+    """The type behind names that add nothing to it: `type` aliases, generic ones too, and NewTypes."""
+    while True:
+        if isinstance(annotation, ALIASES):
+            annotation = annotation.__value__
+        elif isinstance(alias := typing.get_origin(annotation), ALIASES):
+            annotation = _filled(alias, typing.get_args(annotation))
+        elif isinstance(annotation, typing.NewType):
+            annotation = annotation.__supertype__
+        else:
+            return annotation
+
+
+def _filled(alias: Any, arguments: tuple[Any, ...]) -> Any:
+    """The value of a generic alias, `type Maybe[T] = T | None`, with these arguments."""
+    value = alias.__value__
+    given = dict(zip(alias.__type_params__, arguments, strict=False))
+    if value in given:
+        return given[value]
+    wanted = getattr(value, "__parameters__", ())
+    return value[tuple(given.get(one, one) for one in wanted)] if wanted else value
+
+
+def _is_none(annotation: Any) -> bool:
+    return annotation is None or annotation is type(None)
+
+
+def shown(annotation: Any) -> str:
+    """The type, as errors show it."""
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
