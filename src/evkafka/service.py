@@ -375,6 +375,8 @@ class Service:
 
     async def _stop_consumers(self) -> None:
         """Stop them side by side, each with its own drain time; raise the first failure that none survived."""
+        if not self._running:  # an app that only sends
+            return
         for consumer in self.consumers.values():
             consumer.stop(self.deadline)
         try:
