@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from evkafka import EVKafkaApp, TestClient
+from evkafka import DecodeError, EVKafkaApp, TestClient
 from evkafka.testing import AsyncTestClient, InMemoryKafka
 from tests.examples_of_0_7 import endpoints, lifespans, middlewares, producers
 
@@ -101,9 +101,9 @@ class TestMiddleware:
             client.send_event({"data": {"a": 1}}, "Event", "topic", headers={"X-Trace": b"7"})
         assert seen == ["before", ({"a": 1}, b"7"), "after"]
 
-    def test_what_the_endpoint_raises_goes_through_it(self) -> None:
+    def test_a_value_that_its_decoder_cannot_open_is_a_decode_error_and_goes_through_it(self) -> None:
         patched = mock.patch.object(middlewares, "seen", [])
-        with patched as seen, TestClient(middlewares.app) as client, pytest.raises(KeyError):
+        with patched as seen, TestClient(middlewares.app) as client, pytest.raises(DecodeError):
             client.send_event({"no": "data"}, "Event", "topic")
         assert seen == ["before", "after"]
 
