@@ -18,6 +18,12 @@ CONSUMER = ConsumerSettings()
 """Defaults stand in the settings."""
 
 MOST_CONCURRENT = 10_000
+MOST_BYTES = 2**63 - 1
+MOST_UNPACKED = 2_000_000_000  # a batch cannot be larger, its length being a number of 32 bits with a sign
+
+LARGEST_RATIO = 64
+"""How many times larger than a fetch of its partition a batch may become when it is unpacked, unless said otherwise."""
+
 DECODING = (
     "payloads are decoded by the endpoint's annotation; for a format of your own, let a middleware set"
     " message.decoded_value_cb"
@@ -35,6 +41,7 @@ def read_consumer(values: object) -> ConsumerSettings:
     settings = _consumer(section)
     _check_subscription(section, settings)
     _check_times(section, settings)
+    _check_sizes(section, settings)
     _check_pre_commit(section, settings)
     _check_dead_letters(section, settings)
     section.end()
@@ -51,6 +58,9 @@ def _consumer(section: Section) -> ConsumerSettings:
     drain_s = min(CONSUMER.revoke_drain_timeout_s, rebalance_s / 2)
     connection = read_connection(section, request_timeout_s=rebalance_s + 5.0)
     _not_used(section)
+    options = _fetching(section)
+    unpacked = max(options.get("max_partition_fetch_bytes", 0) * LARGEST_RATIO, CONSUMER.max_decompressed_bytes)
+    unpacked = min(unpacked, MOST_UNPACKED)
     return ConsumerSettings(
         connection=connection,
         topics=_topics(section),
@@ -67,7 +77,8 @@ def _consumer(section: Section) -> ConsumerSettings:
         concurrency=section.integer("concurrency", CONSUMER.concurrency, least=1, most=MOST_CONCURRENT),
         ordering=section.choice("ordering", CONSUMER.ordering, ("partition", "key", "unordered")),
         max_pending_records=section.integer("max_pending_records", CONSUMER.max_pending_records, least=1),
-        max_pending_bytes=section.integer("max_pending_bytes", CONSUMER.max_pending_bytes, least=1, most=2**63 - 1),
+        max_pending_bytes=section.integer("max_pending_bytes", CONSUMER.max_pending_bytes, least=1, most=MOST_BYTES),
+        max_decompressed_bytes=section.integer("max_decompressed_bytes", unpacked, least=1, most=MOST_UNPACKED),
         max_poll_records=section.integer("max_poll_records", CONSUMER.max_poll_records, least=1, none=True),
         drain_timeout_s=section.seconds("drain_timeout_ms", CONSUMER.drain_timeout_s),
         revoke_drain_timeout_s=section.seconds("revoke_drain_timeout_ms", drain_s),
@@ -82,7 +93,7 @@ def _consumer(section: Section) -> ConsumerSettings:
         ),
         unmatched=section.choice("unmatched", CONSUMER.unmatched, ("skip", "dead_letter", "stop")),
         on_error=_on_error(section, connection),
-        options=_fetching(section),
+        options=options,
     )
 
 
@@ -260,6 +271,16 @@ def _check_times(section: Section, settings: ConsumerSettings) -> None:
             "fetch_max_wait_ms",
             f"{wait_ms} is not below request_timeout_ms {request_ms}, so that an idle fetch would never be answered;"
             " give less, 500 for example",
+        )
+
+
+def _check_sizes(section: Section, settings: ConsumerSettings) -> None:
+    fetch, unpacked = settings.options.get("max_partition_fetch_bytes", 2**20), settings.max_decompressed_bytes
+    if section.sound("max_partition_fetch_bytes", "max_decompressed_bytes") and unpacked < fetch:
+        section.fault(
+            "max_decompressed_bytes",
+            f"{unpacked} is below max_partition_fetch_bytes {fetch}, so that a batch which fills a fetch could never be"
+            f" unpacked; give at least {fetch}, or leave it out",
         )
 
 

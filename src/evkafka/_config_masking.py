@@ -47,6 +47,7 @@ SHOWN_KEYS = frozenset(
         "group_instance_id",
         "heartbeat_interval_ms",
         "isolation_level",
+        "max_decompressed_bytes",
         "max_endpoint_exec_time_ms",
         "max_partition_fetch_bytes",
         "max_pending_bytes",

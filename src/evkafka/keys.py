@@ -177,6 +177,9 @@ class ConsumerConfig(_ConnectionOptions, total=False, closed=True):
     """Most records that are read and not committable, over all partitions. Default 10000."""
     max_pending_bytes: int
     """The same in bytes. Default 67108864 (64 MiB)."""
+    max_decompressed_bytes: int
+    """Most bytes that one compressed batch may unpack to; a larger one counts as unreadable. Default 64 times
+    `max_partition_fetch_bytes`, and 67108864 (64 MiB) at least."""
     consumer_timeout_ms: int
     """How long one poll waits for records, in milliseconds. Default 200."""
     drain_timeout_ms: int

@@ -77,6 +77,7 @@ class ConsumerSettings:
     ordering: Literal["partition", "key", "unordered"] = "key"
     max_pending_records: int = 10_000
     max_pending_bytes: int = 64 * 1024 * 1024
+    max_decompressed_bytes: int = 64 * 1024 * 1024
     max_poll_records: int = 500
     drain_timeout_s: float = 20.0
     revoke_drain_timeout_s: float = 10.0

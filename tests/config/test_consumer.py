@@ -87,6 +87,19 @@ class TestValues:
         }
         assert consumer(**options).options == options
 
+    @pytest.mark.parametrize(
+        ("given", "unpacked"),
+        [
+            ({}, 64 * 2**20),
+            ({"max_partition_fetch_bytes": 2000}, 64 * 2**20),
+            ({"max_partition_fetch_bytes": 2**22}, 64 * 2**22),
+            ({"max_partition_fetch_bytes": 2**30}, 2_000_000_000),
+            ({"max_partition_fetch_bytes": 2**22, "max_decompressed_bytes": 2**23}, 2**23),
+        ],
+    )
+    def test_a_batch_may_unpack_to_a_multiple_of_a_fetch(self, given: dict[str, int], unpacked: int) -> None:
+        assert consumer(**given).max_decompressed_bytes == unpacked
+
     def test_what_is_not_given_is_left_to_the_client(self) -> None:
         assert consumer(client_rack=None).options == {}
 
@@ -223,6 +236,8 @@ class TestContradictions:
             ({"topics": [], "topic_pattern": "a"}, "topic_pattern"),
             ({"request_timeout_ms": 64_999}, "request_timeout_ms"),
             ({"revoke_drain_timeout_ms": 60_000}, "revoke_drain_timeout_ms"),
+            ({"max_decompressed_bytes": 2**20 - 1}, "max_decompressed_bytes"),
+            ({"max_decompressed_bytes": 2**21, "max_partition_fetch_bytes": 2**22}, "max_decompressed_bytes"),
             ({"rebalance_timeout_ms": 5_000, "revoke_drain_timeout_ms": 5_000}, "revoke_drain_timeout_ms"),
             ({"fetch_max_wait_ms": 65_000}, "fetch_max_wait_ms"),
             ({"auto_commit_mode": "pre-commit", "on_error": {}}, "on_error"),

@@ -84,6 +84,7 @@ SOUND = [
     ("heartbeat_interval_ms", 100),
     ("max_poll_records", 1),
     ("max_pending_bytes", 1),
+    ("max_decompressed_bytes", 2**20),
     ("drain_timeout_ms", 0),
     ("rebalance_timeout_ms", 1),
     ("request_timeout_ms", 65_001),

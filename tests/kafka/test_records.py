@@ -15,14 +15,21 @@ from aiokafka.structs import TopicPartition
 from evkafka.runtime.kafka.records import Unread
 from tests.kafka.batches import batch, control, with_bad_header, with_codec, with_crc, with_flipped_bit
 
+MOST = 64 * 1024 * 1024
+
 FIELDS = (
     "topic", "partition", "offset", "timestamp", "timestamp_type", "key", "value", "headers",
     "serialized_key_size", "serialized_value_size",
 )  # fmt: skip
 
 
-def unread(raw: bytes, *, position: int = 0, aborted: Any = (), read_committed: bool = True) -> Unread:
-    return Unread("t", 0, raw, position=position, aborted=aborted, read_committed=read_committed, check_crcs=True)
+def unread(
+    raw: bytes, *, position: int = 0, aborted: Any = (), read_committed: bool = True, most: int = MOST
+) -> Unread:
+    return Unread(
+        "t", 0, raw, position=position, aborted=aborted, read_committed=read_committed, check_crcs=True,
+        most_unpacked=most,
+    )  # fmt: skip
 
 
 def aiokafkas_own(raw: bytes, *, position: int = 0, aborted: Any = (), read_committed: bool = True) -> Any:

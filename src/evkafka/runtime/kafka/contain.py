@@ -109,6 +109,7 @@ class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library i
             epochs=epochs,
             is_new=self._is_new,
             reset=settings.auto_offset_reset,
+            most_unpacked=settings.max_decompressed_bytes,
             on_failure=self._on_failure,
             fetch_min_bytes=self._fetch_min_bytes,
             fetch_max_bytes=self._fetch_max_bytes,

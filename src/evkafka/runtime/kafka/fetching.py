@@ -79,6 +79,7 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
         epochs: the leader epochs of what was read. Written here.
         is_new: whether this partition appeared after the group's (or the groupless reader's) start.
         reset: the rule where there is no offset to go on from.
+        most_unpacked: how many bytes one batch may unpack to.
         on_failure: told what ends this source's life.
     """
 
@@ -91,6 +92,7 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
         epochs: LeaderEpochs,
         is_new: Callable[[ClientPartition], bool],
         reset: str,
+        most_unpacked: int,
         on_failure: Callable[[BrokerError], object],
         **options: Any,
     ) -> None:
@@ -102,6 +104,7 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
         self._doubted: set[ClientPartition] = set()
         self._is_new = is_new
         self._reset = reset
+        self._most_unpacked = most_unpacked
         self._on_failure = on_failure
         self._warnings = Sparing(logger)
         self._max_partition_fetch_bytes: int
@@ -244,6 +247,7 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
             aborted=fetched._aborted_transactions,
             read_committed=self._isolation_level == READ_COMMITTED,
             check_crcs=self._check_crcs,
+            most_unpacked=self._most_unpacked,
         )
         buffer.assignment = assignment
         buffer.made_at_s = result._created

@@ -19,6 +19,7 @@ from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
+from evkafka.runtime.kafka.unpacking import TooLargeUnpacked, unpacked
 from evkafka.runtime.leader_epochs import UNKNOWN, Turn
 
 _LENGTH = struct.Struct(">i")
@@ -66,6 +67,9 @@ class Damage(NamedTuple):
 class Unread:
     """What one fetch brought for one partition, and has not been handed out.
 
+    Args:
+        most_unpacked: how many bytes one batch may unpack to.
+
     Attributes:
         position: the offset of the next record to be handed out.
         damage: why the rest cannot be read, once the records before it have been handed out.
@@ -83,6 +87,7 @@ class Unread:
         "_check_crcs",
         "_left",
         "_memory",
+        "_most_unpacked",
         "_next",
         "_raw",
         "_read_committed",
@@ -105,6 +110,7 @@ class Unread:
         aborted: Sequence[tuple[int, int]],
         read_committed: bool,
         check_crcs: bool,
+        most_unpacked: int,
     ) -> None:
         self.topic = topic
         self.partition = partition
@@ -121,6 +127,7 @@ class Unread:
         self._aborting: set[int] = set()  # the producers whose records here are aborted
         self._read_committed = read_committed
         self._check_crcs = check_crcs
+        self._most_unpacked = most_unpacked
         self._ready: list[KafkaRecord] = []
         self._next = 0  # index in `_ready`
         self._after = position  # the position behind `_ready`
@@ -172,8 +179,11 @@ class Unread:
             self.turns.append(Turn(batch.base_offset, epoch))
         if self._passes_over(batch):
             self._end_batch()
-        else:
-            self._left = chain(batch)  # for a batch may be begun once only, and each slice would begin it anew
+            return
+        raw = self._raw[begin : self._at]
+        if (plain := unpacked(raw, self._most_unpacked)) is not raw:
+            batch = self._batch = MemoryRecords(plain).next_batch()
+        self._left = chain(batch)  # for a batch may be begun once only, and each slice would begin it anew
 
     def _end_batch(self) -> None:
         self._after = max(self.position, self._batch.next_offset)
@@ -223,8 +233,8 @@ class Unread:
     def _salvage(self, batch: Any, raw: bytes, error: Exception) -> None:
         """Keep the records before the one that cannot be read, and say where reading could go on."""
         behind = self._behind(raw)
-        if batch is None or batch.producer_id is None or _says_crc(error):
-            # Of bytes that are not what was sent, nothing can be believed.
+        if batch is None or batch.producer_id is None or _says_crc(error) or isinstance(error, TooLargeUnpacked):
+            # Of bytes that are not what was sent, nothing can be believed; what is too large is not unpacked.
             self.damage = Damage(self.position, behind, error)
         else:
             self._ready, self.damage = self._one_by_one(raw, behind)

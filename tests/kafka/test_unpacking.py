@@ -1,0 +1,149 @@
+"""Compressed batches: unpacked as aiokafka does it, up to a bound."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import tracemalloc
+from typing import Any
+
+import cramjam
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+
+from evkafka.broker import KafkaBroker
+from evkafka.ports import TopicPartition
+from evkafka.runtime.kafka.records import Unread
+from evkafka.runtime.kafka.unpacking import TooLargeUnpacked, unpacked
+from tests.conftest import MakeTopic
+from tests.kafka.batches import batch, with_crc
+from tests.kafka.conftest import Read, produce
+from tests.support.waiting import eventually
+
+CODECS = {"gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+MOST = 1_000_000
+HEAD = 61
+
+
+def values(raw: bytes) -> list[bytes]:
+    return [record.value for record in MemoryRecords(raw).next_batch()]
+
+
+def with_records(raw: bytes, records: bytes) -> bytes:
+    """The batch with other bytes in the place of its compressed records."""
+    return with_crc(raw[:8] + struct.pack(">i", HEAD - 12 + len(records)) + raw[12:HEAD] + records)
+
+
+def old(codec: int, *values: bytes, magic: int) -> bytes:
+    builder: Any = LegacyRecordBatchBuilder(magic, codec, 10_000_000)
+    for offset, value in enumerate(values):
+        builder.append(offset, 1_600_000_000_000, b"k", value)
+    return bytes(builder.build())
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+class TestEveryCodec:
+    def test_gives_the_same_batch_uncompressed(self, codec: int) -> None:
+        given = [b"%d" % number * 50 for number in range(300)]
+        raw = batch(*given, codec=codec)
+
+        assert values(unpacked(raw, MOST)) == given
+
+    def test_a_batch_that_is_just_as_large_as_allowed_is_unpacked(self, codec: int) -> None:
+        raw = batch(bytes(70_000), codec=codec)
+        size = len(batch(bytes(70_000))) - HEAD
+
+        assert values(unpacked(raw, size)) == [bytes(70_000)]
+        with pytest.raises(TooLargeUnpacked, match=f"unpack to more than max_decompressed_bytes, {size - 1}; raise"):
+            unpacked(raw, size - 1)
+
+    def test_a_larger_one_is_refused_before_it_fills_the_memory(self, codec: int) -> None:
+        raw = batch(bytes(9_000_000), codec=codec)
+        tracemalloc.start()
+        try:
+            with pytest.raises(TooLargeUnpacked):
+                unpacked(raw, MOST)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+        assert peak < 4 * MOST
+
+    def test_it_costs_its_own_batch_and_nothing_else(self, codec: int) -> None:
+        raw = batch(b"a", b"b") + batch(bytes(9_000_000), b"d", first=2, codec=codec) + batch(b"e", first=4)
+        records = Unread("t", 0, raw, position=0, aborted=(), read_committed=True, check_crcs=True, most_unpacked=MOST)
+
+        assert [record.offset for record in records.take(100)] == [0, 1]
+        assert records.damage is not None
+        assert records.damage[:2] == (2, 4)
+        assert isinstance(records.damage.error, TooLargeUnpacked)
+
+    def test_bytes_that_it_did_not_write_are_its_own_error(self, codec: int) -> None:
+        raw = with_records(batch(b"a", codec=codec), b"\xff" * 40)
+
+        with pytest.raises(Exception, match=r".") as caught:
+            unpacked(raw, MOST)
+        assert not isinstance(caught.value, TooLargeUnpacked)
+
+    def test_a_stream_that_ends_too_early_is_an_error(self, codec: int) -> None:
+        raw = batch(*[b"%d" % number for number in range(1000)], codec=codec)
+
+        with pytest.raises(Exception, match=r".") as caught:
+            unpacked(with_records(raw, raw[HEAD:-20]), MOST)
+        assert not isinstance(caught.value, TooLargeUnpacked)
+
+
+class TestForms:
+    def test_what_is_not_compressed_stays_the_same_bytes(self) -> None:
+        raw = batch(b"a", b"b")
+
+        assert unpacked(raw, 1) is raw
+
+    def test_gzip_in_several_members(self) -> None:
+        plain = batch(b"a", b"b", b"c")
+        packed = gzip.compress(plain[HEAD : HEAD + 9]) + gzip.compress(plain[HEAD + 9 :]) + b"\x00\x00"
+
+        assert values(unpacked(with_records(batch(b"a", b"b", b"c", codec=1), packed), MOST)) == [b"a", b"b", b"c"]
+
+    def test_snappy_without_javas_framing(self) -> None:
+        packed = bytes(cramjam.snappy.compress_raw(batch(b"a", b"b")[HEAD:]))
+
+        assert values(unpacked(with_records(batch(b"a", b"b", codec=2), packed), MOST)) == [b"a", b"b"]
+
+    def test_snappy_that_says_it_is_larger_than_it_is(self) -> None:
+        packed = b"\xff\xff\xff\xff\x0f" + bytes(20)  # 4 GiB, by its header
+
+        with pytest.raises(TooLargeUnpacked):
+            unpacked(with_records(batch(b"a", codec=2), packed), MOST)
+
+    @pytest.mark.parametrize(("magic", "codec"), [(0, 1), (0, 2), (1, 1), (1, 2), (1, 3)])
+    def test_older_formats_are_bounded_too(self, magic: int, codec: int) -> None:
+        raw = old(codec, b"a", bytes(500_000), magic=magic)
+
+        assert unpacked(raw, MOST) is raw
+        with pytest.raises(TooLargeUnpacked):
+            unpacked(raw, 400_000)
+
+
+class TestOnKafka:
+    async def test_a_batch_that_becomes_too_large_is_told_and_can_be_passed(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
+    ) -> None:
+        servers, orders = kafka_broker.bootstrap_servers, await topic(partitions=2)
+        await produce(servers, orders, 2)
+        async with AIOKafkaProducer(
+            bootstrap_servers=servers, compression_type="zstd", max_request_size=10_000_000
+        ) as producer:
+            await producer.send_and_wait(orders, bytes(5_000_000), partition=0)
+        await produce(servers, orders, 2)
+        await produce(servers, orders, 3, partition=1)
+
+        reader = await read(servers, orders, name, max_decompressed_bytes=2_000_000)
+        reader.listener.when_unreadable = lambda found: reader.source.seek(found.partition, found.next_offset)
+
+        await eventually(lambda: reader.offsets(0) == [0, 1, 3, 4] and reader.offsets(1) == [0, 1, 2])
+        (told,) = reader.listener.unreadable
+        assert (told.partition, told.offset, told.next_offset) == (TopicPartition(orders, 0), 2, 3)
+        assert "max_decompressed_bytes, 2000000" in str(told.error)
