@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
@@ -16,6 +17,17 @@ from tests.support.fake_kafka import FakeKafka
 from tests.support.listening import Reader
 from tests.support.proxy import COMMIT, Proxy
 from tests.support.waiting import SLACK_S, eventually
+
+
+async def metadata(servers: str, group: str, topic: str) -> str:
+    """What is kept beside the group's offset of partition 0."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(group)
+    finally:
+        await admin.close()
+    return str({TopicPartition(*tp): kept.metadata for tp, kept in offsets.items()}[TopicPartition(topic, 0)])
 
 
 async def _reading(read: Read, servers: str, topic: str, group: str, **overrides: object) -> Reader:
@@ -182,6 +194,27 @@ class TestAnswers:
 
         with pytest.raises(kind, match=r"committing|not authorized"):
             await reader.source.commit({TopicPartition(name, 0): 3}, timeout_s=5)
+
+    async def test_metadata_that_is_too_large_is_left_out_and_the_offset_is_committed(
+        self, fake: FakeKafka, name: str, read: Read, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await fake.create(name)
+        place = TopicPartition(name, 0)
+        reader = await _reading(read, fake.bootstrap_servers, name, name)
+        fault = await fake.fault(8, 12, group=name)
+
+        await reader.source.commit({place: 3}, timeout_s=5, metadata={place: "x" * 100})
+        assert await committed(fake.bootstrap_servers, name, name) == 3
+        assert await metadata(fake.bootstrap_servers, name, name) == ""
+        await reader.source.commit({place: 4}, timeout_s=5, metadata={place: "x" * 100})
+        assert await metadata(fake.bootstrap_servers, name, name) == ""
+        await reader.source.commit({place: 5}, timeout_s=5, metadata={place: "x" * 99})
+
+        assert await metadata(fake.bootstrap_servers, name, name) == "x" * 99
+        assert await fault.hits() == 1, "it is not tried again with what was refused"
+        said = [record.getMessage() for record in caplog.records if "offset.metadata.max.bytes" in record.getMessage()]
+        assert len(said) == 1
+        assert f"group {name!r}: the brokers do not take 100 bytes of metadata" in said[0]
 
     async def test_finds_a_coordinator_that_has_moved(self, fake: FakeKafka, name: str, read: Read) -> None:
         await fake.create(name)

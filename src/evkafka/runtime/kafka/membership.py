@@ -25,6 +25,8 @@ logger = logging.getLogger("evkafka.runtime.kafka")
 
 UNKNOWN_MEMBER_ID = 25
 GROUP_ID_NOT_FOUND = 69
+OFFSET_METADATA_TOO_LARGE = 12
+LONGEST_METADATA = 2**15 - 1  # of a string, in the protocol
 FLAPS, FLAPS_WITHIN_S = 5, 60.0
 
 
@@ -48,6 +50,7 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
         hold: the assignment that may be committed under; None before the first and after each revocation.
         topics_before: topics of which the group had committed offsets before it joined this time.
         metadata: what was committed beside the offsets that were last looked up.
+        longest_metadata: the longest that may be committed, as far as brokers have said.
     """
 
     hold: Hold | None = None
@@ -71,6 +74,7 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
         self._gone: tuple[Hold | None, set[str]] = (None, set())
         self.topics_before: frozenset[str] = frozenset()
         self.metadata: dict[ClientPartition, str] = {}
+        self.longest_metadata = LONGEST_METADATA
         self.heard_at_s = client._loop.time()
 
     # ------------------------------------------------------------------ answers
@@ -260,6 +264,19 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
         if deleted := [tp for tp in offsets if tp.topic in gone]:
             raise CommitRefused(f"group {self.group_id!r}: deleted since it was assigned: {_named(deleted)}")
 
+    def metadata_refused(self, length: int) -> None:
+        """What is kept beside offsets must not keep offsets from being committed: from now on it is left out."""
+        if self.longest_metadata == LONGEST_METADATA:
+            logger.warning(
+                "group %r: the brokers do not take %d bytes of metadata beside an offset (%s): offsets are committed"
+                " without it. It holds what dead_letter_limit has counted, which begins again with each restart and"
+                " rebalance; raise offset.metadata.max.bytes of the brokers (4096 by default)",
+                self.group_id,
+                length,
+                code_name(OFFSET_METADATA_TOO_LARGE),
+            )
+        self.longest_metadata = min(self.longest_metadata, length - 1)
+
     async def _do_commit_offsets(self, assignment: Any, offsets: Any) -> None:
         """(a) The client's own auto commit: never for an assignment that has ended."""
         if not assignment.active or assignment is not self._subscription.subscription.assignment:
@@ -298,7 +315,14 @@ class Commit:
         self._offsets = offsets
         self._unanswered = False
         self._trouble = "no answer in time"
-        self._request = member.commit_request(hold.generation, hold.member_id, offsets)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        longest = self._member.longest_metadata
+        self._sent = {
+            tp: (offset, told if len(told) <= longest else "") for tp, (offset, told) in self._offsets.items()
+        }
+        self._request = self._member.commit_request(self._hold.generation, self._hold.member_id, self._sent)
 
     async def run(self, timeout_s: float) -> None:
         try:
@@ -360,10 +384,24 @@ class Commit:
                     # Only while we still are that member: a late answer must not reset the membership after it.
                     member.request_rejoin() if code == 27 else member.reset_generation()
                 raise CommitRefused(f"{what}: the group has rebalanced, the partitions may be another member's")
+            case 12 if length := self._shortest_refused(answer):
+                self._trouble = code_name(code)
+                member.metadata_refused(length)
+                self._prepare()
+                return False
             case 29 | 30:
                 raise translate(kafka.for_code(code)(self._subject(code)), "committing offsets")
             case _:
                 raise BrokerError(f"{what}; nothing was written")
+
+    def _shortest_refused(self, answer: Any) -> int:
+        """The length of the shortest metadata that is said to be too large; 0 where a partition had none."""
+        return min(
+            len(self._sent[ClientPartition(topic, partition)][1])
+            for topic, rows in answer.topics
+            for partition, code in rows
+            if code == OFFSET_METADATA_TOO_LARGE
+        )
 
     def _subject(self, code: int) -> str:
         if code == kafka.GroupAuthorizationFailedError.errno:
