@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,6 +33,10 @@ HEADERS = {
 }
 
 
+OWN_SITE = frozenset({"same-origin", "none"})
+"""What `Sec-Fetch-Site` says of a request of this page's own, or of one that a person typed."""
+
+
 class SecureHeaders:
     """Sets the headers on every answer, errors among them; `cache-control` only where the answer has none."""
 
@@ -46,6 +52,39 @@ class SecureHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+class Refused(Exception):
+    """Attributes:
+    status: of the answer; the message is its sentence.
+    """
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+def check_site(request: Request, *, page: bool = False) -> None:
+    """Another site's page can make a browser ask for anything, with the visitor's cookies. It cannot read the answer,
+    but the work is done; so its requests are refused. Whoever follows a link to a page is let in.
+
+    Args:
+        page: True for what is opened by a link; False for what a page of ours asks for.
+
+    Raises:
+        Refused: another site's page asks.
+    """
+    headers = request.headers
+    site, origin = headers.get("sec-fetch-site", "same-origin"), headers.get("origin")
+    if site in OWN_SITE and (origin is None or urlsplit(origin).netloc == headers.get("host")):
+        return
+    follows_link = (
+        request.method in ("GET", "HEAD")
+        and headers.get("sec-fetch-mode") == "navigate"
+        and headers.get("sec-fetch-dest") == "document"
+    )
+    if not (page and follows_link):
+        raise Refused(403, "this is for this page only, not for another site's")
 
 
 class OnlyLocalNames:
@@ -64,6 +103,15 @@ class OnlyLocalNames:
             await refusal(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+
+def network_of(host: str) -> str:
+    """What counts as one client: an IPv4 address; of IPv6 its network of 64 bits, all of which one host may use."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    return str(IPv6Address(int(address) >> 64 << 64)) if address.version == 6 else host
 
 
 def is_local_name(host: str) -> bool:

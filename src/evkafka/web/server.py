@@ -7,6 +7,7 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 from ipaddress import IPv4Address
 
 import uvicorn
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp
 from uvicorn.lifespan.off import LifespanOff
 
 from evkafka.exceptions import ConfigError
+from evkafka.web.connections import Connection, Connections
 
 logger = logging.getLogger("evkafka.web")
 
@@ -50,14 +52,13 @@ class WebServer:
         self.port = listening.getsockname()[1]
         config = uvicorn.Config(
             self._make(),
-            http="h11",
+            http=partial(Connection, connections=Connections()),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=200,
             h11_max_incomplete_event_size=64 * 1024,
             timeout_keep_alive=5,
         )

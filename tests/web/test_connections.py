@@ -1,0 +1,138 @@
+"""Connections that say nothing, or not enough: they end in time, and none of them keeps a probe out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
+
+import pytest
+
+from evkafka import EVKafkaApp
+from evkafka.testing import InMemoryKafka
+from evkafka.web import connections
+from tests.support.waiting import eventually
+from tests.web.apps import app_with
+from tests.web.client import get
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+SAYINGS = {
+    "nothing": b"",
+    "part of a head": b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ",
+    "part of a body": b"POST /ui/enter HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx",
+    "a body that nobody reads": b"GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx",
+    "a stream": b"GET /ui/api/events HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "what is no HTTP": b"\x16\x03\x01\r\n\r\n",
+}
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[EVKafkaApp]:
+    app = app_with()
+    async with InMemoryKafka() as kafka, kafka.running(app):
+        yield app
+
+
+async def opened(app: EVKafkaApp, saying: bytes) -> Connection:
+    where = urlsplit(app.web_url or "")
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+    writer.write(saying)
+    return reader, writer
+
+
+async def closed(many: list[Connection]) -> None:
+    for _, writer in many:
+        writer.transport.abort()
+
+
+class TestManyConnections:
+    @pytest.mark.parametrize("saying", list(SAYINGS))
+    async def test_a_probe_is_answered_whatever_else_is_connected(self, saying: str) -> None:
+        async with serving() as app:
+            many = [await opened(app, SAYINGS[saying]) for _ in range(2 * connections.MOST_OF_AN_ADDRESS + 10)]
+            for path in ("livez", "readyz", "startupz", "metrics"):
+                assert (await get(app.web_url, path)).code == 200
+            await closed(many)
+
+    async def test_of_one_address_so_many_stay_open_and_the_oldest_that_wait_go_first(self) -> None:
+        async with serving() as app:
+            stream = await opened(app, SAYINGS["a stream"])
+            assert (await stream[0].readline()).startswith(b"HTTP/1.1 200")
+            many = [await opened(app, b"") for _ in range(connections.MOST_OF_AN_ADDRESS + 5)]
+            assert (await get(app.web_url, "livez")).code == 200
+            ended = [await asyncio.wait_for(reader.read(), 10) for reader, _ in many[:6]]
+            assert ended == [b""] * 6
+            assert not many[-1][0].at_eof()
+            assert not stream[0].at_eof()  # it is being answered
+            await closed([*many, stream])
+
+    async def test_of_all_addresses_together_so_many_stay_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connections, "MOST", 5)
+        async with serving() as app:
+            many = [await opened(app, b"") for _ in range(10)]
+            assert (await get(app.web_url, "livez")).code == 200
+            assert [await asyncio.wait_for(reader.read(), 10) for reader, _ in many[:6]] == [b""] * 6
+            await closed(many)
+
+
+class TestDeadlines:
+    @pytest.mark.parametrize("saying", ["nothing", "part of a head", "part of a body", "a body that nobody reads"])
+    async def test_what_a_client_owes_is_waited_for_and_no_longer(
+        self, monkeypatch: pytest.MonkeyPatch, saying: str
+    ) -> None:
+        for name in ("HEAD_S", "BODY_S"):
+            monkeypatch.setattr(connections, name, 0.05)
+        async with serving() as app:
+            reader, writer = await opened(app, SAYINGS[saying])
+            await asyncio.wait_for(_to_the_end(reader), 30)
+            writer.transport.abort()
+
+    async def test_one_byte_at_a_time_does_not_put_it_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connections, "HEAD_S", 0.2)
+        async with serving() as app:
+            reader, writer = await opened(app, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ")
+            ended = asyncio.ensure_future(_to_the_end(reader))
+            async with asyncio.timeout(30):
+                while not ended.done():
+                    writer.write(b"x")
+                    await asyncio.wait({ended}, timeout=0.01)
+            writer.transport.abort()
+
+    async def test_a_client_that_takes_nothing_of_its_answer_is_cut(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connections, "WRITE_S", 0.05)
+        app = app_with()
+        monkeypatch.setattr(app, "asyncapi", lambda: '{"x": "' + "y" * 50_000_000 + '"}')
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            where = urlsplit(app.web_url or "")
+            reader, writer = await asyncio.open_connection(where.hostname, where.port, limit=1024)
+            writer.write(b"GET /asyncapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            web = app._web_part._server._server.server_state  # type: ignore[union-attr]
+            await eventually(lambda: not web.connections, 30)  # nothing is read here meanwhile: the reader is full
+            writer.transport.abort()
+
+    async def test_a_stream_that_is_read_goes_on_past_all_deadlines(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("HEAD_S", "BODY_S", "WRITE_S"):
+            monkeypatch.setattr(connections, name, 0.05)
+        async with serving() as app:
+            reader, writer = await opened(app, SAYINGS["a stream"])
+            told = 0
+            async with asyncio.timeout(60):
+                while told < 3:
+                    told += b"data: " in await reader.readline()
+            writer.transport.abort()
+
+    async def test_an_answer_to_what_is_no_http_has_the_headers_too(self) -> None:
+        async with serving() as app:
+            reader, writer = await opened(app, b"\x16\x03\x01\r\n\r\n")
+            answer = await asyncio.wait_for(reader.read(), 30)
+            writer.transport.abort()
+        assert answer.startswith(b"HTTP/1.1 400")
+        assert b"content-security-policy" in answer
+
+
+async def _to_the_end(reader: asyncio.StreamReader) -> None:
+    with suppress(ConnectionResetError):
+        await reader.read()
