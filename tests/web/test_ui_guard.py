@@ -11,8 +11,10 @@ import pytest
 
 from evkafka import EVKafkaApp, Handler
 from evkafka.testing import InMemoryKafka
+from evkafka.web.ui.sessions import ADDRESSES, GUESSES, GUESSES_S, SESSION_S, SESSIONS, Guesses, Sessions
 
 ORDER = '{"consumer": "shop", "topic": "orders", "partition": 0}'
+TOKEN = "5f0c2be7d8a94e13"
 JSON = {"content-type": "application/json"}
 
 
@@ -94,6 +96,213 @@ class TestOnThisMachineOnly:
             assert answer.status_code == 200
 
 
+FOREIGN = ({"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"origin": "http://evil.example"})
+LINK = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+
+
+class TestAnotherSitesPage:
+    @pytest.mark.parametrize("headers", FOREIGN)
+    async def test_can_have_nothing_read_here(self, headers: dict[str, str]) -> None:
+        async with serving() as (client, _):
+            for path in ("config", "events", "letters", "records?topic=orders", "topics", "check"):
+                answer = await client.get(f"ui/api/{path}", headers=headers)
+                assert answer.status_code == 403
+                assert "another site" in answer.json()["error"]
+            for path in ("", "?q=a", "ui"):
+                assert (await client.get(path, headers=headers)).status_code == 403
+
+    async def test_may_link_to_the_pages_and_not_to_what_they_ask_for(self) -> None:
+        async with serving() as (client, _):
+            for path in ("", "?q=a", "ui"):
+                assert (await client.get(path, headers=LINK)).status_code == 200
+            assert (await client.get("ui/api/records?topic=orders", headers=LINK)).status_code == 403
+            framed = {**LINK, "sec-fetch-dest": "iframe"}
+            assert (await client.get("ui", headers=framed)).status_code == 403
+
+    async def test_can_send_no_guess_of_the_token(self) -> None:
+        async with serving("0.0.0.0", token=TOKEN) as (client, _):
+            answer = await client.post("ui/enter", data={"token": TOKEN}, headers=LINK)
+            assert answer.status_code == 403
+            assert "set-cookie" not in answer.headers
+
+    async def test_health_metrics_and_the_contract_s_document_are_answered_whoever_asks(self) -> None:
+        async with serving() as (client, _):
+            for path in ("livez", "readyz", "metrics", "asyncapi.json", "asyncapi.yaml"):
+                assert (await client.get(path, headers=FOREIGN[0])).status_code in (200, 503)
+
+
+class TestTheForm:
+    async def test_each_entry_is_a_session_of_its_own_that_can_be_left(self) -> None:
+        async with serving("0.0.0.0", token=TOKEN) as (client, _):
+            cookies = []
+            for _ in range(2):
+                await client.post("ui/enter", data={"token": TOKEN})
+                cookies.append(client.cookies["evkafka-ui"])
+                client.cookies.clear()
+            assert cookies[0] != cookies[1]
+            first, second = ({"cookie": f"evkafka-ui={one}"} for one in cookies)
+            assert "Leave" in (await client.get("ui", headers=first)).text
+
+            left = await client.post("ui/leave", headers=first)
+
+            assert (left.status_code, left.headers["location"]) == (303, "../ui")
+            assert (await client.get("ui/api/config", headers=first)).status_code == 401
+            assert (await client.get("ui/api/config", headers=second)).status_code == 200
+
+    async def test_a_session_ends_with_the_process(self) -> None:
+        async with serving("0.0.0.0", token=TOKEN) as (client, _):
+            await client.post("ui/enter", data={"token": TOKEN})
+            cookie = {"cookie": f"evkafka-ui={client.cookies['evkafka-ui']}"}
+        async with serving("0.0.0.0", token=TOKEN) as (client, _):
+            assert (await client.get("ui/api/config", headers=cookie)).status_code == 401
+
+    async def test_a_body_that_is_too_long_is_refused_without_a_traceback(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with serving("0.0.0.0", token=TOKEN) as (client, _):
+            for body in (b"token=" + b"x" * 70_000, b"&".join(b"a%d=1" % number for number in range(1000))):
+                answer = await client.post("ui/enter", content=body)
+                assert answer.status_code in (400, 413)
+        assert not [record for record in caplog.records if record.exc_info]
+
+    async def test_after_ten_wrong_tokens_an_address_has_to_wait(self) -> None:
+        async with serving("0.0.0.0", token=TOKEN) as (client, _):
+            codes = [(await client.post("ui/enter", data={"token": f"x{n}"})).status_code for n in range(12)]
+            assert codes == [303] * 10 + [429] * 2
+            right = await client.post("ui/enter", data={"token": TOKEN})
+            assert right.status_code == 429
+            assert "too many wrong tokens" in right.json()["error"]
+            assert (await client.get("ui/api/config", headers=bearer(TOKEN))).status_code == 429
+            assert (await client.get("livez")).status_code == 200
+
+    async def test_wrong_tokens_in_a_header_count_like_those_of_the_form(self) -> None:
+        async with serving(token=TOKEN) as (client, _):
+            codes = [
+                (await client.post("ui/api/pause", content=ORDER, headers=bearer(f"x{n}"))).status_code
+                for n in range(12)
+            ]
+            assert codes == [401] * 10 + [429] * 2
+            assert (await client.post("ui/api/pause", content=ORDER, headers=bearer(TOKEN))).status_code == 429
+
+    async def test_who_is_in_stays_in_while_others_guess(self) -> None:
+        async with serving("0.0.0.0", token=TOKEN) as (client, _):
+            await client.post("ui/enter", data={"token": TOKEN})
+            for number in range(12):
+                await client.post("ui/enter", data={"token": f"x{number}"}, headers={"cookie": ""})
+            assert (await client.get("ui/api/config")).status_code == 200
+
+
+class TestSessions:
+    def test_end_after_twelve_hours(self) -> None:
+        now_s = [0.0]
+        sessions = Sessions(lambda: now_s[0])
+        secret = sessions.begin()
+        now_s[0] = SESSION_S - 1
+        assert sessions.has(secret)
+        now_s[0] = SESSION_S
+        assert not sessions.has(secret)
+
+    def test_are_bounded(self) -> None:
+        sessions = Sessions()
+        secrets = [sessions.begin() for _ in range(SESSIONS + 1)]
+        assert not sessions.has(secrets[0])
+        assert all(map(sessions.has, secrets[1:]))
+
+
+class TestGuesses:
+    def test_may_be_made_again_after_a_minute(self) -> None:
+        now_s = [0.0]
+        guesses = Guesses(lambda: now_s[0])
+        for _ in range(GUESSES):
+            assert not guesses.wait_s("1.2.3.4")
+            guesses.note_wrong("1.2.3.4")
+        assert guesses.wait_s("1.2.3.4") == GUESSES_S
+        assert not guesses.wait_s("1.2.3.5")
+        now_s[0] = GUESSES_S
+        assert not guesses.wait_s("1.2.3.4")
+        guesses.note_wrong("1.2.3.4")
+        assert not guesses.wait_s("1.2.3.4")
+
+    def test_of_one_ipv6_network_count_together(self) -> None:
+        guesses = Guesses(lambda: 0.0)
+        for number in range(GUESSES):
+            guesses.note_wrong(f"2001:db8::{number:x}:1")
+        assert guesses.wait_s("2001:db8::ffff")
+        assert not guesses.wait_s("2001:db8:0:1::1")
+
+    def test_of_too_many_addresses_count_together(self) -> None:
+        guesses = Guesses(lambda: 0.0)
+        for number in range(ADDRESSES + GUESSES):
+            guesses.note_wrong(f"10.0.{number // 256}.{number % 256}")
+        assert guesses.wait_s("192.0.2.1")
+
+
+class TestOddOrders:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            "[" * 60_000,
+            r'{"consumer": "\ud800"}',
+            '{"consumer": "shop", "topic": "orders", "partition": ' + "9" * 4000 + "}",
+            '{"consumer": "shop", "topic": "orders", "partition": NaN}',
+            '{"consumer": "shop", "topic": "orders", "partition": 1e999}',
+            r'{"consumer": "\u001b[31m\nforged", "topic": "orders", "partition": 0}',
+        ],
+        ids=lambda body: body[:40],
+    )
+    async def test_are_refused_with_a_sentence_and_leave_one_line_that_can_be_shown(
+        self, body: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.INFO, "evkafka.audit"):
+            async with serving(token=TOKEN) as (client, _):
+                answer = await client.post("ui/api/pause", content=body, headers=bearer(TOKEN))
+        assert answer.status_code == 400
+        assert answer.json()["error"]
+        [line] = [record.getMessage() for record in caplog.records if record.name == "evkafka.audit"]
+        assert line.isprintable()
+        assert len(line) < 6000
+
+    @pytest.mark.parametrize("offset", [10**26, 2**63, -1])
+    async def test_a_seek_to_an_offset_that_cannot_be_is_refused(self, offset: int) -> None:
+        async with serving(token=TOKEN) as (client, _):
+            body = f'{{"consumer": "shop", "topic": "orders", "partition": 0, "offset": {offset}}}'
+            answer = await client.post("ui/api/seek", content=body, headers=bearer(TOKEN))
+            assert answer.status_code == 400
+            assert "from 0" in answer.json()["error"]
+
+    @pytest.mark.parametrize("name", ["at_ms", "offset", "partition", "limit"])
+    @pytest.mark.parametrize("value", [str(10**26), "-1", "9" * 5000, "x", "1e3", "1.5"])
+    async def test_a_number_that_no_record_can_have_is_refused_with_its_name(self, name: str, value: str) -> None:
+        async with serving() as (client, _):
+            answer = await client.get("ui/api/records", params={"topic": "orders", name: value})
+            assert answer.status_code == 400
+            assert answer.json()["error"].startswith(f"{name} must be a whole number")
+
+
+class TestWeakTokens:
+    @pytest.mark.parametrize("token", ["t", "a" * 40, "0123456789abcde"])
+    async def test_are_warned_about_at_the_start_if_others_reach_the_page(
+        self, token: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with serving("0.0.0.0", token=token):
+            pass
+        [line] = [record for record in caplog.records if "short enough to be guessed" in record.getMessage()]
+        assert line.levelname == "WARNING"
+        assert "openssl rand -hex 16" in line.getMessage()
+        assert token not in line.getMessage().split("its token")[1] or token == "t"
+
+    async def test_are_warned_about_in_an_app_that_is_mounted(self, caplog: pytest.LogCaptureFixture) -> None:
+        app = EVKafkaApp(title="Shop", ui_token="t")
+        app.asgi()
+        assert "short enough to be guessed" in caplog.text
+
+    @pytest.mark.parametrize(("host", "token"), [("0.0.0.0", TOKEN), ("127.0.0.1", "t"), ("0.0.0.0", None)])
+    async def test_others_are_not(self, host: str, token: str | None, caplog: pytest.LogCaptureFixture) -> None:
+        async with serving(host, token=token):
+            pass
+        assert "short enough to be guessed" not in caplog.text
+
+
 class TestWhereOthersReachIt:
     async def test_without_a_token_it_is_not_served_and_the_log_says_why_but_health_is(
         self, caplog: pytest.LogCaptureFixture
@@ -141,6 +350,26 @@ class TestWhereOthersReachIt:
 
 
 class TestEveryAnswer:
+    async def test_that_nobody_expected_carries_it_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with serving() as (client, app):
+            monkeypatch.setattr(app, "asyncapi", lambda: 1 / 0)
+            answer = await client.get("")
+        assert answer.status_code == 500
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+    @pytest.mark.parametrize("path", ["ui/", "ui/api/config/", "livez/", "static", "ui/api/"])
+    async def test_leads_to_no_name_of_the_request(self, path: str) -> None:
+        async with serving("0.0.0.0", token=TOKEN) as (client, _):
+            answer = await client.get(path, headers={"host": "evil.example"})
+        assert "evil.example" not in answer.headers.get("location", "")
+        assert "evil.example" not in answer.text
+
+    async def test_to_the_page_with_a_slash_leads_to_the_page(self) -> None:
+        async with serving() as (client, _):
+            answer = await client.get("ui/", follow_redirects=True)
+        assert (answer.status_code, answer.url.path) == (200, "/ui")
+
     async def test_carries_the_strict_policy_and_is_not_kept(self) -> None:
         async with serving() as (client, _):
             for path in ("ui", "ui/api/config", "ui/api/nothing"):

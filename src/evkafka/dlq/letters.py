@@ -10,9 +10,13 @@ from fnmatch import fnmatchcase
 
 from evkafka.ports import Record
 from evkafka.runtime.letter import ORIGIN, PREFIX, UNREADABLE, Headers
+from evkafka.safe_text import time_of
 
 REPLAYS = f"{PREFIX}replays"
 """How often this record came out of the dead-letter topic again; absent where it never did."""
+
+UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
+"""Of a letter that tells no time, in a record that has none or one that no calendar has."""
 
 SPRING = "kafka_dlt-"
 _SPRING_NAMES = {
@@ -66,7 +70,7 @@ def read_letter(record: Record, *, type_header: str = "Event-Type") -> Letter:
         value = told.get(PREFIX + name, told.get(_SPRING_NAMES.get(name, "")))
         return None if value is None else value.decode(errors="replace")
 
-    failed_at = _moment(text("failed-at")) or datetime.fromtimestamp(max(record.timestamp, 0) / 1000, UTC)
+    failed_at = _moment(text("failed-at")) or time_of(record.timestamp) or UNKNOWN_TIME
     own_type = told.get(type_header)
     return Letter(
         record=record,

@@ -6,9 +6,11 @@ Never a payload, never a raw key.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from evkafka.exceptions import message_of
 from evkafka.runtime.raised import first_failure
+from evkafka.safe_text import one_line
 from evkafka.telemetry import (
     AttemptFailed,
     CommitFailed,
@@ -28,6 +30,8 @@ from evkafka.telemetry import (
 )
 
 logger = logging.getLogger("evkafka.events")
+
+SAID_CHARACTERS = 2000
 
 
 def log_events(telemetry: Telemetry) -> None:
@@ -61,15 +65,17 @@ def _stopped(event: ConsumerStopped) -> None:
     if event.error is None:
         logger.info("consumer %s has stopped", event.consumer, extra=fields)
     else:
-        logger.error("consumer %s has ended: %s", event.consumer, event.error, exc_info=event.error, extra=fields)
+        logger.error(
+            "consumer %s has ended: %s", event.consumer, _said(event.error, str), exc_info=event.error, extra=fields
+        )
 
 
 def _lost_source(event: ConsumerLost) -> None:
     logger.warning(
-        "consumer %s lost its connection or stalled, and is made anew in %.1f s: %r",
+        "consumer %s lost its connection or stalled, and is made anew in %.1f s: %s",
         event.consumer,
         event.retry_in_s,
-        event.error,
+        _said(event.error),
         extra={"consumer": event.consumer},
     )
 
@@ -160,7 +166,7 @@ def _failed(event: AttemptFailed) -> None:
         event.offset,
         event.attempt,
         follows,
-        "asked for by the endpoint" if event.error is None else message_of(first_failure(event.error), repr),
+        "asked for by the endpoint" if event.error is None else _said(first_failure(event.error)),
         # A record that waits fails the same way each time: its traceback once, then a line per attempt.
         exc_info=event.error if event.attempt == 1 or event.decision != "wait" else None,
         extra={
@@ -188,10 +194,10 @@ def _lost(event: RecordsLost) -> None:
 
 def _commit_failed(event: CommitFailed) -> None:
     logger.warning(
-        "consumer %s could not commit %s: %r",
+        "consumer %s could not commit %s: %s",
         event.consumer,
         ", ".join(f"{tp[0]}[{tp[1]}]={offset}" for tp, offset in event.offsets.items()),
-        event.error,
+        _said(event.error),
         extra={"consumer": event.consumer},
     )
 
@@ -233,14 +239,19 @@ def _dropped(event: ResultDropped) -> None:
 
 def _unreadable(event: PartitionBlocked) -> None:
     logger.error(
-        "%s[%d]@%d cannot be read by the client, %s: %r",
+        "%s[%d]@%d cannot be read by the client, %s: %s",
         event.partition[0],
         event.partition[1],
         event.offset,
         "it is passed over" if event.skipped else "its partition waits there",
-        event.error,
+        _said(event.error),
         extra={"consumer": event.consumer, "topic": event.partition[0], "partition": event.partition[1]},
     )
+
+
+def _said(error: BaseException, show: Callable[[BaseException], str] = repr) -> str:
+    """The text of an error may quote a record: it is cut, and cannot look like a line of its own."""
+    return one_line(message_of(error, show), SAID_CHARACTERS)
 
 
 def _address(event: EndpointOverran | EndpointBlocked | ResultDropped) -> dict[str, object]:

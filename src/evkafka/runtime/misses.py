@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection
 
-from evkafka.outcomes import Unmatched
 from evkafka.telemetry import NothingMatches, Telemetry
 
 FIRST = 1000
@@ -30,13 +29,13 @@ class Misses:
         self._left = FIRST
         self._seen: Counter[str | None] = Counter()
 
-    def note(self, outcome: Unmatched) -> None:
-        """One more record that no endpoint takes; it is not finished yet."""
+    def note(self, event_type: str | None) -> None:
+        """One more record that no endpoint takes, of this type; it is not finished yet."""
         if not self._left:
             return
         self._left -= 1
-        if len(self._seen) < SHOWN or outcome.event_type in self._seen:
-            self._seen[outcome.event_type] += 1
+        if len(self._seen) < SHOWN or event_type in self._seen:
+            self._seen[event_type] += 1
         if not self._left:
             if self._finished() < FIRST:
                 self._telemetry.emit(NothingMatches(self._consumer, FIRST, dict(self._seen), self._known))

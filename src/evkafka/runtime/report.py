@@ -17,6 +17,7 @@ from evkafka.outcomes import Unmatched
 from evkafka.ports import Record, Route, Slot
 from evkafka.runtime.misses import Misses
 from evkafka.runtime.settle import Bury, Defer, Finish, Halt, Verdict, Wait
+from evkafka.safe_text import NAME_CHARACTERS, cut
 from evkafka.telemetry import (
     AttemptFailed,
     EndpointBlocked,
@@ -56,9 +57,12 @@ class Report:
         self._durations_s[record.topic, slot.route, status].append(duration_s)
 
     def unmatched(self, record: Record, outcome: Unmatched) -> None:
-        self._unmatched[record.topic, outcome.reason, outcome.event_type] += 1
+        event_type = outcome.event_type
+        if event_type is not None and len(event_type) > NAME_CHARACTERS:
+            event_type = cut(event_type, NAME_CHARACTERS)  # a producer's text, of any length, is not kept whole
+        self._unmatched[record.topic, outcome.reason, event_type] += 1
         if self._misses is not None:
-            self._misses.note(outcome)
+            self._misses.note(event_type)
 
     def flush(self) -> None:
         """Hand on what was added up."""

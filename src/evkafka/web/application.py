@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,14 @@ from starlette.types import ASGIApp
 from evkafka.exceptions import ConfigError
 from evkafka.observe.health import Check, Health
 from evkafka.web import contract
-from evkafka.web.security import OnlyLocalNames, SecureHeaders
+from evkafka.web.encoding import Encoder, TooBusy, encoded
+from evkafka.web.search import Index
+from evkafka.web.security import OnlyLocalNames, Refused, SecureHeaders, check_site
 from evkafka.web.ui.routes import Operations
 from evkafka.web.view import AppView
+
+WAITING = 16
+"""Pages that wait to be made at most."""
 
 STATIC = Path(__file__).parent / "static"
 
@@ -45,10 +50,11 @@ def web_app(app: AppView, operations: Operations, *, only_local_names: bool = Fa
         Route("/metrics", pages.metrics),
         *operations.routes(),
     ]
-    own = [Middleware(SecureHeaders), *([Middleware(OnlyLocalNames)] if only_local_names else [])]
+    own = [Middleware(OnlyLocalNames)] if only_local_names else []
     made = Starlette(routes=routes, middleware=own, exception_handlers={ConfigError: _cannot})
     made.mount("/static", StaticFiles(directory=STATIC), name="static")
-    return made
+    made.router.redirect_slashes = False  # those redirects lead to the name in the request's Host header
+    return SecureHeaders(made)  # around all of it, the answer to an error that nobody expected among them
 
 
 async def _cannot(request: Request, error: Exception) -> Response:
@@ -61,30 +67,54 @@ class _Pages:
     def __init__(self, app: AppView, *, with_operations: bool) -> None:
         self._app = app
         self._with_operations = with_operations
+        self._encoder = Encoder(WAITING)
         self._document: dict[str, Any] | None = None
-        self._page = ""
+        self._kept: dict[str, bytes] = {}  # the document as page, JSON and YAML, once the app has started
+        self._index: Index | None = None
 
     # ------------------------------------------------------------------ the contract
 
     async def contract(self, request: Request) -> Response:
-        query = request.query_params.get("q", "")
-        return HTMLResponse(await asyncio.to_thread(self._rendered, query))
+        try:
+            check_site(request, page=True)
+            query = contract.words_of(request.query_params.get("q", ""))
+            made = self._searched(query) if query else self._as("page", self._rendered)
+            return HTMLResponse(await made)
+        except Refused as refused:
+            return PlainTextResponse(f"{refused}\n", status_code=refused.status)
+        except TooBusy as busy:
+            return PlainTextResponse(f"{busy}\n", status_code=503)
 
     async def asyncapi_json(self, request: Request) -> Response:
-        document = await asyncio.to_thread(self._told)
-        return JSONResponse(document)
+        return Response(await self._as("json", encoded), media_type="application/json")
 
     async def asyncapi_yaml(self, request: Request) -> Response:
-        text = await asyncio.to_thread(lambda: as_yaml(self._told()))
-        return Response(text, media_type="application/yaml")
+        return Response(await self._as("yaml", lambda told: as_yaml(told).encode()), media_type="application/yaml")
 
-    def _rendered(self, query: str) -> str:
-        if query.strip():
-            return contract.render(self._told(), query, with_operations=self._with_operations)
-        document = self._told()
-        if not self._page or document is not self._document:
-            self._page = contract.render(document, with_operations=self._with_operations)
-        return self._page
+    async def _as(self, kind: str, make: Callable[[dict[str, Any]], bytes]) -> bytes:
+        """The document in one of its forms. Each is made once, when the app has started: it costs up to seconds."""
+
+        def made() -> bytes:
+            document = self._told()
+            kept = self._kept if self._document is not None else {}
+            if kind not in kept:
+                kept[kind] = make(document)
+            return kept[kind]
+
+        return self._kept[kind] if kind in self._kept else await self._encoder.run(made)
+
+    def _rendered(self, document: dict[str, Any]) -> bytes:
+        return contract.render(document, with_operations=self._with_operations).encode()
+
+    async def _searched(self, query: str) -> bytes:
+        def found() -> bytes:
+            document = self._told()
+            if self._index is None or self._index.document is not document:
+                self._index = Index(document)
+            parts = self._index.having(query)
+            return contract.render(document, query, found=parts, with_operations=self._with_operations).encode()
+
+        return await self._encoder.run(found)
 
     def _told(self) -> dict[str, Any]:
         """The document. Once the app has started, nothing can be declared any more: it is made once, then."""

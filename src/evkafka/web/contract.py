@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from evkafka.web import schemas
 from evkafka.web.markdown import link, markdown
+from evkafka.web.search import Found, Index
 
 LONGEST_QUERY = 100
 
@@ -34,13 +35,29 @@ class Shown:
 
     document: Document
     query: str
-    channels: dict[str, Any] = field(default_factory=dict)
-    messages: dict[str, Any] = field(default_factory=dict)
-    schemas: dict[str, Any] = field(default_factory=dict)
+    found: Found
+
+    @property
+    def channels(self) -> dict[str, Any]:
+        return self.found.channels
+
+    @property
+    def messages(self) -> dict[str, Any]:
+        return self.found.messages
+
+    @property
+    def schemas(self) -> dict[str, Any]:
+        return self.found.schemas
 
     @property
     def count(self) -> int:
-        return len(self.channels) + len(self.messages) + len(self.schemas)
+        """How many were found."""
+        return self.found.count
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether not all of those are shown."""
+        return self.count > len(self.channels) + len(self.messages) + len(self.schemas)
 
     def operations(self, channel: str) -> list[tuple[str, Mapping[str, Any]]]:
         """The operations of a channel, by key."""
@@ -92,36 +109,23 @@ class Shown:
         ]
 
 
-def render(document: Document, query: str = "", *, with_operations: bool = False) -> str:
+def words_of(query: str) -> str:
+    """What is searched for, as it is shown: of a sensible length, with single spaces."""
+    return " ".join(query.split())[:LONGEST_QUERY]
+
+
+def render(document: Document, query: str = "", *, found: Found | None = None, with_operations: bool = False) -> str:
     """The page, as HTML.
 
     Args:
         query: only what has all of its words, somewhere; empty for everything.
+        found: what the query has found, if it was looked for already.
         with_operations: link to the operations page, which is served beside it.
     """
-    query = " ".join(query.split())[:LONGEST_QUERY]
+    query = words_of(query)
     template = _environment().get_template("contract.html")
-    return template.render(page=_shown(document, query), info=document["info"], with_operations=with_operations)
-
-
-def _shown(document: Document, query: str) -> Shown:
-    shown, wanted = Shown(document, query), query.lower().split()
-    components = document.get("components", {})
-    shown.messages = _having(wanted, components.get("messages", {}))
-    shown.schemas = _having(wanted, components.get("schemas", {}))
-    for key, channel in document["channels"].items():
-        told = json.dumps([key, channel, shown.operations(key)], ensure_ascii=False).lower()
-        if all(word in told for word in wanted):
-            shown.channels[key] = channel
-    return shown
-
-
-def _having(wanted: list[str], parts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: part
-        for key, part in parts.items()
-        if all(word in json.dumps([key, part], ensure_ascii=False).lower() for word in wanted)
-    }
+    page = Shown(document, query, found if found is not None else Index(document).having(query))
+    return template.render(page=page, info=document["info"], with_operations=with_operations)
 
 
 def name_of(reference: Mapping[str, str]) -> str:

@@ -18,6 +18,12 @@ logger = logging.getLogger("evkafka.web")
 TOKEN_VARIABLE = "EVKAFKA_UI_TOKEN"  # noqa: S105  # nosec B105 # the name of the variable
 
 
+WEAK = (
+    "others can reach the operations page, and its token is short enough to be guessed."
+    " Give it 16 characters or more that nobody can guess: openssl rand -hex 16"
+)
+
+
 class WebPart:
     """Serves an app's pages on an address of its own."""
 
@@ -79,7 +85,10 @@ def mountable(app: OperatedApp, ui_token: str | None) -> Any:
     require_extra()
     from evkafka.web.application import web_app
 
-    return web_app(app, operations_of(app, ui_token, open_to_read=False, mounted=True))
+    operations = operations_of(app, ui_token, open_to_read=False, mounted=True)
+    if operations.guard is not None and operations.guard.is_weak:
+        logger.warning("the mounted operations page: %s", WEAK)
+    return web_app(app, operations)
 
 
 def operations_of(app: OperatedApp, ui_token: str | None, *, open_to_read: bool, mounted: bool = False) -> Operations:
@@ -95,6 +104,8 @@ def _say_how_to_open(operations: Operations, url: str) -> None:
     from evkafka.web.ui.routes import WHY_NOT
 
     guard = operations.guard
+    if guard is not None and guard.is_weak:
+        logger.warning("%s: %s", url, WEAK)
     if guard is None:
         logger.warning("%s: %s", url, WHY_NOT)
     elif guard.made:

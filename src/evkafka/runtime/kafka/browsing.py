@@ -35,9 +35,14 @@ async def excerpt(
     limit: int,
     offset: int | None = None,
     at_ms: int | None = None,
+    most_bytes: int | None = None,
     timeout_s: float = 15.0,
 ) -> Excerpt:
-    """Records from an offset on, or from a time; the newest where neither is given.
+    """Records from an offset on, or from a time; the newest if neither is given.
+
+    Args:
+        limit: the most records.
+        most_bytes: once their values are larger than this, no more records are read; None reads on.
 
     Raises:
         ConfigError: there is no such partition.
@@ -59,8 +64,11 @@ async def excerpt(
         reader.assign([at])
         reader.seek(at, begin)
         records: list[Record] = []
-        while len(records) < limit and await reader.position(at) < end:
-            records += (await reader.getmany(at, timeout_ms=POLL_MS, max_records=limit - len(records))).get(at, ())
+        size = 0
+        while len(records) < limit and (most_bytes is None or size < most_bytes) and await reader.position(at) < end:
+            got = (await reader.getmany(at, timeout_ms=POLL_MS, max_records=limit - len(records))).get(at, ())
+            records += got
+            size += sum(len(one.value or b"") for one in got)
         return Excerpt(first, end, records)
 
 

@@ -12,16 +12,12 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from evkafka.exceptions import EVKafkaError
+from evkafka.web.encoding import TooBusy
 
 T = TypeVar("T")
 
 WAITING = 8
 """Questions that wait for their turn at most."""
-
-
-class TooBusy(EVKafkaError):
-    """Others are being answered; asked again in a moment, it will be answered too."""
 
 
 class Apart:
@@ -41,11 +37,13 @@ class Apart:
         if self._waiting >= WAITING:
             raise TooBusy("this page is asked too much at once; try again in a moment")
         self._waiting += 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._there, work, timeout_s)
-        finally:
-            self._waiting -= 1
+        # A client that hangs up ends the awaiting and not the work: that counts until it has ended.
+        done = asyncio.get_running_loop().run_in_executor(self._threads, self._there, work, timeout_s)
+        done.add_done_callback(self._one_less)
+        return await done
+
+    def _one_less(self, done: object) -> None:
+        self._waiting -= 1
 
     def _there(self, work: Callable[[], Coroutine[Any, Any, T]], timeout_s: float) -> T:
         async def bounded() -> T:

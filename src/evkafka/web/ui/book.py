@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from evkafka.runtime.raised import message_in, named_by
+from evkafka.safe_text import NAME_CHARACTERS, cut, lines, one_line
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched, Telemetry
 from evkafka.web.ui.shapes import Address, ErrorGroup, History, UnmatchedRow
 
@@ -25,7 +26,8 @@ LENGTHS_OF_A_SECOND = 300
 LENGTHS_OF_A_BATCH = 50
 GROUPS = 100
 ADDRESSES = 5
-TRACEBACK_BYTES = 16 * 1024
+FRAMES = 50
+TRACEBACK_CHARACTERS = 8 * 1024
 MESSAGE_CHARACTERS = 1000
 
 HANDLED = frozenset({"ok", "skipped", "dead_lettered"})
@@ -106,15 +108,14 @@ class Book:
     def _on_failed(self, event: AttemptFailed) -> None:
         at_ms = int(self._now() * 1000)
         error = event.error
-        name = type(named_by(error)).__name__ if error is not None else "An outcome"
-        said = (
-            message_in(error)[:MESSAGE_CHARACTERS]
-            if error is not None
-            else f"the endpoint asked for it: {event.decision}"
-        )
-        kind = self._kind(event.consumer, event.event_type or "")
-        kind.error, kind.error_at_ms = f"{name}: {said}"[:200], at_ms
-        words = "\0".join((name, event.endpoint, event.event_type or "", event.consumer))
+        name, said = "An outcome", f"the endpoint asked for it: {event.decision}"
+        if error is not None:
+            name = one_line(type(named_by(error)).__name__, NAME_CHARACTERS)
+            said = lines(message_in(error), MESSAGE_CHARACTERS)
+        event_type = _cut(event.event_type)
+        kind = self._kind(event.consumer, event_type or "")
+        kind.error, kind.error_at_ms = cut(f"{name}: {said}", NAME_CHARACTERS), at_ms
+        words = "\0".join((name, event.endpoint, event_type or "", event.consumer))
         id_ = hashlib.sha256(words.encode()).hexdigest()[:12]
         group = self._groups.pop(id_, None)
         if group is None:
@@ -123,7 +124,7 @@ class Book:
                 type=name,
                 message=said,
                 endpoint=event.endpoint,
-                event_type=event.event_type,
+                event_type=event_type,
                 consumer=event.consumer,
                 count=0,
                 first_ms=at_ms,
@@ -143,7 +144,7 @@ class Book:
             del self._groups[next(iter(self._groups))]
 
     def _on_unmatched(self, event: RecordsUnmatched) -> None:
-        key = (event.consumer, event.event_type, event.reason)
+        key = (event.consumer, _cut(event.event_type), event.reason)
         if key in self._unmatched or len(self._unmatched) < GROUPS:
             self._unmatched[key] += event.count
 
@@ -212,7 +213,7 @@ class Book:
         return self._seconds[-1][1]
 
     def _kind(self, consumer: str, event_type: str) -> Kind:
-        key = (consumer, event_type)
+        key = (consumer, one_line(event_type, NAME_CHARACTERS))
         if key not in self.kinds and len(self.kinds) >= 10 * GROUPS:
             key = (consumer, "")  # somebody's types are without number: the rest counts together
         return self.kinds.setdefault(key, Kind())
@@ -231,5 +232,18 @@ def quantile(sorted_s: Sequence[float], share: float) -> float | None:
     return round(sorted_s[min(int(len(sorted_s) * share), len(sorted_s) - 1)], 6) if sorted_s else None
 
 
+def _cut(event_type: str | None) -> str | None:
+    """A type comes from a record: a producer may write any text, of any length."""
+    return None if event_type is None else one_line(event_type, NAME_CHARACTERS)
+
+
 def _traceback(error: BaseException) -> str:
-    return "".join(traceback.format_exception(error))[-TRACEBACK_BYTES:]
+    """The last frames of each error of the chain: a recursion has a thousand of them, and this runs in the loop."""
+    try:
+        told = traceback.TracebackException.from_exception(
+            error, limit=-FRAMES, max_group_width=5, max_group_depth=3, compact=True
+        )
+        text = "".join(told.format())
+    except Exception as failure:
+        return f"{type(error).__name__}, whose traceback cannot be shown: {type(failure).__name__}"
+    return lines(text[-TRACEBACK_CHARACTERS:])

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 
 from evkafka.exceptions import ConfigError
 from evkafka.ports import Record
 from evkafka.runtime.kafka.browsing import excerpt, partition_numbers
+from evkafka.safe_text import NAME_CHARACTERS, one_line
 from evkafka.settings import ConnectionSettings
 from evkafka.web.ui.apart import Apart
-from evkafka.web.ui.payloads import as_text, headers_as_text
+from evkafka.web.ui.payloads import KEY_BYTES, SHOWN_BYTES, as_text, headers_as_text, not_shown
 from evkafka.web.ui.shapes import RecordRow, Records, TopicRow, Topics
 from evkafka.web.ui.view import OperatedApp, Place, places
 
+logger = logging.getLogger("evkafka.web")
+
 MOST = 100
 LOOK_S = 20.0
+
+READ_BYTES = 16 * 1024 * 1024
+"""After so many bytes no more records are read: the page asks for the next ones."""
+
+ANSWER_BYTES = 1024 * 1024
+"""All values of an answer together, as text."""
 
 
 async def topics_of(app: OperatedApp, apart: Apart) -> Topics:
@@ -49,21 +59,35 @@ async def records_of(
     if topic not in known:
         raise ConfigError(f"this app has nothing to do with topic {topic!r}; its topics: {', '.join(sorted(known))}")
     place, most = known[topic], max(1, min(limit, MOST))
-    found = await apart.run(
-        lambda: excerpt(place.connection, topic, partition, limit=most, offset=offset, at_ms=at_ms), timeout_s=LOOK_S
-    )
-    return Records(first=found.first, end=found.end, records=[_row(record, place) for record in found.records])
+
+    async def look() -> Records:
+        found = await excerpt(
+            place.connection, topic, partition, limit=most, offset=offset, at_ms=at_ms, most_bytes=READ_BYTES
+        )
+        rows = [_row(record, place, ANSWER_BYTES // most) for record in found.records]
+        return Records(first=found.first, end=found.end, records=rows)
+
+    return await apart.run(look, timeout_s=LOOK_S)
 
 
-def _row(record: Record, place: Place) -> RecordRow:
-    types = [value for name, value in record.headers if name == place.type_header and value is not None]
+def _row(record: Record, place: Place, most: int) -> RecordRow:
+    """A record that cannot be shown is a row that says so: the others of its list are shown."""
+    try:
+        types = [value for name, value in record.headers if name == place.type_header and value is not None]
+        event_type = types[0][: 4 * NAME_CHARACTERS].decode(errors="replace") if types else None
+        key, value = as_text(record.key, most=KEY_BYTES), as_text(record.value, most=min(most, SHOWN_BYTES))
+        headers = headers_as_text(record.headers)
+    except Exception as error:
+        logger.exception("%s[%d]@%d cannot be shown", record.topic, record.partition, record.offset)
+        event_type, key, headers = None, None, []
+        value = not_shown(record.value, error)
     return RecordRow(
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
         timestamp_ms=record.timestamp,
-        event_type=types[0].decode(errors="replace") if types else None,
-        key=as_text(record.key),
-        value=as_text(record.value),
-        headers=headers_as_text(record.headers),
+        event_type=None if event_type is None else one_line(event_type, NAME_CHARACTERS),
+        key=key,
+        value=value,
+        headers=headers,
     )

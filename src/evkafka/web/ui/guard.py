@@ -1,63 +1,76 @@
 """Who may look, and who may act.
 
-Looking is open where only this machine can reach the page; elsewhere it needs the token, given once in a form, and
-kept in a cookie that no script can read. Acting needs the token in a header, always: another site's page can make a
-browser send cookies, but not that header. What was done, and what was refused, leaves a line in the log
-`evkafka.audit`.
+Looking is open if only this machine can reach the page; elsewhere it needs the token, given once in a form. The form
+begins a session, whose cookie no script can read. Acting needs the token in a header, always: another site's page can
+make a browser send cookies, but not that header. Whoever gives wrong tokens has to wait. What was done, and what was
+refused, leaves a line in the log `evkafka.audit`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
-import json
 import logging
 import secrets
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
+
+from evkafka.safe_text import cut, json_text, one_line
+from evkafka.web.security import Refused, check_site
+from evkafka.web.ui.sessions import Guesses, Sessions
 
 logger = logging.getLogger("evkafka")
 audit_logger = logging.getLogger("evkafka.audit")
 
 COOKIE = "evkafka-ui"
-SAME_SITE = frozenset({"same-origin", "none"})
-DAY_S = 86_400
 
+STRONG_CHARACTERS = 16
+"""A token that others may guess at has at least so many."""
 
-class Refused(Exception):
-    """Attributes:
-    status: of the answer; the message is its sentence.
-    """
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
+AUDIT_CHARACTERS = 2000
 
 
 class Guard:
     """Args:
     token: what acting needs; None makes one, for this run.
-    open_to_read: True where only this machine can reach the page.
+    open_to_read: True if only this machine can reach the page.
     """
 
     def __init__(self, token: str | None, *, open_to_read: bool) -> None:
         self.made = token is None
         self.token = token or secrets.token_urlsafe(18)
-        self._open = open_to_read
-        self._pass = hmac.new(self.token.encode(), b"evkafka-ui", hashlib.sha256).hexdigest()
+        self.open_to_read = open_to_read
+        self._sessions = Sessions()
+        self._guesses = Guesses()
+
+    @property
+    def is_weak(self) -> bool:
+        """Others can reach the page, and need not guess long."""
+        return not self.open_to_read and (len(self.token) < STRONG_CHARACTERS or len(set(self.token)) < 6)
 
     # ------------------------------------------------------------------ looking
 
     def may_look(self, request: Request) -> bool:
-        if self._open or self._bears_token(request):
-            return True
-        return hmac.compare_digest(request.cookies.get(COOKIE, "").encode(), self._pass.encode())
+        """
+        Raises:
+            Refused: too many wrong tokens came from this address.
+        """
+        return self.open_to_read or self.has_session(request) or self._bears_token(request)
 
-    def enter(self, token: str) -> str | None:
-        """The cookie for whoever has the token; None for all others."""
-        return self._pass if self._is_token(token) else None
+    def has_session(self, request: Request) -> bool:
+        return self._sessions.has(request.cookies.get(COOKIE, ""))
+
+    def enter(self, request: Request, token: str) -> str | None:
+        """The cookie of a session for whoever has the token; None for all others.
+
+        Raises:
+            Refused: too many wrong tokens came from this address.
+        """
+        return self._sessions.begin() if self._is_token(request, token) else None
+
+    def leave(self, request: Request) -> None:
+        """End the session of this browser, if it has one."""
+        self._sessions.end(request.cookies.get(COOKIE, ""))
 
     # ------------------------------------------------------------------ acting
 
@@ -66,10 +79,7 @@ class Guard:
         Raises:
             Refused: it comes from another site's page, or without the token.
         """
-        site = request.headers.get("sec-fetch-site", "same-origin")
-        origin = request.headers.get("origin")
-        if site not in SAME_SITE or (origin is not None and urlsplit(origin).netloc != request.headers.get("host")):
-            raise Refused(403, "orders are taken from this page only, not from another site's")
+        check_site(request)
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise Refused(415, "an order is JSON: content-type application/json")
         if not self._bears_token(request):
@@ -77,16 +87,26 @@ class Guard:
 
     def _bears_token(self, request: Request) -> bool:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and self._is_token(token.strip())
+        return scheme.lower() == "bearer" and self._is_token(request, token.strip())
 
-    def _is_token(self, token: str) -> bool:
-        return hmac.compare_digest(token.encode(), self.token.encode())
+    def _is_token(self, request: Request, token: str) -> bool:
+        who = address_of(request)
+        if wait_s := self._guesses.wait_s(who):
+            raise Refused(429, f"too many wrong tokens came from {who}: try again in {wait_s:.0f} s")
+        if hmac.compare_digest(token.encode(errors="replace"), self.token.encode()):
+            return True
+        self._guesses.note_wrong(who)
+        return False
+
+
+def address_of(request: Request) -> str:
+    return request.client.host if request.client is not None else "unknown"
 
 
 def audit(request: Request, action: str, target: Mapping[str, object], result: str) -> None:
     """One line for each order, done or refused: who, what, on what, how it ended."""
-    who = request.client.host if request.client is not None else "unknown"
-    what = json.dumps(target, ensure_ascii=True, default=str)
+    who, result = address_of(request), one_line(result, AUDIT_CHARACTERS)
+    what = cut(json_text(target, compact=False), AUDIT_CHARACTERS)
     audit_logger.info(
         "%s from %s: %s: %s", action, who, what, result, extra={"action": action, "address": who, "result": result}
     )

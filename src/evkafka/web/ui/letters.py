@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,15 +15,24 @@ from evkafka.dlq.desk import Report as DeskReport
 from evkafka.dlq.marks import Status
 from evkafka.exceptions import ConfigError
 from evkafka.runtime.kafka.browsing import partition_numbers
+from evkafka.safe_text import NAME_CHARACTERS, lines, one_line
 from evkafka.web.ui.apart import Apart
-from evkafka.web.ui.payloads import as_text, headers_as_text
+from evkafka.web.ui.payloads import KEY_BYTES, as_text, headers_as_text, not_shown
 from evkafka.web.ui.shapes import Address, FailedLetter, LetterRow, Letters, Report
 from evkafka.web.ui.view import OperatedApp, Place, dead_letter_places
+
+logger = logging.getLogger("evkafka.web")
 
 SHOWN = 200
 """The newest so many letters; `evkafka dlq list` tells them all."""
 
-KEPT_BYTES = 8 * 1024
+KEPT_BYTES = 4 * 1024
+MESSAGE_CHARACTERS = 1000
+TRACEBACK_CHARACTERS = 8 * 1024
+
+READ_BYTES = 64 * 1024 * 1024
+"""Of letters that are larger together, fewer are shown."""
+
 LOOK_S = 30.0
 WORK_S = 300.0
 
@@ -119,12 +129,20 @@ async def _look(place: Place, topic: str, containing: str, *, closed: bool) -> l
     if not await partition_numbers(place.connection, [topic]):
         return []  # nothing was given up yet
     newest: deque[tuple[Letter, Status]] = deque(maxlen=SHOWN)
+    size = 0
     desk = Desk(place.connection, topic, type_header=place.type_header)
     async for letter, status in desk.letters(Wanted(), closed=closed):
         if containing.lower() in _searched(letter):
+            size += _size(letter) - (_size(newest[0][0]) if len(newest) == SHOWN else 0)
             newest.append((letter, status))
+            while size > READ_BYTES and len(newest) > 1:
+                size -= _size(newest.popleft()[0])
     rows = [_row(letter, status) for letter, status in newest]
     return sorted(rows, key=lambda row: row["failed_at_ms"], reverse=True)
+
+
+def _size(letter: Letter) -> int:
+    return len(letter.record.value or b"") + sum(len(value or b"") for _, value in letter.record.headers)
 
 
 def _searched(letter: Letter) -> str:
@@ -133,10 +151,19 @@ def _searched(letter: Letter) -> str:
 
 
 def _row(letter: Letter, status: Status) -> LetterRow:
+    """A letter that cannot be shown is a row that says so: the others of its list are shown."""
     record = letter.record
+    try:
+        key, value = as_text(record.key, most=KEY_BYTES), as_text(record.value, most=KEPT_BYTES)
+        headers = headers_as_text(record.headers)
+    except Exception as error:
+        logger.exception("dead letter %s[%d]@%d cannot be shown", record.topic, record.partition, record.offset)
+        key, value, headers = None, not_shown(record.value, error), []
     origin = None
     if letter.topic is not None and letter.partition is not None and letter.offset is not None:
-        origin = Address(topic=letter.topic, partition=letter.partition, offset=letter.offset)
+        origin = Address(
+            topic=one_line(letter.topic, NAME_CHARACTERS), partition=letter.partition, offset=letter.offset
+        )
     return LetterRow(
         topic=record.topic,
         partition=record.partition,
@@ -144,15 +171,15 @@ def _row(letter: Letter, status: Status) -> LetterRow:
         id=letter.id,
         status=status,
         failed_at_ms=int(letter.failed_at.timestamp() * 1000),
-        event_type=letter.event_type,
-        error_type=letter.error_type,
-        error_message=letter.error_message,
+        event_type=None if letter.event_type is None else one_line(letter.event_type, NAME_CHARACTERS),
+        error_type=one_line(letter.error_type, NAME_CHARACTERS),
+        error_message=lines(letter.error_message, MESSAGE_CHARACTERS),
         origin=origin,
         attempts=letter.attempts,
         replays=letter.replays,
         timestamp_ms=letter.timestamp_ms if letter.timestamp_ms is not None else record.timestamp,
-        key=as_text(record.key, most=KEPT_BYTES),
-        value=as_text(record.value, most=KEPT_BYTES),
-        traceback=letter.traceback,
-        headers=headers_as_text(record.headers),
+        key=key,
+        value=value,
+        traceback=lines(letter.traceback[-TRACEBACK_CHARACTERS:]),
+        headers=headers,
     )

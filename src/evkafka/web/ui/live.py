@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
 
+from evkafka.web.encoding import Encoder, encoded
 from evkafka.web.ui.shapes import Snapshot
 
 logger = logging.getLogger("evkafka.web")
@@ -21,17 +21,27 @@ class Live:
     """Args:
     make: makes a snapshot.
     note: called every second while nobody looks.
+    encoder: makes them into bytes; None for one of its own.
     one_by_one: end a stream after each snapshot; whoever looks comes again for the next. For servers of others: they
         wait for open streams when they are to stop, and the app's consumers would have to wait with them.
     """
 
-    def __init__(self, make: Callable[[], Snapshot], note: Callable[[], object], *, one_by_one: bool = False) -> None:
+    def __init__(
+        self,
+        make: Callable[[], Snapshot],
+        note: Callable[[], object],
+        encoder: Encoder | None = None,
+        *,
+        one_by_one: bool = False,
+    ) -> None:
         self._make = make
+        self._encoder = encoder or Encoder(VIEWERS)
         self._note = note
         self._one_by_one = one_by_one
         self._newest = b""
         self._made_at_s = 0.0
         self._next: asyncio.Future[None] | None = None
+        self._making: asyncio.Task[None] | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._ended = False
         self.viewers = 0
@@ -59,7 +69,7 @@ class Live:
         self.viewers += 1
         try:
             if time.monotonic() - self._made_at_s > EACH_S / 2:
-                self._newest = self._made()
+                await self._refresh()
             yield self._newest
             while not self._ended and not self._one_by_one:
                 if self._next is None or self._next.done():
@@ -76,7 +86,7 @@ class Live:
                 await asyncio.sleep(EACH_S)
                 try:
                     if self.viewers:
-                        self._newest = self._made()
+                        await self._refresh()
                     else:
                         self._note()
                 except Exception:
@@ -84,6 +94,16 @@ class Live:
                 if self._next is not None and not self._next.done():
                     self._next.set_result(None)
 
-    def _made(self) -> bytes:
+    async def _refresh(self) -> None:
+        """One snapshot is made at a time, for all who wait for it; whoever hangs up does not end it for the others."""
+        if self._ended:
+            return
+        if self._making is None or self._making.done():
+            self._making = asyncio.ensure_future(self._make_one())
+        await asyncio.shield(self._making)
+
+    async def _make_one(self) -> None:
+        """Made in the loop, whose state it shows; encoded apart from it."""
+        made = self._make()
+        self._newest = await self._encoder.run(lambda: b"data: " + encoded(made) + b"\n\n")
         self._made_at_s = time.monotonic()
-        return b"data: " + json.dumps(self._make(), separators=(",", ":")).encode() + b"\n\n"

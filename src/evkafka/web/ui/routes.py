@@ -9,20 +9,24 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from evkafka.dlq.desk import TakenOver
 from evkafka.exceptions import EVKafkaError
-from evkafka.web.ui.apart import Apart, TooBusy
+from evkafka.safe_text import NAME_CHARACTERS, lines, one_line
+from evkafka.web.encoding import Encoder, TooBusy, encoded
+from evkafka.web.security import Refused, check_site
+from evkafka.web.ui.apart import Apart
 from evkafka.web.ui.book import Book
 from evkafka.web.ui.browser import records_of, topics_of
 from evkafka.web.ui.checks import checks_of
 from evkafka.web.ui.effective import config_of
-from evkafka.web.ui.guard import COOKIE, DAY_S, Guard, Refused, audit
+from evkafka.web.ui.guard import COOKIE, Guard, audit
 from evkafka.web.ui.letters import LetterBox
 from evkafka.web.ui.live import Live
+from evkafka.web.ui.sessions import SESSION_S
 from evkafka.web.ui.shapes import Done
 from evkafka.web.ui.snapshot import snapshot, total_lag
 from evkafka.web.ui.view import OperatedApp
@@ -30,7 +34,16 @@ from evkafka.web.ui.view import OperatedApp
 logger = logging.getLogger("evkafka.web")
 
 BODY_BYTES = 64 * 1024
+FORM_BYTES = 4 * 1024
 MOST_IDS = 1000
+WAITING = 100
+"""Answers that wait to be encoded at most."""
+
+SENTENCE_CHARACTERS = 2000
+LONGEST = 2**63 - 1
+"""Of an offset and of a time; the protocol has 64 bits for them."""
+
+PARTITIONS = 2**31 - 1
 
 _templates = Environment(
     loader=PackageLoader("evkafka.web"),
@@ -57,7 +70,8 @@ class Operations:
         self._book = Book(app.telemetry)
         self._apart = Apart()
         self._letters = LetterBox(app, self._apart, self._book.note_closed)
-        self._live = Live(lambda: snapshot(app, self._book), self._note, one_by_one=mounted)
+        self._encoder = Encoder(WAITING)
+        self._live = Live(lambda: snapshot(app, self._book), self._note, self._encoder, one_by_one=mounted)
 
     def start(self) -> None:
         """In the app's loop, once it serves."""
@@ -69,6 +83,7 @@ class Operations:
         self._live.end()
         self._apart.end()
         self._letters.end()
+        self._encoder.end()
 
     def _note(self) -> None:
         self._book.note_lag(total_lag(self._app.status()))
@@ -92,7 +107,9 @@ class Operations:
         }
         return [
             Route("/ui", self._page),
+            Route("/ui/", self._without_slash),
             Route("/ui/enter", self._enter, methods=["POST"]),
+            Route("/ui/leave", self._leave, methods=["POST"]),
             Route("/ui/api/events", self._events),
             *(Route(f"/ui/api/{name}", self._looking(answer)) for name, answer in asked.items()),
             *(Route(f"/ui/api/{name}", self._acting(name, do), methods=["POST"]) for name, do in ordered.items()),
@@ -104,31 +121,66 @@ class Operations:
         return Response(WHY_NOT + "\n", status_code=404, media_type="text/plain")
 
     async def _page(self, request: Request) -> Response:
-        may = self._guard.may_look(request)
+        try:
+            check_site(request, page=True)
+            may = self._guard.may_look(request)
+        except Refused as refused:
+            return _refusal(refused)
         name = "ui.html" if may else "ui_enter.html"
-        wrong = "wrong" in request.query_params
-        page = _templates.get_template(name).render(title=self._app.title, wrong=wrong)
+        wrong, entered = "wrong" in request.query_params, self._guard.has_session(request)
+        page = _templates.get_template(name).render(title=self._app.title, wrong=wrong, entered=entered)
         return HTMLResponse(page, status_code=200 if may else 401)
+
+    async def _without_slash(self, request: Request) -> Response:
+        """To a place beside this one, and never to the name in the request's Host header."""
+        return RedirectResponse("../ui", status_code=307)
 
     async def _enter(self, request: Request) -> Response:
         """The form of whoever may not look yet."""
-        body = await _body(request)
-        token = dict(parse_qsl(body.decode(errors="replace"))).get("token", "")
-        cookie = self._guard.enter(token)
+        try:
+            check_site(request)
+            body = await _body(request, FORM_BYTES)
+            token = dict(parse_qsl(body.decode(errors="replace"), max_num_fields=10)).get("token", "")
+            cookie = self._guard.enter(request, token)
+        except (Refused, ValueError) as refused:
+            audit(request, "enter", {}, f"refused: {refused}")
+            return _refusal(refused if isinstance(refused, Refused) else Refused(400, "that is no form of this page"))
         audit(request, "enter", {}, "let in" if cookie else "refused: the token is wrong")
         back = RedirectResponse("../ui" if cookie else "../ui?wrong", status_code=303)
         if cookie is not None:
             secure = request.url.scheme == "https"
-            back.set_cookie(COOKIE, cookie, max_age=DAY_S, httponly=True, samesite="strict", secure=secure)
+            back.set_cookie(COOKIE, cookie, max_age=int(SESSION_S), httponly=True, samesite="strict", secure=secure)
+        return back
+
+    async def _leave(self, request: Request) -> Response:
+        """End the session that the form began."""
+        try:
+            check_site(request)
+        except Refused as refused:
+            return _refusal(refused)
+        self._guard.leave(request)
+        back = RedirectResponse("../ui", status_code=303)
+        back.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return back
 
     async def _events(self, request: Request) -> Response:
-        if not self._guard.may_look(request):
-            return _refusal(401, "looking needs the token: open the page anew")
+        try:
+            self._check_look(request)
+        except Refused as refused:
+            return _refusal(refused)
         if self._live.full:
-            return _refusal(503, "as many look at this page as may")
+            return _refusal(Refused(503, "as many look at this page as may"))
         unbuffered = {"x-accel-buffering": "no"}  # nginx would keep it back otherwise
         return StreamingResponse(self._live.stream(), media_type="text/event-stream", headers=unbuffered)
+
+    def _check_look(self, request: Request) -> None:
+        """
+        Raises:
+            Refused: another site's page asks, or somebody without the token.
+        """
+        check_site(request)
+        if not self._guard.may_look(request):
+            raise Refused(401, "looking needs the token: open the page anew")
 
     # ------------------------------------------------------------------ looking
 
@@ -147,14 +199,14 @@ class Operations:
             self._app,
             self._apart,
             asked.get("topic", ""),
-            _number(asked, "partition") or 0,
-            limit=_number(asked, "limit") or 50,
-            offset=_number(asked, "offset"),
-            at_ms=_number(asked, "at_ms"),
+            _number(asked, "partition", PARTITIONS) or 0,
+            limit=_number(asked, "limit", LONGEST) or 50,
+            offset=_number(asked, "offset", LONGEST),
+            at_ms=_number(asked, "at_ms", LONGEST),
         )
 
     async def _look_at_config(self, request: Request) -> object:
-        return config_of(self._app)
+        return await self._encoder.run(lambda: config_of(self._app))
 
     async def _check(self, request: Request) -> object:
         return await checks_of(self._app, self._apart)
@@ -163,19 +215,36 @@ class Operations:
 
     async def _pause(self, request: Request) -> object:
         given = await _order(request)
-        self._app.consumer(_text(given, "consumer")).pause(_text(given, "topic"), _whole(given, "partition"))
+        self._app.consumer(_text(given, "consumer")).pause(
+            _text(given, "topic"), _whole(given, "partition", PARTITIONS)
+        )
         return Done(done="paused")
 
     async def _resume(self, request: Request) -> object:
         given = await _order(request)
-        self._app.consumer(_text(given, "consumer")).resume(_text(given, "topic"), _whole(given, "partition"))
+        self._app.consumer(_text(given, "consumer")).resume(
+            _text(given, "topic"), _whole(given, "partition", PARTITIONS)
+        )
         return Done(done="resumed")
 
     async def _seek(self, request: Request) -> object:
         given = await _order(request)
-        consumer, offset = self._app.consumer(_text(given, "consumer")), _whole(given, "offset")
-        consumer.seek(_text(given, "topic"), _whole(given, "partition"), offset)
+        consumer, offset = self._app.consumer(_text(given, "consumer")), _whole(given, "offset", LONGEST)
+        topic, partition = _partition(given)
+        self._check_offset(consumer.name, topic, partition, offset)
+        consumer.seek(topic, partition, offset)
         return Done(done=f"reads on at {offset}")
+
+    def _check_offset(self, consumer: str, topic: str, partition: int, offset: int) -> None:
+        """An offset behind the end would be reset by `auto_offset_reset`: not where somebody sent it.
+
+        Raises:
+            Refused: it lies behind the partition's end, as last seen.
+        """
+        for status in self._app.status().consumers:
+            for one in status.partitions if status.name == consumer else ():
+                if (one.topic, one.partition) == (topic, partition) and one.end is not None and offset > one.end:
+                    raise Refused(400, f"{topic}[{partition}] ends at {one.end}: give an offset up to that")
 
     async def _replay(self, request: Request) -> object:
         given = await _order(request)
@@ -199,9 +268,11 @@ class Operations:
 
     def _looking(self, answer: Answer) -> Callable[[Request], Awaitable[Response]]:
         async def answered(request: Request) -> Response:
-            if not self._guard.may_look(request):
-                return _refusal(401, "looking needs the token: open the page anew")
-            return await _answered(answer, request)
+            try:
+                self._check_look(request)
+            except Refused as refused:
+                return _refusal(refused)
+            return await self._answered(answer, request)
 
         return answered
 
@@ -211,13 +282,29 @@ class Operations:
                 self._guard.check_order(request)
             except Refused as refused:
                 audit(request, name, {}, f"refused: {refused}")
-                return _refusal(refused.status, str(refused))
-            response = await _answered(do, request)
+                return _refusal(refused)
+            response = await self._answered(do, request)
             order: Mapping[str, object] = getattr(request.state, "order", {})
             audit(request, name, order, bytes(response.body).decode()[:500])
             return response
 
         return done
+
+    async def _answered(self, answer: Answer, request: Request) -> Response:
+        """What could not be answered is a sentence, with the status that fits."""
+        try:
+            told = await answer(request)
+            return Response(await self._encoder.run(lambda: encoded(told)), media_type="application/json")
+        except Refused as refused:
+            return _refusal(refused)
+        except TooBusy as error:
+            return _refusal(Refused(503, str(error)))
+        except TakenOver as error:
+            return _refusal(Refused(409, str(error)))
+        except (EVKafkaError, RuntimeError) as error:
+            return _refusal(Refused(400, str(error)))
+        except TimeoutError:
+            return _refusal(Refused(504, "that took too long, and was given up; the command line has no such limit"))
 
 
 WHY_NOT = (
@@ -226,44 +313,36 @@ WHY_NOT = (
 )
 
 
-async def _answered(answer: Answer, request: Request) -> Response:
-    """What could not be answered is a sentence, with the status that fits."""
+def _refusal(refused: Refused) -> Response:
+    told = {"error": lines(str(refused), SENTENCE_CHARACTERS)}
+    return Response(encoded(told), status_code=refused.status, media_type="application/json")
+
+
+async def _body(request: Request, most: int) -> bytes:
+    body = bytearray()
     try:
-        return JSONResponse(await answer(request))
-    except Refused as refused:
-        return _refusal(refused.status, str(refused))
-    except TooBusy as error:
-        return _refusal(503, str(error))
-    except TakenOver as error:
-        return _refusal(409, str(error))
-    except (EVKafkaError, RuntimeError) as error:
-        return _refusal(400, str(error))
-    except TimeoutError:
-        return _refusal(504, "that took too long, and was given up; the command line has no such limit")
-
-
-def _refusal(status: int, sentence: str) -> JSONResponse:
-    return JSONResponse({"error": sentence}, status_code=status)
-
-
-async def _body(request: Request) -> bytes:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_BYTES:
-            raise Refused(413, f"an order has no more than {BODY_BYTES} bytes")
-    return body
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most:
+                raise Refused(413, f"no more than {most} bytes are taken here")
+    except ClientDisconnect:
+        raise Refused(408, "the rest of the request did not come") from None
+    return bytes(body)
 
 
 async def _order(request: Request) -> Mapping[str, Any]:
     try:
-        given = json.loads(await _body(request) or b"null")
-    except ValueError as error:
+        given = json.loads(await _body(request, BODY_BYTES) or b"null", parse_constant=_no_number, parse_float=str)
+    except (ValueError, RecursionError) as error:
         raise Refused(400, f"the order is no JSON: {error}") from None
     if not isinstance(given, dict):
         raise Refused(400, "the order is no JSON object")
     request.state.order = {name: value for name, value in given.items() if name != "token"}
     return given
+
+
+def _no_number(text: str) -> object:
+    raise ValueError(f"{text} is no number of JSON")
 
 
 def _text(given: Mapping[str, Any], name: str) -> str:
@@ -273,10 +352,16 @@ def _text(given: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _whole(given: Mapping[str, Any], name: str) -> int:
+def _partition(given: Mapping[str, Any]) -> tuple[str, int]:
+    return _text(given, "topic"), _whole(given, "partition", PARTITIONS)
+
+
+def _whole(given: Mapping[str, Any], name: str, most: int) -> int:
     value = given.get(name)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise Refused(400, f"{name} must be a whole number, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise Refused(
+            400, f"{name} must be a whole number from 0 to {most}, not {one_line(repr(value), NAME_CHARACTERS)}"
+        )
     return value
 
 
@@ -289,11 +374,14 @@ def _ids(given: Mapping[str, Any]) -> list[str]:
     return ids
 
 
-def _number(asked: Mapping[str, str], name: str) -> int | None:
+def _number(asked: Mapping[str, str], name: str, most: int) -> int | None:
     value = asked.get(name)
     if value is None or value == "":
         return None
     try:
-        return int(value)
+        number = int(value)
     except ValueError:
         raise Refused(400, f"{name} must be a whole number, not {value[:50]!r}") from None
+    if not 0 <= number <= most:
+        raise Refused(400, f"{name} must be a whole number from 0 to {most}, not {value[:50]!r}")
+    return number

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import heapq
 import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from evkafka.runtime.status import AppStatus, ConsumerStatus, PartitionStatus
 from evkafka.runtime.tiers import tier_name
+from evkafka.safe_text import one_line
 from evkafka.web.ui.book import Book, Kind, quantile
 from evkafka.web.ui.shapes import AttemptRow, ConsumerRow, EventRow, Now, OpenLetters, PartitionRow, Snapshot
 from evkafka.web.ui.view import Endpoint, OperatedApp, endpoints_of
 from evkafka.web.ui.words import consumer_state, partition_state, problems
 
+T = TypeVar("T")
+
 KINDS_SHOWN = 500
+ERRORS_SHOWN = 40
+PROBLEMS_SHOWN = 50
+PARTITIONS_SHOWN = 1000
+ATTEMPTS_SHOWN = 200
+LEAST_SHOWN = 20
+"""Of each consumer, however many there are. A snapshot is made in the loop, and goes to all who look, once a second."""
+
+SENTENCE_CHARACTERS = 500
+REASONS_SHOWN = 10
 
 
 def snapshot(app: OperatedApp, book: Book) -> Snapshot:
@@ -33,13 +48,13 @@ def snapshot(app: OperatedApp, book: Book) -> Snapshot:
     book.note_lag(lag)
     return Snapshot(
         at_ms=now_ms,
-        now=_now(book, rows, lag),
+        now=_now(book, status, rows, lag),
         history=book.history(),
-        problems=problems(status, ready, live, rows, open_letters=book.open_letters),
+        problems=problems(status, ready, live, rows, open_letters=book.open_letters)[:PROBLEMS_SHOWN],
         consumers=rows,
         events=_events(app, book),
         unmatched=book.unmatched(),
-        errors=book.errors(),
+        errors=book.errors()[:ERRORS_SHOWN],
         letters=OpenLetters(open=book.open_letters),
     )
 
@@ -50,10 +65,10 @@ def total_lag(status: AppStatus) -> int | None:
     return sum(known) if known else None
 
 
-def _now(book: Book, rows: list[ConsumerRow], lag: int | None) -> Now:
+def _now(book: Book, status: AppStatus, rows: list[ConsumerRow], lag: int | None) -> Now:
     handled_per_s, failed_per_s = book.rates()
     lengths_s = book.lengths_s()
-    attempts = [attempt for row in rows for attempt in row["attempts"]]
+    attempts = [attempt for consumer in status.consumers for attempt in consumer.attempts]
     return Now(
         handled_per_s=handled_per_s,
         handled=book.handled,
@@ -64,7 +79,7 @@ def _now(book: Book, rows: list[ConsumerRow], lag: int | None) -> Now:
         p50_s=quantile(lengths_s, 0.5),
         p95_s=quantile(lengths_s, 0.95),
         in_flight=len(attempts),
-        oldest_s=max((attempt["age_s"] for attempt in attempts), default=None),
+        oldest_s=max((attempt.age_s for attempt in attempts), default=None),
         dead_lettered=book.dead_lettered,
     )
 
@@ -76,20 +91,24 @@ def _consumer(
     one: ConsumerStatus, book: Book, now_ms: int, reasons: list[str], notes: list[str], status: AppStatus
 ) -> ConsumerRow:
     state, kind = consumer_state(one, ended=one.name in status.ended)
-    partitions = [_partition(partition, now_ms) for partition in one.partitions]
-    lags = [partition["lag"] for partition in partitions if partition["lag"] is not None]
+    partitions = _share(PARTITIONS_SHOWN, status, one.partitions, key=_weight)
+    attempts = _share(ATTEMPTS_SHOWN, status, one.attempts, key=lambda attempt: attempt.age_s)
+    lags = [partition.lag for partition in one.partitions if partition.lag is not None]
+    ages_s = [age_s for partition in one.partitions if (age_s := _oldest_age_s(partition, now_ms)) is not None]
+    if (hidden := len(one.partitions) - len(partitions)) > 0:
+        notes = [*notes[: REASONS_SHOWN - 1], f"{hidden:,} more partitions are not shown; the metrics have all of them"]
     return ConsumerRow(
         name=one.name,
         group_id=one.group_id,
-        topics=list(one.topics),
+        topics=list(one.topics[:PARTITIONS_SHOWN]),
         state=state,
         kind=kind,
-        reasons=reasons,
-        notes=notes,
+        reasons=_sentences(reasons),
+        notes=_sentences(notes),
         lag=sum(lags) if lags else None,
-        lag_s=max((row["oldest_age_s"] for row in partitions if row["oldest_age_s"] is not None), default=None),
+        lag_s=max(ages_s, default=None),
         handled_per_s=sum(book.rate_of(of) for (name, _), of in book.kinds.items() if name == one.name),
-        partitions=partitions,
+        partitions=[_partition(partition, now_ms) for partition in partitions],
         rebuilds=one.rebuilds,
         attempts=[
             AttemptRow(
@@ -102,14 +121,33 @@ def _consumer(
                 age_s=attempt.age_s,
                 overran=attempt.overran,
             )
-            for attempt in one.attempts
+            for attempt in attempts
         ],
     )
 
 
+def _share(shown: int, status: AppStatus, all_of_them: Sequence[T], *, key: Callable[[T], Any]) -> Sequence[T]:
+    """As many as this consumer may show, in their order; of more, those that matter most."""
+    most = max(LEAST_SHOWN, shown // max(len(status.consumers), 1))
+    return all_of_them if len(all_of_them) <= most else heapq.nlargest(most, all_of_them, key=key)
+
+
+def _weight(one: PartitionStatus) -> tuple[bool, bool, int]:
+    return one.held, bool(one.retrying or one.paused or one.full), one.lag or 0
+
+
+def _sentences(told: Sequence[str]) -> list[str]:
+    """They may quote the text of an error, which may quote a record."""
+    return [one_line(sentence, SENTENCE_CHARACTERS) for sentence in told[:REASONS_SHOWN]]
+
+
+def _oldest_age_s(one: PartitionStatus, now_ms: int) -> float | None:
+    at_ms = one.oldest_timestamp_ms
+    return max(now_ms - at_ms, 0) / 1000 if at_ms is not None and at_ms >= 0 else None
+
+
 def _partition(one: PartitionStatus, now_ms: int) -> PartitionRow:
     state, kind, why = partition_state(one)
-    at_ms = one.oldest_timestamp_ms
     return PartitionRow(
         topic=one.topic,
         partition=one.partition,
@@ -119,7 +157,7 @@ def _partition(one: PartitionStatus, now_ms: int) -> PartitionRow:
         lag=one.lag,
         pending=one.pending,
         oldest=one.oldest,
-        oldest_age_s=max(now_ms - at_ms, 0) / 1000 if at_ms is not None and at_ms >= 0 else None,
+        oldest_age_s=_oldest_age_s(one, now_ms),
         paused=one.paused,
         state=state,
         kind=kind,

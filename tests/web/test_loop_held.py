@@ -1,0 +1,195 @@
+"""No request holds the app's loop, whatever is in the records, and no list of records is lost to one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import urllib.request
+from typing import Any
+
+import pytest
+
+from evkafka import EVKafkaApp, EVKafkaProducer, Handler
+from evkafka.broker import KafkaBroker
+from evkafka.dlq import Letter
+from evkafka.dlq.letters import read_letter
+from evkafka.runtime.kafka.browsing import Excerpt
+from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched
+from evkafka.testing import InMemoryKafka
+from evkafka.web.ui import browser, letters
+from tests.conftest import MakeTopic
+from tests.support.loop_cpu import Held, loop_held, machine_factor
+from tests.support.odd_records import HOSTILE, VALUES, OddRecord, odd_records
+
+MOST_S = 0.050
+
+
+def app_with_letters() -> EVKafkaApp:
+    app = EVKafkaApp(title="Shop", web=True, web_port=0)
+    handler = Handler()
+
+    @handler.event("Ok")
+    async def on_ok(order: dict[str, Any]) -> None: ...
+
+    policy: Any = {"max_attempts": 1, "then": "dead_letter"}
+    app.add_consumer({"topics": ["orders"], "group_id": "shop", "on_error": policy}, handler, name="shop")
+    return app
+
+
+async def asked(app: EVKafkaApp, path: str) -> Any:
+    """Asked in a thread: what the client does with the answer is no work of the app's loop."""
+
+    def ask() -> Any:
+        with urllib.request.urlopen(f"{app.web_url}{path}", timeout=60) as answer:
+            return json.loads(answer.read())
+
+    return await asyncio.to_thread(ask)
+
+
+async def snapshot_with(app: EVKafkaApp, text: bytes) -> bytes:
+    """The first snapshot in which this text is."""
+
+    def ask() -> bytes:
+        with urllib.request.urlopen(f"{app.web_url}ui/api/events", timeout=60) as answer:
+            while text not in (line := answer.readline()):
+                pass
+            return bytes(line)
+
+    return await asyncio.to_thread(ask)
+
+
+def assert_not_held(held: Held) -> None:
+    assert 0 < held.longest_s <= MOST_S * machine_factor()
+
+
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
+    """What the page finds in topic and dead-letter topic; empty at first."""
+    there: list[OddRecord] = []
+
+    async def excerpt(*args: object, limit: int, **options: object) -> Excerpt:
+        return Excerpt(0, len(there), there[:limit])
+
+    async def partition_numbers(*args: object) -> dict[str, list[int]]:
+        return {"orders.shop.dlq": [0]}
+
+    class Desk:
+        def __init__(self, *args: object, **options: object) -> None: ...
+
+        async def letters(self, wanted: object, *, closed: bool) -> Any:
+            for record in there:
+                letter: Letter = read_letter(record)
+                yield letter, "open"
+
+    monkeypatch.setattr(browser, "excerpt", excerpt)
+    monkeypatch.setattr(letters, "partition_numbers", partition_numbers)
+    monkeypatch.setattr(letters, "Desk", Desk)
+    return there
+
+
+class TestRecords:
+    @pytest.mark.parametrize("seed", range(4))
+    async def test_odd_records_and_letters_hold_the_loop_for_no_more_than_50_ms(
+        self, found: list[OddRecord], seed: int
+    ) -> None:
+        app = app_with_letters()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            for path in ("ui/api/records?topic=orders", "ui/api/letters"):  # what is imported for the first answer
+                await asked(app, path)
+            found += odd_records(100, seed=seed)
+            with loop_held() as held:
+                records = await asked(app, "ui/api/records?topic=orders&limit=100")
+                told = await asked(app, "ui/api/letters")
+        assert_not_held(held)
+        assert len(records["records"]) == len(told["letters"]) == 100
+
+    @pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value[:20]) if value else repr(value))
+    async def test_a_record_that_cannot_be_shown_is_one_row_and_the_others_are_shown(
+        self, found: list[OddRecord], value: bytes | None
+    ) -> None:
+        headers = [("Event-Type", b"Ok")]
+        odd = OddRecord("orders", 0, 0, 9 * 10**17, b"k", value, headers)
+        found += [odd, OddRecord("orders", 0, 1, 1, b"k", b'{"id": 1}', headers)]
+        app = app_with_letters()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            records = (await asked(app, "ui/api/records?topic=orders"))["records"]
+            told = (await asked(app, "ui/api/letters"))["letters"]
+        assert [one["offset"] for one in records] == [0, 1]
+        assert sorted(one["offset"] for one in told) == [0, 1]
+        assert json.loads(records[1]["value"]["text"]) == {"id": 1}
+
+    async def test_an_error_in_showing_one_is_said_in_its_row(
+        self, found: list[OddRecord], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found += [OddRecord("orders", 0, offset, 1, None, b"%d" % offset, ()) for offset in range(3)]
+        for module in (browser, letters):
+            shown = module.as_text
+            monkeypatch.setattr(
+                module, "as_text", lambda data, most, s=shown: 1 / 0 if data == b"1" else s(data, most=most)
+            )
+        app = app_with_letters()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            records = (await asked(app, "ui/api/records?topic=orders"))["records"]
+            told = (await asked(app, "ui/api/letters"))["letters"]
+        assert [one["value"]["text"] for one in records] == ["0", "cannot be shown: ZeroDivisionError", "2"]
+        assert {one["value"]["text"] for one in told} == {one["value"]["text"] for one in records}
+
+    async def test_the_answer_is_bounded_however_much_is_in_the_records(self, found: list[OddRecord]) -> None:
+        headers = [(f"h{number}", b"\xff" * 100_000) for number in range(1000)]
+        found += [OddRecord("orders", 0, offset, 1, b"k" * 10**6, b"\x1b" * 60_000, headers) for offset in range(100)]
+        app = app_with_letters()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            for path in ("ui/api/records?topic=orders&limit=100", "ui/api/letters"):
+                assert len(json.dumps(await asked(app, path))) < 6 * 1024 * 1024
+
+
+class TestSnapshots:
+    async def test_a_snapshot_of_a_full_book_is_bounded_and_does_not_hold_the_loop(self) -> None:
+        app = app_with_letters()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await snapshot_with(app, b"data")
+            emit = app.telemetry.emit
+            with loop_held() as held:
+                for number in range(300):
+                    text = f"{number}{HOSTILE[number % len(HOSTILE)]}" + "A" * 100_000
+                    error = LookupError(text)
+                    emit(RecordsUnmatched("shop", "orders", "no_endpoint", text))
+                    emit(AttemptFailed("shop", "orders", 0, number, text, f"on_{number}", 1, error, "wait", 1.0))
+                    emit(RecordsProcessed("shop", "orders", {(text, "ok"): [0.01]}))
+                    await asyncio.sleep(0)
+                data = await snapshot_with(app, b"on_299")
+        assert_not_held(held)
+        assert len(data) < 1024 * 1024
+        shown = json.loads(data.removeprefix(b"data: "))
+        assert max(len(row["event_type"]) for row in shown["unmatched"]) <= 200
+        assert max(len(group["message"]) for group in shown["errors"]) <= 1000
+        assert "\x1b" not in json.dumps(shown, ensure_ascii=False)
+
+    async def test_a_type_of_900_kb_is_cut_when_it_is_noted(self) -> None:
+        told: list[RecordsUnmatched] = []
+        app = app_with_letters()
+        app.telemetry.listen(RecordsUnmatched, told.append)
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.send("orders", b"{}", event_type="A" * 900_000)
+            await kafka.settle()
+        assert [len(one.event_type or "") for one in told] == [200]
+
+
+class TestOnARealKafka:
+    async def test_heavy_records_hold_the_loop_for_no_more_than_50_ms(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic
+    ) -> None:
+        name = await topic()
+        servers = kafka_broker.bootstrap_servers
+        app = EVKafkaApp(web=True, web_port=0)
+        config: Any = {"topics": [name], "group_id": name, "bootstrap_servers": servers}
+        app.add_consumer(config, Handler(), name="shop")
+        async with EVKafkaProducer({"bootstrap_servers": servers, "topic": name}) as producer:
+            for value in (b"[" + b"1," * 130_000 + b"1]", b"[" * 200 + b"1," * 130_000 + b"1" + b"]" * 200) * 10:
+                await producer.send_event(value, "Nope")
+        async with app.running():
+            await asked(app, f"ui/api/records?topic={name}&limit=1")
+            with loop_held() as held:
+                records = await asked(app, f"ui/api/records?topic={name}&limit=20")
+        assert_not_held(held)
+        assert len(records["records"]) == 20
