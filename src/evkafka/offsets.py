@@ -111,6 +111,10 @@ class OffsetLedger:
         """Records begun and not finished."""
         return len(self._open) - len(self._early)
 
+    def open_offsets(self) -> list[int]:
+        """The records begun and not finished, in order."""
+        return [offset for offset in self._open if offset not in self._early]
+
     @property
     def last(self) -> int:
         """The highest offset ever begun, -1 where there is none."""

@@ -98,6 +98,11 @@ class BatchWalk:
         elif not wanted or await self._settle_run(result, wanted):
             self._put_back(())
 
+    @property
+    def open_records(self) -> Collection[Record]:
+        """Those that are neither finished nor back in their lanes."""
+        return self._open.values()
+
     @cached_property
     def _owners(self) -> list[Lane | None]:
         """Each record's lane; None for those that are free. Asked for where something failed."""

@@ -32,12 +32,13 @@ from evkafka.runtime.intake import Intake
 from evkafka.runtime.lane import Lanes
 from evkafka.runtime.limit import KeptLimit
 from evkafka.runtime.misses import Misses
+from evkafka.runtime.offset_check import check_each_offset
 from evkafka.runtime.report import Report
 from evkafka.runtime.settle import StopApp, Verdict, decide, decide_at_most_once
 from evkafka.runtime.status import ConsumerStatus
 from evkafka.runtime.stop_deadline import CLOSE_S, StopDeadline
 from evkafka.runtime.supervision import Supervision
-from evkafka.runtime.tasks import SupervisedTasks, TaskEnded
+from evkafka.runtime.tasks import SupervisedClock, SupervisedTasks, TaskEnded
 from evkafka.runtime.tiers import Tiers
 from evkafka.runtime.turn import Turn
 from evkafka.runtime.unreadable import UnreadableRecords
@@ -93,7 +94,7 @@ class Consumer:
         self._policy_for = policy_for
         self._waited_ms = {name: tier.delay_ms for name, tier in (tiers or {}).items()}
         self._cluster = cluster
-        self._clock = clock
+        self._clock = clock = SupervisedClock(clock, self.fail)
         self._telemetry = telemetry
         self._random = chance()
         lanes = Lanes(clock)
@@ -144,7 +145,7 @@ class Consumer:
             last_round=last_round,
             report=report,
             clock=clock,
-            on_stall=self.fail,
+            on_failure=self.fail,
         )
         self._rebuilds = 0
         self._deadline = StopDeadline(clock, math.inf)
@@ -409,6 +410,14 @@ class Consumer:
         """The oldest unfinished offset of a partition; None where nothing of it is open, or it is not ours."""
         found = self._held.partitions.get(TopicPartition(topic, partition))
         return found.ledger.oldest if found is not None else None
+
+    def check_offsets(self) -> None:
+        """Every open offset is in exactly one place. For tests, which call it between two steps of the loop.
+
+        Raises:
+            OffsetMisplaced: one is not.
+        """
+        check_each_offset(self._held.partitions.values(), self._executors)
 
     @property
     def connected(self) -> bool:

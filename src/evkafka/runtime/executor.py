@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -109,6 +109,7 @@ class Executor:
         self._on_failure = on_failure
         self._limit_s = limit_s
         self._dead_letter_limit = dead_letter_limit
+        self._batch: BatchWalk | None = None
         self._order: Order | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -127,6 +128,13 @@ class Executor:
     def task(self) -> asyncio.Task[None] | None:
         """The task that endpoints run in; None before the start."""
         return self._task
+
+    @property
+    def in_flight(self) -> Collection[Record]:
+        """The records taken out of the lane under way and not finished."""
+        if self._batch is not None:
+            return self._batch.open_records
+        return () if self.slot.record is None else (self.slot.record,)
 
     def cancel(self, order: Literal["timeout", "abandoned"]) -> bool:
         """Cut the attempt under way. False where that cannot be: between attempts, and while a thread has it.
@@ -179,7 +187,7 @@ class Executor:
             except BaseException as error:
                 self._walk_failed(lane, error)
             finally:
-                self.lane = None
+                self.lane = self._batch = None
                 self.slot.record = None
                 lanes.put_down(lane)
                 self._progress()
@@ -270,7 +278,9 @@ class Executor:
         lane.attempt = 1
 
     async def _walk_batch(self, batch: Batch) -> None:
-        walk = BatchWalk(self, batch, lanes=self._lanes, decide=self._decide, report=self._report, clock=self._clock)
+        walk = self._batch = BatchWalk(
+            self, batch, lanes=self._lanes, decide=self._decide, report=self._report, clock=self._clock
+        )
         started = self._clock.now()
         await walk.walk(self._open_batch, ABANDONED)
         took_s = self._clock.now() - started

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from evkafka.exceptions import EVKafkaError
+from evkafka.ports import Clock, TimerHandle
 
 logger = logging.getLogger("evkafka.runtime")
 
@@ -113,3 +114,23 @@ class SupervisedTasks:
                 return await step()
             except asyncio.CancelledError as stray:
                 self.survive(stray)
+
+
+class SupervisedClock:
+    """A clock whose timers fail their owner where they raise. The loop by itself would log the error and go on, and
+    what the timer was to wake would wait for ever."""
+
+    def __init__(self, clock: Clock, on_failure: Callable[[Exception], object]) -> None:
+        self.now = clock.now
+        self.timestamp_ms = clock.timestamp_ms
+        self._clock = clock
+        self._on_failure = on_failure
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> TimerHandle:
+        def guarded() -> None:
+            try:
+                callback()
+            except Exception as error:  # the one place: whatever it is, the owner is rebuilt
+                self._on_failure(error)
+
+        return self._clock.call_later(delay_s, guarded)

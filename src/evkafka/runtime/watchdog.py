@@ -1,4 +1,5 @@
-"""One timer per consumer: cuts attempts at their time limit, and notices a consumer that has silently stopped.
+"""One timer per consumer: cuts attempts at their time limit, and notices a consumer that has silently stopped, or
+has lost a record.
 
 An `asyncio.timeout` around every attempt costs more than everything else we do for a record; looking at the
 executors a few times a second costs nothing. The price is precision: a limit strikes up to one round late.
@@ -12,6 +13,7 @@ from evkafka.exceptions import BrokerError
 from evkafka.ports import Clock, RecordSource, TimerHandle, TopicPartition
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.given import LastRound
+from evkafka.runtime.offset_check import check_offsets
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.report import Report
 from evkafka.settings import ConsumerSettings
@@ -29,7 +31,7 @@ class Watchdog:
 
     Args:
         shortest_limit_s: the shortest time limit of any endpoint; a round is a tenth of it.
-        on_stall: called with the sentence for a consumer that must be made anew.
+        on_failure: called with what a consumer must be made anew for.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class Watchdog:
         last_round: LastRound,
         report: Report,
         clock: Clock,
-        on_stall: Callable[[BrokerError], None],
+        on_failure: Callable[[Exception], None],
     ) -> None:
         self._settings = settings
         self._executors = tuple(executors)
@@ -51,7 +53,7 @@ class Watchdog:
         self._last_round = last_round
         self._report = report
         self._clock = clock
-        self._on_stall = on_stall
+        self._on_failure = on_failure
         self._timer: TimerHandle | None = None
         self._source: RecordSource | None = None
         self._polled_at_s = 0.0
@@ -99,6 +101,14 @@ class Watchdog:
         return max(STILL_AFTER_S, 2 * self._settings.session_timeout_s)
 
     def _round(self) -> None:
+        try:
+            self._look()
+        except Exception as error:  # whatever it is, it fails the consumer, and the next round comes
+            self._on_failure(error)
+        finally:
+            self._timer = self._clock.call_later(self._round_s, self._round)
+
+    def _look(self) -> None:
         now_s = self._clock.now()
         self._last_round.at_s = now_s
         for executor in self._executors:
@@ -107,7 +117,7 @@ class Watchdog:
         if self._source is not None and now_s >= self._next_stall_check_s:
             self._next_stall_check_s = now_s + 1.0
             self._check_stall(self._source, now_s)
-        self._timer = self._clock.call_later(self._round_s, self._round)
+            check_offsets(self._partitions.values(), self._executors)
 
     # ------------------------------------------------------------------ time limits
 
@@ -163,4 +173,4 @@ class Watchdog:
     def _stalled(self, sentence: str) -> None:
         source, self._source = self._source, None
         state = source.state() if source is not None else "gone"
-        self._on_stall(BrokerError(f"{sentence} (membership: {state}); the consumer is made anew"))
+        self._on_failure(BrokerError(f"{sentence} (membership: {state}); the consumer is made anew"))

@@ -1,0 +1,80 @@
+"""The check that every open offset is somewhere: in a lane, or in flight in one executor, and in no second place.
+
+A record that is in no place is never run, and holds up its partition's commits for ever. A record in two places is run
+twice at once. Neither shows in any other way: a consumer that has lost one looks idle and healthy.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+
+from evkafka.exceptions import EVKafkaError
+from evkafka.runtime.executor import Executor
+from evkafka.runtime.partition import Partition
+
+MOST_SHOWN = 50
+
+
+class OffsetMisplaced(EVKafkaError):
+    """An open offset is in no place, or in more than one."""
+
+
+def check_offsets(partitions: Iterable[Partition], executors: Iterable[Executor]) -> None:
+    """Compare what each ledger has open with where its records are.
+
+    It counts, and compares offset by offset only where the counts differ. To be called between two steps of the loop:
+    within one, a record is on its way from one place to the next.
+
+    Raises:
+        OffsetMisplaced: with both lists.
+    """
+    at_work = _by_partition(executors)
+    for partition in partitions:
+        walking = at_work.get(partition, ())
+        # What is given back has let go of its records; what a failing record has closed fails its consumer anyway.
+        if not partition.begins_nothing and partition.ledger.unfinished != _count(partition, walking):
+            _compare(partition, walking)
+
+
+def check_each_offset(partitions: Iterable[Partition], executors: Iterable[Executor]) -> None:
+    """The same, always offset by offset: it also sees one record lost and another doubled. For tests."""
+    at_work = _by_partition(executors)
+    for partition in partitions:
+        if not partition.begins_nothing:
+            _compare(partition, at_work.get(partition, ()))
+
+
+def _by_partition(executors: Iterable[Executor]) -> Mapping[Partition, Sequence[Executor]]:
+    walking: dict[Partition, list[Executor]] = {}
+    for executor in executors:
+        if executor.lane is not None:
+            walking.setdefault(executor.lane.partition, []).append(executor)
+    return walking
+
+
+def _count(partition: Partition, walking: Sequence[Executor]) -> int:
+    waiting = sum([len(lane.queue) for lane in partition.lanes()])
+    if partition.paused:
+        waiting += sum([len(lane.aside) for lane in partition.lanes() if lane.aside])
+    return waiting + sum([len(executor.in_flight) for executor in walking])
+
+
+def _compare(partition: Partition, walking: Sequence[Executor]) -> None:
+    in_lanes = [record.offset for lane in partition.lanes() for record in chain(lane.queue, lane.aside or ())]
+    in_flight = [record.offset for executor in walking for record in executor.in_flight]
+    places, open_offsets = Counter(in_lanes + in_flight), partition.ledger.open_offsets()
+    if places != Counter(open_offsets):
+        lost = [offset for offset in open_offsets if offset not in places]
+        twice = [offset for offset, count in places.items() if count > 1]
+        raise OffsetMisplaced(
+            f"{partition.tp.topic}[{partition.tp.partition}]: open are {_shown(open_offsets)}, in lanes"
+            f" {_shown(in_lanes)}, in flight {_shown(in_flight)}; nowhere {_shown(lost)}, in two places"
+            f" {_shown(twice)}. This is a fault of EVKafka"
+        )
+
+
+def _shown(offsets: Sequence[int]) -> str:
+    more = f" and {len(offsets) - MOST_SHOWN} more" if len(offsets) > MOST_SHOWN else ""
+    return f"{sorted(offsets)[:MOST_SHOWN]}{more}"
