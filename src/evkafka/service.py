@@ -168,6 +168,12 @@ class Service:
         self._stop.set()
 
     @property
+    def tasks(self) -> Sequence[asyncio.Task[Any]]:
+        """The tasks of its consumers that run now, for tests."""
+        of_consumers = [task for consumer in self.consumers.values() for task in consumer.tasks]
+        return [*(task for task in self._running if not task.done()), *of_consumers]
+
+    @property
     def failure(self) -> BaseException | None:
         """What ended a consumer, where one has ended by an error."""
         for task in self._running:
@@ -298,6 +304,7 @@ class Service:
             run = asyncio.get_running_loop().create_task(consumer.run(), name=f"evkafka-{consumer.name}")
             self._running.append(run)
         stack.push_async_callback(self._stop_consumers)
+        await asyncio.sleep(0)  # a task that is cancelled before its first step never begins, and cannot survive that
 
     async def _connect_all(self) -> bool:
         """Connect the consumers side by side. False where the app was told to stop before they had done so."""

@@ -28,7 +28,10 @@ REPLAY = "EVKAFKA_SCHEDULE_SEED"
 class Schedule:
     """One run: some members, some records, some trouble, and a quiet end in which everything must be made good."""
 
-    def __init__(self, seed: int, config: ConsumerConfig, *, steps: int = 12, batch: bool = False) -> None:
+    def __init__(
+        self, seed: int, config: ConsumerConfig, *, steps: int = 12, batch: bool = False, cancels: bool = False
+    ) -> None:
+        self.cancels = cancels
         self.batch = batch
         self.buries = "max_attempts" in config.get("on_error", {})
         self.random = random.Random(seed)
@@ -50,6 +53,7 @@ class Schedule:
                 await self._start()
                 for _ in range(self.steps):
                     await self._step()
+                    self._every_offset_is_somewhere()
                     self.promises.nothing_unhandled_is_committed()
                 await self._make_good()
                 self.promises.hold()
@@ -84,6 +88,7 @@ class Schedule:
             (1, self._compact),
             (1, self._pause_or_resume),
             (1, self._seek_back),
+            (8 if self.cancels else 0, self._cancel_a_task),
         ]
         [step] = self.random.choices([step for _, step in steps], [weight for weight, _ in steps])
         await step()
@@ -201,6 +206,20 @@ class Schedule:
     def _some_control(self) -> ConsumerControl:
         return self.random.choice(self.members)[0].consumer("consumer-1")
 
+    async def _cancel_a_task(self) -> None:
+        """Somebody on the loop cancels one of the engine's tasks, whatever it is doing."""
+        for _ in range(self.random.choice([0, 0, 1, 2, 3, 5, 8, 20])):
+            await asyncio.sleep(0)
+        services = [app.service for app, _ in self.members]
+        tasks = [task for service in services if service is not None for task in service.tasks]
+        self.random.choice(tasks).cancel()
+
+    def _every_offset_is_somewhere(self) -> None:
+        for app, _ in self.members:
+            if app.service is not None:
+                for consumer in app.service.consumers.values():
+                    consumer.check_offsets()
+
     async def _make_good(self) -> None:
         """No more trouble: whatever was broken must come right by itself."""
         self.kafka.come_back()
@@ -224,14 +243,16 @@ class Schedule:
 # ---------------------------------------------------------------------------- many of them
 
 
-def run_schedules(seeds: Iterable[int], config: ConsumerConfig, *, steps: int = 12, batch: bool = False) -> None:
+def run_schedules(
+    seeds: Iterable[int], config: ConsumerConfig, *, steps: int = 12, batch: bool = False, cancels: bool = False
+) -> None:
     """Run each seed in a loop of its own; the one that the environment names, where it names one.
 
     Raises Broken at the first guarantee that does not hold, with a note of how to run that schedule again.
     """
     replayed = os.environ.get(REPLAY)
     for seed in seeds if replayed is None else [int(replayed)]:
-        schedule = Schedule(seed, config, steps=steps, batch=batch)
+        schedule = Schedule(seed, config, steps=steps, batch=batch, cancels=cancels)
         try:
             with asyncio.Runner() as runner:
                 runner.run(asyncio.wait_for(schedule.run(), 60))

@@ -97,6 +97,29 @@ class TestNothingIsLost:
         run_schedules(MORE[: int(len(MORE) * share)], config, batch=True)
 
 
+CANCELLED = [
+    pytest.param(False, BASE, id="in-order"),
+    pytest.param(False, {**BASE, **FEW}, id="by-key"),
+    pytest.param(False, {**BASE, **FEW, "on_error": TIERS}, id="retry-topics"),
+    pytest.param(True, {**BASE, **FEW, "on_error": BURY}, id="batches"),
+]
+
+
+class TestAnyTaskThatSomebodyCancels:
+    """At any time, as a helper that cancels all tasks does, or a deadline that an endpoint has left behind."""
+
+    @pytest.mark.timeout(300)
+    @pytest.mark.parametrize(("batch", "config"), CANCELLED)
+    def test_takes_nothing_with_it(self, batch: bool, config: ConsumerConfig) -> None:
+        run_schedules(range(12), config, batch=batch, steps=25, cancels=True)
+
+    @pytest.mark.long
+    @pytest.mark.timeout(1200)
+    @pytest.mark.parametrize(("batch", "config"), CANCELLED)
+    def test_takes_nothing_with_it_in_many_more(self, batch: bool, config: ConsumerConfig) -> None:
+        run_schedules(range(1000, 1250), config, batch=batch, steps=25, cancels=True)
+
+
 def one_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the ledger pass one record that is open."""
     honest = OffsetLedger.committable

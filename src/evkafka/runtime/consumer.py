@@ -411,6 +411,11 @@ class Consumer:
         found = self._held.partitions.get(TopicPartition(topic, partition))
         return found.ledger.oldest if found is not None else None
 
+    @property
+    def tasks(self) -> Sequence[asyncio.Task[Any]]:
+        """Its tasks that run now, for tests, in the order of their starts."""
+        return self._tasks.running
+
     def check_offsets(self) -> None:
         """Every open offset is in exactly one place. For tests, which call it between two steps of the loop.
 

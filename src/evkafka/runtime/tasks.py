@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from evkafka.exceptions import EVKafkaError
@@ -35,6 +35,7 @@ class SupervisedTasks:
     def __init__(self, owner: str, on_failure: Callable[[BaseException], object]) -> None:
         self._owner = owner
         self._on_failure = on_failure
+        self._running: dict[asyncio.Task[Any], None] = {}
         self._told: set[asyncio.Task[Any]] = set()
         self._closed = False
         try:
@@ -51,9 +52,15 @@ class SupervisedTasks:
             on_failure: is called in the place of the owner's own, where given.
         """
         task = asyncio.get_running_loop().create_task(work, name=f"evkafka-{self._owner}-{what}")
+        self._running[task] = None
         report = on_failure or self._on_failure
         task.add_done_callback(lambda ended: self._ended(ended, report))
         return task
+
+    @property
+    def running(self) -> Sequence[asyncio.Task[Any]]:
+        """Those that have not ended, in the order of their starts."""
+        return tuple(self._running)
 
     def may_end(self, *tasks: asyncio.Task[Any] | None) -> None:
         """These are told to end: however they end from now on, it is no failure."""
@@ -71,6 +78,7 @@ class SupervisedTasks:
         self._closed = True
 
     def _ended(self, task: asyncio.Task[Any], report: Callable[[BaseException], object]) -> None:
+        self._running.pop(task, None)
         told = task in self._told
         self._told.discard(task)
         error = None if task.cancelled() else task.exception()
