@@ -170,8 +170,7 @@ class Service:
     @property
     def tasks(self) -> Sequence[asyncio.Task[Any]]:
         """The tasks of its consumers that run now, for tests."""
-        of_consumers = [task for consumer in self.consumers.values() for task in consumer.tasks]
-        return [*(task for task in self._running if not task.done()), *of_consumers]
+        return [task for consumer in self.consumers.values() for task in consumer.tasks]
 
     @property
     def failure(self) -> BaseException | None:

@@ -166,6 +166,7 @@ class Consumer:
         Raises:
             StopApp, BrokerError: what it cannot be saved from.
         """
+        self._tasks.adopt(asyncio.current_task())
         for number in range(len(self._executors)):
             self._start_executor(number)
         self._watchdog.start()

@@ -19,6 +19,12 @@ logger = logging.getLogger("evkafka.runtime")
 
 T = TypeVar("T")
 
+PREFIX = "evkafka-"
+"""Begins the names of all our tasks."""
+
+
+LOOK_AGAIN_S = 1.0
+
 
 class TaskEnded(EVKafkaError):
     """A task of the engine has ended, and nothing of ours had told it to."""
@@ -51,7 +57,7 @@ class SupervisedTasks:
         Args:
             on_failure: is called in the place of the owner's own, where given.
         """
-        task = asyncio.get_running_loop().create_task(work, name=f"evkafka-{self._owner}-{what}")
+        task = asyncio.get_running_loop().create_task(work, name=f"{PREFIX}{self._owner}-{what}")
         self._running[task] = None
         report = on_failure or self._on_failure
         task.add_done_callback(lambda ended: self._ended(ended, report))
@@ -61,6 +67,12 @@ class SupervisedTasks:
     def running(self) -> Sequence[asyncio.Task[Any]]:
         """Those that have not ended, in the order of their starts."""
         return tuple(self._running)
+
+    def adopt(self, task: asyncio.Task[Any] | None) -> None:
+        """This one was started by somebody else, and is the owner's own too."""
+        if task is not None:
+            self._running[task] = None
+            task.add_done_callback(lambda ended: self._running.pop(ended, None))
 
     def may_end(self, *tasks: asyncio.Task[Any] | None) -> None:
         """These are told to end: however they end from now on, it is no failure."""
@@ -96,10 +108,10 @@ class SupervisedTasks:
     def outlive_strangers(self) -> bool:
         """Whether a cancellation that nobody of ours ordered must be survived.
 
-        False once the task that started the owner has ended: nobody is left who could stop it, so the loop is being
-        closed (`asyncio.run` cancels every task then, and waits for each). A task that went on would hang the process.
+        Not where the loop is being closed: `asyncio.run` cancels every task then, and waits for each. A task that went
+        on would hang the process. By then the task that has started the owner has ended.
         """
-        return not self._closed and (self._starter is None or not self._starter.done())
+        return not self._closed and (self._starter is None or not self._starter.done() or not loop_is_closing())
 
     def survive(self, stray: asyncio.CancelledError) -> None:
         """Forget a cancellation that nobody of ours ordered. Called by the task that it struck.
@@ -112,7 +124,15 @@ class SupervisedTasks:
             raise stray
         while task.cancelling():
             task.uncancel()
+        if self._starter is not None and self._starter.done():
+            asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look_again)
         logger.warning("task %s was cancelled by somebody else, and goes on", task.get_name())
+
+    def _look_again(self) -> None:
+        """A loop that is being closed may not have looked so: a task that was cancelled may begin another one."""
+        if not self._closed and loop_is_closing():
+            for task in self.running:
+                task.cancel()
 
     async def insist(self, step: Callable[[], Awaitable[T]]) -> T:
         """Run a step to its end. Where a cancellation from outside breaks it off it begins again, so it must be one
@@ -122,6 +142,11 @@ class SupervisedTasks:
                 return await step()
             except asyncio.CancelledError as stray:
                 self.survive(stray)
+
+
+def loop_is_closing() -> bool:
+    """Whether every task that is left, but for those of ours, was cancelled: `asyncio.run` does so at its end."""
+    return all(task.cancelling() for task in asyncio.all_tasks() if not task.get_name().startswith(PREFIX))
 
 
 class SupervisedClock:

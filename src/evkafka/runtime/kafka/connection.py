@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiokafka import errors as kafka
-from aiokafka.conn import AIOKafkaConnection
+from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.protocol.admin import SaslAuthenticateRequest
 
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
@@ -132,6 +132,15 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # the client librar
                 return await answering
         finally:
             patience.end()
+
+    @classmethod
+    def _on_read_task_error(cls, self_ref: Callable[[], Connection | None], read_task: asyncio.Task[None]) -> None:
+        """(k) A connection whose reader was cancelled by somebody else gets no answer any more, and looks connected."""
+        conn = self_ref()
+        if not read_task.cancelled():
+            super()._on_read_task_error(self_ref, read_task)
+        elif conn is not None and conn._read_task is read_task:
+            conn.close(reason=CloseReason.CONNECTION_BROKEN)
 
     @property
     def received(self) -> tuple[float, int]:

@@ -67,12 +67,14 @@ class Generation:
         """
         await self._producer.start()
 
-        def ended(task: asyncio.Task[Any]) -> None:
-            # Cancelled it ends without an error: by `close`, or because the loop is being torn down.
-            if not task.cancelled() and task.exception() is not None:
+        def ended(_: asyncio.Task[Any]) -> None:
+            # However it ended: cancelled by somebody else, the sender returns as if all were well.
+            if not self._producer._closed:
                 on_death(self)
 
         self._producer._sender.sender_task.add_done_callback(ended)
+        assert self.client._sync_task is not None
+        self.client._sync_task.add_done_callback(ended)
         if topics:
             await self.client.set_topics(topics)
 
@@ -274,19 +276,28 @@ class ContainedSender(Sender):  # type: ignore[misc]
             await super()._send_produce_req(node_id, batches)
         except Exception as error:
             logger.exception("an answer to a produce request could not be understood")
-            self._in_flight.discard(node_id)
-            self._muted_partitions.difference_update(batches)
-            for batch in batches.values():
-                batch.failure(exception=error)
+            self._failed(node_id, batches, error)
+        except asyncio.CancelledError:
+            if not self._message_accumulator._closed:  # by somebody else: nobody would ever hear of these batches
+                self._failed(node_id, batches, kafka.KafkaError("its request was cancelled by somebody else"))
+            raise
         finally:
             self.requests.discard(task)
 
+    def _failed(self, node_id: Any, batches: Any, error: Exception) -> None:
+        self._in_flight.discard(node_id)
+        self._muted_partitions.difference_update(batches)
+        for batch in batches.values():
+            if not batch.future.done():
+                batch.failure(exception=error)
+
     def _fail_all(self, task: asyncio.Task[Any]) -> None:
-        """Its sending has ended by an error: end what it had. The client's own fails at transactions, without any."""
-        if task.cancelled() or (error := task.exception()) is None:
-            return
+        """Its sending has ended: end what it had. The client's own fails at transactions, without any."""
         accumulator = self._message_accumulator
-        accumulator.fail_all(error)
+        error = None if task.cancelled() else task.exception()
+        if error is None and accumulator._closed:
+            return
+        accumulator.fail_all(error or kafka.KafkaError("its sender was cancelled by somebody else"))
         for batches in accumulator._batches.values():
             for batch in batches:
                 batch._drain_waiter.exception()  # looked at: nobody waits for it

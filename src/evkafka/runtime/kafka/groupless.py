@@ -67,7 +67,8 @@ class Groupless(NoGroupCoordinator):  # type: ignore[misc]  # the client library
     @property
     def dead(self) -> bool:
         """A change of the assignment has failed."""
-        return self._changing is not None and self._changing.done() and self._changing.exception() is not None
+        changing = self._changing
+        return changing is not None and changing.done() and (changing.cancelled() or changing.exception() is not None)
 
     def check_errors(self) -> None:
         if self.dead:

@@ -180,6 +180,16 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
         """Nobody looks after this membership any more; `check_errors` says why."""
         return bool(self._coordination_task.done())
 
+    @property
+    def needed_heartbeat(self) -> asyncio.Task[Any] | None:
+        """The heartbeat task, while this membership stands on it. None before and during a join, which ends it.
+
+        (k) aiokafka's own swallows a cancellation and returns: no heartbeat is sent any more, and the coordination
+        turns round it without a pause.
+        """
+        joined = self.member_id and not self._performed_join_prepare
+        return self._heartbeat_task if joined else None
+
     def is_current(self, hold: Hold) -> bool:
         """Whether we are still the member that got this assignment, and still have it."""
         return (

@@ -13,7 +13,8 @@ import random
 import re
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 from aiokafka import errors as kafka
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -28,7 +29,10 @@ from evkafka.runtime.kafka.outlet import Outlet
 from evkafka.runtime.kafka.preflight import reach
 from evkafka.runtime.kafka.sparing import awaited_topics
 from evkafka.runtime.partitioner import partition_for
+from evkafka.runtime.tasks import loop_is_closing
 from evkafka.settings import ProducerSettings
+
+T = TypeVar("T")
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -200,11 +204,15 @@ class KafkaSink:
         Raises:
             DeliveryError: there is none, or no broker has answered in time.
         """
-        looking = self._looking.get(topic)  # one for all that wait for it
-        if looking is None:
-            looking = self._looking[topic] = asyncio.ensure_future(self._look_for(topic))
-            looking.add_done_callback(lambda _: self._looking.pop(topic, None))
-        await asyncio.wait({looking}, timeout=timeout_s)
+        until_s = self._loop.time() + timeout_s
+        while True:
+            looking = self._looking.get(topic)  # one for all that wait for it
+            if looking is None:
+                looking = self._looking[topic] = self._start("topic", self._look_for(topic))
+                looking.add_done_callback(lambda _: self._looking.pop(topic, None))
+            await asyncio.wait({looking}, timeout=until_s - self._loop.time())
+            if not looking.cancelled() or self._stopping:
+                break  # else somebody else has cancelled it: look again
         known = self._producer().topic(topic)
         if known is not None and (partition is None or partition in known.partitions):
             return known
@@ -267,10 +275,25 @@ class KafkaSink:
         logger.warning("the producer is replaced, for a broken sequence: %s", why)
         generation.retired = True
         self._draining.add(generation)
-        self._replacing = asyncio.ensure_future(self._replace())
+        self._begin_to_replace()
 
     def _died(self, generation: Generation) -> None:
-        self.broken(generation, Refusal(None, "the client has ended its sending by itself"))
+        if not loop_is_closing():
+            self.broken(generation, Refusal(None, "a task of the client has ended, and nothing had told it to"))
+
+    def _begin_to_replace(self) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            # Cancelled by somebody else: without it no record would ever go out again.
+            if task.cancelled() and not self._stopping and not loop_is_closing():
+                logger.error("task %s was cancelled by somebody else, and is begun again", task.get_name())
+                self._begin_to_replace()
+
+        self._replacing = self._start("replace", self._replace())
+        self._replacing.add_done_callback(ended)
+
+    def _start(self, what: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        name = f"evkafka-{self._settings.connection.client_id}-{what}"
+        return self._loop.create_task(work, name=name)
 
     async def _replace(self) -> None:
         """Make the next producer, however long it takes: the records that wait for it have their own deadlines."""
@@ -304,7 +327,7 @@ class KafkaSink:
         """Close a retired producer that has nothing left to do, once the next one is there."""
         if generation.unsettled == 0 and generation in self._draining and generation is not self._newest:
             self._draining.discard(generation)
-            closing = asyncio.ensure_future(generation.close(timeout_s=CLOSE_S))
+            closing = self._start("close", generation.close(timeout_s=CLOSE_S))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 

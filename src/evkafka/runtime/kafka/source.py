@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 from aiokafka import ConsumerRebalanceListener
 from aiokafka import errors as kafka
@@ -19,6 +19,8 @@ from evkafka.runtime.kafka.errors import translate
 from evkafka.runtime.kafka.membership import Hold, Member
 from evkafka.runtime.kafka.sparing import awaited_topics
 from evkafka.settings import ConsumerSettings
+
+T = TypeVar("T")
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -49,6 +51,7 @@ class KafkaSource:
         self._alarm: asyncio.Future[None] | None = None
         self._topic_watch: asyncio.Task[None] | None = None
         self._stopped = False
+        self._closing: asyncio.Task[None] | None = None
         self._awaited: list[str] = []
 
     # ------------------------------------------------------------------ life
@@ -62,7 +65,7 @@ class KafkaSource:
         first = await preflight.reach(settings.connection, timeout_s=settings.start_timeout_s)
         self._awaited = [topic.name for topic in settings.topics]
         awaited_topics.names.update(self._awaited)
-        opening = asyncio.ensure_future(consumer.open(_Rebalances(self), first=first))
+        opening = _named("open", settings, consumer.open(_Rebalances(self), first=first))
         try:
             await asyncio.wait(
                 {opening, self._alarm}, timeout=deadline_s - loop.time(), return_when=asyncio.FIRST_COMPLETED
@@ -83,7 +86,7 @@ class KafkaSource:
             raise translate(error, f"connecting to {self._servers}") from error
         await self._check_rights(consumer)
         if settings.topics:
-            self._topic_watch = asyncio.ensure_future(self._watch_topics())
+            self._topic_watch = _named("topics", settings, self._watch_topics())
 
     async def _check_rights(self, consumer: Contained) -> None:
         """A missing right is said at the start, where it is one of configuration, and not when the group has formed."""
@@ -100,14 +103,19 @@ class KafkaSource:
                 logger.debug("whether group %r may be joined will show: %r", self._settings.group_id, error)
 
     async def stop(self, *, timeout_s: float) -> None:
-        if self._stopped:
+        if self._stopped and self._closing is None:
             return
-        self._stopped = True
-        if self._alarm is not None and not self._alarm.done():
-            self._alarm.set_result(None)
-        if self._consumer is not None:
-            awaited_topics.names.subtract(self._awaited)
-            await closing.close(self._consumer, [self._topic_watch], timeout_s=timeout_s)
+        if not self._stopped:
+            self._stopped = True
+            if self._alarm is not None and not self._alarm.done():
+                self._alarm.set_result(None)
+            if self._consumer is not None:
+                awaited_topics.names.subtract(self._awaited)
+                end = closing.close(self._consumer, [self._topic_watch], timeout_s=timeout_s)
+                self._closing = _named("close", self._settings, end)
+        if self._closing is not None:
+            # A task of its own: a caller who is cancelled in here, and calls again, waits for the same end.
+            await asyncio.wait({self._closing})
 
     def _fail(self, error: BrokerError) -> None:
         """This source is beyond use. The first failure counts, but a refusal outweighs what came before it."""
@@ -181,14 +189,25 @@ class KafkaSource:
             raise self._failure
         if self._stopped:
             raise BrokerError("this source has been stopped")
-        if consumer.fetching._fetch_task.done():
-            # (k) aiokafka's getmany waits on a dead fetch task for ever.
-            task = consumer.fetching._fetch_task
-            raise BrokerError("the fetch task has ended") from (None if task.cancelled() else task.exception())
         try:
             consumer.coordinator.check_errors()
         except kafka.KafkaError as error:
             raise consumer.coordinator.failure(error) from error
+        except asyncio.CancelledError as error:  # its task was cancelled; nothing in here waits, so it is not ours
+            raise BrokerError("the client's coordination task was cancelled by somebody else") from error
+        for what, task in self._needed_tasks(consumer):
+            if task is not None and task.done():
+                why = None if task.cancelled() else task.exception()
+                raise BrokerError(f"the client's {what} task has ended, and nothing had told it to") from why
+
+    def _needed_tasks(self, consumer: Contained) -> Iterator[tuple[str, asyncio.Task[Any] | None]]:
+        """(k) Without one of these nothing is read or the membership is lost. aiokafka waits for a dead one for ever:
+        its getmany for the fetch task, its coordination for heartbeats, everybody for new metadata."""
+        yield "fetch", consumer.fetching._fetch_task
+        yield "metadata", consumer.client._sync_task
+        yield "topic watch", self._topic_watch
+        if isinstance(member := consumer.coordinator, Member):
+            yield "heartbeat", member.needed_heartbeat
 
     # ------------------------------------------------------------------ positions, state
 
@@ -299,6 +318,11 @@ class KafkaSource:
             await asyncio.sleep(ABSENT_AGAIN_S)
             if absent:
                 client.force_metadata_update()
+
+
+def _named(what: str, settings: ConsumerSettings, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    name = f"evkafka-{settings.connection.client_id}-{what}"
+    return asyncio.get_running_loop().create_task(work, name=name)
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # the client library is untyped
