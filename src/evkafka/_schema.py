@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import PydanticInvalidForJsonSchema, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticOmit
+from pydantic_core import CoreSchema, PydanticOmit, to_jsonable_python
 
-from evkafka._annotations import any_dict, by_msgspec, raw_kind
+from evkafka._annotations import any_dict, by_msgspec, raw_kind, shown
 from evkafka.codec import decoder_for
+from evkafka.exceptions import ConfigError
 
 PREFIX = "#/components/schemas/"
 REF = PREFIX + "{model}"
@@ -38,14 +40,19 @@ def schemas_of(wanted: Sequence[Wanted]) -> tuple[dict[Hashable, dict[str, Any]]
     """The schema of each payload, and the named schemas that they refer to as `#/components/schemas/NAME`.
 
     Schemas are JSON Schema as AsyncAPI 3.0 understands it: draft 07, without OpenAPI's discriminator objects. What
-    pydantic cannot describe (a type with a validator of its own) becomes a schema that admits anything.
+    pydantic cannot describe (a type with a validator of its own) becomes a schema that admits anything. Examples and
+    defaults that are Python values (dates, models, NaN) are written as JSON.
+
+    Raises:
+        ConfigError: the type's own code that describes it fails.
     """
     others = [one for one in wanted if by_msgspec(one.annotation)]
     payloads, named = _by_pydantic([one for one in wanted if not by_msgspec(one.annotation)])
     if others:
         more_payloads, more_named = _by_msgspec(others, taken=named)
         payloads, named = payloads | more_payloads, named | more_named
-    return payloads, dict(sorted(named.items()))
+    plain = {key: as_json(schema) for key, schema in payloads.items()}
+    return plain, {name: as_json(schema) for name, schema in sorted(named.items())}
 
 
 def _by_msgspec(
@@ -73,16 +80,35 @@ def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
             return schema
 
 
+MODES: dict[Direction, JsonSchemaMode] = {"in": "validation", "out": "serialization"}
+
+
 def _by_pydantic(wanted: Sequence[Wanted]) -> tuple[dict[Hashable, dict[str, Any]], dict[str, dict[str, Any]]]:
-    modes: dict[Direction, JsonSchemaMode] = {"in": "validation", "out": "serialization"}
-    inputs = [(one.key, modes[one.direction], TypeAdapter(any_dict(one.annotation))) for one in wanted]
-    for _, _, adapter in inputs:
-        if not adapter.pydantic_complete:
-            adapter.rebuild()
-    found, shared = TypeAdapter.json_schemas(inputs, ref_template=REF, schema_generator=_Describe)
-    payloads = {one.key: draft_7(found[one.key, modes[one.direction]]) for one in wanted}
+    found, shared = _described(wanted)
+    payloads = {one.key: draft_7(found[one.key, MODES[one.direction]]) for one in wanted}
     definitions = shared.get("$defs", {})
     return payloads, {name: draft_7(definitions[name]) for name in sorted(definitions)}
+
+
+def _described(wanted: Sequence[Wanted]) -> tuple[Any, dict[str, Any]]:
+    try:
+        inputs = [(one.key, MODES[one.direction], _adapter(one.annotation)) for one in wanted]
+        return TypeAdapter.json_schemas(inputs, ref_template=REF, schema_generator=_Describe)
+    except Exception as error:
+        if len(wanted) > 1:
+            for one in wanted:  # find the one that fails
+                _described([one])
+        raise ConfigError(
+            f"the payload {shown(wanted[0].annotation)} cannot be described as a JSON Schema: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    adapter: TypeAdapter[Any] = TypeAdapter(any_dict(annotation))
+    if not adapter.pydantic_complete:
+        adapter.rebuild()
+    return adapter
 
 
 def media_type(annotation: Any) -> str:
@@ -106,6 +132,47 @@ class _Describe(GenerateJsonSchema):
             return super().generate_inner(schema)
         except (PydanticInvalidForJsonSchema, PydanticOmit):
             return {}
+
+
+# ---------------------------------------------------------------------------- values of the user's in schemas
+
+BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
+
+
+def as_json(value: Any) -> Any:
+    """The value as JSON has it. An infinite bound of a number is no bound; elsewhere such numbers become text, which
+    pydantic reads as the number. What cannot be written is named."""
+    match value:
+        case None | bool() | int():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value).replace("inf", "Infinity").replace("nan", "NaN")
+        case str():
+            return value.encode(errors="replace").decode()  # a lone surrogate has no UTF-8
+        case list() | tuple():
+            return [as_json(one) for one in value]
+        case dict():
+            return {_as_key(key): as_json(one) for key, one in value.items() if not (key in BOUNDS and _infinite(one))}
+        case _:
+            try:
+                plain = to_jsonable_python(value, fallback=_kind)
+            except ValueError:
+                return _kind(value)
+            return plain if isinstance(plain, str) else as_json(plain)
+
+
+def _kind(value: Any) -> str:
+    """In the place of what cannot be written: its text could hold an address, and be another one each time."""
+    return f"<{type(value).__name__}>"
+
+
+def _as_key(key: Any) -> str:
+    plain = as_json(key)
+    return plain if isinstance(plain, str) else json.dumps(plain)
+
+
+def _infinite(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 # ---------------------------------------------------------------------------- the dialect

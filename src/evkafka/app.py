@@ -270,9 +270,10 @@ class EVKafkaApp:
         """What is declared, as an AsyncAPI 3.0.0 document in JSON. Nothing is connected for it.
 
         Raises:
-            ConfigError: an annotation refers to a name that does not exist, or an error policy cannot work.
+            ConfigError: an annotation refers to a name that does not exist, a type cannot be described, or an error
+                policy cannot work.
         """
-        return json.dumps(build_document(self._declared()), ensure_ascii=False, indent=2)
+        return json.dumps(build_document(self._declared()), ensure_ascii=False, indent=2, allow_nan=False)
 
     def asgi(self) -> Any:
         """Contract page, health and metrics as an ASGI app: `api.mount("/kafka", app.asgi())`. Call it before the

@@ -1,20 +1,25 @@
 from __future__ import annotations
 
 import enum
+import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, TypeVar
+from uuid import UUID
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, computed_field, field_validator
 from pydantic_core import core_schema
 from typing_extensions import TypedDict
 
-from evkafka import EVKafkaApp, Handler, Request, Sender
+from evkafka import ConfigError, EVKafkaApp, Handler, Request, Sender
 from tests.asyncapi.documents import document_of, look_up, message, one_consumer, payload
 
 T = TypeVar("T")
+NEW_YEAR = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 class Colour(enum.StrEnum):
@@ -79,13 +84,17 @@ class Custom:
 
 
 def document(annotation: Any) -> dict[str, Any]:
+    return document_of(app_of(annotation))
+
+
+def app_of(annotation: Any) -> EVKafkaApp:
     handler = Handler()
 
     async def on_x(event: Any) -> None: ...
 
     on_x.__annotations__["event"] = annotation
     handler.event("X")(on_x)
-    return document_of(one_consumer(handler))
+    return one_consumer(handler)
 
 
 class TestKinds:
@@ -249,3 +258,87 @@ class TestExamples:
         for example in message(found, "X").get("examples", []):
             assert example["payload"] not in (None, {})
         assert look_up(found, "#/components/messages/X")
+
+
+class Nowhere(BaseModel):
+    limit: float = Field(default=math.inf, le=math.inf)
+    low: float = -math.inf
+
+
+class WithPythonExamples(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"at": NEW_YEAR, "odd": [object(), b"\xff"], "sum": Decimal("1.10"), "in": {UUID(int=1): {1}}}]
+        }
+    )
+    at: datetime
+
+
+class WithExamples(BaseModel):
+    at: datetime = Field(json_schema_extra={"example": NEW_YEAR})
+    x: float = Field(examples=[math.nan, 1.5])
+    raw: bytes = Field(json_schema_extra={"example": [b"a", "\udc80"]})  # type: ignore[dict-item]
+
+
+class Undecodable(BaseModel):
+    raw: bytes = Field(json_schema_extra={"example": b"\xff"})  # type: ignore[dict-item]
+
+
+class Breaking(BaseModel):
+    code: str
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> Any:
+        raise KeyError("a bug")
+
+
+class TestPythonValues:
+    """In examples, defaults and bounds, where pydantic leaves them as they are."""
+
+    def read(self, annotation: Any) -> Any:
+        """The document, by a parser that takes nothing but JSON."""
+
+        def refuse(constant: str) -> None:
+            raise AssertionError(constant)
+
+        text = app_of(annotation).asyncapi()
+        text.encode()
+        return json.loads(text, parse_constant=refuse)["components"]
+
+    def test_infinite_defaults_are_text_and_infinite_bounds_are_none(self) -> None:
+        properties = self.read(Nowhere)["schemas"]["Nowhere"]["properties"]
+        assert properties["limit"] == {"default": "Infinity", "title": "Limit", "type": "number"}
+        assert properties["low"]["default"] == "-Infinity"
+        assert Nowhere.model_validate_json(b'{"limit": "Infinity", "low": "-Infinity"}') == Nowhere()
+
+    def test_examples_of_a_type_are_written_as_json(self) -> None:
+        [example] = self.read(WithPythonExamples)["messages"]["X"]["examples"]
+        assert example["payload"] == {
+            "at": "2020-01-01T00:00:00Z",
+            "odd": ["<object>", "<bytes>"],
+            "sum": "1.10",
+            "in": {"00000000-0000-0000-0000-000000000001": [1]},
+        }
+
+    def test_examples_of_fields_are_written_as_json(self) -> None:
+        properties = self.read(WithExamples)["schemas"]["WithExamples"]["properties"]
+        assert properties["at"]["example"] == "2020-01-01T00:00:00Z"
+        assert properties["x"]["examples"] == ["NaN", 1.5]
+        assert properties["raw"]["example"] == ["a", "?"]
+
+    @pytest.mark.parametrize(
+        ("annotation", "said"),
+        [(Breaking, "Breaking cannot be .*: KeyError"), (Undecodable, "Undecodable cannot be .*: UnicodeDecodeError")],
+    )
+    def test_a_type_that_cannot_be_described_is_named(self, annotation: Any, said: str) -> None:
+        handler = Handler()
+
+        @handler.event("Other")
+        async def on_other(event: Order) -> None: ...
+
+        async def on_x(event: Any) -> None: ...
+
+        on_x.__annotations__["event"] = annotation
+        handler.event("X")(on_x)
+        with pytest.raises(ConfigError, match=f"the payload {said}"):
+            one_consumer(handler).asyncapi()

@@ -31,6 +31,26 @@ app.add_consumer({"topics": ["orders"], "group_id": "g"}, empty, "empty")
 app.add_producer({}, sender, "lost")
 """
 
+UNDESCRIBED = """
+from pydantic import BaseModel
+from evkafka import EVKafkaApp, Handler
+
+handler = Handler()
+
+class Order(BaseModel):
+    code: str
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema, handler):
+        raise KeyError("a bug")
+
+@handler.event("OrderPlaced")
+async def on_order(order: Order) -> None: ...
+
+app = EVKafkaApp()
+app.add_consumer({"topics": ["orders"], "group_id": "g"}, handler)
+"""
+
 SECURED = """
 from typing import Any
 from evkafka import EVKafkaApp, Handler, Sender
@@ -84,6 +104,14 @@ class TestCheck:
         warnings = " ".join(one["said"] for one in findings if one["level"] == "warning")
         for said_ in ("heartbeat_interval_ms 5000", "drain_timeout_ms 40000 is longer", "may take 60000 ms"):
             assert said_ in warnings
+
+    def test_a_contract_that_cannot_be_made_is_an_error(self, tmp_path: Path) -> None:
+        (tmp_path / "shop.py").write_text(UNDESCRIBED)
+        ended = evkafka(tmp_path, "check", "shop:app", "--no-broker", "--json")
+        assert ended.returncode == 1
+        [finding] = [one for one in as_json(ended)["findings"] if one["check"] == "contract"]
+        assert finding["level"] == "error"
+        assert "the payload Order cannot be described as a JSON Schema: KeyError: 'a bug'" in finding["said"]
 
     def test_what_cannot_be_imported_and_whom_nobody_answers(self, tmp_path: Path) -> None:
         ended = evkafka(tmp_path, "check", "shop:app")

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import sys
+import threading
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
 from evkafka import EVKafkaApp, Handler, Sender
+from evkafka.testing import InMemoryKafka
 from evkafka.web.contract import render
 from evkafka.web.markdown import link, markdown
 from evkafka.web.schemas import words
 from tests.asyncapi.test_document import shop
 from tests.web.apps import app_with, handling
 from tests.web.asgi import ask
+from tests.web.client import get
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
 
@@ -296,3 +301,52 @@ class TestOperationsPage:
         assert "ui" not in Page((await ask(app.asgi(), "/")).text).links  # others may reach it, and there is no token
         guarded = EVKafkaApp(ui_token="t")
         assert "ui" in Page((await ask(guarded.asgi(), "/")).text).links
+
+
+class TestManyTypes:
+    def test_a_page_of_twice_as_many_types_takes_twice_the_steps(self) -> None:
+        few, many = steps(50), steps(100)
+        assert many < 2.2 * few
+
+    async def test_page_and_documents_are_made_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made: list[str] = []
+        describe = EVKafkaApp.asyncapi
+
+        def asyncapi(app: EVKafkaApp) -> str:
+            made.append(threading.current_thread().name)
+            return describe(app)
+
+        monkeypatch.setattr(EVKafkaApp, "asyncapi", asyncapi)
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            answers = await asyncio.gather(*(get(app.web_url, path) for path in PATHS * 2))
+        assert {answer.code for answer in answers} == {200}
+        assert len(made) == 1
+        assert made != [threading.current_thread().name]
+
+
+PATHS = ("", "?q=order", "asyncapi.json", "asyncapi.yaml")
+
+
+def steps(types: int) -> int:
+    """How many functions are called to describe an app with so many types, and to make its page."""
+    handler = Handler()
+    for number in range(types):
+
+        async def on_event(event: Any) -> None: ...
+
+        on_event.__annotations__["event"] = create_model(f"M{number}", id=(str, ...))
+        handler.event(f"Type{number}")(on_event)
+    app, calls = app_with(handler), 0
+
+    def count(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += 1
+
+    render(json.loads(app.asyncapi()))  # once before: templates and adapters are made the first time
+    sys.setprofile(count)
+    try:
+        render(json.loads(app.asyncapi()))
+    finally:
+        sys.setprofile(None)
+    return calls

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,30 @@ async def settled(kafka: InMemoryKafka, *events: Any, event_type: str = "OrderPl
     for event in events:
         await kafka.send("orders", event, event_type=event_type)
     await kafka.settle()
+
+
+class TestEncoding:
+    async def test_happens_off_the_loop_on_the_figures_of_one_moment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from evkafka.observe import metrics
+
+        encode, threads = metrics._told, []
+
+        def told(registry: Any, accept: str) -> tuple[bytes, str]:
+            threads.append(threading.current_thread())
+            return encode(registry, accept)
+
+        monkeypatch.setattr(metrics, "_told", told)
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await settled(kafka, {"n": 0})
+            assert app.metrics is not None
+            taken = app.metrics.collector.snapshot()
+            await settled(kafka, {"n": 1})
+            await scrape(app)
+        assert threads != [threading.main_thread()]
+        assert len(threads) == 1
+        [processed] = [family for family in taken.collect() if family.name == "evkafka_events_processed"]
+        assert [sample.value for sample in processed.samples] == [1.0]
 
 
 class TestProcessed:

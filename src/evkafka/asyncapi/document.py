@@ -82,6 +82,7 @@ class _Parts:
         self._servers = servers
         self._schemas = schemas
         self._channel_keys: dict[tuple[str, str], str] = {}
+        self._message_keys: dict[str, list[str]] = {}  # those of each event type
         self.channels: dict[str, Any] = {}
         self.operations: dict[str, Any] = {}
         self.messages: dict[str, Any] = {}
@@ -128,12 +129,13 @@ class _Parts:
         assert message is not None
         document = message.document(payload, self._schemas)
         first = as_key(message.title if message.name is None or "," in message.title else message.name)
-        candidates = [key for key in self.messages if key == first or key.startswith(f"{first}.")]
+        candidates = self._message_keys.setdefault(first, [])
         for key in candidates:
             if (both := _same(self.messages[key], document)) is not None:
                 self.messages[key] = both
                 return key
         key = free_key(first if not candidates else f"{first}.{operation.owner}", self.messages)
+        candidates.append(key)
         self.messages[key] = document
         return key
 

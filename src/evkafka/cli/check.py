@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -99,6 +100,8 @@ async def _findings(where: Where, *, broker: bool) -> list[Finding]:
         findings += [
             Finding(level, "config", declared.name, said, fix) for level, said, fix in config_findings(declared)
         ]
+    if not any(one.level == "error" for one in findings):
+        findings += _tried("contract", "AsyncAPI", lambda: _contract(app))
     if missing := missing_codecs():
         fix = "pip install --force-reinstall cramjam"
         findings.append(Finding("error", "codecs", ", ".join(missing), "records in these cannot be read", fix))
@@ -138,6 +141,12 @@ def _compile(app: EVKafkaApp, declared: Any) -> str:
         error_policy(declared.settings.on_error, route.on_error, where=f"event type {route.event_type!r}")
     types = [route.event_type for route in plan.routes]
     return f"takes {', '.join(types)}" if types else "an app callable takes everything"
+
+
+def _contract(app: EVKafkaApp) -> str:
+    components = json.loads(app.asyncapi()).get("components", {})
+    messages, schemas = (len(components.get(part, ())) for part in ("messages", "schemas"))
+    return f"{_many(messages, 'message')}, {_many(schemas, 'schema')}"
 
 
 def _tried(check: str, about: str, work: Callable[[], Any], *, quietly: bool = False) -> Iterator[Finding]:

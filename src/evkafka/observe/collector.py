@@ -6,7 +6,8 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -16,7 +17,8 @@ from prometheus_client.core import (
 )
 
 from evkafka.observe.histogram import BYTES, REBALANCES, Histogram
-from evkafka.runtime.status import ConsumerStatus, PartitionStatus
+from evkafka.runtime.raised import named_by
+from evkafka.runtime.status import AppStatus, ConsumerStatus, PartitionStatus
 from evkafka.telemetry import (
     AttemptFailed,
     CommitFailed,
@@ -42,25 +44,44 @@ CONSUMER = ("consumer",)
 PARTITION = ("consumer", "topic", "partition")
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What has been counted so far."""
+
+    processed: Counter[Labels] = field(default_factory=Counter)
+    durations: defaultdict[Labels, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    sizes: defaultdict[Labels, Histogram] = field(default_factory=lambda: defaultdict(lambda: Histogram(BYTES)))
+    exceptions: Counter[Labels] = field(default_factory=Counter)
+    unmatched: Counter[Labels] = field(default_factory=Counter)
+    commits: Counter[Labels] = field(default_factory=Counter)
+    commit_durations: defaultdict[Labels, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    rebalances: Counter[Labels] = field(default_factory=Counter)
+    rebalance_durations: defaultdict[Labels, Histogram] = field(
+        default_factory=lambda: defaultdict(lambda: Histogram(REBALANCES))
+    )
+    rebuilds: Counter[Labels] = field(default_factory=Counter)
+    blocked: Counter[Labels] = field(default_factory=Counter)
+    published: Counter[Labels] = field(default_factory=Counter)
+    publish_durations: defaultdict[Labels, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+
+    def copied(self) -> Figures:
+        """A copy, to which nothing is added any more."""
+        return Figures(*(_copied(getattr(self, one.name)) for one in fields(self)))
+
+
+def _copied(counted: Any) -> Any:
+    if isinstance(counted, Counter):
+        return Counter(counted)
+    return defaultdict(Histogram, {labels: histogram.copied() for labels, histogram in counted.items()})
+
+
 class AppCollector:
     """Counts one app's events, and collects when it is scraped."""
 
     def __init__(self, app: Measured) -> None:
         self._app = app
-        self._processed: Counter[Labels] = Counter()
-        self._durations: defaultdict[Labels, Histogram] = defaultdict(Histogram)
-        self._sizes: defaultdict[Labels, Histogram] = defaultdict(lambda: Histogram(BYTES))
-        self._exceptions: Counter[Labels] = Counter()
-        self._unmatched: Counter[Labels] = Counter()
-        self._commits: Counter[Labels] = Counter()
-        self._commit_durations: defaultdict[Labels, Histogram] = defaultdict(Histogram)
-        self._rebalances: Counter[Labels] = Counter()
-        self._rebalance_durations: defaultdict[Labels, Histogram] = defaultdict(lambda: Histogram(REBALANCES))
+        self._figures = Figures()
         self._without_since_s: dict[str, float] = {}  # consumers without an assignment, and since when
-        self._rebuilds: Counter[Labels] = Counter()
-        self._blocked: Counter[Labels] = Counter()
-        self._published: Counter[Labels] = Counter()
-        self._publish_durations: defaultdict[Labels, Histogram] = defaultdict(Histogram)
         listen = app.telemetry.listen
         listen(RecordsReceived, self._on_received)
         listen(RecordsProcessed, self._on_processed)
@@ -80,56 +101,72 @@ class AppCollector:
 
     def _on_received(self, event: RecordsReceived) -> None:
         if event.sizes:
-            self._sizes[event.consumer, event.topic].add(event.sizes)
+            self._figures.sizes[event.consumer, event.topic].add(event.sizes)
 
     def _on_processed(self, event: RecordsProcessed) -> None:
         consumer, topic = event.consumer, event.topic
         for (event_type, status), durations_s in event.durations_s.items():
-            self._processed[consumer, topic, event_type, status] += len(durations_s)
-            self._durations[consumer, topic, event_type].add(durations_s)
+            self._figures.processed[consumer, topic, event_type, status] += len(durations_s)
+            self._figures.durations[consumer, topic, event_type].add(durations_s)
 
     def _on_lost_records(self, event: RecordsLost) -> None:
         for topic, _, _ in event.addresses:
-            self._processed[event.consumer, topic, "", "lost"] += 1
+            self._figures.processed[event.consumer, topic, "", "lost"] += 1
 
     def _on_unmatched(self, event: RecordsUnmatched) -> None:
-        self._unmatched[event.consumer, event.topic, event.reason] += event.count
+        self._figures.unmatched[event.consumer, event.topic, event.reason] += event.count
 
     def _on_failed(self, event: AttemptFailed) -> None:
-        kind = type(event.error).__name__ if event.error is not None else ""
-        self._exceptions[event.consumer, event.topic, event.event_type or "", kind] += 1
+        kind = type(named_by(event.error)).__name__ if event.error is not None else ""
+        self._figures.exceptions[event.consumer, event.topic, event.event_type or "", kind] += 1
 
     def _on_committed(self, event: OffsetsCommitted) -> None:
-        self._commits[event.consumer, "ok"] += 1
-        self._commit_durations[event.consumer,].add([event.duration_s])
+        self._figures.commits[event.consumer, "ok"] += 1
+        self._figures.commit_durations[event.consumer,].add([event.duration_s])
 
     def _on_commit_failed(self, event: CommitFailed) -> None:
-        self._commits[event.consumer, "failed"] += 1
+        self._figures.commits[event.consumer, "failed"] += 1
 
     def _on_without(self, event: ConsumerStarted | PartitionsRevoked) -> None:
         self._without_since_s.setdefault(event.consumer, time.monotonic())
 
     def _on_assigned(self, event: PartitionsAssigned) -> None:
-        self._rebalances[event.consumer,] += 1
+        self._figures.rebalances[event.consumer,] += 1
         since_s = self._without_since_s.pop(event.consumer, None)
         if since_s is not None:
-            self._rebalance_durations[event.consumer,].add([time.monotonic() - since_s])
+            self._figures.rebalance_durations[event.consumer,].add([time.monotonic() - since_s])
 
     def _on_lost(self, event: ConsumerLost) -> None:
-        self._rebuilds[event.consumer,] += 1
+        self._figures.rebuilds[event.consumer,] += 1
 
     def _on_blocked(self, event: EndpointBlocked) -> None:
-        self._blocked[event.consumer, event.endpoint] += 1
+        self._figures.blocked[event.consumer, event.endpoint] += 1
 
     def _on_published(self, event: EventPublished) -> None:
-        self._published[event.topic, "ok" if event.error is None else "failed"] += 1
-        self._publish_durations[event.topic,].add([event.duration_s])
+        self._figures.published[event.topic, "ok" if event.error is None else "failed"] += 1
+        self._figures.publish_durations[event.topic,].add([event.duration_s])
 
     # ------------------------------------------------------------------ scraping
 
     def collect(self) -> Iterator[Metric]:
+        """As prometheus-client calls it. On the app's loop."""
+        yield from self.snapshot().collect()
+
+    def snapshot(self) -> Snapshot:
+        """The figures of this moment. On the app's loop; what is made of them is made in any thread."""
+        return Snapshot(self._figures.copied(), self._app.status())
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One moment's figures, which may be collected in any thread: with thousands of event types that takes a second."""
+
+    figures: Figures
+    status: AppStatus
+
+    def collect(self) -> Iterator[Metric]:
         yield from self._counted()
-        status = self._app.status()
+        status = self.status
         told = "The longest time that the event loop was late by, in the last 15 s."
         lag = [((), status.loop_lag_s)] if status.loop_lag_s is not None else []
         yield _gauge("evkafka_event_loop_lag_seconds", told, (), lag)
@@ -143,46 +180,51 @@ class AppCollector:
             "evkafka_events_processed",
             "Attempts that ended, by what became of the record.",
             (*by_type, "status"),
-            self._processed,
+            self.figures.processed,
         )
-        yield _histogram("evkafka_event_duration_seconds", "How long attempts took.", by_type, self._durations)
+        yield _histogram("evkafka_event_duration_seconds", "How long attempts took.", by_type, self.figures.durations)
         yield _histogram(
             "evkafka_event_size_bytes",
             "Values of records read, but for empty ones.",
             ("consumer", "topic"),
-            self._sizes,
+            self.figures.sizes,
         )
         yield _counter(
-            "evkafka_event_exceptions", "Attempts that failed, by exception.", (*by_type, "exception"), self._exceptions
+            "evkafka_event_exceptions",
+            "Attempts that failed, by exception.",
+            (*by_type, "exception"),
+            self.figures.exceptions,
         )
         yield _counter(
             "evkafka_events_unmatched",
             "Records that no endpoint took: no_type, no_endpoint or tombstone.",
             ("consumer", "topic", "reason"),
-            self._unmatched,
+            self.figures.unmatched,
         )
-        yield _counter("evkafka_commits", "Commits of offsets.", ("consumer", "result"), self._commits)
-        yield _histogram("evkafka_commit_duration_seconds", "How long commits took.", CONSUMER, self._commit_durations)
-        yield _counter("evkafka_rebalances", "Assignments of partitions.", CONSUMER, self._rebalances)
+        yield _counter("evkafka_commits", "Commits of offsets.", ("consumer", "result"), self.figures.commits)
+        yield _histogram(
+            "evkafka_commit_duration_seconds", "How long commits took.", CONSUMER, self.figures.commit_durations
+        )
+        yield _counter("evkafka_rebalances", "Assignments of partitions.", CONSUMER, self.figures.rebalances)
         yield _histogram(
             "evkafka_rebalance_duration_seconds",
             "From a consumer's start, or its giving back of partitions, to its next assignment.",
             CONSUMER,
-            self._rebalance_durations,
+            self.figures.rebalance_durations,
         )
-        yield _counter("evkafka_consumer_rebuilds", "How often it was made anew.", CONSUMER, self._rebuilds)
+        yield _counter("evkafka_consumer_rebuilds", "How often it was made anew.", CONSUMER, self.figures.rebuilds)
         yield _counter(
             "evkafka_event_loop_blocked",
             "Attempts that held the event loop for more than a second.",
             ("consumer", "endpoint"),
-            self._blocked,
+            self.figures.blocked,
         )
-        yield _counter("evkafka_published", "Sends that ended.", ("topic", "status"), self._published)
+        yield _counter("evkafka_published", "Sends that ended.", ("topic", "status"), self.figures.published)
         yield _histogram(
             "evkafka_publish_duration_seconds",
             "From a send to the broker's confirmation.",
             ("topic",),
-            self._publish_durations,
+            self.figures.publish_durations,
         )
 
 

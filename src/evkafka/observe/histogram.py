@@ -40,6 +40,11 @@ class Histogram:
         for index, bound in enumerate(bounds):
             counts[index] += bisect_right(values, bound)
 
+    def copied(self) -> Histogram:
+        other = Histogram(self._bounds)
+        other._counts, other.count, other.sum = self._counts.copy(), self.count, self.sum
+        return other
+
     def buckets(self) -> list[tuple[str, float]]:
         """(upper bound, how many values up to it), as Prometheus takes them."""
         named = [(_bound(bound), float(count)) for bound, count in zip(self._bounds, self._counts, strict=True)]

@@ -52,7 +52,7 @@ class Metrics:
         from prometheus_client import REGISTRY
 
         if self._sharing is None:
-            return _told(_Both(self.collector, REGISTRY), accept)
+            return await asyncio.to_thread(_told, _Both(self.collector.snapshot(), REGISTRY), accept)
         self._sharing.leave()
         return await asyncio.to_thread(lambda sharing: _told(sharing.everyone(), accept), self._sharing)
 

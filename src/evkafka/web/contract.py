@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,6 +16,7 @@ from evkafka.web.markdown import link, markdown
 from evkafka.web.search import Found, Index
 
 LONGEST_QUERY = 100
+SCHEMAS = "#/components/schemas/"
 
 Document = Mapping[str, Any]
 
@@ -29,11 +31,58 @@ class Place:
     operation: Mapping[str, Any]
 
 
+class Uses:
+    """What uses what in a document, found in one pass over it.
+
+    Attributes:
+        operations: channel -> its operations, by key.
+        places: message -> where it is received or sent.
+        users: schema -> the messages and schemas that refer to it, as (kind, key).
+    """
+
+    def __init__(self, document: Document) -> None:
+        self.operations: defaultdict[str, list[tuple[str, Mapping[str, Any]]]] = defaultdict(list)
+        self.places: defaultdict[str, list[Place]] = defaultdict(list)
+        self.users: defaultdict[str, dict[tuple[str, str], None]] = defaultdict(dict)
+        for key, operation in document["operations"].items():
+            channel = name_of(operation["channel"])
+            self.operations[channel].append((key, operation))
+            place = Place(operation["action"], channel, _address(document, channel), operation)
+            for message in dict.fromkeys(name_of(reference) for reference in operation["messages"]):
+                self.places[message].append(place)
+        components = document.get("components", {})
+        for kind, part in (("message", "messages"), ("schema", "schemas")):
+            for key, one in components.get(part, {}).items():
+                for schema in _schemas_in(one):
+                    if (kind, key) != ("schema", schema):
+                        self.users[schema][kind, key] = None
+
+
+def _address(document: Document, channel: str) -> str:
+    found = document["channels"][channel]
+    return str(found["address"] or found.get("x-topic-pattern") or channel)
+
+
+def _schemas_in(part: Any) -> Iterator[str]:
+    """The names of the schemas that it refers to."""
+    rest = [part]
+    while rest:
+        match rest.pop():
+            case dict() as found:
+                reference = found.get("$ref")
+                if isinstance(reference, str) and reference.startswith(SCHEMAS):
+                    yield reference.removeprefix(SCHEMAS)
+                rest += found.values()
+            case list() as found:
+                rest += found
+
+
 @dataclass(slots=True)
 class Shown:
     """What the page shows, filtered by what was searched for."""
 
     document: Document
+    uses: Uses
     query: str
     found: Found
 
@@ -61,11 +110,7 @@ class Shown:
 
     def operations(self, channel: str) -> list[tuple[str, Mapping[str, Any]]]:
         """The operations of a channel, by key."""
-        return [
-            (key, operation)
-            for key, operation in self.document["operations"].items()
-            if name_of(operation["channel"]) == channel
-        ]
+        return self.uses.operations.get(channel, [])
 
     def about(self, operation: Mapping[str, Any]) -> list[tuple[str, str]]:
         """What else there is to say of an operation: (words, a name)."""
@@ -86,27 +131,11 @@ class Shown:
 
     def places(self, message: str) -> list[Place]:
         """Where a message is received or sent."""
-        return [
-            Place(operation["action"], name_of(operation["channel"]), self.address(operation["channel"]), operation)
-            for operation in self.document["operations"].values()
-            if any(name_of(reference) == message for reference in operation["messages"])
-        ]
-
-    def address(self, channel: Mapping[str, str]) -> str:
-        key = name_of(channel)
-        found = self.document["channels"][key]
-        return str(found["address"] or found.get("x-topic-pattern") or key)
+        return self.uses.places.get(message, [])
 
     def users(self, schema: str) -> list[tuple[str, str]]:
         """The messages and schemas that refer to a schema: (kind, key)."""
-        mine = f'"#/components/schemas/{schema}"'
-        components = self.document.get("components", {})
-        return [
-            (kind, key)
-            for kind, part in (("message", "messages"), ("schema", "schemas"))
-            for key, one in components.get(part, {}).items()
-            if mine in json.dumps(one) and (kind, key) != ("schema", schema)
-        ]
+        return list(self.uses.users.get(schema, ()))
 
 
 def words_of(query: str) -> str:
@@ -124,7 +153,7 @@ def render(document: Document, query: str = "", *, found: Found | None = None, w
     """
     query = words_of(query)
     template = _environment().get_template("contract.html")
-    page = Shown(document, query, found if found is not None else Index(document).having(query))
+    page = Shown(document, Uses(document), query, found if found is not None else Index(document).having(query))
     return template.render(page=page, info=document["info"], with_operations=with_operations)
 
 
