@@ -20,6 +20,7 @@ from evkafka.context import App
 from evkafka.control import ConsumerControl
 from evkafka.declared import DeclaredConsumer, DeclaredProducer
 from evkafka.exceptions import ConfigError
+from evkafka.forks import undo_in_children
 from evkafka.handler import Handler
 from evkafka.keys import ErrorPolicy
 from evkafka.lifespan import Lifespan, as_lifespan
@@ -322,7 +323,7 @@ class EVKafkaApp:
 
     def take_process(self) -> StopGuard:
         """This process is the app's alone. For `run` and the command line, which run its `serve` afterwards."""
-        self._guard = StopGuard(self._stop_limit_s, under_way=self._under_way, ends_process=True)
+        self._guard = StopGuard(self.stop_limit_s, under_way=self._under_way, ends_process=True)
         self._guard.start()
         return self._guard
 
@@ -366,7 +367,7 @@ class EVKafkaApp:
         if self._guard is not None:
             yield self._guard
             return
-        guard = self._guard = StopGuard(self._stop_limit_s, under_way=self._under_way, ends_process=force_exit)
+        guard = self._guard = StopGuard(self.stop_limit_s, under_way=self._under_way, ends_process=force_exit)
         guard.start()
         try:
             yield guard
@@ -374,7 +375,8 @@ class EVKafkaApp:
             guard.end()
             self._guard = None
 
-    def _stop_limit_s(self) -> float:
+    def stop_limit_s(self) -> float:
+        """How long a stop may take: the longest `drain_timeout_ms` and 5 seconds, in seconds."""
         return stop_limit_s([one.settings.drain_timeout_s for one in self._consumers.values()])
 
     def _under_way(self) -> list[str]:
@@ -461,6 +463,7 @@ class EVKafkaApp:
                 at_work=lambda task: attempt_of(task, tuple(service.consumers.values())), telemetry=self.telemetry
             )
             self._loop_monitor.start()
+        forget = undo_in_children(self._belong_to_parent)
         try:
             async with self._told_to_others(), service.running():
                 for declared in self._consumers.values():
@@ -475,8 +478,13 @@ class EVKafkaApp:
             if self._loop_monitor is not None:
                 self._loop_monitor.stop()
                 self._loop_monitor = None
+            forget()
             self._service = None
             self._should_exit = False
+
+    def _belong_to_parent(self) -> None:
+        """In a forked child: the copy of what runs is not to be reached."""
+        self._loop = self._service = self._guard = self._loop_monitor = None
 
     @asynccontextmanager
     async def _told_to_others(self) -> AsyncIterator[None]:
@@ -539,12 +547,18 @@ class EVKafkaApp:
     def handle_exit(self, signum: int, frame: FrameType | None) -> None:
         """What a signal does: the first one stops the app, the second one ends it where it stands."""
         if self._signum:
-            logger.error("a second signal: ending at once; what is in flight will be read again")
+            second = "a second signal: ending at once; what is in flight will be read again"
             if self._guard is not None and self._guard.ends_process:
-                force_exit(128 + signum)
+                force_exit(128 + signum, lambda: second)
+            logger.error(second)
             raise SystemExit(128 + signum)
         self._signum = signum
-        logger.info("signal %s: stopping", signal.Signals(signum).name)
+        said = partial(logger.info, "signal %s: stopping", signal.Signals(signum).name)
+        if self._loop is not None and not self._loop.is_closed():
+            # Not here: the signal may have come in the middle of another line that is being written.
+            self._loop.call_soon_threadsafe(said)
+        else:
+            said()
         self.stop()
 
     def status(self) -> AppStatus:

@@ -16,8 +16,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from evkafka.forks import undo_in_children
 from evkafka.service import StartFailed
 from evkafka.stacks import threads_that_hold_the_exit
+from evkafka.standard_streams import open_standard_streams
 from evkafka.stop_guard import STOP_SIGNALS, StopGuard, force_exit
 
 logger = logging.getLogger("evkafka")
@@ -50,6 +52,7 @@ def run_to_exit_code(
         loop_factory: what makes the loop; None for asyncio's own.
         guard: ends the process where the loop cannot be closed, because a task or a thread does not end.
     """
+    open_standard_streams()
     _default_logging()
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
@@ -112,12 +115,18 @@ def signals(handle: Handle, guard: StopGuard) -> Iterator[None]:
         return
     before = {signum: signal.signal(signum, handle) for signum in STOP_SIGNALS}
     told_before = guard.catch(handle)
+
+    def give_back(told: int) -> None:
+        signal.set_wakeup_fd(told)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+    forget = undo_in_children(lambda: give_back(-1))  # the descriptor is shared: the parent would be told
     try:
         yield
     finally:
-        signal.set_wakeup_fd(told_before)
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+        forget()
+        give_back(told_before)
 
 
 def _default_logging() -> None:

@@ -159,7 +159,7 @@ class StopGuard:
             for thread in threads_that_hold_the_exit()
             if thread.ident != self._loop_thread
         ]
-        if self._loop is not None and not self._loop.is_closed():
+        if not found and self._loop is not None and not self._loop.is_closed():
             found += [f"task {task.get_name()}, {place_of_task(task)}" for task in asyncio.all_tasks(self._loop)]
         more = len(found) - MOST_NAMED
         return "; ".join(found[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")

@@ -9,6 +9,8 @@ import random
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -18,7 +20,7 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from tests.cli.conftest import Start
-from tests.cli.support import evkafka, said, write_app
+from tests.cli.support import environment, evkafka, said, write_app
 from tests.conftest import MakeTopic
 from tests.support.waiting import eventually_sync
 
@@ -79,6 +81,41 @@ class TestRun:
         assert sentence in said(evkafka(tmp_path, "run", "shop:app", *arguments), 2)
 
 
+class TestToldToStopWhileItStarts:
+    @pytest.mark.parametrize("how", [[], ["--workers", "2"], ["--reload"]])
+    @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+    def test_it_ends_with_0(self, tmp_path: Path, running: Start, how: list[str], signum: signal.Signals) -> None:
+        (tmp_path / "shop.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(10_000)\n")
+        app = running("run", "shop:app", *how)
+        app.until("importing")
+        assert app.stop(signum) == 0
+
+
+class TestWithoutStandardStreams:
+    @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+    def test_it_ends_with_0(self, orders: str, tmp_path: Path, loop: str) -> None:
+        """libuv aborts a process in which one of its own descriptors is below 3."""
+        (tmp_path / "ready.py").write_text(
+            "import shop, pathlib\n"
+            "from evkafka.telemetry import PartitionsAssigned\n"
+            "app = shop.app\n"
+            "app.telemetry.listen(PartitionsAssigned, lambda event: pathlib.Path('ready').touch())\n"
+        )
+        command = [sys.executable, "-m", "evkafka.cli", "run", "ready:app", "--loop", loop]
+        process = subprocess.Popen(
+            ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command],
+            cwd=tmp_path,
+            env=environment(),
+        )
+        try:
+            eventually_sync((tmp_path / "ready").exists, 60, what="an assignment")
+            process.terminate()
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+            process.wait(10)
+
+
 class TestWorkers:
     def test_a_killed_one_is_started_again_and_a_signal_stops_them_all(
         self, orders: str, tmp_path: Path, running: Start
@@ -96,6 +133,32 @@ class TestWorkers:
         assert now[1] == pids[1]
         assert group.stop(signal.SIGINT) == 0
         assert not any(psutil.pid_exists(pid) for pid in now.values())
+
+    def test_one_that_is_frozen_is_killed_after_the_second_signal(
+        self, orders: str, tmp_path: Path, running: Start
+    ) -> None:
+        group = running("run", "shop:app", "--workers", "2", "--only", "orders")
+        group.until(CAUGHT, times=2)
+        os.kill(workers_of(group.printed)[2], signal.SIGSTOP)
+        group.process.terminate()
+        group.until("stopping 2 processes")
+        assert group.stop() == 128 + signal.SIGTERM  # the other one's, which ends where it stands
+        assert "worker 2 has not ended within 3 s after its signal: killing it" in group.printed
+
+    def test_one_that_is_held_ends_also_when_its_supervisor_is_killed(
+        self, orders: str, tmp_path: Path, running: Start
+    ) -> None:
+        source = tmp_path / "shop.py"
+        held = source.read_text().replace("os._exit(7)", "print('held', flush=True); __import__('time').sleep(10_000)")
+        source.write_text(held.replace('"session_timeout_ms"', '"drain_timeout_ms": 100, "session_timeout_ms"'))
+        group = running("run", "shop:app", "--workers", "2", "--only", "orders")
+        group.until(CAUGHT, times=2)
+        send(tmp_path, orders, "exit")
+        group.until("held")
+        group.process.kill()
+        pids = workers_of(group.printed).values()
+        eventually_sync(lambda: not any(psutil.pid_exists(pid) for pid in pids), 60, what="the workers' end")
+        assert "the process ends by force with exit code 143" in group.printed
 
     def test_what_cannot_start_is_not_tried_again(self, tmp_path: Path) -> None:
         (tmp_path / "shop.py").write_text("import nothing_of_that_name\n")

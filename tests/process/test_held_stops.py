@@ -13,7 +13,7 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from tests.conftest import MakeTopic
-from tests.support.processes import ROOT, send_work
+from tests.support.processes import ROOT, committed, send_work
 from tests.support.waiting import eventually
 
 PROGRAM = ROOT / "tests" / "support" / "held_app.py"
@@ -144,3 +144,17 @@ class TestInSomebodyElsesProcess:
         held.process.terminate()
         assert held.process.wait(30) == 1
         assert "the app has ended: ForcedExit" in held.log
+
+
+class TestAForkedChild:
+    async def test_can_be_terminated_and_its_parent_goes_on(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, start: Start
+    ) -> None:
+        name = await topic()
+        held = start("fork", name)
+        for number in (1, 2):
+            await send_work(kafka_broker.bootstrap_servers, name, [{}], event_type="Plain")
+            await eventually(lambda: held.log.count("children ended with 0 and -15") == number, 30)  # noqa: B023
+        held.process.terminate()
+        assert held.process.wait(30) == 0
+        assert await committed(kafka_broker.bootstrap_servers, f"g-{name}", name) == {0: 2}

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import json
+import multiprocessing
+import signal
 import sys
 import threading
 import time
@@ -40,8 +42,32 @@ async def on_hold(value: dict[str, Any]) -> None:
 
 @handler.event("Plain")
 def on_plain(value: dict[str, Any]) -> None:
+    if HOW == "fork":
+        fork()
+        return
     say("holding")
     threading.Event().wait()
+
+
+def fork() -> None:
+    """As a library does that works in processes of its own."""
+    processes = multiprocessing.get_context("fork")
+    looking = processes.Process(target=look_around)
+    looking.start()
+    looking.join()
+    sleeping = processes.Process(target=time.sleep, args=(10_000,))
+    sleeping.start()
+    sleeping.terminate()  # at once: the signal must not be lost in a child that has just been forked
+    sleeping.join()
+    say(f"children ended with {looking.exitcode} and {sleeping.exitcode}")
+
+
+def look_around() -> None:
+    """In a child: what it has of its parent's."""
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.set_wakeup_fd(-1) == -1
+    assert app.service is None
+    app.stop()
 
 
 @handler.event("Poison")

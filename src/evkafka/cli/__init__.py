@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import sys
 
+from evkafka.standard_streams import open_standard_streams
+from evkafka_command import stop_quietly_until_started
+
 __all__ = ["main"]
 
 
 def main() -> None:
     """The console entry point. Always ends with SystemExit."""
+    open_standard_streams()
+    if sys.argv[1:2] == ["run"]:
+        stop_quietly_until_started()
     try:
         import typer  # noqa: F401 - is the extra there?
     except ImportError:

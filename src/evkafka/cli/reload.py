@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from evkafka.cli.child import start_child
+from evkafka.cli.child import Child
 from evkafka.cli.logs import log_from
 from evkafka.cli.run import RunOptions
 from evkafka.exceptions import ConfigError
@@ -19,8 +17,6 @@ logger = logging.getLogger("evkafka.cli")
 
 PATIENCE_S = 5.0
 """What is in flight has so long to end before a reload; then it is cut, and read again by the next process."""
-
-KILL_S = 5.0
 
 
 def run_reloading(options: RunOptions, directories: Sequence[Path]) -> int:
@@ -50,8 +46,7 @@ class _Reloader:
     def __init__(self, options: RunOptions, watched: Sequence[Path]) -> None:
         self._options = options
         self._watched = watched
-        self._process: Any = None
-        self._lifeline = -1
+        self._process: Child | None = None
         self._watch: asyncio.Task[None] | None = None
         self._code = 0
         self._ending = False
@@ -78,16 +73,17 @@ class _Reloader:
     def _on_signal(self) -> None:
         """The first one stops the process, the second one ends it where it stands."""
         self._stop.set()
-        if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(signal.SIGTERM)
+        if self._process is not None:
+            self._process.terminate()
 
     async def _start(self) -> None:
-        self._process, self._lifeline = await start_child(self._options)
+        self._process = await Child.start(self._options, name="the app")
         self._watch = asyncio.ensure_future(self._tell_end(self._process))
+        if self._stop.is_set():  # told to stop while it was being started
+            self._process.terminate()
 
-    async def _tell_end(self, process: Any) -> None:
-        code = await process.wait()
-        self._code = code if code >= 0 else 128 - code
+    async def _tell_end(self, process: Child) -> None:
+        code = self._code = await process.wait()
         if self._stop.is_set() or self._process is not process or self._ending:
             return
         if code == 0:
@@ -98,37 +94,20 @@ class _Reloader:
     async def _end(self) -> None:
         """End it: drained where that is quick, by force where it is not; told to stop, at the app's own pace."""
         self._ending = True
-        process = self._process
+        process, watch = self._process, self._watch
+        assert process is not None
+        assert watch is not None
         if not self._stop.is_set():
-            for end, patience_s in (
-                (process.terminate, PATIENCE_S),
-                (process.terminate, KILL_S),
-                (process.kill, KILL_S),
-            ):
-                if process.returncode is None:
-                    _unless_gone(end)
-                if await _ends_within(process, patience_s):
-                    break
-        await process.wait()
-        if self._watch is not None:
-            await self._watch
+            process.terminate()
+            if not await _ends_within(watch, PATIENCE_S):
+                process.terminate()
+        await watch
         self._ending = False
-        os.close(self._lifeline)
 
 
-async def _ends_within(process: Any, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(process.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True
-
-
-def _unless_gone(end: Callable[[], None]) -> None:
-    try:
-        end()
-    except ProcessLookupError:
-        return
+async def _ends_within(ending: asyncio.Task[None], seconds: float) -> bool:
+    done, _ = await asyncio.wait({ending}, timeout=seconds)
+    return bool(done)
 
 
 def _short(path: Path) -> str:

@@ -49,8 +49,11 @@ class RunOptions:
     dev: int | None = None
 
 
-def run_app(options: RunOptions) -> None:
+def run_app(options: RunOptions, *, tell_limit: Callable[[float], object] | None = None) -> None:
     """Returns after a clean stop.
+
+    Args:
+        tell_limit: is told how long a stop of the app may take, in seconds, once that is known.
 
     Raises:
         ConfigError: the target is not an app, or what was said does not fit it.
@@ -69,6 +72,8 @@ def run_app(options: RunOptions) -> None:
         from evkafka.cli.dev import prepare
 
         prepare(app, options)
+    if tell_limit is not None:
+        tell_limit(app.stop_limit_s())
     guard = app.take_process()
     end_process(run_to_exit_code(app.serve, loop_factory=loops, guard=guard))
 

@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
-from evkafka.cli.child import start_child
+from evkafka.cli.child import Child
+from evkafka.cli.forwarding import LineForwarder
 from evkafka.cli.logs import log_from
 from evkafka.cli.run import RunOptions
 
@@ -36,8 +36,23 @@ USAGE, NOT_STARTED = 2, 3
 def run_workers(options: RunOptions) -> int:
     """Run them until a signal; the gravest of their exit codes, 0 where all ended with 0."""
     log_from(options.log_level, as_json=options.json_log)
-    with _metrics_together():
-        return asyncio.run(Workers(options).run())
+    with _lines_together() as forwarder, _metrics_together():
+        return asyncio.run(Workers(options, forwarder).run())
+
+
+@contextmanager
+def _lines_together() -> Iterator[LineForwarder]:
+    """All that is printed goes through one forwarder: by the processes, and by ourselves."""
+    forwarder = LineForwarder()
+    handlers = [one for one in logging.getLogger().handlers if type(one) is logging.StreamHandler]
+    with forwarder.stream(2) as stream:
+        before = [handler.setStream(stream) for handler in handlers]
+        try:
+            yield forwarder
+        finally:
+            for handler, earlier in zip(handlers, before, strict=True):
+                handler.setStream(earlier)
+    forwarder.close()
 
 
 @contextmanager
@@ -62,9 +77,10 @@ class Workers:
     trying again, 3 neither where it never ran; anything else is a failure, and it is started again after a pause.
     """
 
-    def __init__(self, options: RunOptions) -> None:
+    def __init__(self, options: RunOptions, forwarder: LineForwarder) -> None:
         self._options = options
-        self._processes: dict[int, Any] = {}
+        self._forwarder = forwarder
+        self._processes: dict[int, Child] = {}
         self._restarts: deque[float] = deque()
         self._stopping = asyncio.Event()
         self._signals = 0
@@ -88,7 +104,7 @@ class Workers:
     def _stop(self) -> None:
         self._stopping.set()
         for process in self._processes.values():
-            _send(process, signal.SIGTERM)
+            process.terminate()
 
     async def _keep(self, number: int) -> int:
         """Run one of them until it is told to end, ends by itself, or is given up; its last exit code."""
@@ -118,17 +134,18 @@ class Workers:
             wait_s = min(wait_s * 2, LONGEST_WAIT_S)
 
     async def _run_once(self, number: int) -> int:
-        process, lifeline = await start_child(replace(self._options, worker=number))
+        if self._stopping.is_set():
+            return 0
+        options = replace(self._options, worker=number)
+        process = await Child.start(options, name=f"worker {number}", forwarder=self._forwarder)
         self._processes[number] = process
         logger.info("worker %d runs as process %d", number, process.pid)
         try:
             if self._stopping.is_set():  # told to stop while this one was being started
-                _send(process, signal.SIGTERM)
-            code: int = await process.wait()
+                process.terminate()
+            return await process.wait()
         finally:
-            os.close(lifeline)
             del self._processes[number]
-        return code if code >= 0 else 128 - code
 
     def _give_up(self, why: str, code: int) -> int:
         if self._given_up is None:
@@ -152,10 +169,3 @@ class Workers:
         except TimeoutError:
             return False
         return True
-
-
-def _send(process: Any, signum: signal.Signals) -> None:
-    try:
-        process.send_signal(signum)
-    except ProcessLookupError:
-        return  # it has just ended by itself

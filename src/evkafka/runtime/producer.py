@@ -12,6 +12,7 @@ from uuid import UUID
 from evkafka._encoding import encode
 from evkafka.config import producer_settings
 from evkafka.exceptions import DeliveryError, EncodeError
+from evkafka.forks import undo_in_children
 from evkafka.keys import ProducerConfig
 from evkafka.ports import Clock, Cluster, RecordMetadata, RecordSink
 from evkafka.runtime.ambient import ambient
@@ -74,6 +75,7 @@ class EVKafkaProducer:
         self._clock = clock
         self._sink: RecordSink | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._unregister_fork: Callable[[], object] = lambda: None
 
     # ------------------------------------------------------------------ life
 
@@ -94,6 +96,11 @@ class EVKafkaProducer:
             self._loop = None
             raise
         self._sink = sink
+        self._unregister_fork = undo_in_children(self._belong_to_parent)
+
+    def _belong_to_parent(self) -> None:
+        """In a forked child: nothing can be sent over the copy, whose loop runs nowhere."""
+        self._sink = self._loop = None
 
     async def flush(self) -> None:
         """Wait until everything that was queued is confirmed or has failed, each within its own time.
@@ -120,6 +127,7 @@ class EVKafkaProducer:
                 delivery timeout.
         """
         sink, self._sink = self._sink, None
+        self._unregister_fork()
         if sink is not None:
             try:
                 await sink.stop(timeout_s=self.settings.delivery_timeout_s if timeout_s is None else timeout_s)
