@@ -12,6 +12,7 @@ from typing import Literal
 from evkafka.exceptions import EndpointTimeout
 from evkafka.outcomes import DeadLetter, Failed, Retry, Skip, Unmatched
 from evkafka.ports import Record, Slot
+from evkafka.runtime.attempt_context import first_context
 from evkafka.runtime.budget import remaining
 from evkafka.runtime.raised import read_raised
 from evkafka.runtime.settle import classify
@@ -64,7 +65,7 @@ Work = Callable[[], Awaitable[object]]
 
 
 class Attempt:
-    """Runs once; the time limit cuts by cancelling the task that it runs in.
+    """Runs once, in a task and a context of its own; the time limit cuts by cancelling that task.
 
     Args:
         record: what is being tried; of a batch, the first one.
@@ -81,6 +82,7 @@ class Attempt:
         self._task: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._cut = False
+        self._ended = False
         self._overran = False
 
     async def run(self, work: Work) -> object:
@@ -88,8 +90,18 @@ class Attempt:
 
         Raises only when cancelled.
         """
-        task = self._task = asyncio.current_task()
-        assert task is not None
+        loop = asyncio.get_running_loop()
+        task = self._task = loop.create_task(self._run(work), name="evkafka-attempt", context=first_context())
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:  # the test, or the replay, is being ended
+            self._ended = True
+            task.cancel()
+            await asyncio.wait({task})
+            raise
+        return task.result()
+
+    async def _run(self, work: Work) -> object:
         self._began_s = time.monotonic()
         remaining.set(self._left_s)
         self._watch()
@@ -100,21 +112,24 @@ class Attempt:
         finally:
             assert self._timer is not None
             self._timer.cancel()
-            if self._cut:
-                task.uncancel()  # the cancellation was ours, and has done its work
 
     def _raised(self, error: BaseException) -> object:
-        assert self._task is not None
         match error:
-            case asyncio.CancelledError() if self._task.cancelling() > (1 if self._cut else 0):
-                raise error  # the test itself is being ended
+            case asyncio.CancelledError() if self._ended:
+                raise error
             case asyncio.CancelledError() if self._cut:
                 timeout = self._timeout()
                 timeout.__cause__ = error  # shows the line at which it was cut
                 return Failed(timeout)
-            case GeneratorExit():
+            case GeneratorExit() if not self._is_running():  # the loop is gone
                 raise error
         return read_raised(error)  # a fatal one, raised here, would tear the loop down, and the client with it
+
+    def _is_running(self) -> bool:
+        try:
+            return asyncio.current_task() is self._task
+        except RuntimeError:
+            return False
 
     # ------------------------------------------------------------------ the time limit
 

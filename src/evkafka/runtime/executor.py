@@ -11,11 +11,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from typing import Literal
 
 from evkafka.exceptions import EndpointTimeout
 from evkafka.outcomes import Failed, Unmatched
 from evkafka.ports import Clock, Dispatch, Record, Route, Slot
+from evkafka.runtime.attempt_context import first_context
 from evkafka.runtime.batching import BatchWalk
 from evkafka.runtime.budget import remaining
 from evkafka.runtime.clock import sleep
@@ -110,6 +112,8 @@ class Executor:
         self._limit_s = limit_s
         self._dead_letter_limit = dead_letter_limit
         self._batch: BatchWalk | None = None
+        self._clean = self._context = Context()
+        self._start: Callable[[], asyncio.Task[None]]
         self._order: Order | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -122,7 +126,21 @@ class Executor:
             what: the task's name.
             on_end: called where the executor ends by anything but its own `kill`.
         """
-        self._task = self._tasks.start(what, self._run(), on_end)
+        self._clean = first_context()
+        self._clean.run(remaining.set, self.left_s)  # once, for all attempts: sends in them ask
+        self._start = lambda: self._tasks.start(what, self._run(), on_end, context=self._context)
+        self._begin_in_clean_context()
+
+    def _begin_in_clean_context(self) -> None:
+        """Go on in a task of its own, in which nothing is set that an attempt has set.
+
+        A variable can be set back, but one that was not there before cannot be taken out of a running task's context.
+        A task for each record would cost more than all else that is done for it; so there is one for each attempt that
+        has set something.
+        """
+        self._context = self._clean.copy()
+        self._tasks.may_end(self._task)
+        self._task = self._start()
 
     @property
     def task(self) -> asyncio.Task[None] | None:
@@ -160,15 +178,17 @@ class Executor:
         return self._task
 
     async def _run(self) -> None:
-        remaining.set(self.left_s)  # once, for all attempts: sends in them ask
         while True:
             try:
                 await self._take_lanes()
+                self._begin_in_clean_context()
+                return
             except asyncio.CancelledError as stray:
                 # Between two attempts, when nothing is in flight here: a deadline that an endpoint left behind.
                 self._survive(stray)
 
     async def _take_lanes(self) -> None:
+        """Take lanes and walk them, one after the other. Returns once an attempt has set a context variable."""
         lanes, now, turn = self._lanes, self._clock.now, self._turn
         while True:
             if not lanes.crowded:
@@ -191,6 +211,15 @@ class Executor:
                 self.slot.record = None
                 lanes.put_down(lane)
                 self._progress()
+            if self._has_set_variables():
+                return
+
+    def _has_set_variables(self) -> bool:
+        """Whether an attempt has set a context variable, and has not set it back."""
+        try:
+            return self._context != self._clean
+        except Exception:  # two values that cannot be compared are not the same
+            return True
 
     def _walk_failed(self, lane: Lane, error: BaseException) -> None:
         """The record in flight stays unfinished, so that none behind it may run: neither those of its lane, nor what a
@@ -235,13 +264,20 @@ class Executor:
         queue, finish = lane.queue, lane.partition.ledger.finish
         slot, dispatch, now, report = self.slot, self._dispatch, self._clock.now, self._report
         assert self._task is not None
-        cancelling = self._task.cancelling
+        cancelling, context, clean = self._task.cancelling, self._context, self._clean
         slot.attempt = lane.attempt
         durations_s = report.plainly(lane.partition.tp.topic)
         started = now()
         stint_ends = min(self._turn.ends_s, started + STINT_S)
         self.started_s = started
         while queue:
+            try:
+                unclean = context != clean  # by identity, where nothing was set
+            except Exception:  # two values that cannot be compared are not the same
+                unclean = True
+            if unclean:
+                lane.attempt = slot.attempt
+                return
             if cancelling():  # what cancelled an earlier attempt, or came too late for it, must not end the next one
                 slot.record = None
                 await self.end_cancellation()

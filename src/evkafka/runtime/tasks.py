@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextvars import Context
 from typing import Any, TypeVar
 
 from evkafka.exceptions import EVKafkaError
@@ -50,14 +51,21 @@ class SupervisedTasks:
             self._starter = None
 
     def start(
-        self, what: str, work: Coroutine[Any, Any, T], on_failure: Callable[[BaseException], object] | None = None
+        self,
+        what: str,
+        work: Coroutine[Any, Any, T],
+        on_failure: Callable[[BaseException], object] | None = None,
+        *,
+        context: Context | None = None,
     ) -> asyncio.Task[T]:
         """Start a task.
 
         Args:
             on_failure: is called in the place of the owner's own, where given.
+            context: the context that it runs in, itself; None takes a copy of the caller's.
         """
-        task = asyncio.get_running_loop().create_task(work, name=f"{PREFIX}{self._owner}-{what}")
+        name = f"{PREFIX}{self._owner}-{what}"
+        task = asyncio.get_running_loop().create_task(work, name=name, context=context)
         self._running[task] = None
         report = on_failure or self._on_failure
         task.add_done_callback(lambda ended: self._ended(ended, report))

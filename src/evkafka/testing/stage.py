@@ -184,7 +184,7 @@ class Stage:
         return TestRecord(topic, place, self._positions.take(topic, place), stamp, own_key, value, pairs)
 
     async def deliver(self, consumer: StagedConsumer, records: Sequence[Record], *, stop_at_fault: bool) -> Deliveries:
-        """One attempt at each record, in order, in the task that calls this.
+        """One attempt at each record, in order, each in a context of its own.
 
         Args:
             stop_at_fault: leave out what comes behind the first attempt that failed.
