@@ -28,8 +28,11 @@ def end_of(befell: object) -> End:
     match befell:
         case type() if issubclass(befell, BaseException):
             return end_of(befell())
-        case GeneratorExit():
-            raise befell
+        case StopIteration():
+            # As out of any coroutine. A future refuses it, and each record of a stack waits for one.
+            error = RuntimeError("BatchError says StopIteration of a record")
+            error.__cause__ = befell
+            return end_of(error)
         case BaseException():
             meaning = read_raised(befell)
             if isinstance(meaning, Fatal):
@@ -155,8 +158,6 @@ class MeetingPlace:
             if self.let_go:
                 raise
             return Failed(error)
-        except GeneratorExit as error:
-            self.fatal = error
         except BaseException as error:
             meaning = read_raised(error)
             if not isinstance(meaning, Fatal):
@@ -212,7 +213,7 @@ class StackBatch:
             return await self._all_failed(places, wanted, error)
         for index, place in zip(wanted, places, strict=True):
             end = result.ends.get(index) if isinstance(result, Apart) else result
-            if isinstance(end, Failed) and isinstance(end.error, Exception):
+            if isinstance(end, Failed):
                 place.end.set_exception(end.error)
             else:
                 place.end.set_result(end)

@@ -153,6 +153,21 @@ class TestOneAttempt:
         assert result.ends[2].reason == "bad"
         assert isinstance(result.ends[3], Skip)
 
+    @pytest.mark.parametrize("befell", [StopIteration(), StopAsyncIteration(), GeneratorExit(), StopIteration])
+    async def test_a_batch_error_may_say_any_exception_of_a_record(
+        self, middleware: list[Middleware] | None, befell: Any
+    ) -> None:
+        """Also one that a future refuses, and one that ends a generator: the other records are done."""
+        handler = Handler()
+
+        @handler.event("OrderPlaced", batch=True)
+        async def on_orders(orders: list[Order]) -> None:
+            raise BatchError({1: befell})
+
+        result = await attempt(handler, orders(1, 2, 3), middleware)
+        assert set(result.ends) == {1}
+        assert isinstance(result.ends[1], Failed)
+
     async def test_any_other_exception_is_the_batchs_own(self, middleware: list[Middleware] | None) -> None:
         handler = Handler()
 
