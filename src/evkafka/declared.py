@@ -109,16 +109,17 @@ class DeclaredConsumer:
             retries = RetryPlan(
                 name, tier_settings(self.settings, tiers), traced(returning(dispatch)), tiers, lambda: paused(name)
             )
-        settings = dataclasses.replace(self.settings, dead_letter_topics=self._dead_letter_topics())
-        return ConsumerPlan(self.name, settings, traced(dispatch), tuple(routes), lambda: paused(self.name), retries)
+        return ConsumerPlan(
+            self.name, self.known_settings(), traced(dispatch), tuple(routes), lambda: paused(self.name), retries
+        )
 
-    def _dead_letter_topics(self) -> tuple[str, ...]:
-        """The templates of all policies; an event type's own policy knows its event type."""
+    def known_settings(self) -> ConsumerSettings:
+        """Its settings, with the dead-letter topics of all policies. An event type's own policy knows its type."""
         names = [
             policy.dead_letter_topic.replace("{event_type}", event_type or "{event_type}")
             for event_type, policy in self.policies()
         ]
-        return tuple(dict.fromkeys(names))
+        return dataclasses.replace(self.settings, dead_letter_topics=tuple(dict.fromkeys(names)))
 
     def log_start(self, title: str) -> None:
         settings = self.settings

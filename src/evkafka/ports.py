@@ -231,6 +231,20 @@ class RecordSink(Protocol):
         """Flush and close, by force where the time runs out; what is left then fails. Never raises, never hangs."""
 
 
+@dataclass(frozen=True, slots=True)
+class TopicIds:
+    """Which cluster, and which topics, were asked.
+
+    Attributes:
+        cluster_id: None where the brokers give none.
+        topics: topic -> its id, which no later topic of that name has. Empty where the brokers have no topic ids
+            (before 2.8); a topic that is not there is left out.
+    """
+
+    cluster_id: str | None
+    topics: Mapping[str, str]
+
+
 class Cluster(Protocol):
     """Makes sources and sinks. The real one stands in `runtime/kafka/`, the in-memory one in `testing/`."""
 
@@ -249,6 +263,22 @@ class Cluster(Protocol):
 
         Raises:
             BrokerUnavailable, BrokerRefused, BrokerError: it cannot be looked up, or is absent and cannot be made.
+        """
+
+    async def topic_ids(self, connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float) -> TopicIds:
+        """The ids of the cluster and of these topics.
+
+        Raises:
+            BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not say.
+        """
+
+    async def read_topic(
+        self, connection: ConnectionSettings, topic: str, take: Callable[[Record], object], *, timeout_s: float
+    ) -> None:
+        """Read a topic from its beginning to the end that it has now, committed records only; nothing of an absent one.
+
+        Raises:
+            BrokerUnavailable, BrokerRefused, BrokerError: it could not be read to its end in this time.
         """
 
 

@@ -152,11 +152,12 @@ class TestOrders:
             asked = page.get_by_role("dialog")
             await asked.get_by_label("Why").fill("a test's")
             await expect(asked.locator(".command code")).to_contain_text(
-                "evkafka dlq drop flights.departures-board.dlq --app MODULE:APP --id departures-board/flights/2/812"
+                "evkafka dlq drop flights.departures-board.dlq --app MODULE:APP --at 0@0"
             )
             await asked.get_by_role("button", name="Drop").click()
             await expect(page.get_by_text("1 letter of 1 dropped.")).to_be_visible()
         await eventually(lambda: sampled.orders)
+        assert sampled.orders[0][1]["places"] == ["0@0"]
         assert sampled.orders[0][1]["ids"] == ["departures-board/flights/2/812"]
 
 

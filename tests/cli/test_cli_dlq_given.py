@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from evkafka.cli.dlq_given import Given, given
+from evkafka.cli.cluster import DeadLetters, find, find_dead_letters
+from evkafka.cli.options import Where
 from evkafka.exceptions import ConfigError
 
 APP = """
@@ -26,18 +27,10 @@ app.add_consumer(
 
 def told(
     directory: Path, topic: str | None = None, *, app: str | None = None, servers: str | None = None, **words: str
-) -> Given:
+) -> DeadLetters:
     text = APP.format(**{"event": "", "topics": ["orders"], "then": "dead_letter", **words})
     (directory / f"{directory.name.replace('-', '_')}.py").write_text(text)
-    return given(
-        topic,
-        app=app,
-        app_dir=directory,
-        factory=False,
-        config=None,
-        bootstrap_servers=servers,
-        consumer=None,
-    )
+    return find_dead_letters(Where(app, directory, bootstrap_servers=servers), topic)
 
 
 @pytest.fixture
@@ -70,19 +63,59 @@ class TestTheTopic:
 class TestTheApp:
     def test_may_come_from_the_environment(self, tmp_path: Path, app: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("EVKAFKA_APP", app)
-        assert told(tmp_path).consumer is not None
+        assert told(tmp_path).found.consumer is not None
 
     def test_of_the_environment_yields_to_what_is_said(
         self, tmp_path: Path, app: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("EVKAFKA_APP", app)
-        assert told(tmp_path, "dead", servers="localhost:9092").consumer is None
+        assert told(tmp_path, "dead", servers="localhost:9092").found.consumer is None
 
     def test_said_twice_is_refused(self, tmp_path: Path, app: str) -> None:
-        with pytest.raises(ConfigError, match="say where the dead letters are"):
+        with pytest.raises(ConfigError, match="say one of them: --app"):
             told(tmp_path, "dead", app=app, servers="localhost:9092")
 
     def test_said_nowhere_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delenv("EVKAFKA_APP", raising=False)
-        with pytest.raises(ConfigError, match="say where the dead letters are"):
+        for name in ("EVKAFKA_APP", "EVKAFKA_BOOTSTRAP_SERVERS"):
+            monkeypatch.delenv(name, raising=False)
+        with pytest.raises(ConfigError, match="say where Kafka is: --app MODULE:APP"):
             told(tmp_path, "dead")
+
+
+LOGIN = {
+    "EVKAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+    "EVKAFKA_SASL_MECHANISM": "SCRAM-SHA-256",
+    "EVKAFKA_SASL_PLAIN_USERNAME": "billing",
+    "EVKAFKA_SASL_PLAIN_PASSWORD": "secret",
+}
+
+
+class TestTheClusterIsFoundAsByEveryOtherCommand:
+    @pytest.mark.parametrize("servers", ["broker:9093", None])
+    def test_with_the_login_of_the_environment(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, servers: str | None
+    ) -> None:
+        for name, value in {**LOGIN, "EVKAFKA_BOOTSTRAP_SERVERS": "other:9092"}.items():
+            monkeypatch.setenv(name, value)
+        found = find_dead_letters(Where(None, tmp_path, bootstrap_servers=servers), "dead").found
+        assert found == find(Where(None, tmp_path, bootstrap_servers=servers))
+        assert found.connection.bootstrap_servers == (servers or "other:9092",)
+        assert found.connection.options["sasl_plain_username"] == "billing"
+
+    def test_in_a_file_which_names_the_sources_too(self, tmp_path: Path) -> None:
+        path = tmp_path / "consumer.toml"
+        path.write_text('bootstrap_servers = "file:9092"\ntopics = ["orders"]\ngroup_id = "billing"\n')
+        letters = find_dead_letters(Where(config=path), "dead")
+        assert letters.found.connection.bootstrap_servers == ("file:9092",)
+        assert letters.sources is not None
+        assert letters.sources.has("orders")
+        assert not letters.sources.has("payments")
+
+    def test_in_a_file_that_names_another_cluster_for_dead_letters(self, tmp_path: Path) -> None:
+        path = tmp_path / "consumer.json"
+        path.write_text(
+            '{"bootstrap_servers": "here:9092",'
+            ' "on_error": {"dead_letter_producer": {"bootstrap_servers": "there:9092"}}}'
+        )
+        assert find_dead_letters(Where(config=path), "dead").found.connection.bootstrap_servers == ("there:9092",)
+        assert find(Where(config=path)).connection.bootstrap_servers == ("here:9092",)

@@ -11,17 +11,17 @@ from rich.console import Console
 
 from evkafka.cli import dlq_work
 from evkafka.dlq.desk import _Pace
-from evkafka.dlq.letters import Letter, Wanted, read_letter
+from evkafka.dlq.letters import Letter, Place, Wanted, read_letter
 from evkafka.runtime.letter import headers_of
 from evkafka.settings import ErrorPolicySettings
-from tests.dead_letters.test_letter import Rec, story
+from tests.dead_letters.test_letter import ID, Rec, story
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 def letter(**told: Any) -> Letter:
     """Of OrderPlaced, failed with a ValueError at noon, the sixth of partition 1 of the dead-letter topic."""
-    headers = headers_of(Rec(), story(**told), ErrorPolicySettings())
+    headers = headers_of(Rec(), story(**told), ErrorPolicySettings(), id_=ID)
     return read_letter(Rec("orders.billing.dlq", 1, 5, headers=headers))
 
 
@@ -39,6 +39,7 @@ class TestAFilter:
             Wanted(partition=1),
             Wanted(partition=1, offset=5),
             Wanted(ids=["billing/orders/2/41"]),
+            Wanted(places=[Place(1, 5)]),
             Wanted(["OrderPlaced"], "Value*", NOON, NOON.replace(hour=13), 1, 5, ["billing/orders/2/41"]),
         ],
     )
@@ -56,6 +57,7 @@ class TestAFilter:
             Wanted(partition=2),
             Wanted(partition=1, offset=41),
             Wanted(ids=["billing/orders/1/5"]),
+            Wanted(places=[Place(1, 41), Place(2, 5)]),
             Wanted(event_types=["OrderPlaced"], error="Value*", partition=0),
         ],
     )

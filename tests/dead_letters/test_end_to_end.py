@@ -166,7 +166,7 @@ class TestTheCommands:
         assert "Traceback" in shown["traceback"]
         assert "poison 3" in shop.dlq("show", *at, "--partition", "3", "--offset", str(three["offset"]))
 
-        assert "3 would be replayed" in shop.dlq("replay", *at, "--to-handler", "--dry-run")
+        assert "3 dead letters would be tried; nothing was done" in shop.dlq("replay", *at, "--to-handler", "--dry-run")
         still = shop.json("replay", *at, "--to-handler", code=1, STILL_BROKEN="[3]")
         assert (still["replayed"], [one["why"] for one in still["failed"]]) == (2, ["ValueError: still broken: 3"])
         assert [letter["id"] for letter in shop.json("list", *at)] == [three["id"]]
@@ -175,6 +175,50 @@ class TestTheCommands:
         assert shop.json("list", *at) == []
         assert Counter(one["status"] for one in shop.json("list", *at, "--all")) == {"replayed": 2, "dropped": 1}
         assert shop.handled() == Counter([4, 5])
+
+    async def test_with_a_limit_say_of_how_many_and_leave_nothing_behind(self, shop: Shop) -> None:
+        await shop.fill(40)
+        await shop.run(40, poison=set(range(8)))
+        at = ("--app", "shop:app")
+        for arguments, said in (
+            (("list", *at, "--limit", "3"), "3 of 8 dead letters"),
+            (("list", *at), "\n8 dead letters"),
+            (("replay", *at, "--to-handler", "--dry-run", "--limit", "3"), "3 of 8 dead letters would be tried"),
+            (("replay", *at, "--to-topic", "--dry-run", "--limit", "3"), "3 of 8 dead letters would be sent"),
+            (("drop", *at, "--all", "--dry-run", "--limit", "1"), "1 of 8 dead letters would be dropped"),
+            (("replay", *at, "--to-topic", "--limit", "3"), "3 of 3 replayed"),
+            (("list", *at, "--limit", "3"), "3 of 5 dead letters"),
+        ):
+            process = shop.start(*arguments)
+            out, err = process.communicate(timeout=60)
+            assert (process.returncode, err) == (0, "")
+            assert said in out
+        told = shop.json("replay", *at, "--to-handler", "--dry-run", "--limit", "2")
+        assert (told["chosen"], told["open"], [one["would"] for one in told["letters"]]) == (2, 5, ["tried"] * 2)
+
+    async def test_a_dry_run_decodes_finds_the_endpoint_and_runs_nothing(self, shop: Shop) -> None:
+        async with AIOKafkaProducer(bootstrap_servers=shop.kafka.servers) as producer:
+            await shop.kafka.topic(name=shop.dead)
+            for number, (event_type, value) in enumerate([(b"E", b'{"n": 1}'), (b"E", b"[1]"), (b"Gone", b"{}")]):
+                origin = [("evkafka-dlq-topic", shop.topic.encode()), ("evkafka-dlq-offset", b"%d" % number)]
+                headers = [("Event-Type", event_type), *origin]
+                await producer.send_and_wait(shop.dead, value, key=b"k", partition=0, headers=headers)
+        out = shop.dlq("replay", "--app", "shop:app", "--to-handler", "--dry-run")
+        assert "@0  would be tried" in out
+        assert "@1  would not be tried: not the dict of" in out
+        assert "@2  would not be tried: no endpoint for Gone" in out
+        assert "1 of 3 dead letters would be tried; nothing was done\n2 would not be tried, and stay open" in out
+        assert shop.handled() == Counter()
+        assert len(shop.json("list", "--app", "shop:app")) == 3
+
+    async def test_one_letter_is_named_by_its_place(self, shop: Shop) -> None:
+        await shop.fill(8)
+        await shop.run(8, poison={1, 2})
+        at = ("--app", "shop:app")
+        place = "{partition}@{offset}".format(**shop.json("list", *at, "--error", "poison 1")[0])
+        assert shop.json("show", *at, "--at", place)["error_message"] == "poison 1"
+        assert shop.json("drop", *at, "--at", place) == {"chosen": 1, "dropped": 1, "failed": []}
+        assert [one["error_message"] for one in shop.json("list", *at)] == ["poison 2"]
 
     async def test_without_an_app(self, shop: Shop) -> None:
         await shop.fill(8)
@@ -190,7 +234,8 @@ class TestTheCommands:
         ("arguments", "said"),
         [
             (("replay", "--app", "shop:app"), "say where to: --to-handler"),
-            (("list",), "--app MODULE:APP, --config FILE or --bootstrap-servers"),
+            (("list",), "say where Kafka is: --app MODULE:APP"),
+            (("show", "--at", "17", "--app", "shop:app"), "--at: '17' is no place of a letter"),
             (("drop", "--app", "shop:app"), "say --all"),
             (("list", "--app", "shop:app", "--since", "soon"), "--since soon: give a time"),
         ],

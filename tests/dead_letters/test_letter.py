@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from evkafka.runtime.letter import SHORTER, Headers, Story, headers_of
+from evkafka.dlq.letters import read_letter, replayed_headers
+from evkafka.runtime.letter import SHORTER, Headers, Incarnation, Story, headers_of, letter_id
+from evkafka.runtime.replays import sign
 from evkafka.settings import ErrorPolicySettings
 
 EVKAFKA = ErrorPolicySettings()
 SPRING = ErrorPolicySettings(dead_letter_header_style="spring")
+ID = "billing/orders/2/41"
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ def only(headers: Headers, prefix: str) -> dict[str, bytes | None]:
 
 class TestOurStyle:
     def test_tells_where_it_came_from_and_why(self) -> None:
-        said = only(headers_of(Rec(), story(), EVKAFKA), "evkafka-dlq-")
+        said = only(headers_of(Rec(), story(), EVKAFKA, id_=ID), "evkafka-dlq-")
         traceback = said.pop("error-traceback")
         assert said == {
             "topic": b"orders",
@@ -63,7 +66,7 @@ class TestOurStyle:
         assert traceback.endswith(b"ValueError: no such order\n")
 
     def test_without_an_error_the_reason_is_the_message(self) -> None:
-        said = only(headers_of(Rec(), story(error=None, event_type=None), EVKAFKA), "evkafka-dlq-")
+        said = only(headers_of(Rec(), story(error=None, event_type=None), EVKAFKA, id_=ID), "evkafka-dlq-")
         assert (said["error-type"], said["error-message"], said["error-traceback"]) == (
             b"",
             b"attempt 3 of 3 failed",
@@ -73,27 +76,12 @@ class TestOurStyle:
 
     def test_the_records_own_headers_come_first_and_byte_for_byte(self) -> None:
         own = [("x", b"\xff"), ("x", None), ("Event-Type", b"OrderPlaced"), ("", b"")]
-        assert headers_of(Rec(headers=own), story(), EVKAFKA)[:4] == own
-
-    def test_a_first_failures_origin_survives_a_second(self) -> None:
-        first = headers_of(Rec(headers=[("x", b"1")]), story(), EVKAFKA)
-        again = Rec(topic="orders.billing.dlq", partition=0, offset=7, headers=first)
-        second = headers_of(again, story(group_id="other", attempts=1, error=KeyError("k")), EVKAFKA)
-        said = only(second, "evkafka-dlq-")
-        assert [said[name] for name in ("topic", "partition", "offset", "group", "id")] == [
-            b"orders",
-            b"2",
-            b"41",
-            b"billing",
-            b"billing/orders/2/41",
-        ]
-        assert (said["attempts"], said["error-type"]) == (b"1", b"builtins.KeyError")
-        assert len(second) == len(first)
+        assert headers_of(Rec(headers=own), story(), EVKAFKA, id_=ID)[:4] == own
 
 
 class TestSpringStyle:
     def test_is_what_springs_own_tools_read(self) -> None:
-        headers = headers_of(Rec(), story(), SPRING)
+        headers = headers_of(Rec(), story(), SPRING, id_=ID)
         said = only(headers, "kafka_dlt-")
         assert said["original-topic"] == b"orders"
         assert said["original-partition"] == struct.pack(">i", 2)
@@ -104,15 +92,111 @@ class TestSpringStyle:
         assert said["exception-message"] == b"no such order"
         assert only(headers, "evkafka-dlq-")["id"] == b"billing/orders/2/41"
 
-    def test_a_first_failures_origin_survives_a_second(self) -> None:
-        first = headers_of(Rec(), story(), SPRING)
-        said = only(headers_of(Rec(topic="t", partition=0, offset=0, headers=first), story(), SPRING), "kafka_dlt-")
-        assert (said["original-topic"], said["original-offset"]) == (b"orders", struct.pack(">q", 41))
+
+FORGED: Headers = [
+    ("evkafka-dlq-topic", b"payments"),
+    ("evkafka-dlq-partition", b"0"),
+    ("evkafka-dlq-offset", b"0"),
+    ("evkafka-dlq-id", b"billing/orders/2/42"),
+    ("evkafka-dlq-replays", b"1000000"),
+    ("evkafka-dlq-unreadable", b"7-7"),
+    ("evkafka-dlq-signature", b"00"),
+    ("evkafka-dlq-anything", None),
+    ("kafka_dlt-original-topic", b"payments"),
+]
+
+
+@pytest.mark.parametrize("policy", [EVKAFKA, SPRING])
+class TestWhatASourceRecordSaysOfDeadLetters:
+    def test_is_not_believed(self, policy: ErrorPolicySettings) -> None:
+        letter = read_letter(Rec("dead", 0, 5, headers=headers_of(Rec(headers=FORGED), story(), policy, id_=ID)))
+        assert (letter.topic, letter.partition, letter.offset, letter.group) == ("orders", 2, 41, "billing")
+        assert (letter.id, letter.replays, letter.unreadable) == (ID, 0, False)
+
+    def test_is_moved_aside_whole(self, policy: ErrorPolicySettings) -> None:
+        headers = headers_of(Rec(headers=[("x", b"1"), *FORGED]), story(), policy, id_=ID)
+        own = [*FORGED[:-1], *(FORGED[-1:] if policy is SPRING else ())]
+        assert only(headers, "evkafka-source-") == dict(own)
+        assert headers[0] == ("x", b"1")
+
+    def test_is_said_once_in_a_letter(self, policy: ErrorPolicySettings) -> None:
+        names = [name for name, _ in headers_of(Rec(headers=FORGED), story(), policy, id_=ID)]
+        assert [name for name in names if name == "evkafka-dlq-id"] == ["evkafka-dlq-id"]
+        assert names.count("kafka_dlt-original-topic") == 1
+
+    def test_is_moved_aside_in_the_record_of_another_dead_letter_topic_too(self, policy: ErrorPolicySettings) -> None:
+        first = headers_of(Rec(), story(group_id="another"), policy, id_="another/orders/2/41")
+        letter = read_letter(
+            Rec("d", 0, 0, headers=headers_of(Rec("another.dlq", 0, 7, headers=first), story(), policy, id_=ID))
+        )
+        assert (letter.topic, letter.offset, letter.group, letter.id) == ("another.dlq", 7, "billing", ID)
+
+
+@pytest.mark.parametrize("second", [EVKAFKA, SPRING])
+@pytest.mark.parametrize("first", [EVKAFKA, SPRING])
+class TestWhatOurOwnReplayWrote:
+    """In either style, also where the policy's style has changed meanwhile."""
+
+    def test_is_kept_as_the_origin_of_the_next_letter(
+        self, first: ErrorPolicySettings, second: ErrorPolicySettings
+    ) -> None:
+        letter = read_letter(Rec("dead", 0, 5, headers=headers_of(Rec(), story(), first, id_=ID)))
+        back = Rec("orders", 2, 900, timestamp=1, headers=[("x", b"1"), *replayed_headers(letter)])
+        headers = headers_of(back, story(attempts=1), second, id_="another", replayed=True)
+        again = read_letter(Rec("dead", 0, 6, headers=headers))
+        assert (again.topic, again.partition, again.offset, again.group) == ("orders", 2, 41, "billing")
+        assert (again.id, again.timestamp_ms, again.replays) == (ID, 1_700_000_000_000, 1)
+        assert headers[0] == ("x", b"1")
+        assert only(headers, "evkafka-source-") == {}
+        assert "evkafka-dlq-signature" not in dict(headers)
+
+
+class TestAnId:
+    @pytest.mark.parametrize(
+        ("incarnation", "id_"),
+        [
+            (Incarnation("cluster", "topic-id"), "billing/cluster/orders:topic-id/2/41"),
+            (Incarnation("cluster", None), "billing/cluster/orders/2/41"),
+            (Incarnation(), "billing/orders/2/41"),
+        ],
+    )
+    def test_names_group_cluster_topic_with_its_id_partition_and_offset(
+        self, incarnation: Incarnation, id_: str
+    ) -> None:
+        assert letter_id("billing", Rec(), incarnation) == id_
+
+
+HEADERS: Headers = [("x", b"1"), ("evkafka-dlq-topic", b"orders"), ("evkafka-dlq-replays", b"1")]
+
+
+class TestASignature:
+    def signed(self, **changes: object) -> bytes:
+        parts = {"key": b"k", "value": b"v", "headers": HEADERS, "topic": "orders", "by": b"secret", **changes}
+        return sign(parts["by"], parts["topic"], parts["key"], parts["value"], parts["headers"])  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"key": None},
+            {"key": b"kv", "value": b""},
+            {"value": None},
+            {"topic": "payments"},
+            {"by": b"another"},
+            {"headers": [("evkafka-dlq-topic", b"payments"), ("evkafka-dlq-replays", b"1")]},
+            {"headers": [("evkafka-dlq-topic", b"orders")]},
+            {"headers": [*HEADERS, ("evkafka-dlq-id", b"forged")]},
+        ],
+    )
+    def test_is_another_for_anything_else(self, changes: dict[str, object]) -> None:
+        assert self.signed(**changes) != self.signed()
+
+    def test_covers_nothing_but_key_value_topic_and_what_is_said_of_the_letter(self) -> None:
+        assert self.signed(headers=[*reversed(HEADERS), ("traceparent", b"00-1")]) == self.signed()
 
 
 class TestLength:
     def test_of_a_traceback_ends_at_8_kib_and_keeps_its_end(self) -> None:
-        said = only(headers_of(Rec(), story(error=ValueError("é" * 20_000)), EVKAFKA), "evkafka-dlq-")
+        said = only(headers_of(Rec(), story(error=ValueError("é" * 20_000)), EVKAFKA, id_=ID), "evkafka-dlq-")
         assert said["error-traceback"] is not None
         assert len(said["error-traceback"]) <= 8 * 1024
         said["error-traceback"].decode()  # no character is cut in two
@@ -122,7 +206,9 @@ class TestLength:
         own: list[tuple[str, bytes | None]] = [("x", bytes(100))]
         sizes = []
         for shorter in range(len(SHORTER) + 1):
-            headers = headers_of(Rec(headers=own), story(error=ValueError("x" * 20_000)), policy, shorter=shorter)
+            headers = headers_of(
+                Rec(headers=own), story(error=ValueError("x" * 20_000)), policy, id_=ID, shorter=shorter
+            )
             assert headers[0] == own[0]
             sizes.append(sum(len(value or b"") for _, value in headers))
         assert sizes == sorted(sizes, reverse=True)

@@ -89,16 +89,6 @@ class TestBook:
         assert len(book.errors()) == GROUPS
         assert all(len(group["message"]) <= 1000 for group in book.errors())
 
-    def test_letters_that_were_replayed_or_dropped_are_not_open_any_more_but_for_older_ones(
-        self, book: Book, telemetry: Telemetry, clock: Clock
-    ) -> None:
-        telemetry.emit(processed("dead_lettered", number=3))
-        at_ms = int(clock.s * 1000)
-        book.note_closed([at_ms, at_ms - 60_000])  # the second had failed before this process was started
-        assert (book.open_letters, book.dead_lettered) == (2, 3)
-        book.note_closed([at_ms] * 5)
-        assert book.open_letters == 0
-
     def test_counts_nothing_more_when_it_has_ended(self, book: Book, telemetry: Telemetry) -> None:
         book.end()
         telemetry.emit(processed())

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from evkafka.cli.options import moment
+from evkafka.cli.options import Where, moment
 from evkafka.exceptions import ConfigError
 
 OWN_TOPIC = "@own"
@@ -47,7 +47,11 @@ Since = Annotated[
 Until = Annotated[str | None, typer.Option(metavar="TIME", help="Failed before then.")]
 Partition = Annotated[int | None, typer.Option(min=0, help="Only of this partition of TOPIC.")]
 Offset = Annotated[int | None, typer.Option(min=0, help="Only this offset; with --partition.")]
-Id = Annotated[list[str] | None, typer.Option("--id", help="Only this letter; may be repeated.")]
+Id = Annotated[list[str] | None, typer.Option("--id", help="Only letters of this id; may be repeated.")]
+At = Annotated[
+    list[str] | None,
+    typer.Option("--at", metavar="PARTITION@OFFSET", help="Only the letter at this place of TOPIC; may be repeated."),
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="Most letters.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -85,19 +89,12 @@ def list_command(
     as_json: AsJson = False,
 ) -> None:
     """List the dead letters that nothing was done with yet."""
-    from evkafka.cli import dlq_given, dlq_work
+    from evkafka.cli import dlq_work
+    from evkafka.cli.cluster import find_dead_letters
 
-    where = dlq_given.given(
-        topic,
-        app=app,
-        app_dir=app_dir,
-        factory=factory,
-        config=config,
-        bootstrap_servers=bootstrap_servers,
-        consumer=consumer,
-    )
+    where = find_dead_letters(Where(app, app_dir, factory, config, bootstrap_servers, consumer), topic)
     wanted = _wanted(event_type, error, since, until, partition, offset)
-    dlq_work.list_letters(where, where.topic, wanted, closed=closed, limit=limit, as_json=as_json)
+    dlq_work.list_letters(where, wanted, closed=closed, limit=limit, as_json=as_json)
 
 
 @app.command("show")
@@ -106,6 +103,7 @@ def show_command(
     partition: Partition = None,
     offset: Offset = None,
     id_: Id = None,
+    at: At = None,
     app: App = None,
     config: Config = None,
     bootstrap_servers: Servers = None,
@@ -114,21 +112,14 @@ def show_command(
     factory: Factory = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show one dead letter whole: --partition and --offset, or --id."""
-    from evkafka.cli import dlq_given, dlq_work
+    """Show one dead letter whole: --at, or --partition and --offset, or --id (the last one of that id)."""
+    from evkafka.cli import dlq_work
+    from evkafka.cli.cluster import find_dead_letters
 
-    if (partition is None or offset is None) and not id_:
-        raise ConfigError("which one? --partition N --offset N, or --id ID; `evkafka dlq list` tells them")
-    where = dlq_given.given(
-        topic,
-        app=app,
-        app_dir=app_dir,
-        factory=factory,
-        config=config,
-        bootstrap_servers=bootstrap_servers,
-        consumer=consumer,
-    )
-    dlq_work.show_letter(where, where.topic, _wanted(None, None, None, None, partition, offset, id_), as_json=as_json)
+    if (partition is None or offset is None) and not id_ and not at:
+        raise ConfigError("which one? --at PARTITION@OFFSET, or --id ID; `evkafka dlq list` tells them")
+    where = find_dead_letters(Where(app, app_dir, factory, config, bootstrap_servers, consumer), topic)
+    dlq_work.show_letter(where, _wanted(None, None, None, None, partition, offset, id_, at), as_json=as_json)
 
 
 @app.command("replay", cls=_OptionalTopic)
@@ -156,6 +147,7 @@ def replay_command(
     partition: Partition = None,
     offset: Offset = None,
     id_: Id = None,
+    at: At = None,
     limit: Limit = None,
     rate: Annotated[float | None, typer.Option(min=0.001, help="Most letters per second.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Also where the topic is compacted.")] = False,
@@ -168,25 +160,17 @@ def replay_command(
 
     Ends with 1 where a letter could not be handled; it stays open.
     """
-    from evkafka.cli import dlq_given, dlq_work
+    from evkafka.cli import dlq_work
+    from evkafka.cli.cluster import find_dead_letters
 
     if to_handler == (to_topic is not None):
         raise ConfigError("say where to: --to-handler (this app's handler only) or --to-topic (all readers of a topic)")
     if to_handler and app is None and (config is not None or bootstrap_servers is not None):
         raise ConfigError("--to-handler runs an app's handler: name the app, --app MODULE:APP")
-    where = dlq_given.given(
-        topic,
-        app=app,
-        app_dir=app_dir,
-        factory=factory,
-        config=config,
-        bootstrap_servers=bootstrap_servers,
-        consumer=consumer,
-    )
+    where = find_dead_letters(Where(app, app_dir, factory, config, bootstrap_servers, consumer), topic)
     dlq_work.replay(
         where,
-        where.topic,
-        _wanted(event_type, error, since, until, partition, offset, id_),
+        _wanted(event_type, error, since, until, partition, offset, id_, at),
         to_topic=to_topic,
         own_topic=to_topic == OWN_TOPIC,
         limit=limit,
@@ -211,6 +195,7 @@ def drop_command(
     partition: Partition = None,
     offset: Offset = None,
     id_: Id = None,
+    at: At = None,
     limit: Limit = None,
     everything: Annotated[bool, typer.Option("--all", help="All of them, where no filter says which.")] = False,
     dry_run: DryRun = False,
@@ -219,22 +204,15 @@ def drop_command(
     as_json: AsJson = False,
 ) -> None:
     """Let dead letters go: no replay takes them any more. They stay in the topic for its retention."""
-    from evkafka.cli import dlq_given, dlq_work
+    from evkafka.cli import dlq_work
+    from evkafka.cli.cluster import find_dead_letters
     from evkafka.dlq import Wanted
 
-    wanted = _wanted(event_type, error, since, until, partition, offset, id_)
+    wanted = _wanted(event_type, error, since, until, partition, offset, id_, at)
     if wanted == Wanted() and limit is None and not everything:
         raise ConfigError("which ones? Name them with a filter, or say --all")
-    where = dlq_given.given(
-        topic,
-        app=app,
-        app_dir=app_dir,
-        factory=factory,
-        config=config,
-        bootstrap_servers=bootstrap_servers,
-        consumer=consumer,
-    )
-    dlq_work.drop(where, where.topic, wanted, limit=limit, dry_run=dry_run, as_json=as_json)
+    where = find_dead_letters(Where(app, app_dir, factory, config, bootstrap_servers, consumer), topic)
+    dlq_work.drop(where, wanted, limit=limit, dry_run=dry_run, as_json=as_json)
 
 
 def _wanted(
@@ -245,11 +223,16 @@ def _wanted(
     partition: int | None,
     offset: int | None,
     ids: list[str] | None = None,
+    at: list[str] | None = None,
 ) -> Any:
-    from evkafka.dlq import Wanted
+    from evkafka.dlq import Place, Wanted
 
     if offset is not None and partition is None:
         raise ConfigError("--offset counts in a partition: name it, --partition N")
+    try:
+        places = tuple(map(Place.parse, at or ()))
+    except ValueError as fault:
+        raise ConfigError(f"--at: {fault}") from None
     return Wanted(
         event_types=tuple(event_types or ()),
         error=error,
@@ -258,4 +241,5 @@ def _wanted(
         partition=partition,
         offset=offset,
         ids=tuple(ids or ()),
+        places=places,
     )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -15,11 +14,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from evkafka.cli.dlq_given import Given
+from evkafka.app import EVKafkaApp
+from evkafka.cli.cluster import DeadLetters, header_of
 from evkafka.cli.words import as_text, plain, print_json, shown
+from evkafka.declared import DeclaredConsumer
 from evkafka.dlq import Desk, Letter, Report, Target, Wanted
+from evkafka.dlq.desk import Handle, Judge, without_record
 from evkafka.dlq.desk import Progress as Watch
-from evkafka.dlq.desk import without_record
+from evkafka.dlq.dry_run import judge_of
 from evkafka.dlq.marks import Status
 from evkafka.exceptions import ConfigError
 
@@ -30,9 +32,9 @@ SHOWN = 20
 # ---------------------------------------------------------------------------- reading
 
 
-def list_letters(where: Given, topic: str, wanted: Wanted, *, closed: bool, limit: int | None, as_json: bool) -> None:
+def list_letters(where: DeadLetters, wanted: Wanted, *, closed: bool, limit: int | None, as_json: bool) -> None:
     """One line for each letter, in the order of the topic."""
-    letters = asyncio.run(_listed(where, topic, wanted, closed=closed, limit=limit, whole=False))
+    letters, total = asyncio.run(_listed(where, wanted, closed=closed, limit=limit, whole=False))
     if as_json:
         print_json([_brief(letter, status) for letter, status in letters])
         return
@@ -42,7 +44,7 @@ def list_letters(where: Given, topic: str, wanted: Wanted, *, closed: bool, limi
     for letter, status in letters:
         attempts = "" if letter.attempts is None else str(letter.attempts)
         cells = [
-            *map(str, _address(letter)),
+            *map(str, letter.place),
             f"{letter.failed_at:%Y-%m-%d %H:%M:%S}",
             letter.event_type or "",
             attempts,
@@ -53,24 +55,28 @@ def list_letters(where: Given, topic: str, wanted: Wanted, *, closed: bool, limi
     screen = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
     if letters:
         screen.print(table)
-    screen.print(f"{len(letters)} dead letters" if len(letters) != 1 else "1 dead letter", style="dim")
+    screen.print(_of_all(len(letters), total, "dead letter"), style="dim")
 
 
 async def _listed(
-    where: Given, topic: str, wanted: Wanted, *, closed: bool, limit: int | None, whole: bool
-) -> list[tuple[Letter, Status]]:
+    where: DeadLetters, wanted: Wanted, *, closed: bool, limit: int | None, whole: bool
+) -> tuple[list[tuple[Letter, Status]], int]:
+    """The first letters that are wanted, and how many there are."""
     found: list[tuple[Letter, Status]] = []
-    async for letter, status in _desk(where, topic).letters(wanted, closed=closed):
-        found.append((letter if whole else without_record(letter), status))
-        if len(found) == limit:
-            break
-    return found
+    total = 0
+    async with aclosing(_desk(where).letters(wanted, closed=closed)) as letters:
+        async for letter, status in letters:
+            total += 1
+            if limit is None or len(found) < limit:
+                found.append((letter if whole else without_record(letter), status))
+    return found, total
 
 
-def show_letter(where: Given, topic: str, wanted: Wanted, *, as_json: bool) -> None:
+def show_letter(where: DeadLetters, wanted: Wanted, *, as_json: bool) -> None:
     """All of one letter: the last one, where there are several of one id."""
-    found = asyncio.run(_listed(where, topic, wanted, closed=True, limit=None, whole=True))
+    found, _ = asyncio.run(_listed(where, wanted, closed=True, limit=None, whole=True))
     if not found:
+        topic = where.topic
         raise ConfigError(f"there is no such dead letter in {topic!r}; `evkafka dlq list {topic} --all` tells them")
     letter, status = found[-1]
     record = letter.record
@@ -99,8 +105,7 @@ def show_letter(where: Given, topic: str, wanted: Wanted, *, as_json: bool) -> N
 
 
 def replay(
-    where: Given,
-    topic: str,
+    where: DeadLetters,
     wanted: Wanted,
     *,
     to_topic: str | None,
@@ -116,45 +121,58 @@ def replay(
     Raises:
         SystemExit: with 1, where some could not be handled.
     """
+    target = Target(None if own_topic else to_topic, where.sources) if to_topic is not None else None
     if dry_run:
-        _would(where, topic, wanted, limit, "replayed", as_json=as_json)
+        _rehearse(where, wanted, target, limit=limit, force=force, as_json=as_json)
         return
 
-    async def work(watch: Watch) -> Report:
+    async def work(watch: Watch, report: Report) -> None:
         async with AsyncExitStack() as stack:
-            if to_topic is not None:
-                target = Target(None if own_topic else to_topic)
-                return await _desk(where, topic).replay(
-                    target, wanted, limit=limit, rate=rate, force=force, progress=watch
-                )
-            from evkafka.cli.dlq_handler import handling
+            to: Target | Handle
+            if target is not None:
+                to = target
+            else:
+                from evkafka.cli.dlq_handler import handling
 
-            assert where.app is not None
-            assert where.consumer is not None
-            handle = await stack.enter_async_context(handling(where.app, where.consumer))
-            return await _desk(where, topic).replay(handle, wanted, limit=limit, rate=rate, force=force, progress=watch)
+                assert where.found.app is not None
+                assert where.found.consumer is not None
+                to = await stack.enter_async_context(handling(where.found.app, where.found.consumer))
+            await _desk(where).replay(to, wanted, limit=limit, rate=rate, force=force, progress=watch, report=report)
 
-    with _watched("replaying") as watch:
-        report = _run(work(watch))
-    _say(report, "replayed", as_json=as_json)
+    _do(work, "replaying", "replayed", as_json=as_json)
 
 
-def drop(where: Given, topic: str, wanted: Wanted, *, limit: int | None, dry_run: bool, as_json: bool) -> None:
+def drop(where: DeadLetters, wanted: Wanted, *, limit: int | None, dry_run: bool, as_json: bool) -> None:
     """Mark them as dropped."""
     if dry_run:
-        _would(where, topic, wanted, limit, "dropped", as_json=as_json)
+        choice = asyncio.run(_desk(where).choose(wanted, limit=limit))
+        _say_would([(letter, None) for letter in choice.letters.values()], choice.open, "dropped", as_json=as_json)
         return
-    with _watched("dropping") as watch:
-        report = _run(_desk(where, topic).drop(wanted, limit=limit, progress=watch))
-    _say(report, "dropped", as_json=as_json)
+
+    async def work(watch: Watch, report: Report) -> None:
+        await _desk(where).drop(wanted, limit=limit, progress=watch, report=report)
+
+    _do(work, "dropping", "dropped", as_json=as_json)
 
 
-def _run(work: Any) -> Report:
+def _do(work: Callable[[Watch, Report], Coroutine[Any, Any, None]], doing: str, done: str, *, as_json: bool) -> None:
+    """What was done is said also where it ended by an error."""
+    report = Report()
+    try:
+        with _watched(doing) as watch:
+            _run(work(watch, report))
+    except BaseException:
+        if report.chosen:
+            print(f"ended early: {report.done} of {report.chosen} {done}, and marked", file=sys.stderr)
+        raise
+    _say(report, done, as_json=as_json)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
     # SIGTERM ends it the way Ctrl-C does; shells start background jobs with Ctrl-C ignored.
     signal.signal(signal.SIGTERM, lambda signum, frame: signal.raise_signal(signal.SIGINT))
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    report: Report = asyncio.run(work)
-    return report
+    asyncio.run(work)
 
 
 @contextmanager
@@ -167,16 +185,56 @@ def _watched(doing: str) -> Iterator[Watch]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _would(where: Given, topic: str, wanted: Wanted, limit: int | None, what: str, *, as_json: bool) -> None:
-    chosen = asyncio.run(_desk(where, topic).choose(wanted, limit=limit)).values()
+def _rehearse(
+    where: DeadLetters, wanted: Wanted, target: Target | None, *, limit: int | None, force: bool, as_json: bool
+) -> None:
+    to: Target | Judge
+    if target is not None:
+        to, what = target, "sent"
+    else:
+        assert where.found.app is not None
+        assert where.found.consumer is not None
+        to, what = _judge(where.found.app, where.found.consumer), "tried"
+    rehearsal = asyncio.run(_desk(where).rehearse(to, wanted, limit=limit, force=force))
+    _say_would(rehearsal.would, rehearsal.open, what, as_json=as_json)
+
+
+def _judge(app: EVKafkaApp, declared: DeclaredConsumer) -> Judge:
+    """Says whether a letter would reach an endpoint: it decodes, and runs nothing."""
+    settings = declared.settings
+    return judge_of(
+        declared.target,
+        group_id=settings.group_id,
+        type_header=header_of(app, declared),
+        topic_types={one.name: one.event_type for one in settings.topics},
+        middleware=declared.middleware if declared.middleware is not None else app.middleware,
+    )
+
+
+def _say_would(would: Sequence[tuple[Letter, str | None]], total: int, what: str, *, as_json: bool) -> None:
+    """Args:
+    would: each letter, and why it would not be.
+    total: how many are open and wanted.
+    """
+    failing = sum(why is not None for _, why in would)
     if as_json:
-        print_json({"dry_run": True, "chosen": len(chosen), "letters": [_brief(one, "open") for one in chosen]})
+        letters = [_brief(one, "open") | {"would": what if why is None else "fail", "why": why} for one, why in would]
+        print_json({"dry_run": True, "chosen": len(would), "open": total, "letters": letters})
         return
-    for letter in chosen:
-        partition, offset = _address(letter)
-        told = f"{letter.event_type or ''}  {_error(letter)}  {_origin(letter)}"
-        print(f"{topic}[{partition}]@{offset}  {plain(told)}")
-    print(f"{len(chosen)} would be {what}")
+    for letter, why in would:
+        partition, offset = letter.place
+        says = f"would be {what}" if why is None else f"would not be {what}: {why}"
+        told = f"{letter.event_type or ''}  {_origin(letter)}  failed by {_error(letter) or 'an unknown error'}"
+        print(f"{letter.record.topic}[{partition}]@{offset}  {plain(says)}  ({plain(told.strip())})")
+    print(f"{_of_all(len(would) - failing, total, 'dead letter')} would be {what}; nothing was done")
+    if failing:
+        print(f"{failing} would not be {what}, and stay open")
+
+
+def _of_all(shown: int, total: int, what: str) -> str:
+    """`3 of 412 dead letters`; `1 dead letter` where that is all."""
+    whose = f"{total} {what}{'' if total == 1 else 's'}"
+    return whose if shown == total else f"{shown} of {whose}"
 
 
 def _say(report: Report, what: str, *, as_json: bool) -> None:
@@ -185,7 +243,7 @@ def _say(report: Report, what: str, *, as_json: bool) -> None:
         print_json({"chosen": report.chosen, what: report.done, "failed": failed})
     else:
         for one in report.failed[:SHOWN]:
-            partition, offset = _address(one.letter)
+            partition, offset = one.letter.place
             print(f"failed  {one.letter.record.topic}[{partition}]@{offset}: {plain(one.why)}", file=sys.stderr)
         if len(report.failed) > SHOWN:
             print(f"failed  and {len(report.failed) - SHOWN} more", file=sys.stderr)
@@ -198,17 +256,12 @@ def _say(report: Report, what: str, *, as_json: bool) -> None:
 # ---------------------------------------------------------------------------- words
 
 
-def _desk(where: Given, topic: str) -> Desk:
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what it says there, our errors say
-    return Desk(where.connection, topic, type_header=where.type_header)
-
-
-def _address(letter: Letter) -> tuple[int, int]:
-    return letter.record.partition, letter.record.offset
+def _desk(where: DeadLetters) -> Desk:
+    return Desk(where.found.connection, where.topic, type_header=where.found.type_header)
 
 
 def _brief(letter: Letter, status: Status) -> dict[str, Any]:
-    partition, offset = _address(letter)
+    partition, offset = letter.place
     return {
         "id": letter.id,
         "status": status,

@@ -22,10 +22,9 @@ from evkafka.cli.dlq_handler import standing
 from evkafka.cli.place import Place, bounds_of_topic, offsets_of
 from evkafka.cli.tail import event_type_of
 from evkafka.cli.words import plain, print_json
-from evkafka.codec import decode_fault
 from evkafka.declared import DeclaredConsumer
+from evkafka.dlq.dry_run import verdict
 from evkafka.exceptions import ConfigError
-from evkafka.handler import Handler
 from evkafka.ports import ConsumerIdentity, Record, Slot
 from evkafka.runtime.kafka.following import follow
 from evkafka.runtime.raised import Fatal, message_in, named_by
@@ -174,23 +173,8 @@ def _decoding(declared: DeclaredConsumer, header: str) -> Judge:
     target = declared.target
 
     async def judge(record: Record) -> tuple[str, str | None]:
-        if not isinstance(target, Handler):
-            return "would run", None
         event_type = event_type_of(record, header) or types.get(record.topic)
-        endpoint = target.find(event_type)
-        if endpoint is None:
-            return f"no endpoint for {event_type}" if event_type else "no event type", None
-        decoder = endpoint.resolve()
-        if record.value is None:
-            return ("would run", None) if decoder.admits_none else ("tombstone", None)
-        try:
-            decoder.from_bytes(record.value)
-        except Exception as error:  # a validator may raise anything
-            return (
-                "would fail",
-                f"not the {decoder.expected} of {endpoint.name}: {decode_fault(error, decoder.names())}",
-            )
-        return "would run", None
+        return verdict(target, event_type=event_type, value=record.value)
 
     return judge
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from evkafka.attempt import Attempt, Delivery, delivery_of
 from evkafka.dlq.desk import Handle
+from evkafka.dlq.dry_run import of_another_group
 from evkafka.dlq.letters import Letter, replayed_headers
 from evkafka.ports import ConsumerIdentity, Slot
 from evkafka.runtime.raised import Fatal, message_in, named_by
@@ -41,8 +42,8 @@ def handle_of(plan: ConsumerPlan, state: Mapping[str, Any], threads: ThreadPoolE
     identity = ConsumerIdentity(plan.name, settings.group_id, connection.client_id, connection.cluster_name)
 
     async def handle(letter: Letter) -> str | None:
-        if letter.group not in (None, settings.group_id):
-            return f"it is a dead letter of group {letter.group!r}, and this consumer's is {settings.group_id!r}"
+        if why := of_another_group(letter, settings.group_id):
+            return why
         return await _attempt(plan, letter, identity, state, threads)
 
     return handle

@@ -7,18 +7,15 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from evkafka.ports import Record
-from evkafka.runtime.letter import ORIGIN, PREFIX, UNREADABLE, Headers
+from evkafka.runtime.letter import PREFIX, SPRING, UNREADABLE, Headers
 from evkafka.safe_text import time_of
-
-REPLAYS = f"{PREFIX}replays"
-"""How often this record came out of the dead-letter topic again; absent where it never did."""
 
 UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
 """Of a letter that tells no time, in a record that has none or one that no calendar has."""
 
-SPRING = "kafka_dlt-"
 _SPRING_NAMES = {
     "topic": f"{SPRING}original-topic",
     "partition": f"{SPRING}original-partition",
@@ -29,7 +26,27 @@ _SPRING_NAMES = {
     "error-message": f"{SPRING}exception-message",
     "error-traceback": f"{SPRING}exception-stacktrace",
 }
-_KEPT = frozenset({f"{PREFIX}{name}" for name in ORIGIN} | {REPLAYS})
+
+
+class Place(NamedTuple):
+    """Partition and offset of a letter in the dead-letter topic."""
+
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.partition}@{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """
+        Raises:
+            ValueError: it is not PARTITION@OFFSET.
+        """
+        partition, sign, offset = text.partition("@")
+        if not (sign and partition.isdecimal() and offset.isdecimal()):
+            raise ValueError(f"{text[:50]!r} is no place of a letter: give PARTITION@OFFSET, 0@17 for example")
+        return cls(int(partition), int(offset))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +55,8 @@ class Letter:
 
     Attributes:
         record: as it stands in the dead-letter topic.
-        id: group/topic/partition/offset of the first failure; the address here where the letter tells none.
+        id: names the record that failed first, by group, cluster, topic with its id, partition and offset; the place
+            of this letter if it tells none. Several letters have one id if that record failed more than once.
         topic, partition, offset, timestamp_ms, group: where it failed first; None where the letter does not tell.
         failed_at: when it failed last; the record's own time where the letter does not tell.
         replays: how often it had been replayed when it failed.
@@ -61,10 +79,20 @@ class Letter:
     replays: int
     unreadable: bool = False
 
+    @property
+    def place(self) -> Place:
+        """Where this letter stands in the dead-letter topic: what is replayed or dropped is the letter at a place."""
+        return Place(self.record.partition, self.record.offset)
+
 
 def read_letter(record: Record, *, type_header: str = "Event-Type") -> Letter:
-    """What the headers tell, ours or Spring's; a header that cannot be read tells nothing."""
+    """What the headers tell, ours or Spring's; a header that cannot be read tells nothing.
+
+    A letter in our style is read by our names alone: Spring's are the record's own there.
+    """
     told = {name: value for name, value in reversed(record.headers) if value is not None}
+    if not _is_springs(record):
+        told = {name: value for name, value in told.items() if not name.startswith(SPRING)}
 
     def text(name: str) -> str | None:
         value = told.get(PREFIX + name, told.get(_SPRING_NAMES.get(name, "")))
@@ -93,14 +121,23 @@ def read_letter(record: Record, *, type_header: str = "Event-Type") -> Letter:
 
 def replayed_headers(letter: Letter) -> Headers:
     """The record's own headers, where it came from, its id, and the count with this replay. Why it failed is left
-    out: should it fail again, that is told anew."""
-    own = [(name, value) for name, value in letter.record.headers if name in _KEPT or not _is_story(name)]
-    headers = [pair for pair in own if pair[0] not in (REPLAYS, f"{PREFIX}id")]
-    return [*headers, (f"{PREFIX}id", letter.id.encode()), (REPLAYS, b"%d" % (letter.replays + 1))]
+    out: its next letter says why it has failed again."""
+    story = (PREFIX, f"{SPRING}exception-") if _is_springs(letter.record) else (PREFIX,)
+    own = [(name, value) for name, value in letter.record.headers if not name.startswith(story)]
+    known = {
+        "topic": letter.topic,
+        "partition": letter.partition,
+        "offset": letter.offset,
+        "timestamp": letter.timestamp_ms,
+        "group": letter.group,
+        "id": letter.id,
+        "replays": letter.replays + 1,
+    }
+    return [*own, *((PREFIX + name, str(value).encode()) for name, value in known.items() if value is not None)]
 
 
-def _is_story(name: str) -> bool:
-    return name.startswith((PREFIX, f"{SPRING}exception-"))
+def _is_springs(record: Record) -> bool:
+    return all(name != f"{PREFIX}topic" for name, _ in record.headers)
 
 
 def _number(told: Mapping[str, bytes], name: str) -> int | None:
@@ -134,6 +171,7 @@ class Wanted:
         since, until: when it failed last; `until` is excluded.
         partition, offset: its address in the dead-letter topic.
         ids: any of these.
+        places: any of these.
     """
 
     event_types: Collection[str] = ()
@@ -143,6 +181,7 @@ class Wanted:
     partition: int | None = None
     offset: int | None = None
     ids: Collection[str] = ()
+    places: Collection[Place] = ()
 
     def takes(self, letter: Letter) -> bool:
         record = letter.record
@@ -154,6 +193,7 @@ class Wanted:
             and (self.partition is None or record.partition == self.partition)
             and (self.offset is None or record.offset == self.offset)
             and (not self.ids or letter.id in self.ids)
+            and (not self.places or letter.place in self.places)
         )
 
     @staticmethod

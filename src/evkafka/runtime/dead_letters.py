@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,9 +15,11 @@ from evkafka.config import dead_letter_producer_settings, dead_letter_topic, ret
 from evkafka.exceptions import ConfigError, EVKafkaError, RecordTooLarge
 from evkafka.ports import Clock, Cluster, Record, RecordSink, Route, Slot, Unreadable
 from evkafka.runtime.clock import sleep, within
-from evkafka.runtime.letter import SHORTER, Headers, Story, headers_of, unread
+from evkafka.runtime.incarnations import Incarnations
+from evkafka.runtime.letter import SHORTER, Headers, Story, headers_of, letter_id, unread
+from evkafka.runtime.replays import Proofs
 from evkafka.runtime.settle import Bury, Defer, StopApp, address_of
-from evkafka.runtime.tiers import MESSAGE_BYTES, Tiers, headers_to
+from evkafka.runtime.tiers import MESSAGE_BYTES, Origin, Tiers, headers_to
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
 
 logger = logging.getLogger("evkafka.dead_letters")
@@ -33,7 +35,7 @@ class Letter:
 
     Attributes:
         what: how logs and errors call it.
-        headers: its headers, by how often what they tell had to be cut for it to fit, up to `cuts` times.
+        headers: makes its headers, by how often what they tell had to be cut for it to fit, up to `cuts` times.
         way_out: what to do where it fits even so not.
     """
 
@@ -41,7 +43,7 @@ class Letter:
     record: Record
     way: _Way
     topic: str
-    headers: Callable[[int], Headers]
+    headers: Callable[[int], Awaitable[Headers]]
     cuts: int
     way_out: str
 
@@ -71,6 +73,8 @@ class DeadLetterWriter:
         self._clock = clock
         # At most once the offset is on its way already: the letter is worth some tries, and no standstill.
         self._most_tries = BEST_EFFORT_TRIES if settings.auto_commit_mode == "pre-commit" else None
+        self._incarnations = Incarnations(cluster, clock, settings.connection)
+        self._proofs = Proofs(cluster, clock)
         self._ways: list[_Way] = []
         # By the id of the `dead_letter_producer`: policies are merged once, and live as long as this.
         self._way_of: dict[int, _Way] = {}
@@ -142,12 +146,19 @@ class DeadLetterWriter:
         await self._deliver(self._dead_letter(record, story, policy, topic))
 
     def _dead_letter(self, record: Record, story: Story, policy: ErrorPolicySettings, topic: str) -> Letter:
+        way = self._way(policy)
+
+        async def headers(cuts: int) -> Headers:
+            id_ = await self._id(record)
+            replayed = await self._proofs.is_replay(record, topic, way.producer.connection)
+            return headers_of(record, story, policy, id_=id_, replayed=replayed, shorter=cuts)
+
         return Letter(
             f"the dead letter of {address_of(record)}",
             record,
-            self._way(policy),
+            way,
             topic,
-            lambda cuts: headers_of(record, story, policy, shorter=cuts),
+            headers,
             len(SHORTER),
             "raise that topic's max.message.bytes, and max_request_size of `dead_letter_producer`",
         )
@@ -159,17 +170,27 @@ class DeadLetterWriter:
             StopApp: it does not fit there.
         """
         policy, story = self._policy_for(slot.route), self._story(slot, verdict)
+
+        async def headers(cuts: int) -> Headers:
+            return headers_to(record, story, id_=await self._id(record), shorter=cuts)
+
         await self._deliver(
             Letter(
                 f"{address_of(record)}, to be retried,",
                 record,
                 self._way(dataclasses.replace(policy, dead_letter_producer=None)),
                 retry_topic(record.topic, group_id=self._group_id, delay_ms=verdict.delay_ms),
-                lambda cuts: headers_to(record, story, shorter=cuts),
+                headers,
                 len(MESSAGE_BYTES) - 1,
                 "raise that topic's max.message.bytes",
             )
         )
+
+    async def _id(self, record: Record) -> str:
+        """The id of the record's letter. A record out of a retry topic brings the one that it got on the way there."""
+        if isinstance(record, Origin) and record.id is not None:
+            return record.id
+        return letter_id(self._group_id, record, await self._incarnations.of(record))
 
     def _story(self, slot: Slot, verdict: Bury | Defer) -> Story:
         event_type = slot.route.event_type if slot.route is not None else None
@@ -203,7 +224,7 @@ class DeadLetterWriter:
             key=record.key,
             partition=await way.partition(letter.topic, record),
             timestamp_ms=None,
-            headers=letter.headers(cuts),
+            headers=await letter.headers(cuts),
         )
         await within(self._clock, confirmed, SEND_TIMEOUT_S)
 

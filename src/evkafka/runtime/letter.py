@@ -16,8 +16,22 @@ from evkafka.runtime.raised import message_in, named_by
 from evkafka.settings import ErrorPolicySettings
 
 PREFIX = "evkafka-dlq-"
-ORIGIN = frozenset({"topic", "partition", "offset", "timestamp", "group", "id"})
-"""What stays as the first failure wrote it, when a dead letter fails once more."""
+ORIGIN = ("topic", "partition", "offset", "timestamp", "group", "id")
+"""What stays as the first failure wrote it, when a replayed record fails once more."""
+
+REPLAYS = f"{PREFIX}replays"
+"""How often this record came out of the dead-letter topic again; absent where it never did."""
+
+SIGNATURE = f"{PREFIX}signature"
+"""By which a replay proves that it wrote a record: see `replays.py`."""
+
+KEPT = frozenset({*(PREFIX + name for name in ORIGIN), REPLAYS})
+"""The headers of a replayed record that its next letter keeps."""
+
+ASIDE = "evkafka-source-"
+"""Before the name of a source record's own header, if the name is one that only letters may use."""
+
+SPRING = "kafka_dlt-"
 
 UNREADABLE = f"{PREFIX}unreadable"
 """In place of the record's own headers, where the client could not read it: the offsets, "7-7"."""
@@ -27,6 +41,14 @@ SHORTER = ((1024, 1024), (0, 256))
 """For what does not fit: most bytes of the traceback and of the message, in turn."""
 
 Headers = list[tuple[str, bytes | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Incarnation:
+    """Which of the topics that had this name, in the course of time and in several clusters; None while unknown."""
+
+    cluster_id: str | None = None
+    topic_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +69,42 @@ class Story:
     failed_at: datetime
 
 
-def headers_of(record: Record, story: Story, policy: ErrorPolicySettings, *, shorter: int = 0) -> Headers:
+def headers_of(
+    record: Record, story: Story, policy: ErrorPolicySettings, *, id_: str, replayed: bool = False, shorter: int = 0
+) -> Headers:
     """The record's own headers, then the story's.
 
+    What the record itself says of dead letters is moved aside, for any producer could have written it.
+
     Args:
+        id_: of the letter; see `letter_id`.
+        replayed: a replay of our own is proven to have written the record: its origin, id and count are kept.
         shorter: 0 for the whole story, then one for each step of `SHORTER`.
     """
     traceback_bytes, message_bytes = SHORTER[shorter - 1] if shorter else (TRACEBACK_BYTES, TRACEBACK_BYTES)
-    told = _Told(record, story, traceback_bytes, message_bytes)
+    told = _Told(record, story, id_, _origin_of(record) if replayed else {}, traceback_bytes, message_bytes)
     match policy.dead_letter_header_style:
         case "spring":
             return told.as_spring()
         case _:
             return told.as_evkafka()
+
+
+def letter_id(group_id: str, record: Record, incarnation: Incarnation) -> str:
+    """The id of a record's letter: group, cluster, topic with its id, partition, offset. What is not known is left out.
+
+    It names the record that failed. Several letters have one id if that record fails more than once.
+    """
+    topic = f"{record.topic}:{incarnation.topic_id}" if incarnation.topic_id else record.topic
+    cluster = [incarnation.cluster_id] if incarnation.cluster_id else []
+    return "/".join([group_id, *cluster, topic, str(record.partition), str(record.offset)])
+
+
+def _origin_of(record: Record) -> dict[str, bytes]:
+    """What a replayed record says of its first failure, by the names of `ORIGIN`."""
+    told = {name: value for name, value in reversed(record.headers) if value is not None}
+    origin = {name: told[PREFIX + name] for name in ORIGIN if PREFIX + name in told}
+    return origin if {"topic", "partition", "offset"} <= origin.keys() else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,69 +128,73 @@ def unread(unreadable: Unreadable) -> Unread:
 class _Told:
     """One story, told in either style."""
 
-    def __init__(self, record: Record, story: Story, traceback_bytes: int, message_bytes: int) -> None:
+    def __init__(
+        self,
+        record: Record,
+        story: Story,
+        id_: str,
+        first: Mapping[str, bytes],
+        traceback_bytes: int,
+        message_bytes: int,
+    ) -> None:
         error = story.error
         self.record = record
         self.story = story
-        self.error_type = error_type_of(error)
-        self.message = cut(message_in(error) if error is not None else story.reason, message_bytes)
-        self.traceback = _cut_head("".join(traceback.format_exception(error)) if error else "", traceback_bytes)
-
-    def as_evkafka(self) -> Headers:
-        record, story = self.record, self.story
-        said = {
+        self.first = first
+        self.origin = {
             "topic": record.topic.encode(),
             "partition": b"%d" % record.partition,
             "offset": b"%d" % record.offset,
             "timestamp": b"%d" % record.timestamp,
             "group": story.group_id.encode(),
+            "id": id_.encode(),
+            **first,
+        }
+        self.error_type = error_type_of(error)
+        self.message = cut(message_in(error) if error is not None else story.reason, message_bytes)
+        self.traceback = _cut_head("".join(traceback.format_exception(error)) if error else "", traceback_bytes)
+
+    def as_evkafka(self) -> Headers:
+        story = self.story
+        said = {name: self.origin[name] for name in ORIGIN if name != "id"} | {
             "event-type": (story.event_type or "").encode(),
             "attempts": b"%d" % story.attempts,
             "error-type": self.error_type.encode(),
             "error-message": self.message,
             "error-traceback": self.traceback,
             "failed-at": story.failed_at.astimezone(UTC).isoformat().replace("+00:00", "Z").encode(),
-            "id": f"{story.group_id}/{record.topic}/{record.partition}/{record.offset}".encode(),
+            "id": self.origin["id"],
         }
-        return list(_laid_over(record, {PREFIX + name: value for name, value in said.items()}, _EVKAFKA_ORIGIN))
+        return [*self._own((PREFIX,)), *((PREFIX + name, value) for name, value in said.items())]
 
     def as_spring(self) -> Headers:
         """The names and encodings of Spring for Apache Kafka's dead-letter publisher: numbers are big-endian binary,
         so that its own tools read them. Our id comes along: the replay knows a dead letter by it."""
-        record, story = self.record, self.story
+        origin = self.origin
         said = {
-            "kafka_dlt-original-topic": record.topic.encode(),
-            "kafka_dlt-original-partition": struct.pack(">i", record.partition),
-            "kafka_dlt-original-offset": struct.pack(">q", record.offset),
-            "kafka_dlt-original-timestamp": struct.pack(">q", record.timestamp),
-            "kafka_dlt-original-consumer-group": story.group_id.encode(),
-            "kafka_dlt-exception-fqcn": self.error_type.encode(),
-            "kafka_dlt-exception-message": self.message,
-            "kafka_dlt-exception-stacktrace": self.traceback,
-            f"{PREFIX}attempts": b"%d" % story.attempts,
-            f"{PREFIX}id": f"{story.group_id}/{record.topic}/{record.partition}/{record.offset}".encode(),
+            f"{SPRING}original-topic": origin["topic"],
+            f"{SPRING}original-partition": struct.pack(">i", int(origin["partition"])),
+            f"{SPRING}original-offset": struct.pack(">q", int(origin["offset"])),
+            f"{SPRING}original-timestamp": struct.pack(">q", int(origin["timestamp"])),
+            f"{SPRING}original-consumer-group": origin["group"],
+            f"{SPRING}exception-fqcn": self.error_type.encode(),
+            f"{SPRING}exception-message": self.message,
+            f"{SPRING}exception-stacktrace": self.traceback,
+            f"{PREFIX}attempts": b"%d" % self.story.attempts,
+            f"{PREFIX}id": origin["id"],
         }
-        return list(_laid_over(record, said, _SPRING_ORIGIN))
+        return [*self._own((PREFIX, SPRING)), *said.items()]
 
+    def _own(self, prefixes: tuple[str, ...]) -> Iterator[tuple[str, bytes | None]]:
+        """The record's own headers as they are, but for names that a letter of this style uses: those are moved aside.
 
-_EVKAFKA_ORIGIN = frozenset(PREFIX + name for name in ORIGIN)
-_SPRING_ORIGIN = frozenset(
-    {f"{PREFIX}id"}
-    | {f"kafka_dlt-original-{name}" for name in ("topic", "partition", "offset", "timestamp", "consumer-group")}
-)
-
-
-def _laid_over(record: Record, said: Mapping[str, bytes], kept: frozenset[str]) -> Iterator[tuple[str, bytes | None]]:
-    """The record's own headers as they are, but for an older story; of that its origin is kept."""
-    older: dict[str, bytes | None] = {}
-    for name, value in record.headers:
-        if name in said:
-            older[name] = value
-        else:
-            yield name, value
-    for name, told in said.items():
-        first = older.get(name) if name in kept else None
-        yield name, told if first is None else first
+        Of a replayed record, what our replay wrote is told by `origin`; only its count stays in its place.
+        """
+        for name, value in self.record.headers:
+            if not name.startswith(prefixes) or isinstance(self.record, Unread) or (self.first and name == REPLAYS):
+                yield name, value
+            elif not (self.first and (name in KEPT or name == SIGNATURE or name.startswith(SPRING))):
+                yield ASIDE + name, value
 
 
 def error_type_of(error: BaseException | None) -> str:

@@ -8,7 +8,7 @@ address, and what becomes a dead letter in the end is the record that failed fir
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -81,10 +81,11 @@ def tier_name(consumer: str) -> str:
 # ---------------------------------------------------------------------------- there
 
 
-def headers_to(record: Record, story: Story, *, shorter: int = 0) -> Headers:
+def headers_to(record: Record, story: Story, *, id_: str, shorter: int = 0) -> Headers:
     """A record's own headers, then what is told of it while it waits.
 
     Args:
+        id_: of the letter that it may become.
         shorter: which step of `MESSAGE_BYTES`.
     """
     message = message_in(story.error) if story.error is not None else story.reason
@@ -94,6 +95,7 @@ def headers_to(record: Record, story: Story, *, shorter: int = 0) -> Headers:
         "offset": b"%d" % record.offset,
         "timestamp": b"%d" % record.timestamp,
         "group": story.group_id.encode(),
+        "id": id_.encode(),
         "event-type": (story.event_type or "").encode(),
         "attempts": b"%d" % story.attempts,
         "error-type": error_type_of(story.error).encode(),
@@ -107,7 +109,11 @@ def headers_to(record: Record, story: Story, *, shorter: int = 0) -> Headers:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A record as it was when it failed first."""
+    """A record as it was when it failed first.
+
+    Attributes:
+        id: of the letter that it may become; None if it was written before there was one.
+    """
 
     topic: str
     partition: int
@@ -116,6 +122,7 @@ class Origin:
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +154,8 @@ def returned(record: Record, tier: Tier, *, now_s: float, now_ms: int) -> Return
     it, for it cannot have been written later than that.
     """
     wait_ms = tier.delay_ms if record.timestamp < 0 else record.timestamp + tier.delay_ms - now_ms
-    told = dict(_ours(record))
+    own, told = _parted(record)
+    id_ = told.get("id")
     origin = Origin(
         tier.source,
         _number(told.get("partition"), record.partition),
@@ -155,7 +163,8 @@ def returned(record: Record, tier: Tier, *, now_s: float, now_ms: int) -> Return
         _number(told.get("timestamp"), record.timestamp),
         record.key,
         record.value,
-        tuple(pair for pair in record.headers if not pair[0].startswith(PREFIX)),
+        tuple(own),
+        None if id_ is None else id_.decode(errors="replace"),
     )
     return Returned(
         record.topic,
@@ -171,10 +180,14 @@ def returned(record: Record, tier: Tier, *, now_s: float, now_ms: int) -> Return
     )
 
 
-def _ours(record: Record) -> Iterator[tuple[str, bytes]]:
-    for name, value in record.headers:
-        if name.startswith(PREFIX) and value is not None:
-            yield name.removeprefix(PREFIX), value
+def _parted(record: Record) -> tuple[Headers, dict[str, bytes]]:
+    """The record's own headers, and ours. Ours stand last and begin with the topic: a source record may hold headers of
+    these names too, and those say nothing."""
+    headers = list(record.headers)
+    places = [place for place, (name, _) in enumerate(headers) if name == f"{PREFIX}topic"]
+    own = headers[: places[-1]] if places else headers
+    ours = headers[len(own) :]
+    return own, {name.removeprefix(PREFIX): value for name, value in ours if value is not None}
 
 
 def _number(told: bytes | None, otherwise: int) -> int:

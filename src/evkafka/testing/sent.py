@@ -7,12 +7,12 @@ import itertools
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from evkafka._annotations import raw_kind
-from evkafka.ports import RecordMetadata, RecordSource
+from evkafka.ports import Record, RecordMetadata, RecordSource, TopicIds
 from evkafka.sender import Sender
 from evkafka.settings import ConnectionSettings, ConsumerSettings, ProducerSettings
 
@@ -82,6 +82,14 @@ class RecordingCluster:
         self, connection: ConnectionSettings, wanted: Mapping[str, str], *, timeout_s: float
     ) -> Mapping[str, int]:
         return dict.fromkeys(wanted, 1)
+
+    async def topic_ids(self, connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float) -> TopicIds:
+        return TopicIds(None, {})
+
+    async def read_topic(
+        self, connection: ConnectionSettings, topic: str, take: Callable[[Record], object], *, timeout_s: float
+    ) -> None:
+        """There is nothing to read."""
 
 
 class RecordingSink:

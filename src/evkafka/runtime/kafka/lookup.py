@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -70,8 +70,9 @@ async def read_log(
 
 async def stream_log(
     connection: ConnectionSettings, topic: str, *, quiet_s: float = 30.0
-) -> AsyncIterator[Sequence[Record]]:
-    """The same as `read_log`, a few records of one partition at a time: whoever takes them sets the pace.
+) -> AsyncGenerator[Sequence[Record]]:
+    """The same as `read_log`, a few records of one partition at a time: whoever takes them sets the pace. Whoever
+    leaves early closes it (`contextlib.aclosing`).
 
     Args:
         quiet_s: how long the cluster may keep us waiting.

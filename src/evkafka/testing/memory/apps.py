@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from evkafka.app import EVKafkaApp
 from evkafka.exceptions import BrokerUnavailable
-from evkafka.ports import RecordSink, RecordSource
+from evkafka.ports import Record, RecordSink, RecordSource, TopicIds
 from evkafka.runtime.consumer import Consumer
 from evkafka.service import Service
 from evkafka.settings import ConnectionSettings, ConsumerSettings, ProducerSettings
@@ -52,6 +52,21 @@ class ClusterView:
             if name not in topics:
                 topics.create(name, len(topics.partitions(like)) or None)
         return {name: len(topics.partitions(name)) for name in wanted}
+
+    async def topic_ids(self, connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float) -> TopicIds:
+        await self._kafka.hop()
+        if self._kafka.away:
+            raise BrokerUnavailable("the in-memory Kafka is away")
+        return TopicIds("memory", {name: self._kafka.topics.id(name) for name in topics if name in self._kafka.topics})
+
+    async def read_topic(
+        self, connection: ConnectionSettings, topic: str, take: Callable[[Record], object], *, timeout_s: float
+    ) -> None:
+        await self._kafka.hop()
+        if self._kafka.away:
+            raise BrokerUnavailable("the in-memory Kafka is away")
+        for record in self._kafka.records(topic) if topic in self._kafka.topics else ():
+            take(record)
 
 
 class RunningApp:

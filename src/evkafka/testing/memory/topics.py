@@ -40,6 +40,7 @@ class Topics:
         self._partitions = partitions
         self._chance = chance
         self._logs: dict[str, list[PartitionLog]] = {}
+        self._ids: dict[str, str] = {}
         self._transactions = itertools.count()
         self.on_new_topic: Callable[[str], None] = lambda _: None
 
@@ -56,6 +57,7 @@ class Topics:
             raise ValueError(f"topic {name!r}: a name has 1 to 249 letters, digits, dots, underscores and hyphens")
         if partitions < 1:
             raise ValueError(f"topic {name!r}: a topic has at least 1 partition, not {partitions}")
+        self._ids[name] = f"topic-{len(self._ids)}"
         self._logs[name] = [PartitionLog(TopicPartition(name, number)) for number in range(partitions)]
         self.on_new_topic(name)
 
@@ -68,6 +70,10 @@ class Topics:
     def add_partitions(self, name: str, count: int) -> None:
         logs = self.logs(name)
         logs += [PartitionLog(TopicPartition(name, number)) for number in range(len(logs), len(logs) + count)]
+
+    def id(self, name: str) -> str:
+        """What tells it from other topics, as a broker's topic id does."""
+        return self._ids[name]
 
     def names(self) -> Sequence[str]:
         return sorted(self._logs)

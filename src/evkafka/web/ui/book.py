@@ -65,8 +65,6 @@ class Book:
         self._seconds: deque[tuple[int, Second]] = deque(maxlen=SECONDS)
         self.kinds: dict[tuple[str, str], Kind] = {}
         self.handled = self.failed = self.dead_lettered = 0
-        self.began_ms = int(now() * 1000)
-        self._closed = 0
         self._groups: dict[str, ErrorGroup] = {}
         self._unmatched: Counter[tuple[str, str | None, str]] = Counter()
         self._ends = [
@@ -153,15 +151,6 @@ class Book:
     def note_lag(self, lag: int | None) -> None:
         """How far all consumers are behind, in this second."""
         self._second().lag = lag
-
-    def note_closed(self, failed_at_ms: Sequence[int]) -> None:
-        """Dead letters of these moments were replayed or dropped."""
-        self._closed += sum(at_ms >= self.began_ms for at_ms in failed_at_ms)
-
-    @property
-    def open_letters(self) -> int:
-        """Of the dead letters written since the beginning; what other processes do with them is not known here."""
-        return max(self.dead_lettered - self._closed, 0)
 
     def rates(self) -> tuple[float, float]:
         """Handled and failed per second, over the last five whole seconds."""

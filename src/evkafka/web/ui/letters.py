@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from evkafka.dlq import Desk, Letter, Target, Wanted
+from evkafka.declared import DeclaredConsumer
+from evkafka.dlq import Desk, Letter, SourceTopics, Target, Wanted
 from evkafka.dlq.again import handle_of
-from evkafka.dlq.desk import Handle
+from evkafka.dlq.desk import Handle, Judge
 from evkafka.dlq.desk import Report as DeskReport
+from evkafka.dlq.dry_run import judge_of
 from evkafka.dlq.marks import Status
+from evkafka.dlq.targets import sources_of
 from evkafka.exceptions import ConfigError
 from evkafka.runtime.kafka.browsing import partition_numbers
 from evkafka.safe_text import NAME_CHARACTERS, lines, one_line
@@ -38,17 +41,11 @@ WORK_S = 300.0
 
 
 class LetterBox:
-    """The app's dead letters; what is done with them is done in the app's own loop, all else apart from it.
+    """The app's dead letters; what is done with them is done in the app's own loop, all else apart from it."""
 
-    Args:
-        closed: called with the moments, in milliseconds, at which letters had failed that are now replayed or dropped.
-    """
-
-    def __init__(self, app: OperatedApp, apart: Apart, closed: Callable[[Sequence[int]], object]) -> None:
+    def __init__(self, app: OperatedApp, apart: Apart) -> None:
         self._app = app
         self._apart = apart
-        self._closed = closed
-        self._open: dict[str, int] = {}  # the letters looked at last, and when they had failed
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="evkafka-replay")
 
     def end(self) -> None:
@@ -69,37 +66,56 @@ class LetterBox:
         topic = topic or next(iter(places))
         place = _place(places, topic)
         found = await self._apart.run(lambda: _look(place, topic, containing, closed=closed), timeout_s=LOOK_S)
-        self._open = {one["id"]: one["failed_at_ms"] for one in found if one["status"] == "open"}
         return Letters(topics=list(places), topic=topic, letters=found)
 
     # ------------------------------------------------------------------ doing
 
-    async def replay(self, topic: str, ids: Sequence[str], *, to_handler: bool, dry_run: bool) -> Report:
-        """
+    async def replay(
+        self, topic: str, wanted: Wanted, report: DeskReport, *, to_handler: bool, dry_run: bool
+    ) -> Report:
+        """A dry run decodes, finds the endpoint, and runs nothing.
+
+        Args:
+            report: filled as it goes on.
+
         Raises:
             ConfigError: there is no such topic, or no consumer of this app handles its letters.
             TakenOver, TimeoutError, BrokerError, TooBusy: it ended before its end; what was done is marked.
         """
         place = _place(dead_letter_places(self._app), topic)
-        desk, wanted = Desk(place.connection, topic, type_header=place.type_header), Wanted(ids=frozenset(ids))
+        desk = Desk(place.connection, topic, type_header=place.type_header)
+        target = Target(sources=self._sources(place))
         if dry_run:
-            chosen = await self._apart.run(lambda: desk.choose(wanted), timeout_s=LOOK_S)
-            return Report(chosen=len(chosen), done=0, failed=[])
-        to = self._handler(place) if to_handler else Target()
-        return self._done(ids, await self._apart.run(lambda: desk.replay(to, wanted), timeout_s=WORK_S))
+            would = self._judge(place) if to_handler else target
+            rehearsal = await self._apart.run(lambda: desk.rehearse(would, wanted), timeout_s=LOOK_S)
+            failed = [_failed(letter, why) for letter, why in rehearsal.would if why is not None]
+            return Report(chosen=len(rehearsal.would), done=0, failed=failed)
+        to = self._handler(place) if to_handler else target
+        await self._apart.run(lambda: desk.replay(to, wanted, report=report), timeout_s=WORK_S)
+        return _told(report)
 
-    async def drop(self, topic: str, ids: Sequence[str]) -> Report:
-        """Raises: as `replay`."""
+    async def drop(self, topic: str, wanted: Wanted, report: DeskReport) -> Report:
+        """As `replay`."""
         place = _place(dead_letter_places(self._app), topic)
-        desk, wanted = Desk(place.connection, topic, type_header=place.type_header), Wanted(ids=frozenset(ids))
-        return self._done(ids, await self._apart.run(lambda: desk.drop(wanted), timeout_s=WORK_S))
+        desk = Desk(place.connection, topic, type_header=place.type_header)
+        await self._apart.run(lambda: desk.drop(wanted, report=report), timeout_s=WORK_S)
+        return _told(report)
 
-    def _done(self, ids: Sequence[str], report: DeskReport) -> Report:
-        still_open = {one.letter.id for one in report.failed}
-        done = {*ids} - still_open
-        self._closed([self._open.pop(one) for one in done if one in self._open])
-        failed = [FailedLetter(id=one.letter.id, why=one.why) for one in report.failed]
-        return Report(chosen=report.chosen, done=report.done, failed=failed)
+    def _declared(self, place: Place) -> DeclaredConsumer:
+        return self._app.consumers[place.consumer or ""]
+
+    def _sources(self, place: Place) -> SourceTopics:
+        return sources_of(self._declared(place).known_settings())
+
+    def _judge(self, place: Place) -> Judge:
+        declared = self._declared(place)
+        return judge_of(
+            declared.target,
+            group_id=declared.settings.group_id,
+            type_header=place.type_header,
+            topic_types={one.name: one.event_type for one in declared.settings.topics},
+            middleware=declared.middleware if declared.middleware is not None else self._app.middleware,
+        )
 
     def _handler(self, place: Place) -> Handle:
         """Handles a letter in the app's own loop, whatever loop it is called in: there the user's resources live."""
@@ -116,6 +132,15 @@ class LetterBox:
             return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(here(), loop))
 
         return there
+
+
+def _told(report: DeskReport) -> Report:
+    failed = [_failed(one.letter, one.why) for one in report.failed]
+    return Report(chosen=report.chosen, done=report.done, failed=failed)
+
+
+def _failed(letter: Letter, why: str) -> FailedLetter:
+    return FailedLetter(id=letter.id, place=str(letter.place), why=why)
 
 
 def _place(places: Mapping[str, Place], topic: str) -> Place:
@@ -169,6 +194,7 @@ def _row(letter: Letter, status: Status) -> LetterRow:
         partition=record.partition,
         offset=record.offset,
         id=letter.id,
+        place=str(letter.place),
         status=status,
         failed_at_ms=int(letter.failed_at.timestamp() * 1000),
         event_type=None if letter.event_type is None else one_line(letter.event_type, NAME_CHARACTERS),

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from evkafka.dlq.desk import TakenOver
+from evkafka.dlq import Place, Report, TakenOver, Wanted
 from evkafka.exceptions import EVKafkaError
 from evkafka.safe_text import NAME_CHARACTERS, lines, one_line
 from evkafka.web.encoding import Encoder, TooBusy, encoded
@@ -26,8 +26,9 @@ from evkafka.web.ui.effective import config_of
 from evkafka.web.ui.guard import COOKIE, Guard, audit
 from evkafka.web.ui.letters import LetterBox
 from evkafka.web.ui.live import Live
+from evkafka.web.ui.open_letters import OpenLetterCount
 from evkafka.web.ui.sessions import SESSION_S
-from evkafka.web.ui.shapes import Done
+from evkafka.web.ui.shapes import Done, Snapshot
 from evkafka.web.ui.snapshot import snapshot, total_lag
 from evkafka.web.ui.view import OperatedApp
 
@@ -69,9 +70,10 @@ class Operations:
         self.guard = guard
         self._book = Book(app.telemetry)
         self._apart = Apart()
-        self._letters = LetterBox(app, self._apart, self._book.note_closed)
+        self._letters = LetterBox(app, self._apart)
+        self._open_letters = OpenLetterCount(app, self._apart, lambda: self._book.dead_lettered)
         self._encoder = Encoder(WAITING)
-        self._live = Live(lambda: snapshot(app, self._book), self._note, self._encoder, one_by_one=mounted)
+        self._live = Live(self._snapshot, self._note, self._encoder, one_by_one=mounted)
 
     def start(self) -> None:
         """In the app's loop, once it serves."""
@@ -81,9 +83,13 @@ class Operations:
         """At the app's stop: nobody is waited for."""
         self._book.end()
         self._live.end()
+        self._open_letters.end()
         self._apart.end()
         self._letters.end()
         self._encoder.end()
+
+    def _snapshot(self) -> Snapshot:
+        return snapshot(self._app, self._book, self._open_letters.look())
 
     def _note(self) -> None:
         self._book.note_lag(total_lag(self._app.status()))
@@ -251,13 +257,20 @@ class Operations:
         to = given.get("to")
         if to not in ("handler", "topic"):
             raise Refused(400, 'to must be "handler" or "topic"')
+        dry_run, report = given.get("dry_run") is True, self._report(request)
         return await self._letters.replay(
-            _text(given, "topic"), _ids(given), to_handler=to == "handler", dry_run=given.get("dry_run") is True
+            _text(given, "topic"), _letters(given), report, to_handler=to == "handler", dry_run=dry_run
         )
 
     async def _drop(self, request: Request) -> object:
         given = await _order(request)
-        return await self._letters.drop(_text(given, "topic"), _ids(given))
+        return await self._letters.drop(_text(given, "topic"), _letters(given), self._report(request))
+
+    def _report(self, request: Request) -> Report:
+        """Of a replay or drop: the audit line tells it also where that ends early."""
+        self._open_letters.note_change()
+        report = request.state.report = Report()
+        return report
 
     # ------------------------------------------------------------------ around each
 
@@ -283,10 +296,20 @@ class Operations:
             except Refused as refused:
                 audit(request, name, {}, f"refused: {refused}")
                 return _refusal(refused)
-            response = await self._answered(do, request)
-            order: Mapping[str, object] = getattr(request.state, "order", {})
-            audit(request, name, order, bytes(response.body).decode()[:500])
-            return response
+            ended = "ended early, by the app's stop or the browser's leaving"
+            try:
+                response = await self._answered(do, request)
+                ended = bytes(response.body).decode()[:500]
+                return response
+            except Exception as error:
+                ended = f"failed: {error!r}"
+                raise
+            finally:
+                order: Mapping[str, object] = getattr(request.state, "order", {})
+                report = getattr(request.state, "report", None)
+                audit(request, name, order, ended if report is None else f"{report}; {ended}")
+                if report is not None:
+                    self._open_letters.note_change()
 
         return done
 
@@ -365,13 +388,23 @@ def _whole(given: Mapping[str, Any], name: str, most: int) -> int:
     return value
 
 
-def _ids(given: Mapping[str, Any]) -> list[str]:
-    ids = given.get("ids")
-    if not isinstance(ids, list) or not ids or not all(isinstance(one, str) for one in ids):
-        raise Refused(400, "ids must be a list of dead letters' ids, and not empty")
-    if len(ids) > MOST_IDS:
+def _letters(given: Mapping[str, Any]) -> Wanted:
+    """The letters that an order is about: by `places`, each of one letter, or by `ids`, each of one record."""
+    if "places" not in given:
+        return Wanted(ids=frozenset(_texts(given, "ids", "ids")))
+    try:
+        return Wanted(places=frozenset(map(Place.parse, _texts(given, "places", "places"))))
+    except ValueError as error:
+        raise Refused(400, str(error)) from None
+
+
+def _texts(given: Mapping[str, Any], name: str, what: str) -> list[str]:
+    texts = given.get(name)
+    if not isinstance(texts, list) or not texts or not all(isinstance(one, str) for one in texts):
+        raise Refused(400, f"{name} must be a list of dead letters' {what}, and not empty")
+    if len(texts) > MOST_IDS:
         raise Refused(400, f"no more than {MOST_IDS} at once; `evkafka dlq` takes any number")
-    return ids
+    return texts
 
 
 def _number(asked: Mapping[str, str], name: str, most: int) -> int | None:

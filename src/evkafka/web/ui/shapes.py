@@ -10,8 +10,8 @@ what is not known is None, never 0.
 | `GET ui/api/config` | `Config` |
 | `GET ui/api/check` | `Checks` |
 | `POST ui/api/pause`, `resume`, `seek` | `{consumer, topic, partition, offset}` -> `Done` |
-| `POST ui/api/letters/replay` | `{topic, ids, to: "handler" or "topic", dry_run}` -> `Report` |
-| `POST ui/api/letters/drop` | `{topic, ids, reason}` -> `Report` |
+| `POST ui/api/letters/replay` | `{topic, places or ids, to: "handler" or "topic", dry_run}` -> `Report` |
+| `POST ui/api/letters/drop` | `{topic, places or ids, reason}` -> `Report` |
 
 What cannot be done is answered with a status of 400 or more, and `Refusal`.
 """
@@ -152,7 +152,10 @@ class ErrorGroup(TypedDict):
 
 
 class OpenLetters(TypedDict):
+    """`open` is 0 until they have been `counted`."""
+
     open: int
+    counted: bool
 
 
 class Snapshot(TypedDict):
@@ -181,7 +184,10 @@ class Text(TypedDict):
 
 
 class LetterRow(Address):
+    """`place` names this letter alone, in orders; `id` the record that failed, and several letters may have it."""
+
     id: str
+    place: str
     status: str
     failed_at_ms: int
     event_type: str | None
@@ -266,6 +272,7 @@ class Done(TypedDict):
 
 class FailedLetter(TypedDict):
     id: str
+    place: str
     why: str
 
 

@@ -165,7 +165,7 @@ def _of_letters(open_letters: int) -> Iterator[Problem]:
         yield Problem(
             kind="warn",
             where="",
-            what=f"{open_letters:,} records given up since the start stand among the dead letters",
-            first="See why, mend it, and replay them.",
+            what=f"{open_letters:,} record{'' if open_letters == 1 else 's'} stand among the dead letters, still open",
+            first="See why they failed, correct it, and replay them.",
             screen="letters",
         )

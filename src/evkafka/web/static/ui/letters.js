@@ -14,7 +14,7 @@ export function letters(params) {
   const chosen = new Set();
   let found = [];
   let asked = 0;
-  let opened = null; // the id of the letter that is shown whole: it stays while it is in the list
+  let opened = null; // the place of the letter that is shown whole: it stays while it is in the list
 
   const topic = h("select", { name: "topic", onchange: look });
   const text_ = h("input", { type: "search", name: "q", value: params.get("q") ?? "", placeholder: "error, event type, id…" });
@@ -36,12 +36,12 @@ export function letters(params) {
   const screen = h("div", { class: "stack" }, search, list, place);
 
   function choose(one, on) {
-    if (on && one.status === "open") chosen.add(one.id);
-    else chosen.delete(one.id);
+    if (on && one.status === "open") chosen.add(placeOf(one));
+    else chosen.delete(placeOf(one));
   }
 
   function drawAll() {
-    each(rows.body, found, (one) => `${one.partition}/${one.offset}`, (one) => letterRow(one, { chosen, choose, drawn: drawAll, look: () => { opened = one.id; place.replaceChildren(letterCard(one)); } }));
+    each(rows.body, found, placeOf, (one) => letterRow(one, { chosen, choose, drawn: drawAll, look: () => { opened = placeOf(one); place.replaceChildren(letterCard(one)); } }));
     const possible = found.filter((one) => one.status === "open").length;
     all.checked = chosen.size > 0 && chosen.size === possible;
     all.indeterminate = chosen.size > 0 && chosen.size < possible;
@@ -59,9 +59,9 @@ export function letters(params) {
       if (turn !== asked) return; // somebody has asked for something else meanwhile
       offer(told);
       found = told.letters;
-      for (const id of chosen) if (!found.some((one) => one.id === id && one.status === "open")) chosen.delete(id);
+      for (const place of chosen) if (!found.some((one) => placeOf(one) === place && one.status === "open")) chosen.delete(place);
       text(none, told.topics.length ? "No dead letter is open here." : "No consumer of this app writes dead letters: on_error has no then: \"dead_letter\".");
-      if (!found.some((one) => one.id === opened)) place.replaceChildren();
+      if (!found.some((one) => placeOf(one) === opened)) place.replaceChildren();
     } catch (error) {
       found = [];
       text(none, error.message);
@@ -79,6 +79,9 @@ export function letters(params) {
   return screen;
 }
 
+/** Where it stands in the dead-letter topic: an order is about the letters at places, for several may have one id. */
+const placeOf = (one) => `${one.partition}@${one.offset}`;
+
 const kinds = { open: "warn", replayed: "good", dropped: "" };
 
 function letterRow(first, { chosen, choose, drawn, look }) {
@@ -89,7 +92,7 @@ function letterRow(first, { chosen, choose, drawn, look }) {
     h("td", {}, origin(first)), h("td", {}, word),
     h("td", { class: "number" }, h("button", { type: "button", class: "tiny", onclick: look, "aria-label": `Show ${first.id}` }, "Show")));
   return shown(row, (one) => {
-    box.checked = chosen.has(one.id);
+    box.checked = chosen.has(placeOf(one));
     box.disabled = one.status !== "open";
     row.className = box.checked ? "chosen" : "";
     text(word, one.status);

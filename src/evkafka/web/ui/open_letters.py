@@ -1,0 +1,80 @@
+"""How many dead letters are open, by their topics: whoever wrote them, and whenever the process was started."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from evkafka.dlq import Desk
+from evkafka.exceptions import EVKafkaError
+from evkafka.web.ui.apart import Apart
+from evkafka.web.ui.view import OperatedApp, dead_letter_places
+
+logger = logging.getLogger("evkafka.web")
+
+EACH_S = 15.0
+"""While somebody looks, the topics are asked so often whether they have changed."""
+
+SOON_S = 2.0
+"""So soon after the last count, if this process has written, replayed or dropped letters meanwhile."""
+
+COUNT_S = 30.0
+
+
+class OpenLetterCount:
+    """Counts apart from the app's loop, when somebody looks.
+
+    Args:
+        written: how many dead letters this process has written so far.
+    """
+
+    def __init__(
+        self, app: OperatedApp, apart: Apart, written: Callable[[], int], *, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._app = app
+        self._apart = apart
+        self._written = written
+        self._now = now
+        self._counted_at_s = -EACH_S
+        self._written_then = 0
+        self._is_stale = False
+        self._counting: asyncio.Task[None] | None = None
+        self._known: dict[str, tuple[object, int]] = {}  # topic -> its version, and how many of its letters are open
+        self._says_why = True
+        self.open: int | None = None
+
+    def look(self) -> int | None:
+        """How many are open, as last counted; None before the first count. Counts again if that is due."""
+        waited_s = self._now() - self._counted_at_s
+        is_changed = self._is_stale or self._written() != self._written_then
+        if (self._counting is None or self._counting.done()) and waited_s >= (SOON_S if is_changed else EACH_S):
+            self._counted_at_s, self._written_then, self._is_stale = self._now(), self._written(), False
+            self._counting = asyncio.get_running_loop().create_task(self._count())
+        return self.open
+
+    def note_change(self) -> None:
+        """Letters were replayed or dropped."""
+        self._is_stale = True
+
+    def end(self) -> None:
+        if self._counting is not None:
+            self._counting.cancel()
+
+    async def _count(self) -> None:
+        places = dead_letter_places(self._app)
+        try:
+            for topic, place in places.items():
+                desk, before = Desk(place.connection, topic, type_header=place.type_header), self._known.get(topic)
+                self._known[topic] = await self._apart.run(
+                    lambda desk=desk, before=before: desk.count_open(before),  # type: ignore[misc]
+                    timeout_s=COUNT_S,
+                )
+        except (EVKafkaError, TimeoutError) as error:
+            if self._says_why:
+                logger.warning("the open dead letters could not be counted; the page shows the last count: %s", error)
+            self._says_why = False
+            return
+        self._says_why = True
+        self.open = sum(number for _, number in self._known.values())
