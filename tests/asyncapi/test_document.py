@@ -251,7 +251,7 @@ class TestDeadLetters:
     def test_its_headers_are_those_that_are_written(self, style: Any, told: dict[str, str]) -> None:
         record = MemoryRecord(topic="t", partition=0, offset=0, timestamp=0, key=None, value=b"", headers=())
         story = Story("g", "X", 1, "", ValueError(), datetime.now(UTC))
-        written = headers_of(record, story, ErrorPolicySettings(dead_letter_header_style=style))
+        written = headers_of(record, story, ErrorPolicySettings(dead_letter_header_style=style), id_="id")
         assert {name for name, _ in written} == set(told)
 
     def test_a_dead_letter_producer_of_another_cluster_is_on_that_server(self) -> None:
@@ -335,5 +335,5 @@ class TestRetryTopics:
 
     def test_tell_the_headers_that_are_written(self) -> None:
         record = MemoryRecord(topic="t", partition=0, offset=0, timestamp=0, key=None, value=b"", headers=())
-        written = headers_to(record, Story("g", "X", 1, "", ValueError(), datetime.now(UTC)))
+        written = headers_to(record, Story("g", "X", 1, "", ValueError(), datetime.now(UTC)), id_="id")
         assert [name for name, _ in written] == [f"evkafka-retry-{name}" for name in RETRY_HEADERS]

@@ -94,9 +94,9 @@ class TestACount:
     async def test_is_made_when_somebody_looks_and_not_more_often_than_it_may(self) -> None:
         app, clock, written = NoApp(), Clock(), [0]
         count = OpenLetterCount(app, None, lambda: written[0], now=clock)  # type: ignore[arg-type]
-        assert (count.look(), app.asked) == (None, 0)
+        assert (count.look(), app.asked) == ({"open": 0, "counted": False}, 0)
         await turn()
-        assert (count.look(), app.asked) == (0, 1)
+        assert (count.look(), app.asked) == ({"open": 0, "counted": True}, 1)
         for moment, change, asked in ((EACH_S - 1, 0, 1), (2, 0, 2), (SOON_S, 1, 3), (SOON_S, 0, 3)):
             clock.now_s += moment
             written[0] += change
@@ -107,6 +107,15 @@ class TestACount:
         count.look()
         await turn()
         assert app.asked == 4
+
+    async def test_is_added_to_by_what_this_process_has_written_since(self) -> None:
+        app, clock, written = NoApp(), Clock(), [2]
+        count = OpenLetterCount(app, None, lambda: written[0], now=clock)  # type: ignore[arg-type]
+        assert count.look() == {"open": 2, "counted": False}
+        await turn()
+        assert count.look() == {"open": 0, "counted": True}
+        written[0] += 3
+        assert count.look() == {"open": 3, "counted": True}
 
 
 class TestAnOrder:

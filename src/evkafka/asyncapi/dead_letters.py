@@ -25,7 +25,7 @@ HEADERS = {
     "evkafka-dlq-error-message": "The last error, or the reason that the endpoint gave",
     "evkafka-dlq-error-traceback": "The last 8 KiB of its traceback",
     "evkafka-dlq-failed-at": "When it was given up (RFC 3339)",
-    "evkafka-dlq-id": "group/topic/partition/offset of its first origin",
+    "evkafka-dlq-id": "group/cluster id/topic:topic id/partition/offset of the record that failed first",
 }
 
 SPRING_HEADERS = {

@@ -20,6 +20,7 @@ HEADERS = {
     "offset": "Its offset there",
     "timestamp": "Its timestamp there, in milliseconds since the epoch",
     "group": "The consumer group whose attempts are over",
+    "id": "The id of the dead letter that it may become",
     "event-type": "The event type of the endpoint that it failed in",
     "attempts": "How often it was tried so far",
     "error-type": "The class of the last error",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from evkafka.dlq import Desk
 from evkafka.exceptions import EVKafkaError
 from evkafka.web.ui.apart import Apart
+from evkafka.web.ui.shapes import OpenLetters
 from evkafka.web.ui.view import OperatedApp, dead_letter_places
 
 logger = logging.getLogger("evkafka.web")
@@ -37,22 +38,25 @@ class OpenLetterCount:
         self._apart = apart
         self._written = written
         self._now = now
-        self._counted_at_s = -EACH_S
-        self._written_then = 0
+        self._began_at_s = -EACH_S
         self._is_stale = False
         self._counting: asyncio.Task[None] | None = None
         self._known: dict[str, tuple[object, int]] = {}  # topic -> its version, and how many of its letters are open
         self._says_why = True
-        self.open: int | None = None
+        self._counted: int | None = None
+        self._written_then = 0  # when that count ended
 
-    def look(self) -> int | None:
-        """How many are open, as last counted; None before the first count. Counts again if that is due."""
-        waited_s = self._now() - self._counted_at_s
-        is_changed = self._is_stale or self._written() != self._written_then
-        if (self._counting is None or self._counting.done()) and waited_s >= (SOON_S if is_changed else EACH_S):
-            self._counted_at_s, self._written_then, self._is_stale = self._now(), self._written(), False
-            self._counting = asyncio.get_running_loop().create_task(self._count())
-        return self.open
+    def look(self) -> OpenLetters:
+        """How many are open: as last counted, and those that this process has written since. Counts again if that is
+        due."""
+        waited_s = self._now() - self._began_at_s
+        since = self._written() - self._written_then
+        if (self._counting is None or self._counting.done()) and waited_s >= (
+            SOON_S if self._is_stale or since else EACH_S
+        ):
+            self._began_at_s, self._is_stale = self._now(), False
+            self._counting = asyncio.get_running_loop().create_task(self._count(self._written()))
+        return OpenLetters(open=(self._counted or 0) + since, counted=self._counted is not None)
 
     def note_change(self) -> None:
         """Letters were replayed or dropped."""
@@ -62,7 +66,10 @@ class OpenLetterCount:
         if self._counting is not None:
             self._counting.cancel()
 
-    async def _count(self) -> None:
+    async def _count(self, written: int) -> None:
+        """Args:
+        written: how many letters this process had written when the count began.
+        """
         places = dead_letter_places(self._app)
         try:
             for topic, place in places.items():
@@ -77,4 +84,7 @@ class OpenLetterCount:
             self._says_why = False
             return
         self._says_why = True
-        self.open = sum(number for _, number in self._known.values())
+        self._counted = sum(number for _, number in self._known.values())
+        self._written_then = self._written()
+        # A letter that was written meanwhile may have been counted or not.
+        self._is_stale = self._is_stale or written != self._written_then

@@ -152,7 +152,7 @@ class ErrorGroup(TypedDict):
 
 
 class OpenLetters(TypedDict):
-    """`open` is 0 until they have been `counted`."""
+    """Until they have been `counted`, `open` tells of those alone that this process has written."""
 
     open: int
     counted: bool

@@ -29,12 +29,8 @@ SENTENCE_CHARACTERS = 500
 REASONS_SHOWN = 10
 
 
-def snapshot(app: OperatedApp, book: Book, open_letters: int | None) -> Snapshot:
-    """Looks only: nothing is asked of the cluster.
-
-    Args:
-        open_letters: how many dead letters are open, None while they have not been counted.
-    """
+def snapshot(app: OperatedApp, book: Book, letters: OpenLetters) -> Snapshot:
+    """Looks only: nothing is asked of the cluster."""
     status = app.status()
     ready, live = app.health.ready(status), app.health.live(status)
     now_ms = int(time.time() * 1000)
@@ -54,12 +50,12 @@ def snapshot(app: OperatedApp, book: Book, open_letters: int | None) -> Snapshot
         at_ms=now_ms,
         now=_now(book, status, rows, lag),
         history=book.history(),
-        problems=problems(status, ready, live, rows, open_letters=open_letters or 0)[:PROBLEMS_SHOWN],
+        problems=problems(status, ready, live, rows, open_letters=letters["open"])[:PROBLEMS_SHOWN],
         consumers=rows,
         events=_events(app, book),
         unmatched=book.unmatched(),
         errors=book.errors()[:ERRORS_SHOWN],
-        letters=OpenLetters(open=open_letters or 0, counted=open_letters is not None),
+        letters=letters,
     )
 
 

@@ -43,7 +43,7 @@ function figures() {
     tile("Lag", (now) => [short(now.lag), now.lag_s > 0 ? `oldest: ${seconds(now.lag_s)}` : "records to the end", now.lag_s > LATE_S ? "warn" : ""]),
     tile("95 % within", (now) => [seconds(now.p95_s), `median ${seconds(now.p50_s)}`]),
     tile("In flight", (now) => [count(now.in_flight), now.in_flight ? `oldest: ${seconds(now.oldest_s)}` : "nothing runs"]),
-    tile("Dead letters", (now) => [count(now.counted ? now.open : null), `open; ${count(now.dead_lettered)} written since the start`, now.open ? "warn" : ""]),
+    tile("Dead letters", (now) => [count(now.counted || now.open ? now.open : null), `open; ${count(now.dead_lettered)} written since the start`, now.open ? "warn" : ""]),
   ];
   return shown(h("dl", { class: "tiles live", "aria-label": "Now" }, tiles), (now) => tiles.forEach((one) => one.show(now)));
 }
