@@ -7,9 +7,9 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,15 +134,16 @@ async def _replay(found: Found, piece: Piece, report: Report, *, dry_run: bool, 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=screen, disable=not screen.is_terminal, transient=True) as bar:
             task = bar.add_task("decoding" if dry_run else "replaying", total=total)
-            async for record in _wanted(records, piece, found.type_header):
-                outcome, why = await judge(record)
-                report.note(record, outcome, why)
-                bar.update(task, completed=report.read)
-                if (why is not None and fail_fast) or report.read == piece.limit:
-                    return
+            async with aclosing(records), aclosing(_wanted(records, piece, found.type_header)) as wanted:
+                async for record in wanted:
+                    outcome, why = await judge(record)
+                    report.note(record, outcome, why)
+                    bar.update(task, completed=report.read)
+                    if (why is not None and fail_fast) or report.read == piece.limit:
+                        return
 
 
-async def _wanted(batches: AsyncIterator[Sequence[Record]], piece: Piece, header: str) -> AsyncIterator[Record]:
+async def _wanted(batches: AsyncIterator[Sequence[Record]], piece: Piece, header: str) -> AsyncGenerator[Record]:
     each_s, next_s = 1 / piece.rate if piece.rate else 0.0, time.monotonic()
     async for batch in batches:
         for record in batch:

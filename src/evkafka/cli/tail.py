@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -135,13 +136,15 @@ async def _tail(
     ends = None if following else {at.partition: one.end for at, one in bounds.items()}
     if limit is not None and said >= limit:
         return
-    async for records in follow(found.connection, topic, {at.partition: one for at, one in starts.items()}, ends):
-        for record in records:
-            if wanted.takes(record, event_type_of(record, found.type_header)):
-                say(record)
-                said += 1
-                if said == limit:
-                    return
+    begin = {at.partition: one for at, one in starts.items()}
+    async with aclosing(follow(found.connection, topic, begin, ends)) as batches:
+        async for records in batches:
+            for record in records:
+                if wanted.takes(record, event_type_of(record, found.type_header)):
+                    say(record)
+                    said += 1
+                    if said == limit:
+                        return
 
 
 async def _last(

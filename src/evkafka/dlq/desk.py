@@ -379,8 +379,8 @@ class _Writing:
         await self._check_topic(self._topic)
         if fault := topic_fault(self._state):
             raise ConfigError(f"what is done with would be noted in {self._state!r}, and {fault}")
-        await ensure_compacted(self._connection, self._state, like=self._topic)
-        if "compact" not in (await self._check_topic(self._state)).get("cleanup.policy", ""):
+        settings = await ensure_compacted(self._connection, self._state, like=self._topic)
+        if "compact" not in settings.get("cleanup.policy", ""):
             raise ConfigError(
                 f"topic {self._state!r} is not compacted, so its marks would be lost: kafka-configs.sh --alter"
                 f" --entity-type topics --entity-name {self._state} --add-config cleanup.policy=compact"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from aiokafka.structs import TopicPartition as ClientPartition
@@ -24,8 +24,9 @@ async def follow(
     ends: Mapping[int, int] | None = None,
     *,
     quiet_s: float = 30.0,
-) -> AsyncIterator[Sequence[Record]]:
-    """The records of some partitions, as they come, a few at a time.
+) -> AsyncGenerator[Sequence[Record]]:
+    """The records of some partitions, as they come, a few at a time. Whoever leaves early closes it
+    (`contextlib.aclosing`).
 
     Args:
         starts: partition -> the offset to begin at.

@@ -9,7 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
+from aiokafka.errors import (
+    KafkaError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 from aiokafka.protocol.admin import CreateTopicsRequest
 
 from evkafka.exceptions import BrokerError, BrokerRefused
@@ -115,9 +121,11 @@ async def _partitions(admin: Any) -> Mapping[str, list[Any]]:
     return {topic["topic"]: topic["partitions"] for topic in await admin.describe_topics(None) if topic["partitions"]}
 
 
-async def ensure_compacted(connection: ConnectionSettings, name: str, *, like: str, timeout_s: float = 30.0) -> None:
-    """Make a compacted topic of one partition, as often replicated as another one, by the broker's default where that
-    one is absent; nothing where it is there.
+async def ensure_compacted(
+    connection: ConnectionSettings, name: str, *, like: str, timeout_s: float = 30.0
+) -> Mapping[str, str]:
+    """A topic's settings, under Kafka's names. If it is absent, it is made: compacted, of one partition, as often
+    replicated as another topic, or by the broker's default if that is absent too.
 
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: it is absent and cannot be made.
@@ -128,6 +136,12 @@ async def ensure_compacted(connection: ConnectionSettings, name: str, *, like: s
             replicas = len(known[like][0]["replicas"]) if like in known else None
             doing = f"topic {name!r} does not exist, and creating it"
             await _create(admin, name, 1, replicas, doing, may_exist=True, config={"cleanup.policy": "compact"})
+        # Brokers learn of a new topic one after the other.
+        while True:
+            try:
+                return await _settings(admin, name)
+            except UnknownTopicOrPartitionError:
+                await asyncio.sleep(CREATED_AGAIN_S)
 
 
 async def topic_settings(connection: ConnectionSettings, name: str, *, timeout_s: float = 30.0) -> Mapping[str, str]:
@@ -138,12 +152,14 @@ async def topic_settings(connection: ConnectionSettings, name: str, *, timeout_s
     """
     async with administering(connection, f"looking up the settings of topic {name!r}", timeout_s) as admin:
         known = {topic["topic"] for topic in await admin.describe_topics(None)}
-        if name not in known:
-            return {}
-        answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
-        [(code, message, *_, entries)] = [resource for answer in answers for resource in answer.resources]
-        if code:
-            raise for_code(code)(message)
+        return await _settings(admin, name) if name in known else {}
+
+
+async def _settings(admin: Any, name: str) -> Mapping[str, str]:
+    answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+    [(code, message, *_, entries)] = [resource for answer in answers for resource in answer.resources]
+    if code:
+        raise for_code(code)(message)
     return {key: value for key, value, *_ in entries if value is not None}
 
 
