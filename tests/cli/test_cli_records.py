@@ -163,6 +163,8 @@ class TestReplay:
         assert "4 records: 2 done, 2 failed" in real.stdout
         assert "no b today" in real.stderr
         assert as_json(evkafka(tmp_path, "offsets", "show", f"{filled}.group", "--json", *at))[0]["partitions"] == []
+        one = evkafka(tmp_path, *what, "--dry-run", "--limit", "1")
+        assert (one.stdout, one.stderr) == ("1 record: 1 would run\n", "")
 
     @pytest.mark.long
     def test_which_handler_must_be_told_where_several_could_be_meant(self, orders: str, tmp_path: Path) -> None:

@@ -106,6 +106,8 @@ async def opened(broker: KafkaBroker, topic: str, shop: Shop, **config: Any) -> 
         "auto_commit_interval_ms": 200,
         **config,
     }
+    if "topic_pattern" in config:
+        del settings["topics"]
     app.add_consumer(settings, shop.handler, name="shop")  # type: ignore[arg-type]
     async with httpx.AsyncClient(trust_env=False, timeout=60) as client, app.running():
         assert app.web_url is not None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from evkafka import DeadLetter
 from evkafka.broker import KafkaBroker
 from evkafka.config import producer_settings
 from evkafka.dlq import Desk, Place, Target, Wanted
@@ -63,6 +65,28 @@ class TestTheNumberOfOpenLetters:
         assert number == 0
 
 
+class TestTheTopics:
+    async def test_of_a_pattern_and_of_letters_that_no_policy_asks_for_are_found_and_counted(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic
+    ) -> None:
+        shop = Shop()
+        source = await topic()
+
+        @shop.handler.event("Given up")
+        async def on_given_up(order: dict[str, Any]) -> DeadLetter:
+            return DeadLetter("by the endpoint")
+
+        subscription = {"topic_pattern": f"{source}$", "on_error": {}, "metadata_max_age_ms": 500}
+        async with opened(kafka_broker, source, shop, **subscription) as page:
+            await page.send("Given up", {"id": 1}, {"id": 2}, key="a")
+            await page.shows(lambda one: one["letters"] == {"open": 2, "counted": True} and one["now"]["handled"] == 2)
+            told = await page.ask("letters")
+            assert (told["topics"], len(told["letters"])) == ([f"{source}.shop-{source}.dlq"], 2)
+            order = {"topic": told["topic"], "places": [told["letters"][0]["place"]]}
+            assert (await page.order("letters/drop", **order))["done"] == 1
+            await page.shows(lambda one: one["letters"]["open"] == 1)
+
+
 class Clock:
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -77,12 +101,13 @@ class NoApp:
     telemetry = Telemetry()
 
     def __init__(self) -> None:
+        self.consumers: dict[str, Any] = {}
         self.asked = 0
 
-    @property
-    def consumers(self) -> dict[str, Any]:
+    async def run(self, work: Callable[[], Awaitable[Any]], *, timeout_s: float) -> Any:
+        """As what runs apart from the loop does."""
         self.asked += 1
-        return {}
+        return await work()
 
 
 async def turn() -> None:
@@ -93,7 +118,7 @@ async def turn() -> None:
 class TestACount:
     async def test_is_made_when_somebody_looks_and_not_more_often_than_it_may(self) -> None:
         app, clock, written = NoApp(), Clock(), [0]
-        count = OpenLetterCount(app, None, lambda: written[0], now=clock)  # type: ignore[arg-type]
+        count = OpenLetterCount(app, app, lambda: written[0], now=clock)  # type: ignore[arg-type]
         assert (count.look(), app.asked) == ({"open": 0, "counted": False}, 0)
         await turn()
         assert (count.look(), app.asked) == ({"open": 0, "counted": True}, 1)
@@ -110,7 +135,7 @@ class TestACount:
 
     async def test_is_added_to_by_what_this_process_has_written_since(self) -> None:
         app, clock, written = NoApp(), Clock(), [2]
-        count = OpenLetterCount(app, None, lambda: written[0], now=clock)  # type: ignore[arg-type]
+        count = OpenLetterCount(app, app, lambda: written[0], now=clock)  # type: ignore[arg-type]
         assert count.look() == {"open": 2, "counted": False}
         await turn()
         assert count.look() == {"open": 0, "counted": True}

@@ -20,9 +20,10 @@ from evkafka.exceptions import ConfigError
 from evkafka.runtime.kafka.browsing import partition_numbers
 from evkafka.safe_text import NAME_CHARACTERS, lines, one_line
 from evkafka.web.ui.apart import Apart
+from evkafka.web.ui.dead_letter_topics import dead_letter_topics
 from evkafka.web.ui.payloads import KEY_BYTES, as_text, headers_as_text, not_shown
 from evkafka.web.ui.shapes import Address, FailedLetter, LetterRow, Letters, Report
-from evkafka.web.ui.view import OperatedApp, Place, dead_letter_places
+from evkafka.web.ui.view import OperatedApp, Place
 
 logger = logging.getLogger("evkafka.web")
 
@@ -60,13 +61,16 @@ class LetterBox:
             ConfigError: the app has no such dead-letter topic.
             TimeoutError, BrokerError, TooBusy: it could not be read.
         """
-        places = dead_letter_places(self._app)
+        places = await self._places()
         if not places:
             return Letters(topics=[], topic=None, letters=[])
         topic = topic or next(iter(places))
         place = _place(places, topic)
         found = await self._apart.run(lambda: _look(place, topic, containing, closed=closed), timeout_s=LOOK_S)
         return Letters(topics=list(places), topic=topic, letters=found)
+
+    async def _places(self) -> Mapping[str, Place]:
+        return await self._apart.run(lambda: dead_letter_topics(self._app), timeout_s=LOOK_S)
 
     # ------------------------------------------------------------------ doing
 
@@ -82,7 +86,7 @@ class LetterBox:
             ConfigError: there is no such topic, or no consumer of this app handles its letters.
             TakenOver, TimeoutError, BrokerError, TooBusy: it ended before its end; what was done is marked.
         """
-        place = _place(dead_letter_places(self._app), topic)
+        place = _place(await self._places(), topic)
         desk = Desk(place.connection, topic, type_header=place.type_header)
         target = Target(sources=self._sources(place))
         if dry_run:
@@ -96,7 +100,7 @@ class LetterBox:
 
     async def drop(self, topic: str, wanted: Wanted, report: DeskReport) -> Report:
         """As `replay`."""
-        place = _place(dead_letter_places(self._app), topic)
+        place = _place(await self._places(), topic)
         desk = Desk(place.connection, topic, type_header=place.type_header)
         await self._apart.run(lambda: desk.drop(wanted, report=report), timeout_s=WORK_S)
         return _told(report)

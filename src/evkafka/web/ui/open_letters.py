@@ -10,8 +10,9 @@ from collections.abc import Callable
 from evkafka.dlq import Desk
 from evkafka.exceptions import EVKafkaError
 from evkafka.web.ui.apart import Apart
+from evkafka.web.ui.dead_letter_topics import dead_letter_topics
 from evkafka.web.ui.shapes import OpenLetters
-from evkafka.web.ui.view import OperatedApp, dead_letter_places
+from evkafka.web.ui.view import OperatedApp
 
 logger = logging.getLogger("evkafka.web")
 
@@ -70,8 +71,8 @@ class OpenLetterCount:
         """Args:
         written: how many letters this process had written when the count began.
         """
-        places = dead_letter_places(self._app)
         try:
+            places = await self._apart.run(lambda: dead_letter_topics(self._app), timeout_s=COUNT_S)
             for topic, place in places.items():
                 desk, before = Desk(place.connection, topic, type_header=place.type_header), self._known.get(topic)
                 self._known[topic] = await self._apart.run(

@@ -75,7 +75,7 @@ def dead_letter_places(app: OperatedApp) -> dict[str, Place]:
                     policy, topic=topic.name, group_id=settings.group_id, event_type=event_type or "unmatched"
                 )
                 connection = dead_letter_producer_settings(settings, policy).connection
-                found.setdefault(name, Place(connection, _header(app, declared), declared.name))
+                found.setdefault(name, Place(connection, header_of(app, declared), declared.name))
     return found
 
 
@@ -95,7 +95,7 @@ def places(app: OperatedApp) -> dict[str, Place]:
     """All topics that the app reads, retries through, gives records up to, or sends to."""
     found: dict[str, Place] = {}
     for declared in app.consumers.values():
-        place = Place(declared.settings.connection, _header(app, declared), declared.name)
+        place = Place(declared.settings.connection, header_of(app, declared), declared.name)
         found |= dict.fromkeys((topic.name for topic in declared.settings.topics), place)
         found |= dict.fromkeys(declared.tiers(), place)
     for producer in app.producers.values():
@@ -106,5 +106,5 @@ def places(app: OperatedApp) -> dict[str, Place]:
     return found | {name: place for name, place in dead_letter_places(app).items() if name not in found}
 
 
-def _header(app: OperatedApp, declared: DeclaredConsumer) -> str:
+def header_of(app: OperatedApp, declared: DeclaredConsumer) -> str:
     return type_header(declared.middleware if declared.middleware is not None else app.middleware)
