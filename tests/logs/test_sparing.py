@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import socket
 
 import pytest
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from evkafka.exceptions import BrokerUnavailable
@@ -76,6 +78,22 @@ class TestCoordinator:
                 passed_s.append(round(clock.now_s - 100.0))
             clock.now_s += 0.125
         assert passed_s == [5, 35]
+
+    def test_that_it_is_marked_dead_is_said_once_that_has_lasted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock, making = Clock(), CoordinatorInTheMaking()
+        monkeypatch.setattr("evkafka.runtime.kafka.sparing.time.monotonic", clock)
+        line = record("Marking the coordinator dead (node %s)for group %s.", 0, "billing", level=logging.WARNING)
+        passed_s = []
+        for second in range(8):
+            if making.filter(line):
+                passed_s.append(second)
+            clock.now_s += 1.0
+        assert passed_s == [6, 7]
+
+    def test_the_clients_own_lines_are_the_ones_that_are_filtered(self) -> None:
+        client = inspect.getmodule(GroupCoordinator)
+        assert '"Marking the coordinator dead' in inspect.getsource(GroupCoordinator.coordinator_dead)
+        assert any(isinstance(one, CoordinatorInTheMaking) for one in client.log.filters)  # type: ignore[union-attr]
 
 
 async def test_a_topic_that_cannot_be_looked_up_says_which_server_and_why() -> None:

@@ -91,12 +91,29 @@ class TestHeaders:
             await producer.send_event({}, "X", headers={"Event-Type": b"Y", "a": b"1"})
         assert cluster.last.headers == [("Event-Type", b"X"), ("a", b"1")]
 
-    @pytest.mark.parametrize("headers", [{"a": 1}, {1: b""}, [("a",)], [("a", 1.5)]])
+    @pytest.mark.parametrize("headers", [{"a": 1}, {1: b""}, [("a",)], [("a", 1.5)], ["ab"], "ab", 7])
     async def test_other_ones_are_an_error(self, cluster: TakingCluster, headers: Any) -> None:
         async with producer_on(cluster) as producer:
             with pytest.raises(EncodeError, match="event 'X'"):
                 await producer.send_event({}, "X", headers=headers)
         assert not cluster.taken
+
+    @pytest.mark.parametrize(
+        ("headers", "said"),
+        [
+            ([("a", b"1"), ("b", b"2", b"3")], r"header number 1 is a tuple of 3, not a \(name, value\) pair"),
+            (["ab"], r"header number 0 is a str, not a \(name, value\) pair"),
+            ("ab", r"headers are a mapping, or \(name, value\) pairs; got str"),
+            (7, r"headers are a mapping, or \(name, value\) pairs; got int"),
+            ([(b"a", b"1")], "header b'a': a name is a str, a value bytes, str or None"),
+        ],
+    )
+    async def test_the_error_says_what_is_wrong_with_them(
+        self, cluster: TakingCluster, headers: Any, said: str
+    ) -> None:
+        async with producer_on(cluster) as producer:
+            with pytest.raises(EncodeError, match=said):
+                await producer.send_event({}, "X", headers=headers)
 
 
 class TestErrors:

@@ -396,18 +396,35 @@ def header_list(headers: Headers | None, event_type: str) -> Pairs:
     """Headers as they go out, the event type first; a given `Event-Type` gives way to the argument.
 
     Raises:
-        TypeError: a name that is no str, or a value that is neither bytes, str nor None.
+        TypeError: as `header_pairs`.
     """
-    found: Pairs = [(TYPE_HEADER, event_type.encode())]
+    return [(TYPE_HEADER, event_type.encode()), *(pair for pair in header_pairs(headers) if pair[0] != TYPE_HEADER)]
+
+
+def header_pairs(headers: Headers | None) -> Pairs:
+    """Given headers as pairs, str values as UTF-8.
+
+    Raises:
+        TypeError: they are no mapping and no pairs, a name is no str, or a value is neither bytes, str nor None.
+    """
     if not headers:
-        return found
-    pairs: Iterable[tuple[Any, Any]] = headers.items() if isinstance(headers, Mapping) else headers
-    for name, value in pairs:
-        if not isinstance(name, str) or not (value is None or isinstance(value, bytes | str)):
-            raise TypeError(f"header {name!r}: a name is a str, a value bytes, str or None")
-        if name != TYPE_HEADER:
-            found.append((name, value.encode() if isinstance(value, str) else value))
-    return found
+        return []
+    given: Any = headers.items() if isinstance(headers, Mapping) else headers
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise TypeError(f"headers are a mapping, or (name, value) pairs; got {type(given).__name__}")
+    pairs: Pairs = []
+    for number, pair in enumerate(given):
+        match pair:
+            case (str() as name, bytes() | None as value):
+                pairs.append((name, value))
+            case (str() as name, str() as text):
+                pairs.append((name, text.encode()))
+            case (name, _):
+                raise TypeError(f"header {name!r}: a name is a str, a value bytes, str or None")
+            case _:
+                size = f" of {len(pair)}" if isinstance(pair, list | tuple) else ""
+                raise TypeError(f"header number {number} is a {type(pair).__name__}{size}, not a (name, value) pair")
+    return pairs
 
 
 def _kafka() -> Cluster:

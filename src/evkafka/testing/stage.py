@@ -21,7 +21,7 @@ from evkafka.middleware import type_header
 from evkafka.ports import ConsumerIdentity, Record, Slot
 from evkafka.runtime.ambient import Ambient, ambient, stand_in
 from evkafka.runtime.clock import SystemClock
-from evkafka.runtime.producer import EVKafkaProducer, Headers, Key, key_bytes
+from evkafka.runtime.producer import EVKafkaProducer, Headers, Key, header_pairs, key_bytes
 from evkafka.runtime.raised import Fatal
 from evkafka.service import ConsumerPlan
 from evkafka.testing.sent import Positions, RecordingCluster, SentEvent
@@ -222,13 +222,7 @@ def _pairs(
     headers: Headers | None, type_header_name: str, event_type: str | None
 ) -> tuple[tuple[str, bytes | None], ...]:
     """Headers as they come, the type first; where the type is given, a header of that name gives way to it."""
-    given = () if headers is None else headers.items() if isinstance(headers, Mapping) else headers
-    pairs: list[tuple[str, bytes | None]] = []
-    if event_type is not None:
-        pairs.append((type_header_name, event_type.encode()))
-    for name, value in given:
-        if not isinstance(name, str) or not (value is None or isinstance(value, bytes | str)):  # type: ignore[redundant-expr]
-            raise TypeError(f"header {name!r}: a name is a str, a value bytes, str or None")
-        if event_type is None or name != type_header_name:
-            pairs.append((name, value.encode() if isinstance(value, str) else value))
-    return tuple(pairs)
+    given = header_pairs(headers)
+    if event_type is None:
+        return tuple(given)
+    return ((type_header_name, event_type.encode()), *(pair for pair in given if pair[0] != type_header_name))

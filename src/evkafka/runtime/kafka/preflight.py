@@ -60,7 +60,7 @@ async def reach(connection: ConnectionSettings, *, timeout_s: float) -> tuple[st
         if loop.time() + AGAIN_S >= deadline_s:
             raise BrokerUnavailable(
                 f"no Kafka broker could be reached within {timeout_s:g} s ({sentence}); check bootstrap_servers"
-            ) from next(iter(causes.values())).__cause__
+            ) from None  # the sentence has each server's cause; their tracebacks are the client's own
         if not warned:
             logger.warning("no Kafka broker can be reached yet (%s); trying again", sentence)
             warned = True

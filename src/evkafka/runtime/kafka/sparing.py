@@ -51,10 +51,11 @@ class AwaitedTopics(logging.Filter):
 
 
 class CoordinatorInTheMaking(logging.Filter):
-    """Keeps back the client's ERROR that there is no group coordinator, while that is no news.
+    """Keeps back the client's lines that there is no group coordinator, or that it is dead, while that is no news.
 
-    A cluster's first group makes it create the topic of offsets, and until then it answers so, also for a second
-    after a restart. The client asks again by itself; what lasts is said.
+    A cluster's first group makes it create the topic of offsets. Until then, and for a second after a restart, it has
+    no coordinator, or one that does not answer for the group yet ("Marking the coordinator dead"). The client asks
+    again by itself; what lasts longer than `PATIENCE_S` is logged.
     """
 
     PATIENCE_S = 5.0
@@ -65,7 +66,8 @@ class CoordinatorInTheMaking(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         said = record.args[0] if isinstance(record.args, tuple) and record.args else None
-        if not isinstance(said, GroupCoordinatorNotAvailableError):
+        is_missing = isinstance(said, GroupCoordinatorNotAvailableError)
+        if not is_missing and not str(record.msg).startswith("Marking the coordinator dead"):
             return True
         now_s = time.monotonic()
         if now_s - self._last_s > self.PATIENCE_S:
