@@ -161,8 +161,7 @@ def _encoder(annotation: Any) -> Encode:
     if by_msgspec(plain):
         return others(plain).encoder_of(plain, shown(annotation))  # type: ignore[no-any-return]
     if isinstance(plain, type) and issubclass(plain, BaseModel):
-        _model_encoder(plain)
-        return _checked(plain, annotation, encode)
+        return _of_model(plain, annotation)
     adapter = _adapter(plain)
     validate = _validation(adapter, annotation)
     if typing.get_origin(plain) is dict and typing.get_args(plain)[1] is Any:
@@ -176,6 +175,19 @@ def _checked(kind: Any, annotation: Any, then: Encode) -> Encode:
         if not isinstance(event, kind):
             raise TypeError(f"expected {shown(annotation)}, got {type(event).__name__}")
         return then(event)
+
+    return check_and_encode
+
+
+def _of_model(kind: type[BaseModel], annotation: Any) -> Encode:
+    write = _model_encoder(kind)
+
+    def check_and_encode(event: Any) -> bytes:
+        if type(event) is kind:
+            return write(event)
+        if isinstance(event, kind):  # a subclass is written with its own fields
+            return _model_encoder(type(event))(event)
+        raise TypeError(f"expected {shown(annotation)}, got {type(event).__name__}")
 
     return check_and_encode
 
@@ -230,7 +242,9 @@ def _json_encoder(serializer: Any, schema: Any) -> Encode:
     to_json, to_python, hides = serializer.to_json, serializer.to_python, _may_hide_infinity(schema)
 
     def write(event: Any) -> bytes:
-        written: bytes = _legal(to_json(event, by_alias=True))
+        written: bytes = to_json(event, by_alias=True)
+        if b"NaN" in written or b"Infinity" in written:
+            _legal(written)
         if hides and b"null" in written:
             _refuse_infinite(to_python(event))
         return written
