@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from evkafka import DeadLetter, EVKafkaApp, Handler, Request, Skip
+from evkafka import BatchError, DeadLetter, EVKafkaApp, Handler, Request, Skip
 from evkafka.runtime.settle import StopApp
 from evkafka.testing import InMemoryKafka
 
@@ -71,6 +71,18 @@ class TestTaskGroup:
     async def test_out_of_memory_stops_the_app(self, batch: bool) -> None:
         with pytest.raises(StopApp, match=r"MemoryError while handling t\[0\]@0"):
             await handled(lambda: in_task_group(MemoryError()), batch=batch)
+
+
+async def test_a_batch_error_may_hold_groups() -> None:
+    async def endpoint() -> None:
+        raise BatchError({0: BaseExceptionGroup("several", [DeadLetter("a"), DeadLetter("b")])})
+
+    assert await handled(endpoint, batch=True) == ([1], [("", "a")])
+
+
+async def test_a_batch_error_in_a_group_is_a_failure_of_the_whole_batch() -> None:
+    seen = await handled(lambda: in_task_group(BatchError({0: Skip()})), batch=True)
+    assert seen == ([1, 2, 3], [("evkafka.outcomes.BatchError", "1 records of the batch failed")])
 
 
 async def test_a_dead_letter_raised_from_an_error_names_the_error_and_the_reason() -> None:

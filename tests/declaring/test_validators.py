@@ -116,7 +116,7 @@ PAYLOADS = {
     "model_post_init": PostInit,
     "dataclass": Data,
     "TypedDict": Typed,
-    "discriminator": Annotated[Annotated[Tagged, Tag("a")], Discriminator(tag)],
+    "discriminator": Annotated[Annotated[Tagged, Tag("a")] | Annotated[Whole, Tag("b")], Discriminator(tag)],
     "Struct": Struct,
     "attrs": Attrs,
     "list": list[Field],
