@@ -99,8 +99,10 @@ class TestLife:
             first_port = broker.port
             await create(broker, "orders")
             await send(broker, "orders", b"one")
+            properties = (broker.home / "server.properties").read_text()
             with pytest.raises(BrokerError, match="another Kafka is using the data directory"):
                 KafkaBroker(data_dir=tmp_path / "kept").start()
+            assert (broker.home / "server.properties").read_text() == properties  # it has changed nothing there
         with socket.create_server(("127.0.0.1", first_port)), KafkaBroker(data_dir=tmp_path / "kept") as again:
             assert again.port != first_port
             assert await read_one(again, "orders") == b"one"

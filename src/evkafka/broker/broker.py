@@ -20,6 +20,7 @@ from evkafka.broker.archive import ClassArchive
 from evkafka.broker.jars import KAFKA_VERSION, kafka_jars
 from evkafka.broker.java import check_extra, find_java
 from evkafka.broker.listeners import checked_listeners, scram_options
+from evkafka.broker.locked import is_locked
 from evkafka.broker.process import LeashedProcess
 from evkafka.broker.properties import LOG4J_PROPERTIES, PropertyValue, as_properties_file, server_properties
 from evkafka.broker.reserved import ReservedPort
@@ -222,6 +223,7 @@ class KafkaBroker:
         self._archive = ClassArchive(java, jars, self._jvm_options)
         self._archive.make()
         command = self._java_command(java, jars)
+        self._refuse_used_directory()
         self._write_files()
         self._format_once(command)
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
@@ -249,6 +251,14 @@ class KafkaBroker:
             (self._home / "log").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"the broker's data directory {self._home} cannot be made: {error.strerror}") from error
+
+    def _refuse_used_directory(self) -> None:
+        """Kafka finds its own lock late: until then a second one reads, and may cut, the log of the first."""
+        if is_locked(self.home / "log" / ".lock"):
+            raise BrokerError(self._used())
+
+    def _used(self) -> str:
+        return f"another Kafka is using the data directory {self.home}: stop that one, or name another directory"
 
     def _write_files(self) -> None:
         assert self._controller is not None
@@ -286,9 +296,7 @@ class KafkaBroker:
     def _failed(self, what: str) -> BrokerError:
         tail = self.log_tail()
         if "Failed to acquire lock on file .lock" in tail:
-            return BrokerError(
-                f"another Kafka is using the data directory {self.home}: stop that one, or name another directory"
-            )
+            return BrokerError(self._used())
         return BrokerError(f"Kafka {KAFKA_VERSION} {what}. The end of its log:\n{tail or '(nothing was logged)'}")
 
     # ------------------------------------------------------------------ its place
