@@ -156,11 +156,12 @@ class Service:
 
     async def until_stop(self) -> None:
         """Wait until `stop()` is called or a consumer has ended by itself."""
-        stop = asyncio.ensure_future(self._stop.wait())
-        try:
-            await asyncio.wait({stop, *self._running}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stop.cancel()
+        while not self._stop.is_set() and not any(task.done() for task in self._running):
+            stop = asyncio.ensure_future(self._stop.wait())  # somebody may cancel it, who cancels every task
+            try:
+                await asyncio.wait({stop, *self._running}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stop.cancel()
 
     def stop(self) -> None:
         """Begin to stop. On the service's loop; idempotent."""
@@ -259,15 +260,18 @@ class Service:
         """
         starting = [asyncio.ensure_future(start) for start in starts]
         everyone = asyncio.gather(*starting)
-        stop = asyncio.ensure_future(self._stop.wait())
         try:
-            await wait_any(self._clock, everyone, stop, timeout_s=None)
+            while not everyone.done() and not self._stop.is_set():
+                stop = asyncio.ensure_future(self._stop.wait())  # somebody may cancel it, who cancels every task
+                try:
+                    await wait_any(self._clock, everyone, stop, timeout_s=None)
+                finally:
+                    stop.cancel()
             if everyone.done():
                 everyone.result()
                 return True
             return False
         finally:
-            stop.cancel()
             for task in starting:
                 task.cancel()
             await asyncio.gather(*starting, return_exceptions=True)

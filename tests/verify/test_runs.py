@@ -56,6 +56,17 @@ class TestBuiltInApp:
         assert report.problems == ()
         assert set(report.faults) == {"stop", "freeze", "members"}
 
+    @pytest.mark.long
+    async def test_whose_tasks_are_cancelled_loses_nothing_and_ends_only_when_it_is_told_to(
+        self, kafka_broker: KafkaBroker, tmp_path: Path
+    ) -> None:
+        run = options(
+            kafka_broker, tmp_path, lasts_s=60.0, kill_every_s=0, fault_every_s=1.0, kinds=("cancel",), processes=3
+        )
+        report = await verify(run)
+        assert report.problems == ()
+        assert report.faults["cancel"] > 30
+
 
 GIVEN = {"app_dir": HERE, "event_type": "OrderPlaced", "payload": '{"order_id": "{n}", "customer": "{key}"}'}
 

@@ -95,7 +95,9 @@ def verify_command(
     fault_every: Annotated[float, typer.Option(help="Seconds between two other faults; 0 for none.", min=0)] = 15.0,
     faults: Annotated[
         str | None,
-        typer.Option(help="Which other faults: stop, freeze, members, broker.", metavar="A,B", show_default="all"),
+        typer.Option(
+            help="Which other faults: stop, freeze, members, broker, cancel.", metavar="A,B", show_default="all"
+        ),
     ] = None,
     concurrency: Annotated[int | None, typer.Option(help="Records in flight.", min=1, show_default="16")] = None,
     ordering: Annotated[str | None, typer.Option(help="key, partition or unordered.", show_default="key")] = None,
@@ -145,7 +147,7 @@ def verify_command(
         work_ms=work_ms,
         kill_every_s=kill_every,
         fault_every_s=fault_every,
-        kinds=kinds_of(faults, own_broker=bootstrap_servers is None),
+        kinds=kinds_of(faults, own_broker=bootstrap_servers is None, own_app=target is None),
         bootstrap_servers=bootstrap_servers,
         app=target,
         app_dir=app_dir,

@@ -41,6 +41,8 @@ class Chaos:
                 await self._broker_away(fault)
             case "members":
                 await self._one_more(fault)
+            case "cancel":
+                self._cancel_a_task(fault)
             case _:
                 await self._process(fault)
 
@@ -65,6 +67,12 @@ class Chaos:
             worker.busy = False
         else:
             self._workers.restart(worker)
+
+    def _cancel_a_task(self, fault: Fault) -> None:
+        worker = self._workers.pick(fault.pick)
+        if worker is not None:
+            self._tell(f"{fault.at_s:6.1f} s  {fault.kind:<8} a task of process {worker.who}")
+            self._workers.cancel_a_task(worker)
 
     async def _one_more(self, fault: Fault) -> None:
         worker = self._workers.start(self._workers.fresh_slot())

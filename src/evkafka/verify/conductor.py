@@ -195,6 +195,7 @@ class _Run:
     async def _watch(self) -> None:
         while True:
             self._workers.revive()
+            self._workers.note_up({entry.who for entry in self._read() if entry.what == "up"})
             await asyncio.sleep(0.5)
 
     # ------------------------------------------------------------------ after

@@ -94,14 +94,16 @@ class Options:
         return dict(self.config) if self.app is not None else {**BUILT_IN, **self.config}
 
 
-def kinds_of(given: str | None, *, own_broker: bool) -> tuple[FaultKind, ...]:
-    """The kinds of faults in a list with commas; None for all that are possible.
+def kinds_of(given: str | None, *, own_broker: bool, own_app: bool = True) -> tuple[FaultKind, ...]:
+    """The kinds of faults in a list with commas; None for all that are possible, but for `cancel` in somebody's app:
+    its own tasks need not survive that.
 
     Raises:
         ConfigError: one of them does not exist.
     """
     if given is None:
-        return tuple(kind for kind in OTHERS if own_broker or kind != "broker")
+        left_out = {*(() if own_broker else ("broker",)), *(() if own_app else ("cancel",))}
+        return tuple(kind for kind in OTHERS if kind not in left_out)
     names = [name.strip() for name in given.split(",") if name.strip()]
     if unknown := [name for name in names if name not in OTHERS]:
         raise ConfigError(f"no fault is called {', '.join(map(repr, unknown))}; there are {', '.join(OTHERS)}")

@@ -6,12 +6,13 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
 from evkafka.broker.process import LeashedProcess
 from evkafka.verify.journal import Journal
+from evkafka.verify.stranger import SIGNAL
 from evkafka.verify.task import Task
 
 STOP_S = 30.0
@@ -25,6 +26,7 @@ class Worker:
         busy: a fault is being carried out on it.
         asked: it was told to end.
         frozen: it is stopped by SIGSTOP.
+        up: it has said that it runs: from then on it takes the signals of faults.
     """
 
     def __init__(self, who: str, command: list[str], log: Path) -> None:
@@ -33,6 +35,7 @@ class Worker:
         self.busy = False
         self.asked = False
         self.frozen = False
+        self.up = False
         self._process = LeashedProcess(command, log)
 
     @property
@@ -127,6 +130,16 @@ class Workers:
             self._journal.note("thawed", who=worker.who)
             worker.frozen = False
             worker.signal(signal.SIGCONT)
+
+    def note_up(self, names: Collection[str]) -> None:
+        """These processes have said that they run."""
+        for worker in self._slots.values():
+            worker.up = worker.up or worker.who in names
+
+    def cancel_a_task(self, worker: Worker) -> None:
+        """The process notes which one it was. One that is not up yet has none, and the signal would end it."""
+        if worker.up and SIGNAL is not None:
+            worker.signal(SIGNAL)
 
     def revive(self) -> None:
         """Replace what has ended by itself: it is a finding, and must not hide others."""

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-FaultKind = Literal["kill", "stop", "freeze", "members", "broker"]
+FaultKind = Literal["kill", "stop", "freeze", "members", "broker", "cancel"]
 """`kill` SIGKILL; `stop` SIGTERM; `freeze` SIGSTOP and, later, SIGCONT; `members` one more process for a while;
-`broker` a restart, clean or after a crash."""
+`broker` a restart, clean or after a crash; `cancel` a task of the process, cancelled by a stranger to it."""
 
 KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 
@@ -84,6 +84,6 @@ def _fault(kind: FaultKind, at_s: float, chance: random.Random, session_s: float
             lasts_s = chance.choice((chance.uniform(0.2, 0.6), chance.uniform(1.1, 1.8))) * session_s
         case "members":
             lasts_s = chance.uniform(1.0, 2.0) * session_s
-        case "broker":
+        case "broker" | "cancel":
             lasts_s = 0.0
     return Fault(at_s, kind, pick, round(lasts_s, 3), crash=kind == "broker" and chance.random() < 0.5)

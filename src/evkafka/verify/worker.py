@@ -19,8 +19,10 @@ from typing import Any
 from evkafka.app import EVKafkaApp
 from evkafka.context import Request
 from evkafka.handler import Handler
+from evkafka.runner import leave, run_to_exit_code
 from evkafka.verify.given import instrument
 from evkafka.verify.journal import Journal
+from evkafka.verify.stranger import Stranger
 from evkafka.verify.task import Task
 
 
@@ -31,6 +33,8 @@ def main(argument: str) -> None:
     journal = Journal(Path(task.journal), task.who)
     app = built_in(task, journal) if task.app is None else given(task, journal)
     settings = next(iter(app._consumers.values())).settings
+    stranger = Stranger(journal, task.who)
+    stranger.listen()
     journal.note(
         "up",
         in_order=settings.ordering != "unordered" or settings.concurrency == 1,
@@ -38,9 +42,20 @@ def main(argument: str) -> None:
         drain_s=settings.revoke_drain_timeout_s,
     )
     try:
-        app.run()
+        run(app, stranger)
     finally:
         journal.note("down")
+
+
+def run(app: EVKafkaApp, stranger: Stranger) -> None:
+    """As `app.run` does, with a stranger in the loop."""
+
+    async def serve() -> None:
+        stranger.enter()
+        await app.serve()
+
+    guard = app.take_process()
+    leave(run_to_exit_code(serve, guard=guard), guard)
 
 
 def built_in(task: Task, journal: Journal) -> EVKafkaApp:
