@@ -11,6 +11,7 @@ import builtins
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ journal = os.open(os.environ["WORKER_JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O
 
 def note(what: str, **fields: Any) -> None:
     """One line, one write: what a killed process had written stays written."""
-    os.write(journal, ("\n" + json.dumps({"what": what, "pid": os.getpid(), **fields})).encode())
+    entry = {"what": what, "pid": os.getpid(), "at_s": time.time(), **fields}
+    os.write(journal, ("\n" + json.dumps(entry)).encode())
 
 
 def exists(path: str) -> bool:
@@ -31,7 +33,13 @@ def exists(path: str) -> bool:
 
 @handler.event("Work")
 async def on_work(work: dict[str, Any], request: Request) -> None:
-    where = {"topic": request.topic, "partition": request.partition, "offset": request.offset, "id": work.get("id")}
+    where = {
+        "topic": request.topic,
+        "partition": request.partition,
+        "offset": request.offset,
+        "id": work.get("id"),
+        "group": request.context.consumer.group_id,
+    }
     note("begun", **where, attempt=request.attempt)
     if gate := work.get("wait_for"):
         while not exists(gate):  # noqa: ASYNC110 - a file is how the test's process speaks to this one

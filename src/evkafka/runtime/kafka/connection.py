@@ -20,6 +20,9 @@ RENEW_AFTER = 0.85
 
 RETIRED_AGAIN_S = 0.1
 
+LOOK_S = 3.0
+"""How often it is looked whether more of an answer has come; a node that gave nothing meanwhile is silent."""
+
 
 async def connect(host: str, port: int, options: dict[str, Any]) -> Connection:
     """Connect and log in.
@@ -28,7 +31,11 @@ async def connect(host: str, port: int, options: dict[str, Any]) -> Connection:
         one of `FAILURES`; a refused login is a BrokerRefused that names server, mechanism and fix.
     """
     conn = Connection(host, port, **options)
-    await conn.connect()
+    try:
+        await conn.connect()
+    except BaseException:  # a time limit too: the socket of what was broken off must not stay open
+        conn.close()
+        raise
     return conn
 
 
@@ -39,23 +46,36 @@ class Patience:
 
     Args:
         come: something that changes whenever bytes have come.
+        on_silence: called every few seconds in which nothing has come.
     """
 
-    def __init__(self, silence_s: float, come: Callable[[], object]) -> None:
+    def __init__(
+        self, silence_s: float, come: Callable[[], object], on_silence: Callable[[], object] | None = None
+    ) -> None:
         self.limit = asyncio.timeout(None)
-        self._silence_s = silence_s
+        self._left_s = self._silence_s = silence_s
         self._come = come
+        self._on_silence = on_silence
         self._known = come()
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(silence_s, self._look)
+        self._wait()
+
+    def _wait(self) -> None:
+        step_s = min(self._left_s, LOOK_S)
+        self._left_s -= step_s
+        self._timer = self._loop.call_later(step_s, self._look)
 
     def _look(self) -> None:
         come = self._come()
         if come != self._known:
             self._known = come
-            self._timer = self._loop.call_later(self._silence_s, self._look)
-        else:
+            self._left_s = self._silence_s
+        elif self._left_s <= 0:
             self.limit.reschedule(self._loop.time())
+            return
+        elif self._on_silence is not None:
+            self._on_silence()
+        self._wait()
 
     def end(self) -> None:
         self._timer.cancel()

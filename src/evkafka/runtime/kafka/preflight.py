@@ -24,6 +24,9 @@ logger = logging.getLogger("evkafka.runtime.kafka")
 ONE_SERVER_S = 8.0
 """How long one server may take to answer, so that a silent one does not use up the time of all."""
 
+NEXT_S = 1.0
+"""After which the next server is asked, beside the one that has not answered yet."""
+
 AGAIN_S = 0.5
 
 _NOT_FOR_CONN = frozenset({"bootstrap_servers", "metadata_max_age_ms", "retry_backoff_ms", "connections_max_idle_ms"})
@@ -44,18 +47,10 @@ async def reach(connection: ConnectionSettings, *, timeout_s: float) -> tuple[st
     warned = False
     while True:
         causes: dict[str, BrokerError] = {}
-        for host, port, _ in collect_hosts(list(connection.bootstrap_servers), randomize=False):
-            left_s = deadline_s - loop.time()
-            if left_s <= 0 and causes:
-                break
-            try:
-                await knock(connection, host, port, timeout_s=min(max(left_s, 0.1), ONE_SERVER_S))
-            except BrokerRefused:
-                raise
-            except BrokerError as error:
-                causes[f"{host}:{port}"] = error
-            else:
-                return host, port
+        hosts = [(host, port) for host, port, _ in collect_hosts(list(connection.bootstrap_servers), randomize=False)]
+        found = await _first_of(connection, hosts, deadline_s, causes)
+        if found is not None:
+            return found
         sentence = "; ".join(str(error) for error in causes.values())
         if loop.time() + AGAIN_S >= deadline_s:
             raise BrokerUnavailable(
@@ -65,6 +60,45 @@ async def reach(connection: ConnectionSettings, *, timeout_s: float) -> tuple[st
             logger.warning("no Kafka broker can be reached yet (%s); trying again", sentence)
             warned = True
         await asyncio.sleep(AGAIN_S)
+
+
+async def _first_of(
+    connection: ConnectionSettings, hosts: list[tuple[str, int]], deadline_s: float, causes: dict[str, BrokerError]
+) -> tuple[str, int] | None:
+    """The first server that lets us in. One that keeps us waiting is not waited for alone: the next is asked beside it.
+
+    Args:
+        causes: why the others did not, by server. Written here.
+
+    Raises:
+        BrokerRefused: one of them said no.
+    """
+    loop = asyncio.get_running_loop()
+    asked: dict[asyncio.Task[None], tuple[str, int]] = {}
+    waiting = list(hosts)
+    try:
+        while waiting or asked:
+            if waiting:
+                host, port = waiting.pop(0)
+                within_s = min(max(deadline_s - loop.time(), 0.1), ONE_SERVER_S)
+                asked[asyncio.ensure_future(knock(connection, host, port, timeout_s=within_s))] = host, port
+            done, _ = await asyncio.wait(
+                asked, timeout=NEXT_S if waiting else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                host, port = asked.pop(task)
+                error = task.exception()
+                if error is None:
+                    return host, port
+                if isinstance(error, BrokerRefused) or not isinstance(error, BrokerError):
+                    raise error
+                causes[f"{host}:{port}"] = error
+        return None
+    finally:
+        for task in asked:
+            task.cancel()
+        if asked:
+            await asyncio.wait(asked)
 
 
 async def knock(connection: ConnectionSettings, host: str, port: int, *, timeout_s: float) -> None:

@@ -1,0 +1,137 @@
+"""A node that is silent: connections are taken, and nothing is answered. It holds up no other node's work."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiokafka import errors as kafka
+from aiokafka.client import ConnectionGroup, CoordinationType
+from aiokafka.protocol.group import HeartbeatRequest
+from aiokafka.structs import BrokerMetadata
+
+from evkafka.broker import KafkaBroker
+from evkafka.runtime.kafka import connection, preflight, reaching
+from evkafka.runtime.kafka.client import Client
+from evkafka.runtime.kafka.options import connection_options
+from evkafka.settings import ConnectionSettings
+from tests.support.proxy import FIND_COORDINATOR, HEARTBEAT, METADATA, Proxy
+from tests.support.waiting import eventually
+
+HEALTHY, SILENT = 1, 9
+PROMPTLY_S = 5.0
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A moment is a tenth of a second."""
+    monkeypatch.setattr(reaching, "LOOK_S", 0.1)
+    monkeypatch.setattr(connection, "LOOK_S", 0.1)
+
+
+async def _client(servers: str) -> Client:
+    settings = ConnectionSettings(bootstrap_servers=(servers,))
+    client = Client(allow_auto_create_topics=False, answer_within_s={}, **connection_options(settings))
+    await client.bootstrap()
+    return client
+
+
+@pytest.fixture
+async def client(kafka_broker: KafkaBroker, proxy: Proxy) -> AsyncIterator[Client]:
+    """It knows two nodes: the real one, and one behind the proxy."""
+    client = await _client(kafka_broker.bootstrap_servers)
+    host, port = proxy.bootstrap_servers.split(":")
+    client.cluster._brokers[SILENT] = BrokerMetadata(SILENT, host, int(port), None)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def silent_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is random begins with the silent node."""
+    monkeypatch.setattr(random, "shuffle", lambda nodes: nodes.sort(key=lambda node: node != SILENT))
+
+
+class TestConnecting:
+    async def test_to_it_keeps_nobody_from_another_node(self, client: Client, proxy: Proxy) -> None:
+        await proxy.set("blackhole")
+        connecting = asyncio.ensure_future(client._get_conn(SILENT))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(PROMPTLY_S):
+            conn = await client._get_conn(HEALTHY)
+        assert conn.usable
+        assert not connecting.done()
+        connecting.cancel()
+
+    async def test_at_the_start_tries_the_next_server_beside_it(
+        self, kafka_broker: KafkaBroker, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(preflight, "NEXT_S", 0.05)
+        await proxy.set("blackhole")
+        servers = (proxy.bootstrap_servers, kafka_broker.bootstrap_servers)
+        async with asyncio.timeout(PROMPTLY_S):
+            found = await preflight.reach(ConnectionSettings(bootstrap_servers=servers), timeout_s=60)
+        assert found == ("127.0.0.1", kafka_broker.port)
+
+    async def test_that_is_broken_off_leaves_no_socket_open(self, proxy: Proxy) -> None:
+        await proxy.set("blackhole")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await connection.connect("127.0.0.1", int(proxy.bootstrap_servers.split(":")[1]), {})
+        await proxy.set("pass")
+        await eventually(lambda: not proxy._connections, what="the proxy's connections closed")
+
+
+@pytest.mark.usefixtures("silent_first")
+class TestWhatAnyNodeCanAnswer:
+    async def test_the_coordinator_is_asked_of_another_one_after_a_moment(self, client: Client, proxy: Proxy) -> None:
+        await proxy.set("blackhole")
+        async with asyncio.timeout(PROMPTLY_S):
+            assert await client.coordinator_lookup(CoordinationType.GROUP, "any") == HEALTHY
+
+    async def test_metadata_are_asked_of_another_one_after_a_moment(self, client: Client, proxy: Proxy) -> None:
+        await proxy.set("blackhole")
+        async with asyncio.timeout(PROMPTLY_S):
+            assert await client._metadata_update(client.cluster, [])
+
+    async def test_a_node_that_was_silent_is_asked_last(self, client: Client, proxy: Proxy) -> None:
+        assert client.get_random_node() == SILENT
+        proxy.on(FIND_COORDINATOR, hold=True)
+        await client.coordinator_lookup(CoordinationType.GROUP, "any")
+        assert client.get_random_node() == HEALTHY
+
+    async def test_the_only_one_has_all_the_time_that_there_is(self, proxy: Proxy) -> None:
+        client = await _client(proxy.bootstrap_servers)
+        try:
+            proxy.on(METADATA, delay_s=0.5)
+            assert await client._metadata_update(client.cluster, [])
+        finally:
+            await client.close()
+
+
+class TestWhatItAloneCanAnswer:
+    async def test_is_given_up_when_the_cluster_does_without_it(self, client: Client, proxy: Proxy) -> None:
+        proxy.on(HEARTBEAT, hold=True)
+        async with asyncio.timeout(PROMPTLY_S):
+            with pytest.raises(kafka.KafkaConnectionError):
+                await client.send(SILENT, HeartbeatRequest("any", -1, ""))
+        assert SILENT not in {node for node, _ in client._conns}
+
+    async def test_is_waited_for_while_it_is_one_of_the_brokers(self, proxy: Proxy) -> None:
+        client = await _client(proxy.bootstrap_servers)
+        held: Any = proxy.on(HEARTBEAT, hold=True)
+        try:
+            answering = asyncio.ensure_future(
+                client.send(HEALTHY, HeartbeatRequest("any", -1, ""), group=ConnectionGroup.COORDINATION)
+            )
+            await held.seen.wait()
+            asked = proxy.requests.count(METADATA)
+            await eventually(lambda: proxy.requests.count(METADATA) > asked, what="another look at the metadata")
+            assert not answering.done()
+            held.release.set()
+            assert (await answering).error_code
+        finally:
+            await client.close()
