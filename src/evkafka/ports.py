@@ -149,10 +149,17 @@ class RecordSource(Protocol):
         """The offset of the next record to be handed out; None while unknown."""
 
     def end_offset(self, partition: TopicPartition) -> int | None:
-        """The partition's end as last seen (the high watermark); None while unknown."""
+        """The partition's end as last seen, to a reader of what is committed where the first open transaction begins;
+        None while unknown."""
 
     def receives(self, partition: TopicPartition) -> bool:
         """Whether an answer comes in slowly, over many seconds, that may bring this partition's next records."""
+
+    def high_watermark(self, partition: TopicPartition) -> int | None:
+        """Where all that is written ends, open transactions included, as last seen; None while unknown."""
+
+    def next_timestamp_ms(self, partition: TopicPartition) -> int | None:
+        """When the next record to be handed out was written; None where it has not been fetched, or has no time."""
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Go on at this offset; what was fetched and not handed out is forgotten."""

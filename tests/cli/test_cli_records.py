@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from evkafka.broker import KafkaBroker
 from tests.cli.support import as_json, evkafka, said, write_app
@@ -171,3 +173,21 @@ class TestReplay:
         ended = evkafka(tmp_path, "replay", "shop:app", "--topic", orders, "--from", "earliest", "--dry-run")
         assert "'orders', 'audit' read" in said(ended, 2)
         assert "--consumer" in ended.stderr
+
+    async def test_lag_of_an_open_transaction_shows_both_ends_and_says_so(
+        self, orders: str, tmp_path: Path, at: tuple[str, str], kafka_broker: KafkaBroker
+    ) -> None:
+        group = (f"{orders}.group", "--topic", orders, *at)
+        producer = AIOKafkaProducer(bootstrap_servers=kafka_broker.bootstrap_servers, transactional_id=f"{orders}-tx")
+        await producer.start()
+        try:
+            await producer.begin_transaction()
+            await producer.send_and_wait(orders, b"undecided", partition=1)
+            shown = await asyncio.to_thread(evkafka, tmp_path, "lag", *group)
+            told = as_json(await asyncio.to_thread(evkafka, tmp_path, "lag", *group, "--json"))
+            await producer.abort_transaction()
+        finally:
+            await producer.stop()
+        assert "a transaction is open at offset 0; what is written" in " ".join(shown.stdout.split())
+        [_, partition] = told["groups"][0]["partitions"]
+        assert (partition["end"], partition["high_watermark"], partition["lag"]) == (0, 1, 0)

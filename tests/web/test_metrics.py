@@ -195,6 +195,33 @@ class TestConsumers:
             assert metrics["evkafka_consumer_watermark_offset"] == {("billing", "0", "orders"): 3.0}
             assert metrics["evkafka_consumer_position_offset"] == {("billing", "0", "orders"): 3.0}
 
+    async def test_a_paused_partition_shows_its_lag_and_since_when(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.settle()
+            app.consumer("billing").pause("orders", 0)
+            await kafka.send("orders", {}, event_type="OrderPlaced", timestamp_ms=1_000)
+            await kafka.send("orders", {}, event_type="OrderPlaced")
+            await kafka.advance(ms=1_000)
+            metrics = await scrape(app)
+            assert metrics["evkafka_consumer_lag"] == {("billing", "0", "orders"): 2.0}
+            assert metrics["evkafka_consumer_lag_seconds"][("billing", "0", "orders")] > 365 * 24 * 3600
+            app.consumer("billing").resume("orders", 0)
+            await kafka.settle()
+            assert (await scrape(app))["evkafka_consumer_lag_seconds"] == {("billing", "0", "orders"): 0.0}
+
+    async def test_an_open_transaction_shows_both_ends(self) -> None:
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.send("orders", {}, event_type="OrderPlaced")
+            async with kafka.transaction() as transaction:
+                await transaction.send("orders", {}, event_type="OrderPlaced")
+                await kafka.advance(ms=1_000)
+                metrics = await scrape(app)
+                assert metrics["evkafka_consumer_lag"] == {("billing", "0", "orders"): 0.0}
+                assert metrics["evkafka_consumer_log_end_offset"] == {("billing", "0", "orders"): 1.0}
+                assert metrics["evkafka_consumer_high_watermark_offset"] == {("billing", "0", "orders"): 2.0}
+
     async def test_commits_are_counted_by_result(self) -> None:
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):

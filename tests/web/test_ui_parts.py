@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evkafka.runtime.status import PartitionStatus
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, Telemetry
 from evkafka.web.ui.book import GROUPS, SECONDS, Book
 from evkafka.web.ui.live import Live
 from evkafka.web.ui.payloads import as_text, headers_as_text
+from evkafka.web.ui.words import partition_state
 
 
 class Clock:
@@ -142,3 +144,27 @@ class TestText:
         assert len(shown["text"]) <= max(most, 3)
         assert shown["size"] == len(data)
         json.dumps(shown)
+
+
+class TestAPartition:
+    def test_says_that_a_transaction_is_open_and_where_both_ends_are(self) -> None:
+        status = PartitionStatus(
+            topic="orders",
+            partition=0,
+            position=7,
+            committed=7,
+            end=7,
+            pending=0,
+            oldest=None,
+            oldest_timestamp_ms=None,
+            retrying=0,
+            held=False,
+            paused=False,
+            full=False,
+            high_watermark=12,
+        )
+        state, _, why = partition_state(status)
+        assert state == "Reading"
+        assert "a transaction is open at offset 7" in why
+        assert "up to offset 12" in why
+        assert (status.lag, status.undecided) == (0, 5)

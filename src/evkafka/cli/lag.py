@@ -101,9 +101,20 @@ def show_lag(asked: list[Asked], *, most: int | None, as_json: bool) -> int:
     else:
         for group, (seen, rows) in groups.items():
             _say_group(group, seen)
-            heads = ("topic", "partition", "committed", "end", "lag")
-            cells = [(row.at.topic, row.at.partition, _dash(row.committed), row.bounds.end, row.lag) for row in rows]
+            heads = ("topic", "partition", "committed", "end", "written", "lag")
+            cells = [
+                (
+                    row.at.topic,
+                    row.at.partition,
+                    _dash(row.committed),
+                    row.bounds.end,
+                    row.bounds.high_watermark,
+                    row.lag,
+                )
+                for row in rows
+            ]
             print_table(heads, cells, numbers=heads[1:])
+            _say_undecided(rows)
             limit = f", and {most} are allowed" if group in over else ""
             screen().print(f"lag {sums[group]}{limit}\n", style="red" if group in over else "bold")
     return 1 if over else 0
@@ -124,6 +135,18 @@ def _say_group(name: str, seen: Group) -> None:
     screen().print(f"group [bold]{name}[/bold]: {said}")
 
 
+def _say_undecided(rows: list[Row]) -> None:
+    """A transaction that stays open shows no lag, and yet nobody gets on."""
+    for row in rows:
+        if row.bounds.high_watermark > row.bounds.end:
+            screen().print(
+                f"{row.at.topic}[{row.at.partition}]: a transaction is open at offset {row.bounds.end}; what is written"
+                f" from there on, up to offset {row.bounds.high_watermark}, counts when it is decided",
+                style="yellow",
+                markup=False,
+            )
+
+
 def _told(row: Row) -> dict[str, Any]:
     return {
         "topic": row.at.topic,
@@ -131,6 +154,7 @@ def _told(row: Row) -> dict[str, Any]:
         "committed": row.committed,
         "first": row.bounds.first,
         "end": row.bounds.end,
+        "high_watermark": row.bounds.high_watermark,
     }
 
 

@@ -262,7 +262,7 @@ def _of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
         ("evkafka_consumer_lag", "Records from the oldest unfinished one to the end.", lambda one: one.lag),
         (
             "evkafka_consumer_lag_seconds",
-            "Age of the oldest unfinished record that is in hand; 0 where nothing is to be done.",
+            "Age of the oldest unfinished record, else of the next that is to be read; 0 where nothing is to be done.",
             lambda one: _lag_s(one, now_ms),
         ),
         ("evkafka_consumer_position_offset", "The offset read next.", lambda one: one.position),
@@ -272,7 +272,16 @@ def _of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
             lambda one: one.position if one.oldest is None else one.oldest,
         ),
         ("evkafka_consumer_committed_offset", "The offset last committed.", lambda one: one.committed),
-        ("evkafka_consumer_log_end_offset", "The end of the partition.", lambda one: one.end),
+        (
+            "evkafka_consumer_log_end_offset",
+            "The end of the partition: to a reader of what is committed, where the first open transaction begins.",
+            lambda one: one.end,
+        ),
+        (
+            "evkafka_consumer_high_watermark_offset",
+            "The end of all that is written, open transactions included.",
+            lambda one: one.high_watermark,
+        ),
         ("evkafka_uncommitted_events", "Records read and not committable.", lambda one: one.pending),
         ("evkafka_events_awaiting_retry", "Lanes that wait for a next attempt.", lambda one: one.retrying),
     )
@@ -287,8 +296,8 @@ def _of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
 
 
 def _lag_s(partition: PartitionStatus, now_ms: float) -> float | None:
-    if partition.oldest is None:
-        return 0.0 if partition.lag == 0 else None
+    if partition.oldest is None and partition.lag == 0:
+        return 0.0
     written_ms = partition.oldest_timestamp_ms
     return max(now_ms - written_ms, 0.0) / 1000 if written_ms is not None else None
 

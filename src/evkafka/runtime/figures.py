@@ -49,6 +49,9 @@ def overran(at_work: Collection[Executor]) -> list[Executor]:
 def _partition(held: Holdings, partition: Partition, at_work: Sequence[Executor]) -> PartitionStatus:
     tp, ledger, source, early = partition.tp, partition.ledger, held.source, partition.early
     position = source.position(tp) if source is not None else None
+    written_ms = _written_ms(partition, at_work)
+    if ledger.oldest is None and source is not None:
+        written_ms = source.next_timestamp_ms(tp)
     return PartitionStatus(
         topic=tp.topic,
         partition=tp.partition,
@@ -57,11 +60,12 @@ def _partition(held: Holdings, partition: Partition, at_work: Sequence[Executor]
         end=source.end_offset(tp) if source is not None else None,
         pending=ledger.pending + len(early),
         oldest=ledger.oldest,
-        oldest_timestamp_ms=_written_ms(partition, at_work),
+        oldest_timestamp_ms=written_ms,
         retrying=partition.waiting(),
         held=partition.held,
         paused=partition.paused,
         full=held.flow.is_full(tp),
+        high_watermark=source.high_watermark(tp) if source is not None else None,
         due_in_s=max(early[0].due_s - held.clock.now(), 0.0) if early else None,
     )
 

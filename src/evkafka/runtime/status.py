@@ -18,10 +18,14 @@ class PartitionStatus:
     Attributes:
         position: the offset that is read next; None while unknown.
         committed: what was last confirmed in this assignment; None while nothing was.
-        end: the partition's end as last seen; None while unknown.
+        end: the partition's end as last seen, to a reader of what is committed the last stable offset; None while
+            unknown.
+        high_watermark: where all that is written ends, as last seen; None while unknown. Between `end` and this lie a
+            transaction that is not decided, and what came after it.
         pending: records read and not committable.
         oldest: the oldest unfinished offset; None without one.
-        oldest_timestamp_ms: when that record was written, in milliseconds since the epoch; None where it is unknown.
+        oldest_timestamp_ms: when that record was written, or without one the next that is to be read, in milliseconds
+            since the epoch; None where it is unknown.
         retrying: lanes whose first record waits for its next attempt.
         held: True while the client cannot read its next record.
         paused: True while a user wants it so.
@@ -42,6 +46,12 @@ class PartitionStatus:
     paused: bool
     full: bool
     due_in_s: float | None = None
+    high_watermark: int | None = None
+
+    @property
+    def undecided(self) -> int:
+        """Offsets from the first open transaction on, which nobody who reads what is committed can read yet."""
+        return max(self.high_watermark - self.end, 0) if None not in (self.high_watermark, self.end) else 0  # type: ignore[operator]
 
     @property
     def lag(self) -> int | None:

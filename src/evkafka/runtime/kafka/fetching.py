@@ -237,6 +237,12 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
             for request, since_s in self._under_way.items()
         )
 
+    def next_timestamp_ms(self, tp: ClientPartition) -> int | None:
+        """When the record at the position was written, where it has been fetched."""
+        entry = self._records.get(tp)
+        at_ms = entry.timestamp if isinstance(entry, Buffer) and entry.stands(tp) else None
+        return at_ms if at_ms is not None and at_ms >= 0 else None
+
     def _buffer(self, tp: ClientPartition, assignment: Any, result: Any, raw: bytes) -> Buffer:
         fetched = result._partition_records
         buffer = Buffer(

@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import CommitRefused
 from evkafka.ports import TopicPartition
-from evkafka.runtime.kafka.lookup import _all, _reader, _told
+from evkafka.runtime.kafka.lookup import _all, _reader, _told, written_ends
 from evkafka.runtime.kafka.options import connection_options
 from evkafka.runtime.kafka.topics import administering
 from evkafka.settings import ConnectionSettings
@@ -74,10 +74,18 @@ async def group_offsets(
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The first offset that a partition still has, and the one behind its last record."""
+    """Which offsets of a partition can be read.
+
+    Attributes:
+        first: the first that is still there.
+        end: the one behind the last record that a reader of what is committed sees.
+        high_watermark: the one behind all that is written. Between the two lie a transaction that is not decided, and
+            what came after it.
+    """
 
     first: int
     end: int
+    high_watermark: int
 
 
 async def bounds_of(
@@ -93,7 +101,8 @@ async def bounds_of(
         if not partitions:
             return {}
         first, end = await reader.beginning_offsets(partitions), await reader.end_offsets(partitions)
-    return {TopicPartition(at.topic, at.partition): Bounds(first[at], end[at]) for at in partitions}
+        written = await written_ends(reader, partitions)
+    return {TopicPartition(*at): Bounds(first[at], end[at], max(written[at], end[at])) for at in partitions}
 
 
 async def offsets_for_time(

@@ -108,18 +108,25 @@ async def stream_log(
 async def _committed_ends(reader: Any, partitions: Sequence[ClientPartition]) -> Mapping[ClientPartition, int]:
     """Where reading committed records ends. A transaction's commit is answered a moment before its records can be
     read, so what is undecided is given that moment; one that was left open holds us up no longer."""
-    fetcher, clock = reader._fetcher, asyncio.get_running_loop().time
+    clock = asyncio.get_running_loop().time
     until_s = clock() + SETTLE_S
-    committed_only, fetcher._isolation_level = fetcher._isolation_level, READ_UNCOMMITTED
-    try:
-        written = await reader.end_offsets(partitions)
-    finally:
-        fetcher._isolation_level = committed_only
+    written = await written_ends(reader, partitions)
     while True:
         ends: Mapping[ClientPartition, int] = await reader.end_offsets(partitions)
         if all(ends[at] >= written[at] for at in partitions) or clock() > until_s:
             return ends
         await asyncio.sleep(0.02)
+
+
+async def written_ends(reader: Any, partitions: Sequence[ClientPartition]) -> Mapping[ClientPartition, int]:
+    """Where all that is written ends, open transactions included."""
+    fetcher = reader._fetcher
+    committed_only, fetcher._isolation_level = fetcher._isolation_level, READ_UNCOMMITTED
+    try:
+        ends: Mapping[ClientPartition, int] = await reader.end_offsets(partitions)
+    finally:
+        fetcher._isolation_level = committed_only
+    return ends
 
 
 async def _all(reader: Any, topic: str) -> list[ClientPartition]:

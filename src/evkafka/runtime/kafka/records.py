@@ -25,6 +25,8 @@ from evkafka.runtime.leader_epochs import UNKNOWN, Turn
 _LENGTH = struct.Struct(">i")
 _BASE_OFFSET = struct.Struct(">q")
 _EPOCH = struct.Struct(">i")  # behind the head, and before the byte that says the format
+_TIMESTAMP = struct.Struct(">q")
+_FIRST_TIMESTAMP = 27  # behind the head: epoch, format, checksum, attributes, last offset
 _HEAD = 12  # base offset and length, which a batch's length does not count
 _NEW = tuple.__new__
 
@@ -150,6 +152,19 @@ class Unread:
         if self._next >= len(self._ready):
             self.position = max(self.position, self._after)
         return taken
+
+    @property
+    def timestamp(self) -> int | None:
+        """When the next record was written, in milliseconds: its batch's first time where it has not been made yet."""
+        if self._next < len(self._ready):
+            return self._ready[self._next].timestamp
+        if self._batch is not None:
+            first: int | None = getattr(self._batch, "first_timestamp", None)
+            return first
+        begin = self._at
+        if len(self._raw) < begin + _FIRST_TIMESTAMP + 8 or self._raw[begin + _HEAD + 4] < 2:
+            return None
+        return int(_TIMESTAMP.unpack_from(self._raw, begin + _FIRST_TIMESTAMP)[0])
 
     def _make_ready(self, most: int) -> bool:
         """Make up to so many records of the batch in hand, or take the next in hand; False where there is none."""

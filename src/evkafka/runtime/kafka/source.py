@@ -15,6 +15,7 @@ from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, Co
 from evkafka.ports import Record, SourceListener, SourceState, TopicPartition
 from evkafka.runtime.kafka import closing, preflight
 from evkafka.runtime.kafka.contain import Contained
+from evkafka.runtime.kafka.ends import Ends
 from evkafka.runtime.kafka.errors import translate
 from evkafka.runtime.kafka.membership import Hold, Member
 from evkafka.runtime.kafka.sparing import awaited_topics
@@ -50,6 +51,7 @@ class KafkaSource:
         self._failure: BrokerError | None = None
         self._alarm: asyncio.Future[None] | None = None
         self._topic_watch: asyncio.Task[None] | None = None
+        self._ends_watch: asyncio.Task[None] | None = None
         self._stopped = False
         self._closing: asyncio.Task[None] | None = None
         self._awaited: list[str] = []
@@ -85,6 +87,10 @@ class KafkaSource:
         if (error := opening.exception()) is not None:
             raise translate(error, f"connecting to {self._servers}") from error
         await self._check_rights(consumer)
+        ends = Ends(
+            consumer.client, consumer._subscription, reads_committed=settings.isolation_level == "read_committed"
+        )
+        self._ends_watch = _named("ends", settings, ends.run())
         if settings.topics:
             self._topic_watch = _named("topics", settings, self._watch_topics())
 
@@ -111,7 +117,7 @@ class KafkaSource:
                 self._alarm.set_result(None)
             if self._consumer is not None:
                 awaited_topics.names.subtract(self._awaited)
-                end = closing.close(self._consumer, [self._topic_watch], timeout_s=timeout_s)
+                end = closing.close(self._consumer, [self._topic_watch, self._ends_watch], timeout_s=timeout_s)
                 self._closing = _named("close", self._settings, end)
         if self._closing is not None:
             # A task of its own: a caller who is cancelled in here, and calls again, waits for the same end.
@@ -206,6 +212,7 @@ class KafkaSource:
         yield "fetch", consumer.fetching._fetch_task
         yield "metadata", consumer.client._sync_task
         yield "topic watch", self._topic_watch
+        yield "ends", self._ends_watch
         if isinstance(member := consumer.coordinator, Member):
             yield "heartbeat", member.needed_heartbeat
 
@@ -230,6 +237,15 @@ class KafkaSource:
         if self._settings.isolation_level == "read_committed" and state.lso is not None and state.lso >= 0:
             return cast(int, state.lso)
         return cast("int | None", state.highwater)
+
+    def high_watermark(self, partition: TopicPartition) -> int | None:
+        state = self._state_of(partition)
+        return cast("int | None", state.highwater) if state is not None else None
+
+    def next_timestamp_ms(self, partition: TopicPartition) -> int | None:
+        if self._state_of(partition) is None:
+            return None
+        return self._opened().fetching.next_timestamp_ms(ClientPartition(*partition))
 
     def receives(self, partition: TopicPartition) -> bool:
         return self._opened().fetching.receives(ClientPartition(*partition))

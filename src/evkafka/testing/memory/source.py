@@ -307,6 +307,14 @@ class MemorySource:
         """To a reader of what is committed, the end is where the first open transaction begins."""
         return self._kafka.topics.log(partition).end_for(self._isolation)
 
+    def high_watermark(self, partition: TopicPartition) -> int | None:
+        return self._kafka.topics.log(partition).end
+
+    def next_timestamp_ms(self, partition: TopicPartition) -> int | None:
+        position = self.positions.get(partition)
+        found = self._kafka.topics.log(partition).read(position, 1, self._isolation) if position is not None else []
+        return found[0].timestamp if found and found[0].timestamp >= 0 else None
+
     def receives(self, partition: TopicPartition) -> bool:
         return False  # answers come at once
 

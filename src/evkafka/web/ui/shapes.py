@@ -78,6 +78,7 @@ class PartitionRow(TypedDict):
     position: int | None
     committed: int | None
     end: int | None
+    high_watermark: int | None
     lag: int | None
     pending: int
     oldest: int | None

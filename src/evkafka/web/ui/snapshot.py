@@ -143,7 +143,8 @@ def _sentences(told: Sequence[str]) -> list[str]:
 
 def _oldest_age_s(one: PartitionStatus, now_ms: int) -> float | None:
     at_ms = one.oldest_timestamp_ms
-    return max(now_ms - at_ms, 0) / 1000 if at_ms is not None and at_ms >= 0 else None
+    known = at_ms is not None and at_ms >= 0 and (one.oldest is not None or one.lag)
+    return max(now_ms - at_ms, 0) / 1000 if known else None  # type: ignore[operator]
 
 
 def _partition(one: PartitionStatus, now_ms: int) -> PartitionRow:
@@ -154,6 +155,7 @@ def _partition(one: PartitionStatus, now_ms: int) -> PartitionRow:
         position=one.position,
         committed=one.committed,
         end=one.end,
+        high_watermark=one.high_watermark,
         lag=one.lag,
         pending=one.pending,
         oldest=one.oldest,

@@ -55,6 +55,11 @@ def partition_state(partition: PartitionStatus) -> tuple[str, Kind, str]:
         why.append(f"{partition.retrying} waiting for the next attempt, the oldest at offset {partition.oldest}")
     if partition.full:
         why.append("as much is in hand as may be; it is read on when some of it is done")
+    if partition.undecided:
+        why.append(
+            f"a transaction is open at offset {partition.end}: what is written from there on, up to offset"
+            f" {partition.high_watermark}, is read when it is decided"
+        )
     if partition.due_in_s is not None:
         why.append(f"its next record is due in {partition.due_in_s:.0f} s")
     word: Word = ("Reading", "good")

@@ -70,7 +70,7 @@ function partition(consumerName, first) {
     why.say(p.why);
     position.say(count(p.position));
     committed.say(count(p.committed));
-    end.say(count(p.end));
+    end.say(p.high_watermark > p.end ? `${count(p.end)} of ${count(p.high_watermark)}` : count(p.end));
     lag.say(count(p.lag));
     held.say(count(p.pending));
     oldest.say(p.oldest_age_s === null ? "–" : `${seconds(p.oldest_age_s)}`);

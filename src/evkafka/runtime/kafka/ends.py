@@ -1,0 +1,78 @@
+"""Where partitions end that are not fetched at the moment: paused ones, full ones, and what waits behind them.
+
+A fetch tells the end of its partition, and an end that is as old as the last fetch would show no lag while it grows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Collection
+from typing import Any
+
+from aiokafka import errors as kafka
+from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, OffsetResetStrategy
+from aiokafka.protocol.offset import OffsetRequest
+from aiokafka.structs import TopicPartition as ClientPartition
+
+logger = logging.getLogger("evkafka.runtime.kafka")
+
+EVERY_S = 5.0
+
+
+class Ends:
+    """One consumer's: it asks for the ends that no fetch has told for a while, and writes them where fetches do.
+
+    Args:
+        reads_committed: also ask where the first open transaction begins.
+    """
+
+    def __init__(self, client: Any, subscriptions: Any, *, reads_committed: bool) -> None:
+        self._client = client
+        self._subscriptions = subscriptions
+        self._reads_committed = reads_committed
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY_S)
+            subscription = self._subscriptions.subscription
+            assignment = subscription.assignment if subscription is not None else None
+            if assignment is None or not assignment.active:
+                continue
+            try:
+                await self._look(assignment)
+            except (kafka.KafkaError, OSError, TimeoutError) as error:
+                logger.debug("the ends of partitions that are not read are not known: %r", error)
+
+    async def _look(self, assignment: Any) -> None:
+        since_ms = (time.time() - EVERY_S) * 1000
+        by_leader: dict[int, list[ClientPartition]] = defaultdict(list)
+        for tp in assignment.tps:
+            state = assignment.state_value(tp)
+            leader = self._client.cluster.leader_for_partition(tp)
+            if state.has_valid_position and (state.timestamp or 0) < since_ms and leader not in (None, -1):
+                by_leader[leader].append(tp)
+        for leader, tps in by_leader.items():
+            await self._ask(assignment, leader, tps)
+
+    async def _ask(self, assignment: Any, leader: int, tps: Collection[ClientPartition]) -> None:
+        for tp, end in (await self._ends(leader, tps, READ_UNCOMMITTED)).items():
+            assignment.state_value(tp).highwater = end
+        if self._reads_committed:
+            for tp, end in (await self._ends(leader, tps, READ_COMMITTED)).items():
+                assignment.state_value(tp).lso = end
+
+    async def _ends(self, leader: int, tps: Collection[ClientPartition], level: int) -> dict[ClientPartition, int]:
+        """Those that the leader tells; of the others the next look asks again."""
+        by_topic: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        for tp in tps:
+            by_topic[tp.topic].append((tp.partition, OffsetResetStrategy.LATEST))
+        answer = await self._client.send(leader, OffsetRequest(-1, level, list(by_topic.items())))
+        return {
+            ClientPartition(topic, partition): offset
+            for topic, rows in answer.topics
+            for partition, code, _, offset, *_ in rows
+            if not code
+        }
