@@ -163,6 +163,13 @@ class KafkaCluster:
         await self._described(topic, lambda rows: len(rows) == len(replicas), "the partitions")
         await self.in_sync(topic)
 
+    async def topics(self) -> list[str]:
+        return await self._asked(lambda admin: admin.list_topics(), what="the topics")
+
+    async def replicas(self, topic: str) -> set[int]:
+        """How many replicas its partitions have."""
+        return {len(row["replicas"]) for row in await self._described(topic, bool, "the partitions")}
+
     async def leaders(self, topic: str) -> dict[int, int]:
         """Each partition's leader."""
         rows = await self._described(topic, lambda rows: all(row["leader"] > 0 for row in rows), "the leaders")

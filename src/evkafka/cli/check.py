@@ -28,6 +28,7 @@ from evkafka.settings import ConnectionSettings
 Level = Literal["ok", "warning", "error"]
 
 REACH_S = 10.0
+RIGHTS_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +209,19 @@ def _topic(need: Need, shapes: Any) -> Iterator[Finding]:
 
 async def _rights(app: EVKafkaApp, connection: ConnectionSettings, needs: list[Need], shapes: Any) -> list[Finding]:
     findings: list[Finding] = []
+    about = ",".join(connection.bootstrap_servers)
     try:
-        async with probing(connection) as prober:
+        async with probing(connection, timeout_s=RIGHTS_S) as prober:
+            silent = await prober.silent_brokers()
+            for node, error in silent.items():
+                said = f"{error}: the partitions that it leads stand still, and the groups that it coordinates"
+                fix = "start it again, or see the way from here to its advertised.listeners"
+                findings.append(Finding("error", "broker", node, said, fix))
+            if silent:
+                # Whom a question goes to is the cluster's to say: it may be one that never answers.
+                fix = "evkafka check again, when all brokers answer"
+                findings.append(Finding("warning", "rights", about, "not asked: a broker does not answer", fix))
+                return findings
             for declared in app._consumers.values():
                 settings = declared.settings
                 if settings.connection.bootstrap_servers != connection.bootstrap_servers:
@@ -221,7 +233,7 @@ async def _rights(app: EVKafkaApp, connection: ConnectionSettings, needs: list[N
                 lacks = await prober.writing(topic)
                 findings.append(_right(lacks, topic, f"{need.who} may write"))
     except BrokerError as error:
-        findings.append(Finding("error", "rights", ",".join(connection.bootstrap_servers), str(error)))
+        findings.append(Finding("error", "rights", about, str(error)))
     return findings
 
 

@@ -11,18 +11,34 @@ from aiokafka import errors as kafka
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import ConnectionGroup
 from aiokafka.conn import CloseReason
+from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.runtime.kafka.options import connection_options
 from evkafka.runtime.kafka.reaching import Reaching
 from evkafka.settings import ConnectionSettings
 
 
-def admin_client(connection: ConnectionSettings) -> AIOKafkaAdminClient:
-    """An admin client that is to be started, and closed in any case."""
+class Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # the client library is untyped
+    """aiokafka's admin client, which would ask one node at random, and fail where that one is silent."""
+
+    async def _send_request(self, request: Any, node_id: int | None = None) -> Any:
+        if node_id is None and isinstance(request, MetadataRequest | FindCoordinatorRequest):
+            return await self._client.ask_any(request)
+        return await super()._send_request(request, node_id)
+
+
+def admin_client(connection: ConnectionSettings, *, first: tuple[str, int] | None = None) -> AIOKafkaAdminClient:
+    """An admin client that is to be started, and closed in any case.
+
+    Args:
+        first: the server to be asked before the others.
+    """
     options = connection_options(connection)
-    admin = AIOKafkaAdminClient(**options)
+    admin = Admin(**options)
     admin._client = Reaching(**options)
+    admin._client.first = first
     return admin
 
 

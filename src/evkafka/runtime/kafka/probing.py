@@ -4,7 +4,7 @@ looked at, and change nothing where the right is there."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,12 +15,15 @@ from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import TopicPartition as ClientPartition
 
+from evkafka.exceptions import BrokerError
 from evkafka.runtime.kafka.client import reader_client
 from evkafka.runtime.kafka.lookup import _all, _told
+from evkafka.runtime.kafka.preflight import knock
 from evkafka.runtime.kafka.topics import administering
 from evkafka.settings import ConnectionSettings
 
 NO_TIME_S = 0.5
+KNOCK_S = 5.0
 
 REFUSALS = (
     kafka.TopicAuthorizationFailedError,
@@ -38,6 +41,20 @@ class Prober:
     def __init__(self, connection: ConnectionSettings, admin: AIOKafkaAdminClient) -> None:
         self._connection = connection
         self._admin = admin
+
+    async def silent_brokers(self) -> Mapping[str, BrokerError]:
+        """The brokers that let nobody in, by node and address, and why. They are asked all at once."""
+        brokers = sorted(self._admin._client.cluster.brokers(), key=lambda broker: broker.nodeId)
+        knocks = (knock(self._connection, one.host, one.port, timeout_s=KNOCK_S) for one in brokers)
+        outcomes = await asyncio.gather(*knocks, return_exceptions=True)
+        for error in outcomes:
+            if error is not None and not isinstance(error, BrokerError):
+                raise error
+        return {
+            f"node {one.nodeId} ({one.host}:{one.port})": error
+            for one, error in zip(brokers, outcomes, strict=True)
+            if isinstance(error, BrokerError)
+        }
 
     async def joining(self, group: str) -> str | None:
         """A heartbeat of a member that nobody knows: who may not READ the group is told so first."""

@@ -98,9 +98,12 @@ class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is u
         """B4-21: aiokafka's own one says "Unable to bootstrap", whatever it was, and forgets its connection where its
         start is broken off."""
         trouble: BaseException | None = None
-        for host, port, _ in self.hosts:
+        hosts = [(host, port) for host, port, _ in self.hosts]
+        for host, port in hosts:
+            # One that keeps us waiting is passed for the next; the last has all the time that there is.
+            within_s = CONNECT_S if (host, port) == hosts[-1] else LOOK_S
             try:
-                async with asyncio.timeout(CONNECT_S):
+                async with asyncio.timeout(within_s):
                     conn = await connect(host, port, self._connection_options | {"on_close": None})
             except BrokerRefused:
                 raise
@@ -110,7 +113,7 @@ class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is u
             # Kept before it is asked: a start that is cancelled while it waits for the answer leaves it to close().
             self._conns[BOOTSTRAP] = conn
             try:
-                async with asyncio.timeout(CONNECT_S):
+                async with asyncio.timeout(within_s):
                     metadata = await conn.send(MetadataRequest([]))
             except FAILURES as error:
                 trouble = error
@@ -229,7 +232,7 @@ class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is u
         """None while no node is known."""
         return next(iter(self._in_turn()), None)
 
-    async def _ask_any(self, request: Any) -> Any:
+    async def ask_any(self, request: Any) -> Any:
         """The answer of the first node that gives one. Each has a moment, and the last of them all the time there is.
 
         Raises:
@@ -260,7 +263,7 @@ class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is u
         """B4-15: aiokafka lets brokers create every topic that it asks about, so a typo becomes a topic."""
         request = EpochMetadataRequest(list(topics) if topics else None, self._allow_auto_create_topics)
         try:
-            metadata = await self._ask_any(request)
+            metadata = await self.ask_any(request)
         except kafka.KafkaError:
             cluster_metadata.failed_update(None)
             return False
@@ -295,7 +298,7 @@ class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is u
         Raises:
             KafkaError: none answered, or there is none.
         """
-        answer = await self._ask_any(FindCoordinatorRequest(coordinator_key, coordinator_type))
+        answer = await self.ask_any(FindCoordinatorRequest(coordinator_key, coordinator_type))
         error = kafka.for_code(answer.error_code)
         if error is not kafka.NoError:
             raise error()

@@ -211,10 +211,11 @@ async def administering(connection: ConnectionSettings, doing: str, timeout_s: f
     """An admin client, for `timeout_s` at most; what fails inside says what was being done."""
     deadline_s = asyncio.get_running_loop().time() + timeout_s
     try:
-        await reach(connection, timeout_s=timeout_s)  # which says why not, server by server; the client does not
+        # Which says why not, server by server; the client does not.
+        first = await reach(connection, timeout_s=timeout_s)
     except BrokerError as error:
         raise type(error)(f"{doing}: {error}") from error
-    admin = admin_client(connection)
+    admin = admin_client(connection, first=first)
     try:
         async with asyncio.timeout_at(deadline_s):
             try:
