@@ -76,14 +76,6 @@ class TestConnecting:
             found = await preflight.reach(ConnectionSettings(bootstrap_servers=servers), timeout_s=60)
         assert found == ("127.0.0.1", kafka_broker.port)
 
-    async def test_that_is_broken_off_leaves_no_socket_open(self, proxy: Proxy) -> None:
-        await proxy.set("blackhole")
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await connection.connect("127.0.0.1", int(proxy.bootstrap_servers.split(":")[1]), {})
-        await proxy.set("pass")
-        await eventually(lambda: not proxy._connections, what="the proxy's connections closed")
-
 
 @pytest.mark.usefixtures("silent_first")
 class TestWhatAnyNodeCanAnswer:

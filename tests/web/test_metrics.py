@@ -200,6 +200,7 @@ class TestConsumers:
         async with InMemoryKafka() as kafka, kafka.running(app):
             await kafka.settle()
             app.consumer("billing").pause("orders", 0)
+            await kafka.advance(ms=1_000)  # the poll under way has returned
             await kafka.send("orders", {}, event_type="OrderPlaced", timestamp_ms=1_000)
             await kafka.send("orders", {}, event_type="OrderPlaced")
             await kafka.advance(ms=1_000)

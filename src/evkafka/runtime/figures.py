@@ -50,7 +50,7 @@ def _partition(held: Holdings, partition: Partition, at_work: Sequence[Executor]
     tp, ledger, source, early = partition.tp, partition.ledger, held.source, partition.early
     position = source.position(tp) if source is not None else None
     written_ms = _written_ms(partition, at_work)
-    if ledger.oldest is None and source is not None:
+    if ledger.oldest is None and not early and source is not None:
         written_ms = source.next_timestamp_ms(tp)
     return PartitionStatus(
         topic=tp.topic,

@@ -31,11 +31,7 @@ async def connect(host: str, port: int, options: dict[str, Any]) -> Connection:
         one of `FAILURES`; a refused login is a BrokerRefused that names server, mechanism and fix.
     """
     conn = Connection(host, port, **options)
-    try:
-        await conn.connect()
-    except BaseException:  # a time limit too: the socket of what was broken off must not stay open
-        conn.close()
-        raise
+    await conn.connect()
     return conn
 
 
