@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -90,8 +91,10 @@ class TestOrder:
         async def lifespan() -> AsyncIterator[None]:
             seen.append(f"lifespan, web {app.web_url is not None}")
             yield
+            where = urlsplit(urls[0])
+            # Without an await: the deadline of the stop is on the virtual clock, which does not wait for sockets.
             with pytest.raises(ConnectionRefusedError):
-                await get(urls[0])
+                socket.create_connection((where.hostname, where.port))
             seen.append("lifespan's end, web is closed")
 
         app = EVKafkaApp(web=True, web_port=0, lifespan=lifespan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from evkafka.cli import administering, contract, dlq, looking, records, running,
 from evkafka.cli.options import LOOK, OPERATE
 from evkafka.cli.twins import give_twins
 from evkafka.exceptions import BrokerError, ConfigError, EVKafkaError
+from evkafka.safe_text import lines
 
 FAILED, USAGE, NOT_STARTED = 1, 2, 3
 
@@ -36,6 +38,9 @@ app.add_typer(dlq.app, rich_help_panel=OPERATE)
 
 def run() -> int:
     """Run the command line; its exit code."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot show a character does not end the command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     return said_in_one_sentence(command_line())
 
 
@@ -53,7 +58,7 @@ def said_in_one_sentence(work: Callable[[], object]) -> int:
     except SystemExit as exit_:
         return _code_of(exit_)
     except EVKafkaError as error:
-        print(f"evkafka: {error}", file=sys.stderr)
+        print(f"evkafka: {lines(str(error))}", file=sys.stderr)
         return _code_for(error)
     except KeyboardInterrupt:
         return 130
@@ -83,7 +88,7 @@ def _code_of(exit_: SystemExit) -> int:
         case int():
             return exit_.code
         case text:
-            print(text, file=sys.stderr)
+            print(lines(str(text)), file=sys.stderr)
             return FAILED
 
 

@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.console import Console
-
 from evkafka.cli.asyncapi import contract_of
+from evkafka.cli.words import print_json, screen, styled
 from evkafka.exceptions import ConfigError
 
 Document = dict[str, Any]
@@ -40,22 +39,21 @@ def compare(old: str, new: str, *, app_dir: Path, factory: bool, as_json: bool) 
     changes = list(differences(*documents))
     breaking = sum(change.breaks for change in changes)
     if as_json:
-        print(json.dumps({"breaking": breaking, "changes": [asdict(change) for change in changes]}, indent=2))
+        print_json({"breaking": breaking, "changes": [asdict(change) for change in changes]})
     else:
         _show(changes, breaking)
     return 1 if breaking else 0
 
 
 def _show(changes: list[Change], breaking: int) -> None:
-    screen = Console(highlight=False)
+    out = screen()
     for change in sorted(changes, key=lambda one: (not one.breaks, one.where)):
-        mark = "[red]breaks [/red] " if change.breaks else "[green]is fine[/green] "
-        screen.print(mark, end="")
-        screen.print(f"{change.where}: {change.what}", markup=False, soft_wrap=True)
+        mark = ("breaks ", "red") if change.breaks else ("is fine", "green")
+        out.print(styled(mark, f" {change.where}: {change.what}"), soft_wrap=True)
     if not changes:
-        screen.print("no difference")
+        out.print("no difference")
     else:
-        screen.print(f"{len(changes)} differences, {breaking} of them breaking", style="dim")
+        out.print(f"{len(changes)} differences, {breaking} of them breaking", style="dim")
 
 
 def _read(given: str, *, app_dir: Path, factory: bool) -> Document:

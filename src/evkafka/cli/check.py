@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from rich.table import Table
+from rich.text import Text
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.check_config import config_findings
@@ -16,13 +17,14 @@ from evkafka.cli.cluster import quiet
 from evkafka.cli.options import Where
 from evkafka.cli.plan import Need, needs_of
 from evkafka.cli.target import load_app
-from evkafka.cli.words import plain, print_json, screen
+from evkafka.cli.words import plain, print_json, screen, styled
 from evkafka.config import error_policy, missing_group_id, producer_settings
 from evkafka.exceptions import BrokerError, ConfigError, EVKafkaError
 from evkafka.handler import Handler
 from evkafka.runtime.kafka.preflight import reach
 from evkafka.runtime.kafka.probing import Prober, missing_codecs, probing
 from evkafka.runtime.kafka.topics import TopicShape, topic_shapes
+from evkafka.safe_text import lines
 from evkafka.settings import ConnectionSettings
 
 Level = Literal["ok", "warning", "error"]
@@ -64,7 +66,7 @@ def check(where: Where, *, broker: bool, strict: bool, as_json: bool) -> int:
     return 1 if failed else 0
 
 
-MARKS = {"ok": "[green]ok[/green]", "warning": "[yellow]warning[/yellow]", "error": "[red]error[/red]"}
+STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
 
 
 def _show(findings: list[Finding], *, failed: bool) -> None:
@@ -72,8 +74,8 @@ def _show(findings: list[Finding], *, failed: bool) -> None:
     for head in ("", "check", "about", "what"):
         table.add_column(head, overflow="fold")
     for one in findings:
-        said = plain(one.said) + (f"\n-> {plain(one.fix)}" if one.fix else "")
-        table.add_row(MARKS[one.level], one.check, plain(one.about), said.replace("[", "\\["))
+        said = lines(one.said) + (f"\n-> {lines(one.fix)}" if one.fix else "")
+        table.add_row(styled((one.level, STYLES[one.level])), one.check, Text(plain(one.about)), Text(said))
     screen().print(table)
     errors, warnings = (sum(one.level == level for one in findings) for level in ("error", "warning"))
     said = f"{_many(errors, 'error')}, {_many(warnings, 'warning')}" if errors or warnings else "everything is in order"

@@ -10,13 +10,13 @@ from contextlib import AsyncExitStack, aclosing, contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.cluster import DeadLetters, header_of
-from evkafka.cli.words import as_text, plain, print_json, shown
+from evkafka.cli.words import as_text, block, plain, print_json, shown
 from evkafka.declared import DeclaredConsumer
 from evkafka.dlq import Desk, Letter, Report, Target, Wanted
 from evkafka.dlq.desk import Handle, Judge, without_record
@@ -50,7 +50,7 @@ def list_letters(where: DeadLetters, wanted: Wanted, *, closed: bool, limit: int
             attempts,
         ]
         cells += [_error(letter), _origin(letter), *([status] if closed else [])]
-        table.add_row(*(escape(plain(cell)) for cell in cells))
+        table.add_row(*(Text(plain(cell)) for cell in cells))
     # Into a file or a pipe goes one line for each.
     screen = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
     if letters:
@@ -96,9 +96,9 @@ def show_letter(where: DeadLetters, wanted: Wanted, *, as_json: bool) -> None:
                 if "traceback" not in header and "stacktrace" not in header:
                     print(f"  {plain(header)}: {plain(shown(text))}")
         elif name == "traceback":
-            print(f"traceback:\n{plain(value.rstrip())}" if value else "traceback: none")
+            print(f"traceback:\n{block(value.rstrip())}" if value else "traceback: none")
         else:
-            print(f"{name}: {plain(shown(value))}")
+            print(f"{name}: {block(shown(value))}")
 
 
 # ---------------------------------------------------------------------------- doing

@@ -9,7 +9,7 @@ from typing import Any
 
 from evkafka.cli.cluster import Found
 from evkafka.cli.place import Place, offsets_of
-from evkafka.cli.words import print_json, print_table, screen
+from evkafka.cli.words import print_json, print_table, screen, styled
 from evkafka.exceptions import ConfigError
 from evkafka.ports import TopicPartition
 from evkafka.runtime.kafka.groups import Bounds, Group, bounds_of, commit_offsets, describe_group, group_offsets
@@ -132,7 +132,7 @@ async def _read_all(asked: list[Asked]) -> dict[str, tuple[Group, list[Row]]]:
 def _say_group(name: str, seen: Group) -> None:
     members = f"{len(seen.members)} members" if len(seen.members) != 1 else "1 member"
     said = "there is no such group yet" if seen.state == "Dead" else f"{seen.state.lower()}, {members}"
-    screen().print(f"group [bold]{name}[/bold]: {said}")
+    screen().print(styled("group ", (name, "bold"), f": {said}"))
 
 
 def _say_undecided(rows: list[Row]) -> None:
@@ -219,8 +219,8 @@ def reset_offsets(asked: list[Asked], place: Place, *, partition: int | None, ex
     ]
     print_table(heads, cells, numbers=heads[2:])
     for one in () if execute else active:
-        screen().print(f"group {one.group!r} has members: stop them before", style="yellow", markup=False)
-    screen().print("done" if execute else "nothing was changed: --execute does it", style="bold", markup=False)
+        screen().print(f"group {one.group!r} has members: stop them before", style="yellow")
+    screen().print("done" if execute else "nothing was changed: --execute does it", style="bold")
 
 
 Plan = tuple[Asked, Group, list[tuple[Row, int]]]

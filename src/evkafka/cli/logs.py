@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from evkafka.observe.log_format import JsonFormatter
+from evkafka.observe.log_format import JsonFormatter, PlainFormatter
 
 
 def log_from(level_name: str, *, as_json: bool, worker: int | None = None) -> None:
@@ -16,11 +16,11 @@ def log_from(level_name: str, *, as_json: bool, worker: int | None = None) -> No
     level = logging.getLevelNamesMapping()[level_name.upper()]
     if not logging.getLogger().handlers:
         who = "" if worker is None else f"worker {worker}  "
-        logging.basicConfig(level=level, format=f"%(asctime)s %(levelname)-8s {who}%(name)s  %(message)s")
-        if as_json:
-            logging.getLogger().handlers[0].setFormatter(JsonFormatter())
-            if worker is not None:
-                logging.getLogger().handlers[0].addFilter(_Worker(worker))
+        logging.basicConfig(level=level)
+        plain = PlainFormatter(f"%(asctime)s %(levelname)-8s {who}%(name)s  %(message)s")
+        logging.getLogger().handlers[0].setFormatter(JsonFormatter() if as_json else plain)
+        if as_json and worker is not None:
+            logging.getLogger().handlers[0].addFilter(_Worker(worker))
         # The client is talkative below its warnings, and says things that our own lines say better.
         logging.getLogger("aiokafka").setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
     logging.getLogger("evkafka").setLevel(level)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.markup import escape
 from rich.tree import Tree
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.cluster import header_of
-from evkafka.cli.words import print_json, screen
+from evkafka.cli.words import print_json, screen, styled
 from evkafka.declared import DeclaredConsumer
 from evkafka.handler import Handler
 
@@ -27,30 +26,29 @@ def show_routes(app: EVKafkaApp, *, as_json: bool) -> None:
     if as_json:
         print_json(told)
         return
-    tree = Tree(f"[bold]{escape(app.title)}[/bold] {escape(app.version)}", guide_style="dim")
+    tree = Tree(styled((app.title, "bold"), f" {app.version}"), guide_style="dim")
     for consumer in told["consumers"]:
         _show_consumer(tree, consumer)
     for producer in told["producers"]:
-        branch = tree.add(f"producer [bold]{escape(producer['name'])}[/bold]")
+        branch = tree.add(styled("producer ", (producer["name"], "bold")))
         for event in producer["events"]:
-            topic = escape(event["topic"] or "no topic")
-            branch.add(f"[cyan]{escape(event['event_type'])}[/cyan] -> {topic}  [dim]{escape(event['sender'])}[/dim]")
+            topic = event["topic"] or "no topic"
+            branch.add(styled((event["event_type"], "cyan"), f" -> {topic}  ", (event["sender"], "dim")))
     screen().print(tree)
 
 
 def _show_consumer(tree: Tree, told: dict[str, Any]) -> None:
     topics = ", ".join(told["topics"]) or f"/{told['topic_pattern']}/"
-    group = f" as group {escape(told['group_id'])}" if told["group_id"] else ""
+    group = f" as group {told['group_id']}" if told["group_id"] else ""
     how = f"concurrency {told['concurrency']}" + (f", {told['ordering']}" if told["concurrency"] > 1 else "")
-    head = f"consumer [bold]{escape(told['name'])}[/bold] reads {escape(topics)}{group}  [dim]{how}[/dim]"
-    branch = tree.add(head)
+    branch = tree.add(styled("consumer ", (told["name"], "bold"), f" reads {topics}{group}  ", (how, "dim")))
     if told["endpoints"] is None:
-        branch.add("[cyan]everything[/cyan] -> an app callable")
+        branch.add(styled(("everything", "cyan"), " -> an app callable"))
         return
     for one in told["endpoints"]:
         kind = [one["payload"], *(["batch"] if one["batch"] else []), *(["thread"] if one["thread"] else [])]
-        name = escape(one["event_type"] or "anything else")
-        branch.add(f"[cyan]{name}[/cyan] -> {escape(one['endpoint'])}  [dim]{escape(', '.join(kind))}[/dim]")
+        name = one["event_type"] or "anything else"
+        branch.add(styled((name, "cyan"), f" -> {one['endpoint']}  ", (", ".join(kind), "dim")))
 
 
 def _consumer(app: EVKafkaApp, declared: DeclaredConsumer) -> dict[str, Any]:

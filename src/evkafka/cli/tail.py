@@ -10,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
@@ -21,8 +20,12 @@ from evkafka.cli.place import LATEST, Place, bounds_of_topic, offsets_of
 from evkafka.cli.words import as_text, as_value, plain, print_line, shown
 from evkafka.ports import Record
 from evkafka.runtime.kafka.following import follow
+from evkafka.safe_text import NAME_CHARACTERS, json_text, time_of
 
 MISSING: Any = object()
+
+VALUE_CHARACTERS = 16 * 1024
+"""Of a value as a person reads it; `--json` has all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,18 +169,25 @@ class _Json:
         self._header = found.type_header
 
     def __call__(self, record: Record) -> None:
-        print_line(
-            {
-                "topic": record.topic,
-                "partition": record.partition,
-                "offset": record.offset,
-                "timestamp": _time(record).isoformat(timespec="milliseconds"),
-                "type": event_type_of(record, self._header),
-                "key": as_text(record.key),
-                "headers": [[name, as_text(value)] for name, value in record.headers],
-                "value": as_value(record.value),
-            }
-        )
+        told = self._told(record)
+        try:
+            print_line(told)
+        except (ValueError, RecursionError):  # a number that JSON does not have, or nested too deep to be written
+            print_line(told | {"value": as_text(record.value)})
+
+    def _told(self, record: Record) -> dict[str, Any]:
+        time = time_of(record.timestamp)
+        return {
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
+            "timestamp": None if time is None else time.isoformat(timespec="milliseconds"),
+            "timestamp_ms": record.timestamp,
+            "type": event_type_of(record, self._header),
+            "key": as_text(record.key),
+            "headers": [[name, as_text(value)] for name, value in record.headers],
+            "value": as_value(record.value),
+        }
 
 
 class _Lines:
@@ -185,21 +195,25 @@ class _Lines:
 
     def __init__(self, found: Found) -> None:
         self._header = found.type_header
-        self._screen = Console(highlight=False, soft_wrap=True)
+        self._screen = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def __call__(self, record: Record) -> None:
+        time = time_of(record.timestamp)
         line = Text()
         line.append(f"{record.topic}[{record.partition}]@{record.offset}", "dim")
-        line.append(f"  {_time(record).astimezone():%H:%M:%S}", "dim")
-        line.append(f"  {plain(event_type_of(record, self._header) or '-')}", "bold cyan")
+        line.append(f"  {record.timestamp if time is None else f'{time.astimezone():%H:%M:%S}'}", "dim")
+        line.append(f"  {plain(event_type_of(record, self._header) or '-', NAME_CHARACTERS)}", "bold cyan")
         if record.key is not None:
-            line.append(f"  key={plain(shown(as_text(record.key)))}", "yellow")
-        value = as_value(record.value)
-        text = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else shown(value)
-        line.append(f"  {plain('tombstone' if record.value is None else text)}")
+            line.append(f"  key={plain(shown(as_text(record.key)), NAME_CHARACTERS)}", "yellow")
+        line.append(f"  {plain(self._value(record), VALUE_CHARACTERS)}")
         self._screen.print(line)
         sys.stdout.flush()
 
-
-def _time(record: Record) -> datetime:
-    return datetime.fromtimestamp(max(record.timestamp, 0) / 1000, UTC)
+    def _value(self, record: Record) -> str:
+        if record.value is None:
+            return "tombstone"
+        try:
+            value = as_value(record.value)
+            return json_text(value, compact=False) if isinstance(value, (dict, list)) else shown(value)
+        except (ValueError, RecursionError):
+            return shown(as_text(record.value))

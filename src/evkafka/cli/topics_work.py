@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from evkafka.app import EVKafkaApp
 from evkafka.cli.cluster import quiet
 from evkafka.cli.plan import Planned, create_missing, plan
-from evkafka.cli.words import print_json, print_table, screen
+from evkafka.cli.words import print_json, print_table, screen, styled
 
 
 def show_plan(app: EVKafkaApp, *, as_json: bool) -> int:
@@ -23,9 +23,9 @@ def show_plan(app: EVKafkaApp, *, as_json: bool) -> int:
         print_table(heads, [_cells(one) for one in planned], numbers=("partitions", "replicas"))
         for declared in app._consumers.values():
             if (pattern := declared.settings.topic_pattern) is not None:
-                screen().print(f"{declared.name} reads what matches {pattern.pattern}", style="dim", markup=False)
+                screen().print(styled((f"{declared.name} reads what matches {pattern.pattern}", "dim")))
         said = f"{len(missing)} missing: `evkafka topics create` makes them" if missing else "none is missing"
-        screen().print(said, style="yellow" if missing else "green", markup=False)
+        screen().print(said, style="yellow" if missing else "green")
     return 1 if missing else 0
 
 

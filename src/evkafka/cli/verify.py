@@ -13,6 +13,7 @@ from rich.table import Table
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.target import load_app
+from evkafka.cli.words import styled
 from evkafka.exceptions import ConfigError
 from evkafka.verify import Options, Report, verify
 from evkafka.verify.given import chosen
@@ -31,7 +32,7 @@ def run_verify(options: Options, *, as_json: bool) -> None:
     signal.signal(signal.SIGTERM, lambda signum, frame: signal.raise_signal(signal.SIGINT))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with it ignored
     screen = Console(stderr=True, highlight=False)
-    report = asyncio.run(verify(options, lambda what: screen.print(what, style="dim", markup=False, soft_wrap=True)))
+    report = asyncio.run(verify(options, lambda what: screen.print(styled((what, "dim")), soft_wrap=True)))
     if as_json:
         json.dump(report.as_json(), sys.stdout, indent=2)
         print()
@@ -73,10 +74,10 @@ def _show(report: Report, screen: Console) -> None:
         table.add_row(name, figure, remark)
     screen.print(table)
     for problem in report.problems:
-        screen.print("[red]broken[/red]  ", end="")
-        screen.print(problem, markup=False, soft_wrap=True)
+        screen.print(styled(("broken", "red"), f"  {problem}"), soft_wrap=True)
     if report.clean:
-        screen.print("[green]kept[/green]  nothing was lost, nothing was out of order, everything is committed")
+        told = "nothing was lost, nothing was out of order, everything is committed"
+        screen.print(styled(("kept", "green"), f"  {told}"))
 
 
 def _lines(report: Report) -> list[tuple[str, str, str]]:

@@ -9,23 +9,35 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from evkafka.safe_text import json_text, lines, one_line
 
 
 def print_json(told: object) -> None:
-    json.dump(told, sys.stdout, indent=2, ensure_ascii=False)
-    print()
+    print(json_text(told, indent=2))
 
 
 def print_line(told: object) -> None:
-    """One line of JSON, at once: somebody may be reading along."""
-    print(json.dumps(told, ensure_ascii=False, separators=(",", ":")), flush=True)
+    """One line of JSON, at once: somebody may be reading along.
+
+    Raises:
+        ValueError, RecursionError: as `json_text`.
+    """
+    print(json_text(told), flush=True)
 
 
 def screen() -> Console:
-    """For stdout; into a file or a pipe goes one line for each row."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 300)
+    """For stdout; into a file or a pipe goes one line for each row. Text is printed as it is: what is coloured is said
+    by a style, for names that others chose may look like markup."""
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 300)
+
+
+def styled(*parts: str | tuple[str, str]) -> Text:
+    """Pieces of a line, as text or as (text, style)."""
+    told = [(one, "") if isinstance(one, str) else one for one in parts]
+    return Text.assemble(*((plain(text), style) for text, style in told))
 
 
 def print_table(
@@ -41,13 +53,19 @@ def print_table(
         wraps = last_wraps and index == len(heads) - 1
         table.add_column(head, justify="right" if head in numbers else "left", overflow="fold", no_wrap=not wraps)
     for row in rows:
-        table.add_row(*(escape(plain(str(cell))) for cell in row))
+        table.add_row(*(Text(plain(str(cell))) for cell in row))
     screen().print(table)
 
 
-def plain(text: str) -> str:
-    """What others wrote moves no cursor, and sets no colours."""
-    return "".join(sign if sign.isprintable() or sign in "\n\t" else "?" for sign in text)
+def plain(text: str, most: int | None = None) -> str:
+    """What others wrote, on one line: it moves no cursor, sets no colours, and begins no line of its own."""
+    return one_line(text, most)
+
+
+def block(text: str) -> str:
+    """What others wrote, on as many lines as it has. Those after the first are indented, so that none of them looks
+    like the next field."""
+    return lines(text).replace("\n", "\n    ")
 
 
 def as_text(data: bytes | None) -> str | dict[str, str] | None:

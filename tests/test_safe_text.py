@@ -1,0 +1,106 @@
+"""Text that others wrote, made safe to show: whatever it is, in whatever it is shown."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evkafka.safe_text import cut, json_text, lines, one_line, time_of
+from tests.support.odd_records import HOSTILE
+
+ACTED_ON = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Categories of characters that move a cursor, change the direction of text, end a line, or cannot be encoded."""
+
+ANY_TEXT = st.text(st.one_of(st.characters(), st.sampled_from("\ud800\udfff\x1b\u202e\u2066\x9b\n\r\t\x00\u2028[]\\")))
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
+    max_leaves=10,
+)
+
+
+def acted_on(text: str) -> list[str]:
+    return [character for character in text if unicodedata.category(character) in ACTED_ON]
+
+
+class TestOneLine:
+    def test_of_every_character_there_is_shows_none_that_is_acted_on(self) -> None:
+        everything = "".join(map(chr, range(sys.maxunicode + 1)))
+        assert acted_on(one_line(everything)) == []
+        assert acted_on(lines(everything)) == ["\t", "\n"]
+
+    def test_leaves_letters_signs_and_pictures_as_they_are(self) -> None:
+        plain = "Grüße, 5 €, 日本語, العربية, \U0001f600 [bold] :smile: \\n"
+        assert one_line(plain) == lines(plain) == plain
+
+    def test_writes_what_it_escapes_as_json_does(self) -> None:
+        assert one_line("a\n\x1b\x7f\u202e\ud800\U000e0041") == r"a\n\u001b\u007f\u202e\ud800\udb40\udc41"
+
+    @given(ANY_TEXT, st.integers(1, 50))
+    def test_of_any_text_is_one_line_that_can_be_encoded_and_no_longer_than_asked(self, text: str, most: int) -> None:
+        shown = one_line(text, most)
+        assert len(shown) <= most
+        assert acted_on(shown) == []
+        shown.encode()
+        assert len(shown.splitlines()) <= 1
+
+    @given(ANY_TEXT, st.integers(1, 50))
+    def test_lines_are_the_same_with_tabs_and_ends_of_lines(self, text: str, most: int) -> None:
+        shown = lines(text, most)
+        assert len(shown) <= most
+        assert set(acted_on(shown)) <= {"\t", "\n"}
+        assert one_line(shown, most) == one_line(text, most)
+
+    def test_work_is_bounded_by_what_is_shown(self) -> None:
+        class Text(str):
+            """Says how much of it is taken."""
+
+            __slots__ = ()
+            taken = 0
+
+            def __getitem__(self, key: object) -> str:
+                part = str.__getitem__(self, key)  # type: ignore[index]
+                Text.taken = len(part)
+                return part
+
+        assert len(one_line(Text("\x1b" * 10_000_000), 100)) == 100
+        assert Text.taken < 100
+
+    def test_what_is_cut_says_so(self) -> None:
+        assert cut("abc", 3) == "abc"
+        assert cut("abcd", 3) == "ab…"
+
+
+class TestJson:
+    @given(ANY_JSON)
+    def test_of_any_value_says_the_same_with_no_character_that_is_acted_on(self, value: object) -> None:
+        for text in (json_text(value), json_text(value, indent=2), json_text(value, compact=False)):
+            assert json.loads(text) == value
+            assert set(acted_on(text)) <= {"\n"}
+            text.encode()
+        assert "\n" not in json_text(value)
+
+    @pytest.mark.parametrize("number", [float("nan"), float("inf")])
+    def test_refuses_numbers_that_json_does_not_have(self, number: float) -> None:
+        with pytest.raises(ValueError, match="JSON"):
+            json_text({"n": number})
+
+    @pytest.mark.parametrize("text", HOSTILE)
+    def test_of_hostile_text_is_printable(self, text: str) -> None:
+        assert json_text([text]).isprintable()
+
+
+class TestTimes:
+    def test_of_a_record_are_exact(self) -> None:
+        assert time_of(253_402_300_799_999) == datetime(9999, 12, 31, 23, 59, 59, 999_000, UTC)
+        assert time_of(0) == datetime(1970, 1, 1, tzinfo=UTC)
+
+    @pytest.mark.parametrize("timestamp_ms", [-1, -(2**63), 253_402_300_800_000, 9 * 10**17, 2**63 - 1])
+    def test_that_no_calendar_has_are_none(self, timestamp_ms: int) -> None:
+        assert time_of(timestamp_ms) is None
