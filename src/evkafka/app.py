@@ -489,7 +489,7 @@ class EVKafkaApp:
     @asynccontextmanager
     async def _told_to_others(self) -> AsyncIterator[None]:
         """Where the app runs in several processes, each knows how the others are and what they count."""
-        directory = directory_of_processes()
+        directory = directory_of_processes(needed=self.web)
         if directory is None:
             yield
             return
@@ -501,7 +501,9 @@ class EVKafkaApp:
     def _build(self, cluster: Cluster, clock: Clock) -> Service:
         """Compile what was declared: stacks, routes and decoders are made here, once."""
         self._web_part = None
-        if self.web or directory_of_processes() is not None:  # where another process is asked, it tells of this one too
+        if (
+            self.web or directory_of_processes(needed=self.web) is not None
+        ):  # where another process is asked, it tells of this one too
             self._measure()
         if self.web:
             self._web_part = WebPart(self, host=self.web_host, port=self.web_port, ui_token=self._ui_token)

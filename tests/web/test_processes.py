@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -14,12 +15,14 @@ from typing import Any
 
 import pytest
 from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.parser import text_string_to_metric_families
 
 from evkafka import EVKafkaProducer, Handler
 from evkafka.broker import KafkaBroker
 from evkafka.observe.peers import Peers
-from evkafka.observe.sharing import LEAST, SUMMED, Sharing
+from evkafka.observe.shared_directory import shared_directory
+from evkafka.observe.sharing import LEAST, SUMMED, Sharing, as_file
 from evkafka.service import StartFailed
 from evkafka.testing import InMemoryKafka
 from tests.conftest import MakeTopic
@@ -258,3 +261,89 @@ def test_gauges_that_are_added_up_are_gauges_that_there_are() -> None:
     assert app.metrics is not None
     gauges = {family.name for family in app.metrics.collector.collect() if family.type == "gauge"}
     assert gauges >= SUMMED | LEAST
+
+
+class TestADirectoryThatCannotBeWritten:
+    async def test_for_a_while_is_said_once_and_tried_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        directory, elsewhere = tmp_path / "shared", tmp_path / "elsewhere"
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(directory))
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await eventually(lambda: tellings(directory))
+            directory.rename(elsewhere)
+            await eventually(lambda: shared_directory(directory).failing)
+            assert (await get(app.web_url, "livez")).code == 200
+            assert "evkafka_consumer_connected" in (await get(app.web_url, "metrics")).text
+            elsewhere.rename(directory)
+            await eventually(lambda: not shared_directory(directory).failing)
+        said = [line for line in caplog.messages if str(directory) in line]
+        assert len(said) == 1
+        assert "cannot be written (No such file or directory)" in said[0]
+
+    async def test_at_the_end_does_not_fail_the_app(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        directory = tmp_path / "shared"
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(directory))
+        async with InMemoryKafka() as kafka, kafka.running(app_with()):
+            directory.rename(tmp_path / "elsewhere")
+
+    def test_for_good_is_made_again_where_it_is_gone(self, tmp_path: Path) -> None:
+        shared = shared_directory(tmp_path / "gone")
+        while not shared.write("file", b"content"):
+            pass
+        assert (tmp_path / "gone" / "file").read_bytes() == b"content"
+
+    def test_leaves_the_last_whole_file_on_a_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        shared = shared_directory(tmp_path)
+        assert shared.write("file", b"whole")
+        with monkeypatch.context() as disk:
+            disk.setattr(Path, "write_bytes", full)
+            assert not shared.write("file", b"later")
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+        assert (tmp_path / "file").read_bytes() == b"whole"
+
+    def test_makes_nobodys_silence_a_fault(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        peers, silent = Peers(tmp_path, dict), tmp_path / f"evkafka-health-{os.getppid()}-00.json"
+        silent.write_text(json.dumps({"at_s": 0, "live": []}))
+        [check] = peers.others("live")
+        assert "has said nothing for" in check.reasons[0]
+        with monkeypatch.context() as disk:
+            disk.setattr(Path, "write_bytes", full)
+            shared_directory(tmp_path).write("file", b"")
+        [check] = peers.others("live")
+        assert check.reasons == ()
+        assert "cannot be written" in check.notes[0]
+        shared_directory(tmp_path).write("file", b"")  # the others need a moment, too
+        [check] = peers.others("live")
+        assert check.reasons == ()
+
+    async def test_is_not_needed_by_a_process_without_a_web_part(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "file"))
+        app = app_with()
+        app.web = False
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            assert "no directory can be made there" in caplog.text
+
+    async def test_what_lies_there_and_cannot_be_read_leaves_ones_own_figures(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+        (tmp_path / "counter_1.db").touch()
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            assert "evkafka_consumer_connected" in (await get(app.web_url, "metrics")).text
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_file_of_figures_is_read_by_prometheus_client(tmp_path: Path) -> None:
+    values = [("k" * length, float(length)) for length in range(1, 40)] + [("ä€", 0.5)]
+    (tmp_path / "counter_1.db").write_bytes(as_file(values))
+    read = MmapedDict.read_all_values_from_file(str(tmp_path / "counter_1.db"))  # type: ignore[no-untyped-call]
+    assert [(key.rstrip(" "), value) for key, value, _, _ in read] == values

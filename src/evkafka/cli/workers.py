@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
 import os
 import shutil
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from evkafka.cli.child import Child
 from evkafka.cli.forwarding import LineForwarder
@@ -29,6 +31,7 @@ MOST_RESTARTS, WITHIN_S = 5, 600.0
 """More restarts than that, and whatever supervises this supervisor is told."""
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+PREFIX, LOCK = "evkafka-metrics-", ".supervised"
 
 USAGE, NOT_STARTED = 2, 3
 
@@ -36,7 +39,7 @@ USAGE, NOT_STARTED = 2, 3
 def run_workers(options: RunOptions) -> int:
     """Run them until a signal; the gravest of their exit codes, 0 where all ended with 0."""
     log_from(options.log_level, as_json=options.json_log)
-    with _lines_together() as forwarder, _metrics_together():
+    with _lines_together() as forwarder, metrics_together():
         return asyncio.run(Workers(options, forwarder).run())
 
 
@@ -56,18 +59,58 @@ def _lines_together() -> Iterator[LineForwarder]:
 
 
 @contextmanager
-def _metrics_together() -> Iterator[None]:
+def metrics_together() -> Iterator[None]:
     """A directory where the processes leave their figures, so that the first one's /metrics tells of all."""
     if os.environ.get(VARIABLE):
         yield
         return
-    directory = tempfile.mkdtemp(prefix="evkafka-metrics-")
-    os.environ[VARIABLE] = directory
+    try:
+        held, directory = _directory_of_ours()
+    except OSError as error:
+        logger.warning(
+            "no directory can be made in %s (%s): /metrics and the probes of the first worker tell of that one alone;"
+            " %s may name another place",
+            tempfile.gettempdir() if tempfile.tempdir else "the temporary directory",
+            error.strerror,
+            VARIABLE,
+        )
+        yield
+        return
+    os.environ[VARIABLE] = str(directory)
     try:
         yield
     finally:
         del os.environ[VARIABLE]
         shutil.rmtree(directory, ignore_errors=True)
+        os.close(held)
+
+
+def _directory_of_ours() -> tuple[int, Path]:
+    """A new directory, and the lock that says that we live. Those of supervisors that were killed are removed: process
+    ids would not do for that, since the place may be shared by containers."""
+    place = Path(tempfile.gettempdir())
+    for old in place.glob(f"{PREFIX}*"):
+        _remove_if_left_behind(old)
+    made = Path(tempfile.mkdtemp(prefix="evkafka-new-"))
+    held = os.open(made / LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    directory = made.with_name(made.name.replace("evkafka-new-", PREFIX))  # only now it may be found
+    made.rename(directory)
+    return held, directory
+
+
+def _remove_if_left_behind(directory: Path) -> None:
+    try:
+        held = os.open(directory / LOCK, os.O_RDWR)
+    except OSError:
+        return  # somebody else's
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(directory, ignore_errors=True)
+    except BlockingIOError:
+        return  # its supervisor lives
+    finally:
+        os.close(held)
 
 
 class Workers:

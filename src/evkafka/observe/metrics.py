@@ -6,6 +6,7 @@ Needs the extra `evkafka[metrics]`; without it there are none, and nothing is co
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from contextlib import AbstractAsyncContextManager, nullcontext
 from importlib.util import find_spec
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from evkafka.observe.collector import AppCollector
     from evkafka.observe.sharing import Sharing
 
+
+logger = logging.getLogger("evkafka")
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -42,6 +45,7 @@ class Metrics:
     def __init__(self, collector: AppCollector, sharing: Sharing | None = None) -> None:
         self.collector = collector
         self._sharing = sharing
+        self._said = False
 
     def shared(self) -> AbstractAsyncContextManager[None]:
         """Inside, the other processes know of this one's figures."""
@@ -54,7 +58,19 @@ class Metrics:
         if self._sharing is None:
             return await asyncio.to_thread(_told, _Both(self.collector.snapshot(), REGISTRY), accept)
         self._sharing.leave()
-        return await asyncio.to_thread(lambda sharing: _told(sharing.everyone(), accept), self._sharing)
+        own = _Both(self.collector.snapshot(), REGISTRY)
+        return await asyncio.to_thread(self._told_of_all, self._sharing, own, accept)
+
+    def _told_of_all(self, sharing: Sharing, own: _Both, accept: str) -> tuple[bytes, str]:
+        try:
+            told = _told(sharing.everyone(), accept)
+        except Exception as error:  # whatever lies there: a file may be half, or somebody else's
+            if not self._said:
+                logger.warning("the figures of the app's other processes cannot be read, and are left out: %s", error)
+            self._said = True
+            return _told(own, accept)
+        self._said = False
+        return told
 
 
 def _told(registry: Any, accept: str) -> tuple[bytes, str]:
@@ -75,11 +91,14 @@ class _Both:
             yield from part.collect()
 
 
-def directory_of_processes() -> Path | None:
+def directory_of_processes(*, needed: bool = True) -> Path | None:
     """Where the processes of an app leave their figures for each other; None where this one counts for itself.
 
+    Args:
+        needed: False for a process that nobody asks for them: without the directory it counts for itself.
+
     Raises:
-        ConfigError: there is no such directory, and it cannot be made.
+        ConfigError: there is no such directory, it cannot be made, and it is needed.
     """
     named = os.environ.get(VARIABLE)
     if not named:
@@ -88,9 +107,11 @@ def directory_of_processes() -> Path | None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(
-            f"{VARIABLE} names {named!r}, and no directory can be made there: {error.strerror}"
-        ) from error
+        sentence = f"{VARIABLE} names {named!r}, and no directory can be made there: {error.strerror}"
+        if needed:
+            raise ConfigError(sentence) from error
+        logger.warning("%s; the app's other processes do not learn what this one counts and how it is", sentence)
+        return None
     return directory
 
 

@@ -9,10 +9,12 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from evkafka.observe.health import Check, Health, Question
+from evkafka.observe.shared_directory import shared_directory
 
 EVERY_S = 1.0
 SILENT_S = 30.0
@@ -28,6 +30,7 @@ class Peers:
 
     def __init__(self, directory: Path, own: Callable[[], Mapping[Question, Health]]) -> None:
         self._directory = directory
+        self._shared = shared_directory(directory)
         self._own = own
         self._path = directory / f"evkafka-health-{os.getpid()}-{secrets.token_hex(4)}.json"
 
@@ -39,9 +42,8 @@ class Peers:
             yield
         finally:
             telling.cancel()
-            with suppress(asyncio.CancelledError):
-                await telling
-            self._path.unlink(missing_ok=True)
+            await asyncio.wait({telling})
+            self._shared.remove(self._path.name)
 
     async def _tell_for_ever(self) -> None:
         while True:
@@ -50,17 +52,33 @@ class Peers:
 
     def _tell(self) -> None:
         told = {question: [_said(check) for check in health.checks] for question, health in self._own().items()}
-        unfinished = self._path.with_suffix(".new")  # whoever reads meanwhile finds the last one whole
-        unfinished.write_text(json.dumps({"at_s": time.time(), **told}))
-        unfinished.replace(self._path)
+        self._shared.write(self._path.name, json.dumps({"at_s": time.time(), **told}).encode())
 
     def others(self, question: Question) -> tuple[Check, ...]:
         """How the other processes are: one check for each."""
         return tuple(
             check
             for path in sorted(self._directory.glob("evkafka-health-*.json"))
-            if path != self._path and (check := _look_at(path, question)) is not None
+            if path != self._path and (check := self._look_at(path, question)) is not None
         )
+
+    def _look_at(self, path: Path, question: Question) -> Check | None:
+        """None where the process is no more: whoever supervises it knows."""
+        pid = int(path.name.split("-")[2])
+        if not lives(pid):
+            self._shared.remove(path.name)
+            return None
+        try:
+            told = json.loads(path.read_bytes())
+            silent_s = time.time() - max(told["at_s"], self._shared.works_since_s)
+        except FileNotFoundError:  # it has just ended
+            return None
+        except (OSError, ValueError, KeyError) as error:
+            return Check("worker", str(pid), notes=(f"how it is cannot be read: {error}",))
+        if silent_s > SILENT_S and self._shared.failing:
+            # Nor can it write: its silence says nothing about it.
+            return Check("worker", str(pid), notes=(f"how it is is not known: {self._directory} cannot be written",))
+        return _judged(pid, told, question, silent_s)
 
 
 def _said(check: Check) -> dict[str, list[str]]:
@@ -69,17 +87,7 @@ def _said(check: Check) -> dict[str, list[str]]:
     return {"reasons": held_against, "notes": [who + note for note in check.notes]}
 
 
-def _look_at(path: Path, question: Question) -> Check | None:
-    """None where the process is no more: whoever supervises it knows."""
-    pid = int(path.name.split("-")[2])
-    if not lives(pid):
-        path.unlink(missing_ok=True)
-        return None
-    try:
-        told = json.loads(path.read_text())
-    except FileNotFoundError:  # it has just ended
-        return None
-    silent_s = time.time() - told["at_s"]
+def _judged(pid: int, told: dict[str, Any], question: Question, silent_s: float) -> Check:
     if silent_s > SILENT_S:
         return Check(
             "worker",

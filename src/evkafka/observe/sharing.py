@@ -10,18 +10,20 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import struct
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric, Sample
-from prometheus_client.mmap_dict import MmapedDict, mmap_key
+from prometheus_client.mmap_dict import mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from evkafka.observe.peers import lives
+from evkafka.observe.shared_directory import shared_directory
 
 EVERY_S = 1.0
 SHARE_OF_TIME = 50
@@ -46,6 +48,7 @@ class Sharing:
     def __init__(self, collector: Any, directory: Path) -> None:
         self._collector = collector
         self._directory = directory
+        self._shared = shared_directory(directory)
         self._pid, self._name = 0, ""
         self._keys: dict[tuple[str, ...], str] = {}  # a series -> what it is filed under: slow to make
 
@@ -57,8 +60,7 @@ class Sharing:
             yield
         finally:
             leaving.cancel()
-            with suppress(asyncio.CancelledError):
-                await leaving
+            await asyncio.wait({leaving})
             self.leave()
             self._end_gauges()
 
@@ -70,19 +72,18 @@ class Sharing:
             await asyncio.sleep(max(EVERY_S, took_s * SHARE_OF_TIME))
 
     def leave(self) -> None:
-        """Leave the figures of this moment. On the app's loop."""
+        """Leave the figures of this moment. On the app's loop. What cannot be written is not raised."""
         name = self._filed_as()
         for kind, values in self._figures().items():
-            path = self._directory / f"{kind}_{name}.db"
-            unfinished = path.with_suffix(".new")  # whoever reads meanwhile finds the last one whole
-            file: Any = MmapedDict(str(unfinished))  # type: ignore[no-untyped-call]
-            for key, value in values:
-                file.write_value(key, value, 0.0)
-            file.close()
-            unfinished.replace(path)
+            if not self._shared.write(f"{kind}_{name}.db", as_file(values)):
+                return
 
     def everyone(self) -> CollectorRegistry:
-        """What all processes have left, as a registry. In any thread."""
+        """What all processes have left, as a registry. In any thread.
+
+        Raises:
+            ValueError: the directory is gone.
+        """
         forget_the_dead(self._directory)
         registry = CollectorRegistry(auto_describe=False)
         MultiProcessCollector(registry, path=str(self._directory))  # type: ignore[no-untyped-call]
@@ -116,7 +117,19 @@ class Sharing:
     def _end_gauges(self) -> None:
         _own.discard(self._name)
         for path in self._directory.glob(f"gauge_live*_{self._name}.db"):
-            path.unlink(missing_ok=True)
+            self._shared.remove(path.name)
+
+
+def as_file(values: Iterable[tuple[str, float]]) -> bytes:
+    """Keys and values as prometheus-client files them: the length of all; then for each the length of its key, the key,
+    filled up to a multiple of eight bytes, the value, and a time, which we leave at 0."""
+    content = bytearray(8)
+    for key, value in values:
+        encoded = key.encode()
+        content += struct.pack("i", len(encoded)) + encoded + b" " * (8 - (len(encoded) + 4) % 8)
+        content += struct.pack("dd", value, 0.0)
+    struct.pack_into("i", content, 0, len(content))
+    return bytes(content)
 
 
 def forget_the_dead(directory: Path) -> None:
@@ -126,9 +139,10 @@ def forget_the_dead(directory: Path) -> None:
         name = path.stem.rpartition("_")[2]
         pid = int(name.split("-")[1])
         if name not in _own if pid == os.getpid() else not lives(pid):
-            path.unlink(missing_ok=True)
+            shared_directory(directory).remove(path.name)
             if pid != os.getpid():
-                mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call] # and its own ones
+                with suppress(OSError):  # as above
+                    mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call] # and its own ones
 
 
 def _kind(family: Metric) -> str:

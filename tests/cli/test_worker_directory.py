@@ -1,0 +1,47 @@
+"""The directory that a supervisor makes for its workers' figures."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from evkafka.cli.workers import LOCK, PREFIX, metrics_together
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    return tmp_path
+
+
+def test_is_removed_at_the_end(place: Path) -> None:
+    with metrics_together():
+        assert os.environ["PROMETHEUS_MULTIPROC_DIR"].startswith(str(place / PREFIX))
+    assert list(place.iterdir()) == []
+    assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+
+
+def test_that_a_killed_supervisor_has_left_is_removed_by_the_next_one(place: Path) -> None:
+    left, living = place / f"{PREFIX}left", place / f"{PREFIX}living"
+    for directory in (left, living):
+        directory.mkdir()
+        (directory / LOCK).touch()
+    (left / "counter_1.db").touch()
+    with (living / LOCK).open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with metrics_together():
+            assert not left.exists()
+            assert living.exists()
+
+
+def test_is_done_without_where_none_can_be_made(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    place.rmdir()
+    with metrics_together():
+        assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+    assert "no directory can be made in" in caplog.text
+    place.mkdir()
