@@ -74,6 +74,14 @@ def may_have_field(annotation: Any, name: str) -> bool:
     return not issubclass(annotation, str | bytes)
 
 
+def written_name(annotation: Any, name: str) -> str:
+    """What a model's field is called in JSON: its alias, if it has one."""
+    kind = bare(without_none(bare(annotation)))
+    if isinstance(kind, type) and issubclass(kind, BaseModel) and name in kind.model_fields:
+        return kind.model_fields[name].serialization_alias or name
+    return name
+
+
 # ---------------------------------------------------------------------------- one layer after the other
 
 

@@ -240,6 +240,17 @@ class TestAliases:
             frozenset({"order_id"}),
         }
 
+    @pytest.mark.parametrize("annotation", [Aliased, Camel, Camel | None])
+    def test_the_key_is_described_by_the_name_on_the_wire(self, annotation: Any) -> None:
+        async def send(order: Any) -> None: ...
+
+        send.__annotations__["order"] = annotation
+        sender, app = Sender(), EVKafkaApp()
+        sender.event("E", topic="t", key_field="order_id")(send)
+        app.add_producer({}, sender)
+        [message] = json.loads(app.asyncapi())["components"]["messages"].values()
+        assert message["bindings"]["kafka"]["key"]["description"] == "The payload's `orderId`, as UTF-8"
+
     def test_a_model_that_writes_itself_is_left_to_it(self) -> None:
         class Own(BaseModel):
             order_id: str = Field(alias="orderId")

@@ -43,6 +43,22 @@ async def settled(kafka: InMemoryKafka, *events: Any, event_type: str = "OrderPl
     await kafka.settle()
 
 
+class TestGroups:
+    async def test_an_error_out_of_a_task_group_is_counted_by_its_own_name(self) -> None:
+        async def fail() -> None:
+            raise KeyError
+
+        async def handle(event: dict[str, Any]) -> None:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(fail())
+
+        app = app_with(handling(handle), on_error={"max_attempts": 1, "then": "skip"})
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await settled(kafka, {})
+            found = await scrape(app)
+        assert found["evkafka_event_exceptions_total"] == {("billing", "OrderPlaced", "KeyError", "orders"): 1.0}
+
+
 class TestEncoding:
     async def test_happens_off_the_loop_on_the_figures_of_one_moment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from evkafka.observe import metrics

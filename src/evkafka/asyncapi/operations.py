@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from evkafka._annotations import written_name
 from evkafka.asyncapi.declared import Consumed, Produced
 from evkafka.asyncapi.messages import BINDING, Message, typed_headers
 from evkafka.endpoint import Endpoint
@@ -166,15 +167,15 @@ def _sent_message(endpoint: OutboundEndpoint[Any]) -> Message:
         summary=endpoint.summary,
         description=endpoint.description,
         tags=endpoint.tags,
-        key=_key(endpoint.key),
+        key=_key(endpoint.key, endpoint.payload),
     )
 
 
-def _key(key: object) -> dict[str, Any] | None:
+def _key(key: object, payload: Any) -> dict[str, Any] | None:
     match key:
         case None:
             return None
         case str():
-            return {"type": "string", "description": f"The payload's `{key}`, as UTF-8"}
+            return {"type": "string", "description": f"The payload's `{written_name(payload, key)}`, as UTF-8"}
         case _:
             return {"type": "string", "description": "Made of the payload"}
