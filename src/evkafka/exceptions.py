@@ -9,6 +9,7 @@ EVKafkaError
 +-- UnsupportedValueError  `request.json()` met a value that is not JSON
 +-- DeliveryError          one send: it names topic, event type and cause
 |   +-- RecordTooLarge       for the producer, or for the topic
+|   +-- RecordRefused        the topic does not take such a record, whenever it is sent
 |   +-- EncodeError          the event cannot be made into bytes (also a TypeError and a ValueError)
 +-- NotAssigned            a seek in a partition that is another member's now
 +-- BrokerError            the cluster
@@ -42,6 +43,7 @@ __all__ = [
     "EndpointTimeout",
     "NotAssigned",
     "RecordError",
+    "RecordRefused",
     "RecordTooLarge",
     "UnsupportedValueError",
 ]
@@ -120,6 +122,10 @@ class DeliveryError(EVKafkaError):
         self.topic = topic
         self.event_type = event_type
         self.may_have_been_written = may_have_been_written
+
+
+class RecordRefused(DeliveryError):
+    """The topic does not take such a record, whenever it is sent: a compacted one takes none without a key."""
 
 
 class RecordTooLarge(DeliveryError):

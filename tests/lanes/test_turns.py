@@ -58,7 +58,7 @@ def executors(
             lanes=lanes,
             dispatch=dispatch,
             decide=lambda _topic, _route, outcome, _attempt: Wait(0.0) if isinstance(outcome, Retry) else OK,
-            dead_letters=None,  # type: ignore[arg-type]
+            writes=None,  # type: ignore[arg-type]
             report=Report("it", Telemetry()),
             clock=clock,
             last_round=LastRound(time.monotonic()),

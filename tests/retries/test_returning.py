@@ -9,6 +9,7 @@ from typing import Any, cast
 from evkafka.config import consumer_settings
 from evkafka.outcomes import Unmatched
 from evkafka.ports import ConsumerIdentity, Record, Slot, TopicPartition, Unreadable
+from evkafka.runtime.given import WriteFailed
 from evkafka.runtime.holdings import Holdings
 from evkafka.runtime.lane import Lanes
 from evkafka.runtime.partition import Partition
@@ -191,17 +192,17 @@ class TestReturnedLetters:
         written: list[Any] = []
 
         class Letters:
-            async def defer(self, record: Record, slot: Slot, verdict: Defer) -> None:
+            async def defer(self, record: Record, slot: Slot, verdict: Defer, failed: WriteFailed) -> None:
                 written.append((record.topic, record.offset, verdict.delay_ms))
 
-            async def bury(self, record: Record, slot: Slot, verdict: Bury) -> None:
+            async def bury(self, record: Record, slot: Slot, verdict: Bury, failed: WriteFailed) -> None:
                 written.append((record.topic, record.offset, verdict.reason))
 
             async def bury_unread(self, unreadable: Unreadable, *, source: str | None = None) -> None:
                 written.append((unreadable.partition.topic, source))
 
         letters = ReturnedLetters(cast(Any, Letters()), {TOPIC: TIER})
-        await letters.defer(came_back(41), slot(), Defer(60_000, "why", None))
-        await letters.bury(came_back(42), slot(), Bury("why", None))
+        await letters.defer(came_back(41), slot(), Defer(60_000, "why", None), lambda *_: None)
+        await letters.bury(came_back(42), slot(), Bury("why", None), lambda *_: None)
         await letters.bury_unread(cast(Any, SimpleNamespace(partition=TP)))
         assert written == [("orders", 41, 60_000), ("orders", 42, "why"), (TOPIC, "orders")]

@@ -284,6 +284,11 @@ def _of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
         ),
         ("evkafka_uncommitted_events", "Records read and not committable.", lambda one: one.pending),
         ("evkafka_events_awaiting_retry", "Lanes that wait for a next attempt.", lambda one: one.retrying),
+        (
+            "evkafka_events_unwritten",
+            "Records that could not be written to a dead-letter or retry topic so far.",
+            lambda one: len(one.unwritten),
+        ),
     )
     for name, told, value in gauges:
         samples = (

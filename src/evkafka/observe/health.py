@@ -16,6 +16,9 @@ from evkafka.telemetry import ConsumerLost, EndpointBlocked, PartitionsAssigned,
 
 Question = Literal["live", "ready", "started"]
 
+MOST_UNWRITTEN = 3
+"""Records of one partition that are named; the others are counted."""
+
 REMEMBERED_S = 300.0
 """How long a blocked event loop is told of."""
 
@@ -202,6 +205,18 @@ def _about(partition: PartitionStatus) -> tuple[str, ...]:
     if partition.retrying:
         notes.append(
             f"{where}: {partition.retrying} records wait for their next attempt, the oldest @{partition.oldest}"
+        )
+    notes += [
+        f"{where}@{one.offset} cannot be written to {one.topic}, for {one.age_s:.0f} s ({one.error}); what is behind it"
+        " in its order waits"
+        for one in partition.unwritten[:MOST_UNWRITTEN]
+    ]
+    if (more := len(partition.unwritten) - MOST_UNWRITTEN) > 0:
+        notes.append(f"{where}: {more} more records cannot be written to their other topics")
+    if partition.full and partition.failed_attempts and partition.oldest_age_s is not None:
+        notes.append(
+            f"{where} is read no further: {partition.pending - 1} records wait for @{partition.oldest}, unfinished for"
+            f" {partition.oldest_age_s:.0f} s, with {partition.failed_attempts} failed attempts"
         )
     return tuple(notes)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Collection, Sequence
 
 from evkafka.exceptions import BrokerRefused
@@ -19,8 +20,11 @@ from evkafka.runtime.executor import Executor
 from evkafka.runtime.holdings import Holdings
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.report import Report
+from evkafka.runtime.settle import address_of
 from evkafka.runtime.unreadable import UnreadableRecords
 from evkafka.telemetry import PartitionsAssigned, PartitionsRevoked, PositionReset
+
+logger = logging.getLogger("evkafka.runtime")
 
 CUT_S = 1.0
 """How long a cancelled attempt may take to end before it is left behind."""
@@ -128,6 +132,7 @@ class Assignment:
         if not going:
             return
         self._unreadable.let_go(going)
+        self._tell_of_attempts(going)
         for partition in going:
             partition.leaving = True
             if not held.at_most_once:
@@ -139,6 +144,8 @@ class Assignment:
         await self._quiet(going, drain_s)
         held.left([record for partition in going for record in partition.close()])
         cut = self._cut(going)
+        held.left(unwritten := [record for partition in going for record in partition.end_writes()])
+        cut += len(unwritten)
         if self._ending.stopping.done():
             self.cut_at_stop += cut
         if cut:
@@ -149,6 +156,19 @@ class Assignment:
             held.drop(partition)
         self._report.flush()
         held.telemetry.emit(PartitionsRevoked(held.name, tuple(sorted(p.tp for p in going)), cut))
+
+    def _tell_of_attempts(self, going: Collection[Partition]) -> None:
+        """How often a record has failed is known to this assignment alone."""
+        tried = [one for partition in going for one in partition.tried()]
+        if tried and not self._held.at_most_once:
+            record, failed = tried[0]
+            logger.warning(
+                "consumer %s gives back %s after %d failed attempts%s: they are counted from 1 again by its next owner",
+                self._held.name,
+                address_of(record),
+                failed,
+                f", and {len(tried) - 1} other records that have failed" if len(tried) > 1 else "",
+            )
 
     async def _quiet(self, going: list[Partition], timeout_s: float) -> None:
         if any(partition.busy for partition in going):

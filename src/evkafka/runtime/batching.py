@@ -26,7 +26,6 @@ from evkafka.runtime.settle import (
     address_of,
     classify,
     error_of,
-    written,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ class Hands(Protocol):
     def raised(self, error: BaseException, record: Record) -> object: ...
     async def end_cancellation(self) -> None: ...
     async def insist(self, step: Callable[[], Awaitable[None]]) -> None: ...
-    async def write(self, record: Record, verdict: Defer | Bury) -> bool: ...
+    def begin_write(self, lane: Lane, record: Record, verdict: Defer | Bury, duration_s: float) -> None: ...
 
 
 class BatchWalk:
@@ -172,9 +171,7 @@ class BatchWalk:
         for index, _, verdict in judged:
             if isinstance(verdict, Defer | Bury):
                 self._say(index, verdict.error, verdict)
-                confirmed = await self._hands.write(self._records[index], verdict)
-                if not confirmed or not self._finish(index, None, Finish(written(verdict)), share_s):
-                    return False
+                self._begin_write(index, verdict, share_s)
         for index, _, verdict in judged:
             if isinstance(verdict, Halt):
                 self._say(index, verdict.error, verdict)
@@ -193,6 +190,12 @@ class BatchWalk:
             if owner is not None and isinstance(verdict, Wait | Halt):
                 self._failed[owner] = index
             yield index, end, verdict
+
+    def _begin_write(self, index: int, verdict: Defer | Bury, share_s: float) -> None:
+        """The record waits in its own lane, which goes on when it is written and the batch is over."""
+        lane = self._owners[index] or self._free(index)
+        self._hands.begin_write(lane, self._records[index], verdict, share_s)
+        del self._open[index]
 
     def _finish(self, index: int, end: End | None, verdict: Finish, share_s: float) -> bool:
         record = self._open.pop(index)

@@ -27,6 +27,7 @@ from evkafka.runtime.executor import Executor
 from evkafka.runtime.figures import overran, status_of
 from evkafka.runtime.gate import Gate
 from evkafka.runtime.given import DeadLetters, LastRound
+from evkafka.runtime.hold_ups import HoldUps
 from evkafka.runtime.holdings import Holdings
 from evkafka.runtime.intake import Intake
 from evkafka.runtime.lane import Lanes
@@ -43,6 +44,7 @@ from evkafka.runtime.tiers import Tiers
 from evkafka.runtime.turn import Turn
 from evkafka.runtime.unreadable import UnreadableRecords
 from evkafka.runtime.watchdog import Watchdog
+from evkafka.runtime.writes import Writes
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.telemetry import ConsumerLost, ConsumerStarted, ConsumerStopped, Telemetry
 
@@ -113,6 +115,18 @@ class Consumer:
         self._unreadable = UnreadableRecords(held, ending, limit, dead_letters, tasks)
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix=f"evkafka-{name}")
         last_round, turn = LastRound(clock.now()), Turn(clock)
+        self._writes = Writes(
+            dead_letters,
+            lanes=lanes,
+            report=report,
+            clock=clock,
+            tasks=tasks,
+            block=held.block,
+            on_failure=self.fail,
+            progress=self._intake.note_progress,
+            dead_letter_limit=lambda route: policy_for(route).dead_letter_limit,
+            at_most_once=held.at_most_once,
+        )
         identity = ConsumerIdentity(
             name, settings.group_id, settings.connection.client_id, settings.connection.cluster_name
         )
@@ -122,7 +136,7 @@ class Consumer:
                 lanes=lanes,
                 dispatch=dispatch,
                 decide=self._decide,
-                dead_letters=dead_letters,
+                writes=self._writes,
                 report=report,
                 clock=clock,
                 last_round=last_round,
@@ -132,11 +146,11 @@ class Consumer:
                 block=held.block,
                 on_failure=self.fail,
                 limit_s=settings.max_endpoint_exec_time_s,
-                dead_letter_limit=lambda route: policy_for(route).dead_letter_limit,
             )
             for _ in range(settings.concurrency)
         ]
         self._assignment = Assignment(held, ending, self._executors, report, self._unreadable)
+        self._hold_ups = HoldUps(name, held.partitions, held.flow)
         self._watchdog = Watchdog(
             settings=settings,
             executors=self._executors,
@@ -145,6 +159,7 @@ class Consumer:
             last_round=last_round,
             report=report,
             clock=clock,
+            each_second=self._hold_ups.look,
             on_failure=self.fail,
         )
         self._rebuilds = 0
@@ -208,6 +223,7 @@ class Consumer:
         self._tasks.close()
         self._watchdog.stop()
         self._unreadable.stop()
+        self._writes.stop()
         for executor in self._executors:
             executor.kill()
 
@@ -325,6 +341,7 @@ class Consumer:
         await self.close()  # told to stop before its first turn, it still holds what `start` connected
         self._watchdog.stop()
         self._unreadable.stop()
+        self._writes.stop()
         ending = [task for executor in self._executors if (task := executor.kill()) is not None]
         if ending:
             await asyncio.wait(ending, timeout=self._deadline.at_most(CUT_S, reserve_s=FLUSH_RESERVE_S))
@@ -390,7 +407,9 @@ class Consumer:
     def status(self) -> ConsumerStatus:
         """What it is doing now, for health, metrics and pages."""
         stopping = self._ending.stopping.done()
-        return status_of(self._held, self.at_work, self._watchdog, rebuilds=self._rebuilds, stopping=stopping)
+        return status_of(
+            self._held, self.at_work, self._watchdog, self._hold_ups, rebuilds=self._rebuilds, stopping=stopping
+        )
 
     @property
     def pending(self) -> int:

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 
 from evkafka.backoff import exponential
 from evkafka.config import dead_letter_producer_settings, dead_letter_topic, retry_topic
-from evkafka.exceptions import ConfigError, EVKafkaError, RecordTooLarge
+from evkafka.exceptions import ConfigError, EVKafkaError, RecordRefused, RecordTooLarge
 from evkafka.ports import Clock, Cluster, Record, RecordSink, Route, Slot, Unreadable
-from evkafka.runtime.clock import sleep, within
+from evkafka.runtime.clock import sleep, wait_any, within
+from evkafka.runtime.given import WriteFailed
 from evkafka.runtime.incarnations import Incarnations
 from evkafka.runtime.letter import SHORTER, Headers, Story, headers_of, letter_id, unread
 from evkafka.runtime.replays import Proofs
@@ -26,7 +27,18 @@ logger = logging.getLogger("evkafka.dead_letters")
 
 SEND_TIMEOUT_S = 30.0
 LOOK_UP_S = 10.0
+LOOK_AGAIN_S = 3.0
+"""Without a confirmation for so long, it is looked whether the topic is still there."""
+
 BEST_EFFORT_TRIES = 3
+
+
+class TopicChanged(EVKafkaError):
+    """A topic has other partitions than when a record was sent to it."""
+
+
+def _unheard(topic: str, error: BaseException) -> None:
+    """Nobody is told of a write that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +144,7 @@ class DeadLetterWriter:
             raise StopApp(f"{address_of(record)} has no dead-letter topic", fault) from fault
         await self._deliver(self._dead_letter(record, story, policy, topic))
 
-    async def bury(self, record: Record, slot: Slot, verdict: Bury) -> None:
+    async def bury(self, record: Record, slot: Slot, verdict: Bury, failed: WriteFailed = _unheard) -> None:
         """Write the dead letter and wait for its confirmation; try again until it is written, never skip it.
 
         Raises:
@@ -143,7 +155,7 @@ class DeadLetterWriter:
             topic = self._name(policy, record.topic, story.event_type or "unmatched")
         except ConfigError as error:
             raise StopApp(f"{address_of(record)} has no dead-letter topic", error) from error
-        await self._deliver(self._dead_letter(record, story, policy, topic))
+        await self._deliver(self._dead_letter(record, story, policy, topic), failed)
 
     def _dead_letter(self, record: Record, story: Story, policy: ErrorPolicySettings, topic: str) -> Letter:
         way = self._way(policy)
@@ -163,7 +175,7 @@ class DeadLetterWriter:
             "raise that topic's max.message.bytes, and max_request_size of `dead_letter_producer`",
         )
 
-    async def defer(self, record: Record, slot: Slot, verdict: Defer) -> None:
+    async def defer(self, record: Record, slot: Slot, verdict: Defer, failed: WriteFailed = _unheard) -> None:
         """Write it to its retry topic, with the same promises. It stays in the cluster that it was read from.
 
         Raises:
@@ -183,7 +195,8 @@ class DeadLetterWriter:
                 headers,
                 len(MESSAGE_BYTES) - 1,
                 "raise that topic's max.message.bytes",
-            )
+            ),
+            failed,
         )
 
     async def _id(self, record: Record) -> str:
@@ -197,7 +210,7 @@ class DeadLetterWriter:
         attempts = slot.earlier + slot.attempt
         return Story(self._group_id, event_type, attempts, verdict.reason, verdict.error, datetime.now(UTC))
 
-    async def _deliver(self, letter: Letter) -> None:
+    async def _deliver(self, letter: Letter, failed: WriteFailed = _unheard) -> None:
         cuts = tries = 0
         while True:
             try:
@@ -209,8 +222,12 @@ class DeadLetterWriter:
                     sentence = f"{letter.what} does not fit into {letter.topic}: {letter.way_out}"
                     raise StopApp(sentence, error) from error
                 cuts += 1
+            except RecordRefused as error:
+                raise StopApp(f"{letter.what} is not taken by {letter.topic}: {error}", error) from error
             except (EVKafkaError, TimeoutError) as error:
                 tries += 1
+                failed(letter.topic, error)
+                letter.way.forget(letter.topic)
                 if tries == self._most_tries:
                     logger.error("%s is lost: %s", letter.what, error)
                     return
@@ -218,15 +235,34 @@ class DeadLetterWriter:
 
     async def _write(self, letter: Letter, cuts: int) -> None:
         record, way = letter.record, letter.way
+        partition = await way.partition(letter.topic, record)
         confirmed = await (await way.sink()).send(
             letter.topic,
             value=record.value,
             key=record.key,
-            partition=await way.partition(letter.topic, record),
+            partition=partition,
             timestamp_ms=None,
             headers=await letter.headers(cuts),
         )
-        await within(self._clock, confirmed, SEND_TIMEOUT_S)
+        try:
+            if await wait_any(self._clock, confirmed, timeout_s=LOOK_AGAIN_S):
+                await confirmed
+                return
+            # The topic may be another one by now. One that was deleted is made again, and the client sends on to it; of
+            # one with fewer partitions the client would go on looking for a partition that is no more.
+            if await self._changed(letter, partition):
+                raise TopicChanged(f"{letter.topic} has other partitions than before")
+            await within(self._clock, confirmed, SEND_TIMEOUT_S - LOOK_AGAIN_S)
+        finally:
+            if not confirmed.done():
+                confirmed.cancel()
+
+    async def _changed(self, letter: Letter, partition: int | None) -> bool:
+        try:
+            return await letter.way.changed(letter.topic, letter.record, partition)
+        except EVKafkaError as error:
+            logger.debug("whether %s has changed is not known: %s", letter.topic, error)  # the send itself will tell
+            return False
 
     async def _wait(self, letter: Letter, tries: int, error: BaseException) -> None:
         wait_s = exponential(tries, first_s=0.5, multiplier=2, most_s=30, jitter=0, random=lambda: 0.5)
@@ -262,6 +298,7 @@ class _Way:
         self._sink: RecordSink | None = None
         self._starting = asyncio.Lock()
         self._partitions: dict[str, int] = {}
+        self._looking: dict[str, asyncio.Task[None]] = {}
 
     async def look_up(self, wanted: Mapping[str, str]) -> None:
         """Args:
@@ -281,9 +318,29 @@ class _Way:
     async def partition(self, topic: str, record: Record) -> int | None:
         """The record's own, where the dead-letter topic has so many; else its key decides."""
         if topic not in self._partitions:
-            await self.look_up({topic: record.topic})
+            await self._look_up_once(topic, record.topic)
         return record.partition if record.partition < self._partitions[topic] else None
 
+    async def changed(self, topic: str, record: Record, partition: int | None) -> bool:
+        """Look the topic up again, and make it again where it is gone. Whether the record belongs elsewhere now."""
+        self.forget(topic)
+        return await self.partition(topic, record) != partition
+
+    def forget(self, topic: str) -> None:
+        """How many partitions it has is asked again: it may have been deleted, and made again with fewer."""
+        self._partitions.pop(topic, None)
+
+    async def _look_up_once(self, topic: str, source: str) -> None:
+        """One look-up for all that wait for it."""
+        looking = self._looking.get(topic)
+        if looking is None:
+            looking = self._looking[topic] = asyncio.ensure_future(self.look_up({topic: source}))
+            looking.add_done_callback(lambda _: self._looking.pop(topic, None))
+        await asyncio.wait({looking})
+        await looking
+
     async def stop(self, *, timeout_s: float) -> None:
+        for looking in self._looking.values():
+            looking.cancel()
         if self._sink is not None:
             await self._sink.stop(timeout_s=timeout_s)

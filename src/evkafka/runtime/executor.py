@@ -16,13 +16,12 @@ from typing import Literal
 
 from evkafka.exceptions import EndpointTimeout
 from evkafka.outcomes import Failed, Unmatched
-from evkafka.ports import Clock, Dispatch, Record, Route, Slot
+from evkafka.ports import Clock, Dispatch, Record, Slot
 from evkafka.runtime.attempt_context import first_context
 from evkafka.runtime.batching import BatchWalk
 from evkafka.runtime.budget import remaining
-from evkafka.runtime.clock import sleep
 from evkafka.runtime.gate import Batch, Gated
-from evkafka.runtime.given import ABANDONED, DeadLetters, DecideFor, LastRound, Reporter
+from evkafka.runtime.given import ABANDONED, DecideFor, LastRound, Reporter
 from evkafka.runtime.lane import Lane, Lanes
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.raised import Fatal, read_raised
@@ -36,16 +35,13 @@ from evkafka.runtime.settle import (
     address_of,
     classify,
     error_of,
-    written,
 )
-from evkafka.runtime.tally import RESET_DEAD_LETTER_LIMIT
 from evkafka.runtime.tasks import SupervisedTasks, TaskEnded
 from evkafka.runtime.turn import Turn
-from evkafka.settings import DeadLetterLimitSettings
+from evkafka.runtime.writes import Writes
 
 logger = logging.getLogger("evkafka.runtime")
 
-WRITE_AGAIN_S = 0.5
 """Before a write that was broken off from outside is tried again."""
 
 STINT_S = 0.001
@@ -80,7 +76,7 @@ class Executor:
         lanes: Lanes,
         dispatch: Dispatch,
         decide: DecideFor,
-        dead_letters: DeadLetters,
+        writes: Writes,
         report: Reporter,
         clock: Clock,
         last_round: LastRound,
@@ -90,7 +86,6 @@ class Executor:
         block: Callable[[Partition], None],
         on_failure: Callable[[BaseException], object],
         limit_s: float,
-        dead_letter_limit: Callable[[Route | None], DeadLetterLimitSettings | None] = lambda _: None,
     ) -> None:
         self.slot = slot
         self.lane: Lane | None = None
@@ -100,7 +95,7 @@ class Executor:
         self._dispatch = dispatch if dispatch.gated is None else self._guarded(dispatch, dispatch.gated)
         self._open_batch = dispatch.open_batch
         self._decide = decide
-        self._dead_letters = dead_letters
+        self._writes = writes
         self._report = report
         self._clock = clock
         self._last_round = last_round
@@ -110,7 +105,6 @@ class Executor:
         self._block = block
         self._on_failure = on_failure
         self._limit_s = limit_s
-        self._dead_letter_limit = dead_letter_limit
         self._batch: BatchWalk | None = None
         self._clean = self._context = Context()
         self._start: Callable[[], asyncio.Task[None]]
@@ -380,9 +374,9 @@ class Executor:
                 return False
             case Defer() | Bury():
                 self._report.failed(slot, record, verdict.error, verdict)
-                if not await self.write(record, verdict):
-                    return False
-                return self._finish(lane, record, written(verdict), duration_s)
+                self.begin_write(lane, record, verdict, duration_s)
+                lane.attempt = 1
+                return False
             case Halt(reason=reason, error=error):
                 self._report.failed(slot, record, error, verdict)
                 raise StopApp(f"{address_of(record)} stops the app: {reason}", error)
@@ -404,47 +398,13 @@ class Executor:
         lane.attempt = self.slot.attempt + 1
         self._lanes.wait(lane, delay_s)
 
-    async def write(self, record: Record, verdict: Defer | Bury) -> bool:
-        """Write it elsewhere. False where the partition went away, or the app stopped, before that was confirmed.
+    def begin_write(self, lane: Lane, record: Record, verdict: Defer | Bury, duration_s: float) -> None:
+        """It goes to another topic, and is the lane's until that is confirmed.
 
         Raises:
-            StopApp: the partition's `dead_letter_limit` is reached; or it cannot be written at all.
+            StopApp: the partition's `dead_letter_limit` is reached.
         """
-        self.started_s = float("inf")  # the attempt is over: its time limit must not cut this
-        assert self.lane is not None
-        pause_s = 0.0
-        while True:
-            try:
-                if pause_s:
-                    await sleep(self._clock, pause_s)
-                if isinstance(verdict, Bury):
-                    await self._bury(self.lane.partition, record, verdict)
-                else:
-                    await self._dead_letters.defer(record, self.slot, verdict)
-            except asyncio.CancelledError as error:
-                if self._order != "abandoned":
-                    # From outside: whether it was written is not known, so it is written again.
-                    self._survive(error)
-                    pause_s = WRITE_AGAIN_S
-                    continue
-                await self.end_cancellation()
-                self._report.dropped(self.slot, record)
-                return False
-            return True
-
-    async def _bury(self, partition: Partition, record: Record, verdict: Bury) -> None:
-        if why := partition.reached(self._dead_letter_limit(self.slot.route)):
-            raise StopApp(
-                f"{address_of(record)} stops the app, uncommitted: {why} (`dead_letter_limit`); "
-                f"{RESET_DEAD_LETTER_LIMIT}",
-                verdict.error,
-            )
-        partition.burying += 1
-        try:
-            await self._dead_letters.bury(record, self.slot, verdict)
-            partition.buried()
-        finally:
-            partition.burying -= 1
+        self._writes.begin(lane, record, self.slot, verdict, duration_s)
 
     # ------------------------------------------------------------------ small things
 

@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from evkafka.exceptions import message_of
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.holdings import Holdings
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.status import AttemptStatus, ConsumerStatus, PartitionStatus
+from evkafka.runtime.status import AttemptStatus, ConsumerStatus, PartitionStatus, UnwrittenStatus
 
 if TYPE_CHECKING:
+    from evkafka.runtime.hold_ups import HoldUps
     from evkafka.runtime.watchdog import Watchdog
+    from evkafka.runtime.writes import Write
+
+MOST_SHOWN = 300
+"""Characters of an error."""
 
 
 def status_of(
-    held: Holdings, at_work: Sequence[Executor], watchdog: Watchdog, *, rebuilds: int, stopping: bool
+    held: Holdings,
+    at_work: Sequence[Executor],
+    watchdog: Watchdog,
+    hold_ups: HoldUps,
+    *,
+    rebuilds: int,
+    stopping: bool,
 ) -> ConsumerStatus:
     """What a consumer is doing now.
 
@@ -31,7 +43,7 @@ def status_of(
         topics=topics or ((settings.topic_pattern.pattern,) if settings.topic_pattern is not None else ()),
         required=settings.required,
         membership=held.source.state() if held.source is not None else "none",
-        partitions=tuple(_partition(held, partition, at_work) for partition in held.partitions.values()),
+        partitions=tuple(_partition(held, partition, at_work, hold_ups) for partition in held.partitions.values()),
         attempts=tuple(_attempt(executor, now_s, overran=executor in late) for executor in at_work),
         silent_s=watchdog.silent_s,
         joining_s=watchdog.joining_s,
@@ -46,12 +58,13 @@ def overran(at_work: Collection[Executor]) -> list[Executor]:
     return [executor for executor in at_work if executor.overrun is executor.slot.record]
 
 
-def _partition(held: Holdings, partition: Partition, at_work: Sequence[Executor]) -> PartitionStatus:
+def _partition(held: Holdings, partition: Partition, at_work: Sequence[Executor], hold_ups: HoldUps) -> PartitionStatus:
     tp, ledger, source, early = partition.tp, partition.ledger, held.source, partition.early
     position = source.position(tp) if source is not None else None
     written_ms = _written_ms(partition, at_work)
     if ledger.oldest is None and not early and source is not None:
         written_ms = source.next_timestamp_ms(tp)
+    now_s, since_s = held.clock.now(), hold_ups.since_s(partition)
     return PartitionStatus(
         topic=tp.topic,
         partition=tp.partition,
@@ -66,7 +79,21 @@ def _partition(held: Holdings, partition: Partition, at_work: Sequence[Executor]
         paused=partition.paused,
         full=held.flow.is_full(tp),
         high_watermark=source.high_watermark(tp) if source is not None else None,
-        due_in_s=max(early[0].due_s - held.clock.now(), 0.0) if early else None,
+        due_in_s=max(early[0].due_s - now_s, 0.0) if early else None,
+        oldest_age_s=now_s - since_s if since_s is not None else None,
+        failed_attempts=partition.failed_attempts(),
+        unwritten=tuple(_unwritten(write, now_s) for write in partition.writes() if write.fails),
+    )
+
+
+def _unwritten(write: Write, now_s: float) -> UnwrittenStatus:
+    error = write.error
+    return UnwrittenStatus(
+        offset=write.record.offset,
+        topic=write.topic,
+        tries=write.tries,
+        age_s=now_s - write.since_s,
+        error=f"{type(error).__name__}: {message_of(error)}"[:MOST_SHOWN] if error is not None else "",
     )
 
 

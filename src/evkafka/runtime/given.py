@@ -35,13 +35,17 @@ class Reporter(Protocol):
     def dropped(self, slot: Slot, record: Record) -> None: ...
 
 
+WriteFailed = Callable[[str, BaseException], object]
+"""Told of each attempt to write a record that has failed: the topic, and why. It is tried again then."""
+
+
 class DeadLetters(Protocol):
     """Where records go that are given up, or are to come again later."""
 
-    async def defer(self, record: Record, slot: Slot, verdict: Defer) -> None:
+    async def defer(self, record: Record, slot: Slot, verdict: Defer, failed: WriteFailed) -> None:
         """Write it to its retry topic and wait for the confirmation, trying again until it is written."""
 
-    async def bury(self, record: Record, slot: Slot, verdict: Bury) -> None:
+    async def bury(self, record: Record, slot: Slot, verdict: Bury, failed: WriteFailed) -> None:
         """Write the dead letter and wait for its confirmation, trying again until it is written."""
 
     async def bury_unread(self, unreadable: Unreadable) -> None:

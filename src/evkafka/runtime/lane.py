@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from enum import Enum, auto
 from heapq import heappop
 from typing import TYPE_CHECKING
@@ -20,13 +20,14 @@ from evkafka.ports import Clock, Record, Route, TimerHandle
 if TYPE_CHECKING:
     from evkafka.runtime.gate import Gate
     from evkafka.runtime.partition import Partition
+    from evkafka.runtime.writes import Write
 
 
 class LaneState(Enum):
     IDLE = auto()  # nothing to do
     READY = auto()  # in the queue of ready lanes
     RUNNING = auto()  # an executor walks it
-    WAITING = auto()  # its first record waits for the next attempt
+    WAITING = auto()  # its first record waits for the next attempt; or one of it is on its way to another topic
     HELD = auto()  # an attempt of an earlier assignment still runs on the same lane
     GATED = auto()  # its first records are in a batch; or it waits for its event type's turn
 
@@ -40,9 +41,10 @@ class Lane:
         permit: the endpoint, with a bound of its own, that it may run now. Written by the gate.
         aside: records behind the one under way, while its partition is paused; the walk must not come to them.
         members: a batch's lanes, whose first records it has.
+        writes: what is being written of it to another topic: it waits for all of them, and has their records meanwhile.
     """
 
-    __slots__ = ("aside", "attempt", "key", "partition", "permit", "queue", "state", "timer")
+    __slots__ = ("aside", "attempt", "key", "partition", "permit", "queue", "state", "timer", "writes")
 
     members: Collection[Lane] = ()
 
@@ -55,6 +57,7 @@ class Lane:
         self.timer: TimerHandle | None = None
         self.permit: Route | None = None
         self.aside: deque[Record] | None = None
+        self.writes: tuple[Write, ...] = ()
 
 
 class Lanes:
@@ -191,7 +194,9 @@ class Lanes:
         lane.partition.on_quiet()
 
     def _go_on(self, lane: Lane) -> None:
-        if lane.queue:
+        if lane.writes:
+            lane.state = LaneState.WAITING
+        elif lane.queue:
             self.make_ready(lane)
         else:
             lane.state = LaneState.IDLE
@@ -220,21 +225,68 @@ class Lanes:
 
     def _due(self, lane: Lane) -> None:
         lane.timer = None
-        if lane.state is LaneState.WAITING:
+        if lane.state is LaneState.WAITING and not lane.writes:
             self.make_ready(lane)
 
+    # ------------------------------------------------------------------ writes to other topics
+
+    def hold_for(self, lane: Lane, write: Write) -> None:
+        """The record is the lane's first, and on its way to another topic. The lane waits for that.
+
+        Args:
+            lane: the caller's to walk, or a new one.
+        """
+        lane.queue.appendleft(write.record)
+        lane.writes = (*lane.writes, write)
+        if lane.state is LaneState.IDLE:
+            lane.state = LaneState.WAITING
+
+    def written(self, lane: Lane, record: Record) -> None:
+        """The write of this record has ended: it leaves the lane, which goes on where it waits for nothing else."""
+        self._take_out(lane, (record,))
+        if lane.state is LaneState.WAITING and lane.timer is None and not lane.writes:
+            self._go_on(lane)
+        lane.partition.on_quiet()
+
+    @staticmethod
+    def _take_out(lane: Lane, records: Iterable[Record]) -> list[Record]:
+        """These records, or those of them that the lane has. By identity: records compare field by field."""
+        out = {id(record) for record in records}
+        taken = [record for record in lane.queue if id(record) in out]
+        left = [record for record in lane.queue if id(record) not in out]
+        lane.queue.clear()
+        lane.queue.extend(left)
+        return taken
+
+    def end_writes(self, lane: Lane, *, failing: bool) -> list[Record]:
+        """Give up what is being written; returns the records.
+
+        Args:
+            failing: those only that could not be written so far. The others are as good as done.
+        """
+        given_up = [write for write in lane.writes if write.fails or not failing]
+        for write in given_up:
+            write.give_up()
+        if lane.state is LaneState.WAITING and not lane.writes and lane.timer is None:
+            lane.state = LaneState.IDLE
+        return self._take_out(lane, [write.record for write in given_up])
+
+    # ------------------------------------------------------------------ going away
+
     def clear(self, lane: Lane) -> list[Record]:
-        """Take the records that have not begun, and end the wait for a next attempt. A running one runs on."""
+        """Take the records that have not begun, and end the wait for a next attempt. A running one runs on, and so does
+        a write to another topic, unless it could not be written so far."""
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None
+        left = self.end_writes(lane, failing=True)
         if lane.state in (LaneState.WAITING, LaneState.HELD, LaneState.GATED):
-            lane.state = LaneState.IDLE
+            lane.state = LaneState.WAITING if lane.writes else LaneState.IDLE
         if lane.key is not None and self._held.get(lane.key) is lane:
             del self._held[lane.key]
         self._take_back(lane)
-        left = list(lane.queue)
-        lane.queue.clear()
+        under_way = {id(write.record) for write in lane.writes}
+        left += self._take_out(lane, [record for record in lane.queue if id(record) not in under_way])
         for member in lane.members:
             left += self.clear(member)
         return left

@@ -18,6 +18,7 @@ from evkafka.settings import DeadLetterLimitSettings
 if TYPE_CHECKING:
     from evkafka.runtime.gate import Batch
     from evkafka.runtime.tiers import Returned
+    from evkafka.runtime.writes import Write
 
 _offset = attrgetter("offset")
 _value = attrgetter("value")
@@ -237,8 +238,13 @@ class Partition:
         self.closed = True
         return self.clear()
 
+    def end_writes(self) -> list[Record]:
+        """Give up what is on its way to another topic; returns the records."""
+        return [record for lane in self.lanes() for record in self._lanes.end_writes(lane, failing=False)]
+
     def seal(self) -> None:
         """The assignment is over. What still runs is left behind: its result will be refused."""
+        self.end_writes()
         for lane in self.lanes():
             self._lanes.leave_behind(lane)
         self.ledger.seal()
@@ -268,4 +274,20 @@ class Partition:
 
     def waiting(self) -> int:
         """Lanes whose first record waits for its next attempt."""
-        return sum(lane.state is LaneState.WAITING for lane in self.lanes())
+        return sum(lane.timer is not None for lane in self.lanes() if lane.state is LaneState.WAITING)
+
+    def failed_attempts(self) -> int:
+        """How often its oldest unfinished record has failed, or could not be written elsewhere, while it waits."""
+        oldest = self.ledger.oldest
+        for lane in self.lanes():
+            if lane.queue and lane.queue[0].offset == oldest:
+                return max([lane.attempt - 1, *(write.tries for write in lane.writes)])
+        return 0
+
+    def tried(self) -> list[tuple[Record, int]]:
+        """Records that wait for their next attempt, and how many have failed."""
+        return [(lane.queue[0], lane.attempt - 1) for lane in self.lanes() if lane.queue and lane.attempt > 1]
+
+    def writes(self) -> list[Write]:
+        """What is on its way to another topic."""
+        return [write for lane in self.lanes() for write in lane.writes]

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 from evkafka.outcomes import Unmatched
 from evkafka.ports import BatchAttempt, Dispatch, Record, Route, Slot, Unreadable
-from evkafka.runtime.given import DeadLetters
+from evkafka.runtime.given import DeadLetters, WriteFailed
 from evkafka.runtime.holdings import Holdings
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.settle import Bury, Defer
@@ -94,11 +94,11 @@ class ReturnedLetters:
         self._letters = letters
         self._tiers = tiers
 
-    async def defer(self, record: Record, slot: Slot, verdict: Defer) -> None:
-        await self._letters.defer(_back(record).origin, slot, verdict)
+    async def defer(self, record: Record, slot: Slot, verdict: Defer, failed: WriteFailed) -> None:
+        await self._letters.defer(_back(record).origin, slot, verdict, failed)
 
-    async def bury(self, record: Record, slot: Slot, verdict: Bury) -> None:
-        await self._letters.bury(_back(record).origin, slot, verdict)
+    async def bury(self, record: Record, slot: Slot, verdict: Bury, failed: WriteFailed) -> None:
+        await self._letters.bury(_back(record).origin, slot, verdict, failed)
 
     async def bury_unread(self, unreadable: Unreadable) -> None:
         """Which record it was cannot be told: its address in the retry topic can."""

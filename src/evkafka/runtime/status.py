@@ -12,6 +12,24 @@ Membership = SourceState | Literal["none"]
 
 
 @dataclass(frozen=True, slots=True)
+class UnwrittenStatus:
+    """A record that could not be written to another topic so far (a dead letter, a retry): it is tried again.
+
+    Attributes:
+        offset: the record's own.
+        topic: where it is to be written.
+        tries: how often that has failed.
+        error: why, the last time.
+    """
+
+    offset: int
+    topic: str
+    tries: int
+    age_s: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionStatus:
     """One assigned partition.
 
@@ -31,6 +49,9 @@ class PartitionStatus:
         paused: True while a user wants it so.
         full: True while it is not read because of what it holds.
         due_in_s: of a retry topic, in how many seconds its next record may be run; None where none waits for that.
+        oldest_age_s: for how long the oldest unfinished record has been that; None without one.
+        failed_attempts: how often that one has failed, while it waits.
+        unwritten: records that could not be written to another topic so far.
     """
 
     topic: str
@@ -47,6 +68,9 @@ class PartitionStatus:
     full: bool
     due_in_s: float | None = None
     high_watermark: int | None = None
+    oldest_age_s: float | None = None
+    failed_attempts: int = 0
+    unwritten: tuple[UnwrittenStatus, ...] = ()
 
     @property
     def undecided(self) -> int:

@@ -31,6 +31,7 @@ class Watchdog:
 
     Args:
         shortest_limit_s: the shortest time limit of any endpoint; a round is a tenth of it.
+        each_second: called with the time, once a second.
         on_failure: called with what a consumer must be made anew for.
     """
 
@@ -44,6 +45,7 @@ class Watchdog:
         last_round: LastRound,
         report: Report,
         clock: Clock,
+        each_second: Callable[[float], object],
         on_failure: Callable[[Exception], None],
     ) -> None:
         self._settings = settings
@@ -53,6 +55,7 @@ class Watchdog:
         self._last_round = last_round
         self._report = report
         self._clock = clock
+        self._each_second = each_second
         self._on_failure = on_failure
         self._timer: TimerHandle | None = None
         self._source: RecordSource | None = None
@@ -116,6 +119,7 @@ class Watchdog:
                 self._check_limit(executor, now_s)
         if self._source is not None and now_s >= self._next_stall_check_s:
             self._next_stall_check_s = now_s + 1.0
+            self._each_second(now_s)
             self._check_stall(self._source, now_s)
             check_offsets(self._partitions.values(), self._executors)
 

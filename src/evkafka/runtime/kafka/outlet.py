@@ -14,13 +14,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
 from aiokafka import errors as kafka
 
-from evkafka.exceptions import DeliveryError, RecordTooLarge
+from evkafka.exceptions import DeliveryError, RecordRefused, RecordTooLarge
 from evkafka.ports import RecordMetadata, TopicPartition
 from evkafka.runtime.kafka.generation import Generation, Refusal, gone_out
 from evkafka.runtime.kafka.outgoing import Batch, Outgoing
@@ -42,6 +42,15 @@ CONTENT = frozenset({10, 18, 32, 87})
 """Codes that one record can bring upon a whole batch: too large, bad timestamp, refused by the topic's rules."""
 
 TOO_LARGE, BATCH_TOO_LARGE = 10, 18
+INVALID_TIMESTAMP, INVALID_RECORD = 32, 87
+
+KINDS: Mapping[int | None, type[DeliveryError]] = {
+    TOO_LARGE: RecordTooLarge,
+    BATCH_TOO_LARGE: RecordTooLarge,
+    INVALID_TIMESTAMP: RecordRefused,
+    INVALID_RECORD: RecordRefused,
+}
+"""Refusals that are told apart; any other is a plain DeliveryError."""
 
 UNANSWERED = frozenset({7, 20})
 """Codes that leave open whether the batch was written."""
@@ -215,7 +224,7 @@ class Outlet:
             # A plain refusal of the first try was not written. Of an earlier try without an answer nobody knows.
             unknown = refusal.code is None or refusal.code in UNANSWERED or not once
             why = self._said(batch, refusal)
-            kind = RecordTooLarge if refusal.code in (TOO_LARGE, BATCH_TOO_LARGE) else DeliveryError
+            kind = KINDS.get(refusal.code, DeliveryError)
             for record in batch.records:
                 record.fail(self.partition, why, may_have_been_written=unknown, cause=error, kind=kind)
 
@@ -239,6 +248,11 @@ class Outlet:
                 return (
                     f"the record, {batch.builder.size()} bytes as a batch, is larger than the topic's"
                     " max.message.bytes; send less, or raise that limit"
+                )
+            case 87 if any(record.key is None for record in batch.records):
+                return (
+                    f"{refusal}: the record has no key, and a compacted topic takes none without; give it one, or make"
+                    " the topic with cleanup.policy=delete"
                 )
             case 29:
                 return f"not authorized for topic {self.partition.topic}: an ACL for WRITE is missing"

@@ -37,6 +37,8 @@ def _reading(partitions: tuple[PartitionStatus, ...]) -> Word:
         return "Standing by", ""
     if any(one.held for one in partitions):
         return "Cannot read on", "bad"
+    if any(one.unwritten for one in partitions):
+        return "Cannot write", "bad"
     if any(one.retrying for one in partitions):
         return "Retrying", "warn"
     if any(one.paused for one in partitions):
@@ -53,6 +55,9 @@ def partition_state(partition: PartitionStatus) -> tuple[str, Kind, str]:
         why.append("paused by a person; nothing begins until it is resumed")
     if partition.retrying:
         why.append(f"{partition.retrying} waiting for the next attempt, the oldest at offset {partition.oldest}")
+    if partition.unwritten:
+        first = partition.unwritten[0]
+        why.append(f"offset {first.offset} cannot be written to {first.topic}, for {first.age_s:.0f} s: {first.error}")
     if partition.full:
         why.append("as much is in hand as may be; it is read on when some of it is done")
     if partition.undecided:
@@ -67,6 +72,8 @@ def partition_state(partition: PartitionStatus) -> tuple[str, Kind, str]:
         word = ("Cannot read on", "bad")
     elif partition.paused:
         word = ("Paused", "warn")
+    elif partition.unwritten:
+        word = ("Cannot write", "bad")
     elif partition.retrying:
         word = ("Retrying", "warn")
     elif partition.full:
@@ -125,6 +132,14 @@ def _of_partition(consumer: str, partition: PartitionRow, screen: str) -> Proble
                 where=consumer,
                 what=f"{where}: {partition['why']}",
                 first="The record is damaged, or of a codec that is missing here: on_error can pass it over.",
+                screen=screen,
+            )
+        case "Cannot write":
+            return Problem(
+                kind="bad",
+                where=consumer,
+                what=f"{where}: {partition['why']}",
+                first="Look at that topic: is it there, may this login write to it, are its replicas in sync?",
                 screen=screen,
             )
         case "Retrying":
