@@ -11,7 +11,6 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.protocol.fetch import FetchRequest
 
 from evkafka.broker import KafkaBroker
-from evkafka.exceptions import BrokerError
 from evkafka.ports import TopicPartition
 from evkafka.runtime.given import LastRound
 from evkafka.runtime.kafka import contain
@@ -135,8 +134,8 @@ class StillSource:
 
 
 class TestAPositionThatDoesNotMove:
-    def watch(self, source: StillSource, *, for_s: float, session_timeout_s: float = 10.0) -> list[BrokerError]:
-        clock, stalls = VirtualClock(), list[BrokerError]()
+    def watch(self, source: StillSource, *, for_s: float, session_timeout_s: float = 10.0) -> list[Exception]:
+        clock, stalls = VirtualClock(), list[Exception]()
         watchdog = Watchdog(
             settings=ConsumerSettings(session_timeout_s=session_timeout_s),
             executors=(),
@@ -145,7 +144,8 @@ class TestAPositionThatDoesNotMove:
             last_round=LastRound(0.0),
             report=cast(Any, None),
             clock=clock,
-            on_stall=stalls.append,
+            each_second=lambda _: None,
+            on_failure=stalls.append,
         )
         watchdog.watch(cast(Any, source))
         watchdog.start()
