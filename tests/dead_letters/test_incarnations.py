@@ -1,0 +1,107 @@
+"""Which incarnation of its topic a record was read from: asked for seldom, and never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+
+from evkafka.exceptions import BrokerRefused, BrokerUnavailable
+from evkafka.ports import TopicIds
+from evkafka.runtime.incarnations import FRESH_S, Incarnations
+from evkafka.runtime.letter import Incarnation
+from evkafka.settings import ConnectionSettings
+from tests.dead_letters.test_letter import Rec
+
+
+class Cluster:
+    """Its topic is made again between any two questions.
+
+    Attributes:
+        refusal: what it answers instead.
+        exists: False while the topic is deleted.
+    """
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.refusal: Exception | None = None
+        self.exists = True
+
+    async def topic_ids(self, connection: object, topics: Collection[str], *, timeout_s: float) -> TopicIds:
+        self.asked += 1
+        if self.refusal is not None:
+            raise self.refusal
+        return TopicIds("c", {topic: f"{topic}-{self.asked}" for topic in topics} if self.exists else {})
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def now(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    return Cluster()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def incarnations(cluster: Cluster, clock: Clock) -> Incarnations:
+    untyped: Any = (cluster, clock)
+    return Incarnations(*untyped, ConnectionSettings())
+
+
+async def test_is_asked_for_once_for_all_letters_of_a_moment(incarnations: Incarnations, cluster: Cluster) -> None:
+    found = {await incarnations.of(Rec(offset=offset)) for offset in range(100)}
+    assert (found, cluster.asked) == ({Incarnation("c", "orders-1")}, 1)
+
+
+async def test_is_asked_for_again_when_an_address_comes_again(incarnations: Incarnations, cluster: Cluster) -> None:
+    assert await incarnations.of(Rec(offset=7)) == Incarnation("c", "orders-1")
+    assert await incarnations.of(Rec(offset=7)) == Incarnation("c", "orders-2")
+    assert cluster.asked == 2
+
+
+async def test_is_asked_for_again_when_the_answer_is_old(incarnations: Incarnations, clock: Clock) -> None:
+    await incarnations.of(Rec(offset=7))
+    clock.now_s += FRESH_S
+    assert await incarnations.of(Rec(offset=8)) == Incarnation("c", "orders-2")
+
+
+async def test_of_a_topic_that_was_just_deleted_is_the_last_one(
+    incarnations: Incarnations, cluster: Cluster, clock: Clock
+) -> None:
+    await incarnations.of(Rec(offset=7))
+    clock.now_s += FRESH_S
+    cluster.exists = False
+    assert await incarnations.of(Rec(offset=8)) == Incarnation("c", "orders-1")
+
+
+async def test_is_the_last_one_while_the_cluster_does_not_answer(
+    incarnations: Incarnations, cluster: Cluster, clock: Clock
+) -> None:
+    await incarnations.of(Rec(offset=7))
+    clock.now_s += FRESH_S
+    cluster.refusal = BrokerUnavailable("away")
+    assert await incarnations.of(Rec(offset=8)) == Incarnation("c", "orders-1")
+
+
+async def test_is_waited_for_where_none_is_known(incarnations: Incarnations, cluster: Cluster) -> None:
+    cluster.refusal = BrokerUnavailable("away")
+    with pytest.raises(BrokerUnavailable):
+        await incarnations.of(Rec())
+    cluster.refusal = None
+    assert await incarnations.of(Rec()) == Incarnation("c", "orders-2")
+
+
+async def test_goes_without_where_it_may_not_be_asked_for(incarnations: Incarnations, cluster: Cluster) -> None:
+    cluster.refusal = BrokerRefused("an ACL is missing")
+    assert await incarnations.of(Rec()) == Incarnation()
