@@ -20,7 +20,7 @@ from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.dead_letters import DeadLetterWriter
 from evkafka.runtime.returning import ReturnedLetters
 from evkafka.runtime.status import AppStatus, Phase, ProducerStatus
-from evkafka.runtime.stop_deadline import StopDeadline, stop_limit_s
+from evkafka.runtime.stop_deadline import CLOSE_S, StopDeadline, stop_limit_s
 from evkafka.runtime.tasks import TaskEnded
 from evkafka.runtime.tiers import Tiers
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings
@@ -29,7 +29,7 @@ from evkafka.telemetry import Telemetry
 logger = logging.getLogger("evkafka")
 
 FLUSH_S = 2.0
-"""What the writers of dead letters have for what is left to send when the app stops."""
+"""What producers and the writers of dead letters have for what is left to send when the app stops."""
 
 LIFESPAN_RESERVE_S = 0.75
 """Of the stop's time, what is kept for the lifespan's exit, which comes last."""
@@ -278,9 +278,12 @@ class Service:
             await asyncio.gather(everyone, return_exceptions=True)  # looked at: the loop need not report it
 
     async def _stop_producers(self) -> None:
-        """Flush them side by side, in the time that the consumers have left over."""
+        """Flush them side by side, in what the drain has left and two seconds; less if the consumers took longer."""
         self.deadline.begin()
-        timeout_s = self.deadline.at_most(math.inf, reserve_s=LIFESPAN_RESERVE_S)
+        timeout_s = max(
+            self.deadline.at_most(math.inf, reserve_s=CLOSE_S - FLUSH_S),
+            self.deadline.at_most(FLUSH_S, reserve_s=LIFESPAN_RESERVE_S),
+        )
         await asyncio.gather(*(producer.stop(timeout_s=timeout_s) for producer in self._producers))
 
     def _bounded_lifespan(self) -> BoundedLifespan:
