@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from evkafka import DeliveryError, EVKafkaProducer
 from tests.support.kafka_cluster import KafkaCluster
-from tests.support.processes import Worker, committed, lines
+from tests.support.processes import Worker, lines
 from tests.support.waiting import eventually
 
 PARTITIONS = 3
@@ -82,6 +82,16 @@ class Load:
         await eventually(lambda: len(self.confirmed) >= len(wanted) + 100, timeout_s, what="a hundred sends more")
         await self._handled(set(self.confirmed), timeout_s)
 
+    async def commits_on(self) -> None:
+        """Every group has committed more than it had."""
+        for group in self.groups:
+            before = sum((await self._cluster.committed(group, self.topic)).values())
+
+            async def more(group: str = group, before: int = before) -> bool:
+                return sum((await self._cluster.committed(group, self.topic)).values()) > before
+
+            await eventually(more, SETTLE_S, what=f"another commit of {group}")
+
     async def _handled(self, numbers: set[int], timeout_s: float) -> None:
         def all_are() -> bool:
             handled = self.handled()
@@ -113,8 +123,8 @@ class Load:
         await self._handled(set(self.confirmed), SETTLE_S)
 
         async def all_committed() -> bool:
-            ends, servers = await self._ends(), self._cluster.bootstrap_servers
-            return all([await committed(servers, group, self.topic) == ends for group in self.groups])
+            ends = await self._ends()
+            return all([await self._cluster.committed(group, self.topic) == ends for group in self.groups])
 
         await eventually(all_committed, SETTLE_S, what="all committed")
 

@@ -79,9 +79,11 @@ class TestFrozen:
             [(node, _)] = coordinators.most_common(1)
             cluster.freeze(node)
             await load.gets_on()
+            # Thawed before it has been replaced, it would itself expel the members that it has not heard since.
+            await load.commits_on()
             cluster.thaw(node)
             await cluster.in_sync(load.topic)
             await load.gets_on()
-        # A new coordinator gives each member a session of 6 s to appear, from the moment that it has taken over.
-        assert load.longest_gap_s() < FENCED_S + 6
-        assert load.longest_s < FENCED_S + 6
+        # As soon as the cluster has replaced it, not when a request timeout (65 s) has passed.
+        assert load.longest_gap_s() < FENCED_S + 20
+        assert load.longest_s < FENCED_S + 20

@@ -197,6 +197,15 @@ class KafkaCluster:
     async def coordinator(self, group: str) -> int:
         return await self._asked(lambda admin: admin.find_coordinator(group), what=f"the coordinator of {group}")
 
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        """The group's committed offsets, by partition; asked until it has some."""
+
+        async def ask(admin: Any) -> dict[int, int]:
+            found = await admin.list_consumer_group_offsets(group)
+            return {at.partition: meta.offset for at, meta in found.items() if at.topic == topic}
+
+        return await self._asked(ask, what=f"the offsets of {group}")
+
     async def controller(self) -> int:
         """The node that leads the metadata."""
         request = DescribeQuorum([("__cluster_metadata", [(0, {})], {})], {})
