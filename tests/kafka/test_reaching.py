@@ -11,6 +11,7 @@ import pytest
 from aiokafka import errors as kafka
 from aiokafka.client import ConnectionGroup, CoordinationType
 from aiokafka.protocol.group import HeartbeatRequest
+from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import BrokerMetadata
 
 from evkafka.broker import KafkaBroker
@@ -18,7 +19,7 @@ from evkafka.runtime.kafka import connection, preflight, reaching
 from evkafka.runtime.kafka.client import Client
 from evkafka.runtime.kafka.options import connection_options
 from evkafka.settings import ConnectionSettings
-from tests.support.proxy import FIND_COORDINATOR, HEARTBEAT, METADATA, Proxy
+from tests.support.proxy import FIND_COORDINATOR, HEARTBEAT, METADATA, PRODUCE, Proxy
 from tests.support.waiting import eventually
 
 HEALTHY, SILENT = 1, 9
@@ -100,6 +101,22 @@ class TestWhatAnyNodeCanAnswer:
         try:
             proxy.on(METADATA, delay_s=0.5)
             assert await client._metadata_update(client.cluster, [])
+        finally:
+            await client.close()
+
+
+class TestAWriteThatWaits:
+    async def test_holds_up_no_question(self, proxy: Proxy) -> None:
+        client = await _client(proxy.bootstrap_servers)
+        held: Any = proxy.on(PRODUCE, hold=True)
+        try:
+            writing = asyncio.ensure_future(client.send(HEALTHY, ProduceRequest(None, -1, 1000, [("t", [(0, b"")])])))
+            await held.seen.wait()
+            async with asyncio.timeout(PROMPTLY_S):
+                assert await client._metadata_update(client.cluster, [])
+            assert not writing.done()
+            held.release.set()
+            await writing
         finally:
             await client.close()
 

@@ -9,6 +9,8 @@ from typing import Any
 from aiokafka import errors as kafka
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.protocol.admin import SaslAuthenticateRequest
+from aiokafka.protocol.api import RequestStruct
+from aiokafka.protocol.produce import ProduceRequest
 
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
 
@@ -157,6 +159,12 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # the client librar
             super()._on_read_task_error(self_ref, read_task)
         elif conn is not None and conn._read_task is read_task:
             conn.close(reason=CloseReason.CONNECTION_BROKEN)
+
+    @property
+    def writes(self) -> bool:
+        """Whether it owes the answer to a write."""
+        wanted = ProduceRequest.API_KEY
+        return any(isinstance(one, RequestStruct) and wanted == one.API_KEY for _, one, _ in self._requests)
 
     @property
     def received(self) -> tuple[float, int]:

@@ -36,6 +36,9 @@ CONNECT_S = 8.0
 ANSWER_S = 30.0
 """For an ordinary answer. Only joins may take as long as the group's rebalance."""
 
+ASKING = "asking"
+"""The connection for questions to a node that owes the answer to a write."""
+
 BOOTSTRAP = ("bootstrap", ConnectionGroup.DEFAULT)
 
 
@@ -243,7 +246,7 @@ class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is u
         for node_id in nodes:
             try:
                 async with asyncio.timeout(LOOK_S if node_id != nodes[-1] else ANSWER_S):
-                    conn = await self._get_conn(node_id)
+                    conn = await self._get_conn(node_id, group=self._way_to(node_id))
                     if conn is None:
                         raise kafka.NodeNotReadyError(f"node {node_id}")
                     answer = await conn.send(request)
@@ -258,6 +261,12 @@ class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is u
                 self._answered(node_id)
                 return answer
         raise trouble
+
+    def _way_to(self, node_id: Any) -> Any:
+        """A broker answers one request of a connection after the other, and a write waits there for all replicas: what
+        would tell that one of them is gone must not wait behind it."""
+        conn: Connection | None = self._conns.get((node_id, ConnectionGroup.DEFAULT))
+        return ASKING if conn is not None and conn.writes else ConnectionGroup.DEFAULT
 
     async def _metadata_update(self, cluster_metadata: Any, topics: Any) -> bool:
         """B4-15: aiokafka lets brokers create every topic that it asks about, so a typo becomes a topic."""
