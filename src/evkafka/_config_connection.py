@@ -18,6 +18,9 @@ logger = logging.getLogger("evkafka.config")
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
 
+READABLE = {"PLAIN": "password", "OAUTHBEARER": "token"}
+"""Mechanisms that send what they log in with as it is."""
+
 LOGIN = (
     "security_protocol",
     "ssl_context",
@@ -216,7 +219,7 @@ def _check_login(section: Section, options: Mapping[str, Any]) -> None:
     _check_encryption(section, protocol)
     credentials = ("sasl_mechanism", "sasl_plain_username", "sasl_plain_password", "sasl_oauth_token_provider")
     if protocol.startswith("SASL_"):
-        _check_mechanism(section, options.get("sasl_mechanism", "PLAIN"))
+        _check_mechanism(section, protocol, options.get("sasl_mechanism", "PLAIN"))
     elif unused := [key for key in credentials if section.given(key)]:
         say_once(
             f"{' and '.join(unused)}: not used with security_protocol {protocol}; to log in,"
@@ -226,6 +229,8 @@ def _check_login(section: Section, options: Mapping[str, Any]) -> None:
 
 def _check_encryption(section: Section, protocol: str) -> None:
     encrypted = protocol.endswith("SSL")
+    if encrypted:
+        _warn_of_context(section.take("ssl_context"))
     if encrypted and not section.given("ssl_context"):
         section.fault("ssl_context", f"security_protocol {protocol} needs one; {MAKE_SSL_CONTEXT}")
     if not encrypted and section.given("ssl_context"):
@@ -237,7 +242,28 @@ def _check_encryption(section: Section, protocol: str) -> None:
         )
 
 
-def _check_mechanism(section: Section, mechanism: str) -> None:
+def _warn_of_context(context: object) -> None:
+    """A context that somebody made may leave out what makes TLS worth having."""
+    if not isinstance(context, ssl.SSLContext):
+        return
+    if context.verify_mode == ssl.CERT_NONE:
+        say_once(
+            "ssl_context: the brokers' certificates are not checked (verify_mode is CERT_NONE), so that anybody on the"
+            f" way can be the broker and read the login; {MAKE_SSL_CONTEXT}"
+        )
+    elif not context.check_hostname:
+        say_once(
+            "ssl_context: the name in the brokers' certificates is not compared (check_hostname is False), so that"
+            " anybody with a certificate of the same authority can be the broker; set context.check_hostname = True"
+        )
+
+
+def _check_mechanism(section: Section, protocol: str, mechanism: str) -> None:
+    if protocol == "SASL_PLAINTEXT" and mechanism in READABLE:
+        say_once(
+            f"sasl_mechanism {mechanism} with security_protocol SASL_PLAINTEXT: the {READABLE[mechanism]} is sent"
+            " readable for everybody on the way to the brokers; set security_protocol to SASL_SSL"
+        )
     if section.given("sasl_oauth_token_provider") and mechanism != "OAUTHBEARER":
         section.fault(
             "sasl_oauth_token_provider",

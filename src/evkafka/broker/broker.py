@@ -22,7 +22,14 @@ from evkafka.broker.java import check_extra, find_java
 from evkafka.broker.listeners import checked_listeners, scram_options
 from evkafka.broker.locked import is_locked
 from evkafka.broker.process import LeashedProcess
-from evkafka.broker.properties import LOG4J_PROPERTIES, PropertyValue, as_properties_file, server_properties
+from evkafka.broker.properties import (
+    LOG4J_PROPERTIES,
+    PropertyValue,
+    as_arguments_file,
+    as_properties_file,
+    server_properties,
+    write_private,
+)
 from evkafka.broker.reserved import ReservedPort
 from evkafka.exceptions import BrokerError, ConfigError
 
@@ -248,7 +255,8 @@ class KafkaBroker:
         if self._home is None:
             self._home = self._wanted_dir or Path(tempfile.mkdtemp(prefix="evkafka-broker-"))
         try:
-            (self._home / "log").mkdir(parents=True, exist_ok=True)
+            self._home.mkdir(mode=0o700, parents=True, exist_ok=True)  # its users' passwords stand in there
+            (self._home / "log").mkdir(exist_ok=True)
         except OSError as error:
             raise ConfigError(f"the broker's data directory {self._home} cannot be made: {error.strerror}") from error
 
@@ -265,21 +273,27 @@ class KafkaBroker:
         more = {name: (protocol, self._more[name].number) for name, protocol in self._listeners.items()}
         wanted = server_properties(self.port, self._controller.number, self.home / "log", more)
         text = as_properties_file(wanted | self._properties)
-        (self.home / "server.properties").write_text(text, encoding="ascii")
-        (self.home / "log4j2.properties").write_text(LOG4J_PROPERTIES, encoding="ascii")
+        write_private(self.home / "server.properties", text)
+        write_private(self.home / "log4j2.properties", LOG4J_PROPERTIES)
 
     def _format_once(self, command: list[str]) -> None:
         if (self.home / "log" / "meta.properties").exists():
             return
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
-        properties = str(self.home / "server.properties")
-        tool = [*command, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", properties, *self._scram]
-        formatting = LeashedProcess(tool, self._log)
-        self._process = formatting
-        if not formatting.wait(self._start_timeout_s):
-            raise self._failed(f"was not done formatting its data directory within {self._start_timeout_s:g} s")
-        if formatting.exit_code != 0:
-            raise self._failed(f"could not format its data directory (exit code {formatting.exit_code})")
+        java, *options = command
+        tool = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(self.home / "server.properties")]
+        # Passwords stand among its arguments, and everybody on this machine can read a command line: Java reads a file.
+        arguments = self.home / "format.arguments"
+        write_private(arguments, as_arguments_file([*options, *tool, *self._scram]))
+        try:
+            formatting = LeashedProcess([java, f"@{arguments}"], self._log)
+            self._process = formatting
+            if not formatting.wait(self._start_timeout_s):
+                raise self._failed(f"was not done formatting its data directory within {self._start_timeout_s:g} s")
+            if formatting.exit_code != 0:
+                raise self._failed(f"could not format its data directory (exit code {formatting.exit_code})")
+        finally:
+            arguments.unlink(missing_ok=True)
 
     def _await_ready(self) -> None:
         assert self._process is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -57,7 +58,8 @@ class LeashedProcess:
 
     def _live(self) -> None:
         try:
-            with self._log.open("ab") as log:
+            # What Kafka says of an argument it does not take may hold a password.
+            with open(self._log, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
                 self._child = subprocess.Popen(  # noqa: S603  # nosec B603 # our own command
                     self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
                 )
@@ -74,6 +76,4 @@ class LeashedProcess:
 def _leash() -> list[str]:
     if sys.platform != "linux" or not sys.executable:
         return []
-    import os
-
     return [sys.executable, "-I", "-S", str(Path(__file__).with_name("leash.py")), str(os.getpid())]

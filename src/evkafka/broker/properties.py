@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from evkafka.exceptions import ConfigError
@@ -71,6 +72,22 @@ def as_properties_file(properties: Mapping[str, PropertyValue]) -> str:
         ConfigError: a value that is neither text, number nor boolean.
     """
     return "".join(f"{_escaped(key, in_key=True)}={_escaped(_text(key, value))}\n" for key, value in properties.items())
+
+
+def as_arguments_file(arguments: Sequence[str]) -> str:
+    """The text of a file that Java takes for its command line (`java @file`)."""
+    return "".join('"' + one.replace("\\", "\\\\").replace('"', '\\"') + '"\n' for one in arguments)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that nobody else on this machine can read; also one that was there before, and others could."""
+    with open(path, "w", encoding="utf-8", opener=_open_private) as file:
+        os.chmod(path, 0o600)
+        file.write(text)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _text(key: str, value: object) -> str:

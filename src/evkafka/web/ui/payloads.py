@@ -181,7 +181,7 @@ def _string_without_secrets(text: str) -> tuple[str, bool]:
         inner = _Layout(SHOWN_BYTES, levels=LEVELS // 4, indented=False)
         inner.write(parsed, 0)
         # What was left out of it may be a secret: then only what was looked at is shown.
-        return (inner.text, inner.masked) if inner.masked or inner.cut else (text, False)
+        return (inner.text, True) if inner.masked or inner.cut else (text, False)
     return (HIDDEN, True) if _looks_secret(text[:SHOWN_BYTES]) else (text, False)
 
 

@@ -37,9 +37,12 @@ export const millis = (value) => (known(value) ? seconds(value / 1000) : NONE);
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" });
 
+/** What is no moment of any calendar is shown as the number that it is: a producer may write any. */
+const told = (at, format) => (!known(at) ? NONE : Math.abs(at) <= 8.64e15 ? format.format(at) : `${at} ms`);
+
 /** The time of the day of a moment in milliseconds since the epoch. */
-export const timeOfDay = (at) => (known(at) ? clock.format(at) : NONE);
-export const moment = (at) => (known(at) ? day.format(at) : NONE);
+export const timeOfDay = (at) => told(at, clock);
+export const moment = (at) => told(at, day);
 
 /** How long ago, in words. */
 export function ago(at, now = Date.now()) {
