@@ -16,9 +16,11 @@ from pydantic import BaseModel, Field, create_model
 
 from evkafka import EVKafkaApp, Handler, Sender
 from evkafka.testing import InMemoryKafka
+from evkafka.web import application
 from evkafka.web.contract import render
 from evkafka.web.markdown import link, markdown
 from evkafka.web.schemas import words
+from evkafka.web.search import MOST, Index
 from tests.asyncapi.test_document import shop
 from tests.web.apps import app_with, handling
 from tests.web.asgi import ask
@@ -350,3 +352,50 @@ def steps(types: int) -> int:
     finally:
         sys.setprofile(None)
     return calls
+
+
+class TestSearchingALargeContract:
+    def test_shows_the_first_that_were_found_and_says_that_there_are_more(self) -> None:
+        app = with_types(120)
+        page = render(json.loads(app.asyncapi()), "type")
+        assert page.count('id="message-') == MOST
+        assert "found for “type”; the first are shown" in page
+        assert "the first are shown" not in render(json.loads(app.asyncapi()), "type119")
+
+    async def test_goes_through_the_document_once_and_not_for_each_question(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made: list[object] = []
+
+        class Counted(Index):
+            def __init__(self, document: Any) -> None:
+                made.append(document)
+                super().__init__(document)
+
+        monkeypatch.setattr(application, "Index", Counted)
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            for word in ("a", "order", "z"):
+                assert (await get(app.web_url, f"?q={word}")).code == 200
+        assert len(made) == 1
+
+    async def test_answers_no_more_than_so_many_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(application, "WAITING", 0)
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            for path in ("?q=a", "", "asyncapi.yaml"):
+                answer = await get(app.web_url, path)
+                assert (answer.code, "try again in a moment" in answer.text) == (503, True)
+            assert (await get(app.web_url, "livez")).code == 200
+
+
+def with_types(count: int) -> EVKafkaApp:
+    handler = Handler()
+    for number in range(count):
+
+        async def on(event: dict[str, Any]) -> None: ...
+
+        handler.event(f"Type{number}")(on)
+    app = EVKafkaApp()
+    app.add_consumer({"topics": ["orders"], "group_id": "g"}, handler)
+    return app

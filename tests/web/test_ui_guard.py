@@ -175,6 +175,18 @@ class TestTheForm:
             assert (await client.get("ui/api/config", headers=bearer(TOKEN))).status_code == 429
             assert (await client.get("livez")).status_code == 200
 
+    async def test_guesses_leave_a_line_each_until_they_are_too_many_and_then_one(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.INFO, "evkafka.audit"):
+            async with serving("0.0.0.0", token=TOKEN) as (client, _):
+                for number in range(20):
+                    await client.post("ui/enter", data={"token": f"x{number}"})
+        lines = [record.getMessage() for record in caplog.records if record.name == "evkafka.audit"]
+        assert len([line for line in lines if "the token is wrong" in line]) == 10
+        assert [line for line in lines if "too many wrong tokens from 127.0.0.1" in line] == lines[9:10]
+        assert len(lines) == 11
+
     async def test_wrong_tokens_in_a_header_count_like_those_of_the_form(self) -> None:
         async with serving(token=TOKEN) as (client, _):
             codes = [

@@ -51,7 +51,7 @@ def web_app(app: AppView, operations: Operations, *, only_local_names: bool = Fa
         *operations.routes(),
     ]
     own = [Middleware(OnlyLocalNames)] if only_local_names else []
-    made = Starlette(routes=routes, middleware=own, exception_handlers={ConfigError: _cannot})
+    made = Starlette(routes=routes, middleware=own, exception_handlers=ANSWERS)
     made.mount("/static", StaticFiles(directory=STATIC), name="static")
     made.router.redirect_slashes = False  # those redirects lead to the name in the request's Host header
     return SecureHeaders(made)  # around all of it, the answer to an error that nobody expected among them
@@ -59,6 +59,18 @@ def web_app(app: AppView, operations: Operations, *, only_local_names: bool = Fa
 
 async def _cannot(request: Request, error: Exception) -> Response:
     return PlainTextResponse(f"{error}\n", status_code=500)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return PlainTextResponse(f"{error}\n", status_code=error.status)
+
+
+async def _busy(request: Request, error: Exception) -> Response:
+    return PlainTextResponse(f"{error}\n", status_code=503)
+
+
+ANSWERS = {ConfigError: _cannot, Refused: _refused, TooBusy: _busy}
 
 
 class _Pages:
@@ -75,15 +87,9 @@ class _Pages:
     # ------------------------------------------------------------------ the contract
 
     async def contract(self, request: Request) -> Response:
-        try:
-            check_site(request, page=True)
-            query = contract.words_of(request.query_params.get("q", ""))
-            made = self._searched(query) if query else self._as("page", self._rendered)
-            return HTMLResponse(await made)
-        except Refused as refused:
-            return PlainTextResponse(f"{refused}\n", status_code=refused.status)
-        except TooBusy as busy:
-            return PlainTextResponse(f"{busy}\n", status_code=503)
+        check_site(request, page=True)
+        query = contract.words_of(request.query_params.get("q", ""))
+        return HTMLResponse(await (self._searched(query) if query else self._as("page", self._rendered)))
 
     async def asyncapi_json(self, request: Request) -> Response:
         return Response(await self._as("json", encoded), media_type="application/json")

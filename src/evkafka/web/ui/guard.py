@@ -17,7 +17,7 @@ from starlette.requests import Request
 
 from evkafka.safe_text import cut, json_text, one_line
 from evkafka.web.security import Refused, check_site
-from evkafka.web.ui.sessions import Guesses, Sessions
+from evkafka.web.ui.sessions import GUESSES_S, Guesses, Sessions
 
 logger = logging.getLogger("evkafka")
 audit_logger = logging.getLogger("evkafka.audit")
@@ -96,6 +96,8 @@ class Guard:
         if hmac.compare_digest(token.encode(errors="replace"), self.token.encode()):
             return True
         self._guesses.note_wrong(who)
+        if self._guesses.wait_s(who):  # said once: whoever goes on guessing does not fill the log
+            audit_logger.warning("too many wrong tokens from %s: no more are looked at for %.0f s", who, GUESSES_S)
         return False
 
 

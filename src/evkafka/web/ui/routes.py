@@ -148,9 +148,10 @@ class Operations:
             body = await _body(request, FORM_BYTES)
             token = dict(parse_qsl(body.decode(errors="replace"), max_num_fields=10)).get("token", "")
             cookie = self._guard.enter(request, token)
-        except (Refused, ValueError) as refused:
-            audit(request, "enter", {}, f"refused: {refused}")
-            return _refusal(refused if isinstance(refused, Refused) else Refused(400, "that is no form of this page"))
+        except Refused as refused:
+            return _refusal(refused)
+        except ValueError:
+            return _refusal(Refused(400, "that is no form of this page"))
         audit(request, "enter", {}, "let in" if cookie else "refused: the token is wrong")
         back = RedirectResponse("../ui" if cookie else "../ui?wrong", status_code=303)
         if cookie is not None:
@@ -294,7 +295,8 @@ class Operations:
             try:
                 self._guard.check_order(request)
             except Refused as refused:
-                audit(request, name, {}, f"refused: {refused}")
+                if refused.status != 429:  # said once, when the tokens became too many
+                    audit(request, name, {}, f"refused: {refused}")
                 return _refusal(refused)
             ended = "ended early, by the app's stop or the browser's leaving"
             try:
