@@ -49,6 +49,15 @@ class TestEntering:
             await expect(page.locator("#connection")).to_have_text("Live")
             await expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
 
+    async def test_whoever_leaves_has_to_give_the_token_again(self, mounted_url: str, open_page: OpenPage) -> None:
+        async with open_page(f"{mounted_url}ui", expected=is_401) as page:
+            await page.get_by_label("Token").fill(TOKEN)
+            await page.keyboard.press("Enter")
+            await page.get_by_role("button", name="Leave").click()
+            await expect(page.get_by_label("Token")).to_be_visible()
+            await page.goto(f"{mounted_url}ui")
+            await expect(page.get_by_label("Token")).to_be_visible()
+
 
 def is_401(wrong: str) -> bool:
     return "401" in wrong

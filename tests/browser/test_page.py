@@ -55,6 +55,17 @@ class TestEveryScreen:
             await expect(page.locator("nav [aria-current=page]")).to_have_text("Consumers")
 
 
+class TestRecords:
+    async def test_a_time_that_no_calendar_has_is_a_number_in_its_row_and_the_others_are_shown(
+        self, sampled: Sampled, open_page: OpenPage
+    ) -> None:
+        sampled.answers["records"]["records"][0]["timestamp_ms"] = 9 * 10**17
+        async with open_page(f"{sampled.url}ui#/records") as page:
+            await expect(page.get_by_text("900000000000000000 ms")).to_be_visible()
+            rows = page.locator("#records tbody tr")
+            await expect(rows).to_have_count(len(sampled.answers["records"]["records"]))
+
+
 class TestWhatComesIn:
     async def test_is_shown_in_place_with_selection_and_details_as_they_were(
         self, sampled: Sampled, open_page: OpenPage

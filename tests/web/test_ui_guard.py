@@ -119,6 +119,15 @@ class TestAnotherSitesPage:
             framed = {**LINK, "sec-fetch-dest": "iframe"}
             assert (await client.get("ui", headers=framed)).status_code == 403
 
+    async def test_is_told_by_what_the_browser_says_of_the_site_where_it_does(self) -> None:
+        async with serving("0.0.0.0", token=TOKEN) as (client, _):
+            hidden = {"origin": "null"}  # of a form on a page that sends no referrer
+            for headers, status in (({**hidden, "sec-fetch-site": "same-origin"}, 303), (hidden, 403)):
+                answer = await client.post("ui/enter", data={"token": TOKEN}, headers=headers)
+                assert answer.status_code == status
+            own = {"origin": str(client.base_url).rstrip("/")}
+            assert (await client.post("ui/enter", data={"token": TOKEN}, headers=own)).status_code == 303
+
     async def test_can_send_no_guess_of_the_token(self) -> None:
         async with serving("0.0.0.0", token=TOKEN) as (client, _):
             answer = await client.post("ui/enter", data={"token": TOKEN}, headers=LINK)
