@@ -87,7 +87,7 @@ async def test_its_app_is_paused_resumed_and_replayed_by_its_commands_and_the_lo
         assert refused.status_code == 401
     dry = start(replay, "replay")
     assert await asyncio.to_thread(dry.process.wait, 60) == 0, dry.printed
-    assert "1 would be replayed" in dry.printed
+    assert "1 dead letter would be tried" in dry.printed
     assert await asyncio.to_thread(service.terminate) == 0, service.printed
 
     [said] = [block.code.splitlines() for block in blocks(PAGE) if block.language == "text"]
