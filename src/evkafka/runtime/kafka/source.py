@@ -19,6 +19,7 @@ from evkafka.runtime.kafka.ends import Ends
 from evkafka.runtime.kafka.errors import translate
 from evkafka.runtime.kafka.membership import Hold, Member
 from evkafka.runtime.kafka.sparing import awaited_topics
+from evkafka.runtime.tasks import TaskEnded
 from evkafka.settings import ConsumerSettings
 
 T = TypeVar("T")
@@ -200,11 +201,12 @@ class KafkaSource:
         except kafka.KafkaError as error:
             raise consumer.coordinator.failure(error) from error
         except asyncio.CancelledError as error:  # its task was cancelled; nothing in here waits, so it is not ours
-            raise BrokerError("the client's coordination task was cancelled by somebody else") from error
+            raise TaskEnded("the client's coordination task was cancelled by somebody else") from error
         for what, task in self._needed_tasks(consumer):
             if task is not None and task.done():
-                why = None if task.cancelled() else task.exception()
-                raise BrokerError(f"the client's {what} task has ended, and nothing had told it to") from why
+                if task.cancelled() or (fault := task.exception()) is None:  # some return when they are cancelled
+                    raise TaskEnded(f"the client's {what} task was cancelled by somebody else")
+                raise BrokerError(f"the client's {what} task has ended by itself") from fault
 
     def _needed_tasks(self, consumer: Contained) -> Iterator[tuple[str, asyncio.Task[Any] | None]]:
         """(k) Without one of these nothing is read or the membership is lost. aiokafka waits for a dead one for ever:

@@ -1,0 +1,66 @@
+"""Somebody cancels a task of the client: the poll says so, and it never counts as a failure of the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from evkafka.broker import KafkaBroker
+from evkafka.exceptions import BrokerError
+from evkafka.runtime.kafka.contain import Contained
+from evkafka.runtime.supervision import Supervision
+from evkafka.runtime.tasks import TaskEnded
+from tests.conftest import MakeTopic
+from tests.kafka.conftest import Read
+from tests.support.waiting import eventually
+
+
+def coordination(consumer: Contained) -> asyncio.Task[Any]:
+    task: asyncio.Task[Any] = consumer.coordinator._coordination_task
+    return task
+
+
+def fetching(consumer: Contained) -> asyncio.Task[Any]:
+    task: asyncio.Task[Any] = consumer.fetching._fetch_task
+    return task
+
+
+def metadata(consumer: Contained) -> asyncio.Task[Any]:
+    task: asyncio.Task[Any] = consumer.client._sync_task
+    return task
+
+
+@pytest.mark.parametrize("find", [coordination, fetching, metadata])
+async def test_a_poll_names_the_task_and_its_consumer_is_rebuilt_however_often_it_happens(
+    kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read, find: Any
+) -> None:
+    reader = await read(kafka_broker.bootstrap_servers, await topic(), name)
+    await eventually(lambda: reader.source.state() == "steady")
+    find(reader.source._opened()).cancel()
+    await eventually(lambda: reader.errors)
+    [error] = reader.errors
+    assert isinstance(error, TaskEnded)
+    assert "was cancelled by somebody else" in str(error)
+    rule = Supervision(lambda: 0.0)
+    assert all(rule.wait_s(error) is not None for _ in range(100))
+
+
+async def test_one_that_ends_by_an_error_is_a_failure_of_the_client(
+    kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = await read(kafka_broker.bootstrap_servers, await topic(), name)
+    await eventually(lambda: reader.source.state() == "steady")
+
+    async def ended() -> None:
+        raise RuntimeError("a fault of the client's own")
+
+    task = asyncio.ensure_future(ended())
+    await asyncio.wait({task})
+    with monkeypatch.context() as patched:
+        patched.setattr(reader.source._opened().fetching, "_fetch_task", task)
+        await eventually(lambda: reader.errors)
+    [error] = reader.errors
+    assert isinstance(error, BrokerError)
+    assert "the client's fetch task has ended by itself" in str(error)
