@@ -340,3 +340,26 @@ class TestThreads:
             await bench.until(lambda: bench.committed() == 1)
             await bench.kafka.advance(ms=1000)
         assert seen == [b"0"]
+
+
+class TestARunningBatch:
+    async def test_that_ends_while_its_partition_is_paused_leaves_what_was_behind_it(self, bench: Bench) -> None:
+        handler, handled, go_on = Handler(), list[bytes](), asyncio.Event()
+
+        @handler.event("E", batch=True, max_records=2, max_wait_ms=0)
+        async def on_es(values: list[bytes]) -> None:
+            await go_on.wait()
+            handled.extend(values)
+
+        await bench.send(*(b"%d" % number for number in range(6)), key="k")
+        async with bench.running(handler, concurrency=4):
+            await bench.until(lambda: bench.consumer.in_flight == 1)
+            control(bench).pause(TOPIC, 0)
+            go_on.set()
+            await bench.until(lambda: len(handled) == 2)
+            await bench.kafka.advance(ms=3_000)
+            bench.consumer.check_offsets()
+            control(bench).resume(TOPIC, 0)
+            await bench.until(lambda: bench.committed() == 6)
+            assert bench.consumer.status().rebuilds == 0
+        assert handled == [b"%d" % number for number in range(6)]

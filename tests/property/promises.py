@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 GROUP, TOPIC, OUT, DEAD = "g", "t", "out", "t.g.dlq"
 
+WORKS = {"Work", "Bound", "Sync", "Batch"}
+"""The event types that there are endpoints for."""
+
 Lane = tuple[int, "bytes | None"]
 
 
@@ -78,6 +81,8 @@ class Promises:
 
     def hold(self) -> None:
         """All of them, once everything has come to rest."""
+        if self._journal.broken:
+            raise Broken(self._journal.broken[0])
         self.nothing_unhandled_is_committed()
         for tp in self._kafka.topics.partitions(TOPIC):
             self._all_is_handled_and_committed(tp)
@@ -87,7 +92,7 @@ class Promises:
 
     def _expected(self, tp: TopicPartition) -> list[int]:
         records = self._kafka.records(TOPIC, partition=tp.partition)
-        return [record.offset for record in records if record.event_type == "Work"]
+        return [record.offset for record in records if record.event_type in WORKS]
 
     def _buried(self, tp: TopicPartition) -> set[int]:
         """What stands in the dead-letter topic."""
@@ -121,7 +126,7 @@ class Promises:
         """What was confirmed to an endpoint stands in the log, at least once."""
         outputs = [record.json() for record in self._kafka.records(OUT)]
         there = {(done["partition"], done["offset"]) for done in outputs}
-        works = [record for record in self._kafka.records(TOPIC) if record.event_type == "Work"]
+        works = [record for record in self._kafka.records(TOPIC) if record.event_type in WORKS - {"Sync"}]
         asked = {(record.partition, record.offset) for record in works if record.json()["sends"]}
         if missing := sorted(set(self._journal.sent) - there):
             raise Broken(f"the outputs of {missing} were confirmed, and are not in the log")

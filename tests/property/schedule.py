@@ -18,7 +18,7 @@ from evkafka.exceptions import BrokerError, BrokerUnavailable, NotAssigned
 from evkafka.ports import TopicPartition
 from evkafka.testing import InMemoryKafka
 from tests.property.promises import DEAD, Broken, Promises, retry_topics
-from tests.property.worker import GROUP, KEYS, OUT, PARTITIONS, TOPIC, Journal, Worker
+from tests.property.worker import GROUP, KEYS, OUT, PARTITIONS, TOPIC, Journal, Kind, Worker
 
 MOST_MEMBERS = 3
 FOR_EVER = 1_000_000
@@ -29,10 +29,11 @@ class Schedule:
     """One run: some members, some records, some trouble, and a quiet end in which everything must be made good."""
 
     def __init__(
-        self, seed: int, config: ConsumerConfig, *, steps: int = 12, batch: bool = False, cancels: bool = False
+        self, seed: int, config: ConsumerConfig, *, steps: int = 12, kind: Kind = "records", cancels: bool = False
     ) -> None:
         self.cancels = cancels
-        self.batch = batch
+        self.kind: Kind = kind
+        self.types = ["Work", "Bound", "Sync", "Batch"] if kind == "all" else ["Work"]
         self.buries = "max_attempts" in config.get("on_error", {})
         self.random = random.Random(seed)
         self.config = config
@@ -105,13 +106,13 @@ class Schedule:
 
     async def _send(self) -> None:
         for _ in range(self.random.randint(1, 12)):
-            event_type = self.random.choice(["Work", "Work", "Work", "Unknown"])
+            event_type = self.random.choice(["Unknown", *self.types * (3 if len(self.types) == 1 else 1)])
             await self.kafka.send(TOPIC, self._some_work(), event_type=event_type, key=self._some_key())
 
     async def _transaction(self) -> None:
         async with self.kafka.transaction() as transaction:
             for _ in range(self.random.randint(1, 3)):
-                await transaction.send(TOPIC, self._some_work(), "Work", key=self._some_key())
+                await transaction.send(TOPIC, self._some_work(), self.random.choice(self.types), key=self._some_key())
             await self._pass_time()
             if self.random.random() < 0.5:
                 transaction.abort()
@@ -122,7 +123,7 @@ class Schedule:
     async def _start(self) -> None:
         if len(self.members) >= MOST_MEMBERS or self.kafka.away:
             return
-        app = Worker(self.config, self.journal, batch=self.batch).app
+        app = Worker(self.config, self.journal, kind=self.kind).app
         stack = AsyncExitStack()
         await stack.enter_async_context(self.kafka.running(app, joined=False))
         self.members.append((app, stack))
@@ -244,7 +245,7 @@ class Schedule:
 
 
 def run_schedules(
-    seeds: Iterable[int], config: ConsumerConfig, *, steps: int = 12, batch: bool = False, cancels: bool = False
+    seeds: Iterable[int], config: ConsumerConfig, *, steps: int = 12, kind: Kind = "records", cancels: bool = False
 ) -> None:
     """Run each seed in a loop of its own; the one that the environment names, where it names one.
 
@@ -252,7 +253,7 @@ def run_schedules(
     """
     replayed = os.environ.get(REPLAY)
     for seed in seeds if replayed is None else [int(replayed)]:
-        schedule = Schedule(seed, config, steps=steps, batch=batch, cancels=cancels)
+        schedule = Schedule(seed, config, steps=steps, kind=kind, cancels=cancels)
         try:
             with asyncio.Runner() as runner:
                 runner.run(asyncio.wait_for(schedule.run(), 60))

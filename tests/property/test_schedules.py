@@ -24,6 +24,7 @@ from evkafka.runtime.partition import Partition
 from evkafka.testing import NotSettled
 from evkafka.testing.memory.outgoing import Outgoing, WayOut
 from tests.property.schedule import GROUP, TOPIC, Broken, run_schedules
+from tests.property.worker import Kind
 
 SEEDS = int(os.environ.get("EVKAFKA_SCHEDULES", "1500"))
 MORE = range(1_000_000, 1_000_000 + 4 * SEEDS)
@@ -61,6 +62,21 @@ BATCHES = [
 ]
 
 
+CANCELLED = [
+    pytest.param("records", BASE, id="in-order"),
+    pytest.param("records", {**BASE, **FEW}, id="by-key"),
+    pytest.param("records", {**BASE, **FEW, "on_error": TIERS}, id="retry-topics"),
+    pytest.param("batches", {**BASE, **FEW, "on_error": BURY}, id="batches"),
+    pytest.param("all", {**BASE, **FEW, "on_error": BURY}, id="all-kinds"),
+]
+TOGETHER = [
+    pytest.param({**BASE, **FEW, "on_error": BURY}, id="by-key"),
+    pytest.param({**BASE, **FEW, "ordering": "partition", "on_error": BURY}, id="by-partition"),
+    pytest.param({**BASE, "on_error": BURY}, id="in-order"),
+    pytest.param({**BASE, **FEW, "on_error": TIERS}, id="retry-topics"),
+]
+
+
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
     """The schedules break things on purpose; what the engine says of it is not the point here."""
@@ -82,7 +98,19 @@ class TestNothingIsLost:
     @pytest.mark.timeout(300)
     @pytest.mark.parametrize(("share", "config"), BATCHES)
     def test_in_batches(self, share: float, config: ConsumerConfig) -> None:
-        run_schedules(range(int(SEEDS * share)), config, batch=True)
+        run_schedules(range(int(SEEDS * share)), config, kind="batches")
+
+    @pytest.mark.timeout(300)
+    @pytest.mark.parametrize("config", TOGETHER)
+    def test_with_endpoints_of_every_kind_together(self, config: ConsumerConfig) -> None:
+        """Bounded event types, threads and batches, beside pauses, seeks, dead letters, retry topics and stops."""
+        run_schedules(range(int(SEEDS * 0.02)), config, kind="all", steps=25)
+
+    @pytest.mark.long
+    @pytest.mark.timeout(1200)
+    @pytest.mark.parametrize("config", TOGETHER)
+    def test_with_endpoints_of_every_kind_together_in_many_more(self, config: ConsumerConfig) -> None:
+        run_schedules(MORE[: int(SEEDS * 0.2)], config, kind="all", steps=25)
 
     @pytest.mark.long
     @pytest.mark.timeout(600)
@@ -94,30 +122,22 @@ class TestNothingIsLost:
     @pytest.mark.timeout(600)
     @pytest.mark.parametrize(("share", "config"), BATCHES)
     def test_in_many_more_in_batches(self, share: float, config: ConsumerConfig) -> None:
-        run_schedules(MORE[: int(len(MORE) * share)], config, batch=True)
-
-
-CANCELLED = [
-    pytest.param(False, BASE, id="in-order"),
-    pytest.param(False, {**BASE, **FEW}, id="by-key"),
-    pytest.param(False, {**BASE, **FEW, "on_error": TIERS}, id="retry-topics"),
-    pytest.param(True, {**BASE, **FEW, "on_error": BURY}, id="batches"),
-]
+        run_schedules(MORE[: int(len(MORE) * share)], config, kind="batches")
 
 
 class TestAnyTaskThatSomebodyCancels:
     """At any time, as a helper that cancels all tasks does, or a deadline that an endpoint has left behind."""
 
     @pytest.mark.timeout(300)
-    @pytest.mark.parametrize(("batch", "config"), CANCELLED)
-    def test_takes_nothing_with_it(self, batch: bool, config: ConsumerConfig) -> None:
-        run_schedules(range(12), config, batch=batch, steps=25, cancels=True)
+    @pytest.mark.parametrize(("kind", "config"), CANCELLED)
+    def test_takes_nothing_with_it(self, kind: Kind, config: ConsumerConfig) -> None:
+        run_schedules(range(12), config, kind=kind, steps=25, cancels=True)
 
     @pytest.mark.long
     @pytest.mark.timeout(1200)
-    @pytest.mark.parametrize(("batch", "config"), CANCELLED)
-    def test_takes_nothing_with_it_in_many_more(self, batch: bool, config: ConsumerConfig) -> None:
-        run_schedules(range(1000, 1250), config, batch=batch, steps=25, cancels=True)
+    @pytest.mark.parametrize(("kind", "config"), CANCELLED)
+    def test_takes_nothing_with_it_in_many_more(self, kind: Kind, config: ConsumerConfig) -> None:
+        run_schedules(range(1000, 1250), config, kind=kind, steps=25, cancels=True)
 
 
 def one_too_far(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from evkafka import (
     BatchError,
@@ -20,11 +19,16 @@ from evkafka import (
     Request,
     Sender,
 )
-from tests.property.promises import Broken, Lane, kept_in_order, lane_of
+from tests.property.promises import Lane, kept_in_order, lane_of
 
 GROUP, TOPIC, OUT, PARTITIONS, KEYS = "g", "t", "out", 3, 5
 
 PRODUCER: ProducerConfig = {"bootstrap_servers": "nobody:1", "topic": OUT, "delivery_timeout_ms": 8_000}
+
+
+Kind = Literal["records", "batches", "all"]
+
+WorkOn = Callable[[dict[str, Any], Request], Awaitable[None]]
 
 
 @dataclass
@@ -34,45 +38,67 @@ class Journal:
     Attributes:
         handled: partition -> offsets whose attempt ended well, in the order of their ends.
         in_lanes: lane -> the same, where order is kept.
+        broken: what an endpoint saw that must not be. (Raised there, it would be one more failed attempt.)
         sent: addresses whose output was confirmed, in the order of the confirmations.
-        running: (member, lane) of the attempts under way.
+        running: lane -> the member that is at work in it, in the whole group.
     """
 
     handled: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
     in_lanes: dict[Lane, list[int]] = field(default_factory=lambda: defaultdict(list))
     sent: list[tuple[int, int]] = field(default_factory=list)
-    running: set[tuple[int, Lane]] = field(default_factory=set)
-    members: itertools.count[int] = field(default_factory=itertools.count)
+    broken: list[str] = field(default_factory=list)
+    running: dict[Lane, Worker] = field(default_factory=dict)
 
 
 class Worker:
-    """An app that is one member: its endpoint takes records one by one, or in batches."""
+    """An app that is one member: its endpoint takes records one by one, or in batches, or it has one of every kind.
 
-    def __init__(self, config: ConsumerConfig, journal: Journal, *, batch: bool) -> None:
+    Args:
+        kind: `records`, `batches`, or `all`: one by one, with a bound of its own, in a thread and in batches.
+    """
+
+    def __init__(self, config: ConsumerConfig, journal: Journal, *, kind: Kind) -> None:
         self._config = config
         self._journal = journal
-        self._member = next(journal.members)
         self._sender = Sender()
         self.app = EVKafkaApp()
-        self.app.add_consumer(config, self._batch_handler() if batch else self._handler())
+        handler, work_on = Handler(), self._work_on()
+        if kind == "batches":
+            self._add_batches(handler, "Work", work_on)
+        else:
+            self._add_records(handler, "Work", work_on)
+        if kind == "all":
+            self._add_records(handler, "Bound", work_on, concurrency=1)
+            self._add_in_thread(handler, "Sync")
+            self._add_batches(handler, "Batch", work_on)
+        self.app.add_consumer(config, handler)
         self.app.add_producer(PRODUCER, self._sender)
 
-    def _handler(self) -> Handler:
-        handler, work_on = Handler(), self._work_on()
+    @property
+    def expired(self) -> bool:
+        """Whether others have its partitions and it does not know: until then it may be at work beside them."""
+        consumers = self.app.service.consumers.values() if self.app.service is not None else ()
+        return any(getattr(consumer._held.source, "expired", True) for consumer in consumers)
 
-        @handler.event("Work")
+    def _add_records(self, handler: Handler, event_type: str, work_on: WorkOn, **options: Any) -> None:
+        @handler.event(event_type, **options)
         async def on_work(work: dict[str, Any], request: Request) -> None:
             lane = lane_of(self._config, request.partition, request.key)
             with self._alone_in({lane}):
                 await work_on(work, request)
             self._handled(lane, request)
 
-        return handler
+    def _add_in_thread(self, handler: Handler, event_type: str) -> None:
+        @handler.event(event_type)
+        def on_work_in_thread(work: dict[str, Any], request: Request) -> None:
+            lane = lane_of(self._config, request.partition, request.key)
+            with self._alone_in({lane}):
+                if request.attempt <= work["fails"]:
+                    raise ValueError("by the schedule")
+            self._handled(lane, request)
 
-    def _batch_handler(self) -> Handler:
-        handler, work_on = Handler(), self._work_on()
-
-        @handler.event("Work", batch=True, max_records=5, max_wait_ms=50)
+    def _add_batches(self, handler: Handler, event_type: str, work_on: WorkOn) -> None:
+        @handler.event(event_type, batch=True, max_records=5, max_wait_ms=50)
         async def on_works(works: list[dict[str, Any]], requests: list[Request]) -> None:
             lanes = [lane_of(self._config, request.partition, request.key) for request in requests]
             failed: dict[int, BaseException] = {}
@@ -89,9 +115,7 @@ class Worker:
             if failed:
                 raise BatchError(failed)
 
-        return handler
-
-    def _work_on(self) -> Callable[[dict[str, Any], Request], Awaitable[None]]:
+    def _work_on(self) -> WorkOn:
         @self._sender.event("Done", key=lambda done: done["key"])
         async def send_done(done: dict[str, Any]) -> None: ...
 
@@ -109,15 +133,19 @@ class Worker:
 
     @contextmanager
     def _alone_in(self, lanes: set[Lane]) -> Iterator[None]:
-        """Nobody else of this member may be at work in a lane whose order is kept."""
-        mine = {(self._member, lane) for lane in lanes if kept_in_order(self._config, lane)}
-        if both := mine & self._journal.running:
-            raise Broken(f"two attempts in one lane at once, {both}")
-        self._journal.running |= mine
+        """Nobody else in the whole group may be at work in a lane whose order is kept."""
+        running = self._journal.running
+        mine = {lane for lane in lanes if kept_in_order(self._config, lane)} if not self.expired else set()
+        both = {lane for lane in mine if lane in running and not running[lane].expired}
+        if both:
+            self._journal.broken.append(f"two attempts at once in {both}")
+        running.update(dict.fromkeys(mine, self))
         try:
             yield
         finally:
-            self._journal.running -= mine
+            for lane in mine:
+                if running.get(lane) is self:
+                    del running[lane]
 
     def _handled(self, lane: Lane, request: Request) -> None:
         self._journal.handled[request.partition].append(request.offset)

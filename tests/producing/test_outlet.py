@@ -1,0 +1,115 @@
+"""One partition's way out, without a broker: what follows when a batch has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from evkafka.exceptions import DeliveryError
+from evkafka.ports import TopicPartition
+from evkafka.runtime.kafka.generation import Refusal
+from evkafka.runtime.kafka.outgoing import Outgoing
+from evkafka.runtime.kafka.outlet import INNOCENT, Outlet
+
+
+@dataclass
+class Placed:
+    timestamp: int = 0
+
+
+class Builder:
+    """A batch that has room for everything."""
+
+    def __init__(self) -> None:
+        self._closed = False
+
+    def append(self, **_: Any) -> Placed:
+        return Placed()
+
+    def closed(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        self._closed = True
+
+    def size(self) -> int:
+        return 100
+
+
+@dataclass
+class Sent:
+    """A batch in the client's hands: how often it has gone out, and how it ended."""
+
+    retry_count: int = 0
+    future: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Client:
+    """Stands in for a generation, and for the sink that has it."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+        self.retired = False
+        self.unsettled = 0
+        self.code: int | None = None
+
+    @property
+    def newest(self) -> Any:
+        return self
+
+    def current(self) -> Any:
+        return self
+
+    def broken(self, *_: object) -> None: ...
+    def settled(self, *_: object) -> None: ...
+
+    def trouble(self) -> str:
+        return ""
+
+    def builder(self, _: int | None) -> Builder:
+        return Builder()
+
+    def submit(self, *_: object) -> Sent:
+        self.sent.append(Sent())
+        return self.sent[-1]
+
+    def wake(self) -> None: ...
+
+    def breaks(self, _: object) -> bool:
+        return True
+
+    def refusal(self, *_: object) -> Refusal:
+        return Refusal(self.code, "by the test")
+
+
+def record() -> Outgoing:
+    loop = asyncio.get_running_loop()
+    return Outgoing(loop.create_future(), b"v", None, None, (), "E", 10.0, loop.time() + 10.0)
+
+
+@pytest.mark.parametrize("code", sorted(INNOCENT))
+class TestABatchThatIsRefusedThroughNoFaultOfItsOwn:
+    async def refused(self, code: int, *, tries: int) -> tuple[Client, Outgoing]:
+        client, one = Client(), record()
+        outlet = Outlet(TopicPartition("t", 0), client, standard_timeout_s=10.0)
+        outlet.put(one)
+        client.code, client.sent[0].retry_count = code, tries
+        client.sent[0].future.set_exception(RuntimeError("refused"))
+        await asyncio.sleep(0)
+        return client, one
+
+    async def test_goes_out_anew_after_its_first_try(self, code: int) -> None:
+        client, one = await self.refused(code, tries=1)
+        assert len(client.sent) == 2
+        assert not one.confirmed.done()
+
+    async def test_is_never_sent_anew_where_an_earlier_try_had_no_answer(self, code: int) -> None:
+        """That one may have been written: it would stand in the log twice."""
+        client, one = await self.refused(code, tries=2)
+        assert len(client.sent) == 1
+        with pytest.raises(DeliveryError) as failure:
+            await one.confirmed
+        assert failure.value.may_have_been_written
