@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.conformance.conftest import backend
+from tests.lanes.conftest import bench
 from tests.records.conftest import kafka
 
-__all__ = ["backend", "kafka"]
+__all__ = ["backend", "bench", "kafka"]
