@@ -80,6 +80,10 @@ class TestNames:
         assert acted_on(printed.replace("\n", "")) == []
         assert printed.startswith(f"group {words.plain(name)}: ")
 
+    def test_a_screen_reads_no_markup_in_what_it_prints(self, capsys: pytest.CaptureFixture[str]) -> None:
+        words.screen().print("[/bold] :smile: [red]x")
+        assert capsys.readouterr().out == "[/bold] :smile: [red]x\n"
+
     def test_a_block_of_several_lines_looks_like_no_next_field(self) -> None:
         assert words.block("a\nid: forged\x1b") == "a\n    id: forged\\u001b"
 
