@@ -20,6 +20,7 @@ from evkafka.runtime.dead_letters import DeadLetterWriter
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.holdings import Holdings
 from evkafka.runtime.lane import Lane
+from evkafka.runtime.offset_check import OffsetMisplaced
 from evkafka.runtime.partition import Partition
 from evkafka.testing import NotSettled
 from evkafka.testing.memory.outgoing import Outgoing, WayOut
@@ -175,7 +176,9 @@ class TestTheProofItself:
 
         monkeypatch.setattr(OffsetLedger, "seal", lambda ledger: None)
         monkeypatch.setattr(Holdings, "begin", kept_partition)
-        with pytest.raises((Broken, NotSettled)):  # lost, or a hole in the ledger that nothing can fill any more
+        with pytest.raises(
+            (Broken, NotSettled, OffsetMisplaced)
+        ):  # lost, twice open, or a hole in the ledger that nothing can fill any more
             run_schedules(range(300), BASE)
 
     def test_handling_a_lane_out_of_order_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
