@@ -67,6 +67,11 @@ class TestConnecting:
         assert not connecting.done()
         connecting.cancel()
 
+    async def test_to_it_is_broken_off_when_the_cluster_does_without_it(self, client: Client, proxy: Proxy) -> None:
+        await proxy.set("blackhole")
+        async with asyncio.timeout(PROMPTLY_S):  # less than a connection may take
+            assert await client._get_conn(SILENT) is None
+
     async def test_at_the_start_tries_the_next_server_beside_it(
         self, kafka_broker: KafkaBroker, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:

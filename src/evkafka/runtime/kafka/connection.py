@@ -69,11 +69,15 @@ class Patience:
             self._known = come
             self._left_s = self._silence_s
         elif self._left_s <= 0:
-            self.limit.reschedule(self._loop.time())
+            self.give_up()
             return
         elif self._on_silence is not None:
             self._on_silence()
         self._wait()
+
+    def give_up(self) -> None:
+        """It will not come."""
+        self.limit.reschedule(self._loop.time())
 
     def end(self) -> None:
         self._timer.cancel()

@@ -81,6 +81,7 @@ class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is u
         self._allow_auto_create_topics = allow_auto_create_topics
         self._answer_within_s = answer_within_s or {}
         self._connecting: defaultdict[tuple[Any, Any], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._attempts: dict[tuple[Any, Any], Patience] = {}  # connections that are being made
         self._silent: set[Any] = set()  # nodes that owe an answer, or could not be reached
         self._leader_epochs: dict[tuple[str, int], int] = {}
         self._warnings = Sparing(logger)
@@ -154,8 +155,7 @@ class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is u
             try:
                 if broker is None:
                     raise kafka.StaleMetadata(f"node {node_id} is not among the brokers known now")
-                async with asyncio.timeout(CONNECT_S):
-                    conn = await connect(broker.host, broker.port, self._connection_options)
+                conn = await self._connect(key, broker)
             except FAILURES as error:
                 self._failed(node_id, broker, error)
                 return None
@@ -163,6 +163,16 @@ class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is u
             self.trouble = None
             self._silent.discard(node_id)
             return conn
+
+    async def _connect(self, key: tuple[Any, Any], broker: Any) -> Connection:
+        patience = Patience(CONNECT_S, lambda: None, lambda: self._is_silent(key[0]))
+        self._attempts[key] = patience
+        try:
+            async with patience.limit:
+                return await connect(broker.host, broker.port, self._connection_options)
+        finally:
+            del self._attempts[key]
+            patience.end()
 
     def _failed(self, node_id: Any, broker: Any, error: BaseException) -> None:
         where = f"{broker.host}:{broker.port} (node {node_id})" if broker is not None else f"node {node_id}"
@@ -219,6 +229,9 @@ class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is u
             if node_id in self._silent and node_id not in there:
                 conn = self._conns.pop((node_id, group))
                 conn.close(reason=CloseReason.CONNECTION_TIMEOUT)
+        for (node_id, _), attempt in self._attempts.items():
+            if node_id in self._silent and node_id not in there:
+                attempt.give_up()
         self._silent &= there
 
     # ------------------------------------------------------------------ what any node can answer
