@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from evkafka.codec import DECODE_FAILURES
 from evkafka.context import App, Context
 from evkafka.endpoint import Endpoint
 from evkafka.outcomes import Apart, BatchError, End, Failed
@@ -81,9 +82,12 @@ class DirectBatch:
         values = [record.value for record in self._records]
         try:  # the plain way first: one bad value among thousands is rare
             self._payloads = [decode(value) if value is not None else None for value in values]
-        except Exception:
-            return self._decode_one_by_one(decode, values)
-        return {}
+        except DECODE_FAILURES:
+            pass
+        else:
+            return {}
+        # Outside of the `except` block: an outcome that another record's validator raises would have this context.
+        return self._decode_one_by_one(decode, values)
 
     def _decode_one_by_one(self, decode: Callable[[bytes], Any], values: list[bytes | None]) -> dict[int, End | None]:
         faults: dict[int, End | None] = {}
@@ -91,7 +95,7 @@ class DirectBatch:
         for index, value in enumerate(values):
             try:
                 payloads[index] = decode(value) if value is not None else None
-            except Exception as error:
+            except DECODE_FAILURES as error:
                 faults[index] = end_of(self._endpoint.decoding_fault(error, self._records[index]))
         return faults
 

@@ -9,6 +9,7 @@ doubled keys wins. Decoders raise pydantic's or msgspec's ValidationError, and w
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import typing
@@ -23,6 +24,10 @@ from pydantic_core.core_schema import ErrorType
 from evkafka._annotations import admits_none, any_dict, by_msgspec, is_constrained, raw_kind, shown
 
 Decode = Callable[[bytes], Any]
+
+DECODE_FAILURES: tuple[type[BaseException], ...] = (Exception, asyncio.CancelledError, GeneratorExit)
+"""What a value's decoder or validator may raise that concerns its record alone. A decoder awaits nothing, so a
+CancelledError out of it cancels no task: it comes from the validator itself, out of a future that it asked."""
 
 SHOWN_FAULTS = 5
 """How many of a value's faults an error tells."""

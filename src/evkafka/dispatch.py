@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from evkafka.batch import DirectBatch, batch_of_one, stack_batch
+from evkafka.codec import DECODE_FAILURES
 from evkafka.context import App, Context
 from evkafka.endpoint import Call, Endpoint, TypeOf
 from evkafka.handler import Handler
@@ -156,7 +157,7 @@ def _direct(handler: Handler, header: str, topic_types: Mapping[str, str], overr
             return call(record, slot)
         try:
             decoded = decode(payload)
-        except Exception as error:
+        except DECODE_FAILURES as error:
             fault = endpoint.decoding_fault(error, record)
         else:
             return coroutine_of(decoded)

@@ -22,7 +22,7 @@ from evkafka._signature import (
     wraps_async,
 )
 from evkafka._threads import in_thread, to_the_end_in_thread
-from evkafka.codec import Decoder, NotYetDefined, decode_fault, decoder_for
+from evkafka.codec import DECODE_FAILURES, Decoder, NotYetDefined, decode_fault, decoder_for
 from evkafka.context import Context
 from evkafka.exceptions import ConfigError, DecodeError
 from evkafka.outcomes import BatchError, Failed
@@ -172,7 +172,7 @@ class Endpoint:
             value = record.value
             try:
                 payload = decode(value) if value is not None else None
-            except Exception as error:
+            except DECODE_FAILURES as error:
                 fault = self.decoding_fault(error, record)
             else:
                 if request_class is None:
@@ -188,7 +188,7 @@ class Endpoint:
             value = record.value
             try:
                 payload = decode(value) if value is not None else None
-            except Exception as error:
+            except DECODE_FAILURES as error:
                 fault = self.decoding_fault(error, record)
             else:
                 return self._invoke(payload, Context(record, slot, None, own_type or type_of(record)))
@@ -203,7 +203,7 @@ class Endpoint:
             return self._run_decoded(context)
         try:
             payload = decoder.from_bytes(message.value) if message.value is not None else None
-        except Exception as error:
+        except DECODE_FAILURES as error:
             fault = self.decoding_fault(error, context.record)
         else:
             return self._invoke(payload, context)
@@ -233,19 +233,26 @@ class Endpoint:
                 fault: the record fails like any other.
         """
         decoder, message = self.resolve(), context.message
-        value, decoded = message.value, message.decoded_value_cb
-        fault: BaseException
+        decode: Callable[[Any], Any] = decoder.from_bytes
+        given: Any = message.value
+        if given is None:
+            return None
+        if message.decoded_value_cb is not None and decoder.from_object is not None:
+            decode, given = decoder.from_object, await self._decoded(message.decoded_value_cb, context.record)
         try:
-            if decoded is None or decoder.from_object is None or value is None:
-                return decoder.from_bytes(value) if value is not None else None
-            try:
-                found = await decoded()
-            except OSError as error:
-                fault = error
-            else:
-                return decoder.from_object(found)
-        except Exception as error:
+            return decode(given)
+        except DECODE_FAILURES as error:
             fault = self.decoding_fault(error, context.record)
+        raise fault
+
+    async def _decoded(self, decoded_value: Callable[[], Awaitable[Any]], record: Record) -> Any:
+        """What a middleware's `decoded_value_cb` gives. It may be cancelled, with its attempt, while it waits."""
+        try:
+            return await decoded_value()
+        except OSError:
+            raise
+        except Exception as error:
+            fault = self.decoding_fault(error, record)
         raise fault
 
     def call_batch(self, payloads: list[Any], contexts: Iterable[Context], slot: Slot) -> Awaitable[object]:
@@ -301,7 +308,7 @@ class Endpoint:
                 # The records that it does not name are done: what was written for them must not be rolled back.
                 return error
 
-    def decoding_fault(self, error: Exception, record: Record) -> BaseException:
+    def decoding_fault(self, error: BaseException, record: Record) -> BaseException:
         """What an exception out of a decoder means for its record: a `DecodeError`, whatever a validator raised.
 
         Outcomes, which a validator may raise too, and a lack of memory are themselves.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -12,7 +13,7 @@ import pytest
 from pydantic import BaseModel, BeforeValidator, Discriminator, Tag, field_validator, model_validator
 from typing_extensions import TypedDict
 
-from evkafka import DecodeError, EVKafkaApp, Handler, Retry, Skip
+from evkafka import DeadLetter, DecodeError, EVKafkaApp, Handler, Retry, Skip
 from evkafka.dispatch import build_dispatch
 from evkafka.middleware import Middleware
 from evkafka.outcomes import Apart, End, Failed
@@ -26,7 +27,7 @@ class Odd(Exception):
     """An error of the user's own."""
 
 
-KINDS: list[Callable[[str], Exception]] = [
+KINDS: list[Callable[[str], BaseException]] = [
     KeyError,
     TypeError,
     AttributeError,
@@ -37,6 +38,8 @@ KINDS: list[Callable[[str], Exception]] = [
     Odd,
     ValueError,
     AssertionError,
+    asyncio.CancelledError,
+    GeneratorExit,
     lambda text: ExceptionGroup(text, [KeyError(text)]),
 ]
 
@@ -48,7 +51,7 @@ def refuse(value: Any) -> Any:
     return value
 
 
-failing: Callable[[str], Exception] = KeyError
+failing: Callable[[str], BaseException] = KeyError
 
 
 class Field(BaseModel):
@@ -227,6 +230,16 @@ class TestOutcomesInAValidator:
         ends = await ends_of(handler, [value_of("", x) for x in ("a", SECRET)], stack)
         assert {index: type(end) for index, end in ends.items()} == {1: Skip}
         assert seen == [[Field(x="a")]]
+
+    async def test_have_nothing_of_another_record_of_the_batch(
+        self, stack: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(globals(), "failing", DeadLetter)
+        handler, _ = handler_of(Field, batch=True)
+        ends = await ends_of(handler, [b"no JSON", value_of("", SECRET)], stack)
+        outcome = ends[1]
+        assert isinstance(outcome, DeadLetter)
+        assert outcome.__context__ is None
 
     async def test_a_lack_of_memory_is_nobodys_decode_error(self, stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(globals(), "failing", MemoryError)
