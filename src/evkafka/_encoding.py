@@ -13,6 +13,7 @@ import inspect
 import json
 import math
 import typing
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
@@ -74,17 +75,27 @@ def encode(event: Any) -> bytes:
 
 def _mapping(event: dict[Any, Any]) -> bytes:
     try:
-        return _JSON.encode(event).encode()
+        return _readable(_JSON.encode(event))
     except TypeError:  # there is more in it than JSON knows: dates, models, keys that are no text
         plain = pydantic_core.to_jsonable_python(plain_of(event), fallback=_unknown)
     except ValueError:
-        _refuse_infinite(event)
+        refuse_infinite(event)
         raise
     try:
-        return _JSON.encode(plain).encode()
+        return _readable(_JSON.encode(plain))
     except ValueError:
-        _refuse_infinite(plain)
+        refuse_infinite(plain)
         raise
+
+
+def _readable(written: str) -> bytes:
+    """The bytes, if a parser takes them: Python's JSON writes halves of surrogate pairs, which no character is."""
+    if "\\ud" in written:  # most are whole pairs
+        try:
+            pydantic_core.from_json(written)
+        except ValueError as error:
+            raise ValueError(f"a text in it is no Unicode, so that it could not be read back: {error}") from None
+    return written.encode()
 
 
 def plain_of(value: Any) -> Any:
@@ -95,14 +106,13 @@ def plain_of(value: Any) -> Any:
         case Mapping():
             return {key: plain_of(one) for key, one in value.items()}
         case BaseModel():
-            _model_encoder(type(value))  # raises where it holds secrets
-            return value.model_dump(mode="json", by_alias=True)
+            return json.loads(_model_encoder(type(value))(value))
         case SecretStr() | SecretBytes() | Secret():
             raise TypeError(_no_secrets("a value in it"))
         case _ if by_msgspec(type(value)):
             return others(type(value)).plain_of(value)
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return _dataclass_adapter(type(value)).dump_python(value, mode="json", by_alias=True)
+            return json.loads(by_pydantic(type(value))(value))
         case _:
             return value
 
@@ -121,10 +131,17 @@ def _model_encoder(kind: type[BaseModel]) -> Encode:
 
 
 @functools.lru_cache(KNOWN_TYPES)
-def _dataclass_adapter(kind: type) -> TypeAdapter[Any]:
-    adapter = _adapter(kind)
-    refuse_secrets(adapter.core_schema)
-    return adapter
+def by_pydantic(kind: type) -> Encode:
+    """How pydantic writes values of a type.
+
+    Raises:
+        TypeError: there is a secret in it, or pydantic does not know it.
+    """
+    try:
+        adapter = _adapter(kind)
+    except PydanticUserError:
+        return _unknown
+    return _json_encoder(adapter.serializer, adapter.core_schema)
 
 
 # ---------------------------------------------------------------------------- of a declared type
@@ -240,13 +257,15 @@ def _json_encoder(serializer: Any, schema: Any) -> Encode:
     """
     refuse_secrets(schema)
     to_json, to_python, hides = serializer.to_json, serializer.to_python, _may_hide_infinity(schema)
+    # Where a serializer of the user's own is for JSON alone, only JSON shows what it makes of a NaN.
+    mode = "json" if _writes_json_otherwise(schema) else "python"
 
     def write(event: Any) -> bytes:
         written: bytes = to_json(event, by_alias=True)
         if b"NaN" in written or b"Infinity" in written:
             _legal(written)
         if hides and b"null" in written:
-            _refuse_infinite(to_python(event))
+            refuse_infinite(to_python(event, mode=mode))
         return written
 
     return write
@@ -256,7 +275,17 @@ def _may_hide_infinity(schema: Any) -> bool:
     """Whether pydantic may write null for a NaN in it: its default, where the type does not say it itself."""
     parts = list(_parts(schema))
     said = any("ser_json_inf_nan" in part for part, _ in parts)
-    return not said and any(part.get("type") in ("float", "any") for part, _ in parts)
+    return not said and any(
+        part.get("type") in ("float", "any")
+        or "allow" in (part.get("extra_behavior"), part.get("extra_fields_behavior"))
+        for part, _ in parts
+    )
+
+
+def _writes_json_otherwise(schema: Any) -> bool:
+    """Whether a serializer in it is used for JSON and not for Python objects."""
+    written = [part.get("serialization") for part, _ in _parts(schema)]
+    return any(str(one.get("when_used")).startswith("json") for one in written if isinstance(one, dict))
 
 
 def _legal(written: bytes) -> bytes:
@@ -266,14 +295,18 @@ def _legal(written: bytes) -> bytes:
     return written
 
 
-def _refuse_infinite(value: Any) -> None:
+def refuse_infinite(value: Any) -> None:
+    """
+    Raises:
+        ValueError: there is a number in it that JSON does not have.
+    """
     rest, seen = [value], set[int]()
     while rest:
         one = rest.pop()
         if isinstance(one, float):
             if not math.isfinite(one):
                 _refuse(str(one))
-        elif isinstance(one, Mapping | list | tuple | AbstractSet) and id(one) not in seen:
+        elif isinstance(one, Mapping | list | tuple | AbstractSet | deque) and id(one) not in seen:
             seen.add(id(one))
             rest += one.values() if isinstance(one, Mapping) else one
 

@@ -7,6 +7,7 @@ msgspec's words as far as they hold nothing out of the value.
 from __future__ import annotations
 
 import functools
+import json
 import re
 import typing
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from pydantic.errors import PydanticUserError
 
 from evkafka import codec
 from evkafka._annotations import is_union
-from evkafka._encoding import refuse_secrets
+from evkafka._encoding import by_pydantic, refuse_infinite, refuse_secrets
 
 _PLACE = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`$")
 _STEP = re.compile(r"\.?(?P<name>[^.\[\]]+)|\[(?P<index>\d+|\.\.\.)\]")
@@ -79,15 +80,20 @@ def fault(error: msgspec.DecodeError) -> str:
 
 
 def encode(event: Any) -> bytes:
-    """As JSON."""
-    return msgspec.json.encode(event, enc_hook=_plain)
+    """As JSON.
+
+    Raises:
+        TypeError, ValueError: it cannot be serialized, or there is a number in it that JSON does not have.
+    """
+    written = msgspec.json.encode(event, enc_hook=_plain)
+    if b"null" in written:  # msgspec's way to write NaN and Infinity too
+        refuse_infinite(plain_of(event))
+    return written
 
 
 def _plain(value: Any) -> Any:
     kind: Any = type(value)
-    adapter = _adapter(kind)
-    refuse_secrets(adapter.core_schema)
-    return adapter.dump_python(value, mode="json", by_alias=True)
+    return json.loads(by_pydantic(kind)(value))
 
 
 def plain_of(value: Any) -> Any:

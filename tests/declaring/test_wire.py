@@ -9,9 +9,11 @@ import enum
 import json
 import math
 import uuid
+from collections import deque
 from collections.abc import Mapping
 from typing import Annotated, Any, Generic, Literal, NewType, TypeVar
 
+import attrs
 import jsonschema
 import msgspec
 import pytest
@@ -326,6 +328,54 @@ class PriceData:
     price: float
 
 
+class PriceStruct(msgspec.Struct):
+    price: float
+    model: Price | None = None
+
+
+@attrs.define
+class PriceAttrs:
+    price: float
+
+
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    note: str | None = None
+
+
+class Queue(BaseModel):
+    prices: deque[float]
+
+
+class Empty(BaseModel):
+    """Says itself what JSON has for a price that is no number."""
+
+    price: float
+    note: str | None = None
+
+    @field_serializer("price", when_used="json")
+    def finite(self, price: float) -> float | None:
+        return price if math.isfinite(price) else None
+
+
+class Nulls(BaseModel):
+    model_config = ConfigDict(ser_json_inf_nan="null")
+    price: float | None
+
+
+class TestHalvesOfSurrogatePairs:
+    """Python's own JSON writes them, and no parser that reads UTF-8 takes them back."""
+
+    @pytest.mark.parametrize("event", [{"a": "\ud800"}, {"\udc00": 1}, {"at": NEW_YEAR, "a": ["x\udfff"]}], ids=ascii)
+    @pytest.mark.parametrize("annotation", [dict, dict[str, Any], Any], ids=str)
+    def test_are_refused(self, annotation: Any, event: Any) -> None:
+        with pytest.raises(EncodeError, match="no Unicode"):
+            value_of(annotation, event)
+
+    def test_whole_pairs_are_sent(self) -> None:
+        assert value_of(dict, {"a": "\U0001f600 \\ud800"}) == b'{"a": "\\ud83d\\ude00 \\\\ud800"}'
+
+
 class TestNumbersThatJsonHasNot:
     @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
     @pytest.mark.parametrize(
@@ -343,6 +393,13 @@ class TestNumbersThatJsonHasNot:
             (Price, lambda number: Price(price=number)),
             (list[Price], lambda number: [Price(price=number)]),
             (PriceData, PriceData),
+            (PriceStruct, PriceStruct),
+            (PriceStruct, lambda number: PriceStruct(1, Price(price=number))),
+            (list[PriceStruct], lambda number: [PriceStruct(number)]),
+            (PriceAttrs, PriceAttrs),
+            (Any, PriceStruct),
+            (Open, lambda number: Open.model_validate({"price": number})),
+            (Queue, lambda number: Queue(prices=deque([number]))),
             (Constants, lambda number: Constants(price=number)),
         ],
         ids=str,
@@ -357,11 +414,16 @@ class TestNumbersThatJsonHasNot:
         assert value_of(Price, Price(note="NaN")) == b'{"price":null,"note":"NaN"}'
 
     def test_null_where_the_type_says_null_is_sent(self) -> None:
-        class Nulls(BaseModel):
-            model_config = ConfigDict(ser_json_inf_nan="null")
-            price: float | None
-
         assert value_of(Nulls, Nulls(price=math.nan)) == b'{"price":null}'
+        assert value_of(Empty, Empty(price=math.nan)) == b'{"price":null,"note":null}'
+
+    @pytest.mark.parametrize("kind", [Nulls, Empty, Strings])
+    def test_a_type_that_says_how_it_writes_them_is_written_so_inside_of_others_too(self, kind: type[Any]) -> None:
+        event = kind(price=math.nan)
+        written = json.loads(value_of(kind, event))
+        assert json.loads(value_of(dict, {"a": [event]})) == {"a": [written]}
+        assert json.loads(value_of(dict[str, kind], {"a": event})) == {"a": written}
+        assert json.loads(value_of(Any, [event])) == [written]
 
     def test_none_is_null(self) -> None:
         assert value_of(Price, Price()) == b'{"price":null,"note":null}'

@@ -299,7 +299,9 @@ class TestOrder:
             pass
         assert cluster.calls == ["start"] * 4 + ["stop"] * 4
         # The drain's 20 s, of which nothing has been used, and 2; but never more than its own delivery timeout.
-        assert cluster.stop_timeouts_s == pytest.approx([22, 22, 22, 1], abs=0.5)
+        *drained, own = cluster.stop_timeouts_s
+        assert all(1 < timeout_s <= 22 for timeout_s in drained)  # less what the stop has taken so far
+        assert own == pytest.approx(1)
 
     async def test_a_producer_that_cannot_start_keeps_the_app_from_starting(self) -> None:
         cluster, app, sender = TakingCluster(), EVKafkaApp(), Sender()
