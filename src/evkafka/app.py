@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import os
-import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext, suppress
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
@@ -20,37 +16,29 @@ from evkafka.context import App
 from evkafka.control import ConsumerControl
 from evkafka.declared import DeclaredConsumer, DeclaredProducer
 from evkafka.exceptions import ConfigError
-from evkafka.forks import undo_in_children
 from evkafka.handler import Handler
 from evkafka.keys import ErrorPolicy
+from evkafka.lifecycle import AppLifecycle
 from evkafka.lifespan import Lifespan, as_lifespan
 from evkafka.middleware import Middleware
 from evkafka.observe.health import HealthBook
 from evkafka.observe.logs import log_events
-from evkafka.observe.loop_monitor import LoopMonitor, attempt_of, attempts_of
 from evkafka.observe.metrics import Metrics, directory_of_processes, metrics_of
-from evkafka.observe.peers import Peers
 from evkafka.observe.tracing import spans_of
 from evkafka.ports import Clock, Cluster
-from evkafka.runner import ForcedExit, leave, run_to_exit_code, signals
-from evkafka.runtime.clock import SystemClock
+from evkafka.runner import leave, run_to_exit_code
 from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.producer import EVKafkaProducer
 from evkafka.runtime.status import AppStatus
 from evkafka.runtime.stop_deadline import stop_limit_s
 from evkafka.runtime.tiers import tier_name
 from evkafka.sender import Sender
-from evkafka.service import ConsumerPlan, Service, StartFailed
-from evkafka.stop_guard import StopGuard, force_exit
+from evkafka.service import ConsumerPlan, Service
+from evkafka.stop_guard import StopGuard
 from evkafka.telemetry import Telemetry
 from evkafka.web.part import WebPart, mountable
 
-logger = logging.getLogger("evkafka")
-
 F = TypeVar("F", bound=Callable[..., Any])
-
-ABANDONED_S = 1.0
-"""After a failure or a forced stop, how long the threads and tasks that are left are waited for."""
 
 
 class EVKafkaApp:
@@ -125,19 +113,13 @@ class EVKafkaApp:
         self._spans = spans_of() if tracing else None
         self._metrics: Metrics | None = None
         self._web_part: WebPart | None = None
-        self._loop_monitor: LoopMonitor | None = None
         self._middleware = middleware
         self._lifespan = as_lifespan(lifespan)
         self._consumers: dict[str, DeclaredConsumer] = {}
         self._controls: dict[str, ConsumerControl] = {}
         self._producers: dict[str, DeclaredProducer] = {}
-        self._service: Service | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._started = False
-        self._should_exit = False
-        self._signum = 0
-        self._guard: StopGuard | None = None
         self._handler: Handler | None = None
+        self._lifecycle = AppLifecycle(self, self._build)
         if config is not None:
             self._handler = Handler()
             self.add_consumer(config, self._handler, name)
@@ -230,7 +212,7 @@ class EVKafkaApp:
         return self._controls[name]
 
     def _at_work(self, name: str) -> tuple[asyncio.AbstractEventLoop, Consumer] | None:
-        loop, service = self._loop, self._service
+        loop, service = self._lifecycle.loop, self.service
         consumer = service.consumers.get(name) if service is not None else None
         return (loop, consumer) if loop is not None and consumer is not None else None
 
@@ -262,7 +244,7 @@ class EVKafkaApp:
         return name
 
     def _refuse_when_started(self, what: str) -> None:
-        if self._started:
+        if self.started:
             raise RuntimeError(f"the app has started: {what} must be added before app.run(), serve() or running()")
 
     # ------------------------------------------------------------------ the contract
@@ -323,9 +305,7 @@ class EVKafkaApp:
 
     def take_process(self) -> StopGuard:
         """This process is the app's alone. For `run` and the command line, which run its `serve` afterwards."""
-        self._guard = StopGuard(self.stop_limit_s, under_way=self._under_way, ends_process=True)
-        self._guard.start()
-        return self._guard
+        return self._lifecycle.take_process()
 
     async def serve(self, *, install_signal_handlers: bool = True, force_exit: bool = False) -> None:
         """Run in this loop until a signal or `stop()`; returns on a clean stop.
@@ -341,48 +321,11 @@ class EVKafkaApp:
             StopApp, BrokerError: a consumer could not be saved.
             ForcedExit: the drain time ran out, and attempts were cut; or the lifespan had not ended by the deadline.
         """
-        with (
-            self._guarded(force_exit) as guard,
-            signals(self.handle_exit, guard) if install_signal_handlers else nullcontext(),
-        ):
-            await self._serve(guard)
-
-    async def _serve(self, guard: StopGuard) -> None:
-        try:
-            async with self._serving(None, None) as service:
-                await service.until_stop()
-            if service.overdue:
-                raise ForcedExit(self._signum or signal.SIGTERM, f"{'; '.join(service.overdue)}, was cancelled")
-            if service.cut:
-                raise ForcedExit(
-                    self._signum or signal.SIGTERM, "what ran past the drain time was cut, and will be read again"
-                )
-        except BaseException:
-            guard.hasten(ABANDONED_S)
-            raise
-
-    @contextmanager
-    def _guarded(self, force_exit: bool) -> Iterator[StopGuard]:
-        """The process's guard; where the process is not the app's, one for as long as the app runs."""
-        if self._guard is not None:
-            yield self._guard
-            return
-        guard = self._guard = StopGuard(self.stop_limit_s, under_way=self._under_way, ends_process=force_exit)
-        guard.start()
-        try:
-            yield guard
-        finally:
-            guard.end()
-            self._guard = None
+        await self._lifecycle.serve(install_signal_handlers=install_signal_handlers, force_exit=force_exit)
 
     def stop_limit_s(self) -> float:
         """How long a stop may take: the longest `drain_timeout_ms` and 5 seconds, in seconds."""
         return stop_limit_s([one.settings.drain_timeout_s for one in self._consumers.values()])
-
-    def _under_way(self) -> list[str]:
-        service = self._service
-        consumers = service.consumers.values() if service is not None else ()
-        return [str(attempt) for consumer in tuple(consumers) for attempt in attempts_of(consumer)]
 
     @asynccontextmanager
     async def running(
@@ -408,24 +351,10 @@ class EVKafkaApp:
             StartFailed: at the entry.
             StopApp, BrokerError: at the exit, when a consumer could not be saved.
         """
-        # On a virtual clock, how long something really takes means nothing.
-        guarded = self._guarded(force_exit) if clock is None else nullcontext()
-        with guarded:
-            async with self._running(on_failure, cluster, clock) as state:
-                yield state
-
-    @asynccontextmanager
-    async def _running(
-        self, on_failure: Callable[[BaseException], object] | None, cluster: Cluster | None, clock: Clock | None
-    ) -> AsyncIterator[Mapping[str, Any]]:
-        async with self._serving(cluster, clock) as service:
-            watch = asyncio.ensure_future(self._watch(service, on_failure))
-            try:
-                yield service.state
-            finally:
-                watch.cancel()
-                with suppress(asyncio.CancelledError):
-                    await watch
+        async with self._lifecycle.running(
+            on_failure=on_failure, force_exit=force_exit, cluster=cluster, clock=clock
+        ) as state:
+            yield state
 
     def asgi_lifespan(self, app: object, *, force_exit: bool = False) -> AbstractAsyncContextManager[Mapping[str, Any]]:
         """For `FastAPI(lifespan=app.asgi_lifespan)`: runs inside the web app's life, its state is `request.state`.
@@ -434,69 +363,6 @@ class EVKafkaApp:
             force_exit: as in `running`; `FastAPI(lifespan=partial(app.asgi_lifespan, force_exit=True))`.
         """
         return self.running(force_exit=force_exit)
-
-    async def _watch(self, service: Service, on_failure: Callable[[BaseException], object] | None) -> None:
-        await service.until_stop()
-        failure = service.failure
-        if failure is None:
-            return
-        if on_failure is not None:
-            on_failure(failure)
-            return
-        logger.critical("a consumer could not be saved, ending the process: %s", failure)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    @asynccontextmanager
-    async def _serving(self, cluster: Cluster | None, clock: Clock | None) -> AsyncIterator[Service]:
-        if self._service is not None:
-            raise RuntimeError("this app is running already")
-        self._started = True
-        self._loop = asyncio.get_running_loop()
-        if self._guard is not None:
-            self._guard.watch_loop()
-        try:
-            service = self._service = self._build(cluster or _kafka(), clock or SystemClock())
-        except ConfigError as error:  # what only shows once every name is defined
-            raise StartFailed(f"the app could not start: {error}") from error
-        if clock is None:  # on a virtual clock, how long something really takes means nothing
-            self._loop_monitor = LoopMonitor(
-                at_work=lambda task: attempt_of(task, tuple(service.consumers.values())), telemetry=self.telemetry
-            )
-            self._loop_monitor.start()
-        forget = undo_in_children(self._belong_to_parent)
-        try:
-            async with self._told_to_others(), service.running():
-                for declared in self._consumers.values():
-                    declared.log_start(self.title)
-                if self._should_exit:
-                    service.stop()
-                try:
-                    yield service
-                finally:
-                    self._begin_deadline()
-        finally:
-            if self._loop_monitor is not None:
-                self._loop_monitor.stop()
-                self._loop_monitor = None
-            forget()
-            self._service = None
-            self._should_exit = False
-
-    def _belong_to_parent(self) -> None:
-        """In a forked child: the copy of what runs is not to be reached."""
-        self._loop = self._service = self._guard = self._loop_monitor = None
-
-    @asynccontextmanager
-    async def _told_to_others(self) -> AsyncIterator[None]:
-        """Where the app runs in several processes, each knows how the others are and what they count."""
-        directory = directory_of_processes(needed=self.web)
-        if directory is None:
-            yield
-            return
-        peers = Peers(directory, lambda: self.health.own(self.status()))
-        self.health.others = peers.others
-        async with self._metrics.shared() if self._metrics is not None else nullcontext(), peers.running():
-            yield
 
     def _build(self, cluster: Cluster, clock: Clock) -> Service:
         """Compile what was declared: stacks, routes and decoders are made here, once."""
@@ -533,47 +399,20 @@ class EVKafkaApp:
 
     def stop(self) -> None:
         """Begin to stop: take no more records, drain, commit, leave. From any thread; idempotent."""
-        self._should_exit = True
-        self._begin_deadline()
-        loop, service = self._loop, self._service
-        if loop is not None and service is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(service.stop)
-
-    def _begin_deadline(self) -> None:
-        """The stop begins now; a loop that is held learns of it later. From any thread."""
-        if self._guard is not None:
-            self._guard.begin(self._signum)
-        if self._service is not None:
-            self._service.deadline.begin()
+        self._lifecycle.stop()
 
     def handle_exit(self, signum: int, frame: FrameType | None) -> None:
         """What a signal does: the first one stops the app, the second one ends it where it stands."""
-        if self._signum:
-            second = "a second signal: ending at once; what is in flight will be read again"
-            if self._guard is not None and self._guard.ends_process:
-                force_exit(128 + signum, lambda: second)
-            logger.error(second)
-            raise SystemExit(128 + signum)
-        self._signum = signum
-        said = partial(logger.info, "signal %s: stopping", signal.Signals(signum).name)
-        if self._loop is not None and not self._loop.is_closed():
-            # Not here: the signal may have come in the middle of another line that is being written.
-            self._loop.call_soon_threadsafe(said)
-        else:
-            said()
-        self.stop()
+        self._lifecycle.on_signal(signum)
 
     def status(self) -> AppStatus:
         """What the app and its parts do at this moment. To be called in the app's loop."""
-        if self._service is not None:
-            lag_s = self._loop_monitor.lag_s if self._loop_monitor is not None else None
-            return replace(self._service.status(), loop_lag_s=lag_s)
-        return AppStatus(phase="ended" if self._started else "new")
+        return self._lifecycle.status()
 
     @property
     def service(self) -> Service | None:
         """What runs while the app runs, for the test kit and pages; None before and after."""
-        return self._service
+        return self._lifecycle.service
 
     @property
     def consumers(self) -> Mapping[str, DeclaredConsumer]:
@@ -593,26 +432,20 @@ class EVKafkaApp:
     @property
     def started(self) -> bool:
         """True once the app has been started."""
-        return self._started
+        return self._lifecycle.started
 
     @property
     def should_exit(self) -> bool:
         """True once the app was told to stop; setting it to True tells it."""
-        return self._should_exit
+        return self._lifecycle.should_exit
 
     @should_exit.setter
     def should_exit(self, value: bool) -> None:
         if value:
             self.stop()
         else:
-            self._should_exit = False
+            self._lifecycle.should_exit = False
 
 
 EVkafkaApp = EVKafkaApp
 """The spelling of evkafka 0.7's documentation; the same class."""
-
-
-def _kafka() -> Cluster:
-    from evkafka.runtime.kafka import KafkaCluster
-
-    return KafkaCluster()

@@ -27,7 +27,7 @@ async def standing(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator
     Raises:
         StartFailed: the app could not start.
     """
-    app._started = True
+    app._lifecycle.started = True
     cluster, clock = KafkaCluster(), SystemClock()
     service = Service(
         lifespan=app._lifespan,

@@ -98,7 +98,7 @@ class Stage:
         app = self._app
         if app.service is not None or any(one.sender.bound for one in app._producers.values()):
             raise RuntimeError("this app is running already, by itself or in another test client: end that first")
-        app._started = True
+        app._lifecycle.started = True
         async with AsyncExitStack() as stack:
             for declared in app._consumers.values():
                 self._consumers[declared.name] = consumer = self._compile(declared)
