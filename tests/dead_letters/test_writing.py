@@ -136,7 +136,7 @@ class TestTwoServicesOnOneTopic:
         for config in configs:
             [(value, headers)] = await backend.values(f"{topic}.{config['group_id']}.dlq")
             assert (value, headers["evkafka-dlq-group"]) == (b"poison", config["group_id"].encode())
-            assert headers["evkafka-dlq-id"] == f"{config['group_id']}/{topic}/0/0".encode()
+            assert headers["evkafka-dlq-id"].startswith(f"{config['group_id']}/".encode())
 
 
 class TestAProducerOfItsOwn:

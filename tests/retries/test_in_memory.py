@@ -23,7 +23,7 @@ class TestARecordThatFails:
             b"2",
             b"0",
         )
-        assert told["evkafka-dlq-id"] == b"g/orders/2/0"
+        assert told["evkafka-dlq-id"] == b"g/memory/orders:topic-0/2/0"
         assert told["evkafka-dlq-group"] == b"g"
         assert told["evkafka-dlq-attempts"] == b"6"
         assert not [name for name in told if not name.startswith("evkafka-dlq-")]
@@ -76,6 +76,7 @@ class TestARecordThatFails:
                 "evkafka-retry-offset": b"0",
                 "evkafka-retry-timestamp": str(kafka.records("orders")[0].timestamp).encode(),
                 "evkafka-retry-group": b"g",
+                "evkafka-retry-id": b"g/memory/orders:topic-0/0/0",
                 "evkafka-retry-event-type": b"E",
                 "evkafka-retry-attempts": attempts,
                 "evkafka-retry-error-type": b"builtins.ConnectionError",

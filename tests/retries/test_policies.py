@@ -63,7 +63,7 @@ class TestAfterTheLastTier:
             await kafka.settle()
         [dead] = kafka.records("orders.g.dlq")
         assert dead.header("kafka_dlt-original-topic") == b"orders"
-        assert dead.header("evkafka-dlq-id") == b"g/orders/0/0"
+        assert dead.header("evkafka-dlq-id") == b"g/memory/orders:topic-0/0/0"
         assert dead.header("evkafka-dlq-attempts") == b"6"
         assert not [name for name, _ in dead.headers if name.startswith("evkafka-retry-")]
 

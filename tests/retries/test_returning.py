@@ -136,7 +136,11 @@ def slot() -> Slot:
 
 def came_back(offset: int, attempts: bytes = b"2") -> Record:
     told: list[tuple[str, bytes | None]] = [("own", b"1")]
-    told += [("evkafka-retry-offset", b"%d" % offset), ("evkafka-retry-attempts", attempts)]
+    told += [
+        ("evkafka-retry-topic", b"orders"),
+        ("evkafka-retry-offset", b"%d" % offset),
+        ("evkafka-retry-attempts", attempts),
+    ]
     return returned(Rec(TOPIC, 0, 7, BEGAN_MS, headers=told), TIER, now_s=0.0, now_ms=BEGAN_MS)
 
 

@@ -19,6 +19,7 @@ NOW_S, NOW_MS = 100.0, 1_700_000_000_000
 FIRST = Rec("orders", 2, 41, NOW_MS - 9_000, b"\xffk", b"\x00v", [("own", b"\xff"), ("own", None)])
 STORY = Story("g", "E", 3, "attempt 1 of 1 failed", ConnectionError("no route"), datetime(2026, 1, 1, tzinfo=UTC))
 TIER = Tier("orders", 5_000)
+ID = "g/a-cluster/orders:a-topic/2/41"
 
 
 def settings(**keys: Any) -> ConsumerSettings:
@@ -27,7 +28,7 @@ def settings(**keys: Any) -> ConsumerSettings:
 
 def there(headers: list[tuple[str, bytes | None]] | None = None, *, timestamp: int = NOW_MS) -> Rec:
     """The record in its retry topic."""
-    told = headers_to(FIRST, STORY) if headers is None else headers
+    told = headers_to(FIRST, STORY, id_=ID) if headers is None else headers
     return Rec("orders.g.retry.5000", 2, 7, timestamp, FIRST.key, FIRST.value, list(told))
 
 
@@ -70,7 +71,7 @@ class TestAConsumersTiers:
 
 class TestOnItsWay:
     def test_its_own_headers_stay_and_ours_follow(self) -> None:
-        headers = headers_to(FIRST, STORY)
+        headers = headers_to(FIRST, STORY, id_=ID)
         assert headers[:2] == [("own", b"\xff"), ("own", None)]
         assert dict(headers[2:]) == {
             "evkafka-retry-topic": b"orders",
@@ -78,6 +79,7 @@ class TestOnItsWay:
             "evkafka-retry-offset": b"41",
             "evkafka-retry-timestamp": b"%d" % FIRST.timestamp,
             "evkafka-retry-group": b"g",
+            "evkafka-retry-id": ID.encode(),
             "evkafka-retry-event-type": b"E",
             "evkafka-retry-attempts": b"3",
             "evkafka-retry-error-type": b"builtins.ConnectionError",
@@ -85,18 +87,18 @@ class TestOnItsWay:
         }
 
     def test_without_an_error_the_reason_is_the_message(self) -> None:
-        told = dict(headers_to(FIRST, dataclasses.replace(STORY, error=None)))
+        told = dict(headers_to(FIRST, dataclasses.replace(STORY, error=None), id_=ID))
         assert told["evkafka-retry-error-message"] == b"attempt 1 of 1 failed"
 
     @pytest.mark.parametrize("step", range(len(MESSAGE_BYTES)))
     def test_the_message_becomes_less_with_each_step_and_nothing_else_does(self, step: int) -> None:
         long = dataclasses.replace(STORY, error=ConnectionError("ä" * 5_000))
-        headers = headers_to(FIRST, long, shorter=step)
+        headers = headers_to(FIRST, long, id_=ID, shorter=step)
         message = dict(headers).pop("evkafka-retry-error-message")
         assert message is not None
         assert len(message) <= MESSAGE_BYTES[step]
         message.decode()  # and not cut in the middle of a letter
-        assert headers[:-1] == headers_to(FIRST, long)[:-1]
+        assert headers[:-1] == headers_to(FIRST, long, id_=ID)[:-1]
 
 
 class TestBack:
@@ -108,7 +110,7 @@ class TestBack:
         assert (found.topic, found.partition, found.offset, found.earlier) == ("orders.g.retry.5000", 2, 7, 3)
 
     def test_over_a_second_tier_too(self) -> None:
-        again = headers_to(back(there()).origin, dataclasses.replace(STORY, attempts=4))
+        again = headers_to(back(there()).origin, dataclasses.replace(STORY, attempts=4), id_=ID)
         found = back(there(again))
         assert (found.origin, found.earlier) == (back(there()).origin, 4)
 
