@@ -106,6 +106,8 @@ class TestHeaders:
             ("ab", r"headers are a mapping, or \(name, value\) pairs; got str"),
             (7, r"headers are a mapping, or \(name, value\) pairs; got int"),
             ([(b"a", b"1")], "header b'a': a name is a str, a value bytes, str or None"),
+            ({"\ud800": b"1"}, "surrogates not allowed"),
+            ({"a": "\ud800"}, "surrogates not allowed"),
         ],
     )
     async def test_the_error_says_what_is_wrong_with_them(

@@ -406,6 +406,7 @@ def header_pairs(headers: Headers | None) -> Pairs:
 
     Raises:
         TypeError: they are no mapping and no pairs, a name is no str, or a value is neither bytes, str nor None.
+        ValueError: a name or a value has no UTF-8.
     """
     if not headers:
         return []
@@ -424,6 +425,8 @@ def header_pairs(headers: Headers | None) -> Pairs:
             case _:
                 size = f" of {len(pair)}" if isinstance(pair, list | tuple) else ""
                 raise TypeError(f"header number {number} is a {type(pair).__name__}{size}, not a (name, value) pair")
+        if not pairs[-1][0].isascii():
+            pairs[-1][0].encode()  # the client does so when it is too late to say which event it was
     return pairs
 
 
