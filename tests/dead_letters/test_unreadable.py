@@ -11,7 +11,7 @@ from evkafka import EVKafkaApp, Handler, Request
 from evkafka.config import producer_settings
 from evkafka.dlq import Desk, Target, Wanted
 from evkafka.runtime.settle import StopApp
-from evkafka.telemetry import PartitionBlocked, RecordsProcessed
+from evkafka.telemetry import ConsumerLost, PartitionBlocked, RecordsProcessed
 from evkafka.testing import InMemoryKafka
 from tests.conformance.backends import RealBackend
 from tests.dead_letters.test_writing import committed_is, read
@@ -45,19 +45,21 @@ async def five(kafka: InMemoryKafka, *unreadable: int, partition: int = 0) -> No
 class TestInMemory:
     async def test_a_letter_names_the_address_and_the_records_behind_it_go_on(self) -> None:
         seen: list[int] = []
-        app, ended = app_of(seen), list[RecordsProcessed]()
+        app, ended, lost = app_of(seen), list[RecordsProcessed](), list[ConsumerLost]()
         app.telemetry.listen(RecordsProcessed, ended.append)
+        app.telemetry.listen(ConsumerLost, lost.append)
         async with InMemoryKafka(seed=1) as kafka:
             await five(kafka, 2)
             async with kafka.running(app):
                 await kafka.settle()
             kafka.assert_committed(group="g", topic="orders", offset=5)
         assert seen == [0, 1, 3, 4]
+        assert not lost
         [letter] = kafka.records("orders.g.dlq")
         assert (letter.key, letter.value) == (None, None)
         told = dict(letter.headers)
         assert told["evkafka-dlq-unreadable"] == b"2-2"
-        assert told["evkafka-dlq-id"] == b"g/orders/0/2"
+        assert told["evkafka-dlq-id"] == b"g/memory/orders:topic-0/0/2"
         assert told["evkafka-dlq-error-message"] == b"a bad checksum"
         assert [pair for one in ended for pair in one.durations_s if pair[1] != "ok"] == [("", "dead_lettered")]
 
@@ -134,7 +136,7 @@ class TestInMemory:
             kafka.make_unreadable("orders.g.retry.1000", offset=0)
             await run(kafka, app_of([], on_error={**BURY, "retry_topics": [1_000]}))
             [letter] = kafka.records("orders.g.dlq")
-        assert letter.header("evkafka-dlq-id") == b"g/orders.g.retry.1000/0/0"
+        assert letter.header("evkafka-dlq-id") == b"g/memory/orders.g.retry.1000:topic-0/0/0"
 
 
 async def run(kafka: InMemoryKafka, app: EVKafkaApp) -> None:

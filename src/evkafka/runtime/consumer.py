@@ -301,7 +301,7 @@ class Consumer:
         """A new source; None where the app stops meanwhile."""
         if self._held.source is not None:  # found by an earlier call, which was cancelled from outside
             return self._held.source
-        connecting = self._tasks.start("connect", self._connect(), on_failure=lambda _: None)
+        connecting = self._tasks.start("connect", self._connect(), on_failure=lambda _: None, returns=True)
         try:
             await wait_any(self._clock, connecting, self._ending.stopping, timeout_s=None)
         finally:

@@ -56,19 +56,21 @@ class SupervisedTasks:
         work: Coroutine[Any, Any, T],
         on_failure: Callable[[BaseException], object] | None = None,
         *,
+        returns: bool = False,
         context: Context | None = None,
     ) -> asyncio.Task[T]:
         """Start a task.
 
         Args:
             on_failure: is called in the place of the owner's own, where given.
+            returns: its work has an end, so that returning is no failure. An error and a cancellation still are.
             context: the context that it runs in, itself; None takes a copy of the caller's.
         """
         name = f"{PREFIX}{self._owner}-{what}"
         task = asyncio.get_running_loop().create_task(work, name=name, context=context)
         self._running[task] = None
         report = on_failure or self._on_failure
-        task.add_done_callback(lambda ended: self._ended(ended, report))
+        task.add_done_callback(lambda ended: self._ended(ended, report, returns=returns))
         return task
 
     @property
@@ -97,12 +99,12 @@ class SupervisedTasks:
         """The owner ends: whatever ends from now on is no failure."""
         self._closed = True
 
-    def _ended(self, task: asyncio.Task[Any], report: Callable[[BaseException], object]) -> None:
+    def _ended(self, task: asyncio.Task[Any], report: Callable[[BaseException], object], *, returns: bool) -> None:
         self._running.pop(task, None)
         told = task in self._told
         self._told.discard(task)
         error = None if task.cancelled() else task.exception()
-        if told or self._closed:
+        if told or self._closed or (returns and error is None and not task.cancelled()):
             return
         if error is None:
             how = "was cancelled by somebody else" if task.cancelled() else "has returned"

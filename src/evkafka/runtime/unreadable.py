@@ -54,7 +54,7 @@ class UnreadableRecords:
             source.seek(tp, unreadable.next_offset)
         elif self._may_be_buried(source, partition, unreadable):
             self._close(partition)
-            task = self._tasks.start("unreadable", self._bury(partition, unreadable))
+            task = self._tasks.start("unreadable", self._bury(partition, unreadable), returns=True)
             self._writing[partition] = task
             task.add_done_callback(partial(self._written, partition))
 
