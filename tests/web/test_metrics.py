@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,19 @@ class TestGroups:
 
 
 class TestEncoding:
+    async def test_waits_for_no_thread_of_the_endpoints(self) -> None:
+        """Figures are wanted above all while endpoints hang in the loop's threads."""
+        released = threading.Event()
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        hanging = asyncio.ensure_future(asyncio.to_thread(released.wait))
+        app = app_with()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            try:
+                await asyncio.wait_for(scrape(app), 30)
+            finally:
+                released.set()
+            await hanging
+
     async def test_happens_off_the_loop_on_the_figures_of_one_moment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from evkafka.observe import metrics
 

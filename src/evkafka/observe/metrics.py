@@ -5,10 +5,11 @@ Needs the extra `evkafka[metrics]`; without it there are none, and nothing is co
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -51,15 +52,20 @@ class Metrics:
         """Inside, the other processes know of this one's figures."""
         return self._sharing.running() if self._sharing is not None else nullcontext()
 
-    async def scraped(self, accept: str) -> tuple[bytes, str]:
-        """The text in the format that the scraper's Accept header asks for, and its media type."""
+    def scraping(self, accept: str) -> Callable[[], tuple[bytes, str]]:
+        """The figures of this moment, and the work of encoding them, which may take long: for a thread.
+
+        Returns:
+            What gives the text in the format that the scraper's Accept header asks for, and its media type.
+        """
         from prometheus_client import REGISTRY
 
-        if self._sharing is None:
-            return await asyncio.to_thread(_told, _Both(self.collector.snapshot(), REGISTRY), accept)
-        self._sharing.leave()
+        if self._sharing is not None:
+            self._sharing.leave()
         own = _Both(self.collector.snapshot(), REGISTRY)
-        return await asyncio.to_thread(self._told_of_all, self._sharing, own, accept)
+        if self._sharing is None:
+            return lambda: _told(own, accept)
+        return partial(self._told_of_all, self._sharing, own, accept)
 
     def _told_of_all(self, sharing: Sharing, own: _Both, accept: str) -> tuple[bytes, str]:
         try:

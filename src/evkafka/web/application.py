@@ -80,6 +80,7 @@ class _Pages:
         self._app = app
         self._with_operations = with_operations
         self._encoder = Encoder(WAITING)
+        self._scrapes = Encoder(WAITING)  # of its own: a contract of a thousand types takes seconds
         self._document: dict[str, Any] | None = None
         self._kept: dict[str, bytes] = {}  # the document as page, JSON and YAML, once the app has started
         self._index: Index | None = None
@@ -150,7 +151,10 @@ class _Pages:
             return PlainTextResponse(
                 "metrics need an extra that is not installed: pip install 'evkafka[metrics]'\n", status_code=404
             )
-        text, media_type = await metrics.scraped(request.headers.get("accept", ""))
+        try:
+            text, media_type = await self._scrapes.run(metrics.scraping(request.headers.get("accept", "")))
+        except TooBusy as busy:
+            return PlainTextResponse(f"{busy}\n", status_code=503)
         return Response(text, media_type=media_type)
 
 

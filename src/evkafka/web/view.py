@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from evkafka.observe.health import HealthBook
@@ -11,8 +12,8 @@ from evkafka.runtime.status import AppStatus
 class Exposed(Protocol):
     """Metrics that can be scraped."""
 
-    async def scraped(self, accept: str) -> tuple[bytes, str]:
-        """The text in the format that the scraper asks for, and its media type."""
+    def scraping(self, accept: str) -> Callable[[], tuple[bytes, str]]:
+        """What makes, in a thread, the text in the format that the scraper asks for, and its media type."""
 
 
 class AppView(Protocol):
