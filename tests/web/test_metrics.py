@@ -60,6 +60,25 @@ class TestGroups:
         assert found["evkafka_event_exceptions_total"] == {("billing", "OrderPlaced", "KeyError", "orders"): 1.0}
 
 
+class TestUnwritten:
+    async def test_a_dead_letter_that_cannot_be_written_is_counted_until_it_is(self) -> None:
+        def handle(event: dict[str, Any]) -> None:
+            raise KeyError
+
+        app = app_with(handling(handle), on_error={"max_attempts": 1, "then": "dead_letter"})
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            kafka.fail_sends("refused", topic="orders.billing.dlq")
+            await kafka.send("orders", {}, event_type="OrderPlaced", partition=0)
+            await kafka.advance(ms=1)
+
+            async def count() -> float:
+                return (await scrape(app))["evkafka_events_unwritten"]["billing", "0", "orders"]
+
+            assert await count() == 1
+            await kafka.settle()
+            assert await count() == 0
+
+
 class TestEncoding:
     async def test_waits_for_no_thread_of_the_endpoints(self) -> None:
         """Figures are wanted above all while endpoints hang in the loop's threads."""
