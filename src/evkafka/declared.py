@@ -19,6 +19,7 @@ from evkafka.middleware import Middleware, type_header
 from evkafka.ports import Clock, Cluster, Dispatch, TopicPartition
 from evkafka.runtime.producer import EVKafkaProducer
 from evkafka.runtime.returning import returning
+from evkafka.runtime.subscription import left_out
 from evkafka.runtime.tiers import Tiers, tier_name, tier_settings, tiers_of
 from evkafka.sender import Sender
 from evkafka.service import ConsumerPlan, RetryPlan
@@ -116,8 +117,9 @@ class DeclaredConsumer:
     def known_settings(self) -> ConsumerSettings:
         """Its settings, with the dead-letter topics of all policies. An event type's own policy knows its type."""
         names = [
-            policy.dead_letter_topic.replace("{event_type}", event_type or "{event_type}")
+            name
             for event_type, policy in self.policies()
+            for name in left_out(policy.dead_letter_topic, group_id=self.settings.group_id, event_type=event_type)
         ]
         return dataclasses.replace(self.settings, dead_letter_topics=tuple(dict.fromkeys(names)))
 

@@ -82,6 +82,32 @@ class TestAPattern:
     def test_reads_a_topic_whose_name_is_made_from_one_that_it_does_not_match(self) -> None:
         assert OthersTopics(re.compile("failed-.*"), ["failed-{topic}"]).match("failed-orders")
 
+    @pytest.mark.parametrize(
+        ("template", "topic", "is_read"),
+        [
+            ("{event_type}", "orders", True),
+            ("{event_type}", "unmatched", False),
+            ("{group_id}", "orders", True),
+            ("{topic}.{event_type}", "shop.orders", True),
+            ("{topic}.{event_type}", "shop.orders.E", False),
+            ("{topic}.{event_type}", "shop.orders.unreadable", False),
+            ("{topic}.{event_type}", "shop.orders.unmatched.state", False),
+            ("{topic}-{group_id}", "shop-orders", True),
+            ("{topic}-{group_id}", "shop-orders-g", False),
+            ("{topic}-failed-{event_type}", "shop-failed-OfAnother", False),
+        ],
+    )
+    def test_reads_a_source_topic_that_only_placeholders_could_have_made(
+        self, template: str, topic: str, is_read: bool
+    ) -> None:
+        app = EVKafkaApp()
+        app.add_consumer(
+            {"topic_pattern": "(?!(g|E)$).*", "group_id": "g", "on_error": {**BURY, "dead_letter_topic": template}},  # type: ignore[typeddict-item]
+            handler_with(dead_letter_topic=template),
+            name="shop",
+        )
+        assert OthersTopics.of(app.consumers["shop"].known_settings()).match(topic) is is_read
+
 
 def pattern(backend: Backend, prefix: str) -> dict[str, Any]:
     config = backend.config(topic_pattern=f"{prefix}-.*")

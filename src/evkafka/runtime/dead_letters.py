@@ -6,9 +6,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 from evkafka.backoff import exponential
 from evkafka.config import dead_letter_producer_settings, dead_letter_topic, retry_topic
@@ -20,6 +22,7 @@ from evkafka.runtime.incarnations import Incarnations
 from evkafka.runtime.letter import SHORTER, Headers, Story, headers_of, letter_id, unread
 from evkafka.runtime.replays import Proofs
 from evkafka.runtime.settle import Bury, Defer, StopApp, address_of
+from evkafka.runtime.subscription import UNMATCHED, UNREADABLE
 from evkafka.runtime.tiers import MESSAGE_BYTES, Origin, Tiers, headers_to
 from evkafka.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
 
@@ -139,7 +142,7 @@ class DeadLetterWriter:
         error = unreadable.error
         story = Story(self._group_id, None, 1, f"it cannot be read: {error!r}", error, datetime.now(UTC))
         try:
-            topic = self._name(policy, source or record.topic, "unreadable")
+            topic = self._name(policy, source or record.topic, UNREADABLE)
         except ConfigError as fault:
             raise StopApp(f"{address_of(record)} has no dead-letter topic", fault) from fault
         await self._deliver(self._dead_letter(record, story, policy, topic))
@@ -152,7 +155,7 @@ class DeadLetterWriter:
         """
         policy, story = self._policy_for(slot.route), self._story(slot, verdict)
         try:
-            topic = self._name(policy, record.topic, story.event_type or "unmatched")
+            topic = self._name(policy, record.topic, story.event_type or UNMATCHED)
         except ConfigError as error:
             raise StopApp(f"{address_of(record)} has no dead-letter topic", error) from error
         await self._deliver(self._dead_letter(record, story, policy, topic), failed)
@@ -296,9 +299,8 @@ class _Way:
         self.producer = producer
         self._cluster = cluster
         self._sink: RecordSink | None = None
-        self._starting = asyncio.Lock()
         self._partitions: dict[str, int] = {}
-        self._looking: dict[str, asyncio.Task[None]] = {}
+        self._under_way: dict[str, asyncio.Task[None]] = {}
 
     async def look_up(self, wanted: Mapping[str, str]) -> None:
         """Args:
@@ -308,17 +310,20 @@ class _Way:
         self._partitions.update(counts)
 
     async def sink(self) -> RecordSink:
-        async with self._starting:
-            if self._sink is None:
-                sink = self._cluster.sink(self.producer)
-                await sink.start()
-                self._sink = sink
+        if self._sink is None:
+            await self._once("", self._start)
+        assert self._sink is not None
         return self._sink
+
+    async def _start(self) -> None:
+        sink = self._cluster.sink(self.producer)
+        await sink.start()
+        self._sink = sink
 
     async def partition(self, topic: str, record: Record) -> int | None:
         """The record's own, where the dead-letter topic has so many; else its key decides."""
-        if topic not in self._partitions:
-            await self._look_up_once(topic, record.topic)
+        while topic not in self._partitions:  # another letter may have had it forgotten before this one goes on
+            await self._once(topic, lambda: self.look_up({topic: record.topic}))
         return record.partition if record.partition < self._partitions[topic] else None
 
     async def changed(self, topic: str, record: Record, partition: int | None) -> bool:
@@ -330,17 +335,30 @@ class _Way:
         """How many partitions it has is asked again: it may have been deleted, and made again with fewer."""
         self._partitions.pop(topic, None)
 
-    async def _look_up_once(self, topic: str, source: str) -> None:
-        """One look-up for all that wait for it."""
-        looking = self._looking.get(topic)
-        if looking is None:
-            looking = self._looking[topic] = asyncio.ensure_future(self.look_up({topic: source}))
-            looking.add_done_callback(lambda _: self._looking.pop(topic, None))
-        await asyncio.wait({looking})
-        await looking
+    async def _once(self, what: str, attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """One attempt for all that wait for it, and its failure is told to all of them. In turns, each would learn only
+        after the patience of all before it that nothing can be written.
+
+        Args:
+            what: the topic that is looked up; empty for the start of the producer.
+        """
+        task = self._under_way.get(what)
+        if task is None:
+            task = self._under_way[what] = asyncio.ensure_future(attempt())
+            task.add_done_callback(partial(self._attempted, what))
+        await asyncio.wait({task})
+        await task
+
+    def _attempted(self, what: str, task: asyncio.Task[None]) -> None:
+        del self._under_way[what]
+        # All that waited may have been cancelled: asyncio would then report an error that nobody has asked for.
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.debug("an attempt for %s failed: %s", what or "a producer of dead letters", error)
 
     async def stop(self, *, timeout_s: float) -> None:
-        for looking in self._looking.values():
-            looking.cancel()
+        if under_way := set(self._under_way.values()):
+            for task in under_way:
+                task.cancel()
+            await asyncio.wait(under_way, timeout=timeout_s)
         if self._sink is not None:
             await self._sink.stop(timeout_s=timeout_s)

@@ -13,6 +13,9 @@ logger = logging.getLogger("evkafka")
 OURS = re.compile(r".+(\.dlq|\.dlq\.state|\.retry\.[^.]+)")
 """The names that EVKafka gives to dead-letter, state and retry topics, of any group."""
 
+UNMATCHED, UNREADABLE = "unmatched", "unreadable"
+"""`{event_type}` in the name of a dead-letter topic: of a record that no endpoint takes, of one that cannot be read."""
+
 
 class OthersTopics:
     """A pattern that never matches a topic which a consumer writes itself: it would consume its own dead letters again.
@@ -29,7 +32,8 @@ class OthersTopics:
     @classmethod
     def of(cls, settings: ConsumerSettings) -> OthersTopics:
         assert settings.topic_pattern is not None
-        return cls(settings.topic_pattern, settings.dead_letter_topics or (settings.on_error.dead_letter_topic,))
+        own = left_out(settings.on_error.dead_letter_topic, group_id=settings.group_id, event_type=None)
+        return cls(settings.topic_pattern, settings.dead_letter_topics or own)
 
     @property
     def pattern(self) -> str:
@@ -52,6 +56,23 @@ class OthersTopics:
             return False
         source = found.groupdict().get("topic")
         return source is None or (source != topic and self._pattern.match(source) is not None)
+
+
+def left_out(template: str, *, group_id: str | None, event_type: str | None) -> tuple[str, ...]:
+    """The names that a pattern leaves out because of one policy, with the placeholders that may be anything.
+
+    With some text of its own (`failed-{group_id}-{topic}`) a name tells that it is one of dead letters, whichever group
+    or event type it is of. Placeholders alone do not: `{topic}.{event_type}` could be any `shop.orders`, so that there
+    only the names that this consumer itself writes to are left out.
+
+    Args:
+        event_type: None for the consumer's own policy.
+    """
+    if any(character.isalnum() for character in re.sub(r"\{\w+\}", "", template)):
+        return (template.replace("{event_type}", event_type or "{event_type}"),)
+    named = template.replace("{group_id}", group_id or "none")
+    types = (UNMATCHED, UNREADABLE) if event_type is None else (event_type,)
+    return tuple(dict.fromkeys(named.replace("{event_type}", one) for one in types))
 
 
 def name_pattern(template: str) -> str:
