@@ -15,6 +15,7 @@ from evkafka.settings import ConnectionSettings
 from evkafka.testing import InMemoryKafka
 from tests.conformance.backends import RealBackend
 from tests.dead_letters.test_writing import BURY, app_of, failing
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,11 @@ def at(broker: KafkaBroker) -> ConnectionSettings:
     return producer_settings({"bootstrap_servers": broker.bootstrap_servers}).connection
 
 
+async def known(broker: KafkaBroker, topic: str) -> bool:
+    """A broker learns of a topic after it was made."""
+    return topic in await topic_shapes(at(broker))
+
+
 @pytest.mark.kafka
 class TestWithoutASource:
     async def test_the_brokers_replication_factor_is_taken(self, broker: KafkaBroker) -> None:
@@ -39,6 +45,7 @@ class TestWithoutASource:
 
     async def test_the_brokers_number_of_partitions_is_taken(self, broker: KafkaBroker) -> None:
         await create_topic(at(broker), "by-default", replicas=1)
+        await eventually(lambda: known(broker, "by-default"))
         assert (await topic_shapes(at(broker)))["by-default"].partitions == 3
 
 
@@ -46,12 +53,14 @@ class TestWithoutASource:
 class TestWithASource:
     async def test_both_are_the_sources(self, broker: KafkaBroker) -> None:
         await create_topic(at(broker), "orders", partitions=5, replicas=1)
+        await eventually(lambda: known(broker, "orders"))
         assert await ensure_topics(at(broker), {"orders.g.dlq": "orders"}, timeout_s=10) == {"orders.g.dlq": 5}
         shape = (await topic_shapes(at(broker)))["orders.g.dlq"]
         assert (shape.partitions, shape.replicas) == (5, 1)
 
     async def test_the_state_topic_has_its_dead_letter_topics_replicas(self, broker: KafkaBroker) -> None:
         await create_topic(at(broker), "returns.g.dlq", partitions=2, replicas=1)
+        await eventually(lambda: known(broker, "returns.g.dlq"))
         await Desk(at(broker), "returns.g.dlq").drop(Wanted())
         shape = (await topic_shapes(at(broker)))["returns.g.dlq.state"]
         assert (shape.partitions, shape.replicas) == (1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -87,6 +88,20 @@ class TestInMemory:
                 await kafka.settle()
                 kafka.assert_committed(group="g", topic="orders", offset=5)
         assert sorted(set(seen)) == [0, 1, 3, 4]
+        assert len(kafka.records("orders.g.dlq")) == 1
+
+    async def test_a_cancellation_by_somebody_else_does_not_end_it(self) -> None:
+        seen: list[int] = []
+        async with InMemoryKafka(seed=1) as kafka:
+            await five(kafka, 2)
+            kafka.fail_sends(*["refused"] * 2, topic="orders.g.dlq")
+            async with kafka.running(app_of(seen, auto_commit_interval_ms=50)):
+                await kafka.advance(ms=400)
+                [task] = [task for task in asyncio.all_tasks() if task.get_name().endswith("-unreadable")]
+                task.cancel()
+                await kafka.settle()
+                kafka.assert_committed(group="g", topic="orders", offset=5)
+        assert seen == [0, 1, 3, 4]
         assert len(kafka.records("orders.g.dlq")) == 1
 
     async def test_a_client_that_can_read_nothing_does_not_empty_the_topic(self) -> None:

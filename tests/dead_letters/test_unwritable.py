@@ -8,7 +8,11 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from evkafka import EVKafkaApp, Handler
+from evkafka.exceptions import BrokerUnavailable
+from evkafka.ports import Clock
+from evkafka.runtime.clock import sleep
 from evkafka.runtime.settle import StopApp
+from evkafka.testing.memory.apps import ClusterView
 from tests.conformance.backends import RealBackend
 from tests.conftest import MakeTopic
 from tests.lanes.conftest import GROUP, TOPIC, Bench
@@ -31,6 +35,19 @@ class Begun:
             self.values.append(value)
             if value.startswith(b"bad"):
                 raise ValueError("poison")
+
+
+class Unreachable:
+    """A producer whose cluster does not answer."""
+
+    START_S = 10
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    async def start(self) -> None:
+        await sleep(self._clock, self.START_S)
+        raise BrokerUnavailable("no answer in time")
 
 
 class TestARecordThatCannotBeWritten:
@@ -93,6 +110,21 @@ class TestARecordThatCannotBeWritten:
                 began_s = bench.kafka.clock.now()
             assert bench.kafka.clock.now() - began_s < 10
         assert bench.committed(0) in (None, 0)
+
+    async def test_is_named_as_soon_as_its_producer_cannot_be_started_and_so_are_those_that_wait_with_it(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begun, clock = Begun(), bench.kafka.clock
+        monkeypatch.setattr(ClusterView, "sink", lambda *_: Unreachable(clock))
+        for partition in range(2):
+            await bench.send(b"bad", partition=partition)
+        async with bench.running(begun.handler, on_error=BURY):
+            await bench.until(lambda: len(begun.values) == 2)
+            began_s = clock.now()
+            await bench.until(lambda: all(one.unwritten for one in bench.consumer.status().partitions))
+            assert clock.now() - began_s < 1.5 * Unreachable.START_S
+            began_s = clock.now()
+        assert clock.now() - began_s < 5
 
     async def test_comes_again_with_its_next_owner(self, bench: Bench) -> None:
         begun = Begun()
