@@ -140,7 +140,7 @@ async def _tail(
     if limit is not None and said >= limit:
         return
     begin = {at.partition: one for at, one in starts.items()}
-    async with aclosing(follow(found.connection, topic, begin, ends)) as batches:
+    async with aclosing(follow(found.connection, topic, begin, ends, shows_too_large=True)) as batches:
         async for records in batches:
             for record in records:
                 if wanted.takes(record, event_type_of(record, found.type_header)):
@@ -157,7 +157,7 @@ async def _last(
     starts = {number: max(first, end - many) for number, (first, end) in bounds.items()}
     ends = {number: end for number, (_, end) in bounds.items()}
     kept: list[Record] = []
-    async for records in follow(found.connection, topic, starts, ends):
+    async for records in follow(found.connection, topic, starts, ends, shows_too_large=True):
         kept += [one for one in records if wanted.takes(one, event_type_of(one, found.type_header))]
     return sorted(kept, key=lambda one: (one.timestamp, one.partition, one.offset))[-many:]
 

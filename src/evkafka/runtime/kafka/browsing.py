@@ -48,7 +48,10 @@ async def excerpt(
         ConfigError: there is no such partition.
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not say.
     """
-    async with _told(f"reading {topic}[{partition}]", timeout_s), _reader(connection) as reader:
+    async with (
+        _told(f"reading {topic}[{partition}]", timeout_s),
+        _reader(connection, shows_too_large=True) as reader,
+    ):
         at = ClientPartition(topic, partition)
         if at not in await _all(reader, topic):
             raise ConfigError(f"there is no {topic}[{partition}]")

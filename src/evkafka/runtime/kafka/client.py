@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as kafka
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import ConnectionGroup
@@ -40,14 +39,6 @@ def admin_client(connection: ConnectionSettings, *, first: tuple[str, int] | Non
     admin._client = Reaching(**options)
     admin._client.first = first
     return admin
-
-
-def reader_client(connection: ConnectionSettings, **more: Any) -> AIOKafkaConsumer:
-    """A reader without a group, that is to be started, and stopped in any case."""
-    options = connection_options(connection)
-    reader = AIOKafkaConsumer(**options, enable_auto_commit=False, **more)
-    reader._client = Reaching(**options)
-    return reader
 
 
 class Client(Reaching):

@@ -13,8 +13,9 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError
 from evkafka.ports import Record
-from evkafka.runtime.kafka.client import admin_client, reader_client
+from evkafka.runtime.kafka.client import admin_client
 from evkafka.runtime.kafka.errors import translate
+from evkafka.runtime.kafka.reading import Reader
 from evkafka.settings import ConnectionSettings
 
 SETTLE_S = 2.0
@@ -81,7 +82,7 @@ async def stream_log(
         BrokerUnavailable, BrokerRefused, BrokerError: it could not be read to its end.
     """
     doing = f"reading topic {topic!r}"
-    reader = reader_client(connection, isolation_level="read_committed")
+    reader = Reader(connection, shows_too_large=True, isolation_level="read_committed")
     try:
         async with _told(doing, quiet_s):
             await reader.start()
@@ -135,8 +136,8 @@ async def _all(reader: Any, topic: str) -> list[ClientPartition]:
 
 
 @asynccontextmanager
-async def _reader(connection: ConnectionSettings) -> AsyncIterator[Any]:
-    reader = reader_client(connection, isolation_level="read_committed")
+async def _reader(connection: ConnectionSettings, *, shows_too_large: bool = False) -> AsyncIterator[Any]:
+    reader = Reader(connection, shows_too_large=shows_too_large, isolation_level="read_committed")
     try:
         await reader.start()
         yield reader
