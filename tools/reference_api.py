@@ -34,7 +34,15 @@ class Page:
 def _exceptions() -> tuple[Named, ...]:
     names = (
         *("EVKafkaError", "ConfigError", "RecordError", "DecodeError", "EndpointError", "EndpointTimeout"),
-        *("UnsupportedValueError", "DeliveryError", "RecordTooLarge", "EncodeError", "NotAssigned", "BrokerError"),
+        *(
+            "UnsupportedValueError",
+            "DeliveryError",
+            "RecordRefused",
+            "RecordTooLarge",
+            "EncodeError",
+            "NotAssigned",
+            "BrokerError",
+        ),
         *("BrokerUnavailable", "BrokerRefused", "CommitRefused", "CommitUnknown", "BatchError"),
     )
     return tuple(Named("evkafka.exceptions", name) for name in names)

@@ -87,6 +87,10 @@ class TestTheTablesOfFaults:
         assert TEST.sub("", tests).strip() == ""
         assert [test for test in TEST.findall(tests) if not is_there(test)] == []
 
+    def test_tell_each_fault_once(self) -> None:
+        faults = [cells[0] for _, cells in tables()]
+        assert [fault for fault in faults if faults.count(fault) > 1] == []
+
     def test_leave_out_no_test_of_a_fault(self) -> None:
         paths = [f"faults/{path.name}" for path in (ROOT / "tests" / "faults").glob("test_*.py")]
         told = {test.partition("[")[0] for test in named()}
