@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -85,7 +86,9 @@ class TestRecordsThatFail:
             assert (letter.partition, letter.value) == (first.partition, first.value)
             assert letter.headers[: len(first.headers)] == first.headers
             told = dict(letter.headers[len(first.headers) :])
-            assert told["evkafka-dlq-id"] == f"{group}/{topic}/{first.partition}/{first.offset}".encode()
+            # The id also names the cluster and the topic's id.
+            id_ = rf"{group}/[^/]+/{topic}:[^/]+/{first.partition}/{first.offset}"
+            assert re.fullmatch(id_, told["evkafka-dlq-id"].decode())
             assert told["evkafka-dlq-attempts"] == b"3"
         assert {(one.topic, one.raw_headers[1:]) for one in failing.seen} == {(topic, (("own", b"\x00"), ("n", None)))}
 
