@@ -12,7 +12,7 @@ from evkafka import ConsumerConfig, Handler, Request
 from tests.property import schedule
 from tests.property.promises import Broken
 from tests.property.test_schedules import BASE, MORE, SEEDS
-from tests.property.worker import Worker
+from tests.property.worker import Worker, WorkOn
 
 
 @pytest.fixture(autouse=True)
@@ -27,22 +27,19 @@ def quiet() -> Iterator[None]:
 class FewAtOnce(Worker):
     """One record of the type at a time, whatever the consumer's concurrency."""
 
-    def _handler(self) -> Handler:
-        handler = super()._handler()
-        [endpoint] = handler.endpoints
-        bounded = Handler()
-        bounded.event("Work", concurrency=1)(endpoint.function)
-        return bounded
+    def _add_records(self, handler: Handler, event_type: str, work_on: WorkOn, **options: Any) -> None:
+        super()._add_records(handler, event_type, work_on, **{**options, "concurrency": 1})
 
 
 class FailsWhole(Worker):
     """Batches that fail as a whole now and then; two of them at once at most."""
 
-    def _batch_handler(self) -> Handler:
-        [endpoint] = super()._batch_handler().endpoints
-        handler = Handler()
+    def _add_batches(self, handler: Handler, event_type: str, work_on: WorkOn) -> None:
+        inner = Handler()
+        super()._add_batches(inner, event_type, work_on)
+        [endpoint] = inner.endpoints
 
-        @handler.event("Work", batch=True, max_records=4, max_wait_ms=150, concurrency=2)
+        @handler.event(event_type, batch=True, max_records=4, max_wait_ms=150, concurrency=2)
         async def on_works(works: list[dict[str, Any]], requests: list[Request]) -> None:
             if len({(request.attempt, request.partition) for request in requests}) != 1:
                 raise Broken("a batch of several attempts, or of several partitions")
@@ -51,8 +48,6 @@ class FailsWhole(Worker):
             if works[0]["turns"] == 5 and requests[0].attempt == 1:
                 raise ValueError("all of it, by the schedule")
             await endpoint.function(works, requests)
-
-        return handler
 
 
 CONFIGS = [
@@ -74,7 +69,7 @@ class TestNothingIsLost:
         self, monkeypatch: pytest.MonkeyPatch, config: ConsumerConfig, worker: type[Worker]
     ) -> None:
         monkeypatch.setattr(schedule, "Worker", worker)
-        schedule.run_schedules(range(int(SEEDS * 0.03)), config, batch=worker is FailsWhole)
+        schedule.run_schedules(range(int(SEEDS * 0.03)), config, kind="batches" if worker is FailsWhole else "records")
 
     @pytest.mark.long
     @pytest.mark.timeout(600)
@@ -82,4 +77,6 @@ class TestNothingIsLost:
     @pytest.mark.parametrize("worker", [FewAtOnce, FailsWhole])
     def test_in_many_more(self, monkeypatch: pytest.MonkeyPatch, config: ConsumerConfig, worker: type[Worker]) -> None:
         monkeypatch.setattr(schedule, "Worker", worker)
-        schedule.run_schedules(MORE[: int(len(MORE) * 0.03)], config, batch=worker is FailsWhole)
+        schedule.run_schedules(
+            MORE[: int(len(MORE) * 0.03)], config, kind="batches" if worker is FailsWhole else "records"
+        )

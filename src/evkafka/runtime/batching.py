@@ -1,13 +1,15 @@
 """Steps 3 and 5 of 7 for batches: one attempt at many records, and a verdict on each of them.
 
 Where the whole batch failed it is tried again as it is, with one count of attempts. Where the endpoint named the
-records that failed (`BatchError`), each of those has its own verdict; one that is tried again holds back those
-behind it in its lane, which count as not done.
+records that failed (`BatchError`), each of those has its own verdict. Behind one that failed, those of its lane count
+as not done: the endpoint may have stopped there, and does not know whether it is tried again. Behind one that it gave
+an outcome they are done; where that is a dead letter, once this is confirmed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,6 +29,7 @@ from evkafka.runtime.settle import (
     classify,
     error_of,
 )
+from evkafka.runtime.writes import Behind
 
 if TYPE_CHECKING:
     from evkafka.runtime.given import DecideFor, Reporter
@@ -44,6 +47,11 @@ class Hands(Protocol):
     async def end_cancellation(self) -> None: ...
     async def insist(self, step: Callable[[], Awaitable[None]]) -> None: ...
     def begin_write(self, lane: Lane, record: Record, verdict: Defer | Bury, duration_s: float) -> None: ...
+    def hold_behind(self, lane: Lane, behind: Sequence[Behind]) -> None: ...
+
+    @property
+    def at_most_once(self) -> bool:
+        """What fails, or is written, is committed already, and holds back nothing of its batch."""
 
 
 class BatchWalk:
@@ -67,7 +75,8 @@ class BatchWalk:
         self._clock = clock
         self._records = batch.begin()
         self._open = dict(enumerate(self._records))  # what is not settled yet, by index
-        self._failed: dict[Lane, int] = {}  # the first record of a lane that is tried again, or stops the app
+        self._failed: dict[Lane, int] = {}  # the record of a lane behind which none of it counts as done
+        self._written: dict[Lane, int] = {}  # the first record of a lane that is written to another topic
         self._waits: list[tuple[int, float]] = []  # (index, wait before its next attempt)
 
     async def walk(self, open_batch: OpenBatch, abandoned: object) -> None:
@@ -116,18 +125,24 @@ class BatchWalk:
         return result
 
     def _wanted(self) -> list[int]:
-        """What is to be run: nothing behind a record of the same lane that is tried again."""
-        if not self._failed:
+        """What is to be run: nothing behind a record of the same lane that failed, and nothing of a lane with
+        a letter under way: the rest of it is run together when that is confirmed."""
+        if not self._failed and not self._written:
             return list(self._open)
-        failed, owners = self._failed, self._owners
-        return [index for index in self._open if (owner := owners[index]) is None or index < failed.get(owner, 1 << 62)]
+        failed, written, owners = self._failed, self._written, self._owners
+        return [
+            index
+            for index in self._open
+            if (owner := owners[index]) is None or (owner not in written and index < failed.get(owner, 1 << 62))
+        ]
 
     # ------------------------------------------------------------------ verdicts
 
     async def _settle_run(self, result: object, wanted: Sequence[int]) -> bool:
         """Settle what was run. False where nothing more must be done with this batch."""
         if isinstance(result, Apart):
-            return await self._settle({index: result.ends.get(index) for index in wanted}, len(wanted))
+            ends = {index: result.ends.get(index) for index in wanted}
+            return await self._settle(ends, len(wanted), apart=True)
         outcome = classify(result)
         if outcome is None:
             return self._all_done(wanted)
@@ -153,16 +168,24 @@ class BatchWalk:
                 report.finished(slot, self._records[index], "ok", share_s)
         return True
 
-    async def _settle(self, ends: Mapping[int, End | None], count: int) -> bool:
+    async def _settle(self, ends: Mapping[int, End | None], count: int, *, apart: bool = False) -> bool:
         """A verdict on each of these records, carried out: first what is done, last what stops the app.
+
+        Args:
+            apart: each has been run, and failed by itself or not at all.
 
         False where the partition went away, or the app stops, meanwhile.
         """
         share_s = (self._clock.now() - self._hands.started_s) / count
-        judged = list(self._judge(ends))
+        judged = list(self._judge(ends, apart and not self._hands.at_most_once))
+        behind: dict[Lane, list[Behind]] = {}
         for index, end, verdict in judged:
-            if isinstance(verdict, Finish) and not self._finish(index, end, verdict, share_s):
-                return False
+            if isinstance(verdict, Finish):
+                owner = self._owners[index]
+                if owner is not None and index > self._written.get(owner, index):
+                    behind.setdefault(owner, []).append(self._behind(index, end, verdict, share_s))
+                elif not self._finish(index, end, verdict, share_s):
+                    return False
         for index, end, verdict in judged:
             if isinstance(verdict, Wait):
                 self._say(index, end, verdict)
@@ -172,23 +195,31 @@ class BatchWalk:
             if isinstance(verdict, Defer | Bury):
                 self._say(index, verdict.error, verdict)
                 self._begin_write(index, verdict, share_s)
+        for lane, settled in behind.items():
+            self._hands.hold_behind(lane, settled)
         for index, _, verdict in judged:
             if isinstance(verdict, Halt):
                 self._say(index, verdict.error, verdict)
                 raise StopApp(f"{address_of(self._records[index])} stops the app: {verdict.reason}", verdict.error)
         return True
 
-    def _judge(self, ends: Mapping[int, End | None]) -> Iterator[tuple[int, End | None, Verdict]]:
+    def _judge(
+        self, ends: Mapping[int, End | None], failed_hold_back: bool
+    ) -> Iterator[tuple[int, End | None, Verdict]]:
         route, attempt = self._batch.route, self._batch.attempt
         for index in sorted(ends):
             end, owner = ends[index], self._owners[index]
             if owner is not None and index > self._failed.get(owner, index):
-                continue  # counts as not done: one before it in its lane is tried again
+                continue  # counts as not done
             if isinstance(end, Unmatched):
                 self._report.unmatched(self._records[index], end)
             verdict = self._decide(self._batch.partition.tp.topic, route, end, attempt)
-            if owner is not None and isinstance(verdict, Wait | Halt):
+            if owner is not None and (
+                isinstance(verdict, Wait | Halt) or (failed_hold_back and isinstance(end, Failed))
+            ):
                 self._failed[owner] = index
+            if owner is not None and isinstance(verdict, Defer | Bury) and not self._hands.at_most_once:
+                self._written.setdefault(owner, index)
             yield index, end, verdict
 
     def _begin_write(self, index: int, verdict: Defer | Bury, share_s: float) -> None:
@@ -196,6 +227,11 @@ class BatchWalk:
         lane = self._owners[index] or self._free(index)
         self._hands.begin_write(lane, self._records[index], verdict, share_s)
         del self._open[index]
+
+    def _behind(self, index: int, end: End | None, verdict: Finish, share_s: float) -> Behind:
+        if isinstance(end, Failed):
+            self._say(index, end, verdict)
+        return Behind(self._open.pop(index), copy(self._hands.slot), verdict.status, share_s)
 
     def _finish(self, index: int, end: End | None, verdict: Finish, share_s: float) -> bool:
         record = self._open.pop(index)
@@ -228,6 +264,8 @@ class BatchWalk:
         batch = self._batch
         batch.queue.extend(self._open.pop(index) for index in wanted)
         self._put_back({self._owners[index] for index in wanted})
+        for lane in self._written.keys() & batch.members.keys():
+            self._lanes.leave_batch(batch, lane)
         batch.attempt += 1
         self._lanes.wait(batch, verdict.delay_s)
 
@@ -244,6 +282,8 @@ class BatchWalk:
             left.setdefault(self._owners[index] or self._free(index), []).append(record)
         for lane, records in left.items():
             lane.queue.extendleft(reversed(records))
+        for lane in self._written:
+            self._lanes.put_in_order(lane)
         for index, delay_s in self._waits:
             lane = self._owners[index] or self._free(index)
             if self._failed.get(lane, index) == index and lane not in staying:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
 from typing import Literal
@@ -38,7 +38,7 @@ from evkafka.runtime.settle import (
 )
 from evkafka.runtime.tasks import SupervisedTasks, TaskEnded
 from evkafka.runtime.turn import Turn
-from evkafka.runtime.writes import Writes
+from evkafka.runtime.writes import Behind, Writes
 
 logger = logging.getLogger("evkafka.runtime")
 
@@ -405,6 +405,13 @@ class Executor:
             StopApp: the partition's `dead_letter_limit` is reached.
         """
         self._writes.begin(lane, record, self.slot, verdict, duration_s)
+
+    def hold_behind(self, lane: Lane, behind: Sequence[Behind]) -> None:
+        self._writes.hold_behind(lane, behind)
+
+    @property
+    def at_most_once(self) -> bool:
+        return self._writes.at_most_once
 
     # ------------------------------------------------------------------ small things
 

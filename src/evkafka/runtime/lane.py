@@ -13,14 +13,17 @@ from collections import deque
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from enum import Enum, auto
 from heapq import heappop
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from evkafka.ports import Clock, Record, Route, TimerHandle
 
 if TYPE_CHECKING:
-    from evkafka.runtime.gate import Gate
+    from evkafka.runtime.gate import Batch, Gate
     from evkafka.runtime.partition import Partition
-    from evkafka.runtime.writes import Write
+    from evkafka.runtime.writes import Behind, Write
+
+_offset = attrgetter("offset")
 
 
 class LaneState(Enum):
@@ -42,9 +45,10 @@ class Lane:
         aside: records behind the one under way, while its partition is paused; the walk must not come to them.
         members: a batch's lanes, whose first records it has.
         writes: what is being written of it to another topic: it waits for all of them, and has their records meanwhile.
+        behind: records of a batch that are settled, behind some of those: it has them until all of `writes` has ended.
     """
 
-    __slots__ = ("aside", "attempt", "key", "partition", "permit", "queue", "state", "timer", "writes")
+    __slots__ = ("aside", "attempt", "behind", "key", "partition", "permit", "queue", "state", "timer", "writes")
 
     members: Collection[Lane] = ()
 
@@ -58,6 +62,7 @@ class Lane:
         self.permit: Route | None = None
         self.aside: deque[Record] | None = None
         self.writes: tuple[Write, ...] = ()
+        self.behind: tuple[Behind, ...] = ()
 
 
 class Lanes:
@@ -241,9 +246,14 @@ class Lanes:
         if lane.state is LaneState.IDLE:
             lane.state = LaneState.WAITING
 
-    def written(self, lane: Lane, record: Record) -> None:
-        """The write of this record has ended: it leaves the lane, which goes on where it waits for nothing else."""
-        self._take_out(lane, (record,))
+    def hold_behind(self, lane: Lane, behind: Sequence[Behind]) -> None:
+        """These are settled, but what is being written of the lane comes before them."""
+        lane.behind = (*lane.behind, *behind)
+        lane.queue.extendleft(settled.record for settled in behind)
+
+    def written(self, lane: Lane, records: Iterable[Record]) -> None:
+        """These have ended with a write: they leave the lane, which goes on where it waits for nothing else."""
+        self._take_out(lane, records)
         if lane.state is LaneState.WAITING and lane.timer is None and not lane.writes:
             self._go_on(lane)
         lane.partition.on_quiet()
@@ -251,12 +261,27 @@ class Lanes:
     @staticmethod
     def _take_out(lane: Lane, records: Iterable[Record]) -> list[Record]:
         """These records, or those of them that the lane has. By identity: records compare field by field."""
-        out = {id(record) for record in records}
-        taken = [record for record in lane.queue if id(record) in out]
-        left = [record for record in lane.queue if id(record) not in out]
-        lane.queue.clear()
-        lane.queue.extend(left)
+        out, taken = {id(record) for record in records}, []
+        for queue in (lane.queue, lane.aside):  # a pause in the middle of a batch puts all that the lane has aside
+            if queue:
+                taken += [record for record in queue if id(record) in out]
+                left = [record for record in queue if id(record) not in out]
+                queue.clear()
+                queue.extend(left)
         return taken
+
+    @staticmethod
+    def put_in_order(lane: Lane) -> None:
+        """Records of a batch came back to it one by one, beside those of it that are being written."""
+        records = sorted(lane.queue, key=_offset)
+        lane.queue.clear()
+        lane.queue.extend(records)
+
+    def leave_batch(self, batch: Batch, lane: Lane) -> None:
+        """The batch is tried again without this lane, which goes on by itself."""
+        del batch.members[lane]
+        self._take_back(lane)
+        self._go_on(lane)
 
     def end_writes(self, lane: Lane, *, failing: bool) -> list[Record]:
         """Give up what is being written; returns the records.
@@ -265,11 +290,14 @@ class Lanes:
             failing: those only that could not be written so far. The others are as good as done.
         """
         given_up = [write for write in lane.writes if write.fails or not failing]
+        records = [write.record for write in given_up]
+        if given_up:
+            records += [settled.record for settled in lane.behind]
         for write in given_up:
             write.give_up()
         if lane.state is LaneState.WAITING and not lane.writes and lane.timer is None:
             lane.state = LaneState.IDLE
-        return self._take_out(lane, [write.record for write in given_up])
+        return self._take_out(lane, records)
 
     # ------------------------------------------------------------------ going away
 
@@ -285,7 +313,7 @@ class Lanes:
         if lane.key is not None and self._held.get(lane.key) is lane:
             del self._held[lane.key]
         self._take_back(lane)
-        under_way = {id(write.record) for write in lane.writes}
+        under_way = {id(write.record) for write in lane.writes} | {id(settled.record) for settled in lane.behind}
         left += self._take_out(lane, [record for record in lane.queue if id(record) not in under_way])
         for member in lane.members:
             left += self.clear(member)

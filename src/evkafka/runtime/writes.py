@@ -7,8 +7,9 @@ back the lanes whose records go there, and nothing else.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from copy import copy
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,22 @@ from evkafka.runtime.settle import Bury, Defer, StopApp, address_of, written
 from evkafka.runtime.tally import RESET_DEAD_LETTER_LIMIT
 from evkafka.runtime.tasks import SupervisedTasks
 from evkafka.settings import DeadLetterLimitSettings
+from evkafka.telemetry import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A record that is settled, behind one of its lane and its batch that is on its way. It is done when that is
+    confirmed: if that one comes again, so does this, after it.
+
+    Attributes:
+        slot: the attempt at the batch, as it was then.
+    """
+
+    record: Record
+    slot: Slot
+    status: Status
+    duration_s: float
 
 
 class Write:
@@ -122,7 +139,7 @@ class Writes:
         self._on_failure = on_failure
         self._progress = progress
         self._dead_letter_limit = dead_letter_limit
-        self._at_most_once = at_most_once
+        self.at_most_once = at_most_once
         self._under_way: set[Write] = set()
 
     def stop(self) -> None:
@@ -165,6 +182,14 @@ class Writes:
         self._lanes.hold_for(lane, write)
         self._start(write)
 
+    def hold_behind(self, lane: Lane, behind: Sequence[Behind]) -> None:
+        """These end with the writes of the lane that have begun."""
+        if lane.writes:
+            self._lanes.hold_behind(lane, behind)
+        else:  # it was taken away meanwhile
+            for settled in behind:
+                self._report.dropped(settled.slot, settled.record)
+
     def _start(self, write: Write) -> None:
         write.task = self._tasks.start(f"write-{address_of(write.record)}", self._written_by(write))
         self._tasks.may_end(write.task)  # `_ended` says what its end means
@@ -181,9 +206,10 @@ class Writes:
     def _failed(self, write: Write, topic: str, error: BaseException) -> None:
         """It could not be written, and is tried again; unless its partition is being given back."""
         write.topic, write.error, write.tries = topic, error, write.tries + 1
-        if write.partition.begins_nothing and not write.ended and not self._at_most_once:
+        if write.partition.begins_nothing and not write.ended and not self.at_most_once:
+            behind = write.lane.behind
             write.give_up()
-            self._lanes.written(write.lane, write.record)
+            self._leave_lane(write, behind)
 
     def _ended(self, write: Write, task: asyncio.Task[None]) -> None:
         if task.cancelled() and not write.ended and self._tasks.outlive_strangers:
@@ -194,9 +220,12 @@ class Writes:
         if write.ended or task.cancelled():
             return
         if (error := task.exception()) is not None:
+            behind = write.lane.behind
             self._block(write.partition)  # in this step: none behind it may begin
-            write.end()
-            self._lanes.written(write.lane, write.record)
+            if not write.ended:
+                write.end()
+            write.lane.behind = ()
+            self._leave_lane(write, behind)
             self._on_failure(error)
         else:
             self._confirmed(write)
@@ -205,13 +234,27 @@ class Writes:
         partition, record = write.partition, write.record
         if isinstance(write.verdict, Bury):
             partition.buried()
-        if partition.ledger.finish(record.offset):
-            self._report.finished(write.slot, record, written(write.verdict), write.duration_s)
-        else:
-            self._report.dropped(write.slot, record)
+        self._finish(partition, Behind(record, write.slot, written(write.verdict), write.duration_s))
         write.end()
-        self._lanes.written(write.lane, record)
+        behind: tuple[Behind, ...] = ()
+        if not write.lane.writes:
+            behind, write.lane.behind = write.lane.behind, ()
+        for settled in behind:
+            self._finish(partition, settled)
+        self._leave_lane(write, behind)
         self._progress()
+
+    def _finish(self, partition: Partition, settled: Behind) -> None:
+        if partition.ledger.finish(settled.record.offset):
+            self._report.finished(settled.slot, settled.record, settled.status, settled.duration_s)
+        else:
+            self._report.dropped(settled.slot, settled.record)
+
+    def _leave_lane(self, write: Write, behind: Sequence[Behind]) -> None:
+        self._lanes.written(write.lane, [write.record, *(settled.record for settled in behind)])
 
     def _given_up(self, write: Write) -> None:
         self._report.dropped(write.slot, write.record)
+        behind, write.lane.behind = write.lane.behind, ()
+        for settled in behind:
+            self._report.dropped(settled.slot, settled.record)
