@@ -103,6 +103,31 @@ class Unreadable:
     error: Exception
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadRecord:
+    """In the place of a record, or of a batch, that the client cannot read: for those who look at a topic.
+
+    Attributes:
+        next_offset: where reading goes on behind it.
+        error: why it cannot be read.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    next_offset: int
+    error: Exception
+    timestamp: int = -1
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+
+    def __str__(self) -> str:
+        last = self.next_offset - 1
+        where = f"{self.offset} cannot" if last <= self.offset else f"{self.offset} to {last} cannot"
+        return f"{where} be read: {type(self.error).__name__}: {self.error}"
+
+
 class SourceListener(Protocol):
     """What a source tells its consumer. Called on the loop; the revoke and assign calls hold up the rebalance."""
 

@@ -11,8 +11,9 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.broker import KafkaBroker
 from evkafka.config import producer_settings
-from evkafka.runtime.kafka.client import Reaching, admin_client, reader_client
+from evkafka.runtime.kafka.client import Reaching, admin_client
 from evkafka.runtime.kafka.options import connection_options
+from evkafka.runtime.kafka.reading import reader_client
 
 
 @pytest.fixture

@@ -112,6 +112,18 @@ class TestForms:
 
         assert values(unpacked(with_records(batch(b"a", b"b", codec=2), packed), MOST)) == [b"a", b"b"]
 
+    def test_snappy_that_is_damaged_behind_a_large_block_is_not_unpacked_to_look_for_it(self) -> None:
+        large, broken = bytes(cramjam.snappy.compress_raw(bytes(5 * MOST))), b"\xff" * 12
+        framed = b"".join(struct.pack(">i", len(block)) + block for block in (large, broken))
+        raw = with_records(batch(b"a", codec=2), b"\x82SNAPPY\x00\x00\x00\x00\x01\x00\x00\x00\x01" + framed)
+        unread = Unread("t", 0, raw, position=0, aborted=(), read_committed=True, check_crcs=True, most_unpacked=MOST)
+        tracemalloc.start()
+        assert unread.take(10) == []
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert unread.damage is not None
+        assert peak < 2 * MOST
+
     def test_snappy_that_says_it_is_larger_than_it_is(self) -> None:
         packed = b"\xff\xff\xff\xff\x0f" + bytes(20)  # 4 GiB, by its header
 

@@ -25,7 +25,7 @@ from evkafka.cli.words import plain, print_json
 from evkafka.declared import DeclaredConsumer
 from evkafka.dlq.dry_run import verdict
 from evkafka.exceptions import ConfigError
-from evkafka.ports import ConsumerIdentity, Record, Slot
+from evkafka.ports import ConsumerIdentity, Record, Slot, UnreadRecord
 from evkafka.runtime.kafka.following import follow
 from evkafka.runtime.raised import Fatal, message_in, named_by
 from evkafka.service import ConsumerPlan
@@ -136,7 +136,8 @@ async def _replay(found: Found, piece: Piece, report: Report, *, dry_run: bool, 
             task = bar.add_task("decoding" if dry_run else "replaying", total=total)
             async with aclosing(records), aclosing(_wanted(records, piece, found.type_header)) as wanted:
                 async for record in wanted:
-                    outcome, why = await judge(record)
+                    unread = isinstance(record, UnreadRecord)
+                    outcome, why = ("unreadable", str(record)) if unread else await judge(record)
                     report.note(record, outcome, why)
                     bar.update(task, completed=report.read)
                     if (why is not None and fail_fast) or report.read == piece.limit:
@@ -147,7 +148,8 @@ async def _wanted(batches: AsyncIterator[Sequence[Record]], piece: Piece, header
     each_s, next_s = 1 / piece.rate if piece.rate else 0.0, time.monotonic()
     async for batch in batches:
         for record in batch:
-            if piece.event_types and event_type_of(record, header) not in piece.event_types:
+            unread = isinstance(record, UnreadRecord)  # nobody knows its type
+            if piece.event_types and not unread and event_type_of(record, header) not in piece.event_types:
                 continue
             if each_s:
                 await asyncio.sleep(max(0.0, next_s - time.monotonic()))

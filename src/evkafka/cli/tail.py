@@ -18,7 +18,7 @@ from rich.text import Text
 from evkafka.cli.cluster import Found
 from evkafka.cli.place import LATEST, Place, bounds_of_topic, offsets_of
 from evkafka.cli.words import as_text, as_value, plain, print_line, shown
-from evkafka.ports import Record
+from evkafka.ports import Record, UnreadRecord
 from evkafka.runtime.kafka.following import follow
 from evkafka.safe_text import NAME_CHARACTERS, json_text, time_of
 
@@ -45,6 +45,8 @@ class Wanted:
     text: str | None = None
 
     def takes(self, record: Record, event_type: str | None) -> bool:
+        if isinstance(record, UnreadRecord):
+            return True  # it may be one of them, or a batch of them
         return (
             (not self.event_types or event_type in self.event_types)
             and (self.key is None or record.key == self.key.encode())
@@ -140,7 +142,7 @@ async def _tail(
     if limit is not None and said >= limit:
         return
     begin = {at.partition: one for at, one in starts.items()}
-    async with aclosing(follow(found.connection, topic, begin, ends, shows_too_large=True)) as batches:
+    async with aclosing(follow(found.connection, topic, begin, ends)) as batches:
         async for records in batches:
             for record in records:
                 if wanted.takes(record, event_type_of(record, found.type_header)):
@@ -157,7 +159,7 @@ async def _last(
     starts = {number: max(first, end - many) for number, (first, end) in bounds.items()}
     ends = {number: end for number, (_, end) in bounds.items()}
     kept: list[Record] = []
-    async for records in follow(found.connection, topic, starts, ends, shows_too_large=True):
+    async for records in follow(found.connection, topic, starts, ends):
         kept += [one for one in records if wanted.takes(one, event_type_of(one, found.type_header))]
     return sorted(kept, key=lambda one: (one.timestamp, one.partition, one.offset))[-many:]
 
@@ -187,6 +189,7 @@ class _Json:
             "key": as_text(record.key),
             "headers": [[name, as_text(value)] for name, value in record.headers],
             "value": as_value(record.value),
+            **({"unreadable": str(record)} if isinstance(record, UnreadRecord) else {}),
         }
 
 
@@ -210,6 +213,8 @@ class _Lines:
         sys.stdout.flush()
 
     def _value(self, record: Record) -> str:
+        if isinstance(record, UnreadRecord):
+            return str(record)
         if record.value is None:
             return "tombstone"
         try:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from evkafka.ports import Record
+from evkafka.ports import Record, UnreadRecord
 from evkafka.runtime.letter import PREFIX, SPRING, UNREADABLE, Headers
 from evkafka.safe_text import time_of
 
@@ -60,7 +60,8 @@ class Letter:
         topic, partition, offset, timestamp_ms, group: where it failed first; None where the letter does not tell.
         failed_at: when it failed last; the record's own time where the letter does not tell.
         replays: how often it had been replayed when it failed.
-        unreadable: True where the client could not read the record, so that the letter holds nothing of it.
+        unreadable: True where the client could not read the record, so that the letter holds nothing of it; or the
+            letter itself.
     """
 
     record: Record
@@ -91,6 +92,7 @@ def read_letter(record: Record, *, type_header: str = "Event-Type") -> Letter:
     A letter in our style is read by our names alone: Spring's are the record's own there.
     """
     told = {name: value for name, value in reversed(record.headers) if value is not None}
+    fault = record.error if isinstance(record, UnreadRecord) else None
     if not _is_springs(record):
         told = {name: value for name, value in told.items() if not name.startswith(SPRING)}
 
@@ -110,12 +112,12 @@ def read_letter(record: Record, *, type_header: str = "Event-Type") -> Letter:
         group=text("group"),
         event_type=text("event-type") or (own_type.decode(errors="replace") if own_type is not None else None),
         attempts=_number(told, "attempts"),
-        error_type=text("error-type") or "",
-        error_message=text("error-message") or "",
+        error_type=type(fault).__name__ if fault is not None else text("error-type") or "",
+        error_message=str(record) if fault is not None else text("error-message") or "",
         traceback=text("error-traceback") or "",
         failed_at=failed_at,
         replays=_number(told, "replays") or 0,
-        unreadable=UNREADABLE in told,
+        unreadable=fault is not None or UNREADABLE in told,
     )
 
 

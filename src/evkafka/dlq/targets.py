@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from evkafka.dlq.letters import Letter, replayed_headers
 from evkafka.exceptions import ConfigError
+from evkafka.ports import UnreadRecord
 from evkafka.runtime.kafka.topics import topic_settings
 from evkafka.runtime.replays import state_topic
 from evkafka.runtime.subscription import OthersTopics
@@ -81,6 +82,8 @@ class Targets:
 
     async def fault(self, letter: Letter) -> str | None:
         """Why a letter cannot be replayed; None if nothing is known against it."""
+        if isinstance(letter.record, UnreadRecord):
+            return f"the letter itself, {letter.record}"
         if letter.unreadable:
             return NOTHING_IN_IT
         if self._to is None:

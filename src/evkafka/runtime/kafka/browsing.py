@@ -10,7 +10,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import ConfigError
 from evkafka.ports import Record
-from evkafka.runtime.kafka.lookup import _all, _reader, _told
+from evkafka.runtime.kafka.lookup import _all, _reader
 from evkafka.settings import ConnectionSettings
 
 POLL_MS = 200
@@ -20,6 +20,7 @@ POLL_MS = 200
 class Excerpt:
     """Attributes:
     first, end: the first offset that the partition still has, and the one behind its last record.
+    records: what cannot be read is an `UnreadRecord` among them.
     """
 
     first: int
@@ -48,10 +49,7 @@ async def excerpt(
         ConfigError: there is no such partition.
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not say.
     """
-    async with (
-        _told(f"reading {topic}[{partition}]", timeout_s),
-        _reader(connection, shows_too_large=True) as reader,
-    ):
+    async with _reader(connection, f"reading {topic}[{partition}]", timeout_s) as reader:
         at = ClientPartition(topic, partition)
         if at not in await _all(reader, topic):
             raise ConfigError(f"there is no {topic}[{partition}]")
@@ -83,7 +81,7 @@ async def partition_numbers(
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not say.
     """
-    async with _told("reading which topics there are", timeout_s), _reader(connection) as reader:
+    async with _reader(connection, "reading which topics there are", timeout_s) as reader:
         known = await reader.topics()
         wanted = [topic for topic in topics if topic in known]
         found = await asyncio.gather(*(_all(reader, topic) for topic in wanted))

@@ -11,7 +11,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.ports import Record
 from evkafka.runtime.kafka.lookup import _all, _told
 from evkafka.runtime.kafka.preflight import reach
-from evkafka.runtime.kafka.reading import Reader
+from evkafka.runtime.kafka.reading import reader_client
 from evkafka.settings import ConnectionSettings
 
 LOOK_MS = 200
@@ -23,16 +23,14 @@ async def follow(
     starts: Mapping[int, int],
     ends: Mapping[int, int] | None = None,
     *,
-    shows_too_large: bool = False,
     quiet_s: float = 30.0,
 ) -> AsyncGenerator[Sequence[Record]]:
     """The records of some partitions, as they come, a few at a time. Whoever leaves early closes it
-    (`contextlib.aclosing`).
+    (`contextlib.aclosing`). What cannot be read is an `UnreadRecord` among them.
 
     Args:
         starts: partition -> the offset to begin at.
         ends: partition -> the offset to stop before; None goes on for ever.
-        shows_too_large: a batch that unpacks to more than fits is one record whose value says so; otherwise an error.
         quiet_s: how long the cluster may keep us waiting, where there are ends.
 
     Raises:
@@ -40,7 +38,7 @@ async def follow(
     """
     doing = f"reading topic {topic!r}"
     await reach(connection, timeout_s=quiet_s)
-    reader: Any = Reader(connection, shows_too_large=shows_too_large, isolation_level="read_committed")
+    reader: Any = reader_client(connection, isolation_level="read_committed")
     try:
         async with _told(doing, quiet_s):
             await reader.start()

@@ -96,7 +96,7 @@ async def bounds_of(
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not say.
     """
     doing = f"reading where {', '.join(map(repr, sorted(topics)))} begin and end"
-    async with _told(doing, timeout_s), _reader(connection) as reader:
+    async with _reader(connection, doing, timeout_s) as reader:
         partitions = [at for topic in sorted(topics) for at in await _all(reader, topic)]
         if not partitions:
             return {}
@@ -119,7 +119,7 @@ async def offsets_for_time(
     """
     if not partitions:
         return {}
-    async with _told("looking offsets up by time", timeout_s), _reader(connection) as reader:
+    async with _reader(connection, "looking offsets up by time", timeout_s) as reader:
         for topic in {at.topic for at in partitions}:
             await _all(reader, topic)
         asked = {ClientPartition(at.topic, at.partition): timestamp_ms for at in partitions}

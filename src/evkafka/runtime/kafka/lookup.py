@@ -12,10 +12,11 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError
-from evkafka.ports import Record
+from evkafka.ports import Record, UnreadRecord
 from evkafka.runtime.kafka.client import admin_client
+from evkafka.runtime.kafka.connection import Patience
 from evkafka.runtime.kafka.errors import translate
-from evkafka.runtime.kafka.reading import Reader
+from evkafka.runtime.kafka.reading import Reader, reader_client
 from evkafka.settings import ConnectionSettings
 
 SETTLE_S = 2.0
@@ -45,7 +46,7 @@ async def end_offsets(connection: ConnectionSettings, topic: str, *, timeout_s: 
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not say.
     """
-    async with _told(f"reading the ends of topic {topic!r}", timeout_s), _reader(connection) as reader:
+    async with _reader(connection, f"reading the ends of topic {topic!r}", timeout_s) as reader:
         return {at.partition: offset for at, offset in (await reader.end_offsets(await _all(reader, topic))).items()}
 
 
@@ -55,17 +56,20 @@ async def read_log(
     """Read a topic from its beginning to the end that it has now, as a reader of committed records without a group.
 
     Raises:
-        BrokerUnavailable, BrokerRefused, BrokerError: it could not be read to its end in this time.
+        BrokerUnavailable, BrokerRefused, BrokerError: it could not be read to its end in this time, or a record of it
+            not at all.
     """
-    async with _told(f"reading topic {topic!r}", timeout_s), _reader(connection) as reader:
+    async with _reader(connection, f"reading topic {topic!r}", timeout_s) as reader:
         partitions = await _all(reader, topic)
         ends = await _committed_ends(reader, partitions)
         reader.assign(partitions)
         for at, beginning in (await reader.beginning_offsets(partitions)).items():
             reader.seek(at, beginning)
         while any([await reader.position(at) < ends[at] for at in partitions]):
-            for records in (await reader.getmany(timeout_ms=200)).values():
+            for at, records in (await reader.getmany(timeout_ms=200)).items():
                 for record in records:
+                    if isinstance(record, UnreadRecord):
+                        raise BrokerError(f"{at.topic}[{at.partition}]@{record}")
                     take(record)
 
 
@@ -73,7 +77,7 @@ async def stream_log(
     connection: ConnectionSettings, topic: str, *, quiet_s: float = 30.0
 ) -> AsyncGenerator[Sequence[Record]]:
     """The same as `read_log`, a few records of one partition at a time: whoever takes them sets the pace. Whoever
-    leaves early closes it (`contextlib.aclosing`).
+    leaves early closes it (`contextlib.aclosing`). What cannot be read is an `UnreadRecord` among them.
 
     Args:
         quiet_s: how long the cluster may keep us waiting.
@@ -82,9 +86,9 @@ async def stream_log(
         BrokerUnavailable, BrokerRefused, BrokerError: it could not be read to its end.
     """
     doing = f"reading topic {topic!r}"
-    reader = Reader(connection, shows_too_large=True, isolation_level="read_committed")
+    reader = reader_client(connection, isolation_level="read_committed")
     try:
-        async with _told(doing, quiet_s):
+        async with _told(doing, quiet_s, reader):
             await reader.start()
             partitions = await _all(reader, topic)
             ends = await _committed_ends(reader, partitions)
@@ -93,7 +97,7 @@ async def stream_log(
                 reader.seek(at, beginning)
         for at in partitions:
             while True:
-                async with _told(doing, quiet_s):
+                async with _told(doing, quiet_s, reader):
                     records: Sequence[Any] = ()
                     while not records and await reader.position(at) < ends[at]:
                         records = (await reader.getmany(at, timeout_ms=200, max_records=200)).get(at, ())
@@ -136,22 +140,27 @@ async def _all(reader: Any, topic: str) -> list[ClientPartition]:
 
 
 @asynccontextmanager
-async def _reader(connection: ConnectionSettings, *, shows_too_large: bool = False) -> AsyncIterator[Any]:
-    reader = Reader(connection, shows_too_large=shows_too_large, isolation_level="read_committed")
-    try:
-        await reader.start()
-        yield reader
-    finally:
-        await reader.stop()
+async def _reader(connection: ConnectionSettings, doing: str, timeout_s: float) -> AsyncIterator[Any]:
+    reader = reader_client(connection, isolation_level="read_committed")
+    async with _told(doing, timeout_s, reader):
+        try:
+            await reader.start()
+            yield reader
+        finally:
+            await reader.stop()
 
 
 @asynccontextmanager
-async def _told(doing: str, timeout_s: float) -> AsyncIterator[None]:
-    """For `timeout_s` at most; what fails inside says what was being done."""
+async def _told(doing: str, timeout_s: float, reader: Reader | None = None) -> AsyncIterator[None]:
+    """For `timeout_s` at most, and as long as a large answer comes to this reader, piece by piece; what fails inside
+    says what was being done."""
+    patience = Patience(timeout_s, lambda: reader.coming if reader is not None else None)
     try:
-        async with asyncio.timeout(timeout_s):
+        async with patience.limit:
             yield
     except TimeoutError as error:
         raise BrokerError(f"{doing}: no answer within {timeout_s:g} s") from error
     except (KafkaError, OSError) as error:
         raise translate(error, doing) from error
+    finally:
+        patience.end()

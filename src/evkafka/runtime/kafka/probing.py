@@ -18,7 +18,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.exceptions import BrokerError
 from evkafka.runtime.kafka.lookup import _all, _told
 from evkafka.runtime.kafka.preflight import knock
-from evkafka.runtime.kafka.reading import Reader
+from evkafka.runtime.kafka.reading import reader_client
 from evkafka.runtime.kafka.topics import administering
 from evkafka.settings import ConnectionSettings
 
@@ -78,7 +78,7 @@ class Prober:
 
     async def reading(self, topics: Collection[str]) -> str | None:
         """A fetch at the end, where there is nothing to hand out."""
-        reader: Any = Reader(self._connection, shows_too_large=True, fetch_max_wait_ms=50)
+        reader: Any = reader_client(self._connection, fetch_max_wait_ms=50)
         try:
             await reader.start()
             for topic in topics:

@@ -212,6 +212,11 @@ class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is u
         conn: Connection | None = self._conns.get((node_id, group))
         return conn.received if conn is not None else None
 
+    @property
+    def coming(self) -> object:
+        """How much there is of answers that are not complete, over all connections."""
+        return [conn.received[1] for conn in self._conns.values()]
+
     def _answered(self, node_id: Any) -> None:
         self._silent.discard(node_id)
         self.answered_at_s = self._loop.time()

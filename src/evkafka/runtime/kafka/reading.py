@@ -1,121 +1,127 @@
-"""A reader without a group, with a bound: what it reads was written by anybody, and may unpack to gigabytes."""
+"""Readers outside of a consumer: whoever looks at a topic for a person, or for a replay.
+
+They have no group. What they cannot read is handed out as a record of its own, which says why: one batch that is
+damaged, or unpacks to gigabytes, hides no other.
+"""
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Mapping
+from collections import deque
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.protocol.fetch import FetchRequest
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.util import calc_crc32c
+from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, FetchResult
+from aiokafka.consumer.group_coordinator import NoGroupCoordinator
+from aiokafka.structs import TopicPartition as ClientPartition
 
-from evkafka.exceptions import BrokerError
+from evkafka.ports import UnreadRecord
+from evkafka.runtime.kafka.client import Client
 from evkafka.runtime.kafka.options import connection_options
-from evkafka.runtime.kafka.reaching import Reaching
-from evkafka.runtime.kafka.unpacking import TooLargeUnpacked, unpacked
-from evkafka.settings import ConnectionSettings
+from evkafka.runtime.kafka.records import KafkaRecord, Unread
+from evkafka.settings import ConnectionSettings, ConsumerSettings
 
-MOST_UNPACKED = 64 * 1024 * 1024
-"""As `max_decompressed_bytes` by default."""
+MOST_UNPACKED = ConsumerSettings().max_decompressed_bytes
+"""A consumer's default: whoever looks at a topic may not know which consumers read it."""
 
-_OFFSET, _LENGTH, _PRODUCER = struct.Struct(">q"), struct.Struct(">i"), struct.Struct(">qhi")
-_HEAD = 12  # base offset and length
-_MAGIC_AT, _CRC_AT, _ATTRIBUTES_AT, _LAST_DELTA_AT, _FIRST_TIME_AT, _PRODUCER_AT = 16, 17, 21, 23, 27, 43
-_TRANSACTIONAL = 0x10
+AT_ONCE = 100
+"""So many records are made of a batch at a time."""
 
-Address = tuple[str, int, int]
+
+def reader_client(connection: ConnectionSettings, **more: Any) -> Reader:
+    """A reader without a group, that is to be started, and stopped in any case."""
+    return Reader(connection, **more)
 
 
 class Reader(AIOKafkaConsumer):  # type: ignore[misc]  # the client library is untyped
-    """AIOKafkaConsumer, bounded. A batch that unpacks to more than `MOST_UNPACKED` bytes is one record, whose value
-    says so.
+    """AIOKafkaConsumer without a group, with a contained client and a bounded fetcher."""
 
-    Args:
-        shows_too_large: such a record is handed out, to a person who looks; otherwise it is an error.
-    """
+    _closed = True  # until it is made: aiokafka's __del__ trips over a constructor that raised
 
-    def __init__(self, connection: ConnectionSettings, *, shows_too_large: bool, **more: Any) -> None:
+    def __init__(self, connection: ConnectionSettings, **more: Any) -> None:
         options = connection_options(connection)
         super().__init__(**options, enable_auto_commit=False, **more)
-        self._client = _BoundedClient(**options)
-        self._shows_too_large = shows_too_large
+        self._client = Client(allow_auto_create_topics=True, answer_within_s={}, **options)
 
-    async def getmany(self, *partitions: Any, **more: Any) -> Any:
-        """
-        Raises:
-            BrokerError: a record among them is too large, and none that is to be shown.
-        """
-        batches = await super().getmany(*partitions, **more)
-        if (too_large := self._client.too_large) and not self._shows_too_large:
-            for record in (one for records in batches.values() for one in records):
-                if (record.topic, record.partition, record.offset) in too_large:
-                    address = f"{record.topic}[{record.partition}]@{record.offset}"
-                    raise BrokerError(f"{address} cannot be read: {record.value.decode()}")
-        return batches
+    async def start(self) -> None:
+        """In place of aiokafka's own, which makes its own fetcher."""
+        await self._client.bootstrap()
+        self._fetcher = BoundedFetcher(
+            self._client,
+            self._subscription,
+            fetch_min_bytes=self._fetch_min_bytes,
+            fetch_max_bytes=self._fetch_max_bytes,
+            fetch_max_wait_ms=self._fetch_max_wait_ms,
+            max_partition_fetch_bytes=self._max_partition_fetch_bytes,
+            check_crcs=self._check_crcs,
+            fetcher_timeout=self._consumer_timeout,
+            retry_backoff_ms=self._retry_backoff_ms,
+            auto_offset_reset=self._auto_offset_reset,
+            isolation_level=self._isolation_level,
+            client_rack=self._client_rack,
+        )
+        self._coordinator = NoGroupCoordinator(
+            self._client, self._subscription, exclude_internal_topics=self._exclude_internal_topics
+        )
+
+    @property
+    def coming(self) -> object:
+        """Changes while a large answer comes in, piece by piece; the same for answers that come whole."""
+        return self._client.coming
 
 
-class _BoundedClient(Reaching):
-    """Attributes:
-    too_large: where a batch was replaced by a record that says so.
+class BoundedFetcher(Fetcher):  # type: ignore[misc]  # the client library is untyped
+    """aiokafka's Fetcher, whose batches are unpacked as a consumer's are."""
+
+    async def _proc_fetch_request(self, assignment: Any, node_id: Any, request: Any) -> bool:
+        """Take over what a fetch brought, before anybody has seen it."""
+        woke = bool(await super()._proc_fetch_request(assignment, node_id, request))
+        answer = self._client.fetched.pop(request, None)
+        for topic, partitions in answer.topics if answer is not None else ():
+            for partition, _, _, *rest in partitions:
+                result = self._records.get(ClientPartition(topic, partition))
+                if type(result) is FetchResult and not isinstance(result._partition_records, Bounded | None):
+                    fetched = result._partition_records
+                    result._partition_records = Bounded(
+                        Unread(
+                            topic,
+                            partition,
+                            rest[-1],
+                            position=fetched.next_fetch_offset,
+                            aborted=fetched._aborted_transactions,
+                            read_committed=self._isolation_level == READ_COMMITTED,
+                            check_crcs=self._check_crcs,
+                            most_unpacked=MOST_UNPACKED,
+                        )
+                    )
+        return woke
+
+
+class Bounded:
+    """What one fetch brought for one partition, record by record, as a FetchResult takes it.
+
+    Attributes:
+        next_fetch_offset: the offset of the next record.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.too_large: set[Address] = set()
+    def __init__(self, unread: Unread) -> None:
+        self._unread = unread
+        self._made: deque[KafkaRecord] = deque()
+        self.next_fetch_offset = unread.position
 
-    async def send(self, node_id: Any, request: Any, **more: Any) -> Any:
-        answer = await super().send(node_id, request, **more)
-        if isinstance(request, FetchRequest):
-            asked = {(topic, row[0]): row[1] for topic, rows in request.topics for row in rows}
-            answer.topics = [
-                (topic, [(*row[:-1], self._bounded(topic, row[0], row[-1], asked)) for row in rows])
-                for topic, rows in answer.topics
-            ]
-        return answer
+    def __iter__(self) -> Bounded:
+        return self
 
-    def _bounded(self, topic: str, partition: int, raw: bytes | None, asked: Mapping[tuple[str, int], int]) -> Any:
-        if not raw:
-            return raw
-        batches, at = [], 0
-        while at + _HEAD <= len(raw):
-            end = at + _HEAD + max(_LENGTH.unpack_from(raw, at + 8)[0], 0)
-            batch = raw[at:end]
-            if end <= len(raw) and len(batch) > _ATTRIBUTES_AT and _is_too_large(batch):
-                offset = max(_OFFSET.unpack_from(batch)[0], asked.get((topic, partition), 0))
-                batch = _in_its_place(batch, offset)
-                self.too_large.add((topic, partition, offset))
-            batches.append(batch)
-            at = end
-        return b"".join(batches)
-
-
-def _is_too_large(batch: bytes) -> bool:
-    try:
-        unpacked(batch, MOST_UNPACKED)
-    except TooLargeUnpacked:
-        return True
-    except Exception:  # damaged: the client says so when it comes to it
-        return False
-    return False
-
-
-def _in_its_place(batch: bytes, offset: int) -> bytes:
-    """A batch of one record at this offset, whose value says what was not unpacked. It ends where the other one did."""
-    (base,) = _OFFSET.unpack_from(batch)
-    new = batch[_MAGIC_AT] >= 2
-    attributes = batch[_ATTRIBUTES_AT + 1] if new else 0
-    producer, epoch, sequence = _PRODUCER.unpack_from(batch, _PRODUCER_AT) if new else (-1, -1, -1)
-    time_ms = _OFFSET.unpack_from(batch, _FIRST_TIME_AT)[0] if new else -1
-    said = f"not shown: a batch of {len(batch)} bytes unpacks to more than {MOST_UNPACKED}"
-    builder: Any = DefaultRecordBatchBuilder(
-        2, 0, int(bool(attributes & _TRANSACTIONAL)), producer, epoch, sequence, len(said) + 200
-    )
-    builder.append(offset - base, time_ms, None, said.encode(), [])
-    made = bytearray(builder.build())
-    _OFFSET.pack_into(made, 0, base)
-    if new:
-        made[_LAST_DELTA_AT : _LAST_DELTA_AT + 4] = batch[_LAST_DELTA_AT : _LAST_DELTA_AT + 4]
-    struct.pack_into(">I", made, _CRC_AT, calc_crc32c(bytes(made[_ATTRIBUTES_AT:])))
-    return bytes(made)
+    def __next__(self) -> KafkaRecord | UnreadRecord:
+        if not self._made:
+            self._made.extend(self._unread.take(AT_ONCE))
+        if self._made:
+            record = self._made.popleft()
+            self.next_fetch_offset = record.offset + 1 if self._made else self._unread.position
+            return record
+        self.next_fetch_offset = self._unread.position
+        damage, self._unread.damage = self._unread.damage, None
+        if damage is None:
+            raise StopIteration
+        # The next fetch begins behind it.
+        self.next_fetch_offset = self._unread.position = damage.next_offset
+        return UnreadRecord(self._unread.topic, self._unread.partition, damage.offset, damage.next_offset, damage.error)

@@ -262,8 +262,7 @@ class Unread:
         records: list[KafkaRecord] = []
         position = self.position
         try:
-            batch = _DefaultRecordBatchPy(raw)
-            batch._maybe_uncompress()
+            batch = _DefaultRecordBatchPy(unpacked(raw, self._most_unpacked))
             buffer = batch._buffer
             for _ in range(batch._num_records):
                 offset, end = _offset_and_end(batch)

@@ -6,12 +6,12 @@ import logging
 from collections import defaultdict
 
 from evkafka.exceptions import ConfigError
-from evkafka.ports import Record
+from evkafka.ports import Record, UnreadRecord
 from evkafka.runtime.kafka.browsing import excerpt, partition_numbers
 from evkafka.safe_text import NAME_CHARACTERS, one_line
 from evkafka.settings import ConnectionSettings
 from evkafka.web.ui.apart import Apart
-from evkafka.web.ui.payloads import KEY_BYTES, SHOWN_BYTES, as_text, headers_as_text, not_shown
+from evkafka.web.ui.payloads import KEY_BYTES, SHOWN_BYTES, as_text, headers_as_text, not_read, not_shown
 from evkafka.web.ui.shapes import RecordRow, Records, TopicRow, Topics
 from evkafka.web.ui.view import OperatedApp, Place, places
 
@@ -72,6 +72,17 @@ async def records_of(
 
 def _row(record: Record, place: Place, most: int) -> RecordRow:
     """A record that cannot be shown is a row that says so: the others of its list are shown."""
+    if isinstance(record, UnreadRecord):
+        return RecordRow(
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp_ms=record.timestamp,
+            event_type=None,
+            key=None,
+            value=not_read(record),
+            headers=[],
+        )
     try:
         types = [value for name, value in record.headers if name == place.type_header and value is not None]
         event_type = types[0][: 4 * NAME_CHARACTERS].decode(errors="replace") if types else None

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from evkafka.ports import UnreadRecord
 from evkafka.safe_text import CUT, NAME_CHARACTERS, cut, lines, one_line
 from evkafka.web.ui.shapes import Text
 
@@ -70,6 +71,11 @@ def not_shown(data: bytes | None, error: BaseException) -> Text:
     """What stands in the place of a value that could not be made into text."""
     text = one_line(f"cannot be shown: {type(error).__name__}", NAME_CHARACTERS)
     return Text(text=text, kind="text", cut=True, size=len(data or b""), masked=False)
+
+
+def not_read(record: UnreadRecord) -> Text:
+    """What stands in the place of a value that the client could not read."""
+    return Text(text=one_line(str(record), NAME_CHARACTERS), kind="text", cut=True, size=0, masked=False)
 
 
 def _parsed(data: bytes | str) -> Any:
