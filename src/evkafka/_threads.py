@@ -54,16 +54,17 @@ async def to_the_end_in_thread(slot: Slot, call: Callable[[], Any]) -> object:
 
 
 def _submitted(slot: Slot, call: Callable[[], Any]) -> Future[Any]:
-    run = functools.partial(contextvars.copy_context().run, _without_stop_iteration, call)
+    run = functools.partial(contextvars.copy_context().run, _as_coroutine_raises, call)
     return slot.threads.submit(run) if slot.threads is not None else _in_default_pool(run)
 
 
-def _without_stop_iteration(call: Callable[[], Any]) -> Any:
-    """A future cannot hold a StopIteration: on Python 3.11 whoever awaits it would wait for ever."""
+def _as_coroutine_raises(call: Callable[[], Any]) -> Any:
+    """A future cannot hold a StopIteration: on Python 3.11 whoever awaits it would wait for ever. And a GeneratorExit
+    out of a future closes every coroutine that awaits it, where each may await nothing more."""
     try:
         return call()
-    except StopIteration as error:
-        raise RuntimeError("the endpoint raised StopIteration") from error
+    except (StopIteration, GeneratorExit) as error:
+        raise RuntimeError(f"the endpoint raised {type(error).__name__}") from error
 
 
 def _in_default_pool(run: Callable[[], Any]) -> Future[Any]:

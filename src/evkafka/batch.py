@@ -243,7 +243,8 @@ class StackBatch:
     async def close(self) -> None:
         left = [place for place in self._places if not place.task.done()]
         for place in left:
-            place.cancel()
+            if not place.let_go:  # once: what a stack does when it is cancelled must not be broken off
+                place.cancel()
         if left:
             await asyncio.wait([place.task for place in left])
         for place in self._places:

@@ -76,6 +76,9 @@ def _served(runner: asyncio.Runner, serve: Callable[[], Coroutine[Any, Any, None
         return forced.code
     except KeyboardInterrupt:  # a signal outside of our handlers, before or after the app ran
         return 128 + signal.SIGINT
+    except asyncio.CancelledError as error:  # by a deadline that the lifespan left behind, by somebody on the loop
+        logger.critical("the app has failed: somebody else has cancelled its main task", exc_info=error)
+        return FAILED
     except Exception as error:
         logger.critical("the app has failed: %s", error, exc_info=error)
         return FAILED

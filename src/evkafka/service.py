@@ -260,6 +260,7 @@ class Service:
         """
         starting = [asyncio.ensure_future(start) for start in starts]
         everyone = asyncio.gather(*starting)
+        everyone.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # the loop need not report it
         try:
             while not everyone.done() and not self._stop.is_set():
                 stop = asyncio.ensure_future(self._stop.wait())  # somebody may cancel it, who cancels every task
@@ -275,7 +276,6 @@ class Service:
             for task in starting:
                 task.cancel()
             await asyncio.gather(*starting, return_exceptions=True)
-            await asyncio.gather(everyone, return_exceptions=True)  # looked at: the loop need not report it
 
     async def _stop_producers(self) -> None:
         """Flush them side by side, in what the drain has left and two seconds; less if the consumers took longer."""

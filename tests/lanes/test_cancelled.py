@@ -49,6 +49,23 @@ async def swallow_its_cancellation() -> None:
         await asyncio.sleep(0)
 
 
+async def leave_a_cancel_scope_open() -> None:
+    """As a cancel scope of anyio that was entered and not left: it cancels its task in each round of the loop."""
+    task, loop = own_task(), asyncio.get_running_loop()
+
+    def strike() -> None:
+        if not task.done():
+            task.cancel()
+            loop.call_soon(strike)
+
+    loop.call_soon(strike)
+
+
+async def wait_in_an_open_cancel_scope() -> None:
+    await leave_a_cancel_scope_open()
+    await asyncio.sleep(3600)
+
+
 async def await_a_cancelled_task() -> None:
     child = asyncio.ensure_future(asyncio.sleep(3600))
     child.cancel()
@@ -57,6 +74,10 @@ async def await_a_cancelled_task() -> None:
 
 async def exit_its_generator() -> None:
     raise GeneratorExit
+
+
+async def await_a_task_that_exits_its_generator() -> None:
+    await asyncio.ensure_future(exit_its_generator())
 
 
 class Doing:
@@ -75,7 +96,16 @@ class Doing:
 
 @pytest.mark.parametrize("keys", KINDS)
 class TestAnEndpointThatIsCancelled:
-    @pytest.mark.parametrize("doing", [cancel_itself, await_a_cancelled_task, exit_its_generator])
+    @pytest.mark.parametrize(
+        "doing",
+        [
+            cancel_itself,
+            wait_in_an_open_cancel_scope,
+            await_a_cancelled_task,
+            exit_its_generator,
+            await_a_task_that_exits_its_generator,
+        ],
+    )
     async def test_has_failed_and_is_tried_again_before_what_is_behind_it(
         self, bench: Bench, keys: dict[str, Any], doing: Callable[[], Any]
     ) -> None:
@@ -125,6 +155,56 @@ class TestADeadlineThatIsLeftBehind:
             await bench.until(lambda: attempts == [1])
             deadlines[0].cancel()
             await bench.until(lambda: bench.committed() == 3)
+        assert attempts == [1, 2]
+
+    async def test_is_left_with_its_task_and_strikes_no_second_time(
+        self, bench: Bench, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        handler, through = Handler(), list[bytes]()
+
+        @handler.event("Quick")
+        async def quick(value: bytes) -> None:
+            await leave_a_cancel_scope_open()
+
+        @handler.event("E")
+        async def on_e(value: bytes) -> None:
+            await asyncio.sleep(0)
+            through.append(value)
+
+        async with bench.running(handler, on_error=AGAIN):
+            await bench.send(b"0", event_type="Quick")
+            await bench.until(lambda: bench.committed() == 1)
+            await bench.send(b"1", b"2", b"3")
+            await bench.until(lambda: bench.committed() == 4)
+        assert through == [b"1", b"2", b"3"]
+        assert caplog.text.count("was cancelled by somebody else, and goes on") <= 1
+
+
+class TestAThreadThatExitsItsGenerator:
+    @pytest.mark.parametrize("batch", [False, True])
+    async def test_has_failed_and_is_tried_again(self, bench: Bench, batch: bool) -> None:
+        handler, attempts = Handler(), list[int]()
+
+        def fail_first(attempt: int) -> None:
+            attempts.append(attempt)
+            if attempt == 1:
+                raise GeneratorExit
+
+        if batch:
+
+            @handler.event("E", batch=True, max_wait_ms=1)
+            def on_es(values: list[bytes], requests: list[Request]) -> None:
+                fail_first(requests[0].attempt)
+
+        else:
+
+            @handler.event("E")
+            def on_e(value: bytes, request: Request) -> None:
+                fail_first(request.attempt)
+
+        await bench.send(b"0")
+        async with bench.running(handler, on_error=AGAIN):
+            await bench.until(lambda: bench.committed() == 1)
         assert attempts == [1, 2]
 
 

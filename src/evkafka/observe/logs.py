@@ -65,9 +65,8 @@ def _stopped(event: ConsumerStopped) -> None:
     if event.error is None:
         logger.info("consumer %s has stopped", event.consumer, extra=fields)
     else:
-        logger.error(
-            "consumer %s has ended: %s", event.consumer, _said(event.error, str), exc_info=event.error, extra=fields
-        )
+        said = _said(event.error, str) or _said(event.error)
+        logger.error("consumer %s has ended: %s", event.consumer, said, exc_info=event.error, extra=fields)
 
 
 def _lost_source(event: ConsumerLost) -> None:

@@ -42,8 +42,6 @@ from evkafka.runtime.writes import Behind, Writes
 
 logger = logging.getLogger("evkafka.runtime")
 
-"""Before a write that was broken off from outside is tried again."""
-
 STINT_S = 0.001
 """How long one lane is walked while others wait."""
 
@@ -109,6 +107,7 @@ class Executor:
         self._clean = self._context = Context()
         self._start: Callable[[], asyncio.Task[None]]
         self._order: Order | None = None
+        self._used = False  # an attempt has left something in the task under way
         self._task: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------------ life
@@ -123,15 +122,16 @@ class Executor:
         self._clean = first_context()
         self._clean.run(remaining.set, self.left_s)  # once, for all attempts: sends in them ask
         self._start = lambda: self._tasks.start(what, self._run(), on_end, context=self._context)
-        self._begin_in_clean_context()
+        self._begin_new_task()
 
-    def _begin_in_clean_context(self) -> None:
-        """Go on in a task of its own, in which nothing is set that an attempt has set.
+    def _begin_new_task(self) -> None:
+        """Go on in a task to which nothing belongs that an attempt has left behind: no context variable, no deadline.
 
-        A variable can be set back, but one that was not there before cannot be taken out of a running task's context.
-        A task for each record would cost more than all else that is done for it; so there is one for each attempt that
-        has set something.
+        A variable that was not there before cannot be taken out of a running task's context. And who has cancelled a
+        task may cancel it again: a cancel scope of anyio that was left open does so in each round of the loop. A task
+        for each record would cost more than all else that is done for it: there is one where an attempt left something.
         """
+        self._used = False
         self._context = self._clean.copy()
         self._tasks.may_end(self._task)
         self._task = self._start()
@@ -172,17 +172,19 @@ class Executor:
         return self._task
 
     async def _run(self) -> None:
-        while True:
-            try:
-                await self._take_lanes()
-                self._begin_in_clean_context()
-                return
-            except asyncio.CancelledError as stray:
-                # Between two attempts, when nothing is in flight here: a deadline that an endpoint left behind.
-                self._survive(stray)
+        try:
+            await self._take_lanes()
+        except asyncio.CancelledError as stray:
+            # Between two attempts, when nothing is in flight here: a deadline that an endpoint left behind.
+            self._survive(stray)
+        except GeneratorExit:
+            if not self._is_running():
+                raise
+        if self._order != "killed":
+            self._begin_new_task()
 
     async def _take_lanes(self) -> None:
-        """Take lanes and walk them, one after the other. Returns once an attempt has set a context variable."""
+        """Take lanes and walk them, one after the other. Returns once an attempt has left something in this task."""
         lanes, now, turn = self._lanes, self._clock.now, self._turn
         while True:
             if not lanes.crowded:
@@ -205,19 +207,21 @@ class Executor:
                 self.slot.record = None
                 lanes.put_down(lane)
                 self._progress()
-            if self._has_set_variables():
+            if self._is_used():
                 return
 
-    def _has_set_variables(self) -> bool:
-        """Whether an attempt has set a context variable, and has not set it back."""
+    def _is_used(self) -> bool:
+        """Whether an attempt has set a context variable and has not set it back, or somebody else has cancelled us."""
         try:
-            return self._context != self._clean
+            return self._used or self._context != self._clean
         except Exception:  # two values that cannot be compared are not the same
             return True
 
     def _walk_failed(self, lane: Lane, error: BaseException) -> None:
         """The record in flight stays unfinished, so that none behind it may run: neither those of its lane, nor what a
         poll under way still brings. All in this step, for other executors run before the consumer gets to stop."""
+        if isinstance(error, GeneratorExit) and self._batch is None and self._is_running():
+            return  # the walk has ended: see `raised`
         self._block(lane.partition)
         if self._order == "killed":
             raise error
@@ -269,14 +273,10 @@ class Executor:
                 unclean = context != clean  # by identity, where nothing was set
             except Exception:  # two values that cannot be compared are not the same
                 unclean = True
-            if unclean:
+            if unclean or cancelling():  # nothing that an attempt has left behind may reach the next one
+                self._used = True
                 lane.attempt = slot.attempt
                 return
-            if cancelling():  # what cancelled an earlier attempt, or came too late for it, must not end the next one
-                slot.record = None
-                await self.end_cancellation()
-                started = self.started_s = now()
-                continue  # the lane may have been emptied meanwhile
             slot.record = record = queue.popleft()
             try:
                 attempt = dispatch(record, slot)
@@ -293,15 +293,16 @@ class Executor:
                 goes_on = await self._settle(lane, record, result, now() - started)
                 if not goes_on:
                     return
+                if self._used:
+                    break
                 ended = now()
             if ended > stint_ends:
                 if ended - started > BLOCKED_AFTER_S and self._last_round.at_s < started:
                     report.blocked(slot, record, ended - started)
                 if ended > self._turn.ends_s:  # which another executor may have begun meanwhile
                     await self._end_turn()
-                if self._lanes.crowded:
-                    lane.attempt = 1
-                    return
+                if self._used or self._lanes.crowded:
+                    break
                 ended = now()
                 stint_ends = min(self._turn.ends_s, ended + STINT_S)
             started = self.started_s = ended
@@ -326,6 +327,8 @@ class Executor:
                 return error
             case GeneratorExit() if not self._is_running():  # the loop is gone, and takes us with it
                 raise error
+            case GeneratorExit():
+                self._used = True  # thrown into this task by another, it closes each coroutine: none may await more
         match read_raised(error):
             case Fatal(error=fatal):
                 raise StopApp(f"{type(fatal).__name__} while handling {address_of(record)}", error)
@@ -342,7 +345,7 @@ class Executor:
             case "abandoned":
                 return ABANDONED
             case None if self._tasks.outlive_strangers:
-                # The endpoint's own: something that it awaited was cancelled, or somebody cancelled its task.
+                self._used = True  # the endpoint awaited what was cancelled, or somebody cancelled its task
                 return Failed(error)
             case None:
                 raise error
@@ -435,12 +438,14 @@ class Executor:
         if self._order is None and not self._task.cancelling():
             return
         with self._untimed():
+            self._used |= self._order is None
             if self._order != "killed":
                 self._uncancel()
                 try:
                     # Up to Python 3.12 a cancellation that has not struck yet outlives its count: it strikes here.
                     await asyncio.sleep(0)
                 except asyncio.CancelledError as error:
+                    self._used |= self._order is None
                     if self._order is None and not self._tasks.outlive_strangers:
                         raise error
         if self._order == "killed":
@@ -472,8 +477,8 @@ class Executor:
     def _survive(self, stray: asyncio.CancelledError) -> None:
         if self._order == "killed":
             raise stray
-        self._order = None
-        self._tasks.survive(stray)
+        self._tasks.survive(stray, says_so=not self._used)
+        self._order, self._used = None, True
 
     def _uncancel(self) -> None:
         assert self._task is not None

@@ -123,8 +123,11 @@ class SupervisedTasks:
         """
         return not self._closed and (self._starter is None or not self._starter.done() or not loop_is_closing())
 
-    def survive(self, stray: asyncio.CancelledError) -> None:
+    def survive(self, stray: asyncio.CancelledError, *, says_so: bool = True) -> None:
         """Forget a cancellation that nobody of ours ordered. Called by the task that it struck.
+
+        Args:
+            says_so: log a warning; False where this task was cancelled before and the log has it.
 
         Raises:
             asyncio.CancelledError: the given one, where it must not be survived.
@@ -136,7 +139,8 @@ class SupervisedTasks:
             task.uncancel()
         if self._starter is not None and self._starter.done():
             asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look_again)
-        logger.warning("task %s was cancelled by somebody else, and goes on", task.get_name())
+        if says_so:
+            logger.warning("task %s was cancelled by somebody else, and goes on", task.get_name())
 
     def _look_again(self) -> None:
         """A loop that is being closed may not have looked so: a task that was cancelled may begin another one."""
