@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -21,7 +22,7 @@ from evkafka.observe.loop_monitor import LoopMonitor, attempt_of, attempts_of
 from evkafka.observe.metrics import Metrics, directory_of_processes
 from evkafka.observe.peers import Peers
 from evkafka.ports import Clock, Cluster
-from evkafka.runner import ForcedExit, signals
+from evkafka.runner import FAILED, ForcedExit, signals
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.status import AppStatus
 from evkafka.service import Service, StartFailed
@@ -79,10 +80,12 @@ class AppLifecycle:
     # ------------------------------------------------------------------ a process of its own
 
     def take_process(self) -> StopGuard:
-        """This process is the app's alone: its guard may end it."""
-        self._guard = StopGuard(self._app.stop_limit_s, under_way=self._under_way, ends_process=True)
-        self._guard.start()
-        return self._guard
+        """This process is the app's alone: its guard may end it, and has the signals until it has ended."""
+        guard = self._guard = StopGuard(self._app.stop_limit_s, under_way=self._under_way, ends_process=True)
+        guard.start()
+        if threading.current_thread() is threading.main_thread():
+            guard.take_signals(self._app.handle_exit)
+        return guard
 
     async def serve(self, *, install_signal_handlers: bool, force_exit: bool) -> None:
         """See `EVKafkaApp.serve`."""
@@ -96,6 +99,8 @@ class AppLifecycle:
         try:
             async with self._serving(None, None) as service:
                 await service.until_stop()
+                if service.failure is not None:
+                    guard.exit_with(FAILED)  # also if the stop that follows is held up and ended by force
             if service.overdue:
                 raise ForcedExit(self._signum or signal.SIGTERM, f"{'; '.join(service.overdue)}, was cancelled")
             if service.cut:
@@ -158,9 +163,11 @@ class AppLifecycle:
 
     async def _watch(self, service: Service, on_failure: Callable[[BaseException], object] | None) -> None:
         await service.until_stop()
-        failure = service.failure
-        if failure is None:
+        if service.failure is None:
             return
+        await service.until_ended()  # not every host drains: some are ended by the signal at once
+        failure = service.failure
+        assert failure is not None
         if on_failure is not None:
             on_failure(failure)
             return

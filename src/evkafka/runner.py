@@ -13,14 +13,13 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
 from evkafka.forks import undo_in_children
 from evkafka.service import StartFailed
 from evkafka.stacks import threads_that_hold_the_exit
 from evkafka.standard_streams import open_standard_streams
-from evkafka.stop_guard import STOP_SIGNALS, StopGuard, force_exit
+from evkafka.stop_guard import Handle, StopGuard, force_exit
 
 logger = logging.getLogger("evkafka")
 
@@ -28,8 +27,6 @@ OK, FAILED, NOT_STARTED = 0, 1, 3
 
 THREAD_PREFIX = "evkafka-"
 """Of the names of all threads that EVKafka starts."""
-
-Handle = Callable[[int, FrameType | None], None]
 
 
 class ForcedExit(Exception):
@@ -112,24 +109,25 @@ def end_process(code: int) -> None:
 
 @contextmanager
 def signals(handle: Handle, guard: StopGuard) -> Iterator[None]:
-    """Hand SIGINT and SIGTERM to this; a no-op outside of the main thread, where signals cannot be taken."""
+    """Hand SIGINT and SIGTERM to this; a no-op outside of the main thread, where signals cannot be taken.
+
+    A guard that has them already keeps them: while the loop is closed, which may take until the deadline, a second
+    signal must still end the process. Its descriptor is only told inside, because uvloop sets its own when it runs.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {signum: signal.signal(signum, handle) for signum in STOP_SIGNALS}
-    told_before = guard.catch(handle)
-
-    def give_back(told: int) -> None:
-        signal.set_wakeup_fd(told)
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
-
-    forget = undo_in_children(lambda: give_back(-1))  # the descriptor is shared: the parent would be told
+    taken_here = guard.take_signals(handle)
+    told_before = guard.catch()
+    # In a child, the descriptor is shared: the parent would be told.
+    forget = undo_in_children(lambda: signal.set_wakeup_fd(-1))
     try:
         yield
     finally:
         forget()
-        give_back(told_before)
+        signal.set_wakeup_fd(told_before)
+        if taken_here:
+            guard.give_back_signals()
 
 
 def _default_logging() -> None:

@@ -117,6 +117,7 @@ class Service:
         self._telemetry = telemetry
         self._running: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
+        self._woken = asyncio.Event()
         self._abandoned = False
         self.deadline = StopDeadline(clock, stop_limit_s([plan.settings.drain_timeout_s for plan in plans]))
         self.overdue: list[str] = []
@@ -155,18 +156,28 @@ class Service:
                 self.deadline.begin()
 
     async def until_stop(self) -> None:
-        """Wait until `stop()` is called or a consumer has ended by itself."""
-        while not self._stop.is_set() and not any(task.done() for task in self._running):
-            stop = asyncio.ensure_future(self._stop.wait())  # somebody may cancel it, who cancels every task
+        """Wait until `stop()` is called, a consumer has ended by itself, or one has failed for good and drains: the
+        others must begin their drain together with that one, all within one deadline."""
+        while not self._ends():
+            woken = asyncio.ensure_future(self._woken.wait())  # somebody may cancel it, who cancels every task
             try:
-                await asyncio.wait({stop, *self._running}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({woken, *self._running}, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                stop.cancel()
+                woken.cancel()
+
+    async def until_ended(self) -> None:
+        """Wait until a consumer has ended: its drain is over."""
+        if not any(task.done() for task in self._running):
+            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+
+    def _ends(self) -> bool:
+        return self._stop.is_set() or self.failure is not None or any(task.done() for task in self._running)
 
     def stop(self) -> None:
         """Begin to stop. On the service's loop; idempotent."""
         self.deadline.begin()
         self._stop.set()
+        self._woken.set()
 
     @property
     def tasks(self) -> Sequence[asyncio.Task[Any]]:
@@ -175,7 +186,7 @@ class Service:
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended a consumer, where one has ended by an error."""
+        """What ended a consumer by an error, or will when its drain is over."""
         for task in self._running:
             if not task.done():
                 continue
@@ -183,7 +194,7 @@ class Service:
                 return error
             if task.cancelled() and not self._abandoned:
                 return TaskEnded(f"task {task.get_name()} was cancelled by somebody else")
-        return None
+        return next((verdict for _, one in self.alive() if (verdict := one.verdict) is not None), None)
 
     def status(self) -> AppStatus:
         """What runs now, for health, metrics and pages."""
@@ -365,6 +376,7 @@ class Service:
             telemetry=self._telemetry,
             state=self.state,
             known_types=[route.event_type for route in plan.routes],
+            on_verdict=self._woken.set,
         )
         self.consumers[plan.name] = make(
             plan.name,
@@ -398,6 +410,9 @@ class Service:
             self.abandon()
             await asyncio.wait(self._running)
             raise
+        for task in self._running:
+            if not task.cancelled():
+                task.exception()  # taken, also of those behind the first: each has been logged as its consumer's end
         if (failure := self.failure) is not None:
             raise failure
 

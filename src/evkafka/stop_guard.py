@@ -17,10 +17,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
 
+from evkafka.forks import undo_in_children
 from evkafka.stacks import place_of_task, place_of_thread, threads_that_hold_the_exit, waits_for_others
 
 logger = logging.getLogger("evkafka")
+
+Handle = Callable[[int, FrameType | None], None]
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -46,7 +51,9 @@ class StopGuard:
         self._began_s = self._deadline_s = math.inf
         self._code = self._signum = self._signals = 0
         self._ended = False
-        self._handler: object = None
+        self._handler: Handle | None = None
+        self._before: dict[signal.Signals, Any] = {}
+        self._forget: Callable[[], object] = lambda: None
         self._forward_to = -1
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: int | None = None
@@ -62,6 +69,7 @@ class StopGuard:
     def end(self) -> None:
         """The app has ended in time. Idempotent."""
         if not self._ended:
+            self.give_back_signals()
             self._ended = True
             self._wake()
             self._thread.join()
@@ -91,13 +99,35 @@ class StopGuard:
 
     # ------------------------------------------------------------------ signals
 
-    def catch(self, handler: object) -> int:
-        """Be told of signals by the interpreter itself, while this is their handler. In the main thread.
+    def take_signals(self, handler: Handle) -> bool:
+        """Hand SIGINT and SIGTERM to this until `give_back_signals`, or the end. In the main thread.
+
+        Returns:
+            False if they have been taken already: whoever did that gives them back.
+        """
+        if self._before:
+            return False
+        self._handler = handler
+        self._before = {signum: signal.signal(signum, handler) for signum in STOP_SIGNALS}
+        self._forget = undo_in_children(self._restore_handlers)
+        return True
+
+    def give_back_signals(self) -> None:
+        """Idempotent. In the main thread, if they have been taken."""
+        self._forget()
+        self._restore_handlers()
+
+    def _restore_handlers(self) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        self._before = {}
+
+    def catch(self) -> int:
+        """Be told of signals by the interpreter itself. In the main thread.
 
         Returns:
             The descriptor that was told before; it still is, through this.
         """
-        self._handler = handler
         self._forward_to = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         return self._forward_to
 

@@ -81,6 +81,32 @@ class TestRun:
         assert sentence in said(evkafka(tmp_path, "run", "shop:app", *arguments), 2)
 
 
+IN_C = """
+import ctypes
+print("importing", flush=True)
+libc, lock = ctypes.CDLL(None), ctypes.create_string_buffer(128)
+libc.pthread_mutex_init(lock, None)
+libc.pthread_mutex_lock(lock)
+libc.pthread_mutex_lock(lock)
+"""
+
+BY_A_THREAD = """
+import threading, time
+threading.Thread(target=threading.Event().wait).start()
+print("importing", flush=True)
+time.sleep(10_000)
+"""
+
+BY_ANOTHER_ERROR = """
+import time
+print("importing", flush=True)
+try:
+    time.sleep(10_000)
+except BaseException as error:
+    raise ImportError("as code written in C does") from error
+"""
+
+
 class TestToldToStopWhileItStarts:
     @pytest.mark.parametrize("how", [[], ["--workers", "2"], ["--reload"]])
     @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
@@ -89,6 +115,27 @@ class TestToldToStopWhileItStarts:
         app = running("run", "shop:app", *how)
         app.until("importing")
         assert app.stop(signum) == 0
+
+    @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+    @pytest.mark.parametrize("held", [IN_C, BY_A_THREAD, BY_ANOTHER_ERROR])
+    def test_it_ends_with_0_whatever_holds_it(
+        self, tmp_path: Path, running: Start, held: str, signum: signal.Signals
+    ) -> None:
+        (tmp_path / "shop.py").write_text(held)
+        app = running("run", "shop:app")
+        app.until("importing")
+        assert app.stop(signum) == 0
+
+    def test_a_child_that_is_forked_meanwhile_is_terminated_alone(self, tmp_path: Path, running: Start) -> None:
+        (tmp_path / "shop.py").write_text(
+            "import multiprocessing, time\n"
+            "child = multiprocessing.get_context('fork').Process(target=time.sleep, args=(10_000,))\n"
+            "child.start()\nchild.terminate()\nchild.join()\n"
+            "print(f'child {child.exitcode}', flush=True)\ntime.sleep(10_000)\n"
+        )
+        app = running("run", "shop:app")
+        app.until("child -15")
+        assert app.stop() == 0
 
 
 class TestWithoutStandardStreams:

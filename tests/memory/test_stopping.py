@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from evkafka import ConsumerConfig, ErrorPolicy, EVKafkaApp, Handler, Request
 from evkafka.exceptions import CommitUnknown
 from evkafka.ports import TopicPartition
 from evkafka.runtime.clock import sleep
+from evkafka.runtime.settle import StopApp
 from evkafka.testing import InMemoryKafka
 from evkafka.testing.memory.source import MemorySource
-from tests.memory.apps import make_app
+from tests.memory.apps import CONFIG, Seen, make_app
 
 
 class Unanswered:
@@ -74,3 +78,68 @@ class TestACommitWithoutAnAnswer:
                 began_s = kafka.clock.now()
             assert kafka.clock.now() - began_s < 6
         assert seen == []
+
+
+class TestARecordThatStopsTheApp:
+    async def test_begins_the_drain_of_all_consumers_at_once(self) -> None:
+        """What its own consumer has in flight does not hold up the others, nor the deadline: a stop is one drain."""
+        forever, seen, handler = asyncio.Event(), Seen(), Handler()
+
+        @handler.event("Hold")
+        async def on_hold(value: bytes, request: Request) -> None:
+            seen.append((request.partition, request.offset))
+            await forever.wait()
+
+        @handler.event("Stop")
+        async def on_stop(value: bytes) -> None:
+            raise ValueError("poison")
+
+        app = EVKafkaApp()
+        policy: ErrorPolicy = {"max_attempts": 1, "then": "stop"}
+        for topic in ("orders", "invoices"):
+            own: ConsumerConfig = {"topics": [topic], "group_id": topic, "concurrency": 2, "on_error": policy}
+            app.add_consumer({**CONFIG, **own}, handler, topic)
+        async with InMemoryKafka() as kafka:
+            with pytest.raises(StopApp):  # noqa: PT012 - at the exit
+                async with kafka.running(app):
+                    service = app.service
+                    assert service is not None
+                    for topic in ("orders", "invoices"):
+                        await kafka.send(topic, b"x", "Hold", key="held")
+                    await kafka.advance(ms=100)
+                    assert len(seen) == 2
+                    began_s = kafka.clock.now()
+                    stop = asyncio.ensure_future(service.until_stop())
+                    await kafka.send("orders", b"x", "Stop", key="poison")
+                    await kafka.advance(ms=100)
+                    begun, draining = stop.done(), [name for name, _ in service.alive()]
+                    stop.cancel()
+            assert begun
+            assert draining == ["orders", "invoices"]
+            assert kafka.clock.now() - began_s < 25
+
+    def test_of_several_leaves_no_failure_that_the_loop_reports(self, caplog: pytest.LogCaptureFixture) -> None:
+        """One is raised; the others have been logged as their consumers' ends, and are not reported once more."""
+
+        async def fail_twice() -> None:
+            handler = Handler()
+
+            @handler.event("Stop")
+            async def on_stop(value: bytes) -> None:
+                raise ValueError("poison")
+
+            app = EVKafkaApp()
+            policy: ErrorPolicy = {"max_attempts": 1, "then": "stop"}
+            for topic in ("orders", "invoices"):
+                own: ConsumerConfig = {"topics": [topic], "group_id": topic, "on_error": policy}
+                app.add_consumer({**CONFIG, **own}, handler, topic)
+            async with InMemoryKafka() as kafka, kafka.running(app):
+                for topic in ("orders", "invoices"):
+                    await kafka.send(topic, b"x", "Stop")
+                await kafka.advance(ms=100)
+
+        with suppress(StopApp):
+            asyncio.run(fail_twice())
+        gc.collect()
+        assert "consumer invoices has ended" in caplog.text
+        assert "never retrieved" not in caplog.text

@@ -96,6 +96,17 @@ class TestOneSigtermEnds:
         assert held.process.wait(30) == SIGTERM
         assert named in held.log
 
+    async def test_a_second_signal_ends_it_at_once_also_while_its_loop_is_being_closed(
+        self, topic: MakeTopic, start: Start
+    ) -> None:
+        held = start("pool", await topic(), drain_timeout_ms=600_000)
+        await held.says("was assigned")
+        held.process.terminate()
+        await held.says("has stopped")  # from here on only a thread of the loop's pool holds it
+        held.process.terminate()
+        assert held.process.wait(30) == SIGTERM
+        assert "a second signal" in held.log
+
     async def test_a_process_in_which_nothing_hangs_with_0(self, topic: MakeTopic, start: Start) -> None:
         held = start("not", await topic())
         await held.says("started")
@@ -117,6 +128,19 @@ class TestAThreadThatHangs:
         assert held.process.wait(30) == 1
         assert "thread evkafka-consumer-1_" in held.log
         assert "called from on_plain" in held.log
+
+
+class TestALoopThatIsHeldWhileItDrains:
+    async def test_does_not_keep_a_failed_app_from_ending_with_1(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, start: Start
+    ) -> None:
+        name = await topic(partitions=2)
+        await send_work(kafka_broker.bootstrap_servers, name, [{}], event_type="Hold", partition=0)
+        held = start("drain", name, drain_timeout_ms=3000, on_error={"max_attempts": 1, "then": "stop"})
+        await held.says("holding")
+        await send_work(kafka_broker.bootstrap_servers, name, [{}], event_type="Poison", partition=1)
+        assert held.process.wait(60) == 1
+        assert "the process ends by force with exit code 1" in held.log
 
 
 class TestInSomebodyElsesProcess:

@@ -38,6 +38,10 @@ async def on_hold(value: dict[str, Any]) -> None:
             time.sleep(10_000)  # noqa: ASYNC251 - this is what it is about
         case "c":
             wait_in_c_deaf_to_signals()
+        case "drain":
+            while app.status().phase != "stopping":  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            time.sleep(10_000)  # noqa: ASYNC251
 
 
 @handler.event("Plain")

@@ -13,6 +13,7 @@ from evkafka.cli.logs import log_from
 from evkafka.cli.target import RunnableApp, load_app
 from evkafka.exceptions import ConfigError
 from evkafka.runner import end_process, run_to_exit_code
+from evkafka_command import end_with_system_exit
 
 Loops = Callable[[], asyncio.AbstractEventLoop]
 
@@ -92,6 +93,7 @@ def _run_other(app: RunnableApp, options: RunOptions) -> None:
     for option, value in said.items():
         if value:
             raise ConfigError(f"{option} is for an EVKafkaApp, and {options.target!r} is none")
+    end_with_system_exit()
     app.run()
 
 

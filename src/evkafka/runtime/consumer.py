@@ -70,6 +70,7 @@ class Consumer:
         dead_letter_window: the largest window that a `dead_letter_limit` looks at; 0 where there is no limit.
         reset_dead_letter_limit: forget that a limit was reached before, once for each partition.
         tiers: where it reads retry topics, what they are.
+        on_verdict: called when `verdict` is known.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Consumer:
         dead_letter_window: int = 0,
         reset_dead_letter_limit: bool = False,
         tiers: Tiers | None = None,
+        on_verdict: Callable[[], object] = lambda: None,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -108,7 +110,8 @@ class Consumer:
         report = Report(name, telemetry, Misses(name, telemetry, known=known_types, finished=held.finished))
         self._report = report
         self._supervision = Supervision(clock.now, self._random)
-        self._ending = ending = Ending(held.flow.room.set)
+        self._on_verdict = on_verdict
+        self._ending = ending = Ending(self._on_ending)
         limit = KeptLimit(ending, 0 if held.at_most_once else dead_letter_window, resets=reset_dead_letter_limit)
         self._tasks = tasks = SupervisedTasks(name, self.fail)
         self._intake = Intake(held, ending, report, limit, tiers=tiers)
@@ -217,6 +220,16 @@ class Consumer:
     def fail(self, error: BaseException) -> None:
         """The source is beyond use, or the app must stop. A record's verdict outweighs a source's failure."""
         self._ending.fail(error)
+
+    @property
+    def verdict(self) -> BaseException | None:
+        """What ends it for good, once that is known: what it has in flight may still be draining."""
+        return self._ending.verdict
+
+    def _on_ending(self) -> None:
+        self._held.flow.room.set()
+        if self.verdict is not None:
+            self._on_verdict()
 
     def kill(self) -> None:
         """End at once: no drain, no commit, no leaving. What a crash does, for tests of crashes."""

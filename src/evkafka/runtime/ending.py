@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from evkafka.exceptions import BrokerRefused
 from evkafka.runtime.settle import StopApp
+
+ENDS_APP = (StopApp, BrokerRefused)
+"""What no consumer is rebuilt after."""
 
 
 class Ending:
@@ -28,6 +32,12 @@ class Ending:
     def near(self) -> bool:
         """True once nothing more is to be read."""
         return self.stopping.done() or self.failure.done()
+
+    @property
+    def verdict(self) -> BaseException | None:
+        """The failure that ends the app, once it is known: what is in flight may still be draining."""
+        failure = self.failure.exception() if self.failure.done() else None
+        return failure if isinstance(failure, ENDS_APP) else None
 
     def stop(self) -> None:
         """Idempotent."""

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Callable
 
 from evkafka.backoff import exponential
-from evkafka.exceptions import BrokerRefused, BrokerUnavailable, CommitUnknown
-from evkafka.runtime.settle import StopApp
+from evkafka.exceptions import BrokerUnavailable, CommitUnknown
+from evkafka.runtime.ending import ENDS_APP
 from evkafka.runtime.tasks import TaskEnded
 
 REBUILDS = 5
@@ -32,7 +32,7 @@ class Supervision:
     def wait_s(self, error: BaseException) -> float | None:
         """How long to wait before the consumer is made anew; None where the app must end."""
         match error:
-            case StopApp() | BrokerRefused():
+            case _ if isinstance(error, ENDS_APP):
                 return None
             case BrokerUnavailable() | CommitUnknown() | TaskEnded():
                 most_s = 10.0
