@@ -12,7 +12,7 @@ import pytest
 from evkafka import EVKafkaApp
 from evkafka.testing import InMemoryKafka
 from evkafka.web import connections
-from tests.support.waiting import eventually
+from tests.support.waiting import PATIENCE_S, eventually
 from tests.web.apps import app_with
 from tests.web.client import get
 
@@ -56,13 +56,16 @@ class TestManyConnections:
                 assert (await get(app.web_url, path)).code == 200
             await closed(many)
 
-    async def test_of_one_address_so_many_stay_open_and_the_oldest_that_wait_go_first(self) -> None:
+    async def test_of_one_address_so_many_stay_open_and_the_oldest_that_wait_go_first(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(connections, "HEAD_S", 600)  # a slow machine takes longer to open them
         async with serving() as app:
             stream = await opened(app, SAYINGS["a stream"])
             assert (await stream[0].readline()).startswith(b"HTTP/1.1 200")
             many = [await opened(app, b"") for _ in range(connections.MOST_OF_AN_ADDRESS + 5)]
             assert (await get(app.web_url, "livez")).code == 200
-            ended = [await asyncio.wait_for(reader.read(), 10) for reader, _ in many[:6]]
+            ended = [await asyncio.wait_for(reader.read(), PATIENCE_S) for reader, _ in many[:6]]
             assert ended == [b""] * 6
             assert not many[-1][0].at_eof()
             assert not stream[0].at_eof()  # it is being answered
@@ -73,7 +76,7 @@ class TestManyConnections:
         async with serving() as app:
             many = [await opened(app, b"") for _ in range(10)]
             assert (await get(app.web_url, "livez")).code == 200
-            assert [await asyncio.wait_for(reader.read(), 10) for reader, _ in many[:6]] == [b""] * 6
+            assert [await asyncio.wait_for(reader.read(), PATIENCE_S) for reader, _ in many[:6]] == [b""] * 6
             await closed(many)
 
 
