@@ -18,6 +18,23 @@ from evkafka.testing import InMemoryKafka
 from tests.web.apps import app_with, handling
 from tests.web.client import get
 
+IMPORTS_AT_THE_START = """
+import asyncio, sys
+from evkafka import EVKafkaApp
+from evkafka.web.part import WebPart
+
+part = WebPart(EVKafkaApp(), host="127.0.0.1", port=0, ui_token=None)
+part.check()
+known = set(sys.modules)
+
+async def serve():
+    await part.start()
+    print(sorted(set(sys.modules) - known))
+    await part.stop()
+
+asyncio.run(serve())
+"""
+
 
 class TestServing:
     async def test_the_contract_is_served_while_the_app_runs(self) -> None:
@@ -150,6 +167,11 @@ class TestTrouble:
             with pytest.raises(StartFailed, match="this machine has no such address; give one that it has as web_host"):
                 async with kafka.running(app):
                     pass
+
+    def test_it_imports_nothing_once_consumers_have_joined(self) -> None:
+        program = [sys.executable, "-c", IMPORTS_AT_THE_START]
+        ended = subprocess.run(program, capture_output=True, text=True, timeout=60, check=True)
+        assert ended.stdout == "[]\n"
 
     def test_a_port_in_use_ends_the_process_with_3_and_one_sentence(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:

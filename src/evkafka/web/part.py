@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 from typing import TYPE_CHECKING, Any
@@ -38,10 +39,14 @@ class WebPart:
     def check(self) -> None:
         """Before anything of the app has started: from here on the operations page counts.
 
+        All modules of the web part are imported here. `start` comes when the consumers have joined, and an import
+        would hold their heartbeats: where a process gets little CPU time, for seconds.
+
         Raises:
             ConfigError: the extra is not installed.
         """
         require_extra()
+        importlib.import_module("evkafka.web.application")
         from evkafka.web.server import is_loopback
 
         self._operations = operations_of(self._app, self._ui_token, open_to_read=is_loopback(self._host))
