@@ -8,7 +8,7 @@ BENCH_VENV ?= .venv-bench$(SUFFIX)
 DOCS_VENV ?= .venv-docs$(SUFFIX)
 DIST_VENV ?= .venv-dist$(SUFFIX)
 
-.PHONY: demo test test-long fuzz soak verify check lock bench docs dist
+.PHONY: demo test test-long fuzz soak verify mutants check lock bench docs dist
 
 demo: $(VENV)/.for-demo
 	$(VENV)/bin/python -m examples.flights.demo $(ARGS)
@@ -33,6 +33,10 @@ verify: $(VENV)/.for-development
 	for seed in 1 2 3; do \
 	  $(VENV)/bin/evkafka verify --minutes 5 --processes 3 --max-duplicates 1 --seed $$seed $(ARGS) || exit 1; \
 	done
+
+# Breaks the engine in small ways, one after the other; 1 where no test sees it. ARGS="--only commit" for some of them.
+mutants: $(VENV)/.for-development
+	$(VENV)/bin/python -m tools.mutants $(ARGS)
 
 check: $(VENV)/.for-development
 	$(VENV)/bin/ruff format --check

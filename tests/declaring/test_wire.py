@@ -402,7 +402,6 @@ class TestNumbersThatJsonHasNot:
             (Queue, lambda number: Queue(prices=deque([number]))),
             (Constants, lambda number: Constants(price=number)),
         ],
-        ids=str,
     )
     def test_are_refused(self, annotation: Any, event_of: Any, number: float) -> None:
         with pytest.raises(EncodeError, match="JSON has neither NaN nor Infinity"):

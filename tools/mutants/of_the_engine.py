@@ -1,0 +1,333 @@
+"""What runs when, and whose it is: lanes, attempts, assignments, the intake."""
+
+from __future__ import annotations
+
+from tools.mutants.breakage import Breakage
+
+LANES = [
+    Breakage(
+        "records put aside are lost when a batch ends while its partition is paused",
+        "runtime/lane.py",
+        """        for lane in batch.members:
+            self._take_back(lane)
+""",
+        """        for lane in batch.members:
+""",
+        "they are neither handled nor passed, and lag grows for ever",
+        ("tests/lanes/test_control.py",),
+    ),
+    Breakage(
+        "records put aside are lost when a record ends while its partition is paused",
+        "runtime/lane.py",
+        """        lane.partition.running -= 1
+        self._take_back(lane)
+""",
+        """        lane.partition.running -= 1
+        lane.aside = None
+""",
+        "they are neither handled nor passed, and lag grows for ever",
+        ("tests/lanes/test_control.py",),
+    ),
+    Breakage(
+        "a lane that was held stays so once it was cleared",
+        "runtime/lane.py",
+        "if lane.state in (LaneState.WAITING, LaneState.HELD, LaneState.GATED):",
+        "if lane.state in (LaneState.WAITING, LaneState.GATED):",
+        "its key stands still until the next rebalance",
+        ("tests/lanes/test_giving_back.py",),
+    ),
+    Breakage(
+        "a lane does not wait for its straggler",
+        "runtime/lane.py",
+        "if lane.key is not None and lane.key in self._stragglers:",
+        "if False:",
+        "two records of one key run at once after a rebalance",
+        ("tests/lanes/test_lanes.py",),
+    ),
+    Breakage(
+        "a paused partition's lanes are taken",
+        "runtime/lane.py",
+        "        if partition.paused:  # `resume` looks at it again",
+        "        if False:",
+        "what an operator has stopped goes on with the next record",
+        ("tests/lanes/test_control.py",),
+    ),
+    Breakage(
+        "partitions do not take turns",
+        "runtime/lane.py",
+        "                turns.rotate(-1)",
+        "                pass",
+        "one partition with thousands of busy keys holds up all others",
+        ("tests/lanes/test_lanes.py",),
+    ),
+    Breakage(
+        "records of one key get lanes of their own",
+        "runtime/partition.py",
+        "        if keyed is None:",
+        "        if True:",
+        "they run at once, and in any order",
+        ("tests/lanes/test_order.py",),
+    ),
+    Breakage(
+        "a record that is tried again comes first",
+        "runtime/partition.py",
+        "since = self.ledger.last if lane.attempt > 1 else",
+        "since = -1 if lane.attempt > 1 else",
+        "a few keys that fail at once keep the others from ever being taken",
+        ("tests/lanes/test_lanes.py",),
+    ),
+    Breakage(
+        "a closed partition still hands out what it has",
+        "runtime/partition.py",
+        "        return self.closed or self.leaving or self.ledger.sealed",
+        "        return self.ledger.sealed",
+        "a record of it is tried again here while another member runs it",
+        ("tests/lanes/test_lanes.py",),
+    ),
+    Breakage(
+        "an event type's bound is one too many",
+        "runtime/gate.py",
+        "self._running[route] >= route.concurrency",
+        "self._running[route] > route.concurrency",
+        "a service that allows one request at a time gets two",
+        ("tests/lanes/test_event_types.py",),
+    ),
+    Breakage(
+        "who waits for an event type's bound is forgotten",
+        "runtime/gate.py",
+        "                self._make_ready(following)",
+        "                pass",
+        "its key stands still for ever, without a word",
+        ("tests/lanes/test_event_types.py",),
+    ),
+    Breakage(
+        "a batch waits for ever to be full",
+        "runtime/gate.py",
+        "            batch.timer = self._clock.call_later(limits.max_wait_s, lambda: self._close(batch))",
+        "            batch.timer = self._clock.call_later(1e9, lambda: self._close(batch))",
+        "the last records of the day are handled tomorrow",
+        ("tests/lanes/test_batches.py",),
+    ),
+]
+
+ATTEMPTS = [
+    Breakage(
+        "a cancellation from outside ends an executor",
+        "runtime/executor.py",
+        "            self._survive(stray)\n        except GeneratorExit:",
+        "            raise stray\n        except GeneratorExit:",
+        "a deadline that an endpoint left behind has its consumer rebuilt, and its work done again",
+        ("tests/lanes/test_idle_executors.py",),
+    ),
+    Breakage(
+        "a record that stops the app does not block its partition",
+        "runtime/executor.py",
+        "        self._block(lane.partition)",
+        "        pass",
+        "later records of its key run before it",
+        ("tests/lanes/test_stop_verdicts.py",),
+    ),
+    Breakage(
+        "an attempt that was cut by its time limit vanishes",
+        "runtime/executor.py",
+        "                return Failed(self._timeout(record))",
+        "                return ABANDONED",
+        "the record is neither tried again nor given up, and its partition is not committed any more",
+        ("tests/lanes/test_time_limits.py",),
+    ),
+    Breakage(
+        "a retry is put back in a partition that leaves",
+        "runtime/executor.py",
+        "        if lane.partition.begins_nothing:\n            return\n        lane.queue.appendleft(record)",
+        "        lane.queue.appendleft(record)",
+        "a member tries again what another one has by then",
+        ("tests/lanes/test_giving_back.py",),
+    ),
+    Breakage(
+        "a batch is put back in a partition that leaves",
+        "runtime/batching.py",
+        "        return self._batch.partition.begins_nothing",
+        "        return False",
+        "a member tries again what another one has by then",
+        ("tests/lanes/test_giving_back.py",),
+    ),
+    Breakage(
+        "one bad record of a batch is all of its key's",
+        "runtime/batching.py",
+        "            if owner is not None and index > self._failed.get(owner, index):",
+        "            if False:",
+        "records behind one that is tried again count as done before it",
+        ("tests/lanes/test_batches.py",),
+    ),
+]
+
+ASSIGNMENT = [
+    Breakage(
+        "an assignment without a revoke keeps the old ledgers",
+        "runtime/assignment.py",
+        "            held.drop(left)",
+        "            pass",
+        "results of an assignment that has ended are committed",
+        ("tests/lanes/test_giving_back.py",),
+    ),
+    Breakage(
+        "a partition is sealed before what was cut has ended",
+        "runtime/assignment.py",
+        "            await self._quiet(going, CUT_S)",
+        "            pass",
+        "a record of one key is in hand twice in the group",
+        ("tests/lanes/test_giving_back.py",),
+    ),
+    Breakage(
+        "the stop does not wait for what a poll hands over",
+        "runtime/assignment.py",
+        "        if await acquire(clock, self._held.handing_over, drain_s):",
+        "        if False:",
+        "at most once, records that are committed are lost at the stop",
+        ("tests/lanes/test_giving_back.py",),
+    ),
+    Breakage(
+        "nothing is committed at a revoke",
+        "runtime/assignment.py",
+        "        if held.committer is not None and not held.at_most_once:",
+        "        if False:",
+        "each rebalance handles again what was finished since the last interval",
+        (
+            "tests/lanes/test_giving_back.py",
+            "tests/conformance/test_stopping.py",
+        ),
+    ),
+    Breakage(
+        "what has not begun is still run while its partition leaves",
+        "runtime/assignment.py",
+        "                partition.clear()\n                continue",
+        "                continue",
+        "a revoke takes the whole drain time, and records run that the next owner reads too",
+        ("tests/lanes/test_leaving.py",),
+    ),
+    Breakage(
+        "a position that the rule found is not committed at once",
+        "runtime/assignment.py",
+        "        partition.arrive(to_offset)\n        held.commit_due.set()",
+        "        partition.arrive(to_offset)",
+        "a crash before the first commit reads from another place",
+        ("tests/lanes/test_resets.py",),
+    ),
+    Breakage(
+        "a reset backwards keeps the ledger",
+        "runtime/assignment.py",
+        "        if to_offset <= partition.last_read:",
+        "        if False:",
+        "the consumer ends by an error instead of reading on",
+        ("tests/memory/test_truncation.py",),
+    ),
+    Breakage(
+        "a partition that a failing record blocks takes more",
+        "runtime/holdings.py",
+        "        if not self.at_most_once:\n            partition.close()",
+        "        pass",
+        "later records of its key run before it",
+        ("tests/lanes/test_stop_verdicts.py",),
+    ),
+    Breakage(
+        "a pause is forgotten at a rebalance",
+        "runtime/holdings.py",
+        '"user" in self.flow.reasons(tp)',
+        "False",
+        "what an operator has stopped runs again",
+        ("tests/lanes/test_control.py",),
+    ),
+    Breakage(
+        "lost records are not told",
+        "runtime/holdings.py",
+        "        if records and self.at_most_once:",
+        "        if False:",
+        "at most once, nobody learns which records were lost at a stop",
+        ("tests/conformance/test_pre_commit.py",),
+    ),
+]
+
+INTAKE = [
+    Breakage(
+        "records of a partition that has gone are run",
+        "runtime/intake.py",
+        "        if partition is None or not self._takes(partition):",
+        "        if partition is None:",
+        "two members run the same record",
+        ("tests/lanes/test_intake.py",),
+    ),
+    Breakage(
+        "the position of a partition that leaves is committed",
+        "runtime/intake.py",
+        "                not (partition.leaving or partition.closed)\n                and",
+        "                True\n                and",
+        "what a poll under way brought for it is skipped",
+        ("tests/lanes/test_intake.py",),
+    ),
+    Breakage(
+        "at most once, what was not committed is run",
+        "runtime/intake.py",
+        "else the position behind them would be committed\n                return",
+        "else the position behind them would be committed",
+        "the next owner runs it too",
+        ("tests/lanes/test_intake.py",),
+    ),
+    Breakage(
+        "at most once, records that are dropped stay read",
+        "runtime/intake.py",
+        "        if self._held.at_most_once:\n            source.seek(tp, first.offset)",
+        "        pass",
+        "the client commits a position behind records that nobody ran",
+        ("tests/lanes/test_intake.py",),
+    ),
+    Breakage(
+        "a full partition is read on",
+        "runtime/flow.py",
+        "        return [tp for tp in self._partitions if tp not in closed] or NONE",
+        "        return None",
+        "memory grows with the backlog of a slow partition",
+        ("tests/lanes/test_flow.py",),
+    ),
+    Breakage(
+        "a full partition is never read again",
+        "runtime/flow.py",
+        '                self.open(tp, "full")\n\n    def wanted',
+        "                pass\n\n    def wanted",
+        "it stands still for ever, without a word",
+        ("tests/lanes/test_flow.py",),
+    ),
+    Breakage(
+        "an unreadable record is passed before its letter is confirmed",
+        "runtime/unreadable.py",
+        "        await self._letters.bury_unread(unreadable)\n",
+        "",
+        "nobody ever learns that there was a record",
+        ("tests/dead_letters/test_unreadable.py",),
+    ),
+    Breakage(
+        "an unreadable record of a partition that has gone moves its successor",
+        "runtime/unreadable.py",
+        "if held.partitions.get(tp) is not partition or partition.leaving or held.source is None:",
+        "if held.source is None:",
+        "the next assignment skips what it has not looked at",
+        ("tests/dead_letters/test_letters_that_come_late.py",),
+    ),
+    Breakage(
+        "time limits are not looked at",
+        "runtime/watchdog.py",
+        "                self._check_limit(executor, now_s)",
+        "                pass",
+        "an endpoint that hangs holds up its key for ever",
+        ("tests/lanes/test_time_limits.py",),
+    ),
+    Breakage(
+        "a poll that does not return is not noticed",
+        "runtime/watchdog.py",
+        "            self._check_stall(self._source, now_s)",
+        "            pass",
+        "the consumer stands still with the process alive",
+        ("tests/test_watchdog.py",),
+    ),
+]
+
+BREAKAGES = (*LANES, *ATTEMPTS, *ASSIGNMENT, *INTAKE)
