@@ -263,6 +263,7 @@ class Unread:
         position = self.position
         try:
             batch = _DefaultRecordBatchPy(unpacked(raw, self._most_unpacked))
+            batch._maybe_uncompress()  # what is compressed still, is so by a codec that is not known: it says so
             buffer = batch._buffer
             for _ in range(batch._num_records):
                 offset, end = _offset_and_end(batch)
