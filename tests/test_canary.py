@@ -154,7 +154,7 @@ def routes_of(app: EVKafkaApp) -> list[str]:
 
 async def first_snapshot(url: str) -> Answer:
     """What the page is told of the app, once; the stream has no end."""
-    async with httpx.AsyncClient(base_url=url, timeout=60) as client, client.stream("GET", STREAM) as answer:
+    async with httpx.AsyncClient(base_url=url, timeout=240) as client, client.stream("GET", STREAM) as answer:
         async for line in answer.aiter_lines():
             if line.startswith("data: "):
                 return Answer(answer.status_code, dict(answer.headers), line)
@@ -203,7 +203,7 @@ class TestProcess:
     async def _order(self, url: str) -> None:
         """Something that is done with the token, which is the password."""
         order = {"consumer": "billing", "topic": "orders", "partition": 0}
-        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=240) as client:
             for token, status in ((PASSWORD, 200), (PASSWORD + "x", 401)):
                 headers = {"authorization": f"Bearer {token}"}
                 answer = await client.post("ui/api/pause", json=order, headers=headers)

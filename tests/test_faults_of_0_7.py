@@ -64,7 +64,7 @@ app = EVKafkaApp()
 app.add_consumer({CONFIG | {"bootstrap_servers": "127.0.0.1:9", "start_timeout_ms": 300}!r}, Handler())
 app.run()
 """
-        run = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=tmp_path, timeout=30)
+        run = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=tmp_path, timeout=240)
         assert run.returncode == 3
 
     def test_a_name_that_never_came_to_be_keeps_the_app_from_starting(self, tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ app = EVKafkaApp(config={CONFIG!r})
 async def on_event(event: Nowhere) -> None: ...
 app.run()
 """
-        run = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=tmp_path, timeout=30)
+        run = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=tmp_path, timeout=240)
         assert run.returncode == 3
         assert b"'Nowhere' in its annotations does not exist" in run.stderr
         assert b"Traceback" not in run.stderr

@@ -212,7 +212,7 @@ sys.stdin.readline()
 
     def test_normal_exit_ends_the_broker_and_removes_its_data(self, parent):
         pid, home = parent.stdout.readline().split()
-        parent.communicate("\n", timeout=60)
+        parent.communicate("\n", timeout=240)
         assert is_gone(int(pid))
         assert not Path(home).exists()
 

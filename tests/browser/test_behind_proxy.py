@@ -51,7 +51,7 @@ class Proxy:
 async def proxied() -> AsyncIterator[tuple[str, EVKafkaApp]]:
     app = EVKafkaApp(title="Shop", web=True, web_host="0.0.0.0", web_port=0, ui_token=TOKEN)
     app.add_consumer({"topics": ["orders"], "group_id": "billing"}, Handler(), name="billing")
-    async with httpx.AsyncClient(trust_env=False, timeout=60) as client, InMemoryKafka() as kafka:
+    async with httpx.AsyncClient(trust_env=False, timeout=240) as client, InMemoryKafka() as kafka:
         async with kafka.running(app):
             assert app.web_url is not None
             server = WebServer(Proxy(app.web_url, client).asgi, host="127.0.0.1", port=0)

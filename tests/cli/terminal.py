@@ -51,7 +51,7 @@ class Terminal:
 
     def _tmux(self, *arguments: str, env: Mapping[str, str] | None = None) -> str:
         command = ["tmux", "-L", self._server, "-f", "/dev/null", *arguments]
-        return subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=30).stdout
+        return subprocess.run(command, env=env, check=True, capture_output=True, text=True, timeout=240).stdout
 
     # ------------------------------------------------------------------------ what a person does
 

@@ -39,7 +39,7 @@ def evkafka(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str
         env=environment,
         capture_output=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=240,
     )
 
 

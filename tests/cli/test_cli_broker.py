@@ -65,7 +65,7 @@ class TestBroker:
         assert await topics(address) == []
         java = java_of(process)
         process.send_signal(signum)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
         assert (out, err, process.returncode) == ("", "", 0)
         assert not java.is_running()
         assert not list(tmp_path.glob("evkafka-broker-*"))
@@ -76,7 +76,7 @@ class TestBroker:
         assert "kept in kept" in process.stdout.readline()
         await topics(address, create="orders")
         process.terminate()
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=240) == 0
 
         again = start(EVKAFKA_BROKER_PORT="0", EVKAFKA_BROKER_DATA="kept", EVKAFKA_BROKER_QUIET="1")
         assert await topics(again.stdout.readline().strip()) == ["orders"]
@@ -85,7 +85,7 @@ class TestBroker:
         process = start("--port", "0", "--quiet")
         process.stdout.readline()
         java_of(process).kill()
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=240)
         assert process.returncode == 1
         assert err.startswith("evkafka: Kafka has ended by itself. The end of its log:\n")
 
@@ -93,20 +93,20 @@ class TestBroker:
         process = start("--port", "0")
         assert process.stderr.readline() == "Starting Apache Kafka...\n"
         process.terminate()
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=240)
         assert (out, process.returncode) == ("", 0)
         assert not list(tmp_path.glob("evkafka-broker-*"))
 
     def test_taken_port_is_one_line_and_2(self, start, kafka_broker):
         process = start("--port", str(kafka_broker.port), "--quiet")
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=240)
         assert process.returncode == 2
         taken = f"evkafka: port {kafka_broker.port} of 127.0.0.1 is taken: stop what uses it, or choose another\n"
         assert err == taken
 
     def test_property_that_kafka_refuses_is_3_with_the_log(self, start):
         process = start("--port", "0", "--quiet", "--property", "log.retention.ms=soon")
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=240)
         assert process.returncode == 3
         assert "log.retention.ms" in err
         assert "Traceback" not in err
@@ -115,6 +115,6 @@ class TestBroker:
 class TestUsage:
     def test_property_without_a_value_is_2(self, start):
         process = start("--property", "nonsense")
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=240)
         assert process.returncode == 2
         assert err == "evkafka: --property 'nonsense' is not KEY=VALUE, as in num.partitions=6\n"

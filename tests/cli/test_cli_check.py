@@ -174,5 +174,5 @@ class TestLooking:
     def test_completion_is_there(self, tmp_path: Path) -> None:
         script = Path(sys.executable).with_name("evkafka")
         asked = {"_EVKAFKA_COMPLETE": "complete_bash", "COMP_WORDS": "evkafka t", "COMP_CWORD": "1"}
-        ended = subprocess.run([script], env=environment(**asked), capture_output=True, text=True, timeout=60)
+        ended = subprocess.run([script], env=environment(**asked), capture_output=True, text=True, timeout=240)
         assert ended.stdout.split() == ["tail", "topics"]

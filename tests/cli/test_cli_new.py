@@ -88,12 +88,12 @@ class TestImage:
             env=environment(EVKAFKA_APP="order_mailer.main:app"),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
         )
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
     def test_without_the_wheel_the_old_package_of_that_name_is_not_taken(self, service: Path, tmp_path: Path) -> None:
-        subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True, timeout=60)
+        subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True, timeout=240)
         ended = subprocess.run(
             [str(tmp_path / "venv/bin/pip"), "install", "-q", "--find-links", "vendor", "."],
             cwd=service,

@@ -155,12 +155,12 @@ class TestWithoutStandardStreams:
             env=environment(),
         )
         try:
-            eventually_sync((tmp_path / "ready").exists, 60, what="an assignment")
+            eventually_sync((tmp_path / "ready").exists, what="an assignment")
             process.terminate()
             assert process.wait(60) == 0
         finally:
             process.kill()
-            process.wait(10)
+            process.wait(60)
 
 
 class TestWorkers:
@@ -204,7 +204,7 @@ class TestWorkers:
         group.until("held")
         group.process.kill()
         pids = workers_of(group.printed).values()
-        eventually_sync(lambda: not any(psutil.pid_exists(pid) for pid in pids), 60, what="the workers' end")
+        eventually_sync(lambda: not any(psutil.pid_exists(pid) for pid in pids), what="the workers' end")
         assert "the process ends by force with exit code 143" in group.printed
 
     def test_what_cannot_start_is_not_tried_again(self, tmp_path: Path) -> None:

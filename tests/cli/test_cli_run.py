@@ -47,7 +47,7 @@ def evkafka(tmp_path: Path) -> Evkafka:
             env=environment(**env),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
         )
 
     return run
@@ -234,7 +234,7 @@ class TestCommandLine:
             "run()\n"
             "print([name for name in ('jgo', 'evkafka.broker', 'evkafka.cli.run') if name in sys.modules])\n"
         )
-        answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
         assert answer.stdout.endswith("[]\n")
 
     @pytest.mark.parametrize("arguments", [["nothing"], ["run"], ["run", "--nothing"], ["broker", "--port", "x"]])
@@ -243,7 +243,7 @@ class TestCommandLine:
 
     def test_missing_extra_is_one_sentence(self, tmp_path):
         code = "import sys; sys.modules['typer'] = None\nfrom evkafka.cli import main\nmain()\n"
-        answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
         assert answer.returncode == 2
         assert answer.stderr.splitlines() == [
             "evkafka: the command line needs an extra that is not installed: pip install 'evkafka[cli]'"
@@ -251,5 +251,5 @@ class TestCommandLine:
 
     def test_is_installed_as_a_command(self):
         command = Path(sys.executable).with_name("evkafka")
-        answer = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=60)
+        answer = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=240)
         assert answer.returncode == 0

@@ -74,10 +74,10 @@ async def test_surviving_records_behind_the_cut_are_handled_by_those_who_run_and
     await send(cluster, topic, range(100))
     async with away.app.running():
         async with services["from the end"].app.running():
-            await eventually(lambda: services["from the end"].resets, 30)  # it is at the end
+            await eventually(lambda: services["from the end"].resets)  # it is at the end
         cluster.kill(2)
         await send(cluster, topic, range(100, 200))
-        await eventually(lambda: len(away.values) == 200, 60)
+        await eventually(lambda: len(away.values) == 200)
     assert await committed(cluster.server(1), f"{topic}-away", topic) == {0: 200}
     caplog.set_level(logging.WARNING, "evkafka")
     async with (
@@ -87,21 +87,21 @@ async def test_surviving_records_behind_the_cut_are_handled_by_those_who_run_and
         services["without a group"].app.running(),
     ):
         for service in services.values():
-            await eventually(lambda service=service: service.values[-1:] == [199], 60)
+            await eventually(lambda service=service: service.values[-1:] == [199])
             service.resets.clear()
         await cut(cluster, topic)
         truncated = OffsetReset(TopicPartition(topic, 0), 200, 100, "truncated")
         for name, service in services.items():
-            await eventually(lambda service=service: service.resets == [truncated], 60, what=f"{name}: the reset")
+            await eventually(lambda service=service: service.resets == [truncated], what=f"{name}: the reset")
         await send(cluster, topic, range(1000, 1300))  # past where everybody had been
         for name, service in services.items():
-            await eventually(lambda service=service: service.values[-1] == 1299, 60, what=f"{name}: all records")
+            await eventually(lambda service=service: service.values[-1] == 1299, what=f"{name}: all records")
             assert service.values.count(1000) == 1, name
             assert service.values[-300:] == list(range(1000, 1300)), name
     assert "had been read up to offset 200 and its log was cut at 100" in caplog.text
     again = Service(cluster, topic, f"{topic}-away")
     async with again.app.running():
-        await eventually(lambda: again.values[-1:] == [1299], 60)
+        await eventually(lambda: again.values[-1:] == [1299])
         assert again.values == list(range(1000, 1300))
         assert again.resets == [truncated]
     assert await committed(cluster.server(2), f"{topic}-away", topic) == {0: 400}
@@ -115,16 +115,16 @@ async def test_a_clean_change_of_leader_resets_nobody(cluster: KafkaCluster) -> 
     service = Service(cluster, topic, f"{topic}-g")
     async with service.app.running():
         await send(cluster, topic, range(100))
-        await eventually(lambda: service.values == list(range(100)), 30)
+        await eventually(lambda: service.values == list(range(100)))
         service.resets.clear()
         for first, nodes in ((100, [2, 3, 1]), (200, [3, 1, 2])):
             await cluster.reassign(topic, {0: nodes})
             await cluster.elect_preferred(topic, [0])
             await cluster.led_by(topic, nodes[0])
             await send(cluster, topic, range(first, first + 100))
-            await eventually(lambda first=first: service.values == list(range(first + 100)), 30)
+            await eventually(lambda first=first: service.values == list(range(first + 100)))
     again = Service(cluster, topic, f"{topic}-g")
     async with again.app.running():
         await send(cluster, topic, range(300, 301))
-        await eventually(lambda: again.values == [300], 30)
+        await eventually(lambda: again.values == [300])
     assert service.resets == again.resets == []

@@ -111,7 +111,7 @@ class Shop:
 
     def dlq(self, *arguments: str, code: int = 0, **environment: str) -> str:
         process = self.start(*arguments, **environment)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
         assert process.returncode == code, (out, err)
         return out
 
@@ -190,7 +190,7 @@ class TestTheCommands:
             (("list", *at, "--limit", "3"), "3 of 5 dead letters"),
         ):
             process = shop.start(*arguments)
-            out, err = process.communicate(timeout=60)
+            out, err = process.communicate(timeout=240)
             assert (process.returncode, err) == (0, "")
             assert said in out
         told = shop.json("replay", *at, "--to-handler", "--dry-run", "--limit", "2")
@@ -242,7 +242,7 @@ class TestTheCommands:
     )
     async def test_what_is_missing_is_said(self, shop: Shop, arguments: tuple[str, ...], said: str) -> None:
         process = shop.start(*arguments)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=240)
         assert process.returncode == 2
         assert said in err
 
@@ -265,7 +265,7 @@ class TestKilledInMidReplay:
 
         await eventually(begun)
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=240)
         before = await replayed()
         assert 0 < len(before) < self.LETTERS
         report = shop.json("replay", "--bootstrap-servers", shop.kafka.servers, "--to-topic")
@@ -278,7 +278,7 @@ class TestKilledInMidReplay:
         process = shop.start("replay", "--app", "shop:app", "--to-handler", "--rate", "50")
         await eventually(lambda: shop.handled().total() >= 20)
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=240)
         assert shop.handled().total() < self.LETTERS
         assert shop.json("replay", "--app", "shop:app", "--to-handler")["failed"] == []
         handled = shop.handled()
@@ -299,7 +299,7 @@ class TestTheLimit:
         broken = json.dumps(list(range(40)))
         for _ in range(2):
             process = shop.run_app(STILL_BROKEN=broken)
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=240)
             assert process.returncode == 1, err
             assert "--reset-dead-letter-limit" in err
         assert shop.handled() == Counter()
@@ -308,7 +308,7 @@ class TestTheLimit:
             await eventually(lambda: shop.handled().total() + len(shop.json("list", "--app", "shop:app")) >= 40)
         finally:
             mended.terminate()
-            _, err = mended.communicate(timeout=60)
+            _, err = mended.communicate(timeout=240)
         assert mended.returncode == 0, err
         dead = {letter["origin"]["offset"] for letter in shop.json("list", "--app", "shop:app")}
         assert dead <= {0, 1, 2}

@@ -44,7 +44,7 @@ class Shop:
         async def there() -> bool:
             return len(await read_all(self.desk)) == number
 
-        await eventually(there, 30)
+        await eventually(there)
         return await read_all(self.desk)
 
     async def open(self) -> list[int]:
@@ -79,7 +79,7 @@ async def make_again(shop: Shop) -> None:
             await shop.kafka.topic(name=shop.topic)
             return (await look_up_topic_ids(shop.connection, [shop.topic])).topics.get(shop.topic, before) != before
 
-        await eventually(another, 30)
+        await eventually(another)
     finally:
         await admin.close()
 

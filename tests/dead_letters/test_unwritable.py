@@ -170,7 +170,7 @@ class TestOnKafka:
             await kafka.send(topic, b"bad again", partition=1)
             await kafka.send(topic, b"good", partition=0)
             await eventually(lambda: committed(kafka, config, topic, 0, 1))
-            await eventually(lambda: committed(kafka, config, topic, 1, 2), 40)
+            await eventually(lambda: committed(kafka, config, topic, 1, 2))
         assert (await partitions(kafka.servers, dead)) == 2
 
     async def test_a_topic_that_has_fewer_partitions_now_is_written_to_by_key(self, kafka: RealBackend) -> None:
@@ -184,7 +184,7 @@ class TestOnKafka:
             await delete(kafka.servers, dead)
             await eventually(lambda: create(kafka.servers, dead))
             await kafka.send(topic, b"bad again", partition=1)
-            await eventually(lambda: committed(kafka, config, topic, 1, 2), 60)
+            await eventually(lambda: committed(kafka, config, topic, 1, 2))
         assert (await partitions(kafka.servers, dead)) == 1
 
     @pytest.mark.parametrize("kind", ["dead letter", "retry"])

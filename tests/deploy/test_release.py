@@ -48,7 +48,7 @@ def test_the_workflows_are_without_findings_of_zizmor() -> None:
         [str(zizmor), "--offline", "--no-progress", "--quiet", *map(str, WORKFLOWS)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
 

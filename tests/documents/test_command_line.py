@@ -33,7 +33,7 @@ def test_its_commands_do_what_it_says(tmp_path: Path) -> None:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=240,
             )
             expected = int(found[1]) if (found := ENDS.search(command)) else 0
             assert ended.returncode == expected, (command, ended.stdout, ended.stderr)

@@ -121,7 +121,7 @@ def test_its_files_work_and_its_tests_pass(pytester: pytest.Pytester) -> None:
     }
     write(pytester, **written, test_more=TEST_MORE)
 
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=240)
 
     done.assert_outcomes(passed=sum(code.count("def test_") for code in [*written.values(), TEST_MORE]))
 
@@ -131,7 +131,7 @@ def test_the_session_of_sqlalchemy_commits_and_writes_nothing_twice(pytester: py
     pytest.importorskip("aiosqlite")
     write(pytester, with_sqlalchemy=file(PAGE, "with_sqlalchemy.py"), test_it=TEST_SQLALCHEMY)
 
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=240)
 
     done.assert_outcomes(passed=1)
 
@@ -140,6 +140,6 @@ def test_a_container_of_dishka_is_a_dependency_like_any_other(pytester: pytest.P
     pytest.importorskip("dishka")
     write(pytester, with_dishka=file(PAGE, "with_dishka.py"), database=file(PAGE, "database.py"), test_it=TEST_DISHKA)
 
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=240)
 
     done.assert_outcomes(passed=2)

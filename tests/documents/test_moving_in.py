@@ -35,7 +35,7 @@ def test_the_page_s_own_tests_pass(page: str, pytester: pytest.Pytester) -> None
             tests += block.code.count("def test_")
     pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
 
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=240)
 
     done.assert_outcomes(passed=tests)
 
@@ -76,7 +76,7 @@ async def test_starlette_around_it_and_an_api_inside_it_live_and_stop_together(
         (tmp_path / name).write_text(code)
     service = start(command.format(port=port), "service")
 
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=240) as client:
         path = "/events/readyz" if "page" in command else "/orders"
 
         async def answers() -> bool:

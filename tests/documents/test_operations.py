@@ -75,7 +75,7 @@ async def test_its_app_is_paused_resumed_and_replayed_by_its_commands_and_the_lo
     async with EVKafkaProducer({"bootstrap_servers": kafka_broker.bootstrap_servers, "topic": place.topic}) as producer:
         await producer.send_event({"currency": "CHF"}, "OrderPlaced")
 
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{place.port}", trust_env=False, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{place.port}", trust_env=False, timeout=240) as client:
 
         async def letters() -> Any:
             return (await client.get("/ui/api/letters")).json()["letters"]
@@ -102,7 +102,7 @@ async def test_in_fastapi_it_asks_for_the_token_and_does_not_keep_the_server_fro
     viewer = None
     try:
         url = f"http://127.0.0.1:{place.port}/kafka/"
-        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60, follow_redirects=True) as client:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=240, follow_redirects=True) as client:
 
             async def is_ready() -> bool:
                 try:

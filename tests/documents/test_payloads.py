@@ -36,6 +36,6 @@ def test_its_service_takes_and_sends_what_it_says(pytester: pytest.Pytester) -> 
     (pytester.path / "test_it.py").write_text(TEST)
     pytester.makeini("[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n")
 
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=240)
 
     done.assert_outcomes(passed=1)

@@ -72,5 +72,5 @@ def test_its_test_passes(pytester: pytest.Pytester) -> None:
     pytester.makeini(
         "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
     )
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=240)
     done.assert_outcomes(passed=len(re.findall("def test_", code)))

@@ -39,7 +39,7 @@ class Desk:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=240,
         )
         assert ended.returncode == expected, (line, ended.stdout, ended.stderr)
         assert "Traceback" not in ended.stderr

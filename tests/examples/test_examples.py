@@ -131,7 +131,7 @@ async def test_a_webhook_answers_when_kafka_has_the_event_and_the_same_process_h
 
     app = example("uvicorn", "examples.webhook:api", "--port", str(port))
     await app.prints("Uvicorn running")
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=240) as client:
         event = {"parcel_id": "P7", "signed_by": "Ana"}
         answer = await client.post("/webhooks/delivered", json=event)
         page = await client.get("/events/")

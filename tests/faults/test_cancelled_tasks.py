@@ -61,7 +61,7 @@ class Echo:
 
     async def goes_on(self, number: int) -> None:
         await self.send({"number": number})
-        await eventually(lambda: number in self.came_back, 30)
+        await eventually(lambda: number in self.came_back)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ async def test_those_of_the_client(echo: Echo, routine: str) -> None:
     await asyncio.wait(tasks)
     await echo.goes_on(1)
     for alive in {"_coordination_routine", "_heartbeat_routine", "_fetch_requests_routine"}:
-        await eventually(lambda alive=alive: bool(tasks_of(alive)), 30)
+        await eventually(lambda alive=alive: bool(tasks_of(alive)))
 
 
 async def test_all_at_once(echo: Echo) -> None:

@@ -85,7 +85,7 @@ class TestAFetchOverASlowLine:
         await proxy.set("blackhole")
 
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(conn.send(FetchRequest(50, 1, 2**20, 0, [(orders, [(0, 0, 2**20)])])), 10)
+            await conn.send(FetchRequest(50, 1, 2**20, 0, [(orders, [(0, 0, 2**20)])]))
         conn.close()
 
     async def test_is_told_to_the_watchdog_and_is_no_lost_connection(
@@ -107,7 +107,7 @@ class TestAFetchOverASlowLine:
         proxy.bytes_per_s = 1_000
         reader.source.seek(place, 0)
 
-        await eventually(lambda: reader.source.receives(place), 30)
+        await eventually(lambda: reader.source.receives(place))
         assert not reader.source.receives(place._replace(partition=1))
         assert reader.source.state() == "steady"
         proxy.bytes_per_s = None

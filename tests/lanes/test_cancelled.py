@@ -311,7 +311,7 @@ async def main():
     main.kept = kafka, kafka.running(app)
     await kafka.send("t", b"", "E")
     await main.kept[1].__aenter__()
-    await asyncio.wait_for(at_work.wait(), 10)
+    await asyncio.wait_for(at_work.wait(), 60)
 
 asyncio.run(main())
 print("ended")

@@ -77,7 +77,7 @@ class TestAnAttemptThatFailsWhenItsPartitionHasGone:
 
         def fail(request: Request) -> None:
             first.append((request.partition, request.attempt))
-            go_on.wait(30)
+            go_on.wait(60)
             raise ValueError("by the test")
 
         if batch:

@@ -133,7 +133,7 @@ def test_run_writes_lines_for_people_or_json(tmp_path: Path, options: list[str])
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert ended.returncode == 0, ended.stderr
     if options:

@@ -59,7 +59,7 @@ class TestTheSameSeed:
                 capture_output=True,
                 text=True,
                 check=True,
-                timeout=60,
+                timeout=240,
             ).stdout
             for salt in ("1", "2")
         ]

@@ -18,7 +18,7 @@ def test_its_files_are_a_suite_that_passes(pytester: pytest.Pytester) -> None:
         (pytester.path / block.title).write_text(block.code)
     pytester.makeini("[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n")
 
-    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=60)
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider", timeout=240)
 
     tests = sum(block.code.count("def test_") for block in python)
     done.assert_outcomes(passed=tests)

@@ -35,7 +35,7 @@ class Held:
         return self._log.read_text()
 
     async def says(self, word: str) -> None:
-        await eventually(lambda: word in self.log, 30, what=word)
+        await eventually(lambda: word in self.log, what=word)
 
 
 Start = Callable[..., Held]
@@ -61,7 +61,7 @@ def start(tmp_path: Path, kafka_broker: KafkaBroker) -> Iterator[Start]:
     yield start
     for one in held:
         one.process.kill()
-        one.process.wait(10)
+        one.process.wait(60)
 
 
 class TestOneSigtermEnds:
@@ -74,7 +74,7 @@ class TestOneSigtermEnds:
         held = start(how, name)
         await held.says("holding")
         held.process.terminate()
-        assert held.process.wait(30) == SIGTERM
+        assert held.process.wait(60) == SIGTERM
         assert "held by" in held.log
         assert ("thread asyncio_0" if how == "to_thread" else f"on_hold at {name}[0]@0") in held.log
 
@@ -93,7 +93,7 @@ class TestOneSigtermEnds:
         held = start(how, await topic())
         await held.says("started")
         held.process.terminate()
-        assert held.process.wait(30) == SIGTERM
+        assert held.process.wait(60) == SIGTERM
         assert named in held.log
 
     async def test_a_second_signal_ends_it_at_once_also_while_its_loop_is_being_closed(
@@ -104,14 +104,14 @@ class TestOneSigtermEnds:
         held.process.terminate()
         await held.says("has stopped")  # from here on only a thread of the loop's pool holds it
         held.process.terminate()
-        assert held.process.wait(30) == SIGTERM
+        assert held.process.wait(60) == SIGTERM
         assert "a second signal" in held.log
 
     async def test_a_process_in_which_nothing_hangs_with_0(self, topic: MakeTopic, start: Start) -> None:
         held = start("not", await topic())
         await held.says("started")
         held.process.terminate()
-        assert held.process.wait(30) == 0
+        assert held.process.wait(60) == 0
         assert "run() has returned" in held.log
 
 
@@ -125,7 +125,7 @@ class TestAThreadThatHangs:
         held = start("plain", name, on_error=policy)
         await held.says("holding")
         await send_work(kafka_broker.bootstrap_servers, name, [{}], event_type="Poison", partition=1)
-        assert held.process.wait(30) == 1
+        assert held.process.wait(60) == 1
         assert "thread evkafka-consumer-1_" in held.log
         assert "called from on_plain" in held.log
 
@@ -157,7 +157,7 @@ class TestInSomebodyElsesProcess:
         held = start("lifespan-deaf", await topic(), "serve-force")
         await held.says("started")
         held.process.terminate()
-        assert held.process.wait(30) == SIGTERM
+        assert held.process.wait(60) == SIGTERM
         assert "the process ends by force with exit code 143" in held.log
 
     async def test_the_exit_of_a_lifespan_that_hangs_is_cancelled_and_serve_raises(
@@ -166,7 +166,7 @@ class TestInSomebodyElsesProcess:
         held = start("lifespan", await topic(), "serve")
         await held.says("started")
         held.process.terminate()
-        assert held.process.wait(30) == 1
+        assert held.process.wait(60) == 1
         assert "the app has ended: ForcedExit" in held.log
 
 
@@ -178,7 +178,7 @@ class TestAForkedChild:
         held = start("fork", name)
         for number in (1, 2):
             await send_work(kafka_broker.bootstrap_servers, name, [{}], event_type="Plain")
-            await eventually(lambda: held.log.count("children ended with 0 and -15") == number, 30)  # noqa: B023
+            await eventually(lambda: held.log.count("children ended with 0 and -15") == number)  # noqa: B023
         held.process.terminate()
-        assert held.process.wait(30) == 0
+        assert held.process.wait(60) == 0
         assert await committed(kafka_broker.bootstrap_servers, f"g-{name}", name) == {0: 2}

@@ -220,6 +220,6 @@ class TestKilledAndReplayed:
 
         journal.unlink()
         replay = start("dlq", "replay", dead, "--app", "shop:app", "--to-handler", "--json")
-        out, _ = replay.communicate(timeout=60)
+        out, _ = replay.communicate(timeout=240)
         assert json.loads(out)["failed"] == []
         assert {(line[0], line[2]) for line in attempts()} == {(str(number), topic) for number in range(records)}

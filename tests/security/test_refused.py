@@ -190,7 +190,7 @@ class TestOnTheCommandLine:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
         )
         assert ended.returncode == 3, ended.stderr
         last = (ended.stdout + ended.stderr).strip().splitlines()[-1]

@@ -17,7 +17,7 @@ async def curl(line: str, environment: Mapping[str, str]) -> Any:
     program, _, method, url, *rest = shlex.split(line)
     assert (program, method) == ("curl", "POST")
     headers = dict(value.split(": ", 1) for name, value in pairwise(rest) if name == "-H")
-    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=240) as client:
         answer = await client.post(url, content=rest[-1], headers=headers)
     assert answer.status_code == 200, answer.text
     return answer.json()

@@ -34,7 +34,7 @@ def running() -> Iterator[str]:
 
         def run(program: str, *arguments: str) -> None:
             command = [str(BINARIES / program), "-D", f"{home}/data", *arguments]
-            subprocess.run(command, user=user, cwd=home, check=True, timeout=60, stdout=subprocess.DEVNULL)
+            subprocess.run(command, user=user, cwd=home, check=True, timeout=240, stdout=subprocess.DEVNULL)
 
         run("initdb", "-U", "me", "-A", "trust", "--no-sync")
         run("pg_ctl", "start", "-w", "-l", f"{home}/log", "-o", f"-c listen_addresses= -c fsync=off -k {home}")

@@ -19,7 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from evkafka import EVKafkaApp, Handler, Request
 from tests.kafka.conftest import committed
-from tests.support.waiting import eventually
+from tests.support.waiting import SLACK_S, eventually
 
 SESSION_S, DRAIN_S, GRACE_S = 2.0, 20.0, 5.0
 RECOVERY_S = 60.0
@@ -143,7 +143,7 @@ class Stream:
         await self.stop_writing()
         await self.is_done(app)
         self.in_order()
-        allowed_s = SESSION_S + DRAIN_S + GRACE_S + outage_s
+        allowed_s = SESSION_S + DRAIN_S + GRACE_S + SLACK_S + outage_s
         assert self.longest_silence_s <= allowed_s, f"silent for {self.longest_silence_s:.1f} s, with records to read"
 
     async def is_done(self, app: EVKafkaApp | None = None) -> None:

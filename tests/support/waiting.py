@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 _INTERVAL_S = 0.01
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 """How long a test waits for what must happen. It ends a wait that would never end: a slow machine may use all of it."""
 
 SLACK_S = 10.0

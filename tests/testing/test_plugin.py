@@ -54,7 +54,7 @@ def suite(pytester: pytest.Pytester) -> pytest.Pytester:
 def run(suite: pytest.Pytester, *options: str) -> pytest.RunResult:
     if "no:asyncio" not in options:  # pytest-asyncio warns where its scope is left open
         options = (*options, "-o", "asyncio_default_fixture_loop_scope=function")
-    return suite.runpytest_subprocess(*options, timeout=60)
+    return suite.runpytest_subprocess(*options, timeout=240)
 
 
 class TestPlugin:

@@ -262,5 +262,5 @@ try:
 except ConfigError as error:
     print(error)
 """
-        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+        ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=True)
         assert ended.stdout == "tracing needs an extra that is not installed: pip install 'evkafka[tracing]'\n"

@@ -40,7 +40,7 @@ async def asked(app: EVKafkaApp, path: str) -> Any:
     """Asked in a thread: what the client does with the answer is no work of the app's loop."""
 
     def ask() -> Any:
-        with urllib.request.urlopen(f"{app.web_url}{path}", timeout=60) as answer:
+        with urllib.request.urlopen(f"{app.web_url}{path}", timeout=240) as answer:
             return json.loads(answer.read())
 
     return await asyncio.to_thread(ask)
@@ -50,7 +50,7 @@ async def snapshot_with(app: EVKafkaApp, text: bytes) -> bytes:
     """The first snapshot in which this text is."""
 
     def ask() -> bytes:
-        with urllib.request.urlopen(f"{app.web_url}ui/api/events", timeout=60) as answer:
+        with urllib.request.urlopen(f"{app.web_url}ui/api/events", timeout=240) as answer:
             while text not in (line := answer.readline()):
                 pass
             return bytes(line)

@@ -88,7 +88,7 @@ class TestEncoding:
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):
             try:
-                await asyncio.wait_for(scrape(app), 30)
+                await asyncio.wait_for(scrape(app), 60)
             finally:
                 released.set()
             await hanging

@@ -109,7 +109,7 @@ async def opened(broker: KafkaBroker, topic: str, shop: Shop, **config: Any) -> 
     if "topic_pattern" in config:
         del settings["topics"]
     app.add_consumer(settings, shop.handler, name="shop")  # type: ignore[arg-type]
-    async with httpx.AsyncClient(trust_env=False, timeout=60) as client, app.running():
+    async with httpx.AsyncClient(trust_env=False, timeout=240) as client, app.running():
         assert app.web_url is not None
         client.base_url = app.web_url
         try:

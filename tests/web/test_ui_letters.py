@@ -205,7 +205,7 @@ class TestTheAuditLine:
             patch.setattr("evkafka.web.ui.letters.handle_of", lambda *_: held)
             order = {"topic": told["topic"], "ids": [one["id"] for one in told["letters"]], "to": "handler"}
             asking = asyncio.ensure_future(page.client.post("ui/api/letters/replay", json=order, headers=headers()))
-            await asyncio.wait_for(reached.wait(), 30)
+            await asyncio.wait_for(reached.wait(), 60)
             assert (await desk_of(page).replay(Target(), Wanted(places=[Place(9, 9)]))).chosen == 0
             go_on.set()
             answer = await asking
