@@ -287,9 +287,9 @@ class BatchWalk:
         for index, delay_s in self._waits:
             lane = self._owners[index] or self._free(index)
             if self._failed.get(lane, index) == index and lane not in staying:
-                self._batch.members.pop(lane, None)
                 lane.attempt = self._batch.attempt + 1
                 self._lanes.wait(lane, delay_s)
+                self._lanes.leave_batch(self._batch, lane)
 
     def _free(self, index: int) -> Lane:
         """A new lane for a record that needs none but this: to wait in."""

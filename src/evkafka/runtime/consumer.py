@@ -103,7 +103,7 @@ class Consumer:
         self._random = chance()
         lanes = Lanes(clock)
         if dispatch.gated is not None:
-            lanes.gate = Gate(dispatch.gated, clock, lanes.make_ready)
+            lanes.gate = Gate(dispatch.gated, clock, lanes)
         self._held = held = Holdings(name, settings, lanes, clock=clock, telemetry=telemetry)
         for tp in paused:
             held.flow.close(tp, "user")

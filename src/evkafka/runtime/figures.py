@@ -82,6 +82,7 @@ def _partition(held: Holdings, partition: Partition, at_work: Sequence[Executor]
         due_in_s=max(early[0].due_s - now_s, 0.0) if early else None,
         oldest_age_s=now_s - since_s if since_s is not None else None,
         failed_attempts=partition.failed_attempts(),
+        blocked_by=tuple(sorted(partition.blocked_by())),
         unwritten=tuple(_unwritten(write, now_s) for write in partition.writes() if write.fails),
     )
 

@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from evkafka.ports import Clock, Record, Route
-from evkafka.runtime.lane import Lane, LaneState
+from evkafka.runtime.lane import Lane, Lanes, LaneState
 
 if TYPE_CHECKING:
     from evkafka.runtime.partition import Partition
@@ -41,7 +41,8 @@ class Batch(Lane):
         self.route = route
         self.members: dict[Lane, None] = {}
         self.attempt = attempt
-        self.state = LaneState.GATED
+        self.state = LaneState.BLOCKED
+        self.reasons |= {"gathering"}
 
     def begin(self) -> list[Record]:
         """An executor takes it: no more records come to it. Returns those that it has, in order."""
@@ -49,8 +50,6 @@ class Batch(Lane):
             del self.partition.gathering[self.route, self.attempt]
         records = sorted(self.queue, key=_offset)
         self.queue.clear()
-        for member in self.members:
-            member.state = LaneState.RUNNING
         return records
 
 
@@ -58,18 +57,18 @@ class Gate:
     """One consumer's gate.
 
     Args:
-        make_ready: puts a lane into the queue of ready lanes, by way of `admit`.
+        lanes: asks `admit` before a lane is ready.
     """
 
-    def __init__(self, gated: Gated, clock: Clock, make_ready: Callable[[Lane], None]) -> None:
+    def __init__(self, gated: Gated, clock: Clock, lanes: Lanes) -> None:
         self._gated = gated
         self._clock = clock
-        self._make_ready = make_ready
+        self._lanes = lanes
         self._running: Counter[Route] = Counter()  # permits, by event type
         self._parked: defaultdict[Route, deque[Lane]] = defaultdict(deque)
 
     def admit(self, lane: Lane) -> bool:
-        """Whether the lane may be taken by an executor now. If not, `make_ready` is called when it may."""
+        """Whether the lane may be taken by an executor now. If not, it is blocked by a reason of the gate's."""
         if isinstance(lane, Batch):
             return self._permit(lane, lane.route)
         route = self._gated(lane.queue[0])
@@ -85,8 +84,8 @@ class Gate:
     def _permit(self, lane: Lane, route: Route) -> bool:
         if route.concurrency is not None:
             if self._running[route] >= route.concurrency:
-                lane.state = LaneState.GATED
                 self._parked[route].append(lane)
+                self._lanes.block(lane, "permit")
                 return False
             self._running[route] += 1
             lane.permit = route
@@ -101,10 +100,9 @@ class Gate:
         parked = self._parked[route]
         while parked:
             following = parked.popleft()
-            if following.state is LaneState.GATED and following.queue:
-                self._make_ready(following)
-                if following.permit is not None:  # but for one whose partition is paused
-                    return
+            self._lanes.unblock(following, "permit")
+            if following.permit is not None:  # but for one that has nothing left, or whose partition is paused
+                return
 
     # ------------------------------------------------------------------ batches
 
@@ -140,8 +138,8 @@ class Gate:
             lane.state = LaneState.IDLE
             lane.partition.forget_lane(lane)
         else:
-            lane.state = LaneState.GATED
             batch.members[lane] = None
+            self._lanes.block(lane, "in_batch")
         if len(batch.queue) >= limits.max_records:
             lane.partition.gathering.pop((batch.route, batch.attempt), None)
             self._close(batch)
@@ -158,4 +156,4 @@ class Gate:
         if batch.timer is not None:
             batch.timer.cancel()
             batch.timer = None
-            self._make_ready(batch)
+            self._lanes.unblock(batch, "gathering")

@@ -51,8 +51,8 @@ class Holdings:
 
     def begin(self, tp: TopicPartition) -> Partition:
         """A new epoch of a partition: a new ledger."""
-        partition = self.partitions[tp] = Partition(tp, self.lanes, ordering=self._ordering)
-        partition.paused = "user" in self.flow.reasons(tp)
+        paused = "user" in self.flow.reasons(tp)
+        partition = self.partitions[tp] = Partition(tp, self.lanes, ordering=self._ordering, paused=paused)
         return partition
 
     def begin_anew(self, partition: Partition) -> Partition:

@@ -4,6 +4,22 @@ At concurrency 1 (and with `ordering="partition"`) each partition is one lane, w
 assignment. With `ordering="key"` a lane exists while it has work; a record that needs no order is a lane
 of its own. Executors take ready lanes from one queue, so that a record costs neither a task nor a lock, and a
 lane that waits for its record's next attempt stands in nobody's way.
+
+A lane is idle, ready, running, or blocked. It is blocked while there is a reason why none of its records may begin, and
+goes on when the last one is removed. Each reason is added and removed by one owner:
+
+| reason | added by | removed by | when the records are cleared (revoke, seek, stop, failure) |
+| --- | --- | --- | --- |
+| paused | `Lanes.pause`, or the lane is made meanwhile | `Lanes.resume` | stays; a new `Partition` is told of it |
+| retry_wait | `Lanes.wait` | the timer, in `Lanes._due` | removed with the timer by `Lanes.clear` |
+| straggler | `Lanes.make_ready` | `Lanes.put_down` of that attempt | stays until that attempt ends |
+| permit | `Gate.admit` | `Gate.release` of another lane | stays until that release, which finds no record |
+| gathering | `Batch`, when it is made | `Gate._close` | stays, without a timer: it ends with its partition |
+| in_batch | `Gate._move` | `Lanes.put_down` of the batch, `Lanes.leave_batch` | stays until the batch ends |
+| writing | `Lanes.hold_for` | the end of the lane's last write | failing writes are given up, others go on |
+
+The records of a blocked lane are in its queue, as those of any other. A running lane may have reasons too: its walk
+ends, and they count once its executor puts it down.
 """
 
 from __future__ import annotations
@@ -14,7 +30,7 @@ from collections.abc import Collection, Hashable, Iterable, Sequence
 from enum import Enum, auto
 from heapq import heappop
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from evkafka.ports import Clock, Record, Route, TimerHandle
 
@@ -30,9 +46,16 @@ class LaneState(Enum):
     IDLE = auto()  # nothing to do
     READY = auto()  # in the queue of ready lanes
     RUNNING = auto()  # an executor walks it
-    WAITING = auto()  # its first record waits for the next attempt; or one of it is on its way to another topic
-    HELD = auto()  # an attempt of an earlier assignment still runs on the same lane
-    GATED = auto()  # its first records are in a batch; or it waits for its event type's turn
+    BLOCKED = auto()  # there are reasons why none of its records may begin
+
+
+Reason = Literal["paused", "retry_wait", "straggler", "permit", "gathering", "in_batch", "writing"]
+"""Why a lane is blocked: a user paused its partition; its first record waits for the next attempt; an attempt of an
+earlier assignment still runs in the same lane; its event type's `concurrency` is reached; it is a batch that waits for
+more records; a batch has its first records; a record of it is being written to another topic."""
+
+NO_REASONS: frozenset[Reason] = frozenset()
+PAUSED: frozenset[Reason] = frozenset({"paused"})
 
 
 class Lane:
@@ -42,13 +65,13 @@ class Lane:
         key: what is kept in order by it; None where nothing is (the lane of one free record).
         attempt: which attempt at the first record comes next, from 1.
         permit: the endpoint, with a bound of its own, that it may run now. Written by the gate.
-        aside: records behind the one under way, while its partition is paused; the walk must not come to them.
         members: a batch's lanes, whose first records it has.
+        reasons: why none of its records may begin; empty if one may. Written by Lanes.
         writes: what is being written of it to another topic: it waits for all of them, and has their records meanwhile.
         behind: records of a batch that are settled, behind some of those: it has them until all of `writes` has ended.
     """
 
-    __slots__ = ("aside", "attempt", "behind", "key", "partition", "permit", "queue", "state", "timer", "writes")
+    __slots__ = ("attempt", "behind", "key", "partition", "permit", "queue", "reasons", "state", "timer", "writes")
 
     members: Collection[Lane] = ()
 
@@ -57,12 +80,23 @@ class Lane:
         self.key = key
         self.queue: deque[Record] = deque()
         self.state = LaneState.IDLE
+        self.reasons = NO_REASONS
+        if partition.paused:
+            self.state, self.reasons = LaneState.BLOCKED, PAUSED
         self.attempt = 1
         self.timer: TimerHandle | None = None
         self.permit: Route | None = None
-        self.aside: deque[Record] | None = None
         self.writes: tuple[Write, ...] = ()
         self.behind: tuple[Behind, ...] = ()
+
+    def end_walk(self) -> None:
+        """The executor that walks it begins none of its records after the one under way.
+
+        The walk knows the queue that it began with, and ends when that is empty. So the records move to another queue,
+        which is the lane's from here on: no record costs the walk a look at the reasons.
+        """
+        walked, self.queue = self.queue, self.queue.copy()
+        walked.clear()
 
 
 class Lanes:
@@ -87,29 +121,23 @@ class Lanes:
 
     def hand_over(self, lane: Lane, records: Sequence[Record]) -> None:
         """Records for this lane, behind those that it has."""
-        if lane.aside is not None:
-            lane.aside.extend(records)
-            return
         lane.queue.extend(records)
         if lane.state is LaneState.IDLE:
             self.make_ready(lane)
-        elif lane.state is LaneState.GATED and self.gate is not None:
+        elif "in_batch" in lane.reasons and self.gate is not None:
             self.gate.more(lane)
 
     def make_ready(self, lane: Lane) -> None:
+        """It has a record and no reason against it, unless an earlier attempt or the gate has one now."""
         if lane.key is not None and lane.key in self._stragglers:
             # An attempt of an earlier assignment of this very lane is still running (a thread cannot be
             # cancelled): two of one key at once would break its order, so the new one waits for its end.
-            lane.state = LaneState.HELD
             self._held[lane.key] = lane
-            return
-        partition = lane.partition
-        if partition.paused:  # `resume` looks at it again
-            lane.state = LaneState.READY
-            partition.enqueue(lane)
+            self.block(lane, "straggler")
             return
         if self.gate is not None and not self.gate.admit(lane):
             return
+        partition = lane.partition
         lane.state = LaneState.READY
         if not partition.ready:
             self._turns.append(partition)
@@ -120,6 +148,31 @@ class Lanes:
                 waiter.set_result(None)
                 break
 
+    # ------------------------------------------------------------------ reasons
+
+    def block(self, lane: Lane, reason: Reason) -> None:
+        """None of its records begins until this reason is removed. To be called by the reason's owner alone."""
+        lane.reasons |= {reason}
+        if lane.state is not LaneState.RUNNING:
+            lane.state = LaneState.BLOCKED
+
+    def unblock(self, lane: Lane, reason: Reason) -> None:
+        """This reason is gone. If it was the last, the lane goes on."""
+        lane.reasons -= {reason}
+        if lane.state is LaneState.BLOCKED:
+            self._go_on(lane)
+
+    def _go_on(self, lane: Lane) -> None:
+        """Its state by its reasons and its records. It is in no executor, and not in the queue of ready lanes."""
+        if lane.reasons:
+            lane.state = LaneState.BLOCKED
+            return
+        lane.state = LaneState.IDLE
+        if lane.queue:
+            self.make_ready(lane)
+        else:
+            lane.partition.forget_lane(lane)
+
     # ------------------------------------------------------------------ pausing
 
     def pause(self, partition: Partition) -> None:
@@ -129,13 +182,15 @@ class Lanes:
         partition.paused = True
         if partition.ready:
             self._turns.remove(partition)
-        if self.gate is not None:
-            for *_, lane in partition.ready:
-                self.gate.release(lane)
+        ready = [lane for *_, lane in partition.ready]
+        partition.ready.clear()
         for lane in partition.lanes():
             if lane.state is LaneState.RUNNING:
-                lane.aside = deque(lane.queue)
-                lane.queue.clear()
+                lane.end_walk()
+            self.block(lane, "paused")
+        if self.gate is not None:  # when all are blocked: what they give back is another partition's
+            for lane in ready:
+                self.gate.release(lane)
 
     def resume(self, partition: Partition) -> None:
         """They begin again, in their order."""
@@ -143,20 +198,9 @@ class Lanes:
             return
         partition.paused = False
         for lane in partition.lanes():
-            self._take_back(lane)
-        ready = list(partition.ready)
-        partition.ready.clear()
-        for *_, lane in ready:
-            lane.state = LaneState.IDLE
-            if lane.queue:
-                self.make_ready(lane)
+            self.unblock(lane, "paused")
 
-    @staticmethod
-    def _take_back(lane: Lane) -> None:
-        """What was put aside stands behind what is in the lane."""
-        if lane.aside is not None:
-            lane.queue.extend(lane.aside)
-            lane.aside = None
+    # ------------------------------------------------------------------ executors
 
     async def wait_for_one(self) -> None:
         """Return when a lane may be ready."""
@@ -187,51 +231,25 @@ class Lanes:
     def put_down(self, lane: Lane) -> None:
         """The executor leaves this lane: at its end, for the next one's turn, or to wait."""
         lane.partition.running -= 1
-        self._take_back(lane)
         if self.gate is not None:
             self.gate.release(lane)
-        if lane.members:
-            self._put_down_batch(lane)
-        elif lane.state is LaneState.RUNNING:
-            self._go_on(lane)
-        if lane.partition.ledger.sealed and lane.key is not None:
-            self._straggler_ended(lane.key)
+        if lane.members and "retry_wait" not in lane.reasons:  # a batch that is tried again as a whole keeps its lanes
+            for member in lane.members:
+                self.unblock(member, "in_batch")
+        self._go_on(lane)
+        if lane.partition.ledger.sealed:
+            for ended in (lane, *lane.members):
+                self._straggler_ended(ended)
         lane.partition.on_quiet()
-
-    def _go_on(self, lane: Lane) -> None:
-        if lane.writes:
-            lane.state = LaneState.WAITING
-        elif lane.queue:
-            self.make_ready(lane)
-        else:
-            lane.state = LaneState.IDLE
-            lane.partition.forget_lane(lane)
-
-    def _put_down_batch(self, batch: Lane) -> None:
-        """A batch has been walked: its lanes go on. Unless it waits as a whole for its next attempt."""
-        if batch.state is LaneState.WAITING:
-            for lane in batch.members:
-                if lane.state is LaneState.RUNNING:
-                    lane.state = LaneState.GATED
-            return
-        sealed = batch.partition.ledger.sealed
-        for lane in batch.members:
-            self._take_back(lane)
-            if lane.state is LaneState.RUNNING:
-                self._go_on(lane)
-            if sealed and lane.key is not None:
-                self._straggler_ended(lane.key)
-        self._go_on(batch)
 
     def wait(self, lane: Lane, delay_s: float) -> None:
         """The lane's first record is tried again after this time. The lane must be the caller's to walk."""
-        lane.state = LaneState.WAITING
+        self.block(lane, "retry_wait")
         lane.timer = self._clock.call_later(delay_s, lambda: self._due(lane))
 
     def _due(self, lane: Lane) -> None:
         lane.timer = None
-        if lane.state is LaneState.WAITING and not lane.writes:
-            self.make_ready(lane)
+        self.unblock(lane, "retry_wait")
 
     # ------------------------------------------------------------------ writes to other topics
 
@@ -243,8 +261,7 @@ class Lanes:
         """
         lane.queue.appendleft(write.record)
         lane.writes = (*lane.writes, write)
-        if lane.state is LaneState.IDLE:
-            lane.state = LaneState.WAITING
+        self.block(lane, "writing")
 
     def hold_behind(self, lane: Lane, behind: Sequence[Behind]) -> None:
         """These are settled, but what is being written of the lane comes before them."""
@@ -252,22 +269,20 @@ class Lanes:
         lane.queue.extendleft(settled.record for settled in behind)
 
     def written(self, lane: Lane, records: Iterable[Record]) -> None:
-        """These have ended with a write: they leave the lane, which goes on where it waits for nothing else."""
+        """These have ended with a write: they leave the lane, which goes on after the last of its writes."""
         self._take_out(lane, records)
-        if lane.state is LaneState.WAITING and lane.timer is None and not lane.writes:
-            self._go_on(lane)
+        if not lane.writes:
+            self.unblock(lane, "writing")
         lane.partition.on_quiet()
 
     @staticmethod
     def _take_out(lane: Lane, records: Iterable[Record]) -> list[Record]:
         """These records, or those of them that the lane has. By identity: records compare field by field."""
-        out, taken = {id(record) for record in records}, []
-        for queue in (lane.queue, lane.aside):  # a pause in the middle of a batch puts all that the lane has aside
-            if queue:
-                taken += [record for record in queue if id(record) in out]
-                left = [record for record in queue if id(record) not in out]
-                queue.clear()
-                queue.extend(left)
+        out = {id(record) for record in records}
+        taken = [record for record in lane.queue if id(record) in out]
+        left = [record for record in lane.queue if id(record) not in out]
+        lane.queue.clear()
+        lane.queue.extend(left)
         return taken
 
     @staticmethod
@@ -278,10 +293,10 @@ class Lanes:
         lane.queue.extend(records)
 
     def leave_batch(self, batch: Batch, lane: Lane) -> None:
-        """The batch is tried again without this lane, which goes on by itself."""
-        del batch.members[lane]
-        self._take_back(lane)
-        self._go_on(lane)
+        """The batch, which may be tried again, has nothing of this lane any more."""
+        if lane in batch.members:
+            del batch.members[lane]
+            self.unblock(lane, "in_batch")
 
     def end_writes(self, lane: Lane, *, failing: bool) -> list[Record]:
         """Give up what is being written; returns the records.
@@ -295,37 +310,32 @@ class Lanes:
             records += [settled.record for settled in lane.behind]
         for write in given_up:
             write.give_up()
-        if lane.state is LaneState.WAITING and not lane.writes and lane.timer is None:
-            lane.state = LaneState.IDLE
-        return self._take_out(lane, records)
+        taken = self._take_out(lane, records)
+        if not lane.writes:
+            self.unblock(lane, "writing")
+        return taken
 
     # ------------------------------------------------------------------ going away
 
     def clear(self, lane: Lane) -> list[Record]:
         """Take the records that have not begun, and end the wait for a next attempt. A running one runs on, and so does
         a write to another topic, unless it could not be written so far."""
+        under_way = {id(write.record) for write in lane.writes} | {id(settled.record) for settled in lane.behind}
+        left = self._take_out(lane, [record for record in lane.queue if id(record) not in under_way])
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None
-        left = self.end_writes(lane, failing=True)
-        if lane.state in (LaneState.WAITING, LaneState.HELD, LaneState.GATED):
-            lane.state = LaneState.WAITING if lane.writes else LaneState.IDLE
-        if lane.key is not None and self._held.get(lane.key) is lane:
-            del self._held[lane.key]
-        self._take_back(lane)
-        under_way = {id(write.record) for write in lane.writes} | {id(settled.record) for settled in lane.behind}
-        left += self._take_out(lane, [record for record in lane.queue if id(record) not in under_way])
-        for member in lane.members:
-            left += self.clear(member)
-        return left
+            self.unblock(lane, "retry_wait")
+        return self.end_writes(lane, failing=True) + left
 
     def leave_behind(self, lane: Lane) -> None:
         """This lane's assignment has ended and its attempt runs on: hold back its successor until it ends."""
-        if lane.key is not None and lane.state is LaneState.RUNNING:
-            self._stragglers.add(lane.key)
+        if lane.state is LaneState.RUNNING:
+            self._stragglers.update(one.key for one in (lane, *lane.members) if one.key is not None)
 
-    def _straggler_ended(self, key: Hashable) -> None:
-        self._stragglers.discard(key)
-        held = self._held.pop(key, None)
-        if held is not None:
-            self.make_ready(held)
+    def _straggler_ended(self, lane: Lane) -> None:
+        if lane.key is not None:
+            self._stragglers.discard(lane.key)
+            held = self._held.pop(lane.key, None)
+            if held is not None:
+                self.unblock(held, "straggler")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 
 from evkafka.exceptions import EVKafkaError
 from evkafka.runtime.executor import Executor
@@ -56,13 +55,11 @@ def _by_partition(executors: Iterable[Executor]) -> Mapping[Partition, Sequence[
 
 def _count(partition: Partition, walking: Sequence[Executor]) -> int:
     waiting = sum([len(lane.queue) for lane in partition.lanes()])
-    if partition.paused:
-        waiting += sum([len(lane.aside) for lane in partition.lanes() if lane.aside])
     return waiting + sum([len(executor.in_flight) for executor in walking])
 
 
 def _compare(partition: Partition, walking: Sequence[Executor]) -> None:
-    in_lanes = [record.offset for lane in partition.lanes() for record in chain(lane.queue, lane.aside or ())]
+    in_lanes = [record.offset for lane in partition.lanes() for record in lane.queue]
     in_flight = [record.offset for executor in walking for record in executor.in_flight]
     places, open_offsets = Counter(in_lanes + in_flight), partition.ledger.open_offsets()
     if places != Counter(open_offsets):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from evkafka.offsets import OffsetLedger
 from evkafka.ports import Record, Route, TopicPartition
-from evkafka.runtime.lane import Lane, Lanes, LaneState
+from evkafka.runtime.lane import NO_REASONS, Lane, Lanes, Reason
 from evkafka.runtime.tally import Tally
 from evkafka.settings import DeadLetterLimitSettings
 
@@ -74,7 +74,7 @@ class Partition:
         "unreadable",
     )
 
-    def __init__(self, tp: TopicPartition, lanes: Lanes, *, ordering: str) -> None:
+    def __init__(self, tp: TopicPartition, lanes: Lanes, *, ordering: str, paused: bool = False) -> None:
         self.tp = tp
         self.ledger = OffsetLedger()
         self.committed: int | None = None
@@ -84,7 +84,7 @@ class Partition:
         self.running = 0
         self.bytes = 0
         self.begun = False
-        self.paused = False
+        self.paused = paused
         self.held = False
         self.unreadable = 0
         self.early: deque[Returned] = deque()
@@ -274,15 +274,22 @@ class Partition:
 
     def waiting(self) -> int:
         """Lanes whose first record waits for its next attempt."""
-        return sum(lane.timer is not None for lane in self.lanes() if lane.state is LaneState.WAITING)
+        return sum("retry_wait" in lane.reasons for lane in self.lanes())
 
     def failed_attempts(self) -> int:
         """How often its oldest unfinished record has failed, or could not be written elsewhere, while it waits."""
+        lane = self._oldest_lane()
+        return max([lane.attempt - 1, *(write.tries for write in lane.writes)]) if lane is not None else 0
+
+    def blocked_by(self) -> frozenset[Reason]:
+        """Why its oldest unfinished record does not begin; empty while it runs, or waits for an executor."""
+        lane = self._oldest_lane()
+        return lane.reasons if lane is not None else NO_REASONS
+
+    def _oldest_lane(self) -> Lane | None:
+        """The lane or batch whose first record is the oldest unfinished one; None while that one runs."""
         oldest = self.ledger.oldest
-        for lane in self.lanes():
-            if lane.queue and lane.queue[0].offset == oldest:
-                return max([lane.attempt - 1, *(write.tries for write in lane.writes)])
-        return 0
+        return next((lane for lane in self.lanes() if lane.queue and lane.queue[0].offset == oldest), None)
 
     def tried(self) -> list[tuple[Record, int]]:
         """Records that wait for their next attempt, and how many have failed."""

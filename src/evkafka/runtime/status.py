@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evkafka.ports import SourceState
+from evkafka.runtime.lane import Reason
 
 Membership = SourceState | Literal["none"]
 """Where the membership stands; `none` while there is no source: not started, between two, or ended."""
@@ -51,6 +52,8 @@ class PartitionStatus:
         due_in_s: of a retry topic, in how many seconds its next record may be run; None where none waits for that.
         oldest_age_s: for how long the oldest unfinished record has been that; None without one.
         failed_attempts: how often that one has failed, while it waits.
+        blocked_by: why that one does not begin; empty while it runs, waits for an executor, or there is none. See
+            `Reason` in `lane.py`.
         unwritten: records that could not be written to another topic so far.
     """
 
@@ -70,6 +73,7 @@ class PartitionStatus:
     high_watermark: int | None = None
     oldest_age_s: float | None = None
     failed_attempts: int = 0
+    blocked_by: tuple[Reason, ...] = ()
     unwritten: tuple[UnwrittenStatus, ...] = ()
 
     @property
