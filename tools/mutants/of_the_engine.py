@@ -6,33 +6,31 @@ from tools.mutants.breakage import Breakage
 
 LANES = [
     Breakage(
-        "records put aside are lost when a batch ends while its partition is paused",
+        "the lanes of a batch that ends while its partition is paused stay in it",
         "runtime/lane.py",
-        """        for lane in batch.members:
-            self._take_back(lane)
+        """                self.unblock(member, "in_batch")
+        self._go_on(lane)
 """,
-        """        for lane in batch.members:
+        """                if not lane.partition.paused:
+                    self.unblock(member, "in_batch")
+        self._go_on(lane)
 """,
         "they are neither handled nor passed, and lag grows for ever",
         ("tests/lanes/test_control.py",),
     ),
     Breakage(
-        "records put aside are lost when a record ends while its partition is paused",
+        "records behind the one under way are lost when their partition is paused",
         "runtime/lane.py",
-        """        lane.partition.running -= 1
-        self._take_back(lane)
-""",
-        """        lane.partition.running -= 1
-        lane.aside = None
-""",
+        "walked, self.queue = self.queue, self.queue.copy()",
+        "walked, self.queue = self.queue, deque()",
         "they are neither handled nor passed, and lag grows for ever",
         ("tests/lanes/test_control.py",),
     ),
     Breakage(
-        "a lane that was held stays so once it was cleared",
+        "a lane that waits for a straggler stays blocked once it was cleared",
         "runtime/lane.py",
-        "if lane.state in (LaneState.WAITING, LaneState.HELD, LaneState.GATED):",
-        "if lane.state in (LaneState.WAITING, LaneState.GATED):",
+        "            if held is not None:",
+        "            if held is not None and held.queue:",
         "its key stands still until the next rebalance",
         ("tests/lanes/test_giving_back.py",),
     ),
@@ -47,10 +45,29 @@ LANES = [
     Breakage(
         "a paused partition's lanes are taken",
         "runtime/lane.py",
-        "        if partition.paused:  # `resume` looks at it again",
-        "        if False:",
+        '            self.block(lane, "paused")',
+        "            pass",
         "what an operator has stopped goes on with the next record",
         ("tests/lanes/test_control.py",),
+    ),
+    Breakage(
+        "the walk goes on when its partition is paused",
+        "runtime/lane.py",
+        "                lane.end_walk()",
+        "                pass",
+        "what an operator has stopped goes on with the next record",
+        ("tests/lanes/test_control.py",),
+    ),
+    Breakage(
+        "one reason is enough to go on",
+        "runtime/lane.py",
+        """        if lane.reasons:
+            lane.state = LaneState.BLOCKED
+            return
+""",
+        "",
+        "a record begins while another reason against it remains",
+        ("tests/lanes/test_reasons.py",),
     ),
     Breakage(
         "partitions do not take turns",
@@ -95,8 +112,8 @@ LANES = [
     Breakage(
         "who waits for an event type's bound is forgotten",
         "runtime/gate.py",
-        "                self._make_ready(following)",
-        "                pass",
+        '            self._lanes.unblock(following, "permit")',
+        "            pass",
         "its key stands still for ever, without a word",
         ("tests/lanes/test_event_types.py",),
     ),
