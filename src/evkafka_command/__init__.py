@@ -46,13 +46,24 @@ def stop_quietly_until_started() -> None:
             if signal.getsignal(number[0]) is end:
                 _leave()
 
+    # A signal that strikes a child between the fork and `in_child` would be written to the parent's pipe, and end the
+    # parent. Blocked in the thread that forks, it waits in the system until the child has closed that way.
+    masks = threading.local()
+
+    def before_fork() -> None:
+        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+    def after_fork() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
+
     def in_child() -> None:
         if signal.getsignal(signal.SIGTERM) is end:
             signal.set_wakeup_fd(-1)  # it is the parent's
+        after_fork()
 
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    os.register_at_fork(after_in_child=in_child)
+    os.register_at_fork(before=before_fork, after_in_parent=after_fork, after_in_child=in_child)
     threading.Thread(target=watch, name="evkafka-start", daemon=True).start()
     for signum in STOP_SIGNALS:
         signal.signal(signum, end)
