@@ -13,9 +13,9 @@ DIST_VENV ?= .venv-dist$(SUFFIX)
 demo: $(VENV)/.for-demo
 	$(VENV)/bin/python -m examples.flights.demo $(ARGS)
 
-# Three processes, each with a Kafka of its own, for much of it is waiting; `pytest` by hand runs one test after the other.
+# Four processes, each with a Kafka of its own, because many tests wait; `pytest` alone runs one test after the other.
 test: $(VENV)/.for-development
-	$(VENV)/bin/pytest -n 3 --dist worksteal $(ARGS)
+	$(VENV)/bin/pytest -n 4 --dist worksteal $(ARGS)
 
 test-long: $(VENV)/.for-development
 	$(VENV)/bin/pytest -n 2 --dist worksteal -m long $(ARGS)

@@ -16,7 +16,7 @@ from evkafka.dlq.letters import read_letter
 from evkafka.runtime.kafka.browsing import Excerpt
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched
 from evkafka.testing import InMemoryKafka
-from evkafka.web.ui import browser, letters
+from evkafka.web.ui import browser, dead_letter_topics, letters
 from tests.conftest import MakeTopic
 from tests.support.loop_cpu import Held, loop_held, machine_factor
 from tests.support.odd_records import HOSTILE, VALUES, OddRecord, odd_records
@@ -70,6 +70,9 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
     async def excerpt(*args: object, limit: int, **options: object) -> Excerpt:
         return Excerpt(0, len(there), there[:limit])
 
+    async def topic_shapes(*args: object, **options: object) -> dict[str, object]:
+        return {}
+
     async def partition_numbers(*args: object) -> dict[str, list[int]]:
         return {"orders.shop.dlq": [0]}
 
@@ -82,6 +85,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
                 yield letter, "open"
 
     monkeypatch.setattr(browser, "excerpt", excerpt)
+    monkeypatch.setattr(dead_letter_topics, "topic_shapes", topic_shapes)
     monkeypatch.setattr(letters, "partition_numbers", partition_numbers)
     monkeypatch.setattr(letters, "Desk", Desk)
     return there
