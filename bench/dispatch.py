@@ -15,9 +15,9 @@ from pydantic import TypeAdapter
 
 from bench.event import EVENT_TYPE, HEADERS, VALUE, OrderPlaced
 from evkafka import App, Context, Depends, Handler, Request
-from evkafka.dispatch import build_dispatch
 from evkafka.middleware import Middleware
-from evkafka.ports import ConsumerIdentity, Slot
+from evkafka.runtime.ports import ConsumerIdentity, Slot
+from evkafka.service.dispatch import build_dispatch
 
 CALLS, ROUNDS = 40_000, 9
 

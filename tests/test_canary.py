@@ -24,7 +24,7 @@ from evkafka import EVKafkaApp, EVKafkaProducer
 from evkafka.broker import KafkaBroker
 from evkafka.config import ConsumerConfig, consumer_settings, producer_settings
 from evkafka.exceptions import ConfigError
-from evkafka.runtime.kafka.topics import create_topic
+from evkafka.kafka.admin.topics import create_topic
 from evkafka.testing import InMemoryKafka
 from tests.support.waiting import eventually
 from tests.web.client import Answer, get

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from evkafka.exceptions import BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock
-from evkafka.runtime.commits import Committer
-from evkafka.runtime.lane import Lanes
+from evkafka.runtime.committer import Committer
 from evkafka.runtime.partition import Partition
+from evkafka.runtime.scheduler import Lanes
 from evkafka.telemetry import Telemetry
 from tests.lanes.test_turns import OneRecord
 

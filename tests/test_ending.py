@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from evkafka.exceptions import BrokerError
-from evkafka.runtime.ending import Ending
 from evkafka.runtime.settle import StopApp
+from evkafka.runtime.supervision.stop_signal import Ending
 
 LOST, VERDICT = BrokerError("the connection is lost"), StopApp("orders[0]@7 stops the app")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from evkafka.offsets import OffsetLedger
+from evkafka.runtime.offsets import OffsetLedger
 
 
 class TestCommittable:

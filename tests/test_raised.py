@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from evkafka.config.settings import ErrorPolicySettings
 from evkafka.exceptions import DecodeError
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip
-from evkafka.runtime.raised import Fatal, message_in, named_by, read_raised
+from evkafka.runtime.failure_cause import Fatal, message_in, named_by, read_raised
 from evkafka.runtime.settle import Bury, Defer, Finish, Verdict, Wait, decide, decide_at_most_once
-from evkafka.settings import ErrorPolicySettings
 
 KEY_ERRORS_ARE_FINAL = ErrorPolicySettings(
     max_attempts=4, jitter=0.0, then="dead_letter", non_retryable=(KeyError,), retry_topics=(1_000,)

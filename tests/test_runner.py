@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from evkafka.runner import FAILED, run_to_exit_code
+from evkafka.service.process import FAILED, run_to_exit_code
 
 
 def test_a_main_task_that_somebody_else_cancels_is_a_failure_that_the_log_names(

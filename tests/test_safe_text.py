@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evkafka.safe_text import cut, json_text, lines, one_line, time_of
+from evkafka.serde.safe_text import cut, json_text, lines, one_line, time_of
 from tests.support.odd_records import HOSTILE
 
 ACTED_ON = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evkafka.backoff import exponential
+from evkafka.config.settings import ErrorPolicySettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, DecodeError
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
+from evkafka.runtime.backoff import exponential
 from evkafka.runtime.settle import (
     Bury,
     Defer,
@@ -23,8 +24,7 @@ from evkafka.runtime.settle import (
     decide,
     decide_at_most_once,
 )
-from evkafka.runtime.supervision import Supervision
-from evkafka.settings import ErrorPolicySettings
+from evkafka.runtime.supervision.restart_policy import Supervision
 
 FOREVER = ErrorPolicySettings(jitter=0.0)
 THREE = ErrorPolicySettings(max_attempts=3, jitter=0.0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from evkafka.runtime.given import LastRound
-from evkafka.runtime.watchdog import Watchdog
-from evkafka.settings import ConsumerSettings
+from evkafka.config.settings import ConsumerSettings
+from evkafka.runtime.interfaces import LastRound
+from evkafka.runtime.supervision.watchdog import Watchdog
 from evkafka.testing.memory.clock import VirtualClock
 
 LONGEST_POLL_S = 2 * 60 + 10

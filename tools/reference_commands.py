@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from evkafka.cli.app import command_line
+from evkafka.cli.main import command_line
 
 HEAD = """# Commands
 

@@ -39,8 +39,8 @@ from evkafka.exceptions import (
 from evkafka.handler import Handler
 from evkafka.middleware import Middleware
 from evkafka.outcomes import BatchError, DeadLetter, Retry, Skip
-from evkafka.ports import RecordMetadata
-from evkafka.runtime.producer import EVKafkaProducer
+from evkafka.producer import EVKafkaProducer
+from evkafka.records import RecordMetadata
 from evkafka.sender import Sender
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NotRequired, Required, get_args, get_origin, 
 
 from typing_extensions import is_typeddict
 
-from evkafka.keys import ConsumerConfig, ProducerConfig
+from evkafka.config.keys import ConsumerConfig, ProducerConfig
 
 TLS = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_keyfile_password")
 """What an `ssl_context` is made of where there is no Python to make it."""

@@ -12,31 +12,31 @@ from typing import Any, TypeVar
 
 from evkafka.asyncapi import Declared, Info, build_document
 from evkafka.config import ConsumerConfig, ProducerConfig, consumer_settings
+from evkafka.config.keys import ErrorPolicy
 from evkafka.context import App
 from evkafka.control import ConsumerControl
-from evkafka.declared import DeclaredConsumer, DeclaredProducer
 from evkafka.exceptions import ConfigError
 from evkafka.handler import Handler
-from evkafka.keys import ErrorPolicy
-from evkafka.lifecycle import AppLifecycle
-from evkafka.lifespan import Lifespan, as_lifespan
 from evkafka.middleware import Middleware
 from evkafka.observe.health import HealthBook
 from evkafka.observe.logs import log_events
 from evkafka.observe.metrics import Metrics, directory_of_processes, metrics_of
 from evkafka.observe.tracing import spans_of
-from evkafka.ports import Clock, Cluster
-from evkafka.runner import leave, run_to_exit_code
+from evkafka.producer import EVKafkaProducer
 from evkafka.runtime.consumer import Consumer
-from evkafka.runtime.producer import EVKafkaProducer
+from evkafka.runtime.dead_letters.retry_topics import tier_name
+from evkafka.runtime.ports import Clock, Cluster
 from evkafka.runtime.status import AppStatus
-from evkafka.runtime.stop_deadline import stop_limit_s
-from evkafka.runtime.tiers import tier_name
+from evkafka.runtime.supervision.stop_deadline import stop_limit_s
 from evkafka.sender import Sender
-from evkafka.service import ConsumerPlan, Service
-from evkafka.stop_guard import StopGuard
+from evkafka.service.lifecycle import AppLifecycle
+from evkafka.service.lifespan import Lifespan, as_lifespan
+from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
+from evkafka.service.process import leave, run_to_exit_code
+from evkafka.service.service import ConsumerPlan, Service
+from evkafka.service.stop_guard import StopGuard
 from evkafka.telemetry import Telemetry
-from evkafka.web.part import WebPart, mountable
+from evkafka.web.component import WebPart, mountable
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, cast
 from typing_extensions import TypeVar
 
 from evkafka.exceptions import UnsupportedValueError
-from evkafka.ports import Record, Slot
+from evkafka.records import Record
+from evkafka.runtime.ports import Slot
 from evkafka.state import State
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import ConfigError
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from evkafka.runtime.consumer import Consumer
-from evkafka.settings import ConsumerSettings
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from evkafka._annotations import ALIASES
 from evkafka.exceptions import ConfigError
+from evkafka.serde.annotations import ALIASES
 
 Function = Callable[..., Any]
 

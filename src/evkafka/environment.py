@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from evkafka._config_masking import Secret
 from evkafka._environment_keys import CONSUMER, PRODUCER, TLS, Kind
-from evkafka.checks import NEAR_ENOUGH
+from evkafka.config.keys import ConsumerConfig, ProducerConfig
+from evkafka.config.masking import Secret
+from evkafka.config.section import NEAR_ENOUGH
 from evkafka.exceptions import ConfigError
-from evkafka.keys import ConsumerConfig, ProducerConfig
 
 __all__ = ["PREFIX", "consumer_config", "producer_config"]
 

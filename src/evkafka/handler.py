@@ -6,13 +6,13 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
-from evkafka.batch import run_in_batch
+from evkafka.config.keys import ErrorPolicy
 from evkafka.context import Context
-from evkafka.endpoint import Endpoint
+from evkafka.endpoints.batch import run_in_batch
+from evkafka.endpoints.endpoint import Endpoint
 from evkafka.exceptions import ConfigError
-from evkafka.keys import ErrorPolicy
 from evkafka.outcomes import DeadLetter, Outcome, Retry, Skip, Unmatched
-from evkafka.ports import BatchLimits
+from evkafka.runtime.ports import BatchLimits
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar, overload
 
-from evkafka._config_errors import topic_fault
-from evkafka._outbound import Outbound, describe
+from evkafka.config.error_policy import topic_fault
+from evkafka.endpoints.outbound import Outbound, describe
 from evkafka.exceptions import ConfigError, DeliveryError
-from evkafka.ports import RecordMetadata
-from evkafka.runtime.producer import EVKafkaProducer, Headers, Key
+from evkafka.producer import EVKafkaProducer, Headers, Key
+from evkafka.records import RecordMetadata
 
 T = TypeVar("T")
 

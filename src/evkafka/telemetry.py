@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from evkafka.ports import OffsetReset, TopicPartition
+from evkafka.records import OffsetReset, TopicPartition
 
 logger = logging.getLogger("evkafka")
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from evkafka.context import App, Context, HandlerApp
-from evkafka.ports import Record, RecordMetadata
+from evkafka.records import Record, RecordMetadata
 
 __all__ = ["App", "Context", "HandlerApp", "Record", "RecordMetadata"]

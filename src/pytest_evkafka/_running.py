@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from evkafka import EVKafkaApp
-from evkafka.runtime.ambient import ambient, stand_in
+from evkafka.runtime.backend import ambient, stand_in
 from evkafka.testing import InMemoryKafka
 from evkafka.testing.held import Held
 

@@ -12,10 +12,10 @@ from pydantic import BaseModel
 from evkafka import ConfigError, Context, EVKafkaApp, Handler, Sender
 from evkafka.asyncapi.dead_letters import HEADERS, SPRING_HEADERS
 from evkafka.asyncapi.retry_topics import HEADERS as RETRY_HEADERS
-from evkafka.runtime.letter import Story, headers_of
-from evkafka.runtime.tiers import headers_to
-from evkafka.settings import ErrorPolicySettings
-from evkafka.testing.memory.log import MemoryRecord
+from evkafka.config.settings import ErrorPolicySettings
+from evkafka.runtime.dead_letters.headers import Story, headers_of
+from evkafka.runtime.dead_letters.retry_topics import headers_to
+from evkafka.testing.memory.partition_log import MemoryRecord
 from tests.asyncapi.documents import document_of, look_up, message, official, one_consumer
 
 

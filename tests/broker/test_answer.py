@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from evkafka.broker import KafkaBroker
-from evkafka.broker.answer import tells_of_brokers
+from evkafka.broker.readiness import tells_of_brokers
 
 Answering = Callable[[bytes], int]
 

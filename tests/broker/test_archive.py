@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from evkafka.broker import KafkaBroker, archive
-from evkafka.broker.archive import ClassArchive
+from evkafka.broker import KafkaBroker
+from evkafka.broker import cds_archive as archive
+from evkafka.broker.cds_archive import ClassArchive
 from evkafka.broker.jars import KAFKA_VERSION, cache_dir
 
 WRITES = '#!/bin/sh\nfor word in "$@"; do case $word in -XX:SharedArchiveFile=*) echo made > ${word#*=};; esac; done\n'

@@ -10,7 +10,7 @@ import pytest
 from pydantic import create_model
 
 from evkafka import EVKafkaApp, Handler, Sender
-from evkafka.cli.asyncapi_diff import differences
+from evkafka.cli.impl.asyncapi_diff import differences
 from tests.cli.support import as_json, evkafka, said, write_app
 
 

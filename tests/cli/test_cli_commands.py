@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from evkafka.cli.app import command_line, said_in_one_sentence
-from evkafka.cli.twins import twin
+from evkafka.cli.env_vars import twin
+from evkafka.cli.exit_codes import said_in_one_sentence
+from evkafka.cli.main import command_line
 from evkafka.environment import producer_config
 from tests.cli.support import ROOT, as_json, evkafka, said
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evkafka.cli.cluster import DeadLetters, find, find_dead_letters
+from evkafka.cli.connection import DeadLetters, find, find_dead_letters
 from evkafka.cli.options import Where
 from evkafka.exceptions import ConfigError
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evkafka.cli.new import make_service
+from evkafka.cli.impl.new import make_service
 from evkafka.exceptions import ConfigError
 from tests.cli.support import ROOT, environment, evkafka, said
 

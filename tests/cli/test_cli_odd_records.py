@@ -11,10 +11,12 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from evkafka.broker import KafkaBroker
-from evkafka.cli import dlq_work, lag, words
-from evkafka.cli.tail import _Json, _Lines
-from evkafka.dlq.letters import read_letter
-from evkafka.runtime.kafka.groups import Group
+from evkafka.cli import output as words
+from evkafka.cli.impl import dlq as dlq_work
+from evkafka.cli.impl import lag
+from evkafka.cli.impl.tail import _Json, _Lines
+from evkafka.dlq.dead_letter import read_letter
+from evkafka.kafka.admin.groups import Group
 from tests.cli.support import evkafka
 from tests.conftest import MakeTopic
 from tests.support.odd_records import HOSTILE, VALUES, OddRecord, odd_records

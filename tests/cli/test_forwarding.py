@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from evkafka.cli.forwarding import LineForwarder
+from evkafka.cli.impl.line_forwarder import LineForwarder
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evkafka.cli.workers import LOCK, PREFIX, metrics_together
+from evkafka.cli.impl.workers import LOCK, PREFIX, metrics_together
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from evkafka import EVKafkaApp, Handler
-from evkafka.ports import OffsetReset, TopicPartition
+from evkafka.records import OffsetReset, TopicPartition
 from evkafka.telemetry import PositionReset
 from tests.support.kafka_cluster import KafkaCluster
 from tests.support.processes import committed

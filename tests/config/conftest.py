@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from evkafka import _config_connection
+from evkafka.config import connection as _config_connection
 from evkafka.config import consumer_settings, producer_settings
+from evkafka.config.settings import ConsumerSettings, ProducerSettings
 from evkafka.exceptions import ConfigError
-from evkafka.settings import ConsumerSettings, ProducerSettings
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaClient
 from aiokafka.abc import AbstractTokenProvider
 
-from evkafka.runtime.kafka.options import connection_options
+from evkafka.kafka.options import connection_options
 
 from .conftest import consumer, producer, refusal
 

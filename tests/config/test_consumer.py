@@ -11,8 +11,8 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
 from evkafka.config import consumer_config, consumer_settings, missing_group_id
+from evkafka.config.settings import ConsumerSettings, TopicSettings
 from evkafka.exceptions import ConfigError
-from evkafka.settings import ConsumerSettings, TopicSettings
 
 from .conftest import consumer, refusal
 

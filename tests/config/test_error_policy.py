@@ -8,8 +8,8 @@ import pytest
 
 from evkafka import EVKafkaApp, Handler
 from evkafka.config import consumer_settings, dead_letter_producer_settings, dead_letter_topic, error_policy
+from evkafka.config.settings import DeadLetterLimitSettings, ErrorPolicySettings
 from evkafka.exceptions import ConfigError
-from evkafka.settings import DeadLetterLimitSettings, ErrorPolicySettings
 
 from .conftest import consumer, refusal
 

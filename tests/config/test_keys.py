@@ -10,13 +10,13 @@ import typing_extensions
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from evkafka import config
-from evkafka._config_consumer import _consumer
-from evkafka._config_errors import read_error_policy
-from evkafka._config_masking import SHOWN_KEYS
-from evkafka._config_producer import _producer
-from evkafka.checks import Faults, Section
+from evkafka.config.consumer import _consumer
+from evkafka.config.error_policy import read_error_policy
+from evkafka.config.masking import SHOWN_KEYS
+from evkafka.config.producer import _producer
+from evkafka.config.section import Faults, Section
+from evkafka.config.settings import ErrorPolicySettings
 from evkafka.exceptions import ConfigError
-from evkafka.settings import ErrorPolicySettings
 
 REFUSED_BY_CONSUMERS = {"key_deserializer", "value_deserializer", "loop"}
 REFUSED_BY_PRODUCERS = {"key_serializer", "value_serializer", "loop", "transactional_id", "transaction_timeout_ms"}

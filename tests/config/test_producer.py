@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from evkafka.config import producer_config
+from evkafka.config.settings import ProducerSettings
 from evkafka.exceptions import ConfigError
-from evkafka.settings import ProducerSettings
 
 from .conftest import producer, refusal
 

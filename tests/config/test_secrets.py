@@ -21,8 +21,8 @@ from evkafka.config import (
     producer_settings,
     shown_settings,
 )
+from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
 from evkafka.exceptions import ConfigError
-from evkafka.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
 
 from .conftest import consumer, producer, refusal
 

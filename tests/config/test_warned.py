@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evkafka import _config_connection as connection
+from evkafka.config import connection as connection
 from evkafka.config import consumer_settings, producer_settings
 
 LOGIN = {"sasl_plain_username": "ann", "sasl_plain_password": "hunter2"}

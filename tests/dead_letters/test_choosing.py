@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from evkafka.cli import dlq_work
-from evkafka.dlq.desk import _Pace
-from evkafka.dlq.letters import Letter, Place, Wanted, read_letter
-from evkafka.runtime.letter import headers_of
-from evkafka.settings import ErrorPolicySettings
+from evkafka.cli.impl import dlq as dlq_work
+from evkafka.config.settings import ErrorPolicySettings
+from evkafka.dlq.dead_letter import Letter, Place, Wanted, read_letter
+from evkafka.dlq.replay import _Pace
+from evkafka.runtime.dead_letters.headers import headers_of
 from tests.dead_letters.test_letter import ID, Rec, story
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -81,7 +81,7 @@ class TestARate:
         async def sleep(delay_s: float) -> None:
             waits.append(delay_s)
 
-        monkeypatch.setattr("evkafka.dlq.desk.asyncio.sleep", sleep)
+        monkeypatch.setattr("evkafka.dlq.replay.asyncio.sleep", sleep)
         pace = _Pace(None)
         for _ in range(3):
             await pace.wait(100)

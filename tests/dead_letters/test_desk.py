@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from evkafka.config import producer_settings
+from evkafka.config.settings import ConnectionSettings
 from evkafka.dlq import Desk, Letter, TakenOver, Target, Wanted
 from evkafka.exceptions import ConfigError
-from evkafka.runtime.kafka.transactions import Outgoing, Transactions
-from evkafka.settings import ConnectionSettings
+from evkafka.kafka.producer.transactions import Outgoing, Transactions
 from tests.conformance.backends import RealBackend
 from tests.conftest import MakeTopic
 from tests.dead_letters.test_writing import read

@@ -13,11 +13,11 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from evkafka import EVKafkaApp
 from evkafka.config import producer_settings
+from evkafka.config.settings import ConnectionSettings
 from evkafka.dlq import Desk, Letter, Place, Target, Wanted
-from evkafka.dlq.marks import Mark, Marks, mark_of, read_mark
-from evkafka.runtime.kafka.topic_ids import look_up_topic_ids
-from evkafka.runtime.kafka.transactions import Outgoing, Transactions
-from evkafka.settings import ConnectionSettings
+from evkafka.dlq.state_topic import Mark, Marks, mark_of, read_mark
+from evkafka.kafka.client.topic_ids import look_up_topic_ids
+from evkafka.kafka.producer.transactions import Outgoing, Transactions
 from tests.conformance.backends import Backend, RealBackend
 from tests.dead_letters.test_desk import ALL, Given, given
 from tests.dead_letters.test_letter import Rec

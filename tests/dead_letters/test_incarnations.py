@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerRefused, BrokerUnavailable
-from evkafka.ports import TopicIds
-from evkafka.runtime.incarnations import FRESH_S, Incarnations
-from evkafka.runtime.letter import Incarnation
-from evkafka.settings import ConnectionSettings
+from evkafka.runtime.dead_letters.headers import Incarnation
+from evkafka.runtime.dead_letters.topic_ids import FRESH_S, Incarnations
+from evkafka.runtime.ports import TopicIds
 from tests.dead_letters.test_letter import Rec
 
 

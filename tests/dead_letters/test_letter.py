@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from evkafka.dlq.letters import read_letter, replayed_headers
-from evkafka.runtime.letter import SHORTER, Headers, Incarnation, Story, headers_of, letter_id
-from evkafka.runtime.replays import sign
-from evkafka.settings import ErrorPolicySettings
+from evkafka.config.settings import ErrorPolicySettings
+from evkafka.dlq.dead_letter import read_letter, replayed_headers
+from evkafka.runtime.dead_letters.headers import SHORTER, Headers, Incarnation, Story, headers_of, letter_id
+from evkafka.runtime.dead_letters.replay_signature import sign
 
 EVKAFKA = ErrorPolicySettings()
 SPRING = ErrorPolicySettings(dead_letter_header_style="spring")

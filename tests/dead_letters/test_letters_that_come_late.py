@@ -6,14 +6,14 @@ import asyncio
 from typing import Any, cast
 
 from evkafka.config import consumer_settings
-from evkafka.ports import TopicPartition, Unreadable
+from evkafka.records import TopicPartition, Unreadable
+from evkafka.runtime.assignment import Holdings
 from evkafka.runtime.clock import SystemClock
-from evkafka.runtime.ending import Ending
-from evkafka.runtime.holdings import Holdings
-from evkafka.runtime.lane import Lanes
-from evkafka.runtime.limit import KeptLimit
-from evkafka.runtime.tasks import SupervisedTasks
-from evkafka.runtime.unreadable import UnreadableRecords
+from evkafka.runtime.corrupt_records import UnreadableRecords
+from evkafka.runtime.dead_letter_limit import KeptLimit
+from evkafka.runtime.scheduler import Lanes
+from evkafka.runtime.supervision.stop_signal import Ending
+from evkafka.runtime.supervision.tasks import SupervisedTasks
 from evkafka.telemetry import Telemetry
 from tests.lanes.test_intake import SourceAt
 

@@ -8,10 +8,10 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from evkafka.config import producer_settings
+from evkafka.config.settings import ConnectionSettings
 from evkafka.dlq import Desk, Wanted
 from evkafka.exceptions import BrokerError
-from evkafka.runtime.kafka.topics import create_topic, ensure_compacted, ensure_topics, topic_shapes
-from evkafka.settings import ConnectionSettings
+from evkafka.kafka.admin.topics import create_topic, ensure_compacted, ensure_topics, topic_shapes
 from evkafka.testing import InMemoryKafka
 from tests.conformance.backends import RealBackend
 from tests.dead_letters.test_writing import BURY, app_of, failing

@@ -7,8 +7,8 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evkafka.runtime.tally import MOST_TEXT, Tally
-from evkafka.settings import DeadLetterLimitSettings
+from evkafka.config.settings import DeadLetterLimitSettings
+from evkafka.runtime.dead_letters.rate import MOST_TEXT, Tally
 
 Steps = list[int]  # 0: a dead letter; else so many that passed
 

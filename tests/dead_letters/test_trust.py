@@ -9,7 +9,7 @@ import pytest
 from evkafka.dlq import Desk, SourceTopics, Target, Wanted
 from evkafka.dlq.targets import is_named_after
 from evkafka.exceptions import ConfigError
-from evkafka.runtime.kafka.transactions import Outgoing, Transactions
+from evkafka.kafka.producer.transactions import Outgoing, Transactions
 from tests.conformance.backends import Backend
 from tests.conftest import MakeTopic
 from tests.dead_letters.test_desk import ALL, Given, given, read_committed

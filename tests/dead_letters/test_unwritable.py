@@ -9,8 +9,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from evkafka import EVKafkaApp, Handler
 from evkafka.exceptions import BrokerUnavailable
-from evkafka.ports import Clock
 from evkafka.runtime.clock import sleep
+from evkafka.runtime.ports import Clock
 from evkafka.runtime.settle import StopApp
 from evkafka.testing.memory.apps import ClusterView
 from tests.conformance.backends import RealBackend

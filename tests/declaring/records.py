@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from evkafka.context import App
-from evkafka.dispatch import build_dispatch
 from evkafka.handler import Handler
 from evkafka.middleware import Middleware
 from evkafka.outcomes import Unmatched
-from evkafka.ports import ConsumerIdentity, Slot
+from evkafka.runtime.ports import ConsumerIdentity, Slot
+from evkafka.service.dispatch import build_dispatch
 
 
 class Order(BaseModel):

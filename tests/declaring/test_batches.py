@@ -10,10 +10,10 @@ import pytest
 from pydantic import BaseModel
 
 from evkafka import BatchError, ConfigError, Context, DeadLetter, DecodeError, EVKafkaApp, Handler, Request, Skip
-from evkafka.dispatch import build_dispatch
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
 from evkafka.outcomes import Apart, Failed
-from evkafka.ports import Record
+from evkafka.records import Record
+from evkafka.service.dispatch import build_dispatch
 from tests.declaring.records import FakeRecord, Through, give, record, slot
 
 

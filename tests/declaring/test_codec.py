@@ -16,9 +16,9 @@ from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType, TypedDict
 
 from evkafka import DecodeError, Handler
-from evkafka._encoding import encode, encoder_for
-from evkafka.codec import decode_fault, decoder_for
 from evkafka.outcomes import Unmatched
+from evkafka.serde.decoding import decode_fault, decoder_for
+from evkafka.serde.encoding import encode, encoder_for
 from tests.declaring.records import Order, give, record
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from evkafka import ConfigError, Context, DeadLetter, DecodeError, Handler, Request, Retry, Skip
-from evkafka.dispatch import build_dispatch
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
 from evkafka.outcomes import Unmatched
 from evkafka.runtime.settle import classify
+from evkafka.service.dispatch import build_dispatch
 from tests.declaring.records import FakeRecord, Order, give, no_endpoint, record, slot
 
 

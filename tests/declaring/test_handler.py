@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evkafka import ConfigError, Handler, Request
-from evkafka.dispatch import build_dispatch
+from evkafka.service.dispatch import build_dispatch
 from tests.declaring.records import Order, give, record
 
 

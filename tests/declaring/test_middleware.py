@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from evkafka import App, ConfigError, Context, DecodeError, Handler, Request, Skip
-from evkafka.dispatch import build_dispatch
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, type_header
 from evkafka.outcomes import Unmatched
+from evkafka.service.dispatch import build_dispatch
 from tests.declaring.records import Order, Through, give, no_endpoint, record, slot
 
 

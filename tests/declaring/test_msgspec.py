@@ -13,10 +13,10 @@ import pytest
 from pydantic import BaseModel
 
 from evkafka import ConfigError, EVKafkaApp, Handler, Sender, TestClient
-from evkafka._annotations import by_msgspec
-from evkafka._encoding import encode
-from evkafka.codec import decoder_for
 from evkafka.exceptions import DecodeError, EncodeError
+from evkafka.serde.annotations import by_msgspec
+from evkafka.serde.decoding import decoder_for
+from evkafka.serde.encoding import encode
 
 
 class Address(BaseModel):
@@ -218,8 +218,8 @@ class TestWithoutTheExtra:
                 raise ModuleNotFoundError("No module named 'msgspec'", name="msgspec")
             return real(name, *args, **kwargs)
 
-        monkeypatch.delitem(sys.modules, "evkafka._msgspec", raising=False)
-        monkeypatch.delattr("evkafka._msgspec", raising=False)
+        monkeypatch.delitem(sys.modules, "evkafka.serde.msgspec", raising=False)
+        monkeypatch.delattr("evkafka.serde.msgspec", raising=False)
         monkeypatch.setattr(builtins, "__import__", without)
         handler = Handler()
         with pytest.raises(ConfigError, match=r"pip install 'evkafka\[attrs\]'"):

@@ -14,9 +14,9 @@ from pydantic import BaseModel, BeforeValidator, Discriminator, Tag, field_valid
 from typing_extensions import TypedDict
 
 from evkafka import DeadLetter, DecodeError, EVKafkaApp, Handler, Retry, Skip
-from evkafka.dispatch import build_dispatch
 from evkafka.middleware import Middleware
 from evkafka.outcomes import Apart, End, Failed
+from evkafka.service.dispatch import build_dispatch
 from evkafka.testing import InMemoryKafka
 from tests.declaring.records import STACKS, Through, give, record, slot
 

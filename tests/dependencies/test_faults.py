@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import pytest
 
 from evkafka import ConfigError, Depends, Handler, Request
-from evkafka.dispatch import build_dispatch
+from evkafka.service.dispatch import build_dispatch
 from tests.declaring.records import Order
 
 if TYPE_CHECKING:

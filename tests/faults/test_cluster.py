@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evkafka.exceptions import BrokerRefused
-from evkafka.runtime.kafka.membership import FENCED_INSTANCE_ID
+from evkafka.kafka.consumer.coordinator import FENCED_INSTANCE_ID
 from tests.support.fake_kafka import FakeKafka
 from tests.support.proxy import COMMIT, FETCH, HEARTBEAT, JOIN_GROUP, OFFSET_FETCH, SYNC_GROUP
 from tests.support.stream import RECOVERY_S, Stream

@@ -12,9 +12,9 @@ from unittest.mock import patch
 
 from evkafka import EVKafkaApp, Handler, Sender, environment
 from evkafka.config import consumer_settings, error_policy, producer_settings, shown_settings
+from evkafka.config.settings import ErrorPolicySettings
 from evkafka.exceptions import ConfigError
-from evkafka.service import StartFailed
-from evkafka.settings import ErrorPolicySettings
+from evkafka.service.service import StartFailed
 from evkafka.testing import InMemoryKafka
 from tests.fuzz.configurations import CANARY
 

@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from evkafka.broker import KafkaBroker
-from evkafka.ports import TopicPartition
-from evkafka.settings import ConsumerSettings
+from evkafka.config.settings import ConsumerSettings
+from evkafka.records import TopicPartition
 from tests.support.fake_kafka import FakeKafka, NoGoError, build
 from tests.support.listening import Reader, consumer_settings
 from tests.support.proxy import Proxy

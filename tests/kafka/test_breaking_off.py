@@ -11,9 +11,9 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.broker import KafkaBroker
 from evkafka.config import producer_settings
-from evkafka.runtime.kafka.client import Reaching, admin_client
-from evkafka.runtime.kafka.options import connection_options
-from evkafka.runtime.kafka.reading import reader_client
+from evkafka.kafka.admin.reader import reader_client
+from evkafka.kafka.client.client import Reaching, admin_client
+from evkafka.kafka.options import connection_options
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError
-from evkafka.runtime.kafka.contain import Contained
-from evkafka.runtime.supervision import Supervision
-from evkafka.runtime.tasks import TaskEnded
+from evkafka.kafka.consumer.consumer import Contained
+from evkafka.runtime.supervision.restart_policy import Supervision
+from evkafka.runtime.supervision.tasks import TaskEnded
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read
 from tests.support.waiting import eventually

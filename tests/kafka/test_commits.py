@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read, committed, produce
 from tests.support.fake_kafka import FakeKafka

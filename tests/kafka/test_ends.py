@@ -10,8 +10,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from evkafka.broker import KafkaBroker
-from evkafka.ports import TopicPartition
-from evkafka.runtime.kafka import ends
+from evkafka.kafka.consumer import end_offsets as ends
+from evkafka.records import TopicPartition
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read, produce
 from tests.support.fake_kafka import FakeKafka

@@ -12,8 +12,8 @@ from aiokafka import errors as kafka
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.broker import KafkaBroker
-from evkafka.ports import TopicPartition
-from evkafka.runtime.kafka.membership import Member
+from evkafka.kafka.consumer.coordinator import Member
+from evkafka.records import TopicPartition
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read, produce
 from tests.support.listening import Reader, consumer_settings

@@ -10,10 +10,10 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.broker import KafkaBroker
-from evkafka.ports import TopicPartition
-from evkafka.runtime.kafka.client import Client
-from evkafka.runtime.kafka.leader_epochs import Parting, Place, partings
-from evkafka.runtime.kafka.wire import EpochOffsetFetchRequest
+from evkafka.kafka.client.client import Client
+from evkafka.kafka.client.protocol import EpochOffsetFetchRequest
+from evkafka.kafka.consumer.leader_epochs import Parting, Place, partings
+from evkafka.records import TopicPartition
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read, produce
 from tests.support.fake_kafka import FakeKafka

@@ -9,7 +9,7 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError, BrokerRefused
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read, produce
 from tests.support.fake_kafka import FakeKafka

@@ -8,9 +8,9 @@ import pytest
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
+from evkafka.config.settings import ConnectionSettings, ConsumerSettings
 from evkafka.exceptions import ConfigError
-from evkafka.runtime.kafka.options import CLIENT_OPTIONS, commits_by_itself, connection_options, consumer_options
-from evkafka.settings import ConnectionSettings, ConsumerSettings
+from evkafka.kafka.options import CLIENT_OPTIONS, commits_by_itself, connection_options, consumer_options
 
 
 def options(**settings: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import CommitRefused
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from evkafka.runtime.subscription import OthersTopics
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read, committed, produce

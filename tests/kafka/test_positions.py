@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerRefused
-from evkafka.ports import OffsetReset, TopicPartition
+from evkafka.records import OffsetReset, TopicPartition
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read, produce
 from tests.support.fake_kafka import FakeKafka

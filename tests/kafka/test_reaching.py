@@ -15,10 +15,11 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import BrokerMetadata
 
 from evkafka.broker import KafkaBroker
-from evkafka.runtime.kafka import connection, preflight, reaching
-from evkafka.runtime.kafka.client import Client
-from evkafka.runtime.kafka.options import connection_options
-from evkafka.settings import ConnectionSettings
+from evkafka.config.settings import ConnectionSettings
+from evkafka.kafka.client import connection, preflight
+from evkafka.kafka.client import node_connections as reaching
+from evkafka.kafka.client.client import Client
+from evkafka.kafka.options import connection_options
 from tests.support.proxy import FIND_COORDINATOR, HEARTBEAT, METADATA, PRODUCE, Proxy
 from tests.support.waiting import eventually
 

@@ -12,19 +12,20 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from evkafka.broker import KafkaBroker
-from evkafka.cli.cluster import Found
-from evkafka.cli.tail import Wanted as WantedByTail
-from evkafka.cli.tail import tail
+from evkafka.cli.connection import Found
+from evkafka.cli.impl.tail import Wanted as WantedByTail
+from evkafka.cli.impl.tail import tail
+from evkafka.config.settings import ConnectionSettings
 from evkafka.dlq import Desk, Target, Wanted
 from evkafka.exceptions import BrokerError
-from evkafka.ports import Record, UnreadRecord
-from evkafka.runtime.kafka import reading
-from evkafka.runtime.kafka.browsing import excerpt
-from evkafka.runtime.kafka.following import follow
-from evkafka.runtime.kafka.lookup import read_log, stream_log
-from evkafka.settings import ConnectionSettings
-from evkafka.web.ui.browser import _row
-from evkafka.web.ui.view import Place
+from evkafka.kafka.admin import reader as reading
+from evkafka.kafka.admin.browsing import excerpt
+from evkafka.kafka.admin.following import follow
+from evkafka.kafka.admin.log_reader import read_log, stream_log
+from evkafka.records import Record
+from evkafka.runtime.ports import UnreadRecord
+from evkafka.ui.app_view import Place
+from evkafka.ui.record_browser import _row
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import produce
 from tests.kafka.test_slow_lines import produce_one

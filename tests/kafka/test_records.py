@@ -12,7 +12,7 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
-from evkafka.runtime.kafka.records import Unread
+from evkafka.kafka.consumer.record_decoder import Unread
 from tests.kafka.batches import batch, control, with_bad_header, with_codec, with_crc, with_flipped_bit
 
 MOST = 64 * 1024 * 1024
@@ -103,7 +103,7 @@ class TestWholeBatches:
     def test_makes_no_more_of_a_batch_than_was_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made: list[Any] = []
         monkeypatch.setattr(
-            "evkafka.runtime.kafka.records._NEW",
+            "evkafka.kafka.consumer.record_decoder._NEW",
             lambda kind, fields: made.append(fields) or tuple.__new__(kind, fields),
         )
         records = unread(batch(*[b"x"] * 100))

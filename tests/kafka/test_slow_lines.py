@@ -11,14 +11,14 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.protocol.fetch import FetchRequest
 
 from evkafka.broker import KafkaBroker
-from evkafka.ports import TopicPartition
-from evkafka.runtime.given import LastRound
-from evkafka.runtime.kafka import contain
-from evkafka.runtime.kafka.connection import Patience, connect
-from evkafka.runtime.lane import Lanes
+from evkafka.config.settings import ConsumerSettings
+from evkafka.kafka.client.connection import Patience, connect
+from evkafka.kafka.consumer import consumer as contain
+from evkafka.records import TopicPartition
+from evkafka.runtime.interfaces import LastRound
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.watchdog import Watchdog
-from evkafka.settings import ConsumerSettings
+from evkafka.runtime.scheduler import Lanes
+from evkafka.runtime.supervision.watchdog import Watchdog
 from evkafka.testing.memory.clock import VirtualClock
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read

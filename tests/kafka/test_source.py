@@ -9,8 +9,8 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError, CommitRefused, ConfigError
-from evkafka.ports import TopicPartition
-from evkafka.runtime.kafka.source import KafkaSource
+from evkafka.kafka.consumer.source import KafkaSource
+from evkafka.records import TopicPartition
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read, committed, produce
 from tests.support.listening import Listener, consumer_settings

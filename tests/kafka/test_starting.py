@@ -15,7 +15,7 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
-from evkafka.runtime.kafka.source import KafkaSource
+from evkafka.kafka.consumer.source import KafkaSource
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read, produce
 from tests.support.listening import Listener, consumer_settings

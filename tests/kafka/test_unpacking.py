@@ -14,9 +14,9 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
 from evkafka.broker import KafkaBroker
-from evkafka.ports import TopicPartition
-from evkafka.runtime.kafka.records import Unread
-from evkafka.runtime.kafka.unpacking import TooLargeUnpacked, unpacked
+from evkafka.kafka.consumer.decompression import TooLargeUnpacked, unpacked
+from evkafka.kafka.consumer.record_decoder import Unread
+from evkafka.records import TopicPartition
 from tests.conftest import MakeTopic
 from tests.kafka.batches import batch, with_crc
 from tests.kafka.conftest import Read, produce

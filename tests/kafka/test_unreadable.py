@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.protocol.fetch import FetchRequest
 
 from evkafka.broker import KafkaBroker
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read, produce
 from tests.support.listening import Reader
@@ -117,7 +117,7 @@ class TestRecordsLargerThanAFetch:
     @pytest.fixture
     def cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Brokers of today give a record whole however small the fetch; older ones cut it off."""
-        from evkafka.runtime.kafka.client import Client
+        from evkafka.kafka.client.client import Client
 
         send = Client.send
 

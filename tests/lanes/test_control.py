@@ -13,7 +13,7 @@ import pytest
 from evkafka import ConfigError, EVKafkaApp, Handler, Request
 from evkafka.control import ConsumerControl
 from evkafka.exceptions import NotAssigned
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from evkafka.telemetry import RecordsLost
 from tests.lanes.conftest import GROUP, TOPIC, Bench, Gates
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evkafka import Handler
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from tests.lanes.conftest import TOPIC, Bench, Gates
 
 BOUNDED: dict[str, Any] = {"max_pending_records": 200, "max_poll_records": 50}  # 100 for each of two partitions

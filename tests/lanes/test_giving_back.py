@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from evkafka import EVKafkaApp, Handler, Request
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock, sleep
-from evkafka.runtime.lane import Lanes
 from evkafka.runtime.partition import Partition
+from evkafka.runtime.scheduler import Lanes
 from tests.lanes.conftest import GROUP, TOPIC, Bench, Gates
 from tests.lanes.test_turns import OneRecord
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evkafka import Handler
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from evkafka.runtime.partition import Partition
 from tests.lanes.conftest import TOPIC, Bench, Gates
 from tests.lanes.test_turns import OneRecord

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock
-from evkafka.runtime.lane import Lane, Lanes
 from evkafka.runtime.partition import Partition
+from evkafka.runtime.scheduler import Lane, Lanes
 from tests.lanes.test_turns import OneRecord
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from evkafka import Handler, Request
-from evkafka.dispatch import build_dispatch
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock
-from evkafka.runtime.lane import Lanes
 from evkafka.runtime.partition import Partition
+from evkafka.runtime.scheduler import Lanes
+from evkafka.service.dispatch import build_dispatch
 from tests.lanes.conftest import TOPIC, Bench, Gates
 from tests.lanes.test_turns import OneRecord, executors, fail
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from evkafka import Handler
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from evkafka.runtime.offset_check import OffsetMisplaced
 from evkafka.runtime.partition import Partition
 from tests.lanes.conftest import Bench, Gates

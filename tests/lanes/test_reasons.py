@@ -10,10 +10,11 @@ from typing import Any, get_args
 import pytest
 
 from evkafka import Handler
-from evkafka.ports import BatchLimits, TopicPartition
-from evkafka.runtime.gate import Batch, Gate
-from evkafka.runtime.lane import Lane, Lanes, LaneState, Reason
+from evkafka.records import TopicPartition
+from evkafka.runtime.admission import Batch, Gate
 from evkafka.runtime.partition import Partition
+from evkafka.runtime.ports import BatchLimits
+from evkafka.runtime.scheduler import Lane, Lanes, LaneState, Reason
 from tests.lanes.conftest import TOPIC, Bench, Gates
 from tests.lanes.test_turns import OneRecord
 

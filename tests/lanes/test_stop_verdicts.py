@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from evkafka import DeadLetter, Handler, Request
-from evkafka.dispatch import build_dispatch
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock, sleep
-from evkafka.runtime.lane import Lanes
 from evkafka.runtime.partition import Partition
+from evkafka.runtime.scheduler import Lanes
 from evkafka.runtime.settle import StopApp
+from evkafka.service.dispatch import build_dispatch
 from tests.lanes.conftest import Bench, Gates
 from tests.lanes.test_turns import OneRecord, executors
 from tests.lanes.test_turns import fail as fail_the_test

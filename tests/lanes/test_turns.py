@@ -10,17 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from evkafka import Handler, Request, Retry
-from evkafka.dispatch import build_dispatch
-from evkafka.ports import ConsumerIdentity, Dispatch, Slot, TopicPartition
+from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.executor import Executor
-from evkafka.runtime.given import LastRound
-from evkafka.runtime.lane import Lanes
+from evkafka.runtime.interfaces import LastRound
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.report import Report
+from evkafka.runtime.ports import ConsumerIdentity, Dispatch, Slot
+from evkafka.runtime.reporting import Report
+from evkafka.runtime.scheduler import Lanes
 from evkafka.runtime.settle import OK, Wait
-from evkafka.runtime.tasks import SupervisedTasks
-from evkafka.runtime.turn import Turn
+from evkafka.runtime.supervision.tasks import SupervisedTasks
+from evkafka.runtime.time_slice import Turn
+from evkafka.service.dispatch import build_dispatch
 from evkafka.telemetry import Telemetry
 
 CPU_S = 0.004

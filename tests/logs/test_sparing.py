@@ -10,10 +10,10 @@ import pytest
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
+from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerUnavailable
-from evkafka.runtime.kafka.sparing import CoordinatorInTheMaking, OncePerHalfMinute, once_per_half_minute
-from evkafka.runtime.kafka.topics import ensure_topics
-from evkafka.settings import ConnectionSettings
+from evkafka.kafka.admin.topics import ensure_topics
+from evkafka.kafka.client.log_throttle import CoordinatorInTheMaking, OncePerHalfMinute, once_per_half_minute
 
 
 def record(message: str, *args: object, level: int = logging.ERROR) -> logging.LogRecord:
@@ -69,7 +69,7 @@ class TestRepeatedLines:
 class TestCoordinator:
     def test_that_it_is_not_there_is_said_once_it_has_lasted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clock, making = Clock(), CoordinatorInTheMaking()
-        monkeypatch.setattr("evkafka.runtime.kafka.sparing.time.monotonic", clock)
+        monkeypatch.setattr("evkafka.kafka.client.log_throttle.time.monotonic", clock)
         sparing = OncePerHalfMinute(now=clock)
         passed_s = []
         for _ in range(320):
@@ -81,7 +81,7 @@ class TestCoordinator:
 
     def test_that_it_is_marked_dead_is_said_once_that_has_lasted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         clock, making = Clock(), CoordinatorInTheMaking()
-        monkeypatch.setattr("evkafka.runtime.kafka.sparing.time.monotonic", clock)
+        monkeypatch.setattr("evkafka.kafka.client.log_throttle.time.monotonic", clock)
         line = record("Marking the coordinator dead (node %s)for group %s.", 0, "billing", level=logging.WARNING)
         passed_s = []
         for second in range(8):

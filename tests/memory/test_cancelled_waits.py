@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from evkafka import EVKafkaApp, Sender
-from evkafka.ports import RecordSink
-from evkafka.settings import ProducerSettings
+from evkafka.config.settings import ProducerSettings
+from evkafka.runtime.ports import RecordSink
 from evkafka.testing import InMemoryKafka
 from tests.memory.apps import make_app
 from tests.producing.sinks import TakingCluster, TakingSink

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from evkafka import Request
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from evkafka.testing import InMemoryKafka
 from evkafka.testing.memory.source import MemorySource
 from tests.memory.apps import make_app

@@ -6,7 +6,7 @@ import pytest
 
 from evkafka import EVKafkaApp, Request
 from evkafka.runtime.settle import StopApp
-from evkafka.service import StartFailed
+from evkafka.service.service import StartFailed
 from evkafka.testing import InMemoryKafka
 from tests.memory.apps import make_app
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from evkafka import DeliveryError, EVKafkaApp, EVKafkaProducer, Handler, ProducerConfig, Request, Sender
-from evkafka.ports import RecordMetadata
+from evkafka.records import RecordMetadata
 from evkafka.testing import InMemoryKafka
 
 PRODUCER: ProducerConfig = {"bootstrap_servers": "nobody:1", "topic": "out"}
@@ -167,7 +167,7 @@ class TestProducersOfUsers:
         assert [record.event_type for record in kafka.sent] == ["Started", "Stopped"]
 
     async def test_are_nobodys_affair_outside(self) -> None:
-        from evkafka.runtime.ambient import ambient
+        from evkafka.runtime.backend import ambient
 
         app = EVKafkaApp({"topics": ["in"], "group_id": "g"})
         async with InMemoryKafka() as kafka, kafka.running(app):

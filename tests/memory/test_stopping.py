@@ -12,7 +12,7 @@ import pytest
 
 from evkafka import ConsumerConfig, ErrorPolicy, EVKafkaApp, Handler, Request
 from evkafka.exceptions import CommitUnknown
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from evkafka.runtime.clock import sleep
 from evkafka.runtime.settle import StopApp
 from evkafka.testing import InMemoryKafka

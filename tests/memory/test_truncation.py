@@ -10,7 +10,7 @@ import pytest
 
 from evkafka import Request
 from evkafka.exceptions import BrokerRefused
-from evkafka.ports import OffsetReset, TopicPartition
+from evkafka.records import OffsetReset, TopicPartition
 from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs, Turn
 from evkafka.telemetry import PositionReset
 from evkafka.testing import InMemoryKafka

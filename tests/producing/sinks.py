@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evkafka.config.settings import ConsumerSettings, ProducerSettings
 from evkafka.exceptions import DeliveryError
-from evkafka.ports import RecordMetadata, RecordSource
-from evkafka.settings import ConsumerSettings, ProducerSettings
+from evkafka.records import RecordMetadata
+from evkafka.runtime.ports import RecordSource
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from evkafka.exceptions import DeliveryError
-from evkafka.ports import TopicPartition
-from evkafka.runtime.kafka.outgoing import Outgoing
-from evkafka.runtime.kafka.outlet import UNANSWERED, Outlet
+from evkafka.kafka.producer.batch import Outgoing
+from evkafka.kafka.producer.partition_queue import UNANSWERED, Outlet
+from evkafka.records import TopicPartition
 from tests.producing.test_outlet import Builder, Client, Placed, record
 
 WRITE_REFUSED, EXPIRED_PRODUCER = 29, 59

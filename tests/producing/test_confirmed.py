@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from evkafka import EVKafkaProducer
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import DeliveryError
-from evkafka.runtime.kafka import sink as sink_module
+from evkafka.kafka.producer import sink as sink_module
 from tests.conftest import MakeTopic
 from tests.producing.topics import contents, values
 

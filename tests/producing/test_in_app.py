@@ -13,11 +13,12 @@ import pytest
 
 from evkafka import EVKafkaApp, EVKafkaProducer, Handler, Request, Sender
 from evkafka.broker import KafkaBroker
+from evkafka.config.settings import ConsumerSettings, ProducerSettings
 from evkafka.exceptions import BrokerUnavailable, DeliveryError
-from evkafka.ports import RecordMetadata, RecordSink, RecordSource
-from evkafka.runtime.kafka import KafkaCluster
-from evkafka.service import StartFailed
-from evkafka.settings import ConsumerSettings, ProducerSettings
+from evkafka.kafka import KafkaCluster
+from evkafka.records import RecordMetadata
+from evkafka.runtime.ports import RecordSink, RecordSource
+from evkafka.service.service import StartFailed
 from tests.conftest import MakeTopic
 from tests.producing.sinks import TakingCluster
 from tests.producing.topics import values

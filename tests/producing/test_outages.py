@@ -12,7 +12,7 @@ import pytest
 from evkafka import EVKafkaProducer
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerUnavailable, DeliveryError
-from evkafka.ports import RecordMetadata
+from evkafka.records import RecordMetadata
 from tests.conftest import MakeTopic
 from tests.producing.conftest import frozen
 from tests.producing.topics import contents

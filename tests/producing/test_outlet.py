@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from evkafka.exceptions import DeliveryError
-from evkafka.ports import TopicPartition
-from evkafka.runtime.kafka.generation import Refusal
-from evkafka.runtime.kafka.outgoing import Outgoing
-from evkafka.runtime.kafka.outlet import INNOCENT, Outlet
+from evkafka.kafka.producer.batch import Outgoing
+from evkafka.kafka.producer.idempotent_producer import Refusal
+from evkafka.kafka.producer.partition_queue import INNOCENT, Outlet
+from evkafka.records import TopicPartition
 
 
 @dataclass

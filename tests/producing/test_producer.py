@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from evkafka import EVKafkaProducer, ProducerConfig
 from evkafka.exceptions import BrokerUnavailable, ConfigError, DeliveryError, EncodeError
-from evkafka.runtime.budget import remaining
+from evkafka.runtime.deadline import remaining
 from tests.producing.sinks import TakingCluster
 
 

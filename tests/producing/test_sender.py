@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from evkafka import EVKafkaApp, RecordMetadata, Sender
 from evkafka.exceptions import ConfigError, DeliveryError, EncodeError
-from evkafka.service import StartFailed
+from evkafka.service.service import StartFailed
 from tests.producing.sinks import TakingCluster
 
 

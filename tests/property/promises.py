@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from evkafka import ConsumerConfig
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from evkafka.testing import InMemoryKafka
 
 if TYPE_CHECKING:

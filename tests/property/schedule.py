@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, suppress
 from evkafka import ConsumerConfig, EVKafkaApp
 from evkafka.control import ConsumerControl
 from evkafka.exceptions import BrokerError, BrokerUnavailable, NotAssigned
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from evkafka.testing import InMemoryKafka
 from tests.property.promises import DEAD, Broken, Promises, retry_topics
 from tests.property.worker import GROUP, KEYS, OUT, PARTITIONS, TOPIC, Journal, Kind, Worker

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 
 from evkafka import ConsumerConfig
-from evkafka.offsets import OffsetLedger
-from evkafka.ports import Record, TopicPartition
-from evkafka.runtime.dead_letters import DeadLetterWriter
+from evkafka.records import Record, TopicPartition
+from evkafka.runtime.assignment import Holdings
+from evkafka.runtime.dead_letters.writer import DeadLetterWriter
 from evkafka.runtime.executor import Executor
-from evkafka.runtime.holdings import Holdings
-from evkafka.runtime.lane import Lane
 from evkafka.runtime.offset_check import OffsetMisplaced
+from evkafka.runtime.offsets import OffsetLedger
 from evkafka.runtime.partition import Partition
+from evkafka.runtime.scheduler import Lane
 from evkafka.testing import NotSettled
-from evkafka.testing.memory.outgoing import Outgoing, WayOut
+from evkafka.testing.memory.partition_queue import Outgoing, WayOut
 from tests.property.schedule import GROUP, TOPIC, Broken, run_schedules
 from tests.property.worker import Kind
 

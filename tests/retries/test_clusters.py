@@ -8,11 +8,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from evkafka.config import consumer_settings
-from evkafka.ports import ConsumerIdentity, Slot, TopicIds
+from evkafka.config.settings import ConnectionSettings, ProducerSettings
 from evkafka.runtime.clock import SystemClock
-from evkafka.runtime.dead_letters import DeadLetterWriter
+from evkafka.runtime.dead_letters.writer import DeadLetterWriter
+from evkafka.runtime.ports import ConsumerIdentity, Slot, TopicIds
 from evkafka.runtime.settle import Bury, Defer
-from evkafka.settings import ConnectionSettings, ProducerSettings
 from tests.dead_letters.test_letter import Rec
 
 HERE, ELSEWHERE = "here:9092", "elsewhere:9092"

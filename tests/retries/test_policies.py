@@ -8,7 +8,7 @@ import pytest
 
 from evkafka import ConfigError, DeadLetter, EVKafkaApp, Handler, Request, Retry
 from evkafka.runtime.settle import StopApp
-from evkafka.service import StartFailed
+from evkafka.service.service import StartFailed
 from evkafka.telemetry import AttemptFailed, RecordsProcessed
 from evkafka.testing import InMemoryKafka
 from tests.retries.apps import TIERS, Seen, app_of

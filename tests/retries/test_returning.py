@@ -8,14 +8,15 @@ from typing import Any, cast
 
 from evkafka.config import consumer_settings
 from evkafka.outcomes import Unmatched
-from evkafka.ports import ConsumerIdentity, Record, Slot, TopicPartition, Unreadable
-from evkafka.runtime.given import WriteFailed
-from evkafka.runtime.holdings import Holdings
-from evkafka.runtime.lane import Lanes
+from evkafka.records import Record, TopicPartition, Unreadable
+from evkafka.runtime.assignment import Holdings
+from evkafka.runtime.dead_letters.retry_topics import Tier, returned
+from evkafka.runtime.delayed_records import GRAIN_S, ReturnedLetters, Waiting, returning
+from evkafka.runtime.interfaces import WriteFailed
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.returning import GRAIN_S, ReturnedLetters, Waiting, returning
+from evkafka.runtime.ports import ConsumerIdentity, Slot
+from evkafka.runtime.scheduler import Lanes
 from evkafka.runtime.settle import Bury, Defer
-from evkafka.runtime.tiers import Tier, returned
 from evkafka.telemetry import Telemetry
 from tests.dead_letters.test_letter import Rec
 

@@ -9,10 +9,18 @@ from typing import Any
 import pytest
 
 from evkafka.config import consumer_settings
+from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.exceptions import ConfigError
-from evkafka.runtime.letter import Story
-from evkafka.runtime.tiers import MESSAGE_BYTES, Returned, Tier, headers_to, returned, tier_settings, tiers_of
-from evkafka.settings import ConsumerSettings, ErrorPolicySettings
+from evkafka.runtime.dead_letters.headers import Story
+from evkafka.runtime.dead_letters.retry_topics import (
+    MESSAGE_BYTES,
+    Returned,
+    Tier,
+    headers_to,
+    returned,
+    tier_settings,
+    tiers_of,
+)
 from tests.dead_letters.test_letter import Rec
 
 NOW_S, NOW_MS = 100.0, 1_700_000_000_000

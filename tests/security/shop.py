@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from evkafka import EVKafkaApp, Handler, Sender
-from evkafka.runner import run_to_exit_code
+from evkafka.service.process import run_to_exit_code
 
 
 @dataclass

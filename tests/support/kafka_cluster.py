@@ -17,7 +17,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import CompactArray, CompactString, Int8, Int16, Int32, Int64, Schema, TaggedFields
 
 from evkafka.broker import KafkaBroker
-from evkafka.broker.reserved import ReservedPort
+from evkafka.broker.reserved_port import ReservedPort
 from tests.support.waiting import eventually
 
 T = TypeVar("T")

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
-from evkafka.ports import OffsetReset, Record, TopicPartition, Unreadable
-from evkafka.runtime.kafka.source import KafkaSource
-from evkafka.settings import ConnectionSettings, ConsumerSettings, TopicSettings
+from evkafka.config.settings import ConnectionSettings, ConsumerSettings, TopicSettings
+from evkafka.kafka.consumer.source import KafkaSource
+from evkafka.records import OffsetReset, Record, TopicPartition, Unreadable
 from tests.support.waiting import eventually
 
 Hook = Callable[[Collection[TopicPartition]], Awaitable[None]]

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from evkafka.broker import KafkaBroker
-from evkafka.broker.archive import ClassArchive
 from evkafka.broker.broker import FAST_START
+from evkafka.broker.cds_archive import ClassArchive
 from evkafka.broker.jars import KAFKA_VERSION, cache_dir, locked_jars
 from evkafka.broker.java import find_java
 from tests.browser import chromium

@@ -342,7 +342,7 @@ class TestErrors:
             assert warned.wait(60)
             return Skip("late")
 
-        logged = mock.patch("evkafka.attempt.logger.warning", side_effect=lambda *_: warned.set())
+        logged = mock.patch("evkafka.service.single_attempt.logger.warning", side_effect=lambda *_: warned.set())
         with TestClient(app_of(handler)) as client, logged:
             assert client.send_event({}, "X", "orders").reason == "late"
 

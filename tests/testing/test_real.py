@@ -7,7 +7,7 @@ import pytest
 from evkafka import BrokerError, EVKafkaProducer
 from evkafka.broker import KafkaBroker
 from evkafka.config import producer_settings
-from evkafka.runtime.kafka.topics import create_topic
+from evkafka.kafka.admin.topics import create_topic
 from evkafka.testing import RealKafka
 
 

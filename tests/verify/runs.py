@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evkafka.verify.evidence import Evidence, Promises, Sent, Written
-from evkafka.verify.journal import Entry, What
+from evkafka.verify.history import Entry, What
+from evkafka.verify.observations import Evidence, Promises, Sent, Written
 
 SESSION_S, DRAIN_S = 6.0, 10.0
 PARTITIONS, KEYS, WORK_S = 2, 6, 0.005

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from evkafka import EVKafkaApp, Handler
-from evkafka.offsets import OffsetLedger
+from evkafka.runtime.offsets import OffsetLedger
 
 handler = Handler()
 

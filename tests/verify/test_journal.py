@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from evkafka.verify.journal import Journal, Reader
+from evkafka.verify.history import Journal, Reader
 
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from evkafka.verify.journal import Journal
+from evkafka.verify.history import Journal
 
 journal = Journal(Path(sys.argv[1]), sys.argv[2])
 for offset in range(500):

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evkafka.verify.evidence import Promises
-from evkafka.verify.journal import Entry
-from evkafka.verify.ledger import judge
+from evkafka.verify.checker import judge
+from evkafka.verify.history import Entry
+from evkafka.verify.observations import Promises
 from tests.verify import runs
 from tests.verify.runs import attempt, evidence, handled, line, place_of, sent, written
 

@@ -10,7 +10,7 @@ import pytest
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError
 from evkafka.verify import Options, verify
-from evkafka.verify.journal import Reader
+from evkafka.verify.history import Reader
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evkafka.verify.schedule import KINDS, Fault, faults
+from evkafka.verify.fault_schedule import KINDS, Fault, faults
 
 
 def made(seed: int, **more: Any) -> tuple[Fault, ...]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from evkafka.verify.journal import Entry, Journal, Reader
-from evkafka.verify.stranger import Stranger
+from evkafka.verify.history import Entry, Journal, Reader
+from evkafka.verify.task_canceller import Stranger
 
 
 @pytest.fixture

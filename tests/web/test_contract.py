@@ -19,7 +19,7 @@ from evkafka.testing import InMemoryKafka
 from evkafka.web import application
 from evkafka.web.contract import render
 from evkafka.web.markdown import link, markdown
-from evkafka.web.schemas import words
+from evkafka.web.schema_text import words
 from evkafka.web.search import MOST, Index
 from tests.asyncapi.test_document import shop
 from tests.web.apps import app_with, handling

@@ -13,8 +13,8 @@ import pytest
 from evkafka import EVKafkaApp, Handler, Sender
 from evkafka.observe.health import Check, Health
 from evkafka.runtime.settle import StopApp
-from evkafka.runtime.watchdog import Watchdog
-from evkafka.service import StartFailed
+from evkafka.runtime.supervision.watchdog import Watchdog
+from evkafka.service.service import StartFailed
 from evkafka.telemetry import EndpointBlocked
 from evkafka.testing import InMemoryKafka
 from evkafka.testing.memory.source import MemorySource

@@ -12,11 +12,12 @@ import pytest
 from evkafka import EVKafkaApp, EVKafkaProducer, Handler
 from evkafka.broker import KafkaBroker
 from evkafka.dlq import Letter
-from evkafka.dlq.letters import read_letter
-from evkafka.runtime.kafka.browsing import Excerpt
+from evkafka.dlq.dead_letter import read_letter
+from evkafka.kafka.admin.browsing import Excerpt
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched
 from evkafka.testing import InMemoryKafka
-from evkafka.web.ui import browser, dead_letter_topics, letters
+from evkafka.ui import dead_letters as letters
+from evkafka.ui import record_browser as browser
 from tests.conftest import MakeTopic
 from tests.support.loop_cpu import Held, loop_held, machine_factor
 from tests.support.odd_records import HOSTILE, VALUES, OddRecord, odd_records

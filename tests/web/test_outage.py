@@ -8,8 +8,8 @@ import pytest
 
 from evkafka import EVKafkaApp, Sender
 from evkafka.broker import KafkaBroker
-from evkafka.runtime.kafka.topics import create_topic
-from evkafka.settings import ConnectionSettings
+from evkafka.config.settings import ConnectionSettings
+from evkafka.kafka.admin.topics import create_topic
 from tests.support.waiting import eventually
 from tests.web.apps import handling
 from tests.web.client import get

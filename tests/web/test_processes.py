@@ -20,10 +20,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from evkafka import EVKafkaProducer, Handler
 from evkafka.broker import KafkaBroker
-from evkafka.observe.peers import Peers
+from evkafka.observe.process_health import Peers
+from evkafka.observe.process_metrics import LEAST, SUMMED, Sharing, as_file
 from evkafka.observe.shared_directory import shared_directory
-from evkafka.observe.sharing import LEAST, SUMMED, Sharing, as_file
-from evkafka.service import StartFailed
+from evkafka.service.service import StartFailed
 from evkafka.testing import InMemoryKafka
 from tests.conftest import MakeTopic
 from tests.support.waiting import eventually

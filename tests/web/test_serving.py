@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from evkafka import EVKafkaApp, Sender
-from evkafka.service import StartFailed
+from evkafka.service.service import StartFailed
 from evkafka.testing import InMemoryKafka
 from tests.web.apps import app_with, handling
 from tests.web.client import get
@@ -21,7 +21,7 @@ from tests.web.client import get
 IMPORTS_AT_THE_START = """
 import asyncio, sys
 from evkafka import EVKafkaApp
-from evkafka.web.part import WebPart
+from evkafka.web.component import WebPart
 
 part = WebPart(EVKafkaApp(), host="127.0.0.1", port=0, ui_token=None)
 part.check()

@@ -11,7 +11,7 @@ import pytest
 
 from evkafka import EVKafkaApp, Handler
 from evkafka.testing import InMemoryKafka
-from evkafka.web.ui.sessions import ADDRESSES, GUESSES, GUESSES_S, SESSION_S, SESSIONS, Guesses, Sessions
+from evkafka.ui.sessions import ADDRESSES, GUESSES, GUESSES_S, SESSION_S, SESSIONS, Guesses, Sessions
 
 ORDER = '{"consumer": "shop", "topic": "orders", "partition": 0}'
 TOKEN = "5f0c2be7d8a94e13"

@@ -14,7 +14,7 @@ from evkafka.broker import KafkaBroker
 from evkafka.config import producer_settings
 from evkafka.dlq import Desk, Place, Target, Wanted
 from evkafka.telemetry import Telemetry
-from evkafka.web.ui.open_letters import EACH_S, SOON_S, OpenLetterCount
+from evkafka.ui.open_dead_letters import EACH_S, SOON_S, OpenLetterCount
 from tests.conftest import MakeTopic
 from tests.web.test_ui import Page, Shop, headers, opened, page, shop
 
@@ -41,7 +41,7 @@ class TestTheNumberOfOpenLetters:
             assert problem["what"] == "3 records stand among the dead letters, still open"
 
     async def test_follows_what_others_do_with_them(self, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("evkafka.web.ui.open_letters.EACH_S", 0.2)
+        monkeypatch.setattr("evkafka.ui.open_dead_letters.EACH_S", 0.2)
         await page.send("Poison", {"id": 1}, {"id": 2}, key="a")
         await page.shows(lambda one: one["letters"]["open"] == 2)
         await desk_of(page).drop(Wanted(), limit=1)
@@ -55,7 +55,7 @@ class TestTheNumberOfOpenLetters:
         desk = desk_of(page)
         await desk.drop(Wanted(), limit=2)
         version, exact = await desk.count_open()
-        monkeypatch.setattr("evkafka.dlq.desk.COUNTED", 0)
+        monkeypatch.setattr("evkafka.dlq.replay.COUNTED", 0)
         assert (exact, (await desk.count_open())[1]) == (3, 3)
         assert await desk.count_open((version, 77)) == (version, 77)
 
@@ -202,7 +202,7 @@ class TestTheAuditLine:
             return None
 
         with caplog.at_level(logging.INFO, "evkafka.audit"), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("evkafka.web.ui.letters.handle_of", lambda *_: held)
+            patch.setattr("evkafka.ui.dead_letters.handle_of", lambda *_: held)
             order = {"topic": told["topic"], "ids": [one["id"] for one in told["letters"]], "to": "handler"}
             asking = asyncio.ensure_future(page.client.post("ui/api/letters/replay", json=order, headers=headers()))
             await asyncio.wait_for(reached.wait(), 60)
@@ -220,7 +220,7 @@ class TestTheAuditLine:
             raise KeyError("a fault of ours")
 
         with caplog.at_level(logging.INFO, "evkafka.audit"), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("evkafka.web.ui.letters.LetterBox.replay", broken)
+            patch.setattr("evkafka.ui.dead_letters.LetterBox.replay", broken)
             order = {"topic": "any", "ids": ["x"], "to": "topic"}
             answer = await page.client.post("ui/api/letters/replay", json=order, headers=headers())
         assert answer.status_code == 500

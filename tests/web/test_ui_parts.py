@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from evkafka.runtime.status import PartitionStatus
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, Telemetry
-from evkafka.web.ui.book import GROUPS, SECONDS, Book
-from evkafka.web.ui.live import Live
-from evkafka.web.ui.payloads import as_text, headers_as_text
-from evkafka.web.ui.words import partition_state
+from evkafka.ui.payload_text import as_text, headers_as_text
+from evkafka.ui.statistics import GROUPS, SECONDS, Book
+from evkafka.ui.status_text import partition_state
+from evkafka.ui.stream import Live
 from tests.support.odd_records import HOSTILE
 from tests.test_safe_text import acted_on
 

@@ -9,7 +9,7 @@ OFFSETS, SETTLE = "tests/test_offsets.py", "tests/test_settle.py"
 LEDGER = [
     Breakage(
         "a record that ends early moves the watermark",
-        "offsets.py",
+        "runtime/offsets.py",
         """        self._early.add(offset)
         return True""",
         """        self._early.add(offset)
@@ -20,7 +20,7 @@ LEDGER = [
     ),
     Breakage(
         "records that ended early are not passed once the head ends",
-        "offsets.py",
+        "runtime/offsets.py",
         "        while open_ and open_[0] in early:",
         "        while open_ and open_[0] in early and len(early) > 1:",
         "lag never reads 0, and a restart handles finished records again",
@@ -28,7 +28,7 @@ LEDGER = [
     ),
     Breakage(
         "a sealed ledger goes on counting",
-        "offsets.py",
+        "runtime/offsets.py",
         "        self._sealed = True",
         "        self._sealed = False",
         "results of an old assignment are committed over the next owner's",
@@ -36,7 +36,7 @@ LEDGER = [
     ),
     Breakage(
         "the position is committable while records are open",
-        "offsets.py",
+        "runtime/offsets.py",
         "if not self._open and self._position is not None:",
         "if self._position is not None:",
         "a crash skips all that is in flight",
@@ -44,7 +44,7 @@ LEDGER = [
     ),
     Breakage(
         "a gap that was passed is forgotten with the next record",
-        "offsets.py",
+        "runtime/offsets.py",
         "            self._committable = self.committable()",
         "            pass",
         "a commit goes back behind a transaction marker",
@@ -55,7 +55,7 @@ LEDGER = [
 COMMITS = [
     Breakage(
         "a commit without an answer counts as confirmed",
-        "runtime/commits.py",
+        "runtime/committer.py",
         "                partition.committed = None",
         "                partition.committed = offsets.get(partition.tp, partition.committed)",
         "where nothing more comes the offset is never committed, and a restart handles the records again",
@@ -63,7 +63,7 @@ COMMITS = [
     ),
     Breakage(
         "two commits at once",
-        "runtime/commits.py",
+        "runtime/committer.py",
         "self._lock = asyncio.Lock()",
         "self._lock = asyncio.Semaphore(2)",
         "an older offset may be written over a newer one",
@@ -71,7 +71,7 @@ COMMITS = [
     ),
     Breakage(
         "the tally of dead letters is not committed",
-        "runtime/commits.py",
+        "runtime/committer.py",
         "timeout_s=timeout_s, metadata=metadata)",
         "timeout_s=timeout_s, metadata={})",
         "each restart lets through as many dead letters again as the limit allows",
@@ -134,7 +134,7 @@ VERDICTS = [
     ),
     Breakage(
         "a refusal makes the consumer try for ever",
-        "runtime/supervision.py",
+        "runtime/supervision/restart_policy.py",
         "case _ if isinstance(error, ENDS_APP):",
         "case _ if False:",
         "a wrong password is no error that ends the app: it stands still with the process alive",
@@ -142,7 +142,7 @@ VERDICTS = [
     ),
     Breakage(
         "a source's failure outweighs a record's verdict",
-        "runtime/ending.py",
+        "runtime/supervision/stop_signal.py",
         "            if not isinstance(error, StopApp) or isinstance(self.failure.exception(), StopApp):",
         "            if True:",
         "the app goes on although a record has stopped it",
@@ -153,7 +153,7 @@ VERDICTS = [
 LETTERS = [
     Breakage(
         "a dead letter that was refused counts as written",
-        "runtime/dead_letters.py",
+        "runtime/dead_letters/writer.py",
         "                await confirmed\n                return",
         "                return",
         "its record is committed, and there is no letter",
@@ -161,7 +161,7 @@ LETTERS = [
     ),
     Breakage(
         "a dead letter is given up after three tries",
-        "runtime/dead_letters.py",
+        "runtime/dead_letters/writer.py",
         'BEST_EFFORT_TRIES if settings.auto_commit_mode == "pre-commit" else None',
         "BEST_EFFORT_TRIES",
         "an outage of some seconds loses the record",
@@ -169,7 +169,7 @@ LETTERS = [
     ),
     Breakage(
         "dead letters leave their partition",
-        "runtime/dead_letters.py",
+        "runtime/dead_letters/writer.py",
         "return record.partition if record.partition < self._partitions[topic] else None",
         "return None",
         "those without a key are replayed in another order than they failed in",
@@ -177,7 +177,7 @@ LETTERS = [
     ),
     Breakage(
         "a record for a retry topic goes to the dead letters' cluster",
-        "runtime/dead_letters.py",
+        "runtime/dead_letters/writer.py",
         """                self._way(dataclasses.replace(policy, dead_letter_producer=None)),
                 retry_topic(""",
         """                self._way(policy),
@@ -187,7 +187,7 @@ LETTERS = [
     ),
     Breakage(
         "dead letters that are being written do not count",
-        "runtime/tally.py",
+        "runtime/dead_letters/rate.py",
         "        row = self._row + under_way",
         "        row = self._row",
         "with concurrency, more become dead letters than the limit allows",
@@ -195,7 +195,7 @@ LETTERS = [
     ),
     Breakage(
         "that the limit was reached is not kept",
-        "runtime/tally.py",
+        "runtime/dead_letters/rate.py",
         "{int(self.stopped)}",
         "{int(False)}",
         "a restart by the orchestrator goes on emptying the topic into the dead letters",
@@ -203,7 +203,7 @@ LETTERS = [
     ),
     Breakage(
         "dead letters behind the window still count",
-        "runtime/tally.py",
+        "runtime/dead_letters/rate.py",
         "self._dead[0] <= self._ended - self._window",
         "self._dead[0] < 0",
         "the app stops for failures of last week",
@@ -211,7 +211,7 @@ LETTERS = [
     ),
     Breakage(
         "the limit of an earlier life is not looked at",
-        "runtime/limit.py",
+        "runtime/dead_letter_limit.py",
         "        if partition.tally.stopped:",
         "        if False:",
         "the app reads on although its limit was reached",
@@ -222,7 +222,7 @@ LETTERS = [
 RETRIES = [
     Breakage(
         "a record of a retry topic is run before it is due",
-        "runtime/returning.py",
+        "runtime/delayed_records.py",
         "while early and early[0].due_s <= now_s:",
         "while early:",
         "the delay is not kept",
@@ -230,7 +230,7 @@ RETRIES = [
     ),
     Breakage(
         "what was kept for later is run after its partition has gone",
-        "runtime/returning.py",
+        "runtime/delayed_records.py",
         "held.partitions.get(tp) is not partition or partition.leaving or partition.closed:",
         "False:",
         "two members run the same record",
@@ -238,7 +238,7 @@ RETRIES = [
     ),
     Breakage(
         "attempts before the retry topic are forgotten",
-        "runtime/returning.py",
+        "runtime/delayed_records.py",
         "        slot.earlier = back.earlier\n        return",
         "        slot.earlier = 0\n        return",
         "a dead letter tells fewer attempts than there were",
@@ -246,7 +246,7 @@ RETRIES = [
     ),
     Breakage(
         "a clock that goes ahead holds records back",
-        "runtime/tiers.py",
+        "runtime/dead_letters/retry_topics.py",
         "min(max(wait_ms, 0), tier.delay_ms)",
         "max(wait_ms, 0)",
         "a record from a machine whose clock is an hour ahead waits an hour longer",
@@ -254,7 +254,7 @@ RETRIES = [
     ),
     Breakage(
         "our headers stay on a record that comes back",
-        "runtime/tiers.py",
+        "runtime/dead_letters/retry_topics.py",
         "own = headers[: places[-1]] if places else headers",
         "own = headers",
         "the endpoint sees headers that nobody sent, and they pile up",

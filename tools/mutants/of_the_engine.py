@@ -7,7 +7,7 @@ from tools.mutants.breakage import Breakage
 LANES = [
     Breakage(
         "the lanes of a batch that ends while its partition is paused stay in it",
-        "runtime/lane.py",
+        "runtime/scheduler.py",
         """                self.unblock(member, "in_batch")
         self._go_on(lane)
 """,
@@ -20,7 +20,7 @@ LANES = [
     ),
     Breakage(
         "records behind the one under way are lost when their partition is paused",
-        "runtime/lane.py",
+        "runtime/scheduler.py",
         "walked, self.queue = self.queue, self.queue.copy()",
         "walked, self.queue = self.queue, deque()",
         "they are neither handled nor passed, and lag grows for ever",
@@ -28,7 +28,7 @@ LANES = [
     ),
     Breakage(
         "a lane that waits for a straggler stays blocked once it was cleared",
-        "runtime/lane.py",
+        "runtime/scheduler.py",
         "            if held is not None:",
         "            if held is not None and held.queue:",
         "its key stands still until the next rebalance",
@@ -36,7 +36,7 @@ LANES = [
     ),
     Breakage(
         "a lane does not wait for its straggler",
-        "runtime/lane.py",
+        "runtime/scheduler.py",
         "if lane.key is not None and lane.key in self._stragglers:",
         "if False:",
         "two records of one key run at once after a rebalance",
@@ -44,7 +44,7 @@ LANES = [
     ),
     Breakage(
         "a paused partition's lanes are taken",
-        "runtime/lane.py",
+        "runtime/scheduler.py",
         '            self.block(lane, "paused")',
         "            pass",
         "what an operator has stopped goes on with the next record",
@@ -52,7 +52,7 @@ LANES = [
     ),
     Breakage(
         "the walk goes on when its partition is paused",
-        "runtime/lane.py",
+        "runtime/scheduler.py",
         "                lane.end_walk()",
         "                pass",
         "what an operator has stopped goes on with the next record",
@@ -60,7 +60,7 @@ LANES = [
     ),
     Breakage(
         "one reason is enough to go on",
-        "runtime/lane.py",
+        "runtime/scheduler.py",
         """        if lane.reasons:
             lane.state = LaneState.BLOCKED
             return
@@ -71,7 +71,7 @@ LANES = [
     ),
     Breakage(
         "partitions do not take turns",
-        "runtime/lane.py",
+        "runtime/scheduler.py",
         "                turns.rotate(-1)",
         "                pass",
         "one partition with thousands of busy keys holds up all others",
@@ -103,7 +103,7 @@ LANES = [
     ),
     Breakage(
         "an event type's bound is one too many",
-        "runtime/gate.py",
+        "runtime/admission.py",
         "self._running[route] >= route.concurrency",
         "self._running[route] > route.concurrency",
         "a service that allows one request at a time gets two",
@@ -111,7 +111,7 @@ LANES = [
     ),
     Breakage(
         "who waits for an event type's bound is forgotten",
-        "runtime/gate.py",
+        "runtime/admission.py",
         '            self._lanes.unblock(following, "permit")',
         "            pass",
         "its key stands still for ever, without a word",
@@ -119,7 +119,7 @@ LANES = [
     ),
     Breakage(
         "a batch waits for ever to be full",
-        "runtime/gate.py",
+        "runtime/admission.py",
         "            batch.timer = self._clock.call_later(limits.max_wait_s, lambda: self._close(batch))",
         "            batch.timer = self._clock.call_later(1e9, lambda: self._close(batch))",
         "the last records of the day are handled tomorrow",
@@ -162,7 +162,7 @@ ATTEMPTS = [
     ),
     Breakage(
         "a batch is put back in a partition that leaves",
-        "runtime/batching.py",
+        "runtime/batch_executor.py",
         "        return self._batch.partition.begins_nothing",
         "        return False",
         "a member tries again what another one has by then",
@@ -170,7 +170,7 @@ ATTEMPTS = [
     ),
     Breakage(
         "one bad record of a batch is all of its key's",
-        "runtime/batching.py",
+        "runtime/batch_executor.py",
         "            if owner is not None and index > self._failed.get(owner, index):",
         "            if False:",
         "records behind one that is tried again count as done before it",
@@ -181,7 +181,7 @@ ATTEMPTS = [
 ASSIGNMENT = [
     Breakage(
         "an assignment without a revoke keeps the old ledgers",
-        "runtime/assignment.py",
+        "runtime/rebalance.py",
         "            held.drop(left)",
         "            pass",
         "results of an assignment that has ended are committed",
@@ -189,7 +189,7 @@ ASSIGNMENT = [
     ),
     Breakage(
         "a partition is sealed before what was cut has ended",
-        "runtime/assignment.py",
+        "runtime/rebalance.py",
         "            await self._quiet(going, CUT_S)",
         "            pass",
         "a record of one key is in hand twice in the group",
@@ -197,7 +197,7 @@ ASSIGNMENT = [
     ),
     Breakage(
         "the stop does not wait for what a poll hands over",
-        "runtime/assignment.py",
+        "runtime/rebalance.py",
         "        if await acquire(clock, self._held.handing_over, drain_s):",
         "        if False:",
         "at most once, records that are committed are lost at the stop",
@@ -205,7 +205,7 @@ ASSIGNMENT = [
     ),
     Breakage(
         "nothing is committed at a revoke",
-        "runtime/assignment.py",
+        "runtime/rebalance.py",
         "        if held.committer is not None and not held.at_most_once:",
         "        if False:",
         "each rebalance handles again what was finished since the last interval",
@@ -216,7 +216,7 @@ ASSIGNMENT = [
     ),
     Breakage(
         "what has not begun is still run while its partition leaves",
-        "runtime/assignment.py",
+        "runtime/rebalance.py",
         "                partition.clear()\n                continue",
         "                continue",
         "a revoke takes the whole drain time, and records run that the next owner reads too",
@@ -224,7 +224,7 @@ ASSIGNMENT = [
     ),
     Breakage(
         "a position that the rule found is not committed at once",
-        "runtime/assignment.py",
+        "runtime/rebalance.py",
         "        partition.arrive(to_offset)\n        held.commit_due.set()",
         "        partition.arrive(to_offset)",
         "a crash before the first commit reads from another place",
@@ -232,7 +232,7 @@ ASSIGNMENT = [
     ),
     Breakage(
         "a reset backwards keeps the ledger",
-        "runtime/assignment.py",
+        "runtime/rebalance.py",
         "        if to_offset <= partition.last_read:",
         "        if False:",
         "the consumer ends by an error instead of reading on",
@@ -240,7 +240,7 @@ ASSIGNMENT = [
     ),
     Breakage(
         "a partition that a failing record blocks takes more",
-        "runtime/holdings.py",
+        "runtime/rebalance.py",
         "        if not self.at_most_once:\n            partition.close()",
         "        pass",
         "later records of its key run before it",
@@ -248,7 +248,7 @@ ASSIGNMENT = [
     ),
     Breakage(
         "a pause is forgotten at a rebalance",
-        "runtime/holdings.py",
+        "runtime/rebalance.py",
         '"user" in self.flow.reasons(tp)',
         "False",
         "what an operator has stopped runs again",
@@ -256,7 +256,7 @@ ASSIGNMENT = [
     ),
     Breakage(
         "lost records are not told",
-        "runtime/holdings.py",
+        "runtime/rebalance.py",
         "        if records and self.at_most_once:",
         "        if False:",
         "at most once, nobody learns which records were lost at a stop",
@@ -267,7 +267,7 @@ ASSIGNMENT = [
 INTAKE = [
     Breakage(
         "records of a partition that has gone are run",
-        "runtime/intake.py",
+        "runtime/poller.py",
         "        if partition is None or not self._takes(partition):",
         "        if partition is None:",
         "two members run the same record",
@@ -275,7 +275,7 @@ INTAKE = [
     ),
     Breakage(
         "the position of a partition that leaves is committed",
-        "runtime/intake.py",
+        "runtime/poller.py",
         "                not (partition.leaving or partition.closed)\n                and",
         "                True\n                and",
         "what a poll under way brought for it is skipped",
@@ -283,7 +283,7 @@ INTAKE = [
     ),
     Breakage(
         "at most once, what was not committed is run",
-        "runtime/intake.py",
+        "runtime/poller.py",
         "else the position behind them would be committed\n                return",
         "else the position behind them would be committed",
         "the next owner runs it too",
@@ -291,7 +291,7 @@ INTAKE = [
     ),
     Breakage(
         "at most once, records that are dropped stay read",
-        "runtime/intake.py",
+        "runtime/poller.py",
         "        if self._held.at_most_once:\n            source.seek(tp, first.offset)",
         "        pass",
         "the client commits a position behind records that nobody ran",
@@ -299,7 +299,7 @@ INTAKE = [
     ),
     Breakage(
         "a full partition is read on",
-        "runtime/flow.py",
+        "runtime/flow_control.py",
         "        return [tp for tp in self._partitions if tp not in closed] or NONE",
         "        return None",
         "memory grows with the backlog of a slow partition",
@@ -307,7 +307,7 @@ INTAKE = [
     ),
     Breakage(
         "a full partition is never read again",
-        "runtime/flow.py",
+        "runtime/flow_control.py",
         '                self.open(tp, "full")\n\n    def wanted',
         "                pass\n\n    def wanted",
         "it stands still for ever, without a word",
@@ -315,7 +315,7 @@ INTAKE = [
     ),
     Breakage(
         "an unreadable record is passed before its letter is confirmed",
-        "runtime/unreadable.py",
+        "runtime/corrupt_records.py",
         "        await self._letters.bury_unread(unreadable)\n",
         "",
         "nobody ever learns that there was a record",
@@ -323,7 +323,7 @@ INTAKE = [
     ),
     Breakage(
         "an unreadable record of a partition that has gone moves its successor",
-        "runtime/unreadable.py",
+        "runtime/corrupt_records.py",
         "if held.partitions.get(tp) is not partition or partition.leaving or held.source is None:",
         "if held.source is None:",
         "the next assignment skips what it has not looked at",
@@ -331,7 +331,7 @@ INTAKE = [
     ),
     Breakage(
         "time limits are not looked at",
-        "runtime/watchdog.py",
+        "runtime/supervision/watchdog.py",
         "                self._check_limit(executor, now_s)",
         "                pass",
         "an endpoint that hangs holds up its key for ever",
@@ -339,7 +339,7 @@ INTAKE = [
     ),
     Breakage(
         "a poll that does not return is not noticed",
-        "runtime/watchdog.py",
+        "runtime/supervision/watchdog.py",
         "            self._check_stall(self._source, now_s)",
         "            pass",
         "the consumer stands still with the process alive",

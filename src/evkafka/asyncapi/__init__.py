@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from evkafka.asyncapi.declared import Consumed, Declared, Info, Produced
 from evkafka.asyncapi.document import build_document
+from evkafka.asyncapi.model import Consumed, Declared, Info, Produced
 
 __all__ = ["Consumed", "Declared", "Info", "Produced", "build_document"]

@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evkafka.asyncapi.declared import Consumed
 from evkafka.asyncapi.messages import Message, typed_headers
+from evkafka.asyncapi.model import Consumed
 from evkafka.asyncapi.operations import Operation, Topic, received_message, topics_of
 from evkafka.config import dead_letter_producer_settings, error_policy
-from evkafka.endpoint import Endpoint
-from evkafka.settings import ErrorPolicySettings
+from evkafka.config.settings import ErrorPolicySettings
+from evkafka.endpoints.endpoint import Endpoint
 
 HEADERS = {
     "evkafka-dlq-topic": "The topic that the record came from",

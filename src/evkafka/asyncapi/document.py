@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from evkafka._schema import Wanted, schemas_of
 from evkafka.asyncapi.dead_letters import dead_letters
-from evkafka.asyncapi.declared import Declared, Info
 from evkafka.asyncapi.messages import BINDING
-from evkafka.asyncapi.names import as_key, free_key, ref, without_none
+from evkafka.asyncapi.model import Declared, Info
 from evkafka.asyncapi.operations import Operation, Topic, received, sent
+from evkafka.asyncapi.references import as_key, free_key, ref, without_none
 from evkafka.asyncapi.retry_topics import retry_topics
 from evkafka.asyncapi.servers import Servers
+from evkafka.serde.json_schema import Wanted, schemas_of
 
 VERSION = "3.0.0"
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evkafka._schema import Direction, admits, media_type
-from evkafka.asyncapi.names import without_none
-from evkafka.asyncapi.samples import NOTHING, sample_of
+from evkafka.asyncapi.examples import NOTHING, sample_of
+from evkafka.asyncapi.references import without_none
+from evkafka.serde.json_schema import Direction, admits, media_type
 
 BINDING = "0.5.0"
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from evkafka._annotations import written_name
-from evkafka.asyncapi.declared import Consumed, Produced
 from evkafka.asyncapi.messages import BINDING, Message, typed_headers
-from evkafka.endpoint import Endpoint
-from evkafka.runtime.producer import TYPE_HEADER
+from evkafka.asyncapi.model import Consumed, Produced
+from evkafka.config.settings import ConnectionSettings
+from evkafka.endpoints.endpoint import Endpoint
+from evkafka.producer import TYPE_HEADER
 from evkafka.sender import OutboundEndpoint
-from evkafka.settings import ConnectionSettings
+from evkafka.serde.annotations import written_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from evkafka.asyncapi.declared import Consumed
 from evkafka.asyncapi.messages import Message, typed_headers
+from evkafka.asyncapi.model import Consumed
 from evkafka.asyncapi.operations import Operation, Topic, consuming, group_binding, received_message
 from evkafka.config import error_policy
-from evkafka.endpoint import Endpoint
-from evkafka.runtime.tiers import PREFIX, tier_name, tier_settings, tiers_of
-from evkafka.settings import ErrorPolicySettings
+from evkafka.config.settings import ErrorPolicySettings
+from evkafka.endpoints.endpoint import Endpoint
+from evkafka.runtime.dead_letters.retry_topics import PREFIX, tier_name, tier_settings, tiers_of
 
 HEADERS = {
     "topic": "The topic that the record came from",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from evkafka._config_masking import without_userinfo
-from evkafka.asyncapi.names import free_key, ref, without_none
-from evkafka.settings import ConnectionSettings
+from evkafka.asyncapi.references import free_key, ref, without_none
+from evkafka.config.masking import without_userinfo
+from evkafka.config.settings import ConnectionSettings
 
 SCHEMES = {
     "PLAIN": {"type": "plain", "description": "SASL/PLAIN"},

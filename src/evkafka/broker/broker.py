@@ -15,8 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from evkafka.broker.answer import tells_of_brokers
-from evkafka.broker.archive import ClassArchive
+from evkafka.broker.cds_archive import ClassArchive
 from evkafka.broker.jars import KAFKA_VERSION, kafka_jars
 from evkafka.broker.java import check_extra, find_java
 from evkafka.broker.listeners import checked_listeners, scram_options
@@ -30,7 +29,8 @@ from evkafka.broker.properties import (
     server_properties,
     write_private,
 )
-from evkafka.broker.reserved import ReservedPort
+from evkafka.broker.readiness import tells_of_brokers
+from evkafka.broker.reserved_port import ReservedPort
 from evkafka.exceptions import BrokerError, ConfigError
 
 _READY = b"Kafka Server started"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from evkafka.standard_streams import open_standard_streams
+from evkafka.service.standard_streams import open_standard_streams
 from evkafka_command import stop_quietly_until_started
 
 __all__ = ["main"]
@@ -26,6 +26,6 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
-    from evkafka.cli.app import run
+    from evkafka.cli.main import run
 
     sys.exit(run())

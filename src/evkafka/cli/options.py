@@ -149,3 +149,116 @@ def moment(option: str, text: str) -> datetime:
     except (ValueError, OverflowError):
         raise ConfigError(f"{option} {text}: give a time as 2026-01-31T12:00:00Z, or how long ago as 2h") from None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+PROCESSES = "Processes"
+
+
+PARTS = "Parts of the app"
+
+
+WEB = "The web part"
+
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Run this consumer; may be repeated. Default: all.",
+        metavar="CONSUMER",
+        envvar="EVKAFKA_ONLY",
+        show_default=False,
+        rich_help_panel=PARTS,
+    ),
+]
+
+
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Do not run this consumer; may be repeated.",
+        metavar="CONSUMER",
+        envvar="EVKAFKA_EXCLUDE",
+        show_default=False,
+        rich_help_panel=PARTS,
+    ),
+]
+
+
+Web = Annotated[
+    bool | None,
+    typer.Option(
+        "--web/--no-web",
+        help="Serve contract page, health and metrics. Default: what the app says.",
+        envvar="EVKAFKA_WEB",
+        show_default=False,
+        rich_help_panel=WEB,
+    ),
+]
+
+
+Host = Annotated[
+    str | None,
+    typer.Option(
+        help="The address to listen on; 0.0.0.0 for every network. Default: what the app says.",
+        envvar="EVKAFKA_HOST",
+        show_default=False,
+        rich_help_panel=WEB,
+    ),
+]
+
+
+Port = Annotated[
+    int | None,
+    typer.Option(
+        help="The port; 0 takes a free one. Default: PORT in the environment, else what the app says.",
+        envvar="EVKAFKA_PORT",
+        min=0,
+        max=65535,
+        show_default=False,
+        rich_help_panel=WEB,
+    ),
+]
+
+
+ReloadDir = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Watch this directory; may be repeated. Default: --app-dir.",
+        metavar="DIR",
+        envvar="EVKAFKA_RELOAD_DIR",
+        show_default=False,
+        rich_help_panel=PROCESSES,
+    ),
+]
+
+
+EventLoop = Annotated[
+    Loop,
+    typer.Option(
+        help="The event loop; auto is uvloop where that is installed.",
+        envvar="EVKAFKA_LOOP",
+        case_sensitive=False,
+        rich_help_panel=PROCESSES,
+    ),
+]
+
+
+EVENT, SOURCE, FILTERS, PLACE = "The event", "Where it comes from", "Which records", "From where to where"
+
+
+Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="The topic.", show_default=False)]
+
+
+def pairs(option: str, given: list[str] | None) -> tuple[tuple[str, str], ...]:
+    """`NAME=VALUE`, so many as there are.
+
+    Raises:
+        ConfigError: one has no `=`.
+    """
+    found = []
+    for text in given or ():
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise ConfigError(f"{option} {text}: write NAME=VALUE")
+        found.append((name, value))
+    return tuple(found)

@@ -6,8 +6,8 @@ them together. `again.py` has one handled in this process, `dry_run.py` says whe
 
 from __future__ import annotations
 
-from evkafka.dlq.desk import Desk, Report, TakenOver
-from evkafka.dlq.letters import Letter, Place, Wanted, read_letter
+from evkafka.dlq.dead_letter import Letter, Place, Wanted, read_letter
+from evkafka.dlq.replay import Desk, Report, TakenOver
 from evkafka.dlq.targets import SourceTopics, Target
 
 __all__ = ["Desk", "Letter", "Place", "Report", "SourceTopics", "TakenOver", "Target", "Wanted", "read_letter"]

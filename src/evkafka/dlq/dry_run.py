@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from evkafka.codec import decode_fault
 from evkafka.context import App
-from evkafka.dlq.desk import Judge
-from evkafka.dlq.letters import Letter
+from evkafka.dlq.dead_letter import Letter
+from evkafka.dlq.replay import Judge
 from evkafka.handler import Handler
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
+from evkafka.serde.decoding import decode_fault
 
 WOULD_RUN = "would run"
 

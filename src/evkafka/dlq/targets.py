@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from evkafka.dlq.letters import Letter, replayed_headers
+from evkafka.config.settings import ConnectionSettings, ConsumerSettings
+from evkafka.dlq.dead_letter import Letter, replayed_headers
 from evkafka.exceptions import ConfigError
-from evkafka.ports import UnreadRecord
-from evkafka.runtime.kafka.topics import topic_settings
-from evkafka.runtime.replays import state_topic
+from evkafka.kafka.admin.topics import topic_settings
+from evkafka.runtime.dead_letters.replay_signature import state_topic
+from evkafka.runtime.ports import UnreadRecord
 from evkafka.runtime.subscription import OthersTopics
-from evkafka.settings import ConnectionSettings, ConsumerSettings
 
 RECORD_BYTES = 128
 """At least what a record takes beside its key, value and headers, in a batch of its own."""

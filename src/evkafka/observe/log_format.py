@@ -6,7 +6,7 @@ import json
 import logging
 from datetime import UTC, datetime
 
-from evkafka.safe_text import cut, lines, one_line
+from evkafka.serde.safe_text import cut, lines, one_line
 
 FIELDS = (
     "consumer",

@@ -9,8 +9,8 @@ import logging
 from collections.abc import Callable
 
 from evkafka.exceptions import message_of
-from evkafka.runtime.raised import first_failure
-from evkafka.safe_text import one_line
+from evkafka.runtime.failure_cause import first_failure
+from evkafka.serde.safe_text import one_line
 from evkafka.telemetry import (
     AttemptFailed,
     CommitFailed,

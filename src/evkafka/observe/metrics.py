@@ -19,8 +19,8 @@ from evkafka.runtime.status import AppStatus
 from evkafka.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from evkafka.observe.collector import AppCollector
-    from evkafka.observe.sharing import Sharing
+    from evkafka.observe.process_metrics import Sharing
+    from evkafka.observe.prometheus import AppCollector
 
 
 logger = logging.getLogger("evkafka")
@@ -125,8 +125,8 @@ def metrics_of(app: Measured) -> Metrics | None:
     """Begin to count what an app does; None where the extra is missing."""
     if find_spec("prometheus_client") is None:
         return None
-    from evkafka.observe.collector import AppCollector
-    from evkafka.observe.sharing import Sharing
+    from evkafka.observe.process_metrics import Sharing
+    from evkafka.observe.prometheus import AppCollector
 
     collector, directory = AppCollector(app), directory_of_processes()
     return Metrics(collector, Sharing(collector, directory) if directory is not None else None)

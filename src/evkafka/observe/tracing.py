@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from evkafka.exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from evkafka.observe.spans import Spans
+    from evkafka.observe.opentelemetry import Spans
 
 
 def spans_of() -> Spans:
@@ -17,6 +17,6 @@ def spans_of() -> Spans:
     """
     if find_spec("opentelemetry") is None or find_spec("opentelemetry.trace") is None:
         raise ConfigError("tracing needs an extra that is not installed: pip install 'evkafka[tracing]'")
-    from evkafka.observe.spans import Spans
+    from evkafka.observe.opentelemetry import Spans
 
     return Spans()

@@ -1,190 +1,104 @@
-"""What the source tells its consumer: partitions come and go, positions are reset.
+"""What a consumer has in hand: its partitions and their lanes, what was taken, the source that it came from.
 
-A revoke is here, and so is the draining at a stop, for they are the same. `Holdings.partitions` is written by nobody
-but this and a user's seek.
+The consumer's parts share it. `partitions` is written by `assignment.py` alone, `taken` by those who put records into
+lanes or let go of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 
-from evkafka.exceptions import BrokerRefused
-from evkafka.ports import OffsetReset, TopicPartition, Unreadable
-from evkafka.runtime.clock import acquire, wait_any
-from evkafka.runtime.commits import COMMIT_TIMEOUT_S
-from evkafka.runtime.ending import Ending
-from evkafka.runtime.executor import Executor
-from evkafka.runtime.holdings import Holdings
+from evkafka.config.settings import ConsumerSettings
+from evkafka.records import Record, TopicPartition
+from evkafka.runtime.committer import Committer
+from evkafka.runtime.flow_control import Flow
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.report import Report
-from evkafka.runtime.settle import address_of
-from evkafka.runtime.unreadable import UnreadableRecords
-from evkafka.telemetry import PartitionsAssigned, PartitionsRevoked, PositionReset
-
-logger = logging.getLogger("evkafka.runtime")
-
-CUT_S = 1.0
-"""How long a cancelled attempt may take to end before it is left behind."""
+from evkafka.runtime.ports import Clock, RecordSource
+from evkafka.runtime.scheduler import Lanes
+from evkafka.telemetry import RecordsLost, Telemetry
 
 
-class Assignment:
-    """One consumer's; implements SourceListener.
+class Holdings:
+    """One consumer's.
 
     Attributes:
-        cut_at_stop: attempts that the stop's drain time did not suffice for.
+        source, committer: None while there is no source.
+        at_most_once: its offsets are committed before its records run (pre-commit).
+        taken: records put into lanes, but for those that were let go unfinished.
+        handing_over: held from a poll's return until its records are in their lanes.
+        commit_due: set when a commit should not wait for the interval.
     """
 
     def __init__(
-        self,
-        held: Holdings,
-        ending: Ending,
-        executors: Sequence[Executor],
-        report: Report,
-        unreadable: UnreadableRecords,
+        self, name: str, settings: ConsumerSettings, lanes: Lanes, *, clock: Clock, telemetry: Telemetry
     ) -> None:
-        self._held = held
-        self._ending = ending
-        self._executors = executors
-        self._report = report
-        self._unreadable = unreadable
-        self.cut_at_stop = 0
+        self.name = name
+        self.settings = settings
+        self.lanes = lanes
+        self.clock = clock
+        self.telemetry = telemetry
+        self.at_most_once = settings.auto_commit_mode == "pre-commit"
+        self.partitions: dict[TopicPartition, Partition] = {}
+        self.flow = Flow(settings, self.partitions)
+        self.source: RecordSource | None = None
+        self.committer: Committer | None = None
+        self.taken = 0
+        self.handing_over = asyncio.Lock()
+        self.commit_due = asyncio.Event()
+        self._ordering = "partition" if settings.concurrency == 1 else settings.ordering
 
-    # ------------------------------------------------------------------ the source's calls
+    # ------------------------------------------------------------------ partitions
 
-    async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """Let what runs end within the drain time, commit it, and give the partitions back."""
-        held = self._held
-        drain_s = await self._handed_over(held.settings.revoke_drain_timeout_s)
-        going = [held.partitions[tp] for tp in partitions if tp in held.partitions]
-        try:
-            await self.release(going, drain_s, lambda: COMMIT_TIMEOUT_S)
-        except BrokerRefused as error:
-            self._ending.fail(error)
+    def begin(self, tp: TopicPartition) -> Partition:
+        """A new epoch of a partition: a new ledger."""
+        paused = "user" in self.flow.reasons(tp)
+        partition = self.partitions[tp] = Partition(tp, self.lanes, ordering=self._ordering, paused=paused)
+        return partition
 
-    async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """A new assignment, a new epoch: new ledgers for all of it."""
-        held = self._held
-        for left in tuple(held.partitions.values()):
-            # The old assignment ended without a revoke: nothing of it may be committed any more.
-            held.drop(left)
-        for tp in partitions:
-            held.flow.forget(tp)
-            held.begin(tp)
-        held.flow.room.set()
-        held.telemetry.emit(PartitionsAssigned(held.name, tuple(sorted(partitions))))
+    def begin_anew(self, partition: Partition) -> Partition:
+        """It is read on from somewhere else: a new ledger, to which nothing of what is under way counts any more."""
+        tally = partition.tally_up()
+        self.drop(partition)
+        partition = self.begin(partition.tp)
+        partition.tally = tally
+        return partition
 
-    def on_reset(self, reset: OffsetReset) -> None:
-        """The position that the rule found is committed at once: a crash before the first commit skips nothing."""
-        held = self._held
-        held.telemetry.emit(PositionReset(held.name, reset))
-        partition = held.partitions.get(reset.partition)
-        if partition is None:
-            return
-        to_offset = reset.to_offset
-        if to_offset <= partition.last_read:  # it comes again: that needs a new ledger
-            to_offset = self._unfinished_before(partition, reset)
-            partition = held.begin_anew(partition)
-        partition.arrive(to_offset)
-        held.commit_due.set()
+    def drop(self, partition: Partition) -> None:
+        partition.leaving = True
+        self.left(partition.close())
+        self.taken -= partition.ledger.unfinished
+        partition.seal()
+        if self.partitions.get(partition.tp) is partition:
+            del self.partitions[partition.tp]
+            self.flow.forget(partition.tp)
 
-    def _unfinished_before(self, partition: Partition, reset: OffsetReset) -> int:
-        """A cut log still holds what lies before the cut, and what of it is unfinished is read again from there."""
-        done, source = partition.ledger.committable(), self._held.source
-        if reset.reason != "truncated" or done is None or done >= reset.to_offset or self._held.at_most_once:
-            return reset.to_offset
-        assert source is not None
-        source.seek(reset.partition, done)
-        return done
+    def block(self, partition: Partition) -> None:
+        """The consumer fails by a record of it: none behind that record begins, in this assignment.
 
-    def on_unreadable(self, unreadable: Unreadable) -> None:
-        self._unreadable.meet(unreadable)
-
-    # ------------------------------------------------------------------ giving partitions back
-
-    async def release_all(self, drain_s: float, commit_s: Callable[[], float]) -> None:
-        """Give back everything, as `release` does."""
-        drain_s = await self._handed_over(drain_s)
-        await self.release(list(self._held.partitions.values()), drain_s, commit_s)
-
-    async def _handed_over(self, drain_s: float) -> float:
-        """Wait for what a poll is just handing over: at most once it is committed by then, and must be run. It is part
-        of the drain; returns what is left of that. A commit without an answer does not hold up the drain any longer.
+        At most once that record never comes again, and those behind it are committed: they have their drain time.
         """
-        clock, until_s = self._held.clock, self._held.clock.now() + drain_s
-        if await acquire(clock, self._held.handing_over, drain_s):
-            self._held.handing_over.release()
-        return max(until_s - clock.now(), 0.0)
+        if not self.at_most_once:
+            partition.close()
 
-    async def release(self, going: Collection[Partition], drain_s: float, commit_s: Callable[[], float]) -> None:
-        """Give partitions back: let what runs end, cut what does not, commit, seal.
+    def left(self, records: Sequence[Record]) -> None:
+        """These were read and will not be run here. Post-commit their next reader gets them."""
+        if records and self.at_most_once:
+            addresses = tuple((record.topic, record.partition, record.offset) for record in records)
+            self.telemetry.emit(RecordsLost(self.name, addresses))
 
-        Post-commit, what has not begun is let go at once, its next owner reads it. Pre-commit, its offset may
-        be committed already, so it is still run within the drain time, and what is left is lost, by address.
+    # ------------------------------------------------------------------ figures
 
-        Args:
-            commit_s: the time that the commit has, asked when it begins.
-        """
-        held = self._held
-        going = [partition for partition in going if not partition.ledger.sealed]
-        if not going:
-            return
-        self._unreadable.let_go(going)
-        self._tell_of_attempts(going)
-        for partition in going:
-            partition.leaving = True
-            if not held.at_most_once:
-                partition.clear()
-                continue
-            held.lanes.resume(partition)  # by a user's wish or not: what was received is still run
-            if held.lanes.gate is not None:
-                held.lanes.gate.hurry(partition)
-        await self._quiet(going, drain_s)
-        held.left([record for partition in going for record in partition.close()])
-        cut = self._cut(going)
-        held.left(unwritten := [record for partition in going for record in partition.end_writes()])
-        cut += len(unwritten)
-        if self._ending.stopping.done():
-            self.cut_at_stop += cut
-        if cut:
-            await self._quiet(going, CUT_S)
-        if held.committer is not None and not held.at_most_once:
-            await held.committer.commit(going, timeout_s=commit_s())
-        for partition in going:
-            held.drop(partition)
-        self._report.flush()
-        held.telemetry.emit(PartitionsRevoked(held.name, tuple(sorted(p.tp for p in going)), cut))
+    @property
+    def pending(self) -> int:
+        """Records read and not finished, or finished behind an unfinished one."""
+        return sum(partition.ledger.pending for partition in self.partitions.values())
 
-    def _tell_of_attempts(self, going: Collection[Partition]) -> None:
-        """How often a record has failed is known to this assignment alone."""
-        tried = [one for partition in going for one in partition.tried()]
-        if tried and not self._held.at_most_once:
-            record, failed = tried[0]
-            logger.warning(
-                "consumer %s gives back %s after %d failed attempts%s: they are counted from 1 again by its next owner",
-                self._held.name,
-                address_of(record),
-                failed,
-                f", and {len(tried) - 1} other records that have failed" if len(tried) > 1 else "",
-            )
+    def finished(self) -> int:
+        """Records that were finished since the start."""
+        return self.taken - sum(partition.ledger.unfinished for partition in self.partitions.values())
 
-    async def _quiet(self, going: list[Partition], timeout_s: float) -> None:
-        if any(partition.busy for partition in going):
-            # A revoke and the stop may wait for the same partition; the one that gives up cancels the other's wait.
-            all_quiet = asyncio.gather(*(partition.quiet() for partition in going), return_exceptions=True)
-            await wait_any(self._held.clock, all_quiet, timeout_s=timeout_s)
-            if not all_quiet.done():
-                all_quiet.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await all_quiet
-
-    def _cut(self, going: list[Partition]) -> int:
-        """Cancel the attempts that the drain time did not suffice for; a thread runs on, and its lane with it."""
-        count = 0
-        for executor in self._executors:
-            if executor.lane is not None and executor.lane.partition in going:
-                count += 1
-                executor.cancel("abandoned")
-        return count
+    @property
+    def uncommitted(self) -> bool:
+        """True while something is committable and not confirmed yet."""
+        return not self.at_most_once and any(p.to_commit() is not None for p in self.partitions.values())

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from evkafka.ports import Clock, TimerHandle
+from evkafka.runtime.ports import Clock, TimerHandle
 
 T = TypeVar("T")
 

@@ -16,36 +16,37 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.exceptions import NotAssigned
-from evkafka.ports import Clock, Cluster, ConsumerIdentity, Dispatch, RecordSource, Route, Slot, TopicPartition
-from evkafka.runtime.ambient import chance
-from evkafka.runtime.assignment import CUT_S, Assignment
+from evkafka.records import TopicPartition
+from evkafka.runtime.admission import Gate
+from evkafka.runtime.assignment import Holdings
+from evkafka.runtime.backend import chance
+from evkafka.runtime.blocking_records import HoldUps
 from evkafka.runtime.clock import wait_any
-from evkafka.runtime.commits import Committer, commit_loop
-from evkafka.runtime.ending import Ending
+from evkafka.runtime.committer import Committer, commit_loop
+from evkafka.runtime.corrupt_records import UnreadableRecords
+from evkafka.runtime.dead_letter_limit import KeptLimit
+from evkafka.runtime.dead_letters.retry_topics import Tiers
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.figures import overran, status_of
-from evkafka.runtime.gate import Gate
-from evkafka.runtime.given import DeadLetters, LastRound
-from evkafka.runtime.hold_ups import HoldUps
-from evkafka.runtime.holdings import Holdings
-from evkafka.runtime.intake import Intake
-from evkafka.runtime.lane import Lanes
-from evkafka.runtime.limit import KeptLimit
+from evkafka.runtime.interfaces import DeadLetters, LastRound
 from evkafka.runtime.misses import Misses
 from evkafka.runtime.offset_check import check_each_offset
-from evkafka.runtime.report import Report
+from evkafka.runtime.pending_writes import Writes
+from evkafka.runtime.poller import Intake
+from evkafka.runtime.ports import Clock, Cluster, ConsumerIdentity, Dispatch, RecordSource, Route, Slot
+from evkafka.runtime.rebalance import CUT_S, Assignment
+from evkafka.runtime.reporting import Report
+from evkafka.runtime.scheduler import Lanes
 from evkafka.runtime.settle import StopApp, Verdict, decide, decide_at_most_once
 from evkafka.runtime.status import ConsumerStatus
-from evkafka.runtime.stop_deadline import CLOSE_S, StopDeadline
-from evkafka.runtime.supervision import Supervision
-from evkafka.runtime.tasks import SupervisedClock, SupervisedTasks, TaskEnded
-from evkafka.runtime.tiers import Tiers
-from evkafka.runtime.turn import Turn
-from evkafka.runtime.unreadable import UnreadableRecords
-from evkafka.runtime.watchdog import Watchdog
-from evkafka.runtime.writes import Writes
-from evkafka.settings import ConsumerSettings, ErrorPolicySettings
+from evkafka.runtime.supervision.restart_policy import Supervision
+from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline
+from evkafka.runtime.supervision.stop_signal import Ending
+from evkafka.runtime.supervision.tasks import SupervisedClock, SupervisedTasks, TaskEnded
+from evkafka.runtime.supervision.watchdog import Watchdog
+from evkafka.runtime.time_slice import Turn
 from evkafka.telemetry import ConsumerLost, ConsumerStarted, ConsumerStopped, Telemetry
 
 LEAVE_S = 2.0

@@ -16,15 +16,17 @@ from typing import Literal
 
 from evkafka.exceptions import EndpointTimeout
 from evkafka.outcomes import Failed, Unmatched
-from evkafka.ports import Clock, Dispatch, Record, Slot
+from evkafka.records import Record
+from evkafka.runtime.admission import Batch, Gated
 from evkafka.runtime.attempt_context import first_context
-from evkafka.runtime.batching import BatchWalk
-from evkafka.runtime.budget import remaining
-from evkafka.runtime.gate import Batch, Gated
-from evkafka.runtime.given import ABANDONED, DecideFor, LastRound, Reporter
-from evkafka.runtime.lane import Lane, Lanes
+from evkafka.runtime.batch_executor import BatchWalk
+from evkafka.runtime.deadline import remaining
+from evkafka.runtime.failure_cause import Fatal, read_raised
+from evkafka.runtime.interfaces import ABANDONED, DecideFor, LastRound, Reporter
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.raised import Fatal, read_raised
+from evkafka.runtime.pending_writes import Behind, Writes
+from evkafka.runtime.ports import Clock, Dispatch, Slot
+from evkafka.runtime.scheduler import Lane, Lanes
 from evkafka.runtime.settle import (
     Bury,
     Defer,
@@ -36,9 +38,8 @@ from evkafka.runtime.settle import (
     classify,
     error_of,
 )
-from evkafka.runtime.tasks import SupervisedTasks, TaskEnded
-from evkafka.runtime.turn import Turn
-from evkafka.runtime.writes import Behind, Writes
+from evkafka.runtime.supervision.tasks import SupervisedTasks, TaskEnded
+from evkafka.runtime.time_slice import Turn
 
 logger = logging.getLogger("evkafka.runtime")
 

@@ -6,15 +6,15 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from evkafka.exceptions import message_of
+from evkafka.runtime.assignment import Holdings
 from evkafka.runtime.executor import Executor
-from evkafka.runtime.holdings import Holdings
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.status import AttemptStatus, ConsumerStatus, PartitionStatus, UnwrittenStatus
 
 if TYPE_CHECKING:
-    from evkafka.runtime.hold_ups import HoldUps
-    from evkafka.runtime.watchdog import Watchdog
-    from evkafka.runtime.writes import Write
+    from evkafka.runtime.blocking_records import HoldUps
+    from evkafka.runtime.pending_writes import Write
+    from evkafka.runtime.supervision.watchdog import Watchdog
 
 MOST_SHOWN = 300
 """Characters of an error."""

@@ -9,16 +9,17 @@ from heapq import heappush
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from evkafka.offsets import OffsetLedger
-from evkafka.ports import Record, Route, TopicPartition
-from evkafka.runtime.lane import NO_REASONS, Lane, Lanes, Reason
-from evkafka.runtime.tally import Tally
-from evkafka.settings import DeadLetterLimitSettings
+from evkafka.config.settings import DeadLetterLimitSettings
+from evkafka.records import Record, TopicPartition
+from evkafka.runtime.dead_letters.rate import Tally
+from evkafka.runtime.offsets import OffsetLedger
+from evkafka.runtime.ports import Route
+from evkafka.runtime.scheduler import NO_REASONS, Lane, Lanes, Reason
 
 if TYPE_CHECKING:
-    from evkafka.runtime.gate import Batch
-    from evkafka.runtime.tiers import Returned
-    from evkafka.runtime.writes import Write
+    from evkafka.runtime.admission import Batch
+    from evkafka.runtime.dead_letters.retry_topics import Returned
+    from evkafka.runtime.pending_writes import Write
 
 _offset = attrgetter("offset")
 _value = attrgetter("value")

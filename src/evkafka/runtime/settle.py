@@ -9,11 +9,11 @@ import random as _random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from evkafka.backoff import exponential
+from evkafka.config.settings import ErrorPolicySettings
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
-from evkafka.ports import Record
-from evkafka.runtime.raised import cause_of, find_kind
-from evkafka.settings import ErrorPolicySettings
+from evkafka.records import Record
+from evkafka.runtime.backoff import exponential
+from evkafka.runtime.failure_cause import cause_of, find_kind
 from evkafka.telemetry import Status
 
 

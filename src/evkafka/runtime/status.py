@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from evkafka.ports import SourceState
-from evkafka.runtime.lane import Reason
+from evkafka.runtime.ports import SourceState
+from evkafka.runtime.scheduler import Reason
 
 Membership = SourceState | Literal["none"]
 """Where the membership stands; `none` while there is no source: not started, between two, or ended."""

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Iterable
 
-from evkafka.settings import ConsumerSettings
+from evkafka.config.settings import ConsumerSettings
 
 logger = logging.getLogger("evkafka")
 

@@ -2,11 +2,11 @@
 virtual clock.
 """
 
-from evkafka.attempt import Delivery
+from evkafka.service.single_attempt import Delivery
 from evkafka.testing.client import AsyncTestClient, TestClient
 from evkafka.testing.memory import InMemoryKafka, MemoryRecord, NotSettled, UnknownTopic
-from evkafka.testing.real import RealKafka
-from evkafka.testing.sent import SentEvent
+from evkafka.testing.real_kafka import RealKafka
+from evkafka.testing.recording import SentEvent
 
 __all__ = [
     "AsyncTestClient",

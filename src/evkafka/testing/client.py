@@ -11,15 +11,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from evkafka.app import EVKafkaApp
-from evkafka.attempt import Delivery
 from evkafka.exceptions import ConfigError
-from evkafka.ports import Record
-from evkafka.runtime.ambient import stand_in
-from evkafka.runtime.producer import Headers, Key
+from evkafka.producer import Headers, Key
+from evkafka.records import Record
+from evkafka.runtime.backend import stand_in
+from evkafka.service.single_attempt import Delivery
+from evkafka.testing.blocking_portal import Portal
+from evkafka.testing.harness import Deliveries, Stage, StagedConsumer
 from evkafka.testing.held import Held
-from evkafka.testing.portal import Portal
-from evkafka.testing.sent import SentEvent
-from evkafka.testing.stage import Deliveries, Stage, StagedConsumer
+from evkafka.testing.recording import SentEvent
 
 BatchKey = Key | Callable[[Any], Key | None] | None
 

@@ -6,8 +6,8 @@ it; both, and `schedule.py`, know neither processes nor brokers.
 
 from __future__ import annotations
 
-from evkafka.verify.conductor import verify
 from evkafka.verify.options import Options
 from evkafka.verify.report import Report
+from evkafka.verify.run import verify
 
 __all__ = ["Options", "Report", "verify"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evkafka.exceptions import ConfigError
-from evkafka.verify.schedule import KINDS, FaultKind
+from evkafka.verify.fault_schedule import KINDS, FaultKind
 
 OTHERS: tuple[FaultKind, ...] = tuple(kind for kind in KINDS if kind != "kill")
 """The faults beside SIGKILL, which has a beat of its own."""

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from evkafka.broker.process import LeashedProcess
-from evkafka.verify.journal import Journal
-from evkafka.verify.stranger import SIGNAL
-from evkafka.verify.task import Task
+from evkafka.verify.history import Journal
+from evkafka.verify.task_canceller import SIGNAL
+from evkafka.verify.worker_task import Task
 
 STOP_S = 30.0
 """How long a process that was asked to stop may take: its drain, its last commit, its leaving."""

@@ -19,11 +19,11 @@ from typing import Any
 from evkafka.app import EVKafkaApp
 from evkafka.context import Request
 from evkafka.handler import Handler
-from evkafka.runner import leave, run_to_exit_code
-from evkafka.verify.given import instrument
-from evkafka.verify.journal import Journal
-from evkafka.verify.stranger import Stranger
-from evkafka.verify.task import Task
+from evkafka.service.process import leave, run_to_exit_code
+from evkafka.verify.history import Journal
+from evkafka.verify.instrumentation import instrument
+from evkafka.verify.task_canceller import Stranger
+from evkafka.verify.worker_task import Task
 
 
 def main(argument: str) -> None:

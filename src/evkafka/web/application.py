@@ -16,19 +16,21 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from evkafka import ui
 from evkafka.exceptions import ConfigError
 from evkafka.observe.health import Check, Health
+from evkafka.ui.routes import Operations
 from evkafka.web import contract
+from evkafka.web.app_view import AppView
 from evkafka.web.encoding import Encoder, TooBusy, encoded
 from evkafka.web.search import Index
 from evkafka.web.security import OnlyLocalNames, Refused, SecureHeaders, check_site
-from evkafka.web.ui.routes import Operations
-from evkafka.web.view import AppView
 
 WAITING = 16
 """Pages that wait to be made at most."""
 
 STATIC = Path(__file__).parent / "static"
+UI_STATIC = Path(ui.__file__).parent / "static"
 
 
 def web_app(app: AppView, operations: Operations, *, only_local_names: bool = False) -> ASGIApp:
@@ -52,6 +54,7 @@ def web_app(app: AppView, operations: Operations, *, only_local_names: bool = Fa
     ]
     own = [Middleware(OnlyLocalNames)] if only_local_names else []
     made = Starlette(routes=routes, middleware=own, exception_handlers=ANSWERS)
+    made.mount("/static/ui", StaticFiles(directory=UI_STATIC), name="ui-static")
     made.mount("/static", StaticFiles(directory=STATIC), name="static")
     made.router.redirect_slashes = False  # those redirects lead to the name in the request's Host header
     return SecureHeaders(made)  # around all of it, the answer to an error that nobody expected among them

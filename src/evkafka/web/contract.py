@@ -11,7 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from evkafka.web import schemas
+from evkafka.web import schema_text as schemas
 from evkafka.web.markdown import link, markdown
 from evkafka.web.search import Found, Index
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from evkafka.exceptions import EVKafkaError
-from evkafka.safe_text import json_text
+from evkafka.serde.safe_text import json_text
 
 T = TypeVar("T")
 

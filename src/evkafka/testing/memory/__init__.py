@@ -5,7 +5,7 @@ The engine that runs on it is the real one. Read `kafka.py` first; `source.py` a
 
 from evkafka.testing.memory.clock import VirtualClock
 from evkafka.testing.memory.kafka import InMemoryKafka, NotSettled
-from evkafka.testing.memory.log import MemoryRecord
+from evkafka.testing.memory.partition_log import MemoryRecord
 from evkafka.testing.memory.topics import UnknownTopic
 
 __all__ = ["InMemoryKafka", "MemoryRecord", "NotSettled", "UnknownTopic", "VirtualClock"]

@@ -7,13 +7,14 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from evkafka.app import EVKafkaApp
+from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ProducerSettings
 from evkafka.exceptions import BrokerUnavailable
-from evkafka.ports import Record, RecordSink, RecordSource, TopicIds
+from evkafka.records import Record
 from evkafka.runtime.consumer import Consumer
-from evkafka.service import Service
-from evkafka.settings import ConnectionSettings, ConsumerSettings, ProducerSettings
+from evkafka.runtime.ports import RecordSink, RecordSource, TopicIds
+from evkafka.service.service import Service
 from evkafka.telemetry import AttemptFailed
-from evkafka.testing.memory.driver import Attempt
+from evkafka.testing.memory.clock_driver import Attempt
 from evkafka.testing.memory.sink import MemorySink
 from evkafka.testing.memory.source import MemorySource
 

@@ -8,18 +8,18 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from evkafka.ports import TopicPartition
-from evkafka.runtime.producer import Headers, Key
-from evkafka.settings import ConsumerSettings
+from evkafka.config.settings import ConsumerSettings
+from evkafka.producer import Headers, Key
+from evkafka.records import TopicPartition
 from evkafka.testing.memory.clock import VirtualClock
 from evkafka.testing.memory.faults import CommitFault, Faults, Milliseconds, SendFault, seconds
 from evkafka.testing.memory.group import Group
-from evkafka.testing.memory.log import Isolation, MemoryRecord
-from evkafka.testing.memory.outgoing import Outgoing
+from evkafka.testing.memory.partition_log import Isolation, MemoryRecord
+from evkafka.testing.memory.partition_queue import Outgoing
 from evkafka.testing.memory.source import MemorySource
 from evkafka.testing.memory.topics import Topics
 from evkafka.testing.memory.trace import Trace
-from evkafka.testing.memory.writing import Transaction, encoded
+from evkafka.testing.memory.transaction import Transaction, encoded
 
 
 class MemoryCluster:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from evkafka.ports import TopicPartition
+from evkafka.records import TopicPartition
 from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs
 
 if TYPE_CHECKING:

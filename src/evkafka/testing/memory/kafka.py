@@ -9,14 +9,14 @@ from typing import Any, Self
 
 from evkafka.app import EVKafkaApp
 from evkafka.exceptions import EVKafkaError
-from evkafka.ports import TopicPartition
-from evkafka.runtime.ambient import Ambient, stand_in
-from evkafka.testing.memory import expect
+from evkafka.records import TopicPartition
+from evkafka.runtime.backend import Ambient, stand_in
+from evkafka.testing.memory import assertions as expect
 from evkafka.testing.memory.apps import ClusterView, RunningApp
+from evkafka.testing.memory.clock_driver import Attempt, Driver
 from evkafka.testing.memory.cluster import MemoryCluster
-from evkafka.testing.memory.driver import Attempt, Driver
 from evkafka.testing.memory.group import Group
-from evkafka.testing.memory.log import MemoryRecord
+from evkafka.testing.memory.partition_log import MemoryRecord
 
 LONGEST_REBALANCE_S = 600.0
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerUnavailable, CommitRefused, CommitUnknown
-from evkafka.ports import TimerHandle, TopicPartition
+from evkafka.records import TopicPartition
 from evkafka.runtime.clock import sleep, within
-from evkafka.settings import ConsumerSettings
+from evkafka.runtime.ports import TimerHandle
 
 if TYPE_CHECKING:
     from evkafka.testing.memory.cluster import MemoryCluster

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from evkafka.config.settings import ProducerSettings
 from evkafka.exceptions import BrokerUnavailable, EVKafkaError
-from evkafka.ports import RecordMetadata, TopicPartition
+from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.clock import wait_any
-from evkafka.settings import ProducerSettings
-from evkafka.testing.memory.outgoing import Outgoing, WayOut, undelivered
+from evkafka.testing.memory.partition_queue import Outgoing, WayOut, undelivered
 
 if TYPE_CHECKING:
     from evkafka.testing.memory.cluster import MemoryCluster

@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
-from evkafka.ports import OffsetReset, Record, SourceListener, SourceState, TopicPartition, Unreadable
+from evkafka.records import OffsetReset, Record, TopicPartition, Unreadable
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs
+from evkafka.runtime.ports import SourceListener, SourceState
 from evkafka.runtime.subscription import OthersTopics
-from evkafka.settings import ConsumerSettings
-from evkafka.testing.memory.log import Isolation, MemoryRecord, PartitionLog
 from evkafka.testing.memory.offsets import OffsetCommits
+from evkafka.testing.memory.partition_log import Isolation, MemoryRecord, PartitionLog
 
 if TYPE_CHECKING:
     from evkafka.testing.memory.cluster import MemoryCluster

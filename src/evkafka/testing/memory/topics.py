@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Sequence
 
 from evkafka.exceptions import EVKafkaError
-from evkafka.ports import TopicPartition
-from evkafka.runtime.partitioner import murmur2
-from evkafka.testing.memory.log import Isolation, MemoryRecord, PartitionLog
+from evkafka.kafka.producer.partitioner import murmur2
+from evkafka.records import TopicPartition
+from evkafka.testing.memory.partition_log import Isolation, MemoryRecord, PartitionLog
 
 LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 

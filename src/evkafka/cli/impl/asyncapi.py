@@ -1,0 +1,53 @@
+"""`evkafka asyncapi`: the contract of an app, as JSON or YAML, without a broker."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from evkafka.cli.app_loader import load_app
+from evkafka.exceptions import ConfigError
+
+
+def print_contract(target: str, *, app_dir: Path, factory: bool, output: Path | None) -> None:
+    """Print the document, or write it into a file: YAML where its name ends so, else JSON.
+
+    Raises:
+        ConfigError: the target is not an app that has a contract, or the file cannot be written.
+    """
+    text = contract_of(target, app_dir=app_dir, factory=factory)
+    if output is None:
+        sys.stdout.write(f"{text}\n")
+        return
+    if output.suffix in (".yaml", ".yml"):
+        text = _yaml(text)
+    try:
+        output.write_text(f"{text.rstrip()}\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{output} cannot be written: {error.strerror or error}") from error
+
+
+def contract_of(target: str, *, app_dir: Path, factory: bool) -> str:
+    """The document as JSON.
+
+    Raises:
+        ConfigError: the target is not an app that has a contract.
+    """
+    app = load_app(target, app_dir, factory=factory)
+    contract = getattr(app, "asyncapi", None)
+    if contract is None:
+        raise ConfigError(f"{target!r} is a {type(app).__name__}, which has no contract: name an EVKafkaApp")
+    text: str = contract()
+    return text
+
+
+def _yaml(text: str) -> str:
+    try:
+        import yaml
+    except ImportError as error:
+        raise ConfigError(
+            "YAML needs an extra that is not installed: pip install 'evkafka[cli]', or name a .json file"
+        ) from error
+    told: str = yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True, width=100)
+    return told

@@ -1,0 +1,215 @@
+"""Configuration: plain dicts, checked once, where they are given.
+
+`keys.py` has the keys and their meanings. What is wrong with a configuration is one `ConfigError` that lists every
+fault, each with the key, the value and the way out; `_config_*.py` hold the rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, cast
+
+from evkafka.config.consumer import read_consumer
+from evkafka.config.error_policy import (
+    DOC,
+    dead_letter_name,
+    name_fault,
+    read_by_itself,
+    read_error_policy,
+    reads_itself,
+    retry_name,
+    topic_fault,
+)
+from evkafka.config.keys import (
+    BrokerConfig,
+    ConsumerConfig,
+    DeadLetterLimit,
+    ErrorPolicy,
+    ProducerConfig,
+    TokenProvider,
+    TopicConfig,
+)
+from evkafka.config.masking import Secret, shown_fields
+from evkafka.config.producer import read_dead_letter_producer, read_producer
+from evkafka.config.section import Faults, Section, as_mapping
+from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ErrorPolicySettings, ProducerSettings
+from evkafka.exceptions import ConfigError
+
+__all__ = [
+    "BrokerConfig",
+    "ConsumerConfig",
+    "DeadLetterLimit",
+    "ErrorPolicy",
+    "ProducerConfig",
+    "Secret",
+    "TokenProvider",
+    "TopicConfig",
+    "check_dead_letter_topics",
+    "consumer_config",
+    "consumer_settings",
+    "dead_letter_producer_settings",
+    "dead_letter_topic",
+    "error_policy",
+    "missing_group_id",
+    "producer_config",
+    "producer_settings",
+    "retry_topic",
+    "shown_settings",
+]
+
+
+# ---------------------------------------------------------------------------- from the outside
+
+
+def consumer_config(values: Mapping[str, object], /) -> ConsumerConfig:
+    """A consumer's configuration from an untyped mapping, a YAML file's for example.
+
+    Raises:
+        ConfigError: it cannot work; all of its faults in one error.
+    """
+    read_consumer(values)
+    return cast(ConsumerConfig, dict(values))
+
+
+def producer_config(values: Mapping[str, object], /) -> ProducerConfig:
+    """A producer's configuration from an untyped mapping.
+
+    Raises:
+        ConfigError: it cannot work; all of its faults in one error.
+    """
+    read_producer(values)
+    return cast(ProducerConfig, dict(values))
+
+
+def consumer_settings(config: ConsumerConfig | Mapping[str, object]) -> ConsumerSettings:
+    """Check a consumer's configuration. A `group_id` may be missing; see `missing_group_id`.
+
+    Raises:
+        ConfigError: it cannot work; all of its faults in one error.
+    """
+    return read_consumer(config)
+
+
+def producer_settings(config: ProducerConfig | Mapping[str, object]) -> ProducerSettings:
+    """Check a producer's configuration.
+
+    Raises:
+        ConfigError: it cannot work; all of its faults in one error.
+    """
+    return read_producer(config)
+
+
+def error_policy(
+    base: ErrorPolicySettings, overlay: Mapping[str, Any] | ErrorPolicy | None, *, where: str
+) -> ErrorPolicySettings:
+    """An event type's `on_error`, laid over its consumer's: key by key, nested dicts too, sequences replaced.
+
+    Args:
+        where: whose it is, for the error.
+
+    Raises:
+        ConfigError: it cannot work; all of its faults in one error.
+    """
+    if overlay is None:
+        return base
+    faults = Faults(where)
+    section = Section(as_mapping(overlay, faults), faults, doc=DOC, path="on_error.")
+    policy = read_error_policy(section, base)
+    if section.given("dead_letter_producer") and section.sound("dead_letter_producer"):
+        read_dead_letter_producer(section, policy, ConnectionSettings(), login=False)
+    section.end()
+    faults.raise_if_any()
+    return policy
+
+
+# ---------------------------------------------------------------------------- at the start
+
+
+def missing_group_id(settings: ConsumerSettings) -> str | None:
+    """The sentence to say when a group is needed and not given; None where all is well."""
+    if settings.group_id is not None or settings.auto_commit_mode == "pre-commit":
+        return None
+    return (
+        "group_id: it is missing, and a post-commit consumer commits its offsets for a group;"
+        ' give one, "group_id": "my-service" for example'
+    )
+
+
+def dead_letter_producer_settings(
+    settings: ConsumerSettings, policy: ErrorPolicySettings | None = None
+) -> ProducerSettings:
+    """The producer that writes a consumer's dead letters: the policy's `dead_letter_producer` over the connection.
+
+    Args:
+        policy: an event type's; None takes the consumer's.
+
+    Raises:
+        ConfigError: the two do not fit together.
+    """
+    faults = Faults("the dead letters' producer")
+    section = Section({}, faults, doc=DOC, path="on_error.")
+    producer = read_dead_letter_producer(section, policy or settings.on_error, settings.connection, login=True)
+    faults.raise_if_any()
+    return producer
+
+
+def dead_letter_topic(policy: ErrorPolicySettings, *, topic: str, group_id: str | None, event_type: str) -> str:
+    """The name of the topic for a record's dead letter.
+
+    Raises:
+        ConfigError: Kafka would not take it; the error names `dead_letter_topic`.
+    """
+    template = policy.dead_letter_topic
+    if fault := name_fault(template, topic=topic, group_id=group_id, event_type=event_type):
+        raise ConfigError(f"on_error.dead_letter_topic: {fault}")
+    return dead_letter_name(template, topic=topic, group_id=group_id, event_type=event_type)
+
+
+def check_dead_letter_topics(
+    settings: ConsumerSettings,
+    policies: Iterable[tuple[str | None, ErrorPolicySettings]],
+    *,
+    retry_topics: Collection[str],
+) -> None:
+    """No policy may send dead letters to a topic that the same consumer reads.
+
+    Args:
+        policies: each with its event type; None for the consumer's own.
+        retry_topics: the consumer's own.
+
+    Raises:
+        ConfigError: one does; it names the event type.
+    """
+    names = [topic.name for topic in settings.topics]
+    for event_type, policy in policies:
+        name = read_by_itself(
+            policy.dead_letter_topic,
+            names,
+            settings.topic_pattern,
+            group_id=settings.group_id,
+            event_type=event_type,
+            retry_topics=retry_topics,
+        )
+        if name is not None:
+            whose = f"event type {event_type!r}: " if event_type is not None else ""
+            raise ConfigError(f"{whose}on_error.dead_letter_topic: {reads_itself(policy.dead_letter_topic, name)}")
+
+
+def retry_topic(topic: str, *, group_id: str | None, delay_ms: int) -> str:
+    """The name of the topic that a record of this one waits in for so long.
+
+    Raises:
+        ConfigError: Kafka would not take it; the error names `retry_topics`.
+    """
+    name = retry_name(topic, group_id, delay_ms)
+    if fault := topic_fault(name):
+        raise ConfigError(
+            f"on_error.retry_topics: {delay_ms} for topic {topic!r} needs a topic of its own, and {fault}; give a"
+            " group_id that makes a legal name with it, or leave retry_topics out"
+        )
+    return name
+
+
+def shown_settings(settings: ConsumerSettings | ProducerSettings) -> dict[str, str]:
+    """The effective configuration, by its keys, for a log line or a page; secrets are `***`."""
+    return shown_fields(settings)

@@ -1,0 +1,262 @@
+"""The keys of an error policy, a consumer's or an event type's, and the names of dead-letter topics."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
+from string import Formatter
+from typing import Any
+
+from evkafka.config.masking import in_error, kind_of
+from evkafka.config.section import INT32, Section
+from evkafka.config.settings import DeadLetterLimitSettings, ErrorPolicySettings
+
+DOC = "evkafka.config.ErrorPolicy"
+
+PLACEHOLDERS = ("topic", "group_id", "event_type")
+
+TOPIC_LENGTH = 249
+
+_LEGAL = re.compile(r"[a-zA-Z0-9._-]+")
+
+
+def topic_fault(name: str) -> str | None:
+    """What Kafka has against a topic's name; None where it is legal."""
+    if name in (".", ".."):
+        return f"{name!r} is no topic name to Kafka; give another one"
+    if len(name) > TOPIC_LENGTH:
+        return f"{in_error(name)} has {len(name)} characters; Kafka takes 1 to {TOPIC_LENGTH}"
+    if not _LEGAL.fullmatch(name):
+        return f"{in_error(name)} is no topic name to Kafka; it takes letters a-z and A-Z, digits, '.', '_' and '-'"
+    return None
+
+
+# ------------------------------------------------------------------ the policy
+
+
+def read_error_policy(section: Section, base: ErrorPolicySettings) -> ErrorPolicySettings:
+    """A policy whose missing keys are the base's: nested mappings key by key, sequences as a whole."""
+    policy = ErrorPolicySettings(
+        max_attempts=_max_attempts(section, base),
+        backoff_s=section.seconds("backoff_ms", base.backoff_s),
+        backoff_multiplier=section.number("backoff_multiplier", base.backoff_multiplier, least=1, most=1000),
+        max_backoff_s=section.seconds("max_backoff_ms", base.max_backoff_s),
+        jitter=section.number("jitter", base.jitter, least=0, most=1),
+        non_retryable=_non_retryable(section, base),
+        retry_topics=_retry_topics(section, base),
+        then=section.choice("then", base.then, ("stop", "skip", "dead_letter")),
+        dead_letter_topic=_template(section, base),
+        dead_letter_limit=_limit(section, base),
+        dead_letter_header_style=section.choice(
+            "dead_letter_header_style", base.dead_letter_header_style, ("evkafka", "spring")
+        ),
+        dead_letter_producer=_producer(section, base),
+    )
+    _check_waits(section, policy)
+    _check_end(section, policy)
+    _check_retry_topics(section, policy)
+    return policy
+
+
+def _check_waits(section: Section, policy: ErrorPolicySettings) -> None:
+    if section.sound("backoff_ms", "max_backoff_ms") and policy.backoff_s > policy.max_backoff_s:
+        section.fault(
+            "backoff_ms" if section.given("backoff_ms") else "max_backoff_ms",
+            f"backoff_ms {policy.backoff_s * 1000:g} is above max_backoff_ms {policy.max_backoff_s * 1000:g};"
+            " give max_backoff_ms at least as much",
+        )
+
+
+def _check_end(section: Section, policy: ErrorPolicySettings) -> None:
+    """A `then` that this very mapping gives must be reachable; an inherited one may be cut off on purpose."""
+    if not section.given("then") or not section.sound("then", "max_attempts", "non_retryable"):
+        return
+    if policy.max_attempts is None and not policy.non_retryable:
+        section.fault(
+            "then",
+            f"{policy.then!r} would never be reached, for without max_attempts a record is tried again without end;"
+            " give max_attempts, or name the errors that end it at once in non_retryable",
+        )
+
+
+def _check_retry_topics(section: Section, policy: ErrorPolicySettings) -> None:
+    if not section.given("retry_topics") or not policy.retry_topics or not section.sound("max_attempts"):
+        return
+    if policy.max_attempts is None:
+        section.fault(
+            "retry_topics",
+            "they would never be reached, for without max_attempts a record is tried again in its place without end;"
+            " give max_attempts, the attempts before the first of them and in each",
+        )
+
+
+def _max_attempts(section: Section, base: ErrorPolicySettings) -> int | None:
+    if section.take("max_attempts") is None:
+        return None  # given as None: without end, whatever the base says
+    return section.integer("max_attempts", base.max_attempts, least=1)
+
+
+def _non_retryable(section: Section, base: ErrorPolicySettings) -> tuple[type[Exception], ...]:
+    key = "non_retryable"
+    value = section.take(key)
+    if isinstance(value, type):
+        section.fault(key, f"it is {kind_of(value)} where a list is meant; write [{value.__name__}]")
+        return base.non_retryable
+    given = section.sequence(key, items="exception classes")
+    if given is None:
+        return base.non_retryable
+    for item in given:
+        if not (isinstance(item, type) and issubclass(item, Exception)):
+            section.fault(
+                key, f"{in_error(item)} is not an exception class; give classes derived from Exception, not their names"
+            )
+    return tuple(given) if section.sound(key) else base.non_retryable
+
+
+def _retry_topics(section: Section, base: ErrorPolicySettings) -> tuple[int, ...]:
+    key = "retry_topics"
+    if section.take(key) is None:
+        return ()
+    given = section.sequence(key, items="delays in milliseconds")
+    if given is None:
+        return base.retry_topics
+    for delay_ms in given:
+        if not isinstance(delay_ms, int) or isinstance(delay_ms, bool):
+            section.fault(key, f"{in_error(delay_ms)} is not a whole number of milliseconds; give ints, unquoted")
+        elif not 1 <= delay_ms <= INT32:
+            section.fault(key, f"{in_error(delay_ms)} is out of range; give 1 to {INT32} milliseconds")
+    if not section.sound(key):
+        return base.retry_topics
+    if any(late <= early for early, late in pairwise(given)):
+        section.fault(key, f"{in_error(list(given))}: each delay must be longer than the one before; sort them")
+        return base.retry_topics
+    return tuple(given)
+
+
+def _limit(section: Section, base: ErrorPolicySettings) -> DeadLetterLimitSettings | None:
+    key = "dead_letter_limit"
+    if section.take(key) is None:
+        return None
+    values = section.mapping(key, none=True)
+    if values is None:
+        return base.dead_letter_limit
+    before = base.dead_letter_limit or DeadLetterLimitSettings()
+    inner = section.section(key, values, doc="evkafka.config.DeadLetterLimit")
+    limit = DeadLetterLimitSettings(
+        consecutive=inner.integer("consecutive", before.consecutive, least=1),
+        ratio=inner.number("ratio", before.ratio, least=0, most=1, above=True),
+        window=inner.integer("window", before.window, least=1, most=1_000_000),
+    )
+    inner.end()
+    return limit
+
+
+def _producer(section: Section, base: ErrorPolicySettings) -> Mapping[str, Any] | None:
+    """The producer's keys as they were written; `read_dead_letter_producer` checks them over a connection."""
+    values = section.mapping("dead_letter_producer", none=True)
+    if values is None:
+        return base.dead_letter_producer
+    return {**(base.dead_letter_producer or {}), **values}
+
+
+# ------------------------------------------------------------------ the topics' names
+
+
+def retry_name(topic: str, group_id: str | None, delay_ms: int) -> str:
+    """The name of a retry topic; not checked."""
+    return f"{topic}.{group_id or 'none'}.retry.{delay_ms}"
+
+
+def dead_letter_name(template: str, *, topic: str, group_id: str | None, event_type: str) -> str:
+    """The name of a dead-letter topic; not checked."""
+    return template.format(topic=topic, group_id=group_id or "none", event_type=event_type)
+
+
+def template_of(text: str) -> Iterator[tuple[str, str | None]]:
+    """The parts of a template: a text, and the placeholder behind it.
+
+    Raises:
+        ValueError: it is no template; the message is for the user.
+    """
+    for literal, field, spec, conversion in Formatter().parse(text):
+        if field is not None and (field not in PLACEHOLDERS or spec or conversion):
+            allowed = ", ".join("{" + name + "}" for name in PLACEHOLDERS)
+            raise ValueError(f"its placeholders can be {allowed}, as they stand here")
+        yield literal, field
+
+
+def _template(section: Section, base: ErrorPolicySettings) -> str:
+    """The text between the placeholders must be legal; what they stand for is known later (`name_faults`)."""
+    key = "dead_letter_topic"
+    template = section.text(key, base.dead_letter_topic)
+    if template == base.dead_letter_topic:
+        return template
+    try:
+        parts = list(template_of(template))
+    except ValueError as error:
+        section.fault(key, f"{in_error(template)}: {error}")
+        return base.dead_letter_topic
+    # A placeholder stands for at least one character.
+    fault = topic_fault("".join(literal + ("x" if field is not None else "") for literal, field in parts))
+    if fault is not None:
+        section.fault(key, f"{in_error(template)} cannot name a topic: {fault}")
+        return base.dead_letter_topic
+    return template
+
+
+def name_fault(template: str, *, topic: str, group_id: str | None, event_type: str | None) -> str | None:
+    """What is wrong with the name that a template makes; None where nothing is.
+
+    Args:
+        event_type: None while unknown, then a legal one is taken for it.
+    """
+    name = dead_letter_name(
+        template, topic=topic, group_id=group_id, event_type="x" if event_type is None else event_type
+    )
+    fault = topic_fault(name)
+    if fault is None:
+        return None
+    return (
+        f"{in_error(template)} becomes {in_error(name)} for topic {topic!r}, and {fault};"
+        " give a dead_letter_topic that leaves out what makes it so"
+    )
+
+
+def reads_itself(template: str, name: str) -> str:
+    """The sentence for a name that `read_by_itself` has found."""
+    return f"{in_error(template)} becomes {in_error(name)}, which this consumer reads itself; give another name"
+
+
+def read_by_itself(
+    template: str,
+    topics: Sequence[str],
+    pattern: re.Pattern[str] | None,
+    *,
+    group_id: str | None,
+    event_type: str | None,
+    retry_topics: Collection[str] = (),
+) -> str | None:
+    """The topic that dead letters would go to and that this consumer reads; None if there is none, or it cannot be
+    told.
+
+    Dead-letter topics whose names are made from those of the topics that a pattern matches are left out of its
+    subscription, and so are all that end with `.dlq`: see `runtime/subscription.py`.
+
+    Args:
+        event_type: None while unknown.
+        retry_topics: what the consumer reads beside its topics.
+    """
+    if "{event_type}" in template and event_type is None:
+        return None
+
+    def name(topic: str) -> str:
+        return dead_letter_name(template, topic=topic, group_id=group_id, event_type=event_type or "")
+
+    if pattern is None:
+        return next((name(topic) for topic in topics if name(topic) in {*topics, *retry_topics}), None)
+    if template == "{topic}":
+        return pattern.pattern
+    if "{topic}" in template or name("").endswith(".dlq") or not pattern.match(name("")):
+        return None
+    return name("")

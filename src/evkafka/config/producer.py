@@ -1,0 +1,127 @@
+"""What a producer's configuration must be: each key read, then what contradicts what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evkafka.config.connection import lay_over, read_connection, say_once
+from evkafka.config.error_policy import topic_fault
+from evkafka.config.section import Faults, Section, as_mapping
+from evkafka.config.settings import ConnectionSettings, ErrorPolicySettings, ProducerSettings
+
+DOC = "evkafka.config.ProducerConfig"
+
+PRODUCER = ProducerSettings()
+"""Defaults stand in the settings."""
+
+REQUEST_TIMEOUT_S = 40.0
+ENCODING = "payloads are encoded by their type, and bytes go out as they are; encode before sending"
+
+
+def read_producer(values: object) -> ProducerSettings:
+    """Check a producer's configuration.
+
+    Raises:
+        ConfigError: with every fault in it.
+    """
+    faults = Faults("the producer's configuration")
+    section = Section(as_mapping(values, faults), faults, doc=DOC)
+    settings = _producer(section)
+    section.end()
+    faults.raise_if_any()
+    return settings
+
+
+DEAD_LETTER_REQUEST_SIZE = 64 * 1024 * 1024
+
+
+def read_dead_letter_producer(
+    section: Section, policy: ErrorPolicySettings, connection: ConnectionSettings, *, login: bool
+) -> ProducerSettings:
+    """Check the keys of `dead_letter_producer`, laid over the consumer's connection.
+
+    Args:
+        section: the policy's; its faults join that one's.
+        login: False where the connection is not known, or has faults of its own.
+    """
+    # What was read must be written, whatever its size: the topic's own limit is the bound.
+    larger = {"max_request_size": DEAD_LETTER_REQUEST_SIZE}
+    values = {**larger, **lay_over(connection, policy.dead_letter_producer or {})}
+    inner = section.section("dead_letter_producer", values, doc=DOC)
+    inner.refuse("topic", "dead_letter_topic names the topic; leave this one out")
+    settings = _producer(inner, login=login)
+    if inner.sound("acks") and settings.acks != "all":
+        inner.fault("acks", f"a dead letter is confirmed by all replicas, and acks is {settings.acks}; leave it out")
+    inner.end()
+    return settings
+
+
+def _producer(section: Section, *, login: bool = True) -> ProducerSettings:
+    acks, idempotent = _promise(section)
+    settings = ProducerSettings(
+        connection=read_connection(section, request_timeout_s=REQUEST_TIMEOUT_S, login=login),
+        topic=_one_topic(section),
+        acks=acks,
+        enable_idempotence=idempotent,
+        delivery_timeout_s=section.seconds("delivery_timeout_ms", PRODUCER.delivery_timeout_s, least_ms=1),
+        start_timeout_s=section.seconds("start_timeout_ms", PRODUCER.start_timeout_s, least_ms=1),
+        options=_batching(section),
+    )
+    linger_ms, delivery_ms = settings.options.get("linger_ms", 0), _ms(settings.delivery_timeout_s)
+    if section.sound("linger_ms", "delivery_timeout_ms") and linger_ms >= delivery_ms:
+        section.fault(
+            "linger_ms",
+            f"{linger_ms} is not below delivery_timeout_ms {delivery_ms}, so that a record's time would be over before"
+            " it is sent; give less",
+        )
+    no_transactions = "there is no exactly-once yet; leave it out, and make consumers idempotent"
+    section.refuse("transactional_id", no_transactions)
+    section.refuse("transaction_timeout_ms", no_transactions)
+    section.refuse("key_serializer", f"a producer has none; {ENCODING}")
+    section.refuse("value_serializer", f"a producer has none; {ENCODING}")
+    return settings
+
+
+def _promise(section: Section) -> tuple[Any, bool]:
+    """`acks` and `enable_idempotence`, of which the second needs all of the first."""
+    asked = section.choice("acks", None, ("all", -1, 0, 1))
+    acks = "all" if asked in (None, -1) else asked
+    idempotent = section.flag("enable_idempotence", None)
+    if not section.sound("acks", "enable_idempotence"):
+        return "all", True
+    if acks == "all":
+        return acks, idempotent is not False
+    if idempotent:
+        section.fault(
+            "enable_idempotence",
+            f"True needs acks 'all', and acks is {acks}; leave acks out, or set enable_idempotence to False",
+        )
+    elif idempotent is None:
+        say_once(
+            f"acks {acks} turns enable_idempotence off, so that a record may be lost or written twice;"
+            " set enable_idempotence to False to say that this is meant"
+        )
+    return acks, False
+
+
+def _one_topic(section: Section) -> str | None:
+    topic = section.text("topic", None, none=True)
+    if topic is not None and (fault := topic_fault(topic)):
+        section.fault("topic", fault)
+    return topic
+
+
+def _batching(section: Section) -> dict[str, Any]:
+    """AIOKafkaProducer's options that go to it as they stand; only those given."""
+    options = {
+        "linger_ms": section.milliseconds("linger_ms", None),
+        "max_batch_size": section.integer("max_batch_size", None, least=1),
+        "max_request_size": section.integer("max_request_size", None, least=1),
+        "compression_type": section.choice("compression_type", None, ("gzip", "snappy", "lz4", "zstd"), none=True),
+        "partitioner": section.function("partitioner", like="(key, all_partitions, available) -> partition"),
+    }
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,0 +1,325 @@
+"""Reading a mapping that somebody wrote by hand: one section at a time, every fault noted, none raised until the end.
+
+A reader asks its `Section` for each key it knows, with type, range and default. What is wrong is noted and the
+default handed out, so that one look finds all faults. What nobody asked for is unknown, and `end` says so.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from evkafka.config.masking import Secret, in_error, kind_of
+from evkafka.exceptions import ConfigError
+
+D = TypeVar("D")
+
+INT32 = 2**31 - 1
+"""The most that Kafka's own fields for times and sizes hold."""
+
+MISSING: Any = object()
+
+INT16 = 2**15 - 1
+"""The most bytes that a text of Kafka's protocol holds."""
+
+NEAR_ENOUGH = 0.6
+
+
+class Faults:
+    """What is wrong with one configuration."""
+
+    def __init__(self, subject: str) -> None:
+        self._subject = subject
+        self._sentences: list[str] = []
+
+    def add(self, sentence: str) -> None:
+        self._sentences.append(sentence)
+
+    def raise_if_any(self) -> None:
+        """Raise all of them as one error.
+
+        Raises:
+            ConfigError: there is one.
+        """
+        match self._sentences:
+            case []:
+                return
+            case [sentence]:
+                raise ConfigError(f"{self._subject}: {sentence}")
+            case sentences:
+                raise ConfigError(
+                    f"{self._subject}: {len(sentences)} faults" + "".join(f"\n- {sentence}" for sentence in sentences)
+                )
+
+
+class Section:
+    """One mapping of a configuration, while it is read.
+
+    Args:
+        path: what stands before its keys in messages, `on_error.` for a section of that name.
+        doc: where its keys are described.
+        on_fault: called for each fault.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[Any, object],
+        faults: Faults,
+        *,
+        doc: str,
+        path: str = "",
+        on_fault: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._values = values
+        self._faults = faults
+        self._doc = doc
+        self._path = path
+        self._on_fault = on_fault
+        self._known: dict[str, None] = {}
+        self._refused: set[str] = set()
+        self._unsound: set[str] = set()
+
+    # ------------------------------------------------------------------ faults
+
+    def fault(self, key: str, sentence: str) -> None:
+        """Note what is wrong with a key's value."""
+        self._unsound.add(key)
+        self._note(f"{self._path}{key}: {sentence}")
+
+    def _note(self, sentence: str) -> None:
+        self._faults.add(sentence)
+        self._on_fault()
+
+    def sound(self, *keys: str) -> bool:
+        """False when one of the keys has a fault: comparing its default with others would find faults that are none."""
+        return self._unsound.isdisjoint(keys)
+
+    def refuse(self, key: str, sentence: str) -> None:
+        """A key that others know and we do not take; the sentence says what to do instead."""
+        self._refused.add(key)
+        if key in self._values:
+            self.fault(key, sentence)
+
+    def end(self) -> None:
+        """All keys have been asked for: what is left over is unknown."""
+        for key in self._values:
+            if key in self._known or key in self._refused:
+                continue
+            near = self._nearest(key) if isinstance(key, str) else None
+            advice = f"did you mean {near!r}?" if near else f"leave it out; {self._doc} has the keys"
+            self._note(f"{self._path}{_key_in_error(key)}: unknown key; {advice}")
+
+    def _nearest(self, key: str) -> str | None:
+        """The known key most like it; Java's dots and dashes (`group.id`) count as underscores."""
+        plain = key[:80].lower().replace(".", "_").replace("-", "_")
+        near = difflib.get_close_matches(plain, self._known, n=1, cutoff=NEAR_ENOUGH)
+        return near[0] if near else None
+
+    # ------------------------------------------------------------------ values
+
+    def take(self, key: str) -> Any:
+        """The value as it stands, or MISSING."""
+        self._known[key] = None
+        return self._values.get(key, MISSING)
+
+    def given(self, *keys: str) -> bool:
+        """True when one of the keys is there, with any value but None."""
+        return any(self._values.get(key) is not None for key in keys)
+
+    def integer(
+        self, key: str, default: D, *, least: int, most: int = INT32, unit: str = "", none: bool = False
+    ) -> int | D:
+        """A whole number.
+
+        Args:
+            none: None stands for the default, as it does in aiokafka.
+        """
+        value = self.take(key)
+        if value is MISSING or (none and value is None):
+            return default
+        if not isinstance(value, int) or isinstance(value, bool):
+            self.fault(key, f"{in_error(value)} is not a whole number{unit}; give an int{_or_none(none)}, unquoted")
+        elif not least <= value <= most:
+            self.fault(key, f"{in_error(value)} is out of range; give {least} to {most}")
+        else:
+            return int(value)
+        return default
+
+    def milliseconds(self, key: str, default: D, *, least: int = 0, none: bool = False) -> int | D:
+        """A time, as the key's name says in milliseconds."""
+        return self.integer(key, default, least=least, unit=" of milliseconds", none=none)
+
+    def seconds(self, key: str, default_s: float, *, least_ms: int = 0, none: bool = False) -> float:
+        """A `*_ms` key as seconds; the default is in seconds too, as settings hold it."""
+        value_ms = self.milliseconds(key, None, least=least_ms, none=none)
+        return default_s if value_ms is None else value_ms / 1000
+
+    def number(self, key: str, default: float, *, least: float, most: float, above: bool = False) -> float:
+        """A number with a fraction.
+
+        Args:
+            above: the least itself is out of range.
+        """
+        value = self.take(key)
+        if value is MISSING:
+            return default
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            self.fault(key, f"{in_error(value)} is not a number; give a float, unquoted")
+        elif (
+            (isinstance(value, float) and math.isnan(value)) or not least <= value <= most or (above and value == least)
+        ):
+            first = f"more than {least:g}, at most" if above else f"{least:g} to"
+            self.fault(key, f"{in_error(value)} is out of range; give {first} {most:g}")
+        else:
+            return float(value)
+        return default
+
+    def flag(self, key: str, default: D) -> bool | D:
+        value = self.take(key)
+        if value is MISSING:
+            return default
+        if not isinstance(value, bool):
+            self.fault(key, f"{in_error(value)} is not a bool; give True or False")
+            return default
+        return value
+
+    def text(self, key: str, default: D, *, none: bool = False, empty: bool = False) -> str | D:
+        """A string.
+
+        Args:
+            none: None stands for the default.
+            empty: an empty one is allowed.
+        """
+        value = self.take(key)
+        if value is MISSING or (none and value is None):
+            return default
+        if not isinstance(value, str):
+            self.fault(key, f"{in_error(value)} is not a str; give a str{_or_none(none)}")
+        elif not value and not empty:
+            self.fault(key, "it is empty; give a text, or leave the key out")
+        elif not _fits(value):
+            self.fault(key, f"it holds what is not UTF-8, or more than {INT16} bytes; give a shorter plain text")
+        else:
+            return str.__str__(value)
+        return default
+
+    def secret(self, key: str) -> str | None:
+        """A password, plain or in a `SecretStr`. Its value goes into no message, whatever it is."""
+        value = self.take(key)
+        if value is MISSING or value is None:
+            return None
+        plain = value.get_secret_value() if isinstance(value, Secret) and not isinstance(value, type) else value
+        if not isinstance(plain, str):
+            self.fault(key, f"it is {kind_of(plain)}; give a str, or a pydantic SecretStr")
+        elif not _fits(plain):
+            self.fault(key, f"it holds what is not UTF-8, or more than {INT16} bytes")
+        else:
+            return str.__str__(plain)
+        return None
+
+    def choice(self, key: str, default: D, options: Sequence[D], *, none: bool = False) -> D:
+        """One of a few values."""
+        value = self.take(key)
+        if value is MISSING or (none and value is None):
+            return default
+        for option in options:
+            if _same(value, option):
+                return option
+        self.fault(key, f"{in_error(value)} is none of them; give {one_of(options)}{_or_none(none)}")
+        return default
+
+    def sequence(self, key: str, *, items: str) -> list[Any] | None:
+        """A list or tuple; None when the key is missing or wrong.
+
+        Args:
+            items: what it is a list of.
+        """
+        value = self.take(key)
+        if value is MISSING:
+            return None
+        if isinstance(value, str):
+            self.fault(key, f"{in_error(value)} is one str where a list of {items} is meant; write [{in_error(value)}]")
+            return None
+        if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray | memoryview | range):
+            self.fault(key, f"it is {kind_of(value)}; give a list of {items}")
+            return None
+        return list(value)
+
+    def function(self, key: str, *, like: str) -> Callable[..., Any] | None:
+        value = self.take(key)
+        if value is MISSING or value is None:
+            return None
+        if not callable(value):
+            self.fault(key, f"{in_error(value)} cannot be called; give a function {like}")
+            return None
+        return value  # type: ignore[no-any-return]
+
+    def mapping(self, key: str, *, none: bool = False) -> Mapping[str, object] | None:
+        """A mapping within this one; None when it is missing, wrong, or (`none`) None."""
+        value = self.take(key)
+        if value is MISSING or (none and value is None):
+            return None
+        if not isinstance(value, Mapping):
+            self.fault(key, f"it is {kind_of(value)}; give a dict{_or_none(none)}")
+            return None
+        return value
+
+    def section(self, key: str, values: Mapping[Any, object], *, doc: str, index: int | None = None) -> Section:
+        """A reader for a mapping within this one; its faults join ours, and make the key unsound.
+
+        Args:
+            index: which of the key's mappings, where it has several.
+        """
+        path = f"{self._path}{key}." if index is None else f"{self._path}{key}[{index}]."
+        return Section(values, self._faults, doc=doc, path=path, on_fault=lambda: self._unsoundly(key))
+
+    def _unsoundly(self, key: str) -> None:
+        self._unsound.add(key)
+        self._on_fault()
+
+    # ------------------------------------------------------------------ for tests
+
+    @property
+    def known(self) -> Iterable[str]:
+        """The keys that were asked for."""
+        return self._known
+
+
+def as_mapping(values: object, faults: Faults) -> Mapping[str, object]:
+    """The mapping that a configuration is.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if not isinstance(values, Mapping):
+        faults.add(f"it is {kind_of(values)}; give a dict of keys and values")
+        faults.raise_if_any()
+    return values  # type: ignore[return-value]
+
+
+def one_of(options: Sequence[object]) -> str:
+    *first, last = [repr(option) for option in options]
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _key_in_error(key: object) -> str:
+    return key[:80] if isinstance(key, str) and key.isprintable() and key else in_error(key)
+
+
+def _same(value: object, option: object) -> bool:
+    """Equal and of one kind: True is not 1, but a member of a str enumeration is its text."""
+    kind = str if isinstance(option, str) else type(option)
+    return isinstance(value, kind) and isinstance(value, bool) == isinstance(option, bool) and value == option
+
+
+def _fits(text: str) -> bool:
+    try:
+        return len(text.encode()) <= INT16
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
+
+
+def _or_none(none: bool) -> str:
+    return " or None" if none else ""

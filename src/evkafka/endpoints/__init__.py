@@ -1,0 +1,1 @@
+"""What a decorated function asks for, and how it is called."""

@@ -1,0 +1,312 @@
+"""What an endpoint's signature asks for, read once at registration; and the call that fills it.
+
+Faults are TypeErrors whose sentence `endpoint.py` completes with the endpoint and with what is allowed.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evkafka.context import Request
+from evkafka.depends import Depends, find_depends
+from evkafka.serde.decoding import NotYetDefined
+
+Function = Callable[..., Any]
+Parameter = inspect.Parameter
+
+POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a call of the endpoint must be given.
+
+    Attributes:
+        payload: the payload's annotation.
+        request: the class of the request that is asked for (a subclass of one's own is possible), None for none.
+        plain: the call with the payload alone; None where a request is asked for too.
+        call: the call with payload and request.
+        dependencies: parameter -> what it is made by. Where there are any, `bind` makes the call, and `plain` is None.
+        bind: `call`, for the endpoint with its dependencies filled in.
+    """
+
+    payload: Any
+    request: type[Request[Any]] | None
+    plain: Callable[[Any], Any] | None
+    call: Callable[[Any, Any], Any]
+    dependencies: Mapping[str, Depends]
+    bind: Callable[[Function], Callable[[Any, Any], Any]]
+
+
+def read_signature(function: Function, names: Mapping[str, Any] | None, *, batch: bool = False) -> Signature:
+    """Find payload and request among the parameters, by annotation.
+
+    Args:
+        names: the local names where the endpoint was registered, for annotations that are strings.
+        batch: it takes lists, of payloads and of requests; what is read is what stands in them.
+
+    Raises:
+        NotYetDefined: an annotation refers to a name that does not exist so far.
+        TypeError: it is not an endpoint's signature; the sentence says why.
+    """
+    parameters = parameters_of(function)
+    payloads: dict[str, Any] = {}
+    requests: dict[str, type[Request[Any]]] = {}
+    dependencies: dict[str, Depends] = {}
+    for parameter in parameters:
+        if parameter.kind in VARIADIC:
+            continue  # a call need not fill it
+        optional = parameter.default is not Parameter.empty
+        try:
+            annotation = resolved(parameter, function, names)
+        except NotYetDefined:
+            if optional and "Depends" not in str(parameter.annotation):
+                continue
+            raise
+        if (depends := depends_of(parameter, annotation)) is not None:
+            dependencies[parameter.name] = depends
+            continue
+        if batch and annotation is not Parameter.empty and not (optional and not is_list(annotation)):
+            annotation = element(parameter.name, annotation)
+        if (request := request_class(annotation)) is not None:
+            requests[parameter.name] = request
+        elif not optional:
+            payloads[parameter.name] = annotation
+    _check_counts(payloads, requests, parameters)
+    [(payload_name, payload)] = payloads.items()
+    request_name = next(iter(requests), None)
+    by_position = _by_position(parameters, payload_name, request_name)
+    bind = functools.partial(_call, payload=payload_name, request=request_name, by_position=by_position)
+    return Signature(
+        payload,
+        requests[request_name] if request_name is not None else None,
+        _plain_call(function, payload_name, by_position) if request_name is None and not dependencies else None,
+        bind(function),
+        dependencies,
+        bind,
+    )
+
+
+def parameters_of(function: Function) -> list[Parameter]:
+    """A function's parameters.
+
+    Raises:
+        NotYetDefined: an annotation refers to a name that does not exist so far.
+        TypeError: Python cannot tell them.
+    """
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except NameError as error:  # from Python 3.14 on, annotations are evaluated here
+        raise NotYetDefined(error.name or str(error)) from error
+    except ValueError as error:
+        raise TypeError("Python cannot tell its signature") from error
+
+
+def _check_counts(
+    payloads: Mapping[str, Any], requests: Mapping[str, type[Request[Any]]], parameters: list[Parameter]
+) -> None:
+    unsaid = [name for name, annotation in payloads.items() if annotation is Parameter.empty]
+    if len(requests) > 1:
+        raise TypeError(f"it takes {len(requests)} Requests ({', '.join(requests)})")
+    if len(payloads) > 1:
+        raise TypeError(f"it takes {len(payloads)} payloads ({', '.join(payloads)})")
+    if unsaid:
+        raise TypeError(f"its parameter {unsaid[0]!r} has no annotation")
+    if not payloads:
+        starred = any(parameter.kind in VARIADIC for parameter in parameters)
+        hint = "; is a decorator missing its functools.wraps?" if starred and not requests else ""
+        raise TypeError(f"it takes no payload{hint}")
+
+
+# ---------------------------------------------------------------------------- annotations
+
+
+def depends_of(parameter: Parameter, annotation: Any) -> Depends | None:
+    """The `Depends` of a parameter that can be filled by its name.
+
+    Raises:
+        NotYetDefined, TypeError: as `read_signature`.
+    """
+    try:
+        depends = find_depends(parameter, annotation)
+    except NameError as error:  # in a `type` alias
+        raise NotYetDefined(error.name or str(annotation)) from error
+    if depends is not None and parameter.kind is Parameter.POSITIONAL_ONLY:
+        raise TypeError(f"its parameter {parameter.name!r} is positional-only: dependencies are given by name")
+    return depends
+
+
+def resolved(parameter: Parameter, function: Function, names: Mapping[str, Any] | None) -> Any:
+    """The parameter's annotation, with every name in it looked up.
+
+    One by one, so that what is not needed (the return type, for one) may stand under TYPE_CHECKING.
+
+    Raises:
+        NotYetDefined, TypeError: as `read_signature`.
+    """
+    if parameter.annotation is Parameter.empty:
+        return Parameter.empty
+    carrier = types.SimpleNamespace(__annotations__={"it": parameter.annotation})
+    try:
+        return typing.get_type_hints(carrier, _namespace(function), dict(names or {}), include_extras=True)["it"]
+    except (NameError, AttributeError) as error:  # AttributeError: of a module that is being imported
+        raise NotYetDefined(error.name or parameter.annotation) from error
+    except (SyntaxError, TypeError) as error:
+        raise TypeError(f"its parameter {parameter.name!r} is annotated {parameter.annotation!r}: {error}") from error
+
+
+def _namespace(function: Function) -> dict[str, Any]:
+    """The names that stood around where it was written down."""
+    written = unpartial(function)
+    if isinstance(written, type):
+        if written.__module__ in sys.modules:
+            return vars(sys.modules[written.__module__])
+        written = vars(written).get("__init__", written)
+    return getattr(innermost(written), "__globals__", {})
+
+
+def is_list(annotation: Any) -> bool:
+    return annotation is list or typing.get_origin(annotation) is list
+
+
+def element(name: str, annotation: Any) -> Any:
+    """What stands in the lists that a batch endpoint takes."""
+    if not is_list(annotation):
+        raise TypeError(f"its parameter {name!r} is no list: a batch endpoint takes lists")
+    return typing.get_args(annotation)[0] if typing.get_args(annotation) else Any
+
+
+def request_class(annotation: Any) -> type[Request[Any]] | None:
+    """The Request class in an annotation, also in `Request[State]`, `Annotated[Request, ...]`, `Request | None`."""
+    origin = typing.get_origin(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, Request):
+        return annotation
+    if isinstance(origin, type) and issubclass(origin, Request):
+        return origin
+    if origin is typing.Annotated:
+        return request_class(typing.get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType):
+        return next((found for arm in typing.get_args(annotation) if (found := request_class(arm))), None)
+    return None
+
+
+# ---------------------------------------------------------------------------- calls
+
+
+def _by_position(parameters: list[Parameter], payload: str, request: str | None) -> list[str]:
+    """Those of the two that can be given by position: they come first, with nothing else between them."""
+    wanted = []
+    for parameter in parameters:
+        if parameter.kind not in POSITIONAL or parameter.name not in (payload, request):
+            break
+        wanted.append(parameter.name)
+    unreachable = [p.name for p in parameters if p.kind is Parameter.POSITIONAL_ONLY and p.name in (payload, request)]
+    if not set(unreachable) <= set(wanted):
+        raise TypeError(f"its positional-only parameter {unreachable[0]!r} stands behind another one")
+    return wanted
+
+
+def _plain_call(function: Function, payload: str, by_position: list[str]) -> Callable[[Any], Any]:
+    if by_position:
+        return function
+    return lambda value: function(**{payload: value})
+
+
+def _call(function: Function, payload: str, request: str | None, by_position: list[str]) -> Callable[[Any, Any], Any]:
+    match by_position:
+        case [first, _] if first == payload:
+            return function
+        case [_, _]:
+            return lambda value, asked: function(asked, value)
+        case [only] if request is None:
+            return lambda value, _: function(value)
+        case [only] if only == payload:
+            return lambda value, asked: function(value, **{str(request): asked})
+        case [_]:
+            return lambda value, asked: function(asked, **{payload: value})
+        case _ if request is None:
+            return lambda value, _: function(**{payload: value})
+        case _:
+            return lambda value, asked: function(**{payload: value, str(request): asked})
+
+
+# ---------------------------------------------------------------------------- functions of all kinds
+
+
+def unpartial(function: Function) -> Function:
+    """The function inside any `functools.partial`s."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def innermost(function: Function) -> Function:
+    """The plain function that was written down: inside partials, decorators, bound methods, callable objects."""
+    while True:
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        elif inspect.ismethod(function):
+            function = function.__func__
+        elif inspect.isroutine(function) or not callable(function):
+            return function
+        else:
+            function = type(function).__call__
+
+
+def is_async(function: Function) -> bool:
+    """Whether calling it gives a coroutine: an `async def`, or an object with an `async def __call__`."""
+    function = unpartial(function)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_called(function))
+
+
+def wraps_async(function: Function) -> bool:
+    """Whether it is a plain `def` wrapper (made with functools.wraps) around an async endpoint."""
+    return is_async(inspect.unwrap(unpartial(function)))
+
+
+def is_generator(function: Function) -> bool:
+    return yields(function) or yields_async(function)
+
+
+def yields(function: Function) -> bool:
+    """Whether it is a plain function that yields."""
+    function = unpartial(function)
+    return inspect.isgeneratorfunction(function) or inspect.isgeneratorfunction(_called(function))
+
+
+def yields_async(function: Function) -> bool:
+    """Whether it is an `async def` that yields."""
+    function = unpartial(function)
+    return inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(_called(function))
+
+
+def name_of(function: Function) -> str:
+    """`module.function`, as logs and errors name it."""
+    function = unpartial(function)
+    module = getattr(function, "__module__", None) or type(function).__module__
+    return f"{module}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+
+
+def shown(function: Function) -> str:
+    """Name, signature and place, as an error about its declaration shows it."""
+    code = getattr(innermost(function), "__code__", None)
+    where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+    try:
+        signature = str(inspect.signature(function))
+    except (ValueError, TypeError, NameError):
+        signature = "(...)"
+    return f"{name_of(function)}{signature}{where}"
+
+
+def _called(function: Function) -> Any:
+    return getattr(function, "__call__", None)  # noqa: B004 - what is asked is its kind

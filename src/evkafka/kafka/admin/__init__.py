@@ -1,0 +1,1 @@
+"""Topics, groups, permissions and reading logs."""

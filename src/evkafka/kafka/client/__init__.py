@@ -1,0 +1,1 @@
+"""Connections, logins, diagnosis and protocol requests."""

@@ -1,0 +1,122 @@
+"""Why a server hung up on us: a few questions to its port, where the answer is one that waiting cannot change.
+
+A broker closes the connection without a word where it expects TLS and gets none, the reverse, or expects a login. The
+probes send no name, no password and no record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiokafka.errors import KafkaError
+from aiokafka.protocol.admin import ApiVersionRequest, SaslHandShakeRequest
+
+from evkafka.kafka.client.connection import Connection, connect
+
+PROBE_S = 2.0
+"""For each question."""
+
+
+async def hung_up(host: str, port: int, options: dict[str, Any]) -> str | None:
+    """What is wrong, and the fix; None where the server's port would take us (it was going down, most likely).
+
+    Args:
+        options: of the connection that was closed.
+    """
+    protocol = options.get("security_protocol", "PLAINTEXT")
+    encrypted, logs_in = protocol.endswith("SSL"), protocol.startswith("SASL_")
+    if not encrypted and await _speaks_tls(host, port):
+        wanted = "'SASL_SSL'" if logs_in else "'SSL' (or 'SASL_SSL', with a login)"
+        return (
+            f"the server speaks TLS on this port, and security_protocol is {protocol}; set it to {wanted},"
+            " with an ssl_context"
+        )
+    if encrypted and await _speaks_plainly(host, port):
+        wanted = "SASL_PLAINTEXT" if logs_in else "PLAINTEXT"
+        return (
+            f"the server does not speak TLS on this port, and security_protocol is {protocol};"
+            f" set it to {wanted!r}, or bootstrap_servers to the port for TLS"
+        )
+    if not logs_in and (mechanisms := await _asks_for_login(host, port, options)):
+        return (
+            f"the server asks for a login ({', '.join(mechanisms)}), and security_protocol is {protocol};"
+            f" set it to {'SASL_SSL' if encrypted else 'SASL_PLAINTEXT'!r}, with sasl_mechanism and credentials"
+        )
+    if encrypted and await _hangs_up_after_tls(host, port, options):
+        return (
+            "the server closed the connection after the TLS handshake: it asks for a certificate that it trusts;"
+            " give the ssl_context one (load_cert_chain)"
+        )
+    return None
+
+
+async def _speaks_tls(host: str, port: int) -> bool:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Whose port it is does not matter: nothing is sent over this connection.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        async with asyncio.timeout(PROBE_S):
+            _, writer = await asyncio.open_connection(host, port, ssl=context)
+    except ssl.SSLError as error:
+        return "ALERT" in (error.reason or "")  # it refuses something else, in TLS's own words
+    except (OSError, TimeoutError):
+        return False
+    await _drop(writer)
+    return True
+
+
+async def _speaks_plainly(host: str, port: int) -> bool:
+    async with _probing(host, port, {"security_protocol": "PLAINTEXT"}) as conn:
+        return conn is not None
+
+
+async def _asks_for_login(host: str, port: int, options: dict[str, Any]) -> list[str]:
+    """The mechanisms that the server has."""
+    async with _probing(host, port, options) as conn:
+        if conn is None:
+            return []
+        answer = await conn.send(SaslHandShakeRequest("PLAIN"))
+        return list(answer.enabled_mechanisms)
+    return []
+
+
+async def _hangs_up_after_tls(host: str, port: int, options: dict[str, Any]) -> bool:
+    try:
+        async with asyncio.timeout(PROBE_S):
+            _, writer = await asyncio.open_connection(host, port, ssl=options["ssl_context"])
+    except (OSError, TimeoutError):
+        return False
+    await _drop(writer)
+    async with _probing(host, port, options) as conn:
+        if conn is None:
+            return True
+        await conn.send(ApiVersionRequest())
+    return False
+
+
+async def _drop(writer: asyncio.StreamWriter) -> None:
+    """Closing would wait for the server's word of farewell, beyond the end of the loop where the start has failed."""
+    writer.transport.abort()
+    await asyncio.sleep(0)
+
+
+@contextlib.asynccontextmanager
+async def _probing(host: str, port: int, options: dict[str, Any]) -> AsyncIterator[Connection | None]:
+    """A connection without a login; None where there is none. What fails inside ends it."""
+    plain = {key: value for key, value in options.items() if not key.startswith("sasl_")}
+    plain["security_protocol"] = plain.get("security_protocol", "PLAINTEXT").removeprefix("SASL_")
+    conn = None
+    with contextlib.suppress(OSError, TimeoutError, EOFError, KafkaError):
+        async with asyncio.timeout(PROBE_S):
+            conn = await connect(host, port, plain)
+    try:
+        with contextlib.suppress(OSError, TimeoutError, EOFError, KafkaError):
+            async with asyncio.timeout(PROBE_S):
+                yield conn
+    finally:
+        if conn is not None:
+            conn.close()

@@ -1,0 +1,1 @@
+"""The source: fetching, decoding, membership in a group."""

@@ -1,0 +1,80 @@
+"""A reader without a group: all partitions are its own, nothing is committed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+from aiokafka.consumer.group_coordinator import NoGroupCoordinator
+from aiokafka.structs import TopicPartition as ClientPartition
+from aiokafka.util import create_task
+
+from evkafka.exceptions import BrokerError
+from evkafka.kafka.consumer.leader_epochs import Place
+
+
+class Groupless(NoGroupCoordinator):  # type: ignore[misc]  # the client library is untyped
+    """aiokafka's NoGroupCoordinator, contained: it tells no listener, and with every new partition it forgets the
+    positions of all the others (so that they are read again, or skipped, by the reset rule).
+
+    Args:
+        listener: a ConsumerRebalanceListener.
+
+    Attributes:
+        topics_before: topics that were read before the present assignment.
+    """
+
+    def __init__(self, client: Any, subscription: Any, *, listener: Any, **options: Any) -> None:
+        self._listener = listener
+        self._changing: asyncio.Task[None] | None = None
+        self._assignment: Any = None
+        self.topics_before: frozenset[str] = frozenset()
+        super().__init__(client, subscription, **options)
+
+    def assign_all_partitions(self, check_unknown: bool = False) -> None:
+        """Called with every change of the metadata."""
+        if self._changing is None or self._changing.done():
+            self._changing = create_task(self._change())
+
+    async def _change(self) -> None:
+        subscriptions = self._subscription
+        before = self._assignment
+        while before is None or set(self._all()) != before.tps or not before.active:
+            old = before.tps if before is not None else frozenset()
+            subscriptions.begin_reassignment()
+            await self._listener.on_partitions_revoked(old)
+            subscriptions.assign_from_subscribed(self._all())
+            now = self._assignment = subscriptions.subscription.assignment
+            for tp in now.tps & old:
+                if before.state_value(tp).has_valid_position:
+                    now.state_value(tp).seek(before.state_value(tp).position)
+            self.topics_before = frozenset(tp.topic for tp in old)
+            await self._listener.on_partitions_assigned(now.tps)
+            before = now
+
+    def _all(self) -> list[ClientPartition]:
+        return [
+            ClientPartition(topic, partition)
+            for topic in self._subscription.subscription.topics
+            for partition in self._cluster.partitions_for_topic(topic) or ()
+        ]
+
+    async def committed(self, partitions: Collection[ClientPartition] | None) -> dict[ClientPartition, Place]:
+        """Nothing is ever committed."""
+        return {}
+
+    @property
+    def dead(self) -> bool:
+        """A change of the assignment has failed."""
+        changing = self._changing
+        return changing is not None and changing.done() and (changing.cancelled() or changing.exception() is not None)
+
+    def check_errors(self) -> None:
+        if self.dead:
+            assert self._changing is not None
+            self._changing.result()
+        super().check_errors()
+
+    def failure(self, error: Exception) -> BrokerError:
+        return BrokerError(f"groupless reader: {error}")

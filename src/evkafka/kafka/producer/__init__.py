@@ -1,0 +1,1 @@
+"""The sink: partition queues, idempotent producers, transactions."""

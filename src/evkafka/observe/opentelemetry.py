@@ -1,0 +1,206 @@
+"""Traces, by OpenTelemetry's API alone: what collects them is the process's own affair. Needs `evkafka[tracing]`.
+
+Names and attributes are those of the semantic conventions 1.44 for messaging. Keys and values of records are in none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.propagate import extract, inject
+from opentelemetry.propagators.textmap import Getter, Setter
+from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
+
+from evkafka.outcomes import DeadLetter, End, Outcome, Retry, Skip, Unmatched
+from evkafka.records import Record, RecordMetadata
+from evkafka.runtime.failure_cause import message_in, named_by, read_raised
+from evkafka.runtime.ports import BatchAttempt, Dispatch, Route, Slot
+from evkafka.runtime.settle import classify
+
+Pairs = list[tuple[str, bytes | None]]
+
+
+class _Headers(Getter[Sequence[tuple[str, bytes | None]]], Setter[Pairs]):
+    """Record headers, as the propagators read and write them. A header that is no UTF-8 is not theirs."""
+
+    def get(self, carrier: Sequence[tuple[str, bytes | None]], key: str) -> list[str] | None:
+        found = [value.decode(errors="replace") for name, value in carrier if name == key and value is not None]
+        return found or None
+
+    def keys(self, carrier: Sequence[tuple[str, bytes | None]]) -> list[str]:
+        return [name for name, _ in carrier]
+
+    def set(self, carrier: Pairs, key: str, value: str) -> None:
+        if all(name != key for name, _ in carrier):  # what the sender gave wins
+            carrier.append((key, value.encode()))
+
+
+HEADERS = _Headers()
+
+
+class Spans:
+    """Makes the spans of one app."""
+
+    def __init__(self) -> None:
+        self._tracer: Tracer = trace.get_tracer("evkafka")
+
+    # ------------------------------------------------------------------ what is received
+
+    def traced(self, dispatch: Dispatch) -> Dispatch:
+        """The same way, each attempt in a span of its own, whose parent came in the record's headers."""
+        return _Traced(dispatch, self._tracer)
+
+    # ------------------------------------------------------------------ what is sent
+
+    def sending(self, topic: str, client_id: str, headers: Pairs) -> Callable[[RecordMetadata | None, Any], None]:
+        """A span from now on; its context is written into the headers. To be called when the send has ended."""
+        attributes = {**_base("send", topic), "messaging.client.id": client_id}
+        span = self._tracer.start_span(f"send {topic}", kind=SpanKind.PRODUCER, attributes=attributes)
+        inject(headers, context=trace.set_span_in_context(span), setter=HEADERS)
+
+        def ended(metadata: RecordMetadata | None, error: BaseException | None) -> None:
+            if metadata is not None:
+                span.set_attribute("messaging.destination.partition.id", str(metadata.partition))
+                span.set_attribute("messaging.kafka.offset", metadata.offset)
+            if error is not None:
+                _failed(span, error)
+            span.end()
+
+        return ended
+
+
+class _Traced:
+    """A dispatch with spans around it."""
+
+    def __init__(self, dispatch: Dispatch, tracer: Tracer) -> None:
+        self._dispatch = dispatch
+        self._tracer = tracer
+        self.gated: Callable[[Record], Route | None] | None = dispatch.gated
+
+    def __call__(self, record: Record, slot: Slot) -> Awaitable[object] | None:
+        context = extract(record.headers, getter=HEADERS)
+        span = self._tracer.start_span(
+            f"process {record.topic}", context=context, kind=SpanKind.CONSUMER, attributes=_processing(record, slot)
+        )
+        try:
+            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+                attempt = self._dispatch(record, slot)
+        except BaseException as error:
+            _failed(span, error)
+            span.end()
+            raise
+        if attempt is None:
+            span.set_attribute("evkafka.outcome", "unmatched")
+            span.end()
+            return None
+        return _spanned(span, attempt, slot)
+
+    def unmatched(self, record: Record) -> Unmatched:
+        return self._dispatch.unmatched(record)
+
+    def open_batch(self, records: Sequence[Record], slot: Slot) -> BatchAttempt:
+        return _TracedBatch(self._dispatch.open_batch(records, slot), records, slot, self._tracer)
+
+
+async def _spanned(span: Span, attempt: Awaitable[object], slot: Slot) -> object:
+    """Await the attempt inside of its span."""
+    with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+        try:
+            result = await attempt
+        except BaseException as error:
+            _told(span, error)
+            raise
+        finally:
+            if slot.route is not None:
+                span.set_attribute("evkafka.event_type", slot.route.event_type)
+        _told(span, result)
+        return result
+
+
+class _TracedBatch:
+    """A batch in one span, linked with the traces that its records came from."""
+
+    def __init__(self, batch: BatchAttempt, records: Sequence[Record], slot: Slot, tracer: Tracer) -> None:
+        self._batch = batch
+        self._records = records
+        self._slot = slot
+        self._tracer = tracer
+
+    async def prepare(self) -> Mapping[int, End | None]:
+        return await self._batch.prepare()
+
+    async def run(self, wanted: Sequence[int]) -> object:
+        first = self._records[wanted[0] if wanted else 0]
+        span = self._tracer.start_span(
+            f"process {first.topic}",
+            context=Context(),
+            kind=SpanKind.CONSUMER,
+            attributes={**_processing(first, self._slot), "messaging.batch.message_count": len(wanted)},
+            links=[link for index in wanted if (link := _link(self._records[index])) is not None],
+        )
+        return await _spanned(span, self._batch.run(wanted), self._slot)
+
+    async def close(self) -> None:
+        await self._batch.close()
+
+
+def _link(record: Record) -> Link | None:
+    """The span that sent this record; None where none did."""
+    sent_by = trace.get_current_span(extract(record.headers, context=Context(), getter=HEADERS)).get_span_context()
+    return Link(sent_by) if sent_by.is_valid else None
+
+
+# ---------------------------------------------------------------------------- attributes
+
+
+def _base(operation: str, topic: str) -> dict[str, Any]:
+    return {
+        "messaging.system": "kafka",
+        "messaging.operation.name": operation,
+        "messaging.operation.type": operation,
+        "messaging.destination.name": topic,
+    }
+
+
+def _processing(record: Record, slot: Slot) -> dict[str, Any]:
+    attributes = {
+        **_base("process", record.topic),
+        "messaging.destination.partition.id": str(record.partition),
+        "messaging.kafka.offset": record.offset,
+        "messaging.client.id": slot.consumer.client_id,
+        "evkafka.consumer": slot.consumer.name,
+        "evkafka.service.single_attempt": slot.attempt,
+    }
+    if slot.consumer.group_id is not None:
+        attributes["messaging.consumer.group.name"] = slot.consumer.group_id
+    if record.value is None:
+        attributes["messaging.kafka.message.tombstone"] = True
+    return attributes
+
+
+def _told(span: Span, ended: object) -> None:
+    """What an attempt ended by, on its span: an outcome is no error."""
+    match ended:
+        case BaseException():
+            meaning = read_raised(ended)
+            if isinstance(meaning, Outcome):
+                span.set_attribute("evkafka.outcome", type(meaning).__name__)
+            else:
+                _failed(span, ended)
+        case _ if isinstance(outcome := classify(ended), Skip | Retry | DeadLetter):
+            span.set_attribute("evkafka.outcome", type(outcome).__name__)
+        case _:
+            return
+
+
+def _failed(span: Span, error: BaseException) -> None:
+    kind = type(named_by(error))
+    span.set_attribute("error.type", kind.__qualname__ if kind.__module__ == "builtins" else _full(kind))
+    span.set_status(StatusCode.ERROR, next(iter(message_in(error).splitlines()), kind.__name__))
+
+
+def _full(kind: type[BaseException]) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,0 +1,298 @@
+"""Steps 3 and 5 of 7 for batches: one attempt at many records, and a verdict on each of them.
+
+Where the whole batch failed it is tried again as it is, with one count of attempts. Where the endpoint named the
+records that failed (`BatchError`), each of those has its own verdict. Behind one that failed, those of its lane count
+as not done: the endpoint may have stopped there, and does not know whether it is tried again. Behind one that it gave
+an outcome they are done; where that is a dead letter, once this is confirmed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from copy import copy
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from evkafka.outcomes import Apart, End, Failed, Unmatched
+from evkafka.records import Record
+from evkafka.runtime.admission import Batch
+from evkafka.runtime.pending_writes import Behind
+from evkafka.runtime.ports import BatchAttempt, Clock, Slot
+from evkafka.runtime.scheduler import Lane, Lanes
+from evkafka.runtime.settle import (
+    Bury,
+    Defer,
+    Finish,
+    Halt,
+    StopApp,
+    Verdict,
+    Wait,
+    address_of,
+    classify,
+    error_of,
+)
+
+if TYPE_CHECKING:
+    from evkafka.runtime.interfaces import DecideFor, Reporter
+
+OpenBatch = Callable[[Sequence[Record], Slot], BatchAttempt]
+
+
+class Hands(Protocol):
+    """The executor, as far as a batch needs it."""
+
+    slot: Slot
+    started_s: float
+
+    def raised(self, error: BaseException, record: Record) -> object: ...
+    async def end_cancellation(self) -> None: ...
+    async def insist(self, step: Callable[[], Awaitable[None]]) -> None: ...
+    def begin_write(self, lane: Lane, record: Record, verdict: Defer | Bury, duration_s: float) -> None: ...
+    def hold_behind(self, lane: Lane, behind: Sequence[Behind]) -> None: ...
+
+    @property
+    def at_most_once(self) -> bool:
+        """What fails, or is written, is committed already, and holds back nothing of its batch."""
+
+
+class BatchWalk:
+    """One attempt at one batch, by one executor."""
+
+    def __init__(
+        self,
+        hands: Hands,
+        batch: Batch,
+        *,
+        lanes: Lanes,
+        decide: DecideFor,
+        report: Reporter,
+        clock: Clock,
+    ) -> None:
+        self._hands = hands
+        self._batch = batch
+        self._lanes = lanes
+        self._decide = decide
+        self._report = report
+        self._clock = clock
+        self._records = batch.begin()
+        self._open = dict(enumerate(self._records))  # what is not settled yet, by index
+        self._failed: dict[Lane, int] = {}  # the record of a lane behind which none of it counts as done
+        self._written: dict[Lane, int] = {}  # the first record of a lane that is written to another topic
+        self._waits: list[tuple[int, float]] = []  # (index, wait before its next attempt)
+
+    async def walk(self, open_batch: OpenBatch, abandoned: object) -> None:
+        """Prepare, settle what cannot be decoded, run the others, settle those.
+
+        Args:
+            abandoned: the executor's result for an attempt that was cut because its partition goes.
+        """
+        hands, first = self._hands, self._records[0]
+        hands.slot.attempt, hands.slot.route, hands.slot.record = self._batch.attempt, self._batch.route, first
+        hands.started_s = self._clock.now()
+        attempt = open_batch(self._records, hands.slot)
+        try:
+            result = await self._in_hand(attempt.prepare())
+            wanted = list(self._open)
+            if isinstance(result, Mapping):
+                if result and not await self._settle(result, len(wanted)):
+                    return
+                wanted = self._wanted()
+                if wanted:
+                    hands.started_s = self._clock.now()  # dead letters may have been written meanwhile
+                    result = await self._in_hand(attempt.run(wanted))
+        finally:
+            await hands.insist(attempt.close)
+        if result is abandoned:
+            self._report.dropped(hands.slot, first)
+        elif not wanted or await self._settle_run(result, wanted):
+            self._put_back(())
+
+    @property
+    def open_records(self) -> Collection[Record]:
+        """Those that are neither finished nor back in their lanes."""
+        return self._open.values()
+
+    @cached_property
+    def _owners(self) -> list[Lane | None]:
+        """Each record's lane; None for those that are free. Asked for where something failed."""
+        return [self._batch.partition.lane_of(record) for record in self._records]
+
+    async def _in_hand(self, step: Awaitable[object]) -> object:
+        try:
+            result = await step
+        except BaseException as error:  # the executor says what it means, or lets it pass
+            result = self._hands.raised(error, self._records[0])
+        await self._hands.end_cancellation()
+        return result
+
+    def _wanted(self) -> list[int]:
+        """What is to be run: nothing behind a record of the same lane that failed, and nothing of a lane with
+        a letter under way: the rest of it is run together when that is confirmed."""
+        if not self._failed and not self._written:
+            return list(self._open)
+        failed, written, owners = self._failed, self._written, self._owners
+        return [
+            index
+            for index in self._open
+            if (owner := owners[index]) is None or (owner not in written and index < failed.get(owner, 1 << 62))
+        ]
+
+    # ------------------------------------------------------------------ verdicts
+
+    async def _settle_run(self, result: object, wanted: Sequence[int]) -> bool:
+        """Settle what was run. False where nothing more must be done with this batch."""
+        if isinstance(result, Apart):
+            ends = {index: result.ends.get(index) for index in wanted}
+            return await self._settle(ends, len(wanted), apart=True)
+        outcome = classify(result)
+        if outcome is None:
+            return self._all_done(wanted)
+        verdict = self._decide(self._batch.partition.tp.topic, self._batch.route, outcome, self._batch.attempt)
+        if isinstance(verdict, Wait):
+            self._again(wanted, outcome, verdict)
+            return False
+        return await self._settle(dict.fromkeys(wanted, outcome), len(wanted))
+
+    def _all_done(self, wanted: Sequence[int]) -> bool:
+        """The plain way, which the ledger and the books see and nobody else."""
+        slot, report, open_ = self._hands.slot, self._report, self._open
+        share_s = (self._clock.now() - self._hands.started_s) / len(wanted)
+        ledger = self._batch.partition.ledger
+        if ledger.sealed:
+            report.dropped(slot, self._records[wanted[0]])
+            return False
+        finish = ledger.finish
+        for index in wanted:
+            finish(open_.pop(index).offset)
+        if report.listening:
+            for index in wanted:
+                report.finished(slot, self._records[index], "ok", share_s)
+        return True
+
+    async def _settle(self, ends: Mapping[int, End | None], count: int, *, apart: bool = False) -> bool:
+        """A verdict on each of these records, carried out: first what is done, last what stops the app.
+
+        Args:
+            apart: each has been run, and failed by itself or not at all.
+
+        False where the partition went away, or the app stops, meanwhile.
+        """
+        share_s = (self._clock.now() - self._hands.started_s) / count
+        judged = list(self._judge(ends, apart and not self._hands.at_most_once))
+        behind: dict[Lane, list[Behind]] = {}
+        for index, end, verdict in judged:
+            if isinstance(verdict, Finish):
+                owner = self._owners[index]
+                if owner is not None and index > self._written.get(owner, index):
+                    behind.setdefault(owner, []).append(self._behind(index, end, verdict, share_s))
+                elif not self._finish(index, end, verdict, share_s):
+                    return False
+        for index, end, verdict in judged:
+            if isinstance(verdict, Wait):
+                self._say(index, end, verdict)
+                self._report.finished(self._hands.slot, self._records[index], "retried", share_s)
+                self._waits.append((index, verdict.delay_s))
+        for index, _, verdict in judged:
+            if isinstance(verdict, Defer | Bury):
+                self._say(index, verdict.error, verdict)
+                self._begin_write(index, verdict, share_s)
+        for lane, settled in behind.items():
+            self._hands.hold_behind(lane, settled)
+        for index, _, verdict in judged:
+            if isinstance(verdict, Halt):
+                self._say(index, verdict.error, verdict)
+                raise StopApp(f"{address_of(self._records[index])} stops the app: {verdict.reason}", verdict.error)
+        return True
+
+    def _judge(
+        self, ends: Mapping[int, End | None], failed_hold_back: bool
+    ) -> Iterator[tuple[int, End | None, Verdict]]:
+        route, attempt = self._batch.route, self._batch.attempt
+        for index in sorted(ends):
+            end, owner = ends[index], self._owners[index]
+            if owner is not None and index > self._failed.get(owner, index):
+                continue  # counts as not done
+            if isinstance(end, Unmatched):
+                self._report.unmatched(self._records[index], end)
+            verdict = self._decide(self._batch.partition.tp.topic, route, end, attempt)
+            if owner is not None and (
+                isinstance(verdict, Wait | Halt) or (failed_hold_back and isinstance(end, Failed))
+            ):
+                self._failed[owner] = index
+            if owner is not None and isinstance(verdict, Defer | Bury) and not self._hands.at_most_once:
+                self._written.setdefault(owner, index)
+            yield index, end, verdict
+
+    def _begin_write(self, index: int, verdict: Defer | Bury, share_s: float) -> None:
+        """The record waits in its own lane, which goes on when it is written and the batch is over."""
+        lane = self._owners[index] or self._free(index)
+        self._hands.begin_write(lane, self._records[index], verdict, share_s)
+        del self._open[index]
+
+    def _behind(self, index: int, end: End | None, verdict: Finish, share_s: float) -> Behind:
+        if isinstance(end, Failed):
+            self._say(index, end, verdict)
+        return Behind(self._open.pop(index), copy(self._hands.slot), verdict.status, share_s)
+
+    def _finish(self, index: int, end: End | None, verdict: Finish, share_s: float) -> bool:
+        record = self._open.pop(index)
+        if isinstance(end, Failed):
+            self._say(index, end, verdict)
+        if not self._batch.partition.ledger.finish(record.offset):
+            self._report.dropped(self._hands.slot, record)  # the partition was taken away meanwhile
+            return False
+        self._report.finished(self._hands.slot, record, verdict.status, share_s)
+        return True
+
+    def _say(self, index: int, end: object, verdict: Verdict) -> None:
+        self._report.failed(self._hands.slot, self._records[index], error_of(end), verdict)
+
+    # ------------------------------------------------------------------ trying again
+
+    @property
+    def _gone(self) -> bool:
+        """Its partition is being given back: what is not done is let go, for its next owner reads it."""
+        return self._batch.partition.begins_nothing
+
+    def _again(self, wanted: Sequence[int], outcome: object, verdict: Wait) -> None:
+        """The batch is tried again as it is."""
+        share_s = (self._clock.now() - self._hands.started_s) / len(wanted)
+        self._say(wanted[0], outcome, verdict)
+        for index in wanted:
+            self._report.finished(self._hands.slot, self._records[index], "retried", share_s)
+        if self._gone:
+            return
+        batch = self._batch
+        batch.queue.extend(self._open.pop(index) for index in wanted)
+        self._put_back({self._owners[index] for index in wanted})
+        for lane in self._written.keys() & batch.members.keys():
+            self._lanes.leave_batch(batch, lane)
+        batch.attempt += 1
+        self._lanes.wait(batch, verdict.delay_s)
+
+    def _put_back(self, staying: Collection[Lane | None]) -> None:
+        """What is not done goes back to the head of its lane, which waits.
+
+        Args:
+            staying: lanes that have records in this batch, which is tried again: they wait with it.
+        """
+        if self._gone:
+            return
+        left: dict[Lane, list[Record]] = {}
+        for index, record in self._open.items():
+            left.setdefault(self._owners[index] or self._free(index), []).append(record)
+        for lane, records in left.items():
+            lane.queue.extendleft(reversed(records))
+        for lane in self._written:
+            self._lanes.put_in_order(lane)
+        for index, delay_s in self._waits:
+            lane = self._owners[index] or self._free(index)
+            if self._failed.get(lane, index) == index and lane not in staying:
+                lane.attempt = self._batch.attempt + 1
+                self._lanes.wait(lane, delay_s)
+                self._lanes.leave_batch(self._batch, lane)
+
+    def _free(self, index: int) -> Lane:
+        """A new lane for a record that needs none but this: to wait in."""
+        lane = self._owners[index] = self._batch.partition.free_lane()
+        return lane

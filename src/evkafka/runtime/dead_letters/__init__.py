@@ -1,0 +1,1 @@
+"""Dead letters and retry topics: where a record is written instead."""

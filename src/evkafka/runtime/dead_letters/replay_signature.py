@@ -1,0 +1,119 @@
+"""Proof that a replay of our own dead letters wrote a record. Without it, what it says of dead letters is not believed.
+
+Whoever may write to a source topic can write any header. A replay therefore signs what it writes, with a key that lies
+in the state topic beside the dead letters. The writer of dead letters checks the signature with the same key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import Iterable
+
+from evkafka.config.settings import ConnectionSettings
+from evkafka.exceptions import BrokerRefused
+from evkafka.records import Record
+from evkafka.runtime.dead_letters.headers import KEPT, SIGNATURE
+from evkafka.runtime.ports import Clock, Cluster
+
+logger = logging.getLogger("evkafka.dead_letters")
+
+SIGNING_KEY = b"signing-key"
+"""The key of the record that holds it, in the state topic."""
+
+KEY_BYTES = 32
+READ_S = 60.0
+READ_AGAIN_S = 60.0
+"""A signature that is wrong may come from a state topic that was made again; forged ones must not cost more reads."""
+
+
+def state_topic(dead_letter_topic: str) -> str:
+    """Where it is kept which letters were replayed or dropped, and the key that replays sign with."""
+    return f"{dead_letter_topic}.state"
+
+
+def signing_key_as_bytes(key: bytes) -> bytes:
+    return json.dumps({"signing_key": key.hex()}).encode()
+
+
+def read_signing_key(value: bytes | None) -> bytes | None:
+    """None if it is none."""
+    try:
+        return bytes.fromhex(json.loads(value or b"")["signing_key"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def sign(
+    key: bytes, topic: str, record_key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]
+) -> bytes:
+    """The signature of a replayed record: for this topic, key and value, and for what the record says of its dead
+    letter. Headers of other names are not covered."""
+    mac = hmac.new(key, digestmod=hashlib.sha256)
+    kept = sorted((name, value) for name, value in headers if name in KEPT and value is not None)
+    for part in (topic.encode(), record_key, value, *(part for name, said in kept for part in (name.encode(), said))):
+        # With its length before each, no two records are written the same way.
+        mac.update(b"-" if part is None else b"%d:" % len(part) + part)
+    return mac.hexdigest().encode()
+
+
+class Proofs:
+    """Checks signatures, with one key for each dead-letter topic, read when the first signature is met."""
+
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._keys: dict[str, bytes | None] = {}
+        self._read_at_s: dict[str, float] = {}
+        self._reading = asyncio.Lock()
+
+    async def is_replay(self, record: Record, dead_letter_topic: str, connection: ConnectionSettings) -> bool:
+        """True if a replay of this dead-letter topic wrote the record.
+
+        Args:
+            connection: where the dead-letter topic is.
+
+        Raises:
+            BrokerUnavailable, BrokerError: the key could not be read; asked again later, it may be.
+        """
+        signature = dict(record.headers).get(SIGNATURE)
+        if signature is None:
+            return False
+        async with self._reading:
+            key = self._keys.get(dead_letter_topic)
+            if not _is_signed(record, key, signature) and self._may_read(dead_letter_topic):
+                key = await self._read(dead_letter_topic, connection)
+        return _is_signed(record, key, signature)
+
+    def _may_read(self, topic: str) -> bool:
+        read_at_s = self._read_at_s.get(topic)
+        return read_at_s is None or self._clock.now() - read_at_s >= READ_AGAIN_S
+
+    async def _read(self, topic: str, connection: ConnectionSettings) -> bytes | None:
+        found: list[bytes | None] = []
+
+        def take(record: Record) -> None:
+            if record.key == SIGNING_KEY:
+                found.append(read_signing_key(record.value))
+
+        try:
+            await self._cluster.read_topic(connection, state_topic(topic), take, timeout_s=READ_S)
+        except BrokerRefused as error:
+            logger.warning(
+                "replayed records cannot be told from others, for %s may not be read (READ is missing): their letters"
+                " name the address where they failed last: %s",
+                state_topic(topic),
+                error,
+            )
+        self._read_at_s[topic] = self._clock.now()
+        self._keys[topic] = found[-1] if found else None
+        return self._keys[topic]
+
+
+def _is_signed(record: Record, key: bytes | None, signature: bytes) -> bool:
+    if key is None:
+        return False
+    return hmac.compare_digest(sign(key, record.topic, record.key, record.value, record.headers), signature)

@@ -1,0 +1,111 @@
+"""The way of a record out of a retry topic: held back until it is due, then run as the record that failed first.
+
+The engine around it is a consumer's own: ledger, lanes and commits are those of the retry topic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, cast
+
+from evkafka.outcomes import Unmatched
+from evkafka.records import Record, Unreadable
+from evkafka.runtime.assignment import Holdings
+from evkafka.runtime.dead_letters.retry_topics import Returned, Tiers, returned
+from evkafka.runtime.interfaces import DeadLetters, WriteFailed
+from evkafka.runtime.partition import Partition
+from evkafka.runtime.ports import BatchAttempt, Dispatch, Route, Slot
+from evkafka.runtime.settle import Bury, Defer
+
+GRAIN_S = 0.02
+"""Records that become due one by one are handed out together with what becomes due so soon after."""
+
+
+class Waiting:
+    """Keeps what was read before it is due. No more is read of a partition meanwhile, so that it is one poll's at most.
+
+    Args:
+        take: puts records into their lanes.
+    """
+
+    def __init__(self, held: Holdings, tiers: Tiers, take: Callable[[Partition, Sequence[Record]], None]) -> None:
+        self._held = held
+        self._tiers = tiers
+        self._take = take
+
+    def keep(self, partition: Partition, records: Sequence[Record]) -> None:
+        """These were just read: what is due goes on, the rest when it is."""
+        tier, clock = self._tiers[partition.tp.topic], self._held.clock
+        now_s, now_ms = clock.now(), clock.timestamp_ms()
+        partition.begun = True
+        partition.early.extend(returned(record, tier, now_s=now_s, now_ms=now_ms) for record in records)
+        self._hand_out(partition)
+
+    def _hand_out(self, partition: Partition) -> None:
+        held, tp, early = self._held, partition.tp, partition.early
+        if held.source is None or held.partitions.get(tp) is not partition or partition.leaving or partition.closed:
+            return  # another epoch's: its next reader reads them again
+        now_s, due = held.clock.now(), []
+        while early and early[0].due_s <= now_s:
+            due.append(early.popleft())
+        if early:
+            held.flow.close(tp, "early")
+            held.clock.call_later(max(early[0].due_s - now_s, GRAIN_S), lambda: self._hand_out(partition))
+        else:
+            held.flow.open(tp, "early")
+        if due:
+            self._take(partition, due)
+
+
+def returning(dispatch: Dispatch) -> Dispatch:
+    """The dispatch of the topic that the records failed in, for those that come back."""
+
+    def call(record: Record, slot: Slot) -> Awaitable[object] | None:
+        back = _back(record)
+        slot.earlier = back.earlier
+        return dispatch(back.origin, slot)
+
+    def unmatched(record: Record) -> Unmatched:
+        return dispatch.unmatched(_back(record).origin)
+
+    def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
+        slot.earlier = max(_back(record).earlier for record in records)  # a batch has one count
+        return dispatch.open_batch([_back(record).origin for record in records], slot)
+
+    gate = dispatch.gated
+
+    def gated(record: Record) -> Route | None:
+        assert gate is not None
+        return gate(_back(record).origin)
+
+    call.unmatched = unmatched  # type: ignore[attr-defined]
+    call.open_batch = open_batch  # type: ignore[attr-defined]
+    call.gated = gated if gate is not None else None  # type: ignore[attr-defined]
+    return call  # type: ignore[return-value]
+
+
+class Letters(DeadLetters, Protocol):
+    async def bury_unread(self, unreadable: Unreadable, *, source: str | None = None) -> None: ...
+
+
+class ReturnedLetters:
+    """Where records of a retry topic go: on to the next one, or to the dead letters, as what they were at first."""
+
+    def __init__(self, letters: Letters, tiers: Tiers) -> None:
+        self._letters = letters
+        self._tiers = tiers
+
+    async def defer(self, record: Record, slot: Slot, verdict: Defer, failed: WriteFailed) -> None:
+        await self._letters.defer(_back(record).origin, slot, verdict, failed)
+
+    async def bury(self, record: Record, slot: Slot, verdict: Bury, failed: WriteFailed) -> None:
+        await self._letters.bury(_back(record).origin, slot, verdict, failed)
+
+    async def bury_unread(self, unreadable: Unreadable) -> None:
+        """Which record it was cannot be told: its address in the retry topic can."""
+        await self._letters.bury_unread(unreadable, source=self._tiers[unreadable.partition.topic].source)
+
+
+def _back(record: Record) -> Returned:
+    """What the intake of retry topics has made of each record that it read."""
+    return cast(Returned, record)

@@ -1,0 +1,261 @@
+"""Records on their way to another topic: dead letters, and what is to come again from a retry topic.
+
+Each waits in its lane until it is confirmed, and takes no executor meanwhile: one topic that cannot be written to holds
+back the lanes whose records go there, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from copy import copy
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from evkafka.config.settings import DeadLetterLimitSettings
+from evkafka.records import Record
+from evkafka.runtime.dead_letters.rate import RESET_DEAD_LETTER_LIMIT
+from evkafka.runtime.interfaces import DeadLetters, Reporter
+from evkafka.runtime.partition import Partition
+from evkafka.runtime.ports import Clock, Route, Slot
+from evkafka.runtime.scheduler import Lane, Lanes
+from evkafka.runtime.settle import Bury, Defer, StopApp, address_of, written
+from evkafka.runtime.supervision.tasks import SupervisedTasks
+from evkafka.telemetry import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """A record that is settled, behind one of its lane and its batch that is on its way. It is done when that is
+    confirmed: if that one comes again, so does this, after it.
+
+    Attributes:
+        slot: the attempt at the batch, as it was then.
+    """
+
+    record: Record
+    slot: Slot
+    status: Status
+    duration_s: float
+
+
+class Write:
+    """One record on its way.
+
+    Attributes:
+        slot: the attempt that ended with this, as it was then.
+        since_s: since when, on the consumer's clock.
+        tries: how often it could not be written.
+        topic: where it could not be written; empty until then.
+        error: why it could not be written the last time.
+        ended: it is confirmed, or given up.
+    """
+
+    __slots__ = (
+        "duration_s", "ended", "error", "lane", "on_given_up", "record", "since_s", "slot", "task", "topic", "tries",
+        "verdict",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        lane: Lane,
+        record: Record,
+        slot: Slot,
+        verdict: Defer | Bury,
+        *,
+        duration_s: float,
+        since_s: float,
+        on_given_up: Callable[[Write], object],
+    ) -> None:
+        self.lane = lane
+        self.record = record
+        self.slot = slot
+        self.verdict = verdict
+        self.duration_s = duration_s
+        self.since_s = since_s
+        self.on_given_up = on_given_up
+        self.tries = 0
+        self.topic = ""
+        self.error: BaseException | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.ended = False
+
+    @property
+    def partition(self) -> Partition:
+        return self.lane.partition
+
+    @property
+    def fails(self) -> bool:
+        """Whether it could not be written so far."""
+        return self.tries > 0
+
+    def end(self) -> None:
+        """Its record leaves the lane by whoever calls this."""
+        self.ended = True
+        self.lane.writes = tuple(other for other in self.lane.writes if other is not self)
+        if isinstance(self.verdict, Bury):
+            self.partition.burying -= 1
+
+    def give_up(self) -> None:
+        """Its partition goes: the next owner handles the record again."""
+        self.end()
+        if self.task is not None:
+            self.task.cancel()
+        self.on_given_up(self)
+
+
+class Writes:
+    """One consumer's.
+
+    Args:
+        tasks: runs the writes.
+        block: nothing more of this partition begins.
+        on_failure: told what a record's verdict is that cannot be written anywhere.
+        progress: called when a record has ended.
+        dead_letter_limit: by endpoint.
+        at_most_once: one that fails is tried to its end, also when its partition goes: its offset is committed already.
+    """
+
+    def __init__(
+        self,
+        dead_letters: DeadLetters,
+        *,
+        lanes: Lanes,
+        report: Reporter,
+        clock: Clock,
+        tasks: SupervisedTasks,
+        block: Callable[[Partition], object],
+        on_failure: Callable[[BaseException], object],
+        progress: Callable[[], object],
+        dead_letter_limit: Callable[[Route | None], DeadLetterLimitSettings | None],
+        at_most_once: bool,
+    ) -> None:
+        self._dead_letters = dead_letters
+        self._lanes = lanes
+        self._report = report
+        self._clock = clock
+        self._tasks = tasks
+        self._block = block
+        self._on_failure = on_failure
+        self._progress = progress
+        self._dead_letter_limit = dead_letter_limit
+        self.at_most_once = at_most_once
+        self._under_way: set[Write] = set()
+
+    def stop(self) -> None:
+        """The consumer ends, or crashes."""
+        for write in self._under_way:
+            if write.task is not None:
+                self._tasks.cancel(write.task)
+
+    def begin(self, lane: Lane, record: Record, slot: Slot, verdict: Defer | Bury, duration_s: float) -> None:
+        """Write it. It is the lane's again, which waits for the confirmation before it goes on.
+
+        Args:
+            lane: the caller's to walk, or a new one.
+
+        Raises:
+            StopApp: the partition's `dead_letter_limit` is reached.
+        """
+        partition = lane.partition
+        if partition.ledger.sealed:  # it was taken away meanwhile: its next owner handles the record again
+            self._report.dropped(slot, record)
+            return
+        if isinstance(verdict, Bury):
+            if why := partition.reached(self._dead_letter_limit(slot.route)):
+                raise StopApp(
+                    f"{address_of(record)} stops the app, uncommitted: {why} (`dead_letter_limit`); "
+                    f"{RESET_DEAD_LETTER_LIMIT}",
+                    verdict.error,
+                )
+            partition.burying += 1
+        write = Write(
+            lane,
+            record,
+            copy(slot),  # the executor's next attempt writes over it
+            verdict,
+            duration_s=duration_s,
+            since_s=self._clock.now(),
+            on_given_up=self._given_up,
+        )
+        self._under_way.add(write)
+        self._lanes.hold_for(lane, write)
+        self._start(write)
+
+    def hold_behind(self, lane: Lane, behind: Sequence[Behind]) -> None:
+        """These end with the writes of the lane that have begun."""
+        if lane.writes:
+            self._lanes.hold_behind(lane, behind)
+        else:  # it was taken away meanwhile
+            for settled in behind:
+                self._report.dropped(settled.slot, settled.record)
+
+    def _start(self, write: Write) -> None:
+        write.task = self._tasks.start(f"write-{address_of(write.record)}", self._written_by(write))
+        self._tasks.may_end(write.task)  # `_ended` says what its end means
+        write.task.add_done_callback(partial(self._ended, write))
+
+    def _written_by(self, write: Write) -> Coroutine[Any, Any, None]:
+        failed = partial(self._failed, write)
+        match write.verdict:
+            case Bury() as bury:
+                return self._dead_letters.bury(write.record, write.slot, bury, failed)
+            case Defer() as defer:
+                return self._dead_letters.defer(write.record, write.slot, defer, failed)
+
+    def _failed(self, write: Write, topic: str, error: BaseException) -> None:
+        """It could not be written, and is tried again; unless its partition is being given back."""
+        write.topic, write.error, write.tries = topic, error, write.tries + 1
+        if write.partition.begins_nothing and not write.ended and not self.at_most_once:
+            behind = write.lane.behind
+            write.give_up()
+            self._leave_lane(write, behind)
+
+    def _ended(self, write: Write, task: asyncio.Task[None]) -> None:
+        if task.cancelled() and not write.ended and self._tasks.outlive_strangers:
+            # By somebody else: whether it was written is not known, so it is written again.
+            self._start(write)
+            return
+        self._under_way.discard(write)
+        if write.ended or task.cancelled():
+            return
+        if (error := task.exception()) is not None:
+            behind = write.lane.behind
+            self._block(write.partition)  # in this step: none behind it may begin
+            if not write.ended:
+                write.end()
+            write.lane.behind = ()
+            self._leave_lane(write, behind)
+            self._on_failure(error)
+        else:
+            self._confirmed(write)
+
+    def _confirmed(self, write: Write) -> None:
+        partition, record = write.partition, write.record
+        if isinstance(write.verdict, Bury):
+            partition.buried()
+        self._finish(partition, Behind(record, write.slot, written(write.verdict), write.duration_s))
+        write.end()
+        behind: tuple[Behind, ...] = ()
+        if not write.lane.writes:
+            behind, write.lane.behind = write.lane.behind, ()
+        for settled in behind:
+            self._finish(partition, settled)
+        self._leave_lane(write, behind)
+        self._progress()
+
+    def _finish(self, partition: Partition, settled: Behind) -> None:
+        if partition.ledger.finish(settled.record.offset):
+            self._report.finished(settled.slot, settled.record, settled.status, settled.duration_s)
+        else:
+            self._report.dropped(settled.slot, settled.record)
+
+    def _leave_lane(self, write: Write, behind: Sequence[Behind]) -> None:
+        self._lanes.written(write.lane, [write.record, *(settled.record for settled in behind)])
+
+    def _given_up(self, write: Write) -> None:
+        self._report.dropped(write.slot, write.record)
+        behind, write.lane.behind = write.lane.behind, ()
+        for settled in behind:
+            self._report.dropped(settled.slot, settled.record)

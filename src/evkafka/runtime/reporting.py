@@ -1,0 +1,148 @@
+"""The books of one consumer: what the runtime says of itself, as telemetry events.
+
+Executors call this on every verdict that is not plain success; plain successes are only noted while somebody
+listens for them. Everything is added up and handed on when an executor gives way or puts its lane down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from functools import partial
+from typing import cast
+
+from evkafka.outcomes import Unmatched
+from evkafka.records import Record
+from evkafka.runtime.misses import Misses
+from evkafka.runtime.ports import Route, Slot
+from evkafka.runtime.settle import Bury, Defer, Finish, Halt, Verdict, Wait
+from evkafka.serde.safe_text import NAME_CHARACTERS, cut
+from evkafka.telemetry import (
+    AttemptFailed,
+    EndpointBlocked,
+    EndpointOverran,
+    RecordsProcessed,
+    RecordsUnmatched,
+    ResultDropped,
+    Status,
+    Telemetry,
+)
+
+logger = logging.getLogger("evkafka.runtime")
+
+
+class Report:
+    """Implements the executors' Reporter over the app's telemetry."""
+
+    def __init__(self, consumer: str, telemetry: Telemetry, misses: Misses | None = None) -> None:
+        self._consumer = consumer
+        self._telemetry = telemetry
+        self.listening = telemetry.wants(RecordsProcessed)
+        self._durations_s: defaultdict[tuple[str, Route | None, str], list[float]] = defaultdict(list)
+        self._plain_s: defaultdict[str, defaultdict[Route | None, list[float]]] = defaultdict(
+            partial(defaultdict, list)
+        )
+        self._misses = misses
+        self._unmatched: Counter[tuple[str, str, str | None]] = Counter()
+
+    def plainly(self, topic: str) -> Mapping[Route | None, list[float]] | None:
+        """Valid for ever: emptied when it is handed on, never exchanged. A call for each record would cost as much as
+        all that is done with its duration."""
+        return self._plain_s[topic] if self.listening else None
+
+    def finished(self, slot: Slot, record: Record, status: str, duration_s: float) -> None:
+        if not self.listening:
+            return
+        self._durations_s[record.topic, slot.route, status].append(duration_s)
+
+    def unmatched(self, record: Record, outcome: Unmatched) -> None:
+        event_type = outcome.event_type
+        if event_type is not None and len(event_type) > NAME_CHARACTERS:
+            event_type = cut(event_type, NAME_CHARACTERS)  # a producer's text, of any length, is not kept whole
+        self._unmatched[record.topic, outcome.reason, event_type] += 1
+        if self._misses is not None:
+            self._misses.note(event_type)
+
+    def flush(self) -> None:
+        """Hand on what was added up."""
+        if self._durations_s or any(self._plain_s.values()):
+            for topic, by_kind in self._by_topic().items():
+                self._telemetry.emit(RecordsProcessed(self._consumer, topic, by_kind))
+        if self._unmatched:
+            unmatched, self._unmatched = self._unmatched, Counter()
+            for (topic, reason, event_type), count in unmatched.items():
+                self._telemetry.emit(RecordsUnmatched(self._consumer, topic, reason, event_type, count))
+
+    def _by_topic(self) -> dict[str, dict[tuple[str, Status], list[float]]]:
+        """What `finished` noted, taken out. It is sorted here, once for many records, and not there, for each."""
+        noted, self._durations_s = self._durations_s, defaultdict(list)
+        for topic, by_route in self._plain_s.items():
+            for route, durations_s in by_route.items():
+                noted[topic, route, "ok"].extend(durations_s)
+            by_route.clear()
+        topics: dict[str, dict[tuple[str, Status], list[float]]] = {}
+        for (topic, route, status), durations_s in noted.items():
+            kind = route.event_type if route is not None else "", cast(Status, status)
+            topics.setdefault(topic, {}).setdefault(kind, []).extend(durations_s)
+        return topics
+
+    def failed(self, slot: Slot, record: Record, error: BaseException | None, verdict: Verdict) -> None:
+        decision, retry_in_s = _in_words(verdict)
+        self._telemetry.emit(
+            AttemptFailed(
+                self._consumer,
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                event_type=slot.route.event_type if slot.route is not None else None,
+                endpoint=slot.route.name if slot.route is not None else "",
+                attempt=slot.attempt,
+                error=error,
+                decision=decision,
+                retry_in_s=retry_in_s,
+                key_hash=_key_hash(record.key),
+            )
+        )
+
+    def blocked(self, slot: Slot, record: Record, duration_s: float) -> None:
+        self._telemetry.emit(
+            EndpointBlocked(
+                self._consumer, record.topic, record.partition, record.offset, _endpoint(slot), duration_s=duration_s
+            )
+        )
+
+    def overran(self, slot: Slot, record: Record, limit_s: float) -> None:
+        self._telemetry.emit(
+            EndpointOverran(
+                self._consumer, record.topic, record.partition, record.offset, _endpoint(slot), limit_s=limit_s
+            )
+        )
+
+    def dropped(self, slot: Slot, record: Record) -> None:
+        self._telemetry.emit(
+            ResultDropped(self._consumer, record.topic, record.partition, record.offset, _endpoint(slot))
+        )
+
+
+def _key_hash(key: bytes | None) -> str | None:
+    return hashlib.blake2b(key, digest_size=6).hexdigest() if key is not None else None
+
+
+def _endpoint(slot: Slot) -> str:
+    return slot.route.name if slot.route is not None else ""
+
+
+def _in_words(verdict: Verdict) -> tuple[str, float]:
+    match verdict:
+        case Wait(delay_s=delay_s):
+            return "wait", delay_s
+        case Finish():
+            return "finish", 0.0
+        case Defer(delay_ms=delay_ms):
+            return "retry_topic", delay_ms / 1000
+        case Bury():
+            return "dead_letter", 0.0
+        case Halt():
+            return "stop", 0.0

@@ -1,0 +1,1 @@
+"""Time limits, stalls, restarts and the end of a consumer."""

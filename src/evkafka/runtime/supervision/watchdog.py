@@ -1,0 +1,181 @@
+"""One timer per consumer: cuts attempts at their time limit, and notices a consumer that has silently stopped, or
+has lost a record.
+
+An `asyncio.timeout` around every attempt costs more than everything else we do for a record; looking at the
+executors a few times a second costs nothing. The price is precision: a limit strikes up to one round late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from evkafka.config.settings import ConsumerSettings
+from evkafka.exceptions import BrokerError
+from evkafka.records import TopicPartition
+from evkafka.runtime.executor import Executor
+from evkafka.runtime.interfaces import LastRound
+from evkafka.runtime.offset_check import check_offsets
+from evkafka.runtime.partition import Partition
+from evkafka.runtime.ports import Clock, RecordSource, TimerHandle
+from evkafka.runtime.reporting import Report
+
+SLOWEST_ROUND_S = 0.25
+FASTEST_ROUND_S = 0.01
+STILL_AFTER_S = 60.0
+"""A partition with records at the broker and nothing to do here, whose position has not moved for this long, is
+taken for a dead fetcher, unless an answer comes in slowly just then. With long sessions it is two sessions: a fetch
+without an answer is given up after one, and sent again."""
+
+
+class Watchdog:
+    """Looks at one consumer's executors, poll loop and positions, several times a second.
+
+    Args:
+        shortest_limit_s: the shortest time limit of any endpoint; a round is a tenth of it.
+        each_second: called with the time, once a second.
+        on_failure: called with what a consumer must be made anew for.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: ConsumerSettings,
+        executors: Iterable[Executor],
+        partitions: Mapping[TopicPartition, Partition],
+        shortest_limit_s: float,
+        last_round: LastRound,
+        report: Report,
+        clock: Clock,
+        each_second: Callable[[float], object],
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self._settings = settings
+        self._executors = tuple(executors)
+        self._partitions = partitions
+        self._round_s = min(max(shortest_limit_s / 10, FASTEST_ROUND_S), SLOWEST_ROUND_S)
+        self._last_round = last_round
+        self._report = report
+        self._clock = clock
+        self._each_second = each_second
+        self._on_failure = on_failure
+        self._timer: TimerHandle | None = None
+        self._source: RecordSource | None = None
+        self._polled_at_s = 0.0
+        self._joining_since_s: float | None = None
+        self._still: dict[TopicPartition, tuple[int, float]] = {}
+        self._next_stall_check_s = 0.0
+
+    def start(self) -> None:
+        self._round()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def watch(self, source: RecordSource | None) -> None:
+        """From now on this is the source whose silence counts; None while there is none."""
+        self._source = source
+        self._joining_since_s = None
+        self._still.clear()
+        self.polled()
+
+    def polled(self) -> None:
+        """The poll returned."""
+        self._polled_at_s = self._clock.now()
+
+    @property
+    def silent_s(self) -> float:
+        """For how long the poll has not returned; 0 while there is no source to poll."""
+        return self._clock.now() - self._polled_at_s if self._source is not None else 0.0
+
+    @property
+    def joining_s(self) -> float:
+        """For how long the group has been rebalancing; 0 while it is not."""
+        since_s = self._joining_since_s
+        return self._clock.now() - since_s if self._source is not None and since_s is not None else 0.0
+
+    @property
+    def longest_poll_s(self) -> float:
+        """A poll may last as long as a rebalance, in which a member may take all of the rebalance timeout."""
+        return 2 * self._settings.rebalance_timeout_s + self._settings.session_timeout_s
+
+    @property
+    def still_after_s(self) -> float:
+        return max(STILL_AFTER_S, 2 * self._settings.session_timeout_s)
+
+    def _round(self) -> None:
+        try:
+            self._look()
+        except Exception as error:  # whatever it is, it fails the consumer, and the next round comes
+            self._on_failure(error)
+        finally:
+            self._timer = self._clock.call_later(self._round_s, self._round)
+
+    def _look(self) -> None:
+        now_s = self._clock.now()
+        self._last_round.at_s = now_s
+        for executor in self._executors:
+            if executor.slot.record is not None:
+                self._check_limit(executor, now_s)
+        if self._source is not None and now_s >= self._next_stall_check_s:
+            self._next_stall_check_s = now_s + 1.0
+            self._each_second(now_s)
+            self._check_stall(self._source, now_s)
+            check_offsets(self._partitions.values(), self._executors)
+
+    # ------------------------------------------------------------------ time limits
+
+    def _check_limit(self, executor: Executor, now_s: float) -> None:
+        record, limit_s = executor.slot.record, executor.limit_s()
+        ran_s = now_s - executor.started_s
+        if ran_s <= limit_s:
+            return
+        if executor.cancel("timeout") and ran_s <= 2 * limit_s:
+            return
+        # It is in a thread; or it was told to end and goes on, as stuck as a thread.
+        if executor.overrun is not record:
+            executor.overrun = record
+            assert record is not None
+            self._report.overran(executor.slot, record, limit_s)
+
+    # ------------------------------------------------------------------ silent stalls
+
+    def _check_stall(self, source: RecordSource, now_s: float) -> None:
+        silent_s = now_s - self._polled_at_s
+        longest_poll_s = self.longest_poll_s
+        if silent_s > longest_poll_s:
+            self._stalled(f"the poll has not returned for {silent_s:.0f} s")
+        elif (joining_s := self._joining_s(source, now_s)) > longest_poll_s:
+            self._stalled(f"the group has been rebalancing for {joining_s:.0f} s without an end")
+        elif still := self._still_partition(source, now_s):
+            self._stalled(f"{still} has records to read and has not moved for {self.still_after_s:.0f} s")
+
+    def _joining_s(self, source: RecordSource, now_s: float) -> float:
+        if source.state() != "joining":
+            self._joining_since_s = None
+            return 0.0
+        if self._joining_since_s is None:
+            self._joining_since_s = now_s
+        return now_s - self._joining_since_s
+
+    def _still_partition(self, source: RecordSource, now_s: float) -> str | None:
+        for tp, partition in self._partitions.items():
+            position, end = source.position(tp), source.end_offset(tp)
+            idle = position is not None and end is not None and end > position and not partition.busy
+            has_reason = partition.held or partition.paused or partition.early or partition.waiting()
+            if not idle or has_reason or source.receives(tp):
+                self._still.pop(tp, None)
+                continue
+            assert position is not None
+            known, since_s = self._still.get(tp, (-1, now_s))
+            if known != position:
+                self._still[tp] = (position, now_s)
+            elif now_s - since_s > self.still_after_s:
+                return f"{tp.topic}[{tp.partition}]"
+        return None
+
+    def _stalled(self, sentence: str) -> None:
+        source, self._source = self._source, None
+        state = source.state() if source is not None else "gone"
+        self._on_failure(BrokerError(f"{sentence} (membership: {state}); the consumer is made anew"))

@@ -1,0 +1,1 @@
+"""From bytes to payloads and back, and the schemas of both."""

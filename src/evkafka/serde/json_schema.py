@@ -1,0 +1,218 @@
+"""From annotations to JSON Schemas, for documents. With `codec.py`, the only file that knows pydantic."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import PydanticInvalidForJsonSchema, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticOmit, to_jsonable_python
+
+from evkafka.exceptions import ConfigError
+from evkafka.serde.annotations import any_dict, by_msgspec, raw_kind, shown
+from evkafka.serde.decoding import decoder_for
+
+PREFIX = "#/components/schemas/"
+REF = PREFIX + "{model}"
+
+Direction = Literal["in", "out"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A payload whose schema is wanted.
+
+    Attributes:
+        key: by what it is looked up in the answer.
+        direction: `in` for what is read (fields with defaults may be left out), `out` for what is written.
+    """
+
+    key: Hashable
+    annotation: Any
+    direction: Direction
+
+
+def schemas_of(wanted: Sequence[Wanted]) -> tuple[dict[Hashable, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """The schema of each payload, and the named schemas that they refer to as `#/components/schemas/NAME`.
+
+    Schemas are JSON Schema as AsyncAPI 3.0 understands it: draft 07, without OpenAPI's discriminator objects. What
+    pydantic cannot describe (a type with a validator of its own) becomes a schema that admits anything. Examples and
+    defaults that are Python values (dates, models, NaN) are written as JSON.
+
+    Raises:
+        ConfigError: the type's own code that describes it fails.
+    """
+    others = [one for one in wanted if by_msgspec(one.annotation)]
+    payloads, named = _by_pydantic([one for one in wanted if not by_msgspec(one.annotation)])
+    if others:
+        more_payloads, more_named = _by_msgspec(others, taken=named)
+        payloads, named = payloads | more_payloads, named | more_named
+    plain = {key: as_json(schema) for key, schema in payloads.items()}
+    return plain, {name: as_json(schema) for name, schema in sorted(named.items())}
+
+
+def _by_msgspec(
+    wanted: Sequence[Wanted], *, taken: Collection[str]
+) -> tuple[dict[Hashable, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Those of Structs and attrs classes; where pydantic has given a name away, theirs is another."""
+    from evkafka.serde import msgspec as _msgspec
+
+    found, named = _msgspec.schemas_of([one.annotation for one in wanted], PREFIX)
+    names = {name: f"{name}.msgspec" if name in taken else name for name in named}
+    payloads = {one.key: draft_7(_renamed(schema, names)) for one, schema in zip(wanted, found, strict=True)}
+    return payloads, {names[name]: draft_7(_renamed(schema, names)) for name, schema in named.items()}
+
+
+def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
+    """The schema with its references, and those of discriminators, to the new names."""
+    match schema:
+        case dict():
+            return {key: _renamed(value, names) for key, value in schema.items()}
+        case list():
+            return [_renamed(value, names) for value in schema]
+        case str() if schema.startswith(PREFIX):
+            return PREFIX + names.get(schema.removeprefix(PREFIX), schema.removeprefix(PREFIX))
+        case _:
+            return schema
+
+
+MODES: dict[Direction, JsonSchemaMode] = {"in": "validation", "out": "serialization"}
+
+
+def _by_pydantic(wanted: Sequence[Wanted]) -> tuple[dict[Hashable, dict[str, Any]], dict[str, dict[str, Any]]]:
+    found, shared = _described(wanted)
+    payloads = {one.key: draft_7(found[one.key, MODES[one.direction]]) for one in wanted}
+    definitions = shared.get("$defs", {})
+    return payloads, {name: draft_7(definitions[name]) for name in sorted(definitions)}
+
+
+def _described(wanted: Sequence[Wanted]) -> tuple[Any, dict[str, Any]]:
+    try:
+        inputs = [(one.key, MODES[one.direction], _adapter(one.annotation)) for one in wanted]
+        return TypeAdapter.json_schemas(inputs, ref_template=REF, schema_generator=_Describe)
+    except Exception as error:
+        if len(wanted) > 1:
+            for one in wanted:  # find the one that fails
+                _described([one])
+        raise ConfigError(
+            f"the payload {shown(wanted[0].annotation)} cannot be described as a JSON Schema: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    adapter: TypeAdapter[Any] = TypeAdapter(any_dict(annotation))
+    if not adapter.pydantic_complete:
+        adapter.rebuild()
+    return adapter
+
+
+def media_type(annotation: Any) -> str:
+    """What a record's value of this payload is."""
+    kind = raw_kind(annotation)
+    if kind is bytes:
+        return "application/octet-stream"
+    return "text/plain" if kind is str else "application/json"
+
+
+class _Describe(GenerateJsonSchema):
+    """Leaves open what cannot be described, instead of giving up."""
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as pydantic declares it
+
+    def handle_invalid_for_json_schema(self, schema: CoreSchema, error_info: str) -> JsonSchemaValue:
+        return {}
+
+    def generate_inner(self, schema: Any) -> JsonSchemaValue:
+        try:
+            return super().generate_inner(schema)
+        except (PydanticInvalidForJsonSchema, PydanticOmit):
+            return {}
+
+
+# ---------------------------------------------------------------------------- values of the user's in schemas
+
+BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
+
+
+def as_json(value: Any) -> Any:
+    """The value as JSON has it. An infinite bound of a number is no bound; elsewhere such numbers become text, which
+    pydantic reads as the number. What cannot be written is named."""
+    match value:
+        case None | bool() | int():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value).replace("inf", "Infinity").replace("nan", "NaN")
+        case str():
+            return value.encode(errors="replace").decode()  # a lone surrogate has no UTF-8
+        case list() | tuple():
+            return [as_json(one) for one in value]
+        case dict():
+            return {_as_key(key): as_json(one) for key, one in value.items() if not (key in BOUNDS and _infinite(one))}
+        case _:
+            try:
+                plain = to_jsonable_python(value, fallback=_kind)
+            except ValueError:
+                return _kind(value)
+            return plain if isinstance(plain, str) else as_json(plain)
+
+
+def _kind(value: Any) -> str:
+    """In the place of what cannot be written: its text could hold an address, and be another one each time."""
+    return f"<{type(value).__name__}>"
+
+
+def _as_key(key: Any) -> str:
+    plain = as_json(key)
+    return plain if isinstance(plain, str) else json.dumps(plain)
+
+
+def _infinite(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+# ---------------------------------------------------------------------------- the dialect
+
+OF_SCHEMAS = ("properties", "patternProperties", "definitions", "dependentSchemas")
+LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
+SINGLE = ("items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else")
+
+
+def draft_7(schema: Any) -> Any:
+    """A schema of pydantic's (draft 2020-12) in the words of draft 07; examples and defaults are left alone."""
+    if not isinstance(schema, dict):
+        return schema
+    told = {key: _part(key, value) for key, value in schema.items()}
+    if isinstance(told.get("prefixItems"), list):
+        rest = told.pop("items", None)
+        told["items"] = told.pop("prefixItems")
+        if rest is not None:
+            told["additionalItems"] = rest
+    if isinstance(told.get("discriminator"), dict):
+        told["x-discriminator"] = told.pop("discriminator").get("propertyName")
+    if "$ref" in told and len(told) > 1:  # in draft 07, what stands beside a reference is not read
+        told = {"allOf": [{"$ref": told.pop("$ref")}], **told}
+    return told
+
+
+def _part(key: str, value: Any) -> Any:
+    if key in OF_SCHEMAS and isinstance(value, dict):
+        return {name: draft_7(schema) for name, schema in value.items()}
+    if key in LISTS and isinstance(value, list):
+        return [draft_7(schema) for schema in value]
+    if key in SINGLE:
+        return draft_7(value)
+    return value
+
+
+def admits(annotation: Any, value: Any) -> bool:
+    """Whether a payload of this type may be this value, as JSON."""
+    try:
+        decoder_for(annotation).from_bytes(json.dumps(value).encode())
+    except Exception:  # pydantic's error, or whatever a user's own validator raises: no example, then
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""What was declared, started and stopped in order."""

@@ -1,0 +1,277 @@
+"""The life of one app: it is started, runs, and is stopped. As a process of its own, or inside another program."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from dataclasses import replace
+from functools import partial
+from types import FrameType
+from typing import Any, Protocol
+
+from evkafka.exceptions import ConfigError
+from evkafka.observe.health import HealthBook
+from evkafka.observe.loop_monitor import LoopMonitor, attempt_of, attempts_of
+from evkafka.observe.metrics import Metrics, directory_of_processes
+from evkafka.observe.process_health import Peers
+from evkafka.runtime.clock import SystemClock
+from evkafka.runtime.ports import Clock, Cluster
+from evkafka.runtime.status import AppStatus
+from evkafka.runtime.supervision.forks import undo_in_children
+from evkafka.service.plan import DeclaredConsumer
+from evkafka.service.process import FAILED, ForcedExit, signals
+from evkafka.service.service import Service, StartFailed
+from evkafka.service.stop_guard import StopGuard, force_exit
+from evkafka.telemetry import Telemetry
+
+logger = logging.getLogger("evkafka")
+
+ABANDONED_S = 1.0
+"""After a failure or a forced stop, how long the threads and tasks that are left are waited for."""
+
+
+class LivingApp(Protocol):
+    """An app, as its life cycle sees it. `stop` and `handle_exit` are the app's own: a subclass may override them."""
+
+    title: str
+    web: bool
+    telemetry: Telemetry
+    health: HealthBook
+
+    @property
+    def consumers(self) -> Mapping[str, DeclaredConsumer]: ...
+    @property
+    def metrics(self) -> Metrics | None: ...
+    def status(self) -> AppStatus: ...
+    def stop_limit_s(self) -> float: ...
+    def stop(self) -> None: ...
+    def handle_exit(self, signum: int, frame: FrameType | None) -> None: ...
+
+
+class AppLifecycle:
+    """Starts, watches and stops what an app declares. One app's, for all of its runs.
+
+    Args:
+        build: compiles what is declared, once for each run; raises ConfigError.
+
+    Attributes:
+        service: what runs, while it runs.
+        loop: where it runs, or ran last.
+        started: True once it has been started.
+        should_exit: True once it was told to stop.
+    """
+
+    def __init__(self, app: LivingApp, build: Callable[[Cluster, Clock], Service]) -> None:
+        self._app = app
+        self._build = build
+        self.service: Service | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.started = False
+        self.should_exit = False
+        self._signum = 0
+        self._guard: StopGuard | None = None
+        self._loop_monitor: LoopMonitor | None = None
+
+    # ------------------------------------------------------------------ a process of its own
+
+    def take_process(self) -> StopGuard:
+        """This process is the app's alone: its guard may end it, and has the signals until it has ended."""
+        guard = self._guard = StopGuard(self._app.stop_limit_s, under_way=self._under_way, ends_process=True)
+        guard.start()
+        if threading.current_thread() is threading.main_thread():
+            guard.take_signals(self._app.handle_exit)
+        return guard
+
+    async def serve(self, *, install_signal_handlers: bool, force_exit: bool) -> None:
+        """See `EVKafkaApp.serve`."""
+        with (
+            self._guarded(force_exit) as guard,
+            signals(self._app.handle_exit, guard) if install_signal_handlers else nullcontext(),
+        ):
+            await self._serve(guard)
+
+    async def _serve(self, guard: StopGuard) -> None:
+        try:
+            async with self._serving(None, None) as service:
+                await service.until_stop()
+                if service.failure is not None:
+                    guard.exit_with(FAILED)  # also if the stop that follows is held up and ended by force
+            if service.overdue:
+                raise ForcedExit(self._signum or signal.SIGTERM, f"{'; '.join(service.overdue)}, was cancelled")
+            if service.cut:
+                raise ForcedExit(
+                    self._signum or signal.SIGTERM, "what ran past the drain time was cut, and will be read again"
+                )
+        except BaseException:
+            guard.hasten(ABANDONED_S)
+            raise
+
+    @contextmanager
+    def _guarded(self, force_exit: bool) -> Iterator[StopGuard]:
+        """The process's guard; if the process is not the app's, one for as long as the app runs."""
+        if self._guard is not None:
+            yield self._guard
+            return
+        guard = self._guard = StopGuard(self._app.stop_limit_s, under_way=self._under_way, ends_process=force_exit)
+        guard.start()
+        try:
+            yield guard
+        finally:
+            guard.end()
+            self._guard = None
+
+    def _under_way(self) -> list[str]:
+        service = self.service
+        consumers = service.consumers.values() if service is not None else ()
+        return [str(attempt) for consumer in tuple(consumers) for attempt in attempts_of(consumer)]
+
+    # ------------------------------------------------------------------ inside another program
+
+    @asynccontextmanager
+    async def running(
+        self,
+        *,
+        on_failure: Callable[[BaseException], object] | None,
+        force_exit: bool,
+        cluster: Cluster | None,
+        clock: Clock | None,
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """See `EVKafkaApp.running`."""
+        # On a virtual clock, how long something really takes means nothing.
+        guarded = self._guarded(force_exit) if clock is None else nullcontext()
+        with guarded:
+            async with self._running(on_failure, cluster, clock) as state:
+                yield state
+
+    @asynccontextmanager
+    async def _running(
+        self, on_failure: Callable[[BaseException], object] | None, cluster: Cluster | None, clock: Clock | None
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        async with self._serving(cluster, clock) as service:
+            watch = asyncio.ensure_future(self._watch(service, on_failure))
+            try:
+                yield service.state
+            finally:
+                watch.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watch
+
+    async def _watch(self, service: Service, on_failure: Callable[[BaseException], object] | None) -> None:
+        await service.until_stop()
+        if service.failure is None:
+            return
+        await service.until_ended()  # not every host drains: some are ended by the signal at once
+        failure = service.failure
+        assert failure is not None
+        if on_failure is not None:
+            on_failure(failure)
+            return
+        logger.critical("a consumer could not be saved, ending the process: %s", failure)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    # ------------------------------------------------------------------ both
+
+    @asynccontextmanager
+    async def _serving(self, cluster: Cluster | None, clock: Clock | None) -> AsyncIterator[Service]:
+        if self.service is not None:
+            raise RuntimeError("this app is running already")
+        self.started = True
+        self.loop = asyncio.get_running_loop()
+        if self._guard is not None:
+            self._guard.watch_loop()
+        try:
+            service = self.service = self._build(cluster or _kafka(), clock or SystemClock())
+        except ConfigError as error:  # what only shows once every name is defined
+            raise StartFailed(f"the app could not start: {error}") from error
+        if clock is None:  # on a virtual clock, how long something really takes means nothing
+            self._loop_monitor = LoopMonitor(
+                at_work=lambda task: attempt_of(task, tuple(service.consumers.values())), telemetry=self._app.telemetry
+            )
+            self._loop_monitor.start()
+        forget = undo_in_children(self._belong_to_parent)
+        try:
+            async with self._told_to_others(), service.running():
+                for declared in self._app.consumers.values():
+                    declared.log_start(self._app.title)
+                if self.should_exit:
+                    service.stop()
+                try:
+                    yield service
+                finally:
+                    self._begin_deadline()
+        finally:
+            if self._loop_monitor is not None:
+                self._loop_monitor.stop()
+                self._loop_monitor = None
+            forget()
+            self.service = None
+            self.should_exit = False
+
+    def _belong_to_parent(self) -> None:
+        """In a forked child: the copy of what runs is not to be reached."""
+        self.loop = self.service = self._guard = self._loop_monitor = None
+
+    @asynccontextmanager
+    async def _told_to_others(self) -> AsyncIterator[None]:
+        """Where the app runs in several processes, each knows how the others are and what they count."""
+        app = self._app
+        directory = directory_of_processes(needed=app.web)
+        if directory is None:
+            yield
+            return
+        peers = Peers(directory, lambda: app.health.own(app.status()))
+        app.health.others = peers.others
+        async with app.metrics.shared() if app.metrics is not None else nullcontext(), peers.running():
+            yield
+
+    def status(self) -> AppStatus:
+        """What the app and its parts do at this moment. To be called in the app's loop."""
+        if self.service is not None:
+            lag_s = self._loop_monitor.lag_s if self._loop_monitor is not None else None
+            return replace(self.service.status(), loop_lag_s=lag_s)
+        return AppStatus(phase="ended" if self.started else "new")
+
+    # ------------------------------------------------------------------ stopping
+
+    def stop(self) -> None:
+        """Begin to stop. From any thread; idempotent."""
+        self.should_exit = True
+        self._begin_deadline()
+        loop, service = self.loop, self.service
+        if loop is not None and service is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(service.stop)
+
+    def _begin_deadline(self) -> None:
+        """The stop begins now; a loop that is held learns of it later. From any thread."""
+        if self._guard is not None:
+            self._guard.begin(self._signum)
+        if self.service is not None:
+            self.service.deadline.begin()
+
+    def on_signal(self, signum: int) -> None:
+        """The first one stops the app, the second one ends it at once."""
+        if self._signum:
+            second = "a second signal: ending at once; what is in flight will be read again"
+            if self._guard is not None and self._guard.ends_process:
+                force_exit(128 + signum, lambda: second)
+            logger.error(second)
+            raise SystemExit(128 + signum)
+        self._signum = signum
+        said = partial(logger.info, "signal %s: stopping", signal.Signals(signum).name)
+        if self.loop is not None and not self.loop.is_closed():
+            # Not here: the signal may have come in the middle of another line that is being written.
+            self.loop.call_soon_threadsafe(said)
+        else:
+            said()
+        self._app.stop()
+
+
+def _kafka() -> Cluster:
+    from evkafka.kafka import KafkaCluster
+
+    return KafkaCluster()

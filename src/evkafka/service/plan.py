@@ -1,0 +1,190 @@
+"""What `add_consumer` and `add_producer` leave behind: checked at once, compiled at the start."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from evkafka.asyncapi import Consumed, Produced
+from evkafka.config import check_dead_letter_topics, error_policy, producer_settings, shown_settings
+from evkafka.config.keys import ProducerConfig
+from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
+from evkafka.context import App
+from evkafka.exceptions import ConfigError
+from evkafka.handler import Handler
+from evkafka.middleware import Middleware, type_header
+from evkafka.producer import EVKafkaProducer
+from evkafka.records import TopicPartition
+from evkafka.runtime.dead_letters.retry_topics import Tiers, tier_name, tier_settings, tiers_of
+from evkafka.runtime.delayed_records import returning
+from evkafka.runtime.ports import Clock, Cluster, Dispatch
+from evkafka.runtime.subscription import left_out
+from evkafka.sender import Sender
+from evkafka.service.dispatch import build_dispatch
+from evkafka.service.service import ConsumerPlan, RetryPlan
+from evkafka.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from evkafka.observe.opentelemetry import Spans
+
+logger = logging.getLogger("evkafka")
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredConsumer:
+    """One `add_consumer`.
+
+    Attributes:
+        middleware: its own stack; None for the app's.
+    """
+
+    name: str
+    settings: ConsumerSettings
+    target: Handler | App
+    middleware: Sequence[Middleware] | None
+
+    def check_policies(self) -> None:
+        """The error policies of endpoints that are declared already; later ones are checked at the start.
+
+        Raises:
+            ConfigError: one of them cannot work.
+        """
+        check_dead_letter_topics(self.settings, self.policies(), retry_topics=self.tiers())
+
+    def policies(self) -> list[tuple[str | None, ErrorPolicySettings]]:
+        """The error policies, each with the event type that it is for; None for the consumer's own, the last one.
+
+        Raises:
+            ConfigError: a policy cannot work.
+        """
+        base, target = self.settings.on_error, self.target
+        routes = target.endpoints if isinstance(target, Handler) else ()
+        own = [(one.event_type, error_policy(base, one.on_error, where=_whose(one.event_type))) for one in routes]
+        return [*own, (None, base)]
+
+    def tiers(self) -> Tiers:
+        """The retry topics that its policies ask for.
+
+        Raises:
+            ConfigError: a policy cannot work.
+        """
+        return tiers_of(self.settings, [policy for _, policy in self.policies()])
+
+    def retry_settings(self) -> ConsumerSettings | None:
+        """Of the consumer that reads them; None where there are none."""
+        tiers = self.tiers()
+        return tier_settings(self.settings, tiers) if tiers else None
+
+    def contract(self, apps_stack: Sequence[Middleware] | None) -> Consumed:
+        """What of it stands in the contract document."""
+        endpoints = self.target.endpoints if isinstance(self.target, Handler) else None
+        return Consumed(self.name, self.settings, endpoints, type_header(self._stack(apps_stack)))
+
+    def plan(
+        self,
+        apps_stack: Sequence[Middleware] | None,
+        *,
+        overrides: Callable[[], Any],
+        paused: Callable[[str], Collection[TopicPartition]],
+        spans: Spans | None,
+    ) -> ConsumerPlan:
+        """Compile it: stack, routes and decoders are made here, once.
+
+        Args:
+            paused: the partitions that are paused of a consumer, by its name.
+
+        Raises:
+            ConfigError: an annotation cannot be resolved, or a middleware cannot be made.
+        """
+        types = {topic.name: topic.event_type for topic in self.settings.topics if topic.event_type is not None}
+        stack = self._stack(apps_stack)
+        dispatch = build_dispatch(self.target, stack, topic_event_types=types, overrides=overrides)
+        routes = self.target.endpoints if isinstance(self.target, Handler) else ()
+        traced = spans.traced if spans is not None else _as_it_is
+        retries = None
+        self.check_policies()
+        if tiers := self.tiers():
+            name = tier_name(self.name)
+            retries = RetryPlan(
+                name, tier_settings(self.settings, tiers), traced(returning(dispatch)), tiers, lambda: paused(name)
+            )
+        return ConsumerPlan(
+            self.name, self.known_settings(), traced(dispatch), tuple(routes), lambda: paused(self.name), retries
+        )
+
+    def known_settings(self) -> ConsumerSettings:
+        """Its settings, with the dead-letter topics of all policies. An event type's own policy knows its type."""
+        names = [
+            name
+            for event_type, policy in self.policies()
+            for name in left_out(policy.dead_letter_topic, group_id=self.settings.group_id, event_type=event_type)
+        ]
+        return dataclasses.replace(self.settings, dead_letter_topics=tuple(dict.fromkeys(names)))
+
+    def log_start(self, title: str) -> None:
+        settings = self.settings
+        fields = {"consumer": self.name, "group_id": settings.group_id, "client_id": settings.connection.client_id}
+        topics = ", ".join(topic.name for topic in settings.topics) or str(settings.topic_pattern)
+        logger.info("%s: consumer %s reads %s as group %s", title, self.name, topics, settings.group_id, extra=fields)
+        effective = " ".join(f"{key}={value}" for key, value in shown_settings(settings).items())
+        logger.info("consumer %s runs with %s", self.name, effective, extra=fields)
+
+    def _stack(self, apps_stack: Sequence[Middleware] | None) -> Sequence[Middleware] | None:
+        return self.middleware if self.middleware is not None else apps_stack
+
+
+def _whose(event_type: str) -> str:
+    return f"event type {event_type!r}"
+
+
+def _as_it_is(dispatch: Dispatch) -> Dispatch:
+    return dispatch
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredProducer:
+    """One `add_producer`."""
+
+    name: str
+    config: ProducerConfig = field(repr=False)  # passwords stand in it
+    sender: Sender
+
+    def contract(self) -> Produced:
+        """What of it stands in the contract document."""
+        return Produced(self.name, producer_settings(self.config), self.sender.endpoints)
+
+    def bound(self, *, cluster: Cluster, clock: Clock, telemetry: Telemetry, spans: Spans | None) -> BoundProducer:
+        """A producer for one run of the app."""
+        producer = EVKafkaProducer(
+            self.config, cluster=cluster, clock=clock, telemetry=telemetry, name=self.name, spans=spans
+        )
+        return BoundProducer(self.name, producer, self.sender)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundProducer:
+    """A declared producer and the sender that sends over it, as the service starts and stops them."""
+
+    name: str
+    producer: EVKafkaProducer
+    sender: Sender
+
+    def check(self) -> None:
+        if self.sender.bound:
+            raise ConfigError("its Sender sends over another app's producer already: make a second Sender")
+        self.sender.check(self.producer)
+
+    async def start(self) -> None:
+        await self.producer.start()
+        self.sender.bind(self.producer)
+
+    def hindrance(self) -> str:
+        return self.producer.hindrance()
+
+    async def stop(self, *, timeout_s: float) -> None:
+        if self.producer.loop is not None:
+            self.sender.unbind()
+            await self.producer.stop(timeout_s=min(timeout_s, self.producer.settings.delivery_timeout_s))

@@ -1,0 +1,456 @@
+"""One start of an app: lifespan, producers, consumers, in this order; reversed at the stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from evkafka.config import error_policy, missing_group_id
+from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
+from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, ConfigError, EVKafkaError
+from evkafka.records import TopicPartition
+from evkafka.runtime.clock import wait_any
+from evkafka.runtime.consumer import Consumer
+from evkafka.runtime.dead_letters.retry_topics import Tiers
+from evkafka.runtime.dead_letters.writer import DeadLetterWriter
+from evkafka.runtime.delayed_records import ReturnedLetters
+from evkafka.runtime.ports import Clock, Cluster, Dispatch, Route
+from evkafka.runtime.status import AppStatus, Phase, ProducerStatus
+from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline, stop_limit_s
+from evkafka.runtime.supervision.tasks import TaskEnded
+from evkafka.service.lifespan import BoundedLifespan, Lifespan, as_state
+from evkafka.telemetry import Telemetry
+
+logger = logging.getLogger("evkafka")
+
+FLUSH_S = 2.0
+"""What producers and the writers of dead letters have for what is left to send when the app stops."""
+
+LIFESPAN_RESERVE_S = 0.75
+"""Of the stop's time, what is kept for the lifespan's exit, which comes last."""
+
+EXIT_RESERVE_S = 0.25
+"""Of the stop's time, what is kept for the end of the process."""
+
+
+class StartFailed(EVKafkaError):
+    """The app could not start; the message says what kept it, `__cause__` is the error."""
+
+
+class RunningProducer(Protocol):
+    """A declared producer, as the service starts and stops it."""
+
+    @property
+    def name(self) -> str: ...
+    def check(self) -> None: ...  # raises ConfigError
+    async def start(self) -> None: ...
+    async def stop(self, *, timeout_s: float) -> None: ...
+    def hindrance(self) -> str: ...  # why nothing can be sent at the moment; empty while it can
+
+
+class RunningWeb(Protocol):
+    """The web part, as the service starts and stops it."""
+
+    def check(self) -> None: ...  # raises ConfigError
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPlan:
+    """The consumer of a consumer's retry topics: like it, but for this."""
+
+    name: str
+    settings: ConsumerSettings
+    dispatch: Dispatch
+    tiers: Tiers
+    paused: Callable[[], Collection[TopicPartition]] = tuple
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerPlan:
+    """A declared consumer, compiled: what a Consumer is made of."""
+
+    name: str
+    settings: ConsumerSettings
+    dispatch: Dispatch
+    routes: Sequence[Route]
+    paused: Callable[[], Collection[TopicPartition]] = tuple
+    retries: RetryPlan | None = None
+
+
+class Service:
+    """Holds what runs between an app's start and its stop.
+
+    Attributes:
+        state: what the lifespan yielded.
+        deadline: when its stop must be over.
+        overdue: what had not ended by then and was given up.
+        consumers: by name, once they are made.
+    """
+
+    def __init__(
+        self,
+        *,
+        lifespan: Lifespan,
+        producers: Sequence[RunningProducer],
+        plans: Sequence[ConsumerPlan],
+        cluster: Cluster,
+        clock: Clock,
+        telemetry: Telemetry,
+        web: RunningWeb | None = None,
+        reset_dead_letter_limit: bool = False,
+    ) -> None:
+        self._resets_limit = reset_dead_letter_limit
+        self._web = web
+        self._phase: Phase = "starting"
+        self._lifespan = lifespan
+        self._producers = producers
+        self._plans = plans
+        self._cluster = cluster
+        self._clock = clock
+        self._telemetry = telemetry
+        self._running: list[asyncio.Task[None]] = []
+        self._stop = asyncio.Event()
+        self._woken = asyncio.Event()
+        self._abandoned = False
+        self.deadline = StopDeadline(clock, stop_limit_s([plan.settings.drain_timeout_s for plan in plans]))
+        self.overdue: list[str] = []
+        self.state: Mapping[str, Any] = {}
+        self.consumers: dict[str, Consumer] = {}
+        self._dead_letters: dict[str, tuple[DeadLetterWriter, Mapping[Route | None, ErrorPolicySettings]]] = {}
+
+    # ------------------------------------------------------------------ life
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Mapping[str, Any]]:
+        """Start everything; inside, it runs; at the exit it is drained, committed and closed.
+
+        Raises:
+            StartFailed: at the entry; what had started has been stopped again.
+            StopApp, BrokerError: at the exit, when a consumer could not be saved.
+        """
+        async with AsyncExitStack() as stack:
+            try:
+                self._check()
+                self.state = as_state(await stack.enter_async_context(self._bounded_lifespan()))
+                stack.push_async_callback(self._stop_producers)
+                if await self._unless_stopped(*(producer.start() for producer in self._producers)):
+                    await self._start_consumers(stack)
+                if self._web is not None and not self._stop.is_set():
+                    stack.push_async_callback(self._web.stop)
+                    await self._web.start()
+                self._phase = "running"
+            except Exception as error:  # whatever it is: the app has not started, and this says why
+                self.deadline.begin()
+                raise StartFailed(f"the app could not start: {_sentence(error)}") from error
+            try:
+                yield self.state
+            finally:
+                self._phase = "stopping"
+                self.deadline.begin()
+
+    async def until_stop(self) -> None:
+        """Wait until `stop()` is called, a consumer has ended by itself, or one has failed for good and drains: the
+        others must begin their drain together with that one, all within one deadline."""
+        while not self._ends():
+            woken = asyncio.ensure_future(self._woken.wait())  # somebody may cancel it, who cancels every task
+            try:
+                await asyncio.wait({woken, *self._running}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                woken.cancel()
+
+    async def until_ended(self) -> None:
+        """Wait until a consumer has ended: its drain is over."""
+        if not any(task.done() for task in self._running):
+            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+
+    def _ends(self) -> bool:
+        return self._stop.is_set() or self.failure is not None or any(task.done() for task in self._running)
+
+    def stop(self) -> None:
+        """Begin to stop. On the service's loop; idempotent."""
+        self.deadline.begin()
+        self._stop.set()
+        self._woken.set()
+
+    @property
+    def tasks(self) -> Sequence[asyncio.Task[Any]]:
+        """The tasks of its consumers that run now, for tests."""
+        return [task for consumer in self.consumers.values() for task in consumer.tasks]
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended a consumer by an error, or will when its drain is over."""
+        for task in self._running:
+            if not task.done():
+                continue
+            if not task.cancelled() and (error := task.exception()) is not None:
+                return error
+            if task.cancelled() and not self._abandoned:
+                return TaskEnded(f"task {task.get_name()} was cancelled by somebody else")
+        return next((verdict for _, one in self.alive() if (verdict := one.verdict) is not None), None)
+
+    def status(self) -> AppStatus:
+        """What runs now, for health, metrics and pages."""
+        alive = {name for name, _ in self.alive()}
+        return AppStatus(
+            phase="stopping" if self._stop.is_set() else self._phase,
+            failure=self.failure,
+            consumers=tuple(consumer.status() for consumer in self.consumers.values()),
+            ended=frozenset(self.consumers) - alive if self._running else frozenset(),
+            producers=tuple(ProducerStatus(one.name, one.hindrance()) for one in self._producers),
+        )
+
+    def plan(self, name: str) -> ConsumerPlan | None:
+        """The plan of a consumer, by its name; None where there is none."""
+        return next((plan for plan in self._plans if plan.name == name), None)
+
+    def alive(self) -> list[tuple[str, Consumer]]:
+        """The consumers that have not ended, by name."""
+        return [
+            (name, consumer)
+            for (name, consumer), task in zip(self.consumers.items(), self._running, strict=False)
+            if not task.done()
+        ]
+
+    @property
+    def draining(self) -> bool:
+        """True from the stop, or a consumer's end, until all have ended."""
+        return (self._stop.is_set() or self.failure is not None) and any(not task.done() for task in self._running)
+
+    @property
+    def cut(self) -> int:
+        """Attempts that the stop's drain time did not suffice for."""
+        return sum(consumer.cut_at_stop for consumer in self.consumers.values())
+
+    def abandon(self) -> None:
+        """Let go of everything without drain, commit or leaving, as a killed process does. For tests of crashes."""
+        self._abandoned = True
+        for consumer in self.consumers.values():
+            consumer.kill()
+        for task in self._running:
+            task.cancel()
+
+    # ------------------------------------------------------------------ start and stop
+
+    def _check(self) -> None:
+        """What is checked at the start only: a test client needs neither group nor broker."""
+        faults = [
+            f"consumer {plan.name!r}: {fault}" for plan in self._plans if (fault := missing_group_id(plan.settings))
+        ]
+        names = {plan.name for plan in self._plans}
+        faults += [
+            f"consumer {plan.retries.name!r}: {plan.name!r} has retry topics, whose consumer is called so too;"
+            " give one of the two another name"
+            for plan in self._plans
+            if plan.retries is not None and plan.retries.name in names
+        ]
+        for producer in self._producers:
+            try:
+                producer.check()
+            except ConfigError as error:
+                faults.append(f"producer {producer.name!r}: {error}")
+        if self._web is not None:
+            try:
+                self._web.check()
+            except ConfigError as error:
+                faults.append(str(error))
+        if faults:
+            raise ConfigError("; ".join(faults))
+
+    async def _unless_stopped(self, *starts: Coroutine[Any, Any, None]) -> bool:
+        """Start things side by side. False where the app was told to stop before they had started.
+
+        What has not started by then, or when one of them fails, is cancelled.
+        """
+        starting = [asyncio.ensure_future(start) for start in starts]
+        everyone = asyncio.gather(*starting)
+        everyone.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # the loop need not report it
+        try:
+            while not everyone.done() and not self._stop.is_set():
+                stop = asyncio.ensure_future(self._stop.wait())  # somebody may cancel it, who cancels every task
+                try:
+                    await wait_any(self._clock, everyone, stop, timeout_s=None)
+                finally:
+                    stop.cancel()
+            if everyone.done():
+                everyone.result()
+                return True
+            return False
+        finally:
+            for task in starting:
+                task.cancel()
+            await asyncio.gather(*starting, return_exceptions=True)
+
+    async def _stop_producers(self) -> None:
+        """Flush them side by side, in what the drain has left and two seconds; less if the consumers took longer."""
+        self.deadline.begin()
+        timeout_s = max(
+            self.deadline.at_most(math.inf, reserve_s=CLOSE_S - FLUSH_S),
+            self.deadline.at_most(FLUSH_S, reserve_s=LIFESPAN_RESERVE_S),
+        )
+        await asyncio.gather(*(producer.stop(timeout_s=timeout_s) for producer in self._producers))
+
+    def _bounded_lifespan(self) -> BoundedLifespan:
+        def left_s() -> float:
+            self.deadline.begin()
+            return self.deadline.at_most(math.inf, reserve_s=EXIT_RESERVE_S)
+
+        return BoundedLifespan(self._lifespan(), left_s=left_s, on_overdue=self._on_lifespan_overdue)
+
+    def _on_lifespan_overdue(self, place: str) -> None:
+        self.overdue.append(f"the exit of the lifespan, {place}")
+        logger.error(
+            "the exit of the lifespan has not ended by the deadline of the stop (%g s) and was cancelled; it was %s",
+            self.deadline.limit_s,
+            place,
+        )
+
+    async def _start_consumers(self, stack: AsyncExitStack) -> None:
+        for plan in self._plans:
+            self._add_consumers(plan, stack)
+        if not await self._connect_all():
+            return
+        for consumer in self.consumers.values():
+            run = asyncio.get_running_loop().create_task(consumer.run(), name=f"evkafka-{consumer.name}")
+            self._running.append(run)
+        stack.push_async_callback(self._stop_consumers)
+        await asyncio.sleep(0)  # a task that is cancelled before its first step never begins, and cannot survive that
+
+    async def _connect_all(self) -> bool:
+        """Connect the consumers side by side. False where the app was told to stop before they had done so."""
+        connected = False
+        try:
+            connected = await self._unless_stopped(*(self._connect(plan) for plan in self._plans))
+        finally:
+            if not connected:
+                await asyncio.gather(*(consumer.close() for consumer in self.consumers.values()))
+        return connected
+
+    async def _connect(self, plan: ConsumerPlan) -> None:
+        consumer = self.consumers[plan.name]
+        dead_letters, policies = self._dead_letters[plan.name]
+        try:
+            await consumer.start()
+            await dead_letters.prepare(policies)
+            if plan.retries is not None:
+                await dead_letters.prepare_tiers(plan.retries.tiers)
+                await self.consumers[plan.retries.name].start()
+        except BrokerUnavailable as error:
+            if consumer.settings.required:
+                raise
+            logger.warning(
+                "consumer %s cannot reach its cluster; it is not `required`, so the app starts: %s",
+                consumer.name,
+                error,
+            )
+
+    def _add_consumers(self, plan: ConsumerPlan, stack: AsyncExitStack) -> None:
+        """A plan's consumer; and the one of its retry topics, which shares its dead letters."""
+        policies = _policies(plan)
+
+        def policy_for(route: Route | None) -> ErrorPolicySettings:
+            return policies.get(route, policies[None])
+
+        dead_letters = DeadLetterWriter(plan.settings, policy_for=policy_for, cluster=self._cluster, clock=self._clock)
+        self._dead_letters[plan.name] = dead_letters, _that_bury(plan, policies)
+
+        async def close() -> None:
+            await dead_letters.stop(timeout_s=self.deadline.at_most(FLUSH_S, reserve_s=LIFESPAN_RESERVE_S))
+
+        stack.push_async_callback(close)
+        limits = [policy.dead_letter_limit for policy in policies.values()]
+        limits_s = [route.timeout_s for route in plan.routes if route.timeout_s is not None]
+        make = partial(
+            Consumer,
+            policy_for=policy_for,
+            shortest_limit_s=min([plan.settings.max_endpoint_exec_time_s, *limits_s]),
+            cluster=self._cluster,
+            clock=self._clock,
+            telemetry=self._telemetry,
+            state=self.state,
+            known_types=[route.event_type for route in plan.routes],
+            on_verdict=self._woken.set,
+        )
+        self.consumers[plan.name] = make(
+            plan.name,
+            plan.settings,
+            plan.dispatch,
+            dead_letters=dead_letters,
+            paused=plan.paused(),
+            dead_letter_window=max((limit.window for limit in limits if limit is not None), default=0),
+            reset_dead_letter_limit=self._resets_limit,
+        )
+        if (retries := plan.retries) is not None:
+            # What is in there has failed before, so that a share of dead letters among it says nothing: no limit.
+            self.consumers[retries.name] = make(
+                retries.name,
+                retries.settings,
+                retries.dispatch,
+                dead_letters=ReturnedLetters(dead_letters, retries.tiers),
+                paused=retries.paused(),
+                tiers=retries.tiers,
+            )
+
+    async def _stop_consumers(self) -> None:
+        """Stop them side by side, each with its own drain time; raise the first failure that none survived."""
+        if not self._running:  # an app that only sends
+            return
+        for consumer in self.consumers.values():
+            consumer.stop(self.deadline)
+        try:
+            await asyncio.wait(self._running)
+        except asyncio.CancelledError:  # whoever stops us waits no longer: no drain, no commit
+            self.abandon()
+            await asyncio.wait(self._running)
+            raise
+        for task in self._running:
+            if not task.cancelled():
+                task.exception()  # taken, also of those behind the first: each has been logged as its consumer's end
+        if (failure := self.failure) is not None:
+            raise failure
+
+
+def _policies(plan: ConsumerPlan) -> dict[Route | None, ErrorPolicySettings]:
+    """Each endpoint's policy, merged over the consumer's once, at the start; at None the consumer's own."""
+    base = plan.settings.on_error
+    merged: dict[Route | None, ErrorPolicySettings] = {None: base}
+    for route in plan.routes:
+        if route.on_error is not None and plan.settings.auto_commit_mode == "pre-commit":
+            logger.warning(
+                "the on_error of event type %r has no effect in consumer %s: it commits before it runs (pre-commit)",
+                route.event_type,
+                plan.name,
+            )
+        merged[route] = error_policy(base, route.on_error, where=f"event type {route.event_type!r}")
+    return merged
+
+
+def _that_bury(
+    plan: ConsumerPlan, policies: Mapping[Route | None, ErrorPolicySettings]
+) -> dict[Route | None, ErrorPolicySettings]:
+    """The policies by which dead letters may be written without an endpoint's asking for it."""
+    found = {
+        route: policy
+        for route, policy in policies.items()
+        # The consumer's own is merged into each endpoint's; it counts itself where a mere callable is the handler.
+        if policy.then == "dead_letter" and (route is not None or len(policies) == 1)
+    }
+    if plan.settings.unmatched == "dead_letter":
+        found[None] = policies[None]
+    return found
+
+
+def _sentence(error: Exception) -> str:
+    match error:
+        case BrokerRefused() | BrokerUnavailable() | BrokerError() | ConfigError():
+            return str(error)
+        case _:
+            return f"{type(error).__name__}: {error}"

@@ -1,0 +1,175 @@
+"""One attempt at one record, outside of any Kafka: the dispatch, the time limit and the outcome are production's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from evkafka.exceptions import EndpointTimeout
+from evkafka.outcomes import DeadLetter, Failed, Retry, Skip, Unmatched
+from evkafka.records import Record
+from evkafka.runtime.attempt_context import first_context
+from evkafka.runtime.deadline import remaining
+from evkafka.runtime.failure_cause import read_raised
+from evkafka.runtime.ports import Slot
+from evkafka.runtime.settle import classify
+
+logger = logging.getLogger("evkafka.testing")
+
+SLOWEST_ROUND_S = 0.25
+FASTEST_ROUND_S = 0.01
+
+OutcomeName = Literal["done", "skip", "retry", "dead_letter", "failed", "unmatched"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one attempt at one record.
+
+    Attributes:
+        outcome: `done`: the endpoint returned. `skip`, `retry`, `dead_letter`: the outcome that it returned or raised.
+            `failed`: it raised, ran past its time limit, or the value could not be decoded. `unmatched`: no endpoint
+            takes the record.
+        error: what made it fail; None with any other outcome.
+        reason: the outcome's reason, or why nothing matched: `no_type`, `no_endpoint`, `tombstone`.
+        after_ms: what `Retry(after_ms=...)` asked for.
+    """
+
+    outcome: OutcomeName
+    error: BaseException | None
+    reason: str = field(default="", compare=False)
+    after_ms: int | None = field(default=None, compare=False)
+
+
+def delivery_of(result: object) -> Delivery:
+    """An attempt's result, by the same reading as the runtime's."""
+    match classify(result):
+        case Skip(reason=reason):
+            return Delivery("skip", None, reason)
+        case Retry(after_ms=after_ms):
+            return Delivery("retry", None, after_ms=after_ms)
+        case DeadLetter(reason=reason):
+            return Delivery("dead_letter", None, reason)
+        case Unmatched(reason=reason):
+            return Delivery("unmatched", None, reason)
+        case Failed(error=error):
+            return Delivery("failed", error)
+        case _:
+            return Delivery("done", None)
+
+
+Work = Callable[[], Awaitable[object]]
+
+
+class Attempt:
+    """Runs once, in a task and a context of its own; the time limit cuts by cancelling that task.
+
+    Args:
+        record: what is being tried; of a batch, the first one.
+        limit_s: the consumer's time limit; the matched endpoint's own comes before it.
+        shortest_limit_s: the shortest of all limits; a tenth of it is how often the clock is looked at.
+    """
+
+    def __init__(self, record: Record, slot: Slot, *, limit_s: float, shortest_limit_s: float) -> None:
+        self._record = record
+        self._slot = slot
+        self._consumer_limit_s = limit_s
+        self._round_s = min(max(shortest_limit_s / 10, FASTEST_ROUND_S), SLOWEST_ROUND_S)
+        self._began_s = 0.0
+        self._task: asyncio.Task[object] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._cut = False
+        self._ended = False
+        self._overran = False
+
+    async def run(self, work: Work) -> object:
+        """What the work returned, an outcome that it raised, `Failed`, or `Fatal` where the app would stop.
+
+        Raises only when cancelled.
+        """
+        loop = asyncio.get_running_loop()
+        task = self._task = loop.create_task(self._run(work), name="evkafka-attempt", context=first_context())
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:  # the test, or the replay, is being ended
+            self._ended = True
+            task.cancel()
+            await asyncio.wait({task})
+            raise
+        return task.result()
+
+    async def _run(self, work: Work) -> object:
+        self._began_s = time.monotonic()
+        remaining.set(self._left_s)
+        self._watch()
+        try:
+            return await work()
+        except BaseException as error:  # the one place: `_raised` says what it means, or lets it pass
+            return self._raised(error)
+        finally:
+            assert self._timer is not None
+            self._timer.cancel()
+
+    def _raised(self, error: BaseException) -> object:
+        match error:
+            case asyncio.CancelledError() if self._ended:
+                raise error
+            case asyncio.CancelledError() if self._cut:
+                timeout = self._timeout()
+                timeout.__cause__ = error  # shows the line at which it was cut
+                return Failed(timeout)
+            case GeneratorExit() if not self._is_running():  # the loop is gone
+                raise error
+        return read_raised(error)  # a fatal one, raised here, would tear the loop down, and the client with it
+
+    def _is_running(self) -> bool:
+        try:
+            return asyncio.current_task() is self._task
+        except RuntimeError:
+            return False
+
+    # ------------------------------------------------------------------ the time limit
+
+    def _limit_s(self) -> float:
+        route = self._slot.route
+        return route.timeout_s if route is not None and route.timeout_s is not None else self._consumer_limit_s
+
+    def _left_s(self) -> float:
+        return self._limit_s() - (time.monotonic() - self._began_s)
+
+    def _watch(self) -> None:
+        if self._left_s() < 0 and not self._cut and not self._overran:
+            self._end()
+        self._timer = asyncio.get_running_loop().call_later(self._round_s, self._watch)
+
+    def _end(self) -> None:
+        """Cut it; but a plain `def` in its thread, as in production, is waited for, and its result counts."""
+        slot = self._slot
+        call = slot.thread_future
+        if call is not None and slot.route is not None and slot.route.threaded and not call.cancel():
+            self._overran = True
+            logger.warning(
+                "%s ran past its time limit of %g s; a thread cannot be cut, so its end is waited for",
+                slot.route.name,
+                self._limit_s(),
+            )
+            return
+        self._cut = True
+        assert self._task is not None
+        self._task.cancel()
+
+    def _timeout(self) -> EndpointTimeout:
+        record, route = self._record, self._slot.route
+        return EndpointTimeout(
+            f"{route.name if route else 'the stack'} ran past its time limit of {self._limit_s():g} s at "
+            f"{record.topic}[{record.partition}]@{record.offset} (`timeout_ms` of the event type, or the consumer's "
+            "`max_endpoint_exec_time_ms`)",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            event_type=route.event_type if route else None,
+        )

@@ -1,0 +1,229 @@
+"""An app, set up for a test client: its lifespan entered, its producers recording, its consumers compiled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+from typing import Any
+
+from evkafka.app import EVKafkaApp
+from evkafka.config import error_policy
+from evkafka.exceptions import ConfigError, EncodeError
+from evkafka.middleware import type_header
+from evkafka.producer import EVKafkaProducer, Headers, Key, header_pairs, key_bytes
+from evkafka.records import Record
+from evkafka.runtime.backend import Ambient, ambient, stand_in
+from evkafka.runtime.clock import SystemClock
+from evkafka.runtime.failure_cause import Fatal
+from evkafka.runtime.ports import ConsumerIdentity, Slot
+from evkafka.serde.encoding import encode
+from evkafka.service.lifespan import as_state
+from evkafka.service.plan import DeclaredConsumer
+from evkafka.service.service import ConsumerPlan
+from evkafka.service.single_attempt import Attempt, Delivery, delivery_of
+from evkafka.service.works import works
+from evkafka.testing.recording import Positions, RecordingCluster, SentEvent
+
+
+@dataclass(frozen=True, slots=True)
+class TestRecord:
+    """A record as a client would hand it out."""
+
+    __test__ = False
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StagedConsumer:
+    """A declared consumer, compiled.
+
+    Attributes:
+        header: where its stack reads the event type.
+        shortest_limit_s: the shortest time limit among consumer and endpoints.
+        threads: where plain `def` endpoints run, as many at once as in production.
+    """
+
+    plan: ConsumerPlan
+    header: str
+    identity: ConsumerIdentity
+    shortest_limit_s: float
+    threads: ThreadPoolExecutor
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """What became of the records, and what ended the delivering, where something did.
+
+    Attributes:
+        fatal: True where it is what no record is to blame for.
+    """
+
+    all: list[Delivery]
+    fault: BaseException | None = None
+    fatal: bool = False
+
+
+class Stage:
+    """One opening of an app.
+
+    Attributes:
+        sent: what the app has sent so far.
+        context: the context variables as the lifespan left them: endpoints see those, as in production.
+    """
+
+    def __init__(self, app: EVKafkaApp, sent: list[SentEvent]) -> None:
+        self.sent = sent
+        self._app = app
+        self._positions = Positions()
+        self._consumers: dict[str, StagedConsumer] = {}
+        self._state: Mapping[str, Any] = {}
+        self.place = Ambient(RecordingCluster(sent, self._positions), SystemClock())
+        self.context = Context()
+
+    # ------------------------------------------------------------------ life
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Lifespan, then producers, as the app itself does; reversed at the exit. Raises what the lifespan raises."""
+        app = self._app
+        if app.service is not None or any(one.sender.bound for one in app._producers.values()):
+            raise RuntimeError("this app is running already, by itself or in another test client: end that first")
+        app._lifecycle.started = True
+        async with AsyncExitStack() as stack:
+            for declared in app._consumers.values():
+                self._consumers[declared.name] = consumer = self._compile(declared)
+                stack.callback(consumer.threads.shutdown, wait=False, cancel_futures=True)
+            stack.enter_context(stand_in(self.place))
+            self._state = as_state(await stack.enter_async_context(app._lifespan()))
+            await self._start_producers(stack)
+            self.context = copy_context()
+            yield
+
+    def _compile(self, declared: DeclaredConsumer) -> StagedConsumer:
+        plan, settings = self._app._plan(declared), declared.settings
+        for route in plan.routes:
+            error_policy(settings.on_error, route.on_error, where=f"event type {route.event_type!r}")
+        middleware = declared.middleware if declared.middleware is not None else self._app._middleware
+        connection = settings.connection
+        limits_s = [route.timeout_s for route in plan.routes if route.timeout_s is not None]
+        return StagedConsumer(
+            plan,
+            type_header(middleware),
+            ConsumerIdentity(plan.name, settings.group_id, connection.client_id, connection.cluster_name),
+            min([settings.max_endpoint_exec_time_s, *limits_s]),
+            ThreadPoolExecutor(settings.concurrency, thread_name_prefix=f"evkafka-{plan.name}"),
+        )
+
+    async def _start_producers(self, stack: AsyncExitStack) -> None:
+        for declared in self._app._producers.values():
+            cluster = RecordingCluster(self.sent, self._positions, declared.name, declared.sender)
+            producer = EVKafkaProducer(declared.config, cluster=cluster)
+            await producer.start()
+            stack.push_async_callback(producer.stop)
+            declared.sender.bind(producer)
+            stack.callback(declared.sender.unbind)
+
+    # ------------------------------------------------------------------ delivering
+
+    def consumer(self, name: str | None) -> StagedConsumer:
+        """The consumer to deliver to.
+
+        Raises:
+            ConfigError: there is none of this name, or no name was given and there are several; it tells the names.
+        """
+        names = ", ".join(map(repr, self._consumers)) or "none"
+        if name is None:
+            if len(self._consumers) == 1:
+                return next(iter(self._consumers.values()))
+            raise ConfigError(
+                f"consumer_name: this app has {len(self._consumers)} consumers, so say which one: {names}"
+                if self._consumers
+                else "this app has no consumer that an event could go to: declare one with app.add_consumer"
+            )
+        if name not in self._consumers:
+            raise ConfigError(f"consumer_name: this app has no consumer named {name!r}; its consumers: {names}")
+        return self._consumers[name]
+
+    def record(
+        self,
+        consumer: StagedConsumer,
+        event: Any,
+        event_type: str | None,
+        topic: str,
+        key: Key | None,
+        partition: int | None,
+        timestamp_ms: int | None,
+        headers: Headers | None,
+    ) -> Record:
+        """The record as it would come out of the topic, its type in the header that this consumer's stack reads.
+
+        Raises:
+            EncodeError: event, key or a header cannot be made into bytes.
+        """
+        try:
+            value = None if event is None else encode(event)
+            own_key, pairs = key_bytes(key), _pairs(headers, consumer.header, event_type)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise EncodeError(
+                f"event {event_type!r} ({type(event).__name__}) cannot be made into a record of {topic!r}: {error}",
+                topic=topic,
+                event_type=event_type,
+            ) from error
+        place = partition or 0
+        stamp = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
+        return TestRecord(topic, place, self._positions.take(topic, place), stamp, own_key, value, pairs)
+
+    async def deliver(self, consumer: StagedConsumer, records: Sequence[Record], *, stop_at_fault: bool) -> Deliveries:
+        """One attempt at each record, in order, each in a context of its own.
+
+        Args:
+            stop_at_fault: leave out what comes behind the first attempt that failed.
+        """
+        deliveries: list[Delivery] = []
+        for work in works(consumer.plan.dispatch, records, lambda: self._slot(consumer)):
+            attempt = Attempt(
+                work.records[0],
+                work.slot,
+                limit_s=consumer.plan.settings.max_endpoint_exec_time_s,
+                shortest_limit_s=consumer.shortest_limit_s,
+            )
+            result = await attempt.run(work)
+            if isinstance(result, Fatal):
+                return Deliveries(deliveries, result.error, fatal=True)
+            deliveries += map(delivery_of, work.results(result))
+            if stop_at_fault and (fault := work.fault(result)) is not None:
+                return Deliveries(deliveries, fault)
+        return Deliveries(deliveries)
+
+    def _slot(self, consumer: StagedConsumer) -> Slot:
+        return Slot(consumer.identity, self._state, consumer.threads)
+
+    def context_of(self, caller: Context, before: Context) -> Context:
+        """What an endpoint sees: the lifespan's context variables, over them what the test has set since `before`."""
+        context = self.context.copy()
+        for variable, value in caller.items():
+            if variable not in before or before[variable] is not value:
+                context.run(variable.set, value)
+        context.run(ambient.set, self.place)
+        return context
+
+
+def _pairs(
+    headers: Headers | None, type_header_name: str, event_type: str | None
+) -> tuple[tuple[str, bytes | None], ...]:
+    """Headers as they come, the type first; where the type is given, a header of that name gives way to it."""
+    given = header_pairs(headers)
+    if event_type is None:
+        return tuple(given)
+    return ((type_header_name, event_type.encode()), *(pair for pair in given if pair[0] != type_header_name))

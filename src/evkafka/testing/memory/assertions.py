@@ -1,0 +1,133 @@
+"""What tests assert, and the errors that show what is there instead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from evkafka.producer import key_bytes
+from evkafka.records import TopicPartition
+from evkafka.serde.encoding import encode
+from evkafka.testing.memory.group import Group
+from evkafka.testing.memory.partition_log import MemoryRecord
+from evkafka.testing.memory.topics import Topics, UnknownTopic
+
+if TYPE_CHECKING:
+    from evkafka.testing.memory.kafka import InMemoryKafka
+
+
+class _Any:
+    def __repr__(self) -> str:
+        return "anything"
+
+
+ANY: Any = _Any()
+MOST_SHOWN = 20
+LONGEST_VALUE = 200
+
+
+# ---------------------------------------------------------------------------- offsets
+
+
+def committed(groups: Mapping[str, Group], topics: Topics, group: str, tp: TopicPartition, offset: int | None) -> None:
+    """Raises:
+    AssertionError: this is not the committed offset; also where there is no such group, topic or partition.
+    """
+    where = f"{tp.topic}[{tp.partition}]"
+    if group not in groups:
+        raise AssertionError(no_group(group, groups))
+    log = topics.log(tp)
+    known = groups[group]
+    found = known.committed.get(tp)
+    if found == offset:
+        return
+    has = f"has committed {found} of {where}" if found is not None else f"has not committed {where}"
+    reads = any(tp.topic in member.topics() for member in known.members)
+    others = {f"{other.topic}[{other.partition}]": at for other, at in sorted(known.committed.items()) if other != tp}
+    notes = [f"group {group!r} {has}, not {offset}; its records are {_range(log.start, log.end)}"]
+    if known.members and not reads:
+        notes.append(f"none of its members reads {tp.topic!r}")
+    if others:
+        notes.append(f"of others it has committed {others}")
+    raise AssertionError("; ".join(notes))
+
+
+def _range(start: int, end: int) -> str:
+    return f"none, its next offset is {end}" if start == end else f"offsets {start} to {end - 1}"
+
+
+def no_group(name: str, groups: Iterable[str]) -> str:
+    known = ", ".join(map(repr, groups))
+    return f"there is no group {name!r}, only {known}" if known else f"there is no group {name!r}, nor any other yet"
+
+
+# ---------------------------------------------------------------------------- records
+
+
+def sent(
+    kafka: InMemoryKafka,
+    topic: str,
+    event_type: str | None,
+    *,
+    event: Any,
+    key: Any,
+    headers: Mapping[str, bytes | str | None] | None,
+    times: int | None,
+) -> list[MemoryRecord]:
+    """Raises:
+    AssertionError: too few (or too many) records are like this; it lists those of the topic.
+    """
+    if topic not in kafka.topics and times != 0 and not kafka.sent:
+        raise UnknownTopic(f"no app has sent anything, and there is no topic {topic!r}")
+    there = [record for record in kafka.sent if record.topic == topic]
+    wanted = {name: text.encode() if isinstance(text, str) else text for name, text in (headers or {}).items()}
+    found = [
+        record
+        for record in there
+        if (event_type is None or record.event_type == event_type)
+        and (event is ANY or _same_value(record, event))
+        and (key is ANY or record.key == key_bytes(key))
+        and wanted.items() <= dict(record.headers).items()
+    ]
+    if len(found) == times or (times is None and found):
+        return found
+    count = "a record" if times is None else f"{times} records"
+    like = {"event_type": event_type, "headers": headers} if headers else {"event_type": event_type}
+    like |= {name: value for name, value in (("event", event), ("key", key)) if value is not ANY}
+    said = ", ".join(f"{name}={value!r}" for name, value in like.items() if value is not None or name != "event_type")
+    raise AssertionError(
+        f"no app has sent {count} to {topic!r}{' with ' + said if said else ''}"
+        f"{f': {len(found)} are like that' if found else ''}\n{_what_is_there(kafka, topic, there)}"
+    )
+
+
+def _what_is_there(kafka: InMemoryKafka, topic: str, there: Sequence[MemoryRecord]) -> str:
+    if there:
+        more = [f"... and {len(there) - MOST_SHOWN} more"] if len(there) > MOST_SHOWN else []
+        return "\n".join(["what apps have sent there:", *map(shown, there[:MOST_SHOWN]), *more])
+    own = len(kafka.records(topic)) if topic in kafka.topics else 0
+    by_hand = f" (the {own} records in it were written by the test itself)" if own else ""
+    elsewhere = sorted({record.topic for record in kafka.sent})
+    return f"apps have sent nothing there{by_hand}, only to {elsewhere}" if elsewhere else f"nothing is there{by_hand}"
+
+
+def shown(record: MemoryRecord) -> str:
+    """One line for one record."""
+    value = repr(record.value)
+    cut = value if len(value) <= LONGEST_VALUE else value[:LONGEST_VALUE] + "..."
+    others = [(name, text) for name, text in record.headers if name != "Event-Type"]
+    tail = f" headers={others}" if others else ""
+    return f"  [{record.partition}]@{record.offset} {record.event_type} key={record.key!r} {cut}{tail}"
+
+
+def _same_value(record: MemoryRecord, event: Any) -> bool:
+    if event is None or record.value is None:
+        return event is None and record.value is None
+    wanted = encode(event)
+    if record.value == wanted:
+        return True
+    try:
+        return bool(json.loads(record.value) == json.loads(wanted))
+    except ValueError:
+        return False

@@ -1,0 +1,195 @@
+"""One partition: an append-only list of records, with the gaps, transactions and losses that Kafka's logs have."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from evkafka.records import TopicPartition
+from evkafka.runtime.leader_epochs import Turn
+
+Isolation = Literal["read_committed", "read_uncommitted"]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRecord:
+    """One record, as the engine and users see it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+    @property
+    def event_type(self) -> str | None:
+        """The first `Event-Type` header; None without one."""
+        for name, value in self.headers:
+            if name == "Event-Type":
+                return None if value is None else value.decode(errors="replace")
+        return None
+
+    def header(self, name: str) -> bytes | None:
+        """The last header of this name, as `Request.headers` has it; None where it is absent or null."""
+        return dict(self.headers).get(name)
+
+    def json(self) -> Any:
+        """The value, parsed.
+
+        Raises:
+            ValueError: it is no JSON, or there is none (a tombstone).
+        """
+        if self.value is None:
+            raise ValueError(f"{self.topic}[{self.partition}]@{self.offset} is a tombstone: it has no value")
+        return json.loads(self.value)
+
+
+class PartitionLog:
+    """One partition.
+
+    Attributes:
+        start: the first offset that is kept.
+        end: the offset that the next record gets.
+        unreadable: offsets that the client cannot read.
+        epochs: the leader epochs that it was written in, and where each began; the last is the present leader's.
+    """
+
+    def __init__(self, tp: TopicPartition) -> None:
+        self.tp = tp
+        self.start = 0
+        self.end = 0
+        self.unreadable: set[int] = set()
+        self.epochs: list[Turn] = [Turn(0, 0)]
+        self._records: list[MemoryRecord] = []
+        self._offsets: list[int] = []
+        self._open: dict[int, list[int]] = {}  # transaction -> its records' offsets
+        self._aborted: set[int] = set()
+
+    # ------------------------------------------------------------------ writing
+
+    def append(
+        self,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: tuple[tuple[str, bytes | None], ...],
+        timestamp_ms: int,
+        transaction: int | None = None,
+    ) -> MemoryRecord:
+        record = MemoryRecord(self.tp.topic, self.tp.partition, self.end, timestamp_ms, key, value, headers)
+        if transaction is not None:
+            self._open.setdefault(transaction, []).append(self.end)
+        self._records.append(record)
+        self._offsets.append(self.end)
+        self.end += 1
+        return record
+
+    def skip(self, count: int = 1) -> None:
+        """Offsets that hold no record, as transaction markers and compaction leave them."""
+        self.end += count
+
+    def end_transaction(self, transaction: int, *, commit: bool) -> None:
+        """Its marker takes one offset, here where it wrote."""
+        offsets = self._open.pop(transaction, None)
+        if offsets is not None:
+            if not commit:
+                self._aborted.update(offsets)
+            self.end += 1
+
+    # ------------------------------------------------------------------ losing
+
+    def truncate(self, start: int) -> None:
+        """Retention: drop what lies before this offset."""
+        self.start = max(self.start, min(start, self.end))
+        cut = bisect_left(self._offsets, self.start)
+        del self._records[:cut], self._offsets[:cut]
+
+    def truncate_end(self, end: int) -> None:
+        """An unclean election of a leader: what lies from this offset on is gone, and its offsets are given again."""
+        self.end = max(self.start, min(end, self.end))
+        cut = bisect_left(self._offsets, self.end)
+        del self._records[cut:], self._offsets[cut:]
+        self.unreadable = {offset for offset in self.unreadable if offset < self.end}
+        self._aborted = {offset for offset in self._aborted if offset < self.end}
+        self.epochs = [turn for turn in self.epochs if turn.offset < self.end] + [Turn(self.end, self.epoch + 1)]
+        self._open = {tx: left for tx, old in self._open.items() if (left := [o for o in old if o < self.end])}
+
+    def compact(self, *, drop_tombstones: bool = False) -> None:
+        """Keep the last record of each key (those without a key, and of open transactions, stay)."""
+        last = {record.key: record.offset for record in self.visible("read_committed")}
+        kept = [
+            record
+            for record in self._records
+            if record.offset not in self._aborted
+            and (record.key is None or record.offset >= last.get(record.key, 0))
+            and not (drop_tombstones and record.value is None and record.key is not None)
+        ]
+        self._records, self._offsets = kept, [record.offset for record in kept]
+
+    # ------------------------------------------------------------------ leader epochs
+
+    @property
+    def epoch(self) -> int:
+        """The present leader's."""
+        return self.epochs[-1].epoch
+
+    def elect(self) -> None:
+        """Another leader, which has all that was written."""
+        self.epochs.append(Turn(self.end, self.epoch + 1))
+
+    def epochs_from(self, first: int, last: int) -> list[Turn]:
+        """The epochs of the records from one offset to another."""
+        turns = [turn for turn in self.epochs if turn.offset <= last]
+        return [
+            turn
+            for turn, behind in zip(turns, [*turns[1:], None], strict=True)
+            if behind is None or behind.offset > first
+        ]
+
+    def end_of(self, epoch: int) -> int:
+        """Where the records end that were written in this epoch or an earlier one, as a leader answers it."""
+        return next((turn.offset for turn in self.epochs if turn.epoch > epoch), self.end)
+
+    # ------------------------------------------------------------------ reading
+
+    def end_for(self, isolation: Isolation) -> int:
+        """Where a reader's log ends: to one of what is committed, where the first open transaction begins."""
+        if isolation == "read_committed" and self._open:
+            return min(offsets[0] for offsets in self._open.values())
+        return self.end
+
+    def read(self, position: int, most: int, isolation: Isolation = "read_committed") -> list[MemoryRecord]:
+        """Up to so many records from this position on, none from behind an unreadable one."""
+        first = bisect_left(self._offsets, position)
+        found = self._records[first : first + most]
+        if isolation == "read_committed" and (self._open or self._aborted):
+            end, found = self.end_for(isolation), []
+            for record in self._records[first:]:
+                if record.offset >= end or len(found) == most:
+                    break
+                if record.offset not in self._aborted:
+                    found.append(record)
+        for index, record in enumerate(found) if self.unreadable else ():
+            if record.offset in self.unreadable:
+                return found[:index]
+        return found
+
+    def next_after(self, position: int, isolation: Isolation = "read_committed") -> int:
+        """Where the client stands once it has read to here: over gaps that end the log."""
+        return position if self.read(position, 1, isolation) or self.blocked(position) else self.end_for(isolation)
+
+    def blocked(self, position: int) -> int | None:
+        """The unreadable offset that reading on from here comes to next; None where a record comes first, or the end.
+
+        Only called, and only true, where `read` has nothing to give.
+        """
+        return min((offset for offset in self.unreadable if offset >= position), default=None)
+
+    def visible(self, isolation: Isolation) -> list[MemoryRecord]:
+        """All records that such a reader sees."""
+        end, aborted = self.end_for(isolation), self._aborted if isolation == "read_committed" else ()
+        return [record for record in self._records if record.offset < end and record.offset not in aborted]

@@ -1,0 +1,124 @@
+"""The self-check: what the app finds when it looks at itself and at its clusters, and what to do about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+from evkafka.exceptions import BrokerError
+from evkafka.kafka.admin.browsing import partition_numbers
+from evkafka.service.plan import DeclaredConsumer
+from evkafka.ui.app_view import OperatedApp, dead_letter_places
+from evkafka.ui.background import Apart
+from evkafka.ui.models import Check, Checks
+
+LOOK_S = 20.0
+
+Result = Literal["note", "warn", "bad"]
+Partitions = Mapping[str, Sequence[int]]
+
+
+async def checks_of(app: OperatedApp, apart: Apart) -> Checks:
+    """Raises:
+    TooBusy: others are being answered.
+    """
+    found = list(_health(app))
+    letters = dead_letter_places(app)
+    for declared in app.consumers.values():
+        own = [name for name, place in letters.items() if place.consumer == declared.name]
+        found += await _cluster(declared, own, apart)
+        found += _times(declared)
+    return Checks(at_ms=int(time.time() * 1000), checks=found)
+
+
+def _health(app: OperatedApp) -> Iterator[Check]:
+    status = app.status()
+    for name, health in (("Alive", app.health.live(status)), ("Ready", app.health.ready(status))):
+        reasons = [f"{check.name}: {reason}".lstrip(": ") for check in health.checks for reason in check.reasons]
+        if health.ok and not reasons:
+            yield _ok(name, "Nothing stands against it.")
+        else:
+            yield _found(name, "bad" if not health.ok else "warn", "; ".join(reasons), None)
+
+
+async def _cluster(declared: DeclaredConsumer, letters: list[str], apart: Apart) -> list[Check]:
+    settings, name = declared.settings, declared.name
+    servers = ",".join(settings.connection.bootstrap_servers)
+    wanted = [*(topic.name for topic in settings.topics), *declared.tiers(), *letters]
+    try:
+        known = await apart.run(lambda: partition_numbers(settings.connection, wanted), timeout_s=LOOK_S)
+    except (BrokerError, TimeoutError) as error:
+        said = str(error) or f"no answer within {LOOK_S:g} s"
+        return [
+            _found(
+                f"{name}: the brokers answer", "bad", f"{servers}: {said}", "See that they run, and the way to them."
+            )
+        ]
+    return [_ok(f"{name}: the brokers answer", servers), *_topics(declared, letters, known)]
+
+
+def _topics(declared: DeclaredConsumer, letters: list[str], known: Partitions) -> Iterator[Check]:
+    settings, name = declared.settings, declared.name
+    for topic in settings.topics:
+        if topic.name in known:
+            yield _ok(f"{name}: topic {topic.name} exists", f"{len(known[topic.name])} partitions")
+        else:
+            yield _missing(name, topic.name, "It is waited for; nothing is read until it is there.")
+    for topic_name in (*declared.tiers(), *letters):
+        if topic_name in known:
+            yield _ok(f"{name}: topic {topic_name} exists", f"{len(known[topic_name])} partitions")
+        else:
+            yield _missing(
+                name, topic_name, "It is made when it is first needed, where the brokers allow that.", "note"
+            )
+    numbers = sum(len(known.get(topic.name, ())) for topic in settings.topics)
+    if settings.ordering == "partition" and settings.concurrency > numbers > 0:
+        yield _found(
+            f"{name}: concurrency can be used",
+            "warn",
+            f"concurrency is {settings.concurrency}, and in order by partition no more than {numbers} run at once",
+            'Say ordering="key", or a smaller concurrency.',
+        )
+
+
+def _times(declared: DeclaredConsumer) -> Iterator[Check]:
+    settings, name = declared.settings, f"{declared.name}: times fit together"
+    found = []
+    if settings.heartbeat_interval_s * 3 > settings.session_timeout_s:
+        found.append("heartbeat_interval_ms is more than a third of session_timeout_ms: two lost heartbeats end it")
+    if settings.drain_timeout_s > 20:
+        found.append("drain_timeout_ms is above 20 000: the platform must give a stop more than 30 s")
+    if settings.max_endpoint_exec_time_s > settings.revoke_drain_timeout_s:
+        sentence = (
+            f"an attempt may take {settings.max_endpoint_exec_time_s:g} s and a rebalance waits"
+            f" {settings.revoke_drain_timeout_s:g} s for it: what takes longer is handled twice then"
+        )
+        yield _found(name, "note", sentence, "Shorter attempts, or a longer revoke_drain_timeout_ms.")
+    for sentence in found:
+        yield _found(name, "warn", sentence, "See docs/tuning.md.")
+    if settings.auto_offset_reset == "latest":
+        yield _found(
+            f"{declared.name}: where a new group begins",
+            "note",
+            'auto_offset_reset is "latest": a group without offsets begins at the end',
+            'Say auto_offset_reset="earliest" where what stands in the topic already is wanted.',
+        )
+
+
+def _missing(consumer: str, topic: str, sentence: str, result: Result = "bad") -> Check:
+    return Check(
+        name=f"{consumer}: topic {topic} exists",
+        result=result,
+        sentence=f"It does not. {sentence}",
+        fix="Create it.",
+        command="evkafka topics create MODULE:APP",
+    )
+
+
+def _ok(name: str, sentence: str) -> Check:
+    return Check(name=name, result="ok", sentence=sentence, fix=None, command=None)
+
+
+def _found(name: str, result: Result, sentence: str, fix: str | None) -> Check:
+    return Check(name=name, result=result, sentence=sentence, fix=fix, command=None)

@@ -1,0 +1,191 @@
+"""States in words, and what needs attention: worst first, each with what to do about it first. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from evkafka.observe.health import Health
+from evkafka.runtime.status import AppStatus, ConsumerStatus, PartitionStatus
+from evkafka.ui.models import ConsumerRow, Kind, PartitionRow, Problem
+
+OLD_S = 60.0
+"""Records that have waited longer than this are worth a word."""
+
+Word = tuple[str, Kind]
+
+
+def consumer_state(consumer: ConsumerStatus, *, ended: bool) -> Word:
+    if ended:
+        return "Ended", "bad"
+    if consumer.stopping:
+        return "Stopping", ""
+    match consumer.membership:
+        case "none":
+            return "No connection", "bad"
+        case "lost":
+            return "The brokers do not answer", "bad"
+        case "connecting":
+            return "Connecting", "warn"
+        case "joining":
+            return "Rebalancing", "warn"
+        case _:
+            return _reading(consumer.partitions)
+
+
+def _reading(partitions: tuple[PartitionStatus, ...]) -> Word:
+    if not partitions:
+        return "Standing by", ""
+    if any(one.held for one in partitions):
+        return "Cannot read on", "bad"
+    if any(one.unwritten for one in partitions):
+        return "Cannot write", "bad"
+    if any(one.retrying for one in partitions):
+        return "Retrying", "warn"
+    if any(one.paused for one in partitions):
+        return "Paused", "warn"
+    return ("Reading", "good") if any(one.lag for one in partitions) else ("Up to date", "good")
+
+
+def partition_state(partition: PartitionStatus) -> tuple[str, Kind, str]:
+    """The state, how it is shown, and why: every reason that there is, not the first alone."""
+    why = []
+    if partition.held:
+        why.append(f"the client cannot read offset {partition.position}")
+    if partition.paused:
+        why.append("paused by a person; nothing begins until it is resumed")
+    if partition.retrying:
+        why.append(f"{partition.retrying} waiting for the next attempt, the oldest at offset {partition.oldest}")
+    if partition.unwritten:
+        first = partition.unwritten[0]
+        why.append(f"offset {first.offset} cannot be written to {first.topic}, for {first.age_s:.0f} s: {first.error}")
+    if partition.full:
+        why.append("as much is in hand as may be; it is read on when some of it is done")
+    if partition.undecided:
+        why.append(
+            f"a transaction is open at offset {partition.end}: what is written from there on, up to offset"
+            f" {partition.high_watermark}, is read when it is decided"
+        )
+    if partition.due_in_s is not None:
+        why.append(f"its next record is due in {partition.due_in_s:.0f} s")
+    word: Word = ("Reading", "good")
+    if partition.held:
+        word = ("Cannot read on", "bad")
+    elif partition.paused:
+        word = ("Paused", "warn")
+    elif partition.unwritten:
+        word = ("Cannot write", "bad")
+    elif partition.retrying:
+        word = ("Retrying", "warn")
+    elif partition.full:
+        word = ("Full", "warn")
+    elif partition.due_in_s is not None:
+        word = ("Waiting", "")
+    return *word, "; ".join(why)
+
+
+def problems(
+    status: AppStatus, ready: Health, live: Health, rows: list[ConsumerRow], *, open_letters: int
+) -> list[Problem]:
+    found = [*_of_health(live, ready), *_of_consumers(rows), *_of_loop(status), *_of_letters(open_letters)]
+    return sorted(found, key=lambda one: one["kind"] != "bad")
+
+
+def _of_health(live: Health, ready: Health) -> Iterator[Problem]:
+    dead = {(check.kind, check.name, reason) for check in live.checks for reason in check.reasons}
+    for health in (live, ready):
+        for check in health.checks:
+            for reason in check.reasons:
+                if health is ready and (check.kind, check.name, reason) in dead:
+                    continue
+                yield Problem(
+                    kind="bad" if check.counts else "warn",
+                    where=check.name,
+                    what=reason,
+                    first=_advice(alive=health is ready, kind=check.kind),
+                    screen="check" if check.kind == "consumer" else "",
+                )
+
+
+def _advice(*, alive: bool, kind: str) -> str:
+    if not alive:
+        return "Only a new process helps: see what the endpoint waits for, then restart this one."
+    if kind == "consumer":
+        return "See whether the brokers, the topic and the login are in order: the self-check tells."
+    return "Read the log of this process from here back."
+
+
+def _of_consumers(rows: list[ConsumerRow]) -> Iterator[Problem]:
+    for row in rows:
+        screen = f"consumers?consumer={row['name']}"
+        for partition in row["partitions"]:
+            if (problem := _of_partition(row["name"], partition, screen)) is not None:
+                yield problem
+
+
+def _of_partition(consumer: str, partition: PartitionRow, screen: str) -> Problem | None:
+    where = f"{partition['topic']}[{partition['partition']}]"
+    behind = f"{partition['lag']:,} records behind" if partition["lag"] else "not behind"
+    match partition["state"]:
+        case "Cannot read on":
+            return Problem(
+                kind="bad",
+                where=consumer,
+                what=f"{where}: {partition['why']}",
+                first="The record is damaged, or of a codec that is missing here: on_error can pass it over.",
+                screen=screen,
+            )
+        case "Cannot write":
+            return Problem(
+                kind="bad",
+                where=consumer,
+                what=f"{where}: {partition['why']}",
+                first="Look at that topic: is it there, may this login write to it, are its replicas in sync?",
+                screen=screen,
+            )
+        case "Retrying":
+            return Problem(
+                kind="warn",
+                where=consumer,
+                what=f"{where} is tried again from offset {partition['oldest']}, and {behind}",
+                first="Look at the error: what is behind the record waits for it.",
+                screen="errors",
+            )
+        case "Paused":
+            return Problem(
+                kind="warn",
+                where=consumer,
+                what=f"{where} is paused, and {behind}",
+                first="Resume it when what it was paused for is done.",
+                screen=screen,
+            )
+    if (age_s := partition["oldest_age_s"]) is not None and age_s > OLD_S and partition["state"] != "Waiting":
+        return Problem(
+            kind="warn",
+            where=consumer,
+            what=f"{where} is {age_s:.0f} s late, and {behind}",
+            first="If it does not catch up: more concurrency, or more members.",
+            screen=screen,
+        )
+    return None
+
+
+def _of_loop(status: AppStatus) -> Iterator[Problem]:
+    if status.loop_lag_s is not None and status.loop_lag_s > 1:
+        yield Problem(
+            kind="warn",
+            where="",
+            what=f"the event loop was held for {status.loop_lag_s:.1f} s: no heartbeat could run meanwhile",
+            first="The log names the line; what blocks belongs into a plain `def` endpoint.",
+            screen="",
+        )
+
+
+def _of_letters(open_letters: int) -> Iterator[Problem]:
+    if open_letters:
+        yield Problem(
+            kind="warn",
+            where="",
+            what=f"{open_letters:,} record{'' if open_letters == 1 else 's'} stand among the dead letters, still open",
+            first="See why they failed, correct it, and replay them.",
+            screen="letters",
+        )

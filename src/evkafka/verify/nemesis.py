@@ -1,0 +1,97 @@
+"""The schedule, carried out: each fault in a task of its own, so that a process's absence delays no other fault."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from evkafka.broker import KafkaBroker
+from evkafka.verify.fault_schedule import Fault
+from evkafka.verify.history import Journal
+from evkafka.verify.processes import Workers
+
+
+class Chaos:
+    """Attributes:
+    outages: when the broker was away, from and to.
+    """
+
+    def __init__(
+        self, workers: Workers, broker: KafkaBroker | None, journal: Journal, tell: Callable[[str], object]
+    ) -> None:
+        self._workers = workers
+        self._broker = broker
+        self._journal = journal
+        self._tell = tell
+        self._broker_lock = asyncio.Lock()
+        self.outages: list[tuple[float, float]] = []
+
+    async def run(self, schedule: Sequence[Fault]) -> None:
+        """Returns when the last fault is over: what was taken away is there again."""
+        began_s = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for fault in schedule:
+                await asyncio.sleep(max(0.0, began_s + fault.at_s - time.monotonic()))
+                tasks.create_task(self._carry_out(fault))
+
+    async def _carry_out(self, fault: Fault) -> None:
+        match fault.kind:
+            case "broker":
+                await self._broker_away(fault)
+            case "members":
+                await self._one_more(fault)
+            case "cancel":
+                self._cancel_a_task(fault)
+            case _:
+                await self._process(fault)
+
+    async def _process(self, fault: Fault) -> None:
+        worker = self._workers.pick(fault.pick)
+        if worker is None:
+            self._tell(f"no process is free for the fault {fault.kind!r} at {fault.at_s:.1f} s: it is left out")
+            return
+        worker.busy = True
+        self._tell(f"{fault.at_s:6.1f} s  {fault.kind:<8} process {worker.who}, for {fault.lasts_s:.1f} s")
+        match fault.kind:
+            case "kill":
+                await self._workers.kill(worker)
+            case "stop":
+                self._journal.note("fault", who=worker.who, kind="stop")
+                await self._workers.stop(worker)
+            case _:
+                self._workers.freeze(worker)
+        await asyncio.sleep(fault.lasts_s)
+        if fault.kind == "freeze":
+            self._workers.thaw(worker)
+            worker.busy = False
+        else:
+            self._workers.restart(worker)
+
+    def _cancel_a_task(self, fault: Fault) -> None:
+        worker = self._workers.pick(fault.pick)
+        if worker is not None:
+            self._tell(f"{fault.at_s:6.1f} s  {fault.kind:<8} a task of process {worker.who}")
+            self._workers.cancel_a_task(worker)
+
+    async def _one_more(self, fault: Fault) -> None:
+        worker = self._workers.start(self._workers.fresh_slot())
+        worker.busy = True
+        self._journal.note("fault", who=worker.who, kind="members")
+        self._tell(f"{fault.at_s:6.1f} s  {fault.kind:<8} process {worker.who}, for {fault.lasts_s:.1f} s")
+        await asyncio.sleep(fault.lasts_s)
+        if worker.exit_code is None:
+            await self._workers.stop(worker)
+
+    async def _broker_away(self, fault: Fault) -> None:
+        broker = self._broker
+        assert broker is not None
+        async with self._broker_lock:
+            how = "crash and restart" if fault.crash else "restart"
+            self._tell(f"{fault.at_s:6.1f} s  {fault.kind:<8} {how}")
+            self._journal.note("fault", who="broker", kind="broker", how=how)
+            from_s = time.monotonic()
+            if fault.crash:
+                await asyncio.to_thread(broker.kill)
+            await asyncio.to_thread(broker.restart)
+            self.outages.append((from_s, time.monotonic()))
