@@ -14,7 +14,7 @@ from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.committer import Committer
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.scheduler import Lanes
+from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.telemetry import Telemetry
 from tests.lanes.test_turns import OneRecord
 
@@ -46,7 +46,7 @@ class AnsweringSource:
 
 def read(records: int) -> Partition:
     """A partition of which so many records were read, and the first is finished."""
-    partition = Partition(TP, Lanes(SystemClock()), ordering="partition")
+    partition = Partition(TP, LaneScheduler(SystemClock()), ordering="partition")
     partition.take([OneRecord(offset) for offset in range(records)], records)
     partition.ledger.finish(0)
     return partition

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from evkafka.exceptions import BrokerError
 from evkafka.runtime.settle import StopApp
-from evkafka.runtime.supervision.stop_signal import Ending
+from evkafka.runtime.supervision.stop_signal import StopSignal
 
 LOST, VERDICT = BrokerError("the connection is lost"), StopApp("orders[0]@7 stops the app")
 
 
-def ending(*errors: BaseException) -> Ending:
-    ending = Ending(lambda: None)
+def ending(*errors: BaseException) -> StopSignal:
+    ending = StopSignal(lambda: None)
     for error in errors:
         ending.fail(error)
     return ending

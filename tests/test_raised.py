@@ -8,7 +8,15 @@ from evkafka.config.settings import ErrorPolicySettings
 from evkafka.exceptions import DecodeError
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip
 from evkafka.runtime.failure_cause import Fatal, message_in, named_by, read_raised
-from evkafka.runtime.settle import Bury, Defer, Finish, Verdict, Wait, decide, decide_at_most_once
+from evkafka.runtime.settle import (
+    Finish,
+    SendToDeadLetter,
+    SendToRetryTopic,
+    Verdict,
+    Wait,
+    decide,
+    decide_at_most_once,
+)
 
 KEY_ERRORS_ARE_FINAL = ErrorPolicySettings(
     max_attempts=4, jitter=0.0, then="dead_letter", non_retryable=(KeyError,), retry_topics=(1_000,)
@@ -56,11 +64,11 @@ class TestGroups:
 
     def test_a_non_retryable_error_in_a_group_ends_the_attempts_and_is_named(self) -> None:
         final = KeyError("k")
-        assert verdict(group(ConnectionError(), group(final))) == Bury("KeyError is non_retryable", final)
+        assert verdict(group(ConnectionError(), group(final))) == SendToDeadLetter("KeyError is non_retryable", final)
 
     def test_the_group_is_kept_where_its_first_error_is_the_non_retryable_one(self) -> None:
         error = group(KeyError("k"), ConnectionError())
-        assert verdict(error) == Bury("KeyError is non_retryable", error)
+        assert verdict(error) == SendToDeadLetter("KeyError is non_retryable", error)
 
     def test_a_group_of_ordinary_errors_is_tried_again(self) -> None:
         assert isinstance(verdict(group(ConnectionError(), group(OSError()))), Wait)
@@ -84,11 +92,11 @@ def read_raised_failure(error: BaseException) -> Failed:
 class TestCauses:
     def test_a_non_retryable_cause_ends_the_attempts(self) -> None:
         error = raised_from(RuntimeError("wrapped"), raised_from(OSError(), KeyError("k")))
-        assert verdict(error) == Bury("KeyError is non_retryable", error)
+        assert verdict(error) == SendToDeadLetter("KeyError is non_retryable", error)
 
     def test_a_non_retryable_error_in_a_group_that_is_the_cause_ends_the_attempts(self) -> None:
         error = raised_from(RuntimeError("wrapped"), group(OSError(), KeyError("k")))
-        assert verdict(error) == Bury("KeyError is non_retryable", error)
+        assert verdict(error) == SendToDeadLetter("KeyError is non_retryable", error)
 
     def test_an_error_that_was_only_being_handled_does_not(self) -> None:
         error = RuntimeError("another one")
@@ -109,13 +117,13 @@ class TestCauses:
 class TestOutcomesWithAnError:
     def test_a_dead_letter_keeps_the_error_that_it_was_raised_from(self) -> None:
         outcome = raised_from(DeadLetter("why"), ValueError("boom"))
-        assert verdict(outcome) == Bury("why", outcome)
+        assert verdict(outcome) == SendToDeadLetter("why", outcome)
         assert (type(named_by(outcome)), message_in(outcome)) == (ValueError, "why: boom")
 
     def test_at_most_once_too(self) -> None:
         outcome = raised_from(DeadLetter("why"), ValueError("boom"))
         assert isinstance(outcome, DeadLetter)
-        assert decide_at_most_once(outcome) == Bury("why", outcome)
+        assert decide_at_most_once(outcome) == SendToDeadLetter("why", outcome)
 
     def test_an_error_that_was_being_handled_counts_like_one_that_it_was_raised_from(self) -> None:
         outcome = DeadLetter("why")
@@ -125,7 +133,7 @@ class TestOutcomesWithAnError:
     def test_raised_from_none_it_has_no_error(self) -> None:
         outcome = DeadLetter("why")
         outcome.__context__, outcome.__suppress_context__ = ValueError("boom"), True
-        assert verdict(outcome) == Bury("why", None)
+        assert verdict(outcome) == SendToDeadLetter("why", None)
 
     @pytest.mark.parametrize(("reason", "error", "said"), [("", ValueError("boom"), "boom"), ("why", OSError(), "why")])
     def test_an_empty_reason_or_message_adds_nothing(self, reason: str, error: Exception, said: str) -> None:
@@ -133,4 +141,6 @@ class TestOutcomesWithAnError:
 
     def test_a_retry_hands_its_error_on_to_the_retry_topic(self) -> None:
         error = OSError("busy")
-        assert verdict(raised_from(Retry(), error), attempt=4) == Defer(1_000, "attempt 4 of 4 failed", error)
+        assert verdict(raised_from(Retry(), error), attempt=4) == SendToRetryTopic(
+            1_000, "attempt 4 of 4 failed", error
+        )

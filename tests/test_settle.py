@@ -13,18 +13,18 @@ from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, De
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
 from evkafka.runtime.backoff import exponential
 from evkafka.runtime.settle import (
-    Bury,
-    Defer,
     Finish,
-    Halt,
+    SendToDeadLetter,
+    SendToRetryTopic,
     StopApp,
+    StopConsuming,
     Verdict,
     Wait,
     classify,
     decide,
     decide_at_most_once,
 )
-from evkafka.runtime.supervision.restart_policy import Supervision
+from evkafka.runtime.supervision.restart_policy import RestartPolicy
 
 FOREVER = ErrorPolicySettings(jitter=0.0)
 THREE = ErrorPolicySettings(max_attempts=3, jitter=0.0)
@@ -48,27 +48,27 @@ class TestRetryTopics:
         return decide(outcome or Failed(ERROR), attempt=2, policy=TIERS, unmatched="skip", waited_ms=waited_ms)
 
     def test_the_last_attempt_leads_to_the_next_longer_delay(self) -> None:
-        assert self.deferred(0) == Defer(1_000, "attempt 2 of 2 failed", ERROR)
-        assert self.deferred(1_000) == Defer(60_000, "attempt 2 of 2 failed", ERROR)
+        assert self.deferred(0) == SendToRetryTopic(1_000, "attempt 2 of 2 failed", ERROR)
+        assert self.deferred(1_000) == SendToRetryTopic(60_000, "attempt 2 of 2 failed", ERROR)
 
     def test_the_last_of_them_leads_to_the_end(self) -> None:
-        assert self.deferred(60_000) == Bury("attempt 2 of 2 failed", ERROR)
+        assert self.deferred(60_000) == SendToDeadLetter("attempt 2 of 2 failed", ERROR)
 
     def test_a_delay_that_is_in_the_list_no_more_leads_on_all_the_same(self) -> None:
-        assert self.deferred(5_000) == Defer(60_000, "attempt 2 of 2 failed", ERROR)
-        assert self.deferred(600_000) == Bury("attempt 2 of 2 failed", ERROR)
+        assert self.deferred(5_000) == SendToRetryTopic(60_000, "attempt 2 of 2 failed", ERROR)
+        assert self.deferred(600_000) == SendToDeadLetter("attempt 2 of 2 failed", ERROR)
 
     def test_earlier_attempts_wait_in_their_lane(self) -> None:
         assert isinstance(verdict(Failed(ERROR), TIERS, attempt=1), Wait)
 
     def test_another_attempt_that_is_asked_for_counts_too(self) -> None:
-        assert self.deferred(0, Retry(after_ms=5)) == Defer(1_000, "attempt 2 of 2 failed", None)
+        assert self.deferred(0, Retry(after_ms=5)) == SendToRetryTopic(1_000, "attempt 2 of 2 failed", None)
 
     def test_what_trying_again_cannot_help_goes_past_them(self) -> None:
         undecodable = Failed(DecodeError("no"), hopeless=True)
-        assert isinstance(verdict(undecodable, TIERS), Bury)
+        assert isinstance(verdict(undecodable, TIERS), SendToDeadLetter)
         final = dataclasses.replace(TIERS, non_retryable=(ValueError,))
-        assert isinstance(verdict(Failed(ERROR), final), Bury)
+        assert isinstance(verdict(Failed(ERROR), final), SendToDeadLetter)
 
 
 class TestClassify:
@@ -94,9 +94,11 @@ class TestPostCommit:
 
     def test_the_last_attempt_meets_the_end(self) -> None:
         assert isinstance(verdict(Failed(ERROR), THREE, attempt=2), Wait)
-        assert isinstance(verdict(Failed(ERROR), THREE, attempt=3), Halt)
+        assert isinstance(verdict(Failed(ERROR), THREE, attempt=3), StopConsuming)
 
-    @pytest.mark.parametrize(("then", "end"), [("stop", Halt), ("skip", Finish), ("dead_letter", Bury)])
+    @pytest.mark.parametrize(
+        ("then", "end"), [("stop", StopConsuming), ("skip", Finish), ("dead_letter", SendToDeadLetter)]
+    )
     def test_the_end_is_what_then_says(self, then: str, end: type[Verdict]) -> None:
         policy = ErrorPolicySettings(max_attempts=1, then=then)  # type: ignore[arg-type]
         assert isinstance(verdict(Failed(ERROR), policy), end)
@@ -107,7 +109,7 @@ class TestPostCommit:
         assert isinstance(verdict(Failed(KeyError()), policy), Wait)
 
     def test_an_undecodable_record_meets_a_finite_policys_end_at_once(self) -> None:
-        assert isinstance(verdict(Failed(DecodeError("x"), hopeless=True), THREE), Halt)
+        assert isinstance(verdict(Failed(DecodeError("x"), hopeless=True), THREE), StopConsuming)
 
     def test_an_undecodable_record_waits_where_there_is_no_end(self) -> None:
         assert isinstance(verdict(Failed(DecodeError("x"), hopeless=True)), Wait)
@@ -117,12 +119,14 @@ class TestPostCommit:
         assert verdict(Retry(after_ms=40)) == Wait(0.04)
 
     def test_retry_counts_as_an_attempt(self) -> None:
-        assert isinstance(verdict(Retry(after_ms=1), THREE, attempt=3), Halt)
+        assert isinstance(verdict(Retry(after_ms=1), THREE, attempt=3), StopConsuming)
 
     def test_dead_letter_buries_whatever_then_says(self) -> None:
-        assert verdict(DeadLetter("bad"), THREE) == Bury("bad", None)
+        assert verdict(DeadLetter("bad"), THREE) == SendToDeadLetter("bad", None)
 
-    @pytest.mark.parametrize(("unmatched", "end"), [("skip", Finish), ("stop", Halt), ("dead_letter", Bury)])
+    @pytest.mark.parametrize(
+        ("unmatched", "end"), [("skip", Finish), ("stop", StopConsuming), ("dead_letter", SendToDeadLetter)]
+    )
     def test_an_unmatched_record_goes_where_unmatched_says(self, unmatched: str, end: type[Verdict]) -> None:
         assert isinstance(verdict(Unmatched("no_endpoint", "X"), unmatched=unmatched), end)
 
@@ -137,7 +141,7 @@ class TestPreCommit:
             (Retry(), Finish("failed")),
             (Failed(ERROR), Finish("failed")),
             (Failed(DecodeError("x"), hopeless=True), Finish("failed")),
-            (DeadLetter("bad"), Bury("bad", None)),
+            (DeadLetter("bad"), SendToDeadLetter("bad", None)),
         ],
     )
     def test_nothing_is_tried_again(self, outcome: Outcome | Unmatched | Failed | None, end: Verdict) -> None:
@@ -159,25 +163,25 @@ class TestBackoff:
 
 class TestSupervision:
     def test_waits_for_a_lost_connection_without_end(self) -> None:
-        rule = Supervision(lambda: 0.0, lambda: 0.5)
+        rule = RestartPolicy(lambda: 0.0, lambda: 0.5)
         waits = [rule.wait_s(BrokerUnavailable("away")) for _ in range(100)]
         assert waits[:3] == [0.5, 1.0, 2.0]
         assert waits[-1] == 10.0
 
     @pytest.mark.parametrize("error", [BrokerRefused("login"), StopApp("verdict")])
     def test_ends_the_app_for_what_waiting_cannot_help(self, error: Exception) -> None:
-        assert Supervision(lambda: 0.0).wait_s(error) is None
+        assert RestartPolicy(lambda: 0.0).wait_s(error) is None
 
     def test_allows_five_rebuilds_in_ten_minutes_for_anything_else(self) -> None:
         now = 0.0
-        rule = Supervision(lambda: now)
+        rule = RestartPolicy(lambda: now)
         assert all(rule.wait_s(BrokerError("odd")) is not None for _ in range(5))
         assert rule.wait_s(BrokerError("odd")) is None
         now = 601.0
         assert rule.wait_s(BrokerError("odd")) is not None
 
     def test_begins_with_a_short_wait_again_once_it_has_recovered(self) -> None:
-        rule = Supervision(lambda: 0.0, lambda: 0.5)
+        rule = RestartPolicy(lambda: 0.0, lambda: 0.5)
         for _ in range(5):
             rule.wait_s(BrokerUnavailable("away"))
         rule.recovered()

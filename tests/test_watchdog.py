@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from evkafka.config.settings import ConsumerSettings
-from evkafka.runtime.interfaces import LastRound
+from evkafka.runtime.interfaces import WatchdogRounds
 from evkafka.runtime.supervision.watchdog import Watchdog
 from evkafka.testing.memory.clock import VirtualClock
 
@@ -29,7 +29,7 @@ def stalls(state: str, *, for_s: float, polls: bool) -> list[str]:
         executors=(),
         partitions={},
         shortest_limit_s=20.0,
-        last_round=LastRound(0.0),
+        last_round=WatchdogRounds(0.0),
         report=cast(Any, None),
         clock=clock,
         each_second=lambda _: None,

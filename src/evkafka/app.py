@@ -36,7 +36,7 @@ from evkafka.service.process import leave, run_to_exit_code
 from evkafka.service.service import ConsumerPlan, Service
 from evkafka.service.stop_guard import StopGuard
 from evkafka.telemetry import Telemetry
-from evkafka.web.component import WebPart, mountable
+from evkafka.web.component import WebComponent, mountable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -112,7 +112,7 @@ class EVKafkaApp:
         self.health = HealthBook(self.telemetry)
         self._spans = spans_of() if tracing else None
         self._metrics: Metrics | None = None
-        self._web_part: WebPart | None = None
+        self._web_part: WebComponent | None = None
         self._middleware = middleware
         self._lifespan = as_lifespan(lifespan)
         self._consumers: dict[str, DeclaredConsumer] = {}
@@ -372,7 +372,7 @@ class EVKafkaApp:
         ):  # where another process is asked, it tells of this one too
             self._measure()
         if self.web:
-            self._web_part = WebPart(self, host=self.web_host, port=self.web_port, ui_token=self._ui_token)
+            self._web_part = WebComponent(self, host=self.web_host, port=self.web_port, ui_token=self._ui_token)
         return Service(
             lifespan=self._lifespan,
             producers=[

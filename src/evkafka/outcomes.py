@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
-    "Apart",
+    "PartialFailure",
     "BatchError",
     "DeadLetter",
-    "End",
+    "FailureOutcome",
     "Failed",
     "Outcome",
     "Retry",
@@ -100,12 +100,12 @@ class Failed:
     hopeless: bool = False
 
 
-End = Outcome | Unmatched | Failed
+FailureOutcome = Outcome | Unmatched | Failed
 """How a record ended, other than well."""
 
 
 @dataclass(frozen=True, slots=True)
-class Apart:
+class PartialFailure:
     """The records of a batch ended differently: index -> how it ended; those that are not in it are done."""
 
-    ends: Mapping[int, End]
+    ends: Mapping[int, FailureOutcome]

@@ -10,7 +10,7 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from evkafka.broker import broker as broker_module
-from evkafka.broker.process import LeashedProcess
+from evkafka.broker.process import ChildProcess
 from evkafka.broker.properties import as_arguments_file, write_private
 
 PASSWORD = 'hunter2-"planted"\\x'
@@ -42,12 +42,12 @@ def test_a_user_s_password_is_on_no_command_line_and_in_no_file_that_others_can_
 ) -> None:
     commands: list[list[str]] = []
 
-    class Noted(LeashedProcess):
+    class Noted(ChildProcess):
         def __init__(self, command: Any, log: Path) -> None:
             commands.append(list(command))
             super().__init__(command, log)
 
-    monkeypatch.setattr(broker_module, "LeashedProcess", Noted)
+    monkeypatch.setattr(broker_module, "ChildProcess", Noted)
     home = tmp_path / "data"
     with KafkaBroker(data_dir=home, scram_users={"ann": PASSWORD}, properties={"ssl.key.password": PASSWORD}):
         assert len(commands) == 2

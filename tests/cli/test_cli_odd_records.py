@@ -15,7 +15,7 @@ from evkafka.cli import output as words
 from evkafka.cli.impl import dlq as dlq_work
 from evkafka.cli.impl import lag
 from evkafka.cli.impl.tail import _Json, _Lines
-from evkafka.dlq.dead_letter import read_letter
+from evkafka.dlq.dead_letter import read_dead_letter
 from evkafka.kafka.admin.groups import Group
 from tests.cli.support import evkafka
 from tests.conftest import MakeTopic
@@ -64,7 +64,7 @@ class TestTail:
 class TestDeadLetters:
     @pytest.mark.parametrize("record", [*odd_records(len(VALUES))], ids=lambda one: str(one.offset))
     def test_any_record_is_a_row_of_the_list(self, record: OddRecord, capsys: pytest.CaptureFixture[str]) -> None:
-        letter = read_letter(record)
+        letter = read_dead_letter(record)
         words.print_json([dlq_work._brief(letter, "open")])
         [told] = json.loads(capsys.readouterr().out)
         assert told["offset"] == record.offset

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from evkafka.cli.impl import dlq as dlq_work
 from evkafka.config.settings import ErrorPolicySettings
-from evkafka.dlq.dead_letter import Letter, Place, Wanted, read_letter
+from evkafka.dlq.dead_letter import DeadLetterRecord, LetterFilter, LetterPosition, read_dead_letter
 from evkafka.dlq.replay import _Pace
 from evkafka.runtime.dead_letters.headers import headers_of
 from tests.dead_letters.test_letter import ID, Rec, story
@@ -19,53 +19,53 @@ from tests.dead_letters.test_letter import ID, Rec, story
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-def letter(**told: Any) -> Letter:
+def letter(**told: Any) -> DeadLetterRecord:
     """Of OrderPlaced, failed with a ValueError at noon, the sixth of partition 1 of the dead-letter topic."""
     headers = headers_of(Rec(), story(**told), ErrorPolicySettings(), id_=ID)
-    return read_letter(Rec("orders.billing.dlq", 1, 5, headers=headers))
+    return read_dead_letter(Rec("orders.billing.dlq", 1, 5, headers=headers))
 
 
 class TestAFilter:
     @pytest.mark.parametrize(
         "wanted",
         [
-            Wanted(),
-            Wanted(event_types=["Other", "OrderPlaced"]),
-            Wanted(error="ValueError"),
-            Wanted(error="builtins.Value*"),
-            Wanted(error="such order"),
-            Wanted(since=NOON),
-            Wanted(until=NOON.replace(minute=1)),
-            Wanted(partition=1),
-            Wanted(partition=1, offset=5),
-            Wanted(ids=["billing/orders/2/41"]),
-            Wanted(places=[Place(1, 5)]),
-            Wanted(["OrderPlaced"], "Value*", NOON, NOON.replace(hour=13), 1, 5, ["billing/orders/2/41"]),
+            LetterFilter(),
+            LetterFilter(event_types=["Other", "OrderPlaced"]),
+            LetterFilter(error="ValueError"),
+            LetterFilter(error="builtins.Value*"),
+            LetterFilter(error="such order"),
+            LetterFilter(since=NOON),
+            LetterFilter(until=NOON.replace(minute=1)),
+            LetterFilter(partition=1),
+            LetterFilter(partition=1, offset=5),
+            LetterFilter(ids=["billing/orders/2/41"]),
+            LetterFilter(places=[LetterPosition(1, 5)]),
+            LetterFilter(["OrderPlaced"], "Value*", NOON, NOON.replace(hour=13), 1, 5, ["billing/orders/2/41"]),
         ],
     )
-    def test_takes_what_it_names(self, wanted: Wanted) -> None:
+    def test_takes_what_it_names(self, wanted: LetterFilter) -> None:
         assert wanted.takes(letter())
 
     @pytest.mark.parametrize(
         "wanted",
         [
-            Wanted(event_types=["Order"]),
-            Wanted(error="Value"),
-            Wanted(error="KeyError"),
-            Wanted(since=NOON.replace(second=1)),
-            Wanted(until=NOON),
-            Wanted(partition=2),
-            Wanted(partition=1, offset=41),
-            Wanted(ids=["billing/orders/1/5"]),
-            Wanted(places=[Place(1, 41), Place(2, 5)]),
-            Wanted(event_types=["OrderPlaced"], error="Value*", partition=0),
+            LetterFilter(event_types=["Order"]),
+            LetterFilter(error="Value"),
+            LetterFilter(error="KeyError"),
+            LetterFilter(since=NOON.replace(second=1)),
+            LetterFilter(until=NOON),
+            LetterFilter(partition=2),
+            LetterFilter(partition=1, offset=41),
+            LetterFilter(ids=["billing/orders/1/5"]),
+            LetterFilter(places=[LetterPosition(1, 41), LetterPosition(2, 5)]),
+            LetterFilter(event_types=["OrderPlaced"], error="Value*", partition=0),
         ],
     )
-    def test_leaves_the_others(self, wanted: Wanted) -> None:
+    def test_leaves_the_others(self, wanted: LetterFilter) -> None:
         assert not wanted.takes(letter())
 
     def test_by_event_type_leaves_a_letter_that_has_none(self) -> None:
-        assert not Wanted(event_types=["OrderPlaced"]).takes(letter(event_type=None))
+        assert not LetterFilter(event_types=["OrderPlaced"]).takes(letter(event_type=None))
 
 
 class TestARate:

@@ -11,14 +11,14 @@ import pytest
 
 from evkafka.config import producer_settings
 from evkafka.config.settings import ConnectionSettings
-from evkafka.dlq import Desk, Letter, TakenOver, Target, Wanted
+from evkafka.dlq import DeadLetterRecord, DeadLetterReplay, LetterFilter, TakenOver, Target
 from evkafka.exceptions import ConfigError
-from evkafka.kafka.producer.transactions import Outgoing, Transactions
+from evkafka.kafka.producer.transactions import TransactionRecord, Transactions
 from tests.conformance.backends import RealBackend
 from tests.conftest import MakeTopic
 from tests.dead_letters.test_writing import read
 
-ALL = Wanted()
+ALL = LetterFilter()
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Given:
 
     source: str
     dead: str
-    desk: Desk
+    desk: DeadLetterReplay
     kafka: RealBackend
     connection: ConnectionSettings
 
@@ -48,7 +48,7 @@ class Given:
         headers += [(f"evkafka-dlq-{name}", value.encode()) for name, value in story.items()]
         await self.kafka.send(self.dead, b"value %d" % offset, event_type, key=b"k%d" % offset, headers=headers)
 
-    async def open(self, wanted: Wanted = ALL) -> list[int | None]:
+    async def open(self, wanted: LetterFilter = ALL) -> list[int | None]:
         return [letter.offset async for letter, _ in self.desk.letters(wanted)]
 
     async def sent(self, partition: int = 0) -> list[Any]:
@@ -64,7 +64,7 @@ async def given(kafka: RealBackend, topic: MakeTopic) -> Given:
     source = await topic(partitions=2)
     dead = await topic(name=f"{source}.g.dlq")
     connection = producer_settings({"bootstrap_servers": kafka.servers}).connection
-    return Given(source, dead, Desk(connection, dead), kafka, connection)
+    return Given(source, dead, DeadLetterReplay(connection, dead), kafka, connection)
 
 
 class TestReplayingToATopic:
@@ -142,7 +142,7 @@ class TestHandling:
         for offset in range(3):
             await given.letter(offset)
 
-        async def handle(letter: Letter) -> str | None:
+        async def handle(letter: DeadLetterRecord) -> str | None:
             assert letter.record.value == b"value %d" % (letter.offset or 0)
             return "still broken" if letter.offset == 1 else None
 
@@ -156,7 +156,7 @@ class TestHandling:
         await given.letter(1)
         reached, go_on = asyncio.Event(), asyncio.Event()
 
-        async def slowly(letter: Letter) -> str | None:
+        async def slowly(letter: DeadLetterRecord) -> str | None:
             reached.set()
             await go_on.wait()
             return None
@@ -175,7 +175,7 @@ class TestDropping:
     async def test_closes_without_sending(self, given: Given) -> None:
         await given.letter(0)
         await given.letter(1, event_type="F")
-        report = await given.desk.drop(Wanted(event_types=["F"]))
+        report = await given.desk.drop(LetterFilter(event_types=["F"]))
         assert report.done == 1
         assert await given.open() == [0]
         assert [status async for _, status in given.desk.letters(ALL, closed=True)] == ["open", "dropped"]
@@ -184,7 +184,7 @@ class TestDropping:
 
 class TestATopicThatIsNotThere:
     async def test_is_said(self, kafka: RealBackend) -> None:
-        desk = Desk(producer_settings({"bootstrap_servers": kafka.servers}).connection, "nowhere.g.dlq")
+        desk = DeadLetterReplay(producer_settings({"bootstrap_servers": kafka.servers}).connection, "nowhere.g.dlq")
         with pytest.raises(ConfigError, match=r"no topic 'nowhere\.g\.dlq'"):
             [letter async for letter in desk.letters(ALL)]
 
@@ -193,7 +193,7 @@ class TestUnusualLetters:
     async def test_without_key_and_value_go_back_as_they_are(self, given: Given) -> None:
         async with Transactions(given.connection, "by-the-test") as transactions:
             origin = [("evkafka-dlq-topic", given.source.encode()), ("evkafka-dlq-partition", b"1")]
-            await transactions.write([Outgoing(given.dead, None, None, origin, 0)])
+            await transactions.write([TransactionRecord(given.dead, None, None, origin, 0)])
         report = await given.desk.replay(Target(), ALL)
         [record] = await given.sent(1)
         assert (report.done, record.key, record.value) == (1, None, None)
@@ -207,7 +207,7 @@ class TestUnusualLetters:
             ("kafka_dlt-exception-fqcn", b"java.lang.IllegalStateException"),
         ]
         await given.kafka.send(given.dead, b"v", "E", key=b"k", headers=story)
-        [(letter, _)] = [one async for one in given.desk.letters(Wanted(error="IllegalState*"))]
+        [(letter, _)] = [one async for one in given.desk.letters(LetterFilter(error="IllegalState*"))]
         assert (letter.topic, letter.partition, letter.offset) == (given.source, 1, 41)
         await given.desk.replay(Target(), ALL)
         [record] = await given.sent(1)

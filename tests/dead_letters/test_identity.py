@@ -14,10 +14,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from evkafka import EVKafkaApp
 from evkafka.config import producer_settings
 from evkafka.config.settings import ConnectionSettings
-from evkafka.dlq import Desk, Letter, Place, Target, Wanted
-from evkafka.dlq.state_topic import Mark, Marks, mark_of, read_mark
+from evkafka.dlq import DeadLetterRecord, DeadLetterReplay, LetterFilter, LetterPosition, Target
+from evkafka.dlq.state_topic import ReplayMark, ReplayState, mark_of, read_mark
 from evkafka.kafka.client.topic_ids import look_up_topic_ids
-from evkafka.kafka.producer.transactions import Outgoing, Transactions
+from evkafka.kafka.producer.transactions import TransactionRecord, Transactions
 from tests.conformance.backends import Backend, RealBackend
 from tests.dead_letters.test_desk import ALL, Given, given
 from tests.dead_letters.test_letter import Rec
@@ -34,11 +34,11 @@ class Shop:
     kafka: RealBackend
     topic: str
     config: dict[str, Any]
-    desk: Desk
+    desk: DeadLetterReplay
     connection: ConnectionSettings
     app: EVKafkaApp
 
-    async def letters(self, number: int) -> list[Letter]:
+    async def letters(self, number: int) -> list[DeadLetterRecord]:
         """All letters, once there are so many."""
 
         async def there() -> bool:
@@ -51,7 +51,7 @@ class Shop:
         return [letter.record.offset async for letter, _ in self.desk.letters(ALL)]
 
 
-async def read_all(desk: Desk) -> list[Letter]:
+async def read_all(desk: DeadLetterReplay) -> list[DeadLetterRecord]:
     return [letter async for letter, _ in desk.letters(ALL, closed=True)]
 
 
@@ -64,7 +64,9 @@ async def shop(kafka: RealBackend) -> AsyncIterator[Shop]:
     async with kafka.running(app):
         await kafka.send(topic, b"first")
         await committed_is(kafka, config, topic, 1)
-        yield Shop(kafka, topic, config, Desk(connection, f"{topic}.{config['group_id']}.dlq"), connection, app)
+        yield Shop(
+            kafka, topic, config, DeadLetterReplay(connection, f"{topic}.{config['group_id']}.dlq"), connection, app
+        )
 
 
 async def make_again(shop: Shop) -> None:
@@ -117,19 +119,19 @@ class TestAMark:
     async def test_closes_the_letter_at_its_place_and_no_other_of_its_id(self, given: Given) -> None:
         for _ in range(3):
             await given.letter(5)
-        report = await given.desk.drop(Wanted(places=[Place(0, 1)]))
+        report = await given.desk.drop(LetterFilter(places=[LetterPosition(0, 1)]))
         assert (report.chosen, report.done) == (1, 1)
         assert [letter.record.offset async for letter, _ in given.desk.letters(ALL)] == [0, 2]
 
     def test_closes_nothing_in_a_later_dead_letter_topic_of_that_name(self) -> None:
-        marks, letter = Marks(), read_letter_at(3, timestamp=1_000)
+        marks, letter = ReplayState(), read_letter_at(3, timestamp=1_000)
         marks.take(Rec(key=b"0@3", value=mark_of(letter, "dropped").as_bytes()))
         assert marks.status_of(letter) == "dropped"
         assert marks.status_of(read_letter_at(3, timestamp=2_000)) == "open"
         assert marks.status_of(read_letter_at(4, timestamp=1_000)) == "open"
 
     def test_is_taken_back_by_a_tombstone(self) -> None:
-        marks, letter = Marks(), read_letter_at(3, timestamp=1_000)
+        marks, letter = ReplayState(), read_letter_at(3, timestamp=1_000)
         marks.take(Rec(key=b"0@3", value=mark_of(letter, "dropped").as_bytes()))
         marks.take(Rec(key=b"0@3", value=None))
         assert marks.status_of(letter) == "open"
@@ -142,12 +144,12 @@ class TestAMark:
         assert read_mark("0@3", value) is None
 
 
-def read_letter_at(offset: int, *, timestamp: int, replays: int = 0) -> Letter:
-    from evkafka.dlq import read_letter
+def read_letter_at(offset: int, *, timestamp: int, replays: int = 0) -> DeadLetterRecord:
+    from evkafka.dlq import read_dead_letter
 
     headers = [("evkafka-dlq-id", b"g/orders/0/5"), ("evkafka-dlq-topic", b"orders")]
     headers += [("evkafka-dlq-replays", b"%d" % replays)] if replays else []
-    return read_letter(Rec("dead", 0, offset, timestamp=timestamp, headers=headers))  # type: ignore[arg-type]
+    return read_dead_letter(Rec("dead", 0, offset, timestamp=timestamp, headers=headers))  # type: ignore[arg-type]
 
 
 class TestAMarkOfTheEarlierForm:
@@ -156,16 +158,18 @@ class TestAMarkOfTheEarlierForm:
     async def test_still_closes_the_letters_that_it_was_made_for(self, given: Given) -> None:
         for offset in (5, 5, 6):
             await given.letter(offset)
-        await given.desk.drop(Wanted(ids=["nobody's"]))  # makes the state topic
+        await given.desk.drop(LetterFilter(ids=["nobody's"]))  # makes the state topic
         old = {"status": "replayed", "count": 1, "at": "2099-01-01T00:00:00+00:00"}
         async with Transactions(given.connection, "by-the-test") as transactions:
             key = f"g/{given.source}/0/5".encode()
-            await transactions.write([Outgoing(f"{given.dead}.state", key, json.dumps(old).encode(), partition=0)])
+            await transactions.write(
+                [TransactionRecord(f"{given.dead}.state", key, json.dumps(old).encode(), partition=0)]
+            )
         assert await given.open() == [6]
         assert await statuses(given.desk) == ["replayed", "replayed", "open"]
 
     def test_leaves_a_letter_that_was_written_later_or_was_replayed_since(self) -> None:
-        marks = Marks()
+        marks = ReplayState()
         old = {"status": "replayed", "count": 2, "at": "1970-01-01T00:00:02+00:00"}
         marks.take(Rec(key=b"g/orders/0/5", value=json.dumps(old).encode()))
         assert marks.status_of(read_letter_at(0, timestamp=1_000)) == "replayed"
@@ -177,10 +181,10 @@ class TestAMarkOfTheEarlierForm:
         value = b'{"status": "dropped", "count": 3, "at": "2026-11-23T12:00:00+00:00"}'
         mark = read_mark("g/orders/0/5", value)
         assert mark is not None
-        assert mark == Mark("dropped", mark.at, "g/orders/0/5", count=3)
+        assert mark == ReplayMark("dropped", mark.at, "g/orders/0/5", count=3)
 
 
-async def statuses(desk: Desk) -> list[str]:
+async def statuses(desk: DeadLetterReplay) -> list[str]:
     return [status async for _, status in desk.letters(ALL, closed=True)]
 
 

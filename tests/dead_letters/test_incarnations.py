@@ -9,8 +9,8 @@ import pytest
 
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerRefused, BrokerUnavailable
-from evkafka.runtime.dead_letters.headers import Incarnation
-from evkafka.runtime.dead_letters.topic_ids import FRESH_S, Incarnations
+from evkafka.runtime.dead_letters.headers import TopicIncarnation
+from evkafka.runtime.dead_letters.topic_ids import FRESH_S, TopicIncarnations
 from evkafka.runtime.ports import TopicIds
 from tests.dead_letters.test_letter import Rec
 
@@ -54,54 +54,56 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def incarnations(cluster: Cluster, clock: Clock) -> Incarnations:
+def incarnations(cluster: Cluster, clock: Clock) -> TopicIncarnations:
     untyped: Any = (cluster, clock)
-    return Incarnations(*untyped, ConnectionSettings())
+    return TopicIncarnations(*untyped, ConnectionSettings())
 
 
-async def test_is_asked_for_once_for_all_letters_of_a_moment(incarnations: Incarnations, cluster: Cluster) -> None:
+async def test_is_asked_for_once_for_all_letters_of_a_moment(incarnations: TopicIncarnations, cluster: Cluster) -> None:
     found = {await incarnations.of(Rec(offset=offset)) for offset in range(100)}
-    assert (found, cluster.asked) == ({Incarnation("c", "orders-1")}, 1)
+    assert (found, cluster.asked) == ({TopicIncarnation("c", "orders-1")}, 1)
 
 
-async def test_is_asked_for_again_when_an_address_comes_again(incarnations: Incarnations, cluster: Cluster) -> None:
-    assert await incarnations.of(Rec(offset=7)) == Incarnation("c", "orders-1")
-    assert await incarnations.of(Rec(offset=7)) == Incarnation("c", "orders-2")
+async def test_is_asked_for_again_when_an_address_comes_again(
+    incarnations: TopicIncarnations, cluster: Cluster
+) -> None:
+    assert await incarnations.of(Rec(offset=7)) == TopicIncarnation("c", "orders-1")
+    assert await incarnations.of(Rec(offset=7)) == TopicIncarnation("c", "orders-2")
     assert cluster.asked == 2
 
 
-async def test_is_asked_for_again_when_the_answer_is_old(incarnations: Incarnations, clock: Clock) -> None:
+async def test_is_asked_for_again_when_the_answer_is_old(incarnations: TopicIncarnations, clock: Clock) -> None:
     await incarnations.of(Rec(offset=7))
     clock.now_s += FRESH_S
-    assert await incarnations.of(Rec(offset=8)) == Incarnation("c", "orders-2")
+    assert await incarnations.of(Rec(offset=8)) == TopicIncarnation("c", "orders-2")
 
 
 async def test_of_a_topic_that_was_just_deleted_is_the_last_one(
-    incarnations: Incarnations, cluster: Cluster, clock: Clock
+    incarnations: TopicIncarnations, cluster: Cluster, clock: Clock
 ) -> None:
     await incarnations.of(Rec(offset=7))
     clock.now_s += FRESH_S
     cluster.exists = False
-    assert await incarnations.of(Rec(offset=8)) == Incarnation("c", "orders-1")
+    assert await incarnations.of(Rec(offset=8)) == TopicIncarnation("c", "orders-1")
 
 
 async def test_is_the_last_one_while_the_cluster_does_not_answer(
-    incarnations: Incarnations, cluster: Cluster, clock: Clock
+    incarnations: TopicIncarnations, cluster: Cluster, clock: Clock
 ) -> None:
     await incarnations.of(Rec(offset=7))
     clock.now_s += FRESH_S
     cluster.refusal = BrokerUnavailable("away")
-    assert await incarnations.of(Rec(offset=8)) == Incarnation("c", "orders-1")
+    assert await incarnations.of(Rec(offset=8)) == TopicIncarnation("c", "orders-1")
 
 
-async def test_is_waited_for_where_none_is_known(incarnations: Incarnations, cluster: Cluster) -> None:
+async def test_is_waited_for_where_none_is_known(incarnations: TopicIncarnations, cluster: Cluster) -> None:
     cluster.refusal = BrokerUnavailable("away")
     with pytest.raises(BrokerUnavailable):
         await incarnations.of(Rec())
     cluster.refusal = None
-    assert await incarnations.of(Rec()) == Incarnation("c", "orders-2")
+    assert await incarnations.of(Rec()) == TopicIncarnation("c", "orders-2")
 
 
-async def test_goes_without_where_it_may_not_be_asked_for(incarnations: Incarnations, cluster: Cluster) -> None:
+async def test_goes_without_where_it_may_not_be_asked_for(incarnations: TopicIncarnations, cluster: Cluster) -> None:
     cluster.refusal = BrokerRefused("an ACL is missing")
-    assert await incarnations.of(Rec()) == Incarnation()
+    assert await incarnations.of(Rec()) == TopicIncarnation()

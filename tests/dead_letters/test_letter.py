@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 import pytest
 
 from evkafka.config.settings import ErrorPolicySettings
-from evkafka.dlq.dead_letter import read_letter, replayed_headers
-from evkafka.runtime.dead_letters.headers import SHORTER, Headers, Incarnation, Story, headers_of, letter_id
+from evkafka.dlq.dead_letter import read_dead_letter, replayed_headers
+from evkafka.runtime.dead_letters.headers import SHORTER, FailureInfo, Headers, TopicIncarnation, headers_of, letter_id
 from evkafka.runtime.dead_letters.replay_signature import sign
 
 EVKAFKA = ErrorPolicySettings()
@@ -29,7 +29,7 @@ class Rec:
     headers: list[tuple[str, bytes | None]] = field(default_factory=list)
 
 
-def story(**changes: object) -> Story:
+def story(**changes: object) -> FailureInfo:
     told: dict[str, object] = {
         "group_id": "billing",
         "event_type": "OrderPlaced",
@@ -38,7 +38,7 @@ def story(**changes: object) -> Story:
         "error": ValueError("no such order"),
         "failed_at": datetime(2026, 11, 23, 12, 0, tzinfo=UTC),
     }
-    return Story(**{**told, **changes})  # type: ignore[arg-type]
+    return FailureInfo(**{**told, **changes})  # type: ignore[arg-type]
 
 
 def only(headers: Headers, prefix: str) -> dict[str, bytes | None]:
@@ -109,7 +109,7 @@ FORGED: Headers = [
 @pytest.mark.parametrize("policy", [EVKAFKA, SPRING])
 class TestWhatASourceRecordSaysOfDeadLetters:
     def test_is_not_believed(self, policy: ErrorPolicySettings) -> None:
-        letter = read_letter(Rec("dead", 0, 5, headers=headers_of(Rec(headers=FORGED), story(), policy, id_=ID)))
+        letter = read_dead_letter(Rec("dead", 0, 5, headers=headers_of(Rec(headers=FORGED), story(), policy, id_=ID)))
         assert (letter.topic, letter.partition, letter.offset, letter.group) == ("orders", 2, 41, "billing")
         assert (letter.id, letter.replays, letter.unreadable) == (ID, 0, False)
 
@@ -126,7 +126,7 @@ class TestWhatASourceRecordSaysOfDeadLetters:
 
     def test_is_moved_aside_in_the_record_of_another_dead_letter_topic_too(self, policy: ErrorPolicySettings) -> None:
         first = headers_of(Rec(), story(group_id="another"), policy, id_="another/orders/2/41")
-        letter = read_letter(
+        letter = read_dead_letter(
             Rec("d", 0, 0, headers=headers_of(Rec("another.dlq", 0, 7, headers=first), story(), policy, id_=ID))
         )
         assert (letter.topic, letter.offset, letter.group, letter.id) == ("another.dlq", 7, "billing", ID)
@@ -140,10 +140,10 @@ class TestWhatOurOwnReplayWrote:
     def test_is_kept_as_the_origin_of_the_next_letter(
         self, first: ErrorPolicySettings, second: ErrorPolicySettings
     ) -> None:
-        letter = read_letter(Rec("dead", 0, 5, headers=headers_of(Rec(), story(), first, id_=ID)))
+        letter = read_dead_letter(Rec("dead", 0, 5, headers=headers_of(Rec(), story(), first, id_=ID)))
         back = Rec("orders", 2, 900, timestamp=1, headers=[("x", b"1"), *replayed_headers(letter)])
         headers = headers_of(back, story(attempts=1), second, id_="another", replayed=True)
-        again = read_letter(Rec("dead", 0, 6, headers=headers))
+        again = read_dead_letter(Rec("dead", 0, 6, headers=headers))
         assert (again.topic, again.partition, again.offset, again.group) == ("orders", 2, 41, "billing")
         assert (again.id, again.timestamp_ms, again.replays) == (ID, 1_700_000_000_000, 1)
         assert headers[0] == ("x", b"1")
@@ -155,13 +155,13 @@ class TestAnId:
     @pytest.mark.parametrize(
         ("incarnation", "id_"),
         [
-            (Incarnation("cluster", "topic-id"), "billing/cluster/orders:topic-id/2/41"),
-            (Incarnation("cluster", None), "billing/cluster/orders/2/41"),
-            (Incarnation(), "billing/orders/2/41"),
+            (TopicIncarnation("cluster", "topic-id"), "billing/cluster/orders:topic-id/2/41"),
+            (TopicIncarnation("cluster", None), "billing/cluster/orders/2/41"),
+            (TopicIncarnation(), "billing/orders/2/41"),
         ],
     )
     def test_names_group_cluster_topic_with_its_id_partition_and_offset(
-        self, incarnation: Incarnation, id_: str
+        self, incarnation: TopicIncarnation, id_: str
     ) -> None:
         assert letter_id("billing", Rec(), incarnation) == id_
 

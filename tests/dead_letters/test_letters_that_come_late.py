@@ -7,12 +7,12 @@ from typing import Any, cast
 
 from evkafka.config import consumer_settings
 from evkafka.records import TopicPartition, Unreadable
-from evkafka.runtime.assignment import Holdings
+from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.corrupt_records import UnreadableRecords
-from evkafka.runtime.dead_letter_limit import KeptLimit
-from evkafka.runtime.scheduler import Lanes
-from evkafka.runtime.supervision.stop_signal import Ending
+from evkafka.runtime.dead_letter_limit import DeadLetterLimit
+from evkafka.runtime.scheduler import LaneScheduler
+from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.runtime.supervision.tasks import SupervisedTasks
 from evkafka.telemetry import Telemetry
 from tests.lanes.test_intake import SourceAt
@@ -37,12 +37,12 @@ class Given:
         policy = {"max_attempts": 1, "then": "dead_letter"}
         settings = consumer_settings({"topics": ["orders"], "group_id": "g", "on_error": policy})
         clock, self.failures = SystemClock(), list[BaseException]()
-        self.held = Holdings("it", settings, Lanes(clock), clock=clock, telemetry=Telemetry())
+        self.held = Assignment("it", settings, LaneScheduler(clock), clock=clock, telemetry=Telemetry())
         self.source, self.letters = SourceAt(3), SlowLetters()
         self.held.source = cast(Any, self.source)
-        ending = Ending(lambda: None)
+        ending = StopSignal(lambda: None)
         tasks = SupervisedTasks("it", self.failures.append)
-        limit = KeptLimit(ending, 0, resets=False)
+        limit = DeadLetterLimit(ending, 0, resets=False)
         self.unreadable = UnreadableRecords(self.held, ending, limit, cast(Any, self.letters), tasks)
         self.partition = self.held.begin(TP)
 

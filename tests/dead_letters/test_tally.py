@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evkafka.config.settings import DeadLetterLimitSettings
-from evkafka.runtime.dead_letters.rate import MOST_TEXT, Tally
+from evkafka.runtime.dead_letters.rate import MOST_TEXT, DeadLetterRate
 
 Steps = list[int]  # 0: a dead letter; else so many that passed
 
@@ -21,13 +21,13 @@ limits = st.builds(
 )
 
 
-def told(steps: Steps, window: int) -> Tally:
-    tally = Tally(window)
+def told(steps: Steps, window: int) -> DeadLetterRate:
+    tally = DeadLetterRate(window)
     follow(tally, steps)
     return tally
 
 
-def follow(tally: Tally, steps: Steps) -> None:
+def follow(tally: DeadLetterRate, steps: Steps) -> None:
     for step in steps:
         if step:
             tally.passed(step)
@@ -70,7 +70,7 @@ class TestAcrossARestart:
         self, before: Steps, behind: Steps, limit: DeadLetterLimitSettings
     ) -> None:
         without = told(before, limit.window)
-        after = Tally.from_text(without.as_text(), limit.window)
+        after = DeadLetterRate.from_text(without.as_text(), limit.window)
         follow(without, behind)
         follow(after, behind)
         if after.as_text():
@@ -80,10 +80,10 @@ class TestAcrossARestart:
         assert reached == expected or without._ended >= limit.window > after._ended
 
     def test_a_stop_stays(self) -> None:
-        tally = Tally(10)
+        tally = DeadLetterRate(10)
         tally.stop()
-        assert Tally.from_text(tally.as_text(), 10).stopped
-        assert not Tally.from_text("", 10).stopped
+        assert DeadLetterRate.from_text(tally.as_text(), 10).stopped
+        assert not DeadLetterRate.from_text("", 10).stopped
 
     @given(seed=st.integers(), many=st.integers(0, 20_000))
     @settings(max_examples=20, deadline=None)
@@ -93,13 +93,13 @@ class TestAcrossARestart:
         tally = told([step for gap in dead for step in ([gap, 0] if gap else [0])], 1_000_000)
         text = tally.as_text()
         assert len(text) <= MOST_TEXT + 100
-        again = Tally.from_text(text, 1_000_000)
+        again = DeadLetterRate.from_text(text, 1_000_000)
         assert len(again._dead) == len(tally._dead)
 
     @given(text=st.text())
     def test_what_another_tool_wrote_tells_nothing(self, text: str) -> None:
-        assert Tally.from_text(text, 10).as_text() == ""
+        assert DeadLetterRate.from_text(text, 10).as_text() == ""
 
     @given(text=st.text(alphabet="0123456789~ AZaz=+/"))
     def test_what_is_broken_does_no_harm(self, text: str) -> None:
-        Tally.from_text(f"evkafka-dlq/1 {text}", 10).reached(DeadLetterLimitSettings())
+        DeadLetterRate.from_text(f"evkafka-dlq/1 {text}", 10).reached(DeadLetterLimitSettings())

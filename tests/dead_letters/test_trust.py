@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from evkafka.dlq import Desk, SourceTopics, Target, Wanted
+from evkafka.dlq import DeadLetterReplay, LetterFilter, SourceTopics, Target
 from evkafka.dlq.targets import is_named_after
 from evkafka.exceptions import ConfigError
-from evkafka.kafka.producer.transactions import Outgoing, Transactions
+from evkafka.kafka.producer.transactions import TransactionRecord, Transactions
 from tests.conformance.backends import Backend
 from tests.conftest import MakeTopic
 from tests.dead_letters.test_desk import ALL, Given, given, read_committed
@@ -128,7 +128,7 @@ class TestALetterThatTheBrokerWouldRefuse:
     async def test_for_want_of_a_key_holds_no_other_up(self, given: Given, topic: MakeTopic) -> None:
         compacted = await topic(config={"cleanup.policy": "compact"})
         async with Transactions(given.connection, "by-the-test") as transactions:
-            await transactions.write([Outgoing(given.dead, None, b"v", (), 0)])
+            await transactions.write([TransactionRecord(given.dead, None, b"v", (), 0)])
         await given.letter(1)
         report = await given.desk.replay(Target(compacted), ALL, force=True)
         assert report.done == 1
@@ -146,5 +146,5 @@ class TestATopicThatIsNamedForAll:
 
 async def test_a_filter_by_id_finds_letters_of_either_form_of_id(given: Given) -> None:
     await given.letter(1)
-    found = Desk(given.connection, given.dead).letters(Wanted(ids=[f"g/{given.source}/0/1"]))
+    found = DeadLetterReplay(given.connection, given.dead).letters(LetterFilter(ids=[f"g/{given.source}/0/1"]))
     assert [letter.offset async for letter, _ in found] == [1]

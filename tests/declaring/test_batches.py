@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from evkafka import BatchError, ConfigError, Context, DeadLetter, DecodeError, EVKafkaApp, Handler, Request, Skip
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
-from evkafka.outcomes import Apart, Failed
+from evkafka.outcomes import Failed, PartialFailure
 from evkafka.records import Record
 from evkafka.service.dispatch import build_dispatch
 from tests.declaring.records import FakeRecord, Through, give, record, slot
@@ -31,8 +31,8 @@ async def attempt(handler: Handler, records: Sequence[Record], middleware: list[
         await batch.close()
     if not early:
         return result
-    assert isinstance(result, Apart) or result is None
-    return Apart({**early, **(result.ends if result else {})})  # type: ignore[dict-item]
+    assert isinstance(result, PartialFailure) or result is None
+    return PartialFailure({**early, **(result.ends if result else {})})  # type: ignore[dict-item]
 
 
 def orders(*numbers: int) -> list[FakeRecord]:
@@ -111,7 +111,7 @@ class TestOneAttempt:
                 (order.number, request.offset, request.attempt) for order, request in zip(orders, requests, strict=True)
             )
 
-        assert await attempt(handler, orders(1, 2, 3), middleware) in (None, Apart({}))
+        assert await attempt(handler, orders(1, 2, 3), middleware) in (None, PartialFailure({}))
         assert seen == [(1, 1, 1), (2, 2, 1), (3, 3, 1)]
 
     async def test_a_plain_def_runs_in_a_thread(self, middleware: list[Middleware] | None) -> None:

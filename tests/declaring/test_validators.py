@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 
 from evkafka import DeadLetter, DecodeError, EVKafkaApp, Handler, Retry, Skip
 from evkafka.middleware import Middleware
-from evkafka.outcomes import Apart, End, Failed
+from evkafka.outcomes import Failed, FailureOutcome, PartialFailure
 from evkafka.service.dispatch import build_dispatch
 from evkafka.testing import InMemoryKafka
 from tests.declaring.records import STACKS, Through, give, record, slot
@@ -202,7 +202,7 @@ async def test_of_a_model_inside_a_struct_is_its_decode_error(stack: Any) -> Non
     assert SECRET not in str(caught.value)
 
 
-async def ends_of(handler: Handler, values: list[bytes], middleware: Any) -> dict[int, End | None]:
+async def ends_of(handler: Handler, values: list[bytes], middleware: Any) -> dict[int, FailureOutcome | None]:
     """How the records of a batch ended, other than well."""
     dispatch, records = build_dispatch(handler, middleware), [record("E", value) for value in values]
     at = slot()
@@ -211,7 +211,7 @@ async def ends_of(handler: Handler, values: list[bytes], middleware: Any) -> dic
     ends = dict(await batch.prepare())
     result = await batch.run([index for index in range(len(values)) if index not in ends])
     await batch.close()
-    return {**ends, **(result.ends if isinstance(result, Apart) else {})}
+    return {**ends, **(result.ends if isinstance(result, PartialFailure) else {})}
 
 
 class TestOutcomesInAValidator:

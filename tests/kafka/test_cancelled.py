@@ -9,25 +9,25 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError
-from evkafka.kafka.consumer.consumer import Contained
-from evkafka.runtime.supervision.restart_policy import Supervision
+from evkafka.kafka.consumer.consumer import ContainedConsumer
+from evkafka.runtime.supervision.restart_policy import RestartPolicy
 from evkafka.runtime.supervision.tasks import TaskEnded
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read
 from tests.support.waiting import eventually
 
 
-def coordination(consumer: Contained) -> asyncio.Task[Any]:
+def coordination(consumer: ContainedConsumer) -> asyncio.Task[Any]:
     task: asyncio.Task[Any] = consumer.coordinator._coordination_task
     return task
 
 
-def fetching(consumer: Contained) -> asyncio.Task[Any]:
+def fetching(consumer: ContainedConsumer) -> asyncio.Task[Any]:
     task: asyncio.Task[Any] = consumer.fetching._fetch_task
     return task
 
 
-def metadata(consumer: Contained) -> asyncio.Task[Any]:
+def metadata(consumer: ContainedConsumer) -> asyncio.Task[Any]:
     task: asyncio.Task[Any] = consumer.client._sync_task
     return task
 
@@ -43,7 +43,7 @@ async def test_a_poll_names_the_task_and_its_consumer_is_rebuilt_however_often_i
     [error] = reader.errors
     assert isinstance(error, TaskEnded)
     assert "was cancelled by somebody else" in str(error)
-    rule = Supervision(lambda: 0.0)
+    rule = RestartPolicy(lambda: 0.0)
     assert all(rule.wait_s(error) is not None for _ in range(100))
 
 

@@ -12,11 +12,11 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from evkafka.broker import KafkaBroker
-from evkafka.cli.connection import Found
-from evkafka.cli.impl.tail import Wanted as WantedByTail
+from evkafka.cli.connection import FoundCluster
+from evkafka.cli.impl.tail import LetterFilter as WantedByTail
 from evkafka.cli.impl.tail import tail
 from evkafka.config.settings import ConnectionSettings
-from evkafka.dlq import Desk, Target, Wanted
+from evkafka.dlq import DeadLetterReplay, LetterFilter, Target
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin import reader as reading
 from evkafka.kafka.admin.browsing import excerpt
@@ -119,7 +119,7 @@ class TestABatchThatBecomesTooLarge:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr("signal.signal", lambda *_: None)
-        found = Found(connection, None, None)
+        found = FoundCluster(connection, None, None)
         await asyncio.to_thread(
             tail, found, orders, wanted, start=None, back=10, partition=None, limit=None, following=False, as_json=True
         )
@@ -137,14 +137,14 @@ class TestABatchThatBecomesTooLarge:
         await produce_bomb(kafka_broker.bootstrap_servers, dead, story)
         async with AIOKafkaProducer(bootstrap_servers=kafka_broker.bootstrap_servers) as producer:
             await producer.send_and_wait(dead, b"small", partition=0, headers=story)
-        desk = Desk(connection, dead)
+        desk = DeadLetterReplay(connection, dead)
 
-        report = await desk.replay(Target(), Wanted())
+        report = await desk.replay(Target(), LetterFilter())
 
         [failure] = report.failed
         assert (report.chosen, report.done) == (2, 1)
         assert failure.why.startswith("the letter itself, 0 cannot be read: TooLargeUnpacked")
-        [(left, _)] = [one async for one in desk.letters(Wanted())]
+        [(left, _)] = [one async for one in desk.letters(LetterFilter())]
         assert left.place == (0, 0)
         assert left.unreadable
         assert left.error_type == "TooLargeUnpacked"

@@ -12,7 +12,7 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
-from evkafka.kafka.consumer.record_decoder import Unread
+from evkafka.kafka.consumer.record_decoder import FetchedRecords
 from tests.kafka.batches import batch, control, with_bad_header, with_codec, with_crc, with_flipped_bit
 
 MOST = 64 * 1024 * 1024
@@ -25,8 +25,8 @@ FIELDS = (
 
 def unread(
     raw: bytes, *, position: int = 0, aborted: Any = (), read_committed: bool = True, most: int = MOST
-) -> Unread:
-    return Unread(
+) -> FetchedRecords:
+    return FetchedRecords(
         "t", 0, raw, position=position, aborted=aborted, read_committed=read_committed, check_crcs=True,
         most_unpacked=most,
     )  # fmt: skip

@@ -12,12 +12,12 @@ from aiokafka.protocol.fetch import FetchRequest
 
 from evkafka.broker import KafkaBroker
 from evkafka.config.settings import ConsumerSettings
-from evkafka.kafka.client.connection import Patience, connect
+from evkafka.kafka.client.connection import SilenceLimit, connect
 from evkafka.kafka.consumer import consumer as contain
 from evkafka.records import TopicPartition
-from evkafka.runtime.interfaces import LastRound
+from evkafka.runtime.interfaces import WatchdogRounds
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.scheduler import Lanes
+from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.supervision.watchdog import Watchdog
 from evkafka.testing.memory.clock import VirtualClock
 from tests.conftest import MakeTopic
@@ -45,13 +45,13 @@ class TestPatience:
                 enough.set()
             return looks
 
-        patience = Patience(0.005, come)
+        patience = SilenceLimit(0.005, come)
         async with patience.limit:
             await enough.wait()
         patience.end()
 
     async def test_ends_when_nothing_more_comes(self) -> None:
-        patience = Patience(0.005, lambda: 7)
+        patience = SilenceLimit(0.005, lambda: 7)
 
         with pytest.raises(TimeoutError):
             async with patience.limit:
@@ -139,9 +139,9 @@ class TestAPositionThatDoesNotMove:
         watchdog = Watchdog(
             settings=ConsumerSettings(session_timeout_s=session_timeout_s),
             executors=(),
-            partitions={TP: Partition(TP, Lanes(clock), ordering="partition")},
+            partitions={TP: Partition(TP, LaneScheduler(clock), ordering="partition")},
             shortest_limit_s=20.0,
-            last_round=LastRound(0.0),
+            last_round=WatchdogRounds(0.0),
             report=cast(Any, None),
             clock=clock,
             each_second=lambda _: None,

@@ -14,8 +14,8 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
 from evkafka.broker import KafkaBroker
-from evkafka.kafka.consumer.decompression import TooLargeUnpacked, unpacked
-from evkafka.kafka.consumer.record_decoder import Unread
+from evkafka.kafka.consumer.decompression import DecompressedTooLarge, unpacked
+from evkafka.kafka.consumer.record_decoder import FetchedRecords
 from evkafka.records import TopicPartition
 from tests.conftest import MakeTopic
 from tests.kafka.batches import batch, with_crc
@@ -56,14 +56,16 @@ class TestEveryCodec:
         size = len(batch(bytes(70_000))) - HEAD
 
         assert values(unpacked(raw, size)) == [bytes(70_000)]
-        with pytest.raises(TooLargeUnpacked, match=f"unpack to more than max_decompressed_bytes, {size - 1}; raise"):
+        with pytest.raises(
+            DecompressedTooLarge, match=f"unpack to more than max_decompressed_bytes, {size - 1}; raise"
+        ):
             unpacked(raw, size - 1)
 
     def test_a_larger_one_is_refused_before_it_fills_the_memory(self, codec: int) -> None:
         raw = batch(bytes(9_000_000), codec=codec)
         tracemalloc.start()
         try:
-            with pytest.raises(TooLargeUnpacked):
+            with pytest.raises(DecompressedTooLarge):
                 unpacked(raw, MOST)
             _, peak = tracemalloc.get_traced_memory()
         finally:
@@ -73,26 +75,28 @@ class TestEveryCodec:
 
     def test_it_costs_its_own_batch_and_nothing_else(self, codec: int) -> None:
         raw = batch(b"a", b"b") + batch(bytes(9_000_000), b"d", first=2, codec=codec) + batch(b"e", first=4)
-        records = Unread("t", 0, raw, position=0, aborted=(), read_committed=True, check_crcs=True, most_unpacked=MOST)
+        records = FetchedRecords(
+            "t", 0, raw, position=0, aborted=(), read_committed=True, check_crcs=True, most_unpacked=MOST
+        )
 
         assert [record.offset for record in records.take(100)] == [0, 1]
         assert records.damage is not None
         assert records.damage[:2] == (2, 4)
-        assert isinstance(records.damage.error, TooLargeUnpacked)
+        assert isinstance(records.damage.error, DecompressedTooLarge)
 
     def test_bytes_that_it_did_not_write_are_its_own_error(self, codec: int) -> None:
         raw = with_records(batch(b"a", codec=codec), b"\xff" * 40)
 
         with pytest.raises(Exception, match=r".") as caught:
             unpacked(raw, MOST)
-        assert not isinstance(caught.value, TooLargeUnpacked)
+        assert not isinstance(caught.value, DecompressedTooLarge)
 
     def test_a_stream_that_ends_too_early_is_an_error(self, codec: int) -> None:
         raw = batch(*[b"%d" % number for number in range(1000)], codec=codec)
 
         with pytest.raises(Exception, match=r".") as caught:
             unpacked(with_records(raw, raw[HEAD:-20]), MOST)
-        assert not isinstance(caught.value, TooLargeUnpacked)
+        assert not isinstance(caught.value, DecompressedTooLarge)
 
 
 class TestForms:
@@ -116,7 +120,9 @@ class TestForms:
         large, broken = bytes(cramjam.snappy.compress_raw(bytes(5 * MOST))), b"\xff" * 12
         framed = b"".join(struct.pack(">i", len(block)) + block for block in (large, broken))
         raw = with_records(batch(b"a", codec=2), b"\x82SNAPPY\x00\x00\x00\x00\x01\x00\x00\x00\x01" + framed)
-        unread = Unread("t", 0, raw, position=0, aborted=(), read_committed=True, check_crcs=True, most_unpacked=MOST)
+        unread = FetchedRecords(
+            "t", 0, raw, position=0, aborted=(), read_committed=True, check_crcs=True, most_unpacked=MOST
+        )
         tracemalloc.start()
         assert unread.take(10) == []
         peak = tracemalloc.get_traced_memory()[1]
@@ -127,7 +133,7 @@ class TestForms:
     def test_snappy_that_says_it_is_larger_than_it_is(self) -> None:
         packed = b"\xff\xff\xff\xff\x0f" + bytes(20)  # 4 GiB, by its header
 
-        with pytest.raises(TooLargeUnpacked):
+        with pytest.raises(DecompressedTooLarge):
             unpacked(with_records(batch(b"a", codec=2), packed), MOST)
 
     @pytest.mark.parametrize(("magic", "codec"), [(0, 1), (0, 2), (1, 1), (1, 2), (1, 3)])
@@ -135,7 +141,7 @@ class TestForms:
         raw = old(codec, b"a", bytes(500_000), magic=magic)
 
         assert unpacked(raw, MOST) is raw
-        with pytest.raises(TooLargeUnpacked):
+        with pytest.raises(DecompressedTooLarge):
             unpacked(raw, 400_000)
 
 

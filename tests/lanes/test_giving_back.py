@@ -13,7 +13,7 @@ from evkafka import EVKafkaApp, Handler, Request
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock, sleep
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.scheduler import Lanes
+from evkafka.runtime.scheduler import LaneScheduler
 from tests.lanes.conftest import GROUP, TOPIC, Bench, Gates
 from tests.lanes.test_turns import OneRecord
 
@@ -152,7 +152,7 @@ class TestAStop:
 class TestALaneThatWaitsForAStraggler:
     async def test_runs_what_comes_after_it_was_cleared(self) -> None:
         """An attempt of the assignment before runs on; what waited for it is taken back; then more comes."""
-        lanes, tp = Lanes(SystemClock()), TopicPartition("t", 0)
+        lanes, tp = LaneScheduler(SystemClock()), TopicPartition("t", 0)
         before = Partition(tp, lanes, ordering="key")
         before.take([OneRecord(0, key=b"k")], 1)
         straggler = lanes.take()

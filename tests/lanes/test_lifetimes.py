@@ -12,7 +12,7 @@ from evkafka import Handler, Request
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.scheduler import Lanes
+from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.service.dispatch import build_dispatch
 from tests.lanes.conftest import TOPIC, Bench, Gates
 from tests.lanes.test_turns import OneRecord, executors, fail
@@ -21,7 +21,7 @@ from tests.lanes.test_turns import OneRecord, executors, fail
 class TestATask:
     @pytest.mark.parametrize("ordering", ["key", "partition", "unordered"])
     async def test_is_made_for_no_record_and_no_lane(self, ordering: str) -> None:
-        lanes = Lanes(SystemClock())
+        lanes = LaneScheduler(SystemClock())
         partition = Partition(TopicPartition("t", 0), lanes, ordering=ordering)
         handler, handled, through = Handler(), list[int](), asyncio.Event()
 

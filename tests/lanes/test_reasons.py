@@ -11,10 +11,10 @@ import pytest
 
 from evkafka import Handler
 from evkafka.records import TopicPartition
-from evkafka.runtime.admission import Batch, Gate
+from evkafka.runtime.admission import Admission, Batch
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import BatchLimits
-from evkafka.runtime.scheduler import Lane, Lanes, LaneState, Reason
+from evkafka.runtime.scheduler import Lane, LaneScheduler, LaneState, Reason
 from tests.lanes.conftest import TOPIC, Bench, Gates
 from tests.lanes.test_turns import OneRecord
 
@@ -81,8 +81,8 @@ class Engine:
     def __post_init__(self) -> None:
         few, many = Bounded(concurrency=1), Bounded(batch=BatchLimits(10, 1.0))
         gated: dict[bytes | None, Any] = {FEW: few, MANY: many}
-        self.lanes = Lanes(self.timers)
-        self.lanes.gate = Gate(lambda record: gated.get(record.key), self.timers, self.lanes)
+        self.lanes = LaneScheduler(self.timers)
+        self.lanes.gate = Admission(lambda record: gated.get(record.key), self.timers, self.lanes)
 
     def partition(self, number: int = 0, **keys: Any) -> Partition:
         return Partition(TopicPartition("t", number), self.lanes, ordering="key", **keys)

@@ -11,7 +11,7 @@ from evkafka import DeadLetter, Handler, Request
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock, sleep
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.scheduler import Lanes
+from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.settle import StopApp
 from evkafka.service.dispatch import build_dispatch
 from tests.lanes.conftest import Bench, Gates
@@ -148,7 +148,7 @@ class TestAPartitionWhoseRecordStopsTheApp:
     @pytest.mark.parametrize("ordering", ["key", "partition", "unordered"])
     async def test_begins_none_of_the_records_that_were_read_of_it(self, ordering: str) -> None:
         """Not even of other keys: the consumer gets to stop some turns of the loop later."""
-        lanes = Lanes(SystemClock())
+        lanes = LaneScheduler(SystemClock())
         partition = Partition(TopicPartition("t", 0), lanes, ordering=ordering)
         handler, begun, failed = Handler(), list[int](), asyncio.Event()
 

@@ -13,14 +13,14 @@ from evkafka import Handler, Request, Retry
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.executor import Executor
-from evkafka.runtime.interfaces import LastRound
+from evkafka.runtime.interfaces import WatchdogRounds
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import ConsumerIdentity, Dispatch, Slot
-from evkafka.runtime.reporting import Report
-from evkafka.runtime.scheduler import Lanes
+from evkafka.runtime.reporting import TelemetryReporter
+from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.settle import OK, Wait
 from evkafka.runtime.supervision.tasks import SupervisedTasks
-from evkafka.runtime.time_slice import Turn
+from evkafka.runtime.time_slice import TimeSlice
 from evkafka.service.dispatch import build_dispatch
 from evkafka.telemetry import Telemetry
 
@@ -49,10 +49,10 @@ def fail(error: BaseException) -> None:
 
 
 def executors(
-    count: int, lanes: Lanes, dispatch: Dispatch, on_failure: Callable[[BaseException], object] = fail
+    count: int, lanes: LaneScheduler, dispatch: Dispatch, on_failure: Callable[[BaseException], object] = fail
 ) -> list[Executor]:
     clock = SystemClock()
-    turn = Turn(clock)
+    turn = TimeSlice(clock)
     return [
         Executor(
             Slot(ConsumerIdentity("it", "g", "c"), {}),
@@ -60,9 +60,9 @@ def executors(
             dispatch=dispatch,
             decide=lambda _topic, _route, outcome, _attempt: Wait(0.0) if isinstance(outcome, Retry) else OK,
             writes=None,  # type: ignore[arg-type]
-            report=Report("it", Telemetry()),
+            report=TelemetryReporter("it", Telemetry()),
             clock=clock,
-            last_round=LastRound(time.monotonic()),
+            last_round=WatchdogRounds(time.monotonic()),
             turn=turn,
             progress=lambda: None,
             tasks=SupervisedTasks("it", fail),
@@ -76,7 +76,7 @@ def executors(
 
 class TestTheLoop:
     async def test_goes_round_between_short_lanes_of_many_executors_that_burn_cpu(self) -> None:
-        lanes = Lanes(SystemClock())
+        lanes = LaneScheduler(SystemClock())
         partition = Partition(TopicPartition("t", 0), lanes, ordering="key")
         handler, handled = Handler(), list[int]()
 
@@ -109,7 +109,7 @@ class TestWhichLaneComesNext:
     """Of one partition. What ends behind its oldest record is handled again after a crash, so that one comes first."""
 
     async def test_the_one_with_the_oldest_record(self) -> None:
-        lanes = Lanes(SystemClock())
+        lanes = LaneScheduler(SystemClock())
         partition = Partition(TopicPartition("t", 0), lanes, ordering="key")
         partition.take(keyed(b"a", b"a", b"b", b"c"), 4)
         came = []
@@ -119,7 +119,7 @@ class TestWhichLaneComesNext:
         assert came == [0, 1, 2, 3]
 
     async def test_a_lane_is_not_walked_to_its_end_while_older_records_wait(self) -> None:
-        lanes = Lanes(SystemClock())
+        lanes = LaneScheduler(SystemClock())
         partition = Partition(TopicPartition("t", 0), lanes, ordering="key")
         handler, handled, through = Handler(), list[int](), asyncio.Event()
 
@@ -138,7 +138,7 @@ class TestWhichLaneComesNext:
         assert handled == sorted(handled)
 
     async def test_keys_that_fail_at_once_again_and_again_starve_no_other(self) -> None:
-        lanes = Lanes(SystemClock())
+        lanes = LaneScheduler(SystemClock())
         partition = Partition(TopicPartition("t", 0), lanes, ordering="key")
         handler, handled, attempts = Handler(), list[int](), list[int]()
         through = asyncio.Event()

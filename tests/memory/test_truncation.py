@@ -11,7 +11,7 @@ import pytest
 from evkafka import Request
 from evkafka.exceptions import BrokerRefused
 from evkafka.records import OffsetReset, TopicPartition
-from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs, Turn
+from evkafka.runtime.leader_epochs import UNKNOWN, EpochStart, LeaderEpochs
 from evkafka.telemetry import PositionReset
 from evkafka.testing import InMemoryKafka
 from tests.memory.apps import make_app
@@ -189,7 +189,7 @@ class TestLeaderEpochs:
     def test_gives_the_epoch_of_the_record_before_an_offset(self) -> None:
         epochs = LeaderEpochs()
         epochs.begin(ORDERS, 3)
-        epochs.read(ORDERS, [Turn(10, 3), Turn(20, 5)])
+        epochs.read(ORDERS, [EpochStart(10, 3), EpochStart(20, 5)])
         assert [epochs.before(ORDERS, offset) for offset in (0, 15, 20, 21)] == [3, 3, 3, 5]
         assert epochs.latest(ORDERS) == 5
 
@@ -197,13 +197,13 @@ class TestLeaderEpochs:
         epochs = LeaderEpochs()
         epochs.begin(ORDERS, UNKNOWN)
         assert (epochs.latest(ORDERS), epochs.before(ORDERS, 7)) == (UNKNOWN, UNKNOWN)
-        epochs.read(ORDERS, [Turn(7, UNKNOWN)])
+        epochs.read(ORDERS, [EpochStart(7, UNKNOWN)])
         assert epochs.latest(ORDERS) == UNKNOWN
 
     def test_forgets_what_lies_behind_when_reading_goes_back(self) -> None:
         epochs = LeaderEpochs()
         epochs.begin(ORDERS, 3)
-        epochs.read(ORDERS, [Turn(20, 5)])
+        epochs.read(ORDERS, [EpochStart(20, 5)])
         epochs.go_back(ORDERS, 20)
         assert epochs.latest(ORDERS) == 3
         epochs.forget(ORDERS)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from evkafka.exceptions import DeliveryError
-from evkafka.kafka.producer.batch import Outgoing
-from evkafka.kafka.producer.partition_queue import UNANSWERED, Outlet
+from evkafka.kafka.producer.batch import PendingRecord
+from evkafka.kafka.producer.partition_queue import UNANSWERED, PartitionQueue
 from evkafka.records import TopicPartition
 from tests.producing.test_outlet import Builder, Client, Placed, record
 
@@ -41,10 +41,10 @@ class CountingClient(Client):
         return super().submit(partition, builder)
 
 
-def sent(*records: Outgoing) -> CountingClient:
+def sent(*records: PendingRecord) -> CountingClient:
     """These records as one batch, which has gone out once."""
     client = CountingClient()
-    outlet = Outlet(TopicPartition("t", 0), client, standard_timeout_s=10.0)
+    outlet = PartitionQueue(TopicPartition("t", 0), client, standard_timeout_s=10.0)
     client.current = lambda: None  # type: ignore[method-assign]  # until all are in the batch
     for one in records:
         outlet.put(one)

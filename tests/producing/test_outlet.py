@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from evkafka.exceptions import DeliveryError
-from evkafka.kafka.producer.batch import Outgoing
+from evkafka.kafka.producer.batch import PendingRecord
 from evkafka.kafka.producer.idempotent_producer import Refusal
-from evkafka.kafka.producer.partition_queue import INNOCENT, Outlet
+from evkafka.kafka.producer.partition_queue import INNOCENT, PartitionQueue
 from evkafka.records import TopicPartition
 
 
@@ -85,16 +85,16 @@ class Client:
         return Refusal(self.code, "by the test")
 
 
-def record() -> Outgoing:
+def record() -> PendingRecord:
     loop = asyncio.get_running_loop()
-    return Outgoing(loop.create_future(), b"v", None, None, (), "E", 10.0, loop.time() + 10.0)
+    return PendingRecord(loop.create_future(), b"v", None, None, (), "E", 10.0, loop.time() + 10.0)
 
 
 @pytest.mark.parametrize("code", sorted(INNOCENT))
 class TestABatchThatIsRefusedThroughNoFaultOfItsOwn:
-    async def refused(self, code: int, *, tries: int) -> tuple[Client, Outgoing]:
+    async def refused(self, code: int, *, tries: int) -> tuple[Client, PendingRecord]:
         client, one = Client(), record()
-        outlet = Outlet(TopicPartition("t", 0), client, standard_timeout_s=10.0)
+        outlet = PartitionQueue(TopicPartition("t", 0), client, standard_timeout_s=10.0)
         outlet.put(one)
         client.code, client.sent[0].retry_count = code, tries
         client.sent[0].future.set_exception(RuntimeError("refused"))

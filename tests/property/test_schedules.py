@@ -15,7 +15,7 @@ import pytest
 
 from evkafka import ConsumerConfig
 from evkafka.records import Record, TopicPartition
-from evkafka.runtime.assignment import Holdings
+from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.dead_letters.writer import DeadLetterWriter
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.offset_check import OffsetMisplaced
@@ -23,7 +23,7 @@ from evkafka.runtime.offsets import OffsetLedger
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.scheduler import Lane
 from evkafka.testing import NotSettled
-from evkafka.testing.memory.partition_queue import Outgoing, WayOut
+from evkafka.testing.memory.partition_queue import PartitionQueue, PendingRecord
 from tests.property.schedule import GROUP, TOPIC, Broken, run_schedules
 from tests.property.worker import Kind
 
@@ -163,9 +163,9 @@ class TestTheProofItself:
     def test_forgetting_the_epoch_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Ledgers that are kept over assignments, and take results of an old one for results of the new one."""
         kept: dict[tuple[int, TopicPartition], Partition] = {}
-        honest = Holdings.begin
+        honest = Assignment.begin
 
-        def kept_partition(held: Holdings, tp: TopicPartition) -> Partition:
+        def kept_partition(held: Assignment, tp: TopicPartition) -> Partition:
             partition = honest(held, tp)
             old = kept.get((id(held), tp))
             if old is not None:
@@ -175,7 +175,7 @@ class TestTheProofItself:
             return partition
 
         monkeypatch.setattr(OffsetLedger, "seal", lambda ledger: None)
-        monkeypatch.setattr(Holdings, "begin", kept_partition)
+        monkeypatch.setattr(Assignment, "begin", kept_partition)
         with pytest.raises(
             (Broken, NotSettled, OffsetMisplaced)
         ):  # lost, twice open, or a hole in the ledger that nothing can fill any more
@@ -194,10 +194,10 @@ class TestTheProofItself:
             run_schedules(range(300), BASE)
 
     def test_confirming_a_send_that_is_not_written_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def write_nothing(way: WayOut, record: Outgoing) -> int:
+        async def write_nothing(way: PartitionQueue, record: PendingRecord) -> int:
             return 0
 
-        monkeypatch.setattr(WayOut, "_write", write_nothing)
+        monkeypatch.setattr(PartitionQueue, "_write", write_nothing)
         with pytest.raises(Broken, match="were confirmed, and are not in the log"):
             run_schedules(range(300), BASE)
 

@@ -12,7 +12,7 @@ from evkafka.config.settings import ConnectionSettings, ProducerSettings
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.dead_letters.writer import DeadLetterWriter
 from evkafka.runtime.ports import ConsumerIdentity, Slot, TopicIds
-from evkafka.runtime.settle import Bury, Defer
+from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic
 from tests.dead_letters.test_letter import Rec
 
 HERE, ELSEWHERE = "here:9092", "elsewhere:9092"
@@ -53,6 +53,6 @@ async def test_what_is_deferred_goes_to_its_own_cluster_and_what_is_given_up_to_
         settings, policy_for=lambda _: settings.on_error, cluster=cast(Any, clusters), clock=SystemClock()
     )
     record, slot = Rec("orders", 0, 7), Slot(ConsumerIdentity("it", "g", "c"), {})
-    await writer.defer(record, slot, Defer(5_000, "it failed", None))
-    await writer.bury(record, slot, Bury("it failed", None))
+    await writer.defer(record, slot, SendToRetryTopic(5_000, "it failed", None))
+    await writer.bury(record, slot, SendToDeadLetter("it failed", None))
     assert clusters.written == {"orders.g.retry.5000": HERE, "orders.g.dlq": ELSEWHERE}

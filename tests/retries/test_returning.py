@@ -9,14 +9,14 @@ from typing import Any, cast
 from evkafka.config import consumer_settings
 from evkafka.outcomes import Unmatched
 from evkafka.records import Record, TopicPartition, Unreadable
-from evkafka.runtime.assignment import Holdings
+from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.dead_letters.retry_topics import Tier, returned
-from evkafka.runtime.delayed_records import GRAIN_S, ReturnedLetters, Waiting, returning
+from evkafka.runtime.delayed_records import GRAIN_S, DelayedRecords, ReturnedLetters, returning
 from evkafka.runtime.interfaces import WriteFailed
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import ConsumerIdentity, Slot
-from evkafka.runtime.scheduler import Lanes
-from evkafka.runtime.settle import Bury, Defer
+from evkafka.runtime.scheduler import LaneScheduler
+from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic
 from evkafka.telemetry import Telemetry
 from tests.dead_letters.test_letter import Rec
 
@@ -57,11 +57,11 @@ class Given:
         self.clock = HandClock()
         settings = consumer_settings({"topics": [TOPIC], "group_id": "g.retry"})
         clock = cast(Any, self.clock)
-        self.held = Holdings("orders.retry", settings, Lanes(clock), clock=clock, telemetry=Telemetry())
+        self.held = Assignment("orders.retry", settings, LaneScheduler(clock), clock=clock, telemetry=Telemetry())
         self.held.source = cast(Any, object())
         self.partition = self.held.begin(TP)
         self.taken: list[int] = []
-        self.waiting = Waiting(self.held, {TOPIC: TIER}, self._take)
+        self.waiting = DelayedRecords(self.held, {TOPIC: TIER}, self._take)
 
     def _take(self, partition: Partition, records: Sequence[Record]) -> None:
         self.taken += [record.offset for record in records]
@@ -197,17 +197,17 @@ class TestReturnedLetters:
         written: list[Any] = []
 
         class Letters:
-            async def defer(self, record: Record, slot: Slot, verdict: Defer, failed: WriteFailed) -> None:
+            async def defer(self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed) -> None:
                 written.append((record.topic, record.offset, verdict.delay_ms))
 
-            async def bury(self, record: Record, slot: Slot, verdict: Bury, failed: WriteFailed) -> None:
+            async def bury(self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed) -> None:
                 written.append((record.topic, record.offset, verdict.reason))
 
             async def bury_unread(self, unreadable: Unreadable, *, source: str | None = None) -> None:
                 written.append((unreadable.partition.topic, source))
 
         letters = ReturnedLetters(cast(Any, Letters()), {TOPIC: TIER})
-        await letters.defer(came_back(41), slot(), Defer(60_000, "why", None), lambda *_: None)
-        await letters.bury(came_back(42), slot(), Bury("why", None), lambda *_: None)
+        await letters.defer(came_back(41), slot(), SendToRetryTopic(60_000, "why", None), lambda *_: None)
+        await letters.bury(came_back(42), slot(), SendToDeadLetter("why", None), lambda *_: None)
         await letters.bury_unread(cast(Any, SimpleNamespace(partition=TP)))
         assert written == [("orders", 41, 60_000), ("orders", 42, "why"), (TOPIC, "orders")]

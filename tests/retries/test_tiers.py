@@ -11,10 +11,10 @@ import pytest
 from evkafka.config import consumer_settings
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.exceptions import ConfigError
-from evkafka.runtime.dead_letters.headers import Story
+from evkafka.runtime.dead_letters.headers import FailureInfo
 from evkafka.runtime.dead_letters.retry_topics import (
     MESSAGE_BYTES,
-    Returned,
+    DelayedRecord,
     Tier,
     headers_to,
     returned,
@@ -25,7 +25,7 @@ from tests.dead_letters.test_letter import Rec
 
 NOW_S, NOW_MS = 100.0, 1_700_000_000_000
 FIRST = Rec("orders", 2, 41, NOW_MS - 9_000, b"\xffk", b"\x00v", [("own", b"\xff"), ("own", None)])
-STORY = Story("g", "E", 3, "attempt 1 of 1 failed", ConnectionError("no route"), datetime(2026, 1, 1, tzinfo=UTC))
+STORY = FailureInfo("g", "E", 3, "attempt 1 of 1 failed", ConnectionError("no route"), datetime(2026, 1, 1, tzinfo=UTC))
 TIER = Tier("orders", 5_000)
 ID = "g/a-cluster/orders:a-topic/2/41"
 
@@ -40,7 +40,7 @@ def there(headers: list[tuple[str, bytes | None]] | None = None, *, timestamp: i
     return Rec("orders.g.retry.5000", 2, 7, timestamp, FIRST.key, FIRST.value, list(told))
 
 
-def back(record: Rec) -> Returned:
+def back(record: Rec) -> DelayedRecord:
     return returned(record, TIER, now_s=NOW_S, now_ms=NOW_MS)
 
 

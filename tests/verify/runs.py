@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from evkafka.verify.history import Entry, What
-from evkafka.verify.observations import Evidence, Promises, Sent, Written
+from evkafka.verify.observations import Observations, Promises, Sent, Written
 
 SESSION_S, DRAIN_S = 6.0, 10.0
 PARTITIONS, KEYS, WORK_S = 2, 6, 0.005
@@ -46,7 +46,7 @@ def evidence(
     entries: Sequence[Entry] | None = None,
     log: Sequence[Written] | None = None,
     **more: object,
-) -> Evidence:
+) -> Observations:
     """A clean run, but for what is given."""
     records = sent() if records is None else records
     log = written(records) if log is None else log
@@ -61,4 +61,4 @@ def evidence(
         "finished_s": 1 + max((entry.at_s for entry in entries), default=0.0),
         "promises": Promises(True, SESSION_S, DRAIN_S),
     }
-    return Evidence(**{**made, **more})  # type: ignore[arg-type]
+    return Observations(**{**made, **more})  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from evkafka.verify.history import Journal, Reader
+from evkafka.verify.history import History, Reader
 
 WRITER = """
 import os, signal, sys
@@ -33,7 +33,7 @@ class TestJournal:
             assert [entry.offset for entry in entries if entry.who == who] == list(range(500))
 
     def test_what_is_noted_is_read(self, tmp_path: Path) -> None:
-        journal = Journal(tmp_path / "journal", "1.1")
+        journal = History(tmp_path / "journal", "1.1")
         journal.note("up", in_order=True)
         journal.note("killed", who="2.1", kind="kill")
         journal.note("end", 3, 1041, "ключ")
@@ -60,7 +60,7 @@ class TestReader:
     def test_passes_over_the_half_line_of_a_killed_writer_and_reads_the_next_one_s(self, tmp_path: Path) -> None:
         path = tmp_path / "journal"
         path.write_text('\n["begin", 1.0, "1.1", 0, 0, "k", null]\n\n["end", 2.0, "1.')
-        journal = Journal(path, "2.1")
+        journal = History(path, "2.1")
         journal.note("begin", 0, 0, "k")
         journal.close()
         assert [(entry.what, entry.who) for entry in Reader(path).news()] == [("begin", "1.1"), ("begin", "2.1")]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from evkafka.verify.history import Entry, Journal, Reader
-from evkafka.verify.task_canceller import Stranger
+from evkafka.verify.history import Entry, History, Reader
+from evkafka.verify.task_canceller import TaskCanceller
 
 
 @pytest.fixture
@@ -19,9 +19,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def stranger(path: Path) -> Iterator[Stranger]:
-    before, journal = signal.getsignal(signal.SIGUSR1), Journal(path, "2.1")
-    yield Stranger(journal, "2.1")
+def stranger(path: Path) -> Iterator[TaskCanceller]:
+    before, journal = signal.getsignal(signal.SIGUSR1), History(path, "2.1")
+    yield TaskCanceller(journal, "2.1")
     journal.close()
     signal.signal(signal.SIGUSR1, before)
 
@@ -38,7 +38,7 @@ async def rare() -> None:
     await asyncio.Event().wait()
 
 
-async def test_a_single_task_of_its_kind_is_struck_as_often_as_one_of_many(stranger: Stranger, path: Path) -> None:
+async def test_a_single_task_of_its_kind_is_struck_as_often_as_one_of_many(stranger: TaskCanceller, path: Path) -> None:
     stranger.enter()
     tasks = [asyncio.ensure_future(common()) for _ in range(50)]
     single = asyncio.ensure_future(rare())
@@ -55,14 +55,16 @@ async def test_a_single_task_of_its_kind_is_struck_as_often_as_one_of_many(stran
         task.cancel()
 
 
-async def test_where_there_is_only_the_main_task_nothing_is_cancelled(stranger: Stranger, path: Path) -> None:
+async def test_where_there_is_only_the_main_task_nothing_is_cancelled(stranger: TaskCanceller, path: Path) -> None:
     stranger.enter()
     stranger.strike()
     await asyncio.sleep(0)
     assert noted(path) == []
 
 
-async def test_the_signal_cancels_a_task_and_does_nothing_before_the_app_runs(stranger: Stranger, path: Path) -> None:
+async def test_the_signal_cancels_a_task_and_does_nothing_before_the_app_runs(
+    stranger: TaskCanceller, path: Path
+) -> None:
     stranger.listen()
     task = asyncio.ensure_future(common())
     signal.raise_signal(signal.SIGUSR1)

@@ -11,8 +11,8 @@ import pytest
 
 from evkafka import EVKafkaApp, EVKafkaProducer, Handler
 from evkafka.broker import KafkaBroker
-from evkafka.dlq import Letter
-from evkafka.dlq.dead_letter import read_letter
+from evkafka.dlq import DeadLetterRecord
+from evkafka.dlq.dead_letter import read_dead_letter
 from evkafka.kafka.admin.browsing import Excerpt
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched
 from evkafka.testing import InMemoryKafka
@@ -82,7 +82,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
 
         async def letters(self, wanted: object, *, closed: bool) -> Any:
             for record in there:
-                letter: Letter = read_letter(record)
+                letter: DeadLetterRecord = read_dead_letter(record)
                 yield letter, "open"
 
     monkeypatch.setattr(browser, "excerpt", excerpt)

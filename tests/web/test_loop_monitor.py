@@ -13,11 +13,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from evkafka.observe.loop_monitor import AtWork, LoopMonitor
+from evkafka.observe.loop_monitor import LoopMonitor, RunningAttempt
 from evkafka.telemetry import EndpointBlocked, Telemetry
 from tests.support.waiting import eventually
 
-WHO = AtWork("billing", "orders", 0, 7, "shop.on_order")
+WHO = RunningAttempt("billing", "orders", 0, 7, "shop.on_order")
 
 
 class Told(logging.Handler):

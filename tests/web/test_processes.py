@@ -20,8 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from evkafka import EVKafkaProducer, Handler
 from evkafka.broker import KafkaBroker
-from evkafka.observe.process_health import Peers
-from evkafka.observe.process_metrics import LEAST, SUMMED, Sharing, as_file
+from evkafka.observe.process_health import ProcessHealth
+from evkafka.observe.process_metrics import LEAST, SUMMED, ProcessMetrics, as_file
 from evkafka.observe.shared_directory import shared_directory
 from evkafka.service.service import StartFailed
 from evkafka.testing import InMemoryKafka
@@ -196,7 +196,7 @@ class TestOneProcess:
                 yield family
 
         collector = Collector()
-        sharing = Sharing(collector, tmp_path)
+        sharing = ProcessMetrics(collector, tmp_path)
 
         def told() -> list[str]:
             sharing.leave()
@@ -249,7 +249,7 @@ class TestHealth:
         for pid in (os.getpid(), ended.pid):
             said = {"at_s": time.time() - 100, "live": [], "ready": [], "started": []}
             (tmp_path / f"evkafka-health-{pid}-0123.json").write_text(json.dumps(said))
-        [silent] = Peers(tmp_path, dict).others("live")
+        [silent] = ProcessHealth(tmp_path, dict).others("live")
         assert silent.name == str(os.getpid())
         assert "it has said nothing for 100 s: its event loop is held, or it was stopped" in silent.reasons[0]
         assert len(list(tmp_path.iterdir())) == 1
@@ -304,7 +304,7 @@ class TestADirectoryThatCannotBeWritten:
         assert (tmp_path / "file").read_bytes() == b"whole"
 
     def test_makes_nobodys_silence_a_fault(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        peers, silent = Peers(tmp_path, dict), tmp_path / f"evkafka-health-{os.getppid()}-00.json"
+        peers, silent = ProcessHealth(tmp_path, dict), tmp_path / f"evkafka-health-{os.getppid()}-00.json"
         silent.write_text(json.dumps({"at_s": 0, "live": []}))
         [check] = peers.others("live")
         assert "has said nothing for" in check.reasons[0]

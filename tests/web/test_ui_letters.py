@@ -12,18 +12,18 @@ import pytest
 from evkafka import DeadLetter
 from evkafka.broker import KafkaBroker
 from evkafka.config import producer_settings
-from evkafka.dlq import Desk, Place, Target, Wanted
+from evkafka.dlq import DeadLetterReplay, LetterFilter, LetterPosition, Target
 from evkafka.telemetry import Telemetry
-from evkafka.ui.open_dead_letters import EACH_S, SOON_S, OpenLetterCount
+from evkafka.ui.open_dead_letters import EACH_S, SOON_S, OpenDeadLetterCount
 from tests.conftest import MakeTopic
 from tests.web.test_ui import Page, Shop, headers, opened, page, shop
 
 __all__ = ["page", "shop"]
 
 
-def desk_of(page: Page) -> Desk:
+def desk_of(page: Page) -> DeadLetterReplay:
     connection = producer_settings({"bootstrap_servers": page.servers}).connection
-    return Desk(connection, f"{page.topic}.shop-{page.topic}.dlq")
+    return DeadLetterReplay(connection, f"{page.topic}.shop-{page.topic}.dlq")
 
 
 class TestTheNumberOfOpenLetters:
@@ -44,7 +44,7 @@ class TestTheNumberOfOpenLetters:
         monkeypatch.setattr("evkafka.ui.open_dead_letters.EACH_S", 0.2)
         await page.send("Poison", {"id": 1}, {"id": 2}, key="a")
         await page.shows(lambda one: one["letters"]["open"] == 2)
-        await desk_of(page).drop(Wanted(), limit=1)
+        await desk_of(page).drop(LetterFilter(), limit=1)
         await page.shows(lambda one: one["letters"]["open"] == 1)
 
     async def test_is_the_same_where_too_many_are_there_to_be_read_one_by_one(
@@ -53,7 +53,7 @@ class TestTheNumberOfOpenLetters:
         await page.send("Poison", *({"id": number} for number in range(5)), key="a")
         await page.shows(lambda one: one["letters"]["open"] == 5)
         desk = desk_of(page)
-        await desk.drop(Wanted(), limit=2)
+        await desk.drop(LetterFilter(), limit=2)
         version, exact = await desk.count_open()
         monkeypatch.setattr("evkafka.dlq.replay.COUNTED", 0)
         assert (exact, (await desk.count_open())[1]) == (3, 3)
@@ -61,7 +61,7 @@ class TestTheNumberOfOpenLetters:
 
     async def test_is_none_where_the_topic_is_not_there(self, kafka_broker: KafkaBroker) -> None:
         connection = producer_settings({"bootstrap_servers": kafka_broker.bootstrap_servers}).connection
-        _, number = await Desk(connection, "never-made.g.dlq").count_open()
+        _, number = await DeadLetterReplay(connection, "never-made.g.dlq").count_open()
         assert number == 0
 
 
@@ -118,7 +118,7 @@ async def turn() -> None:
 class TestACount:
     async def test_is_made_when_somebody_looks_and_not_more_often_than_it_may(self) -> None:
         app, clock, written = NoApp(), Clock(), [0]
-        count = OpenLetterCount(app, app, lambda: written[0], now=clock)  # type: ignore[arg-type]
+        count = OpenDeadLetterCount(app, app, lambda: written[0], now=clock)  # type: ignore[arg-type]
         assert (count.look(), app.asked) == ({"open": 0, "counted": False}, 0)
         await turn()
         assert (count.look(), app.asked) == ({"open": 0, "counted": True}, 1)
@@ -135,7 +135,7 @@ class TestACount:
 
     async def test_is_added_to_by_what_this_process_has_written_since(self) -> None:
         app, clock, written = NoApp(), Clock(), [2]
-        count = OpenLetterCount(app, app, lambda: written[0], now=clock)  # type: ignore[arg-type]
+        count = OpenDeadLetterCount(app, app, lambda: written[0], now=clock)  # type: ignore[arg-type]
         assert count.look() == {"open": 2, "counted": False}
         await turn()
         assert count.look() == {"open": 0, "counted": True}
@@ -206,7 +206,7 @@ class TestTheAuditLine:
             order = {"topic": told["topic"], "ids": [one["id"] for one in told["letters"]], "to": "handler"}
             asking = asyncio.ensure_future(page.client.post("ui/api/letters/replay", json=order, headers=headers()))
             await asyncio.wait_for(reached.wait(), 60)
-            assert (await desk_of(page).replay(Target(), Wanted(places=[Place(9, 9)]))).chosen == 0
+            assert (await desk_of(page).replay(Target(), LetterFilter(places=[LetterPosition(9, 9)]))).chosen == 0
             go_on.set()
             answer = await asking
         assert answer.status_code == 409

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from evkafka.runtime.status import PartitionStatus
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, Telemetry
 from evkafka.ui.payload_text import as_text, headers_as_text
-from evkafka.ui.statistics import GROUPS, SECONDS, Book
+from evkafka.ui.statistics import GROUPS, SECONDS, Statistics
 from evkafka.ui.status_text import partition_state
-from evkafka.ui.stream import Live
+from evkafka.ui.stream import SnapshotStream
 from tests.support.odd_records import HOSTILE
 from tests.test_safe_text import acted_on
 
@@ -83,8 +83,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def book(telemetry: Telemetry, clock: Clock) -> Book:
-    return Book(telemetry, now=clock)
+def book(telemetry: Telemetry, clock: Clock) -> Statistics:
+    return Statistics(telemetry, now=clock)
 
 
 def processed(status: str = "ok", number: int = 1, event_type: str = "X") -> RecordsProcessed:
@@ -97,7 +97,7 @@ def failed(error: BaseException, offset: int = 0, endpoint: str = "shop.on_order
 
 class TestBook:
     def test_counts_per_second_over_the_last_five_whole_ones(
-        self, book: Book, telemetry: Telemetry, clock: Clock
+        self, book: Statistics, telemetry: Telemetry, clock: Clock
     ) -> None:
         for _ in range(5):
             telemetry.emit(processed(number=100))
@@ -109,7 +109,7 @@ class TestBook:
         assert (book.handled, book.failed) == (500, 50)
 
     def test_the_history_has_a_place_for_every_second_also_for_those_without_news(
-        self, book: Book, telemetry: Telemetry, clock: Clock
+        self, book: Statistics, telemetry: Telemetry, clock: Clock
     ) -> None:
         telemetry.emit(processed(number=7))
         book.note_lag(42)
@@ -123,7 +123,7 @@ class TestBook:
         assert history["p50_s"][-1] is None
 
     def test_errors_of_one_kind_are_one_group_with_their_last_addresses(
-        self, book: Book, telemetry: Telemetry, clock: Clock
+        self, book: Statistics, telemetry: Telemetry, clock: Clock
     ) -> None:
         for offset in range(10):
             telemetry.emit(failed(ValueError(f"no {offset}"), offset))
@@ -132,14 +132,14 @@ class TestBook:
         assert (group["count"], group["message"]) == (10, "no 9")
         assert [one["offset"] for one in group["records"]] == [9, 8, 7, 6, 5]
 
-    def test_stays_bounded_whatever_fails(self, book: Book, telemetry: Telemetry) -> None:
+    def test_stays_bounded_whatever_fails(self, book: Statistics, telemetry: Telemetry) -> None:
         for number in range(3 * GROUPS):
             telemetry.emit(failed(ValueError("x" * 100_000), endpoint=f"shop.on_{number}"))
             telemetry.emit(processed(event_type=f"type-{number}"))
         assert len(book.errors()) == GROUPS
         assert all(len(group["message"]) <= 1000 for group in book.errors())
 
-    def test_counts_nothing_more_when_it_has_ended(self, book: Book, telemetry: Telemetry) -> None:
+    def test_counts_nothing_more_when_it_has_ended(self, book: Statistics, telemetry: Telemetry) -> None:
         book.end()
         telemetry.emit(processed())
         assert book.handled == 0
@@ -149,7 +149,7 @@ class TestBook:
 class TestLive:
     async def test_mounted_a_stream_is_one_snapshot_which_is_made_once_for_all_who_come_at_a_time(self) -> None:
         made: list[int] = []
-        live = Live(lambda: made.append(1) or {}, lambda: None, one_by_one=True)  # type: ignore[arg-type,func-returns-value,return-value]
+        live = SnapshotStream(lambda: made.append(1) or {}, lambda: None, one_by_one=True)  # type: ignore[arg-type,func-returns-value,return-value]
         try:
             told = [[part async for part in live.stream()] for _ in range(10)]
         finally:

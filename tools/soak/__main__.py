@@ -25,7 +25,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from evkafka.broker import KafkaBroker
-from evkafka.broker.process import LeashedProcess
+from evkafka.broker.process import ChildProcess
 from tools.soak import app, judge
 
 PARTITIONS = 6
@@ -90,11 +90,11 @@ class Soak:
 
     # ------------------------------------------------------------------ processes
 
-    def _member(self, name: str) -> LeashedProcess:
+    def _member(self, name: str) -> ChildProcess:
         command = [sys.executable, "-m", "tools.soak.app", self._servers, str(self._home / f"{name}.samples")]
-        return LeashedProcess(command, self._home / f"{name}.log")
+        return ChildProcess(command, self._home / f"{name}.log")
 
-    async def _end(self, process: LeashedProcess) -> None:
+    async def _end(self, process: ChildProcess) -> None:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGTERM)
         if not await asyncio.to_thread(process.wait, STOP_S):
@@ -105,7 +105,7 @@ class Soak:
 
     # ------------------------------------------------------------------ load
 
-    async def _load(self, first: LeashedProcess) -> None:
+    async def _load(self, first: ChildProcess) -> None:
         ends = time.monotonic() + 60 * self._options.minutes
         disturbing = asyncio.create_task(self._disturb())
         try:

@@ -20,7 +20,7 @@ from evkafka.broker.jars import KAFKA_VERSION, kafka_jars
 from evkafka.broker.java import check_extra, find_java
 from evkafka.broker.listeners import checked_listeners, scram_options
 from evkafka.broker.locked import is_locked
-from evkafka.broker.process import LeashedProcess
+from evkafka.broker.process import ChildProcess
 from evkafka.broker.properties import (
     LOG4J_PROPERTIES,
     PropertyValue,
@@ -102,7 +102,7 @@ class KafkaBroker:
         self._client: ReservedPort | None = None
         self._controller: ReservedPort | None = None
         self._more: dict[str, ReservedPort] = {}
-        self._process: LeashedProcess | None = None
+        self._process: ChildProcess | None = None
         self._log_start = 0
         self._owner_pid = os.getpid()
 
@@ -235,7 +235,7 @@ class KafkaBroker:
         self._format_once(command)
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
         served = [*self._archive.recording(self.home), "kafka.Kafka", str(self.home / "server.properties")]
-        self._process = LeashedProcess([*command, *served], self._log)
+        self._process = ChildProcess([*command, *served], self._log)
         _running.add(self)
         self._await_ready()
 
@@ -286,7 +286,7 @@ class KafkaBroker:
         arguments = self.home / "format.arguments"
         write_private(arguments, as_arguments_file([*options, *tool, *self._scram]))
         try:
-            formatting = LeashedProcess([java, f"@{arguments}"], self._log)
+            formatting = ChildProcess([java, f"@{arguments}"], self._log)
             self._process = formatting
             if not formatting.wait(self._start_timeout_s):
                 raise self._failed(f"was not done formatting its data directory within {self._start_timeout_s:g} s")

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from evkafka.broker.jars import KAFKA_VERSION, cache_dir
-from evkafka.broker.process import LeashedProcess
+from evkafka.broker.process import ChildProcess
 
 RECORDED = "classes.lst"
 """In the broker's own directory, while it runs."""
@@ -84,7 +84,7 @@ class ClassArchive:
         scratch = self.file.with_suffix(f".jsa-{os.getpid()}")
         log = self.file.with_suffix(".log")
         dump = ["-Xshare:dump", f"-XX:SharedClassListFile={self._list}", f"-XX:SharedArchiveFile={scratch}"]
-        making = LeashedProcess([str(self._java), *self._options, *dump, "-cp", self._class_path], log)
+        making = ChildProcess([str(self._java), *self._options, *dump, "-cp", self._class_path], log)
         ended = making.wait(MAKING_S)
         if not ended:
             making.kill()

@@ -12,7 +12,7 @@ from pathlib import Path
 from evkafka.exceptions import BrokerError
 
 
-class LeashedProcess:
+class ChildProcess:
     """A child with its own process group (a terminal's Ctrl-C is ours to handle), its output added to a file.
 
     Linux kills the child when the *thread* that started it ends, not the process. So the child is started and

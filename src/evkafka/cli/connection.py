@@ -30,7 +30,7 @@ from evkafka.service.plan import DeclaredConsumer
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundCluster:
     """The cluster, and the app where one was named.
 
     Attributes:
@@ -54,11 +54,11 @@ class DeadLetters:
     """
 
     topic: str
-    found: Found
+    found: FoundCluster
     sources: SourceTopics | None = None
 
 
-def find(where: Where, *, topic: str | None = None) -> Found:
+def find(where: Where, *, topic: str | None = None) -> FoundCluster:
     """
     Args:
         topic: what the command is about; it tells which of an app's clusters is meant.
@@ -70,9 +70,9 @@ def find(where: Where, *, topic: str | None = None) -> Found:
         case EVKafkaApp() as app:
             return _of_app(app, where.consumer, topic)
         case ConsumerSettings() as settings:
-            return Found(settings.connection)
+            return FoundCluster(settings.connection)
         case connection:
-            return Found(connection)
+            return FoundCluster(connection)
 
 
 def find_dead_letters(where: Where, topic: str | None) -> DeadLetters:
@@ -90,8 +90,8 @@ def find_dead_letters(where: Where, topic: str | None) -> DeadLetters:
         raise ConfigError("name the dead-letter topic; only with --app it may be left out")
     if isinstance(said, ConsumerSettings):
         sources = sources_of(said) if said.topics or said.topic_pattern else None
-        return DeadLetters(topic, Found(dead_letter_producer_settings(said).connection), sources)
-    return DeadLetters(topic, Found(said))
+        return DeadLetters(topic, FoundCluster(dead_letter_producer_settings(said).connection), sources)
+    return DeadLetters(topic, FoundCluster(said))
 
 
 def _said(where: Where) -> EVKafkaApp | ConsumerSettings | ConnectionSettings:
@@ -177,7 +177,7 @@ def _of_file(path: Path) -> ConsumerSettings:
 # ---------------------------------------------------------------------------- an app's
 
 
-def _of_app(app: EVKafkaApp, name: str | None, topic: str | None) -> Found:
+def _of_app(app: EVKafkaApp, name: str | None, topic: str | None) -> FoundCluster:
     if name is not None:
         if name not in app.consumers:
             raise ConfigError(f"--consumer {name}: {unknown('consumer', name, tuple(app.consumers))}")
@@ -189,18 +189,18 @@ def _of_app(app: EVKafkaApp, name: str | None, topic: str | None) -> Found:
     for producer in () if readers else app.producers.values():
         connection = producer_settings(producer.config).connection
         if topic is None or topic in topics_of(app, producer.name):
-            return Found(connection, app)
+            return FoundCluster(connection, app)
     if len(places) == 1:
         [declared] = places.values()
-        return Found(declared.settings.connection, app, None, header_of(app, declared))
+        return FoundCluster(declared.settings.connection, app, None, header_of(app, declared))
     if not places:
         raise ConfigError("this app has neither consumers nor producers, so it names no cluster")
     names = ", ".join(map(repr, app.consumers))
     raise ConfigError(f"this app's consumers are at several clusters: say with --consumer which one is meant: {names}")
 
 
-def _found(app: EVKafkaApp, declared: DeclaredConsumer) -> Found:
-    return Found(declared.settings.connection, app, declared, header_of(app, declared))
+def _found(app: EVKafkaApp, declared: DeclaredConsumer) -> FoundCluster:
+    return FoundCluster(declared.settings.connection, app, declared, header_of(app, declared))
 
 
 def header_of(app: EVKafkaApp, declared: DeclaredConsumer) -> str:
@@ -261,7 +261,7 @@ def _written_by(app: EVKafkaApp, topic: str, name: str | None) -> DeadLetters:
         raise ConfigError(f"{', '.join(map(repr, found))} write to {topic!r}: say which one is meant with --consumer")
     [(declared, policy)] = found.values()
     connection = dead_letter_producer_settings(declared.settings, policy).connection
-    there = Found(connection, app, declared, header_of(app, declared))
+    there = FoundCluster(connection, app, declared, header_of(app, declared))
     return DeadLetters(topic, there, sources_of(declared.known_settings()))
 
 

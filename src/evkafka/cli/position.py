@@ -17,7 +17,7 @@ EARLIEST, LATEST = "earliest", "latest"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Position:
     """One of its attributes is set.
 
     Attributes:
@@ -36,17 +36,17 @@ class Place:
         return self.word or f"offset {self.offset}"
 
 
-def read_place(option: str, text: str) -> Place:
+def read_place(option: str, text: str) -> Position:
     """
     Raises:
         ConfigError: it is no place.
     """
     if text in (EARLIEST, LATEST):
-        return Place(word=text)
+        return Position(word=text)
     if text.isdecimal():
-        return Place(offset=int(text))
+        return Position(offset=int(text))
     try:
-        return Place(time=moment(option, text))
+        return Position(time=moment(option, text))
     except ConfigError:
         raise ConfigError(
             f"{option} {text}: give earliest, latest, an offset, a time as 2026-01-31T12:00:00Z, or how long ago as 2h"
@@ -54,7 +54,7 @@ def read_place(option: str, text: str) -> Place:
 
 
 async def offsets_of(
-    connection: ConnectionSettings, place: Place, bounds: Mapping[TopicPartition, Bounds]
+    connection: ConnectionSettings, place: Position, bounds: Mapping[TopicPartition, Bounds]
 ) -> dict[TopicPartition, int]:
     """The offset in each partition; where there is none of that time, the partition's end. Within what there is."""
     if place.word == EARLIEST:

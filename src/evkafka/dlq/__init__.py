@@ -6,8 +6,18 @@ them together. `again.py` has one handled in this process, `dry_run.py` says whe
 
 from __future__ import annotations
 
-from evkafka.dlq.dead_letter import Letter, Place, Wanted, read_letter
-from evkafka.dlq.replay import Desk, Report, TakenOver
+from evkafka.dlq.dead_letter import DeadLetterRecord, LetterFilter, LetterPosition, read_dead_letter
+from evkafka.dlq.replay import DeadLetterReplay, ReplayReport, TakenOver
 from evkafka.dlq.targets import SourceTopics, Target
 
-__all__ = ["Desk", "Letter", "Place", "Report", "SourceTopics", "TakenOver", "Target", "Wanted", "read_letter"]
+__all__ = [
+    "DeadLetterReplay",
+    "DeadLetterRecord",
+    "LetterPosition",
+    "ReplayReport",
+    "SourceTopics",
+    "TakenOver",
+    "Target",
+    "LetterFilter",
+    "read_dead_letter",
+]

@@ -29,7 +29,7 @@ _SPRING_NAMES = {
 }
 
 
-class Place(NamedTuple):
+class LetterPosition(NamedTuple):
     """Partition and offset of a letter in the dead-letter topic."""
 
     partition: int
@@ -39,7 +39,7 @@ class Place(NamedTuple):
         return f"{self.partition}@{self.offset}"
 
     @classmethod
-    def parse(cls, text: str) -> Place:
+    def parse(cls, text: str) -> LetterPosition:
         """
         Raises:
             ValueError: it is not PARTITION@OFFSET.
@@ -51,7 +51,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetterRecord:
     """One dead letter.
 
     Attributes:
@@ -82,12 +82,12 @@ class Letter:
     unreadable: bool = False
 
     @property
-    def place(self) -> Place:
+    def place(self) -> LetterPosition:
         """Where this letter stands in the dead-letter topic: what is replayed or dropped is the letter at a place."""
-        return Place(self.record.partition, self.record.offset)
+        return LetterPosition(self.record.partition, self.record.offset)
 
 
-def read_letter(record: Record, *, type_header: str = "Event-Type") -> Letter:
+def read_dead_letter(record: Record, *, type_header: str = "Event-Type") -> DeadLetterRecord:
     """What the headers tell, ours or Spring's; a header that cannot be read tells nothing.
 
     A letter in our style is read by our names alone: Spring's are the record's own there.
@@ -103,7 +103,7 @@ def read_letter(record: Record, *, type_header: str = "Event-Type") -> Letter:
 
     failed_at = _moment(text("failed-at")) or time_of(record.timestamp) or UNKNOWN_TIME
     own_type = told.get(type_header)
-    return Letter(
+    return DeadLetterRecord(
         record=record,
         id=text("id") or f"{record.topic}/{record.partition}/{record.offset}",
         topic=text("topic"),
@@ -122,7 +122,7 @@ def read_letter(record: Record, *, type_header: str = "Event-Type") -> Letter:
     )
 
 
-def replayed_headers(letter: Letter) -> Headers:
+def replayed_headers(letter: DeadLetterRecord) -> Headers:
     """The record's own headers, where it came from, its id, and the count with this replay. Why it failed is left
     out: its next letter says why it has failed again."""
     story = (PREFIX, f"{SPRING}exception-") if _is_springs(letter.record) else (PREFIX,)
@@ -165,7 +165,7 @@ def _moment(text: str | None) -> datetime | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LetterFilter:
     """Which letters are meant; what is empty or None excludes nothing.
 
     Attributes:
@@ -184,9 +184,9 @@ class Wanted:
     partition: int | None = None
     offset: int | None = None
     ids: Collection[str] = ()
-    places: Collection[Place] = ()
+    places: Collection[LetterPosition] = ()
 
-    def takes(self, letter: Letter) -> bool:
+    def takes(self, letter: DeadLetterRecord) -> bool:
         record = letter.record
         return (
             (not self.event_types or letter.event_type in self.event_types)
@@ -200,6 +200,6 @@ class Wanted:
         )
 
     @staticmethod
-    def _is_error(error: str, letter: Letter) -> bool:
+    def _is_error(error: str, letter: DeadLetterRecord) -> bool:
         name = letter.error_type
         return fnmatchcase(name, error) or fnmatchcase(name.rpartition(".")[2], error) or error in letter.error_message

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from evkafka.context import App
-from evkafka.dlq.dead_letter import Letter
+from evkafka.dlq.dead_letter import DeadLetterRecord
 from evkafka.dlq.replay import Judge
 from evkafka.handler import Handler
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
@@ -55,7 +55,7 @@ def judge_of(
     """
     plain = all(one.cls is JsonTypedDecoderMiddleware for one in middleware or ())
 
-    def judge(letter: Letter) -> str | None:
+    def judge(letter: DeadLetterRecord) -> str | None:
         if why := of_another_group(letter, group_id):
             return why
         own = dict(reversed(letter.record.headers)).get(type_header)
@@ -68,7 +68,7 @@ def judge_of(
     return judge
 
 
-def of_another_group(letter: Letter, group_id: str | None) -> str | None:
+def of_another_group(letter: DeadLetterRecord, group_id: str | None) -> str | None:
     if letter.group in (None, group_id):
         return None
     return f"it is a dead letter of group {letter.group!r}, and this consumer's is {group_id!r}"

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from evkafka.dlq.dead_letter import Letter, replayed_headers
+from evkafka.dlq.dead_letter import DeadLetterRecord, replayed_headers
 from evkafka.dlq.dry_run import of_another_group
 from evkafka.dlq.replay import Handle
 from evkafka.runtime.failure_cause import Fatal, message_in, named_by
@@ -41,7 +41,7 @@ def handle_of(plan: ConsumerPlan, state: Mapping[str, Any], threads: ThreadPoolE
     connection = settings.connection
     identity = ConsumerIdentity(plan.name, settings.group_id, connection.client_id, connection.cluster_name)
 
-    async def handle(letter: Letter) -> str | None:
+    async def handle(letter: DeadLetterRecord) -> str | None:
         if why := of_another_group(letter, settings.group_id):
             return why
         return await _attempt(plan, letter, identity, state, threads)
@@ -51,7 +51,7 @@ def handle_of(plan: ConsumerPlan, state: Mapping[str, Any], threads: ThreadPoolE
 
 async def _attempt(
     plan: ConsumerPlan,
-    letter: Letter,
+    letter: DeadLetterRecord,
     identity: ConsumerIdentity,
     state: Mapping[str, Any],
     threads: ThreadPoolExecutor,
@@ -68,7 +68,7 @@ async def _attempt(
     return _why(delivery_of(ended))
 
 
-def _again(letter: Letter) -> _Again:
+def _again(letter: DeadLetterRecord) -> _Again:
     record = letter.record
     return _Again(
         letter.topic or record.topic,

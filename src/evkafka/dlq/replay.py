@@ -15,14 +15,14 @@ from dataclasses import dataclass, field, replace
 
 from evkafka.config.error_policy import topic_fault
 from evkafka.config.settings import ConnectionSettings
-from evkafka.dlq.dead_letter import Letter, Place, Wanted, read_letter, replayed_headers
-from evkafka.dlq.state_topic import Done, Marks, Status, mark_of
+from evkafka.dlq.dead_letter import DeadLetterRecord, LetterFilter, LetterPosition, read_dead_letter, replayed_headers
+from evkafka.dlq.state_topic import Done, ReplayState, Status, mark_of
 from evkafka.dlq.targets import Target, Targets
 from evkafka.exceptions import ConfigError, EVKafkaError
 from evkafka.kafka.admin.groups import bounds_of
 from evkafka.kafka.admin.log_reader import read_log, stream_log
 from evkafka.kafka.admin.topics import ensure_compacted, topic_settings, topic_shapes
-from evkafka.kafka.producer.transactions import Fenced, Outgoing, Transactions
+from evkafka.kafka.producer.transactions import Fenced, TransactionRecord, Transactions
 from evkafka.runtime.dead_letters.headers import SIGNATURE
 from evkafka.runtime.dead_letters.replay_signature import (
     KEY_BYTES,
@@ -46,10 +46,10 @@ class TakenOver(EVKafkaError):
     """Another replay or drop of the same dead-letter topic has begun, and this one ended. Nothing is done twice."""
 
 
-Handle = Callable[[Letter], Awaitable[str | None]]
+Handle = Callable[[DeadLetterRecord], Awaitable[str | None]]
 """Handles one record again, in this process; None where it is done, else why it is not."""
 
-Judge = Callable[[Letter], str | None]
+Judge = Callable[[DeadLetterRecord], str | None]
 """Says why an attempt at a letter would fail before its endpoint is called; None if it would be tried. Runs nothing."""
 
 Progress = Callable[[int, int], object]
@@ -57,15 +57,15 @@ Progress = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class ReplayFailure:
     """A letter that could not be handled again, and stays open."""
 
-    letter: Letter
+    letter: DeadLetterRecord
     why: str
 
 
 @dataclass(slots=True)
-class Report:
+class ReplayReport:
     """What a replay or drop did, or has done so far.
 
     Attributes:
@@ -75,7 +75,7 @@ class Report:
 
     chosen: int = 0
     done: int = 0
-    failed: list[Failure] = field(default_factory=list)
+    failed: list[ReplayFailure] = field(default_factory=list)
 
     def __str__(self) -> str:
         failed = f", {len(self.failed)} failed" if self.failed else ""
@@ -83,7 +83,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class SelectedLetters:
     """The open letters that a filter means.
 
     Attributes:
@@ -91,12 +91,12 @@ class Choice:
         open: how many the filter means.
     """
 
-    letters: Mapping[Place, Letter]
+    letters: Mapping[LetterPosition, DeadLetterRecord]
     open: int
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
+class ReplayDryRun:
     """What a replay would do.
 
     Attributes:
@@ -104,7 +104,7 @@ class Rehearsal:
         open: how many letters the filter means.
     """
 
-    would: Sequence[tuple[Letter, str | None]]
+    would: Sequence[tuple[DeadLetterRecord, str | None]]
     open: int
 
 
@@ -112,7 +112,7 @@ def nobody(done: int, total: int) -> None:
     """Watches no progress."""
 
 
-class Desk:
+class DeadLetterReplay:
     """Works on one dead-letter topic.
 
     Args:
@@ -131,7 +131,9 @@ class Desk:
 
     # ------------------------------------------------------------------ reading
 
-    async def letters(self, wanted: Wanted, *, closed: bool = False) -> AsyncGenerator[tuple[Letter, Status]]:
+    async def letters(
+        self, wanted: LetterFilter, *, closed: bool = False
+    ) -> AsyncGenerator[tuple[DeadLetterRecord, Status]]:
         """The letters as they stand in the topic, one partition after the other. Whoever leaves early closes it
         (`contextlib.aclosing`).
 
@@ -146,7 +148,7 @@ class Desk:
                 if (closed or status == "open") and wanted.takes(letter):
                     yield letter, status
 
-    async def choose(self, wanted: Wanted, *, limit: int | None = None) -> Choice:
+    async def choose(self, wanted: LetterFilter, *, limit: int | None = None) -> SelectedLetters:
         """The open letters that are meant."""
         await self._check_topic(self._topic)
         return await self._choose(wanted, await self._marks(), limit)
@@ -167,11 +169,11 @@ class Desk:
         if not number:
             return bounds, 0
         if number <= COUNTED:
-            return bounds, (await self.choose(Wanted(), limit=0)).open
+            return bounds, (await self.choose(LetterFilter(), limit=0)).open
         return bounds, max(number - (await self._marks()).number_in(letters), 0)
 
-    async def _choose(self, wanted: Wanted, marks: Marks, limit: int | None) -> Choice:
-        letters: dict[Place, Letter] = {}
+    async def _choose(self, wanted: LetterFilter, marks: ReplayState, limit: int | None) -> SelectedLetters:
+        letters: dict[LetterPosition, DeadLetterRecord] = {}
         found = 0
         async with aclosing(self._stream()) as stream:
             async for letter in stream:
@@ -180,16 +182,16 @@ class Desk:
                 found += 1
                 if limit is None or len(letters) < limit:
                     letters[letter.place] = without_record(letter)
-        return Choice(letters, found)
+        return SelectedLetters(letters, found)
 
-    async def _stream(self) -> AsyncGenerator[Letter]:
+    async def _stream(self) -> AsyncGenerator[DeadLetterRecord]:
         async with aclosing(stream_log(self._connection, self._topic)) as log:
             async for records in log:
                 for record in records:
-                    yield read_letter(record, type_header=self._type_header)
+                    yield read_dead_letter(record, type_header=self._type_header)
 
-    async def _marks(self) -> Marks:
-        marks = Marks()
+    async def _marks(self) -> ReplayState:
+        marks = ReplayState()
         if await topic_settings(self._connection, self._state):
             await read_log(self._connection, self._state, marks.take, timeout_s=READ_S)
         return marks
@@ -204,15 +206,15 @@ class Desk:
     # ------------------------------------------------------------------ saying what would be done
 
     async def rehearse(
-        self, to: Target | Judge, wanted: Wanted, *, limit: int | None = None, force: bool = False
-    ) -> Rehearsal:
+        self, to: Target | Judge, wanted: LetterFilter, *, limit: int | None = None, force: bool = False
+    ) -> ReplayDryRun:
         """What `replay` would do. Sends nothing, calls no endpoint, marks nothing.
 
         Args:
             to: where it would send to; or what says whether a handler would be given the letter.
         """
         choice = await self.choose(wanted, limit=limit)
-        why: dict[Place, str | None] = dict.fromkeys(choice.letters)
+        why: dict[LetterPosition, str | None] = dict.fromkeys(choice.letters)
         targets = Targets(self._connection, self._topic, to if isinstance(to, Target) else None, force=force)
         await targets.check()
         async for bundle in self._bundles(choice.letters, MOST_AT_ONCE):
@@ -220,21 +222,21 @@ class Desk:
                 why[letter.place] = await targets.fault(letter)
                 if why[letter.place] is None and not isinstance(to, Target):
                     why[letter.place] = to(letter)
-        return Rehearsal([(letter, why[place]) for place, letter in choice.letters.items()], choice.open)
+        return ReplayDryRun([(letter, why[place]) for place, letter in choice.letters.items()], choice.open)
 
     # ------------------------------------------------------------------ doing it
 
     async def replay(
         self,
         to: Target | Handle,
-        wanted: Wanted,
+        wanted: LetterFilter,
         *,
         limit: int | None = None,
         rate: float | None = None,
         force: bool = False,
         progress: Progress = nobody,
-        report: Report | None = None,
-    ) -> Report:
+        report: ReplayReport | None = None,
+    ) -> ReplayReport:
         """Send the open letters to a topic again, or handle them in this process, and mark them. A letter that cannot
         be sent or handled stays open, and holds no other up.
 
@@ -251,7 +253,7 @@ class Desk:
             ConfigError: the topic to send to is not there, or is compacted and `force` was not said.
             TakenOver: somebody else has begun to work on this topic.
         """
-        report = report if report is not None else Report()
+        report = report if report is not None else ReplayReport()
         async with self._writing() as transactions:
             targets = Targets(self._connection, self._topic, to if isinstance(to, Target) else None, force=force)
             await targets.check()
@@ -270,7 +272,7 @@ class Desk:
                 async for [letter] in self._bundles(choice.letters, 1):
                     await pace.wait(1)
                     if why := await targets.fault(letter) or await to(letter):
-                        report.failed.append(Failure(without_record(letter), why))
+                        report.failed.append(ReplayFailure(without_record(letter), why))
                     else:
                         await transactions.write([_mark(self._state, letter, "replayed")])
                         report.done += 1
@@ -278,14 +280,19 @@ class Desk:
         return report
 
     async def drop(
-        self, wanted: Wanted, *, limit: int | None = None, progress: Progress = nobody, report: Report | None = None
-    ) -> Report:
+        self,
+        wanted: LetterFilter,
+        *,
+        limit: int | None = None,
+        progress: Progress = nobody,
+        report: ReplayReport | None = None,
+    ) -> ReplayReport:
         """Mark the open letters as dropped: no replay takes them any more. They stay in the topic for its retention.
 
         Raises:
             TakenOver: somebody else has begun to work on this topic.
         """
-        report = report if report is not None else Report()
+        report = report if report is not None else ReplayReport()
         async with self._writing() as transactions:
             chosen = list((await self._choose(wanted, await self._marks(), limit)).letters.values())
             report.chosen = len(chosen)
@@ -299,9 +306,11 @@ class Desk:
     def _writing(self) -> _Writing:
         return _Writing(self._connection, self._topic, self._state, self._check_topic)
 
-    async def _bundles(self, chosen: Mapping[Place, Letter], most: int) -> AsyncIterator[list[Letter]]:
+    async def _bundles(
+        self, chosen: Mapping[LetterPosition, DeadLetterRecord], most: int
+    ) -> AsyncIterator[list[DeadLetterRecord]]:
         """The chosen letters, with their values, so many at once."""
-        bundle: list[Letter] = []
+        bundle: list[DeadLetterRecord] = []
         size, left = 0, len(chosen)
         if not chosen:
             return
@@ -320,8 +329,8 @@ class Desk:
             yield bundle
 
 
-def _mark(state: str, letter: Letter, status: Done) -> Outgoing:
-    return Outgoing(state, str(letter.place).encode(), mark_of(letter, status).as_bytes(), partition=0)
+def _mark(state: str, letter: DeadLetterRecord, status: Done) -> TransactionRecord:
+    return TransactionRecord(state, str(letter.place).encode(), mark_of(letter, status).as_bytes(), partition=0)
 
 
 class _Sending:
@@ -338,31 +347,31 @@ class _Sending:
         self._key = key or secrets.token_bytes(KEY_BYTES)
         self._targets = targets
 
-    async def __call__(self, letters: Sequence[Letter], report: Report) -> None:
-        out: list[Outgoing] = []
+    async def __call__(self, letters: Sequence[DeadLetterRecord], report: ReplayReport) -> None:
+        out: list[TransactionRecord] = []
         sent = 0
         for letter in letters:
             if why := await self._targets.fault(letter):
-                report.failed.append(Failure(without_record(letter), why))
+                report.failed.append(ReplayFailure(without_record(letter), why))
             else:
                 out += (self._record(letter), _mark(self._state, letter, "replayed"))
                 sent += 1
         if not sent:
             return
         if self._is_new:
-            out.append(Outgoing(self._state, SIGNING_KEY, signing_key_as_bytes(self._key), partition=0))
+            out.append(TransactionRecord(self._state, SIGNING_KEY, signing_key_as_bytes(self._key), partition=0))
         await self._transactions.write(out)
         self._is_new = False
         report.done += sent
 
-    def _record(self, letter: Letter) -> Outgoing:
+    def _record(self, letter: DeadLetterRecord) -> TransactionRecord:
         topic = self._targets.of(letter)
         assert topic is not None
         # Back where it came from it takes its own partition; elsewhere its key decides.
         partition = letter.partition if topic == letter.topic else None
         record, headers = letter.record, replayed_headers(letter)
         signature = sign(self._key, topic, record.key, record.value, headers)
-        return Outgoing(topic, record.key, record.value, [*headers, (SIGNATURE, signature)], partition)
+        return TransactionRecord(topic, record.key, record.value, [*headers, (SIGNATURE, signature)], partition)
 
 
 class _Writing:
@@ -426,7 +435,7 @@ class _Bare:
     headers: tuple[()] = ()
 
 
-def without_record(letter: Letter) -> Letter:
+def without_record(letter: DeadLetterRecord) -> DeadLetterRecord:
     """A letter for lists: without key, value, headers and traceback."""
     record = letter.record
     bare = _Bare(record.topic, record.partition, record.offset, record.timestamp)

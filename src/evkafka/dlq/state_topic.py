@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from evkafka.dlq.dead_letter import Letter, Place
+from evkafka.dlq.dead_letter import DeadLetterRecord, LetterPosition
 from evkafka.kafka.admin.groups import Bounds
 from evkafka.records import Record
 from evkafka.runtime.dead_letters.replay_signature import SIGNING_KEY, read_signing_key
@@ -26,7 +26,7 @@ Done = Literal["replayed", "dropped"]
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ReplayMark:
     """
     Attributes:
         id: of the letter; in the earlier form, what the mark is for.
@@ -37,7 +37,7 @@ class Mark:
     status: Done
     at: datetime
     id: str
-    place: Place | None = None
+    place: LetterPosition | None = None
     timestamp_ms: int | None = None
     count: int = 0
 
@@ -53,18 +53,18 @@ class Mark:
         }
         return json.dumps(told).encode()
 
-    def closes(self, letter: Letter) -> bool:
+    def closes(self, letter: DeadLetterRecord) -> bool:
         record = letter.record
         if self.place is not None:
             return self.place == letter.place and self.timestamp_ms == record.timestamp
         return self.id == letter.id and letter.replays < self.count and record.timestamp <= self.at.timestamp() * 1000
 
 
-def mark_of(letter: Letter, status: Done) -> Mark:
-    return Mark(status, datetime.now(UTC), letter.id, letter.place, letter.record.timestamp)
+def mark_of(letter: DeadLetterRecord, status: Done) -> ReplayMark:
+    return ReplayMark(status, datetime.now(UTC), letter.id, letter.place, letter.record.timestamp)
 
 
-def read_mark(key: str, value: bytes | None) -> Mark | None:
+def read_mark(key: str, value: bytes | None) -> ReplayMark | None:
     """None if it is not one of ours."""
     try:
         told = json.loads(value or b"")
@@ -72,14 +72,14 @@ def read_mark(key: str, value: bytes | None) -> Mark | None:
         if status not in ("replayed", "dropped"):
             return None
         if "offset" not in told:
-            return Mark(status, at, key, count=int(told["count"]))
-        place = Place(int(told["partition"]), int(told["offset"]))
-        return Mark(status, at, str(told["id"]), place, int(told["timestamp"]))
+            return ReplayMark(status, at, key, count=int(told["count"]))
+        place = LetterPosition(int(told["partition"]), int(told["offset"]))
+        return ReplayMark(status, at, str(told["id"]), place, int(told["timestamp"]))
     except (ValueError, KeyError, TypeError):
         return None
 
 
-class Marks:
+class ReplayState:
     """A state topic, as it was read.
 
     Attributes:
@@ -87,7 +87,7 @@ class Marks:
     """
 
     def __init__(self) -> None:
-        self._marks: dict[str, Mark] = {}  # by place, or by id in the earlier form: the key of the record
+        self._marks: dict[str, ReplayMark] = {}  # by place, or by id in the earlier form: the key of the record
         self.signing_key: bytes | None = None
 
     def take(self, record: Record) -> None:
@@ -105,7 +105,7 @@ class Marks:
         """How many letters are closed in these partitions. A mark of the earlier form counts for one."""
         return sum(mark.place is None or _is_in(mark.place, bounds) for mark in self._marks.values())
 
-    def status_of(self, letter: Letter) -> Status:
+    def status_of(self, letter: DeadLetterRecord) -> Status:
         for key in (str(letter.place), letter.id):
             mark = self._marks.get(key)
             if mark is not None and mark.closes(letter):
@@ -113,6 +113,6 @@ class Marks:
         return "open"
 
 
-def _is_in(place: Place, bounds: Mapping[int, Bounds]) -> bool:
+def _is_in(place: LetterPosition, bounds: Mapping[int, Bounds]) -> bool:
     found = bounds.get(place.partition)
     return found is not None and found.first <= place.offset < found.end

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings
-from evkafka.dlq.dead_letter import Letter, replayed_headers
+from evkafka.dlq.dead_letter import DeadLetterRecord, replayed_headers
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.topics import topic_settings
 from evkafka.runtime.dead_letters.replay_signature import state_topic
@@ -80,7 +80,7 @@ class Targets:
         if self._to is not None and self._to.topic is not None and (why := await self._fault_of(self._to.topic)):
             raise ConfigError(why)
 
-    async def fault(self, letter: Letter) -> str | None:
+    async def fault(self, letter: DeadLetterRecord) -> str | None:
         """Why a letter cannot be replayed; None if nothing is known against it."""
         if isinstance(letter.record, UnreadRecord):
             return f"the letter itself, {letter.record}"
@@ -95,10 +95,10 @@ class Targets:
             return f"it says that it came from {topic!r}, and {self._whose()}"
         return await self._fault_of(topic) or self._fault_in(topic, letter)
 
-    def of(self, letter: Letter) -> str | None:
+    def of(self, letter: DeadLetterRecord) -> str | None:
         return (self._to.topic if self._to is not None else None) or letter.topic
 
-    def _is_own(self, topic: str, letter: Letter) -> bool:
+    def _is_own(self, topic: str, letter: DeadLetterRecord) -> bool:
         if self._to is not None and self._to.sources is not None:
             return self._to.sources.has(topic)
         return is_named_after(self._topic, topic, letter.group)
@@ -129,7 +129,7 @@ class Targets:
             )
         return None
 
-    def _fault_in(self, topic: str, letter: Letter) -> str | None:
+    def _fault_in(self, topic: str, letter: DeadLetterRecord) -> str | None:
         """What the broker would refuse: with the record, the whole transaction would fail."""
         record, settings = letter.record, self._settings[topic]
         if record.key is None and "compact" in settings.get("cleanup.policy", ""):

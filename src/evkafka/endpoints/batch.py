@@ -13,14 +13,14 @@ from typing import Any
 
 from evkafka.context import App, Context
 from evkafka.endpoints.endpoint import Endpoint
-from evkafka.outcomes import Apart, BatchError, End, Failed
+from evkafka.outcomes import BatchError, Failed, FailureOutcome, PartialFailure
 from evkafka.records import Record
 from evkafka.runtime.failure_cause import Fatal, read_raised
 from evkafka.runtime.ports import BatchAttempt, Slot
 from evkafka.serde.decoding import DECODE_FAILURES
 
 
-def end_of(befell: object) -> End:
+def end_of(befell: object) -> FailureOutcome:
     """How a record ended by this exception or outcome; a bare class counts as its instance.
 
     Raises:
@@ -44,7 +44,7 @@ def end_of(befell: object) -> End:
             raise TypeError(f"BatchError says {befell!r} of a record: give an exception or an outcome")
 
 
-def apart(error: BatchError, wanted: Sequence[int]) -> Apart:
+def apart(error: BatchError, wanted: Sequence[int]) -> PartialFailure:
     """A BatchError's places in the endpoint's lists, as places in the batch.
 
     Raises:
@@ -55,7 +55,7 @@ def apart(error: BatchError, wanted: Sequence[int]) -> Apart:
         if not isinstance(position, int) or not 0 <= position < len(wanted):  # type: ignore[redundant-expr]
             raise TypeError(f"BatchError names record {position!r}, the batch has records 0 to {len(wanted) - 1}")
         ends[wanted[position]] = end_of(befell)
-    return Apart(ends)
+    return PartialFailure(ends)
 
 
 async def _apart_or_all(attempt: Awaitable[object], wanted: Sequence[int]) -> object:
@@ -78,7 +78,7 @@ class DirectBatch:
         self._slot = slot
         self._payloads: list[Any] = []
 
-    async def prepare(self) -> Mapping[int, End | None]:
+    async def prepare(self) -> Mapping[int, FailureOutcome | None]:
         decode = self._endpoint.resolve().from_bytes
         values = [record.value for record in self._records]
         try:  # the plain way first: one bad value among thousands is rare
@@ -90,8 +90,10 @@ class DirectBatch:
         # Outside of the `except` block: an outcome that another record's validator raises would have this context.
         return self._decode_one_by_one(decode, values)
 
-    def _decode_one_by_one(self, decode: Callable[[bytes], Any], values: list[bytes | None]) -> dict[int, End | None]:
-        faults: dict[int, End | None] = {}
+    def _decode_one_by_one(
+        self, decode: Callable[[bytes], Any], values: list[bytes | None]
+    ) -> dict[int, FailureOutcome | None]:
+        faults: dict[int, FailureOutcome | None] = {}
         payloads = self._payloads = [None] * len(values)
         for index, value in enumerate(values):
             try:
@@ -121,7 +123,7 @@ async def batch_of_one(endpoint: Endpoint, record: Record, slot: Slot) -> object
 
 def _own(result: object, index: int) -> object:
     """What of a batch's result is this record's: returned where it is an outcome, raised where it is a failure."""
-    end = result.ends.get(index) if isinstance(result, Apart) else result
+    end = result.ends.get(index) if isinstance(result, PartialFailure) else result
     if isinstance(end, Failed):
         raise end.error
     return end
@@ -141,7 +143,7 @@ async def run_in_batch(endpoint: Endpoint, context: Context) -> object:
     return _own(await _apart_or_all(endpoint.call_batch([payload], [context], context.slot), [0]), 0)
 
 
-class MeetingPlace:
+class BatchSlot:
     """One record of a batch in its stack. `ready` is done when it has come to the core, or has ended before."""
 
     def __init__(self, stack: App, context: Context) -> None:
@@ -156,7 +158,7 @@ class MeetingPlace:
         context.place = self
         self.task = loop.create_task(self._run(stack))
 
-    async def _run(self, stack: App) -> End | None:
+    async def _run(self, stack: App) -> FailureOutcome | None:
         try:
             await stack(self.context)
         except asyncio.CancelledError as error:
@@ -173,7 +175,7 @@ class MeetingPlace:
                 self.ready.set_result(None)
         return self.context.outcome
 
-    async def ended(self) -> End | None:
+    async def ended(self) -> FailureOutcome | None:
         """How the record ended; raises what is no record's failure."""
         end = await self.task
         if self.fatal is not None:
@@ -199,10 +201,10 @@ class StackBatch:
         self._slot = slot
         self._contexts = contexts
         self._stack = stack
-        self._places: list[MeetingPlace] = []
+        self._places: list[BatchSlot] = []
 
-    async def prepare(self) -> Mapping[int, End | None]:
-        self._places = [MeetingPlace(self._stack, context) for context in self._contexts]
+    async def prepare(self) -> Mapping[int, FailureOutcome | None]:
+        self._places = [BatchSlot(self._stack, context) for context in self._contexts]
         await asyncio.wait([place.ready for place in self._places])
         ended = [index for index, place in enumerate(self._places) if not place.met]
         return {index: await self._places[index].ended() for index in ended}
@@ -217,18 +219,18 @@ class StackBatch:
         except Exception as error:
             return await self._all_failed(places, wanted, error)
         for index, place in zip(wanted, places, strict=True):
-            end = result.ends.get(index) if isinstance(result, Apart) else result
+            end = result.ends.get(index) if isinstance(result, PartialFailure) else result
             if isinstance(end, Failed):
                 place.end.set_exception(end.error)
             else:
                 place.end.set_result(end)
         return await self._together(places, wanted)
 
-    def _call(self, places: Sequence[MeetingPlace]) -> Awaitable[object]:
+    def _call(self, places: Sequence[BatchSlot]) -> Awaitable[object]:
         payloads = [place.payload for place in places]
         return self._endpoint.call_batch(payloads, [place.context for place in places], self._slot)
 
-    async def _all_failed(self, places: Sequence[MeetingPlace], wanted: Sequence[int], error: Exception) -> object:
+    async def _all_failed(self, places: Sequence[BatchSlot], wanted: Sequence[int], error: Exception) -> object:
         """It comes out of every stack; where none has made anything else of it, it is the batch's own failure."""
         for place in places:
             place.end.set_exception(error)
@@ -237,9 +239,9 @@ class StackBatch:
             raise error
         return result
 
-    async def _together(self, places: Sequence[MeetingPlace], wanted: Sequence[int]) -> Apart:
+    async def _together(self, places: Sequence[BatchSlot], wanted: Sequence[int]) -> PartialFailure:
         ends = [await place.ended() for place in places]
-        return Apart({index: end for index, end in zip(wanted, ends, strict=True) if end is not None})
+        return PartialFailure({index: end for index, end in zip(wanted, ends, strict=True) if end is not None})
 
     async def close(self) -> None:
         left = [place for place in self._places if not place.task.done()]
@@ -253,7 +255,7 @@ class StackBatch:
                 place.end.exception()  # looked at: a stack that did not await it is no news
 
 
-def _is(end: End, error: Exception) -> bool:
+def _is(end: FailureOutcome, error: Exception) -> bool:
     return end is error or (isinstance(end, Failed) and end.error is error)
 
 

@@ -47,7 +47,7 @@ class DependencyFault(TypeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class FunctionCall:
     """What one function takes, and how it is called.
 
     Attributes:
@@ -65,7 +65,7 @@ class Step:
     """One call. `values` says which earlier step's value each of its parameters gets."""
 
     function: Function
-    taken: Taken
+    taken: FunctionCall
     values: Mapping[str, int]
 
 
@@ -80,7 +80,7 @@ class Plan:
 # ---------------------------------------------------------------------------- reading
 
 
-def take(function: Function, names: Mapping[str, Any] | None, *, batch: bool) -> Taken:
+def take(function: Function, names: Mapping[str, Any] | None, *, batch: bool) -> FunctionCall:
     """Read a dependency's signature.
 
     Raises:
@@ -106,7 +106,7 @@ def take(function: Function, names: Mapping[str, Any] | None, *, batch: bool) ->
         elif not optional:
             what = "has no annotation" if annotation is Parameter.empty else "is neither the Request nor a dependency"
             raise TypeError(f"its parameter {parameter.name!r} {what}")
-    return Taken(_kind(function), requests, dependencies)
+    return FunctionCall(_kind(function), requests, dependencies)
 
 
 def _request_of(parameter: Parameter, annotation: Any, *, batch: bool) -> tuple[type[Request[Any]], bool] | None:
@@ -144,7 +144,7 @@ class Dependencies:
     def __init__(self, asked: Mapping[str, Depends], names: Mapping[str, Any] | None, *, batch: bool) -> None:
         self._asked = asked
         self._batch = batch
-        self._taken: dict[Function, Taken] = {}
+        self._taken: dict[Function, FunctionCall] = {}
         self._plan = self._compile({}, names)
         self._overridden: tuple[dict[Function, Function], Plan] = ({}, self._plan)
 
@@ -183,7 +183,7 @@ class Dependencies:
         values = of_all(self._asked, ())
         return Plan(tuple(steps), values)
 
-    def _take(self, function: Function, path: tuple[Function, ...], names: Mapping[str, Any] | None) -> Taken:
+    def _take(self, function: Function, path: tuple[Function, ...], names: Mapping[str, Any] | None) -> FunctionCall:
         if function not in self._taken:
             what = f"dependency {shown(function)}"
             try:

@@ -31,7 +31,7 @@ LOOKED_BACK_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class AtWork:
+class RunningAttempt:
     """The attempt that a task runs."""
 
     consumer: str
@@ -44,24 +44,26 @@ class AtWork:
         return f"{self.endpoint or 'the stack'} at {self.topic}[{self.partition}]@{self.offset}"
 
 
-def attempts_of(consumer: Consumer) -> list[AtWork]:
+def attempts_of(consumer: Consumer) -> list[RunningAttempt]:
     """The attempts that a consumer runs."""
     return [
-        AtWork(consumer.name, record.topic, record.partition, record.offset, route.name if route is not None else "")
+        RunningAttempt(
+            consumer.name, record.topic, record.partition, record.offset, route.name if route is not None else ""
+        )
         for executor in consumer.at_work
         if (record := executor.slot.record) is not None
         for route in [executor.slot.route]
     ]
 
 
-def attempt_of(task: asyncio.Task[object], consumers: Sequence[Consumer]) -> AtWork | None:
+def attempt_of(task: asyncio.Task[object], consumers: Sequence[Consumer]) -> RunningAttempt | None:
     """The attempt that this task runs, in one of the consumers."""
     for consumer in consumers:
         for executor in consumer.at_work:
             record, route = executor.slot.record, executor.slot.route
             if executor.task is task and record is not None:
                 name = route.name if route is not None else ""
-                return AtWork(consumer.name, record.topic, record.partition, record.offset, name)
+                return RunningAttempt(consumer.name, record.topic, record.partition, record.offset, name)
     return None
 
 
@@ -74,7 +76,7 @@ class LoopMonitor:
     """
 
     def __init__(
-        self, *, at_work: Callable[[asyncio.Task[object]], AtWork | None], telemetry: Telemetry | None = None
+        self, *, at_work: Callable[[asyncio.Task[object]], RunningAttempt | None], telemetry: Telemetry | None = None
     ) -> None:
         self._at_work = at_work
         self._telemetry = telemetry
@@ -84,7 +86,7 @@ class LoopMonitor:
         self._ended = threading.Event()
         self._beat_at_s = 0.0
         self._lags: deque[tuple[float, float]] = deque()  # (when, how much)
-        self._holding: AtWork | None = None
+        self._holding: RunningAttempt | None = None
         self._told: set[tuple[str, int, int]] = set()
         self._deaf: Callable[[], None] = lambda: None
 
@@ -137,7 +139,7 @@ class LoopMonitor:
         while self._lags and now_s - self._lags[0][0] > LOOKED_BACK_S:
             self._lags.popleft()
 
-    def _let_go(self, held_by: AtWork, lag_s: float) -> None:
+    def _let_go(self, held_by: RunningAttempt, lag_s: float) -> None:
         address = held_by.topic, held_by.partition, held_by.offset
         if self._telemetry is not None and address not in self._told:
             self._telemetry.emit(EndpointBlocked(held_by.consumer, *address, held_by.endpoint, duration_s=lag_s))

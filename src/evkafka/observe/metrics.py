@@ -19,7 +19,7 @@ from evkafka.runtime.status import AppStatus
 from evkafka.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from evkafka.observe.process_metrics import Sharing
+    from evkafka.observe.process_metrics import ProcessMetrics
     from evkafka.observe.prometheus import AppCollector
 
 
@@ -43,7 +43,7 @@ class Metrics:
         sharing: where the app runs in several processes: what all of them count is told by each.
     """
 
-    def __init__(self, collector: AppCollector, sharing: Sharing | None = None) -> None:
+    def __init__(self, collector: AppCollector, sharing: ProcessMetrics | None = None) -> None:
         self.collector = collector
         self._sharing = sharing
         self._said = False
@@ -67,7 +67,7 @@ class Metrics:
             return lambda: _told(own, accept)
         return partial(self._told_of_all, self._sharing, own, accept)
 
-    def _told_of_all(self, sharing: Sharing, own: _Both, accept: str) -> tuple[bytes, str]:
+    def _told_of_all(self, sharing: ProcessMetrics, own: _Both, accept: str) -> tuple[bytes, str]:
         try:
             told = _told(sharing.everyone(), accept)
         except Exception as error:  # whatever lies there: a file may be half, or somebody else's
@@ -125,8 +125,8 @@ def metrics_of(app: Measured) -> Metrics | None:
     """Begin to count what an app does; None where the extra is missing."""
     if find_spec("prometheus_client") is None:
         return None
-    from evkafka.observe.process_metrics import Sharing
+    from evkafka.observe.process_metrics import ProcessMetrics
     from evkafka.observe.prometheus import AppCollector
 
     collector, directory = AppCollector(app), directory_of_processes()
-    return Metrics(collector, Sharing(collector, directory) if directory is not None else None)
+    return Metrics(collector, ProcessMetrics(collector, directory) if directory is not None else None)

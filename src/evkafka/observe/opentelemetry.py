@@ -14,7 +14,7 @@ from opentelemetry.propagate import extract, inject
 from opentelemetry.propagators.textmap import Getter, Setter
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
 
-from evkafka.outcomes import DeadLetter, End, Outcome, Retry, Skip, Unmatched
+from evkafka.outcomes import DeadLetter, FailureOutcome, Outcome, Retry, Skip, Unmatched
 from evkafka.records import Record, RecordMetadata
 from evkafka.runtime.failure_cause import message_in, named_by, read_raised
 from evkafka.runtime.ports import BatchAttempt, Dispatch, Route, Slot
@@ -41,7 +41,7 @@ class _Headers(Getter[Sequence[tuple[str, bytes | None]]], Setter[Pairs]):
 HEADERS = _Headers()
 
 
-class Spans:
+class Tracing:
     """Makes the spans of one app."""
 
     def __init__(self) -> None:
@@ -129,7 +129,7 @@ class _TracedBatch:
         self._slot = slot
         self._tracer = tracer
 
-    async def prepare(self) -> Mapping[int, End | None]:
+    async def prepare(self) -> Mapping[int, FailureOutcome | None]:
         return await self._batch.prepare()
 
     async def run(self, wanted: Sequence[int]) -> object:

@@ -20,7 +20,7 @@ EVERY_S = 1.0
 SILENT_S = 30.0
 
 
-class Peers:
+class ProcessHealth:
     """The other processes of an app, as one of them sees them.
 
     Args:

@@ -38,7 +38,7 @@ _own: set[str] = set()
 """What the figures of this process are filed under: one for each app in it."""
 
 
-class Sharing:
+class ProcessMetrics:
     """One app's figures, in the directory.
 
     Args:

@@ -45,7 +45,7 @@ PARTITION = ("consumer", "topic", "partition")
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class MetricValues:
     """What has been counted so far."""
 
     processed: Counter[Labels] = field(default_factory=Counter)
@@ -64,9 +64,9 @@ class Figures:
     published: Counter[Labels] = field(default_factory=Counter)
     publish_durations: defaultdict[Labels, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
 
-    def copied(self) -> Figures:
+    def copied(self) -> MetricValues:
         """A copy, to which nothing is added any more."""
-        return Figures(*(_copied(getattr(self, one.name)) for one in fields(self)))
+        return MetricValues(*(_copied(getattr(self, one.name)) for one in fields(self)))
 
 
 def _copied(counted: Any) -> Any:
@@ -80,7 +80,7 @@ class AppCollector:
 
     def __init__(self, app: Measured) -> None:
         self._app = app
-        self._figures = Figures()
+        self._figures = MetricValues()
         self._without_since_s: dict[str, float] = {}  # consumers without an assignment, and since when
         listen = app.telemetry.listen
         listen(RecordsReceived, self._on_received)
@@ -161,7 +161,7 @@ class AppCollector:
 class Snapshot:
     """One moment's figures, which may be collected in any thread: with thousands of event types that takes a second."""
 
-    figures: Figures
+    figures: MetricValues
     status: AppStatus
 
     def collect(self) -> Iterator[Metric]:

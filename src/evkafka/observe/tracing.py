@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from evkafka.exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from evkafka.observe.opentelemetry import Spans
+    from evkafka.observe.opentelemetry import Tracing
 
 
-def spans_of() -> Spans:
+def spans_of() -> Tracing:
     """Raises:
     ConfigError: the extra is not installed; the sentence says how to get it.
     """
     if find_spec("opentelemetry") is None or find_spec("opentelemetry.trace") is None:
         raise ConfigError("tracing needs an extra that is not installed: pip install 'evkafka[tracing]'")
-    from evkafka.observe.opentelemetry import Spans
+    from evkafka.observe.opentelemetry import Tracing
 
-    return Spans()
+    return Tracing()

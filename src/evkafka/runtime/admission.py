@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from evkafka.records import Record
 from evkafka.runtime.ports import Clock, Route
-from evkafka.runtime.scheduler import Lane, Lanes, LaneState
+from evkafka.runtime.scheduler import Lane, LaneScheduler, LaneState
 
 if TYPE_CHECKING:
     from evkafka.runtime.partition import Partition
@@ -54,14 +54,14 @@ class Batch(Lane):
         return records
 
 
-class Gate:
+class Admission:
     """One consumer's gate.
 
     Args:
         lanes: asks `admit` before a lane is ready.
     """
 
-    def __init__(self, gated: Gated, clock: Clock, lanes: Lanes) -> None:
+    def __init__(self, gated: Gated, clock: Clock, lanes: LaneScheduler) -> None:
         self._gated = gated
         self._clock = clock
         self._lanes = lanes

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from evkafka.config.settings import ConsumerSettings
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.committer import Committer
-from evkafka.runtime.flow_control import Flow
+from evkafka.runtime.flow_control import FlowControl
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import Clock, RecordSource
-from evkafka.runtime.scheduler import Lanes
+from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.telemetry import RecordsLost, Telemetry
 
 
-class Holdings:
+class Assignment:
     """One consumer's.
 
     Attributes:
@@ -31,7 +31,7 @@ class Holdings:
     """
 
     def __init__(
-        self, name: str, settings: ConsumerSettings, lanes: Lanes, *, clock: Clock, telemetry: Telemetry
+        self, name: str, settings: ConsumerSettings, lanes: LaneScheduler, *, clock: Clock, telemetry: Telemetry
     ) -> None:
         self.name = name
         self.settings = settings
@@ -40,7 +40,7 @@ class Holdings:
         self.telemetry = telemetry
         self.at_most_once = settings.auto_commit_mode == "pre-commit"
         self.partitions: dict[TopicPartition, Partition] = {}
-        self.flow = Flow(settings, self.partitions)
+        self.flow = FlowControl(settings, self.partitions)
         self.source: RecordSource | None = None
         self.committer: Committer | None = None
         self.taken = 0

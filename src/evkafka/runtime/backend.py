@@ -16,7 +16,7 @@ from evkafka.runtime.ports import Clock, Cluster
 
 
 @dataclass(frozen=True, slots=True)
-class Ambient:
+class Backend:
     """Attributes:
     cluster: makes the sinks of producers that were not told theirs.
     clock: their time.
@@ -28,12 +28,12 @@ class Ambient:
     random: Callable[[], float] = random.random
 
 
-ambient: ContextVar[Ambient | None] = ContextVar("evkafka_ambient", default=None)
+ambient: ContextVar[Backend | None] = ContextVar("evkafka_ambient", default=None)
 """None: a real Kafka and the system's clock. Tasks and threads started in a context inherit its value."""
 
 
 @contextmanager
-def stand_in(place: Ambient) -> Iterator[None]:
+def stand_in(place: Backend) -> Iterator[None]:
     """This place stands in from here to the exit.
 
     It is put back by its value and not by its token: a fixture's exit may run in another context than its entry.

@@ -13,18 +13,18 @@ from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from evkafka.outcomes import Apart, End, Failed, Unmatched
+from evkafka.outcomes import Failed, FailureOutcome, PartialFailure, Unmatched
 from evkafka.records import Record
 from evkafka.runtime.admission import Batch
-from evkafka.runtime.pending_writes import Behind
+from evkafka.runtime.pending_writes import SettledBehind
 from evkafka.runtime.ports import BatchAttempt, Clock, Slot
-from evkafka.runtime.scheduler import Lane, Lanes
+from evkafka.runtime.scheduler import Lane, LaneScheduler
 from evkafka.runtime.settle import (
-    Bury,
-    Defer,
     Finish,
-    Halt,
+    SendToDeadLetter,
+    SendToRetryTopic,
     StopApp,
+    StopConsuming,
     Verdict,
     Wait,
     address_of,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 OpenBatch = Callable[[Sequence[Record], Slot], BatchAttempt]
 
 
-class Hands(Protocol):
+class AttemptRunner(Protocol):
     """The executor, as far as a batch needs it."""
 
     slot: Slot
@@ -47,8 +47,10 @@ class Hands(Protocol):
     def raised(self, error: BaseException, record: Record) -> object: ...
     async def end_cancellation(self) -> None: ...
     async def insist(self, step: Callable[[], Awaitable[None]]) -> None: ...
-    def begin_write(self, lane: Lane, record: Record, verdict: Defer | Bury, duration_s: float) -> None: ...
-    def hold_behind(self, lane: Lane, behind: Sequence[Behind]) -> None: ...
+    def begin_write(
+        self, lane: Lane, record: Record, verdict: SendToRetryTopic | SendToDeadLetter, duration_s: float
+    ) -> None: ...
+    def hold_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None: ...
 
     @property
     def at_most_once(self) -> bool:
@@ -60,10 +62,10 @@ class BatchWalk:
 
     def __init__(
         self,
-        hands: Hands,
+        hands: AttemptRunner,
         batch: Batch,
         *,
-        lanes: Lanes,
+        lanes: LaneScheduler,
         decide: DecideFor,
         report: Reporter,
         clock: Clock,
@@ -141,7 +143,7 @@ class BatchWalk:
 
     async def _settle_run(self, result: object, wanted: Sequence[int]) -> bool:
         """Settle what was run. False where nothing more must be done with this batch."""
-        if isinstance(result, Apart):
+        if isinstance(result, PartialFailure):
             ends = {index: result.ends.get(index) for index in wanted}
             return await self._settle(ends, len(wanted), apart=True)
         outcome = classify(result)
@@ -169,7 +171,7 @@ class BatchWalk:
                 report.finished(slot, self._records[index], "ok", share_s)
         return True
 
-    async def _settle(self, ends: Mapping[int, End | None], count: int, *, apart: bool = False) -> bool:
+    async def _settle(self, ends: Mapping[int, FailureOutcome | None], count: int, *, apart: bool = False) -> bool:
         """A verdict on each of these records, carried out: first what is done, last what stops the app.
 
         Args:
@@ -179,7 +181,7 @@ class BatchWalk:
         """
         share_s = (self._clock.now() - self._hands.started_s) / count
         judged = list(self._judge(ends, apart and not self._hands.at_most_once))
-        behind: dict[Lane, list[Behind]] = {}
+        behind: dict[Lane, list[SettledBehind]] = {}
         for index, end, verdict in judged:
             if isinstance(verdict, Finish):
                 owner = self._owners[index]
@@ -193,20 +195,20 @@ class BatchWalk:
                 self._report.finished(self._hands.slot, self._records[index], "retried", share_s)
                 self._waits.append((index, verdict.delay_s))
         for index, _, verdict in judged:
-            if isinstance(verdict, Defer | Bury):
+            if isinstance(verdict, SendToRetryTopic | SendToDeadLetter):
                 self._say(index, verdict.error, verdict)
                 self._begin_write(index, verdict, share_s)
         for lane, settled in behind.items():
             self._hands.hold_behind(lane, settled)
         for index, _, verdict in judged:
-            if isinstance(verdict, Halt):
+            if isinstance(verdict, StopConsuming):
                 self._say(index, verdict.error, verdict)
                 raise StopApp(f"{address_of(self._records[index])} stops the app: {verdict.reason}", verdict.error)
         return True
 
     def _judge(
-        self, ends: Mapping[int, End | None], failed_hold_back: bool
-    ) -> Iterator[tuple[int, End | None, Verdict]]:
+        self, ends: Mapping[int, FailureOutcome | None], failed_hold_back: bool
+    ) -> Iterator[tuple[int, FailureOutcome | None, Verdict]]:
         route, attempt = self._batch.route, self._batch.attempt
         for index in sorted(ends):
             end, owner = ends[index], self._owners[index]
@@ -216,25 +218,29 @@ class BatchWalk:
                 self._report.unmatched(self._records[index], end)
             verdict = self._decide(self._batch.partition.tp.topic, route, end, attempt)
             if owner is not None and (
-                isinstance(verdict, Wait | Halt) or (failed_hold_back and isinstance(end, Failed))
+                isinstance(verdict, Wait | StopConsuming) or (failed_hold_back and isinstance(end, Failed))
             ):
                 self._failed[owner] = index
-            if owner is not None and isinstance(verdict, Defer | Bury) and not self._hands.at_most_once:
+            if (
+                owner is not None
+                and isinstance(verdict, SendToRetryTopic | SendToDeadLetter)
+                and not self._hands.at_most_once
+            ):
                 self._written.setdefault(owner, index)
             yield index, end, verdict
 
-    def _begin_write(self, index: int, verdict: Defer | Bury, share_s: float) -> None:
+    def _begin_write(self, index: int, verdict: SendToRetryTopic | SendToDeadLetter, share_s: float) -> None:
         """The record waits in its own lane, which goes on when it is written and the batch is over."""
         lane = self._owners[index] or self._free(index)
         self._hands.begin_write(lane, self._records[index], verdict, share_s)
         del self._open[index]
 
-    def _behind(self, index: int, end: End | None, verdict: Finish, share_s: float) -> Behind:
+    def _behind(self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float) -> SettledBehind:
         if isinstance(end, Failed):
             self._say(index, end, verdict)
-        return Behind(self._open.pop(index), copy(self._hands.slot), verdict.status, share_s)
+        return SettledBehind(self._open.pop(index), copy(self._hands.slot), verdict.status, share_s)
 
-    def _finish(self, index: int, end: End | None, verdict: Finish, share_s: float) -> bool:
+    def _finish(self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float) -> bool:
         record = self._open.pop(index)
         if isinstance(end, Failed):
             self._say(index, end, verdict)

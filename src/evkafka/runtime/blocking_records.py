@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from evkafka.records import TopicPartition
-from evkafka.runtime.flow_control import Flow
+from evkafka.runtime.flow_control import FlowControl
 from evkafka.runtime.partition import Partition
 
 logger = logging.getLogger("evkafka.runtime")
@@ -18,10 +18,10 @@ logger = logging.getLogger("evkafka.runtime")
 SAY_AGAIN_S = 60.0
 
 
-class HoldUps:
+class BlockingRecords:
     """One consumer's. `look` is called once a second."""
 
-    def __init__(self, consumer: str, partitions: Mapping[TopicPartition, Partition], flow: Flow) -> None:
+    def __init__(self, consumer: str, partitions: Mapping[TopicPartition, Partition], flow: FlowControl) -> None:
         self._consumer = consumer
         self._partitions = partitions
         self._flow = flow

@@ -15,7 +15,7 @@ from evkafka.runtime.ports import Clock, RecordSource
 from evkafka.telemetry import CommitFailed, OffsetsCommitted, Telemetry
 
 if TYPE_CHECKING:
-    from evkafka.runtime.assignment import Holdings
+    from evkafka.runtime.assignment import Assignment
 
 logger = logging.getLogger("evkafka.runtime")
 
@@ -99,7 +99,7 @@ class Committer:
         return False
 
 
-async def commit_loop(held: Holdings, *, while_true: Callable[[], bool]) -> None:
+async def commit_loop(held: Assignment, *, while_true: Callable[[], bool]) -> None:
     """Commit on the interval, and at once when something asks for it (a reset; interval 0)."""
     interval_s = held.settings.auto_commit_interval_s
     if held.at_most_once:

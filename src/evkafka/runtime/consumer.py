@@ -19,34 +19,34 @@ from typing import Any
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.exceptions import NotAssigned
 from evkafka.records import TopicPartition
-from evkafka.runtime.admission import Gate
-from evkafka.runtime.assignment import Holdings
+from evkafka.runtime.admission import Admission
+from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.backend import chance
-from evkafka.runtime.blocking_records import HoldUps
+from evkafka.runtime.blocking_records import BlockingRecords
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.committer import Committer, commit_loop
 from evkafka.runtime.corrupt_records import UnreadableRecords
-from evkafka.runtime.dead_letter_limit import KeptLimit
+from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.dead_letters.retry_topics import Tiers
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.figures import overran, status_of
-from evkafka.runtime.interfaces import DeadLetters, LastRound
-from evkafka.runtime.misses import Misses
+from evkafka.runtime.interfaces import DeadLetterSink, WatchdogRounds
+from evkafka.runtime.misses import UnmatchedWarning
 from evkafka.runtime.offset_check import check_each_offset
-from evkafka.runtime.pending_writes import Writes
-from evkafka.runtime.poller import Intake
+from evkafka.runtime.pending_writes import PendingWrites
+from evkafka.runtime.poller import Poller
 from evkafka.runtime.ports import Clock, Cluster, ConsumerIdentity, Dispatch, RecordSource, Route, Slot
-from evkafka.runtime.rebalance import CUT_S, Assignment
-from evkafka.runtime.reporting import Report
-from evkafka.runtime.scheduler import Lanes
+from evkafka.runtime.rebalance import CUT_S, RebalanceListener
+from evkafka.runtime.reporting import TelemetryReporter
+from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.settle import StopApp, Verdict, decide, decide_at_most_once
 from evkafka.runtime.status import ConsumerStatus
-from evkafka.runtime.supervision.restart_policy import Supervision
+from evkafka.runtime.supervision.restart_policy import RestartPolicy
 from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline
-from evkafka.runtime.supervision.stop_signal import Ending
+from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.runtime.supervision.tasks import SupervisedClock, SupervisedTasks, TaskEnded
 from evkafka.runtime.supervision.watchdog import Watchdog
-from evkafka.runtime.time_slice import Turn
+from evkafka.runtime.time_slice import TimeSlice
 from evkafka.telemetry import ConsumerLost, ConsumerStarted, ConsumerStopped, Telemetry
 
 LEAVE_S = 2.0
@@ -82,7 +82,7 @@ class Consumer:
         *,
         policy_for: Callable[[Route | None], ErrorPolicySettings],
         shortest_limit_s: float,
-        dead_letters: DeadLetters,
+        dead_letters: DeadLetterSink,
         cluster: Cluster,
         clock: Clock,
         telemetry: Telemetry,
@@ -102,24 +102,26 @@ class Consumer:
         self._clock = clock = SupervisedClock(clock, self.fail)
         self._telemetry = telemetry
         self._random = chance()
-        lanes = Lanes(clock)
+        lanes = LaneScheduler(clock)
         if dispatch.gated is not None:
-            lanes.gate = Gate(dispatch.gated, clock, lanes)
-        self._held = held = Holdings(name, settings, lanes, clock=clock, telemetry=telemetry)
+            lanes.gate = Admission(dispatch.gated, clock, lanes)
+        self._held = held = Assignment(name, settings, lanes, clock=clock, telemetry=telemetry)
         for tp in paused:
             held.flow.close(tp, "user")
-        report = Report(name, telemetry, Misses(name, telemetry, known=known_types, finished=held.finished))
+        report = TelemetryReporter(
+            name, telemetry, UnmatchedWarning(name, telemetry, known=known_types, finished=held.finished)
+        )
         self._report = report
-        self._supervision = Supervision(clock.now, self._random)
+        self._supervision = RestartPolicy(clock.now, self._random)
         self._on_verdict = on_verdict
-        self._ending = ending = Ending(self._on_ending)
-        limit = KeptLimit(ending, 0 if held.at_most_once else dead_letter_window, resets=reset_dead_letter_limit)
+        self._ending = ending = StopSignal(self._on_ending)
+        limit = DeadLetterLimit(ending, 0 if held.at_most_once else dead_letter_window, resets=reset_dead_letter_limit)
         self._tasks = tasks = SupervisedTasks(name, self.fail)
-        self._intake = Intake(held, ending, report, limit, tiers=tiers)
+        self._intake = Poller(held, ending, report, limit, tiers=tiers)
         self._unreadable = UnreadableRecords(held, ending, limit, dead_letters, tasks)
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix=f"evkafka-{name}")
-        last_round, turn = LastRound(clock.now()), Turn(clock)
-        self._writes = Writes(
+        last_round, turn = WatchdogRounds(clock.now()), TimeSlice(clock)
+        self._writes = PendingWrites(
             dead_letters,
             lanes=lanes,
             report=report,
@@ -153,8 +155,8 @@ class Consumer:
             )
             for _ in range(settings.concurrency)
         ]
-        self._assignment = Assignment(held, ending, self._executors, report, self._unreadable)
-        self._hold_ups = HoldUps(name, held.partitions, held.flow)
+        self._assignment = RebalanceListener(held, ending, self._executors, report, self._unreadable)
+        self._hold_ups = BlockingRecords(name, held.partitions, held.flow)
         self._watchdog = Watchdog(
             settings=settings,
             executors=self._executors,

@@ -11,15 +11,15 @@ from collections.abc import Collection
 from functools import partial
 
 from evkafka.records import Unreadable
-from evkafka.runtime.assignment import Holdings
+from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.backoff import exponential
-from evkafka.runtime.dead_letter_limit import KeptLimit
+from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.dead_letters.rate import RESET_DEAD_LETTER_LIMIT
-from evkafka.runtime.interfaces import DeadLetters
+from evkafka.runtime.interfaces import DeadLetterSink
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import RecordSource
 from evkafka.runtime.settle import StopApp
-from evkafka.runtime.supervision.stop_signal import Ending
+from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.runtime.supervision.tasks import SupervisedTasks
 from evkafka.telemetry import PartitionBlocked, RecordsProcessed
 
@@ -28,7 +28,12 @@ class UnreadableRecords:
     """One consumer's."""
 
     def __init__(
-        self, held: Holdings, ending: Ending, limit: KeptLimit, letters: DeadLetters, tasks: SupervisedTasks
+        self,
+        held: Assignment,
+        ending: StopSignal,
+        limit: DeadLetterLimit,
+        letters: DeadLetterSink,
+        tasks: SupervisedTasks,
     ) -> None:
         self._held = held
         self._ending = ending

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from evkafka.records import TopicPartition
-from evkafka.runtime.dead_letters.rate import RESET_DEAD_LETTER_LIMIT, Tally
+from evkafka.runtime.dead_letters.rate import RESET_DEAD_LETTER_LIMIT, DeadLetterRate
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import RecordSource
 from evkafka.runtime.settle import StopApp
-from evkafka.runtime.supervision.stop_signal import Ending
+from evkafka.runtime.supervision.stop_signal import StopSignal
 
 
-class KeptLimit:
+class DeadLetterLimit:
     """One consumer's.
 
     Args:
@@ -18,7 +18,7 @@ class KeptLimit:
         resets: forget that a limit was reached before, once for each partition.
     """
 
-    def __init__(self, ending: Ending, window: int, *, resets: bool) -> None:
+    def __init__(self, ending: StopSignal, window: int, *, resets: bool) -> None:
         self._ending = ending
         self._window = window
         self._resets = resets
@@ -31,11 +31,11 @@ class KeptLimit:
             return True
         tp = partition.tp
         if partition.tally is None:
-            partition.tally = Tally.from_text(source.metadata(tp), self._window)
+            partition.tally = DeadLetterRate.from_text(source.metadata(tp), self._window)
             if self._resets and tp not in self._reset:
                 self._reset.add(tp)
                 if partition.tally.as_text():
-                    partition.tally = Tally(self._window)
+                    partition.tally = DeadLetterRate(self._window)
                     partition.tally.unsaved = True
         if partition.tally.stopped:
             self._ending.fail(

@@ -10,25 +10,25 @@ from typing import Protocol, cast
 
 from evkafka.outcomes import Unmatched
 from evkafka.records import Record, Unreadable
-from evkafka.runtime.assignment import Holdings
-from evkafka.runtime.dead_letters.retry_topics import Returned, Tiers, returned
-from evkafka.runtime.interfaces import DeadLetters, WriteFailed
+from evkafka.runtime.assignment import Assignment
+from evkafka.runtime.dead_letters.retry_topics import DelayedRecord, Tiers, returned
+from evkafka.runtime.interfaces import DeadLetterSink, WriteFailed
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import BatchAttempt, Dispatch, Route, Slot
-from evkafka.runtime.settle import Bury, Defer
+from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic
 
 GRAIN_S = 0.02
 """Records that become due one by one are handed out together with what becomes due so soon after."""
 
 
-class Waiting:
+class DelayedRecords:
     """Keeps what was read before it is due. No more is read of a partition meanwhile, so that it is one poll's at most.
 
     Args:
         take: puts records into their lanes.
     """
 
-    def __init__(self, held: Holdings, tiers: Tiers, take: Callable[[Partition, Sequence[Record]], None]) -> None:
+    def __init__(self, held: Assignment, tiers: Tiers, take: Callable[[Partition, Sequence[Record]], None]) -> None:
         self._held = held
         self._tiers = tiers
         self._take = take
@@ -84,7 +84,7 @@ def returning(dispatch: Dispatch) -> Dispatch:
     return call  # type: ignore[return-value]
 
 
-class Letters(DeadLetters, Protocol):
+class Letters(DeadLetterSink, Protocol):
     async def bury_unread(self, unreadable: Unreadable, *, source: str | None = None) -> None: ...
 
 
@@ -95,10 +95,10 @@ class ReturnedLetters:
         self._letters = letters
         self._tiers = tiers
 
-    async def defer(self, record: Record, slot: Slot, verdict: Defer, failed: WriteFailed) -> None:
+    async def defer(self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed) -> None:
         await self._letters.defer(_back(record).origin, slot, verdict, failed)
 
-    async def bury(self, record: Record, slot: Slot, verdict: Bury, failed: WriteFailed) -> None:
+    async def bury(self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed) -> None:
         await self._letters.bury(_back(record).origin, slot, verdict, failed)
 
     async def bury_unread(self, unreadable: Unreadable) -> None:
@@ -106,6 +106,6 @@ class ReturnedLetters:
         await self._letters.bury_unread(unreadable, source=self._tiers[unreadable.partition.topic].source)
 
 
-def _back(record: Record) -> Returned:
+def _back(record: Record) -> DelayedRecord:
     """What the intake of retry topics has made of each record that it read."""
-    return cast(Returned, record)
+    return cast(DelayedRecord, record)

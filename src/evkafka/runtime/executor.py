@@ -22,24 +22,24 @@ from evkafka.runtime.attempt_context import first_context
 from evkafka.runtime.batch_executor import BatchWalk
 from evkafka.runtime.deadline import remaining
 from evkafka.runtime.failure_cause import Fatal, read_raised
-from evkafka.runtime.interfaces import ABANDONED, DecideFor, LastRound, Reporter
+from evkafka.runtime.interfaces import ABANDONED, DecideFor, Reporter, WatchdogRounds
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.pending_writes import Behind, Writes
+from evkafka.runtime.pending_writes import PendingWrites, SettledBehind
 from evkafka.runtime.ports import Clock, Dispatch, Slot
-from evkafka.runtime.scheduler import Lane, Lanes
+from evkafka.runtime.scheduler import Lane, LaneScheduler
 from evkafka.runtime.settle import (
-    Bury,
-    Defer,
     Finish,
-    Halt,
+    SendToDeadLetter,
+    SendToRetryTopic,
     StopApp,
+    StopConsuming,
     Wait,
     address_of,
     classify,
     error_of,
 )
 from evkafka.runtime.supervision.tasks import SupervisedTasks, TaskEnded
-from evkafka.runtime.time_slice import Turn
+from evkafka.runtime.time_slice import TimeSlice
 
 logger = logging.getLogger("evkafka.runtime")
 
@@ -72,14 +72,14 @@ class Executor:
         self,
         slot: Slot,
         *,
-        lanes: Lanes,
+        lanes: LaneScheduler,
         dispatch: Dispatch,
         decide: DecideFor,
-        writes: Writes,
+        writes: PendingWrites,
         report: Reporter,
         clock: Clock,
-        last_round: LastRound,
-        turn: Turn,
+        last_round: WatchdogRounds,
+        turn: TimeSlice,
         progress: Callable[[], None],
         tasks: SupervisedTasks,
         block: Callable[[Partition], None],
@@ -376,12 +376,12 @@ class Executor:
                 self._report.finished(slot, record, "retried", duration_s)
                 self._put_back(lane, record, delay_s)
                 return False
-            case Defer() | Bury():
+            case SendToRetryTopic() | SendToDeadLetter():
                 self._report.failed(slot, record, verdict.error, verdict)
                 self.begin_write(lane, record, verdict, duration_s)
                 lane.attempt = 1
                 return False
-            case Halt(reason=reason, error=error):
+            case StopConsuming(reason=reason, error=error):
                 self._report.failed(slot, record, error, verdict)
                 raise StopApp(f"{address_of(record)} stops the app: {reason}", error)
 
@@ -402,7 +402,9 @@ class Executor:
         lane.attempt = self.slot.attempt + 1
         self._lanes.wait(lane, delay_s)
 
-    def begin_write(self, lane: Lane, record: Record, verdict: Defer | Bury, duration_s: float) -> None:
+    def begin_write(
+        self, lane: Lane, record: Record, verdict: SendToRetryTopic | SendToDeadLetter, duration_s: float
+    ) -> None:
         """It goes to another topic, and is the lane's until that is confirmed.
 
         Raises:
@@ -410,7 +412,7 @@ class Executor:
         """
         self._writes.begin(lane, record, self.slot, verdict, duration_s)
 
-    def hold_behind(self, lane: Lane, behind: Sequence[Behind]) -> None:
+    def hold_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None:
         self._writes.hold_behind(lane, behind)
 
     @property

@@ -6,14 +6,14 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from evkafka.exceptions import message_of
-from evkafka.runtime.assignment import Holdings
+from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.status import AttemptStatus, ConsumerStatus, PartitionStatus, UnwrittenStatus
 
 if TYPE_CHECKING:
-    from evkafka.runtime.blocking_records import HoldUps
-    from evkafka.runtime.pending_writes import Write
+    from evkafka.runtime.blocking_records import BlockingRecords
+    from evkafka.runtime.pending_writes import PendingWrite
     from evkafka.runtime.supervision.watchdog import Watchdog
 
 MOST_SHOWN = 300
@@ -21,10 +21,10 @@ MOST_SHOWN = 300
 
 
 def status_of(
-    held: Holdings,
+    held: Assignment,
     at_work: Sequence[Executor],
     watchdog: Watchdog,
-    hold_ups: HoldUps,
+    hold_ups: BlockingRecords,
     *,
     rebuilds: int,
     stopping: bool,
@@ -58,7 +58,9 @@ def overran(at_work: Collection[Executor]) -> list[Executor]:
     return [executor for executor in at_work if executor.overrun is executor.slot.record]
 
 
-def _partition(held: Holdings, partition: Partition, at_work: Sequence[Executor], hold_ups: HoldUps) -> PartitionStatus:
+def _partition(
+    held: Assignment, partition: Partition, at_work: Sequence[Executor], hold_ups: BlockingRecords
+) -> PartitionStatus:
     tp, ledger, source, early = partition.tp, partition.ledger, held.source, partition.early
     position = source.position(tp) if source is not None else None
     written_ms = _written_ms(partition, at_work)
@@ -87,7 +89,7 @@ def _partition(held: Holdings, partition: Partition, at_work: Sequence[Executor]
     )
 
 
-def _unwritten(write: Write, now_s: float) -> UnwrittenStatus:
+def _unwritten(write: PendingWrite, now_s: float) -> UnwrittenStatus:
     error = write.error
     return UnwrittenStatus(
         offset=write.record.offset,

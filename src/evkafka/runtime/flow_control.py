@@ -22,7 +22,7 @@ Reason = Literal["user", "full", "unreadable", "early"]
 was read of it is not due yet."""
 
 
-class Flow:
+class FlowControl:
     """Decides by a share per partition, with hysteresis: full at the share, reading again at half of it.
 
     A partition is read while there is no reason against it.

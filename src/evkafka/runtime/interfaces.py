@@ -9,7 +9,7 @@ from typing import Protocol
 from evkafka.outcomes import Failed, Outcome, Unmatched
 from evkafka.records import Record, Unreadable
 from evkafka.runtime.ports import Route, Slot
-from evkafka.runtime.settle import Bury, Defer, Verdict
+from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,13 @@ WriteFailed = Callable[[str, BaseException], object]
 """Told of each attempt to write a record that has failed: the topic, and why. It is tried again then."""
 
 
-class DeadLetters(Protocol):
+class DeadLetterSink(Protocol):
     """Where records go that are given up, or are to come again later."""
 
-    async def defer(self, record: Record, slot: Slot, verdict: Defer, failed: WriteFailed) -> None:
+    async def defer(self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed) -> None:
         """Write it to its retry topic and wait for the confirmation, trying again until it is written."""
 
-    async def bury(self, record: Record, slot: Slot, verdict: Bury, failed: WriteFailed) -> None:
+    async def bury(self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed) -> None:
         """Write the dead letter and wait for its confirmation, trying again until it is written."""
 
     async def bury_unread(self, unreadable: Unreadable) -> None:
@@ -58,7 +58,7 @@ DecideFor = Callable[[str, "Route | None", "Outcome | Unmatched | Failed | None"
 
 
 @dataclass(slots=True)
-class LastRound:
+class WatchdogRounds:
     """When the watchdog last made its round: an attempt without one in its whole length has held the loop."""
 
     at_s: float = 0.0

@@ -15,7 +15,7 @@ Key = tuple[str, int]
 UNKNOWN = -1
 
 
-class Turn(NamedTuple):
+class EpochStart(NamedTuple):
     """From this offset on, records have this leader epoch."""
 
     offset: int
@@ -26,14 +26,14 @@ class LeaderEpochs:
     """One source's. It keeps one entry for each change of leader that was met, not one for each record."""
 
     def __init__(self) -> None:
-        self._turns: dict[Key, list[Turn]] = {}
+        self._turns: dict[Key, list[EpochStart]] = {}
 
     def begin(self, tp: Key, epoch: int) -> None:
         """Reading begins at a position, and the record before it has this epoch."""
         # A later epoch of the same log serves for all offsets below as well: it ends behind them.
-        self._turns[tp] = [Turn(-1, epoch)] if epoch != UNKNOWN else []
+        self._turns[tp] = [EpochStart(-1, epoch)] if epoch != UNKNOWN else []
 
-    def read(self, tp: Key, turns: Iterable[Turn]) -> None:
+    def read(self, tp: Key, turns: Iterable[EpochStart]) -> None:
         """Records were read, and these are the epochs that they came with."""
         known = self._turns.setdefault(tp, [])
         for turn in turns:

@@ -11,7 +11,7 @@ FIRST = 1000
 SHOWN = 20
 
 
-class Misses:
+class UnmatchedWarning:
     """Says so, once, when the first thousand records have all missed.
 
     Args:

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 from evkafka.config.settings import DeadLetterLimitSettings
 from evkafka.records import Record, TopicPartition
-from evkafka.runtime.dead_letters.rate import Tally
+from evkafka.runtime.dead_letters.rate import DeadLetterRate
 from evkafka.runtime.offsets import OffsetLedger
 from evkafka.runtime.ports import Route
-from evkafka.runtime.scheduler import NO_REASONS, Lane, Lanes, Reason
+from evkafka.runtime.scheduler import NO_REASONS, Lane, LaneScheduler, Reason
 
 if TYPE_CHECKING:
     from evkafka.runtime.admission import Batch
-    from evkafka.runtime.dead_letters.retry_topics import Returned
-    from evkafka.runtime.pending_writes import Write
+    from evkafka.runtime.dead_letters.retry_topics import DelayedRecord
+    from evkafka.runtime.pending_writes import PendingWrite
 
 _offset = attrgetter("offset")
 _value = attrgetter("value")
@@ -75,7 +75,7 @@ class Partition:
         "unreadable",
     )
 
-    def __init__(self, tp: TopicPartition, lanes: Lanes, *, ordering: str, paused: bool = False) -> None:
+    def __init__(self, tp: TopicPartition, lanes: LaneScheduler, *, ordering: str, paused: bool = False) -> None:
         self.tp = tp
         self.ledger = OffsetLedger()
         self.committed: int | None = None
@@ -88,8 +88,8 @@ class Partition:
         self.paused = paused
         self.held = False
         self.unreadable = 0
-        self.early: deque[Returned] = deque()
-        self.tally: Tally | None = None
+        self.early: deque[DelayedRecord] = deque()
+        self.tally: DeadLetterRate | None = None
         self.burying = 0
         self._enqueued = 0  # lanes, ever
         self._taken = 0  # records read
@@ -218,7 +218,7 @@ class Partition:
         self.buried()
         self._taken += 1
 
-    def tally_up(self) -> Tally | None:
+    def tally_up(self) -> DeadLetterRate | None:
         """The tally, told of what has ended since it was last looked at: records need not be counted one by one."""
         if self.tally is not None and not self.ledger.sealed:
             ended = self._taken - self.ledger.unfinished
@@ -296,6 +296,6 @@ class Partition:
         """Records that wait for their next attempt, and how many have failed."""
         return [(lane.queue[0], lane.attempt - 1) for lane in self.lanes() if lane.queue and lane.attempt > 1]
 
-    def writes(self) -> list[Write]:
+    def writes(self) -> list[PendingWrite]:
         """What is on its way to another topic."""
         return [write for lane in self.lanes() for write in lane.writes]

@@ -16,17 +16,17 @@ from typing import Any
 from evkafka.config.settings import DeadLetterLimitSettings
 from evkafka.records import Record
 from evkafka.runtime.dead_letters.rate import RESET_DEAD_LETTER_LIMIT
-from evkafka.runtime.interfaces import DeadLetters, Reporter
+from evkafka.runtime.interfaces import DeadLetterSink, Reporter
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import Clock, Route, Slot
-from evkafka.runtime.scheduler import Lane, Lanes
-from evkafka.runtime.settle import Bury, Defer, StopApp, address_of, written
+from evkafka.runtime.scheduler import Lane, LaneScheduler
+from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, StopApp, address_of, written
 from evkafka.runtime.supervision.tasks import SupervisedTasks
 from evkafka.telemetry import Status
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
+class SettledBehind:
     """A record that is settled, behind one of its lane and its batch that is on its way. It is done when that is
     confirmed: if that one comes again, so does this, after it.
 
@@ -40,7 +40,7 @@ class Behind:
     duration_s: float
 
 
-class Write:
+class PendingWrite:
     """One record on its way.
 
     Attributes:
@@ -62,11 +62,11 @@ class Write:
         lane: Lane,
         record: Record,
         slot: Slot,
-        verdict: Defer | Bury,
+        verdict: SendToRetryTopic | SendToDeadLetter,
         *,
         duration_s: float,
         since_s: float,
-        on_given_up: Callable[[Write], object],
+        on_given_up: Callable[[PendingWrite], object],
     ) -> None:
         self.lane = lane
         self.record = record
@@ -94,7 +94,7 @@ class Write:
         """Its record leaves the lane by whoever calls this."""
         self.ended = True
         self.lane.writes = tuple(other for other in self.lane.writes if other is not self)
-        if isinstance(self.verdict, Bury):
+        if isinstance(self.verdict, SendToDeadLetter):
             self.partition.burying -= 1
 
     def give_up(self) -> None:
@@ -105,7 +105,7 @@ class Write:
         self.on_given_up(self)
 
 
-class Writes:
+class PendingWrites:
     """One consumer's.
 
     Args:
@@ -119,9 +119,9 @@ class Writes:
 
     def __init__(
         self,
-        dead_letters: DeadLetters,
+        dead_letters: DeadLetterSink,
         *,
-        lanes: Lanes,
+        lanes: LaneScheduler,
         report: Reporter,
         clock: Clock,
         tasks: SupervisedTasks,
@@ -141,7 +141,7 @@ class Writes:
         self._progress = progress
         self._dead_letter_limit = dead_letter_limit
         self.at_most_once = at_most_once
-        self._under_way: set[Write] = set()
+        self._under_way: set[PendingWrite] = set()
 
     def stop(self) -> None:
         """The consumer ends, or crashes."""
@@ -149,7 +149,9 @@ class Writes:
             if write.task is not None:
                 self._tasks.cancel(write.task)
 
-    def begin(self, lane: Lane, record: Record, slot: Slot, verdict: Defer | Bury, duration_s: float) -> None:
+    def begin(
+        self, lane: Lane, record: Record, slot: Slot, verdict: SendToRetryTopic | SendToDeadLetter, duration_s: float
+    ) -> None:
         """Write it. It is the lane's again, which waits for the confirmation before it goes on.
 
         Args:
@@ -162,7 +164,7 @@ class Writes:
         if partition.ledger.sealed:  # it was taken away meanwhile: its next owner handles the record again
             self._report.dropped(slot, record)
             return
-        if isinstance(verdict, Bury):
+        if isinstance(verdict, SendToDeadLetter):
             if why := partition.reached(self._dead_letter_limit(slot.route)):
                 raise StopApp(
                     f"{address_of(record)} stops the app, uncommitted: {why} (`dead_letter_limit`); "
@@ -170,7 +172,7 @@ class Writes:
                     verdict.error,
                 )
             partition.burying += 1
-        write = Write(
+        write = PendingWrite(
             lane,
             record,
             copy(slot),  # the executor's next attempt writes over it
@@ -183,7 +185,7 @@ class Writes:
         self._lanes.hold_for(lane, write)
         self._start(write)
 
-    def hold_behind(self, lane: Lane, behind: Sequence[Behind]) -> None:
+    def hold_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None:
         """These end with the writes of the lane that have begun."""
         if lane.writes:
             self._lanes.hold_behind(lane, behind)
@@ -191,20 +193,20 @@ class Writes:
             for settled in behind:
                 self._report.dropped(settled.slot, settled.record)
 
-    def _start(self, write: Write) -> None:
+    def _start(self, write: PendingWrite) -> None:
         write.task = self._tasks.start(f"write-{address_of(write.record)}", self._written_by(write))
         self._tasks.may_end(write.task)  # `_ended` says what its end means
         write.task.add_done_callback(partial(self._ended, write))
 
-    def _written_by(self, write: Write) -> Coroutine[Any, Any, None]:
+    def _written_by(self, write: PendingWrite) -> Coroutine[Any, Any, None]:
         failed = partial(self._failed, write)
         match write.verdict:
-            case Bury() as bury:
+            case SendToDeadLetter() as bury:
                 return self._dead_letters.bury(write.record, write.slot, bury, failed)
-            case Defer() as defer:
+            case SendToRetryTopic() as defer:
                 return self._dead_letters.defer(write.record, write.slot, defer, failed)
 
-    def _failed(self, write: Write, topic: str, error: BaseException) -> None:
+    def _failed(self, write: PendingWrite, topic: str, error: BaseException) -> None:
         """It could not be written, and is tried again; unless its partition is being given back."""
         write.topic, write.error, write.tries = topic, error, write.tries + 1
         if write.partition.begins_nothing and not write.ended and not self.at_most_once:
@@ -212,7 +214,7 @@ class Writes:
             write.give_up()
             self._leave_lane(write, behind)
 
-    def _ended(self, write: Write, task: asyncio.Task[None]) -> None:
+    def _ended(self, write: PendingWrite, task: asyncio.Task[None]) -> None:
         if task.cancelled() and not write.ended and self._tasks.outlive_strangers:
             # By somebody else: whether it was written is not known, so it is written again.
             self._start(write)
@@ -231,13 +233,13 @@ class Writes:
         else:
             self._confirmed(write)
 
-    def _confirmed(self, write: Write) -> None:
+    def _confirmed(self, write: PendingWrite) -> None:
         partition, record = write.partition, write.record
-        if isinstance(write.verdict, Bury):
+        if isinstance(write.verdict, SendToDeadLetter):
             partition.buried()
-        self._finish(partition, Behind(record, write.slot, written(write.verdict), write.duration_s))
+        self._finish(partition, SettledBehind(record, write.slot, written(write.verdict), write.duration_s))
         write.end()
-        behind: tuple[Behind, ...] = ()
+        behind: tuple[SettledBehind, ...] = ()
         if not write.lane.writes:
             behind, write.lane.behind = write.lane.behind, ()
         for settled in behind:
@@ -245,16 +247,16 @@ class Writes:
         self._leave_lane(write, behind)
         self._progress()
 
-    def _finish(self, partition: Partition, settled: Behind) -> None:
+    def _finish(self, partition: Partition, settled: SettledBehind) -> None:
         if partition.ledger.finish(settled.record.offset):
             self._report.finished(settled.slot, settled.record, settled.status, settled.duration_s)
         else:
             self._report.dropped(settled.slot, settled.record)
 
-    def _leave_lane(self, write: Write, behind: Sequence[Behind]) -> None:
+    def _leave_lane(self, write: PendingWrite, behind: Sequence[SettledBehind]) -> None:
         self._lanes.written(write.lane, [write.record, *(settled.record for settled in behind)])
 
-    def _given_up(self, write: Write) -> None:
+    def _given_up(self, write: PendingWrite) -> None:
         self._report.dropped(write.slot, write.record)
         behind, write.lane.behind = write.lane.behind, ()
         for settled in behind:

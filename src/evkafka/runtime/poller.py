@@ -13,23 +13,23 @@ from operator import attrgetter
 
 from evkafka.exceptions import BrokerError, BrokerRefused, CommitRefused
 from evkafka.records import Record, TopicPartition
-from evkafka.runtime.assignment import Holdings
+from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.committer import COMMIT_TIMEOUT_S
-from evkafka.runtime.dead_letter_limit import KeptLimit
+from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.dead_letters.retry_topics import Tiers
-from evkafka.runtime.delayed_records import Waiting
+from evkafka.runtime.delayed_records import DelayedRecords
 from evkafka.runtime.flow_control import NONE
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import RecordSource
-from evkafka.runtime.reporting import Report
-from evkafka.runtime.supervision.stop_signal import Ending
+from evkafka.runtime.reporting import TelemetryReporter
+from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.telemetry import CommitFailed, RecordsReceived
 
 VALUE = attrgetter("value")
 
 
-class Intake:
+class Poller:
     """One consumer's.
 
     Args:
@@ -41,10 +41,10 @@ class Intake:
 
     def __init__(
         self,
-        held: Holdings,
-        ending: Ending,
-        report: Report,
-        limit: KeptLimit,
+        held: Assignment,
+        ending: StopSignal,
+        report: TelemetryReporter,
+        limit: DeadLetterLimit,
         *,
         tiers: Tiers | None,
     ) -> None:
@@ -57,7 +57,7 @@ class Intake:
             held.at_most_once and settings.auto_commit_interval_s == 0 and settings.group_id is not None
         )
         self._limit = limit
-        self._waiting = Waiting(held, tiers, self._hand_out) if tiers is not None else None
+        self._waiting = DelayedRecords(held, tiers, self._hand_out) if tiers is not None else None
         self._positions_due_s = 0.0
         self._progressed = False
         self.open = False

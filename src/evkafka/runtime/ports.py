@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from evkafka.outcomes import End, Unmatched
+from evkafka.outcomes import FailureOutcome, Unmatched
 from evkafka.records import OffsetReset, Record, RecordMetadata, TopicPartition, Unreadable
 
 if TYPE_CHECKING:
@@ -362,7 +362,7 @@ class Dispatch(Protocol):
 class BatchAttempt(Protocol):
     """One attempt at a batch. Indices are places in the records that it was opened with."""
 
-    async def prepare(self) -> Mapping[int, End | None]:
+    async def prepare(self) -> Mapping[int, FailureOutcome | None]:
         """Decode; returns what ended before the endpoint was run, such as a value that cannot be decoded (None: done,
         by the stack alone)."""
 

@@ -1,6 +1,6 @@
 """What the source tells its consumer: partitions come and go, positions are reset.
 
-A revoke is here, and so is the draining at a stop, for they are the same. `Holdings.partitions` is written by nobody
+A revoke is here, and so is the draining at a stop, for they are the same. `Assignment.partitions` is written by nobody
 but this and a user's seek.
 """
 
@@ -13,15 +13,15 @@ from collections.abc import Callable, Collection, Sequence
 
 from evkafka.exceptions import BrokerRefused
 from evkafka.records import OffsetReset, TopicPartition, Unreadable
-from evkafka.runtime.assignment import Holdings
+from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.clock import acquire, wait_any
 from evkafka.runtime.committer import COMMIT_TIMEOUT_S
 from evkafka.runtime.corrupt_records import UnreadableRecords
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.reporting import Report
+from evkafka.runtime.reporting import TelemetryReporter
 from evkafka.runtime.settle import address_of
-from evkafka.runtime.supervision.stop_signal import Ending
+from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.telemetry import PartitionsAssigned, PartitionsRevoked, PositionReset
 
 logger = logging.getLogger("evkafka.runtime")
@@ -30,7 +30,7 @@ CUT_S = 1.0
 """How long a cancelled attempt may take to end before it is left behind."""
 
 
-class Assignment:
+class RebalanceListener:
     """One consumer's; implements SourceListener.
 
     Attributes:
@@ -39,10 +39,10 @@ class Assignment:
 
     def __init__(
         self,
-        held: Holdings,
-        ending: Ending,
+        held: Assignment,
+        ending: StopSignal,
         executors: Sequence[Executor],
-        report: Report,
+        report: TelemetryReporter,
         unreadable: UnreadableRecords,
     ) -> None:
         self._held = held

@@ -15,9 +15,9 @@ from typing import cast
 
 from evkafka.outcomes import Unmatched
 from evkafka.records import Record
-from evkafka.runtime.misses import Misses
+from evkafka.runtime.misses import UnmatchedWarning
 from evkafka.runtime.ports import Route, Slot
-from evkafka.runtime.settle import Bury, Defer, Finish, Halt, Verdict, Wait
+from evkafka.runtime.settle import Finish, SendToDeadLetter, SendToRetryTopic, StopConsuming, Verdict, Wait
 from evkafka.serde.safe_text import NAME_CHARACTERS, cut
 from evkafka.telemetry import (
     AttemptFailed,
@@ -33,10 +33,10 @@ from evkafka.telemetry import (
 logger = logging.getLogger("evkafka.runtime")
 
 
-class Report:
+class TelemetryReporter:
     """Implements the executors' Reporter over the app's telemetry."""
 
-    def __init__(self, consumer: str, telemetry: Telemetry, misses: Misses | None = None) -> None:
+    def __init__(self, consumer: str, telemetry: Telemetry, misses: UnmatchedWarning | None = None) -> None:
         self._consumer = consumer
         self._telemetry = telemetry
         self.listening = telemetry.wants(RecordsProcessed)
@@ -140,9 +140,9 @@ def _in_words(verdict: Verdict) -> tuple[str, float]:
             return "wait", delay_s
         case Finish():
             return "finish", 0.0
-        case Defer(delay_ms=delay_ms):
+        case SendToRetryTopic(delay_ms=delay_ms):
             return "retry_topic", delay_ms / 1000
-        case Bury():
+        case SendToDeadLetter():
             return "dead_letter", 0.0
-        case Halt():
+        case StopConsuming():
             return "stop", 0.0

@@ -10,13 +10,13 @@ goes on when the last one is removed. Each reason is added and removed by one ow
 
 | reason | added by | removed by | when the records are cleared (revoke, seek, stop, failure) |
 | --- | --- | --- | --- |
-| paused | `Lanes.pause`, or the lane is made meanwhile | `Lanes.resume` | stays; a new `Partition` is told of it |
-| retry_wait | `Lanes.wait` | the timer, in `Lanes._due` | removed with the timer by `Lanes.clear` |
-| straggler | `Lanes.make_ready` | `Lanes.put_down` of that attempt | stays until that attempt ends |
-| permit | `Gate.admit` | `Gate.release` of another lane | stays until that release, which finds no record |
-| gathering | `Batch`, when it is made | `Gate._close` | stays, without a timer: it ends with its partition |
-| in_batch | `Gate._move` | `Lanes.put_down` of the batch, `Lanes.leave_batch` | stays until the batch ends |
-| writing | `Lanes.hold_for` | the end of the lane's last write | failing writes are given up, others go on |
+| paused | `LaneScheduler.pause`, or the lane is made meanwhile | `LaneScheduler.resume` | stays; a new `Partition` is told of it |
+| retry_wait | `LaneScheduler.wait` | the timer, in `LaneScheduler._due` | removed with the timer by `LaneScheduler.clear` |
+| straggler | `LaneScheduler.make_ready` | `LaneScheduler.put_down` of that attempt | stays until that attempt ends |
+| permit | `Admission.admit` | `Admission.release` of another lane | stays until that release, which finds no record |
+| gathering | `Batch`, when it is made | `Admission._close` | stays, without a timer: it ends with its partition |
+| in_batch | `Admission._move` | `LaneScheduler.put_down` of the batch, `LaneScheduler.leave_batch` | stays until the batch ends |
+| writing | `LaneScheduler.hold_for` | the end of the lane's last write | failing writes are given up, others go on |
 
 The records of a blocked lane are in its queue, as those of any other. A running lane may have reasons too: its walk
 ends, and they count once its executor puts it down.
@@ -36,9 +36,9 @@ from evkafka.records import Record
 from evkafka.runtime.ports import Clock, Route, TimerHandle
 
 if TYPE_CHECKING:
-    from evkafka.runtime.admission import Batch, Gate
+    from evkafka.runtime.admission import Admission, Batch
     from evkafka.runtime.partition import Partition
-    from evkafka.runtime.pending_writes import Behind, Write
+    from evkafka.runtime.pending_writes import PendingWrite, SettledBehind
 
 _offset = attrgetter("offset")
 
@@ -87,8 +87,8 @@ class Lane:
         self.attempt = 1
         self.timer: TimerHandle | None = None
         self.permit: Route | None = None
-        self.writes: tuple[Write, ...] = ()
-        self.behind: tuple[Behind, ...] = ()
+        self.writes: tuple[PendingWrite, ...] = ()
+        self.behind: tuple[SettledBehind, ...] = ()
 
     def end_walk(self) -> None:
         """The executor that walks it begins none of its records after the one under way.
@@ -100,7 +100,7 @@ class Lane:
         walked.clear()
 
 
-class Lanes:
+class LaneScheduler:
     """The ready lanes of one consumer, and the executors that wait for one.
 
     Partitions with ready lanes take turns, lane by lane: one with thousands of busy keys holds up no other. Within one,
@@ -108,7 +108,7 @@ class Lanes:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self.gate: Gate | None = None
+        self.gate: Admission | None = None
         self._clock = clock
         self._turns: deque[Partition] = deque()  # each partition with ready lanes once
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -254,7 +254,7 @@ class Lanes:
 
     # ------------------------------------------------------------------ writes to other topics
 
-    def hold_for(self, lane: Lane, write: Write) -> None:
+    def hold_for(self, lane: Lane, write: PendingWrite) -> None:
         """The record is the lane's first, and on its way to another topic. The lane waits for that.
 
         Args:
@@ -264,7 +264,7 @@ class Lanes:
         lane.writes = (*lane.writes, write)
         self.block(lane, "writing")
 
-    def hold_behind(self, lane: Lane, behind: Sequence[Behind]) -> None:
+    def hold_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None:
         """These are settled, but what is being written of the lane comes before them."""
         lane.behind = (*lane.behind, *behind)
         lane.queue.extendleft(settled.record for settled in behind)

@@ -40,7 +40,7 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
-class Defer:
+class SendToRetryTopic:
     """The record goes to a retry topic, confirmed, and is finished here; it comes again from there after this time."""
 
     delay_ms: int
@@ -49,7 +49,7 @@ class Defer:
 
 
 @dataclass(frozen=True, slots=True)
-class Bury:
+class SendToDeadLetter:
     """The record goes to the dead-letter topic, confirmed, and is finished then."""
 
     reason: str
@@ -57,14 +57,14 @@ class Bury:
 
 
 @dataclass(frozen=True, slots=True)
-class Halt:
+class StopConsuming:
     """The app stops, with the record uncommitted."""
 
     reason: str
     error: BaseException | None
 
 
-Verdict = Finish | Wait | Defer | Bury | Halt
+Verdict = Finish | Wait | SendToRetryTopic | SendToDeadLetter | StopConsuming
 
 OK = Finish("ok")
 
@@ -73,9 +73,9 @@ def address_of(record: Record) -> str:
     return f"{record.topic}[{record.partition}]@{record.offset}"
 
 
-def written(verdict: Defer | Bury) -> Status:
+def written(verdict: SendToRetryTopic | SendToDeadLetter) -> Status:
     """How the books call a record that was written elsewhere."""
-    return "retried" if isinstance(verdict, Defer) else "dead_lettered"
+    return "retried" if isinstance(verdict, SendToRetryTopic) else "dead_lettered"
 
 
 def error_of(end: object) -> BaseException | None:
@@ -153,17 +153,17 @@ def decide_at_most_once(outcome: Outcome | Unmatched | Failed | None) -> Verdict
             return Finish("failed")
 
 
-def _bury(outcome: DeadLetter) -> Bury:
+def _bury(outcome: DeadLetter) -> SendToDeadLetter:
     """With the error that it was raised from, where there is one: the letter names it."""
-    return Bury(outcome.reason, outcome if cause_of(outcome) is not None else None)
+    return SendToDeadLetter(outcome.reason, outcome if cause_of(outcome) is not None else None)
 
 
 def _unmatched(reason: str, unmatched: str) -> Verdict:
     match unmatched:
         case "dead_letter":
-            return Bury(f"unmatched: {reason}", None)
+            return SendToDeadLetter(f"unmatched: {reason}", None)
         case "stop":
-            return Halt(f"no endpoint takes it ({reason}), and `unmatched` says stop", None)
+            return StopConsuming(f"no endpoint takes it ({reason}), and `unmatched` says stop", None)
         case _:
             return Finish("skipped")
 
@@ -181,7 +181,7 @@ def _again(
         why = f"attempt {attempt} of {policy.max_attempts} failed"
         # By the delay and not by a count: so it goes on where it stood when the list is another one meanwhile.
         longer_ms = next((delay_ms for delay_ms in policy.retry_topics if delay_ms > waited_ms), None)
-        return Defer(longer_ms, why, error) if longer_ms is not None else _end(policy, error, why)
+        return SendToRetryTopic(longer_ms, why, error) if longer_ms is not None else _end(policy, error, why)
     if after_ms is not None:
         return Wait(after_ms / 1000)
     return Wait(
@@ -201,6 +201,6 @@ def _end(policy: ErrorPolicySettings, error: BaseException | None, why: str) -> 
         case "skip":
             return Finish("failed")
         case "dead_letter":
-            return Bury(why, error)
+            return SendToDeadLetter(why, error)
         case _:
-            return Halt(why, error)
+            return StopConsuming(why, error)

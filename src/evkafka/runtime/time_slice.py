@@ -11,7 +11,7 @@ YIELD_AFTER_S = 0.010
 other, got the member expelled from its group without this."""
 
 
-class Turn:
+class TimeSlice:
     """How long the executors of a consumer may have the loop, all together, before the other tasks get theirs.
 
     Each for itself would not do: five hundred executors with an endpoint of 30 ms CPU each would take 15 s.

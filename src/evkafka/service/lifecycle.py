@@ -18,7 +18,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.observe.health import HealthBook
 from evkafka.observe.loop_monitor import LoopMonitor, attempt_of, attempts_of
 from evkafka.observe.metrics import Metrics, directory_of_processes
-from evkafka.observe.process_health import Peers
+from evkafka.observe.process_health import ProcessHealth
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.ports import Clock, Cluster
 from evkafka.runtime.status import AppStatus
@@ -224,7 +224,7 @@ class AppLifecycle:
         if directory is None:
             yield
             return
-        peers = Peers(directory, lambda: app.health.own(app.status()))
+        peers = ProcessHealth(directory, lambda: app.health.own(app.status()))
         app.health.others = peers.others
         async with app.metrics.shared() if app.metrics is not None else nullcontext(), peers.running():
             yield

@@ -28,7 +28,7 @@ from evkafka.service.service import ConsumerPlan, RetryPlan
 from evkafka.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from evkafka.observe.opentelemetry import Spans
+    from evkafka.observe.opentelemetry import Tracing
 
 logger = logging.getLogger("evkafka")
 
@@ -89,7 +89,7 @@ class DeclaredConsumer:
         *,
         overrides: Callable[[], Any],
         paused: Callable[[str], Collection[TopicPartition]],
-        spans: Spans | None,
+        spans: Tracing | None,
     ) -> ConsumerPlan:
         """Compile it: stack, routes and decoders are made here, once.
 
@@ -156,7 +156,7 @@ class DeclaredProducer:
         """What of it stands in the contract document."""
         return Produced(self.name, producer_settings(self.config), self.sender.endpoints)
 
-    def bound(self, *, cluster: Cluster, clock: Clock, telemetry: Telemetry, spans: Spans | None) -> BoundProducer:
+    def bound(self, *, cluster: Cluster, clock: Clock, telemetry: Telemetry, spans: Tracing | None) -> BoundProducer:
         """A producer for one run of the app."""
         producer = EVKafkaProducer(
             self.config, cluster=cluster, clock=clock, telemetry=telemetry, name=self.name, spans=spans

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from evkafka.outcomes import Apart, BatchError, End, Failed
+from evkafka.outcomes import BatchError, Failed, FailureOutcome, PartialFailure
 from evkafka.records import Record
 from evkafka.runtime.ports import Dispatch, Route, Slot
 
 
-class One:
+class RecordAttempt:
     """The work of one record."""
 
     def __init__(self, dispatch: Dispatch, record: Record, slot: Slot) -> None:
@@ -31,7 +31,7 @@ class One:
         return result.error if isinstance(result, Failed) else None
 
 
-class Batch:
+class BatchAttempt:
     """The work of a batch: one call of its endpoint."""
 
     def __init__(self, dispatch: Dispatch, records: Sequence[Record], slot: Slot, route: Route) -> None:
@@ -39,7 +39,7 @@ class Batch:
         self._dispatch = dispatch
         self.slot = slot
         slot.route = route
-        self._settled: dict[int, End | None] = {}
+        self._settled: dict[int, FailureOutcome | None] = {}
 
     async def __call__(self) -> object:
         batch = self._dispatch.open_batch(self.records, self.slot)
@@ -52,7 +52,7 @@ class Batch:
 
     def results(self, result: object) -> list[object]:
         """The attempt's result, record by record: what was settled before the call, then what the call said."""
-        ends = result.ends if isinstance(result, Apart) else None
+        ends = result.ends if isinstance(result, PartialFailure) else None
         return [
             self._settled[index] if index in self._settled else result if ends is None else ends.get(index)
             for index in range(len(self.records))
@@ -63,7 +63,7 @@ class Batch:
         match result:
             case Failed(error=error):
                 return error
-            case Apart(ends=ends) if errors := [end.error for end in ends.values() if isinstance(end, Failed)]:
+            case PartialFailure(ends=ends) if errors := [end.error for end in ends.values() if isinstance(end, Failed)]:
                 said = {index: _befell(end) for index, end in ends.items()}
                 fault = BatchError({index: befell for index, befell in said.items() if befell is not None})
                 fault.__cause__ = errors[0]
@@ -72,7 +72,7 @@ class Batch:
                 return next((end.error for end in self._settled.values() if isinstance(end, Failed)), None)
 
 
-def _befell(end: End) -> BaseException | None:
+def _befell(end: FailureOutcome) -> BaseException | None:
     match end:
         case Failed(error=error):
             return error
@@ -82,7 +82,9 @@ def _befell(end: End) -> BaseException | None:
             return None
 
 
-def works(dispatch: Dispatch, records: Sequence[Record], slot: Callable[[], Slot]) -> Iterator[One | Batch]:
+def works(
+    dispatch: Dispatch, records: Sequence[Record], slot: Callable[[], Slot]
+) -> Iterator[RecordAttempt | BatchAttempt]:
     """The records' works, in order: neighbours of one batch endpoint and partition together, up to its limit.
 
     Args:
@@ -92,12 +94,12 @@ def works(dispatch: Dispatch, records: Sequence[Record], slot: Callable[[], Slot
     while left:
         route = dispatch.gated(left[0]) if dispatch.gated is not None else None
         if route is None or route.batch is None:
-            yield One(dispatch, left.pop(0), slot())
+            yield RecordAttempt(dispatch, left.pop(0), slot())
             continue
         size = 1
         while size < min(len(left), route.batch.max_records) and _together(dispatch, left[0], left[size]):
             size += 1
-        yield Batch(dispatch, left[:size], slot(), route)
+        yield BatchAttempt(dispatch, left[:size], slot(), route)
         del left[:size]
 
 

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 
-class Portal:
+class BlockingPortal:
     """Holds an async context manager entered in a loop of its own, and runs coroutines there.
 
     Owners: `_calls` is written by the calling threads and by the loop's thread; both under the lock.

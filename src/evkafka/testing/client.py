@@ -16,8 +16,8 @@ from evkafka.producer import Headers, Key
 from evkafka.records import Record
 from evkafka.runtime.backend import stand_in
 from evkafka.service.single_attempt import Delivery
-from evkafka.testing.blocking_portal import Portal
-from evkafka.testing.harness import Deliveries, Stage, StagedConsumer
+from evkafka.testing.blocking_portal import BlockingPortal
+from evkafka.testing.harness import Deliveries, Harness, StagedConsumer
 from evkafka.testing.held import Held
 from evkafka.testing.recording import SentEvent
 
@@ -42,10 +42,10 @@ class _Client:
         self.app = app
         self.sent: list[SentEvent] = []
         self._raises = raise_endpoint_errors if raise_handler_errors is None else raise_handler_errors
-        self._stage: Stage | None = None
+        self._stage: Harness | None = None
         self._before = Context()
 
-    def _opened(self) -> Stage:
+    def _opened(self) -> Harness:
         if self._stage is None:
             name = type(self).__name__
             entry = "async with" if isinstance(self, AsyncTestClient) else "with"
@@ -114,7 +114,7 @@ class TestClient(_Client):
         self, app: EVKafkaApp, raise_endpoint_errors: bool = True, *, raise_handler_errors: bool | None = None
     ) -> None:
         super().__init__(app, raise_endpoint_errors, raise_handler_errors=raise_handler_errors)
-        self._portal: Portal | None = None
+        self._portal: BlockingPortal | None = None
         self._place: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> Self:
@@ -122,8 +122,8 @@ class TestClient(_Client):
         if self._portal is not None:
             raise RuntimeError("this test client is open already")
         self.sent = []
-        stage = Stage(self.app, self.sent)
-        portal = Portal(stage.open())
+        stage = Harness(self.app, self.sent)
+        portal = BlockingPortal(stage.open())
         portal.open()
         # Producers that the test itself starts, in a loop of its own, are recorded too.
         self._place = stand_in(stage.place)
@@ -227,7 +227,7 @@ class AsyncTestClient(_Client):
         if self._life is not None:
             raise RuntimeError("this test client is open already")
         self.sent = []
-        stage = Stage(self.app, self.sent)
+        stage = Harness(self.app, self.sent)
         life = Held(stage.open())
         await life.__aenter__()
         self._place = stand_in(stage.place)

@@ -16,7 +16,7 @@ from evkafka.exceptions import ConfigError, EncodeError
 from evkafka.middleware import type_header
 from evkafka.producer import EVKafkaProducer, Headers, Key, header_pairs, key_bytes
 from evkafka.records import Record
-from evkafka.runtime.backend import Ambient, ambient, stand_in
+from evkafka.runtime.backend import Backend, ambient, stand_in
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.failure_cause import Fatal
 from evkafka.runtime.ports import ConsumerIdentity, Slot
@@ -74,7 +74,7 @@ class Deliveries:
     fatal: bool = False
 
 
-class Stage:
+class Harness:
     """One opening of an app.
 
     Attributes:
@@ -88,7 +88,7 @@ class Stage:
         self._positions = Positions()
         self._consumers: dict[str, StagedConsumer] = {}
         self._state: Mapping[str, Any] = {}
-        self.place = Ambient(RecordingCluster(sent, self._positions), SystemClock())
+        self.place = Backend(RecordingCluster(sent, self._positions), SystemClock())
         self.context = Context()
 
     # ------------------------------------------------------------------ life

@@ -30,7 +30,7 @@ STRONG_CHARACTERS = 16
 AUDIT_CHARACTERS = 2000
 
 
-class Guard:
+class Authenticator:
     """Args:
     token: what acting needs; None makes one, for this run.
     open_to_read: True if only this machine can reach the page.

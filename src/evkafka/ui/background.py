@@ -20,7 +20,7 @@ WAITING = 8
 """Questions that wait for their turn at most."""
 
 
-class Apart:
+class BackgroundRunner:
     """Runs one coroutine after the other, each with a deadline, elsewhere."""
 
     def __init__(self) -> None:

@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from evkafka.dlq import Desk, Letter, SourceTopics, Target, Wanted
+from evkafka.dlq import DeadLetterRecord, DeadLetterReplay, LetterFilter, SourceTopics, Target
 from evkafka.dlq.dry_run import judge_of
 from evkafka.dlq.local_handler import handle_of
 from evkafka.dlq.replay import Handle, Judge
-from evkafka.dlq.replay import Report as DeskReport
+from evkafka.dlq.replay import ReplayReport as DeskReport
 from evkafka.dlq.state_topic import Status
 from evkafka.dlq.targets import sources_of
 from evkafka.exceptions import ConfigError
@@ -20,9 +20,9 @@ from evkafka.kafka.admin.browsing import partition_numbers
 from evkafka.serde.safe_text import NAME_CHARACTERS, lines, one_line
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.ui.app_view import OperatedApp, Place
-from evkafka.ui.background import Apart
+from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.dead_letter_topics import dead_letter_topics
-from evkafka.ui.models import Address, FailedLetter, LetterRow, Letters, Report
+from evkafka.ui.models import Address, FailedLetter, LetterRow, Letters, ReplayReport
 from evkafka.ui.payload_text import KEY_BYTES, as_text, headers_as_text, not_shown
 
 logger = logging.getLogger("evkafka.web")
@@ -41,10 +41,10 @@ LOOK_S = 30.0
 WORK_S = 300.0
 
 
-class LetterBox:
+class DeadLetters:
     """The app's dead letters; what is done with them is done in the app's own loop, all else apart from it."""
 
-    def __init__(self, app: OperatedApp, apart: Apart) -> None:
+    def __init__(self, app: OperatedApp, apart: BackgroundRunner) -> None:
         self._app = app
         self._apart = apart
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="evkafka-replay")
@@ -75,8 +75,8 @@ class LetterBox:
     # ------------------------------------------------------------------ doing
 
     async def replay(
-        self, topic: str, wanted: Wanted, report: DeskReport, *, to_handler: bool, dry_run: bool
-    ) -> Report:
+        self, topic: str, wanted: LetterFilter, report: DeskReport, *, to_handler: bool, dry_run: bool
+    ) -> ReplayReport:
         """A dry run decodes, finds the endpoint, and runs nothing.
 
         Args:
@@ -87,21 +87,21 @@ class LetterBox:
             TakenOver, TimeoutError, BrokerError, TooBusy: it ended before its end; what was done is marked.
         """
         place = _place(await self._places(), topic)
-        desk = Desk(place.connection, topic, type_header=place.type_header)
+        desk = DeadLetterReplay(place.connection, topic, type_header=place.type_header)
         target = Target(sources=self._sources(place))
         if dry_run:
             would = self._judge(place) if to_handler else target
             rehearsal = await self._apart.run(lambda: desk.rehearse(would, wanted), timeout_s=LOOK_S)
             failed = [_failed(letter, why) for letter, why in rehearsal.would if why is not None]
-            return Report(chosen=len(rehearsal.would), done=0, failed=failed)
+            return ReplayReport(chosen=len(rehearsal.would), done=0, failed=failed)
         to = self._handler(place) if to_handler else target
         await self._apart.run(lambda: desk.replay(to, wanted, report=report), timeout_s=WORK_S)
         return _told(report)
 
-    async def drop(self, topic: str, wanted: Wanted, report: DeskReport) -> Report:
+    async def drop(self, topic: str, wanted: LetterFilter, report: DeskReport) -> ReplayReport:
         """As `replay`."""
         place = _place(await self._places(), topic)
-        desk = Desk(place.connection, topic, type_header=place.type_header)
+        desk = DeadLetterReplay(place.connection, topic, type_header=place.type_header)
         await self._apart.run(lambda: desk.drop(wanted, report=report), timeout_s=WORK_S)
         return _told(report)
 
@@ -129,7 +129,7 @@ class LetterBox:
             raise ConfigError("no consumer of this app runs that handles these letters")
         handle, loop = handle_of(plan, service.state, self._threads), asyncio.get_running_loop()
 
-        async def there(letter: Letter) -> str | None:
+        async def there(letter: DeadLetterRecord) -> str | None:
             async def here() -> str | None:
                 return await handle(letter)
 
@@ -138,12 +138,12 @@ class LetterBox:
         return there
 
 
-def _told(report: DeskReport) -> Report:
+def _told(report: DeskReport) -> ReplayReport:
     failed = [_failed(one.letter, one.why) for one in report.failed]
-    return Report(chosen=report.chosen, done=report.done, failed=failed)
+    return ReplayReport(chosen=report.chosen, done=report.done, failed=failed)
 
 
-def _failed(letter: Letter, why: str) -> FailedLetter:
+def _failed(letter: DeadLetterRecord, why: str) -> FailedLetter:
     return FailedLetter(id=letter.id, place=str(letter.place), why=why)
 
 
@@ -157,10 +157,10 @@ def _place(places: Mapping[str, Place], topic: str) -> Place:
 async def _look(place: Place, topic: str, containing: str, *, closed: bool) -> list[LetterRow]:
     if not await partition_numbers(place.connection, [topic]):
         return []  # nothing was given up yet
-    newest: deque[tuple[Letter, Status]] = deque(maxlen=SHOWN)
+    newest: deque[tuple[DeadLetterRecord, Status]] = deque(maxlen=SHOWN)
     size = 0
-    desk = Desk(place.connection, topic, type_header=place.type_header)
-    async for letter, status in desk.letters(Wanted(), closed=closed):
+    desk = DeadLetterReplay(place.connection, topic, type_header=place.type_header)
+    async for letter, status in desk.letters(LetterFilter(), closed=closed):
         if containing.lower() in _searched(letter):
             size += _size(letter) - (_size(newest[0][0]) if len(newest) == SHOWN else 0)
             newest.append((letter, status))
@@ -170,16 +170,16 @@ async def _look(place: Place, topic: str, containing: str, *, closed: bool) -> l
     return sorted(rows, key=lambda row: row["failed_at_ms"], reverse=True)
 
 
-def _size(letter: Letter) -> int:
+def _size(letter: DeadLetterRecord) -> int:
     return len(letter.record.value or b"") + sum(len(value or b"") for _, value in letter.record.headers)
 
 
-def _searched(letter: Letter) -> str:
+def _searched(letter: DeadLetterRecord) -> str:
     words = (letter.id, letter.event_type, letter.error_type, letter.error_message)
     return "\0".join(word for word in words if word).lower()
 
 
-def _row(letter: Letter, status: Status) -> LetterRow:
+def _row(letter: DeadLetterRecord, status: Status) -> LetterRow:
     """A letter that cannot be shown is a row that says so: the others of its list are shown."""
     record = letter.record
     try:

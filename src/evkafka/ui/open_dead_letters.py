@@ -7,10 +7,10 @@ import logging
 import time
 from collections.abc import Callable
 
-from evkafka.dlq import Desk
+from evkafka.dlq import DeadLetterReplay
 from evkafka.exceptions import EVKafkaError
 from evkafka.ui.app_view import OperatedApp
-from evkafka.ui.background import Apart
+from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.dead_letter_topics import dead_letter_topics
 from evkafka.ui.models import OpenLetters
 
@@ -25,7 +25,7 @@ SOON_S = 2.0
 COUNT_S = 30.0
 
 
-class OpenLetterCount:
+class OpenDeadLetterCount:
     """Counts apart from the app's loop, when somebody looks.
 
     Args:
@@ -33,7 +33,12 @@ class OpenLetterCount:
     """
 
     def __init__(
-        self, app: OperatedApp, apart: Apart, written: Callable[[], int], *, now: Callable[[], float] = time.monotonic
+        self,
+        app: OperatedApp,
+        apart: BackgroundRunner,
+        written: Callable[[], int],
+        *,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._apart = apart
@@ -74,7 +79,10 @@ class OpenLetterCount:
         try:
             places = await self._apart.run(lambda: dead_letter_topics(self._app), timeout_s=COUNT_S)
             for topic, place in places.items():
-                desk, before = Desk(place.connection, topic, type_header=place.type_header), self._known.get(topic)
+                desk, before = (
+                    DeadLetterReplay(place.connection, topic, type_header=place.type_header),
+                    self._known.get(topic),
+                )
                 self._known[topic] = await self._apart.run(
                     lambda desk=desk, before=before: desk.count_open(before),  # type: ignore[misc]
                     timeout_s=COUNT_S,

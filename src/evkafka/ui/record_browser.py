@@ -12,7 +12,7 @@ from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.safe_text import NAME_CHARACTERS, one_line
 from evkafka.ui.app_view import OperatedApp, Place, places
-from evkafka.ui.background import Apart
+from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.models import RecordRow, Records, TopicRow, Topics
 from evkafka.ui.payload_text import KEY_BYTES, SHOWN_BYTES, as_text, headers_as_text, not_read, not_shown
 
@@ -28,7 +28,7 @@ ANSWER_BYTES = 1024 * 1024
 """All values of an answer together, as text."""
 
 
-async def topics_of(app: OperatedApp, apart: Apart) -> Topics:
+async def topics_of(app: OperatedApp, apart: BackgroundRunner) -> Topics:
     """The app's topics that are there, with their partitions.
 
     Raises:
@@ -49,7 +49,14 @@ async def topics_of(app: OperatedApp, apart: Apart) -> Topics:
 
 
 async def records_of(
-    app: OperatedApp, apart: Apart, topic: str, partition: int, *, limit: int, offset: int | None, at_ms: int | None
+    app: OperatedApp,
+    apart: BackgroundRunner,
+    topic: str,
+    partition: int,
+    *,
+    limit: int,
+    offset: int | None,
+    at_ms: int | None,
 ) -> Records:
     """
     Raises:

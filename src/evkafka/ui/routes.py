@@ -13,22 +13,22 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from evkafka.dlq import Place, Report, TakenOver, Wanted
+from evkafka.dlq import LetterFilter, LetterPosition, ReplayReport, TakenOver
 from evkafka.exceptions import EVKafkaError
 from evkafka.serde.safe_text import NAME_CHARACTERS, lines, one_line
 from evkafka.ui.app_view import OperatedApp
-from evkafka.ui.auth import COOKIE, Guard, audit
-from evkafka.ui.background import Apart
+from evkafka.ui.auth import COOKIE, Authenticator, audit
+from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.configuration import config_of
-from evkafka.ui.dead_letters import LetterBox
+from evkafka.ui.dead_letters import DeadLetters
 from evkafka.ui.models import Done, Snapshot
-from evkafka.ui.open_dead_letters import OpenLetterCount
+from evkafka.ui.open_dead_letters import OpenDeadLetterCount
 from evkafka.ui.record_browser import records_of, topics_of
 from evkafka.ui.self_check import checks_of
 from evkafka.ui.sessions import SESSION_S
 from evkafka.ui.snapshot import snapshot, total_lag
-from evkafka.ui.statistics import Book
-from evkafka.ui.stream import Live
+from evkafka.ui.statistics import Statistics
+from evkafka.ui.stream import SnapshotStream
 from evkafka.web.encoding import Encoder, TooBusy, encoded
 from evkafka.web.security import Refused, check_site
 
@@ -65,15 +65,15 @@ class Operations:
         mounted: in a server of somebody else's.
     """
 
-    def __init__(self, app: OperatedApp, guard: Guard | None, *, mounted: bool = False) -> None:
+    def __init__(self, app: OperatedApp, guard: Authenticator | None, *, mounted: bool = False) -> None:
         self._app = app
         self.guard = guard
-        self._book = Book(app.telemetry)
-        self._apart = Apart()
-        self._letters = LetterBox(app, self._apart)
-        self._open_letters = OpenLetterCount(app, self._apart, lambda: self._book.dead_lettered)
+        self._book = Statistics(app.telemetry)
+        self._apart = BackgroundRunner()
+        self._letters = DeadLetters(app, self._apart)
+        self._open_letters = OpenDeadLetterCount(app, self._apart, lambda: self._book.dead_lettered)
         self._encoder = Encoder(WAITING)
-        self._live = Live(self._snapshot, self._note, self._encoder, one_by_one=mounted)
+        self._live = SnapshotStream(self._snapshot, self._note, self._encoder, one_by_one=mounted)
 
     def start(self) -> None:
         """In the app's loop, once it serves."""
@@ -267,16 +267,16 @@ class Operations:
         given = await _order(request)
         return await self._letters.drop(_text(given, "topic"), _letters(given), self._report(request))
 
-    def _report(self, request: Request) -> Report:
+    def _report(self, request: Request) -> ReplayReport:
         """Of a replay or drop: the audit line tells it also where that ends early."""
         self._open_letters.note_change()
-        report = request.state.report = Report()
+        report = request.state.report = ReplayReport()
         return report
 
     # ------------------------------------------------------------------ around each
 
     @property
-    def _guard(self) -> Guard:
+    def _guard(self) -> Authenticator:
         assert self.guard is not None
         return self.guard
 
@@ -390,12 +390,12 @@ def _whole(given: Mapping[str, Any], name: str, most: int) -> int:
     return value
 
 
-def _letters(given: Mapping[str, Any]) -> Wanted:
+def _letters(given: Mapping[str, Any]) -> LetterFilter:
     """The letters that an order is about: by `places`, each of one letter, or by `ids`, each of one record."""
     if "places" not in given:
-        return Wanted(ids=frozenset(_texts(given, "ids", "ids")))
+        return LetterFilter(ids=frozenset(_texts(given, "ids", "ids")))
     try:
-        return Wanted(places=frozenset(map(Place.parse, _texts(given, "places", "places"))))
+        return LetterFilter(places=frozenset(map(LetterPosition.parse, _texts(given, "places", "places"))))
     except ValueError as error:
         raise Refused(400, str(error)) from None
 

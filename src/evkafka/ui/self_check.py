@@ -10,7 +10,7 @@ from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.browsing import partition_numbers
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.ui.app_view import OperatedApp, dead_letter_places
-from evkafka.ui.background import Apart
+from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.models import Check, Checks
 
 LOOK_S = 20.0
@@ -19,7 +19,7 @@ Result = Literal["note", "warn", "bad"]
 Partitions = Mapping[str, Sequence[int]]
 
 
-async def checks_of(app: OperatedApp, apart: Apart) -> Checks:
+async def checks_of(app: OperatedApp, apart: BackgroundRunner) -> Checks:
     """Raises:
     TooBusy: others are being answered.
     """
@@ -42,7 +42,7 @@ def _health(app: OperatedApp) -> Iterator[Check]:
             yield _found(name, "bad" if not health.ok else "warn", "; ".join(reasons), None)
 
 
-async def _cluster(declared: DeclaredConsumer, letters: list[str], apart: Apart) -> list[Check]:
+async def _cluster(declared: DeclaredConsumer, letters: list[str], apart: BackgroundRunner) -> list[Check]:
     settings, name = declared.settings, declared.name
     servers = ",".join(settings.connection.bootstrap_servers)
     wanted = [*(topic.name for topic in settings.topics), *declared.tiers(), *letters]

@@ -12,7 +12,7 @@ from evkafka.runtime.status import AppStatus, ConsumerStatus, PartitionStatus
 from evkafka.serde.safe_text import one_line
 from evkafka.ui.app_view import Endpoint, OperatedApp, endpoints_of
 from evkafka.ui.models import AttemptRow, ConsumerRow, EventRow, Now, OpenLetters, PartitionRow, Snapshot
-from evkafka.ui.statistics import Book, Kind, quantile
+from evkafka.ui.statistics import EventTypeStatistics, Statistics, quantile
 from evkafka.ui.status_text import consumer_state, partition_state, problems
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ SENTENCE_CHARACTERS = 500
 REASONS_SHOWN = 10
 
 
-def snapshot(app: OperatedApp, book: Book, letters: OpenLetters) -> Snapshot:
+def snapshot(app: OperatedApp, book: Statistics, letters: OpenLetters) -> Snapshot:
     """Looks only: nothing is asked of the cluster."""
     status = app.status()
     ready, live = app.health.ready(status), app.health.live(status)
@@ -65,7 +65,7 @@ def total_lag(status: AppStatus) -> int | None:
     return sum(known) if known else None
 
 
-def _now(book: Book, status: AppStatus, rows: list[ConsumerRow], lag: int | None) -> Now:
+def _now(book: Statistics, status: AppStatus, rows: list[ConsumerRow], lag: int | None) -> Now:
     handled_per_s, failed_per_s = book.rates()
     lengths_s = book.lengths_s()
     attempts = [attempt for consumer in status.consumers for attempt in consumer.attempts]
@@ -88,7 +88,7 @@ def _now(book: Book, status: AppStatus, rows: list[ConsumerRow], lag: int | None
 
 
 def _consumer(
-    one: ConsumerStatus, book: Book, now_ms: int, reasons: list[str], notes: list[str], status: AppStatus
+    one: ConsumerStatus, book: Statistics, now_ms: int, reasons: list[str], notes: list[str], status: AppStatus
 ) -> ConsumerRow:
     state, kind = consumer_state(one, ended=one.name in status.ended)
     partitions = _share(PARTITIONS_SHOWN, status, one.partitions, key=_weight)
@@ -170,7 +170,7 @@ def _partition(one: PartitionStatus, now_ms: int) -> PartitionRow:
 # ---------------------------------------------------------------------------- event types
 
 
-def _events(app: OperatedApp, book: Book) -> list[EventRow]:
+def _events(app: OperatedApp, book: Statistics) -> list[EventRow]:
     """A row for each endpoint: what is declared, with what happened. Types that no endpoint names went to the one
     that takes the rest."""
     rows = []
@@ -186,10 +186,10 @@ def _events(app: OperatedApp, book: Book) -> list[EventRow]:
     return rows[:KINDS_SHOWN]
 
 
-def _event(consumer: str, endpoint: Endpoint, kinds: list[Kind], book: Book) -> EventRow:
+def _event(consumer: str, endpoint: Endpoint, kinds: list[EventTypeStatistics], book: Statistics) -> EventRow:
     lengths_s = sorted(s for kind in kinds for s in kind.lengths_s)
     failed = [kind for kind in kinds if kind.error_at_ms is not None]
-    last = max(failed, key=lambda kind: kind.error_at_ms or 0, default=Kind())
+    last = max(failed, key=lambda kind: kind.error_at_ms or 0, default=EventTypeStatistics())
     return EventRow(
         consumer=consumer,
         event_type=endpoint.event_type,

@@ -46,7 +46,7 @@ class Second:
 
 
 @dataclass(slots=True)
-class Kind:
+class EventTypeStatistics:
     """What is known of one event type at one consumer."""
 
     handled: int = 0
@@ -57,13 +57,13 @@ class Kind:
     error_at_ms: int | None = None
 
 
-class Book:
+class Statistics:
     """Listens from when it is made until `end()`."""
 
     def __init__(self, telemetry: Telemetry, *, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._seconds: deque[tuple[int, Second]] = deque(maxlen=SECONDS)
-        self.kinds: dict[tuple[str, str], Kind] = {}
+        self.kinds: dict[tuple[str, str], EventTypeStatistics] = {}
         self.handled = self.failed = self.dead_lettered = 0
         self._groups: dict[str, ErrorGroup] = {}
         self._unmatched: Counter[tuple[str, str | None, str]] = Counter()
@@ -163,7 +163,7 @@ class Book:
         now_s = int(self._now())
         return sorted(s for at_s, one in self._seconds if at_s >= now_s - 10 for s in one.lengths_s)
 
-    def rate_of(self, kind: Kind) -> float:
+    def rate_of(self, kind: EventTypeStatistics) -> float:
         now_s = int(self._now())
         return sum(number for at_s, number in kind.recent if now_s - 5 <= at_s < now_s) / 5
 
@@ -201,11 +201,11 @@ class Book:
             self._seconds.append((at_s, Second()))
         return self._seconds[-1][1]
 
-    def _kind(self, consumer: str, event_type: str) -> Kind:
+    def _kind(self, consumer: str, event_type: str) -> EventTypeStatistics:
         key = (consumer, one_line(event_type, NAME_CHARACTERS))
         if key not in self.kinds and len(self.kinds) >= 10 * GROUPS:
             key = (consumer, "")  # somebody's types are without number: the rest counts together
-        return self.kinds.setdefault(key, Kind())
+        return self.kinds.setdefault(key, EventTypeStatistics())
 
 
 def _quantiles(second: Second) -> tuple[float | None, float | None]:

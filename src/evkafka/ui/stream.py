@@ -17,7 +17,7 @@ EACH_S = 1.0
 VIEWERS = 50
 
 
-class Live:
+class SnapshotStream:
     """Args:
     make: makes a snapshot.
     note: called every second while nobody looks.

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from evkafka.verify.history import Entry
-from evkafka.verify.observations import Evidence, Sent, Written
+from evkafka.verify.observations import Observations, Sent, Written
 from evkafka.verify.report import Report, Stall, problems
 
 GRACE_S = 5.0
@@ -27,7 +27,7 @@ DISTURBANCES = FAULTS | {"thawed", "up", "down"}
 Place = tuple[int, int]
 
 
-def judge(evidence: Evidence, *, max_duplicates: float | None = None) -> Report:
+def judge(evidence: Observations, *, max_duplicates: float | None = None) -> Report:
     """The run's report; see `problems` for the argument."""
     handled = _handled(evidence.entries)
     began_s = min((one.at_s for one in evidence.sent), default=evidence.finished_s)
@@ -162,7 +162,7 @@ def _denied_writes(sent: Iterable[Sent], written: Iterable[Written]) -> tuple[in
     return tuple(one.number for one in sent if one.never_written and one.number in there)
 
 
-def _misplaced(evidence: Evidence, written: dict[Place, Written]) -> tuple[str, ...]:
+def _misplaced(evidence: Observations, written: dict[Place, Written]) -> tuple[str, ...]:
     wrong = []
     for one in evidence.sent:
         found = written.get(one.place) if one.place is not None else None
@@ -200,7 +200,7 @@ def behind(committed: Mapping[int, int], end: Mapping[int, int]) -> tuple[str, .
     )
 
 
-def _longest_stall(evidence: Evidence, began_s: float) -> Stall:
+def _longest_stall(evidence: Observations, began_s: float) -> Stall:
     """The stall that is furthest over what is allowed to it, or else the longest one."""
     allowed_s = evidence.promises.session_s + evidence.promises.drain_s + GRACE_S
     away = [*evidence.outages, *_restless(evidence.entries, evidence.promises.session_s)]
@@ -217,7 +217,7 @@ def _longest_stall(evidence: Evidence, began_s: float) -> Stall:
     return max(over or stalls, key=lambda stall: stall.lasted_s, default=Stall(allowed_s=allowed_s))
 
 
-def _stalls(evidence: Evidence) -> Iterable[tuple[int, float, float]]:
+def _stalls(evidence: Observations) -> Iterable[tuple[int, float, float]]:
     """By partition: times with at least one record to handle, between one first handling and the next."""
     first_end_s: dict[Place, float] = {}
     for entry in evidence.entries:

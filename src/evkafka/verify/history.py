@@ -40,7 +40,7 @@ class Entry:
     more: dict[str, Any] | None = None
 
 
-class Journal:
+class History:
     """The writing end. Several processes may hold one on the same file."""
 
     def __init__(self, path: Path, who: str) -> None:

@@ -14,7 +14,7 @@ from evkafka.context import App, Context
 from evkafka.exceptions import ConfigError
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
 from evkafka.outcomes import Outcome, Retry, Unmatched
-from evkafka.verify.history import Journal
+from evkafka.verify.history import History
 
 if TYPE_CHECKING:
     from evkafka.verify.worker_task import Task
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 _LOGIN = ("security_protocol", "ssl_", "sasl_")
 
 
-class Journalled:
+class RecordedAttempts:
     """Outermost middleware: notes each attempt, and how it ended."""
 
-    def __init__(self, app: App, journal: Journal) -> None:
+    def __init__(self, app: App, journal: History) -> None:
         self.app = app
         self.journal = journal
 
@@ -53,7 +53,7 @@ class Journalled:
                 self.journal.note("end", *at)
 
 
-def instrument(app: EVKafkaApp, task: Task, journal: Journal) -> None:
+def instrument(app: EVKafkaApp, task: Task, journal: History) -> None:
     """Point one of the app's consumers at the run's topic; the others, and the web part, are left out.
 
     Raises:
@@ -68,7 +68,7 @@ def instrument(app: EVKafkaApp, task: Task, journal: Journal) -> None:
         name: replace(
             declared,
             settings=_settings(declared.settings, task),
-            middleware=(Middleware(Journalled, journal), *stack),
+            middleware=(Middleware(RecordedAttempts, journal), *stack),
         )
     }
     app._producers = {one.name: replace(one, config=_produced(one.config, task)) for one in app._producers.values()}

@@ -8,17 +8,17 @@ from collections.abc import Callable, Sequence
 
 from evkafka.broker import KafkaBroker
 from evkafka.verify.fault_schedule import Fault
-from evkafka.verify.history import Journal
+from evkafka.verify.history import History
 from evkafka.verify.processes import Workers
 
 
-class Chaos:
+class Nemesis:
     """Attributes:
     outages: when the broker was away, from and to.
     """
 
     def __init__(
-        self, workers: Workers, broker: KafkaBroker | None, journal: Journal, tell: Callable[[str], object]
+        self, workers: Workers, broker: KafkaBroker | None, journal: History, tell: Callable[[str], object]
     ) -> None:
         self._workers = workers
         self._broker = broker

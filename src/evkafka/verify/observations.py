@@ -55,7 +55,7 @@ class Promises:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Observations:
     """Attributes:
     entries: the journal, in its order.
     committed, end: offsets by partition, after all processes had ended.

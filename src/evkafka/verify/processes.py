@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
-from evkafka.broker.process import LeashedProcess
-from evkafka.verify.history import Journal
+from evkafka.broker.process import ChildProcess
+from evkafka.verify.history import History
 from evkafka.verify.task_canceller import SIGNAL
 from evkafka.verify.worker_task import Task
 
@@ -36,7 +36,7 @@ class Worker:
         self.asked = False
         self.frozen = False
         self.up = False
-        self._process = LeashedProcess(command, log)
+        self._process = ChildProcess(command, log)
 
     @property
     def exit_code(self) -> int | None:
@@ -61,7 +61,7 @@ class Workers:
         unclean: what ended otherwise than it was asked to, in words.
     """
 
-    def __init__(self, task: Task, home: Path, journal: Journal, tell: Callable[[str], object]) -> None:
+    def __init__(self, task: Task, home: Path, journal: History, tell: Callable[[str], object]) -> None:
         self._task = task
         self._home = home
         self._journal = journal

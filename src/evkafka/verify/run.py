@@ -24,10 +24,10 @@ from evkafka.kafka.client.preflight import reach
 from evkafka.records import Record
 from evkafka.verify.checker import behind, judge
 from evkafka.verify.fault_schedule import faults
-from evkafka.verify.history import Entry, Journal, Reader
+from evkafka.verify.history import Entry, History, Reader
 from evkafka.verify.load import NUMBER_HEADER, NumberedProducer
-from evkafka.verify.nemesis import Chaos
-from evkafka.verify.observations import Evidence, Promises, Written
+from evkafka.verify.nemesis import Nemesis
+from evkafka.verify.observations import Observations, Promises, Written
 from evkafka.verify.options import Options
 from evkafka.verify.processes import Workers
 from evkafka.verify.report import Report
@@ -108,11 +108,11 @@ class _Run:
         self._broker = broker
         self._tell = tell
         self._topic = self._group_id = f"evkafka-verify-{uuid.uuid4().hex[:8]}"
-        self._journal = Journal(home / "journal", "conductor")
+        self._journal = History(home / "journal", "conductor")
         self._reader = Reader(home / "journal")
         self._entries: list[Entry] = []
         self._workers = Workers(self._task(home / "journal"), home, self._journal, tell)
-        self._chaos = Chaos(self._workers, broker, self._journal, tell)
+        self._chaos = Nemesis(self._workers, broker, self._journal, tell)
         self._producer = NumberedProducer(
             servers,
             self._topic,
@@ -222,8 +222,8 @@ class _Run:
     async def _stop_processes(self) -> None:
         await asyncio.gather(*(self._workers.stop(worker) for worker in self._workers.alive))
 
-    async def _evidence(self) -> Evidence:
-        return Evidence(
+    async def _evidence(self) -> Observations:
+        return Observations(
             sent=self._producer.sent,
             written=await self._log(),
             entries=self._read(),

@@ -13,13 +13,13 @@ from collections.abc import Iterable
 from types import FrameType
 from typing import Any
 
-from evkafka.verify.history import Journal
+from evkafka.verify.history import History
 
 SIGNAL = getattr(signal, "SIGUSR1", None)
 """None on a system without it, where `verify` does not run."""
 
 
-class Stranger:
+class TaskCanceller:
     """Cancels one task of its loop at each signal: any of EVKafka, of the client library or of the app itself, but
     not the main task, for whoever cancels that stops the app.
 
@@ -30,7 +30,7 @@ class Stranger:
         seed: of what is drawn.
     """
 
-    def __init__(self, journal: Journal, seed: str) -> None:
+    def __init__(self, journal: History, seed: str) -> None:
         self._journal = journal
         self._chance = random.Random(seed)  # nosec B311 # to be repeated
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -20,9 +20,9 @@ from evkafka.app import EVKafkaApp
 from evkafka.context import Request
 from evkafka.handler import Handler
 from evkafka.service.process import leave, run_to_exit_code
-from evkafka.verify.history import Journal
+from evkafka.verify.history import History
 from evkafka.verify.instrumentation import instrument
-from evkafka.verify.task_canceller import Stranger
+from evkafka.verify.task_canceller import TaskCanceller
 from evkafka.verify.worker_task import Task
 
 
@@ -30,10 +30,10 @@ def main(argument: str) -> None:
     task = Task(**json.loads(argument))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-8s %(name)s  %(message)s")
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
-    journal = Journal(Path(task.journal), task.who)
+    journal = History(Path(task.journal), task.who)
     app = built_in(task, journal) if task.app is None else given(task, journal)
     settings = next(iter(app._consumers.values())).settings
-    stranger = Stranger(journal, task.who)
+    stranger = TaskCanceller(journal, task.who)
     stranger.listen()
     journal.note(
         "up",
@@ -47,7 +47,7 @@ def main(argument: str) -> None:
         journal.note("down")
 
 
-def run(app: EVKafkaApp, stranger: Stranger) -> None:
+def run(app: EVKafkaApp, stranger: TaskCanceller) -> None:
     """As `app.run` does, with a stranger in the loop."""
 
     async def serve() -> None:
@@ -58,7 +58,7 @@ def run(app: EVKafkaApp, stranger: Stranger) -> None:
     leave(run_to_exit_code(serve, guard=guard), guard)
 
 
-def built_in(task: Task, journal: Journal) -> EVKafkaApp:
+def built_in(task: Task, journal: History) -> EVKafkaApp:
     """An app with one endpoint, which takes its time and notes what it does."""
     handler = Handler()
     work_s = task.work_ms / 1000
@@ -89,7 +89,7 @@ def built_in(task: Task, journal: Journal) -> EVKafkaApp:
     return app
 
 
-def given(task: Task, journal: Journal) -> EVKafkaApp:
+def given(task: Task, journal: History) -> EVKafkaApp:
     """The app that was named: the command line has found out already that it is there."""
     assert task.app is not None
     sys.path.insert(0, task.app_dir)

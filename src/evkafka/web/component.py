@@ -25,7 +25,7 @@ WEAK = (
 )
 
 
-class WebPart:
+class WebComponent:
     """Serves an app's pages on an address of its own."""
 
     def __init__(self, app: OperatedApp, *, host: str, port: int, ui_token: str | None) -> None:
@@ -97,11 +97,11 @@ def mountable(app: OperatedApp, ui_token: str | None) -> Any:
 
 
 def operations_of(app: OperatedApp, ui_token: str | None, *, open_to_read: bool, mounted: bool = False) -> Operations:
-    from evkafka.ui.auth import Guard
+    from evkafka.ui.auth import Authenticator
     from evkafka.ui.routes import Operations
 
     token = ui_token or os.environ.get(TOKEN_VARIABLE) or None
-    guard = Guard(token, open_to_read=open_to_read) if token is not None or open_to_read else None
+    guard = Authenticator(token, open_to_read=open_to_read) if token is not None or open_to_read else None
     return Operations(app, guard, mounted=mounted)
 
 

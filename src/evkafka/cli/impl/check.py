@@ -22,7 +22,7 @@ from evkafka.config import error_policy, missing_group_id, producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, ConfigError, EVKafkaError
 from evkafka.handler import Handler
-from evkafka.kafka.admin.permissions import Prober, missing_codecs, probing
+from evkafka.kafka.admin.permissions import PermissionProbe, missing_codecs, probing
 from evkafka.kafka.admin.topics import TopicShape, topic_shapes
 from evkafka.kafka.client.preflight import reach
 from evkafka.serde.safe_text import lines
@@ -239,7 +239,7 @@ async def _rights(app: EVKafkaApp, connection: ConnectionSettings, needs: list[N
     return findings
 
 
-async def _reader_rights(prober: Prober, name: str, group: str | None, topics: list[str]) -> list[Finding]:
+async def _reader_rights(prober: PermissionProbe, name: str, group: str | None, topics: list[str]) -> list[Finding]:
     findings = []
     if group is not None:
         findings.append(_right(await prober.joining(group), name, f"may join group {group!r}"))

@@ -17,7 +17,7 @@ from rich.text import Text
 from evkafka.app import EVKafkaApp
 from evkafka.cli.connection import DeadLetters, header_of
 from evkafka.cli.output import as_text, block, plain, print_json, shown
-from evkafka.dlq import Desk, Letter, Report, Target, Wanted
+from evkafka.dlq import DeadLetterRecord, DeadLetterReplay, LetterFilter, ReplayReport, Target
 from evkafka.dlq.dry_run import judge_of
 from evkafka.dlq.replay import Handle, Judge, without_record
 from evkafka.dlq.replay import Progress as Watch
@@ -32,7 +32,7 @@ SHOWN = 20
 # ---------------------------------------------------------------------------- reading
 
 
-def list_letters(where: DeadLetters, wanted: Wanted, *, closed: bool, limit: int | None, as_json: bool) -> None:
+def list_letters(where: DeadLetters, wanted: LetterFilter, *, closed: bool, limit: int | None, as_json: bool) -> None:
     """One line for each letter, in the order of the topic."""
     letters, total = asyncio.run(_listed(where, wanted, closed=closed, limit=limit, whole=False))
     if as_json:
@@ -59,10 +59,10 @@ def list_letters(where: DeadLetters, wanted: Wanted, *, closed: bool, limit: int
 
 
 async def _listed(
-    where: DeadLetters, wanted: Wanted, *, closed: bool, limit: int | None, whole: bool
-) -> tuple[list[tuple[Letter, Status]], int]:
+    where: DeadLetters, wanted: LetterFilter, *, closed: bool, limit: int | None, whole: bool
+) -> tuple[list[tuple[DeadLetterRecord, Status]], int]:
     """The first letters that are wanted, and how many there are."""
-    found: list[tuple[Letter, Status]] = []
+    found: list[tuple[DeadLetterRecord, Status]] = []
     total = 0
     async with aclosing(_desk(where).letters(wanted, closed=closed)) as letters:
         async for letter, status in letters:
@@ -72,7 +72,7 @@ async def _listed(
     return found, total
 
 
-def show_letter(where: DeadLetters, wanted: Wanted, *, as_json: bool) -> None:
+def show_letter(where: DeadLetters, wanted: LetterFilter, *, as_json: bool) -> None:
     """All of one letter: the last one, where there are several of one id."""
     found, _ = asyncio.run(_listed(where, wanted, closed=True, limit=None, whole=True))
     if not found:
@@ -106,7 +106,7 @@ def show_letter(where: DeadLetters, wanted: Wanted, *, as_json: bool) -> None:
 
 def replay(
     where: DeadLetters,
-    wanted: Wanted,
+    wanted: LetterFilter,
     *,
     to_topic: str | None,
     own_topic: bool,
@@ -126,7 +126,7 @@ def replay(
         _rehearse(where, wanted, target, limit=limit, force=force, as_json=as_json)
         return
 
-    async def work(watch: Watch, report: Report) -> None:
+    async def work(watch: Watch, report: ReplayReport) -> None:
         async with AsyncExitStack() as stack:
             to: Target | Handle
             if target is not None:
@@ -142,22 +142,24 @@ def replay(
     _do(work, "replaying", "replayed", as_json=as_json)
 
 
-def drop(where: DeadLetters, wanted: Wanted, *, limit: int | None, dry_run: bool, as_json: bool) -> None:
+def drop(where: DeadLetters, wanted: LetterFilter, *, limit: int | None, dry_run: bool, as_json: bool) -> None:
     """Mark them as dropped."""
     if dry_run:
         choice = asyncio.run(_desk(where).choose(wanted, limit=limit))
         _say_would([(letter, None) for letter in choice.letters.values()], choice.open, "dropped", as_json=as_json)
         return
 
-    async def work(watch: Watch, report: Report) -> None:
+    async def work(watch: Watch, report: ReplayReport) -> None:
         await _desk(where).drop(wanted, limit=limit, progress=watch, report=report)
 
     _do(work, "dropping", "dropped", as_json=as_json)
 
 
-def _do(work: Callable[[Watch, Report], Coroutine[Any, Any, None]], doing: str, done: str, *, as_json: bool) -> None:
+def _do(
+    work: Callable[[Watch, ReplayReport], Coroutine[Any, Any, None]], doing: str, done: str, *, as_json: bool
+) -> None:
     """What was done is said also where it ended by an error."""
-    report = Report()
+    report = ReplayReport()
     try:
         with _watched(doing) as watch:
             _run(work(watch, report))
@@ -186,7 +188,7 @@ def _watched(doing: str) -> Iterator[Watch]:
 
 
 def _rehearse(
-    where: DeadLetters, wanted: Wanted, target: Target | None, *, limit: int | None, force: bool, as_json: bool
+    where: DeadLetters, wanted: LetterFilter, target: Target | None, *, limit: int | None, force: bool, as_json: bool
 ) -> None:
     to: Target | Judge
     if target is not None:
@@ -211,7 +213,7 @@ def _judge(app: EVKafkaApp, declared: DeclaredConsumer) -> Judge:
     )
 
 
-def _say_would(would: Sequence[tuple[Letter, str | None]], total: int, what: str, *, as_json: bool) -> None:
+def _say_would(would: Sequence[tuple[DeadLetterRecord, str | None]], total: int, what: str, *, as_json: bool) -> None:
     """Args:
     would: each letter, and why it would not be.
     total: how many are open and wanted.
@@ -237,7 +239,7 @@ def _of_all(shown: int, total: int, what: str) -> str:
     return whose if shown == total else f"{shown} of {whose}"
 
 
-def _say(report: Report, what: str, *, as_json: bool) -> None:
+def _say(report: ReplayReport, what: str, *, as_json: bool) -> None:
     if as_json:
         failed = [_brief(one.letter, "open") | {"why": one.why} for one in report.failed]
         print_json({"chosen": report.chosen, what: report.done, "failed": failed})
@@ -256,11 +258,11 @@ def _say(report: Report, what: str, *, as_json: bool) -> None:
 # ---------------------------------------------------------------------------- words
 
 
-def _desk(where: DeadLetters) -> Desk:
-    return Desk(where.found.connection, where.topic, type_header=where.found.type_header)
+def _desk(where: DeadLetters) -> DeadLetterReplay:
+    return DeadLetterReplay(where.found.connection, where.topic, type_header=where.found.type_header)
 
 
-def _brief(letter: Letter, status: Status) -> dict[str, Any]:
+def _brief(letter: DeadLetterRecord, status: Status) -> dict[str, Any]:
     partition, offset = letter.place
     return {
         "id": letter.id,
@@ -283,11 +285,11 @@ def _brief(letter: Letter, status: Status) -> dict[str, Any]:
     }
 
 
-def _error(letter: Letter) -> str:
+def _error(letter: DeadLetterRecord) -> str:
     name = letter.error_type.rpartition(".")[2]
     said = " ".join(letter.error_message.split())[:80]
     return f"{name}: {said}" if name else said
 
 
-def _origin(letter: Letter) -> str:
+def _origin(letter: DeadLetterRecord) -> str:
     return f"{letter.topic}[{letter.partition}]@{letter.offset}" if letter.topic is not None else ""

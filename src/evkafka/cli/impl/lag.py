@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evkafka.cli.connection import Found
+from evkafka.cli.connection import FoundCluster
 from evkafka.cli.output import print_json, print_table, screen, styled
-from evkafka.cli.position import Place, offsets_of
+from evkafka.cli.position import Position, offsets_of
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.groups import Bounds, Group, bounds_of, commit_offsets, describe_group, group_offsets
@@ -41,7 +41,7 @@ class Row:
         return max(self.bounds.end - max(self.committed or 0, self.bounds.first), 0)
 
 
-def asked_of(found: Found, group: str | None, topics: tuple[str, ...]) -> list[Asked]:
+def asked_of(found: FoundCluster, group: str | None, topics: tuple[str, ...]) -> list[Asked]:
     """The groups that are meant: the one that was named, or those of the app's consumers.
 
     Raises:
@@ -191,7 +191,7 @@ def show_offsets(asked: list[Asked], *, as_json: bool) -> None:
         print()
 
 
-def reset_offsets(asked: list[Asked], place: Place, *, partition: int | None, execute: bool, as_json: bool) -> None:
+def reset_offsets(asked: list[Asked], place: Position, *, partition: int | None, execute: bool, as_json: bool) -> None:
     """Say from where to where each partition would go; with `execute`, commit it.
 
     Raises:
@@ -226,7 +226,7 @@ def reset_offsets(asked: list[Asked], place: Place, *, partition: int | None, ex
 Plan = tuple[Asked, Group, list[tuple[Row, int]]]
 
 
-async def _plans(asked: list[Asked], place: Place, partition: int | None) -> list[Plan]:
+async def _plans(asked: list[Asked], place: Position, partition: int | None) -> list[Plan]:
     plans: list[Plan] = []
     for one in asked:
         group, rows = await read_group(one)

@@ -16,11 +16,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from evkafka.cli.connection import Found, quiet, reads
+from evkafka.cli.connection import FoundCluster, quiet, reads
 from evkafka.cli.impl.dlq_handler import standing
 from evkafka.cli.impl.tail import event_type_of
 from evkafka.cli.output import plain, print_json
-from evkafka.cli.position import Place, bounds_of_topic, offsets_of
+from evkafka.cli.position import Position, bounds_of_topic, offsets_of
 from evkafka.dlq.dry_run import verdict
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.following import follow
@@ -47,8 +47,8 @@ class Piece:
     """
 
     topic: str
-    start: Place
-    end: Place | None = None
+    start: Position
+    end: Position | None = None
     partition: int | None = None
     event_types: tuple[str, ...] = ()
     limit: int | None = None
@@ -82,7 +82,7 @@ Judge = Callable[[Record], Awaitable[tuple[str, str | None]]]
 """What becomes of a record: its outcome, and why it has failed."""
 
 
-def replay(found: Found, piece: Piece, *, dry_run: bool, fail_fast: bool, as_json: bool) -> int:
+def replay(found: FoundCluster, piece: Piece, *, dry_run: bool, fail_fast: bool, as_json: bool) -> int:
     """Do it, and say what became of each; 1 where one has failed, or would.
 
     Raises:
@@ -103,7 +103,7 @@ def replay(found: Found, piece: Piece, *, dry_run: bool, fail_fast: bool, as_jso
     return 1 if report.failed else 0
 
 
-def chosen(found: Found, topic: str) -> DeclaredConsumer:
+def chosen(found: FoundCluster, topic: str) -> DeclaredConsumer:
     """The consumer whose handler is meant.
 
     Raises:
@@ -118,11 +118,11 @@ def chosen(found: Found, topic: str) -> DeclaredConsumer:
     raise ConfigError(f"{', '.join(map(repr, readers))} read {topic!r}: say with --consumer whose handler is meant")
 
 
-async def _replay(found: Found, piece: Piece, report: Report, *, dry_run: bool, fail_fast: bool) -> None:
+async def _replay(found: FoundCluster, piece: Piece, report: Report, *, dry_run: bool, fail_fast: bool) -> None:
     declared = chosen(found, piece.topic)
     bounds = await bounds_of_topic(found.connection, piece.topic, piece.partition)
     starts = await offsets_of(found.connection, piece.start, bounds)
-    ends = await offsets_of(found.connection, piece.end or Place(word="latest"), bounds)
+    ends = await offsets_of(found.connection, piece.end or Position(word="latest"), bounds)
     total = min(sum(max(ends[at] - starts[at], 0) for at in bounds), piece.limit or sys.maxsize)
     records = follow(
         found.connection,
@@ -162,7 +162,7 @@ async def _wanted(batches: AsyncIterator[Sequence[Record]], piece: Piece, header
 
 
 @asynccontextmanager
-async def _judging(found: Found, declared: DeclaredConsumer, *, dry_run: bool) -> AsyncIterator[Judge]:
+async def _judging(found: FoundCluster, declared: DeclaredConsumer, *, dry_run: bool) -> AsyncIterator[Judge]:
     """Inside, records are decoded (dry run), or handled by the app, which has been started without its consumers."""
     if dry_run:
         yield _decoding(declared, found.type_header)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evkafka.cli.connection import Found, reads
+from evkafka.cli.connection import FoundCluster, reads
 from evkafka.cli.output import print_json
 from evkafka.config.settings import ProducerSettings
 from evkafka.endpoints.endpoint import Endpoint
@@ -48,7 +48,7 @@ class NotTaken(EVKafkaError):
 
 
 def send(
-    found: Found,
+    found: FoundCluster,
     topic: str,
     events: Sequence[Event],
     *,
@@ -80,7 +80,7 @@ def send(
         print(f"{len(confirmed)} sent to {topic}")
 
 
-async def _send(found: Found, topic: str, events: Sequence[Event], *, create: bool) -> list[RecordMetadata]:
+async def _send(found: FoundCluster, topic: str, events: Sequence[Event], *, create: bool) -> list[RecordMetadata]:
     if not create:
         await _must_exist(found, topic)
     sink = KafkaCluster().sink(ProducerSettings(connection=replace(found.connection, request_timeout_s=40.0)))
@@ -107,7 +107,7 @@ async def _send(found: Found, topic: str, events: Sequence[Event], *, create: bo
         await sink.stop(timeout_s=5.0)
 
 
-async def _must_exist(found: Found, topic: str) -> None:
+async def _must_exist(found: FoundCluster, topic: str) -> None:
     import difflib
 
     shapes = await topic_shapes(found.connection)
@@ -121,7 +121,7 @@ async def _must_exist(found: Found, topic: str) -> None:
 # ---------------------------------------------------------------------------- what the app takes
 
 
-def _check_all(found: Found, topic: str, events: Sequence[Event]) -> None:
+def _check_all(found: FoundCluster, topic: str, events: Sequence[Event]) -> None:
     endpoints = _endpoints(found, topic)
     if endpoints is None:
         return  # an app callable takes whatever comes
@@ -132,7 +132,7 @@ def _check_all(found: Found, topic: str, events: Sequence[Event]) -> None:
         _check(endpoint, endpoint.resolve(), event)
 
 
-def _endpoints(found: Found, topic: str) -> dict[str, Endpoint] | None:
+def _endpoints(found: FoundCluster, topic: str) -> dict[str, Endpoint] | None:
     """Event type -> endpoint, "" for the default one, of all of the app's consumers that read this topic."""
     assert found.app is not None
     readers = [one for one in found.app._consumers.values() if reads(one, topic)]

@@ -15,9 +15,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from evkafka.cli.connection import Found
+from evkafka.cli.connection import FoundCluster
 from evkafka.cli.output import as_text, as_value, plain, print_line, shown
-from evkafka.cli.position import LATEST, Place, bounds_of_topic, offsets_of
+from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_of
 from evkafka.kafka.admin.following import follow
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
@@ -86,11 +86,11 @@ def event_type_of(record: Record, header: str) -> str | None:
 
 
 def tail(
-    found: Found,
+    found: FoundCluster,
     topic: str,
     wanted: Wanted,
     *,
-    start: Place | None,
+    start: Position | None,
     back: int,
     partition: int | None,
     limit: int | None,
@@ -118,18 +118,18 @@ def tail(
 
 
 async def _tail(
-    found: Found,
+    found: FoundCluster,
     topic: str,
     wanted: Wanted,
     say: _Json | _Lines,
-    start: Place | None,
+    start: Position | None,
     back: int,
     partition: int | None,
     limit: int | None,
     following: bool,
 ) -> None:
     bounds = await bounds_of_topic(found.connection, topic, partition)
-    starts = await offsets_of(found.connection, start or Place(word=LATEST), bounds)
+    starts = await offsets_of(found.connection, start or Position(word=LATEST), bounds)
     said = 0
     back = back if limit is None else min(back, limit)
     if start is None and back:
@@ -154,7 +154,7 @@ async def _tail(
 
 
 async def _last(
-    found: Found, topic: str, wanted: Wanted, bounds: dict[int, tuple[int, int]], many: int
+    found: FoundCluster, topic: str, wanted: Wanted, bounds: dict[int, tuple[int, int]], many: int
 ) -> Sequence[Record]:
     """The last records that are wanted, over all partitions, by their time. Looks `many` offsets back in each."""
     starts = {number: max(first, end - many) for number, (first, end) in bounds.items()}
@@ -168,7 +168,7 @@ async def _last(
 class _Json:
     """A line of JSON for each, as `evkafka send --records` takes them."""
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: FoundCluster) -> None:
         self._header = found.type_header
 
     def __call__(self, record: Record) -> None:
@@ -197,7 +197,7 @@ class _Json:
 class _Lines:
     """A line for a person."""
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: FoundCluster) -> None:
         self._header = found.type_header
         self._screen = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 

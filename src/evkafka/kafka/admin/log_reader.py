@@ -15,7 +15,7 @@ from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.reader import Reader, reader_client
 from evkafka.kafka.client.client import admin_client
-from evkafka.kafka.client.connection import Patience
+from evkafka.kafka.client.connection import SilenceLimit
 from evkafka.kafka.errors import translate
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
@@ -155,7 +155,7 @@ async def _reader(connection: ConnectionSettings, doing: str, timeout_s: float) 
 async def _told(doing: str, timeout_s: float, reader: Reader | None = None) -> AsyncIterator[None]:
     """For `timeout_s` at most, and as long as a large answer comes to this reader, piece by piece; what fails inside
     says what was being done."""
-    patience = Patience(timeout_s, lambda: reader.coming if reader is not None else None)
+    patience = SilenceLimit(timeout_s, lambda: reader.coming if reader is not None else None)
     try:
         async with patience.limit:
             yield

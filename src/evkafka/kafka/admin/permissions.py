@@ -32,7 +32,7 @@ REFUSALS = (
 )
 
 
-class Prober:
+class PermissionProbe:
     """Asks one cluster.
 
     Each question is answered with None where it is allowed, else with the right that is missing.
@@ -119,14 +119,14 @@ def _named(error: BaseException) -> str:
 
 
 @asynccontextmanager
-async def probing(connection: ConnectionSettings, *, timeout_s: float = 30.0) -> AsyncIterator[Prober]:
+async def probing(connection: ConnectionSettings, *, timeout_s: float = 30.0) -> AsyncIterator[PermissionProbe]:
     """
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: a question was not answered, yes or no.
     """
     doing = "asking what is allowed"
     async with _told(doing, timeout_s), administering(connection, doing, timeout_s) as admin:
-        yield Prober(connection, admin)
+        yield PermissionProbe(connection, admin)
 
 
 def missing_codecs() -> list[str]:

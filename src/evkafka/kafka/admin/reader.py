@@ -16,7 +16,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings
 from evkafka.kafka.client.client import Client
-from evkafka.kafka.consumer.record_decoder import KafkaRecord, Unread
+from evkafka.kafka.consumer.record_decoder import FetchedRecords, KafkaRecord
 from evkafka.kafka.options import connection_options
 from evkafka.runtime.ports import UnreadRecord
 
@@ -82,7 +82,7 @@ class BoundedFetcher(Fetcher):  # type: ignore[misc]  # the client library is un
                 if type(result) is FetchResult and not isinstance(result._partition_records, Bounded | None):
                     fetched = result._partition_records
                     result._partition_records = Bounded(
-                        Unread(
+                        FetchedRecords(
                             topic,
                             partition,
                             rest[-1],
@@ -103,7 +103,7 @@ class Bounded:
         next_fetch_offset: the offset of the next record.
     """
 
-    def __init__(self, unread: Unread) -> None:
+    def __init__(self, unread: FetchedRecords) -> None:
         self._unread = unread
         self._made: deque[KafkaRecord] = deque()
         self.next_fetch_offset = unread.position

@@ -15,7 +15,7 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.config.settings import ConnectionSettings
-from evkafka.kafka.client.node_connections import Reaching
+from evkafka.kafka.client.node_connections import NodeConnections
 from evkafka.kafka.options import connection_options
 
 
@@ -36,12 +36,12 @@ def admin_client(connection: ConnectionSettings, *, first: tuple[str, int] | Non
     """
     options = connection_options(connection)
     admin = Admin(**options)
-    admin._client = Reaching(**options)
+    admin._client = NodeConnections(**options)
     admin._client.first = first
     return admin
 
 
-class Client(Reaching):
+class Client(NodeConnections):
     """AIOKafkaClient, contained.
 
     Args:

@@ -37,7 +37,7 @@ async def connect(host: str, port: int, options: dict[str, Any]) -> Connection:
     return conn
 
 
-class Patience:
+class SilenceLimit:
     """A time limit on silence: an answer is waited for as long as more of it comes.
 
     A large fetch over a slow line takes as long as it takes; given up half-way, it would be asked for again for ever.
@@ -148,7 +148,7 @@ class Connection(AIOKafkaConnection):  # type: ignore[misc]  # the client librar
         return self._timed(answer) if isinstance(request, SaslAuthenticateRequest) else answer
 
     async def _patiently(self, answering: Awaitable[Any], silence_s: float) -> Any:
-        patience = Patience(silence_s, lambda: self.received)
+        patience = SilenceLimit(silence_s, lambda: self.received)
         try:
             async with patience.limit:
                 return await answering

@@ -13,7 +13,7 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError
 EVERY_S = 30.0
 
 
-class Sparing:
+class LogThrottle:
     """A warner for one matter that is tried again many times a second; in between it speaks at DEBUG."""
 
     def __init__(self, logger: logging.Logger) -> None:

@@ -21,8 +21,8 @@ from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.exceptions import BrokerError, BrokerRefused
-from evkafka.kafka.client.connection import FAILURES, LOOK_S, Connection, Patience, connect
-from evkafka.kafka.client.log_throttle import Sparing
+from evkafka.kafka.client.connection import FAILURES, LOOK_S, Connection, SilenceLimit, connect
+from evkafka.kafka.client.log_throttle import LogThrottle
 from evkafka.kafka.client.protocol import EpochMetadataRequest, MetadataResponse_v7
 from evkafka.kafka.errors import translate
 from evkafka.kafka.options import CLIENT_OPTIONS
@@ -42,7 +42,7 @@ ASKING = "asking"
 BOOTSTRAP = ("bootstrap", ConnectionGroup.DEFAULT)
 
 
-class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is untyped
+class NodeConnections(AIOKafkaClient):  # type: ignore[misc]  # the client library is untyped
     """AIOKafkaClient, whose connections and questions have limits of their own.
 
     Args:
@@ -81,10 +81,10 @@ class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is u
         self._allow_auto_create_topics = allow_auto_create_topics
         self._answer_within_s = answer_within_s or {}
         self._connecting: defaultdict[tuple[Any, Any], asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._attempts: dict[tuple[Any, Any], Patience] = {}  # connections that are being made
+        self._attempts: dict[tuple[Any, Any], SilenceLimit] = {}  # connections that are being made
         self._silent: set[Any] = set()  # nodes that owe an answer, or could not be reached
         self._leader_epochs: dict[tuple[str, int], int] = {}
-        self._warnings = Sparing(logger)
+        self._warnings = LogThrottle(logger)
         self.first: tuple[str, int] | None = None
         self.trouble: BrokerError | None = None
         self.on_refused: Callable[[BrokerRefused], object] = lambda _: None
@@ -165,7 +165,7 @@ class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is u
             return conn
 
     async def _connect(self, key: tuple[Any, Any], broker: Any) -> Connection:
-        patience = Patience(CONNECT_S, lambda: None, lambda: self._is_silent(key[0]))
+        patience = SilenceLimit(CONNECT_S, lambda: None, lambda: self._is_silent(key[0]))
         self._attempts[key] = patience
         try:
             async with patience.limit:
@@ -189,7 +189,7 @@ class Reaching(AIOKafkaClient):  # type: ignore[misc]  # the client library is u
     async def send(self, node_id: Any, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
         """B4-3, 6: one timeout serves joins (minutes) and all else, so a dead connection goes unnoticed as long."""
         within_s = self.silence_s(type(request))
-        patience = Patience(within_s, lambda: self._received(node_id, group), lambda: self._is_silent(node_id))
+        patience = SilenceLimit(within_s, lambda: self._received(node_id, group), lambda: self._is_silent(node_id))
         try:
             async with patience.limit:
                 answer = await super().send(node_id, request, group=group)

@@ -12,13 +12,15 @@ from aiokafka import errors as kafka
 from aiokafka.client import ConnectionGroup
 from aiokafka.protocol.group import LeaveGroupRequest
 
-from evkafka.kafka.consumer.consumer import Contained
+from evkafka.kafka.consumer.consumer import ContainedConsumer
 from evkafka.kafka.consumer.coordinator import Member
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
 
-async def close(consumer: Contained, own_tasks: Iterable[asyncio.Task[Any] | None], *, timeout_s: float) -> None:
+async def close(
+    consumer: ContainedConsumer, own_tasks: Iterable[asyncio.Task[Any] | None], *, timeout_s: float
+) -> None:
     """Leave the group and close: gently for most of the time, then by force. Never raises, never hangs."""
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + timeout_s
@@ -37,7 +39,7 @@ async def close(consumer: Contained, own_tasks: Iterable[asyncio.Task[Any] | Non
         await asyncio.wait(closing, timeout=max(0.0, deadline_s - loop.time()))
 
 
-def _tasks(consumer: Contained) -> list[asyncio.Task[Any]]:
+def _tasks(consumer: ContainedConsumer) -> list[asyncio.Task[Any]]:
     names = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task", "_changing", "_reset_committed_task")
     found = [getattr(consumer._coordinator, name, None) for name in names]
     if consumer._fetcher is not None:
@@ -59,7 +61,7 @@ async def _end(tasks: Iterable[asyncio.Task[Any] | None], timeout_s: float) -> N
             task.exception()  # looked at: the loop need not report it
 
 
-async def _leave(consumer: Contained, timeout_s: float) -> None:
+async def _leave(consumer: ContainedConsumer, timeout_s: float) -> None:
     """Say good-bye where it can be said: a member that is merely gone holds up its group for a session."""
     member = consumer._coordinator
     if not isinstance(member, Member) or not member.member_id or member._group_instance_id is not None:

@@ -17,7 +17,7 @@ from evkafka.exceptions import BrokerError, BrokerUnavailable, ConfigError
 from evkafka.kafka.client.client import Client
 from evkafka.kafka.client.protocol import StaticHeartbeatRequest
 from evkafka.kafka.consumer.coordinator import Member
-from evkafka.kafka.consumer.fetcher import Fetching
+from evkafka.kafka.consumer.fetcher import ContainedFetcher
 from evkafka.kafka.consumer.groupless import Groupless
 from evkafka.kafka.options import consumer_options
 from evkafka.runtime.leader_epochs import LeaderEpochs
@@ -34,7 +34,7 @@ class Subscriptions(SubscriptionState):  # type: ignore[misc]  # the client libr
         return 0.0
 
 
-class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library is untyped
+class ContainedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # the client library is untyped
     """One member, or one groupless reader. `open` takes the place of aiokafka's `start`, which waits for the join."""
 
     _closed = True  # until it is made: aiokafka's __del__ trips over a constructor that raised
@@ -72,7 +72,7 @@ class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library i
         return self._client
 
     @property
-    def fetching(self) -> Fetching:
+    def fetching(self) -> ContainedFetcher:
         return self._fetcher
 
     @property
@@ -102,7 +102,7 @@ class Contained(AIOKafkaConsumer):  # type: ignore[misc]  # the client library i
             await asyncio.sleep(self._retry_backoff_ms / 1000)
         epochs = LeaderEpochs()
         self._coordinator = self._make_coordinator(listener, epochs)
-        self._fetcher = Fetching(
+        self._fetcher = ContainedFetcher(
             client,
             subscription,
             committed=self._coordinator.committed,

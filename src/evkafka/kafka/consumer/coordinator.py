@@ -30,7 +30,7 @@ LONGEST_METADATA = 2**15 - 1  # of a string, in the protocol
 FLAPS, FLAPS_WITHIN_S = 5, 60.0
 
 
-class Hold(NamedTuple):
+class HeldAssignment(NamedTuple):
     """An assignment, and who we were when we got it. What is committed under it is refused once it has ended."""
 
     assignment: Any
@@ -53,7 +53,7 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
         longest_metadata: the longest that may be committed, as far as brokers have said.
     """
 
-    hold: Hold | None = None
+    hold: HeldAssignment | None = None
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
         self._on_failure = on_failure
         self._flaps: deque[float] = deque(maxlen=FLAPS)
         self._last_code = 0
-        self._gone: tuple[Hold | None, set[str]] = (None, set())
+        self._gone: tuple[HeldAssignment | None, set[str]] = (None, set())
         self.topics_before: frozenset[str] = frozenset()
         self.metadata: dict[ClientPartition, str] = {}
         self.longest_metadata = LONGEST_METADATA
@@ -190,7 +190,7 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
         joined = self.member_id and not self._performed_join_prepare
         return self._heartbeat_task if joined else None
 
-    def is_current(self, hold: Hold) -> bool:
+    def is_current(self, hold: HeldAssignment) -> bool:
         """Whether we are still the member that got this assignment, and still have it."""
         return (
             hold is self.hold
@@ -254,7 +254,7 @@ class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is u
         await super()._on_join_prepare(previous_assignment)
         self._handle_metadata_update(self._cluster)  # what was put off until here
 
-    def _gone_under(self, hold: Hold) -> set[str]:
+    def _gone_under(self, hold: HeldAssignment) -> set[str]:
         """Topics that were deleted since they were assigned. One of the same name may be there again by now, and what
         is done of the first says nothing about the second: such a commit would skip the second one's records."""
         if self._gone[0] is not hold:
@@ -319,7 +319,9 @@ class Commit:
     accepted for partitions that were another's by then. Here the request carries who we were at the call, we look
     again in the step that writes it, and one that is given up is not sent any more."""
 
-    def __init__(self, member: Member, hold: Hold, offsets: Mapping[ClientPartition, tuple[int, str]]) -> None:
+    def __init__(
+        self, member: Member, hold: HeldAssignment, offsets: Mapping[ClientPartition, tuple[int, str]]
+    ) -> None:
         self._member = member
         self._hold = hold
         self._offsets = offsets

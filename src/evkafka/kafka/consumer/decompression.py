@@ -29,7 +29,7 @@ _FIRST_GUESS, _LEAST_BUFFER, _LARGER = 16, 16_384, 8
 _ZEROS_PAST_GZIP = b"\x00"
 
 
-class TooLargeUnpacked(ValueError):
+class DecompressedTooLarge(ValueError):
     """A batch unpacks to more than it may."""
 
 
@@ -131,7 +131,7 @@ def _into_a_buffer(codec: Any, packed: bytes, most: int) -> memoryview:
 
 
 def _too_large(packed: bytes, most: int) -> NoReturn:
-    raise TooLargeUnpacked(
+    raise DecompressedTooLarge(
         f"{len(packed)} bytes unpack to more than max_decompressed_bytes, {most}; raise that where the batch is meant"
         " to be so large"
     )

@@ -22,7 +22,7 @@ logger = logging.getLogger("evkafka.runtime.kafka")
 EVERY_S = 5.0
 
 
-class Ends:
+class EndOffsets:
     """One consumer's: it asks for the ends that no fetch has told for a while, and writes them where fetches do.
 
     Args:

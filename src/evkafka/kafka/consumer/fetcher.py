@@ -14,17 +14,17 @@ from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.exceptions import BrokerError, BrokerRefused
-from evkafka.kafka.client.log_throttle import Sparing
-from evkafka.kafka.consumer.leader_epochs import Parting, Place, partings
-from evkafka.kafka.consumer.record_decoder import KafkaRecord, Unread, first_epoch
+from evkafka.kafka.client.log_throttle import LogThrottle
+from evkafka.kafka.consumer.leader_epochs import Divergence, Place, divergences
+from evkafka.kafka.consumer.record_decoder import FetchedRecords, KafkaRecord, first_epoch
 from evkafka.kafka.errors import translate
 from evkafka.records import OffsetReset, TopicPartition, Unreadable
-from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs, Turn
+from evkafka.runtime.leader_epochs import UNKNOWN, EpochStart, LeaderEpochs
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
 
-class Buffer(Unread):
+class Buffer(FetchedRecords):
     """Unread records of one partition of one assignment."""
 
     __slots__ = ("assignment", "backoff_s", "made_at_s")
@@ -55,7 +55,7 @@ class Blocked:
         return 0.0
 
 
-class Doubt:
+class UnverifiedPosition:
     """In the place of a partition's records while it is not known whether its log still holds what was read.
 
     Attributes:
@@ -71,7 +71,7 @@ class Doubt:
         return 0.0
 
 
-class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
+class ContainedFetcher(Fetcher):  # type: ignore[misc]  # the client library is untyped
     """aiokafka's Fetcher, contained.
 
     Args:
@@ -106,7 +106,7 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
         self._reset = reset
         self._most_unpacked = most_unpacked
         self._on_failure = on_failure
-        self._warnings = Sparing(logger)
+        self._warnings = LogThrottle(logger)
         self._max_partition_fetch_bytes: int
         self._out_of_range: dict[ClientPartition, int] = {}  # while the partition awaits its reset
         self._resets: list[tuple[Any, OffsetReset]] = []  # with the assignment that each belongs to
@@ -150,7 +150,7 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
                     entry.reported = True
                     on_unreadable(entry.unreadable)
                 continue
-            if isinstance(entry, Doubt):
+            if isinstance(entry, UnverifiedPosition):
                 continue
             if not entry.stands(tp):
                 self._forget(tp)
@@ -291,14 +291,14 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
     def _metadata_came(self, _: Any) -> None:
         self._leaders_due = True
 
-    def _doubt(self, tp: ClientPartition, raw: bytes) -> Doubt | None:
+    def _doubt(self, tp: ClientPartition, raw: bytes) -> UnverifiedPosition | None:
         """Another epoch than that of the record before: a new leader's, which may have cut the log and written on past
         the position since. Nothing that it wrote can have the epoch that it cut."""
         came, known = first_epoch(raw), self._epochs.latest(tp)
         if came in (known, UNKNOWN) or known == UNKNOWN:
             return None
         self._doubted.add(tp)
-        return Doubt(came)
+        return UnverifiedPosition(came)
 
     def _get_actions_per_node(self, assignment: Any) -> Any:
         """Positions that are in doubt are checked before anything else is fetched from their leaders."""
@@ -306,7 +306,7 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
             self._doubt_where_leaders_changed(assignment)
         fetches, lookups, timeout, invalid_metadata, resumes = super()._get_actions_per_node(assignment)
         for tp in tuple(self._doubted):
-            if tp not in assignment.tps or not isinstance(self._records.get(tp), Doubt):
+            if tp not in assignment.tps or not isinstance(self._records.get(tp), UnverifiedPosition):
                 self._doubted.discard(tp)  # a seek, or a rebalance, came meanwhile
                 continue
             leader = self._client.cluster.leader_for_partition(tp)
@@ -328,7 +328,7 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
             elif self._epochs.latest(tp) == UNKNOWN:
                 self._leaders[tp] = leader
             else:
-                self._records[tp] = Doubt(UNKNOWN)
+                self._records[tp] = UnverifiedPosition(UNKNOWN)
                 self._doubted.add(tp)
 
     def seek_to(self, tp: ClientPartition, offset: int) -> None:
@@ -368,7 +368,7 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
         committed = await self._committed([tp for tp in open_ if tp not in self._out_of_range])
         leaders = {tp: self._client.leader(tp) for tp in tps}
         places = self._places(assignment, tps, committed)
-        parted = await partings(
+        parted = await divergences(
             self._client, node_id, {tp: place for tp, place in places.items() if place.epoch != UNKNOWN}
         )
         to_look_up: dict[ClientPartition, tuple[Any, int]] = {}
@@ -407,13 +407,17 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
     def _trust(self, tp: ClientPartition) -> None:
         """The log still holds all that was read: what is fetched next may have the epoch that made us doubt."""
         entry = self._records.get(tp)
-        if isinstance(entry, Doubt):
+        if isinstance(entry, UnverifiedPosition):
             at = self._subscriptions.subscription.assignment.state_value(tp).position
-            self._epochs.read(tp, [Turn(at, entry.epoch)])
+            self._epochs.read(tp, [EpochStart(at, entry.epoch)])
             self._forget(tp)
 
     def _part(
-        self, assignment: Any, tp: ClientPartition, parting: Parting, to_look_up: dict[ClientPartition, tuple[Any, int]]
+        self,
+        assignment: Any,
+        tp: ClientPartition,
+        parting: Divergence,
+        to_look_up: dict[ClientPartition, tuple[Any, int]],
     ) -> None:
         """The log was cut before the position: go on where it parts from what was read."""
         self._out_of_range.pop(tp, None)
@@ -449,7 +453,7 @@ class Fetching(Fetcher):  # type: ignore[misc]  # the client library is untyped
         offsets = await self._proc_offset_request(node_id, by_topic)
         for tp, (reason, _) in wanted.items():
             state = assignment.state_value(tp)
-            in_doubt = isinstance(self._records.get(tp), Doubt)
+            in_doubt = isinstance(self._records.get(tp), UnverifiedPosition)
             if assignment.active and (in_doubt or not state.has_valid_position):
                 from_offset = self._out_of_range.pop(tp, None)
                 self._go_on(assignment, tp, from_offset, Place(offsets[tp][0], UNKNOWN), reason)

@@ -25,16 +25,16 @@ class Place(NamedTuple):
     epoch: int
 
 
-class Parting(NamedTuple):
+class Divergence(NamedTuple):
     """Where a leader's log parts from the one that was read; `place` is None where they have nothing in common."""
 
     read_to: int
     place: Place | None
 
 
-async def partings(
+async def divergences(
     client: Any, node_id: int, places: Mapping[ClientPartition, Place]
-) -> Mapping[ClientPartition, Parting]:
+) -> Mapping[ClientPartition, Divergence]:
     """Ask the leader. A partition whose log still holds all that was read up to its place is left out.
 
     Raises:
@@ -52,7 +52,7 @@ async def partings(
     except (NotImplementedError, kafka.IncompatibleBrokerVersion):
         logger.debug("node %s does not answer OffsetForLeaderEpoch (before 2.3): a cut log is not noticed", node_id)
         return {}
-    found: dict[ClientPartition, Parting] = {}
+    found: dict[ClientPartition, Divergence] = {}
     for topic, rows in answer.topics:
         for code, partition, epoch, end in rows:
             tp = ClientPartition(topic, partition)
@@ -62,9 +62,9 @@ async def partings(
                 continue
             if epoch == UNDEFINED or end == UNDEFINED:
                 # All that it knows is older than what we read: a topic of the same name that was made since.
-                found[tp] = Parting(place.offset, None)
+                found[tp] = Divergence(place.offset, None)
             elif end < place.offset:
-                found[tp] = Parting(place.offset, Place(end, epoch))
+                found[tp] = Divergence(place.offset, Place(end, epoch))
     return found
 
 

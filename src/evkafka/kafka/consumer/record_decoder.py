@@ -19,8 +19,8 @@ from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
-from evkafka.kafka.consumer.decompression import TooLargeUnpacked, unpacked
-from evkafka.runtime.leader_epochs import UNKNOWN, Turn
+from evkafka.kafka.consumer.decompression import DecompressedTooLarge, unpacked
+from evkafka.runtime.leader_epochs import UNKNOWN, EpochStart
 
 _LENGTH = struct.Struct(">i")
 _BASE_OFFSET = struct.Struct(">q")
@@ -66,7 +66,7 @@ class Damage(NamedTuple):
     error: Exception
 
 
-class Unread:
+class FetchedRecords:
     """What one fetch brought for one partition, and has not been handed out.
 
     Args:
@@ -119,7 +119,7 @@ class Unread:
         self.position = position
         self.damage: Damage | None = None
         self.exhausted = False
-        self.turns: list[Turn] = []
+        self.turns: list[EpochStart] = []
         self._raw = raw
         self._memory: Any = MemoryRecords(raw)
         self._begin = self._at = 0  # where in `raw` the batch in hand begins, and the next one
@@ -191,7 +191,7 @@ class Unread:
             raise CorruptRecordException("invalid CRC: the batch is not what its producer sent")
         epoch = first_epoch(self._raw, begin)
         if epoch != UNKNOWN and (not self.turns or self.turns[-1].epoch != epoch):
-            self.turns.append(Turn(batch.base_offset, epoch))
+            self.turns.append(EpochStart(batch.base_offset, epoch))
         if self._passes_over(batch):
             self._end_batch()
             return
@@ -248,7 +248,7 @@ class Unread:
     def _salvage(self, batch: Any, raw: bytes, error: Exception) -> None:
         """Keep the records before the one that cannot be read, and say where reading could go on."""
         behind = self._behind(raw)
-        if batch is None or batch.producer_id is None or _says_crc(error) or isinstance(error, TooLargeUnpacked):
+        if batch is None or batch.producer_id is None or _says_crc(error) or isinstance(error, DecompressedTooLarge):
             # Of bytes that are not what was sent, nothing can be believed; what is too large is not unpacked.
             self.damage = Damage(self.position, behind, error)
         else:

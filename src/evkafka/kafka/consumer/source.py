@@ -16,9 +16,9 @@ from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, Co
 from evkafka.kafka.client import preflight
 from evkafka.kafka.client.log_throttle import awaited_topics
 from evkafka.kafka.consumer import close as closing
-from evkafka.kafka.consumer.consumer import Contained
-from evkafka.kafka.consumer.coordinator import Hold, Member
-from evkafka.kafka.consumer.end_offsets import Ends
+from evkafka.kafka.consumer.consumer import ContainedConsumer
+from evkafka.kafka.consumer.coordinator import HeldAssignment, Member
+from evkafka.kafka.consumer.end_offsets import EndOffsets
 from evkafka.kafka.errors import translate
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.ports import SourceListener, SourceState
@@ -39,7 +39,7 @@ class KafkaSource:
     def __init__(self, settings: ConsumerSettings) -> None:
         self._settings = settings
         self._servers = ", ".join(settings.connection.bootstrap_servers)
-        self._consumer: Contained | None = None
+        self._consumer: ContainedConsumer | None = None
         self._listener: SourceListener | None = None
         self._met_group = False  # there has been an assignment before
         self._ours = False  # there is an assignment, and it has not been given back
@@ -66,7 +66,7 @@ class KafkaSource:
         deadline_s = loop.time() + settings.start_timeout_s
         self._listener = listener
         self._alarm = loop.create_future()
-        self._consumer = consumer = Contained(settings, on_failure=self._fail)
+        self._consumer = consumer = ContainedConsumer(settings, on_failure=self._fail)
         first = await preflight.reach(settings.connection, timeout_s=settings.start_timeout_s)
         self._awaited = [topic.name for topic in settings.topics]
         awaited_topics.names.update(self._awaited)
@@ -90,14 +90,14 @@ class KafkaSource:
         if (error := opening.exception()) is not None:
             raise translate(error, f"connecting to {self._servers}") from error
         await self._check_rights(consumer)
-        ends = Ends(
+        ends = EndOffsets(
             consumer.client, consumer._subscription, reads_committed=settings.isolation_level == "read_committed"
         )
         self._ends_watch = _named("ends", settings, ends.run())
         if settings.topics:
             self._topic_watch = _named("topics", settings, self._watch_topics())
 
-    async def _check_rights(self, consumer: Contained) -> None:
+    async def _check_rights(self, consumer: ContainedConsumer) -> None:
         """A missing right is said at the start, where it is one of configuration, and not when the group has formed."""
         wanted = {topic.name for topic in self._settings.topics}
         if unauthorized := sorted(wanted & consumer.client.cluster.unauthorized_topics):
@@ -154,7 +154,9 @@ class KafkaSource:
             batches = self._take(consumer, wanted, max_records)
         return cast("Mapping[TopicPartition, Sequence[Record]]", batches)
 
-    def _take(self, consumer: Contained, wanted: Collection[ClientPartition] | None, most: int) -> dict[Any, Any]:
+    def _take(
+        self, consumer: ContainedConsumer, wanted: Collection[ClientPartition] | None, most: int
+    ) -> dict[Any, Any]:
         """What is there now, without any suspension; nothing of an assignment that the listener does not know yet
         (aiokafka hands out its records while `on_partitions_assigned` still runs)."""
         if consumer._subscription.reassignment_in_progress or not self._handed_over:
@@ -169,7 +171,7 @@ class KafkaSource:
             return {}
         return fetching.take(wanted, most, self._listener.on_unreadable)
 
-    async def _keep_resets(self, consumer: Contained) -> None:
+    async def _keep_resets(self, consumer: ContainedConsumer) -> None:
         if not self._handed_over or not consumer.fetching.resets_pending:
             return
         offsets = {reset.partition: reset.to_offset for reset in consumer.fetching.resets()}
@@ -180,7 +182,9 @@ class KafkaSource:
         except BrokerError as error:
             logger.warning("the position that was found is not kept: %s", error)
 
-    async def _news(self, consumer: Contained, wanted: Collection[ClientPartition] | None, timeout_s: float) -> None:
+    async def _news(
+        self, consumer: ContainedConsumer, wanted: Collection[ClientPartition] | None, timeout_s: float
+    ) -> None:
         """Wait until something was fetched, something failed, or the time is over."""
         assert self._alarm is not None
         waiter = consumer.fetching._create_fetch_waiter()
@@ -193,7 +197,7 @@ class KafkaSource:
             if not waiter.cancel() and not waiter.cancelled():
                 waiter.exception()  # the coordination's error; it is read from there
 
-    def _raise_failure(self, consumer: Contained) -> None:
+    def _raise_failure(self, consumer: ContainedConsumer) -> None:
         if self._failure is not None:
             raise self._failure
         if self._stopped:
@@ -210,7 +214,7 @@ class KafkaSource:
                     raise TaskEnded(f"the client's {what} task was cancelled by somebody else")
                 raise BrokerError(f"the client's {what} task has ended by itself") from fault
 
-    def _needed_tasks(self, consumer: Contained) -> Iterator[tuple[str, asyncio.Task[Any] | None]]:
+    def _needed_tasks(self, consumer: ContainedConsumer) -> Iterator[tuple[str, asyncio.Task[Any] | None]]:
         """(k) Without one of these nothing is read or the membership is lost. aiokafka waits for a dead one for ever:
         its getmany for the fetch task, its coordination for heartbeats, everybody for new metadata."""
         yield "fetch", consumer.fetching._fetch_task
@@ -283,7 +287,7 @@ class KafkaSource:
             return "lost"
         return "connecting" if self._absent() else "steady"
 
-    def _opened(self) -> Contained:
+    def _opened(self) -> ContainedConsumer:
         if self._consumer is None or self._consumer._fetcher is None:
             raise BrokerError("this source has not been started")
         return self._consumer
@@ -371,7 +375,7 @@ class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # the clien
         assert source._listener is not None
         if isinstance(member := source._consumer._coordinator, Member):
             assignment = source._consumer._subscription.subscription.assignment
-            member.hold = Hold(assignment, member.generation, member.member_id)
+            member.hold = HeldAssignment(assignment, member.generation, member.member_id)
         source._ours = source._met_group = True
         try:
             await source._listener.on_assigned([TopicPartition(*tp) for tp in assigned])

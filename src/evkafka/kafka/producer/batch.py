@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from evkafka.exceptions import DeliveryError
-from evkafka.kafka.producer.idempotent_producer import Generation
+from evkafka.kafka.producer.idempotent_producer import IdempotentProducer
 from evkafka.records import RecordMetadata, TopicPartition
 
 
-class Outgoing:
+class PendingRecord:
     """One record on its way.
 
     Attributes:
@@ -104,12 +104,12 @@ class Batch:
 
     def __init__(self, builder: Any, *, tries: int = 0) -> None:
         self.builder = builder
-        self.records: list[Outgoing] = []
+        self.records: list[PendingRecord] = []
         self.sent: Any = None
-        self.generation: Generation | None = None
+        self.generation: IdempotentProducer | None = None
         self.tries = tries
 
-    def add(self, record: Outgoing) -> bool:
+    def add(self, record: PendingRecord) -> bool:
         """False where the batch is full; it takes no more then."""
         placed = self.builder.append(
             timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=record.headers
@@ -120,5 +120,5 @@ class Batch:
         self.records.append(record)
         return True
 
-    def alive(self) -> list[Outgoing]:
+    def alive(self) -> list[PendingRecord]:
         return [record for record in self.records if not record.confirmed.done()]

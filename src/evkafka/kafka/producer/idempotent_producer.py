@@ -36,7 +36,7 @@ NAMES = {87: "INVALID_RECORD (87)"}
 """What the client has no name for."""
 
 
-class Generation:
+class IdempotentProducer:
     """A producer for one life: start once, close once.
 
     Attributes:
@@ -56,7 +56,7 @@ class Generation:
         self.retired = False
         self.unsettled = 0
 
-    async def start(self, on_death: Callable[[Generation], object], *, topics: Collection[str] = ()) -> None:
+    async def start(self, on_death: Callable[[IdempotentProducer], object], *, topics: Collection[str] = ()) -> None:
         """Connect, log in, and get a producer id.
 
         Raises what the client raises; without a bound of its own. Close it in any case.

@@ -21,8 +21,8 @@ from typing import Any, Protocol
 from aiokafka import errors as kafka
 
 from evkafka.exceptions import DeliveryError, RecordRefused, RecordTooLarge
-from evkafka.kafka.producer.batch import Batch, Outgoing
-from evkafka.kafka.producer.idempotent_producer import Generation, Refusal, gone_out
+from evkafka.kafka.producer.batch import Batch, PendingRecord
+from evkafka.kafka.producer.idempotent_producer import IdempotentProducer, Refusal, gone_out
 from evkafka.records import RecordMetadata, TopicPartition
 
 logger = logging.getLogger("evkafka.runtime.kafka")
@@ -60,23 +60,23 @@ class Producers(Protocol):
     """What an outlet needs of the sink."""
 
     @property
-    def newest(self) -> Generation:
+    def newest(self) -> IdempotentProducer:
         """Makes builders; may have been retired."""
 
-    def current(self) -> Generation | None:
+    def current(self) -> IdempotentProducer | None:
         """The one that takes batches; None while it is being replaced."""
 
-    def broken(self, generation: Generation, why: Refusal) -> None:
+    def broken(self, generation: IdempotentProducer, why: Refusal) -> None:
         """This producer's sequence is broken: replace it."""
 
-    def settled(self, generation: Generation) -> None:
+    def settled(self, generation: IdempotentProducer) -> None:
         """A batch of this producer is settled or was taken back."""
 
     def trouble(self) -> str:
         """What stands in the way of sending at the moment, for an error."""
 
 
-class Outlet:
+class PartitionQueue:
     """One partition's way out. Everything happens on the loop, in single steps: nothing in here awaits."""
 
     def __init__(self, partition: TopicPartition, producers: Producers, *, standard_timeout_s: float) -> None:
@@ -86,15 +86,15 @@ class Outlet:
         self._loop = asyncio.get_running_loop()
         self._given: Batch | None = None
         self._held: Batch | None = None
-        self._again: deque[tuple[list[Outgoing], int]] = deque()  # go out first, each as a batch; with their tries
-        self._waiting: deque[Outgoing] = deque()
+        self._again: deque[tuple[list[PendingRecord], int]] = deque()  # go out first, each as a batch; with their tries
+        self._waiting: deque[PendingRecord] = deque()
         self._most_bytes: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = NEVER
 
     # ------------------------------------------------------------------ in
 
-    def put(self, record: Outgoing) -> None:
+    def put(self, record: PendingRecord) -> None:
         """Take a record. Where it gets a `room`, the next one should wait for that."""
         if self._waiting or not (self._join_given(record) or self._hold(record)):
             record.room = self._loop.create_future()
@@ -104,7 +104,7 @@ class Outlet:
         if record.deadline_s < self._timer_at_s:
             self._wake_at(record.deadline_s)
 
-    def _join_given(self, record: Outgoing) -> bool:
+    def _join_given(self, record: PendingRecord) -> bool:
         """Into the batch that the client has and has not sent yet; not past a batch that waits here."""
         given = self._given
         if given is None or self._held is not None or self._again or gone_out(given.sent):
@@ -117,7 +117,7 @@ class Outlet:
         given.generation.wake()  # it is full: no use in lingering
         return False
 
-    def _hold(self, record: Outgoing) -> bool:
+    def _hold(self, record: PendingRecord) -> bool:
         if self._held is None:
             self._held = Batch(self._builder())
         return not self._held.builder.closed() and self._held.add(record)
@@ -155,7 +155,7 @@ class Outlet:
             self._fill_held()
         return None
 
-    def _rebuilt(self, records: Iterable[Outgoing], tries: int) -> Batch | None:
+    def _rebuilt(self, records: Iterable[PendingRecord], tries: int) -> Batch | None:
         """A batch of those that have not ended; None where all have. Those that do not fit any more come next."""
         alive = [record for record in records if not record.confirmed.done()]
         if not alive:
@@ -206,7 +206,7 @@ class Outlet:
                 timestamp = record.timestamp_ms if appended_ms is None else appended_ms
                 record.confirmed.set_result(RecordMetadata(topic, partition, offset, timestamp, kind, log_start))
 
-    def _refused(self, batch: Batch, generation: Generation, error: BaseException) -> None:
+    def _refused(self, batch: Batch, generation: IdempotentProducer, error: BaseException) -> None:
         """What follows for a batch's records, once it has ended without a confirmation."""
         once = batch.sent.retry_count == 1
         refusal = generation.refusal(self.partition, error)
@@ -307,7 +307,7 @@ class Outlet:
                 self._hold(record)
             self._fill_held()
 
-    def _end(self, records: Sequence[Outgoing], now_s: float, *, may_have_been_written: bool) -> None:
+    def _end(self, records: Sequence[PendingRecord], now_s: float, *, may_have_been_written: bool) -> None:
         trouble = ""
         for record in records:
             if record.deadline_s <= now_s and not record.confirmed.done():
@@ -348,7 +348,7 @@ class Outlet:
         self._again.clear()
         self._waiting.clear()
 
-    def _all(self) -> Iterator[Outgoing]:
+    def _all(self) -> Iterator[PendingRecord]:
         for batch in (self._given, self._held):
             if batch is not None:
                 yield from batch.records
@@ -357,7 +357,7 @@ class Outlet:
         yield from self._waiting
 
 
-def _any_late(records: Iterable[Outgoing], now_s: float) -> bool:
+def _any_late(records: Iterable[PendingRecord], now_s: float) -> bool:
     return any(record.deadline_s <= now_s and not record.confirmed.done() for record in records)
 
 

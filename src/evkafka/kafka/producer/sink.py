@@ -24,9 +24,9 @@ from evkafka.exceptions import BrokerUnavailable, EVKafkaError, RecordTooLarge
 from evkafka.kafka.client.log_throttle import awaited_topics
 from evkafka.kafka.client.preflight import reach
 from evkafka.kafka.errors import translate
-from evkafka.kafka.producer.batch import Outgoing, delivery_error
-from evkafka.kafka.producer.idempotent_producer import Generation, Refusal, Topic
-from evkafka.kafka.producer.partition_queue import Outlet
+from evkafka.kafka.producer.batch import PendingRecord, delivery_error
+from evkafka.kafka.producer.idempotent_producer import IdempotentProducer, Refusal, Topic
+from evkafka.kafka.producer.partition_queue import PartitionQueue
 from evkafka.kafka.producer.partitioner import partition_for
 from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.backoff import exponential
@@ -55,11 +55,11 @@ class KafkaSink:
     def __init__(self, settings: ProducerSettings) -> None:
         self._settings = settings
         self._partitioner = settings.options.get("partitioner", partition_for)
-        self._outlets: dict[tuple[str, int], Outlet] = {}
+        self._outlets: dict[tuple[str, int], PartitionQueue] = {}
         self._looking: dict[str, asyncio.Task[str]] = {}
         self._loop: asyncio.AbstractEventLoop
-        self._newest: Generation | None = None
-        self._draining: set[Generation] = set()
+        self._newest: IdempotentProducer | None = None
+        self._draining: set[IdempotentProducer] = set()
         self._closing: set[asyncio.Task[None]] = set()
         self._replacing: asyncio.Task[None] | None = None
         self._replaced_at_s: deque[float] = deque(maxlen=10)
@@ -82,8 +82,8 @@ class KafkaSink:
         left_s = settings.start_timeout_s - (time.monotonic() - began_s)
         self._newest = await self._new_generation(first=first, timeout_s=max(left_s, 1.0))
 
-    async def _new_generation(self, *, timeout_s: float, first: tuple[str, int] | None = None) -> Generation:
-        generation = Generation(self._settings, first=first)
+    async def _new_generation(self, *, timeout_s: float, first: tuple[str, int] | None = None) -> IdempotentProducer:
+        generation = IdempotentProducer(self._settings, first=first)
         topics = self._newest.topics if self._newest is not None else ()
         try:
             async with asyncio.timeout(timeout_s):
@@ -180,7 +180,7 @@ class KafkaSink:
             if partition not in known.partitions:
                 why = f"the configured partitioner chose {partition!r}, and there are {known.partitions}"
                 raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
-        record = Outgoing(loop.create_future(), value, key, timestamp_ms, headers, event_type, bound_s, deadline_s)
+        record = PendingRecord(loop.create_future(), value, key, timestamp_ms, headers, event_type, bound_s, deadline_s)
         outlet = self._outlets.get((topic, partition)) or self._new_outlet(topic, partition)
         outlet.put(record)
         if record.room is not None:
@@ -191,9 +191,11 @@ class KafkaSink:
                 raise
         return record.confirmed
 
-    def _new_outlet(self, topic: str, partition: int) -> Outlet:
+    def _new_outlet(self, topic: str, partition: int) -> PartitionQueue:
         address = TopicPartition(topic, partition)
-        outlet = self._outlets[address] = Outlet(address, self, standard_timeout_s=self._settings.delivery_timeout_s)
+        outlet = self._outlets[address] = PartitionQueue(
+            address, self, standard_timeout_s=self._settings.delivery_timeout_s
+        )
         return outlet
 
     # ------------------------------------------------------------------ topics
@@ -255,20 +257,20 @@ class KafkaSink:
     # ------------------------------------------------------------------ producers, as the outlets see them
 
     @property
-    def newest(self) -> Generation:
+    def newest(self) -> IdempotentProducer:
         """The last one that was started; its knowledge of topics is of use also while it is being replaced."""
         return self._producer()
 
-    def _producer(self) -> Generation:
+    def _producer(self) -> IdempotentProducer:
         assert self._newest is not None
         return self._newest
 
-    def current(self) -> Generation | None:
+    def current(self) -> IdempotentProducer | None:
         """The one that takes batches; None while it is being replaced."""
         newest = self._producer()
         return None if newest.retired or self._closed else newest
 
-    def broken(self, generation: Generation, why: Refusal) -> None:
+    def broken(self, generation: IdempotentProducer, why: Refusal) -> None:
         """Retire a producer, and make the next one; a second complaint about the same one changes nothing."""
         if generation.retired or self._closed:
             return
@@ -277,7 +279,7 @@ class KafkaSink:
         self._draining.add(generation)
         self._begin_to_replace()
 
-    def _died(self, generation: Generation) -> None:
+    def _died(self, generation: IdempotentProducer) -> None:
         if not loop_is_closing():
             self.broken(generation, Refusal(None, "a task of the client has ended, and nothing had told it to"))
 
@@ -323,7 +325,7 @@ class KafkaSink:
         lately = sum(now_s - at_s < 10.0 for at_s in self._replaced_at_s)
         return max(0, lately - 5) * 0.1
 
-    def settled(self, generation: Generation) -> None:
+    def settled(self, generation: IdempotentProducer) -> None:
         """Close a retired producer that has nothing left to do, once the next one is there."""
         if generation.unsettled == 0 and generation in self._draining and generation is not self._newest:
             self._draining.discard(generation)

@@ -30,7 +30,7 @@ MOST_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class TransactionRecord:
     """A record to be written. Partition None: its key decides."""
 
     topic: str
@@ -79,7 +79,7 @@ class Transactions:
     ) -> None:
         await self._close()
 
-    async def write(self, records: Sequence[Outgoing]) -> None:
+    async def write(self, records: Sequence[TransactionRecord]) -> None:
         """Write these in one transaction, and return when it is committed. One call at a time."""
         try:
             async with asyncio.timeout(COMMIT_S):
@@ -87,7 +87,7 @@ class Transactions:
         except (kafka.KafkaError, OSError, TimeoutError) as error:
             raise self._told(error, COMMIT_S) from error
 
-    async def _write(self, records: Sequence[Outgoing]) -> None:
+    async def _write(self, records: Sequence[TransactionRecord]) -> None:
         await self._producer.begin_transaction()
         try:
             sent = [await self._send(record) for record in records]
@@ -99,7 +99,7 @@ class Transactions:
             raise
         await self._producer.commit_transaction()
 
-    async def _send(self, record: Outgoing) -> asyncio.Future[Any]:
+    async def _send(self, record: TransactionRecord) -> asyncio.Future[Any]:
         """What the client's own `send` does, which takes no record without key and value."""
         producer = self._producer
         await producer.client._wait_on_metadata(record.topic)

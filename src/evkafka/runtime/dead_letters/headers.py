@@ -44,7 +44,7 @@ Headers = list[tuple[str, bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)
-class Incarnation:
+class TopicIncarnation:
     """Which of the topics that had this name, in the course of time and in several clusters; None while unknown."""
 
     cluster_id: str | None = None
@@ -52,7 +52,7 @@ class Incarnation:
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
+class FailureInfo:
     """Why a record is a dead letter.
 
     Attributes:
@@ -70,7 +70,13 @@ class Story:
 
 
 def headers_of(
-    record: Record, story: Story, policy: ErrorPolicySettings, *, id_: str, replayed: bool = False, shorter: int = 0
+    record: Record,
+    story: FailureInfo,
+    policy: ErrorPolicySettings,
+    *,
+    id_: str,
+    replayed: bool = False,
+    shorter: int = 0,
 ) -> Headers:
     """The record's own headers, then the story's.
 
@@ -90,7 +96,7 @@ def headers_of(
             return told.as_evkafka()
 
 
-def letter_id(group_id: str, record: Record, incarnation: Incarnation) -> str:
+def letter_id(group_id: str, record: Record, incarnation: TopicIncarnation) -> str:
     """The id of a record's letter: group, cluster, topic with its id, partition, offset. What is not known is left out.
 
     It names the record that failed. Several letters have one id if that record fails more than once.
@@ -108,7 +114,7 @@ def _origin_of(record: Record) -> dict[str, bytes]:
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class UnreadableOrigin:
     """What is known of a record that the client could not read: where it stands."""
 
     topic: str
@@ -120,9 +126,9 @@ class Unread:
     value: None = None
 
 
-def unread(unreadable: Unreadable) -> Unread:
+def unread(unreadable: Unreadable) -> UnreadableOrigin:
     tp, offsets = unreadable.partition, b"%d-%d" % (unreadable.offset, unreadable.next_offset - 1)
-    return Unread(tp.topic, tp.partition, unreadable.offset, ((UNREADABLE, offsets),))
+    return UnreadableOrigin(tp.topic, tp.partition, unreadable.offset, ((UNREADABLE, offsets),))
 
 
 class _Told:
@@ -131,7 +137,7 @@ class _Told:
     def __init__(
         self,
         record: Record,
-        story: Story,
+        story: FailureInfo,
         id_: str,
         first: Mapping[str, bytes],
         traceback_bytes: int,
@@ -191,7 +197,11 @@ class _Told:
         Of a replayed record, what our replay wrote is told by `origin`; only its count stays in its place.
         """
         for name, value in self.record.headers:
-            if not name.startswith(prefixes) or isinstance(self.record, Unread) or (self.first and name == REPLAYS):
+            if (
+                not name.startswith(prefixes)
+                or isinstance(self.record, UnreadableOrigin)
+                or (self.first and name == REPLAYS)
+            ):
                 yield name, value
             elif not (self.first and (name in KEPT or name == SIGNATURE or name.startswith(SPRING))):
                 yield ASIDE + name, value

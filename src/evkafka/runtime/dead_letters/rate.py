@@ -20,7 +20,7 @@ MOST_TEXT = 2_000
 """Brokers take 4096 bytes by default (offset.metadata.max.bytes), of all that is committed for a partition."""
 
 
-class Tally:
+class DeadLetterRate:
     """Counts records as they end. One partition's.
 
     Args:
@@ -94,7 +94,7 @@ class Tally:
         return f"{PREFIX} {int(self.stopped)} {self._row} {ended} {_packed(gaps)}"
 
     @classmethod
-    def from_text(cls, text: str, window: int) -> Tally:
+    def from_text(cls, text: str, window: int) -> DeadLetterRate:
         """What `as_text` told. Anything else tells nothing: the metadata may be another tool's."""
         tally = cls(window)
         try:

@@ -60,7 +60,7 @@ def sign(
     return mac.hexdigest().encode()
 
 
-class Proofs:
+class ReplaySignatures:
     """Checks signatures, with one key for each dead-letter topic, read when the first signature is met."""
 
     def __init__(self, cluster: Cluster, clock: Clock) -> None:

@@ -16,7 +16,7 @@ from evkafka.config import retry_topic
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings, TopicSettings
 from evkafka.exceptions import ConfigError
 from evkafka.records import Record
-from evkafka.runtime.dead_letters.headers import Headers, Story, cut, error_type_of
+from evkafka.runtime.dead_letters.headers import FailureInfo, Headers, cut, error_type_of
 from evkafka.runtime.failure_cause import message_in
 
 PREFIX = "evkafka-retry-"
@@ -81,7 +81,7 @@ def tier_name(consumer: str) -> str:
 # ---------------------------------------------------------------------------- there
 
 
-def headers_to(record: Record, story: Story, *, id_: str, shorter: int = 0) -> Headers:
+def headers_to(record: Record, story: FailureInfo, *, id_: str, shorter: int = 0) -> Headers:
     """A record's own headers, then what is told of it while it waits.
 
     Args:
@@ -126,7 +126,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Returned:
+class DelayedRecord:
     """A record of a retry topic, at its address there.
 
     Attributes:
@@ -147,7 +147,7 @@ class Returned:
     due_s: float
 
 
-def returned(record: Record, tier: Tier, *, now_s: float, now_ms: int) -> Returned:
+def returned(record: Record, tier: Tier, *, now_s: float, now_ms: int) -> DelayedRecord:
     """Read a record of a retry topic back.
 
     It is due so long after its timestamp; where the clock that wrote it goes before ours, so long after we first saw
@@ -166,7 +166,7 @@ def returned(record: Record, tier: Tier, *, now_s: float, now_ms: int) -> Return
         tuple(own),
         None if id_ is None else id_.decode(errors="replace"),
     )
-    return Returned(
+    return DelayedRecord(
         record.topic,
         record.partition,
         record.offset,

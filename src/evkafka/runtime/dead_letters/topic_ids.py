@@ -8,7 +8,7 @@ import logging
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.records import Record
-from evkafka.runtime.dead_letters.headers import Incarnation
+from evkafka.runtime.dead_letters.headers import TopicIncarnation
 from evkafka.runtime.ports import Clock, Cluster, TopicIds
 
 logger = logging.getLogger("evkafka.dead_letters")
@@ -19,19 +19,19 @@ FRESH_S = 1.0
 LOOK_UP_S = 5.0
 
 
-class Incarnations:
+class TopicIncarnations:
     """The ids of the cluster and topics that records are read from, asked for about once a second."""
 
     def __init__(self, cluster: Cluster, clock: Clock, connection: ConnectionSettings) -> None:
         self._cluster = cluster
         self._clock = clock
         self._connection = connection
-        self._known: dict[str, Incarnation] = {}
+        self._known: dict[str, TopicIncarnation] = {}
         self._asked_at_s: dict[str, float] = {}
         self._named: dict[str, set[tuple[int, int]]] = {}  # the addresses since then
         self._asking = asyncio.Lock()
 
-    async def of(self, record: Record) -> Incarnation:
+    async def of(self, record: Record) -> TopicIncarnation:
         """The incarnation of its topic as it is now; while the cluster does not say, the last one that was known. Its
         parts are None where nothing is known.
 
@@ -48,7 +48,7 @@ class Incarnations:
                 self._asked_at_s[topic] = self._clock.now()
                 named.clear()
             named.add(address)
-        return self._known.get(topic, Incarnation())
+        return self._known.get(topic, TopicIncarnation())
 
     async def _ask(self, topic: str) -> None:
         try:
@@ -59,5 +59,5 @@ class Incarnations:
             logger.warning("the id of topic %s cannot be looked up; letters keep the last one known: %s", topic, error)
             return
         # A topic that has just been deleted has no id any more; its records were read before.
-        last = self._known.get(topic, Incarnation())
-        self._known[topic] = Incarnation(ids.cluster_id, ids.topics.get(topic, last.topic_id))
+        last = self._known.get(topic, TopicIncarnation())
+        self._known[topic] = TopicIncarnation(ids.cluster_id, ids.topics.get(topic, last.topic_id))

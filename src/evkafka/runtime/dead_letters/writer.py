@@ -18,13 +18,13 @@ from evkafka.exceptions import ConfigError, EVKafkaError, RecordRefused, RecordT
 from evkafka.records import Record, Unreadable
 from evkafka.runtime.backoff import exponential
 from evkafka.runtime.clock import sleep, wait_any, within
-from evkafka.runtime.dead_letters.headers import SHORTER, Headers, Story, headers_of, letter_id, unread
-from evkafka.runtime.dead_letters.replay_signature import Proofs
+from evkafka.runtime.dead_letters.headers import SHORTER, FailureInfo, Headers, headers_of, letter_id, unread
+from evkafka.runtime.dead_letters.replay_signature import ReplaySignatures
 from evkafka.runtime.dead_letters.retry_topics import MESSAGE_BYTES, Origin, Tiers, headers_to
-from evkafka.runtime.dead_letters.topic_ids import Incarnations
+from evkafka.runtime.dead_letters.topic_ids import TopicIncarnations
 from evkafka.runtime.interfaces import WriteFailed
 from evkafka.runtime.ports import Clock, Cluster, RecordSink, Route, Slot
-from evkafka.runtime.settle import Bury, Defer, StopApp, address_of
+from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, StopApp, address_of
 from evkafka.runtime.subscription import UNMATCHED, UNREADABLE
 
 logger = logging.getLogger("evkafka.dead_letters")
@@ -89,8 +89,8 @@ class DeadLetterWriter:
         self._clock = clock
         # At most once the offset is on its way already: the letter is worth some tries, and no standstill.
         self._most_tries = BEST_EFFORT_TRIES if settings.auto_commit_mode == "pre-commit" else None
-        self._incarnations = Incarnations(cluster, clock, settings.connection)
-        self._proofs = Proofs(cluster, clock)
+        self._incarnations = TopicIncarnations(cluster, clock, settings.connection)
+        self._proofs = ReplaySignatures(cluster, clock)
         self._ways: list[_Way] = []
         # By the id of the `dead_letter_producer`: policies are merged once, and live as long as this.
         self._way_of: dict[int, _Way] = {}
@@ -141,14 +141,14 @@ class DeadLetterWriter:
         """
         record, policy = unread(unreadable), self._policy_for(None)
         error = unreadable.error
-        story = Story(self._group_id, None, 1, f"it cannot be read: {error!r}", error, datetime.now(UTC))
+        story = FailureInfo(self._group_id, None, 1, f"it cannot be read: {error!r}", error, datetime.now(UTC))
         try:
             topic = self._name(policy, source or record.topic, UNREADABLE)
         except ConfigError as fault:
             raise StopApp(f"{address_of(record)} has no dead-letter topic", fault) from fault
         await self._deliver(self._dead_letter(record, story, policy, topic))
 
-    async def bury(self, record: Record, slot: Slot, verdict: Bury, failed: WriteFailed = _unheard) -> None:
+    async def bury(self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed = _unheard) -> None:
         """Write the dead letter and wait for its confirmation; try again until it is written, never skip it.
 
         Raises:
@@ -161,7 +161,7 @@ class DeadLetterWriter:
             raise StopApp(f"{address_of(record)} has no dead-letter topic", error) from error
         await self._deliver(self._dead_letter(record, story, policy, topic), failed)
 
-    def _dead_letter(self, record: Record, story: Story, policy: ErrorPolicySettings, topic: str) -> Letter:
+    def _dead_letter(self, record: Record, story: FailureInfo, policy: ErrorPolicySettings, topic: str) -> Letter:
         way = self._way(policy)
 
         async def headers(cuts: int) -> Headers:
@@ -179,7 +179,9 @@ class DeadLetterWriter:
             "raise that topic's max.message.bytes, and max_request_size of `dead_letter_producer`",
         )
 
-    async def defer(self, record: Record, slot: Slot, verdict: Defer, failed: WriteFailed = _unheard) -> None:
+    async def defer(
+        self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed = _unheard
+    ) -> None:
         """Write it to its retry topic, with the same promises. It stays in the cluster that it was read from.
 
         Raises:
@@ -209,10 +211,10 @@ class DeadLetterWriter:
             return record.id
         return letter_id(self._group_id, record, await self._incarnations.of(record))
 
-    def _story(self, slot: Slot, verdict: Bury | Defer) -> Story:
+    def _story(self, slot: Slot, verdict: SendToDeadLetter | SendToRetryTopic) -> FailureInfo:
         event_type = slot.route.event_type if slot.route is not None else None
         attempts = slot.earlier + slot.attempt
-        return Story(self._group_id, event_type, attempts, verdict.reason, verdict.error, datetime.now(UTC))
+        return FailureInfo(self._group_id, event_type, attempts, verdict.reason, verdict.error, datetime.now(UTC))
 
     async def _deliver(self, letter: Letter, failed: WriteFailed = _unheard) -> None:
         cuts = tries = 0

@@ -15,7 +15,7 @@ REBUILDS = 5
 WITHIN_S = 600.0
 
 
-class Supervision:
+class RestartPolicy:
     """A lost connection, or a task that was cancelled from outside: for ever. Refused, or a record's verdict: never.
     Anything else: five times in ten minutes."""
 

@@ -12,7 +12,7 @@ ENDS_APP = (StopApp, BrokerRefused)
 """What no consumer is rebuilt after."""
 
 
-class Ending:
+class StopSignal:
     """One consumer's.
 
     Args:

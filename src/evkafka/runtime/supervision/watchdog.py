@@ -13,11 +13,11 @@ from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError
 from evkafka.records import TopicPartition
 from evkafka.runtime.executor import Executor
-from evkafka.runtime.interfaces import LastRound
+from evkafka.runtime.interfaces import WatchdogRounds
 from evkafka.runtime.offset_check import check_offsets
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import Clock, RecordSource, TimerHandle
-from evkafka.runtime.reporting import Report
+from evkafka.runtime.reporting import TelemetryReporter
 
 SLOWEST_ROUND_S = 0.25
 FASTEST_ROUND_S = 0.01
@@ -43,8 +43,8 @@ class Watchdog:
         executors: Iterable[Executor],
         partitions: Mapping[TopicPartition, Partition],
         shortest_limit_s: float,
-        last_round: LastRound,
-        report: Report,
+        last_round: WatchdogRounds,
+        report: TelemetryReporter,
         clock: Clock,
         each_second: Callable[[float], object],
         on_failure: Callable[[Exception], None],

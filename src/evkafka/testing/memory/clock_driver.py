@@ -38,7 +38,7 @@ class Attempt(NamedTuple):
         return f"{self.endpoint} at {self.topic}[{self.partition}]@{self.offset} (attempt {self.number})"
 
 
-class Driver:
+class ClockDriver:
     """Moves one virtual clock.
 
     Args:

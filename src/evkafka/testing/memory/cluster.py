@@ -15,7 +15,7 @@ from evkafka.testing.memory.clock import VirtualClock
 from evkafka.testing.memory.faults import CommitFault, Faults, Milliseconds, SendFault, seconds
 from evkafka.testing.memory.group import Group
 from evkafka.testing.memory.partition_log import Isolation, MemoryRecord
-from evkafka.testing.memory.partition_queue import Outgoing
+from evkafka.testing.memory.partition_queue import PendingRecord
 from evkafka.testing.memory.source import MemorySource
 from evkafka.testing.memory.topics import Topics
 from evkafka.testing.memory.trace import Trace
@@ -42,7 +42,7 @@ class MemoryCluster:
         self.topics = Topics(partitions=partitions, auto_create=auto_create_topics, chance=self.chance)
         self.topics.on_new_topic = self._topic_changed
         self.sent: list[MemoryRecord] = []
-        self.sending: dict[Outgoing, None] = {}
+        self.sending: dict[PendingRecord, None] = {}
         self._groups: dict[str, Group] = {}
         self._members: list[MemorySource] = []
         self._changes: dict[asyncio.Future[None], None] = {}  # in order, so that all wake in the same one

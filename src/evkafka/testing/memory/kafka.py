@@ -10,10 +10,10 @@ from typing import Any, Self
 from evkafka.app import EVKafkaApp
 from evkafka.exceptions import EVKafkaError
 from evkafka.records import TopicPartition
-from evkafka.runtime.backend import Ambient, stand_in
+from evkafka.runtime.backend import Backend, stand_in
 from evkafka.testing.memory import assertions as expect
 from evkafka.testing.memory.apps import ClusterView, RunningApp
-from evkafka.testing.memory.clock_driver import Attempt, Driver
+from evkafka.testing.memory.clock_driver import Attempt, ClockDriver
 from evkafka.testing.memory.cluster import MemoryCluster
 from evkafka.testing.memory.group import Group
 from evkafka.testing.memory.partition_log import MemoryRecord
@@ -40,14 +40,14 @@ class InMemoryKafka(MemoryCluster):
 
     def __init__(self, *, seed: int = 0, partitions: int = 1, auto_create_topics: bool = True) -> None:
         super().__init__(seed=seed, partitions=partitions, auto_create_topics=auto_create_topics)
-        self._driver = Driver(self.clock, self._at_work)
+        self._driver = ClockDriver(self.clock, self._at_work)
         self._apps: dict[EVKafkaApp, RunningApp] = {}
         self._has_run = False
         self._place = ExitStack()
 
     async def __aenter__(self) -> Self:
         """From here on, `EVKafkaProducer`s that are started write here."""
-        self._place.enter_context(stand_in(Ambient(ClusterView(self), self.clock, self.chance.random)))
+        self._place.enter_context(stand_in(Backend(ClusterView(self), self.clock, self.chance.random)))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -78,7 +78,7 @@ class InMemoryKafka(MemoryCluster):
         self.background(self._move_time_for(running, ending))
         try:
             async with AsyncExitStack() as stack:
-                stack.enter_context(stand_in(Ambient(running.view, self.clock, self.chance.random)))
+                stack.enter_context(stand_in(Backend(running.view, self.clock, self.chance.random)))
                 starts = app.running(cluster=running.view, clock=self.clock, on_failure=lambda _: None)
                 state = await stack.enter_async_context(starts)
                 running.service, running.phase = app.service, "running"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from evkafka.records import TopicPartition
-from evkafka.runtime.leader_epochs import Turn
+from evkafka.runtime.leader_epochs import EpochStart
 
 Isolation = Literal["read_committed", "read_uncommitted"]
 
@@ -63,7 +63,7 @@ class PartitionLog:
         self.start = 0
         self.end = 0
         self.unreadable: set[int] = set()
-        self.epochs: list[Turn] = [Turn(0, 0)]
+        self.epochs: list[EpochStart] = [EpochStart(0, 0)]
         self._records: list[MemoryRecord] = []
         self._offsets: list[int] = []
         self._open: dict[int, list[int]] = {}  # transaction -> its records' offsets
@@ -115,7 +115,7 @@ class PartitionLog:
         del self._records[cut:], self._offsets[cut:]
         self.unreadable = {offset for offset in self.unreadable if offset < self.end}
         self._aborted = {offset for offset in self._aborted if offset < self.end}
-        self.epochs = [turn for turn in self.epochs if turn.offset < self.end] + [Turn(self.end, self.epoch + 1)]
+        self.epochs = [turn for turn in self.epochs if turn.offset < self.end] + [EpochStart(self.end, self.epoch + 1)]
         self._open = {tx: left for tx, old in self._open.items() if (left := [o for o in old if o < self.end])}
 
     def compact(self, *, drop_tombstones: bool = False) -> None:
@@ -139,9 +139,9 @@ class PartitionLog:
 
     def elect(self) -> None:
         """Another leader, which has all that was written."""
-        self.epochs.append(Turn(self.end, self.epoch + 1))
+        self.epochs.append(EpochStart(self.end, self.epoch + 1))
 
-    def epochs_from(self, first: int, last: int) -> list[Turn]:
+    def epochs_from(self, first: int, last: int) -> list[EpochStart]:
         """The epochs of the records from one offset to another."""
         turns = [turn for turn in self.epochs if turn.offset <= last]
         return [

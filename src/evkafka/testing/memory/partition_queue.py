@@ -20,7 +20,7 @@ MOST_IN_A_BATCH = 500
 
 
 @dataclass(slots=True, eq=False)
-class Outgoing:
+class PendingRecord:
     """One record on its way.
 
     Attributes:
@@ -71,23 +71,23 @@ class Outgoing:
             self.timer.cancel()
 
 
-class WayOut:
+class PartitionQueue:
     """One partition's, of one producer: no record overtakes another, and one whose answer is out holds up the next."""
 
     def __init__(self, kafka: MemoryCluster, tp: TopicPartition) -> None:
         self._kafka = kafka
         self._tp = tp
-        self._queue: deque[Outgoing] = deque()
-        self._out: list[Outgoing] = []
+        self._queue: deque[PendingRecord] = deque()
+        self._out: list[PendingRecord] = []
         self._task: asyncio.Task[None] | None = None
 
-    def put(self, record: Outgoing) -> None:
+    def put(self, record: PendingRecord) -> None:
         record.timer = self._kafka.clock.call_later(record.within_s, lambda: self._late(record))
         self._queue.append(record)
         if self._task is None or self._task.done():
             self._task = self._kafka.background(self._run())
 
-    def _late(self, record: Outgoing) -> None:
+    def _late(self, record: PendingRecord) -> None:
         away = ", for the in-memory Kafka is away" if self._kafka.away else ""
         record.fail(f"no answer came within {record.within_s:g} s{away}", may_have_been_written=record.gone)
 
@@ -110,7 +110,7 @@ class WayOut:
             for record, offset in written:
                 record.confirm(offset)
 
-    async def _write(self, record: Outgoing) -> int | None:
+    async def _write(self, record: PendingRecord) -> int | None:
         """The record's offset; None where nothing is to be confirmed."""
         if record.over or record.answer.cancelled():
             return None
@@ -131,7 +131,7 @@ class WayOut:
             record.fail(str(error), may_have_been_written=False, cause=error)
             return None
 
-    def _append(self, record: Outgoing) -> int:
+    def _append(self, record: PendingRecord) -> int:
         return self._kafka.append(
             self._tp,
             key=record.key,
@@ -142,7 +142,7 @@ class WayOut:
         ).offset
 
     @staticmethod
-    async def _without_an_answer(record: Outgoing) -> None:
+    async def _without_an_answer(record: PendingRecord) -> None:
         """What became of it must be known before a later record may follow, and it never will: its time must end."""
         await asyncio.wait({record.answer})
 

@@ -10,7 +10,7 @@ from evkafka.config.settings import ProducerSettings
 from evkafka.exceptions import BrokerUnavailable, EVKafkaError
 from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.clock import wait_any
-from evkafka.testing.memory.partition_queue import Outgoing, WayOut, undelivered
+from evkafka.testing.memory.partition_queue import PartitionQueue, PendingRecord, undelivered
 
 if TYPE_CHECKING:
     from evkafka.testing.memory.cluster import MemoryCluster
@@ -22,8 +22,8 @@ class MemorySink:
     def __init__(self, kafka: MemoryCluster, settings: ProducerSettings) -> None:
         self._kafka = kafka
         self._settings = settings
-        self._ways: dict[TopicPartition, WayOut] = {}
-        self._pending: dict[Outgoing, None] = {}  # in order: a set's order would not be the same in every process
+        self._ways: dict[TopicPartition, PartitionQueue] = {}
+        self._pending: dict[PendingRecord, None] = {}  # in order: a set's order would not be the same in every process
 
     async def start(self) -> None:
         await self._kafka.hop()
@@ -46,7 +46,7 @@ class MemorySink:
             tp = self._kafka.topics.choose(topic, key, partition)
         except (EVKafkaError, ValueError) as error:  # an illegal name is a ValueError
             raise undelivered(event_type, topic, str(error), may_have_been_written=False) from error
-        record = Outgoing(
+        record = PendingRecord(
             tp,
             value,
             key,
@@ -60,13 +60,13 @@ class MemorySink:
         self._kafka.sending[record] = None
         record.answer.add_done_callback(lambda _: self._ended(record))
         if tp not in self._ways:
-            self._ways[tp] = WayOut(self._kafka, tp)
+            self._ways[tp] = PartitionQueue(self._kafka, tp)
         self._ways[tp].put(record)
         if self._settings.acks == 0:  # nobody answers, and whoever sends goes on at once
             record.answer.set_result(RecordMetadata(topic, tp.partition, -1, record.timestamp_ms, 0, -1))
         return record.answer
 
-    def _ended(self, record: Outgoing) -> None:
+    def _ended(self, record: PendingRecord) -> None:
         self._pending.pop(record, None)
         self._kafka.sending.pop(record, None)
 
