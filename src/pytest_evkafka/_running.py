@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from evkafka import EVKafkaApp
 from evkafka.runtime.backend import ambient, stand_in
 from evkafka.testing import InMemoryKafka
-from evkafka.testing.held import Held
+from evkafka.testing.blocking_portal import Held
 
 
 @asynccontextmanager

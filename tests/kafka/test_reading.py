@@ -19,9 +19,7 @@ from evkafka.config.settings import ConnectionSettings
 from evkafka.dlq import DeadLetterReplay, LetterFilter, Target
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin import reader as reading
-from evkafka.kafka.admin.browsing import excerpt
-from evkafka.kafka.admin.following import follow
-from evkafka.kafka.admin.log_reader import read_log, stream_log
+from evkafka.kafka.admin.log_reader import excerpt, follow, read_log, stream_log
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.ui.app_view import Place

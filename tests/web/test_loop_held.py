@@ -13,7 +13,7 @@ from evkafka import EVKafkaApp, EVKafkaProducer, Handler
 from evkafka.broker import KafkaBroker
 from evkafka.dlq import DeadLetterRecord
 from evkafka.dlq.dead_letter import read_dead_letter
-from evkafka.kafka.admin.browsing import Excerpt
+from evkafka.kafka.admin.log_reader import Excerpt
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched
 from evkafka.testing import InMemoryKafka
 from evkafka.ui import dead_letters as letters

@@ -15,7 +15,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as prometheus
 
 from evkafka import DeliveryError, EVKafkaApp, Handler, Sender, Skip
-from evkafka.observe.histogram import Histogram
+from evkafka.observe.prometheus import Histogram
 from evkafka.telemetry import EndpointBlocked
 from evkafka.testing import InMemoryKafka
 from tests.support.waiting import eventually

@@ -99,8 +99,8 @@ VERDICTS = [
     Breakage(
         "unmatched='stop' skips",
         "runtime/settle.py",
-        '        case "stop":\n            return Halt(f"no endpoint takes it',
-        '        case "halt":\n            return Halt(f"no endpoint takes it',
+        '        case "stop":\n            return StopConsuming(f"no endpoint takes it',
+        '        case "halt":\n            return StopConsuming(f"no endpoint takes it',
         "events that nobody handles are passed over in silence",
         (SETTLE,),
     ),

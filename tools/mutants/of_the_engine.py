@@ -240,7 +240,7 @@ ASSIGNMENT = [
     ),
     Breakage(
         "a partition that a failing record blocks takes more",
-        "runtime/rebalance.py",
+        "runtime/assignment.py",
         "        if not self.at_most_once:\n            partition.close()",
         "        pass",
         "later records of its key run before it",
@@ -248,7 +248,7 @@ ASSIGNMENT = [
     ),
     Breakage(
         "a pause is forgotten at a rebalance",
-        "runtime/rebalance.py",
+        "runtime/assignment.py",
         '"user" in self.flow.reasons(tp)',
         "False",
         "what an operator has stopped runs again",
@@ -256,7 +256,7 @@ ASSIGNMENT = [
     ),
     Breakage(
         "lost records are not told",
-        "runtime/rebalance.py",
+        "runtime/assignment.py",
         "        if records and self.at_most_once:",
         "        if False:",
         "at most once, nobody learns which records were lost at a stop",

@@ -1,6 +1,6 @@
 """The AsyncAPI document of an app: what is declared, as a contract that others can read. Pure: nothing is connected.
 
-`document.py` is the table of contents; `declared.py` what it is made of.
+`document.py` is the table of contents; `model.py` what it is made of.
 """
 
 from __future__ import annotations

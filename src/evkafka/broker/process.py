@@ -1,4 +1,4 @@
-"""A child process that cannot outlive us: `leash.py` ties it to the thread made here."""
+"""A child process that cannot outlive us: `parent_death.py` ties it to the thread made here."""
 
 from __future__ import annotations
 

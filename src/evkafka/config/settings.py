@@ -1,6 +1,6 @@
 """Checked configuration, frozen, in seconds: what the rest of the program reads.
 
-`config.py` makes these from the user's dictionaries. Field names are the config keys', but for times, which
+`__init__.py` makes these from the user's dictionaries. Field names are the config keys', but for times, which
 are `*_s` in here.
 """
 

@@ -1,7 +1,7 @@
 """Dead letters afterwards: look at them, handle them again, let them go.
 
-`letters.py` reads a dead letter, `marks.py` what was done with it, `targets.py` says where it may go; `desk.py` puts
-them together. `again.py` has one handled in this process, `dry_run.py` says whether it would be.
+`dead_letter.py` reads a dead letter, `state_topic.py` what was done with it, `targets.py` says where it may go; `replay.py` puts
+them together. `local_handler.py` has one handled in this process, `dry_run.py` says whether it would be.
 """
 
 from __future__ import annotations

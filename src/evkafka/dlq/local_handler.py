@@ -13,8 +13,7 @@ from evkafka.dlq.replay import Handle
 from evkafka.runtime.failure_cause import Fatal, message_in, named_by
 from evkafka.runtime.ports import ConsumerIdentity, Slot
 from evkafka.service.service import ConsumerPlan
-from evkafka.service.single_attempt import Attempt, Delivery, delivery_of
-from evkafka.service.works import works
+from evkafka.service.single_attempt import Attempt, Delivery, delivery_of, works
 
 
 @dataclass(frozen=True, slots=True)

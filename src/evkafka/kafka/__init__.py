@@ -1,6 +1,6 @@
 """The only room that knows aiokafka: it adapts the client to our ports, translates its errors, contains its defects.
 
-Read `source.py` first. Each contained defect stands beside a line that says what it would do otherwise, and has
+Read `kafka/consumer/source.py` first. Each contained defect stands beside a line that says what it would do otherwise, and has
 a test of its own in `tests/kafka/`.
 """
 

@@ -57,7 +57,7 @@ class HealthBook:
     """Remembers what a status does not tell: why a consumer was lost, that it has joined, who blocked the loop.
 
     Attributes:
-        others: how the app's other processes are, where it has some; see `peers.py`.
+        others: how the app's other processes are, where it has some; see `process_health.py`.
     """
 
     def __init__(self, telemetry: Telemetry, *, now: Callable[[], float] = time.monotonic) -> None:

@@ -1,4 +1,4 @@
-"""Whether there is tracing at all; the spans themselves are made in `spans.py`, which needs the extra."""
+"""Whether there is tracing at all; the spans themselves are made in `opentelemetry.py`, which needs the extra."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a consumer has in hand: its partitions and their lanes, what was taken, the source that it came from.
 
-The consumer's parts share it. `partitions` is written by `assignment.py` alone, `taken` by those who put records into
+The consumer's parts share it. `partitions` is written by `rebalance.py` alone, `taken` by those who put records into
 lanes or let go of them.
 """
 

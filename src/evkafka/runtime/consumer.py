@@ -1,11 +1,11 @@
 """A consumer: a source is polled, what it brings is run and committed, and another is made when it fails.
 
 Its parts, each with a file of its own:
-- `intake.py` alone takes records from the source, and is always in the poll or on its way back into it.
-- `assignment.py` answers the client's rebalances; what is in hand (`holdings.py`) is read by all.
+- `poller.py` alone takes records from the source, and is always in the poll or on its way back into it.
+- `rebalance.py` answers the client's rebalances; what is in hand (`assignment.py`) is read by all.
 - `executor.py` runs attempts. Executors and lanes live as long as the consumer and outlast its sources, so that a
   thread which cannot be cancelled still holds its lane after a rebuild.
-- `commits.py` commits; `watchdog.py` strikes time limits; `ending.py` says why a source's life ends.
+- `committer.py` commits; `runtime/supervision/watchdog.py` strikes time limits; `runtime/supervision/stop_signal.py` says why a source's life ends.
 """
 
 from __future__ import annotations
@@ -31,13 +31,12 @@ from evkafka.runtime.dead_letters.retry_topics import Tiers
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.figures import overran, status_of
 from evkafka.runtime.interfaces import DeadLetterSink, WatchdogRounds
-from evkafka.runtime.misses import UnmatchedWarning
 from evkafka.runtime.offset_check import check_each_offset
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.poller import Poller
 from evkafka.runtime.ports import Clock, Cluster, ConsumerIdentity, Dispatch, RecordSource, Route, Slot
 from evkafka.runtime.rebalance import CUT_S, RebalanceListener
-from evkafka.runtime.reporting import TelemetryReporter
+from evkafka.runtime.reporting import TelemetryReporter, UnmatchedWarning
 from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.settle import StopApp, Verdict, decide, decide_at_most_once
 from evkafka.runtime.status import ConsumerStatus

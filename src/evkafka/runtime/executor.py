@@ -55,7 +55,7 @@ executor ends. What cancels it without an order comes from outside, and ends not
 
 
 class NotNow(BaseException):
-    """A record that must pass the gate (see `gate.py`) was met in the middle of a lane. Never seen by users."""
+    """A record that must pass the gate (see `admission.py`) was met in the middle of a lane. Never seen by users."""
 
 
 class Executor:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import cast
 
 from evkafka.outcomes import Unmatched
 from evkafka.records import Record
-from evkafka.runtime.misses import UnmatchedWarning
 from evkafka.runtime.ports import Route, Slot
 from evkafka.runtime.settle import Finish, SendToDeadLetter, SendToRetryTopic, StopConsuming, Verdict, Wait
 from evkafka.serde.safe_text import NAME_CHARACTERS, cut
@@ -23,12 +22,50 @@ from evkafka.telemetry import (
     AttemptFailed,
     EndpointBlocked,
     EndpointOverran,
+    NothingMatches,
     RecordsProcessed,
     RecordsUnmatched,
     ResultDropped,
     Status,
     Telemetry,
 )
+
+FIRST = 1000
+
+
+SHOWN = 20
+
+
+class UnmatchedWarning:
+    """Says so, once, when the first thousand records have all missed.
+
+    Args:
+        known: the event types that there are endpoints for.
+        finished: how many records the consumer has finished so far, matched or not.
+    """
+
+    def __init__(
+        self, consumer: str, telemetry: Telemetry, *, known: Collection[str], finished: Callable[[], int]
+    ) -> None:
+        self._consumer = consumer
+        self._telemetry = telemetry
+        self._known = tuple(sorted(known))
+        self._finished = finished
+        self._left = FIRST
+        self._seen: Counter[str | None] = Counter()
+
+    def note(self, event_type: str | None) -> None:
+        """One more record that no endpoint takes, of this type; it is not finished yet."""
+        if not self._left:
+            return
+        self._left -= 1
+        if len(self._seen) < SHOWN or event_type in self._seen:
+            self._seen[event_type] += 1
+        if not self._left:
+            if self._finished() < FIRST:
+                self._telemetry.emit(NothingMatches(self._consumer, FIRST, dict(self._seen), self._known))
+            self._seen.clear()
+
 
 logger = logging.getLogger("evkafka.runtime")
 

@@ -53,7 +53,7 @@ class PartitionStatus:
         oldest_age_s: for how long the oldest unfinished record has been that; None without one.
         failed_attempts: how often that one has failed, while it waits.
         blocked_by: why that one does not begin; empty while it runs, waits for an executor, or there is none. See
-            `Reason` in `lane.py`.
+            `Reason` in `scheduler.py`.
         unwritten: records that could not be written to another topic so far.
     """
 

@@ -1,4 +1,4 @@
-"""From a value to bytes. With `codec.py` and `serde/json_schema.py`, the files that know pydantic.
+"""From a value to bytes. With `decoding.py` and `serde/json_schema.py`, the files that know pydantic.
 
 What pydantic writes, it writes by alias, as the AsyncAPI document describes it. NaN and infinite numbers are refused:
 JSON has none, and a null in their place could not be read back. Secrets, which pydantic writes as asterisks, are

@@ -1,4 +1,4 @@
-"""From annotations to JSON Schemas, for documents. With `codec.py`, the only file that knows pydantic."""
+"""From annotations to JSON Schemas, for documents. With `decoding.py`, the only file that knows pydantic."""
 
 from __future__ import annotations
 

@@ -16,9 +16,8 @@ from evkafka.producer import Headers, Key
 from evkafka.records import Record
 from evkafka.runtime.backend import stand_in
 from evkafka.service.single_attempt import Delivery
-from evkafka.testing.blocking_portal import BlockingPortal
+from evkafka.testing.blocking_portal import BlockingPortal, Held
 from evkafka.testing.harness import Deliveries, Harness, StagedConsumer
-from evkafka.testing.held import Held
 from evkafka.testing.recording import SentEvent
 
 BatchKey = Key | Callable[[Any], Key | None] | None

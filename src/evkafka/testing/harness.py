@@ -24,8 +24,7 @@ from evkafka.serde.encoding import encode
 from evkafka.service.lifespan import as_state
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.service.service import ConsumerPlan
-from evkafka.service.single_attempt import Attempt, Delivery, delivery_of
-from evkafka.service.works import works
+from evkafka.service.single_attempt import Attempt, Delivery, delivery_of, works
 from evkafka.testing.recording import Positions, RecordingCluster, SentEvent
 
 

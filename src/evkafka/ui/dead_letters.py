@@ -12,17 +12,17 @@ from evkafka.dlq import DeadLetterRecord, DeadLetterReplay, LetterFilter, Source
 from evkafka.dlq.dry_run import judge_of
 from evkafka.dlq.local_handler import handle_of
 from evkafka.dlq.replay import Handle, Judge
-from evkafka.dlq.replay import ReplayReport as DeskReport
+from evkafka.dlq.replay import ReplayReport
 from evkafka.dlq.state_topic import Status
 from evkafka.dlq.targets import sources_of
 from evkafka.exceptions import ConfigError
-from evkafka.kafka.admin.browsing import partition_numbers
+from evkafka.kafka.admin.log_reader import partition_numbers
 from evkafka.serde.safe_text import NAME_CHARACTERS, lines, one_line
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.ui.app_view import OperatedApp, Place
 from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.dead_letter_topics import dead_letter_topics
-from evkafka.ui.models import Address, FailedLetter, LetterRow, Letters, ReplayReport
+from evkafka.ui.models import Address, FailedLetter, LetterRow, Letters, Report
 from evkafka.ui.payload_text import KEY_BYTES, as_text, headers_as_text, not_shown
 
 logger = logging.getLogger("evkafka.web")
@@ -75,8 +75,8 @@ class DeadLetters:
     # ------------------------------------------------------------------ doing
 
     async def replay(
-        self, topic: str, wanted: LetterFilter, report: DeskReport, *, to_handler: bool, dry_run: bool
-    ) -> ReplayReport:
+        self, topic: str, wanted: LetterFilter, report: ReplayReport, *, to_handler: bool, dry_run: bool
+    ) -> Report:
         """A dry run decodes, finds the endpoint, and runs nothing.
 
         Args:
@@ -93,12 +93,12 @@ class DeadLetters:
             would = self._judge(place) if to_handler else target
             rehearsal = await self._apart.run(lambda: desk.rehearse(would, wanted), timeout_s=LOOK_S)
             failed = [_failed(letter, why) for letter, why in rehearsal.would if why is not None]
-            return ReplayReport(chosen=len(rehearsal.would), done=0, failed=failed)
+            return Report(chosen=len(rehearsal.would), done=0, failed=failed)
         to = self._handler(place) if to_handler else target
         await self._apart.run(lambda: desk.replay(to, wanted, report=report), timeout_s=WORK_S)
         return _told(report)
 
-    async def drop(self, topic: str, wanted: LetterFilter, report: DeskReport) -> ReplayReport:
+    async def drop(self, topic: str, wanted: LetterFilter, report: ReplayReport) -> Report:
         """As `replay`."""
         place = _place(await self._places(), topic)
         desk = DeadLetterReplay(place.connection, topic, type_header=place.type_header)
@@ -138,9 +138,9 @@ class DeadLetters:
         return there
 
 
-def _told(report: DeskReport) -> ReplayReport:
+def _told(report: ReplayReport) -> Report:
     failed = [_failed(one.letter, one.why) for one in report.failed]
-    return ReplayReport(chosen=report.chosen, done=report.done, failed=failed)
+    return Report(chosen=report.chosen, done=report.done, failed=failed)
 
 
 def _failed(letter: DeadLetterRecord, why: str) -> FailedLetter:

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError
-from evkafka.kafka.admin.browsing import excerpt, partition_numbers
+from evkafka.kafka.admin.log_reader import excerpt, partition_numbers
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.safe_text import NAME_CHARACTERS, one_line

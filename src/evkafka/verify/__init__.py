@@ -1,7 +1,7 @@
 """The proof: an app in several processes, numbered records, faults on a seeded schedule, and what is left to say.
 
-Read `conductor.py` first: it is the course of one run. `ledger.py` judges what the run left behind, `report.py` says
-it; both, and `schedule.py`, know neither processes nor brokers.
+Read `run.py` first: it is the course of one run. `checker.py` judges what the run left behind, `report.py` says
+it; both, and `fault_schedule.py`, know neither processes nor brokers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`evkafka dlq`: the commands and their options. What they do stands in `dlq_work.py`, imported when one is called."""
+"""`evkafka dlq`: the commands and their options. What they do stands in `cli/impl/dlq.py`, imported when one is called."""
 
 from __future__ import annotations
 

@@ -23,14 +23,13 @@ from evkafka.cli.output import plain, print_json
 from evkafka.cli.position import Position, bounds_of_topic, offsets_of
 from evkafka.dlq.dry_run import verdict
 from evkafka.exceptions import ConfigError
-from evkafka.kafka.admin.following import follow
+from evkafka.kafka.admin.log_reader import follow
 from evkafka.records import Record
 from evkafka.runtime.failure_cause import Fatal, message_in, named_by
 from evkafka.runtime.ports import ConsumerIdentity, Slot, UnreadRecord
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.service.service import ConsumerPlan
-from evkafka.service.single_attempt import Attempt, Delivery, delivery_of
-from evkafka.service.works import works
+from evkafka.service.single_attempt import Attempt, Delivery, delivery_of, works
 
 SHOWN = 20
 """Of so many failures the reasons are told."""

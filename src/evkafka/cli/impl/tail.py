@@ -18,7 +18,7 @@ from rich.text import Text
 from evkafka.cli.connection import FoundCluster
 from evkafka.cli.output import as_text, as_value, plain, print_line, shown
 from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_of
-from evkafka.kafka.admin.following import follow
+from evkafka.kafka.admin.log_reader import follow
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.safe_text import NAME_CHARACTERS, json_text, time_of

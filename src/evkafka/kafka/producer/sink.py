@@ -1,8 +1,8 @@
 """The runtime's sink on a real Kafka: outlets (one for each partition) over one producer, which is replaced when its
 sequence breaks.
 
-The way of a record: `send` looks up the topic and chooses the partition; `outlet.py` keeps its order and its deadline
-and makes batches; `generation.py` is the client that sends them.
+The way of a record: `send` looks up the topic and chooses the partition; `partition_queue.py` keeps its order and its deadline
+and makes batches; `idempotent_producer.py` is the client that sends them.
 """
 
 from __future__ import annotations

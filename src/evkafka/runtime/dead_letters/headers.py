@@ -1,6 +1,6 @@
 """What a dead letter says: the record byte for byte, and in its headers where it came from and why it is here.
 
-Pure: `dead_letters.py` writes it.
+Pure: `writer.py` writes it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REPLAYS = f"{PREFIX}replays"
 """How often this record came out of the dead-letter topic again; absent where it never did."""
 
 SIGNATURE = f"{PREFIX}signature"
-"""By which a replay proves that it wrote a record: see `replays.py`."""
+"""By which a replay proves that it wrote a record: see `replay_signature.py`."""
 
 KEPT = frozenset({*(PREFIX + name for name in ORIGIN), REPLAYS})
 """The headers of a replayed record that its next letter keeps."""
