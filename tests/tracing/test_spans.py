@@ -81,7 +81,7 @@ class TestAttempts:
             "messaging.client.id": "evkafka",
             "messaging.consumer.group.name": "billing",
             "evkafka.consumer": "billing",
-            "evkafka.service.single_attempt": 1,
+            "evkafka.attempt": 1,
             "evkafka.event_type": "OrderPlaced",
         }
         assert span.status.status_code is StatusCode.UNSET
@@ -110,7 +110,7 @@ class TestAttempts:
 
         await handled(app_with(handling(fail), on_error={"max_attempts": 2, "then": "skip"}), {})
         first, second = named(spans, "process orders")
-        assert [(one.attributes or {})["evkafka.service.single_attempt"] for one in (first, second)] == [1, 2]
+        assert [(one.attributes or {})["evkafka.attempt"] for one in (first, second)] == [1, 2]
         assert (first.attributes or {})["error.type"] == "ValueError"
         assert first.status.status_code is StatusCode.ERROR
         assert first.status.description == "no such customer"

@@ -1,7 +1,7 @@
-"""Dead letters afterwards: look at them, handle them again, let them go.
+"""Work on dead letters: list them, replay them, drop them.
 
-`dead_letter.py` reads a dead letter, `state_topic.py` what was done with it, `targets.py` says where it may go; `replay.py` puts
-them together. `local_handler.py` has one handled in this process, `dry_run.py` says whether it would be.
+`dead_letter.py` reads a dead letter, `state_topic.py` the state of each, `targets.py` chooses where it is replayed to.
+`replay.py` uses all three. `local_handler.py` runs a handler in this process, `dry_run.py` checks whether one would.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""The only room that knows aiokafka: it adapts the client to our ports, translates its errors, contains its defects.
+"""The only package that imports aiokafka: it implements `runtime/ports.py`, translates errors, contains defects.
 
-Read `kafka/consumer/source.py` first. Each contained defect stands beside a line that says what it would do otherwise, and has
-a test of its own in `tests/kafka/`.
+Read `consumer/source.py` first. A comment at each contained defect says what the client would do otherwise.
 """
 
 from __future__ import annotations

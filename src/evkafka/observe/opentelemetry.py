@@ -172,7 +172,7 @@ def _processing(record: Record, slot: Slot) -> dict[str, Any]:
         "messaging.kafka.offset": record.offset,
         "messaging.client.id": slot.consumer.client_id,
         "evkafka.consumer": slot.consumer.name,
-        "evkafka.service.single_attempt": slot.attempt,
+        "evkafka.attempt": slot.attempt,
     }
     if slot.consumer.group_id is not None:
         attributes["messaging.consumer.group.name"] = slot.consumer.group_id

@@ -5,7 +5,8 @@ Its parts, each with a file of its own:
 - `rebalance.py` answers the client's rebalances; what is in hand (`assignment.py`) is read by all.
 - `executor.py` runs attempts. Executors and lanes live as long as the consumer and outlast its sources, so that a
   thread which cannot be cancelled still holds its lane after a rebuild.
-- `committer.py` commits; `runtime/supervision/watchdog.py` strikes time limits; `runtime/supervision/stop_signal.py` says why a source's life ends.
+- `committer.py` commits; `supervision/watchdog.py` ends attempts at their time limit; `supervision/stop_signal.py` says
+  why a source is closed.
 """
 
 from __future__ import annotations

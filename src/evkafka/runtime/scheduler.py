@@ -6,17 +6,18 @@ of its own. Executors take ready lanes from one queue, so that a record costs ne
 lane that waits for its record's next attempt stands in nobody's way.
 
 A lane is idle, ready, running, or blocked. It is blocked while there is a reason why none of its records may begin, and
-goes on when the last one is removed. Each reason is added and removed by one owner:
+goes on when the last one is removed. Each reason is added and removed by one owner (methods of `LaneScheduler` if no
+class is named):
 
 | reason | added by | removed by | when the records are cleared (revoke, seek, stop, failure) |
 | --- | --- | --- | --- |
-| paused | `LaneScheduler.pause`, or the lane is made meanwhile | `LaneScheduler.resume` | stays; a new `Partition` is told of it |
-| retry_wait | `LaneScheduler.wait` | the timer, in `LaneScheduler._due` | removed with the timer by `LaneScheduler.clear` |
-| straggler | `LaneScheduler.make_ready` | `LaneScheduler.put_down` of that attempt | stays until that attempt ends |
+| paused | `pause`, or the lane is made meanwhile | `resume` | stays; a new `Partition` is told of it |
+| retry_wait | `wait` | the timer, in `_due` | removed with the timer by `clear` |
+| straggler | `make_ready` | `put_down` of that attempt | stays until that attempt ends |
 | permit | `Admission.admit` | `Admission.release` of another lane | stays until that release, which finds no record |
 | gathering | `Batch`, when it is made | `Admission._close` | stays, without a timer: it ends with its partition |
-| in_batch | `Admission._move` | `LaneScheduler.put_down` of the batch, `LaneScheduler.leave_batch` | stays until the batch ends |
-| writing | `LaneScheduler.hold_for` | the end of the lane's last write | failing writes are given up, others go on |
+| in_batch | `Admission._move` | `put_down` of the batch, `leave_batch` | stays until the batch ends |
+| writing | `hold_for` | the end of the lane's last write | failing writes are given up, others go on |
 
 The records of a blocked lane are in its queue, as those of any other. A running lane may have reasons too: its walk
 ends, and they count once its executor puts it down.

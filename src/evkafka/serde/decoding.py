@@ -1,5 +1,7 @@
-"""From an annotation to a decoder, chosen once. With `serde/encoding.py` and `serde/json_schema.py`, the files that know pydantic;
-`serde/msgspec.py` is asked where a type is a Struct or an attrs class.
+"""Decoders: one is chosen for each annotation, once.
+
+Only this file, `encoding.py`, `annotations.py` and `json_schema.py` import pydantic. `msgspec.py` decodes Structs and
+attrs classes.
 
 JSON goes from bytes to the payload in one pass, and JSON is what pydantic's parser takes: UTF-8 without a byte order
 mark; NaN and Infinity are let in; lone surrogates are not, nor is nesting deeper than 200 levels; the last one of

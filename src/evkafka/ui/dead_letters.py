@@ -11,8 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from evkafka.dlq import DeadLetterRecord, DeadLetterReplay, LetterFilter, SourceTopics, Target
 from evkafka.dlq.dry_run import judge_of
 from evkafka.dlq.local_handler import handle_of
-from evkafka.dlq.replay import Handle, Judge
-from evkafka.dlq.replay import ReplayReport
+from evkafka.dlq.replay import Handle, Judge, ReplayReport
 from evkafka.dlq.state_topic import Status
 from evkafka.dlq.targets import sources_of
 from evkafka.exceptions import ConfigError

@@ -1,4 +1,4 @@
-"""`evkafka dlq`: the commands and their options. What they do stands in `cli/impl/dlq.py`, imported when one is called."""
+"""`evkafka dlq`: the commands and their options. `cli/impl/dlq.py` does the work; it is imported when one is called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""One process of `evkafka run`, as its supervisor starts it: `python -m evkafka.cli.impl.worker_process OPTIONS LIFELINE [OUT ERR]`.
+"""One process of `evkafka run`. Its supervisor starts it as
+`python -m evkafka.cli.impl.worker_process OPTIONS LIFELINE [OUT ERR]`.
 
 The lifeline is a socket to the supervisor. When it breaks, the supervisor is gone, however it went, and the process
 stops as after a SIGTERM: drained and committed, not left behind. Over it the process says that it takes signals, and

@@ -1,7 +1,7 @@
-"""The runtime's sink on a real Kafka: outlets (one for each partition) over one producer, which is replaced when its
+"""Sends records to Kafka: one queue for each partition, over one idempotent producer, which is replaced when its
 sequence breaks.
 
-The way of a record: `send` looks up the topic and chooses the partition; `partition_queue.py` keeps its order and its deadline
+The way of a record: `send` looks up the topic and chooses the partition; `partition_queue.py` keeps order and deadlines
 and makes batches; `idempotent_producer.py` is the client that sends them.
 """
 
