@@ -1,6 +1,6 @@
 """Run by path, before Java and in its place: asks Linux to kill this process when its parent dies, then becomes Java.
 
-    python -I -S leash.py PARENT_PID COMMAND [ARGUMENT]...
+    python -I -S parent_death.py PARENT_PID COMMAND [ARGUMENT]...
 
 A `preexec_fn` would do the same, but runs Python between fork and exec of a process with threads, which can
 deadlock. The death signal survives the exec.

@@ -20,7 +20,7 @@ class ChildProcess:
     """
 
     def __init__(self, command: Sequence[str], log: Path) -> None:
-        self._command = [*_leash(), *command]
+        self._command = [*_parent_death_watch(), *command]
         self._log = log
         self._started = threading.Event()
         self._ended = threading.Event()
@@ -73,7 +73,7 @@ class ChildProcess:
         self._ended.set()
 
 
-def _leash() -> list[str]:
+def _parent_death_watch() -> list[str]:
     if sys.platform != "linux" or not sys.executable:
         return []
-    return [sys.executable, "-I", "-S", str(Path(__file__).with_name("leash.py")), str(os.getpid())]
+    return [sys.executable, "-I", "-S", str(Path(__file__).with_name("parent_death.py")), str(os.getpid())]

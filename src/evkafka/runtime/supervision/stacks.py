@@ -14,7 +14,7 @@ from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, Traceb
 from typing import Any
 
 _LIBRARY = str(Path(sysconfig.get_paths()["stdlib"]))
-_OURS = str(Path(__file__).parent)
+_OURS = str(Path(__file__).parents[2])
 
 Place = tuple[CodeType, int]
 
