@@ -16,6 +16,7 @@ from evkafka.dlq.dead_letter import read_dead_letter
 from evkafka.kafka.admin.log_reader import Excerpt
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched
 from evkafka.testing import InMemoryKafka
+from evkafka.ui import dead_letter_topics
 from evkafka.ui import dead_letters as letters
 from evkafka.ui import record_browser as browser
 from tests.conftest import MakeTopic
@@ -88,7 +89,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
     monkeypatch.setattr(browser, "excerpt", excerpt)
     monkeypatch.setattr(dead_letter_topics, "topic_shapes", topic_shapes)
     monkeypatch.setattr(letters, "partition_numbers", partition_numbers)
-    monkeypatch.setattr(letters, "Desk", Desk)
+    monkeypatch.setattr(letters, "DeadLetterReplay", Desk)
     return there
 
 
