@@ -12,7 +12,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from evkafka.broker import KafkaBroker
 from evkafka.config import producer_settings
 from evkafka.kafka.admin.reader import reader_client
-from evkafka.kafka.client.client import Reaching, admin_client
+from evkafka.kafka.client.client import NodeConnections, admin_client
 from evkafka.kafka.options import connection_options
 
 
@@ -45,7 +45,7 @@ async def test_a_start_that_is_broken_off_leaves_no_connection_open(
             reader = reader_client(connection)
             start, close = reader.start, reader.stop
         case _:
-            client = Reaching(**connection_options(connection))
+            client = NodeConnections(**connection_options(connection))
             start, close = client.bootstrap, client.close
     starting = asyncio.ensure_future(start())
     conn = await asyncio.wait_for(asked.get(), 60)

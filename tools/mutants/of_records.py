@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tools.mutants.breakage import Breakage
 
-OFFSETS, SETTLE = "tests/test_offsets.py", "tests/test_settle.py"
+OFFSETS, SETTLE = "tests/runtime/test_offsets.py", "tests/runtime/test_settle.py"
 
 LEDGER = [
     Breakage(
@@ -59,7 +59,7 @@ COMMITS = [
         "                partition.committed = None",
         "                partition.committed = offsets.get(partition.tp, partition.committed)",
         "where nothing more comes the offset is never committed, and a restart handles the records again",
-        ("tests/test_commits.py",),
+        ("tests/runtime/test_committer.py",),
     ),
     Breakage(
         "two commits at once",
@@ -67,7 +67,7 @@ COMMITS = [
         "self._lock = asyncio.Lock()",
         "self._lock = asyncio.Semaphore(2)",
         "an older offset may be written over a newer one",
-        ("tests/test_commits.py",),
+        ("tests/runtime/test_committer.py",),
     ),
     Breakage(
         "the tally of dead letters is not committed",
@@ -75,7 +75,7 @@ COMMITS = [
         "timeout_s=timeout_s, metadata=metadata)",
         "timeout_s=timeout_s, metadata={})",
         "each restart lets through as many dead letters again as the limit allows",
-        ("tests/dead_letters/test_limit.py",),
+        ("tests/runtime/dead_letters/test_limit.py",),
     ),
 ]
 
@@ -110,7 +110,7 @@ VERDICTS = [
         "if delay_ms > waited_ms",
         "if delay_ms >= waited_ms",
         "it goes round for ever, and never becomes a dead letter",
-        (SETTLE, "tests/retries/test_in_memory.py"),
+        (SETTLE, "tests/runtime/retry_topics/test_in_memory.py"),
     ),
     Breakage(
         "Retry(after_ms) waits for the policy's backoff",
@@ -146,7 +146,7 @@ VERDICTS = [
         "            if not isinstance(error, StopApp) or isinstance(self.failure.exception(), StopApp):",
         "            if True:",
         "the app goes on although a record has stopped it",
-        ("tests/test_ending.py",),
+        ("tests/runtime/test_stop_signal.py",),
     ),
 ]
 
@@ -157,7 +157,7 @@ LETTERS = [
         "                await confirmed\n                return",
         "                return",
         "its record is committed, and there is no letter",
-        ("tests/dead_letters/test_writing.py",),
+        ("tests/runtime/dead_letters/test_writing.py",),
     ),
     Breakage(
         "a dead letter is given up after three tries",
@@ -165,7 +165,7 @@ LETTERS = [
         'BEST_EFFORT_TRIES if settings.auto_commit_mode == "pre-commit" else None',
         "BEST_EFFORT_TRIES",
         "an outage of some seconds loses the record",
-        ("tests/dead_letters/test_writing.py",),
+        ("tests/runtime/dead_letters/test_writing.py",),
     ),
     Breakage(
         "dead letters leave their partition",
@@ -173,7 +173,7 @@ LETTERS = [
         "return record.partition if record.partition < self._partitions[topic] else None",
         "return None",
         "those without a key are replayed in another order than they failed in",
-        ("tests/dead_letters/test_partitions.py",),
+        ("tests/runtime/dead_letters/test_partitions.py",),
     ),
     Breakage(
         "a record for a retry topic goes to the dead letters' cluster",
@@ -183,7 +183,7 @@ LETTERS = [
         """                self._way(policy),
                 retry_topic(""",
         "nobody reads it there",
-        ("tests/retries/test_clusters.py",),
+        ("tests/runtime/retry_topics/test_clusters.py",),
     ),
     Breakage(
         "dead letters that are being written do not count",
@@ -191,7 +191,7 @@ LETTERS = [
         "        row = self._row + under_way",
         "        row = self._row",
         "with concurrency, more become dead letters than the limit allows",
-        ("tests/dead_letters/test_tally.py",),
+        ("tests/runtime/dead_letters/test_rate.py",),
     ),
     Breakage(
         "that the limit was reached is not kept",
@@ -199,7 +199,7 @@ LETTERS = [
         "{int(self.stopped)}",
         "{int(False)}",
         "a restart by the orchestrator goes on emptying the topic into the dead letters",
-        ("tests/dead_letters/test_tally.py",),
+        ("tests/runtime/dead_letters/test_rate.py",),
     ),
     Breakage(
         "dead letters behind the window still count",
@@ -207,7 +207,7 @@ LETTERS = [
         "self._dead[0] <= self._ended - self._window",
         "self._dead[0] < 0",
         "the app stops for failures of last week",
-        ("tests/dead_letters/test_tally.py",),
+        ("tests/runtime/dead_letters/test_rate.py",),
     ),
     Breakage(
         "the limit of an earlier life is not looked at",
@@ -215,7 +215,7 @@ LETTERS = [
         "        if partition.tally.stopped:",
         "        if False:",
         "the app reads on although its limit was reached",
-        ("tests/dead_letters/test_limit.py",),
+        ("tests/runtime/dead_letters/test_limit.py",),
     ),
 ]
 
@@ -226,7 +226,7 @@ RETRIES = [
         "while early and early[0].due_s <= now_s:",
         "while early:",
         "the delay is not kept",
-        ("tests/retries/test_in_memory.py", "tests/retries/test_returning.py"),
+        ("tests/runtime/retry_topics/test_in_memory.py", "tests/runtime/retry_topics/test_delayed_records.py"),
     ),
     Breakage(
         "what was kept for later is run after its partition has gone",
@@ -234,7 +234,7 @@ RETRIES = [
         "held.partitions.get(tp) is not partition or partition.leaving or partition.closed:",
         "False:",
         "two members run the same record",
-        ("tests/retries/test_in_memory.py", "tests/retries/test_returning.py"),
+        ("tests/runtime/retry_topics/test_in_memory.py", "tests/runtime/retry_topics/test_delayed_records.py"),
     ),
     Breakage(
         "attempts before the retry topic are forgotten",
@@ -242,7 +242,7 @@ RETRIES = [
         "        slot.earlier = back.earlier\n        return",
         "        slot.earlier = 0\n        return",
         "a dead letter tells fewer attempts than there were",
-        ("tests/retries/test_in_memory.py", "tests/retries/test_returning.py"),
+        ("tests/runtime/retry_topics/test_in_memory.py", "tests/runtime/retry_topics/test_delayed_records.py"),
     ),
     Breakage(
         "a clock that goes ahead holds records back",
@@ -250,7 +250,7 @@ RETRIES = [
         "min(max(wait_ms, 0), tier.delay_ms)",
         "max(wait_ms, 0)",
         "a record from a machine whose clock is an hour ahead waits an hour longer",
-        ("tests/retries/test_tiers.py",),
+        ("tests/runtime/retry_topics/test_retry_topics.py",),
     ),
     Breakage(
         "our headers stay on a record that comes back",
@@ -258,7 +258,7 @@ RETRIES = [
         "own = headers[: places[-1]] if places else headers",
         "own = headers",
         "the endpoint sees headers that nobody sent, and they pile up",
-        ("tests/retries/test_tiers.py",),
+        ("tests/runtime/retry_topics/test_retry_topics.py",),
     ),
 ]
 

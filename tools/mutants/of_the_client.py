@@ -11,7 +11,7 @@ PRODUCING = [
         "elif refusal.code in INNOCENT and once and batch.tries < MOST_TRIES:",
         "elif refusal.code in INNOCENT and batch.tries < MOST_TRIES:",
         "its records are written twice",
-        ("tests/producing/test_outlet.py",),
+        ("tests/kafka/producer/test_partition_queue.py",),
     ),
     Breakage(
         "an innocent batch is not sent again",
@@ -19,7 +19,7 @@ PRODUCING = [
         "elif refusal.code in INNOCENT and once and batch.tries < MOST_TRIES:",
         "elif False:",
         "an expired producer id fails sends that could be written",
-        ("tests/producing/test_outlet.py",),
+        ("tests/kafka/producer/test_partition_queue.py",),
     ),
     Breakage(
         "a batch with one bad record fails as a whole",
@@ -27,7 +27,7 @@ PRODUCING = [
         "elif refusal.code in CONTENT and once and len(batch.records) > 1:",
         "elif False:",
         "one large record fails those that it travels with",
-        ("tests/producing/test_refused.py",),
+        ("tests/kafka/producer/test_refused.py",),
     ),
     Breakage(
         "an unanswered record is said not to have been written",
@@ -35,7 +35,7 @@ PRODUCING = [
         "unknown = refusal.code is None or refusal.code in UNANSWERED or not once",
         "unknown = False",
         "whoever sends it again writes it twice",
-        ("tests/producing/test_batches_that_end.py",),
+        ("tests/kafka/producer/test_batches_that_end.py",),
     ),
     Breakage(
         "a record whose time ran out may still go out",
@@ -43,7 +43,7 @@ PRODUCING = [
         "        alive = [record for record in records if not record.confirmed.done()]\n        if not alive:",
         "        alive = list(records)\n        if not alive:",
         "a send that failed is written all the same",
-        ("tests/producing/test_batches_that_end.py",),
+        ("tests/kafka/producer/test_batches_that_end.py",),
     ),
     Breakage(
         "a broken sequence is not noticed",
@@ -51,7 +51,7 @@ PRODUCING = [
         "        return self._idempotent and gone_out(batch)",
         "        return False",
         "every later send to the partition fails, for as long as the process lives",
-        ("tests/producing/test_refused.py",),
+        ("tests/kafka/producer/test_refused.py",),
     ),
     Breakage(
         "the stop does not send what is queued",
@@ -59,7 +59,7 @@ PRODUCING = [
         "        await self._flush_for(timeout_s - 2 * close_s)",
         "        pass",
         "what was sent just before the stop is lost",
-        ("tests/producing/test_confirmed.py",),
+        ("tests/kafka/producer/test_confirmed.py",),
     ),
 ]
 
@@ -78,7 +78,7 @@ CLIENT = [
         "            if task is not None and task.done():",
         "            if False:",
         "the consumer stands still for ever, without a word",
-        ("tests/faults/test_cancelled_tasks.py",),
+        ("tests/acceptance/faults/test_cancelled_tasks.py",),
     ),
     Breakage(
         "to a reader of committed records the end is the log's",
@@ -86,7 +86,7 @@ CLIENT = [
         'if self._settings.isolation_level == "read_committed" and',
         "if False and",
         "lag never reads 0 while a transaction is open",
-        ("tests/kafka/test_ends.py",),
+        ("tests/kafka/test_end_offsets.py",),
     ),
     Breakage(
         "a commit is sent for an assignment that has ended",
@@ -134,7 +134,7 @@ CLIENT = [
         "if left := {tp: told for tp, told in offsets.items() if tp.topic not in gone}:",
         "if left := dict(offsets):",
         "records of the new topic are skipped",
-        ("tests/faults/test_topics.py::TestATopicThatIsDeletedAndMadeAgain",),
+        ("tests/acceptance/faults/test_topics.py::TestATopicThatIsDeletedAndMadeAgain",),
     ),
     Breakage(
         "a partition that appears later begins at its end",
@@ -169,7 +169,7 @@ DESK = [
         "            if mark is not None and mark.closes(letter):",
         "            if mark is not None and False:",
         "each replay handles it once more",
-        ("tests/dead_letters/test_desk.py",),
+        ("tests/dlq/test_replay.py",),
     ),
     Breakage(
         "a mark closes every letter of its record",
@@ -177,7 +177,7 @@ DESK = [
         "return self.place == letter.place and self.timestamp_ms == record.timestamp",
         "return True",
         "a record that failed again after its topic was made again is never found",
-        ("tests/dead_letters/test_identity.py",),
+        ("tests/runtime/dead_letters/test_identity.py",),
     ),
     Breakage(
         "a letter that failed in its replay is marked as done",
@@ -185,7 +185,7 @@ DESK = [
         "                    if why := await targets.fault(letter) or await to(letter):",
         "                    if (why := await targets.fault(letter) or await to(letter)) and False:",
         "it is lost",
-        ("tests/dead_letters/test_desk.py", "tests/dead_letters/test_end_to_end.py"),
+        ("tests/dlq/test_replay.py", "tests/dlq/test_end_to_end.py"),
     ),
 ]
 

@@ -16,7 +16,7 @@ LANES = [
         self._go_on(lane)
 """,
         "they are neither handled nor passed, and lag grows for ever",
-        ("tests/lanes/test_control.py",),
+        ("tests/runtime/lanes/test_control.py",),
     ),
     Breakage(
         "records behind the one under way are lost when their partition is paused",
@@ -24,7 +24,7 @@ LANES = [
         "walked, self.queue = self.queue, self.queue.copy()",
         "walked, self.queue = self.queue, deque()",
         "they are neither handled nor passed, and lag grows for ever",
-        ("tests/lanes/test_control.py",),
+        ("tests/runtime/lanes/test_control.py",),
     ),
     Breakage(
         "a lane that waits for a straggler stays blocked once it was cleared",
@@ -32,7 +32,7 @@ LANES = [
         "            if held is not None:",
         "            if held is not None and held.queue:",
         "its key stands still until the next rebalance",
-        ("tests/lanes/test_giving_back.py",),
+        ("tests/runtime/lanes/test_giving_back.py",),
     ),
     Breakage(
         "a lane does not wait for its straggler",
@@ -40,7 +40,7 @@ LANES = [
         "if lane.key is not None and lane.key in self._stragglers:",
         "if False:",
         "two records of one key run at once after a rebalance",
-        ("tests/lanes/test_lanes.py",),
+        ("tests/runtime/lanes/test_lanes.py",),
     ),
     Breakage(
         "a paused partition's lanes are taken",
@@ -48,7 +48,7 @@ LANES = [
         '            self.block(lane, "paused")',
         "            pass",
         "what an operator has stopped goes on with the next record",
-        ("tests/lanes/test_control.py",),
+        ("tests/runtime/lanes/test_control.py",),
     ),
     Breakage(
         "the walk goes on when its partition is paused",
@@ -56,7 +56,7 @@ LANES = [
         "                lane.end_walk()",
         "                pass",
         "what an operator has stopped goes on with the next record",
-        ("tests/lanes/test_control.py",),
+        ("tests/runtime/lanes/test_control.py",),
     ),
     Breakage(
         "one reason is enough to go on",
@@ -67,7 +67,7 @@ LANES = [
 """,
         "",
         "a record begins while another reason against it remains",
-        ("tests/lanes/test_reasons.py",),
+        ("tests/runtime/lanes/test_reasons.py",),
     ),
     Breakage(
         "partitions do not take turns",
@@ -75,7 +75,7 @@ LANES = [
         "                turns.rotate(-1)",
         "                pass",
         "one partition with thousands of busy keys holds up all others",
-        ("tests/lanes/test_lanes.py",),
+        ("tests/runtime/lanes/test_lanes.py",),
     ),
     Breakage(
         "records of one key get lanes of their own",
@@ -83,7 +83,7 @@ LANES = [
         "        if keyed is None:",
         "        if True:",
         "they run at once, and in any order",
-        ("tests/lanes/test_order.py",),
+        ("tests/runtime/lanes/test_order.py",),
     ),
     Breakage(
         "a record that is tried again comes first",
@@ -91,7 +91,7 @@ LANES = [
         "since = self.ledger.last if lane.attempt > 1 else",
         "since = -1 if lane.attempt > 1 else",
         "a few keys that fail at once keep the others from ever being taken",
-        ("tests/lanes/test_lanes.py",),
+        ("tests/runtime/lanes/test_lanes.py",),
     ),
     Breakage(
         "a closed partition still hands out what it has",
@@ -99,7 +99,7 @@ LANES = [
         "        return self.closed or self.leaving or self.ledger.sealed",
         "        return self.ledger.sealed",
         "a record of it is tried again here while another member runs it",
-        ("tests/lanes/test_lanes.py",),
+        ("tests/runtime/lanes/test_lanes.py",),
     ),
     Breakage(
         "an event type's bound is one too many",
@@ -107,7 +107,7 @@ LANES = [
         "self._running[route] >= route.concurrency",
         "self._running[route] > route.concurrency",
         "a service that allows one request at a time gets two",
-        ("tests/lanes/test_event_types.py",),
+        ("tests/runtime/lanes/test_event_types.py",),
     ),
     Breakage(
         "who waits for an event type's bound is forgotten",
@@ -115,7 +115,7 @@ LANES = [
         '            self._lanes.unblock(following, "permit")',
         "            pass",
         "its key stands still for ever, without a word",
-        ("tests/lanes/test_event_types.py",),
+        ("tests/runtime/lanes/test_event_types.py",),
     ),
     Breakage(
         "a batch waits for ever to be full",
@@ -123,7 +123,7 @@ LANES = [
         "            batch.timer = self._clock.call_later(limits.max_wait_s, lambda: self._close(batch))",
         "            batch.timer = self._clock.call_later(1e9, lambda: self._close(batch))",
         "the last records of the day are handled tomorrow",
-        ("tests/lanes/test_batches.py",),
+        ("tests/runtime/lanes/test_batches.py",),
     ),
 ]
 
@@ -134,7 +134,7 @@ ATTEMPTS = [
         "            self._survive(stray)\n        except GeneratorExit:",
         "            raise stray\n        except GeneratorExit:",
         "a deadline that an endpoint left behind has its consumer rebuilt, and its work done again",
-        ("tests/lanes/test_idle_executors.py",),
+        ("tests/runtime/lanes/test_idle_executors.py",),
     ),
     Breakage(
         "a record that stops the app does not block its partition",
@@ -142,7 +142,7 @@ ATTEMPTS = [
         "        self._block(lane.partition)",
         "        pass",
         "later records of its key run before it",
-        ("tests/lanes/test_stop_verdicts.py",),
+        ("tests/runtime/lanes/test_stop_verdicts.py",),
     ),
     Breakage(
         "an attempt that was cut by its time limit vanishes",
@@ -150,7 +150,7 @@ ATTEMPTS = [
         "                return Failed(self._timeout(record))",
         "                return ABANDONED",
         "the record is neither tried again nor given up, and its partition is not committed any more",
-        ("tests/lanes/test_time_limits.py",),
+        ("tests/runtime/lanes/test_time_limits.py",),
     ),
     Breakage(
         "a retry is put back in a partition that leaves",
@@ -158,7 +158,7 @@ ATTEMPTS = [
         "        if lane.partition.begins_nothing:\n            return\n        lane.queue.appendleft(record)",
         "        lane.queue.appendleft(record)",
         "a member tries again what another one has by then",
-        ("tests/lanes/test_giving_back.py",),
+        ("tests/runtime/lanes/test_giving_back.py",),
     ),
     Breakage(
         "a batch is put back in a partition that leaves",
@@ -166,7 +166,7 @@ ATTEMPTS = [
         "        return self._batch.partition.begins_nothing",
         "        return False",
         "a member tries again what another one has by then",
-        ("tests/lanes/test_giving_back.py",),
+        ("tests/runtime/lanes/test_giving_back.py",),
     ),
     Breakage(
         "one bad record of a batch is all of its key's",
@@ -174,7 +174,7 @@ ATTEMPTS = [
         "            if owner is not None and index > self._failed.get(owner, index):",
         "            if False:",
         "records behind one that is tried again count as done before it",
-        ("tests/lanes/test_batches.py",),
+        ("tests/runtime/lanes/test_batches.py",),
     ),
 ]
 
@@ -185,7 +185,7 @@ ASSIGNMENT = [
         "            held.drop(left)",
         "            pass",
         "results of an assignment that has ended are committed",
-        ("tests/lanes/test_giving_back.py",),
+        ("tests/runtime/lanes/test_giving_back.py",),
     ),
     Breakage(
         "a partition is sealed before what was cut has ended",
@@ -193,7 +193,7 @@ ASSIGNMENT = [
         "            await self._quiet(going, CUT_S)",
         "            pass",
         "a record of one key is in hand twice in the group",
-        ("tests/lanes/test_giving_back.py",),
+        ("tests/runtime/lanes/test_giving_back.py",),
     ),
     Breakage(
         "the stop does not wait for what a poll hands over",
@@ -201,7 +201,7 @@ ASSIGNMENT = [
         "        if await acquire(clock, self._held.handing_over, drain_s):",
         "        if False:",
         "at most once, records that are committed are lost at the stop",
-        ("tests/lanes/test_giving_back.py",),
+        ("tests/runtime/lanes/test_giving_back.py",),
     ),
     Breakage(
         "nothing is committed at a revoke",
@@ -210,7 +210,7 @@ ASSIGNMENT = [
         "        if False:",
         "each rebalance handles again what was finished since the last interval",
         (
-            "tests/lanes/test_giving_back.py",
+            "tests/runtime/lanes/test_giving_back.py",
             "tests/conformance/test_stopping.py",
         ),
     ),
@@ -220,7 +220,7 @@ ASSIGNMENT = [
         "                partition.clear()\n                continue",
         "                continue",
         "a revoke takes the whole drain time, and records run that the next owner reads too",
-        ("tests/lanes/test_leaving.py",),
+        ("tests/runtime/lanes/test_leaving.py",),
     ),
     Breakage(
         "a position that the rule found is not committed at once",
@@ -228,7 +228,7 @@ ASSIGNMENT = [
         "        partition.arrive(to_offset)\n        held.commit_due.set()",
         "        partition.arrive(to_offset)",
         "a crash before the first commit reads from another place",
-        ("tests/lanes/test_resets.py",),
+        ("tests/runtime/lanes/test_resets.py",),
     ),
     Breakage(
         "a reset backwards keeps the ledger",
@@ -236,7 +236,7 @@ ASSIGNMENT = [
         "        if to_offset <= partition.last_read:",
         "        if False:",
         "the consumer ends by an error instead of reading on",
-        ("tests/memory/test_truncation.py",),
+        ("tests/testing/memory/test_truncation.py",),
     ),
     Breakage(
         "a partition that a failing record blocks takes more",
@@ -244,7 +244,7 @@ ASSIGNMENT = [
         "        if not self.at_most_once:\n            partition.close()",
         "        pass",
         "later records of its key run before it",
-        ("tests/lanes/test_stop_verdicts.py",),
+        ("tests/runtime/lanes/test_stop_verdicts.py",),
     ),
     Breakage(
         "a pause is forgotten at a rebalance",
@@ -252,7 +252,7 @@ ASSIGNMENT = [
         '"user" in self.flow.reasons(tp)',
         "False",
         "what an operator has stopped runs again",
-        ("tests/lanes/test_control.py",),
+        ("tests/runtime/lanes/test_control.py",),
     ),
     Breakage(
         "lost records are not told",
@@ -271,7 +271,7 @@ INTAKE = [
         "        if partition is None or not self._takes(partition):",
         "        if partition is None:",
         "two members run the same record",
-        ("tests/lanes/test_intake.py",),
+        ("tests/runtime/lanes/test_poller.py",),
     ),
     Breakage(
         "the position of a partition that leaves is committed",
@@ -279,7 +279,7 @@ INTAKE = [
         "                not (partition.leaving or partition.closed)\n                and",
         "                True\n                and",
         "what a poll under way brought for it is skipped",
-        ("tests/lanes/test_intake.py",),
+        ("tests/runtime/lanes/test_poller.py",),
     ),
     Breakage(
         "at most once, what was not committed is run",
@@ -287,7 +287,7 @@ INTAKE = [
         "else the position behind them would be committed\n                return",
         "else the position behind them would be committed",
         "the next owner runs it too",
-        ("tests/lanes/test_intake.py",),
+        ("tests/runtime/lanes/test_poller.py",),
     ),
     Breakage(
         "at most once, records that are dropped stay read",
@@ -295,7 +295,7 @@ INTAKE = [
         "        if self._held.at_most_once:\n            source.seek(tp, first.offset)",
         "        pass",
         "the client commits a position behind records that nobody ran",
-        ("tests/lanes/test_intake.py",),
+        ("tests/runtime/lanes/test_poller.py",),
     ),
     Breakage(
         "a full partition is read on",
@@ -303,7 +303,7 @@ INTAKE = [
         "        return [tp for tp in self._partitions if tp not in closed] or NONE",
         "        return None",
         "memory grows with the backlog of a slow partition",
-        ("tests/lanes/test_flow.py",),
+        ("tests/runtime/lanes/test_flow_control.py",),
     ),
     Breakage(
         "a full partition is never read again",
@@ -311,7 +311,7 @@ INTAKE = [
         '                self.open(tp, "full")\n\n    def wanted',
         "                pass\n\n    def wanted",
         "it stands still for ever, without a word",
-        ("tests/lanes/test_flow.py",),
+        ("tests/runtime/lanes/test_flow_control.py",),
     ),
     Breakage(
         "an unreadable record is passed before its letter is confirmed",
@@ -319,7 +319,7 @@ INTAKE = [
         "        await self._letters.bury_unread(unreadable)\n",
         "",
         "nobody ever learns that there was a record",
-        ("tests/dead_letters/test_unreadable.py",),
+        ("tests/runtime/dead_letters/test_unreadable.py",),
     ),
     Breakage(
         "an unreadable record of a partition that has gone moves its successor",
@@ -327,7 +327,7 @@ INTAKE = [
         "if held.partitions.get(tp) is not partition or partition.leaving or held.source is None:",
         "if held.source is None:",
         "the next assignment skips what it has not looked at",
-        ("tests/dead_letters/test_letters_that_come_late.py",),
+        ("tests/runtime/dead_letters/test_letters_that_come_late.py",),
     ),
     Breakage(
         "time limits are not looked at",
@@ -335,7 +335,7 @@ INTAKE = [
         "                self._check_limit(executor, now_s)",
         "                pass",
         "an endpoint that hangs holds up its key for ever",
-        ("tests/lanes/test_time_limits.py",),
+        ("tests/runtime/lanes/test_time_limits.py",),
     ),
     Breakage(
         "a poll that does not return is not noticed",
@@ -343,7 +343,7 @@ INTAKE = [
         "            self._check_stall(self._source, now_s)",
         "            pass",
         "the consumer stands still with the process alive",
-        ("tests/test_watchdog.py",),
+        ("tests/runtime/test_watchdog.py",),
     ),
 ]
 

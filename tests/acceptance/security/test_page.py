@@ -1,0 +1,94 @@
+"""The page "Security": its connections, its sentences and its table of rights, on a real Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evkafka.broker import KafkaBroker
+from tests.acceptance.security.administration import allow
+from tests.acceptance.security.certificates import Certificates
+from tests.acceptance.security.conftest import PASSWORD, login
+from tests.acceptance.security.shop import Shop, refusal
+from tests.acceptance.security.test_ways_in import works
+from tests.acceptance.security.tokens import token
+from tests.docs.pages import ROOT, blocks, file
+from tests.support.waiting import eventually
+
+PAGE = "docs/security.md"
+ADDRESS = "kafka.example.org:9093"
+LISTENERS = {"tls.py": "TLS", "mutual.py": "MUTUAL", "scram.py": "SECURE", "token.py": "SECURE"}
+
+
+def connection(name: str, servers: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the page's file of this name makes, run beside `ca.pem` and `client.pem`."""
+    monkeypatch.chdir(certificates.folder)
+    namespace: dict[str, Any] = {"__name__": "connection"}
+    exec(compile(file(PAGE, name).replace(ADDRESS, servers), name, "exec"), namespace)
+    made: dict[str, Any] = namespace["connection"]
+    return made
+
+
+def test_every_block_of_python_is_run() -> None:
+    assert {block.title for block in blocks(PAGE) if block.language == "python"} == set(LISTENERS)
+
+
+@pytest.mark.parametrize("name", LISTENERS)
+async def test_an_app_works_by_its_connection(
+    name: str, secured: KafkaBroker, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text(token())
+    monkeypatch.setenv("KAFKA_PASSWORD", PASSWORD)
+    monkeypatch.setenv("KAFKA_TOKEN_FILE", str(tmp_path / "token"))
+    listener = LISTENERS[name]
+    keys = connection(name, secured.servers(listener), certificates, monkeypatch)
+    assert keys["bootstrap_servers"] == secured.servers(listener)
+    await works(secured, listener, keys)
+
+
+def test_a_refused_login_is_said_as_the_page_shows(
+    secured: KafkaBroker, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("KAFKA_PASSWORD", "wrong")
+    servers = secured.servers("SECURE")
+    keys = connection("scram.py", servers, certificates, monkeypatch)
+    code, said = refusal(Shop(secured.servers()).app(servers, keys, sends=False), caplog)
+    [shown] = [block.code.strip() for block in blocks(PAGE) if block.language == "text"]
+    assert code == 3
+    assert said.replace(servers, ADDRESS) == shown
+
+
+def test_the_sentences_of_its_table_are_those_that_tests_see() -> None:
+    """Each is looked for by a test of what is refused."""
+    seen = (ROOT / "tests/acceptance/security/test_refused.py").read_text()
+    table = (ROOT / PAGE).read_text().partition("| what is wrong |")[2].partition("\n\n")[0]
+    sentences = [one for row in table.splitlines()[2:] for one in re.findall(r"`([^`]+)`", row.split("|")[2])]
+    assert len(sentences) > 8
+    assert not [one for one in sentences if one not in seen]
+
+
+async def test_the_rights_of_its_table_suffice_for_reading_sending_retry_topics_and_dead_letters(
+    secured: KafkaBroker,
+) -> None:
+    shop = Shop(secured.servers())
+    retries = f"{shop.orders}.{shop.group}.retry.50"
+    await shop.make_topics(shop.orders, shop.bills, shop.dead, retries)
+    for topic, rights in {
+        shop.orders: ["read"],
+        shop.bills: ["write"],
+        shop.dead: ["write"],
+        retries: ["read", "write"],
+    }.items():
+        await allow(shop.admin, "nora", "topic", topic, *rights)
+    for group in (shop.group, f"{shop.group}.retry"):
+        await allow(shop.admin, "nora", "group", group, "read")
+    await shop.place(1, -1, 2)
+    policy = {"max_attempts": 1, "retry_topics": [50], "then": "dead_letter"}
+    async with shop.app(secured.servers("LOGIN"), login(user="nora"), on_error=policy).running():
+        await eventually(lambda: shop.handled == [1, 2])
+        assert await asyncio.wait_for(shop.read(shop.dead, 1), 60) == [-1]
+        assert await shop.read(shop.bills, 2) == [1, 2]

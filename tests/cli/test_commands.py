@@ -1,0 +1,165 @@
+"""All commands at once: each is run as a process by a test, each explains itself, each flag has its twin."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evkafka.cli.env_vars import twin
+from evkafka.cli.exit_codes import said_in_one_sentence
+from evkafka.cli.main import command_line
+from evkafka.environment import producer_config
+from tests.cli.support import ROOT, as_json, evkafka, said
+
+RUN_AS_A_PROCESS = {
+    "asyncapi print": "tests/cli/test_asyncapi.py::test_it_prints_the_document_and_nothing_else",
+    "asyncapi diff": "tests/cli/test_asyncapi_diff.py::test_a_file_against_an_app",
+    "broker": "tests/cli/test_broker.py::test_says_where_it_is_and_keeps_its_data",
+    "check": "tests/cli/test_check.py::test_what_is_in_order_is_exit_code_0_and_what_is_missing_1",
+    "demo": "tests/examples/test_flights.py::test_sends_handles_and_commits_every_flight_and_ends_with_0",
+    "dev": "tests/cli/test_processes.py::test_on_a_given_broker_topics_are_made_and_the_hint_works",
+    "dlq list": "tests/dlq/test_end_to_end.py::test_one_after_the_other",
+    "dlq show": "tests/dlq/test_end_to_end.py::test_one_after_the_other",
+    "dlq replay": "tests/dlq/test_end_to_end.py::test_one_after_the_other",
+    "dlq drop": "tests/dlq/test_end_to_end.py::test_one_after_the_other",
+    "info": "tests/cli/test_check.py::test_info_tells_versions_and_extras",
+    "lag": "tests/cli/test_records.py::test_lag_and_reset",
+    "new": "tests/cli/test_new.py::test_its_tests_pass",
+    "offsets reset": "tests/cli/test_records.py::test_lag_and_reset",
+    "offsets show": "tests/cli/test_records.py::test_lag_and_reset",
+    "replay": "tests/cli/test_records.py::test_first_dry_then_in_earnest",
+    "routes": "tests/cli/test_check.py::test_routes_are_a_tree_or_json",
+    "run": "tests/cli/test_processes.py::test_with_options_for_one_process",
+    "send": "tests/cli/test_records.py::test_what_is_sent_is_shown",
+    "tail": "tests/cli/test_records.py::test_what_is_sent_is_shown",
+    "topics create": "tests/cli/test_records.py::test_what_is_missing_is_told_and_made",
+    "topics plan": "tests/cli/test_records.py::test_what_is_missing_is_told_and_made",
+    "verify": "tests/cli/test_verify.py::test_a_clean_run_is_a_table_and_exit_code_0",
+}
+"""The first of the tests that run it."""
+
+
+def commands(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """`offsets reset` and its command, and so on; groups are left out."""
+    command = command_line() if command is None else command
+    below = getattr(command, "commands", {})
+    for name, one in below.items():
+        yield from commands(one, (*path, name))
+    if not below:
+        yield " ".join(path), command
+
+
+def options(command: Any) -> list[Any]:
+    return [one for one in command.params if one.param_type_name == "option" and one.name != "help"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    printed: str
+
+
+Call = Callable[..., Ended]
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """`evkafka ARGUMENTS`, in this process."""
+    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setenv("TERM", "dumb")
+
+    def done(*arguments: str) -> Ended:
+        code = said_in_one_sentence(lambda: command_line()(arguments, prog_name="evkafka"))
+        printed = capfd.readouterr()
+        return Ended(code, printed.out + printed.err)
+
+    return done
+
+
+class TestEachCommand:
+    def test_is_run_as_a_process_by_a_test(self) -> None:
+        assert sorted(RUN_AS_A_PROCESS) == sorted(name for name, _ in commands())
+        for node in set(RUN_AS_A_PROCESS.values()):
+            path, _, test = node.partition("::")
+            tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+            functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+            assert test in {one.name for one in ast.walk(tree) if isinstance(one, functions)}, node
+
+    @pytest.mark.parametrize("name", RUN_AS_A_PROCESS)
+    def test_says_what_it_does_and_names_its_flags_and_their_twins(self, name: str, call: Call) -> None:
+        ended = call(*name.split(), "-h")
+        assert ended.code == 0
+        [command] = [one for known, one in commands() if known == name]
+        assert command.help
+        for option in options(command):
+            assert max(option.opts, key=len) in ended.printed
+            assert option.envvar in ended.printed
+
+    @pytest.mark.parametrize("name", RUN_AS_A_PROCESS)
+    def test_refuses_a_flag_that_it_has_not_without_a_traceback(self, name: str, call: Call) -> None:
+        ended = call(*name.split(), "--nothing-like-it")
+        assert ended.code == 2
+        assert "No such option: --nothing-like-it" in ended.printed
+
+    def test_that_reads_can_print_json(self) -> None:
+        others = {"broker", "demo", "dev", "new", "run", "asyncapi print"}  # these run something, or make a file
+        without = {name for name, one in commands() if "--json" not in {flag for o in options(one) for flag in o.opts}}
+        assert without == others
+
+    def test_stands_on_the_page_of_the_command_line(self) -> None:
+        page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+        assert {name.split()[0] for name in RUN_AS_A_PROCESS} <= set(re.findall(r"[a-z]+", page))
+
+
+class TestTwins:
+    def test_each_flag_has_one_and_no_two_of_a_command_have_the_same(self) -> None:
+        for name, command in commands():
+            twins = [one.envvar for one in options(command)]
+            assert all(twins), name
+            assert len(set(twins)) == len(twins), name
+
+    def test_those_that_several_commands_share_mean_the_same_flag_in_each(self) -> None:
+        flags: dict[str, set[str]] = {}
+        for _, command in commands():
+            for option in options(command):
+                flags.setdefault(option.envvar, set()).add(max(option.opts, key=len))
+        assert {name: found for name, found in flags.items() if len(found) > 1} == {
+            "EVKAFKA_BROKER_PORT": {"--port", "--broker-port"}  # of `broker`, and of `dev`, where --port is the page's
+        }
+
+    def test_a_command_takes_them(self, tmp_path: Path) -> None:
+        assert as_json(evkafka(tmp_path, "info", env={"EVKAFKA_INFO_JSON": "1"}))["extras"]["cli"] is True
+
+    def test_a_wrong_one_is_refused_by_its_name(self, tmp_path: Path) -> None:
+        ended = evkafka(tmp_path, "tail", "orders", env={"EVKAFKA_TAIL_LIMIT": "many"})
+        assert "EVKAFKA_TAIL_LIMIT" in said(ended, 2)
+
+    def test_what_is_said_wins_over_them(self, tmp_path: Path) -> None:
+        ended = evkafka(tmp_path, "tail", "orders", "--limit", "1", env={"EVKAFKA_TAIL_LIMIT": "many"})
+        assert "say where Kafka is" in said(ended, 2)
+
+    def test_of_a_command_they_are_no_misspelt_settings(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for _, command in commands():
+            for option in options(command):
+                monkeypatch.setenv(option.envvar, "1")
+        monkeypatch.delenv("EVKAFKA_SASL_MECHANISM", raising=False)
+        producer_config()
+        assert "did you mean" not in caplog.text
+
+    def test_is_named_by_its_command_and_its_long_flag(self) -> None:
+        assert twin(("dlq", "list"), ["-n", "--event-type"]) == "EVKAFKA_DLQ_LIST_EVENT_TYPE"
+
+
+class TestTheListOfCommands:
+    def test_has_them_in_their_panels(self, call: Call) -> None:
+        ended = call("-h")
+        for panel in ("Develop", "Run", "Look", "Operate"):
+            assert panel in ended.printed

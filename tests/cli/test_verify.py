@@ -1,0 +1,114 @@
+"""`evkafka verify` as a command: its options, its table, its exit codes. What a run does is tests/verify's."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evkafka.broker import KafkaBroker
+from tests.cli.test_run import environment
+from tests.support.waiting import eventually_sync
+
+
+def evkafka(*arguments: str, cwd: Path, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "evkafka.cli", "verify", *arguments],
+        cwd=cwd,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+
+
+def commands() -> list[str]:
+    """The command lines of all processes, as far as /proc tells."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            found.append(path.read_text(errors="replace"))
+    return found
+
+
+SHORT = ("--seconds", "5", "--processes", "2", "--rate", "100", "--session-timeout-ms", "1500", "--seed", "4")
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["--faults", "stop,melt"], "no fault is called 'melt'; there are stop, freeze, members, broker, cancel"),
+            (
+                ["--faults", "broker", "--bootstrap-servers", "localhost:1"],
+                "a broker that was given cannot be restarted",
+            ),
+            (["--app", "shop:app"], "a given app needs records that it can handle"),
+            (["--app", "shop:app", "--payload", "{}"], "no module 'shop'"),
+            (["--payload", "@nowhere.json"], "--payload @nowhere.json: the file cannot be read"),
+            (["--ordering", "sideways"], "ordering"),
+        ],
+    )
+    def test_that_cannot_work_are_said_in_one_sentence_with_exit_code_2(
+        self, tmp_path: Path, arguments: list[str], said: str
+    ) -> None:
+        end = evkafka(*arguments, cwd=tmp_path)
+        assert end.returncode == 2, end.stderr
+        assert said in end.stderr
+        assert "Traceback" not in end.stderr
+
+    def test_an_app_of_several_consumers_must_be_told_which(self, tmp_path: Path) -> None:
+        root = Path(__file__).parents[2]
+        end = evkafka("--app", "tests.verify.apps:two", "--payload", "{}", "--app-dir", str(root), cwd=tmp_path)
+        assert end.returncode == 2
+        assert "the app's consumers are 'billing', 'shipping': say with --consumer which one" in end.stderr
+
+    def test_brokers_that_are_not_there_are_exit_code_3(self, tmp_path: Path) -> None:
+        end = evkafka(*SHORT, "--bootstrap-servers", "127.0.0.1:1", cwd=tmp_path)
+        assert end.returncode == 3, end.stderr
+        assert "127.0.0.1:1" in end.stderr
+
+
+@pytest.mark.slow
+class TestRun:
+    def test_a_clean_run_is_a_table_and_exit_code_0(self, kafka_broker: KafkaBroker, tmp_path: Path) -> None:
+        servers = kafka_broker.bootstrap_servers
+        end = evkafka(*SHORT, "--kill-every", "3", "--fault-every", "0", "--bootstrap-servers", servers, cwd=tmp_path)
+        assert end.returncode == 0, end.stdout + end.stderr
+        assert "nothing was lost" in end.stdout
+        assert "seed 4" in end.stdout
+        assert "kill" in end.stderr
+
+    @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+    def test_broken_off_it_leaves_no_process_behind(self, tmp_path: Path, signum: signal.Signals) -> None:
+        home = tmp_path / "home"
+        command = [sys.executable, "-m", "evkafka.cli", "verify", "--keep", str(home), "--kill-every", "0"]
+        with subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as run:
+            assert run.stderr is not None
+            next(line for line in run.stderr if "processes are up" in line)
+            run.send_signal(signum)
+            assert run.wait(60) == 130
+        eventually_sync(lambda: not any(str(home) in command for command in commands()), what="the processes' end")
+
+    @pytest.mark.long
+    def test_as_json_it_is_for_a_program_to_read_and_a_broken_promise_is_exit_code_1(
+        self, kafka_broker: KafkaBroker, tmp_path: Path
+    ) -> None:
+        servers = kafka_broker.bootstrap_servers
+        root = Path(__file__).parents[2]
+        end = evkafka(
+            *SHORT,
+            *("--kill-every", "0", "--fault-every", "0", "--bootstrap-servers", servers, "--json", "--keep", "kept"),
+            *("--app", "tests.verify.apps:plain", "--app-dir", str(root), "--payload", "{}", "--event-type", "Other"),
+            cwd=tmp_path,
+        )
+        assert end.returncode == 1, end.stdout + end.stderr
+        report = json.loads(end.stdout)
+        assert report["clean"] is False
+        assert report["passed_over"] == report["sent"] > 0
+        assert (tmp_path / "kept" / "journal").exists()

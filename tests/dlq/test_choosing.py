@@ -1,0 +1,116 @@
+"""Which letters a filter means, and how fast and how visibly they are gone through. No Kafka."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from evkafka.cli.impl import dlq as dlq_work
+from evkafka.config.settings import ErrorPolicySettings
+from evkafka.dlq.dead_letter import DeadLetterRecord, LetterFilter, LetterPosition, read_dead_letter
+from evkafka.dlq.replay import _Pace
+from evkafka.runtime.dead_letters.headers import headers_of
+from tests.runtime.dead_letters.test_headers import ID, Rec, story
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def letter(**told: Any) -> DeadLetterRecord:
+    """Of OrderPlaced, failed with a ValueError at noon, the sixth of partition 1 of the dead-letter topic."""
+    headers = headers_of(Rec(), story(**told), ErrorPolicySettings(), id_=ID)
+    return read_dead_letter(Rec("orders.billing.dlq", 1, 5, headers=headers))
+
+
+class TestAFilter:
+    @pytest.mark.parametrize(
+        "wanted",
+        [
+            LetterFilter(),
+            LetterFilter(event_types=["Other", "OrderPlaced"]),
+            LetterFilter(error="ValueError"),
+            LetterFilter(error="builtins.Value*"),
+            LetterFilter(error="such order"),
+            LetterFilter(since=NOON),
+            LetterFilter(until=NOON.replace(minute=1)),
+            LetterFilter(partition=1),
+            LetterFilter(partition=1, offset=5),
+            LetterFilter(ids=["billing/orders/2/41"]),
+            LetterFilter(places=[LetterPosition(1, 5)]),
+            LetterFilter(["OrderPlaced"], "Value*", NOON, NOON.replace(hour=13), 1, 5, ["billing/orders/2/41"]),
+        ],
+    )
+    def test_takes_what_it_names(self, wanted: LetterFilter) -> None:
+        assert wanted.takes(letter())
+
+    @pytest.mark.parametrize(
+        "wanted",
+        [
+            LetterFilter(event_types=["Order"]),
+            LetterFilter(error="Value"),
+            LetterFilter(error="KeyError"),
+            LetterFilter(since=NOON.replace(second=1)),
+            LetterFilter(until=NOON),
+            LetterFilter(partition=2),
+            LetterFilter(partition=1, offset=41),
+            LetterFilter(ids=["billing/orders/1/5"]),
+            LetterFilter(places=[LetterPosition(1, 41), LetterPosition(2, 5)]),
+            LetterFilter(event_types=["OrderPlaced"], error="Value*", partition=0),
+        ],
+    )
+    def test_leaves_the_others(self, wanted: LetterFilter) -> None:
+        assert not wanted.takes(letter())
+
+    def test_by_event_type_leaves_a_letter_that_has_none(self) -> None:
+        assert not LetterFilter(event_types=["OrderPlaced"]).takes(letter(event_type=None))
+
+
+class TestARate:
+    async def test_is_kept_to_over_single_letters_and_bundles(self) -> None:
+        pace, began_s = _Pace(50.0), time.monotonic()
+        for letters in (1, 1, 4, 4, 1):
+            await pace.wait(letters)
+        assert time.monotonic() - began_s >= 10 / 50 * 0.99
+
+    async def test_that_is_none_waits_for_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        waits: list[float] = []
+
+        async def sleep(delay_s: float) -> None:
+            waits.append(delay_s)
+
+        monkeypatch.setattr("evkafka.dlq.replay.asyncio.sleep", sleep)
+        pace = _Pace(None)
+        for _ in range(3):
+            await pace.wait(100)
+        assert waits == [0.0, 0.0, 0.0]
+
+
+class TestTheBar:
+    @pytest.fixture
+    def screens(self, monkeypatch: pytest.MonkeyPatch) -> list[Console]:
+        """The terminal that the command writes to, once it does."""
+        made: list[Console] = []
+
+        def console(**options: Any) -> Console:
+            made.append(Console(**{**options, "force_terminal": True, "width": 80}))
+            return made[-1]
+
+        monkeypatch.setattr(dlq_work, "Console", console)
+        return made
+
+    def test_is_shown_where_somebody_looks(self, screens: list[Console], capsys: pytest.CaptureFixture[str]) -> None:
+        with dlq_work._watched("replaying") as watch:
+            watch(2, 7)
+            watch(7, 7)
+        shown = capsys.readouterr()
+        assert "replaying" in shown.err
+        assert "7/7" in shown.err
+        assert shown.out == ""
+
+    def test_is_not_in_a_file(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with dlq_work._watched("replaying") as watch:
+            watch(7, 7)
+        assert capsys.readouterr() == ("", "")

@@ -1,0 +1,314 @@
+"""From poison to replay on a real Kafka, with the command line in processes of their own, some of them killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from evkafka import EVKafkaApp, Handler
+from tests.acceptance.records.conftest import committed_is
+from tests.conformance.backends import RealBackend
+from tests.dlq.test_replay import read_committed
+from tests.support.waiting import eventually
+
+SHOP = """
+import json, os
+from contextlib import asynccontextmanager
+from evkafka import EVKafkaApp, Handler, Request
+
+handler = Handler()
+
+@asynccontextmanager
+async def lifespan():
+    with open(os.environ["JOURNAL"], "a", buffering=1) as journal:
+        yield {"journal": journal}
+
+@handler.event("E")
+async def on_event(event: dict, request: Request) -> None:
+    if event["n"] in json.loads(os.environ.get("STILL_BROKEN", "[]")):
+        raise ValueError(f"still broken: {event['n']}")
+    request.state.journal.write(f"{event['n']} {request.topic} {request.offset}\\n")
+
+app = EVKafkaApp(lifespan=lifespan)
+app.add_consumer(json.loads(os.environ["CONFIG"]), handler)
+"""
+
+RECORDS = 10_000
+PARTITIONS = 4
+
+
+class Shop:
+    """A topic with an app that reads it, on disk, for the command line."""
+
+    def __init__(self, home: Path, kafka: RealBackend, topic: str) -> None:
+        self.home, self.kafka, self.topic = home, kafka, topic
+        self.config = kafka.config(topic)
+        self.limit(None)
+        self.dead = f"{topic}.{self.config['group_id']}.dlq"
+        self.journal = home / "journal"
+        (home / "shop.py").write_text(SHOP)
+
+    def at(self, partition: int, *, dead: bool = False) -> tuple[str, str, int]:
+        return self.kafka.servers, self.dead if dead else self.topic, partition
+
+    async def fill(self, records: int) -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=self.kafka.servers, linger_ms=5)
+        async with producer:
+            sent = [
+                await producer.send(
+                    self.topic,
+                    json.dumps({"n": number}).encode(),
+                    key=b"%d" % number,
+                    partition=number % PARTITIONS,
+                    headers=[("Event-Type", b"E"), ("n", b"%d" % number)],
+                )
+                for number in range(records)
+            ]
+            for one in sent:
+                await one
+
+    async def run(self, records: int, *, poison: set[int]) -> None:
+        """The app before the fix, until all is committed."""
+        handler, app = Handler(), EVKafkaApp()
+
+        @handler.event("E")
+        async def on_event(event: dict[str, Any]) -> None:
+            if event["n"] in poison:
+                raise ValueError(f"poison {event['n']}")
+
+        app.add_consumer(self.config, handler)  # type: ignore[arg-type]
+        async with self.kafka.running(app):
+            for partition in range(PARTITIONS):
+                await committed_is(self.kafka, self.config, self.topic, records // PARTITIONS, partition)
+
+    def limit(self, limit: object) -> None:
+        self.config["on_error"] = {"max_attempts": 1, "then": "dead_letter", "dead_letter_limit": limit}
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return self._evkafka("dlq", arguments[0], self.dead, *arguments[1:], **environment)
+
+    def run_app(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return self._evkafka("run", "shop:app", *arguments, **environment)
+
+    def _evkafka(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        told = {**os.environ, "CONFIG": json.dumps(self.config), "JOURNAL": str(self.journal), "NO_COLOR": "1"}
+        return subprocess.Popen(
+            [sys.executable, "-m", "evkafka.cli", *arguments],
+            cwd=self.home,
+            env={**told, "COLUMNS": "200", **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def dlq(self, *arguments: str, code: int = 0, **environment: str) -> str:
+        process = self.start(*arguments, **environment)
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == code, (out, err)
+        return out
+
+    def json(self, *arguments: str, code: int = 0, **environment: str) -> Any:
+        return json.loads(self.dlq(*arguments, "--json", code=code, **environment))
+
+    def handled(self) -> Counter[int]:
+        lines = self.journal.read_text().splitlines() if self.journal.exists() else []
+        return Counter(int(line.split()[0]) for line in lines)
+
+
+@pytest.fixture
+async def shop(kafka: RealBackend, tmp_path: Path) -> Shop:
+    return Shop(tmp_path, kafka, await kafka.topic(partitions=PARTITIONS))
+
+
+class TestATopicWithOnePercentPoison:
+    @pytest.mark.slow
+    async def test_ends_with_exactly_those_in_the_dead_letter_topic_and_a_replay_empties_it(self, shop: Shop) -> None:
+        poison = set(range(7, RECORDS, 100))
+        await shop.fill(RECORDS)
+        await shop.run(RECORDS, poison=poison)
+
+        source = {record.key: record for p in range(PARTITIONS) for record in await read_committed(*shop.at(p))}
+        letters = [record for p in range(PARTITIONS) for record in await read_committed(*shop.at(p, dead=True))]
+        assert {int(letter.key) for letter in letters} == poison
+        assert len(letters) == len(poison)
+        for letter in letters:
+            record = source[letter.key]
+            assert (letter.partition, letter.value) == (record.partition, record.value)
+            assert list(letter.headers)[: len(record.headers)] == list(record.headers)
+
+        report = shop.json("replay", "--app", "shop:app", "--to-handler")
+        assert report == {"chosen": len(poison), "replayed": len(poison), "failed": []}
+        assert shop.handled() == Counter(poison)
+        assert shop.json("list", "--app", "shop:app") == []
+
+
+class TestTheCommands:
+    async def test_one_after_the_other(self, shop: Shop) -> None:
+        await shop.fill(40)
+        await shop.run(40, poison={3, 4, 5})
+        at = ("--app", "shop:app")
+
+        assert "ValueError: poison 3" in shop.dlq("list", *at)
+        [three, *_] = letters = sorted(shop.json("list", *at), key=lambda letter: letter["error_message"])
+        assert [letter["error_message"] for letter in letters] == ["poison 3", "poison 4", "poison 5"]
+        assert three["origin"]["topic"] == shop.topic
+
+        shown = shop.json("show", *at, "--id", three["id"])
+        assert (shown["value"], shown["key"]) == ('{"n": 3}', "3")
+        assert "Traceback" in shown["traceback"]
+        assert "poison 3" in shop.dlq("show", *at, "--partition", "3", "--offset", str(three["offset"]))
+
+        assert "3 dead letters would be tried; nothing was done" in shop.dlq("replay", *at, "--to-handler", "--dry-run")
+        still = shop.json("replay", *at, "--to-handler", code=1, STILL_BROKEN="[3]")
+        assert (still["replayed"], [one["why"] for one in still["failed"]]) == (2, ["ValueError: still broken: 3"])
+        assert [letter["id"] for letter in shop.json("list", *at)] == [three["id"]]
+
+        assert shop.json("drop", *at, "--error", "Value*") == {"chosen": 1, "dropped": 1, "failed": []}
+        assert shop.json("list", *at) == []
+        assert Counter(one["status"] for one in shop.json("list", *at, "--all")) == {"replayed": 2, "dropped": 1}
+        assert shop.handled() == Counter([4, 5])
+
+    async def test_with_a_limit_say_of_how_many_and_leave_nothing_behind(self, shop: Shop) -> None:
+        await shop.fill(40)
+        await shop.run(40, poison=set(range(8)))
+        at = ("--app", "shop:app")
+        for arguments, said in (
+            (("list", *at, "--limit", "3"), "3 of 8 dead letters"),
+            (("list", *at), "\n8 dead letters"),
+            (("replay", *at, "--to-handler", "--dry-run", "--limit", "3"), "3 of 8 dead letters would be tried"),
+            (("replay", *at, "--to-topic", "--dry-run", "--limit", "3"), "3 of 8 dead letters would be sent"),
+            (("drop", *at, "--all", "--dry-run", "--limit", "1"), "1 of 8 dead letters would be dropped"),
+            (("replay", *at, "--to-topic", "--limit", "3"), "3 of 3 replayed"),
+            (("list", *at, "--limit", "3"), "3 of 5 dead letters"),
+        ):
+            process = shop.start(*arguments)
+            out, err = process.communicate(timeout=240)
+            assert (process.returncode, err) == (0, "")
+            assert said in out
+        told = shop.json("replay", *at, "--to-handler", "--dry-run", "--limit", "2")
+        assert (told["chosen"], told["open"], [one["would"] for one in told["letters"]]) == (2, 5, ["tried"] * 2)
+
+    async def test_a_dry_run_decodes_finds_the_endpoint_and_runs_nothing(self, shop: Shop) -> None:
+        async with AIOKafkaProducer(bootstrap_servers=shop.kafka.servers) as producer:
+            await shop.kafka.topic(name=shop.dead)
+            for number, (event_type, value) in enumerate([(b"E", b'{"n": 1}'), (b"E", b"[1]"), (b"Gone", b"{}")]):
+                origin = [("evkafka-dlq-topic", shop.topic.encode()), ("evkafka-dlq-offset", b"%d" % number)]
+                headers = [("Event-Type", event_type), *origin]
+                await producer.send_and_wait(shop.dead, value, key=b"k", partition=0, headers=headers)
+        out = shop.dlq("replay", "--app", "shop:app", "--to-handler", "--dry-run")
+        assert "@0  would be tried" in out
+        assert "@1  would not be tried: not the dict of" in out
+        assert "@2  would not be tried: no endpoint for Gone" in out
+        assert "1 of 3 dead letters would be tried; nothing was done\n2 would not be tried, and stay open" in out
+        assert shop.handled() == Counter()
+        assert len(shop.json("list", "--app", "shop:app")) == 3
+
+    async def test_one_letter_is_named_by_its_place(self, shop: Shop) -> None:
+        await shop.fill(8)
+        await shop.run(8, poison={1, 2})
+        at = ("--app", "shop:app")
+        place = "{partition}@{offset}".format(**shop.json("list", *at, "--error", "poison 1")[0])
+        assert shop.json("show", *at, "--at", place)["error_message"] == "poison 1"
+        assert shop.json("drop", *at, "--at", place) == {"chosen": 1, "dropped": 1, "failed": []}
+        assert [one["error_message"] for one in shop.json("list", *at)] == ["poison 2"]
+
+    async def test_without_an_app(self, shop: Shop) -> None:
+        await shop.fill(8)
+        await shop.run(8, poison={1, 2})
+        (shop.home / "kafka.toml").write_text(f'bootstrap_servers = "{shop.kafka.servers}"\n')
+        at = ("--config", "kafka.toml")
+        assert shop.json("replay", *at, "--to-topic", "--error", "poison 1")["replayed"] == 1
+        assert "1 dead letter" in shop.dlq("list", "--bootstrap-servers", shop.kafka.servers)
+        [*_, last] = await read_committed(*shop.at(1))
+        assert dict(last.headers)["evkafka-dlq-replays"] == b"1"
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("replay", "--app", "shop:app"), "say where to: --to-handler"),
+            (("list",), "say where Kafka is: --app MODULE:APP"),
+            (("show", "--at", "17", "--app", "shop:app"), "--at: '17' is no place of a letter"),
+            (("drop", "--app", "shop:app"), "say --all"),
+            (("list", "--app", "shop:app", "--since", "soon"), "--since soon: give a time"),
+        ],
+    )
+    async def test_what_is_missing_is_said(self, shop: Shop, arguments: tuple[str, ...], said: str) -> None:
+        process = shop.start(*arguments)
+        _, err = process.communicate(timeout=240)
+        assert process.returncode == 2
+        assert said in err
+
+
+class TestKilledInMidReplay:
+    LETTERS = 200
+
+    @pytest.mark.slow
+    async def test_to_a_topic_nothing_is_sent_twice_and_nothing_is_left_out(self, shop: Shop) -> None:
+        poison = await self._poison(shop)
+
+        async def replayed() -> Counter[int]:
+            records = [record for p in range(PARTITIONS) for record in await read_committed(*shop.at(p))]
+            return Counter(int(one.key) for one in records if "evkafka-dlq-replays" in dict(one.headers))
+
+        process = shop.start("replay", "--bootstrap-servers", shop.kafka.servers, "--to-topic", "--rate", "20")
+
+        async def begun() -> bool:
+            return len(await replayed()) >= 20
+
+        await eventually(begun)
+        process.kill()
+        process.communicate(timeout=240)
+        before = await replayed()
+        assert 0 < len(before) < self.LETTERS
+        report = shop.json("replay", "--bootstrap-servers", shop.kafka.servers, "--to-topic")
+        assert report["replayed"] <= self.LETTERS - len(before)
+        assert await replayed() == Counter(poison)
+
+    @pytest.mark.slow
+    async def test_to_the_handler_nothing_is_lost_and_one_record_at_most_comes_twice(self, shop: Shop) -> None:
+        poison = await self._poison(shop)
+        process = shop.start("replay", "--app", "shop:app", "--to-handler", "--rate", "50")
+        await eventually(lambda: shop.handled().total() >= 20)
+        process.kill()
+        process.communicate(timeout=240)
+        assert shop.handled().total() < self.LETTERS
+        assert shop.json("replay", "--app", "shop:app", "--to-handler")["failed"] == []
+        handled = shop.handled()
+        assert set(handled) == poison
+        assert handled.total() <= self.LETTERS + 1
+
+    async def _poison(self, shop: Shop) -> set[int]:
+        poison = set(range(self.LETTERS))
+        await shop.fill(self.LETTERS)
+        await shop.run(self.LETTERS, poison=poison)
+        return poison
+
+
+class TestTheLimit:
+    async def test_ends_the_process_with_1_again_and_again_until_it_is_reset(self, shop: Shop) -> None:
+        shop.limit({"consecutive": 3})
+        await shop.fill(40)
+        broken = json.dumps(list(range(40)))
+        for _ in range(2):
+            process = shop.run_app(STILL_BROKEN=broken)
+            _, err = process.communicate(timeout=240)
+            assert process.returncode == 1, err
+            assert "--reset-dead-letter-limit" in err
+        assert shop.handled() == Counter()
+        mended = shop.run_app("--reset-dead-letter-limit")
+        try:
+            await eventually(lambda: shop.handled().total() + len(shop.json("list", "--app", "shop:app")) >= 40)
+        finally:
+            mended.terminate()
+            _, err = mended.communicate(timeout=240)
+        assert mended.returncode == 0, err
+        dead = {letter["origin"]["offset"] for letter in shop.json("list", "--app", "shop:app")}
+        assert dead <= {0, 1, 2}

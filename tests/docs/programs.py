@@ -1,0 +1,50 @@
+"""Programs out of pages, run as processes of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.docs.pages import ROOT
+
+COMMANDS = {
+    "evkafka": [sys.executable, "-m", "evkafka.cli"],
+    "python": [sys.executable],
+    "faststream": [sys.executable, "-m", "faststream"],
+}
+
+
+class Program:
+    """`evkafka ...` or `python ...` in a directory; what it prints goes to a file there.
+
+    Args:
+        name: names the file of its output.
+    """
+
+    def __init__(self, command: str, directory: Path, name: str) -> None:
+        program, *arguments = command.split()
+        self._log = directory / f"{name}.log"
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*COMMANDS[program], *arguments],
+                cwd=directory,
+                env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def printed(self) -> str:
+        return self._log.read_text()
+
+    def terminate(self) -> int:
+        """SIGTERM, and the exit code."""
+        self.process.terminate()
+        return self.process.wait(60)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(60)

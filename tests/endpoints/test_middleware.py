@@ -1,0 +1,315 @@
+"""Middleware: the stack around a handler, and what it may change."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+
+from evkafka import App, ConfigError, Context, DecodeError, Handler, Request, Skip
+from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, type_header
+from evkafka.outcomes import Unmatched
+from evkafka.service.dispatch import build_dispatch
+from tests.endpoints.records import Order, Through, give, no_endpoint, record, slot
+
+
+class Noting:
+    """Notes that it was passed, on the way in and out."""
+
+    def __init__(self, app: App, label: str, notes: list[str]) -> None:
+        self.app, self.label, self.notes = app, label, notes
+        notes.append(f"made {label}")
+
+    async def __call__(self, context: Context) -> None:
+        self.notes.append(f"into {self.label}")
+        await self.app(context)
+        self.notes.append(f"out of {self.label}")
+
+
+class Doing:
+    """Does one thing to the context, then goes on."""
+
+    def __init__(self, app: App, what: Any) -> None:
+        self.app, self.what = app, what
+
+    async def __call__(self, context: Context) -> None:
+        self.what(context)
+        await self.app(context)
+
+
+def doing(what: Any) -> list[Middleware]:
+    return [Middleware(Doing, what)]
+
+
+@pytest.fixture
+def seen() -> list[Any]:
+    return []
+
+
+@pytest.fixture
+def handler(seen: list[Any]) -> Handler:
+    handler = Handler()
+
+    @handler.event("Bytes")
+    async def on_bytes(value: bytes) -> None:
+        seen.append(value)
+
+    @handler.event("Text")
+    async def on_text(value: str) -> None:
+        seen.append(value)
+
+    @handler.event("Dict")
+    async def on_dict(value: dict[str, Any]) -> None:
+        seen.append(value)
+
+    @handler.event("Order")
+    async def on_order(order: Order) -> None:
+        seen.append(order)
+
+    @handler.event("Maybe")
+    async def on_maybe(order: Order | None) -> None:
+        seen.append(order)
+
+    return handler
+
+
+class TestStack:
+    async def test_the_first_of_the_list_is_outermost_and_each_is_made_once(self, handler: Handler) -> None:
+        notes: list[str] = []
+        stack = [Middleware(Noting, label="a", notes=notes), Middleware(Noting, "b", notes)]
+        dispatch = build_dispatch(handler, stack)
+        assert notes == ["made b", "made a"]
+        notes.clear()
+        for _ in range(2):
+            attempt = dispatch(record("Bytes"), slot())
+            assert attempt is not None
+            await attempt
+        assert notes == ["into a", "into b", "out of b", "out of a"] * 2
+
+    async def test_each_attempt_has_a_fresh_context_and_state(self, handler: Handler) -> None:
+        states: list[dict[str, Any]] = []
+
+        def leave_a_mark(context: Context) -> None:
+            states.append(dict(context.state))
+            context.state["mark"] = 1
+
+        dispatch, at = build_dispatch(handler, doing(leave_a_mark)), slot({"engine": 5})
+        for _ in range(2):
+            attempt = dispatch(record("Bytes"), at)
+            assert attempt is not None
+            await attempt
+        assert states == [{"engine": 5}, {"engine": 5}]
+
+    @pytest.mark.parametrize("wrong", [Through, "Through", None])
+    def test_what_is_no_middleware_is_refused(self, handler: Handler, wrong: Any) -> None:
+        with pytest.raises(ConfigError, match=r"write Middleware\(cls, \*\*options\)"):
+            build_dispatch(handler, [wrong])
+
+    def test_options_that_its_class_does_not_take_are_refused(self, handler: Handler) -> None:
+        wrong: Any = {"labl": "a"}
+        with pytest.raises(ConfigError, match="middleware Noting cannot be made with its options"):
+            build_dispatch(handler, [Middleware(Noting, **wrong)])
+
+    @pytest.mark.parametrize("name", ["", 5, None])
+    def test_a_type_header_must_have_a_name(self, handler: Handler, name: Any) -> None:
+        with pytest.raises(ConfigError, match="type_header_name is the name of a header"):
+            build_dispatch(handler, [Middleware(JsonTypedDecoderMiddleware, type_header_name=name)])
+
+    def test_options_of_the_default_one_are_checked_on_the_direct_way_too(self, handler: Handler) -> None:
+        wrong: Any = {"header": "X"}
+        with pytest.raises(ConfigError, match="cannot be made with its options"):
+            build_dispatch(handler, [Middleware(JsonTypedDecoderMiddleware, **wrong)])
+
+
+class TestEventType:
+    async def test_the_handler_reads_the_header_itself_in_a_stack_of_ones_own(
+        self, handler: Handler, seen: list[Any]
+    ) -> None:
+        await give(handler, record("Bytes", b"1"), middleware=[Middleware(Through)])
+        assert seen == [b"1"]
+
+    async def test_a_type_that_middleware_has_set_wins(self, handler: Handler, seen: list[Any]) -> None:
+        def set_it(context: Context) -> None:
+            context.message.event_type = "Text"
+
+        await give(handler, record("Bytes", b"1"), middleware=doing(set_it))
+        assert seen == ["1"]
+
+    async def test_none_counts_as_set(self, handler: Handler, seen: list[Any]) -> None:
+        def set_it(context: Context) -> None:
+            context.message.event_type = None
+
+        assert await give(handler, record("Bytes", b"1"), middleware=doing(set_it)) == Unmatched("no_type")
+        assert seen == []
+
+    async def test_the_default_middleware_renames_the_header_in_a_longer_stack(
+        self, handler: Handler, seen: list[Any]
+    ) -> None:
+        stack = [Middleware(Through), Middleware(JsonTypedDecoderMiddleware, type_header_name="X-Type")]
+        given = record("Bytes", b"1", headers=[("X-Type", b"Text")])
+        await give(handler, given, middleware=stack)
+        assert await give(handler, record("Bytes", b"1"), middleware=stack) == Unmatched("no_type")
+        assert seen == ["1"]
+
+    async def test_the_request_shows_it(self) -> None:
+        handler, seen = Handler(), list[Any]()
+
+        @handler.event("A")
+        async def on_a(value: bytes, request: Request) -> None:
+            seen.append((request.event_type, request.context.message.event_type))
+
+        def set_it(context: Context) -> None:
+            context.message.event_type = "A"
+
+        await give(handler, record(None), middleware=doing(set_it))
+        assert seen == [("A", "A")]
+
+    def test_type_header_tells_which_header_a_stack_reads(self) -> None:
+        class Own(JsonTypedDecoderMiddleware): ...
+
+        assert type_header(None) == "Event-Type"
+        assert type_header([Middleware(Through)]) == "Event-Type"
+        assert type_header([Middleware(Own, type_header_name="A"), Middleware(Through)]) == "A"
+        assert type_header([Middleware(Own, "A"), Middleware(JsonTypedDecoderMiddleware, "B")]) == "B"
+
+
+class TestValue:
+    async def test_a_replaced_value_is_what_is_decoded(self, handler: Handler, seen: list[Any]) -> None:
+        def replace(context: Context) -> None:
+            context.message.value = b'{"order_id": "2"}'
+
+        await give(handler, record("Order", b"encrypted"), middleware=doing(replace))
+        assert seen == [Order(order_id="2")]
+
+    async def test_a_value_replaced_by_none_is_a_tombstone(self, handler: Handler, seen: list[Any]) -> None:
+        def replace(context: Context) -> None:
+            context.message.value = None
+
+        stack = doing(replace)
+        assert await give(handler, record("Order", b"{}"), middleware=stack) == Unmatched("tombstone", "Order")
+        assert await give(handler, record("Maybe", b"{}"), middleware=stack) is None
+        assert seen == [None]
+
+    async def test_the_request_shows_the_replaced_value(self) -> None:
+        handler, seen = Handler(), list[Any]()
+
+        @handler.event("A")
+        async def on_a(value: dict[str, Any], request: Request) -> None:
+            seen.append((value, request.value, await request.json()))
+
+        def replace(context: Context) -> None:
+            context.message.value = b'{"a": 1}'
+
+        await give(handler, record("A", b"x"), middleware=doing(replace))
+        assert seen == [({"a": 1}, b'{"a": 1}', {"a": 1})]
+
+
+def decoded(what: Any) -> list[Middleware]:
+    """A stack that sets `decoded_value_cb`."""
+
+    def set_it(context: Context) -> None:
+        async def value() -> Any:
+            return what(context.message.value)
+
+        context.message.decoded_value_cb = value
+
+    return doing(set_it)
+
+
+class TestDecodedValue:
+    async def test_dict_and_model_payloads_are_made_from_it(self, handler: Handler, seen: list[Any]) -> None:
+        stack = decoded(lambda value: {"order_id": value.decode()})
+        await give(handler, record("Dict", b"7"), middleware=stack)
+        await give(handler, record("Order", b"7"), middleware=stack)
+        assert seen == [{"order_id": "7"}, Order(order_id="7")]
+
+    async def test_bytes_and_str_payloads_are_not(self, handler: Handler, seen: list[Any]) -> None:
+        stack = decoded(lambda value: {"order_id": "7"})
+        await give(handler, record("Bytes", b"1"), middleware=stack)
+        await give(handler, record("Text", b"2"), middleware=stack)
+        assert seen == [b"1", "2"]
+
+    async def test_it_is_not_asked_for_when_no_endpoint_matches(self, handler: Handler) -> None:
+        asked: list[Any] = []
+        assert await give(handler, record("Other", b"1"), middleware=decoded(asked.append)) == no_endpoint("Other")
+        assert asked == []
+
+    async def test_it_is_not_asked_for_a_tombstone(self, handler: Handler, seen: list[Any]) -> None:
+        stack = decoded(json.loads)
+        for event_type in ("Order", "Text", "Bytes"):
+            outcome = await give(handler, record(event_type, None), middleware=stack)
+            assert outcome == Unmatched("tombstone", event_type)
+        await give(handler, record("Maybe", None), middleware=stack)
+        assert seen == [None]
+
+    @pytest.mark.parametrize("value", [b"hunter2", b'{"order_id": {"hunter2": 1}}'], ids=["no json", "no order"])
+    async def test_what_is_wrong_with_it_is_a_decode_error_without_the_value(
+        self, handler: Handler, value: bytes
+    ) -> None:
+        with pytest.raises(DecodeError) as caught:
+            await give(handler, record("Order", value), middleware=decoded(json.loads))
+        assert "hunter2" not in str(caught.value)
+        assert caught.value.__context__ is None
+
+    async def test_other_errors_out_of_it_come_through(self, handler: Handler) -> None:
+        def away(value: Any) -> Any:
+            raise ConnectionError("the registry is away")
+
+        with pytest.raises(ConnectionError):
+            await give(handler, record("Order", b"{}"), middleware=decoded(away))
+
+
+class TestOutcomes:
+    async def test_what_a_middleware_returns_is_never_read(self, handler: Handler) -> None:
+        class Returning(Through):
+            async def __call__(self, context: Any) -> Any:
+                await self.app(context)
+                return Skip()
+
+        assert await give(handler, record("Bytes"), middleware=[Middleware(Returning)]) is None
+
+    async def test_a_returned_outcome_passes_a_middleware_that_returns_nothing(self) -> None:
+        handler = Handler()
+
+        @handler.event("A")
+        async def on_a(value: bytes) -> Skip:
+            return Skip("old")
+
+        outcome = await give(handler, record("A"), middleware=[Middleware(Through)])
+        assert isinstance(outcome, Skip)
+        assert outcome.reason == "old"
+
+    @pytest.mark.parametrize("error", [ValueError("swallowed"), Skip()], ids=repr)
+    async def test_a_middleware_that_swallows_an_exception_makes_the_record_done(self, error: Exception) -> None:
+        handler = Handler()
+
+        @handler.event("A")
+        async def on_a(value: bytes) -> None:
+            raise error
+
+        class Swallowing(Through):
+            async def __call__(self, context: Any) -> None:
+                with contextlib.suppress(type(error)):
+                    await self.app(context)
+                    raise AssertionError("nothing was raised")
+
+        assert await give(handler, record("A"), middleware=[Middleware(Swallowing)]) is None
+
+    async def test_a_middleware_may_raise_an_outcome(self, handler: Handler, seen: list[Any]) -> None:
+        def refuse(context: Context) -> None:
+            raise Skip("not ours")
+
+        with pytest.raises(Skip, match="not ours"):
+            await give(handler, record("Bytes"), middleware=doing(refuse))
+        assert seen == []
+
+    async def test_a_middleware_that_does_not_go_on_makes_the_record_done(
+        self, handler: Handler, seen: list[Any]
+    ) -> None:
+        class Stopping(Through):
+            async def __call__(self, context: Any) -> None: ...
+
+        assert await give(handler, record("Bytes"), middleware=[Middleware(Stopping)]) is None
+        assert seen == []

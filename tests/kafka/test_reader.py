@@ -1,0 +1,180 @@
+"""Readers outside of a consumer: what cannot be read is a row of its own, and a slow line is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from evkafka.broker import KafkaBroker
+from evkafka.cli.connection import FoundCluster
+from evkafka.cli.impl.tail import Wanted as WantedByTail
+from evkafka.cli.impl.tail import tail
+from evkafka.config.settings import ConnectionSettings
+from evkafka.dlq import DeadLetterReplay, LetterFilter, Target
+from evkafka.exceptions import BrokerError
+from evkafka.kafka.admin import reader as reading
+from evkafka.kafka.admin.log_reader import excerpt, follow, read_log, stream_log
+from evkafka.records import Record
+from evkafka.runtime.ports import UnreadRecord
+from evkafka.ui.app_view import Place
+from evkafka.ui.record_browser import _row
+from tests.conftest import MakeTopic
+from tests.kafka.conftest import produce
+from tests.kafka.test_slow_lines import produce_one
+from tests.support.proxy import Proxy
+
+SIZE = 5_000_000
+
+
+async def produce_bomb(servers: str, topic: str, headers: Any = ()) -> None:
+    """A record of some hundred bytes on the wire, and of five megabytes when it is unpacked."""
+    async with AIOKafkaProducer(
+        bootstrap_servers=servers, compression_type="zstd", max_request_size=2 * SIZE
+    ) as producer:
+        await producer.send_and_wait(topic, bytes(SIZE), partition=0, headers=list(headers))
+
+
+@pytest.fixture
+def connection(kafka_broker: KafkaBroker, monkeypatch: pytest.MonkeyPatch) -> ConnectionSettings:
+    monkeypatch.setattr(reading, "MOST_UNPACKED", 1_000_000)
+    return ConnectionSettings((kafka_broker.bootstrap_servers,))
+
+
+@pytest.fixture(params=["gzip", "snappy", "lz4", "zstd"])
+async def orders(request: pytest.FixtureRequest, kafka_broker: KafkaBroker, topic: MakeTopic) -> str:
+    """Two records, three in one batch that unpacks to more than a reader takes, and two more."""
+    servers, name = kafka_broker.bootstrap_servers, await topic()
+    await produce(servers, name, 2)
+    async with AIOKafkaProducer(
+        bootstrap_servers=servers,
+        compression_type=request.param,
+        max_request_size=2 * SIZE,
+        max_batch_size=2 * SIZE,
+    ) as producer:
+        batch = producer.create_batch()
+        for _ in range(3):
+            batch.append(key=None, value=bytes(SIZE // 3), timestamp=None)
+        await (await producer.send_batch(batch, name, partition=0))
+    await produce(servers, name, 2)
+    return name
+
+
+def told(records: list[Record]) -> list[object]:
+    return [str(one.error) if isinstance(one, UnreadRecord) else one.value for one in records]
+
+
+def is_told(shown: list[object]) -> bool:
+    first, second, bomb, *rest = shown
+    return [first, second, *rest] == [b"0", b"1", b"0", b"1"] and "max_decompressed_bytes, 1000000" in str(bomb)
+
+
+class TestABatchThatBecomesTooLarge:
+    async def test_is_a_row_among_what_is_followed(self, connection: ConnectionSettings, orders: str) -> None:
+        seen: list[Record] = []
+        async with aclosing(follow(connection, orders, {0: 0}, {0: 7})) as batches:
+            async for records in batches:
+                seen += records
+        assert is_told(told(seen))
+
+    async def test_is_a_row_of_the_log(self, connection: ConnectionSettings, orders: str) -> None:
+        seen: list[Record] = []
+        async with aclosing(stream_log(connection, orders)) as batches:
+            async for records in batches:
+                seen += records
+        assert is_told(told(seen))
+
+    async def test_is_a_row_of_the_page(self, connection: ConnectionSettings, orders: str) -> None:
+        found = await excerpt(connection, orders, 0, limit=10, offset=0)
+        assert is_told(told(list(found.records)))
+        row = _row(found.records[2], Place(connection, "Event-Type"), 1000)
+        assert row["offset"] == 2
+        assert row["value"] is not None
+        assert row["value"]["text"].startswith("2 to 4 cannot be read: TooLargeUnpacked")
+
+    async def test_is_a_row_at_the_offset_where_reading_begins_inside_of_it(
+        self, connection: ConnectionSettings, orders: str
+    ) -> None:
+        found = await excerpt(connection, orders, 0, limit=10, offset=4)
+        assert [one.offset for one in found.records] == [4, 5, 6]
+
+    async def test_is_not_left_out_where_all_must_be_read(self, connection: ConnectionSettings, orders: str) -> None:
+        with pytest.raises(BrokerError, match=r"\[0\]@2 to 4 cannot be read: TooLargeUnpacked"):
+            await read_log(connection, orders, lambda record: None)
+
+    @pytest.mark.parametrize("wanted", [WantedByTail(), WantedByTail(event_types=("E",))], ids=["all", "some"])
+    async def test_is_a_line_of_tail_whatever_is_wanted(
+        self,
+        connection: ConnectionSettings,
+        orders: str,
+        wanted: WantedByTail,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("signal.signal", lambda *_: None)
+        found = FoundCluster(connection, None, None)
+        await asyncio.to_thread(
+            tail, found, orders, wanted, start=None, back=10, partition=None, limit=None, following=False, as_json=True
+        )
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        [row] = [line for line in lines if "unreadable" in line]
+        assert row["offset"] == 2
+        assert len(lines) == (1 if wanted.event_types else 5)
+
+    async def test_is_a_letter_that_stays_open_and_holds_no_other_up(
+        self, connection: ConnectionSettings, kafka_broker: KafkaBroker, topic: MakeTopic
+    ) -> None:
+        source = await topic()
+        dead = await topic(name=f"{source}.g.dlq")
+        story = [("evkafka-dlq-topic", source.encode()), ("evkafka-dlq-group", b"g")]
+        await produce_bomb(kafka_broker.bootstrap_servers, dead, story)
+        async with AIOKafkaProducer(bootstrap_servers=kafka_broker.bootstrap_servers) as producer:
+            await producer.send_and_wait(dead, b"small", partition=0, headers=story)
+        desk = DeadLetterReplay(connection, dead)
+
+        report = await desk.replay(Target(), LetterFilter())
+
+        [failure] = report.failed
+        assert (report.chosen, report.done) == (2, 1)
+        assert failure.why.startswith("the letter itself, 0 cannot be read: TooLargeUnpacked")
+        [(left, _)] = [one async for one in desk.letters(LetterFilter())]
+        assert left.place == (0, 0)
+        assert left.unreadable
+        assert left.error_type == "TooLargeUnpacked"
+        sent: list[Record] = []
+        await read_log(connection, source, sent.append)
+        assert told(sent) == [b"small"]
+
+
+class TestASlowLine:
+    async def test_is_waited_for_as_long_as_more_comes(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy
+    ) -> None:
+        orders = await topic()
+        await produce_one(kafka_broker.bootstrap_servers, orders, 4_000)
+        proxy.bytes_per_s = 1_000
+        connection = ConnectionSettings((proxy.bootstrap_servers,))
+        async with aclosing(stream_log(connection, orders, quiet_s=1.5)) as log:
+            [[record]] = [records async for records in log]
+        assert record.value == bytes(4_000)
+
+    async def test_that_is_silent_is_given_up(self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy) -> None:
+        orders = await topic()
+        for _ in range(6):  # each comes with a fetch of its own
+            await produce_one(kafka_broker.bootstrap_servers, orders, 600_000)
+        connection = ConnectionSettings((proxy.bootstrap_servers,))
+
+        async def read_on(log: AsyncIterator[object]) -> None:
+            async for _ in log:
+                pass
+
+        async with aclosing(stream_log(connection, orders, quiet_s=1.0)) as log:
+            await anext(log)
+            await proxy.set("blackhole")
+            with pytest.raises(BrokerError, match="no answer within 1 s"):
+                await read_on(log)

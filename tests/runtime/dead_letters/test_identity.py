@@ -1,0 +1,225 @@
+"""Which letter is meant: a mark closes the one at its place, and an id names the record in its topic's incarnation."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+
+from evkafka import EVKafkaApp
+from evkafka.config import producer_settings
+from evkafka.config.settings import ConnectionSettings
+from evkafka.dlq import DeadLetterRecord, DeadLetterReplay, LetterFilter, LetterPosition, Target
+from evkafka.dlq.state_topic import ReplayMark, ReplayState, mark_of, read_mark
+from evkafka.kafka.client.topic_ids import look_up_topic_ids
+from evkafka.kafka.producer.transactions import TransactionRecord, Transactions
+from tests.conformance.backends import Backend, RealBackend
+from tests.dlq.test_replay import ALL, Given, given
+from tests.runtime.dead_letters.test_headers import Rec
+from tests.runtime.dead_letters.test_writing import BURY, app_of, committed_is, failing
+from tests.support.waiting import eventually
+
+__all__ = ["given"]
+
+
+@dataclass
+class Shop:
+    """An app that fails on every record, and the desk of its dead letters."""
+
+    kafka: RealBackend
+    topic: str
+    config: dict[str, Any]
+    desk: DeadLetterReplay
+    connection: ConnectionSettings
+    app: EVKafkaApp
+
+    async def letters(self, number: int) -> list[DeadLetterRecord]:
+        """All letters, once there are so many."""
+
+        async def there() -> bool:
+            return len(await read_all(self.desk)) == number
+
+        await eventually(there)
+        return await read_all(self.desk)
+
+    async def open(self) -> list[int]:
+        return [letter.record.offset async for letter, _ in self.desk.letters(ALL)]
+
+
+async def read_all(desk: DeadLetterReplay) -> list[DeadLetterRecord]:
+    return [letter async for letter, _ in desk.letters(ALL, closed=True)]
+
+
+@pytest.fixture
+async def shop(kafka: RealBackend) -> AsyncIterator[Shop]:
+    topic = await kafka.topic()
+    config = kafka.config(topic, on_error=BURY, metadata_max_age_ms=500)
+    connection = producer_settings({"bootstrap_servers": kafka.servers}).connection
+    app = app_of(config, failing())
+    async with kafka.running(app):
+        await kafka.send(topic, b"first")
+        await committed_is(kafka, config, topic, 1)
+        yield Shop(
+            kafka, topic, config, DeadLetterReplay(connection, f"{topic}.{config['group_id']}.dlq"), connection, app
+        )
+
+
+async def make_again(shop: Shop) -> None:
+    """The topic is deleted and made again, while the app runs."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=shop.kafka.servers)
+    await admin.start()
+    before = (await look_up_topic_ids(shop.connection, [shop.topic])).topics[shop.topic]
+    try:
+        await admin.delete_topics([shop.topic])
+
+        async def another() -> bool:
+            await shop.kafka.topic(name=shop.topic)
+            return (await look_up_topic_ids(shop.connection, [shop.topic])).topics.get(shop.topic, before) != before
+
+        await eventually(another)
+    finally:
+        await admin.close()
+
+
+class TestARecordThatFailsAgainAtTheSameAddress:
+    async def test_is_an_open_letter_although_the_first_was_dropped(self, shop: Shop) -> None:
+        [first] = await shop.letters(1)
+        await shop.desk.drop(ALL)
+        shop.app.consumer("consumer-1").seek(shop.topic, 0, 0)
+        [_, second] = await shop.letters(2)
+        assert second.id == first.id
+        assert await shop.open() == [1]
+
+    async def test_after_a_replay_is_a_letter_of_the_same_id_that_counts_it(self, shop: Shop) -> None:
+        [first] = await shop.letters(1)
+        assert (await shop.desk.replay(Target(), ALL)).done == 1
+        [_, second] = await shop.letters(2)
+        assert (second.id, second.offset, second.replays) == (first.id, 0, 1)
+        assert await shop.open() == [1]
+
+    async def test_of_a_topic_that_was_made_again_has_another_id(self, shop: Shop) -> None:
+        [first] = await shop.letters(1)
+        await make_again(shop)
+        await shop.kafka.send(shop.topic, b"another record")
+        [_, second] = await shop.letters(2)
+        assert (first.topic, first.partition, first.offset) == (second.topic, second.partition, second.offset)
+        ids = await look_up_topic_ids(shop.connection, [shop.topic])
+        group, topic = shop.config["group_id"], shop.topic
+        assert second.id == f"{group}/{ids.cluster_id}/{topic}:{ids.topics[topic]}/0/0"
+        assert first.id != second.id
+        assert await shop.open() == [0, 1]
+
+
+class TestAMark:
+    async def test_closes_the_letter_at_its_place_and_no_other_of_its_id(self, given: Given) -> None:
+        for _ in range(3):
+            await given.letter(5)
+        report = await given.desk.drop(LetterFilter(places=[LetterPosition(0, 1)]))
+        assert (report.chosen, report.done) == (1, 1)
+        assert [letter.record.offset async for letter, _ in given.desk.letters(ALL)] == [0, 2]
+
+    def test_closes_nothing_in_a_later_dead_letter_topic_of_that_name(self) -> None:
+        marks, letter = ReplayState(), read_letter_at(3, timestamp=1_000)
+        marks.take(Rec(key=b"0@3", value=mark_of(letter, "dropped").as_bytes()))
+        assert marks.status_of(letter) == "dropped"
+        assert marks.status_of(read_letter_at(3, timestamp=2_000)) == "open"
+        assert marks.status_of(read_letter_at(4, timestamp=1_000)) == "open"
+
+    def test_is_taken_back_by_a_tombstone(self) -> None:
+        marks, letter = ReplayState(), read_letter_at(3, timestamp=1_000)
+        marks.take(Rec(key=b"0@3", value=mark_of(letter, "dropped").as_bytes()))
+        marks.take(Rec(key=b"0@3", value=None))
+        assert marks.status_of(letter) == "open"
+
+    @pytest.mark.parametrize(
+        "value",
+        [None, b"", b"no JSON", b"[]", b"{}", b'{"status": "lost", "at": "2026-01-01T00:00:00Z", "count": 1}', b"\xff"],
+    )
+    def test_that_is_none_closes_nothing(self, value: bytes | None) -> None:
+        assert read_mark("0@3", value) is None
+
+
+def read_letter_at(offset: int, *, timestamp: int, replays: int = 0) -> DeadLetterRecord:
+    from evkafka.dlq import read_dead_letter
+
+    headers = [("evkafka-dlq-id", b"g/orders/0/5"), ("evkafka-dlq-topic", b"orders")]
+    headers += [("evkafka-dlq-replays", b"%d" % replays)] if replays else []
+    return read_dead_letter(Rec("dead", 0, offset, timestamp=timestamp, headers=headers))  # type: ignore[arg-type]
+
+
+class TestAMarkOfTheEarlierForm:
+    """It names an id and counts."""
+
+    async def test_still_closes_the_letters_that_it_was_made_for(self, given: Given) -> None:
+        for offset in (5, 5, 6):
+            await given.letter(offset)
+        await given.desk.drop(LetterFilter(ids=["nobody's"]))  # makes the state topic
+        old = {"status": "replayed", "count": 1, "at": "2099-01-01T00:00:00+00:00"}
+        async with Transactions(given.connection, "by-the-test") as transactions:
+            key = f"g/{given.source}/0/5".encode()
+            await transactions.write(
+                [TransactionRecord(f"{given.dead}.state", key, json.dumps(old).encode(), partition=0)]
+            )
+        assert await given.open() == [6]
+        assert await statuses(given.desk) == ["replayed", "replayed", "open"]
+
+    def test_leaves_a_letter_that_was_written_later_or_was_replayed_since(self) -> None:
+        marks = ReplayState()
+        old = {"status": "replayed", "count": 2, "at": "1970-01-01T00:00:02+00:00"}
+        marks.take(Rec(key=b"g/orders/0/5", value=json.dumps(old).encode()))
+        assert marks.status_of(read_letter_at(0, timestamp=1_000)) == "replayed"
+        assert marks.status_of(read_letter_at(1, timestamp=1_000, replays=1)) == "replayed"
+        assert marks.status_of(read_letter_at(2, timestamp=1_000, replays=2)) == "open"
+        assert marks.status_of(read_letter_at(3, timestamp=3_000)) == "open"
+
+    def test_is_read_as_it_was_written(self) -> None:
+        value = b'{"status": "dropped", "count": 3, "at": "2026-11-23T12:00:00+00:00"}'
+        mark = read_mark("g/orders/0/5", value)
+        assert mark is not None
+        assert mark == ReplayMark("dropped", mark.at, "g/orders/0/5", count=3)
+
+
+async def statuses(desk: DeadLetterReplay) -> list[str]:
+    return [status async for _, status in desk.letters(ALL, closed=True)]
+
+
+class TestTheIdOfALetter:
+    async def test_names_the_incarnation_on_either_kafka(self, backend: Backend) -> None:
+        topic = await backend.topic()
+        config = backend.config(topic, on_error={**BURY, "retry_topics": [500]})
+        await backend.send(topic, b"x")
+        async with backend.running(app_of(config, failing())):
+            dead = f"{topic}.{config['group_id']}.dlq"
+
+            async def written() -> bool:
+                return bool(await backend.values(dead))
+
+            await backend.until(written)
+            [(_, headers)] = await backend.values(dead)
+        group, cluster, named, partition, offset = (headers["evkafka-dlq-id"] or b"").decode().split("/")
+        assert (group, partition, offset) == (config["group_id"], "0", "0")
+        assert named.startswith(f"{topic}:")
+        assert cluster
+        assert named.removeprefix(f"{topic}:")
+
+    async def test_goes_without_where_the_cluster_says_nothing(self, kafka: RealBackend) -> None:
+        ids = await look_up_topic_ids(
+            producer_settings({"bootstrap_servers": kafka.servers}).connection, ["there-is-no-such-topic"]
+        )
+        assert ids.cluster_id is not None
+        assert ids.topics == {}
+
+
+class TestOneReplayAfterAnother:
+    async def test_at_the_same_time_sends_no_letter_twice(self, given: Given) -> None:
+        for offset in range(4):
+            await given.letter(offset)
+        ended = await asyncio.gather(*(given.desk.replay(Target(), ALL) for _ in range(3)), return_exceptions=True)
+        assert any(not isinstance(one, BaseException) for one in ended)
+        await given.desk.replay(Target(), ALL)
+        assert sorted(record.value for record in await given.sent()) == [b"value %d" % offset for offset in range(4)]

@@ -1,0 +1,70 @@
+"""A letter that is confirmed after its partition has gone says nothing about the next assignment of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from evkafka.config import consumer_settings
+from evkafka.records import TopicPartition, Unreadable
+from evkafka.runtime.assignment import Assignment
+from evkafka.runtime.clock import SystemClock
+from evkafka.runtime.corrupt_records import UnreadableRecords
+from evkafka.runtime.dead_letter_limit import DeadLetterLimit
+from evkafka.runtime.scheduler import LaneScheduler
+from evkafka.runtime.supervision.stop_signal import StopSignal
+from evkafka.runtime.supervision.tasks import SupervisedTasks
+from evkafka.telemetry import Telemetry
+from tests.runtime.lanes.test_poller import SourceAt
+
+TP = TopicPartition("orders", 0)
+UNREADABLE = Unreadable(TP, 3, 4, ValueError("a bad checksum"))
+
+
+class SlowLetters:
+    """Confirms a letter when the test says so."""
+
+    def __init__(self) -> None:
+        self.begun, self.confirmed = asyncio.Event(), asyncio.Event()
+
+    async def bury_unread(self, unreadable: Unreadable, **_: object) -> None:
+        self.begun.set()
+        await self.confirmed.wait()
+
+
+class Given:
+    def __init__(self) -> None:
+        policy = {"max_attempts": 1, "then": "dead_letter"}
+        settings = consumer_settings({"topics": ["orders"], "group_id": "g", "on_error": policy})
+        clock, self.failures = SystemClock(), list[BaseException]()
+        self.held = Assignment("it", settings, LaneScheduler(clock), clock=clock, telemetry=Telemetry())
+        self.source, self.letters = SourceAt(3), SlowLetters()
+        self.held.source = cast(Any, self.source)
+        ending = StopSignal(lambda: None)
+        tasks = SupervisedTasks("it", self.failures.append)
+        limit = DeadLetterLimit(ending, 0, resets=False)
+        self.unreadable = UnreadableRecords(self.held, ending, limit, cast(Any, self.letters), tasks)
+        self.partition = self.held.begin(TP)
+
+    async def confirm(self) -> None:
+        await self.letters.begun.wait()
+        self.letters.confirmed.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+async def test_in_time_it_moves_the_partition_on() -> None:
+    given = Given()
+    given.unreadable.meet(UNREADABLE)
+    await given.confirm()
+    assert given.source.sought == [(TP, 4)]
+
+
+async def test_too_late_it_moves_nothing() -> None:
+    given = Given()
+    given.unreadable.meet(UNREADABLE)
+    await given.letters.begun.wait()
+    given.held.drop(given.partition)
+    given.held.begin(TP)
+    await given.confirm()
+    assert given.source.sought == []

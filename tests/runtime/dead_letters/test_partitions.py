@@ -1,0 +1,18 @@
+"""A dead letter stands in the partition that its record came from: so letters without keys stay in their order."""
+
+from __future__ import annotations
+
+from evkafka.testing import InMemoryKafka
+from tests.runtime.dead_letters.test_writing import BURY, app_of, failing
+
+
+async def test_a_record_without_a_key_keeps_its_partition() -> None:
+    async with InMemoryKafka(partitions=4) as kafka:
+        kafka.create_topic("orders", 4)
+        config = {"topics": ["orders"], "group_id": "g", "auto_offset_reset": "earliest", "on_error": BURY}
+        async with kafka.running(app_of(config, failing())):
+            for partition in range(4):
+                await kafka.send("orders", b"%d" % partition, "E", partition=partition)
+            await kafka.settle()
+        letters = kafka.records("orders.g.dlq")
+        assert {letter.partition: letter.value for letter in letters} == {n: b"%d" % n for n in range(4)}

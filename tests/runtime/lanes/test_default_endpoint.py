@@ -1,0 +1,131 @@
+"""Records that no endpoint takes: the default endpoint gets them; where all miss, that is said."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from evkafka import ConfigError, Handler, Request
+from evkafka.telemetry import NothingMatches, RecordsUnmatched
+from tests.runtime.lanes.conftest import TOPIC, Bench
+
+
+@pytest.fixture
+def unmatched(bench: Bench) -> list[RecordsUnmatched]:
+    events: list[RecordsUnmatched] = []
+    bench.app.telemetry.listen(RecordsUnmatched, events.append)
+    return events
+
+
+@pytest.fixture
+def said(bench: Bench) -> list[NothingMatches]:
+    events: list[NothingMatches] = []
+    bench.app.telemetry.listen(NothingMatches, events.append)
+    return events
+
+
+@pytest.fixture
+def handler() -> Handler:
+    """Knows type E only."""
+    handler = Handler()
+
+    @handler.event("E")
+    async def on_e(value: bytes) -> None: ...
+
+    return handler
+
+
+class TestDefaultEndpoint:
+    @pytest.mark.parametrize("concurrency", [1, 4])
+    async def test_gets_what_no_endpoint_matches_also_without_a_type(
+        self, bench: Bench, handler: Handler, unmatched: list[RecordsUnmatched], concurrency: int
+    ) -> None:
+        seen = []
+
+        @handler.default()
+        async def on_anything(value: bytes | None, request: Request) -> None:
+            seen.append((value, request.event_type))
+
+        await bench.send(b"known")
+        await bench.send(b"other", event_type="Other")
+        await bench.kafka.send(TOPIC, b"untyped", partition=0)
+        await bench.kafka.send(TOPIC, None, "Other", partition=0)
+        async with bench.running(handler, concurrency=concurrency):
+            await bench.kafka.settle()
+        assert sorted(seen, key=str) == [(None, "Other"), (b"other", "Other"), (b"untyped", None)]
+        assert unmatched == []
+        assert bench.committed() == 4
+
+    async def test_is_included_with_the_rest(self, bench: Bench, handler: Handler) -> None:
+        outer, seen = Handler(), []
+
+        @handler.default()
+        async def on_anything(value: bytes) -> None:
+            seen.append(value)
+
+        outer.include_handler(handler)
+        await bench.send(b"x", event_type="Other")
+        async with bench.running(outer):
+            await bench.kafka.settle()
+        assert seen == [b"x"]
+
+    def test_a_second_one_is_refused(self, handler: Handler) -> None:
+        @handler.default()
+        async def on_anything(value: bytes) -> None: ...
+
+        with pytest.raises(ConfigError, match="two default endpoints"):
+
+            @handler.default()
+            async def on_anything_else(value: bytes) -> None: ...
+
+
+class TestAllMiss:
+    async def send(self, bench: Bench, count: int, event_type: str = "Other") -> None:
+        await bench.send(*[b"x"] * count, event_type=event_type)
+
+    @pytest.mark.parametrize("keys", [{}, {"concurrency": 16}, {"auto_commit_mode": "pre-commit"}])
+    async def test_after_the_first_thousand_it_is_said_once_with_types_seen_and_known(
+        self, bench: Bench, handler: Handler, said: list[NothingMatches], keys: dict[str, Any]
+    ) -> None:
+        await self.send(bench, 900)
+        await bench.kafka.send(TOPIC, b"untyped", partition=0)
+        await self.send(bench, 1500, "Third")
+        async with bench.running(handler, **keys):
+            await bench.until(lambda: bench.committed() == 2401)
+        [event] = said
+        assert event.known == ("E",)
+        assert event.seen["Other"] > 0
+        assert sum(event.seen.values()) == event.count == 1000
+
+    async def test_the_log_line_names_them(
+        self, bench: Bench, handler: Handler, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await self.send(bench, 1000)
+        with caplog.at_level(logging.WARNING, "evkafka.events"):
+            async with bench.running(handler):
+                await bench.kafka.settle()
+        assert "Types seen: 'Other' (1000); types known: 'E'." in caplog.text
+
+    @pytest.mark.parametrize("matched_at", [0, 999])
+    async def test_nothing_is_said_where_one_of_them_matches(
+        self, bench: Bench, handler: Handler, said: list[NothingMatches], matched_at: int
+    ) -> None:
+        await self.send(bench, matched_at)
+        await bench.send(b"known")
+        await self.send(bench, 1500)
+        async with bench.running(handler):
+            await bench.kafka.settle()
+        assert said == []
+
+    async def test_what_is_read_again_after_a_rebalance_is_not_taken_for_matched(
+        self, bench: Bench, handler: Handler, said: list[NothingMatches]
+    ) -> None:
+        await self.send(bench, 400)
+        async with bench.running(handler):
+            await bench.kafka.settle()
+            await bench.kafka.rebalance("g")
+            await self.send(bench, 700)
+            await bench.kafka.settle()
+        assert len(said) == 1

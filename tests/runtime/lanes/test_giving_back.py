@@ -1,0 +1,170 @@
+"""A partition that is given back: who may still run its records, and until when."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from evkafka import EVKafkaApp, Handler, Request
+from evkafka.records import TopicPartition
+from evkafka.runtime.clock import SystemClock, sleep
+from evkafka.runtime.partition import Partition
+from evkafka.runtime.scheduler import LaneScheduler
+from tests.runtime.lanes.conftest import GROUP, TOPIC, Bench, Gates
+from tests.runtime.lanes.test_time_slice import OneRecord
+
+
+def member(handler: Handler, **keys: Any) -> EVKafkaApp:
+    app = EVKafkaApp()
+    config: Any = {
+        "topics": [TOPIC],
+        "group_id": GROUP,
+        "auto_offset_reset": "earliest",
+        "auto_commit_interval_ms": 100,
+        "max_endpoint_exec_time_ms": 3_600_000,
+        **keys,
+    }
+    app.add_consumer(config, handler, "it")
+    return app
+
+
+class TestAnAttemptThatIsCut:
+    async def test_ends_before_another_member_gets_its_record(self, bench: Bench) -> None:
+        """An endpoint's clean-up has a second: until then nobody else has the record."""
+        at_work: dict[int, int] = {}
+        begun: list[int] = []
+        both_at_once: list[tuple[int, int]] = []
+
+        def handler_of(number: int) -> Handler:
+            handler = Handler()
+
+            @handler.event("E")
+            async def on_e(value: bytes, request: Request) -> None:
+                if request.partition in at_work:
+                    both_at_once.append((at_work[request.partition], number))
+                at_work[request.partition] = number
+                begun.append(number)
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    await sleep(bench.kafka.clock, 0.5)
+                    del at_work[request.partition]
+
+            return handler
+
+        quick: Any = {"revoke_drain_timeout_ms": 100, "drain_timeout_ms": 100}
+        await bench.send(b"0", partition=0)
+        await bench.send(b"1", partition=1)
+        async with AsyncExitStack() as members:
+            await members.enter_async_context(bench.kafka.running(member(handler_of(1), concurrency=2, **quick)))
+            await bench.until(lambda: begun == [1, 1])
+            await members.enter_async_context(bench.kafka.running(member(handler_of(2), **quick), joined=False))
+            await bench.until(lambda: 2 in begun)
+        assert both_at_once == []
+
+
+class TestAnAttemptThatFailsWhenItsPartitionHasGone:
+    @pytest.mark.parametrize("batch", [False, True])
+    async def test_is_not_tried_again_here(self, bench: Bench, batch: bool) -> None:
+        """A thread cannot be cut. What it leaves behind is another member's record."""
+        first, second = list[tuple[int, int]](), list[int]()
+        go_on = threading.Event()
+        handler, other = Handler(), Handler()
+
+        def fail(request: Request) -> None:
+            first.append((request.partition, request.attempt))
+            go_on.wait(60)
+            raise ValueError("by the test")
+
+        if batch:
+
+            @handler.event("E", batch=True, max_wait_ms=0)
+            def on_es(values: list[bytes], requests: list[Request]) -> None:
+                fail(requests[0])
+        else:
+
+            @handler.event("E")
+            def on_e(value: bytes, request: Request) -> None:
+                fail(request)
+
+        @other.event("E")
+        async def on_other(value: bytes, request: Request) -> None:
+            second.append(request.offset)
+
+        quick: Any = {"revoke_drain_timeout_ms": 100, "drain_timeout_ms": 100, "on_error": {"backoff_ms": 1}}
+        await bench.send(b"0", partition=0)
+        await bench.send(b"1", partition=1)
+        app = member(handler, concurrency=2, ordering="partition", **quick)
+        async with AsyncExitStack() as members:
+            await members.enter_async_context(bench.kafka.running(app))
+            await bench.until(lambda: sorted(first) == [(0, 1), (1, 1)])
+            await members.enter_async_context(bench.kafka.running(member(other, **quick), joined=False))
+            await bench.until(lambda: len(second) == 1)
+            left = app.service.consumers["it"]  # type: ignore[union-attr]
+            assert len(left.assigned) == 1
+            mine = next(iter(left.assigned)).partition
+            go_on.set()
+            await bench.until(lambda: (mine, 3) in first)
+            assert [attempt for partition, attempt in first if partition != mine] == [1]
+            await bench.until(lambda: bench.committed(1 - mine) == 1)
+
+
+class TestAnAssignmentWithoutARevoke:
+    async def test_begins_new_ledgers(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+        await bench.send(b"0", b"1")
+        async with bench.running(handler):
+            await bench.until(lambda: gates.running == {b"0"})
+            held, tp = bench.consumer._held, TopicPartition(TOPIC, 0)
+            old = held.partitions[tp]
+            await bench.consumer._assignment.on_assigned([tp])
+            assert old.ledger.sealed
+            assert held.partitions[tp] is not old
+            gates.open(b"0")
+            await bench.until(lambda: not gates.running)
+            assert held.partitions[tp].to_commit() is None
+
+
+class TestAStop:
+    async def test_waits_for_what_is_just_being_handed_over(self, bench: Bench) -> None:
+        """At most once: its commit is under way, so it will not come again, and is run."""
+        handler, ran = Handler(), list[bytes]()
+
+        @handler.event("E")
+        async def on_e(value: bytes) -> None:
+            ran.append(value)
+
+        keys: Any = {"auto_commit_mode": "pre-commit", "auto_commit_interval_ms": 0}
+        with bench.kafka.latency(commit_ms=(500, 500)):
+            async with bench.running(handler, **keys):
+                await bench.until(lambda: bench.consumer.status().membership == "steady")
+                await bench.kafka.advance(ms=2_000)
+                await bench.send(b"0", b"1", b"2")
+                await bench.until(lambda: bench.consumer._held.handing_over.locked())
+                bench.consumer.stop()
+                await bench.kafka.advance(ms=5_000)
+        assert bench.committed() == len(ran) == 3
+
+
+class TestALaneThatWaitsForAStraggler:
+    async def test_runs_what_comes_after_it_was_cleared(self) -> None:
+        """An attempt of the assignment before runs on; what waited for it is taken back; then more comes."""
+        lanes, tp = LaneScheduler(SystemClock()), TopicPartition("t", 0)
+        before = Partition(tp, lanes, ordering="key")
+        before.take([OneRecord(0, key=b"k")], 1)
+        straggler = lanes.take()
+        assert straggler is not None
+        straggler.queue.popleft()
+        before.seal()
+        after = Partition(tp, lanes, ordering="key")
+        after.take([OneRecord(0, key=b"k")], 1)
+        assert lanes.take() is None
+        after.clear()
+        lanes.put_down(straggler)
+        after.take([OneRecord(1, key=b"k")], 2)
+        lane = lanes.take()
+        assert lane is not None
+        assert [record.offset for record in lane.queue] == [1]

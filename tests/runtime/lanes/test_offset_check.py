@@ -1,0 +1,119 @@
+"""Every open offset is in exactly one place: looked at once a second."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from evkafka import Handler
+from evkafka.records import TopicPartition
+from evkafka.runtime.offset_check import OffsetMisplaced
+from evkafka.runtime.partition import Partition
+from tests.runtime.lanes.conftest import Bench, Gates
+
+KINDS = [
+    pytest.param({}, id="in order"),
+    pytest.param({"concurrency": 4}, id="by key"),
+    pytest.param({"concurrency": 4, "ordering": "unordered"}, id="unordered"),
+]
+
+
+def partition_of(bench: Bench) -> Partition:
+    return bench.consumer._held.partitions[TopicPartition("t", 0)]
+
+
+def lose_one(partition: Partition) -> int:
+    """Take a record out of its lane, as a fault of ours would."""
+    lane = next(lane for lane in partition.lanes() if lane.queue)
+    return lane.queue.pop().offset
+
+
+class TestARecordThatIsNowhere:
+    @pytest.mark.parametrize("keys", KINDS)
+    async def test_fails_the_consumer_which_reads_it_again(
+        self, bench: Bench, gates: Gates, handler: Handler, keys: dict[str, Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await bench.send(*(b"%d" % number for number in range(9)), key="k")
+        async with bench.running(handler, **keys):
+            await bench.until(lambda: bool(gates.running))
+            lost = lose_one(partition_of(bench))
+            with pytest.raises(OffsetMisplaced, match=rf"nowhere \[{lost}\]"):
+                bench.consumer.check_offsets()
+            with caplog.at_level(logging.WARNING, "evkafka"):
+                gates.open_all()
+                await bench.until(lambda: bench.consumer.status().rebuilds == 1)
+            assert f"nowhere [{lost}]" in caplog.text
+            await bench.until(lambda: bench.committed() == 9)
+        assert set(gates.ended) == {b"%d" % number for number in range(9)}
+
+
+class TestARecordInTwoPlaces:
+    async def test_fails_the_consumer(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+        await bench.send(b"0", b"1", b"2")
+        async with bench.running(handler):
+            await bench.until(lambda: gates.running == {b"0"})
+            [lane] = [lane for lane in partition_of(bench).lanes() if lane.queue]
+            lane.queue.append(lane.queue[0])
+            with pytest.raises(OffsetMisplaced, match=r"in two places \[1\]"):
+                bench.consumer.check_offsets()
+            await bench.until(lambda: bench.consumer.status().rebuilds == 1)
+            gates.open_all()
+            await bench.until(lambda: bench.committed() == 3)
+
+
+class TestNothingIsMisplaced:
+    @pytest.mark.parametrize("keys", KINDS)
+    async def test_while_records_run_wait_and_are_put_aside(
+        self, bench: Bench, gates: Gates, handler: Handler, keys: dict[str, Any]
+    ) -> None:
+        @handler.event("F")
+        async def fails(value: bytes) -> None:
+            raise ValueError("by the test")
+
+        control = bench.app.consumer
+        await bench.send(b"f", key="f", event_type="F", partition=1)
+        await bench.send(*(b"%d" % number for number in range(9)), key="k")
+        async with bench.running(handler, **keys):
+            await bench.until(lambda: bool(gates.running) and bench.consumer.status().partitions[1].retrying == 1)
+            bench.consumer.check_offsets()
+            control("it").pause("t", 0)
+            bench.consumer.check_offsets()
+            await bench.kafka.advance(ms=2_000)
+            control("it").resume("t", 0)
+            bench.consumer.check_offsets()
+            gates.open_all()
+            await bench.until(lambda: bench.committed() == 9)
+            assert bench.consumer.status().rebuilds == 0
+
+
+class TestATimerThatRaises:
+    async def test_fails_the_consumer(
+        self, bench: Bench, gates: Gates, handler: Handler, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A lane whose next attempt its timer has not begun would wait for ever."""
+        fail_once = FailsOnce()
+        handler.event("F")(fail_once.__call__)
+        await bench.send(b"0", event_type="F")
+        async with bench.running(handler):
+            await bench.until(lambda: fail_once.calls == 1)
+            honest = bench.consumer._held.lanes.make_ready
+
+            def raising(*_: object) -> None:
+                monkeypatch.setattr(bench.consumer._held.lanes, "make_ready", honest)
+                raise KeyError("by the test")
+
+            monkeypatch.setattr(bench.consumer._held.lanes, "make_ready", raising)
+            await bench.until(lambda: bench.consumer.status().rebuilds == 1)
+            await bench.until(lambda: bench.committed() == 1)
+
+
+class FailsOnce:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def __call__(self, value: bytes) -> None:
+        self.calls += 1
+        if self.calls == 1:
+            raise ValueError("by the test")

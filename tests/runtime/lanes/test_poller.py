@@ -1,0 +1,84 @@
+"""What a poll brings for a partition that is given back, or that was not committed, is neither run nor passed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from evkafka import Handler
+from evkafka.records import TopicPartition
+from evkafka.runtime.partition import Partition
+from tests.runtime.lanes.conftest import TOPIC, Bench, Gates
+from tests.runtime.lanes.test_time_slice import OneRecord
+
+TP = TopicPartition(TOPIC, 0)
+STRICTLY_AT_MOST_ONCE: Any = {"auto_commit_mode": "pre-commit", "auto_commit_interval_ms": 0}
+
+
+class SourceAt:
+    """A source that stands at this position, and notes where it is told to go."""
+
+    def __init__(self, position: int) -> None:
+        self.sought: list[tuple[TopicPartition, int]] = []
+        self._position = position
+
+    def position(self, partition: TopicPartition) -> int:
+        return self._position
+
+    def metadata(self, partition: TopicPartition) -> str:
+        return ""
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.sought.append((partition, offset))
+
+
+def partition_of(bench: Bench) -> Partition:
+    return bench.consumer._held.partitions[TP]
+
+
+@pytest.mark.parametrize("state", ["leaving", "closed"])
+async def test_records_of_a_partition_that_begins_nothing_more_are_not_taken(
+    bench: Bench, gates: Gates, handler: Handler, state: str
+) -> None:
+    async with bench.running(handler):
+        partition = partition_of(bench)
+        setattr(partition, state, True)
+        bench.consumer._intake._open(SourceAt(1), TP, [OneRecord(0, TOPIC)])  # type: ignore[arg-type]
+        assert partition.ledger.last == -1
+        setattr(partition, state, False)
+    assert gates.begun == []
+
+
+@pytest.mark.parametrize("state", ["leaving", "closed"])
+async def test_nor_is_the_position_behind_them_committed(bench: Bench, handler: Handler, state: str) -> None:
+    async with bench.running(handler):
+        partition = partition_of(bench)
+        before = partition.ledger.committable()
+        setattr(partition, state, True)
+        bench.consumer._intake._read_positions(SourceAt(7))  # type: ignore[arg-type]
+        assert partition.ledger.committable() == before
+        setattr(partition, state, False)
+
+
+async def test_at_most_once_the_client_is_moved_back_to_what_was_not_taken(bench: Bench, handler: Handler) -> None:
+    async with bench.running(handler, auto_commit_mode="pre-commit"):
+        source, partition = SourceAt(9), partition_of(bench)
+        partition.closed = True
+        bench.consumer._intake._open(source, TP, [OneRecord(7, TOPIC), OneRecord(8, TOPIC)])  # type: ignore[arg-type]
+        assert source.sought == [(TP, 7)]
+        partition.closed = False
+
+
+async def test_strictly_at_most_once_what_was_not_committed_is_run_when_it_comes_again(
+    bench: Bench, gates: Gates, handler: Handler
+) -> None:
+    gates.open_all()
+    async with bench.running(handler, **STRICTLY_AT_MOST_ONCE):
+        await bench.kafka.settle()
+        bench.kafka.fail_commits("refused")
+        await bench.send(b"0")
+        await bench.kafka.settle()
+        assert bench.consumer.status().rebuilds == 0
+    assert gates.begun == [b"0"]
+    assert bench.committed() == 1

@@ -1,0 +1,432 @@
+"""Why a lane is blocked: one set of reasons, each with one owner (the table in `lane.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import permutations
+from typing import Any, get_args
+
+import pytest
+
+from evkafka import Handler
+from evkafka.records import TopicPartition
+from evkafka.runtime.admission import Admission, Batch
+from evkafka.runtime.partition import Partition
+from evkafka.runtime.ports import BatchLimits
+from evkafka.runtime.scheduler import Lane, LaneScheduler, LaneState, Reason
+from tests.runtime.lanes.conftest import TOPIC, Bench, Gates
+from tests.runtime.lanes.test_time_slice import OneRecord
+
+REASONS: tuple[Reason, ...] = get_args(Reason)
+PAIRS = list(permutations(REASONS, 2))
+PLAIN, FEW, MANY = b"plain", b"few", b"many"
+
+
+class Timers:
+    """A clock whose timers are due when the test says so."""
+
+    def __init__(self) -> None:
+        self._calls: list[Callable[[], object]] = []
+
+    def now(self) -> float:
+        return 0.0
+
+    def timestamp_ms(self) -> int:
+        return 0
+
+    def call_later(self, _delay_s: float, call: Callable[[], object]) -> Any:
+        self._calls.append(call)
+        return self
+
+    def cancel(self) -> None:
+        self._calls.clear()
+
+    def fire(self) -> None:
+        calls, self._calls = self._calls, []
+        for call in calls:
+            call()
+
+
+@dataclass(eq=False)
+class Bounded:
+    """What the gate reads of an event type."""
+
+    concurrency: int | None = None
+    batch: BatchLimits | None = None
+
+
+@dataclass(eq=False)
+class OneWrite:
+    """What lanes read of a write."""
+
+    lane: Lane
+    record: OneRecord
+    fails: bool = False
+
+    @property
+    def partition(self) -> Partition:
+        return self.lane.partition
+
+    def give_up(self) -> None:
+        self.lane.writes = ()
+
+
+@dataclass
+class Engine:
+    """Lanes and their gate: the key b"few" has one record at a time, b"many" is handled in batches."""
+
+    timers: Timers = field(default_factory=Timers)
+
+    def __post_init__(self) -> None:
+        few, many = Bounded(concurrency=1), Bounded(batch=BatchLimits(10, 1.0))
+        gated: dict[bytes | None, Any] = {FEW: few, MANY: many}
+        self.lanes = LaneScheduler(self.timers)
+        self.lanes.gate = Admission(lambda record: gated.get(record.key), self.timers, self.lanes)
+
+    def partition(self, number: int = 0, **keys: Any) -> Partition:
+        return Partition(TopicPartition("t", number), self.lanes, ordering="key", **keys)
+
+    def take(self) -> Lane:
+        lane = self.lanes.take()
+        assert lane is not None
+        return lane
+
+    def is_blocked(self, lane: Lane, *reasons: Reason) -> bool:
+        """By these, and no executor gets it."""
+        return lane.reasons == set(reasons) and lane.state is LaneState.BLOCKED and self.lanes.take() is None
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+def records(key: bytes, *offsets: int) -> list[OneRecord]:
+    return [OneRecord(offset, key=key) for offset in offsets]
+
+
+def offsets(lane: Lane) -> list[int]:
+    return [record.offset for record in lane.queue]
+
+
+class TestAnyReason:
+    @pytest.mark.parametrize("reason", REASONS)
+    def test_keeps_a_lane_from_executors_until_it_is_removed(self, engine: Engine, reason: Reason) -> None:
+        lane = engine.partition().free_lane()
+        engine.lanes.block(lane, reason)
+        engine.lanes.hand_over(lane, records(PLAIN, 0))
+        assert engine.is_blocked(lane, reason)
+        engine.lanes.unblock(lane, reason)
+        assert engine.lanes.take() is lane
+
+    @pytest.mark.parametrize("reason", REASONS)
+    def test_that_is_added_to_a_ready_lane_counts_at_once(self, engine: Engine, reason: Reason) -> None:
+        lane = engine.partition().free_lane()
+        engine.lanes.hand_over(lane, records(PLAIN, 0))
+        engine.lanes.block(lane, reason)
+        assert engine.is_blocked(lane, reason)
+        engine.lanes.unblock(lane, reason)
+        assert engine.lanes.take() is lane
+        assert engine.lanes.take() is None
+
+    @pytest.mark.parametrize("reason", REASONS)
+    def test_that_is_added_to_a_running_lane_counts_once_it_is_put_down(self, engine: Engine, reason: Reason) -> None:
+        engine.partition().take(records(PLAIN, 0, 1), 2)
+        lane = engine.take()
+        lane.queue.popleft()
+        engine.lanes.block(lane, reason)
+        assert lane.state is LaneState.RUNNING
+        engine.lanes.put_down(lane)
+        assert engine.is_blocked(lane, reason)
+        engine.lanes.unblock(lane, reason)
+        assert engine.lanes.take() is lane
+
+    @pytest.mark.parametrize("reason", REASONS)
+    def test_that_is_removed_while_the_lane_runs_was_never_there(self, engine: Engine, reason: Reason) -> None:
+        engine.partition().take(records(PLAIN, 0, 1), 2)
+        lane = engine.take()
+        engine.lanes.block(lane, reason)
+        engine.lanes.unblock(lane, reason)
+        assert lane.state is LaneState.RUNNING
+        engine.lanes.put_down(lane)
+        assert engine.lanes.take() is lane
+
+    @pytest.mark.parametrize("reason", REASONS)
+    def test_that_is_added_twice_is_removed_once(self, engine: Engine, reason: Reason) -> None:
+        lane = engine.partition().free_lane()
+        engine.lanes.block(lane, reason)
+        engine.lanes.block(lane, reason)
+        engine.lanes.hand_over(lane, records(PLAIN, 0))
+        engine.lanes.unblock(lane, reason)
+        assert engine.lanes.take() is lane
+
+    @pytest.mark.parametrize("reason", REASONS)
+    def test_that_was_never_added_changes_nothing_when_it_is_removed(self, engine: Engine, reason: Reason) -> None:
+        partition = engine.partition()
+        lane = partition.free_lane()
+        engine.lanes.unblock(lane, reason)
+        engine.lanes.hand_over(lane, records(PLAIN, 0))
+        engine.lanes.unblock(lane, reason)
+        assert len(partition.ready) == 1
+        assert engine.lanes.take() is lane
+
+    @pytest.mark.parametrize("reason", REASONS)
+    def test_that_is_the_last_leaves_a_lane_without_records_forgotten(self, engine: Engine, reason: Reason) -> None:
+        partition = engine.partition()
+        lane = partition.free_lane()
+        engine.lanes.block(lane, reason)
+        assert list(partition.lanes()) == [lane]
+        engine.lanes.unblock(lane, reason)
+        assert lane.state is LaneState.IDLE
+        assert list(partition.lanes()) == []
+
+
+class TestTwoReasons:
+    @pytest.mark.parametrize(("first", "second"), PAIRS)
+    @pytest.mark.parametrize("reverse", [False, True])
+    def test_both_must_be_removed_in_any_order(
+        self, engine: Engine, first: Reason, second: Reason, reverse: bool
+    ) -> None:
+        lane = engine.partition().free_lane()
+        engine.lanes.block(lane, first)
+        engine.lanes.block(lane, second)
+        engine.lanes.hand_over(lane, records(PLAIN, 0))
+        assert engine.is_blocked(lane, first, second)
+        one, other = (second, first) if reverse else (first, second)
+        engine.lanes.unblock(lane, one)
+        assert engine.is_blocked(lane, other)
+        engine.lanes.unblock(lane, other)
+        assert engine.lanes.take() is lane
+
+    @pytest.mark.parametrize(("first", "second"), PAIRS)
+    def test_one_may_be_removed_before_the_lane_is_put_down(
+        self, engine: Engine, first: Reason, second: Reason
+    ) -> None:
+        engine.partition().take(records(PLAIN, 0, 1), 2)
+        lane = engine.take()
+        engine.lanes.block(lane, first)
+        engine.lanes.block(lane, second)
+        engine.lanes.unblock(lane, first)
+        engine.lanes.put_down(lane)
+        assert engine.is_blocked(lane, second)
+        engine.lanes.unblock(lane, second)
+        assert engine.lanes.take() is lane
+
+
+# Each owner: blocks a lane of this partition, and returns the lane and what removes the reason.
+Owner = Callable[[Engine, Partition], "tuple[Lane, Callable[[], object]]"]
+
+
+def paused(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
+    partition.take(records(PLAIN, 0), 1)
+    [lane] = partition.lanes()
+    engine.lanes.pause(partition)
+    return lane, lambda: engine.lanes.resume(partition)
+
+
+def retry_wait(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
+    partition.take(records(PLAIN, 0), 1)
+    lane = engine.take()
+    engine.lanes.wait(lane, 1.0)
+    engine.lanes.put_down(lane)
+    return lane, engine.timers.fire
+
+
+def straggler(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
+    before = engine.partition()
+    before.take(records(PLAIN, 0), 1)
+    earlier = engine.take()
+    earlier.queue.clear()
+    before.seal()
+    partition.take(records(PLAIN, 0), 1)
+    [lane] = partition.lanes()
+    return lane, lambda: engine.lanes.put_down(earlier)
+
+
+def permit(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
+    engine.partition(1).take(records(FEW, 0), 1)
+    other = engine.take()
+    other.queue.clear()
+    partition.take(records(FEW, 0), 1)
+    [lane] = partition.lanes()
+    return lane, lambda: engine.lanes.put_down(other)
+
+
+def gathering(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
+    partition.take(records(MANY, 0), 1)
+    [batch] = [lane for lane in partition.lanes() if isinstance(lane, Batch)]
+    return batch, engine.timers.fire
+
+
+def in_batch(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
+    partition.take(records(MANY, 0), 1)
+    [lane] = [lane for lane in partition.lanes() if not isinstance(lane, Batch)]
+    engine.timers.fire()
+    batch = engine.take()
+    assert isinstance(batch, Batch)
+    batch.begin()
+    partition.take(records(MANY, 1), 2)  # behind what is in the batch
+    assert offsets(lane) == [1]
+
+    def end() -> None:
+        engine.lanes.put_down(batch)
+        engine.timers.fire()  # the next batch is gathered
+
+    return lane, end
+
+
+def writing(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
+    partition.take(records(PLAIN, 0, 1), 2)
+    lane = engine.take()
+    write: Any = OneWrite(lane, lane.queue.popleft())  # type: ignore[arg-type]
+    engine.lanes.hold_for(lane, write)
+    engine.lanes.put_down(lane)
+
+    def confirm() -> None:
+        write.give_up()  # in the place of Write.end
+        engine.lanes.written(lane, [write.record])
+
+    return lane, confirm
+
+
+OWNERS: dict[Reason, Owner] = {
+    "paused": paused,
+    "retry_wait": retry_wait,
+    "straggler": straggler,
+    "permit": permit,
+    "gathering": gathering,
+    "in_batch": in_batch,
+    "writing": writing,
+}
+
+
+OTHERS: list[Reason] = [reason for reason in OWNERS if reason != "paused"]
+
+
+class TestTheOwner:
+    def test_of_each_reason_is_tested_here(self) -> None:
+        assert set(OWNERS) == set(REASONS)
+
+    @pytest.mark.parametrize("reason", OWNERS)
+    def test_adds_its_reason_and_removes_it(self, engine: Engine, reason: Reason) -> None:
+        lane, remove = OWNERS[reason](engine, engine.partition())
+        assert engine.is_blocked(lane, reason)
+        remove()
+        taken = engine.take()
+        assert taken is lane or lane in taken.members  # an executor has its records
+        assert taken.reasons == set()
+
+    @pytest.mark.parametrize("reason", OTHERS)
+    def test_removes_it_while_the_partition_is_paused(self, engine: Engine, reason: Reason) -> None:
+        partition = engine.partition()
+        lane, remove = OWNERS[reason](engine, partition)
+        engine.lanes.pause(partition)
+        assert engine.is_blocked(lane, reason, "paused")
+        remove()
+        assert engine.is_blocked(lane, "paused")
+        engine.lanes.resume(partition)
+        engine.timers.fire()
+        taken = engine.take()
+        assert taken is lane or lane in taken.members
+
+    @pytest.mark.parametrize("reason", OTHERS)
+    def test_keeps_it_when_the_partition_is_resumed(self, engine: Engine, reason: Reason) -> None:
+        partition = engine.partition()
+        lane, remove = OWNERS[reason](engine, partition)
+        engine.lanes.pause(partition)
+        engine.lanes.resume(partition)
+        assert engine.is_blocked(lane, reason)
+        remove()
+        taken = engine.take()
+        assert taken is lane or lane in taken.members
+
+    @pytest.mark.parametrize("reason", ["retry_wait", "writing", "gathering"])
+    def test_no_record_is_left_in_a_lane_that_is_cleared(self, engine: Engine, reason: Reason) -> None:
+        partition = engine.partition()
+        lane, _ = OWNERS[reason](engine, partition)
+        left = partition.clear()
+        partition.end_writes()
+        assert [record.offset for record in left] == [1 if reason == "writing" else 0]
+        assert "retry_wait" not in lane.reasons
+        engine.timers.fire()
+        assert engine.lanes.take() is None
+        assert not partition.busy
+
+
+class TestALaneOfAPausedPartition:
+    def test_is_blocked_from_its_first_record_on(self, engine: Engine) -> None:
+        partition = engine.partition(paused=True)
+        partition.take(records(PLAIN, 0), 1)
+        [lane] = partition.lanes()
+        assert engine.is_blocked(lane, "paused")
+        engine.lanes.resume(partition)
+        assert engine.lanes.take() is lane
+
+    def test_keeps_its_records_in_its_queue_and_the_walk_does_not_see_them(self, engine: Engine) -> None:
+        partition = engine.partition()
+        partition.take(records(PLAIN, 0, 1, 2), 3)
+        lane = engine.take()
+        walked = lane.queue
+        walked.popleft()
+        engine.lanes.pause(partition)
+        partition.take(records(PLAIN, 3), 4)
+        assert not walked
+        assert offsets(lane) == [1, 2, 3]
+        engine.lanes.resume(partition)
+        assert not walked  # another walk has them
+        engine.lanes.put_down(lane)
+        assert offsets(engine.take()) == [1, 2, 3]
+
+    def test_gives_its_permit_to_another_partition(self, engine: Engine) -> None:
+        first, second = engine.partition(0), engine.partition(1)
+        first.take(records(FEW, 0), 1)
+        second.take(records(FEW, 0), 1)
+        [lane] = second.lanes()
+        assert lane.reasons == {"permit"}
+        engine.lanes.pause(first)
+        assert engine.lanes.take() is lane
+
+
+class TestAWholeBatchThatIsTriedAgain:
+    def test_keeps_its_lanes_blocked_meanwhile(self, engine: Engine) -> None:
+        partition = engine.partition()
+        partition.take(records(MANY, 0), 1)
+        engine.timers.fire()
+        batch = engine.take()
+        assert isinstance(batch, Batch)
+        [lane] = batch.members
+        batch.queue.extend(batch.begin())
+        engine.lanes.wait(batch, 1.0)
+        engine.lanes.put_down(batch)
+        assert batch.reasons == {"retry_wait"}
+        assert lane.reasons == {"in_batch"}
+        engine.timers.fire()
+        assert engine.take() is batch
+
+    def test_goes_on_without_a_lane_of_which_it_has_nothing(self, engine: Engine) -> None:
+        partition = engine.partition()
+        partition.take(records(MANY, 0), 1)
+        engine.timers.fire()
+        batch = engine.take()
+        assert isinstance(batch, Batch)
+        [lane] = batch.members
+        engine.lanes.wait(lane, 1.0)
+        engine.lanes.leave_batch(batch, lane)
+        assert lane.reasons == {"retry_wait"}
+        assert list(batch.members) == []
+
+
+class TestTheStatus:
+    async def test_says_why_the_oldest_record_does_not_begin(
+        self, bench: Bench, gates: Gates, handler: Handler
+    ) -> None:
+        @handler.event("F")
+        async def fails(value: bytes) -> None:
+            raise ValueError("by the test")
+
+        await bench.send(b"f", event_type="F")
+        async with bench.running(handler):
+            await bench.until(lambda: bench.consumer.status().partitions[0].blocked_by == ("retry_wait",))
+            bench.app.consumer("it").pause(TOPIC, 0)
+            await bench.until(lambda: "paused" in bench.consumer.status().partitions[0].blocked_by)

@@ -1,0 +1,121 @@
+"""Commits: one request at a time, the newest offsets, and again what nobody confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from evkafka.exceptions import BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
+from evkafka.records import TopicPartition
+from evkafka.runtime.clock import SystemClock
+from evkafka.runtime.committer import Committer
+from evkafka.runtime.partition import Partition
+from evkafka.runtime.scheduler import LaneScheduler
+from evkafka.telemetry import Telemetry
+from tests.runtime.lanes.test_time_slice import OneRecord
+
+TP = TopicPartition("t", 0)
+
+
+class AnsweringSource:
+    """A source whose answers to commits are the test's: an error, or a future that is waited for.
+
+    Attributes:
+        sent: the offsets of each commit, in order.
+    """
+
+    def __init__(self, *answers: BaseException | asyncio.Future[None]) -> None:
+        self.sent: list[int] = []
+        self._answers = deque(answers)
+
+    async def commit(self, offsets: Mapping[TopicPartition, int], **_: Any) -> None:
+        self.sent.append(offsets[TP])
+        answer = self._answers.popleft() if self._answers else None
+        if isinstance(answer, BaseException):
+            raise answer
+        if answer is not None:
+            await answer
+
+    def metadata(self, partition: TopicPartition) -> str:
+        return ""
+
+
+def read(records: int) -> Partition:
+    """A partition of which so many records were read, and the first is finished."""
+    partition = Partition(TP, LaneScheduler(SystemClock()), ordering="partition")
+    partition.take([OneRecord(offset) for offset in range(records)], records)
+    partition.ledger.finish(0)
+    return partition
+
+
+def committer(source: AnsweringSource) -> Committer:
+    return Committer(source, consumer="it", clock=SystemClock(), telemetry=Telemetry())  # type: ignore[arg-type]
+
+
+async def turns(count: int = 10) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_what_nobody_has_answered_is_committed_again_though_nothing_moved() -> None:
+    source, partition = AnsweringSource(CommitUnknown("no answer")), read(2)
+    commits = committer(source)
+    assert await commits.commit([partition]) is False
+    assert await commits.commit([partition]) is True
+    assert await commits.commit([partition]) is True  # confirmed: there is nothing to send
+    assert source.sent == [1, 1]
+
+
+@pytest.mark.parametrize("error", [CommitRefused("a rebalance"), BrokerUnavailable("away")])
+async def test_so_is_what_was_not_written(error: Exception) -> None:
+    source, partition = AnsweringSource(error), read(2)
+    commits = committer(source)
+    assert await commits.commit([partition]) is False
+    assert await commits.commit([partition]) is True
+    assert source.sent == [1, 1]
+
+
+async def test_a_refusal_for_good_is_raised() -> None:
+    with pytest.raises(BrokerRefused):
+        await committer(AnsweringSource(BrokerRefused("no right"))).commit([read(2)])
+
+
+async def test_the_second_of_two_waits_for_the_first_and_sends_what_is_newest_then() -> None:
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    source, partition = AnsweringSource(answer), read(3)
+    commits = committer(source)
+    first = asyncio.ensure_future(commits.commit([partition]))
+    await turns()
+    second = asyncio.ensure_future(commits.commit([partition]))
+    await turns()
+    assert source.sent == [1]
+    partition.ledger.finish(1)
+    answer.set_result(None)
+    assert await asyncio.gather(first, second) == [True, True]
+    assert source.sent == [1, 2]
+
+
+async def test_what_was_finished_while_a_commit_was_under_way_is_not_confirmed_by_it() -> None:
+    answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    source, partition = AnsweringSource(answer), read(2)
+    commit = asyncio.ensure_future(committer(source).commit([partition]))
+    await turns()
+    partition.ledger.finish(1)
+    answer.set_result(None)
+    assert await commit is True
+    assert partition.to_commit() == 2
+
+
+async def test_one_that_has_waited_for_all_of_its_time_is_not_sent() -> None:
+    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    source, partition = AnsweringSource(never), read(2)
+    commits = committer(source)
+    first = asyncio.ensure_future(commits.commit([partition]))
+    await turns()
+    assert await commits.commit([partition], timeout_s=0.01) is False
+    assert source.sent == [1]
+    first.cancel()

@@ -1,0 +1,115 @@
+"""The operations page over samples: answers that no real app gives on demand: silence, hostile text."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.staticfiles import StaticFiles
+
+from evkafka.web.application import STATIC
+from evkafka.web.security import SecureHeaders
+from evkafka.web.server import WebServer
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+TOKEN = "the-token-of-the-samples"
+
+
+def sample(name: str) -> Any:
+    return json.loads((SAMPLES / f"{name}.json").read_text(encoding="utf-8"))
+
+
+class Sampled:
+    """Answers with the samples, which a test may change; notes what it is ordered to do.
+
+    Attributes:
+        orders: path and body of every order that came with the token.
+        refuse: makes the stream end, and answers it with 503 until it is False again.
+    """
+
+    def __init__(self) -> None:
+        self.snapshot: dict[str, Any] = sample("snapshot")
+        self.answers = {name: sample(name) for name in ("letters", "topics", "records", "config", "check")}
+        self.orders: list[tuple[str, dict[str, Any]]] = []
+        self.refuse = False
+        self.url = ""
+        self._streams: set[asyncio.Queue[str | None]] = set()
+
+    @property
+    def watched(self) -> bool:
+        return bool(self._streams)
+
+    def tell(self, change: Callable[[dict[str, Any]], object] = lambda snapshot: None) -> None:
+        """Send the snapshot, changed, to every page that is open."""
+        change(self.snapshot)
+        self._send(f"data: {json.dumps(self.snapshot)}\n\n")
+
+    def cut(self) -> None:
+        """End every stream; none is given again until `refuse` is False."""
+        self.refuse = True
+        self._send(None)
+
+    def _send(self, part: str | None) -> None:
+        for stream in self._streams:
+            stream.put_nowait(part)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[Sampled]:
+        server = WebServer(self._asgi, host="127.0.0.1", port=0)
+        await server.start()
+        self.url = server.url
+        yield self
+        self._send(None)
+        await server.stop()
+
+    def _asgi(self) -> Starlette:
+        routes = [
+            Route("/ui", self._page),
+            Route("/ui/api/events", self._stream),
+            Route("/ui/api/{name:path}", self._answer),
+            Route("/ui/api/{name:path}", self._order, methods=["POST"]),
+        ]
+        made = Starlette(routes=routes, middleware=[Middleware(SecureHeaders)])
+        made.mount("/static", StaticFiles(directory=STATIC))
+        return made
+
+    async def _page(self, request: Request) -> Response:
+        environment = Environment(loader=PackageLoader("evkafka.web"), autoescape=True, undefined=StrictUndefined)
+        return HTMLResponse(environment.get_template("ui.html").render(title="Flights"))
+
+    async def _stream(self, request: Request) -> Response:
+        if self.refuse:
+            return JSONResponse({"error": "not now"}, status_code=503)
+        mine: asyncio.Queue[str | None] = asyncio.Queue()
+        mine.put_nowait(f"data: {json.dumps(self.snapshot)}\n\n")
+        self._streams.add(mine)
+
+        async def parts() -> AsyncIterator[str]:
+            try:
+                while (part := await mine.get()) is not None:
+                    yield part
+            finally:
+                self._streams.discard(mine)
+
+        return StreamingResponse(parts(), media_type="text/event-stream")
+
+    async def _answer(self, request: Request) -> Response:
+        return JSONResponse(self.answers[request.path_params["name"]])
+
+    async def _order(self, request: Request) -> Response:
+        if request.headers.get("authorization") != f"Bearer {TOKEN}":
+            return JSONResponse({"error": "this needs the token"}, status_code=401)
+        body = await request.json()
+        self.orders.append((request.path_params["name"], body))
+        ids = body.get("ids", [])
+        return JSONResponse({"chosen": len(ids), "done": len(ids), "failed": []})

@@ -1,0 +1,82 @@
+"""The contract page in a real browser: read, searched, dark, narrow, and without help from anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated, Literal
+
+import pytest
+import pytest_asyncio
+from pydantic import BaseModel, Field
+
+from evkafka import EVKafkaApp, Handler
+from evkafka.web.server import WebServer
+from tests.ui.browser.axe import violations, widest
+from tests.ui.browser.conftest import OpenPage
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+class Item(BaseModel):
+    sku: str
+    pieces: Annotated[int, Field(gt=0, description="At least **one**")]
+
+
+class OrderPlaced(BaseModel):
+    """An order that a customer placed."""
+
+    order_id: int
+    items: list[Item]
+    placed_at: datetime
+    channel: Literal["shop", "phone"] = "shop"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def contract_url() -> AsyncIterator[str]:
+    """The page of an app that is not started: it needs no Kafka."""
+    app, handler = EVKafkaApp(title="Orders", description="What the *shop* tells.", web=True), Handler()
+
+    @handler.event("OrderPlaced", summary="An order was placed", tags=["orders"])
+    async def on_placed(event: OrderPlaced) -> None:
+        """Bills it."""
+
+    @handler.event(
+        "OrderCancelled",
+        description='<img src="https://example.org/x.png" onerror="alert(1)"> [no](javascript:alert(1))',
+    )
+    async def on_cancelled(event: dict[str, str]) -> None:
+        """Takes the bill back."""
+
+    app.add_consumer({"topics": ["orders"], "group_id": "billing"}, handler)
+    server = WebServer(app.asgi, host="127.0.0.1", port=0)
+    await server.start()
+    yield server.url
+    await server.stop()
+
+
+class TestTheContractPage:
+    @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+    async def test_axe_finds_nothing_and_nothing_is_asked_of_other_hosts(
+        self, contract_url: str, open_page: OpenPage, dark: bool
+    ) -> None:
+        async with open_page(contract_url, dark=dark) as page:
+            for details in await page.locator("details").all():
+                await details.evaluate("(one) => { one.open = true; }")
+            assert await violations(page) == []
+
+    async def test_fits_a_telephone(self, contract_url: str, open_page: OpenPage) -> None:
+        async with open_page(contract_url, width=360) as page:
+            assert await widest(page) <= 0
+            assert await violations(page) == []
+
+    async def test_is_searched_and_followed_by_keyboard(self, contract_url: str, open_page: OpenPage) -> None:
+        async with open_page(contract_url) as page:
+            await page.get_by_label("Search topics").fill("cancelled")
+            await page.keyboard.press("Enter")
+            await page.get_by_role("status").filter(has_text="found for “cancelled”").wait_for()
+            assert await page.locator("#message-OrderPlaced").count() == 0
+            await page.get_by_role("link", name="Show everything").press("Enter")
+            link = page.get_by_role("link", name="OrderPlaced").first
+            await link.press("Enter")
+            assert "#message-" in page.url

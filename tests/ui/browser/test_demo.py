@@ -1,0 +1,99 @@
+"""`make demo`, as whoever tries it sees it: flights flow, and a poisonous one is replayed until it is handled."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.support.waiting import eventually
+from tests.ui.browser.axe import violations
+from tests.ui.browser.conftest import OpenPage
+from tests.ui.browser.shop import confirmed, looked
+
+# Flights are sent one after the other, each awaited: 3 000 of them are seconds, or minutes on a machine that is busy.
+pytestmark = [pytest.mark.kafka, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(420)]
+
+ROOT = Path(__file__).parents[3]
+DEMO = (sys.executable, "-m", "examples.flights.demo", "--keep-running", "--rate", "1500", "--port", "0")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Where its page is, and the token that it prints."""
+
+    url: str
+    token: str
+
+
+@asynccontextmanager
+async def demo() -> AsyncIterator[Demo]:
+    unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "120"}
+    process = await asyncio.create_subprocess_exec(*DEMO, cwd=ROOT, stdout=asyncio.subprocess.PIPE, env=unbuffered)
+    assert process.stdout is not None
+    try:
+        shown = (await asyncio.wait_for(process.stdout.readuntil(b"Ctrl-C stops them"), 120)).decode()
+        [url], [token] = re.findall(r"Open (http://\S+/)ui ", shown), re.findall(r"the token (\S+)", shown)
+        reading = asyncio.ensure_future(process.stdout.read())  # so that it is never held up by a full pipe
+        yield Demo(url, token)
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 60) == 0
+        await reading
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_shows_flights_that_flow_and_a_poisonous_one_can_be_replayed_until_it_is_handled(
+    open_page: OpenPage,
+) -> None:
+    async with demo() as running, open_page(f"{running.url}ui") as page:
+        await expect(page.locator("#connection")).to_have_text("Live")
+        tile = page.locator(".tile").filter(has_text="Handled per second")
+        await expect(tile.locator(".figure")).not_to_have_text("0")
+        in_all = tile.locator(".note")
+        await expect(in_all).not_to_have_text(await in_all.inner_text())
+        attention = page.locator("#screen li").filter(has_text="stand among the dead letters")
+        await expect(attention).to_be_visible()
+        assert await violations(page) == []
+
+        await attention.get_by_role("link", name="Go there").click()
+        await page.get_by_role("button", name="Enter token").click()
+        await page.get_by_role("dialog").get_by_label("Token").fill(running.token)
+        await confirmed(page, "Keep it in this tab")
+        await page.get_by_label("Containing").fill("'G7'")
+        boxes = page.get_by_role("checkbox", name="Choose departures-board")
+
+        async def both_are_there() -> bool:
+            await looked(page)
+            return await boxes.count() == 2  # of this airline there are two, however many come in of the others
+
+        await eventually(both_are_there, 180)
+        await page.get_by_role("button", name="Show").first.click()
+        await expect(page.locator("#screen pre").first).to_contain_text('"carrier": "G7"')
+        await eventually(lambda: replayed(page), 180)
+        await expect(page.get_by_text("No dead letter is open here.")).to_be_visible()
+        await page.get_by_label("Also replayed").check()
+        await expect(page.get_by_role("row").filter(has_text="replayed")).to_have_count(2)
+
+
+async def replayed(page: Page) -> bool:
+    """Once the airline is registered, as when somebody has mended what was wrong; before that they fail again."""
+    choose = page.get_by_role("checkbox", name="Choose all")
+    if not await choose.is_checked():
+        await choose.check()
+    await page.get_by_role("button", name="Replay").first.click()
+    await confirmed(page, "Replay")
+    said = page.locator("#told .notice").last
+    await expect(said).to_contain_text("replayed")
+    return "2 letters of 2 replayed." in await said.inner_text()

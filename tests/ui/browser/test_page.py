@@ -1,0 +1,193 @@
+"""The operations page over samples: every screen, what it does with bad news, and what it never does."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, expect
+
+from tests.support.waiting import eventually
+from tests.ui.browser.axe import violations, widest
+from tests.ui.browser.conftest import OpenPage
+from tests.ui.browser.sampled import TOKEN, Sampled
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+SCREENS = ("overview", "consumers", "events", "errors", "letters", "records", "config", "check")
+HOSTILE = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>'
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def sampled() -> AsyncIterator[Sampled]:
+    async with Sampled().serving() as served:
+        yield served
+
+
+async def shows(page: Page, url: str, screen: str) -> None:
+    await page.goto(f"{url}ui#/{screen}")
+    await expect(page.locator("#connection")).to_have_text("Live")
+    await expect(page.get_by_text("Looking…")).to_have_count(0)
+
+
+class TestEveryScreen:
+    @pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 360)])
+    async def test_axe_finds_nothing_and_it_fits(
+        self, sampled: Sampled, open_page: OpenPage, dark: bool, width: int
+    ) -> None:
+        async with open_page(f"{sampled.url}ui", dark=dark, width=width) as page:
+            for screen in SCREENS:
+                await shows(page, sampled.url, screen)
+                for details in await page.locator("details").all():
+                    await details.evaluate("(one) => { one.open = true; }")
+                assert (screen, await violations(page)) == (screen, [])
+                assert (screen, await widest(page)) == (screen, 0)
+
+    async def test_is_reached_by_keyboard_and_says_where_it_is(self, sampled: Sampled, open_page: OpenPage) -> None:
+        async with open_page(f"{sampled.url}ui") as page:
+            await page.keyboard.press("Tab")
+            await expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+            await page.get_by_role("link", name="Consumers").first.press("Enter")
+            await expect(page.locator("#heading")).to_be_focused()
+            await expect(page).to_have_title("Consumers - Flights")
+            await expect(page.locator("nav [aria-current=page]")).to_have_text("Consumers")
+
+
+class TestRecords:
+    async def test_a_time_that_no_calendar_has_is_a_number_in_its_row_and_the_others_are_shown(
+        self, sampled: Sampled, open_page: OpenPage
+    ) -> None:
+        sampled.answers["records"]["records"][0]["timestamp_ms"] = 9 * 10**17
+        async with open_page(f"{sampled.url}ui#/records") as page:
+            await expect(page.get_by_text("900000000000000000 ms")).to_be_visible()
+            rows = page.get_by_role("button", name="Show offset")
+            await expect(rows).to_have_count(len(sampled.answers["records"]["records"]))
+
+
+class TestWhatComesIn:
+    async def test_is_shown_in_place_with_selection_and_details_as_they_were(
+        self, sampled: Sampled, open_page: OpenPage
+    ) -> None:
+        async with open_page(f"{sampled.url}ui#/consumers") as page:
+            row = page.get_by_role("row").filter(has_text="flights[0]")
+            await expect(row).to_be_visible()
+            details = page.locator("#consumer-billing details")
+            await details.locator("summary").click()
+            await row.locator("th").evaluate(
+                "(cell) => { window.cell = cell; getSelection().selectAllChildren(cell); }"
+            )
+
+            def moved(snapshot: dict[str, Any]) -> None:
+                snapshot["consumers"][0]["partitions"][0]["position"] = 123456
+
+            sampled.tell(moved)
+            await expect(row).to_contain_text("123,456")
+            assert await page.evaluate("window.cell.isConnected && getSelection().toString() === 'flights[0]'")
+            await expect(details).to_have_attribute("open", "")
+
+    async def test_is_text_whatever_it_holds(self, sampled: Sampled, open_page: OpenPage) -> None:
+        sampled.snapshot["errors"][0] |= {"message": HOSTILE, "traceback": HOSTILE, "type": HOSTILE}
+        sampled.answers["letters"]["letters"][0]["value"]["text"] = HOSTILE
+        async with open_page(f"{sampled.url}ui#/errors") as page:
+            await expect(page.get_by_text(HOSTILE).first).to_be_visible()
+            await shows(page, sampled.url, "letters")
+            await page.get_by_role("button", name="Show").first.click()
+            await expect(page.locator("#screen pre").first).to_have_text(HOSTILE)
+            assert await page.evaluate("window.hit === undefined && !document.querySelector('#screen img')")
+
+    async def test_is_called_old_when_the_connection_is_lost_and_new_when_it_is_back(
+        self, sampled: Sampled, open_page: OpenPage
+    ) -> None:
+        expected = ("503", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION")
+        async with open_page(
+            f"{sampled.url}ui", expected=lambda wrong: any(word in wrong for word in expected)
+        ) as page:
+            await expect(page.locator("#connection")).to_have_text("Live")
+            sampled.cut()
+            await expect(page.locator("#connection")).to_have_text("Connection lost")
+            await expect(page.get_by_role("alert")).to_contain_text("All figures are those of")
+            sampled.refuse = False
+            await expect(page.locator("#connection")).to_have_text("Live")
+            await expect(page.locator("#banner")).to_be_empty()
+
+    async def test_is_called_old_when_nothing_comes(self, sampled: Sampled, open_page: OpenPage) -> None:
+        async with open_page(f"{sampled.url}ui") as page:
+            await page.clock.install()
+            await page.reload()
+            await self._is_live_when_told(sampled, page)
+            await page.clock.run_for(7000)
+            await expect(page.get_by_role("alert")).to_contain_text("says nothing")
+            await self._is_live_when_told(sampled, page)
+
+    async def _is_live_when_told(self, sampled: Sampled, page: Page) -> None:
+        async def live() -> bool:
+            sampled.tell()  # again and again: on a slow machine, one may already be old when it is looked at
+            return await page.locator("#connection").inner_text() == "Live"
+
+        await eventually(live)
+
+
+class TestOrders:
+    async def test_without_a_token_it_is_explained_where_one_comes_from(
+        self, sampled: Sampled, open_page: OpenPage
+    ) -> None:
+        async with open_page(f"{sampled.url}ui#/consumers") as page:
+            await page.get_by_role("button", name="Pause flights[0]").click()
+            await expect(page.get_by_role("dialog")).to_contain_text('app.consumer("board").pause("flights", 0)')
+            await page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+            asked = page.get_by_role("dialog", name="The token")
+            await expect(asked).to_contain_text("EVKAFKA_UI_TOKEN")
+            assert await violations(page) == []
+            await asked.get_by_label("Token").fill(TOKEN)
+            await page.keyboard.press("Enter")
+            await expect(page.get_by_text("flights[0] is paused.")).to_be_visible()
+        assert sampled.orders == [("pause", {"consumer": "board", "topic": "flights", "partition": 0})]
+
+    async def test_nothing_is_done_by_whoever_declines(self, sampled: Sampled, open_page: OpenPage) -> None:
+        async with open_page(f"{sampled.url}ui#/consumers") as page:
+            button = page.get_by_role("button", name="Seek flights[1]")
+            await button.click()
+            await page.keyboard.press("Escape")
+            await expect(page.get_by_role("dialog")).to_have_count(0)
+            await expect(button).to_be_focused()
+        assert sampled.orders == []
+
+    async def test_the_command_says_what_is_chosen(self, sampled: Sampled, open_page: OpenPage) -> None:
+        async with open_page(f"{sampled.url}ui#/letters") as page:
+            await page.evaluate("(token) => sessionStorage.setItem('evkafka-token', token)", TOKEN)
+            await page.reload()
+            await page.get_by_role("checkbox", name="Choose departures-board/flights/2/812").check()
+            await page.get_by_role("button", name="Drop…").click()
+            asked = page.get_by_role("dialog")
+            await asked.get_by_label("Why").fill("a test's")
+            await expect(asked.locator(".command code")).to_contain_text(
+                "evkafka dlq drop flights.departures-board.dlq --app MODULE:APP --at 0@0"
+            )
+            await asked.get_by_role("button", name="Drop").click()
+            await expect(page.get_by_text("1 letter of 1 dropped.")).to_be_visible()
+        await eventually(lambda: sampled.orders)
+        assert sampled.orders[0][1]["places"] == ["0@0"]
+        assert sampled.orders[0][1]["ids"] == ["departures-board/flights/2/812"]
+
+
+class TestWhatWentWrong:
+    async def test_again_is_said_once_and_covers_nothing_that_cannot_be_scrolled_clear(
+        self, sampled: Sampled, open_page: OpenPage
+    ) -> None:
+        async with open_page(f"{sampled.url}ui") as page:
+            await shows(page, sampled.url, "letters")
+            for sentence in ("0 letters of 2 replayed.", "no broker answers", "0 letters of 2 replayed."):
+                await page.evaluate(
+                    "async (said) => (await import(new URL('static/ui/dialog.js', location))).tell(said, 'bad')",
+                    sentence,
+                )
+            said = page.locator("#told .notice > span")
+            await expect(said).to_have_text(["no broker answers", "0 letters of 2 replayed."])
+            await page.evaluate("scrollTo(0, document.body.scrollHeight)")
+            last, notices = page.locator("main :is(a, button)").last, page.locator("#told")
+            ends, begins = await last.bounding_box(), await notices.bounding_box()
+            assert ends is not None
+            assert begins is not None
+            assert ends["y"] + ends["height"] <= begins["y"]

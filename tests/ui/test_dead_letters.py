@@ -1,0 +1,228 @@
+"""Dead letters on the operations page: how many are open, which one is meant, and what a replay leaves in the audit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from evkafka import DeadLetter
+from evkafka.broker import KafkaBroker
+from evkafka.config import producer_settings
+from evkafka.dlq import DeadLetterReplay, LetterFilter, LetterPosition, Target
+from evkafka.telemetry import Telemetry
+from evkafka.ui.open_dead_letters import EACH_S, SOON_S, OpenDeadLetterCount
+from tests.conftest import MakeTopic
+from tests.ui.test_ui import Page, Shop, headers, opened, page, shop
+
+__all__ = ["page", "shop"]
+
+
+def desk_of(page: Page) -> DeadLetterReplay:
+    connection = producer_settings({"bootstrap_servers": page.servers}).connection
+    return DeadLetterReplay(connection, f"{page.topic}.shop-{page.topic}.dlq")
+
+
+class TestTheNumberOfOpenLetters:
+    async def test_counts_those_from_before_the_start_too(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, shop: Shop
+    ) -> None:
+        source = await topic()
+        async with opened(kafka_broker, source, shop) as first:
+            await first.send("Poison", {"id": 1}, {"id": 2}, {"id": 3}, key="a")
+            await first.shows(lambda one: one["letters"] == {"open": 3, "counted": True})
+        async with opened(kafka_broker, source, Shop()) as second:
+            shown = await second.shows(lambda one: one["letters"]["open"] == 3)
+            assert shown["now"]["dead_lettered"] == 0
+            [problem] = [one for one in shown["problems"] if one["screen"] == "letters"]
+            assert problem["what"] == "3 records stand among the dead letters, still open"
+
+    async def test_follows_what_others_do_with_them(self, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("evkafka.ui.open_dead_letters.EACH_S", 0.2)
+        await page.send("Poison", {"id": 1}, {"id": 2}, key="a")
+        await page.shows(lambda one: one["letters"]["open"] == 2)
+        await desk_of(page).drop(LetterFilter(), limit=1)
+        await page.shows(lambda one: one["letters"]["open"] == 1)
+
+    async def test_is_the_same_where_too_many_are_there_to_be_read_one_by_one(
+        self, page: Page, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await page.send("Poison", *({"id": number} for number in range(5)), key="a")
+        await page.shows(lambda one: one["letters"]["open"] == 5)
+        desk = desk_of(page)
+        await desk.drop(LetterFilter(), limit=2)
+        version, exact = await desk.count_open()
+        monkeypatch.setattr("evkafka.dlq.replay.COUNTED", 0)
+        assert (exact, (await desk.count_open())[1]) == (3, 3)
+        assert await desk.count_open((version, 77)) == (version, 77)
+
+    async def test_is_none_where_the_topic_is_not_there(self, kafka_broker: KafkaBroker) -> None:
+        connection = producer_settings({"bootstrap_servers": kafka_broker.bootstrap_servers}).connection
+        _, number = await DeadLetterReplay(connection, "never-made.g.dlq").count_open()
+        assert number == 0
+
+
+class TestTheTopics:
+    async def test_of_a_pattern_and_of_letters_that_no_policy_asks_for_are_found_and_counted(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic
+    ) -> None:
+        shop = Shop()
+        source = await topic()
+
+        @shop.handler.event("Given up")
+        async def on_given_up(order: dict[str, Any]) -> DeadLetter:
+            return DeadLetter("by the endpoint")
+
+        subscription = {"topic_pattern": f"{source}$", "on_error": {}, "metadata_max_age_ms": 500}
+        async with opened(kafka_broker, source, shop, **subscription) as page:
+            await page.send("Given up", {"id": 1}, {"id": 2}, key="a")
+            await page.shows(lambda one: one["letters"] == {"open": 2, "counted": True} and one["now"]["handled"] == 2)
+            told = await page.ask("letters")
+            assert (told["topics"], len(told["letters"])) == ([f"{source}.shop-{source}.dlq"], 2)
+            order = {"topic": told["topic"], "places": [told["letters"][0]["place"]]}
+            assert (await page.order("letters/drop", **order))["done"] == 1
+            await page.shows(lambda one: one["letters"]["open"] == 1)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class NoApp:
+    """An app without consumers: what is counted is the counts."""
+
+    telemetry = Telemetry()
+
+    def __init__(self) -> None:
+        self.consumers: dict[str, Any] = {}
+        self.asked = 0
+
+    async def run(self, work: Callable[[], Awaitable[Any]], *, timeout_s: float) -> Any:
+        """As what runs apart from the loop does."""
+        self.asked += 1
+        return await work()
+
+
+async def turn() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+class TestACount:
+    async def test_is_made_when_somebody_looks_and_not_more_often_than_it_may(self) -> None:
+        app, clock, written = NoApp(), Clock(), [0]
+        count = OpenDeadLetterCount(app, app, lambda: written[0], now=clock)  # type: ignore[arg-type]
+        assert (count.look(), app.asked) == ({"open": 0, "counted": False}, 0)
+        await turn()
+        assert (count.look(), app.asked) == ({"open": 0, "counted": True}, 1)
+        for moment, change, asked in ((EACH_S - 1, 0, 1), (2, 0, 2), (SOON_S, 1, 3), (SOON_S, 0, 3)):
+            clock.now_s += moment
+            written[0] += change
+            count.look()
+            await turn()
+            assert app.asked == asked
+        count.note_change()
+        count.look()
+        await turn()
+        assert app.asked == 4
+
+    async def test_is_added_to_by_what_this_process_has_written_since(self) -> None:
+        app, clock, written = NoApp(), Clock(), [2]
+        count = OpenDeadLetterCount(app, app, lambda: written[0], now=clock)  # type: ignore[arg-type]
+        assert count.look() == {"open": 2, "counted": False}
+        await turn()
+        assert count.look() == {"open": 0, "counted": True}
+        written[0] += 3
+        assert count.look() == {"open": 3, "counted": True}
+
+
+class TestAnOrder:
+    async def test_for_places_is_about_those_letters_alone(self, page: Page) -> None:
+        await page.send("Poison", {"id": 1}, {"id": 2}, key="a")
+        await page.shows(lambda one: one["now"]["dead_lettered"] == 2)
+        page.app.consumer("shop").seek(page.topic, *await self._first(page))
+        await page.shows(lambda one: one["now"]["dead_lettered"] == 4)
+        told = await page.ask("letters")
+        same = [one for one in told["letters"] if one["id"] == told["letters"][0]["id"]]
+        assert len(same) == 2
+        done = await page.order("letters/drop", topic=told["topic"], places=[same[0]["place"]])
+        assert done == {"chosen": 1, "done": 1, "failed": []}
+        left = (await page.ask("letters"))["letters"]
+        assert same[1]["place"] in {one["place"] for one in left}
+        assert len(left) == 3
+
+    @staticmethod
+    async def _first(page: Page) -> tuple[int, int]:
+        origin = (await page.ask("letters"))["letters"][0]["origin"]
+        return origin["partition"], 0
+
+    async def test_for_no_place_is_refused(self, page: Page) -> None:
+        for places in (["17"], ["0@x"], [], "0@1", [7]):
+            body = {"topic": "any", "places": places}
+            answer = await page.client.post("ui/api/letters/drop", json=body, headers=headers())
+            assert answer.status_code == 400
+            assert "place" in answer.json()["error"]
+
+    async def test_to_try_dry_says_what_could_not_be_tried(self, page: Page) -> None:
+        await page.send("Poison", {"id": 1}, [1], key="a")
+        await page.shows(lambda one: one["now"]["dead_lettered"] == 2)
+        told = await page.ask("letters")
+        ids = [one["id"] for one in told["letters"]]
+        dry = await page.order("letters/replay", topic=told["topic"], ids=ids, to="handler", dry_run=True)
+        assert (dry["chosen"], dry["done"]) == (2, 0)
+        [failed] = dry["failed"]
+        assert failed["why"].startswith("not the dict")
+        assert {one["status"] for one in (await page.ask("letters"))["letters"]} == {"open"}
+
+
+def audited(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "evkafka.audit"]
+
+
+class TestTheAuditLine:
+    async def test_of_a_replay_that_another_one_ends_says_what_was_done(
+        self, page: Page, shop: Shop, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await page.send("Poison", {"id": 1}, {"id": 2}, key="a")
+        await page.shows(lambda one: one["now"]["dead_lettered"] == 2)
+        told = await page.ask("letters")
+        reached, go_on = asyncio.Event(), asyncio.Event()
+
+        async def held(letter: object) -> str | None:
+            if reached.is_set():
+                await go_on.wait()
+            reached.set()
+            return None
+
+        with caplog.at_level(logging.INFO, "evkafka.audit"), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("evkafka.ui.dead_letters.handle_of", lambda *_: held)
+            order = {"topic": told["topic"], "ids": [one["id"] for one in told["letters"]], "to": "handler"}
+            asking = asyncio.ensure_future(page.client.post("ui/api/letters/replay", json=order, headers=headers()))
+            await asyncio.wait_for(reached.wait(), 60)
+            assert (await desk_of(page).replay(Target(), LetterFilter(places=[LetterPosition(9, 9)]))).chosen == 0
+            go_on.set()
+            answer = await asking
+        assert answer.status_code == 409
+        [line] = audited(caplog)
+        assert "letters/replay from 127.0.0.1" in line
+        assert ": 1 of 2 done; " in line
+        assert "another replay or drop" in line
+
+    async def test_is_left_where_the_replay_breaks(self, page: Page, caplog: pytest.LogCaptureFixture) -> None:
+        async def broken(*_: object, **__: object) -> None:
+            raise KeyError("a fault of ours")
+
+        with caplog.at_level(logging.INFO, "evkafka.audit"), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("evkafka.ui.dead_letters.LetterBox.replay", broken)
+            order = {"topic": "any", "ids": ["x"], "to": "topic"}
+            answer = await page.client.post("ui/api/letters/replay", json=order, headers=headers())
+        assert answer.status_code == 500
+        [line] = audited(caplog)
+        assert line.endswith("0 of 0 done; failed: KeyError('a fault of ours')")
