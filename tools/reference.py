@@ -58,7 +58,7 @@ def main() -> int:
 def pages() -> dict[str, str]:
     """All reference pages: name -> text."""
     return {
-        "configuration.md": configuration(ROOT / "src" / "evkafka" / "keys.py"),
+        "configuration.md": configuration(ROOT / "src" / "evkafka" / "config" / "keys.py"),
         "commands.md": reference_commands.made(),
         **reference_api.made_of(str(ROOT / "src")),
     }
