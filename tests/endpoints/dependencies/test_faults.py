@@ -47,7 +47,10 @@ class TestDependencies:
             (many_requests, "'requests' is a list of Requests, and the endpoint takes no batches"),
             (
                 nested,
-                "by way of tests.endpoints.dependencies.test_faults.nested -> tests.endpoints.dependencies.test_faults.payload",
+                (
+                    "by way of tests.endpoints.dependencies.test_faults.nested"
+                    " -> tests.endpoints.dependencies.test_faults.payload"
+                ),
             ),
             (in_a_circle, "the_other_way -> tests.endpoints.dependencies.test_faults.in_a_circle is a cycle"),
         ],
