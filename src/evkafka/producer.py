@@ -144,9 +144,9 @@ class EVKafkaProducer:
     ) -> None:
         await self.stop()
 
-    def hindrance(self) -> str:
+    def unavailable_reason(self) -> str:
         """Why nothing can be sent at the moment, as far as it is known; empty while it can."""
-        return "it is not running" if self._sink is None else self._sink.hindrance()
+        return "it is not running" if self._sink is None else self._sink.unavailable_reason()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:

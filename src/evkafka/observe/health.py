@@ -222,4 +222,4 @@ def _about(partition: PartitionStatus) -> tuple[str, ...]:
 
 
 def _producing(producer: ProducerStatus) -> Check:
-    return Check("producer", producer.name, (producer.hindrance,) if producer.hindrance else ())
+    return Check("producer", producer.name, (producer.unavailable_reason,) if producer.unavailable_reason else ())

@@ -172,7 +172,7 @@ class RecordSink(Protocol):
             DeliveryError: it was not confirmed in time, or was refused. Nothing else.
         """
 
-    def hindrance(self) -> str:
+    def unavailable_reason(self) -> str:
         """Why nothing can be sent at the moment, as far as it is known; empty while it can."""
 
     async def flush(self) -> None:

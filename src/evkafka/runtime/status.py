@@ -137,10 +137,10 @@ Phase = Literal["new", "starting", "running", "stopping", "ended"]
 
 @dataclass(frozen=True, slots=True)
 class ProducerStatus:
-    """One producer; `hindrance` says why nothing can be sent at the moment, and is empty while it can."""
+    """One producer; `unavailable_reason` says why nothing can be sent at the moment, and is empty while it can."""
 
     name: str
-    hindrance: str
+    unavailable_reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,8 +181,8 @@ class BoundProducer:
         await self.producer.start()
         self.sender.bind(self.producer)
 
-    def hindrance(self) -> str:
-        return self.producer.hindrance()
+    def unavailable_reason(self) -> str:
+        return self.producer.unavailable_reason()
 
     async def stop(self, *, timeout_s: float) -> None:
         if self.producer.loop is not None:

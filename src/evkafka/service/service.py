@@ -51,7 +51,7 @@ class RunningProducer(Protocol):
     def check(self) -> None: ...  # raises ConfigError
     async def start(self) -> None: ...
     async def stop(self, *, timeout_s: float) -> None: ...
-    def hindrance(self) -> str: ...  # why nothing can be sent at the moment; empty while it can
+    def unavailable_reason(self) -> str: ...  # why nothing can be sent at the moment; empty while it can
 
 
 class RunningWeb(Protocol):
@@ -205,7 +205,7 @@ class Service:
             failure=self.failure,
             consumers=tuple(consumer.status() for consumer in self.consumers.values()),
             ended=frozenset(self.consumers) - alive if self._running else frozenset(),
-            producers=tuple(ProducerStatus(one.name, one.hindrance()) for one in self._producers),
+            producers=tuple(ProducerStatus(one.name, one.unavailable_reason()) for one in self._producers),
         )
 
     def plan(self, name: str) -> ConsumerPlan | None:

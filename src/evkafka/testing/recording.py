@@ -136,7 +136,7 @@ class RecordingSink:
         confirmed.set_result(RecordMetadata(topic, place, self._positions.take(topic, place), stamp, 0, 0))
         return confirmed
 
-    def hindrance(self) -> str:
+    def unavailable_reason(self) -> str:
         return ""
 
     async def flush(self) -> None:

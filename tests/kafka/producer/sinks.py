@@ -80,7 +80,7 @@ class TakingSink:
             confirmed.set_result(RecordMetadata(topic, partition or 0, len(taken) - 1, timestamp_ms, 0, 0))
         return confirmed
 
-    def hindrance(self) -> str:
+    def unavailable_reason(self) -> str:
         return ""
 
     async def flush(self) -> None:

@@ -17,7 +17,7 @@ async def test_a_copy_of_a_producer_does_not_run() -> None:
         async with producer:
             child = os.fork()
             if child == 0:
-                os._exit(0 if producer.loop is None and producer.hindrance() == "it is not running" else 1)
+                os._exit(0 if producer.loop is None and producer.unavailable_reason() == "it is not running" else 1)
             _, status = os.waitpid(child, 0)  # noqa: ASYNC222 - it ends at once
             assert os.waitstatus_to_exitcode(status) == 0
-            assert producer.hindrance() == ""
+            assert producer.unavailable_reason() == ""

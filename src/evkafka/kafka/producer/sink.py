@@ -333,7 +333,7 @@ class KafkaSink:
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
-    def hindrance(self) -> str:
+    def unavailable_reason(self) -> str:
         """As the port says. A broker that is away hinders nobody while another one answers.
 
         An idle client would look again at its next refresh only, a minute later: whoever asks makes it look now.

@@ -70,7 +70,7 @@ class MemorySink:
         self._pending.pop(record, None)
         self._kafka.sending.pop(record, None)
 
-    def hindrance(self) -> str:
+    def unavailable_reason(self) -> str:
         return "the in-memory Kafka is away" if self._kafka.away else ""
 
     async def flush(self) -> None:
