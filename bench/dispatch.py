@@ -96,7 +96,7 @@ def measure(row: Row) -> tuple[float, float]:
         run(row.by_hand(record.value or b""))
 
     def by_dispatch() -> None:
-        run(dispatch(record, slot))
+        run(dispatch.call(record, slot))
 
     rounds = [(timeit.timeit(by_hand, number=CALLS), timeit.timeit(by_dispatch, number=CALLS)) for _ in range(ROUNDS)]
     hand_s, dispatch_s = (min(column) for column in zip(*rounds, strict=True))

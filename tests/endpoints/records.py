@@ -74,7 +74,7 @@ async def give(
 ) -> Any:
     """One attempt: what the endpoint's awaitable ends with, or why there is none."""
     dispatch = build_dispatch(target, middleware, topic_event_types=topic_event_types)
-    attempt = dispatch(given, at or slot())
+    attempt = dispatch.call(given, at or slot())
     return dispatch.unmatched(given) if attempt is None else await attempt
 
 

@@ -109,7 +109,7 @@ class TestDirectWay:
         @handler.event("A")
         async def on_a(value: bytes) -> None: ...
 
-        attempt = build_dispatch(handler, middleware)(record("A"), slot())
+        attempt = build_dispatch(handler, middleware).call(record("A"), slot())
         assert inspect.iscoroutine(attempt)
         assert attempt.cr_code is on_a.__code__
         await attempt
@@ -134,7 +134,7 @@ class TestDirectWay:
         async def on_a(order: Order) -> None: ...
 
         with pytest.raises(DecodeError):
-            build_dispatch(handler, None)(record("A", b"no json"), slot())
+            build_dispatch(handler, None).call(record("A", b"no json"), slot())
 
     async def test_a_value_error_of_the_endpoints_own_is_no_decode_error(self, stack: Any) -> None:
         handler = Handler()
@@ -246,10 +246,10 @@ class TestRoute:
         self, handler: Handler, stack: Any
     ) -> None:
         dispatch, at = build_dispatch(handler, stack), slot()
-        first = dispatch(record("A"), at)
+        first = dispatch.call(record("A"), at)
         assert first is not None
         await first
-        second = dispatch(record("C"), at)
+        second = dispatch.call(record("C"), at)
         if second is not None:
             await second
         assert at.route is None

@@ -83,7 +83,7 @@ class TestStack:
         assert notes == ["made b", "made a"]
         notes.clear()
         for _ in range(2):
-            attempt = dispatch(record("Bytes"), slot())
+            attempt = dispatch.call(record("Bytes"), slot())
             assert attempt is not None
             await attempt
         assert notes == ["into a", "into b", "out of b", "out of a"] * 2
@@ -97,7 +97,7 @@ class TestStack:
 
         dispatch, at = build_dispatch(handler, doing(leave_a_mark)), slot({"engine": 5})
         for _ in range(2):
-            attempt = dispatch(record("Bytes"), at)
+            attempt = dispatch.call(record("Bytes"), at)
             assert attempt is not None
             await attempt
         assert states == [{"engine": 5}, {"engine": 5}]

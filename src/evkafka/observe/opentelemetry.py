@@ -14,10 +14,10 @@ from opentelemetry.propagate import extract, inject
 from opentelemetry.propagators.textmap import Getter, Setter
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
 
-from evkafka.outcomes import DeadLetter, FailureOutcome, Outcome, Retry, Skip, Unmatched
+from evkafka.outcomes import DeadLetter, FailureOutcome, Outcome, Retry, Skip
 from evkafka.records import Record, RecordMetadata
 from evkafka.runtime.failure_cause import message_in, named_by, read_raised
-from evkafka.runtime.ports import BatchAttempt, Dispatch, Route, Slot
+from evkafka.runtime.ports import BatchAttempt, Dispatch, Slot
 from evkafka.runtime.settle import classify
 
 Pairs = list[tuple[str, bytes | None]]
@@ -51,7 +51,8 @@ class Tracing:
 
     def traced(self, dispatch: Dispatch) -> Dispatch:
         """The same way, each attempt in a span of its own, whose parent came in the record's headers."""
-        return _Traced(dispatch, self._tracer)
+        traced = _Traced(dispatch, self._tracer)
+        return Dispatch(traced.call, dispatch.unmatched, dispatch.gated, traced.open_batch)
 
     # ------------------------------------------------------------------ what is sent
 
@@ -78,16 +79,15 @@ class _Traced:
     def __init__(self, dispatch: Dispatch, tracer: Tracer) -> None:
         self._dispatch = dispatch
         self._tracer = tracer
-        self.gated: Callable[[Record], Route | None] | None = dispatch.gated
 
-    def __call__(self, record: Record, slot: Slot) -> Awaitable[object] | None:
+    def call(self, record: Record, slot: Slot) -> Awaitable[object] | None:
         context = extract(record.headers, getter=HEADERS)
         span = self._tracer.start_span(
             f"process {record.topic}", context=context, kind=SpanKind.CONSUMER, attributes=_processing(record, slot)
         )
         try:
             with trace.use_span(span, record_exception=False, set_status_on_exception=False):
-                attempt = self._dispatch(record, slot)
+                attempt = self._dispatch.call(record, slot)
         except BaseException as error:
             _failed(span, error)
             span.end()
@@ -97,9 +97,6 @@ class _Traced:
             span.end()
             return None
         return _spanned(span, attempt, slot)
-
-    def unmatched(self, record: Record) -> Unmatched:
-        return self._dispatch.unmatched(record)
 
     def open_batch(self, records: Sequence[Record], slot: Slot) -> BatchAttempt:
         return _TracedBatch(self._dispatch.open_batch(records, slot), records, slot, self._tracer)

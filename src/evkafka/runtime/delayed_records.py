@@ -63,7 +63,7 @@ def returning(dispatch: Dispatch) -> Dispatch:
     def call(record: Record, slot: Slot) -> Awaitable[object] | None:
         back = _back(record)
         slot.earlier = back.earlier
-        return dispatch(back.origin, slot)
+        return dispatch.call(back.origin, slot)
 
     def unmatched(record: Record) -> Unmatched:
         return dispatch.unmatched(_back(record).origin)
@@ -78,10 +78,7 @@ def returning(dispatch: Dispatch) -> Dispatch:
         assert gate is not None
         return gate(_back(record).origin)
 
-    call.unmatched = unmatched  # type: ignore[attr-defined]
-    call.open_batch = open_batch  # type: ignore[attr-defined]
-    call.gated = gated if gate is not None else None  # type: ignore[attr-defined]
-    return call  # type: ignore[return-value]
+    return Dispatch(call, unmatched, gated if gate is not None else None, open_batch)
 
 
 class Letters(DeadLetterSink, Protocol):

@@ -49,6 +49,8 @@ STINT_S = 0.001
 BLOCKED_AFTER_S = 1.0
 """An attempt that held the loop itself for this long is named in the log."""
 
+AttemptCall = Callable[[Record, Slot], "Awaitable[object] | None"]
+
 Order = Literal["timeout", "abandoned", "killed"]
 """Why an executor's task is cancelled by us: the attempt is past its time limit; its partition is given back; the
 executor ends. What cancels it without an order comes from outside, and ends nothing but the attempt that it strikes."""
@@ -91,8 +93,8 @@ class Executor:
         self.started_s = 0.0
         self.overrun: Record | None = None
         self._lanes = lanes
-        self._dispatch = dispatch if dispatch.gated is None else self._guarded(dispatch, dispatch.gated)
-        self._open_batch = dispatch.open_batch
+        self._call = dispatch.call if dispatch.gated is None else self._guarded(dispatch.call, dispatch.gated)
+        self._dispatch = dispatch
         self._decide = decide
         self._writes = writes
         self._report = report
@@ -247,21 +249,20 @@ class Executor:
 
     # ------------------------------------------------------------------ the way of one record
 
-    def _guarded(self, dispatch: Dispatch, gated: Gated) -> Dispatch:
-        """The dispatch for records whose lane has passed the gate for them; others end the walk of their lane."""
+    def _guarded(self, call: AttemptCall, gated: Gated) -> AttemptCall:
+        """`Dispatch.call` for records that `Admission` has let through; any other record ends the walk of its lane."""
 
         def guarded(record: Record, slot: Slot) -> Awaitable[object] | None:
             if self.lane is None or gated(record) is not self.lane.permit:
                 raise NotNow
-            return dispatch(record, slot)
+            return call(record, slot)
 
-        guarded.unmatched = dispatch.unmatched  # type: ignore[attr-defined]
-        return guarded  # type: ignore[return-value]
+        return guarded
 
     async def _walk(self, lane: Lane) -> None:
         """Run the lane's records in order, until it is empty, must wait, or others must have their turn."""
         queue, finish = lane.queue, lane.partition.ledger.finish
-        slot, dispatch, now, report = self.slot, self._dispatch, self._clock.now, self._report
+        slot, call, now, report = self.slot, self._call, self._clock.now, self._report
         assert self._task is not None
         cancelling, context, clean = self._task.cancelling, self._context, self._clean
         slot.attempt = lane.attempt
@@ -280,8 +281,8 @@ class Executor:
                 return
             slot.record = record = queue.popleft()
             try:
-                attempt = dispatch(record, slot)
-                result = await attempt if attempt is not None else dispatch.unmatched(record)
+                attempt = call(record, slot)
+                result = await attempt if attempt is not None else self._dispatch.unmatched(record)
             except BaseException as error:  # the one place: `raised` says what it means, or lets it pass
                 result = self.raised(error, record)
             if result is None and self._order is None:
@@ -314,7 +315,7 @@ class Executor:
             self, batch, lanes=self._lanes, decide=self._decide, report=self._report, clock=self._clock
         )
         started = self._clock.now()
-        await walk.walk(self._open_batch, ABANDONED)
+        await walk.walk(self._dispatch.open_batch, ABANDONED)
         took_s = self._clock.now() - started
         if took_s > BLOCKED_AFTER_S and self._last_round.at_s < started and self.slot.record is not None:
             self._report.blocked(self.slot, self.slot.record, took_s)

@@ -337,26 +337,26 @@ class ConsumerIdentity:
     cluster_name: str | None = None
 
 
-class Dispatch(Protocol):
-    """The way from a record to its endpoint, compiled once when the app starts.
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """The functions that lead from a record to its endpoint, compiled once when the app starts.
 
-    Calling it finds the endpoint, decodes the payload and returns the awaitable of one attempt, whose result
-    is what the endpoint returned (any value; an outcome decides, anything else means done); or None where no
-    endpoint takes the record, and then `unmatched` says why. Raises `DecodeError` where the value is not what
-    the endpoint asks for. With a stack of one's own, middleware runs inside the awaitable, and its result is
-    the context's outcome.
+    Attributes:
+        call: finds the endpoint, decodes the payload and returns the awaitable of one attempt. Its result is what the
+            endpoint returned: an outcome decides, any other value means done. If the middleware stack is not the
+            default one, it runs inside the awaitable, and the result is the context's outcome. Returns None if no
+            endpoint takes the record. Raises `DecodeError` if the value is not what the endpoint asks for. A batch
+            endpoint gets a batch of one record.
+        unmatched: why no endpoint takes the record, after `call` has returned None.
+        gated: the record's endpoint if it takes batches or has its own `concurrency`, else None: such a record must
+            pass `Admission`. The attribute is None if the handler has no such endpoint.
+        open_batch: one attempt at these records, all of them `gated` to the batch endpoint `slot.route`.
     """
 
-    def __call__(self, record: Record, slot: Slot) -> Awaitable[object] | None: ...
-
-    def unmatched(self, record: Record) -> Unmatched: ...
-
+    call: Callable[[Record, Slot], Awaitable[object] | None]
+    unmatched: Callable[[Record], Unmatched]
     gated: Callable[[Record], Route | None] | None
-    """The record's endpoint where it takes batches or has a bound of its own, else None; and None itself where no
-    endpoint does, so that nothing need be asked. Called without it, a batch endpoint gets a batch of one."""
-
-    def open_batch(self, records: Sequence[Record], slot: Slot) -> BatchAttempt:
-        """One attempt at these records, all of them `gated` to `slot.route`, a batch endpoint."""
+    open_batch: Callable[[Sequence[Record], Slot], BatchAttempt]
 
 
 class BatchAttempt(Protocol):

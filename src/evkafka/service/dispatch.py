@@ -172,7 +172,7 @@ def _direct(handler: Handler, header: str, topic_types: Mapping[str, str], overr
         slot.overrides = overrides
         return DirectBatch(slot.route, records, slot)
 
-    return _as_dispatch(dispatch, unmatched, _gated(handler, raw_type), open_batch)
+    return Dispatch(dispatch, unmatched, _gated(handler, raw_type), open_batch)
 
 
 Way = tuple[
@@ -221,17 +221,4 @@ def _through(
         slot.overrides = overrides
         return stack_batch(stack, records, slot, topic_types)
 
-    return _as_dispatch(through_stack, unmatched, gated, open_batch)
-
-
-def _as_dispatch(
-    call: Callable[[Record, Slot], Awaitable[object] | None],
-    unmatched: Callable[[Record], Unmatched],
-    gated: Callable[[Record], Route | None] | None,
-    open_batch: Callable[[Sequence[Record], Slot], BatchAttempt],
-) -> Dispatch:
-    """All as one object. A function takes attributes, and calling one costs less than an instance's `__call__`."""
-    call.unmatched = unmatched  # type: ignore[attr-defined]
-    call.gated = gated  # type: ignore[attr-defined]
-    call.open_batch = open_batch  # type: ignore[attr-defined]
-    return call  # type: ignore[return-value]
+    return Dispatch(through_stack, unmatched, gated, open_batch)

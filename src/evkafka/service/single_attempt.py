@@ -185,7 +185,7 @@ class RecordAttempt:
 
     async def __call__(self) -> object:
         [record] = self.records
-        attempt = self._dispatch(record, self.slot)
+        attempt = self._dispatch.call(record, self.slot)
         return await attempt if attempt is not None else self._dispatch.unmatched(record)
 
     def results(self, result: object) -> list[object]:

@@ -152,7 +152,7 @@ class FirstDispatch:
         self.seen: list[Any] = []
         self.gated = self._gated if gate else None
 
-    def __call__(self, record: Record, slot: Slot) -> Awaitable[object] | None:
+    def call(self, record: Record, slot: Slot) -> Awaitable[object] | None:
         self.seen.append((record.topic, record.offset, list(record.headers), slot.earlier))
         return None
 
@@ -170,7 +170,7 @@ class FirstDispatch:
 class TestReturning:
     def test_a_record_is_run_as_it_was_with_the_attempts_that_it_has_had(self) -> None:
         first = FirstDispatch()
-        returning(cast(Any, first))(came_back(41), slot())
+        returning(cast(Any, first)).call(came_back(41), slot())
         assert first.seen == [("orders", 41, [("own", b"1")], 2)]
 
     def test_one_that_nothing_takes_is_unmatched_as_it_was(self) -> None:
