@@ -1,4 +1,4 @@
-"""The list of breakages fits the engine as it is, and a breakage that no test sees is told as that."""
+"""Each breakage of `make mutants` applies to the source as it is, and one that no test sees is reported."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tools.mutants.__main__ import ROOT, look
+from tools.mutants.__main__ import ROOT, run_one
 from tools.mutants.breakage import Breakage
 from tools.mutants.breakages import BREAKAGES
 
@@ -14,12 +14,12 @@ FEWEST = 30
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES, ids=lambda one: one.name)
-def test_each_breakage_still_applies(breakage: Breakage) -> None:
+def test_each_breakage_applies(breakage: Breakage) -> None:
     assert breakage.fault(ROOT) is None
     assert breakage.old != breakage.new
 
 
-def test_there_are_many_and_each_has_a_name_of_its_own() -> None:
+def test_names_of_breakages_are_unique() -> None:
     names = Counter(one.name for one in BREAKAGES)
     assert len(names) >= FEWEST
     assert [name for name, times in names.items() if times > 1] == []
@@ -27,7 +27,7 @@ def test_there_are_many_and_each_has_a_name_of_its_own() -> None:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A program of one function, and two tests of it, of which one looks at what it returns."""
+    """A program of one function and two tests of it; only one test checks the result."""
     (tmp_path / "src" / "evkafka").mkdir(parents=True)
     (tmp_path / "src" / "evkafka" / "sums.py").write_text("def add(a, b):\n    return a + b\n")
     run = "exec(Path('src/evkafka/sums.py').read_text(), names)"
@@ -42,22 +42,22 @@ def breakage(*seen_by: str, old: str = "a + b") -> Breakage:
     return Breakage("sums are products", "sums.py", old, "a * b", "it costs money", seen_by)
 
 
-def test_one_that_a_test_sees_is_red_and_the_tree_is_whole_again(tree: Path) -> None:
-    seen = look(breakage("test_blind.py", "test_looks.py"), tree)
-    assert (seen.red, seen.by) == (True, "test_looks.py::test_it")
+def test_a_breakage_that_a_test_sees_is_red_and_the_tree_is_restored(tree: Path) -> None:
+    result = run_one(breakage("test_blind.py", "test_looks.py"), tree)
+    assert (result.red, result.reason) == (True, "test_looks.py::test_it")
     assert "a + b" in (tree / "src" / "evkafka" / "sums.py").read_text()
 
 
-def test_one_that_no_test_sees_is_green(tree: Path) -> None:
-    seen = look(breakage("test_blind.py"), tree)
-    assert (seen.red, seen.by) == (False, "every test passed")
+def test_a_breakage_that_no_test_sees_is_green(tree: Path) -> None:
+    result = run_one(breakage("test_blind.py"), tree)
+    assert (result.red, result.reason) == (False, "every test passed")
 
 
-def test_tests_that_cannot_be_run_have_seen_nothing(tree: Path) -> None:
+def test_a_breakage_whose_tests_cannot_run_is_not_red(tree: Path) -> None:
     (tree / "test_none.py").write_text("")
-    seen = look(breakage("test_none.py"), tree)
-    assert not seen.red
-    assert seen.by.startswith("pytest ended with 5")
+    result = run_one(breakage("test_none.py"), tree)
+    assert not result.red
+    assert result.reason.startswith("pytest ended with 5")
 
 
 @pytest.mark.parametrize(
@@ -69,5 +69,5 @@ def test_tests_that_cannot_be_run_have_seen_nothing(tree: Path) -> None:
         (breakage("test_looks.py::test_gone"), "the tests test_looks.py::test_gone do not exist"),
     ],
 )
-def test_what_cannot_be_applied_says_why(tree: Path, one: Breakage, why: str) -> None:
+def test_a_breakage_that_cannot_be_applied_has_a_reason(tree: Path, one: Breakage, why: str) -> None:
     assert why in (one.fault(tree) or "")

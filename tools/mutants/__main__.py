@@ -1,5 +1,8 @@
-"""`python -m tools.mutants`: each breakage in a copy of the tree, and the tests that must see it. A table; 1 where one
-stays green, cannot be applied, or takes longer than two minutes to turn red."""
+"""`python -m tools.mutants`: apply each breakage to a copy of the tree, and run the tests that must fail.
+
+Prints a table. Exits with 1 if the tests pass with a breakage, if one cannot be applied, or if no test has failed after
+two minutes.
+"""
 
 from __future__ import annotations
 
@@ -22,51 +25,56 @@ from tools.mutants.breakage import Breakage
 from tools.mutants.breakages import BREAKAGES
 
 ROOT = Path(__file__).parents[2]
-MOST_S = 120.0
-HANGING = ("-o", "timeout=90", "-o", "timeout_method=thread")
-"""A test that hangs is red in time, also where the engine takes the error that would end it for a record's."""
+LONGEST_S = 120.0
+TEST_TIMEOUT = ("-o", "timeout=90", "-o", "timeout_method=thread")
+"""A test that hangs fails in time. The thread method works even if the runtime takes the exception of pytest-timeout's
+signal for a failure of the record."""
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis", "dist", "site", "build")
 
 PASSED, FAILED = 0, 1
-"""Pytest's exit codes that say something about the tests."""
+"""Pytest's exit codes for a completed run."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What became of one breakage: `red` is as it should be. `by` is the first test that failed, or what went wrong."""
+class Result:
+    """`red`: a test failed, as it should. `reason`: the first failed test, or why there is none."""
 
     breakage: Breakage
     red: bool
-    by: str
+    reason: str
     took_s: float
 
     def __str__(self) -> str:
-        return f"{'red  ' if self.red else 'GREEN'} {self.took_s:4.0f} s  {self.breakage.name:<58} {self.by}"
+        return f"{'red  ' if self.red else 'GREEN'} {self.took_s:4.0f} s  {self.breakage.name:<58} {self.reason}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.mutants", description=__doc__)
-    parser.add_argument("--only", default="", help="those whose name or file contains this")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at once (one for each core)")
-    asked = parser.parse_args()
-    chosen = [one for one in BREAKAGES if asked.only in f"{one.file}: {one.name}"]
+    parser.add_argument("--only", default="", help="breakages whose name or file contains this")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="parallel runs (one for each core)")
+    options = parser.parse_args()
+    chosen = [one for one in BREAKAGES if options.only in f"{one.file}: {one.name}"]
     if faults := [f"{one.name}: {fault}" for one in chosen if (fault := one.fault(ROOT))]:
         sys.exit("cannot be applied:\n" + "\n".join(faults))
-    with copies(asked.jobs) as trees:
-        whole = pytest(ROOT, sorted({tests for one in chosen for tests in one.seen_by}), most_s=3600)
-        if whole.returncode != PASSED:
-            sys.exit(f"the tests fail without any breakage:\n{whole.stdout}")
-        seen = list(told(run_all(chosen, trees)))
-    lost = [one for one in seen if not one.red]
-    print(f"\n{len(seen) - len(lost)} of {len(seen)} breakages turned the suite red")
-    for one in lost:
-        print(f"{one.breakage.file}: {one.breakage.name}: {one.by}. It would cost: {one.breakage.cost}")
-    return 1 if lost else 0
+    with copies(options.jobs) as trees:
+        unbroken = pytest(ROOT, sorted({tests for one in chosen for tests in one.seen_by}), timeout_s=3600)
+        if unbroken.returncode != PASSED:
+            sys.exit(f"the tests fail without any breakage:\n{unbroken.stdout}")
+        results = []
+        for result in run_all(chosen, trees):
+            print(result, flush=True)
+            results.append(result)
+    missed = [result for result in results if not result.red]
+    print(f"\n{len(results) - len(missed)} of {len(results)} breakages turned the suite red")
+    for result in missed:
+        breakage = result.breakage
+        print(f"{breakage.file}: {breakage.name}: {result.reason}. It would cost: {breakage.cost}")
+    return 1 if missed else 0
 
 
 @contextmanager
 def copies(count: int) -> Iterator[queue.SimpleQueue[Path]]:
-    """So many copies of the tree, for as many runs at once."""
+    """Yield `count` copies of the tree, one for each parallel run."""
     trees: queue.SimpleQueue[Path] = queue.SimpleQueue()
     with tempfile.TemporaryDirectory(prefix="evkafka-mutants-") as scratch:
         for number in range(count):
@@ -76,11 +84,11 @@ def copies(count: int) -> Iterator[queue.SimpleQueue[Path]]:
         yield trees
 
 
-def run_all(chosen: Sequence[Breakage], trees: queue.SimpleQueue[Path]) -> Iterator[Seen]:
-    def run(one: Breakage) -> Seen:
+def run_all(chosen: Sequence[Breakage], trees: queue.SimpleQueue[Path]) -> Iterator[Result]:
+    def run(one: Breakage) -> Result:
         tree = trees.get()
         try:
-            return look(one, tree)
+            return run_one(one, tree)
         finally:
             trees.put(tree)
 
@@ -88,44 +96,35 @@ def run_all(chosen: Sequence[Breakage], trees: queue.SimpleQueue[Path]) -> Itera
         yield from pool.map(run, chosen)
 
 
-def look(one: Breakage, tree: Path) -> Seen:
-    """Whether the tests see this breakage."""
+def run_one(one: Breakage, tree: Path) -> Result:
+    """Apply the breakage to the tree and run its tests."""
     began_s = time.monotonic()
     with one.applied(tree):
         try:
-            ended = pytest(tree, one.seen_by, most_s=MOST_S)
+            ended = pytest(tree, one.seen_by, timeout_s=LONGEST_S)
         except subprocess.TimeoutExpired:
-            return Seen(one, False, f"no test had failed after {MOST_S:.0f} s", time.monotonic() - began_s)
+            return Result(one, False, f"no test had failed after {LONGEST_S:.0f} s", time.monotonic() - began_s)
     took_s = time.monotonic() - began_s
-    match ended.returncode:
-        case 0:
-            return Seen(one, False, "every test passed", took_s)
-        case 1:
-            first = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
-            return Seen(one, True, first[1] if first else "a test failed", took_s)
-        case code:
-            said = (ended.stdout + ended.stderr).strip().splitlines()[-1:]
-            return Seen(one, False, f"pytest ended with {code}: {''.join(said)}", took_s)
+    if ended.returncode == PASSED:
+        return Result(one, False, "every test passed", took_s)
+    if ended.returncode == FAILED:
+        first = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
+        return Result(one, True, first[1] if first else "a test failed", took_s)
+    last_line = (ended.stdout + ended.stderr).strip().splitlines()[-1:]
+    return Result(one, False, f"pytest ended with {ended.returncode}: {''.join(last_line)}", took_s)
 
 
-def pytest(tree: Path, tests: Iterable[str], *, most_s: float) -> subprocess.CompletedProcess[str]:
-    """Run these tests of a tree, up to the first one that fails."""
+def pytest(tree: Path, tests: Iterable[str], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
+    """Run these tests of a tree; stop at the first failure."""
     return subprocess.run(  # nosec B603 # our own command
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *HANGING, *tests],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *TEST_TIMEOUT, *tests],
         cwd=tree,
         env={**os.environ, "PYTHONPATH": str(tree / "src")},
         capture_output=True,
         text=True,
-        timeout=most_s,
+        timeout=timeout_s,
         check=False,
     )
-
-
-def told(ended: Iterable[Seen]) -> Iterator[Seen]:
-    """Each of them, printed as it comes."""
-    for one in ended:
-        print(one, flush=True)
-        yield one
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One small breakage of the engine: what is replaced, what that would cost a user, and which tests must fail."""
+"""One breakage of the source: the replacement, what it would cost a user, and the tests that must fail."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Breakage:
     """A text replacement in one file.
 
     Attributes:
-        name: what is broken, in a few words.
-        file: below `src/evkafka`.
+        name: the wrong behaviour, in a few words.
+        file: the path below `src/evkafka`.
         old: a text that occurs exactly once in the file.
-        new: what takes its place.
-        cost: what a user would see of it, in one sentence.
-        seen_by: tests, of which at least one must fail: files, or single ones as pytest names them.
+        new: the text that replaces it.
+        cost: the consequence for a user.
+        seen_by: test files, or single tests as pytest names them; at least one test must fail.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Breakage:
     seen_by: tuple[str, ...]
 
     def fault(self, root: Path) -> str | None:
-        """Why it cannot be applied to this tree; None where it can."""
+        """Return why it cannot be applied to this tree, or None if it can."""
         path = root / SOURCE / self.file
         if not path.is_file():
             return f"{path} does not exist"
@@ -44,14 +44,14 @@ class Breakage:
 
     @contextmanager
     def applied(self, root: Path) -> Iterator[None]:
-        """The tree is broken inside of this, and whole again behind it."""
+        """Break the tree inside this context, and restore it afterwards."""
         path = root / SOURCE / self.file
-        whole = path.read_text(encoding="utf-8")
-        _write(path, whole.replace(self.old, self.new))
+        original = path.read_text(encoding="utf-8")
+        _write(path, original.replace(self.old, self.new))
         try:
             yield
         finally:
-            _write(path, whole)
+            _write(path, original)
 
 
 def _exists(root: Path, test: str) -> bool:
@@ -63,6 +63,6 @@ def _exists(root: Path, test: str) -> bool:
 
 
 def _write(path: Path, text: str) -> None:
-    """Without the compiled file: Python compares time and size, and a replacement may keep both."""
+    """Write the file and delete its compiled file: Python compares time and size, and a replacement may keep both."""
     path.write_text(text, encoding="utf-8")
     Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What goes over the wire: sends, fetches, commits, and the desk of dead letters."""
+"""Breakages of the Kafka client: sends, fetches, commits, and the replay of dead letters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tools.mutants.breakage import Breakage
 
 PRODUCING = [
     Breakage(
-        "a batch whose try is unanswered is sent again",
+        "a batch whose send was not answered is sent again",
         "kafka/producer/partition_queue.py",
         "elif refusal.code in INNOCENT and once and batch.tries < MOST_TRIES:",
         "elif refusal.code in INNOCENT and batch.tries < MOST_TRIES:",
@@ -14,11 +14,11 @@ PRODUCING = [
         ("tests/kafka/producer/test_partition_queue.py",),
     ),
     Breakage(
-        "an innocent batch is not sent again",
+        "a batch that was refused through no fault of its own is not sent again",
         "kafka/producer/partition_queue.py",
         "elif refusal.code in INNOCENT and once and batch.tries < MOST_TRIES:",
         "elif False:",
-        "an expired producer id fails sends that could be written",
+        "an expired producer id fails sends that could still be written",
         ("tests/kafka/producer/test_partition_queue.py",),
     ),
     Breakage(
@@ -26,23 +26,23 @@ PRODUCING = [
         "kafka/producer/partition_queue.py",
         "elif refusal.code in CONTENT and once and len(batch.records) > 1:",
         "elif False:",
-        "one large record fails those that it travels with",
+        "one large record fails the others of its batch",
         ("tests/kafka/producer/test_refused.py",),
     ),
     Breakage(
-        "an unanswered record is said not to have been written",
+        "a record without an answer is reported as not written",
         "kafka/producer/partition_queue.py",
         "unknown = refusal.code is None or refusal.code in UNANSWERED or not once",
         "unknown = False",
-        "whoever sends it again writes it twice",
+        "a caller that sends it again writes it twice",
         ("tests/kafka/producer/test_batches_that_end.py",),
     ),
     Breakage(
-        "a record whose time ran out may still go out",
+        "a record whose send timed out is still sent",
         "kafka/producer/partition_queue.py",
         "        alive = [record for record in records if not record.confirmed.done()]\n        if not alive:",
         "        alive = list(records)\n        if not alive:",
-        "a send that failed is written all the same",
+        "a send that failed is written nevertheless",
         ("tests/kafka/producer/test_batches_that_end.py",),
     ),
     Breakage(
@@ -54,34 +54,34 @@ PRODUCING = [
         ("tests/kafka/producer/test_refused.py",),
     ),
     Breakage(
-        "the stop does not send what is queued",
+        "the stop does not flush the queue",
         "kafka/producer/sink.py",
         "        await self._flush_for(timeout_s - 2 * close_s)",
         "        pass",
-        "what was sent just before the stop is lost",
+        "events sent just before the stop are lost",
         ("tests/kafka/producer/test_confirmed.py",),
     ),
 ]
 
 CLIENT = [
     Breakage(
-        "records are handed out before the assignment is taken over",
+        "a poll returns records before the new assignment is set up",
         "kafka/consumer/source.py",
         "if consumer._subscription.reassignment_in_progress or not self._handed_over:\n            return {}",
         "if consumer._subscription.reassignment_in_progress:\n            return {}",
-        "they are dropped, and their partition goes on behind them",
+        "they are dropped, and their partition continues after them",
         ("tests/kafka/test_handing_over.py",),
     ),
     Breakage(
-        "a task of the client that has ended is waited for",
+        "the consumer waits for a client task that has ended",
         "kafka/consumer/source.py",
         "            if task is not None and task.done():",
         "            if False:",
-        "the consumer stands still for ever, without a word",
+        "the consumer stalls forever without a log line",
         ("tests/acceptance/faults/test_cancelled_tasks.py",),
     ),
     Breakage(
-        "to a reader of committed records the end is the log's",
+        "with read_committed the end offset is the log's end",
         "kafka/consumer/source.py",
         'if self._settings.isolation_level == "read_committed" and',
         "if False and",
@@ -93,7 +93,7 @@ CLIENT = [
         "kafka/consumer/coordinator.py",
         "        if self._member.is_current(self._hold):\n            return\n        if self._unanswered:",
         "        return\n        if self._unanswered:",
-        "the next owner's offset is moved back, or forward past what it has not handled",
+        "the next owner's offset moves back, or forward past records that it has not handled",
         ("tests/kafka/test_commits.py",),
     ),
     Breakage(
@@ -101,11 +101,11 @@ CLIENT = [
         "kafka/consumer/coordinator.py",
         "        if strange := [tp for tp in offsets if tp not in hold.assignment.tps]:",
         "        if strange := [tp for tp in offsets if False]:",
-        "a slip of ours skips another member's records",
+        "a mistake of ours skips another member's records",
         ("tests/kafka/test_commits.py",),
     ),
     Breakage(
-        "a commit that was not answered counts as refused",
+        "a commit without an answer counts as refused",
         "kafka/consumer/coordinator.py",
         "                self._unanswered = True\n                answer",
         "                answer",
@@ -113,7 +113,7 @@ CLIENT = [
         ("tests/kafka/test_commits.py",),
     ),
     Breakage(
-        "an error of one partition in the look-up counts as no commit",
+        "an error of one partition in the offset fetch counts as no committed offset",
         "kafka/consumer/coordinator.py",
         "                if code:\n                    raise kafka.for_code(code)(topic)",
         "                pass",
@@ -121,7 +121,7 @@ CLIENT = [
         ("tests/kafka/test_handing_over.py",),
     ),
     Breakage(
-        "an error of the whole look-up counts as no commit",
+        "an error of the whole offset fetch counts as no committed offset",
         "kafka/consumer/coordinator.py",
         "        elif code not in (0, GROUP_ID_NOT_FOUND) and isinstance(request, EpochOffsetFetchRequest):",
         "        elif False:",
@@ -129,15 +129,15 @@ CLIENT = [
         ("tests/kafka/test_positions.py::TestFailedLookUps",),
     ),
     Breakage(
-        "a commit for a topic that was made again skips its records",
+        "a commit for a topic that was recreated skips its records",
         "kafka/consumer/coordinator.py",
         "if left := {tp: told for tp, told in offsets.items() if tp.topic not in gone}:",
         "if left := dict(offsets):",
-        "records of the new topic are skipped",
+        "records of the recreated topic are skipped",
         ("tests/acceptance/faults/test_topics.py::TestATopicThatIsDeletedAndMadeAgain",),
     ),
     Breakage(
-        "a partition that appears later begins at its end",
+        "a partition that was added later begins at its end",
         "kafka/consumer/fetcher.py",
         'if self._reset == "earliest" or is_new:',
         'if self._reset == "earliest":',
@@ -149,22 +149,22 @@ CLIENT = [
         "kafka/consumer/fetcher.py",
         "                state.await_reset(OffsetResetStrategy.NONE)",
         "                pass",
-        "the partition stands still for ever",
+        "the partition stalls forever",
         ("tests/kafka/test_positions.py::TestTheRule",),
     ),
     Breakage(
-        "another leader's log is not checked",
+        "the log of a new leader is not checked",
         "kafka/consumer/fetcher.py",
         "        if came in (known, UNKNOWN) or known == UNKNOWN:",
         "        if True:",
-        "after an unclean election, records that were acknowledged are skipped in silence",
+        "after an unclean election, acknowledged records are skipped without a notice",
         ("tests/kafka/test_leader_epochs.py",),
     ),
 ]
 
-DESK = [
+REPLAY = [
     Breakage(
-        "a letter that was replayed stays open",
+        "a dead letter that was replayed stays open",
         "dlq/state_topic.py",
         "            if mark is not None and mark.closes(letter):",
         "            if mark is not None and False:",
@@ -172,21 +172,21 @@ DESK = [
         ("tests/dlq/test_replay.py",),
     ),
     Breakage(
-        "a mark closes every letter of its record",
+        "a state record closes every dead letter of its source record",
         "dlq/state_topic.py",
         "return self.place == letter.place and self.timestamp_ms == record.timestamp",
         "return True",
-        "a record that failed again after its topic was made again is never found",
+        "a record that failed after its topic was recreated is never shown",
         ("tests/runtime/dead_letters/test_identity.py",),
     ),
     Breakage(
-        "a letter that failed in its replay is marked as done",
+        "a dead letter whose replay failed is marked as done",
         "dlq/replay.py",
         "                    if why := await targets.fault(letter) or await to(letter):",
         "                    if (why := await targets.fault(letter) or await to(letter)) and False:",
-        "it is lost",
+        "the record is lost",
         ("tests/dlq/test_replay.py", "tests/dlq/test_end_to_end.py"),
     ),
 ]
 
-BREAKAGES = (*PRODUCING, *CLIENT, *DESK)
+BREAKAGES = (*PRODUCING, *CLIENT, *REPLAY)

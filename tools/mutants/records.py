@@ -1,4 +1,4 @@
-"""What becomes of a record: the ledger, verdicts, commits, dead letters, retry topics."""
+"""Breakages of a record's outcome: ledger, commits, verdicts, dead letters, retry topics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEDGER = [
         (OFFSETS,),
     ),
     Breakage(
-        "records that ended early are not passed once the head ends",
+        "the watermark does not pass records that ended before the first open one",
         "runtime/offsets.py",
         "        while open_ and open_[0] in early:",
         "        while open_ and open_[0] in early and len(early) > 1:",
@@ -27,7 +27,7 @@ LEDGER = [
         (OFFSETS,),
     ),
     Breakage(
-        "a sealed ledger goes on counting",
+        "a sealed ledger still accepts results",
         "runtime/offsets.py",
         "        self._sealed = True",
         "        self._sealed = False",
@@ -39,11 +39,11 @@ LEDGER = [
         "runtime/offsets.py",
         "if not self._open and self._position is not None:",
         "if self._position is not None:",
-        "a crash skips all that is in flight",
+        "a crash skips every record in flight",
         (OFFSETS,),
     ),
     Breakage(
-        "a gap that was passed is forgotten with the next record",
+        "an offset gap that was passed is forgotten at the next record",
         "runtime/offsets.py",
         "            self._committable = self.committable()",
         "            pass",
@@ -58,11 +58,11 @@ COMMITS = [
         "runtime/committer.py",
         "                partition.committed = None",
         "                partition.committed = offsets.get(partition.tp, partition.committed)",
-        "where nothing more comes the offset is never committed, and a restart handles the records again",
+        "if no more records arrive, the offset is never committed and a restart handles the records again",
         ("tests/runtime/test_committer.py",),
     ),
     Breakage(
-        "two commits at once",
+        "two commits run at once",
         "runtime/committer.py",
         "self._lock = asyncio.Lock()",
         "self._lock = asyncio.Semaphore(2)",
@@ -70,11 +70,11 @@ COMMITS = [
         ("tests/runtime/test_committer.py",),
     ),
     Breakage(
-        "the tally of dead letters is not committed",
+        "the dead-letter rate is not committed",
         "runtime/committer.py",
         "timeout_s=timeout_s, metadata=metadata)",
         "timeout_s=timeout_s, metadata={})",
-        "each restart lets through as many dead letters again as the limit allows",
+        "each restart allows as many dead letters as the limit again",
         ("tests/runtime/dead_letters/test_limit.py",),
     ),
 ]
@@ -85,15 +85,15 @@ VERDICTS = [
         "runtime/settle.py",
         "attempt >= policy.max_attempts",
         "attempt > policy.max_attempts",
-        "a charge is tried once more than was agreed",
+        "a charge is attempted more often than configured",
         (SETTLE,),
     ),
     Breakage(
-        "what cannot be decoded is tried again",
+        "a record that cannot be decoded is tried again",
         "runtime/settle.py",
         "case Failed(error=error, hopeless=True) if policy.max_attempts is not None:",
         "case Failed(error=error, hopeless=True) if policy.max_attempts == 0:",
-        "a poisonous record holds up its key for all its attempts",
+        "a poison record blocks its key for all its attempts",
         (SETTLE,),
     ),
     Breakage(
@@ -101,15 +101,15 @@ VERDICTS = [
         "runtime/settle.py",
         '        case "stop":\n            return StopConsuming(f"no endpoint takes it',
         '        case "halt":\n            return StopConsuming(f"no endpoint takes it',
-        "events that nobody handles are passed over in silence",
+        "events that no endpoint handles are skipped without a notice",
         (SETTLE,),
     ),
     Breakage(
-        "a record comes back to the retry topic that it came from",
+        "a record is sent to the retry topic that it came from",
         "runtime/settle.py",
         "if delay_ms > waited_ms",
         "if delay_ms >= waited_ms",
-        "it goes round for ever, and never becomes a dead letter",
+        "it is retried forever and never becomes a dead letter",
         (SETTLE, "tests/runtime/retry_topics/test_in_memory.py"),
     ),
     Breakage(
@@ -117,7 +117,7 @@ VERDICTS = [
         "runtime/settle.py",
         "    if after_ms is not None:",
         "    if after_ms == 0:",
-        "an endpoint that knows when to try again is not listened to",
+        "the delay that an endpoint asks for is ignored",
         (SETTLE,),
     ),
     Breakage(
@@ -129,60 +129,60 @@ VERDICTS = [
             return Finish("failed")""",
         """        case _:
             return Finish("failed")""",
-        "what the endpoint gave up by name is nowhere",
+        "a record that the endpoint sent to the dead letters is lost",
         (SETTLE,),
     ),
     Breakage(
-        "a refusal makes the consumer try for ever",
+        "an error that ends the app makes the consumer restart forever",
         "runtime/supervision/restart_policy.py",
         "case _ if isinstance(error, ENDS_APP):",
         "case _ if False:",
-        "a wrong password is no error that ends the app: it stands still with the process alive",
+        "with a wrong password the consumer stalls while the process stays alive",
         (SETTLE,),
     ),
     Breakage(
-        "a source's failure outweighs a record's verdict",
+        "a consumer's failure replaces a record's verdict",
         "runtime/supervision/stop_signal.py",
         "            if not isinstance(error, StopApp) or isinstance(self.failure.exception(), StopApp):",
         "            if True:",
-        "the app goes on although a record has stopped it",
+        "the app continues although a record has stopped it",
         ("tests/runtime/test_stop_signal.py",),
     ),
 ]
 
-LETTERS = [
+DEAD_LETTERS = [
     Breakage(
-        "a dead letter that was refused counts as written",
+        "a dead letter counts as written before it is confirmed",
         "runtime/dead_letters/writer.py",
         "                await confirmed\n                return",
         "                return",
-        "its record is committed, and there is no letter",
+        "its record is committed, and there is no dead letter",
         ("tests/runtime/dead_letters/test_writing.py",),
     ),
     Breakage(
-        "a dead letter is given up after three tries",
+        "a dead letter is abandoned after three tries",
         "runtime/dead_letters/writer.py",
         'BEST_EFFORT_TRIES if settings.auto_commit_mode == "pre-commit" else None',
         "BEST_EFFORT_TRIES",
-        "an outage of some seconds loses the record",
+        "an outage of a few seconds loses the record",
         ("tests/runtime/dead_letters/test_writing.py",),
     ),
     Breakage(
-        "dead letters leave their partition",
+        "dead letters are not written to the partition of their record",
         "runtime/dead_letters/writer.py",
         "return record.partition if record.partition < self._partitions[topic] else None",
         "return None",
-        "those without a key are replayed in another order than they failed in",
+        "dead letters without a key are replayed in another order than they failed in",
         ("tests/runtime/dead_letters/test_partitions.py",),
     ),
     Breakage(
-        "a record for a retry topic goes to the dead letters' cluster",
+        "a record for a retry topic is sent to the dead letters' cluster",
         "runtime/dead_letters/writer.py",
         """                self._way(dataclasses.replace(policy, dead_letter_producer=None)),
                 retry_topic(""",
         """                self._way(policy),
                 retry_topic(""",
-        "nobody reads it there",
+        "no consumer reads it there",
         ("tests/runtime/retry_topics/test_clusters.py",),
     ),
     Breakage(
@@ -194,42 +194,42 @@ LETTERS = [
         ("tests/runtime/dead_letters/test_rate.py",),
     ),
     Breakage(
-        "that the limit was reached is not kept",
+        "it is not stored that the limit was reached",
         "runtime/dead_letters/rate.py",
         "{int(self.stopped)}",
         "{int(False)}",
-        "a restart by the orchestrator goes on emptying the topic into the dead letters",
+        "after a restart by the orchestrator the app continues to send the whole topic to the dead letters",
         ("tests/runtime/dead_letters/test_rate.py",),
     ),
     Breakage(
-        "dead letters behind the window still count",
+        "dead letters outside the window still count",
         "runtime/dead_letters/rate.py",
         "self._dead[0] <= self._ended - self._window",
         "self._dead[0] < 0",
-        "the app stops for failures of last week",
+        "the app stops because of failures of last week",
         ("tests/runtime/dead_letters/test_rate.py",),
     ),
     Breakage(
-        "the limit of an earlier life is not looked at",
+        "a limit that was reached before the restart is ignored",
         "runtime/dead_letter_limit.py",
         "        if partition.tally.stopped:",
         "        if False:",
-        "the app reads on although its limit was reached",
+        "the app continues although its limit was reached",
         ("tests/runtime/dead_letters/test_limit.py",),
     ),
 ]
 
 RETRIES = [
     Breakage(
-        "a record of a retry topic is run before it is due",
+        "a record of a retry topic runs before it is due",
         "runtime/delayed_records.py",
         "while early and early[0].due_s <= now_s:",
         "while early:",
-        "the delay is not kept",
+        "the delay is not observed",
         ("tests/runtime/retry_topics/test_in_memory.py", "tests/runtime/retry_topics/test_delayed_records.py"),
     ),
     Breakage(
-        "what was kept for later is run after its partition has gone",
+        "a delayed record runs after its partition was revoked",
         "runtime/delayed_records.py",
         "held.partitions.get(tp) is not partition or partition.leaving or partition.closed:",
         "False:",
@@ -241,11 +241,11 @@ RETRIES = [
         "runtime/delayed_records.py",
         "        slot.earlier = back.earlier\n        return",
         "        slot.earlier = 0\n        return",
-        "a dead letter tells fewer attempts than there were",
+        "a dead letter reports fewer attempts than were made",
         ("tests/runtime/retry_topics/test_in_memory.py", "tests/runtime/retry_topics/test_delayed_records.py"),
     ),
     Breakage(
-        "a clock that goes ahead holds records back",
+        "a fast clock delays records",
         "runtime/dead_letters/retry_topics.py",
         "min(max(wait_ms, 0), tier.delay_ms)",
         "max(wait_ms, 0)",
@@ -253,13 +253,13 @@ RETRIES = [
         ("tests/runtime/retry_topics/test_retry_topics.py",),
     ),
     Breakage(
-        "our headers stay on a record that comes back",
+        "our headers stay on a record that returns from a retry topic",
         "runtime/dead_letters/retry_topics.py",
         "own = headers[: places[-1]] if places else headers",
         "own = headers",
-        "the endpoint sees headers that nobody sent, and they pile up",
+        "the endpoint sees headers that nobody sent, and they accumulate",
         ("tests/runtime/retry_topics/test_retry_topics.py",),
     ),
 ]
 
-BREAKAGES = (*LEDGER, *COMMITS, *VERDICTS, *LETTERS, *RETRIES)
+BREAKAGES = (*LEDGER, *COMMITS, *VERDICTS, *DEAD_LETTERS, *RETRIES)

@@ -1,4 +1,4 @@
-"""What runs when, and whose it is: lanes, attempts, assignments, the intake."""
+"""Breakages of the runtime: lanes, attempts, assignments, polls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tools.mutants.breakage import Breakage
 
 LANES = [
     Breakage(
-        "the lanes of a batch that ends while its partition is paused stay in it",
+        "a batch that ends while its partition is paused does not release its lanes",
         "runtime/scheduler.py",
         """                self.unblock(member, "in_batch")
         self._go_on(lane)
@@ -15,23 +15,23 @@ LANES = [
                     self.unblock(member, "in_batch")
         self._go_on(lane)
 """,
-        "they are neither handled nor passed, and lag grows for ever",
+        "they are neither handled nor passed, and lag grows forever",
         ("tests/runtime/lanes/test_control.py",),
     ),
     Breakage(
-        "records behind the one under way are lost when their partition is paused",
+        "records queued behind the running one are lost when their partition is paused",
         "runtime/scheduler.py",
         "walked, self.queue = self.queue, self.queue.copy()",
         "walked, self.queue = self.queue, deque()",
-        "they are neither handled nor passed, and lag grows for ever",
+        "they are neither handled nor passed, and lag grows forever",
         ("tests/runtime/lanes/test_control.py",),
     ),
     Breakage(
-        "a lane that waits for a straggler stays blocked once it was cleared",
+        "a lane that waits for a straggler stays blocked after it was cleared",
         "runtime/scheduler.py",
         "            if held is not None:",
         "            if held is not None and held.queue:",
-        "its key stands still until the next rebalance",
+        "its key stalls until the next rebalance",
         ("tests/runtime/lanes/test_giving_back.py",),
     ),
     Breakage(
@@ -47,26 +47,26 @@ LANES = [
         "runtime/scheduler.py",
         '            self.block(lane, "paused")',
         "            pass",
-        "what an operator has stopped goes on with the next record",
+        "a partition that an operator has paused continues with the next record",
         ("tests/runtime/lanes/test_control.py",),
     ),
     Breakage(
-        "the walk goes on when its partition is paused",
+        "an executor continues through the lane when its partition is paused",
         "runtime/scheduler.py",
         "                lane.end_walk()",
         "                pass",
-        "what an operator has stopped goes on with the next record",
+        "a partition that an operator has paused continues with the next record",
         ("tests/runtime/lanes/test_control.py",),
     ),
     Breakage(
-        "one reason is enough to go on",
+        "a lane continues as soon as one of its blocking reasons is gone",
         "runtime/scheduler.py",
         """        if lane.reasons:
             lane.state = LaneState.BLOCKED
             return
 """,
         "",
-        "a record begins while another reason against it remains",
+        "a record starts although another reason still blocks it",
         ("tests/runtime/lanes/test_reasons.py",),
     ),
     Breakage(
@@ -74,11 +74,11 @@ LANES = [
         "runtime/scheduler.py",
         "                turns.rotate(-1)",
         "                pass",
-        "one partition with thousands of busy keys holds up all others",
+        "one partition with thousands of busy keys starves all others",
         ("tests/runtime/lanes/test_lanes.py",),
     ),
     Breakage(
-        "records of one key get lanes of their own",
+        "each record of one key gets its own lane",
         "runtime/partition.py",
         "        if keyed is None:",
         "        if True:",
@@ -86,7 +86,7 @@ LANES = [
         ("tests/runtime/lanes/test_order.py",),
     ),
     Breakage(
-        "a record that is tried again comes first",
+        "a record that is tried again is taken before all others",
         "runtime/partition.py",
         "since = self.ledger.last if lane.attempt > 1 else",
         "since = -1 if lane.attempt > 1 else",
@@ -94,15 +94,15 @@ LANES = [
         ("tests/runtime/lanes/test_lanes.py",),
     ),
     Breakage(
-        "a closed partition still hands out what it has",
+        "a closed partition still hands out its records",
         "runtime/partition.py",
         "        return self.closed or self.leaving or self.ledger.sealed",
         "        return self.ledger.sealed",
-        "a record of it is tried again here while another member runs it",
+        "its record is retried here while another member runs it",
         ("tests/runtime/lanes/test_lanes.py",),
     ),
     Breakage(
-        "an event type's bound is one too many",
+        "an event type's concurrency limit is one too high",
         "runtime/admission.py",
         "self._running[route] >= route.concurrency",
         "self._running[route] > route.concurrency",
@@ -110,15 +110,15 @@ LANES = [
         ("tests/runtime/lanes/test_event_types.py",),
     ),
     Breakage(
-        "who waits for an event type's bound is forgotten",
+        "a lane that waits for an event type's limit is never unblocked",
         "runtime/admission.py",
         '            self._lanes.unblock(following, "permit")',
         "            pass",
-        "its key stands still for ever, without a word",
+        "its key stalls forever without a log line",
         ("tests/runtime/lanes/test_event_types.py",),
     ),
     Breakage(
-        "a batch waits for ever to be full",
+        "a batch waits forever until it is full",
         "runtime/admission.py",
         "            batch.timer = self._clock.call_later(limits.max_wait_s, lambda: self._close(batch))",
         "            batch.timer = self._clock.call_later(1e9, lambda: self._close(batch))",
@@ -133,7 +133,7 @@ ATTEMPTS = [
         "runtime/executor.py",
         "            self._survive(stray)\n        except GeneratorExit:",
         "            raise stray\n        except GeneratorExit:",
-        "a deadline that an endpoint left behind has its consumer rebuilt, and its work done again",
+        "a timeout that an endpoint left behind rebuilds its consumer, and records are handled again",
         ("tests/runtime/lanes/test_idle_executors.py",),
     ),
     Breakage(
@@ -145,15 +145,15 @@ ATTEMPTS = [
         ("tests/runtime/lanes/test_stop_verdicts.py",),
     ),
     Breakage(
-        "an attempt that was cut by its time limit vanishes",
+        "an attempt that was cancelled by its time limit has no result",
         "runtime/executor.py",
         "                return Failed(self._timeout(record))",
         "                return ABANDONED",
-        "the record is neither tried again nor given up, and its partition is not committed any more",
+        "the record is neither retried nor sent to the dead letters, and its partition is no longer committed",
         ("tests/runtime/lanes/test_time_limits.py",),
     ),
     Breakage(
-        "a retry is put back in a partition that leaves",
+        "a retry is queued in a partition that is being revoked",
         "runtime/executor.py",
         "        if lane.partition.begins_nothing:\n            return\n        lane.queue.appendleft(record)",
         "        lane.queue.appendleft(record)",
@@ -161,7 +161,7 @@ ATTEMPTS = [
         ("tests/runtime/lanes/test_giving_back.py",),
     ),
     Breakage(
-        "a batch is put back in a partition that leaves",
+        "a batch is queued again in a partition that is being revoked",
         "runtime/batch_executor.py",
         "        return self._batch.partition.begins_nothing",
         "        return False",
@@ -169,11 +169,11 @@ ATTEMPTS = [
         ("tests/runtime/lanes/test_giving_back.py",),
     ),
     Breakage(
-        "one bad record of a batch is all of its key's",
+        "one failed record of a batch does not stop the later records of its key",
         "runtime/batch_executor.py",
         "            if owner is not None and index > self._failed.get(owner, index):",
         "            if False:",
-        "records behind one that is tried again count as done before it",
+        "records behind one that is retried count as done before it",
         ("tests/runtime/lanes/test_batches.py",),
     ),
 ]
@@ -188,15 +188,15 @@ ASSIGNMENT = [
         ("tests/runtime/lanes/test_giving_back.py",),
     ),
     Breakage(
-        "a partition is sealed before what was cut has ended",
+        "a partition is sealed before its cancelled attempts have ended",
         "runtime/rebalance.py",
         "            await self._quiet(going, CUT_S)",
         "            pass",
-        "a record of one key is in hand twice in the group",
+        "two members of the group run a record of one key at once",
         ("tests/runtime/lanes/test_giving_back.py",),
     ),
     Breakage(
-        "the stop does not wait for what a poll hands over",
+        "the stop does not wait for records that a poll is handing over",
         "runtime/rebalance.py",
         "        if await acquire(clock, self._held.handing_over, drain_s):",
         "        if False:",
@@ -215,7 +215,7 @@ ASSIGNMENT = [
         ),
     ),
     Breakage(
-        "what has not begun is still run while its partition leaves",
+        "records that have not started still run while their partition is being revoked",
         "runtime/rebalance.py",
         "                partition.clear()\n                continue",
         "                continue",
@@ -223,11 +223,11 @@ ASSIGNMENT = [
         ("tests/runtime/lanes/test_leaving.py",),
     ),
     Breakage(
-        "a position that the rule found is not committed at once",
+        "a position from the reset policy is not committed at once",
         "runtime/rebalance.py",
         "        partition.arrive(to_offset)\n        held.commit_due.set()",
         "        partition.arrive(to_offset)",
-        "a crash before the first commit reads from another place",
+        "after a crash before the first commit the group reads from another position",
         ("tests/runtime/lanes/test_resets.py",),
     ),
     Breakage(
@@ -235,11 +235,11 @@ ASSIGNMENT = [
         "runtime/rebalance.py",
         "        if to_offset <= partition.last_read:",
         "        if False:",
-        "the consumer ends by an error instead of reading on",
+        "the consumer fails instead of reading on",
         ("tests/testing/memory/test_truncation.py",),
     ),
     Breakage(
-        "a partition that a failing record blocks takes more",
+        "a partition that is blocked by a failed record accepts more records",
         "runtime/assignment.py",
         "        if not self.at_most_once:\n            partition.close()",
         "        pass",
@@ -251,22 +251,22 @@ ASSIGNMENT = [
         "runtime/assignment.py",
         '"user" in self.flow.reasons(tp)',
         "False",
-        "what an operator has stopped runs again",
+        "a partition that an operator has paused runs again",
         ("tests/runtime/lanes/test_control.py",),
     ),
     Breakage(
-        "lost records are not told",
+        "lost records are not reported",
         "runtime/assignment.py",
         "        if records and self.at_most_once:",
         "        if False:",
-        "at most once, nobody learns which records were lost at a stop",
+        "at most once, no log line names the records that were lost at a stop",
         ("tests/conformance/test_pre_commit.py",),
     ),
 ]
 
-INTAKE = [
+POLLER = [
     Breakage(
-        "records of a partition that has gone are run",
+        "records of a revoked partition run",
         "runtime/poller.py",
         "        if partition is None or not self._takes(partition):",
         "        if partition is None:",
@@ -274,15 +274,15 @@ INTAKE = [
         ("tests/runtime/lanes/test_poller.py",),
     ),
     Breakage(
-        "the position of a partition that leaves is committed",
+        "the position of a partition that is being revoked is committed",
         "runtime/poller.py",
         "                not (partition.leaving or partition.closed)\n                and",
         "                True\n                and",
-        "what a poll under way brought for it is skipped",
+        "records that a running poll returned for it are skipped",
         ("tests/runtime/lanes/test_poller.py",),
     ),
     Breakage(
-        "at most once, what was not committed is run",
+        "at most once, records whose commit failed run",
         "runtime/poller.py",
         "else the position behind them would be committed\n                return",
         "else the position behind them would be committed",
@@ -290,15 +290,15 @@ INTAKE = [
         ("tests/runtime/lanes/test_poller.py",),
     ),
     Breakage(
-        "at most once, records that are dropped stay read",
+        "at most once, the position is not moved back before dropped records",
         "runtime/poller.py",
         "        if self._held.at_most_once:\n            source.seek(tp, first.offset)",
         "        pass",
-        "the client commits a position behind records that nobody ran",
+        "a position past records that nobody ran is committed",
         ("tests/runtime/lanes/test_poller.py",),
     ),
     Breakage(
-        "a full partition is read on",
+        "a full partition is not paused",
         "runtime/flow_control.py",
         "        return [tp for tp in self._partitions if tp not in closed] or NONE",
         "        return None",
@@ -306,35 +306,35 @@ INTAKE = [
         ("tests/runtime/lanes/test_flow_control.py",),
     ),
     Breakage(
-        "a full partition is never read again",
+        "a full partition is never resumed",
         "runtime/flow_control.py",
         '                self.open(tp, "full")\n\n    def wanted',
         "                pass\n\n    def wanted",
-        "it stands still for ever, without a word",
+        "it stalls forever without a log line",
         ("tests/runtime/lanes/test_flow_control.py",),
     ),
     Breakage(
-        "an unreadable record is passed before its letter is confirmed",
+        "a corrupt record is passed before its dead letter is confirmed",
         "runtime/corrupt_records.py",
         "        await self._letters.bury_unread(unreadable)\n",
         "",
-        "nobody ever learns that there was a record",
+        "the record is lost without a trace",
         ("tests/runtime/dead_letters/test_unreadable.py",),
     ),
     Breakage(
-        "an unreadable record of a partition that has gone moves its successor",
+        "a corrupt record of a revoked partition moves the position of the next assignment",
         "runtime/corrupt_records.py",
         "if held.partitions.get(tp) is not partition or partition.leaving or held.source is None:",
         "if held.source is None:",
-        "the next assignment skips what it has not looked at",
+        "the next assignment skips records that it has not read",
         ("tests/runtime/dead_letters/test_letters_that_come_late.py",),
     ),
     Breakage(
-        "time limits are not looked at",
+        "time limits are not enforced",
         "runtime/supervision/watchdog.py",
         "                self._check_limit(executor, now_s)",
         "                pass",
-        "an endpoint that hangs holds up its key for ever",
+        "an endpoint that hangs blocks its key forever",
         ("tests/runtime/lanes/test_time_limits.py",),
     ),
     Breakage(
@@ -342,9 +342,9 @@ INTAKE = [
         "runtime/supervision/watchdog.py",
         "            self._check_stall(self._source, now_s)",
         "            pass",
-        "the consumer stands still with the process alive",
+        "the consumer stalls while the process stays alive",
         ("tests/runtime/test_watchdog.py",),
     ),
 ]
 
-BREAKAGES = (*LANES, *ATTEMPTS, *ASSIGNMENT, *INTAKE)
+BREAKAGES = (*LANES, *ATTEMPTS, *ASSIGNMENT, *POLLER)
