@@ -29,7 +29,7 @@ class KafkaCluster:
         return await topics.ensure_topics(connection, wanted, timeout_s=timeout_s)
 
     async def topic_ids(self, connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float) -> TopicIds:
-        from evkafka.kafka.client.topic_ids import look_up_topic_ids
+        from evkafka.kafka.admin.topic_ids import look_up_topic_ids
 
         return await look_up_topic_ids(connection, topics, timeout_s=timeout_s)
 

@@ -16,7 +16,7 @@ from evkafka.config import producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.dlq import DeadLetterRecord, DeadLetterReplay, LetterFilter, LetterPosition, Target
 from evkafka.dlq.state_topic import ReplayMark, ReplayState, mark_of, read_mark
-from evkafka.kafka.client.topic_ids import look_up_topic_ids
+from evkafka.kafka.admin.topic_ids import look_up_topic_ids
 from evkafka.kafka.producer.transactions import TransactionRecord, Transactions
 from tests.conformance.backends import Backend, RealBackend
 from tests.dlq.test_replay import ALL, Given, given

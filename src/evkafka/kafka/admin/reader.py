@@ -32,7 +32,7 @@ def reader_client(connection: ConnectionSettings, **more: Any) -> Reader:
     return Reader(connection, **more)
 
 
-class Reader(AIOKafkaConsumer):  # type: ignore[misc]  # the client library is untyped
+class Reader(AIOKafkaConsumer):
     """AIOKafkaConsumer without a group, with a contained client and a bounded fetcher."""
 
     _closed = True  # until it is made: aiokafka's __del__ trips over a constructor that raised
@@ -69,7 +69,7 @@ class Reader(AIOKafkaConsumer):  # type: ignore[misc]  # the client library is u
         return self._client.coming
 
 
-class BoundedFetcher(Fetcher):  # type: ignore[misc]  # the client library is untyped
+class BoundedFetcher(Fetcher):
     """aiokafka's Fetcher, whose batches are unpacked as a consumer's are."""
 
     async def _proc_fetch_request(self, assignment: Any, node_id: Any, request: Any) -> bool:

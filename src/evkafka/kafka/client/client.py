@@ -19,7 +19,7 @@ from evkafka.kafka.client.node_connections import NodeConnections
 from evkafka.kafka.options import connection_options
 
 
-class Admin(AIOKafkaAdminClient):  # type: ignore[misc]  # the client library is untyped
+class Admin(AIOKafkaAdminClient):
     """aiokafka's admin client, which would ask one node at random, and fail where that one is silent."""
 
     async def _send_request(self, request: Any, node_id: int | None = None) -> Any:

@@ -83,7 +83,7 @@ class SilenceLimit:
         self._timer.cancel()
 
 
-class Connection(AIOKafkaConnection):  # type: ignore[misc]  # the client library is untyped
+class Connection(AIOKafkaConnection):
     """AIOKafkaConnection, contained.
 
     Attributes:

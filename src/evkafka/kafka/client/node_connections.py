@@ -42,7 +42,7 @@ ASKING = "asking"
 BOOTSTRAP = ("bootstrap", ConnectionGroup.DEFAULT)
 
 
-class NodeConnections(AIOKafkaClient):  # type: ignore[misc]  # the client library is untyped
+class NodeConnections(AIOKafkaClient):
     """AIOKafkaClient, whose connections and questions have limits of their own.
 
     Args:

@@ -1,9 +1,12 @@
-"""Requests that Kafka has and the client library lacks."""
+"""Requests and schemas of the Kafka protocol that aiokafka does not have."""
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Collection
 from typing import Any
 
+from aiokafka.protocol.abstract import AbstractType
 from aiokafka.protocol.admin import CreateTopicsRequest_v3, CreateTopicsResponse_v3
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import (
@@ -27,33 +30,48 @@ from aiokafka.protocol.metadata import (
     MetadataRequest_v5,
     MetadataResponse_v5,
 )
-from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Int64, Schema, String
+from aiokafka.protocol.types import (
+    Array,
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    String,
+    TaggedFields,
+)
 
 TEXT = String("utf-8")
+COMPACT_TEXT = CompactString("utf-8")
+TAGS = ("tags", TaggedFields)
+
+NO_TOPIC_ID = uuid.UUID(int=0)
 
 
-class HeartbeatResponse_v3(Response):  # type: ignore[misc]  # noqa: N801  # the library's way of naming versions
+class HeartbeatResponse_v3(Response):
     API_KEY = 12
     API_VERSION = 3
     SCHEMA = Schema(("throttle_time_ms", Int32), ("error_code", Int16))
 
 
-class HeartbeatRequest_v3(RequestStruct):  # type: ignore[misc]  # noqa: N801
-    """KIP-345: the heartbeat of a static member, which can be answered with FENCED_INSTANCE_ID."""
+class HeartbeatRequest_v3(RequestStruct):
+    """The heartbeat of a static member (KIP-345). The broker can answer it with FENCED_INSTANCE_ID."""
 
     API_KEY = 12
     API_VERSION = 3
     RESPONSE_TYPE = HeartbeatResponse_v3
     SCHEMA = Schema(
-        ("group", String("utf-8")),
+        ("group", TEXT),
         ("generation_id", Int32),
-        ("member_id", String("utf-8")),
-        ("group_instance_id", String("utf-8")),
+        ("member_id", TEXT),
+        ("group_instance_id", TEXT),
     )
 
 
-class StaticHeartbeatRequest(Request[HeartbeatRequest_v0 | HeartbeatRequest_v1 | HeartbeatRequest_v3]):  # type: ignore[misc]
-    """A heartbeat that says which static member it is, where the broker is new enough (2.3)."""
+class StaticHeartbeatRequest(Request[HeartbeatRequest_v0 | HeartbeatRequest_v1 | HeartbeatRequest_v3]):
+    """A heartbeat with the group_instance_id, if the broker is 2.3 or newer."""
 
     API_KEY = 12
 
@@ -67,14 +85,14 @@ class StaticHeartbeatRequest(Request[HeartbeatRequest_v0 | HeartbeatRequest_v1 |
         return request_struct_class(*self._fields)
 
 
-class CreateTopicsResponse_v4(Response):  # type: ignore[misc]  # noqa: N801
+class CreateTopicsResponse_v4(Response):
     API_KEY = 19
     API_VERSION = 4
     SCHEMA = CreateTopicsResponse_v3.SCHEMA
 
 
-class CreateTopicsRequest_v4(RequestStruct):  # type: ignore[misc]  # noqa: N801
-    """KIP-464: -1 partitions and -1 replicas stand for the broker's defaults."""
+class CreateTopicsRequest_v4(RequestStruct):
+    """KIP-464: -1 partitions or -1 replicas means the broker's default."""
 
     API_KEY = 19
     API_VERSION = 4
@@ -82,8 +100,8 @@ class CreateTopicsRequest_v4(RequestStruct):  # type: ignore[misc]  # noqa: N801
     SCHEMA = CreateTopicsRequest_v3.SCHEMA
 
 
-class CreateTopicsByDefaultRequest(Request[CreateTopicsRequest_v4]):  # type: ignore[misc]
-    """Topics that may take the broker's defaults. Brokers before 2.4 do not know it: NotImplementedError."""
+class CreateTopicsByDefaultRequest(Request[CreateTopicsRequest_v4]):
+    """Creates topics with the broker's defaults. Brokers before 2.4 do not support it: NotImplementedError."""
 
     API_KEY = 19
 
@@ -95,41 +113,66 @@ class CreateTopicsByDefaultRequest(Request[CreateTopicsRequest_v4]):  # type: ig
         return request_struct_class(create_topic_requests=self._topics, timeout=self._timeout_ms, validate_only=False)
 
 
+# ---------------------------------------------------------------------------- metadata
+
+
+class Uuid(AbstractType):
+    @classmethod
+    def encode(cls, value: uuid.UUID) -> bytes:
+        return value.bytes
+
+    @classmethod
+    def decode(cls, data: Any) -> uuid.UUID:
+        return uuid.UUID(bytes=data.read(16))
+
+    @classmethod
+    def repr(cls, value: uuid.UUID) -> str:
+        return str(value)
+
+
+def _metadata_schema(*, flexible: bool) -> Schema:
+    """The fields of a metadata answer: version 7, or version 11, which is flexible (KIP-482) and has topic ids."""
+    array, text = (CompactArray, COMPACT_TEXT) if flexible else (Array, TEXT)
+    tags = [TAGS] if flexible else []
+    partition = [
+        ("error_code", Int16),
+        ("partition", Int32),
+        ("leader", Int32),
+        ("leader_epoch", Int32),
+        ("replicas", array(Int32)),
+        ("isr", array(Int32)),
+        ("offline_replicas", array(Int32)),
+        *tags,
+    ]
+    topic = [
+        ("error_code", Int16),
+        ("topic", text),
+        *([("topic_id", Uuid)] if flexible else []),
+        ("is_internal", Boolean),
+        ("partitions", array(*partition)),
+        *([("authorized_operations", Int32)] if flexible else []),
+        *tags,
+    ]
+    return Schema(
+        ("throttle_time_ms", Int32),
+        ("brokers", array(("node_id", Int32), ("host", text), ("port", Int32), ("rack", text), *tags)),
+        ("cluster_id", text),
+        ("controller_id", Int32),
+        ("topics", array(*topic)),
+        *tags,
+    )
+
+
 # ---------------------------------------------------------------------------- leader epochs (KIP-320)
 
 
-class MetadataResponse_v7(Response):  # type: ignore[misc]  # noqa: N801
+class MetadataResponse_v7(Response):
     API_KEY = 3
     API_VERSION = 7
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        ("brokers", Array(("node_id", Int32), ("host", TEXT), ("port", Int32), ("rack", TEXT))),
-        ("cluster_id", TEXT),
-        ("controller_id", Int32),
-        (
-            "topics",
-            Array(
-                ("error_code", Int16),
-                ("topic", TEXT),
-                ("is_internal", Boolean),
-                (
-                    "partitions",
-                    Array(
-                        ("error_code", Int16),
-                        ("partition", Int32),
-                        ("leader", Int32),
-                        ("leader_epoch", Int32),
-                        ("replicas", Array(Int32)),
-                        ("isr", Array(Int32)),
-                        ("offline_replicas", Array(Int32)),
-                    ),
-                ),
-            ),
-        ),
-    )
+    SCHEMA = _metadata_schema(flexible=False)
 
     def without_epochs(self) -> MetadataResponse_v5:
-        """As the client library's cluster takes it."""
+        """Convert to version 5, which aiokafka's cluster metadata can read."""
         topics = [
             (code, topic, internal, [(*one[:3], *one[4:]) for one in partitions])
             for code, topic, internal, partitions in self.topics
@@ -137,7 +180,7 @@ class MetadataResponse_v7(Response):  # type: ignore[misc]  # noqa: N801
         return MetadataResponse_v5(self.throttle_time_ms, self.brokers, self.cluster_id, self.controller_id, topics)
 
 
-class MetadataRequest_v7(RequestStruct):  # type: ignore[misc]  # noqa: N801
+class MetadataRequest_v7(RequestStruct):
     API_KEY = 3
     API_VERSION = 7
     RESPONSE_TYPE = MetadataResponse_v7
@@ -155,8 +198,8 @@ AnyMetadataRequest = (
 )
 
 
-class EpochMetadataRequest(Request[AnyMetadataRequest]):  # type: ignore[misc]
-    """Metadata, with each partition's leader epoch where the broker is new enough (2.1)."""
+class EpochMetadataRequest(Request[AnyMetadataRequest]):
+    """Metadata, with each partition's leader epoch if the broker is 2.1 or newer."""
 
     API_KEY = 3
 
@@ -167,13 +210,13 @@ class EpochMetadataRequest(Request[AnyMetadataRequest]):  # type: ignore[misc]
         return self._plain.build(request_struct_class)
 
 
-class OffsetCommitResponse_v6(Response):  # type: ignore[misc]  # noqa: N801
+class OffsetCommitResponse_v6(Response):
     API_KEY = 8
     API_VERSION = 6
     SCHEMA = OffsetCommitResponse_v3.SCHEMA
 
 
-class OffsetCommitRequest_v6(RequestStruct):  # type: ignore[misc]  # noqa: N801
+class OffsetCommitRequest_v6(RequestStruct):
     API_KEY = 8
     API_VERSION = 6
     RESPONSE_TYPE = OffsetCommitResponse_v6
@@ -194,8 +237,8 @@ class OffsetCommitRequest_v6(RequestStruct):  # type: ignore[misc]  # noqa: N801
     )
 
 
-class EpochCommitRequest(Request[OffsetCommitRequest_v2 | OffsetCommitRequest_v3 | OffsetCommitRequest_v6]):  # type: ignore[misc]
-    """A commit with the leader epoch of the record before each offset, where the broker is new enough (2.1).
+class EpochCommitRequest(Request[OffsetCommitRequest_v2 | OffsetCommitRequest_v3 | OffsetCommitRequest_v6]):
+    """A commit with the leader epoch of the record before each offset, if the broker is 2.1 or newer.
 
     Args:
         topics: (topic, rows), with rows of partition, offset, leader epoch (-1: unknown) and metadata.
@@ -216,7 +259,7 @@ class EpochCommitRequest(Request[OffsetCommitRequest_v2 | OffsetCommitRequest_v3
         return request_struct_class(*self._member, OffsetCommitRequest.DEFAULT_RETENTION_TIME, plain)
 
 
-class OffsetFetchResponse_v5(Response):  # type: ignore[misc]  # noqa: N801
+class OffsetFetchResponse_v5(Response):
     API_KEY = 9
     API_VERSION = 5
     SCHEMA = Schema(
@@ -241,7 +284,7 @@ class OffsetFetchResponse_v5(Response):  # type: ignore[misc]  # noqa: N801
     )
 
 
-class OffsetFetchRequest_v5(RequestStruct):  # type: ignore[misc]  # noqa: N801
+class OffsetFetchRequest_v5(RequestStruct):
     API_KEY = 9
     API_VERSION = 5
     RESPONSE_TYPE = OffsetFetchResponse_v5
@@ -251,8 +294,8 @@ class OffsetFetchRequest_v5(RequestStruct):  # type: ignore[misc]  # noqa: N801
 AnyOffsetFetchRequest = OffsetFetchRequest_v1 | OffsetFetchRequest_v2 | OffsetFetchRequest_v3 | OffsetFetchRequest_v5
 
 
-class EpochOffsetFetchRequest(Request[AnyOffsetFetchRequest]):  # type: ignore[misc]
-    """Committed offsets, with the leader epochs beside them where the broker is new enough (2.1)."""
+class EpochOffsetFetchRequest(Request[AnyOffsetFetchRequest]):
+    """Committed offsets, with their leader epochs if the broker is 2.1 or newer."""
 
     API_KEY = 9
 
@@ -263,7 +306,7 @@ class EpochOffsetFetchRequest(Request[AnyOffsetFetchRequest]):  # type: ignore[m
         return self._plain.build(request_struct_class)
 
 
-class OffsetForLeaderEpochResponse_v3(Response):  # type: ignore[misc]  # noqa: N801
+class OffsetForLeaderEpochResponse_v3(Response):
     API_KEY = 23
     API_VERSION = 3
     SCHEMA = Schema(
@@ -281,7 +324,7 @@ class OffsetForLeaderEpochResponse_v3(Response):  # type: ignore[misc]  # noqa: 
     )
 
 
-class OffsetForLeaderEpochRequest_v3(RequestStruct):  # type: ignore[misc]  # noqa: N801
+class OffsetForLeaderEpochRequest_v3(RequestStruct):
     API_KEY = 23
     API_VERSION = 3
     RESPONSE_TYPE = OffsetForLeaderEpochResponse_v3
@@ -300,11 +343,11 @@ class OffsetForLeaderEpochRequest_v3(RequestStruct):  # type: ignore[misc]  # no
     )
 
 
-class OffsetForLeaderEpochRequest(Request[OffsetForLeaderEpochRequest_v3]):  # type: ignore[misc]
-    """Where a leader's log ends in an epoch. Brokers before 2.3 answer it to one another only.
+class OffsetForLeaderEpochRequest(Request[OffsetForLeaderEpochRequest_v3]):
+    """Asks where a leader's log ends in an epoch. Brokers before 2.3 answer it only to other brokers.
 
     Args:
-        topics: (topic, rows), with rows of partition, the leader's present epoch (-1: unknown) and the epoch asked for.
+        topics: (topic, rows), with rows of partition, current epoch of the leader (-1: unknown), epoch asked about.
     """
 
     API_KEY = 23
@@ -314,3 +357,51 @@ class OffsetForLeaderEpochRequest(Request[OffsetForLeaderEpochRequest_v3]):  # t
 
     def build(self, request_struct_class: Any) -> Any:
         return request_struct_class(-1, self._topics)
+
+
+# ---------------------------------------------------------------------------- topic ids (KIP-516)
+
+
+class MetadataResponse_v11(Response):
+    API_KEY = 3
+    API_VERSION = 11
+    SCHEMA = _metadata_schema(flexible=True)
+
+
+class MetadataRequest_v11(RequestStruct):
+    API_KEY = 3
+    API_VERSION = 11
+    RESPONSE_TYPE = MetadataResponse_v11
+    FLEXIBLE_VERSION = True
+    SCHEMA = Schema(
+        ("topics", CompactArray(("topic_id", Uuid), ("topic", COMPACT_TEXT), TAGS)),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+        TAGS,
+    )
+
+
+class MetadataResponse_v12(Response):
+    API_KEY = 3
+    API_VERSION = 12
+    SCHEMA = MetadataResponse_v11.SCHEMA
+
+
+class MetadataRequest_v12(RequestStruct):
+    API_KEY = 3
+    API_VERSION = 12
+    RESPONSE_TYPE = MetadataResponse_v12
+    FLEXIBLE_VERSION = True
+    SCHEMA = MetadataRequest_v11.SCHEMA
+
+
+class TopicIdsRequest(Request[MetadataRequest_v11 | MetadataRequest_v12]):
+    """Metadata of these topics by name; creates none. Brokers before 2.8 do not support it: NotImplementedError."""
+
+    API_KEY = 3
+
+    def __init__(self, topics: Collection[str]) -> None:
+        self._topics = topics
+
+    def build(self, request_struct_class: Any) -> Any:
+        return request_struct_class([(NO_TOPIC_ID, name, {}) for name in sorted(self._topics)], False, False, {})

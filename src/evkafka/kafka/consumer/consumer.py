@@ -26,7 +26,7 @@ from evkafka.runtime.subscription import OthersTopics
 LEAST_SILENCE_S = 5.0
 
 
-class Subscriptions(SubscriptionState):  # type: ignore[misc]  # the client library is untyped
+class Subscriptions(SubscriptionState):
     @property
     def fetcher_idle_time(self) -> float:
         """(b, c) Never idle: one cancelled poll stops this clock for good, and a member that it expels for want of
@@ -34,7 +34,7 @@ class Subscriptions(SubscriptionState):  # type: ignore[misc]  # the client libr
         return 0.0
 
 
-class ContainedConsumer(AIOKafkaConsumer):  # type: ignore[misc]  # the client library is untyped
+class ContainedConsumer(AIOKafkaConsumer):
     """One member, or one groupless reader. `open` takes the place of aiokafka's `start`, which waits for the join."""
 
     _closed = True  # until it is made: aiokafka's __del__ trips over a constructor that raised

@@ -38,7 +38,7 @@ class HeldAssignment(NamedTuple):
     member_id: str
 
 
-class Member(GroupCoordinator):  # type: ignore[misc]  # the client library is untyped
+class Member(GroupCoordinator):
     """aiokafka's GroupCoordinator, contained.
 
     Args:

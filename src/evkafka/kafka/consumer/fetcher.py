@@ -71,7 +71,7 @@ class UnverifiedPosition:
         return 0.0
 
 
-class ContainedFetcher(Fetcher):  # type: ignore[misc]  # the client library is untyped
+class ContainedFetcher(Fetcher):
     """aiokafka's Fetcher, contained.
 
     Args:

@@ -14,7 +14,7 @@ from evkafka.exceptions import BrokerError
 from evkafka.kafka.consumer.leader_epochs import Place
 
 
-class Groupless(NoGroupCoordinator):  # type: ignore[misc]  # the client library is untyped
+class Groupless(NoGroupCoordinator):
     """aiokafka's NoGroupCoordinator, contained: it tells no listener, and with every new partition it forgets the
     positions of all the others (so that they are read again, or skipped, by the reset rule).
 

@@ -349,7 +349,7 @@ def _named(what: str, settings: ConsumerSettings, work: Coroutine[Any, Any, T]) 
     return asyncio.get_running_loop().create_task(work, name=name)
 
 
-class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]  # the client library is untyped
+class _Rebalances(ConsumerRebalanceListener):
     """Passes the client's rebalance callbacks on, and says in what capacity may be committed meanwhile."""
 
     def __init__(self, source: KafkaSource) -> None:

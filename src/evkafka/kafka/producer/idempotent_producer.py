@@ -220,7 +220,7 @@ async def _end(tasks: list[asyncio.Task[Any] | None], timeout_s: float) -> None:
 # ---------------------------------------------------------------------------- the client's parts, contained
 
 
-class ContainedProducer(AIOKafkaProducer):  # type: ignore[misc]  # the client library is untyped
+class ContainedProducer(AIOKafkaProducer):
     """AIOKafkaProducer on a client that tells why it cannot connect, with a sender that survives a bad answer."""
 
     client: ProducerClient
@@ -256,7 +256,7 @@ class ContainedProducer(AIOKafkaProducer):  # type: ignore[misc]  # the client l
         )
 
 
-class ContainedSender(Sender):  # type: ignore[misc]
+class ContainedSender(Sender):
     """aiokafka's sender, whose produce requests can be found (to be ended), and do not end it by what they raise.
 
     Attributes:

@@ -1,0 +1,51 @@
+"""Looks up cluster and topic ids (KIP-516): a topic id differs from that of a later topic of the same name.
+
+aiokafka asks for neither.
+"""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Collection
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.metadata import MetadataRequest
+
+from evkafka.config.settings import ConnectionSettings
+from evkafka.kafka.admin.topics import administering
+from evkafka.kafka.client.protocol import NO_TOPIC_ID, TopicIdsRequest
+from evkafka.runtime.ports import TopicIds
+
+
+async def look_up_topic_ids(
+    connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float = 10.0
+) -> TopicIds:
+    """The ids of a cluster and of these topics, over a new connection.
+
+    Raises:
+        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
+    """
+    async with administering(connection, f"looking up the ids of topics {', '.join(sorted(topics))}", timeout_s) as one:
+        return await topic_ids(one._client, topics)
+
+
+async def topic_ids(client: AIOKafkaClient, topics: Collection[str]) -> TopicIds:
+    """The same over a connected client. Brokers before 2.8 have no topic ids and return only the cluster id.
+
+    Raises:
+        KafkaError: no answer.
+    """
+    node = client.get_random_node()
+    try:
+        answer = await client.send(node, TopicIdsRequest(topics))
+    except NotImplementedError:
+        answer = await client.send(node, MetadataRequest([], False))
+        return TopicIds(getattr(answer, "cluster_id", None), {})
+    found = {name: id_ for code, name, id_, *_ in answer.topics if code == 0 and id_ != NO_TOPIC_ID}
+    return TopicIds(answer.cluster_id, {name: as_text(id_) for name, id_ in found.items()})
+
+
+def as_text(id_: uuid.UUID) -> str:
+    """Format an id as Kafka's own tools do."""
+    return base64.urlsafe_b64encode(id_.bytes).rstrip(b"=").decode()
