@@ -5,13 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from evkafka.middleware import Middleware
-from tests.endpoints.records import STACKS
+from tests.support.endpoint_calls import stack
 
-
-@pytest.fixture(params=list(STACKS))
-def stack(request: pytest.FixtureRequest) -> list[Middleware] | None:
-    return STACKS[request.param]
+__all__ = ["stack", "threads"]
 
 
 @pytest.fixture

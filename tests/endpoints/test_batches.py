@@ -14,7 +14,7 @@ from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
 from evkafka.outcomes import Failed, PartialFailure
 from evkafka.records import Record
 from evkafka.service.dispatch import build_dispatch
-from tests.endpoints.records import FakeRecord, Through, give, record, slot
+from tests.support.endpoint_calls import FakeRecord, Through, give, record, slot
 
 
 async def attempt(handler: Handler, records: Sequence[Record], middleware: list[Middleware] | None = None) -> Any:

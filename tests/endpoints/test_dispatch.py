@@ -13,7 +13,7 @@ from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
 from evkafka.outcomes import Unmatched
 from evkafka.runtime.settle import classify
 from evkafka.service.dispatch import build_dispatch
-from tests.endpoints.records import FakeRecord, Order, give, no_endpoint, record, slot
+from tests.support.endpoint_calls import FakeRecord, Order, give, no_endpoint, record, slot
 
 
 @pytest.fixture

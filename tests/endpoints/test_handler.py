@@ -8,7 +8,7 @@ import pytest
 
 from evkafka import ConfigError, Handler, Request
 from evkafka.service.dispatch import build_dispatch
-from tests.endpoints.records import Order, give, record
+from tests.support.endpoint_calls import Order, give, record
 
 
 async def on_order(order: Order) -> None:

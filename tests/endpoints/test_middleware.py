@@ -12,7 +12,7 @@ from evkafka import App, ConfigError, Context, DecodeError, Handler, Request, Sk
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, type_header
 from evkafka.outcomes import Unmatched
 from evkafka.service.dispatch import build_dispatch
-from tests.endpoints.records import Order, Through, give, no_endpoint, record, slot
+from tests.support.endpoint_calls import Order, Through, give, no_endpoint, record, slot
 
 
 class Noting:

@@ -9,7 +9,7 @@ import pytest
 from evkafka import Handler, Request
 from evkafka.exceptions import UnsupportedValueError
 from evkafka.state import State
-from tests.endpoints.records import FakeRecord, give, record, slot
+from tests.support.endpoint_calls import FakeRecord, give, record, slot
 
 
 async def requested(given: FakeRecord, stack: Any, *, state: Any = None, attempt: int = 1) -> Request:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from evkafka import ConfigError, Handler, Request
 from tests.endpoints import late_names
-from tests.endpoints.records import Order, give, record
+from tests.support.endpoint_calls import Order, give, record
 
 
 class AppState(TypedDict):

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from evkafka import DecodeError, Handler, Request, Retry
-from tests.endpoints.records import Order, give, record, slot
+from tests.support.endpoint_calls import Order, give, record, slot
 from tests.support.waiting import eventually
 
 tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")

@@ -18,7 +18,7 @@ from evkafka.middleware import Middleware
 from evkafka.outcomes import Failed, FailureOutcome, PartialFailure
 from evkafka.service.dispatch import build_dispatch
 from evkafka.testing import InMemoryKafka
-from tests.endpoints.records import STACKS, Through, give, record, slot
+from tests.support.endpoint_calls import STACKS, Through, give, record, slot
 
 SECRET = "hunter2"
 

@@ -17,9 +17,10 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from evkafka import DecodeError, Handler
 from evkafka.outcomes import Unmatched
-from evkafka.serde.decoding import decode_fault, decoder_for
+from evkafka.serde.decode_errors import decode_fault
+from evkafka.serde.decoding import decoder_for
 from evkafka.serde.encoding import encode, encoder_for
-from tests.endpoints.records import Order, give, record
+from tests.support.endpoint_calls import Order, give, record
 
 
 @dataclass

@@ -9,7 +9,7 @@ from evkafka.dlq.dead_letter import DeadLetterRecord
 from evkafka.dlq.replay import Judge
 from evkafka.handler import Handler
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
-from evkafka.serde.decoding import decode_fault
+from evkafka.serde.decode_errors import decode_fault
 
 WOULD_RUN = "would run"
 

@@ -32,7 +32,7 @@ from evkafka.endpoints.signature import (
 )
 from evkafka.endpoints.threads import to_the_end_in_thread
 from evkafka.runtime.ports import Slot
-from evkafka.serde.decoding import NotYetDefined
+from evkafka.serde.annotations import NotYetDefined
 
 ALLOWED = (
     "A dependency takes the Request and dependencies of its own, by annotation, never the payload: "

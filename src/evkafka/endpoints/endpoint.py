@@ -28,7 +28,9 @@ from evkafka.outcomes import BatchError, Failed
 from evkafka.records import Record
 from evkafka.runtime.failure_cause import read_raised
 from evkafka.runtime.ports import BatchLimits, Slot
-from evkafka.serde.decoding import DECODE_FAILURES, Decoder, NotYetDefined, decode_fault, decoder_for
+from evkafka.serde.annotations import NotYetDefined
+from evkafka.serde.decode_errors import decode_fault
+from evkafka.serde.decoding import DECODE_FAILURES, Decoder, decoder_for
 
 ALLOWED = (
     "An endpoint takes one payload, typed dict, str, bytes, a pydantic model, a msgspec Struct, an attrs class or "

@@ -9,8 +9,7 @@ from typing import Any
 
 from evkafka.endpoints.signature import Function, Parameter, innermost, parameters_of, resolved
 from evkafka.exceptions import ConfigError, EncodeError
-from evkafka.serde.annotations import may_have_field
-from evkafka.serde.decoding import NotYetDefined
+from evkafka.serde.annotations import NotYetDefined, may_have_field
 from evkafka.serde.encoding import encoder_for
 
 OPTIONS = ("key", "partition", "timestamp_ms", "headers")

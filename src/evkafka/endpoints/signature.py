@@ -16,7 +16,7 @@ from typing import Any
 
 from evkafka.context import Request
 from evkafka.depends import Depends, find_depends
-from evkafka.serde.decoding import NotYetDefined
+from evkafka.serde.annotations import NotYetDefined
 
 Function = Callable[..., Any]
 Parameter = inspect.Parameter

@@ -13,6 +13,20 @@ UNIONS = (typing.Union, type(int | None))
 ALIASES = (TypeAliasType, getattr(typing, "TypeAliasType", TypeAliasType))  # one class only from Python 3.14 on
 
 
+class NotYetDefined(Exception):
+    """A type refers to a name that is not defined yet.
+
+    Attributes:
+        name: the undefined name.
+        place: which part of the type refers to it.
+    """
+
+    def __init__(self, name: str, place: str = "its annotations") -> None:
+        super().__init__(name)
+        self.name = name
+        self.place = place
+
+
 def raw_kind(annotation: Any) -> type | None:
     """bytes or str where the annotation says that the value's bytes, or text, are the payload; else None."""
     plain = inside(annotation)

@@ -1,4 +1,4 @@
-"""From annotations to JSON Schemas, for documents. With `decoding.py`, the only file that knows pydantic."""
+"""JSON Schemas of payload types, for the AsyncAPI document."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Wanted:
     """A payload whose schema is wanted.
 
     Attributes:
-        key: by what it is looked up in the answer.
+        key: key of its schema in the result.
         direction: `in` for what is read (fields with defaults may be left out), `out` for what is written.
     """
 
@@ -40,11 +40,11 @@ def schemas_of(wanted: Sequence[Wanted]) -> tuple[dict[Hashable, dict[str, Any]]
     """The schema of each payload, and the named schemas that they refer to as `#/components/schemas/NAME`.
 
     Schemas are JSON Schema as AsyncAPI 3.0 understands it: draft 07, without OpenAPI's discriminator objects. What
-    pydantic cannot describe (a type with a validator of its own) becomes a schema that admits anything. Examples and
+    pydantic cannot describe (a type with a validator of its own) becomes a schema that accepts anything. Examples and
     defaults that are Python values (dates, models, NaN) are written as JSON.
 
     Raises:
-        ConfigError: the type's own code that describes it fails.
+        ConfigError: the type's own schema hook raises.
     """
     others = [one for one in wanted if by_msgspec(one.annotation)]
     payloads, named = _by_pydantic([one for one in wanted if not by_msgspec(one.annotation)])
@@ -58,10 +58,10 @@ def schemas_of(wanted: Sequence[Wanted]) -> tuple[dict[Hashable, dict[str, Any]]
 def _by_msgspec(
     wanted: Sequence[Wanted], *, taken: Collection[str]
 ) -> tuple[dict[Hashable, dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Those of Structs and attrs classes; where pydantic has given a name away, theirs is another."""
-    from evkafka.serde import msgspec as _msgspec
+    """Schemas of Structs and attrs classes; a name that a pydantic schema has taken gets a suffix."""
+    from evkafka.serde import msgspec as codec
 
-    found, named = _msgspec.schemas_of([one.annotation for one in wanted], PREFIX)
+    found, named = codec.schemas_of([one.annotation for one in wanted], PREFIX)
     names = {name: f"{name}.msgspec" if name in taken else name for name in named}
     payloads = {one.key: draft_7(_renamed(schema, names)) for one, schema in zip(wanted, found, strict=True)}
     return payloads, {names[name]: draft_7(_renamed(schema, names)) for name, schema in named.items()}

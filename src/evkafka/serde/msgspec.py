@@ -1,14 +1,12 @@
-"""Payloads that msgspec makes: its Structs, and attrs classes. The only file that knows msgspec, imported when needed.
+"""Encoding, decoding and schemas of msgspec Structs and attrs classes.
 
-What is said of a value that will not do is put together as `codec.decode_fault` does it for pydantic: the place, and
-msgspec's words as far as they hold nothing out of the value.
+The only file that imports msgspec, which is optional: it is imported when the first such type is declared.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-import re
 import typing
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,63 +15,38 @@ import msgspec
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from evkafka.serde import decoding as codec
 from evkafka.serde.annotations import is_union
-from evkafka.serde.encoding import by_pydantic, refuse_infinite, refuse_secrets
-
-_PLACE = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`$")
-_STEP = re.compile(r"\.?(?P<name>[^.\[\]]+)|\[(?P<index>\d+|\.\.\.)\]")
-_REPEATED = re.compile(r" ?(?:['\"`]|-?\d).*", re.DOTALL)
-_TELLING = ("Expected ", "Object missing required field ", "Invalid RFC3339", "Invalid ISO8601", "JSON is malformed")
-
+from evkafka.serde.decode_errors import FieldError, decode_fault
+from evkafka.serde.pydantic_json import refuse_infinite, refuse_secrets, type_encoder
 
 # ---------------------------------------------------------------------------- decoding
 
 
 def decoder_of(annotation: Any) -> tuple[Callable[[bytes], Any], Callable[[Any], Any]]:
-    """How a payload of this type is made: of bytes, and of what JSON holds.
+    """Functions that decode a payload of this type: from bytes, and from parsed JSON.
 
     Raises:
-        NameError: a field refers to a name that does not exist so far.
-        TypeError: msgspec cannot make it; the sentence says why.
+        NameError: a field refers to a name that is not defined yet.
+        TypeError: msgspec cannot decode this type; the text says why.
     """
-    made = msgspec.json.Decoder(annotation, dec_hook=_make)
-    # The schema asks about each type that is not msgspec's own: now, and not at the first record.
+    made = msgspec.json.Decoder(annotation, dec_hook=_decode_field)
+    # Building the schema checks each type that is not msgspec's own: here, and not at the first record.
     msgspec.json.schema_components([annotation], schema_hook=_schema_of)
-    return made.decode, functools.partial(msgspec.convert, type=annotation, dec_hook=_make)
+    return made.decode, functools.partial(msgspec.convert, type=annotation, dec_hook=_decode_field)
 
 
-def _make(kind: Any, found: Any) -> Any:
-    """A field whose type is not msgspec's: a pydantic model, or what else pydantic knows."""
+def _decode_field(kind: Any, found: Any) -> Any:
+    """Decode a field whose type msgspec does not support: a pydantic model, or another type of pydantic's."""
     try:
         return _adapter(kind).validate_python(found)
     except ValidationError as error:
-        fault = codec.decode_fault(error)
-    raise _Inside(fault)
-
-
-class _Inside(ValueError):
-    """A fault in a field of pydantic's, which may be shown."""
+        fault = decode_fault(error)
+    raise FieldError(fault)
 
 
 @functools.cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
-
-
-def fault(error: msgspec.DecodeError) -> str:
-    """What is wrong with a value, without anything out of it."""
-    said, path = str(error), ""
-    if (place := _PLACE.search(said)) is not None:
-        said, path = said[: place.start()], place["path"]
-    if isinstance(error.__cause__, _Inside):
-        said = str(error.__cause__)
-    elif error.__cause__ is not None:  # the words of a user's own validator, which often repeat what they refuse
-        said = "value_error"
-    elif not said.startswith(_TELLING):
-        said = _REPEATED.sub("", said)
-    steps = [step["name"] or step["index"].replace("...", "*") for step in _STEP.finditer(path)]
-    return f"{'.'.join(steps) or 'value'}: {said}"
 
 
 # ---------------------------------------------------------------------------- encoding
@@ -83,29 +56,29 @@ def encode(event: Any) -> bytes:
     """As JSON.
 
     Raises:
-        TypeError, ValueError: it cannot be serialized, or there is a number in it that JSON does not have.
+        TypeError, ValueError: it cannot be serialized, or there is a NaN or an infinite number in it.
     """
-    written = msgspec.json.encode(event, enc_hook=_plain)
-    if b"null" in written:  # msgspec's way to write NaN and Infinity too
+    written = msgspec.json.encode(event, enc_hook=_encode_field)
+    if b"null" in written:  # which msgspec also writes for NaN and Infinity
         refuse_infinite(plain_of(event))
     return written
 
 
-def _plain(value: Any) -> Any:
+def _encode_field(value: Any) -> Any:
     kind: Any = type(value)
-    return json.loads(by_pydantic(kind)(value))
+    return json.loads(type_encoder(kind)(value))
 
 
 def plain_of(value: Any) -> Any:
-    """A Struct or an attrs object in something that pydantic serializes."""
-    return msgspec.to_builtins(value, enc_hook=_plain)
+    """A Struct or an attrs object as plain objects, which pydantic serializes."""
+    return msgspec.to_builtins(value, enc_hook=_encode_field)
 
 
 def encoder_of(annotation: Any, shown: str) -> Callable[[Any], bytes]:
-    """An encoder that checks what it is given; it raises TypeError where that is something else.
+    """An encoder for events of this type; it raises TypeError for any other event.
 
     Raises:
-        TypeError: a field is a secret of pydantic's, which would be written as asterisks.
+        TypeError: a field is a pydantic secret, which would be written as asterisks.
     """
     msgspec.json.schema_components([annotation], schema_hook=_schema_of_writable)
     arms = typing.get_args(annotation) if is_union(annotation) else (annotation,)
@@ -121,9 +94,9 @@ def encoder_of(annotation: Any, shown: str) -> Callable[[Any], bytes]:
     def of_shape(event: Any) -> bytes:
         written = encode(event)
         try:
-            msgspec.json.decode(written, type=annotation, dec_hook=_make)
+            msgspec.json.decode(written, type=annotation, dec_hook=_decode_field)
         except msgspec.DecodeError as error:
-            why = fault(error)
+            why = decode_fault(error)
         else:
             return written
         raise TypeError(f"expected {shown}: {why}")
@@ -135,7 +108,7 @@ def encoder_of(annotation: Any, shown: str) -> Callable[[Any], bytes]:
 
 
 def schemas_of(annotations: Sequence[Any], prefix: str) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Each one's JSON Schema, and the named ones that they refer to as `PREFIX + NAME`."""
+    """The JSON Schema of each type, and the named schemas that they refer to as `PREFIX + NAME`."""
     found, named = msgspec.json.schema_components(annotations, schema_hook=_schema_of, ref_template=prefix + "{name}")
     return list(found), dict(named)
 

@@ -9,7 +9,7 @@ import pytest
 
 from evkafka import BatchError, Depends, EVKafkaApp, Handler, Request, Skip, TestClient
 from evkafka.middleware import Middleware
-from tests.endpoints.records import STACKS
+from tests.support.endpoint_calls import STACKS
 
 
 @pytest.fixture

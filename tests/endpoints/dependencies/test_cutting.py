@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import pytest
 
 from evkafka import Depends, EndpointTimeout, EVKafkaApp, Handler, TestClient
-from tests.endpoints.records import give, record, slot
+from tests.support.endpoint_calls import give, record, slot
 from tests.support.waiting import eventually
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pytest
 
 from evkafka import DeadLetter, Depends, Handler, Retry, Skip
-from tests.endpoints.records import give, record
+from tests.support.endpoint_calls import give, record
 
 
 class Transaction:

@@ -9,7 +9,7 @@ import pytest
 
 from evkafka import ConfigError, Depends, Handler, Request
 from evkafka.service.dispatch import build_dispatch
-from tests.endpoints.records import Order
+from tests.support.endpoint_calls import Order
 
 if TYPE_CHECKING:
     from decimal import Decimal

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Self
 import pytest
 
 from evkafka import Depends, Handler, Request
-from tests.endpoints.records import give, record, slot
+from tests.support.endpoint_calls import give, record, slot
 
 tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")
 WHERE: list[threading.Thread] = []

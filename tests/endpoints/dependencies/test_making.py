@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 from evkafka import DecodeError, Depends, Handler, Request, Retry
-from tests.endpoints.records import Order, give, record, slot
+from tests.support.endpoint_calls import Order, give, record, slot
 
 
 class AppState(TypedDict):

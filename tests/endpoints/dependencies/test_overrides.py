@@ -9,7 +9,7 @@ import pytest
 
 from evkafka import ConfigError, Context, Depends, EVKafkaApp, Handler, Request, TestClient
 from evkafka.middleware import Middleware
-from tests.endpoints.records import Through
+from tests.support.endpoint_calls import Through
 
 SEEN: list[Any] = []
 handler = Handler()

@@ -20,7 +20,8 @@ from evkafka.handler import Handler
 from evkafka.kafka.admin.topics import topic_shapes
 from evkafka.kafka.cluster import KafkaCluster
 from evkafka.records import RecordMetadata
-from evkafka.serde.decoding import Decoder, decode_fault
+from evkafka.serde.decode_errors import decode_fault
+from evkafka.serde.decoding import Decoder
 
 Headers = tuple[tuple[str, bytes | None], ...]
 

@@ -1,4 +1,4 @@
-"""Records and slots without a cluster, and the one call that hands a record over."""
+"""Calls of endpoints without a cluster: a record, a slot, and `give`, which delivers the record once."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from pydantic import BaseModel
 
 from evkafka.context import App
@@ -51,7 +52,7 @@ def slot(state: Mapping[str, Any] | None = None, threads: ThreadPoolExecutor | N
 
 
 class Through:
-    """A middleware that does nothing, so that a stack is not the default one."""
+    """A middleware that does nothing, so that the middleware stack is not the default one."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -61,7 +62,13 @@ class Through:
 
 
 STACKS: dict[str, list[Middleware] | None] = {"direct": None, "stacked": [Middleware(Through)]}
-"""Both ways of a record. What is true of an endpoint must be true on either."""
+"""Both ways to call an endpoint, without middleware and with it: tests run on either."""
+
+
+@pytest.fixture(params=list(STACKS))
+def stack(request: pytest.FixtureRequest) -> list[Middleware] | None:
+    """Each of `STACKS`."""
+    return STACKS[request.param]
 
 
 async def give(
@@ -72,7 +79,7 @@ async def give(
     at: Slot | None = None,
     topic_event_types: Mapping[str, str] | None = None,
 ) -> Any:
-    """One attempt: what the endpoint's awaitable ends with, or why there is none."""
+    """One attempt: the result of the endpoint's awaitable, or the reason why no endpoint matched."""
     dispatch = build_dispatch(target, middleware, topic_event_types=topic_event_types)
     attempt = dispatch.call(given, at or slot())
     return dispatch.unmatched(given) if attempt is None else await attempt

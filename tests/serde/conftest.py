@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.support.endpoint_calls import stack
+
+__all__ = ["stack"]
