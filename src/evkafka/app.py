@@ -20,7 +20,7 @@ from evkafka.handler import Handler
 from evkafka.middleware import Middleware
 from evkafka.observe.health import HealthBook
 from evkafka.observe.logs import log_events
-from evkafka.observe.metrics import Metrics, directory_of_processes, metrics_of
+from evkafka.observe.metrics import Metrics, create_metrics, multiprocess_directory
 from evkafka.observe.tracing import spans_of
 from evkafka.producer import EVKafkaProducer
 from evkafka.runtime.consumer import Consumer
@@ -270,7 +270,7 @@ class EVKafkaApp:
 
     def _measure(self) -> None:
         if self._metrics is None:
-            self._metrics = metrics_of(self)
+            self._metrics = create_metrics(self.telemetry, self.status)
 
     @property
     def metrics(self) -> Metrics | None:
@@ -368,7 +368,7 @@ class EVKafkaApp:
         """Compile what was declared: stacks, routes and decoders are made here, once."""
         self._web_part = None
         if (
-            self.web or directory_of_processes(needed=self.web) is not None
+            self.web or multiprocess_directory(needed=self.web) is not None
         ):  # where another process is asked, it tells of this one too
             self._measure()
         if self.web:

@@ -17,9 +17,9 @@ from evkafka.runtime.backend import ambient
 from evkafka.runtime.clock import SystemClock, within
 from evkafka.runtime.deadline import RESERVE_S, sending_time_s
 from evkafka.runtime.ports import Clock, Cluster, RecordSink
-from evkafka.runtime.supervision.forks import undo_in_children
 from evkafka.serde.encoding import encode
 from evkafka.telemetry import EventPublished, Telemetry
+from evkafka_command.forks import undo_in_children
 
 TYPE_HEADER = "Event-Type"
 

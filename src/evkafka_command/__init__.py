@@ -1,5 +1,5 @@
-"""The console command `evkafka`. It lies outside of the package evkafka, whose import takes most of a command's start:
-a process may be told to stop in the meantime."""
+"""The console command `evkafka`. It is outside of the package evkafka because importing that package takes most of a
+command's start, and a process may be asked to stop during that time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import sys
 import threading
 from types import FrameType
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+from evkafka_command.forks import STOP_SIGNALS, undo_in_children
 
-LAST_LINES_S = 1.0
-"""How long the last lines may take: whoever reads our output may have stopped reading it."""
+FLUSH_S = 1.0
+"""How long flushing the output may take: its reader may have stopped reading."""
 
 
 def main() -> None:
@@ -25,11 +25,12 @@ def main() -> None:
 
 
 def stop_quietly_until_started() -> None:
-    """Until the app takes the signals over, nothing has begun that had to be ended: SIGTERM and SIGINT end the process
-    with 0, also while the main thread is inside of a C function (a database driver that connects at the import).
+    """Until the app handles signals itself, nothing has started that needs cleaning up: SIGTERM and SIGINT end the
+    process with code 0, also while the main thread is inside of a C function (a database driver that connects when it
+    is imported).
 
-    At once, without SystemExit: code written in C that imports a module turns that into an ImportError, and the end of
-    the interpreter would wait for threads which the app's module has started.
+    The process ends at once, without SystemExit: C code that imports a module turns SystemExit into an ImportError,
+    and the interpreter would wait at its end for threads that the app's module has started.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -37,33 +38,22 @@ def stop_quietly_until_started() -> None:
 
     def end(signum: int, frame: FrameType | None) -> None:
         if os.getpid() == parent:
-            _leave()
+            _exit()
         signal.signal(signum, signal.SIG_DFL)  # a forked child: it is terminated like any other process
         os.kill(os.getpid(), signum)
 
     def watch() -> None:
         while number := os.read(reading, 1):
             if signal.getsignal(number[0]) is end:
-                _leave()
-
-    # A signal that strikes a child between the fork and `in_child` would be written to the parent's pipe, and end the
-    # parent. Blocked in the thread that forks, it waits in the system until the child has closed that way.
-    masks = threading.local()
-
-    def before_fork() -> None:
-        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-
-    def after_fork() -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
+                _exit()
 
     def in_child() -> None:
         if signal.getsignal(signal.SIGTERM) is end:
-            signal.set_wakeup_fd(-1)  # it is the parent's
-        after_fork()
+            signal.set_wakeup_fd(-1)  # the pipe is the parent's: a signal to the child would end the parent
 
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    os.register_at_fork(before=before_fork, after_in_parent=after_fork, after_in_child=in_child)
+    undo_in_children(in_child)
     threading.Thread(target=watch, name="evkafka-start", daemon=True).start()
     for signum in STOP_SIGNALS:
         signal.signal(signum, end)
@@ -71,21 +61,21 @@ def stop_quietly_until_started() -> None:
 
 
 def end_with_system_exit() -> None:
-    """For an app that takes no signals itself: from now on they raise SystemExit in it, so that it can clean up."""
+    """For an app that handles no signals itself: from now on they raise SystemExit in it, so that it can clean up."""
     for signum in STOP_SIGNALS:
         signal.signal(signum, lambda *_: sys.exit(0))
 
 
-def _leave() -> None:
+def _exit() -> None:
     try:
-        writing = threading.Thread(target=_write_last_lines, daemon=True)
-        writing.start()
-        writing.join(LAST_LINES_S)
+        flushing = threading.Thread(target=_flush_output, daemon=True)
+        flushing.start()
+        flushing.join(FLUSH_S)
     finally:
         os._exit(0)
 
 
-def _write_last_lines() -> None:
+def _flush_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()

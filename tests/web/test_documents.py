@@ -122,7 +122,7 @@ class TestLists:
         assert first_cells(section("Events")) == kinds
 
     def test_of_spans_and_their_attributes(self) -> None:
-        code = (DOCS.parent / "src" / "evkafka" / "observe" / "spans.py").read_text()
+        code = (DOCS.parent / "src" / "evkafka" / "observe" / "opentelemetry.py").read_text()
         attributes = set(re.findall(r'"((?:messaging|evkafka|error)\.[a-z_.]+)"', code))
         spans = {
             name.replace("record.topic", "topic").replace("first.topic", "topic")

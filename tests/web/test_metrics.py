@@ -96,13 +96,13 @@ class TestEncoding:
     async def test_happens_off_the_loop_on_the_figures_of_one_moment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from evkafka.observe import metrics
 
-        encode, threads = metrics._told, []
+        encode, threads = metrics._encode, []
 
         def told(registry: Any, accept: str) -> tuple[bytes, str]:
             threads.append(threading.current_thread())
             return encode(registry, accept)
 
-        monkeypatch.setattr(metrics, "_told", told)
+        monkeypatch.setattr(metrics, "_encode", told)
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):
             await settled(kafka, {"n": 0})

@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from evkafka import EVKafkaProducer, Handler
 from evkafka.broker import KafkaBroker
 from evkafka.observe.process_health import ProcessHealth
-from evkafka.observe.process_metrics import LEAST, SUMMED, ProcessMetrics, as_file
+from evkafka.observe.process_metrics import MINIMUM, SUMMED, ProcessMetrics, encode_file
 from evkafka.observe.shared_directory import shared_directory
 from evkafka.service.service import StartFailed
 from evkafka.testing import InMemoryKafka
@@ -199,8 +199,8 @@ class TestOneProcess:
         sharing = ProcessMetrics(collector, tmp_path)
 
         def told() -> list[str]:
-            sharing.leave()
-            [family] = sharing.everyone().collect()
+            sharing.write()
+            [family] = sharing.all_processes().collect()
             return [sample.labels["partition"] for sample in family.samples]
 
         async with sharing.running():
@@ -260,7 +260,7 @@ def test_gauges_that_are_added_up_are_gauges_that_there_are() -> None:
     app.asgi()
     assert app.metrics is not None
     gauges = {family.name for family in app.metrics.collector.collect() if family.type == "gauge"}
-    assert gauges >= SUMMED | LEAST
+    assert gauges >= SUMMED | MINIMUM
 
 
 class TestADirectoryThatCannotBeWritten:
@@ -344,6 +344,6 @@ def full(*_: object) -> None:
 
 def test_a_file_of_figures_is_read_by_prometheus_client(tmp_path: Path) -> None:
     values = [("k" * length, float(length)) for length in range(1, 40)] + [("ä€", 0.5)]
-    (tmp_path / "counter_1.db").write_bytes(as_file(values))
+    (tmp_path / "counter_1.db").write_bytes(encode_file(values))
     read = MmapedDict.read_all_values_from_file(str(tmp_path / "counter_1.db"))  # type: ignore[no-untyped-call]
     assert [(key.rstrip(" "), value) for key, value, _, _ in read] == values

@@ -1,6 +1,6 @@
-"""The default listener: the runtime's events as log lines, with fields for structured logs in `extra`.
+"""The default listener: it logs the runtime's events, with fields for structured logs in `extra`.
 
-Never a payload, never a raw key.
+No line has a payload or a raw key.
 """
 
 from __future__ import annotations
@@ -31,28 +31,26 @@ from evkafka.telemetry import (
 
 logger = logging.getLogger("evkafka.events")
 
-SAID_CHARACTERS = 2000
+ERROR_CHARACTERS = 2000
 
 
 def log_events(telemetry: Telemetry) -> None:
-    """Write a log line for each event of the runtime that a person would want to know of."""
-    for kind, listener in (
-        (ConsumerStarted, _started),
-        (ConsumerStopped, _stopped),
-        (ConsumerLost, _lost_source),
-        (PartitionsAssigned, _assigned),
-        (PartitionsRevoked, _revoked),
-        (PositionReset, _reset),
-        (NothingMatches, _nothing_matches),
-        (AttemptFailed, _failed),
-        (RecordsLost, _lost),
-        (CommitFailed, _commit_failed),
-        (EndpointOverran, _overran),
-        (EndpointBlocked, _blocked),
-        (ResultDropped, _dropped),
-        (PartitionBlocked, _unreadable),
-    ):
-        telemetry.listen(kind, listener)  # type: ignore[arg-type]
+    """Log each event of the runtime that an operator should know of."""
+    listen = telemetry.listen
+    listen(ConsumerStarted, _started)
+    listen(ConsumerStopped, _stopped)
+    listen(ConsumerLost, _lost_source)
+    listen(PartitionsAssigned, _assigned)
+    listen(PartitionsRevoked, _revoked)
+    listen(PositionReset, _reset)
+    listen(NothingMatches, _nothing_matches)
+    listen(AttemptFailed, _failed)
+    listen(RecordsLost, _lost)
+    listen(CommitFailed, _commit_failed)
+    listen(EndpointOverran, _overran)
+    listen(EndpointBlocked, _blocked)
+    listen(ResultDropped, _dropped)
+    listen(PartitionBlocked, _unreadable)
 
 
 def _started(event: ConsumerStarted) -> None:
@@ -65,8 +63,8 @@ def _stopped(event: ConsumerStopped) -> None:
     if event.error is None:
         logger.info("consumer %s has stopped", event.consumer, extra=fields)
     else:
-        said = _said(event.error, str) or _said(event.error)
-        logger.error("consumer %s has ended: %s", event.consumer, said, exc_info=event.error, extra=fields)
+        text = _error_text(event.error, str) or _error_text(event.error)
+        logger.error("consumer %s has ended: %s", event.consumer, text, exc_info=event.error, extra=fields)
 
 
 def _lost_source(event: ConsumerLost) -> None:
@@ -74,7 +72,7 @@ def _lost_source(event: ConsumerLost) -> None:
         "consumer %s lost its connection or stalled, and is made anew in %.1f s: %s",
         event.consumer,
         event.retry_in_s,
-        _said(event.error),
+        _error_text(event.error),
         extra={"consumer": event.consumer},
     )
 
@@ -115,7 +113,7 @@ def _reset(event: PositionReset) -> None:
             extra=where,
         )
         return
-    # A group's first start has nothing to go back to. That what it had committed is gone may mean lost records.
+    # The first start of a group has no committed offset. If there was one and it is gone, records may be lost.
     level = logging.INFO if reset.from_offset is None else logging.WARNING
     logger.log(
         level,
@@ -148,8 +146,8 @@ def _nothing_matches(event: NothingMatches) -> None:
 
 def _failed(event: AttemptFailed) -> None:
     level = logging.CRITICAL if event.decision == "stop" else logging.WARNING
-    what = event.endpoint or "the stack"
-    follows = {
+    endpoint = event.endpoint or "the stack"
+    consequence = {
         "wait": f"trying again in {event.retry_in_s:.1f} s",
         "finish": "going on without it",
         "retry_topic": f"writing it to a retry topic, for {event.retry_in_s:g} s",
@@ -159,14 +157,14 @@ def _failed(event: AttemptFailed) -> None:
     logger.log(
         level,
         "%s failed at %s[%d]@%d, attempt %d; %s: %s",
-        what,
+        endpoint,
         event.topic,
         event.partition,
         event.offset,
         event.attempt,
-        follows,
-        "asked for by the endpoint" if event.error is None else _said(first_failure(event.error)),
-        # A record that waits fails the same way each time: its traceback once, then a line per attempt.
+        consequence,
+        "asked for by the endpoint" if event.error is None else _error_text(first_failure(event.error)),
+        # A retried record usually fails in the same way: its traceback is logged once, then one line per attempt.
         exc_info=event.error if event.attempt == 1 or event.decision != "wait" else None,
         extra={
             "consumer": event.consumer,
@@ -196,7 +194,7 @@ def _commit_failed(event: CommitFailed) -> None:
         "consumer %s could not commit %s: %s",
         event.consumer,
         ", ".join(f"{tp[0]}[{tp[1]}]={offset}" for tp, offset in event.offsets.items()),
-        _said(event.error),
+        _error_text(event.error),
         extra={"consumer": event.consumer},
     )
 
@@ -243,14 +241,14 @@ def _unreadable(event: PartitionBlocked) -> None:
         event.partition[1],
         event.offset,
         "it is passed over" if event.skipped else "its partition waits there",
-        _said(event.error),
+        _error_text(event.error),
         extra={"consumer": event.consumer, "topic": event.partition[0], "partition": event.partition[1]},
     )
 
 
-def _said(error: BaseException, show: Callable[[BaseException], str] = repr) -> str:
-    """The text of an error may quote a record: it is cut, and cannot look like a line of its own."""
-    return one_line(message_of(error, show), SAID_CHARACTERS)
+def _error_text(error: BaseException, show: Callable[[BaseException], str] = repr) -> str:
+    """The text of an error, shortened and on one line: it may quote a record."""
+    return one_line(message_of(error, show), ERROR_CHARACTERS)
 
 
 def _address(event: EndpointOverran | EndpointBlocked | ResultDropped) -> dict[str, object]:

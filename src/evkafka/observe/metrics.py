@@ -1,6 +1,6 @@
-"""Metrics for Prometheus: events add up in plain dictionaries, and become text only when somebody scrapes.
+"""Metrics for Prometheus: events are counted in plain dictionaries, and encoded as text only for a scrape.
 
-Needs the extra `evkafka[metrics]`; without it there are none, and nothing is counted.
+Needs the extra `evkafka[metrics]`; without it nothing is counted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from evkafka.exceptions import ConfigError
 from evkafka.runtime.status import AppStatus
@@ -22,98 +22,93 @@ if TYPE_CHECKING:
     from evkafka.observe.process_metrics import ProcessMetrics
     from evkafka.observe.prometheus import AppCollector
 
-
 logger = logging.getLogger("evkafka")
 
-VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-
-
-class Measured(Protocol):
-    """An app, as its metrics see it."""
-
-    @property
-    def telemetry(self) -> Telemetry: ...
-    def status(self) -> AppStatus: ...
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Metrics:
-    """An app's metrics, and what else the process has registered with prometheus-client.
+    """An app's metrics, and whatever else the process has registered with prometheus-client.
 
     Args:
-        sharing: where the app runs in several processes: what all of them count is told by each.
+        sharing: shares the values with the app's other processes; None for an app of one process.
     """
 
     def __init__(self, collector: AppCollector, sharing: ProcessMetrics | None = None) -> None:
         self.collector = collector
         self._sharing = sharing
-        self._said = False
+        self._logged = False
 
     def shared(self) -> AbstractAsyncContextManager[None]:
-        """Inside, the other processes know of this one's figures."""
+        """While it is open, the other processes can read the values of this one."""
         return self._sharing.running() if self._sharing is not None else nullcontext()
 
     def scraping(self, accept: str) -> Callable[[], tuple[bytes, str]]:
-        """The figures of this moment, and the work of encoding them, which may take long: for a thread.
+        """Take the values of this moment, on the app's loop. Encoding them may take long and is left to a thread.
+
+        Args:
+            accept: the Accept header of the scraper.
 
         Returns:
-            What gives the text in the format that the scraper's Accept header asks for, and its media type.
+            A function that encodes them: it returns the text in the wanted format, and its media type.
         """
         from prometheus_client import REGISTRY
 
         if self._sharing is not None:
-            self._sharing.leave()
-        own = _Both(self.collector.snapshot(), REGISTRY)
+            self._sharing.write()
+        own = _Collectors(self.collector.snapshot(), REGISTRY)
         if self._sharing is None:
-            return lambda: _told(own, accept)
-        return partial(self._told_of_all, self._sharing, own, accept)
+            return lambda: _encode(own, accept)
+        return partial(self._encode_all, self._sharing, own, accept)
 
-    def _told_of_all(self, sharing: ProcessMetrics, own: _Both, accept: str) -> tuple[bytes, str]:
+    def _encode_all(self, sharing: ProcessMetrics, own: _Collectors, accept: str) -> tuple[bytes, str]:
         try:
-            told = _told(sharing.everyone(), accept)
-        except Exception as error:  # whatever lies there: a file may be half, or somebody else's
-            if not self._said:
+            encoded = _encode(sharing.all_processes(), accept)
+        except Exception as error:  # the directory may hold anything: half a file, or a foreign one
+            if not self._logged:
                 logger.warning("the figures of the app's other processes cannot be read, and are left out: %s", error)
-            self._said = True
-            return _told(own, accept)
-        self._said = False
-        return told
+            self._logged = True
+            return _encode(own, accept)
+        self._logged = False
+        return encoded
 
 
-def _told(registry: Any, accept: str) -> tuple[bytes, str]:
+def _encode(registry: Any, accept: str) -> tuple[bytes, str]:
     from prometheus_client.exposition import choose_encoder
 
     encode, media_type = choose_encoder(accept)
     return encode(registry), media_type
 
 
-class _Both:
-    """What the encoder takes for a registry: ours, and then the process's."""
+class _Collectors:
+    """Several collectors as one, which prometheus-client's encoders take for a registry."""
 
-    def __init__(self, *parts: Any) -> None:
-        self._parts = parts
+    def __init__(self, *collectors: Any) -> None:
+        self._collectors = collectors
 
     def collect(self) -> Any:
-        for part in self._parts:
-            yield from part.collect()
+        for collector in self._collectors:
+            yield from collector.collect()
 
 
-def directory_of_processes(*, needed: bool = True) -> Path | None:
-    """Where the processes of an app leave their figures for each other; None where this one counts for itself.
+def multiprocess_directory(*, needed: bool = True) -> Path | None:
+    """The directory in which the processes of an app share metrics and health, from `PROMETHEUS_MULTIPROC_DIR`; it is
+    created if it does not exist. None for a process that shares nothing.
 
     Args:
-        needed: False for a process that nobody asks for them: without the directory it counts for itself.
+        needed: False for a process that serves neither: it then works without the directory.
 
     Raises:
-        ConfigError: there is no such directory, it cannot be made, and it is needed.
+        ConfigError: it cannot be created, and is needed.
     """
-    named = os.environ.get(VARIABLE)
+    named = os.environ.get(DIRECTORY_VARIABLE)
     if not named:
         return None
     directory = Path(named)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        sentence = f"{VARIABLE} names {named!r}, and no directory can be made there: {error.strerror}"
+        sentence = f"{DIRECTORY_VARIABLE} names {named!r}, and no directory can be made there: {error.strerror}"
         if needed:
             raise ConfigError(sentence) from error
         logger.warning("%s; the app's other processes do not learn what this one counts and how it is", sentence)
@@ -121,12 +116,16 @@ def directory_of_processes(*, needed: bool = True) -> Path | None:
     return directory
 
 
-def metrics_of(app: Measured) -> Metrics | None:
-    """Begin to count what an app does; None where the extra is missing."""
+def create_metrics(telemetry: Telemetry, status: Callable[[], AppStatus]) -> Metrics | None:
+    """Start counting an app's events; None if the extra is not installed.
+
+    Args:
+        status: returns the app's status, from which the gauges are read at each scrape. Called on the app's loop.
+    """
     if find_spec("prometheus_client") is None:
         return None
     from evkafka.observe.process_metrics import ProcessMetrics
     from evkafka.observe.prometheus import AppCollector
 
-    collector, directory = AppCollector(app), directory_of_processes()
+    collector, directory = AppCollector(telemetry, status), multiprocess_directory()
     return Metrics(collector, ProcessMetrics(collector, directory) if directory is not None else None)

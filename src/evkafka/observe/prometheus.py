@@ -1,5 +1,5 @@
-"""What is counted, and how it is told to Prometheus. Counters and histograms come from events, in batches; gauges are
-read from the app's status when somebody scrapes, so that a partition's series end when it is given back."""
+"""Counts an app's events and exposes them to Prometheus. Counters and histograms come from events, in batches; gauges
+are read from the app's status at each scrape, so that the series of a partition end when it is revoked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -33,18 +33,24 @@ from evkafka.telemetry import (
     RecordsProcessed,
     RecordsReceived,
     RecordsUnmatched,
+    Telemetry,
 )
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""Upper bounds of the buckets, for what endpoints and brokers take."""
-
+"""Upper bounds of the buckets for the durations of attempts, commits and sends."""
 
 BYTES = (64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0)
-"""The same for records, which are seldom larger than a megabyte."""
-
+"""The same for the sizes of records, which are seldom larger than a megabyte."""
 
 REBALANCES = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0)
-"""The same for rebalances, in which the slowest member counts."""
+"""The same for the durations of rebalances, which take as long as the slowest member."""
+
+Labels = tuple[str, ...]
+
+CONSUMER = ("consumer",)
+CONSUMER_TOPIC = ("consumer", "topic")
+PARTITION = ("consumer", "topic", "partition")
+EVENT = ("consumer", "topic", "event")
 
 
 class Histogram:
@@ -54,17 +60,17 @@ class Histogram:
 
     def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
         self._bounds = bounds
-        self._counts = [0] * len(bounds)  # of values up to the bound, all smaller ones among them
+        self._counts = [0] * len(bounds)  # cumulative: values up to the bound, all smaller ones included
         self.count = 0
         self.sum = 0.0
 
     def add(self, values: Sequence[float]) -> None:
-        """Count these values in; there is one at least."""
+        """Count these values, at least one."""
         bounds, counts, added = self._bounds, self._counts, len(values)
         self.count += added
         self.sum += sum(values)
         first = bisect_left(bounds, min(values))
-        if bisect_left(bounds, max(values)) == first:  # all in one bucket, as most are: then they need not be sorted
+        if bisect_left(bounds, max(values)) == first:  # the usual case: all in one bucket, no need to sort
             for index in range(first, len(bounds)):
                 counts[index] += added
             return
@@ -72,33 +78,20 @@ class Histogram:
         for index, bound in enumerate(bounds):
             counts[index] += bisect_right(values, bound)
 
-    def copied(self) -> Histogram:
+    def copy(self) -> Histogram:
         other = Histogram(self._bounds)
         other._counts, other.count, other.sum = self._counts.copy(), self.count, self.sum
         return other
 
     def buckets(self) -> list[tuple[str, float]]:
-        """(upper bound, how many values up to it), as Prometheus takes them."""
-        named = [(_bound(bound), float(count)) for bound, count in zip(self._bounds, self._counts, strict=True)]
+        """(upper bound, number of values up to it), as prometheus-client takes them."""
+        named = [(repr(float(bound)), float(count)) for bound, count in zip(self._bounds, self._counts, strict=True)]
         return [*named, ("+Inf", float(self.count))]
-
-
-def _bound(bound: float) -> str:
-    return repr(float(bound))
-
-
-if TYPE_CHECKING:
-    from evkafka.observe.metrics import Measured
-
-Labels = tuple[str, ...]
-
-CONSUMER = ("consumer",)
-PARTITION = ("consumer", "topic", "partition")
 
 
 @dataclass(frozen=True, slots=True)
 class MetricValues:
-    """What has been counted so far."""
+    """The counters and histograms of one app, by labels."""
 
     processed: Counter[Labels] = field(default_factory=Counter)
     durations: defaultdict[Labels, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
@@ -116,25 +109,25 @@ class MetricValues:
     published: Counter[Labels] = field(default_factory=Counter)
     publish_durations: defaultdict[Labels, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
 
-    def copied(self) -> MetricValues:
-        """A copy, to which nothing is added any more."""
-        return MetricValues(*(_copied(getattr(self, one.name)) for one in fields(self)))
+    def copy(self) -> MetricValues:
+        """A copy that later events do not change."""
+        return MetricValues(*(_copy(getattr(self, one.name)) for one in fields(self)))
 
 
-def _copied(counted: Any) -> Any:
-    if isinstance(counted, Counter):
-        return Counter(counted)
-    return defaultdict(Histogram, {labels: histogram.copied() for labels, histogram in counted.items()})
+def _copy(values: Any) -> Any:
+    if isinstance(values, Counter):
+        return Counter(values)
+    return defaultdict(Histogram, {labels: histogram.copy() for labels, histogram in values.items()})
 
 
 class AppCollector:
-    """Counts one app's events, and collects when it is scraped."""
+    """Counts one app's events, and takes a snapshot for each scrape."""
 
-    def __init__(self, app: Measured) -> None:
-        self._app = app
-        self._figures = MetricValues()
-        self._without_since_s: dict[str, float] = {}  # consumers without an assignment, and since when
-        listen = app.telemetry.listen
+    def __init__(self, telemetry: Telemetry, status: Callable[[], AppStatus]) -> None:
+        self._status = status
+        self._values = MetricValues()
+        self._unassigned_since_s: dict[str, float] = {}  # by consumer, while it has no assignment
+        listen = telemetry.listen
         listen(RecordsReceived, self._on_received)
         listen(RecordsProcessed, self._on_processed)
         listen(RecordsLost, self._on_lost_records)
@@ -142,8 +135,8 @@ class AppCollector:
         listen(AttemptFailed, self._on_failed)
         listen(OffsetsCommitted, self._on_committed)
         listen(CommitFailed, self._on_commit_failed)
-        listen(ConsumerStarted, self._on_without)
-        listen(PartitionsRevoked, self._on_without)
+        listen(ConsumerStarted, self._on_unassigned)
+        listen(PartitionsRevoked, self._on_unassigned)
         listen(PartitionsAssigned, self._on_assigned)
         listen(ConsumerLost, self._on_lost)
         listen(EndpointBlocked, self._on_blocked)
@@ -153,134 +146,148 @@ class AppCollector:
 
     def _on_received(self, event: RecordsReceived) -> None:
         if event.sizes:
-            self._figures.sizes[event.consumer, event.topic].add(event.sizes)
+            self._values.sizes[event.consumer, event.topic].add(event.sizes)
 
     def _on_processed(self, event: RecordsProcessed) -> None:
         consumer, topic = event.consumer, event.topic
         for (event_type, status), durations_s in event.durations_s.items():
-            self._figures.processed[consumer, topic, event_type, status] += len(durations_s)
-            self._figures.durations[consumer, topic, event_type].add(durations_s)
+            self._values.processed[consumer, topic, event_type, status] += len(durations_s)
+            self._values.durations[consumer, topic, event_type].add(durations_s)
 
     def _on_lost_records(self, event: RecordsLost) -> None:
         for topic, _, _ in event.addresses:
-            self._figures.processed[event.consumer, topic, "", "lost"] += 1
+            self._values.processed[event.consumer, topic, "", "lost"] += 1
 
     def _on_unmatched(self, event: RecordsUnmatched) -> None:
-        self._figures.unmatched[event.consumer, event.topic, event.reason] += event.count
+        self._values.unmatched[event.consumer, event.topic, event.reason] += event.count
 
     def _on_failed(self, event: AttemptFailed) -> None:
         kind = type(named_by(event.error)).__name__ if event.error is not None else ""
-        self._figures.exceptions[event.consumer, event.topic, event.event_type or "", kind] += 1
+        self._values.exceptions[event.consumer, event.topic, event.event_type or "", kind] += 1
 
     def _on_committed(self, event: OffsetsCommitted) -> None:
-        self._figures.commits[event.consumer, "ok"] += 1
-        self._figures.commit_durations[event.consumer,].add([event.duration_s])
+        self._values.commits[event.consumer, "ok"] += 1
+        self._values.commit_durations[event.consumer,].add([event.duration_s])
 
     def _on_commit_failed(self, event: CommitFailed) -> None:
-        self._figures.commits[event.consumer, "failed"] += 1
+        self._values.commits[event.consumer, "failed"] += 1
 
-    def _on_without(self, event: ConsumerStarted | PartitionsRevoked) -> None:
-        self._without_since_s.setdefault(event.consumer, time.monotonic())
+    def _on_unassigned(self, event: ConsumerStarted | PartitionsRevoked) -> None:
+        self._unassigned_since_s.setdefault(event.consumer, time.monotonic())
 
     def _on_assigned(self, event: PartitionsAssigned) -> None:
-        self._figures.rebalances[event.consumer,] += 1
-        since_s = self._without_since_s.pop(event.consumer, None)
+        self._values.rebalances[event.consumer,] += 1
+        since_s = self._unassigned_since_s.pop(event.consumer, None)
         if since_s is not None:
-            self._figures.rebalance_durations[event.consumer,].add([time.monotonic() - since_s])
+            self._values.rebalance_durations[event.consumer,].add([time.monotonic() - since_s])
 
     def _on_lost(self, event: ConsumerLost) -> None:
-        self._figures.rebuilds[event.consumer,] += 1
+        self._values.rebuilds[event.consumer,] += 1
 
     def _on_blocked(self, event: EndpointBlocked) -> None:
-        self._figures.blocked[event.consumer, event.endpoint] += 1
+        self._values.blocked[event.consumer, event.endpoint] += 1
 
     def _on_published(self, event: EventPublished) -> None:
-        self._figures.published[event.topic, "ok" if event.error is None else "failed"] += 1
-        self._figures.publish_durations[event.topic,].add([event.duration_s])
+        self._values.published[event.topic, "ok" if event.error is None else "failed"] += 1
+        self._values.publish_durations[event.topic,].add([event.duration_s])
 
     # ------------------------------------------------------------------ scraping
 
     def collect(self) -> Iterator[Metric]:
-        """As prometheus-client calls it. On the app's loop."""
+        """Called by prometheus-client, on the app's loop."""
         yield from self.snapshot().collect()
 
     def snapshot(self) -> Snapshot:
-        """The figures of this moment. On the app's loop; what is made of them is made in any thread."""
-        return Snapshot(self._figures.copied(), self._app.status())
+        """The values of this moment. Called on the app's loop; any thread may encode them."""
+        return Snapshot(self._values.copy(), self._status())
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One moment's figures, which may be collected in any thread: with thousands of event types that takes a second."""
+    """The values of one moment. Any thread may encode them, which takes a second with thousands of event types."""
 
-    figures: MetricValues
+    values: MetricValues
     status: AppStatus
 
     def collect(self) -> Iterator[Metric]:
-        yield from self._counted()
-        status = self.status
-        told = "The longest time that the event loop was late by, in the last 15 s."
-        lag = [((), status.loop_lag_s)] if status.loop_lag_s is not None else []
-        yield _gauge("evkafka_event_loop_lag_seconds", told, (), lag)
-        consumers = status.consumers
-        yield from _of_consumers(consumers)
-        yield from _of_partitions(consumers)
+        for name, help_text, labels, counts in COUNTERS:
+            yield _counter(name, help_text, labels, counts(self.values))
+        for name, help_text, labels, histograms in HISTOGRAMS:
+            yield _histogram(name, help_text, labels, histograms(self.values))
+        yield _loop_lag(self.status)
+        yield from _of_consumers(self.status.consumers)
+        yield from _of_partitions(self.status.consumers)
 
-    def _counted(self) -> Iterator[Metric]:
-        by_type = ("consumer", "topic", "event")
-        yield _counter(
-            "evkafka_events_processed",
-            "Attempts that ended, by what became of the record.",
-            (*by_type, "status"),
-            self.figures.processed,
-        )
-        yield _histogram("evkafka_event_duration_seconds", "How long attempts took.", by_type, self.figures.durations)
-        yield _histogram(
-            "evkafka_event_size_bytes",
-            "Values of records read, but for empty ones.",
-            ("consumer", "topic"),
-            self.figures.sizes,
-        )
-        yield _counter(
-            "evkafka_event_exceptions",
-            "Attempts that failed, by exception.",
-            (*by_type, "exception"),
-            self.figures.exceptions,
-        )
-        yield _counter(
-            "evkafka_events_unmatched",
-            "Records that no endpoint took: no_type, no_endpoint or tombstone.",
-            ("consumer", "topic", "reason"),
-            self.figures.unmatched,
-        )
-        yield _counter("evkafka_commits", "Commits of offsets.", ("consumer", "result"), self.figures.commits)
-        yield _histogram(
-            "evkafka_commit_duration_seconds", "How long commits took.", CONSUMER, self.figures.commit_durations
-        )
-        yield _counter("evkafka_rebalances", "Assignments of partitions.", CONSUMER, self.figures.rebalances)
-        yield _histogram(
-            "evkafka_rebalance_duration_seconds",
-            "From a consumer's start, or its giving back of partitions, to its next assignment.",
-            CONSUMER,
-            self.figures.rebalance_durations,
-        )
-        yield _counter("evkafka_consumer_rebuilds", "How often it was made anew.", CONSUMER, self.figures.rebuilds)
-        yield _counter(
-            "evkafka_event_loop_blocked",
-            "Attempts that held the event loop for more than a second.",
-            ("consumer", "endpoint"),
-            self.figures.blocked,
-        )
-        yield _counter("evkafka_published", "Sends that ended.", ("topic", "status"), self.figures.published)
-        yield _histogram(
-            "evkafka_publish_duration_seconds",
-            "From a send to the broker's confirmation.",
-            ("topic",),
-            self.figures.publish_durations,
-        )
+
+# ---------------------------------------------------------------------------- counters and histograms
+
+COUNTERS: tuple[tuple[str, str, Labels, Callable[[MetricValues], Mapping[Labels, int]]], ...] = (
+    (
+        "evkafka_events_processed",
+        "Attempts that ended, by what became of the record.",
+        (*EVENT, "status"),
+        lambda values: values.processed,
+    ),
+    (
+        "evkafka_event_exceptions",
+        "Attempts that failed, by exception.",
+        (*EVENT, "exception"),
+        lambda values: values.exceptions,
+    ),
+    (
+        "evkafka_events_unmatched",
+        "Records that no endpoint took: no_type, no_endpoint or tombstone.",
+        (*CONSUMER_TOPIC, "reason"),
+        lambda values: values.unmatched,
+    ),
+    ("evkafka_commits", "Commits of offsets.", (*CONSUMER, "result"), lambda values: values.commits),
+    ("evkafka_rebalances", "Assignments of partitions.", CONSUMER, lambda values: values.rebalances),
+    ("evkafka_consumer_rebuilds", "How often it was made anew.", CONSUMER, lambda values: values.rebuilds),
+    (
+        "evkafka_event_loop_blocked",
+        "Attempts that held the event loop for more than a second.",
+        (*CONSUMER, "endpoint"),
+        lambda values: values.blocked,
+    ),
+    ("evkafka_published", "Sends that ended.", ("topic", "status"), lambda values: values.published),
+)
+
+HISTOGRAMS: tuple[tuple[str, str, Labels, Callable[[MetricValues], Mapping[Labels, Histogram]]], ...] = (
+    ("evkafka_event_duration_seconds", "How long attempts took.", EVENT, lambda values: values.durations),
+    (
+        "evkafka_event_size_bytes",
+        "Values of records read, but for empty ones.",
+        CONSUMER_TOPIC,
+        lambda values: values.sizes,
+    ),
+    (
+        "evkafka_commit_duration_seconds",
+        "How long commits took.",
+        CONSUMER,
+        lambda values: values.commit_durations,
+    ),
+    (
+        "evkafka_rebalance_duration_seconds",
+        "From a consumer's start, or its giving back of partitions, to its next assignment.",
+        CONSUMER,
+        lambda values: values.rebalance_durations,
+    ),
+    (
+        "evkafka_publish_duration_seconds",
+        "From a send to the broker's confirmation.",
+        ("topic",),
+        lambda values: values.publish_durations,
+    ),
+)
 
 
 # ---------------------------------------------------------------------------- gauges
+
+
+def _loop_lag(status: AppStatus) -> Metric:
+    help_text = "The longest time that the event loop was late by, in the last 15 s."
+    lag = [((), status.loop_lag_s)] if status.loop_lag_s is not None else []
+    return _gauge("evkafka_event_loop_lag_seconds", help_text, (), lag)
 
 
 def _of_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
@@ -298,8 +305,8 @@ def _of_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
             lambda one: one.membership == "steady",
         ),
     )
-    for name, told, value in gauges:
-        yield _gauge(name, told, CONSUMER, (((one.name,), value(one)) for one in consumers))
+    for name, help_text, value in gauges:
+        yield _gauge(name, help_text, CONSUMER, (((one.name,), value(one)) for one in consumers))
     yield _gauge(
         "evkafka_consumer_info",
         "1; its labels tell what belongs to a consumer's name.",
@@ -342,14 +349,14 @@ def _of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
             lambda one: len(one.unwritten),
         ),
     )
-    for name, told, value in gauges:
+    for name, help_text, value in gauges:
         samples = (
             ((one.name, partition.topic, str(partition.partition)), found)
             for one in consumers
             for partition in one.partitions
             if (found := value(partition)) is not None
         )
-        yield _gauge(name, told, PARTITION, samples)
+        yield _gauge(name, help_text, PARTITION, samples)
 
 
 def _lag_s(partition: PartitionStatus, now_ms: float) -> float | None:
@@ -362,22 +369,22 @@ def _lag_s(partition: PartitionStatus, now_ms: float) -> float | None:
 # ---------------------------------------------------------------------------- families
 
 
-def _gauge(name: str, told: str, labels: Labels, samples: Iterable[tuple[Labels, float]]) -> Metric:
-    family = GaugeMetricFamily(name, told, labels=labels)
-    for values, value in samples:
-        family.add_metric(values, value)
+def _gauge(name: str, help_text: str, labels: Labels, samples: Iterable[tuple[Labels, float]]) -> Metric:
+    family = GaugeMetricFamily(name, help_text, labels=labels)
+    for label_values, value in samples:
+        family.add_metric(label_values, value)
     return family
 
 
-def _counter(name: str, told: str, labels: Labels, counted: Mapping[Labels, int]) -> Metric:
-    family = CounterMetricFamily(name, told, labels=labels)
-    for values, count in counted.items():
-        family.add_metric(values, count)
+def _counter(name: str, help_text: str, labels: Labels, counts: Mapping[Labels, int]) -> Metric:
+    family = CounterMetricFamily(name, help_text, labels=labels)
+    for label_values, count in counts.items():
+        family.add_metric(label_values, count)
     return family
 
 
-def _histogram(name: str, told: str, labels: Labels, counted: Mapping[Labels, Histogram]) -> Metric:
-    family = HistogramMetricFamily(name, told, labels=labels)
-    for values, histogram in counted.items():
-        family.add_metric(values, histogram.buckets(), histogram.sum)
+def _histogram(name: str, help_text: str, labels: Labels, histograms: Mapping[Labels, Histogram]) -> Metric:
+    family = HistogramMetricFamily(name, help_text, labels=labels)
+    for label_values, histogram in histograms.items():
+        family.add_metric(label_values, histogram.buckets(), histogram.sum)
     return family

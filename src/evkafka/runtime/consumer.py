@@ -30,7 +30,6 @@ from evkafka.runtime.corrupt_records import UnreadableRecords
 from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.dead_letters.retry_topics import Tiers
 from evkafka.runtime.executor import Executor
-from evkafka.runtime.figures import overran, status_of
 from evkafka.runtime.interfaces import DeadLetterSink, WatchdogRounds
 from evkafka.runtime.offset_check import check_each_offset
 from evkafka.runtime.pending_writes import PendingWrites
@@ -40,7 +39,7 @@ from evkafka.runtime.rebalance import CUT_S, RebalanceListener
 from evkafka.runtime.reporting import TelemetryReporter, UnmatchedWarning
 from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.settle import StopApp, Verdict, decide, decide_at_most_once
-from evkafka.runtime.status import ConsumerStatus
+from evkafka.runtime.status import ConsumerStatus, consumer_status, overran
 from evkafka.runtime.supervision.restart_policy import RestartPolicy
 from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline
 from evkafka.runtime.supervision.stop_signal import StopSignal
@@ -423,7 +422,7 @@ class Consumer:
     def status(self) -> ConsumerStatus:
         """What it is doing now, for health, metrics and pages."""
         stopping = self._ending.stopping.done()
-        return status_of(
+        return consumer_status(
             self._held, self.at_work, self._watchdog, self._hold_ups, rebuilds=self._rebuilds, stopping=stopping
         )
 

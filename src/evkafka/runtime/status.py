@@ -1,26 +1,41 @@
-"""What a consumer is doing at one moment: values for health, metrics and pages. Looking changes nothing."""
+"""The state of a consumer and of an app at one moment: values for health checks, metrics and pages.
+
+`consumer_status` reads a consumer's parts and changes nothing. Of the runtime's modules only `consumer.py` imports this
+one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from evkafka.exceptions import message_of
+from evkafka.runtime.assignment import Assignment
+from evkafka.runtime.blocking_records import BlockingRecords
+from evkafka.runtime.executor import Executor
+from evkafka.runtime.partition import Partition
+from evkafka.runtime.pending_writes import PendingWrite
 from evkafka.runtime.ports import SourceState
 from evkafka.runtime.scheduler import Reason
+from evkafka.runtime.supervision.watchdog import Watchdog
+
+ERROR_CHARACTERS = 300
 
 Membership = SourceState | Literal["none"]
-"""Where the membership stands; `none` while there is no source: not started, between two, or ended."""
+"""The state of the group membership; `none` while there is no source: before the start, between two sources, and after
+the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnwrittenStatus:
-    """A record that could not be written to another topic so far (a dead letter, a retry): it is tried again.
+    """A record that could not be written to another topic so far (a dead letter, a retry). The write is tried again.
 
     Attributes:
-        offset: the record's own.
-        topic: where it is to be written.
-        tries: how often that has failed.
-        error: why, the last time.
+        offset: of the record in the topic that it was read from.
+        topic: the topic that it is written to.
+        tries: how many writes have failed.
+        error: the error of the last one.
     """
 
     offset: int
@@ -36,23 +51,23 @@ class PartitionStatus:
 
     Attributes:
         position: the offset that is read next; None while unknown.
-        committed: what was last confirmed in this assignment; None while nothing was.
-        end: the partition's end as last seen, to a reader of what is committed the last stable offset; None while
-            unknown.
-        high_watermark: where all that is written ends, as last seen; None while unknown. Between `end` and this lie a
-            transaction that is not decided, and what came after it.
-        pending: records read and not committable.
-        oldest: the oldest unfinished offset; None without one.
-        oldest_timestamp_ms: when that record was written, or without one the next that is to be read, in milliseconds
-            since the epoch; None where it is unknown.
+        committed: the last offset that was committed in this assignment; None if none was.
+        end: the end of the partition as last seen; with `isolation_level=read_committed` the last stable offset. None
+            while unknown.
+        high_watermark: the end of everything written, as last seen; None while unknown. Between `end` and this are
+            open transactions, and the records behind them.
+        pending: records that were read and cannot be committed yet.
+        oldest: the oldest unfinished offset; None if there is none.
+        oldest_timestamp_ms: when that record was written, or if there is none, when the next record to read was
+            written; in milliseconds since the epoch, None while unknown.
         retrying: lanes whose first record waits for its next attempt.
         held: True while the client cannot read its next record.
-        paused: True while a user wants it so.
-        full: True while it is not read because of what it holds.
-        due_in_s: of a retry topic, in how many seconds its next record may be run; None where none waits for that.
-        oldest_age_s: for how long the oldest unfinished record has been that; None without one.
-        failed_attempts: how often that one has failed, while it waits.
-        blocked_by: why that one does not begin; empty while it runs, waits for an executor, or there is none. See
+        paused: True while a user has paused it.
+        full: True while it is not read because too many of its records, or bytes, are unfinished.
+        due_in_s: of a retry topic: the seconds until its next record is due; None if no record waits for that.
+        oldest_age_s: how long the oldest unfinished record has been the oldest one; None if there is none.
+        failed_attempts: how many attempts at that record have failed, while it waits.
+        blocked_by: why that record cannot begin; empty if it runs, waits for an executor, or there is none. See
             `Reason` in `scheduler.py`.
         unwritten: records that could not be written to another topic so far.
     """
@@ -78,22 +93,24 @@ class PartitionStatus:
 
     @property
     def undecided(self) -> int:
-        """Offsets from the first open transaction on, which nobody who reads what is committed can read yet."""
-        return max(self.high_watermark - self.end, 0) if None not in (self.high_watermark, self.end) else 0  # type: ignore[operator]
+        """Offsets behind the first open transaction, which a reader of committed records cannot read yet."""
+        if self.high_watermark is None or self.end is None:
+            return 0
+        return max(self.high_watermark - self.end, 0)
 
     @property
     def lag(self) -> int | None:
-        """Records from the oldest unfinished one (else the position) to the end."""
+        """Records from the oldest unfinished one, or else from the position, to the end; None while unknown."""
         done = self.oldest if self.oldest is not None else self.position
         return max(self.end - done, 0) if self.end is not None and done is not None else None
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptStatus:
-    """One attempt under way.
+    """One running attempt.
 
     Attributes:
-        overran: True where it is past its limit and cannot be cut.
+        overran: True if it is past its time limit and cannot be cancelled.
     """
 
     topic: str
@@ -111,11 +128,12 @@ class ConsumerStatus:
     """One consumer.
 
     Attributes:
-        topics: what it subscribes to, by names or as a pattern.
-        silent_s, joining_s: for how long the poll has not returned, and the group has been rebalancing.
-        longest_poll_s: how long either may take.
-        rebuilds: how often it was made anew.
-        stopping: True once it was told to stop.
+        topics: the topics that it subscribes to, by name or as a pattern.
+        silent_s: how long the current poll has been running.
+        joining_s: how long the current rebalance has been running.
+        longest_poll_s: the longest time that either may take.
+        rebuilds: how many times the source was replaced.
+        stopping: True once a stop was requested.
     """
 
     name: str
@@ -137,7 +155,7 @@ Phase = Literal["new", "starting", "running", "stopping", "ended"]
 
 @dataclass(frozen=True, slots=True)
 class ProducerStatus:
-    """One producer; `unavailable_reason` says why nothing can be sent at the moment, and is empty while it can."""
+    """One producer; `unavailable_reason` says why it cannot send at the moment, and is empty if it can."""
 
     name: str
     unavailable_reason: str
@@ -149,9 +167,9 @@ class AppStatus:
 
     Attributes:
         phase: `new` before its first start, `ended` after a run.
-        failure: what ended a consumer that could not be saved; None while all run.
-        ended: names of the consumers that run no more.
-        loop_lag_s: the longest time that the event loop was late by, lately; None while nobody watches it.
+        failure: the error that ended a consumer for good; None while all run.
+        ended: names of the consumers that no longer run.
+        loop_lag_s: the longest delay of the event loop in the last seconds; None while it is not monitored.
     """
 
     phase: Phase
@@ -160,3 +178,116 @@ class AppStatus:
     ended: frozenset[str] = frozenset()
     producers: tuple[ProducerStatus, ...] = ()
     loop_lag_s: float | None = None
+
+
+# ---------------------------------------------------------------------------- reading it
+
+
+def consumer_status(
+    assignment: Assignment,
+    running: Sequence[Executor],
+    watchdog: Watchdog,
+    blocking: BlockingRecords,
+    *,
+    rebuilds: int,
+    stopping: bool,
+) -> ConsumerStatus:
+    """The state of a consumer now.
+
+    Args:
+        running: its executors that run an attempt.
+        blocking: the oldest unfinished record of each partition.
+    """
+    settings, now_s = assignment.settings, assignment.clock.now()
+    topics = tuple(topic.name for topic in settings.topics)
+    late = overran(running)
+    return ConsumerStatus(
+        name=assignment.name,
+        group_id=settings.group_id,
+        topics=topics or ((settings.topic_pattern.pattern,) if settings.topic_pattern is not None else ()),
+        required=settings.required,
+        membership=assignment.source.state() if assignment.source is not None else "none",
+        partitions=tuple(_partition(assignment, one, running, blocking) for one in assignment.partitions.values()),
+        attempts=tuple(_attempt(executor, now_s, overran=executor in late) for executor in running),
+        silent_s=watchdog.silent_s,
+        joining_s=watchdog.joining_s,
+        longest_poll_s=watchdog.longest_poll_s,
+        rebuilds=rebuilds,
+        stopping=stopping,
+    )
+
+
+def overran(running: Collection[Executor]) -> list[Executor]:
+    """The executors whose endpoint is past its time limit and cannot be cancelled."""
+    return [executor for executor in running if executor.overrun is executor.slot.record]
+
+
+def _partition(
+    assignment: Assignment, partition: Partition, running: Sequence[Executor], blocking: BlockingRecords
+) -> PartitionStatus:
+    tp, ledger, source, early = partition.tp, partition.ledger, assignment.source, partition.early
+    position = source.position(tp) if source is not None else None
+    written_ms = _written_ms(partition, running)
+    if ledger.oldest is None and not early and source is not None:
+        written_ms = source.next_timestamp_ms(tp)
+    now_s, since_s = assignment.clock.now(), blocking.since_s(partition)
+    return PartitionStatus(
+        topic=tp.topic,
+        partition=tp.partition,
+        position=early[0].offset if early else position,
+        committed=partition.committed,
+        end=source.end_offset(tp) if source is not None else None,
+        pending=ledger.pending + len(early),
+        oldest=ledger.oldest,
+        oldest_timestamp_ms=written_ms,
+        retrying=partition.waiting(),
+        held=partition.held,
+        paused=partition.paused,
+        full=assignment.flow.is_full(tp),
+        high_watermark=source.high_watermark(tp) if source is not None else None,
+        due_in_s=max(early[0].due_s - now_s, 0.0) if early else None,
+        oldest_age_s=now_s - since_s if since_s is not None else None,
+        failed_attempts=partition.failed_attempts(),
+        blocked_by=tuple(sorted(partition.blocked_by())),
+        unwritten=tuple(_unwritten(write, now_s) for write in partition.writes() if write.fails),
+    )
+
+
+def _unwritten(write: PendingWrite, now_s: float) -> UnwrittenStatus:
+    error = write.error
+    return UnwrittenStatus(
+        offset=write.record.offset,
+        topic=write.topic,
+        tries=write.tries,
+        age_s=now_s - write.since_s,
+        error=f"{type(error).__name__}: {message_of(error)}"[:ERROR_CHARACTERS] if error is not None else "",
+    )
+
+
+def _written_ms(partition: Partition, running: Sequence[Executor]) -> int | None:
+    """The timestamp of the oldest unfinished record, if an executor runs it or it is the first of its lane."""
+    oldest = partition.ledger.oldest
+    if oldest is None:
+        return None
+    in_flight = (executor.slot.record for executor in running)
+    first = (lane.queue[0] for lane in partition.lanes() if lane.queue)
+    for record in (*in_flight, *first):
+        if record is not None and record.offset == oldest and (record.topic, record.partition) == partition.tp:
+            return record.timestamp if record.timestamp >= 0 else None
+    return None
+
+
+def _attempt(executor: Executor, now_s: float, *, overran: bool) -> AttemptStatus:
+    slot = executor.slot
+    record, route = slot.record, slot.route
+    assert record is not None
+    return AttemptStatus(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        event_type=route.event_type if route is not None else None,
+        endpoint=route.name if route is not None else "",
+        attempt=slot.attempt,
+        age_s=max(now_s - executor.started_s, 0.0),
+        overran=overran,
+    )

@@ -17,17 +17,17 @@ from typing import Any, Protocol
 from evkafka.exceptions import ConfigError
 from evkafka.observe.health import HealthBook
 from evkafka.observe.loop_monitor import LoopMonitor, attempt_of, attempts_of
-from evkafka.observe.metrics import Metrics, directory_of_processes
+from evkafka.observe.metrics import Metrics, multiprocess_directory
 from evkafka.observe.process_health import ProcessHealth
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.ports import Clock, Cluster
 from evkafka.runtime.status import AppStatus
-from evkafka.runtime.supervision.forks import undo_in_children
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.service.process import FAILED, ForcedExit, signals
 from evkafka.service.service import Service, StartFailed
 from evkafka.service.stop_guard import StopGuard, force_exit
 from evkafka.telemetry import Telemetry
+from evkafka_command.forks import undo_in_children
 
 logger = logging.getLogger("evkafka")
 
@@ -220,7 +220,7 @@ class AppLifecycle:
     async def _told_to_others(self) -> AsyncIterator[None]:
         """Where the app runs in several processes, each knows how the others are and what they count."""
         app = self._app
-        directory = directory_of_processes(needed=app.web)
+        directory = multiprocess_directory(needed=app.web)
         if directory is None:
             yield
             return

@@ -15,11 +15,11 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from evkafka.runtime.supervision.forks import undo_in_children
 from evkafka.runtime.supervision.stacks import threads_that_hold_the_exit
 from evkafka.service.service import StartFailed
 from evkafka.service.standard_streams import open_standard_streams
 from evkafka.service.stop_guard import Handle, StopGuard, force_exit
+from evkafka_command.forks import undo_in_children
 
 logger = logging.getLogger("evkafka")
 

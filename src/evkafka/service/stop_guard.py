@@ -20,13 +20,13 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-from evkafka.runtime.supervision.forks import undo_in_children
 from evkafka.runtime.supervision.stacks import (
     place_of_task,
     place_of_thread,
     threads_that_hold_the_exit,
     waits_for_others,
 )
+from evkafka_command.forks import undo_in_children
 
 logger = logging.getLogger("evkafka")
 
