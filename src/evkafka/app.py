@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from types import FrameType
@@ -31,7 +31,7 @@ from evkafka.runtime.supervision.stop_deadline import stop_limit_s
 from evkafka.sender import Sender
 from evkafka.service.lifecycle import AppLifecycle
 from evkafka.service.lifespan import Lifespan, as_lifespan
-from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
+from evkafka.service.plan import BoundProducer, DeclaredConsumer, DeclaredProducer
 from evkafka.service.process import leave, run_to_exit_code
 from evkafka.service.service import ConsumerPlan, Service
 from evkafka.service.stop_guard import StopGuard
@@ -188,7 +188,8 @@ class EVKafkaApp:
         if not isinstance(handler, Handler) and not callable(handler):
             raise ConfigError(f"a consumer's handler is a Handler or an async callable, not {type(handler).__name__}")
         name = self._unique(name, "consumer", self._consumers)
-        self._consumers[name] = DeclaredConsumer(name, settings, handler, middleware)
+        stack = middleware if middleware is not None else self._middleware
+        self._consumers[name] = DeclaredConsumer(name, settings, handler, stack)
         self._consumers[name].check_policies()
 
     def consumer(self, name: str) -> ConsumerControl:
@@ -285,7 +286,7 @@ class EVKafkaApp:
     def _declared(self) -> Declared:
         return Declared(
             Info(self.title, self.version, self.description, self.terms_of_service, self.contact, self.license_info),
-            tuple(one.contract(self._middleware) for one in self._consumers.values()),
+            tuple(one.contract() for one in self._consumers.values()),
             tuple(one.contract() for one in self._producers.values()),
         )
 
@@ -375,11 +376,8 @@ class EVKafkaApp:
             self._web_part = WebComponent(self, host=self.web_host, port=self.web_port, ui_token=self._ui_token)
         return Service(
             lifespan=self._lifespan,
-            producers=[
-                one.bound(cluster=cluster, clock=clock, telemetry=self.telemetry, spans=self._spans)
-                for one in self._producers.values()
-            ],
-            plans=[self._plan(one) for one in self._consumers.values()],
+            producers=self._bound_producers(cluster, clock),
+            plans=[self.compile_consumer(one) for one in self._consumers.values()],
             cluster=cluster,
             clock=clock,
             telemetry=self.telemetry,
@@ -387,13 +385,11 @@ class EVKafkaApp:
             reset_dead_letter_limit=self.reset_dead_letter_limit,
         )
 
-    def _plan(self, declared: DeclaredConsumer) -> ConsumerPlan:
-        return declared.plan(
-            self._middleware,
-            overrides=lambda: self.dependency_overrides,
-            paused=lambda name: self.consumer(name).paused,
-            spans=self._spans,
-        )
+    def _bound_producers(self, cluster: Cluster, clock: Clock) -> list[BoundProducer]:
+        return [
+            one.bound(cluster=cluster, clock=clock, telemetry=self.telemetry, spans=self._spans)
+            for one in self._producers.values()
+        ]
 
     # ------------------------------------------------------------------ stopping
 
@@ -408,26 +404,6 @@ class EVKafkaApp:
     def status(self) -> AppStatus:
         """What the app and its parts do at this moment. To be called in the app's loop."""
         return self._lifecycle.status()
-
-    @property
-    def service(self) -> Service | None:
-        """What runs while the app runs, for the test kit and pages; None before and after."""
-        return self._lifecycle.service
-
-    @property
-    def consumers(self) -> Mapping[str, DeclaredConsumer]:
-        """What `add_consumer` declared, by name, for pages."""
-        return self._consumers
-
-    @property
-    def producers(self) -> Mapping[str, DeclaredProducer]:
-        """What `add_producer` declared, by name, for pages."""
-        return self._producers
-
-    @property
-    def middleware(self) -> Sequence[Middleware] | None:
-        """The app's stack, for pages; None for the usual one."""
-        return self._middleware
 
     @property
     def started(self) -> bool:
@@ -445,6 +421,77 @@ class EVKafkaApp:
             self.stop()
         else:
             self._lifecycle.should_exit = False
+
+    # ------------------------------------------------------------------ for EVKafka's own command line, pages, test kit
+
+    @property
+    def service(self) -> Service | None:
+        """The running service; None while the app does not run."""
+        return self._lifecycle.service
+
+    @property
+    def consumers(self) -> Mapping[str, DeclaredConsumer]:
+        """The declared consumers, by name."""
+        return self._consumers
+
+    @property
+    def producers(self) -> Mapping[str, DeclaredProducer]:
+        """The declared producers, by name."""
+        return self._producers
+
+    @property
+    def lifespan(self) -> Lifespan:
+        """The lifespan's factory; without one, a factory of an empty state."""
+        return self._lifespan
+
+    @property
+    def has_ui_token(self) -> bool:
+        """True if the app was created with a `ui_token`."""
+        return bool(self._ui_token)
+
+    def redeclare(
+        self,
+        consumers: Iterable[DeclaredConsumer] | None = None,
+        producers: Iterable[DeclaredProducer] | None = None,
+    ) -> None:
+        """Replace the declared consumers, or producers; None leaves them as they are.
+
+        Raises:
+            RuntimeError: the app has started.
+        """
+        self._refuse_when_started("a changed declaration")
+        if consumers is not None:
+            self._consumers = {one.name: one for one in consumers}
+        if producers is not None:
+            self._producers = {one.name: one for one in producers}
+
+    def compile_consumer(self, declared: DeclaredConsumer) -> ConsumerPlan:
+        """Compile a consumer's stack, routes and decoders.
+
+        Raises:
+            ConfigError: an annotation cannot be resolved, or a middleware cannot be instantiated.
+        """
+        return declared.plan(
+            overrides=lambda: self.dependency_overrides,
+            paused=lambda name: self.consumer(name).paused,
+            spans=self._spans,
+        )
+
+    def mark_started(self) -> None:
+        """From now on nothing can be declared, as after a start."""
+        self._lifecycle.started = True
+
+    def service_without_consumers(self, cluster: Cluster, clock: Clock) -> Service:
+        """A service of the lifespan and the producers alone, to run single attempts in."""
+        self.mark_started()
+        return Service(
+            lifespan=self._lifespan,
+            producers=self._bound_producers(cluster, clock),
+            plans=(),
+            cluster=cluster,
+            clock=clock,
+            telemetry=self.telemetry,
+        )
 
 
 EVkafkaApp = EVKafkaApp

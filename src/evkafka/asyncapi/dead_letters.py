@@ -9,7 +9,7 @@ from typing import Any
 from evkafka.asyncapi.messages import Message, typed_headers
 from evkafka.asyncapi.model import Consumed
 from evkafka.asyncapi.operations import Operation, Topic, received_message, topics_of
-from evkafka.config import dead_letter_producer_settings, error_policy
+from evkafka.config import dead_letter_producer_settings
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.endpoints.endpoint import Endpoint
 
@@ -54,7 +54,7 @@ def dead_letters(consumer: Consumed) -> Iterator[Operation]:
         return  # nothing is tried again, so nothing is given up
     for topic in topics_of(consumer):
         for endpoint in consumer.endpoints or ():
-            policy = error_policy(settings.on_error, endpoint.on_error, where=f"event type {endpoint.event_type!r}")
+            policy = consumer.policies[endpoint]
             if policy.then == "dead_letter":
                 yield _written(consumer, topic, endpoint, policy)
         if settings.unmatched == "dead_letter" or (

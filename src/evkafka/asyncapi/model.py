@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evkafka.config.settings import ConsumerSettings, ProducerSettings
+from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.sender import OutboundEndpoint
 
@@ -29,12 +29,14 @@ class Consumed:
 
     Attributes:
         endpoints: None where an app callable takes its records, of which nothing is known.
+        policies: each endpoint's error policy, merged over the consumer's; at None the consumer's own.
         type_header: the header that its stack reads the event type from.
     """
 
     name: str
     settings: ConsumerSettings
     endpoints: tuple[Endpoint, ...] | None
+    policies: Mapping[Endpoint | None, ErrorPolicySettings]
     type_header: str
 
 

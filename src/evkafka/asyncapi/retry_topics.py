@@ -9,8 +9,6 @@ from typing import Any
 from evkafka.asyncapi.messages import Message, typed_headers
 from evkafka.asyncapi.model import Consumed
 from evkafka.asyncapi.operations import Operation, Topic, consuming, group_binding, received_message
-from evkafka.config import error_policy
-from evkafka.config.settings import ErrorPolicySettings
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.runtime.dead_letters.retry_topics import PREFIX, tier_name, tier_settings, tiers_of
 
@@ -31,7 +29,12 @@ HEADERS = {
 def retry_topics(consumer: Consumed) -> Iterator[Operation]:
     """What the consumer's policies write to retry topics, and what its second consumer reads there."""
     settings = consumer.settings
-    policies = dict(_policies(consumer))
+    # With a handler, a record that no endpoint takes is not tried again: the consumer's own policy writes nothing here.
+    policies = {
+        endpoint: policy
+        for endpoint, policy in consumer.policies.items()
+        if endpoint is not None or consumer.endpoints is None
+    }
     tiers = tiers_of(settings, policies.values())
     if not tiers:
         return
@@ -68,15 +71,6 @@ def retry_topics(consumer: Consumed) -> Iterator[Operation]:
                 bindings=group_binding(reader),
                 extensions={**consuming(reader), "x-retries-of": tier.source},
             )
-
-
-def _policies(consumer: Consumed) -> Iterator[tuple[Endpoint | None, ErrorPolicySettings]]:
-    base = consumer.settings.on_error
-    if consumer.endpoints is None:
-        yield None, base
-        return
-    for endpoint in consumer.endpoints:
-        yield endpoint, error_policy(base, endpoint.on_error, where=f"event type {endpoint.event_type!r}")
 
 
 def _message(consumer: Consumed, source: Topic, endpoint: Endpoint | None) -> Message:

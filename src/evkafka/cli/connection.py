@@ -25,7 +25,6 @@ from evkafka.dlq import SourceTopics
 from evkafka.dlq.targets import sources_of
 from evkafka.exceptions import ConfigError
 from evkafka.handler import TYPE_HEADER
-from evkafka.middleware import type_header
 from evkafka.service.plan import DeclaredConsumer
 
 
@@ -192,7 +191,7 @@ def _of_app(app: EVKafkaApp, name: str | None, topic: str | None) -> FoundCluste
             return FoundCluster(connection, app)
     if len(places) == 1:
         [declared] = places.values()
-        return FoundCluster(declared.settings.connection, app, None, header_of(app, declared))
+        return FoundCluster(declared.settings.connection, app, None, declared.type_header)
     if not places:
         raise ConfigError("this app has neither consumers nor producers, so it names no cluster")
     names = ", ".join(map(repr, app.consumers))
@@ -200,11 +199,7 @@ def _of_app(app: EVKafkaApp, name: str | None, topic: str | None) -> FoundCluste
 
 
 def _found(app: EVKafkaApp, declared: DeclaredConsumer) -> FoundCluster:
-    return FoundCluster(declared.settings.connection, app, declared, header_of(app, declared))
-
-
-def header_of(app: EVKafkaApp, declared: DeclaredConsumer) -> str:
-    return type_header(declared.middleware if declared.middleware is not None else app.middleware)
+    return FoundCluster(declared.settings.connection, app, declared, declared.type_header)
 
 
 def reads(declared: DeclaredConsumer, topic: str) -> bool:
@@ -261,7 +256,7 @@ def _written_by(app: EVKafkaApp, topic: str, name: str | None) -> DeadLetters:
         raise ConfigError(f"{', '.join(map(repr, found))} write to {topic!r}: say which one is meant with --consumer")
     [(declared, policy)] = found.values()
     connection = dead_letter_producer_settings(declared.settings, policy).connection
-    there = FoundCluster(connection, app, declared, header_of(app, declared))
+    there = FoundCluster(connection, app, declared, declared.type_header)
     return DeadLetters(topic, there, sources_of(declared.known_settings()))
 
 

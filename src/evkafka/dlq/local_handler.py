@@ -11,7 +11,7 @@ from evkafka.dlq.dead_letter import DeadLetterRecord, replayed_headers
 from evkafka.dlq.dry_run import of_another_group
 from evkafka.dlq.replay import Handle
 from evkafka.runtime.failure_cause import Fatal, message_in, named_by
-from evkafka.runtime.ports import ConsumerIdentity, Slot
+from evkafka.runtime.ports import Slot
 from evkafka.service.service import ConsumerPlan
 from evkafka.service.single_attempt import Attempt, Delivery, delivery_of, works
 
@@ -36,30 +36,21 @@ def handle_of(plan: ConsumerPlan, state: Mapping[str, Any], threads: ThreadPoolE
         state: what the lifespan yielded.
         threads: where a plain `def` endpoint runs.
     """
-    settings = plan.settings
-    connection = settings.connection
-    identity = ConsumerIdentity(plan.name, settings.group_id, connection.client_id, connection.cluster_name)
+    identity, shortest_limit_s = plan.identity, plan.shortest_limit_s
 
     async def handle(letter: DeadLetterRecord) -> str | None:
-        if why := of_another_group(letter, settings.group_id):
+        if why := of_another_group(letter, plan.settings.group_id):
             return why
-        return await _attempt(plan, letter, identity, state, threads)
+        return await _attempt(plan, letter, Slot(identity, state, threads), shortest_limit_s)
 
     return handle
 
 
-async def _attempt(
-    plan: ConsumerPlan,
-    letter: DeadLetterRecord,
-    identity: ConsumerIdentity,
-    state: Mapping[str, Any],
-    threads: ThreadPoolExecutor,
-) -> str | None:
+async def _attempt(plan: ConsumerPlan, letter: DeadLetterRecord, slot: Slot, shortest_limit_s: float) -> str | None:
     """One attempt, with the consumer's stack and time limits; None where the record is done, else why it is not."""
-    limits_s = [route.timeout_s for route in plan.routes if route.timeout_s is not None]
     limit_s = plan.settings.max_endpoint_exec_time_s
-    [work] = works(plan.dispatch, [_again(letter)], lambda: Slot(identity, state, threads))
-    attempt = Attempt(work.records[0], work.slot, limit_s=limit_s, shortest_limit_s=min([limit_s, *limits_s]))
+    [work] = works(plan.dispatch, [_again(letter)], lambda: slot)
+    attempt = Attempt(work.records[0], work.slot, limit_s=limit_s, shortest_limit_s=shortest_limit_s)
     result = await attempt.run(work)
     if isinstance(result, Fatal):
         raise result.error

@@ -13,6 +13,7 @@ from evkafka.config import check_dead_letter_topics, error_policy, producer_sett
 from evkafka.config.keys import ProducerConfig
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.context import App
+from evkafka.endpoints.endpoint import Endpoint
 from evkafka.exceptions import ConfigError
 from evkafka.handler import Handler
 from evkafka.middleware import Middleware, type_header
@@ -20,7 +21,7 @@ from evkafka.producer import EVKafkaProducer
 from evkafka.records import TopicPartition
 from evkafka.runtime.dead_letters.retry_topics import Tiers, tier_name, tier_settings, tiers_of
 from evkafka.runtime.delayed_records import returning
-from evkafka.runtime.ports import Clock, Cluster, Dispatch
+from evkafka.runtime.ports import Clock, Cluster, Dispatch, Route
 from evkafka.runtime.subscription import left_out
 from evkafka.sender import Sender
 from evkafka.service.dispatch import build_dispatch
@@ -35,10 +36,11 @@ logger = logging.getLogger("evkafka")
 
 @dataclass(frozen=True, slots=True)
 class DeclaredConsumer:
-    """One `add_consumer`.
+    """A consumer that `add_consumer` declared.
 
     Attributes:
-        middleware: its own stack; None for the app's.
+        target: handles its records: a handler, or any app callable.
+        middleware: its stack, outermost first; None for the default one.
     """
 
     name: str
@@ -46,24 +48,52 @@ class DeclaredConsumer:
     target: Handler | App
     middleware: Sequence[Middleware] | None
 
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...] | None:
+        """Its handler's endpoints, the default one last; None if an app callable takes its records."""
+        return self.target.endpoints if isinstance(self.target, Handler) else None
+
+    @property
+    def type_header(self) -> str:
+        """The header that its stack reads the event type from."""
+        return type_header(self.middleware)
+
+    @property
+    def topic_event_types(self) -> dict[str, str]:
+        """Topic -> the type of those of its records that carry none."""
+        return {topic.name: topic.event_type for topic in self.settings.topics if topic.event_type is not None}
+
     def check_policies(self) -> None:
-        """The error policies of endpoints that are declared already; later ones are checked at the start.
+        """Check the error policies of the endpoints declared so far; later ones are checked at the start.
 
         Raises:
             ConfigError: one of them cannot work.
         """
         check_dead_letter_topics(self.settings, self.policies(), retry_topics=self.tiers())
 
-    def policies(self) -> list[tuple[str | None, ErrorPolicySettings]]:
-        """The error policies, each with the event type that it is for; None for the consumer's own, the last one.
+    def endpoint_policies(self) -> dict[Endpoint | None, ErrorPolicySettings]:
+        """Each endpoint's error policy, merged over the consumer's; at None, the last key, the consumer's own.
 
         Raises:
             ConfigError: a policy cannot work.
         """
-        base, target = self.settings.on_error, self.target
-        routes = target.endpoints if isinstance(target, Handler) else ()
-        own = [(one.event_type, error_policy(base, one.on_error, where=_whose(one.event_type))) for one in routes]
-        return [*own, (None, base)]
+        base = self.settings.on_error
+        merged: dict[Endpoint | None, ErrorPolicySettings] = {
+            endpoint: error_policy(base, endpoint.on_error, where=f"event type {endpoint.event_type!r}")
+            for endpoint in self.endpoints or ()
+        }
+        return merged | {None: base}
+
+    def policies(self) -> list[tuple[str | None, ErrorPolicySettings]]:
+        """The same with the endpoints' event types; None for the consumer's own policy, the last one.
+
+        Raises:
+            ConfigError: a policy cannot work.
+        """
+        return [
+            (endpoint.event_type if endpoint is not None else None, policy)
+            for endpoint, policy in self.endpoint_policies().items()
+        ]
 
     def tiers(self) -> Tiers:
         """The retry topics that its policies ask for.
@@ -78,31 +108,33 @@ class DeclaredConsumer:
         tiers = self.tiers()
         return tier_settings(self.settings, tiers) if tiers else None
 
-    def contract(self, apps_stack: Sequence[Middleware] | None) -> Consumed:
-        """What of it stands in the contract document."""
-        endpoints = self.target.endpoints if isinstance(self.target, Handler) else None
-        return Consumed(self.name, self.settings, endpoints, type_header(self._stack(apps_stack)))
+    def contract(self) -> Consumed:
+        """Describe it for the contract document.
+
+        Raises:
+            ConfigError: a policy cannot work.
+        """
+        return Consumed(self.name, self.settings, self.endpoints, self.endpoint_policies(), self.type_header)
 
     def plan(
         self,
-        apps_stack: Sequence[Middleware] | None,
         *,
         overrides: Callable[[], Any],
         paused: Callable[[str], Collection[TopicPartition]],
         spans: Tracing | None,
     ) -> ConsumerPlan:
-        """Compile it: stack, routes and decoders are made here, once.
+        """Compile its stack, routes and decoders.
 
         Args:
-            paused: the partitions that are paused of a consumer, by its name.
+            overrides: gives the app's dependency overrides, at each attempt.
+            paused: consumer's name -> its paused partitions.
 
         Raises:
             ConfigError: an annotation cannot be resolved, or a middleware cannot be made.
         """
-        types = {topic.name: topic.event_type for topic in self.settings.topics if topic.event_type is not None}
-        stack = self._stack(apps_stack)
-        dispatch = build_dispatch(self.target, stack, topic_event_types=types, overrides=overrides)
-        routes = self.target.endpoints if isinstance(self.target, Handler) else ()
+        dispatch = build_dispatch(
+            self.target, self.middleware, topic_event_types=self.topic_event_types, overrides=overrides
+        )
         traced = spans.traced if spans is not None else _as_it_is
         retries = None
         self.check_policies()
@@ -111,8 +143,9 @@ class DeclaredConsumer:
             retries = RetryPlan(
                 name, tier_settings(self.settings, tiers), traced(returning(dispatch)), tiers, lambda: paused(name)
             )
+        policies: dict[Route | None, ErrorPolicySettings] = dict(self.endpoint_policies().items())
         return ConsumerPlan(
-            self.name, self.known_settings(), traced(dispatch), tuple(routes), lambda: paused(self.name), retries
+            self.name, self.known_settings(), traced(dispatch), policies, lambda: paused(self.name), retries
         )
 
     def known_settings(self) -> ConsumerSettings:
@@ -131,13 +164,6 @@ class DeclaredConsumer:
         logger.info("%s: consumer %s reads %s as group %s", title, self.name, topics, settings.group_id, extra=fields)
         effective = " ".join(f"{key}={value}" for key, value in shown_settings(settings).items())
         logger.info("consumer %s runs with %s", self.name, effective, extra=fields)
-
-    def _stack(self, apps_stack: Sequence[Middleware] | None) -> Sequence[Middleware] | None:
-        return self.middleware if self.middleware is not None else apps_stack
-
-
-def _whose(event_type: str) -> str:
-    return f"event type {event_type!r}"
 
 
 def _as_it_is(dispatch: Dispatch) -> Dispatch:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from evkafka.config import error_policy, missing_group_id
+from evkafka.config import missing_group_id
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, ConfigError, EVKafkaError
 from evkafka.records import TopicPartition
@@ -20,7 +20,7 @@ from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.dead_letters.retry_topics import Tiers
 from evkafka.runtime.dead_letters.writer import DeadLetterWriter
 from evkafka.runtime.delayed_records import ReturnedLetters
-from evkafka.runtime.ports import Clock, Cluster, Dispatch, Route
+from evkafka.runtime.ports import Clock, Cluster, ConsumerIdentity, Dispatch, Route
 from evkafka.runtime.status import AppStatus, Phase, ProducerStatus
 from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline, stop_limit_s
 from evkafka.runtime.supervision.tasks import TaskEnded
@@ -75,14 +75,36 @@ class RetryPlan:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerPlan:
-    """A declared consumer, compiled: what a Consumer is made of."""
+    """A declared consumer, compiled: the parts of a `Consumer`.
+
+    Attributes:
+        policies: each endpoint's error policy, merged over the consumer's; at None the consumer's own.
+        paused: gives the partitions that the user has paused.
+        retries: set if a policy has retry topics.
+    """
 
     name: str
     settings: ConsumerSettings
     dispatch: Dispatch
-    routes: Sequence[Route]
+    policies: Mapping[Route | None, ErrorPolicySettings]
     paused: Callable[[], Collection[TopicPartition]] = tuple
     retries: RetryPlan | None = None
+
+    @property
+    def routes(self) -> list[Route]:
+        """Its endpoints; none if an app callable takes its records."""
+        return [route for route in self.policies if route is not None]
+
+    @property
+    def shortest_limit_s(self) -> float:
+        """The shortest time limit for one attempt, of the consumer and its endpoints."""
+        own_s = [route.timeout_s for route in self.routes if route.timeout_s is not None]
+        return min([self.settings.max_endpoint_exec_time_s, *own_s])
+
+    @property
+    def identity(self) -> ConsumerIdentity:
+        connection = self.settings.connection
+        return ConsumerIdentity(self.name, self.settings.group_id, connection.client_id, connection.cluster_name)
 
 
 class Service:
@@ -354,24 +376,24 @@ class Service:
 
     def _add_consumers(self, plan: ConsumerPlan, stack: AsyncExitStack) -> None:
         """A plan's consumer; and the one of its retry topics, which shares its dead letters."""
-        policies = _policies(plan)
+        policies = plan.policies
+        _warn_of_policies_without_effect(plan)
 
         def policy_for(route: Route | None) -> ErrorPolicySettings:
             return policies.get(route, policies[None])
 
         dead_letters = DeadLetterWriter(plan.settings, policy_for=policy_for, cluster=self._cluster, clock=self._clock)
-        self._dead_letters[plan.name] = dead_letters, _that_bury(plan, policies)
+        self._dead_letters[plan.name] = dead_letters, _dead_letter_policies(plan)
 
         async def close() -> None:
             await dead_letters.stop(timeout_s=self.deadline.at_most(FLUSH_S, reserve_s=LIFESPAN_RESERVE_S))
 
         stack.push_async_callback(close)
         limits = [policy.dead_letter_limit for policy in policies.values()]
-        limits_s = [route.timeout_s for route in plan.routes if route.timeout_s is not None]
         make = partial(
             Consumer,
             policy_for=policy_for,
-            shortest_limit_s=min([plan.settings.max_endpoint_exec_time_s, *limits_s]),
+            shortest_limit_s=plan.shortest_limit_s,
             cluster=self._cluster,
             clock=self._clock,
             telemetry=self._telemetry,
@@ -418,10 +440,7 @@ class Service:
             raise failure
 
 
-def _policies(plan: ConsumerPlan) -> dict[Route | None, ErrorPolicySettings]:
-    """Each endpoint's policy, merged over the consumer's once, at the start; at None the consumer's own."""
-    base = plan.settings.on_error
-    merged: dict[Route | None, ErrorPolicySettings] = {None: base}
+def _warn_of_policies_without_effect(plan: ConsumerPlan) -> None:
     for route in plan.routes:
         if route.on_error is not None and plan.settings.auto_commit_mode == "pre-commit":
             logger.warning(
@@ -429,22 +448,18 @@ def _policies(plan: ConsumerPlan) -> dict[Route | None, ErrorPolicySettings]:
                 route.event_type,
                 plan.name,
             )
-        merged[route] = error_policy(base, route.on_error, where=f"event type {route.event_type!r}")
-    return merged
 
 
-def _that_bury(
-    plan: ConsumerPlan, policies: Mapping[Route | None, ErrorPolicySettings]
-) -> dict[Route | None, ErrorPolicySettings]:
-    """The policies by which dead letters may be written without an endpoint's asking for it."""
+def _dead_letter_policies(plan: ConsumerPlan) -> dict[Route | None, ErrorPolicySettings]:
+    """The policies that may write dead letters even if no endpoint returns `DeadLetter`."""
     found = {
         route: policy
-        for route, policy in policies.items()
-        # The consumer's own is merged into each endpoint's; it counts itself where a mere callable is the handler.
-        if policy.then == "dead_letter" and (route is not None or len(policies) == 1)
+        for route, policy in plan.policies.items()
+        # The consumer's own is merged into each endpoint's; by itself it counts only if an app callable is the handler.
+        if policy.then == "dead_letter" and (route is not None or len(plan.policies) == 1)
     }
     if plan.settings.unmatched == "dead_letter":
-        found[None] = policies[None]
+        found[None] = plan.policies[None]
     return found
 
 

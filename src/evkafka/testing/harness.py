@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from evkafka.app import EVKafkaApp
-from evkafka.config import error_policy
 from evkafka.exceptions import ConfigError, EncodeError
-from evkafka.middleware import type_header
 from evkafka.producer import EVKafkaProducer, Headers, Key, header_pairs, key_bytes
 from evkafka.records import Record
 from evkafka.runtime.backend import Backend, ambient, stand_in
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.failure_cause import Fatal
-from evkafka.runtime.ports import ConsumerIdentity, Slot
+from evkafka.runtime.ports import Slot
 from evkafka.serde.encoding import encode
 from evkafka.service.lifespan import as_state
 from evkafka.service.plan import DeclaredConsumer
@@ -49,14 +47,11 @@ class StagedConsumer:
 
     Attributes:
         header: where its stack reads the event type.
-        shortest_limit_s: the shortest time limit among consumer and endpoints.
         threads: where plain `def` endpoints run, as many at once as in production.
     """
 
     plan: ConsumerPlan
     header: str
-    identity: ConsumerIdentity
-    shortest_limit_s: float
     threads: ThreadPoolExecutor
 
 
@@ -96,36 +91,26 @@ class Harness:
     async def open(self) -> AsyncIterator[None]:
         """Lifespan, then producers, as the app itself does; reversed at the exit. Raises what the lifespan raises."""
         app = self._app
-        if app.service is not None or any(one.sender.bound for one in app._producers.values()):
+        if app.service is not None or any(one.sender.bound for one in app.producers.values()):
             raise RuntimeError("this app is running already, by itself or in another test client: end that first")
-        app._lifecycle.started = True
+        app.mark_started()
         async with AsyncExitStack() as stack:
-            for declared in app._consumers.values():
+            for declared in app.consumers.values():
                 self._consumers[declared.name] = consumer = self._compile(declared)
                 stack.callback(consumer.threads.shutdown, wait=False, cancel_futures=True)
             stack.enter_context(stand_in(self.place))
-            self._state = as_state(await stack.enter_async_context(app._lifespan()))
+            self._state = as_state(await stack.enter_async_context(app.lifespan()))
             await self._start_producers(stack)
             self.context = copy_context()
             yield
 
     def _compile(self, declared: DeclaredConsumer) -> StagedConsumer:
-        plan, settings = self._app._plan(declared), declared.settings
-        for route in plan.routes:
-            error_policy(settings.on_error, route.on_error, where=f"event type {route.event_type!r}")
-        middleware = declared.middleware if declared.middleware is not None else self._app._middleware
-        connection = settings.connection
-        limits_s = [route.timeout_s for route in plan.routes if route.timeout_s is not None]
-        return StagedConsumer(
-            plan,
-            type_header(middleware),
-            ConsumerIdentity(plan.name, settings.group_id, connection.client_id, connection.cluster_name),
-            min([settings.max_endpoint_exec_time_s, *limits_s]),
-            ThreadPoolExecutor(settings.concurrency, thread_name_prefix=f"evkafka-{plan.name}"),
-        )
+        plan = self._app.compile_consumer(declared)
+        threads = ThreadPoolExecutor(plan.settings.concurrency, thread_name_prefix=f"evkafka-{plan.name}")
+        return StagedConsumer(plan, declared.type_header, threads)
 
     async def _start_producers(self, stack: AsyncExitStack) -> None:
-        for declared in self._app._producers.values():
+        for declared in self._app.producers.values():
             cluster = RecordingCluster(self.sent, self._positions, declared.name, declared.sender)
             producer = EVKafkaProducer(declared.config, cluster=cluster)
             await producer.start()
@@ -195,7 +180,7 @@ class Harness:
                 work.records[0],
                 work.slot,
                 limit_s=consumer.plan.settings.max_endpoint_exec_time_s,
-                shortest_limit_s=consumer.shortest_limit_s,
+                shortest_limit_s=consumer.plan.shortest_limit_s,
             )
             result = await attempt.run(work)
             if isinstance(result, Fatal):
@@ -206,7 +191,7 @@ class Harness:
         return Deliveries(deliveries)
 
     def _slot(self, consumer: StagedConsumer) -> Slot:
-        return Slot(consumer.identity, self._state, consumer.threads)
+        return Slot(consumer.plan.identity, self._state, consumer.threads)
 
     def context_of(self, caller: Context, before: Context) -> Context:
         """What an endpoint sees: the lifespan's context variables, over them what the test has set since `before`."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from evkafka.config import dead_letter_producer_settings, dead_letter_topic, error_policy, producer_settings
-from evkafka.config.settings import ConnectionSettings, ErrorPolicySettings
+from evkafka.config import dead_letter_producer_settings, dead_letter_topic, producer_settings
+from evkafka.config.settings import ConnectionSettings
 from evkafka.control import ConsumerControl
-from evkafka.handler import Handler
-from evkafka.middleware import Middleware, type_header
 from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
 from evkafka.service.service import Service
 from evkafka.telemetry import Telemetry
@@ -28,8 +26,6 @@ class OperatedApp(AppView, Protocol):
     def consumers(self) -> Mapping[str, DeclaredConsumer]: ...
     @property
     def producers(self) -> Mapping[str, DeclaredProducer]: ...
-    @property
-    def middleware(self) -> Sequence[Middleware] | None: ...
     def consumer(self, name: str) -> ConsumerControl: ...
 
 
@@ -42,9 +38,9 @@ class Endpoint:
 
 
 def endpoints_of(declared: DeclaredConsumer) -> list[Endpoint]:
+    if declared.endpoints is not None:
+        return [Endpoint(None if one.is_default else one.event_type, one.name) for one in declared.endpoints]
     target = declared.target
-    if isinstance(target, Handler):
-        return [Endpoint(None if one.is_default else one.event_type, one.name) for one in target.endpoints]
     name = getattr(target, "__qualname__", type(target).__qualname__)
     return [Endpoint(None, f"{getattr(target, '__module__', '')}.{name}")]
 
@@ -69,33 +65,23 @@ def dead_letter_places(app: OperatedApp) -> dict[str, Place]:
         settings = declared.settings
         if settings.auto_commit_mode == "pre-commit":
             continue
-        for policy, event_type in _policies(declared):
+        for event_type, policy in declared.policies():
+            if policy.then != "dead_letter" and (event_type is not None or settings.unmatched != "dead_letter"):
+                continue
             for topic in settings.topics:
                 name = dead_letter_topic(
                     policy, topic=topic.name, group_id=settings.group_id, event_type=event_type or "unmatched"
                 )
                 connection = dead_letter_producer_settings(settings, policy).connection
-                found.setdefault(name, Place(connection, header_of(app, declared), declared.name))
+                found.setdefault(name, Place(connection, declared.type_header, declared.name))
     return found
-
-
-def _policies(declared: DeclaredConsumer) -> Iterator[tuple[ErrorPolicySettings, str | None]]:
-    """The policies under which something may become a dead letter, and of what type."""
-    base, target = declared.settings.on_error, declared.target
-    if isinstance(target, Handler):
-        for route in target.endpoints:
-            policy = error_policy(base, route.on_error, where=f"event type {route.event_type!r}")
-            if policy.then == "dead_letter":
-                yield policy, route.event_type
-    if declared.settings.unmatched == "dead_letter" or base.then == "dead_letter":
-        yield base, None
 
 
 def places(app: OperatedApp) -> dict[str, Place]:
     """All topics that the app reads, retries through, gives records up to, or sends to."""
     found: dict[str, Place] = {}
     for declared in app.consumers.values():
-        place = Place(declared.settings.connection, header_of(app, declared), declared.name)
+        place = Place(declared.settings.connection, declared.type_header, declared.name)
         found |= dict.fromkeys((topic.name for topic in declared.settings.topics), place)
         found |= dict.fromkeys(declared.tiers(), place)
     for producer in app.producers.values():
@@ -104,7 +90,3 @@ def places(app: OperatedApp) -> dict[str, Place]:
         for name in names - {None}:
             found.setdefault(str(name), Place(settings.connection, "Event-Type"))
     return found | {name: place for name, place in dead_letter_places(app).items() if name not in found}
-
-
-def header_of(app: OperatedApp, declared: DeclaredConsumer) -> str:
-    return type_header(declared.middleware if declared.middleware is not None else app.middleware)

@@ -16,7 +16,7 @@ from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.topics import topic_shapes
 from evkafka.runtime.subscription import name_pattern
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.ui.app_view import OperatedApp, Place, dead_letter_places, header_of
+from evkafka.ui.app_view import OperatedApp, Place, dead_letter_places
 
 logger = logging.getLogger("evkafka.web")
 
@@ -35,7 +35,7 @@ async def dead_letter_topics(app: OperatedApp) -> dict[str, Place]:
                 asked.append((connection, there))
             for topic in there:
                 if _is_of(declared, name, topic):
-                    found.setdefault(topic, Place(connection, header_of(app, declared), declared.name))
+                    found.setdefault(topic, Place(connection, declared.type_header, declared.name))
     return found
 
 

@@ -115,9 +115,9 @@ class DeadLetters:
         return judge_of(
             declared.target,
             group_id=declared.settings.group_id,
-            type_header=place.type_header,
-            topic_types={one.name: one.event_type for one in declared.settings.topics},
-            middleware=declared.middleware if declared.middleware is not None else self._app.middleware,
+            type_header=declared.type_header,
+            topic_types=declared.topic_event_types,
+            middleware=declared.middleware,
         )
 
     def _handler(self, place: Place) -> Handle:

@@ -60,18 +60,16 @@ def instrument(app: EVKafkaApp, task: Task, journal: History) -> None:
         ConfigError: which consumer is meant cannot be told, or a key of `Task.config` cannot work.
     """
     name = chosen(app, task.consumer)
-    declared = app._consumers[name]
-    stack = declared.middleware if declared.middleware is not None else app._middleware
+    declared = app.consumers[name]
+    stack = declared.middleware
     if stack is None:
         stack = (Middleware(JsonTypedDecoderMiddleware),)
-    app._consumers = {
-        name: replace(
-            declared,
-            settings=_settings(declared.settings, task),
-            middleware=(Middleware(RecordedAttempts, journal), *stack),
-        )
-    }
-    app._producers = {one.name: replace(one, config=_produced(one.config, task)) for one in app._producers.values()}
+    recorded = replace(
+        declared,
+        settings=_settings(declared.settings, task),
+        middleware=(Middleware(RecordedAttempts, journal), *stack),
+    )
+    app.redeclare([recorded], [replace(one, config=_produced(one.config, task)) for one in app.producers.values()])
     app.web = app.expose_asyncapi = False
 
 
@@ -81,7 +79,7 @@ def chosen(app: EVKafkaApp, consumer: str | None) -> str:
     Raises:
         ConfigError: there is none of that name, or several and no name was said.
     """
-    names = list(app._consumers)
+    names = list(app.consumers)
     if consumer is None and len(names) == 1:
         return names[0]
     if consumer in names:

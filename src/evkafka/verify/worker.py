@@ -32,7 +32,7 @@ def main(argument: str) -> None:
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
     journal = History(Path(task.journal), task.who)
     app = built_in(task, journal) if task.app is None else given(task, journal)
-    settings = next(iter(app._consumers.values())).settings
+    settings = next(iter(app.consumers.values())).settings
     stranger = TaskCanceller(journal, task.who)
     stranger.listen()
     journal.note(

@@ -18,10 +18,9 @@ from evkafka.cli.impl.check_config import config_findings
 from evkafka.cli.impl.topic_plan import Need, needs_of
 from evkafka.cli.options import Where
 from evkafka.cli.output import plain, print_json, screen, styled
-from evkafka.config import error_policy, missing_group_id, producer_settings
+from evkafka.config import missing_group_id, producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, ConfigError, EVKafkaError
-from evkafka.handler import Handler
 from evkafka.kafka.admin.permissions import PermissionProbe, missing_codecs, probing
 from evkafka.kafka.admin.topics import TopicShape, topic_shapes
 from evkafka.kafka.client.preflight import reach
@@ -94,12 +93,12 @@ async def _findings(where: Where, *, broker: bool) -> list[Finding]:
             raise ConfigError(f"{where.app!r} is no EVKafkaApp")
     except ConfigError as error:
         return [Finding("error", "import", str(where.app), str(error))]
-    consumers, producers = len(app._consumers), len(app._producers)
+    consumers, producers = len(app.consumers), len(app.producers)
     findings.append(
         Finding("ok", "import", str(where.app), f"{_many(consumers, 'consumer')}, {_many(producers, 'producer')}")
     )
     findings += _wiring(app)
-    for declared in app._consumers.values():
+    for declared in app.consumers.values():
         findings += [
             Finding(level, "config", declared.name, said, fix) for level, said, fix in config_findings(declared)
         ]
@@ -117,16 +116,15 @@ async def _findings(where: Where, *, broker: bool) -> list[Finding]:
 
 
 def _wiring(app: EVKafkaApp) -> Iterator[Finding]:
-    if not app._consumers and not app._producers:
+    if not app.consumers and not app.producers:
         yield Finding("error", "wiring", "app", "it has neither consumers nor producers", "app.add_consumer(...)")
-    for declared in app._consumers.values():
+    for declared in app.consumers.values():
         yield from _tried("wiring", declared.name, lambda declared=declared: _compile(app, declared))  # type: ignore[misc]
-        target = declared.target
-        if isinstance(target, Handler) and not target.endpoints:
+        if declared.endpoints == ():
             yield Finding("warning", "wiring", declared.name, "its handler has no endpoint", '@handler.event("Type")')
         if fault := missing_group_id(declared.settings):
             yield Finding("error", "config", declared.name, fault, 'give one: "group_id": "my-service"')
-    for name, producer in app._producers.items():
+    for name, producer in app.producers.items():
         for endpoint in producer.sender.endpoints:
             yield from _tried("wiring", name, endpoint.resolve, quietly=True)
             if (endpoint.topic or producer.config.get("topic")) is None:
@@ -139,10 +137,7 @@ def _wiring(app: EVKafkaApp) -> Iterator[Finding]:
 
 
 def _compile(app: EVKafkaApp, declared: Any) -> str:
-    plan = app._plan(declared)
-    for route in plan.routes:
-        error_policy(declared.settings.on_error, route.on_error, where=f"event type {route.event_type!r}")
-    types = [route.event_type for route in plan.routes]
+    types = [route.event_type for route in app.compile_consumer(declared).routes]
     return f"takes {', '.join(types)}" if types else "an app callable takes everything"
 
 
@@ -168,9 +163,9 @@ def _tried(check: str, about: str, work: Callable[[], Any], *, quietly: bool = F
 async def _connected(app: EVKafkaApp) -> list[Finding]:
     findings: list[Finding] = []
     places: dict[tuple[str, ...], ConnectionSettings] = {}
-    for declared in app._consumers.values():
+    for declared in app.consumers.values():
         places.setdefault(declared.settings.connection.bootstrap_servers, declared.settings.connection)
-    for producer in app._producers.values():
+    for producer in app.producers.values():
         connection = producer_settings(producer.config).connection
         places.setdefault(connection.bootstrap_servers, connection)
     for servers, connection in places.items():
@@ -224,7 +219,7 @@ async def _rights(app: EVKafkaApp, connection: ConnectionSettings, needs: list[N
                 fix = "evkafka check again, when all brokers answer"
                 findings.append(Finding("warning", "rights", about, "not asked: a broker does not answer", fix))
                 return findings
-            for declared in app._consumers.values():
+            for declared in app.consumers.values():
                 settings = declared.settings
                 if settings.connection.bootstrap_servers != connection.bootstrap_servers:
                     continue

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Literal
 
 from evkafka.config.settings import ConsumerSettings
-from evkafka.handler import Handler
 from evkafka.service.plan import DeclaredConsumer
 
 Said = tuple[Literal["ok", "warning", "error"], str, str]
@@ -73,9 +72,7 @@ def _times(declared: DeclaredConsumer) -> Iterator[Said]:
 def _longest_attempt_s(declared: DeclaredConsumer) -> float:
     """The time limits that endpoints have: those of their own, and the consumer's for the rest."""
     base_s = declared.settings.max_endpoint_exec_time_s
-    if not isinstance(declared.target, Handler) or not declared.target.endpoints:
-        return base_s
-    return max(base_s if one.timeout_s is None else one.timeout_s for one in declared.target.endpoints)
+    return max((base_s if one.timeout_s is None else one.timeout_s for one in declared.endpoints or ()), default=base_s)
 
 
 def _places(settings: ConsumerSettings) -> Iterator[Said]:

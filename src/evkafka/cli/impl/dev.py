@@ -124,7 +124,7 @@ def _page(app: EVKafkaApp) -> list[str]:
     if not (app.web and app.web_port):
         return []
     url = f"http://{app.web_host}:{app.web_port}/"
-    token = None if app._ui_token else os.environ.get(TOKEN_VARIABLE)
+    token = None if app.has_ui_token else os.environ.get(TOKEN_VARIABLE)
     return [f"Page      {url}", f"Operate   {url}ui" + (f"  (to act there: {token})" if token else "")]
 
 

@@ -14,8 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from evkafka.app import EVKafkaApp
-from evkafka.cli.connection import DeadLetters, header_of
+from evkafka.cli.connection import DeadLetters
 from evkafka.cli.output import as_text, block, plain, print_json, shown
 from evkafka.dlq import DeadLetterRecord, DeadLetterReplay, LetterFilter, ReplayReport, Target
 from evkafka.dlq.dry_run import judge_of
@@ -194,22 +193,20 @@ def _rehearse(
     if target is not None:
         to, what = target, "sent"
     else:
-        assert where.found.app is not None
         assert where.found.consumer is not None
-        to, what = _judge(where.found.app, where.found.consumer), "tried"
+        to, what = _judge(where.found.consumer), "tried"
     rehearsal = asyncio.run(_desk(where).rehearse(to, wanted, limit=limit, force=force))
     _say_would(rehearsal.would, rehearsal.open, what, as_json=as_json)
 
 
-def _judge(app: EVKafkaApp, declared: DeclaredConsumer) -> Judge:
+def _judge(declared: DeclaredConsumer) -> Judge:
     """Says whether a letter would reach an endpoint: it decodes, and runs nothing."""
-    settings = declared.settings
     return judge_of(
         declared.target,
-        group_id=settings.group_id,
-        type_header=header_of(app, declared),
-        topic_types={one.name: one.event_type for one in settings.topics},
-        middleware=declared.middleware if declared.middleware is not None else app.middleware,
+        group_id=declared.settings.group_id,
+        type_header=declared.type_header,
+        topic_types=declared.topic_event_types,
+        middleware=declared.middleware,
     )
 
 

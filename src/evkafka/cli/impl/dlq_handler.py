@@ -13,7 +13,7 @@ from evkafka.dlq.replay import Handle
 from evkafka.kafka.cluster import KafkaCluster
 from evkafka.runtime.clock import SystemClock
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.service.service import ConsumerPlan, Service
+from evkafka.service.service import ConsumerPlan
 
 Standing = tuple[ConsumerPlan, Mapping[str, Any], ThreadPoolExecutor]
 """What an attempt needs: the consumer, compiled; what the lifespan yielded; threads for a plain `def`."""
@@ -27,22 +27,10 @@ async def standing(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator
     Raises:
         StartFailed: the app could not start.
     """
-    app._lifecycle.started = True
-    cluster, clock = KafkaCluster(), SystemClock()
-    service = Service(
-        lifespan=app._lifespan,
-        producers=[
-            one.bound(cluster=cluster, clock=clock, telemetry=app.telemetry, spans=app._spans)
-            for one in app._producers.values()
-        ],
-        plans=(),
-        cluster=cluster,
-        clock=clock,
-        telemetry=app.telemetry,
-    )
+    service = app.service_without_consumers(KafkaCluster(), SystemClock())
     with ThreadPoolExecutor(1, thread_name_prefix=f"evkafka-{declared.name}") as threads:
         async with service.running() as state:
-            yield app._plan(declared), state, threads
+            yield app.compile_consumer(declared), state, threads
 
 
 @asynccontextmanager

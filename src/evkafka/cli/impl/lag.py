@@ -51,7 +51,7 @@ def asked_of(found: FoundCluster, group: str | None, topics: tuple[str, ...]) ->
         return [Asked(found.connection, group, topics)]
     if found.app is None:
         raise ConfigError("which group? Name it, or an app with --app MODULE:APP")
-    chosen = [found.consumer] if found.consumer is not None else list(found.app._consumers.values())
+    chosen = [found.consumer] if found.consumer is not None else list(found.app.consumers.values())
     asked = [
         Asked(
             one.settings.connection, one.settings.group_id, topics or tuple(topic.name for topic in one.settings.topics)

@@ -26,7 +26,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.log_reader import follow
 from evkafka.records import Record
 from evkafka.runtime.failure_cause import Fatal, message_in, named_by
-from evkafka.runtime.ports import ConsumerIdentity, Slot, UnreadRecord
+from evkafka.runtime.ports import Slot, UnreadRecord
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.service.service import ConsumerPlan
 from evkafka.service.single_attempt import Attempt, Delivery, delivery_of, works
@@ -111,7 +111,7 @@ def chosen(found: FoundCluster, topic: str) -> DeclaredConsumer:
     assert found.app is not None
     if found.consumer is not None:
         return found.consumer
-    readers = [one.name for one in found.app._consumers.values() if reads(one, topic)]
+    readers = [one.name for one in found.app.consumers.values() if reads(one, topic)]
     if not readers:
         raise ConfigError(f"--topic {topic}: no consumer of this app reads it; name one with --consumer to force it")
     raise ConfigError(f"{', '.join(map(repr, readers))} read {topic!r}: say with --consumer whose handler is meant")
@@ -172,7 +172,7 @@ async def _judging(found: FoundCluster, declared: DeclaredConsumer, *, dry_run: 
 
 
 def _decoding(declared: DeclaredConsumer, header: str) -> Judge:
-    types = {one.name: one.event_type for one in declared.settings.topics}
+    types = declared.topic_event_types
     target = declared.target
 
     async def judge(record: Record) -> tuple[str, str | None]:
@@ -183,15 +183,11 @@ def _decoding(declared: DeclaredConsumer, header: str) -> Judge:
 
 
 def _handling(plan: ConsumerPlan, state: Mapping[str, Any], threads: ThreadPoolExecutor) -> Judge:
-    settings = plan.settings
-    connection = settings.connection
-    identity = ConsumerIdentity(plan.name, settings.group_id, connection.client_id, connection.cluster_name)
-    limits_s = [route.timeout_s for route in plan.routes if route.timeout_s is not None]
-    limit_s = settings.max_endpoint_exec_time_s
+    identity, limit_s, shortest_s = plan.identity, plan.settings.max_endpoint_exec_time_s, plan.shortest_limit_s
 
     async def judge(record: Record) -> tuple[str, str | None]:
         [work] = works(plan.dispatch, [record], lambda: Slot(identity, state, threads))
-        attempt = Attempt(work.records[0], work.slot, limit_s=limit_s, shortest_limit_s=min([limit_s, *limits_s]))
+        attempt = Attempt(work.records[0], work.slot, limit_s=limit_s, shortest_limit_s=shortest_s)
         result = await attempt.run(work)
         if isinstance(result, Fatal):
             raise result.error

@@ -7,10 +7,8 @@ from typing import Any
 from rich.tree import Tree
 
 from evkafka.app import EVKafkaApp
-from evkafka.cli.connection import header_of
 from evkafka.cli.output import print_json, screen, styled
-from evkafka.handler import Handler
-from evkafka.service.plan import DeclaredConsumer
+from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
 
 
 def show_routes(app: EVKafkaApp, *, as_json: bool) -> None:
@@ -20,8 +18,8 @@ def show_routes(app: EVKafkaApp, *, as_json: bool) -> None:
         ConfigError: an annotation cannot be resolved.
     """
     told = {
-        "consumers": [_consumer(app, one) for one in app._consumers.values()],
-        "producers": [_producer(app, name) for name in app._producers],
+        "consumers": [_consumer(one) for one in app.consumers.values()],
+        "producers": [_producer(one) for one in app.producers.values()],
     }
     if as_json:
         print_json(told)
@@ -51,12 +49,12 @@ def _show_consumer(tree: Tree, told: dict[str, Any]) -> None:
         branch.add(styled((name, "cyan"), f" -> {one['endpoint']}  ", (", ".join(kind), "dim")))
 
 
-def _consumer(app: EVKafkaApp, declared: DeclaredConsumer) -> dict[str, Any]:
+def _consumer(declared: DeclaredConsumer) -> dict[str, Any]:
     settings = declared.settings
     endpoints = None
-    if isinstance(declared.target, Handler):
+    if declared.endpoints is not None:
         endpoints = []
-        for one in declared.target.endpoints:
+        for one in declared.endpoints:
             decoder = one.resolve()
             endpoints.append(
                 {
@@ -74,17 +72,16 @@ def _consumer(app: EVKafkaApp, declared: DeclaredConsumer) -> dict[str, Any]:
         "topics": [topic.name for topic in settings.topics],
         "topic_pattern": None if settings.topic_pattern is None else settings.topic_pattern.pattern,
         "group_id": settings.group_id,
-        "type_header": header_of(app, declared),
+        "type_header": declared.type_header,
         "concurrency": settings.concurrency,
         "ordering": settings.ordering,
         "endpoints": endpoints,
     }
 
 
-def _producer(app: EVKafkaApp, name: str) -> dict[str, Any]:
-    declared = app._producers[name]
+def _producer(declared: DeclaredProducer) -> dict[str, Any]:
     return {
-        "name": name,
+        "name": declared.name,
         "events": [
             {"event_type": one.event_type, "topic": one.topic or declared.config.get("topic"), "sender": one.name}
             for one in declared.sender.endpoints

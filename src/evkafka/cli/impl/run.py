@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.app_loader import RunnableApp, load_app
 from evkafka.cli.logging import log_from
 from evkafka.exceptions import ConfigError
+from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
 from evkafka.service.process import end_process, run_to_exit_code
 from evkafka_command import end_with_system_exit
 
@@ -135,7 +137,7 @@ def adjust(app: EVKafkaApp, options: RunOptions) -> None:
 
 
 def _choose_consumers(app: EVKafkaApp, only: tuple[str, ...], exclude: tuple[str, ...]) -> None:
-    names = tuple(app._consumers)
+    names = tuple(app.consumers)
     for option, given in (("--only", only), ("--exclude", exclude)):
         for name in given:
             if name not in names:
@@ -143,7 +145,7 @@ def _choose_consumers(app: EVKafkaApp, only: tuple[str, ...], exclude: tuple[str
     kept = [name for name in names if (not only or name in only) and name not in exclude]
     if names and not kept:
         raise ConfigError("--only and --exclude leave no consumer of this app to run")
-    app._consumers = {name: app._consumers[name] for name in kept}
+    app.redeclare(consumers=[app.consumers[name] for name in kept])
 
 
 def unknown(what: str, name: str, names: tuple[str, ...]) -> str:
@@ -167,7 +169,7 @@ def redirect(app: EVKafkaApp, servers: str, *, keep_login: bool) -> None:
     def kept(key: str) -> bool:
         return keep_login or not key.startswith(_LOGIN)
 
-    for name, declared in app._consumers.items():
+    def redirected(declared: DeclaredConsumer) -> DeclaredConsumer:
         own = declared.settings.connection
         changed = replace(
             own,
@@ -175,10 +177,16 @@ def redirect(app: EVKafkaApp, servers: str, *, keep_login: bool) -> None:
             options={key: value for key, value in own.options.items() if kept(key)},
             shown={key: value for key, value in own.shown.items() if kept(key)} | {"bootstrap_servers": servers},
         )
-        app._consumers[name] = replace(declared, settings=replace(declared.settings, connection=changed))
-    for name, producer in app._producers.items():
-        config: dict[str, object] = {key: value for key, value in producer.config.items() if kept(key)}
-        app._producers[name] = replace(producer, config=config | {"bootstrap_servers": servers})  # type: ignore[arg-type]
+        return replace(declared, settings=replace(declared.settings, connection=changed))
+
+    def redirected_producer(declared: DeclaredProducer) -> DeclaredProducer:
+        config: Any = {key: value for key, value in declared.config.items() if kept(key)}
+        return replace(declared, config=config | {"bootstrap_servers": servers})
+
+    app.redeclare(
+        consumers=map(redirected, app.consumers.values()),
+        producers=map(redirected_producer, app.producers.values()),
+    )
 
 
 def _place_web(app: EVKafkaApp, options: RunOptions) -> None:
@@ -206,8 +214,11 @@ def _port_of_platform() -> int | None:
 
 def _name_members(app: EVKafkaApp, worker: int) -> None:
     """Two members of one name would fence each other off."""
-    for name, declared in app._consumers.items():
+
+    def named(declared: DeclaredConsumer) -> DeclaredConsumer:
         instance = declared.settings.group_instance_id
-        if instance is not None:
-            settings = replace(declared.settings, group_instance_id=f"{instance}-{worker}")
-            app._consumers[name] = replace(declared, settings=settings)
+        if instance is None:
+            return declared
+        return replace(declared, settings=replace(declared.settings, group_instance_id=f"{instance}-{worker}"))
+
+    app.redeclare(consumers=map(named, app.consumers.values()))

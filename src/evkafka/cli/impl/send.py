@@ -16,7 +16,6 @@ from evkafka.cli.output import print_json
 from evkafka.config.settings import ProducerSettings
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.exceptions import ConfigError, EVKafkaError
-from evkafka.handler import Handler
 from evkafka.kafka.admin.topics import topic_shapes
 from evkafka.kafka.cluster import KafkaCluster
 from evkafka.records import RecordMetadata
@@ -136,19 +135,18 @@ def _check_all(found: FoundCluster, topic: str, events: Sequence[Event]) -> None
 def _endpoints(found: FoundCluster, topic: str) -> dict[str, Endpoint] | None:
     """Event type -> endpoint, "" for the default one, of all of the app's consumers that read this topic."""
     assert found.app is not None
-    readers = [one for one in found.app._consumers.values() if reads(one, topic)]
+    readers = [one for one in found.app.consumers.values() if reads(one, topic)]
     if not readers:
-        names = sorted({one.name for declared in found.app._consumers.values() for one in declared.settings.topics})
+        names = sorted({one.name for declared in found.app.consumers.values() for one in declared.settings.topics})
         raise ConfigError(
             f"no consumer of this app reads {topic!r}; they read {', '.join(map(repr, names)) or 'no topic by name'}."
             " --no-check sends it all the same"
         )
-    if any(not isinstance(one.target, Handler) for one in readers):
-        return None
     endpoints: dict[str, Endpoint] = {}
     for declared in readers:
-        assert isinstance(declared.target, Handler)
-        endpoints |= {"" if one.is_default else one.event_type: one for one in declared.target.endpoints}
+        if declared.endpoints is None:
+            return None
+        endpoints |= {"" if one.is_default else one.event_type: one for one in declared.endpoints}
         for one in declared.settings.topics:
             # Records of this topic need no header: they all have one type.
             if one.name == topic and one.event_type in endpoints:

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evkafka.app import EVKafkaApp
-from evkafka.config import dead_letter_producer_settings, dead_letter_topic, error_policy, producer_settings
-from evkafka.config.settings import ConnectionSettings, ErrorPolicySettings
-from evkafka.handler import Handler
+from evkafka.config import dead_letter_producer_settings, dead_letter_topic, producer_settings
+from evkafka.config.settings import ConnectionSettings
 from evkafka.kafka.admin.topics import TopicShape, create_topic, default_shape, topic_shapes
-from evkafka.runtime.dead_letters.retry_topics import tiers_of
 from evkafka.service.plan import DeclaredConsumer
 
 Role = Literal["reads", "writes", "retries", "dead letters"]
@@ -47,9 +45,9 @@ class Planned:
 
 def needs_of(app: EVKafkaApp) -> list[Need]:
     """Every topic that is named anywhere in the app, once for each who needs it. Patterns name none."""
-    return [need for declared in app._consumers.values() for need in _of_consumer(declared)] + [
+    return [need for declared in app.consumers.values() for need in _of_consumer(declared)] + [
         Need(topic, producer_settings(declared.config).connection, name, "writes")
-        for name, declared in app._producers.items()
+        for name, declared in app.producers.items()
         for topic in sorted({one.topic or str(declared.config.get("topic") or "") for one in declared.sender.endpoints})
         if topic
     ]
@@ -66,29 +64,21 @@ def _of_consumer(declared: DeclaredConsumer) -> Iterator[Need]:
             concurrency=settings.concurrency,
             ordering=settings.ordering,
         )
-    policies = list(policies_of(declared))
-    for name, tier in tiers_of(settings, [policy for policy, _ in policies]).items():
+    for name, tier in declared.tiers().items():
         connection = dead_letter_producer_settings(settings).connection
         yield Need(name, connection, declared.name, "retries", like=tier.source, concurrency=settings.concurrency)
     seen: set[str] = set()
-    for policy, event_type in policies:
-        if policy.then != "dead_letter" and not (event_type == "unmatched" and settings.unmatched == "dead_letter"):
+    for event_type, policy in declared.policies():
+        if policy.then != "dead_letter" and (event_type is not None or settings.unmatched != "dead_letter"):
             continue
         for topic in settings.topics:
-            name = dead_letter_topic(policy, topic=topic.name, group_id=settings.group_id, event_type=event_type)
+            name = dead_letter_topic(
+                policy, topic=topic.name, group_id=settings.group_id, event_type=event_type or "unmatched"
+            )
             if name not in seen:
                 seen.add(name)
                 connection = dead_letter_producer_settings(settings, policy).connection
                 yield Need(name, connection, declared.name, "dead letters", like=topic.name)
-
-
-def policies_of(declared: DeclaredConsumer) -> Iterator[tuple[ErrorPolicySettings, str]]:
-    """Each event type's policy, and the consumer's own under the name that unmatched records have."""
-    base = declared.settings.on_error
-    if isinstance(declared.target, Handler):
-        for route in declared.target.endpoints:
-            yield error_policy(base, route.on_error, where=f"event type {route.event_type!r}"), route.event_type
-    yield base, "unmatched"
 
 
 Cluster = tuple[str, ...]

@@ -21,7 +21,7 @@ def show_plan(app: EVKafkaApp, *, as_json: bool) -> int:
     else:
         heads = ("topic", "partitions", "replicas", "needed by", "for")
         print_table(heads, [_cells(one) for one in planned], numbers=("partitions", "replicas"))
-        for declared in app._consumers.values():
+        for declared in app.consumers.values():
             if (pattern := declared.settings.topic_pattern) is not None:
                 screen().print(styled((f"{declared.name} reads what matches {pattern.pattern}", "dim")))
         said = f"{len(missing)} missing: `evkafka topics create` makes them" if missing else "none is missing"
