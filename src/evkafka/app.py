@@ -18,13 +18,13 @@ from evkafka.control import ConsumerControl
 from evkafka.exceptions import ConfigError
 from evkafka.handler import Handler
 from evkafka.middleware import Middleware
-from evkafka.observe.health import HealthBook
+from evkafka.observe.health import HealthChecks
 from evkafka.observe.logs import log_events
 from evkafka.observe.metrics import Metrics, create_metrics, multiprocess_directory
-from evkafka.observe.tracing import spans_of
+from evkafka.observe.tracing import create_tracing
 from evkafka.producer import EVKafkaProducer
 from evkafka.runtime.consumer import Consumer
-from evkafka.runtime.dead_letters.retry_topics import tier_name
+from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
 from evkafka.runtime.ports import Clock, Cluster
 from evkafka.runtime.status import AppStatus
 from evkafka.runtime.supervision.stop_deadline import stop_limit_s
@@ -109,8 +109,8 @@ class EVKafkaApp:
         self.reset_dead_letter_limit = False
         self.telemetry = Telemetry()
         log_events(self.telemetry)
-        self.health = HealthBook(self.telemetry)
-        self._spans = spans_of() if tracing else None
+        self.health = HealthChecks(self.telemetry)
+        self._spans = create_tracing() if tracing else None
         self._metrics: Metrics | None = None
         self._web_part: WebComponent | None = None
         self._middleware = middleware
@@ -204,7 +204,9 @@ class EVKafkaApp:
             settings = {one.name: one.settings for one in self._consumers.values()}
             if name not in settings:
                 settings |= {
-                    tier_name(one.name): found for one in self._consumers.values() if (found := one.retry_settings())
+                    retry_consumer_name(one.name): found
+                    for one in self._consumers.values()
+                    if (found := one.retry_settings())
                 }
             if name not in settings:
                 names = ", ".join(map(repr, settings)) or "none"

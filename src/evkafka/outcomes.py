@@ -97,7 +97,7 @@ class Failed:
     """
 
     error: BaseException
-    hopeless: bool = False
+    retriable: bool = True
 
 
 FailureOutcome = Outcome | Unmatched | Failed

@@ -13,8 +13,8 @@ from evkafka import ConfigError, Context, EVKafkaApp, Handler, Sender
 from evkafka.asyncapi.dead_letters import HEADERS, SPRING_HEADERS
 from evkafka.asyncapi.retry_topics import HEADERS as RETRY_HEADERS
 from evkafka.config.settings import ErrorPolicySettings
-from evkafka.runtime.dead_letters.headers import FailureInfo, headers_of
-from evkafka.runtime.dead_letters.retry_topics import headers_to
+from evkafka.runtime.dead_letters.headers import FailureInfo, dead_letter_headers
+from evkafka.runtime.dead_letters.retry_topics import retry_headers
 from evkafka.testing.memory.partition_log import MemoryRecord
 from tests.asyncapi.documents import document_of, look_up, message, official, one_consumer
 
@@ -251,7 +251,7 @@ class TestDeadLetters:
     def test_its_headers_are_those_that_are_written(self, style: Any, told: dict[str, str]) -> None:
         record = MemoryRecord(topic="t", partition=0, offset=0, timestamp=0, key=None, value=b"", headers=())
         story = FailureInfo("g", "X", 1, "", ValueError(), datetime.now(UTC))
-        written = headers_of(record, story, ErrorPolicySettings(dead_letter_header_style=style), id_="id")
+        written = dead_letter_headers(record, story, ErrorPolicySettings(dead_letter_header_style=style), id_="id")
         assert {name for name, _ in written} == set(told)
 
     def test_a_dead_letter_producer_of_another_cluster_is_on_that_server(self) -> None:
@@ -335,5 +335,5 @@ class TestRetryTopics:
 
     def test_tell_the_headers_that_are_written(self) -> None:
         record = MemoryRecord(topic="t", partition=0, offset=0, timestamp=0, key=None, value=b"", headers=())
-        written = headers_to(record, FailureInfo("g", "X", 1, "", ValueError(), datetime.now(UTC)), id_="id")
+        written = retry_headers(record, FailureInfo("g", "X", 1, "", ValueError(), datetime.now(UTC)), id_="id")
         assert [name for name, _ in written] == [f"evkafka-retry-{name}" for name in RETRY_HEADERS]

@@ -13,7 +13,7 @@ from evkafka.cli.impl import dlq as dlq_work
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.dlq.dead_letter import DeadLetterRecord, LetterFilter, LetterPosition, read_dead_letter
 from evkafka.dlq.replay import _Pace
-from evkafka.runtime.dead_letters.headers import headers_of
+from evkafka.runtime.dead_letters.headers import dead_letter_headers
 from tests.runtime.dead_letters.test_headers import ID, Rec, story
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -21,7 +21,7 @@ NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 def letter(**told: Any) -> DeadLetterRecord:
     """Of OrderPlaced, failed with a ValueError at noon, the sixth of partition 1 of the dead-letter topic."""
-    headers = headers_of(Rec(), story(**told), ErrorPolicySettings(), id_=ID)
+    headers = dead_letter_headers(Rec(), story(**told), ErrorPolicySettings(), id_=ID)
     return read_dead_letter(Rec("orders.billing.dlq", 1, 5, headers=headers))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from evkafka import EVKafkaApp, Handler
 from evkafka.exceptions import ConfigError
-from evkafka.runtime.subscription import OthersTopics
+from evkafka.runtime.subscription import TopicPattern
 from tests.conformance.backends import Backend
 from tests.runtime.dead_letters.test_writing import BURY, app_of
 
@@ -76,11 +76,11 @@ class TestAPattern:
         ],
     )
     def test_leaves_out_exactly_the_names_that_a_policy_makes(self, template: str, topic: str, is_read: bool) -> None:
-        pattern = OthersTopics(re.compile("orders|returns|f.*|g.*|o.*"), [template])
+        pattern = TopicPattern(re.compile("orders|returns|f.*|g.*|o.*"), [template])
         assert pattern.match(topic) is is_read
 
     def test_reads_a_topic_whose_name_is_made_from_one_that_it_does_not_match(self) -> None:
-        assert OthersTopics(re.compile("failed-.*"), ["failed-{topic}"]).match("failed-orders")
+        assert TopicPattern(re.compile("failed-.*"), ["failed-{topic}"]).match("failed-orders")
 
     @pytest.mark.parametrize(
         ("template", "topic", "is_read"),
@@ -106,7 +106,7 @@ class TestAPattern:
             handler_with(dead_letter_topic=template),
             name="shop",
         )
-        assert OthersTopics.of(app.consumers["shop"].known_settings()).match(topic) is is_read
+        assert TopicPattern.of(app.consumers["shop"].known_settings()).match(topic) is is_read
 
 
 def pattern(backend: Backend, prefix: str) -> dict[str, Any]:

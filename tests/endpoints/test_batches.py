@@ -138,7 +138,7 @@ class TestOneAttempt:
         end = result.ends[1]
         assert isinstance(end, Failed)
         assert isinstance(end.error, DecodeError)
-        assert (end.hopeless, end.error.offset) == (True, 2)
+        assert (end.retriable, end.error.offset) == (False, 2)
 
     async def test_a_batch_error_fails_the_records_that_it_names(self, middleware: list[Middleware] | None) -> None:
         handler, fault = Handler(), ValueError("no")

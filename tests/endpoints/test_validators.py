@@ -171,7 +171,7 @@ class TestAnyError:
         assert index == 1
         assert isinstance(end, Failed)
         assert isinstance(end.error, DecodeError)
-        assert end.hopeless
+        assert not end.retriable
         assert SECRET not in str(end.error)
 
 

@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import CommitRefused
 from evkafka.records import TopicPartition
-from evkafka.runtime.subscription import OthersTopics
+from evkafka.runtime.subscription import TopicPattern
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read, committed, produce
 from tests.support.listening import Reader
@@ -33,22 +33,22 @@ async def delete_topic(servers: str, topic: str) -> None:
 class TestWhatAPatternMatches:
     @pytest.mark.parametrize("topic", ["orders", "orders.eu", "orders.dlq.archive", "retry.orders", "orders.retry"])
     def test_other_peoples_topics(self, topic: str) -> None:
-        assert OthersTopics(re.compile(".*"), [DEFAULT]).match(topic)
+        assert TopicPattern(re.compile(".*"), [DEFAULT]).match(topic)
 
     @pytest.mark.parametrize(
         "topic", ["orders.billing.dlq", "orders.billing.dlq.state", "orders.billing.retry.1", "orders.retry.10s"]
     )
     def test_never_our_own(self, topic: str) -> None:
-        assert not OthersTopics(re.compile(".*"), [DEFAULT]).match(topic)
+        assert not TopicPattern(re.compile(".*"), [DEFAULT]).match(topic)
 
     def test_never_a_dead_letter_topic_under_a_name_of_ones_own(self) -> None:
-        pattern = OthersTopics(re.compile("orders.*"), ["{topic}-dead-{group_id}"])
+        pattern = TopicPattern(re.compile("orders.*"), ["{topic}-dead-{group_id}"])
 
         assert not pattern.match("orders-dead-billing")
         assert pattern.match("orders-alive")
 
     def test_not_what_the_pattern_does_not_match(self) -> None:
-        assert not OthersTopics(re.compile("orders"), [DEFAULT]).match("payments")
+        assert not TopicPattern(re.compile("orders"), [DEFAULT]).match("payments")
 
 
 class TestReading:

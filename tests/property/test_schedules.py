@@ -202,18 +202,18 @@ class TestTheProofItself:
             run_schedules(range(300), BASE)
 
     def test_burying_without_writing_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def bury(*_: object) -> None:
+        async def send_to_dead_letter(*_: object) -> None:
             return None
 
-        monkeypatch.setattr(DeadLetterWriter, "bury", bury)
+        monkeypatch.setattr(DeadLetterWriter, "send_to_dead_letter", send_to_dead_letter)
         with pytest.raises(Broken, match="is unhandled"):
             run_schedules(range(300), {**BASE, "on_error": BURY})
 
     def test_passing_what_was_not_written_to_its_retry_topic_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def defer(*_: object) -> None:
+        async def send_to_retry_topic(*_: object) -> None:
             return None
 
-        monkeypatch.setattr(DeadLetterWriter, "defer", defer)
+        monkeypatch.setattr(DeadLetterWriter, "send_to_retry_topic", send_to_retry_topic)
         with pytest.raises(Broken, match="is unhandled"):
             run_schedules(range(300), {**BASE, "on_error": TIERS})
 

@@ -7,7 +7,7 @@ import pytest
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.exceptions import DecodeError
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip
-from evkafka.runtime.failure_cause import Fatal, message_in, named_by, read_raised
+from evkafka.runtime.failure_cause import Fatal, classify_exception, failure_message, reported_exception
 from evkafka.runtime.settle import (
     Finish,
     SendToDeadLetter,
@@ -35,7 +35,7 @@ def raised_from(error: Exception, cause: BaseException) -> Exception:
 
 
 def verdict(error: BaseException, attempt: int = 1) -> Verdict:
-    meaning = read_raised(error)
+    meaning = classify_exception(error)
     assert not isinstance(meaning, Fatal)
     return decide(meaning, attempt=attempt, policy=KEY_ERRORS_ARE_FINAL, unmatched="skip")
 
@@ -43,24 +43,24 @@ def verdict(error: BaseException, attempt: int = 1) -> Verdict:
 class TestGroups:
     @pytest.mark.parametrize("fatal", [MemoryError(), KeyboardInterrupt(), SystemExit(3)])
     def test_a_fatal_error_comes_before_everything_else_however_deep_it_lies(self, fatal: BaseException) -> None:
-        assert read_raised(group(Skip(), KeyError("k"), group(group(ValueError(), fatal)))) == Fatal(fatal)
+        assert classify_exception(group(Skip(), KeyError("k"), group(group(ValueError(), fatal)))) == Fatal(fatal)
 
     @pytest.mark.parametrize("outcome", [Skip("a"), Retry(after_ms=5), DeadLetter("a")])
     def test_an_outcome_alone_in_a_group_is_that_outcome(self, outcome: Outcome) -> None:
-        assert read_raised(group(group(outcome))) is outcome
+        assert classify_exception(group(group(outcome))) is outcome
 
     def test_outcomes_of_one_kind_agree_and_the_first_one_counts(self) -> None:
         first = DeadLetter("a")
-        assert read_raised(group(first, group(DeadLetter("b")))) is first
+        assert classify_exception(group(first, group(DeadLetter("b")))) is first
 
     @pytest.mark.parametrize("other", [DeadLetter("b"), Retry(), ValueError("no")])
     def test_a_skip_beside_anything_else_is_a_failure(self, other: Exception) -> None:
         error = group(Skip("a"), other)
-        assert read_raised(error) == Failed(error)
+        assert classify_exception(error) == Failed(error)
 
-    def test_a_value_that_cannot_be_decoded_is_hopeless_in_a_group_too(self) -> None:
+    def test_a_value_that_cannot_be_decoded_is_not_retriable_in_a_group_too(self) -> None:
         error = group(DecodeError("no"))
-        assert read_raised(error) == Failed(error, hopeless=True)
+        assert classify_exception(error) == Failed(error, retriable=False)
 
     def test_a_non_retryable_error_in_a_group_ends_the_attempts_and_is_named(self) -> None:
         final = KeyError("k")
@@ -80,11 +80,11 @@ class TestGroups:
 
     def test_the_first_error_that_is_no_outcome_names_a_group(self) -> None:
         error = group(Skip("a"), group(ValueError("first")), OSError("second"))
-        assert (type(named_by(error)), message_in(error)) == (ValueError, "first")
+        assert (type(reported_exception(error)), failure_message(error)) == (ValueError, "first")
 
 
 def read_raised_failure(error: BaseException) -> Failed:
-    meaning = read_raised(error)
+    meaning = classify_exception(error)
     assert isinstance(meaning, Failed)
     return meaning
 
@@ -111,14 +111,14 @@ class TestCauses:
     @pytest.mark.parametrize("wrapped", [Skip(), MemoryError()])
     def test_an_outcome_or_a_fatal_error_that_was_wrapped_is_a_failure(self, wrapped: BaseException) -> None:
         error = raised_from(RuntimeError("wrapped"), wrapped)
-        assert read_raised(error) == Failed(error)
+        assert classify_exception(error) == Failed(error)
 
 
 class TestOutcomesWithAnError:
     def test_a_dead_letter_keeps_the_error_that_it_was_raised_from(self) -> None:
         outcome = raised_from(DeadLetter("why"), ValueError("boom"))
         assert verdict(outcome) == SendToDeadLetter("why", outcome)
-        assert (type(named_by(outcome)), message_in(outcome)) == (ValueError, "why: boom")
+        assert (type(reported_exception(outcome)), failure_message(outcome)) == (ValueError, "why: boom")
 
     def test_at_most_once_too(self) -> None:
         outcome = raised_from(DeadLetter("why"), ValueError("boom"))
@@ -128,7 +128,7 @@ class TestOutcomesWithAnError:
     def test_an_error_that_was_being_handled_counts_like_one_that_it_was_raised_from(self) -> None:
         outcome = DeadLetter("why")
         outcome.__context__ = ValueError("boom")
-        assert message_in(outcome) == "why: boom"
+        assert failure_message(outcome) == "why: boom"
 
     def test_raised_from_none_it_has_no_error(self) -> None:
         outcome = DeadLetter("why")
@@ -137,7 +137,7 @@ class TestOutcomesWithAnError:
 
     @pytest.mark.parametrize(("reason", "error", "said"), [("", ValueError("boom"), "boom"), ("why", OSError(), "why")])
     def test_an_empty_reason_or_message_adds_nothing(self, reason: str, error: Exception, said: str) -> None:
-        assert message_in(raised_from(DeadLetter(reason), error)) == said
+        assert failure_message(raised_from(DeadLetter(reason), error)) == said
 
     def test_a_retry_hands_its_error_on_to_the_retry_topic(self) -> None:
         error = OSError("busy")

@@ -65,7 +65,7 @@ class TestRetryTopics:
         assert self.deferred(0, Retry(after_ms=5)) == SendToRetryTopic(1_000, "attempt 2 of 2 failed", None)
 
     def test_what_trying_again_cannot_help_goes_past_them(self) -> None:
-        undecodable = Failed(DecodeError("no"), hopeless=True)
+        undecodable = Failed(DecodeError("no"), retriable=False)
         assert isinstance(verdict(undecodable, TIERS), SendToDeadLetter)
         final = dataclasses.replace(TIERS, non_retryable=(ValueError,))
         assert isinstance(verdict(Failed(ERROR), final), SendToDeadLetter)
@@ -109,10 +109,10 @@ class TestPostCommit:
         assert isinstance(verdict(Failed(KeyError()), policy), Wait)
 
     def test_an_undecodable_record_meets_a_finite_policys_end_at_once(self) -> None:
-        assert isinstance(verdict(Failed(DecodeError("x"), hopeless=True), THREE), StopConsuming)
+        assert isinstance(verdict(Failed(DecodeError("x"), retriable=False), THREE), StopConsuming)
 
     def test_an_undecodable_record_waits_where_there_is_no_end(self) -> None:
-        assert isinstance(verdict(Failed(DecodeError("x"), hopeless=True)), Wait)
+        assert isinstance(verdict(Failed(DecodeError("x"), retriable=False)), Wait)
 
     def test_retry_takes_the_policys_backoff_or_its_own_wait(self) -> None:
         assert verdict(Retry()) == Wait(0.5)
@@ -140,7 +140,7 @@ class TestPreCommit:
             (Unmatched("no_type"), Finish("skipped")),
             (Retry(), Finish("failed")),
             (Failed(ERROR), Finish("failed")),
-            (Failed(DecodeError("x"), hopeless=True), Finish("failed")),
+            (Failed(DecodeError("x"), retriable=False), Finish("failed")),
             (DeadLetter("bad"), SendToDeadLetter("bad", None)),
         ],
     )

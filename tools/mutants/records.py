@@ -91,8 +91,8 @@ VERDICTS = [
     Breakage(
         "a record that cannot be decoded is tried again",
         "runtime/settle.py",
-        "case Failed(error=error, hopeless=True) if policy.max_attempts is not None:",
-        "case Failed(error=error, hopeless=True) if policy.max_attempts == 0:",
+        "case Failed(error=error, retriable=False) if policy.max_attempts is not None:",
+        "case Failed(error=error, retriable=False) if policy.max_attempts == 0:",
         "a poison record blocks its key for all its attempts",
         (SETTLE,),
     ),

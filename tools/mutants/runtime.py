@@ -316,7 +316,7 @@ POLLER = [
     Breakage(
         "a corrupt record is passed before its dead letter is confirmed",
         "runtime/corrupt_records.py",
-        "        await self._letters.bury_unread(unreadable)\n",
+        "        await self._letters.send_unreadable(unreadable)\n",
         "",
         "the record is lost without a trace",
         ("tests/runtime/dead_letters/test_unreadable.py",),

@@ -10,7 +10,12 @@ from evkafka.asyncapi.messages import Message, typed_headers
 from evkafka.asyncapi.model import Consumed
 from evkafka.asyncapi.operations import Operation, Topic, consuming, group_binding, received_message
 from evkafka.endpoints.endpoint import Endpoint
-from evkafka.runtime.dead_letters.retry_topics import PREFIX, tier_name, tier_settings, tiers_of
+from evkafka.runtime.dead_letters.retry_topics import (
+    PREFIX,
+    retry_consumer_name,
+    retry_consumer_settings,
+    retry_topics_of,
+)
 
 HEADERS = {
     "topic": "The topic that the record came from",
@@ -35,19 +40,21 @@ def retry_topics(consumer: Consumed) -> Iterator[Operation]:
         for endpoint, policy in consumer.policies.items()
         if endpoint is not None or consumer.endpoints is None
     }
-    tiers = tiers_of(settings, policies.values())
-    if not tiers:
+    retry_topics = retry_topics_of(settings, policies.values())
+    if not retry_topics:
         return
-    reader = dataclasses.replace(consumer, name=tier_name(consumer.name), settings=tier_settings(settings, tiers))
-    for name, tier in tiers.items():
+    reader = dataclasses.replace(
+        consumer, name=retry_consumer_name(consumer.name), settings=retry_consumer_settings(settings, retry_topics)
+    )
+    for name, delayed in retry_topics.items():
         topic = Topic(
             name,
-            f"Records of `{tier.source}` that consumer `{consumer.name}` tries again, {tier.delay_ms} ms after they"
-            " were written here.",
+            f"Records of `{delayed.source}` that consumer `{consumer.name}` tries again, {delayed.delay_ms} ms after"
+            " they were written here.",
         )
-        source = next(Topic(one.name, one.description) for one in settings.topics if one.name == tier.source)
+        source = next(Topic(one.name, one.description) for one in settings.topics if one.name == delayed.source)
         for endpoint, policy in policies.items():
-            if tier.delay_ms not in policy.retry_topics:
+            if delayed.delay_ms not in policy.retry_topics:
                 continue
             message = _message(consumer, source, endpoint)
             yield Operation(
@@ -58,7 +65,7 @@ def retry_topics(consumer: Consumed) -> Iterator[Operation]:
                 message=message,
                 title=f"{message.title} to {name}",
                 summary="Written, and confirmed, before the record's offset is committed.",
-                extensions={"x-consumer": consumer.name, "x-retries-of": tier.source},
+                extensions={"x-consumer": consumer.name, "x-retries-of": delayed.source},
             )
             yield Operation(
                 action="receive",
@@ -67,9 +74,9 @@ def retry_topics(consumer: Consumed) -> Iterator[Operation]:
                 topic=topic,
                 message=message,
                 title=f"{message.title} from {name}",
-                summary=f"Run when {tier.delay_ms} ms have passed. The order of keys is given up.",
+                summary=f"Run when {delayed.delay_ms} ms have passed. The order of keys is given up.",
                 bindings=group_binding(reader),
-                extensions={**consuming(reader), "x-retries-of": tier.source},
+                extensions={**consuming(reader), "x-retries-of": delayed.source},
             )
 
 

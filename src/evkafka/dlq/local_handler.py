@@ -10,7 +10,7 @@ from typing import Any
 from evkafka.dlq.dead_letter import DeadLetterRecord, replayed_headers
 from evkafka.dlq.dry_run import of_another_group
 from evkafka.dlq.replay import Handle
-from evkafka.runtime.failure_cause import Fatal, message_in, named_by
+from evkafka.runtime.failure_cause import Fatal, failure_message, reported_exception
 from evkafka.runtime.ports import Slot
 from evkafka.service.service import ConsumerPlan
 from evkafka.service.single_attempt import Attempt, Delivery, delivery_of, works
@@ -76,7 +76,7 @@ def _why(delivery: Delivery) -> str | None:
         case Delivery(outcome="done" | "skip"):
             return None
         case Delivery(outcome="failed", error=error) if error is not None:
-            return f"{type(named_by(error)).__name__}: {message_in(error)}"
+            return f"{type(reported_exception(error)).__name__}: {failure_message(error)}"
         case Delivery(outcome="unmatched", reason=reason):
             return f"no endpoint takes it ({reason})"
         case Delivery(outcome=outcome, reason=reason):

@@ -11,7 +11,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.topics import topic_settings
 from evkafka.runtime.dead_letters.replay_signature import state_topic
 from evkafka.runtime.ports import UnreadRecord
-from evkafka.runtime.subscription import OthersTopics
+from evkafka.runtime.subscription import TopicPattern
 
 RECORD_BYTES = 128
 """At least what a record takes beside its key, value and headers, in a batch of its own."""
@@ -31,7 +31,7 @@ class SourceTopics:
     """
 
     names: frozenset[str] = frozenset()
-    pattern: OthersTopics | None = None
+    pattern: TopicPattern | None = None
 
     def has(self, topic: str) -> bool:
         return topic in self.names or (self.pattern is not None and self.pattern.match(topic))
@@ -39,7 +39,7 @@ class SourceTopics:
 
 def sources_of(settings: ConsumerSettings) -> SourceTopics:
     """The topics that a consumer's dead letters come from."""
-    pattern = OthersTopics.of(settings) if settings.topic_pattern is not None else None
+    pattern = TopicPattern.of(settings) if settings.topic_pattern is not None else None
     return SourceTopics(frozenset(topic.name for topic in settings.topics), pattern)
 
 

@@ -15,7 +15,7 @@ from evkafka.context import App, Context
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.outcomes import BatchError, Failed, FailureOutcome, PartialFailure
 from evkafka.records import Record
-from evkafka.runtime.failure_cause import Fatal, read_raised
+from evkafka.runtime.failure_cause import Fatal, classify_exception
 from evkafka.runtime.ports import BatchAttempt, Slot
 from evkafka.serde.decoding import DECODE_FAILURES
 
@@ -36,7 +36,7 @@ def end_of(befell: object) -> FailureOutcome:
             error.__cause__ = befell
             return end_of(error)
         case BaseException():
-            meaning = read_raised(befell)
+            meaning = classify_exception(befell)
             if isinstance(meaning, Fatal):
                 raise befell
             return meaning
@@ -166,7 +166,7 @@ class BatchSlot:
                 raise
             return Failed(error)
         except BaseException as error:
-            meaning = read_raised(error)
+            meaning = classify_exception(error)
             if not isinstance(meaning, Fatal):
                 return meaning
             self.fatal = error  # raised out of a task of its own it would tear through the loop

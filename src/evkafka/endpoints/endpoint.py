@@ -26,7 +26,7 @@ from evkafka.endpoints.threads import in_thread, to_the_end_in_thread
 from evkafka.exceptions import ConfigError, DecodeError
 from evkafka.outcomes import BatchError, Failed
 from evkafka.records import Record
-from evkafka.runtime.failure_cause import read_raised
+from evkafka.runtime.failure_cause import classify_exception
 from evkafka.runtime.ports import BatchLimits, Slot
 from evkafka.serde.annotations import NotYetDefined
 from evkafka.serde.decode_errors import decode_fault
@@ -319,7 +319,7 @@ class Endpoint:
         To be raised outside of the `except` block: as its cause or context the original, which shows the value,
         would get into logs and dead letters.
         """
-        return self._decode_error(error, record) if isinstance(read_raised(error), Failed) else error
+        return self._decode_error(error, record) if isinstance(classify_exception(error), Failed) else error
 
     def _decode_error(self, error: BaseException, record: Record) -> DecodeError:
         """Says what is wrong with a record's value, without anything out of it."""

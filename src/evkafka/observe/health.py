@@ -53,7 +53,7 @@ class Health:
         return all(check.ok or not check.counts for check in self.checks)
 
 
-class HealthBook:
+class HealthChecks:
     """Remembers what a status does not tell: why a consumer was lost, that it has joined, who blocked the loop.
 
     Attributes:

@@ -44,7 +44,7 @@ class RunningAttempt:
         return f"{self.endpoint or 'the stack'} at {self.topic}[{self.partition}]@{self.offset}"
 
 
-def attempts_of(consumer: Consumer) -> list[RunningAttempt]:
+def running_attempts(consumer: Consumer) -> list[RunningAttempt]:
     """The attempts that a consumer runs."""
     return [
         RunningAttempt(
@@ -56,7 +56,7 @@ def attempts_of(consumer: Consumer) -> list[RunningAttempt]:
     ]
 
 
-def attempt_of(task: asyncio.Task[object], consumers: Sequence[Consumer]) -> RunningAttempt | None:
+def running_attempt(task: asyncio.Task[object], consumers: Sequence[Consumer]) -> RunningAttempt | None:
     """The attempt that this task runs, in one of the consumers."""
     for consumer in consumers:
         for executor in consumer.at_work:

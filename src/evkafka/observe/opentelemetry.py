@@ -16,7 +16,7 @@ from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
 
 from evkafka.outcomes import DeadLetter, FailureOutcome, Outcome, Retry, Skip
 from evkafka.records import Record, RecordMetadata
-from evkafka.runtime.failure_cause import message_in, named_by, read_raised
+from evkafka.runtime.failure_cause import classify_exception, failure_message, reported_exception
 from evkafka.runtime.ports import BatchAttempt, Dispatch, Slot
 from evkafka.runtime.settle import classify
 
@@ -182,7 +182,7 @@ def _told(span: Span, ended: object) -> None:
     """What an attempt ended by, on its span: an outcome is no error."""
     match ended:
         case BaseException():
-            meaning = read_raised(ended)
+            meaning = classify_exception(ended)
             if isinstance(meaning, Outcome):
                 span.set_attribute("evkafka.outcome", type(meaning).__name__)
             else:
@@ -194,9 +194,9 @@ def _told(span: Span, ended: object) -> None:
 
 
 def _failed(span: Span, error: BaseException) -> None:
-    kind = type(named_by(error))
+    kind = type(reported_exception(error))
     span.set_attribute("error.type", kind.__qualname__ if kind.__module__ == "builtins" else _full(kind))
-    span.set_status(StatusCode.ERROR, next(iter(message_in(error).splitlines()), kind.__name__))
+    span.set_status(StatusCode.ERROR, next(iter(failure_message(error).splitlines()), kind.__name__))
 
 
 def _full(kind: type[BaseException]) -> str:

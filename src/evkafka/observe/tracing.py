@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from evkafka.observe.opentelemetry import Tracing
 
 
-def spans_of() -> Tracing:
+def create_tracing() -> Tracing:
     """Raises:
     ConfigError: the extra is not installed; the sentence says how to get it.
     """

@@ -26,9 +26,9 @@ from evkafka.runtime.backend import chance
 from evkafka.runtime.blocking_records import BlockingRecords
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.committer import Committer, commit_loop
-from evkafka.runtime.corrupt_records import UnreadableRecords
+from evkafka.runtime.corrupt_records import CorruptRecords
 from evkafka.runtime.dead_letter_limit import DeadLetterLimit
-from evkafka.runtime.dead_letters.retry_topics import Tiers
+from evkafka.runtime.dead_letters.retry_topics import RetryTopics
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.interfaces import DeadLetterSink, WatchdogRounds
 from evkafka.runtime.offset_check import check_each_offset
@@ -69,7 +69,7 @@ class Consumer:
         paused: partitions that are paused from the start.
         dead_letter_window: the largest window that a `dead_letter_limit` looks at; 0 where there is no limit.
         reset_dead_letter_limit: forget that a limit was reached before, once for each partition.
-        tiers: where it reads retry topics, what they are.
+        retry_topics: where it reads retry topics, what they are.
         on_verdict: called when `verdict` is known.
     """
 
@@ -90,13 +90,13 @@ class Consumer:
         paused: Collection[TopicPartition] = (),
         dead_letter_window: int = 0,
         reset_dead_letter_limit: bool = False,
-        tiers: Tiers | None = None,
+        retry_topics: RetryTopics | None = None,
         on_verdict: Callable[[], object] = lambda: None,
     ) -> None:
         self.name = name
         self.settings = settings
         self._policy_for = policy_for
-        self._waited_ms = {name: tier.delay_ms for name, tier in (tiers or {}).items()}
+        self._waited_ms = {name: retry_topic.delay_ms for name, retry_topic in (retry_topics or {}).items()}
         self._cluster = cluster
         self._clock = clock = SupervisedClock(clock, self.fail)
         self._telemetry = telemetry
@@ -116,8 +116,8 @@ class Consumer:
         self._ending = ending = StopSignal(self._on_ending)
         limit = DeadLetterLimit(ending, 0 if held.at_most_once else dead_letter_window, resets=reset_dead_letter_limit)
         self._tasks = tasks = SupervisedTasks(name, self.fail)
-        self._intake = Poller(held, ending, report, limit, tiers=tiers)
-        self._unreadable = UnreadableRecords(held, ending, limit, dead_letters, tasks)
+        self._intake = Poller(held, ending, report, limit, retry_topics=retry_topics)
+        self._unreadable = CorruptRecords(held, ending, limit, dead_letters, tasks)
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix=f"evkafka-{name}")
         last_round, turn = WatchdogRounds(clock.now()), TimeSlice(clock)
         self._writes = PendingWrites(
@@ -201,7 +201,7 @@ class Consumer:
             failure = error
             raise
         finally:
-            await self._tasks.insist(self._end)
+            await self._tasks.run_to_end(self._end)
             self._telemetry.emit(ConsumerStopped(self.name, failure))
 
     async def close(self) -> None:
@@ -268,7 +268,7 @@ class Consumer:
 
     async def _live(self) -> None:
         """Poll and commit until the app stops or the source fails; give everything back; raise what failed."""
-        source = self._held.source or await self._tasks.insist(self._reconnect)
+        source = self._held.source or await self._tasks.run_to_end(self._reconnect)
         if source is None:
             return
         self._intake.open = True
@@ -278,12 +278,14 @@ class Consumer:
             self._tasks.start("commit", commit_loop(self._held, while_true=lambda: self._intake.open)),
         ]
         try:
-            failure = await self._tasks.insist(self._first_failure)
+            failure = await self._tasks.run_to_end(self._first_failure)
             # The poll goes on meanwhile, without reading: it keeps the membership that the last commit needs.
-            await self._tasks.insist(lambda: self._assignment.release_all(self._drain_s(failure), self._last_commit_s))
+            await self._tasks.run_to_end(
+                lambda: self._assignment.release_all(self._drain_s(failure), self._last_commit_s)
+            )
         finally:
-            await self._tasks.insist(lambda: self._discard(source, tasks))
-        if failure := self._ending.worse(failure):
+            await self._tasks.run_to_end(lambda: self._discard(source, tasks))
+        if failure := self._ending.final_failure(failure):
             raise failure
 
     async def _first_failure(self) -> BaseException | None:
@@ -308,9 +310,9 @@ class Consumer:
         if wait_s is None:
             raise failure
         self._rebuilds += 1
-        self._ending.begin_anew()
+        self._ending.reset()
         self._telemetry.emit(ConsumerLost(self.name, failure, wait_s))
-        await self._tasks.insist(lambda: wait_any(self._clock, self._ending.stopping, timeout_s=wait_s))
+        await self._tasks.run_to_end(lambda: wait_any(self._clock, self._ending.stopping, timeout_s=wait_s))
 
     async def _reconnect(self) -> RecordSource | None:
         """A new source; None where the app stops meanwhile."""
@@ -340,7 +342,7 @@ class Consumer:
         self._watchdog.watch(None)
         held.flow.room.set()
         held.commit_due.set()
-        self._tasks.may_end(*tasks)
+        self._tasks.allow_end(*tasks)
         poll = tasks[0]
         if not poll.done() and not self._ending.failure.done():
             # A cancelled poll leaves the client unusable, which no longer matters once it is stopped; but one

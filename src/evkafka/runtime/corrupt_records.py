@@ -24,7 +24,7 @@ from evkafka.runtime.supervision.tasks import SupervisedTasks
 from evkafka.telemetry import PartitionBlocked, RecordsProcessed
 
 
-class UnreadableRecords:
+class CorruptRecords:
     """One consumer's."""
 
     def __init__(
@@ -42,7 +42,7 @@ class UnreadableRecords:
         self._tasks = tasks
         self._writing: dict[Partition, asyncio.Task[None]] = {}
 
-    def meet(self, unreadable: Unreadable) -> None:
+    def handle(self, unreadable: Unreadable) -> None:
         """Hold back the partition and try again after a while, or go on behind it where the policy has an end."""
         held, tp, policy = self._held, unreadable.partition, self._held.settings.on_error
         partition, source = held.partitions.get(tp), held.source
@@ -70,14 +70,14 @@ class UnreadableRecords:
             PartitionBlocked(held.name, unreadable.partition, unreadable.offset, unreadable.error, skipped=skipped)
         )
 
-    def let_go(self, going: Collection[Partition]) -> None:
+    def release(self, going: Collection[Partition]) -> None:
         """These are given back: the next owner meets it again."""
         for partition in going:
             if (task := self._writing.pop(partition, None)) is not None:
                 self._tasks.cancel(task)
 
     def stop(self) -> None:
-        self.let_go(tuple(self._writing))
+        self.release(tuple(self._writing))
 
     # ------------------------------------------------------------------ going on behind it
 
@@ -98,10 +98,10 @@ class UnreadableRecords:
 
     async def _bury(self, partition: Partition, unreadable: Unreadable) -> None:
         held, tp = self._held, partition.tp
-        await self._letters.bury_unread(unreadable)
+        await self._letters.send_unreadable(unreadable)
         if held.partitions.get(tp) is not partition or partition.leaving or held.source is None:
             return  # another epoch's: who reads it now meets it again
-        partition.buried_unread()
+        partition.count_unreadable()
         self._tell(unreadable, skipped=True)
         self._open(partition)
         held.source.seek(tp, unreadable.next_offset)

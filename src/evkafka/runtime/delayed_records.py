@@ -11,7 +11,7 @@ from typing import Protocol, cast
 from evkafka.outcomes import Unmatched
 from evkafka.records import Record, Unreadable
 from evkafka.runtime.assignment import Assignment
-from evkafka.runtime.dead_letters.retry_topics import DelayedRecord, Tiers, returned
+from evkafka.runtime.dead_letters.retry_topics import DelayedRecord, RetryTopics, read_delayed
 from evkafka.runtime.interfaces import DeadLetterSink, WriteFailed
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import BatchAttempt, Dispatch, Route, Slot
@@ -28,9 +28,11 @@ class DelayedRecords:
         take: puts records into their lanes.
     """
 
-    def __init__(self, held: Assignment, tiers: Tiers, take: Callable[[Partition, Sequence[Record]], None]) -> None:
+    def __init__(
+        self, held: Assignment, retry_topics: RetryTopics, take: Callable[[Partition, Sequence[Record]], None]
+    ) -> None:
         self._held = held
-        self._tiers = tiers
+        self._tiers = retry_topics
         self._take = take
 
     def keep(self, partition: Partition, records: Sequence[Record]) -> None:
@@ -38,7 +40,7 @@ class DelayedRecords:
         tier, clock = self._tiers[partition.tp.topic], self._held.clock
         now_s, now_ms = clock.now(), clock.timestamp_ms()
         partition.begun = True
-        partition.early.extend(returned(record, tier, now_s=now_s, now_ms=now_ms) for record in records)
+        partition.early.extend(read_delayed(record, tier, now_s=now_s, now_ms=now_ms) for record in records)
         self._hand_out(partition)
 
     def _hand_out(self, partition: Partition) -> None:
@@ -57,7 +59,7 @@ class DelayedRecords:
             self._take(partition, due)
 
 
-def returning(dispatch: Dispatch) -> Dispatch:
+def dispatch_origins(dispatch: Dispatch) -> Dispatch:
     """The dispatch of the topic that the records failed in, for those that come back."""
 
     def call(record: Record, slot: Slot) -> Awaitable[object] | None:
@@ -82,25 +84,29 @@ def returning(dispatch: Dispatch) -> Dispatch:
 
 
 class Letters(DeadLetterSink, Protocol):
-    async def bury_unread(self, unreadable: Unreadable, *, source: str | None = None) -> None: ...
+    async def send_unreadable(self, unreadable: Unreadable, *, source: str | None = None) -> None: ...
 
 
-class ReturnedLetters:
+class DelayedRecordSink:
     """Where records of a retry topic go: on to the next one, or to the dead letters, as what they were at first."""
 
-    def __init__(self, letters: Letters, tiers: Tiers) -> None:
-        self._letters = letters
-        self._tiers = tiers
+    def __init__(self, letters: Letters, retry_topics: RetryTopics) -> None:
+        self._sink = letters
+        self._tiers = retry_topics
 
-    async def defer(self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed) -> None:
-        await self._letters.defer(_back(record).origin, slot, verdict, failed)
+    async def send_to_retry_topic(
+        self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed
+    ) -> None:
+        await self._sink.send_to_retry_topic(_back(record).origin, slot, verdict, failed)
 
-    async def bury(self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed) -> None:
-        await self._letters.bury(_back(record).origin, slot, verdict, failed)
+    async def send_to_dead_letter(
+        self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed
+    ) -> None:
+        await self._sink.send_to_dead_letter(_back(record).origin, slot, verdict, failed)
 
-    async def bury_unread(self, unreadable: Unreadable) -> None:
+    async def send_unreadable(self, unreadable: Unreadable) -> None:
         """Which record it was cannot be told: its address in the retry topic can."""
-        await self._letters.bury_unread(unreadable, source=self._tiers[unreadable.partition.topic].source)
+        await self._sink.send_unreadable(unreadable, source=self._tiers[unreadable.partition.topic].source)
 
 
 def _back(record: Record) -> DelayedRecord:

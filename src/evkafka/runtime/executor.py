@@ -21,7 +21,7 @@ from evkafka.runtime.admission import Batch, Gated
 from evkafka.runtime.attempt_context import first_context
 from evkafka.runtime.batch_executor import BatchWalk
 from evkafka.runtime.deadline import remaining
-from evkafka.runtime.failure_cause import Fatal, read_raised
+from evkafka.runtime.failure_cause import Fatal, classify_exception
 from evkafka.runtime.interfaces import ABANDONED, DecideFor, Reporter, WatchdogRounds
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.pending_writes import PendingWrites, SettledBehind
@@ -136,7 +136,7 @@ class Executor:
         """
         self._used = False
         self._context = self._clean.copy()
-        self._tasks.may_end(self._task)
+        self._tasks.allow_end(self._task)
         self._task = self._start()
 
     @property
@@ -266,7 +266,7 @@ class Executor:
         assert self._task is not None
         cancelling, context, clean = self._task.cancelling, self._context, self._clean
         slot.attempt = lane.attempt
-        durations_s = report.plainly(lane.partition.tp.topic)
+        durations_s = report.plain_durations(lane.partition.tp.topic)
         started = now()
         stint_ends = min(self._turn.ends_s, started + STINT_S)
         self.started_s = started
@@ -331,7 +331,7 @@ class Executor:
                 raise error
             case GeneratorExit():
                 self._used = True  # thrown into this task by another, it closes each coroutine: none may await more
-        match read_raised(error):
+        match classify_exception(error):
             case Fatal(error=fatal):
                 raise StopApp(f"{type(fatal).__name__} while handling {address_of(record)}", error)
             case meaning:
@@ -346,7 +346,7 @@ class Executor:
                 return Failed(self._timeout(record))
             case "abandoned":
                 return ABANDONED
-            case None if self._tasks.outlive_strangers:
+            case None if self._tasks.ignores_cancellation:
                 self._used = True  # the endpoint awaited what was cancelled, or somebody cancelled its task
                 return Failed(error)
             case None:
@@ -450,7 +450,7 @@ class Executor:
                     await asyncio.sleep(0)
                 except asyncio.CancelledError as error:
                     self._used |= self._order is None
-                    if self._order is None and not self._tasks.outlive_strangers:
+                    if self._order is None and not self._tasks.ignores_cancellation:
                         raise error
         if self._order == "killed":
             raise asyncio.CancelledError
@@ -481,7 +481,7 @@ class Executor:
     def _survive(self, stray: asyncio.CancelledError) -> None:
         if self._order == "killed":
             raise stray
-        self._tasks.survive(stray, says_so=not self._used)
+        self._tasks.ignore_cancellation(stray, log=not self._used)
         self._order, self._used = None, True
 
     def _uncancel(self) -> None:

@@ -26,13 +26,13 @@ class Fatal:
     error: BaseException
 
 
-def read_raised(error: BaseException) -> Outcome | Failed | Fatal:
+def classify_exception(error: BaseException) -> Outcome | Failed | Fatal:
     """The meaning of an exception. Cancellations of the attempt are the caller's to tell apart, before this.
 
     In a group, a fatal exception comes first. Then outcomes, if every exception of the group is the same one: a Skip
     beside an error must not hide the error. Anything else is a failure.
     """
-    leaves = list(leaves_of(error))
+    leaves = list(leaf_exceptions(error))
     fatal = next((leaf for leaf in leaves if isinstance(leaf, FATAL)), None)
     if fatal is not None:
         return Fatal(fatal)
@@ -41,10 +41,10 @@ def read_raised(error: BaseException) -> Outcome | Failed | Fatal:
             [outcome, *_] = leaves
             assert isinstance(outcome, Outcome)
             return outcome
-    return Failed(error, hopeless=any(isinstance(leaf, DecodeError) for leaf in leaves))
+    return Failed(error, retriable=not any(isinstance(leaf, DecodeError) for leaf in leaves))
 
 
-def leaves_of(error: BaseException) -> Iterator[BaseException]:
+def leaf_exceptions(error: BaseException) -> Iterator[BaseException]:
     """The exceptions in a group and in the groups inside it, in order; of any other exception, itself."""
     rest = [error]
     while rest:
@@ -55,7 +55,7 @@ def leaves_of(error: BaseException) -> Iterator[BaseException]:
             yield one
 
 
-def find_kind(
+def find_exception(
     error: BaseException, kinds: tuple[type[BaseException], ...]
 ) -> tuple[BaseException, BaseException] | None:
     """The first exception of these kinds: the error itself, one in its groups, or a cause (`raise ... from`) of those.
@@ -66,7 +66,7 @@ def find_kind(
     """
     if isinstance(error, kinds):
         return error, error
-    for leaf in leaves_of(error):
+    for leaf in leaf_exceptions(error):
         for one in _with_causes(leaf):
             if isinstance(one, kinds):
                 return error if leaf is first_failure(error) else leaf, one
@@ -90,7 +90,7 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
 # ---------------------------------------------------------------------------- how a failure is named
 
 
-def cause_of(outcome: Outcome) -> BaseException | None:
+def outcome_cause(outcome: Outcome) -> BaseException | None:
     """The error that an endpoint was handling when it raised an outcome: `raise DeadLetter("why") from error`."""
     if outcome.__cause__ is not None or outcome.__suppress_context__:
         return outcome.__cause__
@@ -99,20 +99,20 @@ def cause_of(outcome: Outcome) -> BaseException | None:
 
 def first_failure(error: BaseException) -> BaseException:
     """The first exception in a group that is no outcome, else the first one."""
-    leaves = list(leaves_of(error))
+    leaves = list(leaf_exceptions(error))
     return next((leaf for leaf in leaves if not isinstance(leaf, Outcome)), leaves[0])
 
 
-def named_by(error: BaseException) -> BaseException:
+def reported_exception(error: BaseException) -> BaseException:
     """The exception whose class names a failure: the first in a group; the error behind an outcome."""
     leaf = first_failure(error)
-    cause = cause_of(leaf) if isinstance(leaf, Outcome) else None
+    cause = outcome_cause(leaf) if isinstance(leaf, Outcome) else None
     return first_failure(cause) if cause is not None else leaf
 
 
-def message_in(error: BaseException) -> str:
-    """The message of `named_by(error)`, behind the reason of the DeadLetter that was raised from it."""
-    named = named_by(error)
+def failure_message(error: BaseException) -> str:
+    """The message of `reported_exception(error)`, behind the reason of the DeadLetter that was raised from it."""
+    named = reported_exception(error)
     said = message_of(named)
     outcome = first_failure(error)
     if named is outcome or not isinstance(outcome, DeadLetter) or not outcome.reason:

@@ -25,7 +25,7 @@ class Reporter(Protocol):
 
     listening: bool
 
-    def plainly(self, topic: str) -> Mapping[Route | None, list[float]] | None:
+    def plain_durations(self, topic: str) -> Mapping[Route | None, list[float]] | None:
         """How long the plain successes of this topic took, by endpoint, to be added to; None while nobody listens."""
 
     def finished(self, slot: Slot, record: Record, status: str, duration_s: float) -> None: ...
@@ -43,13 +43,17 @@ WriteFailed = Callable[[str, BaseException], object]
 class DeadLetterSink(Protocol):
     """Where records go that are given up, or are to come again later."""
 
-    async def defer(self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed) -> None:
+    async def send_to_retry_topic(
+        self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed
+    ) -> None:
         """Write it to its retry topic and wait for the confirmation, trying again until it is written."""
 
-    async def bury(self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed) -> None:
+    async def send_to_dead_letter(
+        self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed
+    ) -> None:
         """Write the dead letter and wait for its confirmation, trying again until it is written."""
 
-    async def bury_unread(self, unreadable: Unreadable) -> None:
+    async def send_unreadable(self, unreadable: Unreadable) -> None:
         """The same for what the client cannot read: a letter that names its address, and has no value."""
 
 

@@ -210,10 +210,10 @@ class Partition:
         """A record of it has just become a dead letter, and ends in this step."""
         tally = self.tally_up()
         if tally is not None:
-            tally.buried()
+            tally.count_dead_letter()
             self._tallied += 1
 
-    def buried_unread(self) -> None:
+    def count_unreadable(self) -> None:
         """The same of a record that the client could not read, which was never taken."""
         self.buried()
         self._taken += 1
@@ -223,7 +223,7 @@ class Partition:
         if self.tally is not None and not self.ledger.sealed:
             ended = self._taken - self.ledger.unfinished
             if ended > self._tallied:
-                self.tally.passed(ended - self._tallied)
+                self.tally.count_other(ended - self._tallied)
                 self._tallied = ended
         return self.tally
 

@@ -195,16 +195,16 @@ class PendingWrites:
 
     def _start(self, write: PendingWrite) -> None:
         write.task = self._tasks.start(f"write-{address_of(write.record)}", self._written_by(write))
-        self._tasks.may_end(write.task)  # `_ended` says what its end means
+        self._tasks.allow_end(write.task)  # `_ended` says what its end means
         write.task.add_done_callback(partial(self._ended, write))
 
     def _written_by(self, write: PendingWrite) -> Coroutine[Any, Any, None]:
         failed = partial(self._failed, write)
         match write.verdict:
             case SendToDeadLetter() as bury:
-                return self._dead_letters.bury(write.record, write.slot, bury, failed)
+                return self._dead_letters.send_to_dead_letter(write.record, write.slot, bury, failed)
             case SendToRetryTopic() as defer:
-                return self._dead_letters.defer(write.record, write.slot, defer, failed)
+                return self._dead_letters.send_to_retry_topic(write.record, write.slot, defer, failed)
 
     def _failed(self, write: PendingWrite, topic: str, error: BaseException) -> None:
         """It could not be written, and is tried again; unless its partition is being given back."""
@@ -215,7 +215,7 @@ class PendingWrites:
             self._leave_lane(write, behind)
 
     def _ended(self, write: PendingWrite, task: asyncio.Task[None]) -> None:
-        if task.cancelled() and not write.ended and self._tasks.outlive_strangers:
+        if task.cancelled() and not write.ended and self._tasks.ignores_cancellation:
             # By somebody else: whether it was written is not known, so it is written again.
             self._start(write)
             return

@@ -17,7 +17,7 @@ from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.committer import COMMIT_TIMEOUT_S
 from evkafka.runtime.dead_letter_limit import DeadLetterLimit
-from evkafka.runtime.dead_letters.retry_topics import Tiers
+from evkafka.runtime.dead_letters.retry_topics import RetryTopics
 from evkafka.runtime.delayed_records import DelayedRecords
 from evkafka.runtime.flow_control import NONE
 from evkafka.runtime.partition import Partition
@@ -33,7 +33,7 @@ class Poller:
     """One consumer's.
 
     Args:
-        tiers: the retry topics that it reads; None for a consumer that reads none.
+        retry_topics: the retry topics that it reads; None for a consumer that reads none.
 
     Attributes:
         open: set to False, the loop ends with the poll under way.
@@ -46,7 +46,7 @@ class Poller:
         report: TelemetryReporter,
         limit: DeadLetterLimit,
         *,
-        tiers: Tiers | None,
+        retry_topics: RetryTopics | None,
     ) -> None:
         self._held = held
         self._ending = ending
@@ -57,7 +57,7 @@ class Poller:
             held.at_most_once and settings.auto_commit_interval_s == 0 and settings.group_id is not None
         )
         self._limit = limit
-        self._waiting = DelayedRecords(held, tiers, self._hand_out) if tiers is not None else None
+        self._waiting = DelayedRecords(held, retry_topics, self._hand_out) if retry_topics is not None else None
         self._positions_due_s = 0.0
         self._progressed = False
         self.open = False
@@ -92,7 +92,7 @@ class Poller:
                 await self._wait_for_room()
 
     def _wanted(self) -> Collection[TopicPartition] | None:
-        if self._ending.near or self._poll_size() == 0:
+        if self._ending.is_set or self._poll_size() == 0:
             return NONE
         return self._held.flow.wanted()
 

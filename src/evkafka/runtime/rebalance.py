@@ -16,7 +16,7 @@ from evkafka.records import OffsetReset, TopicPartition, Unreadable
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.clock import acquire, wait_any
 from evkafka.runtime.committer import COMMIT_TIMEOUT_S
-from evkafka.runtime.corrupt_records import UnreadableRecords
+from evkafka.runtime.corrupt_records import CorruptRecords
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.reporting import TelemetryReporter
@@ -43,7 +43,7 @@ class RebalanceListener:
         ending: StopSignal,
         executors: Sequence[Executor],
         report: TelemetryReporter,
-        unreadable: UnreadableRecords,
+        unreadable: CorruptRecords,
     ) -> None:
         self._held = held
         self._ending = ending
@@ -100,7 +100,7 @@ class RebalanceListener:
         return done
 
     def on_unreadable(self, unreadable: Unreadable) -> None:
-        self._unreadable.meet(unreadable)
+        self._unreadable.handle(unreadable)
 
     # ------------------------------------------------------------------ giving partitions back
 
@@ -131,7 +131,7 @@ class RebalanceListener:
         going = [partition for partition in going if not partition.ledger.sealed]
         if not going:
             return
-        self._unreadable.let_go(going)
+        self._unreadable.release(going)
         self._tell_of_attempts(going)
         for partition in going:
             partition.leaving = True

@@ -84,7 +84,7 @@ class TelemetryReporter:
         self._misses = misses
         self._unmatched: Counter[tuple[str, str, str | None]] = Counter()
 
-    def plainly(self, topic: str) -> Mapping[Route | None, list[float]] | None:
+    def plain_durations(self, topic: str) -> Mapping[Route | None, list[float]] | None:
         """Valid for ever: emptied when it is handed on, never exchanged. A call for each record would cost as much as
         all that is done with its duration."""
         return self._plain_s[topic] if self.listening else None

@@ -13,7 +13,7 @@ from evkafka.config.settings import ErrorPolicySettings
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
 from evkafka.records import Record
 from evkafka.runtime.backoff import exponential
-from evkafka.runtime.failure_cause import cause_of, find_kind
+from evkafka.runtime.failure_cause import find_exception, outcome_cause
 from evkafka.telemetry import Status
 
 
@@ -127,12 +127,12 @@ def decide(
         case DeadLetter():
             return _bury(outcome)
         case Retry(after_ms=after_ms):
-            error = cause_of(outcome)
+            error = outcome_cause(outcome)
             return _again(attempt, policy, after_ms=after_ms, error=error, waited_ms=waited_ms, random=random)
-        case Failed(error=error) if policy.non_retryable and (found := find_kind(error, policy.non_retryable)):
+        case Failed(error=error) if policy.non_retryable and (found := find_exception(error, policy.non_retryable)):
             raised, kind = found
             return _end(policy, raised, f"{type(kind).__name__} is non_retryable")
-        case Failed(error=error, hopeless=True) if policy.max_attempts is not None:
+        case Failed(error=error, retriable=False) if policy.max_attempts is not None:
             return _end(policy, error, "its value cannot be decoded, and trying again cannot help")
         case Failed(error=error):
             return _again(attempt, policy, after_ms=None, error=error, waited_ms=waited_ms, random=random)
@@ -155,7 +155,7 @@ def decide_at_most_once(outcome: Outcome | Unmatched | Failed | None) -> Verdict
 
 def _bury(outcome: DeadLetter) -> SendToDeadLetter:
     """With the error that it was raised from, where there is one: the letter names it."""
-    return SendToDeadLetter(outcome.reason, outcome if cause_of(outcome) is not None else None)
+    return SendToDeadLetter(outcome.reason, outcome if outcome_cause(outcome) is not None else None)
 
 
 def _unmatched(reason: str, unmatched: str) -> Verdict:

@@ -17,7 +17,7 @@ UNMATCHED, UNREADABLE = "unmatched", "unreadable"
 """`{event_type}` in the name of a dead-letter topic: of a record that no endpoint takes, of one that cannot be read."""
 
 
-class OthersTopics:
+class TopicPattern:
     """A pattern that never matches a topic which a consumer writes itself: it would consume its own dead letters again.
 
     Args:
@@ -30,9 +30,9 @@ class OthersTopics:
         self._left_out: set[str] = set()
 
     @classmethod
-    def of(cls, settings: ConsumerSettings) -> OthersTopics:
+    def of(cls, settings: ConsumerSettings) -> TopicPattern:
         assert settings.topic_pattern is not None
-        own = left_out(settings.on_error.dead_letter_topic, group_id=settings.group_id, event_type=None)
+        own = excluded_names(settings.on_error.dead_letter_topic, group_id=settings.group_id, event_type=None)
         return cls(settings.topic_pattern, settings.dead_letter_topics or own)
 
     @property
@@ -58,7 +58,7 @@ class OthersTopics:
         return source is None or (source != topic and self._pattern.match(source) is not None)
 
 
-def left_out(template: str, *, group_id: str | None, event_type: str | None) -> tuple[str, ...]:
+def excluded_names(template: str, *, group_id: str | None, event_type: str | None) -> tuple[str, ...]:
     """The names that a pattern leaves out because of one policy, with the placeholders that may be anything.
 
     With some text of its own (`failed-{group_id}-{topic}`) a name tells that it is one of dead letters, whichever group

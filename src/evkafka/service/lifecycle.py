@@ -15,8 +15,8 @@ from types import FrameType
 from typing import Any, Protocol
 
 from evkafka.exceptions import ConfigError
-from evkafka.observe.health import HealthBook
-from evkafka.observe.loop_monitor import LoopMonitor, attempt_of, attempts_of
+from evkafka.observe.health import HealthChecks
+from evkafka.observe.loop_monitor import LoopMonitor, running_attempt, running_attempts
 from evkafka.observe.metrics import Metrics, multiprocess_directory
 from evkafka.observe.process_health import ProcessHealth
 from evkafka.runtime.clock import SystemClock
@@ -41,7 +41,7 @@ class LivingApp(Protocol):
     title: str
     web: bool
     telemetry: Telemetry
-    health: HealthBook
+    health: HealthChecks
 
     @property
     def consumers(self) -> Mapping[str, DeclaredConsumer]: ...
@@ -128,7 +128,7 @@ class AppLifecycle:
     def _under_way(self) -> list[str]:
         service = self.service
         consumers = service.consumers.values() if service is not None else ()
-        return [str(attempt) for consumer in tuple(consumers) for attempt in attempts_of(consumer)]
+        return [str(attempt) for consumer in tuple(consumers) for attempt in running_attempts(consumer)]
 
     # ------------------------------------------------------------------ inside another program
 
@@ -190,7 +190,8 @@ class AppLifecycle:
             raise StartFailed(f"the app could not start: {error}") from error
         if clock is None:  # on a virtual clock, how long something really takes means nothing
             self._loop_monitor = LoopMonitor(
-                at_work=lambda task: attempt_of(task, tuple(service.consumers.values())), telemetry=self._app.telemetry
+                at_work=lambda task: running_attempt(task, tuple(service.consumers.values())),
+                telemetry=self._app.telemetry,
             )
             self._loop_monitor.start()
         forget = undo_in_children(self._belong_to_parent)

@@ -19,10 +19,15 @@ from evkafka.handler import Handler
 from evkafka.middleware import Middleware, type_header
 from evkafka.producer import EVKafkaProducer
 from evkafka.records import TopicPartition
-from evkafka.runtime.dead_letters.retry_topics import Tiers, tier_name, tier_settings, tiers_of
-from evkafka.runtime.delayed_records import returning
+from evkafka.runtime.dead_letters.retry_topics import (
+    RetryTopics,
+    retry_consumer_name,
+    retry_consumer_settings,
+    retry_topics_of,
+)
+from evkafka.runtime.delayed_records import dispatch_origins
 from evkafka.runtime.ports import Clock, Cluster, Dispatch, Route
-from evkafka.runtime.subscription import left_out
+from evkafka.runtime.subscription import excluded_names
 from evkafka.sender import Sender
 from evkafka.service.dispatch import build_dispatch
 from evkafka.service.service import ConsumerPlan, RetryPlan
@@ -69,7 +74,7 @@ class DeclaredConsumer:
         Raises:
             ConfigError: one of them cannot work.
         """
-        check_dead_letter_topics(self.settings, self.policies(), retry_topics=self.tiers())
+        check_dead_letter_topics(self.settings, self.policies(), retry_topics=self.retry_topics())
 
     def endpoint_policies(self) -> dict[Endpoint | None, ErrorPolicySettings]:
         """Each endpoint's error policy, merged over the consumer's; at None, the last key, the consumer's own.
@@ -95,18 +100,18 @@ class DeclaredConsumer:
             for endpoint, policy in self.endpoint_policies().items()
         ]
 
-    def tiers(self) -> Tiers:
+    def retry_topics(self) -> RetryTopics:
         """The retry topics that its policies ask for.
 
         Raises:
             ConfigError: a policy cannot work.
         """
-        return tiers_of(self.settings, [policy for _, policy in self.policies()])
+        return retry_topics_of(self.settings, [policy for _, policy in self.policies()])
 
     def retry_settings(self) -> ConsumerSettings | None:
         """Of the consumer that reads them; None where there are none."""
-        tiers = self.tiers()
-        return tier_settings(self.settings, tiers) if tiers else None
+        retry_topics = self.retry_topics()
+        return retry_consumer_settings(self.settings, retry_topics) if retry_topics else None
 
     def contract(self) -> Consumed:
         """Describe it for the contract document.
@@ -138,10 +143,14 @@ class DeclaredConsumer:
         traced = spans.traced if spans is not None else _as_it_is
         retries = None
         self.check_policies()
-        if tiers := self.tiers():
-            name = tier_name(self.name)
+        if retry_topics := self.retry_topics():
+            name = retry_consumer_name(self.name)
             retries = RetryPlan(
-                name, tier_settings(self.settings, tiers), traced(returning(dispatch)), tiers, lambda: paused(name)
+                name,
+                retry_consumer_settings(self.settings, retry_topics),
+                traced(dispatch_origins(dispatch)),
+                retry_topics,
+                lambda: paused(name),
             )
         policies: dict[Route | None, ErrorPolicySettings] = dict(self.endpoint_policies().items())
         return ConsumerPlan(
@@ -153,7 +162,7 @@ class DeclaredConsumer:
         names = [
             name
             for event_type, policy in self.policies()
-            for name in left_out(policy.dead_letter_topic, group_id=self.settings.group_id, event_type=event_type)
+            for name in excluded_names(policy.dead_letter_topic, group_id=self.settings.group_id, event_type=event_type)
         ]
         return dataclasses.replace(self.settings, dead_letter_topics=tuple(dict.fromkeys(names)))
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from evkafka.runtime.supervision.stacks import threads_that_hold_the_exit
+from evkafka.runtime.supervision.stacks import threads_blocking_exit
 from evkafka.service.service import StartFailed
 from evkafka.service.standard_streams import open_standard_streams
 from evkafka.service.stop_guard import Handle, StopGuard, force_exit
@@ -90,7 +90,7 @@ def leave(code: int, guard: StopGuard) -> None:
     """
     if code >= 128:
         force_exit(code)
-    for thread in threads_that_hold_the_exit():
+    for thread in threads_blocking_exit():
         if thread.name.startswith(THREAD_PREFIX):
             thread.join()
     guard.end()

@@ -17,9 +17,9 @@ from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, Co
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.consumer import Consumer
-from evkafka.runtime.dead_letters.retry_topics import Tiers
+from evkafka.runtime.dead_letters.retry_topics import RetryTopics
 from evkafka.runtime.dead_letters.writer import DeadLetterWriter
-from evkafka.runtime.delayed_records import ReturnedLetters
+from evkafka.runtime.delayed_records import DelayedRecordSink
 from evkafka.runtime.ports import Clock, Cluster, ConsumerIdentity, Dispatch, Route
 from evkafka.runtime.status import AppStatus, Phase, ProducerStatus
 from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline, stop_limit_s
@@ -69,7 +69,7 @@ class RetryPlan:
     name: str
     settings: ConsumerSettings
     dispatch: Dispatch
-    tiers: Tiers
+    retry_topics: RetryTopics
     paused: Callable[[], Collection[TopicPartition]] = tuple
 
 
@@ -363,7 +363,7 @@ class Service:
             await consumer.start()
             await dead_letters.prepare(policies)
             if plan.retries is not None:
-                await dead_letters.prepare_tiers(plan.retries.tiers)
+                await dead_letters.prepare_retry_topics(plan.retries.retry_topics)
                 await self.consumers[plan.retries.name].start()
         except BrokerUnavailable as error:
             if consumer.settings.required:
@@ -416,9 +416,9 @@ class Service:
                 retries.name,
                 retries.settings,
                 retries.dispatch,
-                dead_letters=ReturnedLetters(dead_letters, retries.tiers),
+                dead_letters=DelayedRecordSink(dead_letters, retries.retry_topics),
                 paused=retries.paused(),
-                tiers=retries.tiers,
+                retry_topics=retries.retry_topics,
             )
 
     async def _stop_consumers(self) -> None:

@@ -14,7 +14,7 @@ from evkafka.outcomes import BatchError, DeadLetter, Failed, FailureOutcome, Par
 from evkafka.records import Record
 from evkafka.runtime.attempt_context import first_context
 from evkafka.runtime.deadline import remaining
-from evkafka.runtime.failure_cause import read_raised
+from evkafka.runtime.failure_cause import classify_exception
 from evkafka.runtime.ports import Dispatch, Route, Slot
 from evkafka.runtime.settle import classify
 
@@ -124,7 +124,7 @@ class Attempt:
                 return Failed(timeout)
             case GeneratorExit() if not self._is_running():  # the loop is gone
                 raise error
-        return read_raised(error)  # a fatal one, raised here, would tear the loop down, and the client with it
+        return classify_exception(error)  # a fatal one, raised here, would tear the loop down, and the client with it
 
     def _is_running(self) -> bool:
         try:

@@ -21,10 +21,10 @@ from types import FrameType
 from typing import Any
 
 from evkafka.runtime.supervision.stacks import (
-    place_of_task,
-    place_of_thread,
-    threads_that_hold_the_exit,
-    waits_for_others,
+    describe_task,
+    describe_thread,
+    is_waiting,
+    threads_blocking_exit,
 )
 from evkafka_command.forks import undo_in_children
 
@@ -187,15 +187,15 @@ class StopGuard:
 
     def _holders(self) -> str:
         found = [f"the attempt of {what}" for what in self._under_way()]
-        if self._loop_thread is not None and not waits_for_others(self._loop_thread):
-            found.append(f"the thread of the event loop, {place_of_thread(self._loop_thread)}")
+        if self._loop_thread is not None and not is_waiting(self._loop_thread):
+            found.append(f"the thread of the event loop, {describe_thread(self._loop_thread)}")
         found += [
-            f"thread {thread.name}, {place_of_thread(thread.ident)}"
-            for thread in threads_that_hold_the_exit()
+            f"thread {thread.name}, {describe_thread(thread.ident)}"
+            for thread in threads_blocking_exit()
             if thread.ident != self._loop_thread
         ]
         if not found and self._loop is not None and not self._loop.is_closed():
-            found += [f"task {task.get_name()}, {place_of_task(task)}" for task in asyncio.all_tasks(self._loop)]
+            found += [f"task {task.get_name()}, {describe_task(task)}" for task in asyncio.all_tasks(self._loop)]
         more = len(found) - MOST_NAMED
         return "; ".join(found[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
 

@@ -83,7 +83,7 @@ def places(app: OperatedApp) -> dict[str, Place]:
     for declared in app.consumers.values():
         place = Place(declared.settings.connection, declared.type_header, declared.name)
         found |= dict.fromkeys((topic.name for topic in declared.settings.topics), place)
-        found |= dict.fromkeys(declared.tiers(), place)
+        found |= dict.fromkeys(declared.retry_topics(), place)
     for producer in app.producers.values():
         settings = producer_settings(producer.config)
         names = {one.topic or settings.topic for one in producer.sender.endpoints}

@@ -45,7 +45,7 @@ def _health(app: OperatedApp) -> Iterator[Check]:
 async def _cluster(declared: DeclaredConsumer, letters: list[str], apart: BackgroundRunner) -> list[Check]:
     settings, name = declared.settings, declared.name
     servers = ",".join(settings.connection.bootstrap_servers)
-    wanted = [*(topic.name for topic in settings.topics), *declared.tiers(), *letters]
+    wanted = [*(topic.name for topic in settings.topics), *declared.retry_topics(), *letters]
     try:
         known = await apart.run(lambda: partition_numbers(settings.connection, wanted), timeout_s=LOOK_S)
     except (BrokerError, TimeoutError) as error:
@@ -65,7 +65,7 @@ def _topics(declared: DeclaredConsumer, letters: list[str], known: Partitions) -
             yield _ok(f"{name}: topic {topic.name} exists", f"{len(known[topic.name])} partitions")
         else:
             yield _missing(name, topic.name, "It is waited for; nothing is read until it is there.")
-    for topic_name in (*declared.tiers(), *letters):
+    for topic_name in (*declared.retry_topics(), *letters):
         if topic_name in known:
             yield _ok(f"{name}: topic {topic_name} exists", f"{len(known[topic_name])} partitions")
         else:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from evkafka.runtime.dead_letters.retry_topics import tier_name
+from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
 from evkafka.runtime.status import AppStatus, ConsumerStatus, PartitionStatus
 from evkafka.serde.safe_text import one_line
 from evkafka.ui.app_view import Endpoint, OperatedApp, endpoints_of
@@ -177,7 +177,7 @@ def _events(app: OperatedApp, book: Statistics) -> list[EventRow]:
     for declared in app.consumers.values():
         endpoints = endpoints_of(declared)
         named = {one.event_type for one in endpoints}
-        names = (declared.name, tier_name(declared.name))  # also what was tried again out of retry topics
+        names = (declared.name, retry_consumer_name(declared.name))  # also what was tried again out of retry topics
         here = [(event_type, kind) for (name, event_type), kind in book.kinds.items() if name in names]
         for endpoint in endpoints:
             wanted = endpoint.event_type

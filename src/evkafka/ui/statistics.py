@@ -13,7 +13,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from evkafka.runtime.failure_cause import message_in, named_by
+from evkafka.runtime.failure_cause import failure_message, reported_exception
 from evkafka.serde.safe_text import NAME_CHARACTERS, cut, lines, one_line
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched, Telemetry
 from evkafka.ui.models import Address, ErrorGroup, History, UnmatchedRow
@@ -108,8 +108,8 @@ class Statistics:
         error = event.error
         name, said = "An outcome", f"the endpoint asked for it: {event.decision}"
         if error is not None:
-            name = one_line(type(named_by(error)).__name__, NAME_CHARACTERS)
-            said = lines(message_in(error), MESSAGE_CHARACTERS)
+            name = one_line(type(reported_exception(error)).__name__, NAME_CHARACTERS)
+            said = lines(failure_message(error), MESSAGE_CHARACTERS)
         event_type = _cut(event.event_type)
         kind = self._kind(event.consumer, event_type or "")
         kind.error, kind.error_at_ms = cut(f"{name}: {said}", NAME_CHARACTERS), at_ms

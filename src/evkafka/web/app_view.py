@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from evkafka.observe.health import HealthBook
+from evkafka.observe.health import HealthChecks
 from evkafka.runtime.status import AppStatus
 
 
@@ -24,7 +24,7 @@ class AppView(Protocol):
     @property
     def started(self) -> bool: ...
     @property
-    def health(self) -> HealthBook: ...
+    def health(self) -> HealthChecks: ...
     @property
     def metrics(self) -> Exposed | None: ...  # None where the extra is missing
     def asyncapi(self) -> str: ...

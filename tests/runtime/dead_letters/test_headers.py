@@ -10,7 +10,14 @@ import pytest
 
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.dlq.dead_letter import read_dead_letter, replayed_headers
-from evkafka.runtime.dead_letters.headers import SHORTER, FailureInfo, Headers, TopicIncarnation, headers_of, letter_id
+from evkafka.runtime.dead_letters.headers import (
+    SHORTER,
+    FailureInfo,
+    Headers,
+    TopicIncarnation,
+    dead_letter_headers,
+    dead_letter_id,
+)
 from evkafka.runtime.dead_letters.replay_signature import sign
 
 EVKAFKA = ErrorPolicySettings()
@@ -47,7 +54,7 @@ def only(headers: Headers, prefix: str) -> dict[str, bytes | None]:
 
 class TestOurStyle:
     def test_tells_where_it_came_from_and_why(self) -> None:
-        said = only(headers_of(Rec(), story(), EVKAFKA, id_=ID), "evkafka-dlq-")
+        said = only(dead_letter_headers(Rec(), story(), EVKAFKA, id_=ID), "evkafka-dlq-")
         traceback = said.pop("error-traceback")
         assert said == {
             "topic": b"orders",
@@ -66,7 +73,7 @@ class TestOurStyle:
         assert traceback.endswith(b"ValueError: no such order\n")
 
     def test_without_an_error_the_reason_is_the_message(self) -> None:
-        said = only(headers_of(Rec(), story(error=None, event_type=None), EVKAFKA, id_=ID), "evkafka-dlq-")
+        said = only(dead_letter_headers(Rec(), story(error=None, event_type=None), EVKAFKA, id_=ID), "evkafka-dlq-")
         assert (said["error-type"], said["error-message"], said["error-traceback"]) == (
             b"",
             b"attempt 3 of 3 failed",
@@ -76,12 +83,12 @@ class TestOurStyle:
 
     def test_the_records_own_headers_come_first_and_byte_for_byte(self) -> None:
         own = [("x", b"\xff"), ("x", None), ("Event-Type", b"OrderPlaced"), ("", b"")]
-        assert headers_of(Rec(headers=own), story(), EVKAFKA, id_=ID)[:4] == own
+        assert dead_letter_headers(Rec(headers=own), story(), EVKAFKA, id_=ID)[:4] == own
 
 
 class TestSpringStyle:
     def test_is_what_springs_own_tools_read(self) -> None:
-        headers = headers_of(Rec(), story(), SPRING, id_=ID)
+        headers = dead_letter_headers(Rec(), story(), SPRING, id_=ID)
         said = only(headers, "kafka_dlt-")
         assert said["original-topic"] == b"orders"
         assert said["original-partition"] == struct.pack(">i", 2)
@@ -109,25 +116,29 @@ FORGED: Headers = [
 @pytest.mark.parametrize("policy", [EVKAFKA, SPRING])
 class TestWhatASourceRecordSaysOfDeadLetters:
     def test_is_not_believed(self, policy: ErrorPolicySettings) -> None:
-        letter = read_dead_letter(Rec("dead", 0, 5, headers=headers_of(Rec(headers=FORGED), story(), policy, id_=ID)))
+        letter = read_dead_letter(
+            Rec("dead", 0, 5, headers=dead_letter_headers(Rec(headers=FORGED), story(), policy, id_=ID))
+        )
         assert (letter.topic, letter.partition, letter.offset, letter.group) == ("orders", 2, 41, "billing")
         assert (letter.id, letter.replays, letter.unreadable) == (ID, 0, False)
 
     def test_is_moved_aside_whole(self, policy: ErrorPolicySettings) -> None:
-        headers = headers_of(Rec(headers=[("x", b"1"), *FORGED]), story(), policy, id_=ID)
+        headers = dead_letter_headers(Rec(headers=[("x", b"1"), *FORGED]), story(), policy, id_=ID)
         own = [*FORGED[:-1], *(FORGED[-1:] if policy is SPRING else ())]
         assert only(headers, "evkafka-source-") == dict(own)
         assert headers[0] == ("x", b"1")
 
     def test_is_said_once_in_a_letter(self, policy: ErrorPolicySettings) -> None:
-        names = [name for name, _ in headers_of(Rec(headers=FORGED), story(), policy, id_=ID)]
+        names = [name for name, _ in dead_letter_headers(Rec(headers=FORGED), story(), policy, id_=ID)]
         assert [name for name in names if name == "evkafka-dlq-id"] == ["evkafka-dlq-id"]
         assert names.count("kafka_dlt-original-topic") == 1
 
     def test_is_moved_aside_in_the_record_of_another_dead_letter_topic_too(self, policy: ErrorPolicySettings) -> None:
-        first = headers_of(Rec(), story(group_id="another"), policy, id_="another/orders/2/41")
+        first = dead_letter_headers(Rec(), story(group_id="another"), policy, id_="another/orders/2/41")
         letter = read_dead_letter(
-            Rec("d", 0, 0, headers=headers_of(Rec("another.dlq", 0, 7, headers=first), story(), policy, id_=ID))
+            Rec(
+                "d", 0, 0, headers=dead_letter_headers(Rec("another.dlq", 0, 7, headers=first), story(), policy, id_=ID)
+            )
         )
         assert (letter.topic, letter.offset, letter.group, letter.id) == ("another.dlq", 7, "billing", ID)
 
@@ -140,9 +151,9 @@ class TestWhatOurOwnReplayWrote:
     def test_is_kept_as_the_origin_of_the_next_letter(
         self, first: ErrorPolicySettings, second: ErrorPolicySettings
     ) -> None:
-        letter = read_dead_letter(Rec("dead", 0, 5, headers=headers_of(Rec(), story(), first, id_=ID)))
+        letter = read_dead_letter(Rec("dead", 0, 5, headers=dead_letter_headers(Rec(), story(), first, id_=ID)))
         back = Rec("orders", 2, 900, timestamp=1, headers=[("x", b"1"), *replayed_headers(letter)])
-        headers = headers_of(back, story(attempts=1), second, id_="another", replayed=True)
+        headers = dead_letter_headers(back, story(attempts=1), second, id_="another", replayed=True)
         again = read_dead_letter(Rec("dead", 0, 6, headers=headers))
         assert (again.topic, again.partition, again.offset, again.group) == ("orders", 2, 41, "billing")
         assert (again.id, again.timestamp_ms, again.replays) == (ID, 1_700_000_000_000, 1)
@@ -163,7 +174,7 @@ class TestAnId:
     def test_names_group_cluster_topic_with_its_id_partition_and_offset(
         self, incarnation: TopicIncarnation, id_: str
     ) -> None:
-        assert letter_id("billing", Rec(), incarnation) == id_
+        assert dead_letter_id("billing", Rec(), incarnation) == id_
 
 
 HEADERS: Headers = [("x", b"1"), ("evkafka-dlq-topic", b"orders"), ("evkafka-dlq-replays", b"1")]
@@ -196,7 +207,7 @@ class TestASignature:
 
 class TestLength:
     def test_of_a_traceback_ends_at_8_kib_and_keeps_its_end(self) -> None:
-        said = only(headers_of(Rec(), story(error=ValueError("é" * 20_000)), EVKAFKA, id_=ID), "evkafka-dlq-")
+        said = only(dead_letter_headers(Rec(), story(error=ValueError("é" * 20_000)), EVKAFKA, id_=ID), "evkafka-dlq-")
         assert said["error-traceback"] is not None
         assert len(said["error-traceback"]) <= 8 * 1024
         said["error-traceback"].decode()  # no character is cut in two
@@ -206,7 +217,7 @@ class TestLength:
         own: list[tuple[str, bytes | None]] = [("x", bytes(100))]
         sizes = []
         for shorter in range(len(SHORTER) + 1):
-            headers = headers_of(
+            headers = dead_letter_headers(
                 Rec(headers=own), story(error=ValueError("x" * 20_000)), policy, id_=ID, shorter=shorter
             )
             assert headers[0] == own[0]

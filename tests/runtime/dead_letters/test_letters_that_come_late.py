@@ -9,7 +9,7 @@ from evkafka.config import consumer_settings
 from evkafka.records import TopicPartition, Unreadable
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.clock import SystemClock
-from evkafka.runtime.corrupt_records import UnreadableRecords
+from evkafka.runtime.corrupt_records import CorruptRecords
 from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.supervision.stop_signal import StopSignal
@@ -27,7 +27,7 @@ class SlowLetters:
     def __init__(self) -> None:
         self.begun, self.confirmed = asyncio.Event(), asyncio.Event()
 
-    async def bury_unread(self, unreadable: Unreadable, **_: object) -> None:
+    async def send_unreadable(self, unreadable: Unreadable, **_: object) -> None:
         self.begun.set()
         await self.confirmed.wait()
 
@@ -43,7 +43,7 @@ class Given:
         ending = StopSignal(lambda: None)
         tasks = SupervisedTasks("it", self.failures.append)
         limit = DeadLetterLimit(ending, 0, resets=False)
-        self.unreadable = UnreadableRecords(self.held, ending, limit, cast(Any, self.letters), tasks)
+        self.unreadable = CorruptRecords(self.held, ending, limit, cast(Any, self.letters), tasks)
         self.partition = self.held.begin(TP)
 
     async def confirm(self) -> None:
@@ -55,14 +55,14 @@ class Given:
 
 async def test_in_time_it_moves_the_partition_on() -> None:
     given = Given()
-    given.unreadable.meet(UNREADABLE)
+    given.unreadable.handle(UNREADABLE)
     await given.confirm()
     assert given.source.sought == [(TP, 4)]
 
 
 async def test_too_late_it_moves_nothing() -> None:
     given = Given()
-    given.unreadable.meet(UNREADABLE)
+    given.unreadable.handle(UNREADABLE)
     await given.letters.begun.wait()
     given.held.drop(given.partition)
     given.held.begin(TP)

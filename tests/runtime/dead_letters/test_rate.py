@@ -30,9 +30,9 @@ def told(steps: Steps, window: int) -> DeadLetterRate:
 def follow(tally: DeadLetterRate, steps: Steps) -> None:
     for step in steps:
         if step:
-            tally.passed(step)
+            tally.count_other(step)
         else:
-            tally.buried()
+            tally.count_dead_letter()
 
 
 def naively(steps: Steps, limit: DeadLetterLimitSettings) -> bool:

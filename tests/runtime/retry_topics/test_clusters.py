@@ -53,6 +53,6 @@ async def test_what_is_deferred_goes_to_its_own_cluster_and_what_is_given_up_to_
         settings, policy_for=lambda _: settings.on_error, cluster=cast(Any, clusters), clock=SystemClock()
     )
     record, slot = Rec("orders", 0, 7), Slot(ConsumerIdentity("it", "g", "c"), {})
-    await writer.defer(record, slot, SendToRetryTopic(5_000, "it failed", None))
-    await writer.bury(record, slot, SendToDeadLetter("it failed", None))
+    await writer.send_to_retry_topic(record, slot, SendToRetryTopic(5_000, "it failed", None))
+    await writer.send_to_dead_letter(record, slot, SendToDeadLetter("it failed", None))
     assert clusters.written == {"orders.g.retry.5000": HERE, "orders.g.dlq": ELSEWHERE}

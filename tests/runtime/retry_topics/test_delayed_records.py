@@ -10,8 +10,8 @@ from evkafka.config import consumer_settings
 from evkafka.outcomes import Unmatched
 from evkafka.records import Record, TopicPartition, Unreadable
 from evkafka.runtime.assignment import Assignment
-from evkafka.runtime.dead_letters.retry_topics import Tier, returned
-from evkafka.runtime.delayed_records import GRAIN_S, DelayedRecords, ReturnedLetters, returning
+from evkafka.runtime.dead_letters.retry_topics import RetryTopic, read_delayed
+from evkafka.runtime.delayed_records import GRAIN_S, DelayedRecords, DelayedRecordSink, dispatch_origins
 from evkafka.runtime.interfaces import WriteFailed
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import ConsumerIdentity, Slot
@@ -20,7 +20,7 @@ from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic
 from evkafka.telemetry import Telemetry
 from tests.runtime.dead_letters.test_headers import Rec
 
-TOPIC, TIER = "orders.g.retry.5000", Tier("orders", 5_000)
+TOPIC, TIER = "orders.g.retry.5000", RetryTopic("orders", 5_000)
 TP = TopicPartition(TOPIC, 0)
 BEGAN_MS = 1_700_000_000_000
 
@@ -142,7 +142,7 @@ def came_back(offset: int, attempts: bytes = b"2") -> Record:
         ("evkafka-retry-offset", b"%d" % offset),
         ("evkafka-retry-attempts", attempts),
     ]
-    return returned(Rec(TOPIC, 0, 7, BEGAN_MS, headers=told), TIER, now_s=0.0, now_ms=BEGAN_MS)
+    return read_delayed(Rec(TOPIC, 0, 7, BEGAN_MS, headers=told), TIER, now_s=0.0, now_ms=BEGAN_MS)
 
 
 class FirstDispatch:
@@ -170,26 +170,28 @@ class FirstDispatch:
 class TestReturning:
     def test_a_record_is_run_as_it_was_with_the_attempts_that_it_has_had(self) -> None:
         first = FirstDispatch()
-        returning(cast(Any, first)).call(came_back(41), slot())
+        dispatch_origins(cast(Any, first)).call(came_back(41), slot())
         assert first.seen == [("orders", 41, [("own", b"1")], 2)]
 
     def test_one_that_nothing_takes_is_unmatched_as_it_was(self) -> None:
         first = FirstDispatch()
-        assert returning(cast(Any, first)).unmatched(came_back(41)) == Unmatched("no_endpoint")
+        assert dispatch_origins(cast(Any, first)).unmatched(came_back(41)) == Unmatched("no_endpoint")
         assert first.seen == [("orders", 41)]
 
     def test_a_batch_has_the_most_attempts_of_its_records(self) -> None:
         first = FirstDispatch()
-        returning(cast(Any, first)).open_batch([came_back(1, b"2"), came_back(2, b"4"), came_back(3, b"1")], slot())
+        dispatch_origins(cast(Any, first)).open_batch(
+            [came_back(1, b"2"), came_back(2, b"4"), came_back(3, b"1")], slot()
+        )
         assert first.seen == [([("orders", 1), ("orders", 2), ("orders", 3)], 4)]
 
     def test_the_gate_is_asked_about_the_record_as_it_was_and_is_none_where_there_was_none(self) -> None:
         first = FirstDispatch(gate=True)
-        gate = returning(cast(Any, first)).gated
+        gate = dispatch_origins(cast(Any, first)).gated
         assert gate is not None
         assert gate(came_back(41)) is None
         assert first.seen == [("orders", 41)]
-        assert returning(cast(Any, FirstDispatch())).gated is None
+        assert dispatch_origins(cast(Any, FirstDispatch())).gated is None
 
 
 class TestReturnedLetters:
@@ -197,17 +199,21 @@ class TestReturnedLetters:
         written: list[Any] = []
 
         class Letters:
-            async def defer(self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed) -> None:
+            async def send_to_retry_topic(
+                self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed
+            ) -> None:
                 written.append((record.topic, record.offset, verdict.delay_ms))
 
-            async def bury(self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed) -> None:
+            async def send_to_dead_letter(
+                self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed
+            ) -> None:
                 written.append((record.topic, record.offset, verdict.reason))
 
-            async def bury_unread(self, unreadable: Unreadable, *, source: str | None = None) -> None:
+            async def send_unreadable(self, unreadable: Unreadable, *, source: str | None = None) -> None:
                 written.append((unreadable.partition.topic, source))
 
-        letters = ReturnedLetters(cast(Any, Letters()), {TOPIC: TIER})
-        await letters.defer(came_back(41), slot(), SendToRetryTopic(60_000, "why", None), lambda *_: None)
-        await letters.bury(came_back(42), slot(), SendToDeadLetter("why", None), lambda *_: None)
-        await letters.bury_unread(cast(Any, SimpleNamespace(partition=TP)))
+        letters = DelayedRecordSink(cast(Any, Letters()), {TOPIC: TIER})
+        await letters.send_to_retry_topic(came_back(41), slot(), SendToRetryTopic(60_000, "why", None), lambda *_: None)
+        await letters.send_to_dead_letter(came_back(42), slot(), SendToDeadLetter("why", None), lambda *_: None)
+        await letters.send_unreadable(cast(Any, SimpleNamespace(partition=TP)))
         assert written == [("orders", 41, 60_000), ("orders", 42, "why"), (TOPIC, "orders")]

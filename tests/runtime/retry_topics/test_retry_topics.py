@@ -15,18 +15,18 @@ from evkafka.runtime.dead_letters.headers import FailureInfo
 from evkafka.runtime.dead_letters.retry_topics import (
     MESSAGE_BYTES,
     DelayedRecord,
-    Tier,
-    headers_to,
-    returned,
-    tier_settings,
-    tiers_of,
+    RetryTopic,
+    read_delayed,
+    retry_consumer_settings,
+    retry_headers,
+    retry_topics_of,
 )
 from tests.runtime.dead_letters.test_headers import Rec
 
 NOW_S, NOW_MS = 100.0, 1_700_000_000_000
 FIRST = Rec("orders", 2, 41, NOW_MS - 9_000, b"\xffk", b"\x00v", [("own", b"\xff"), ("own", None)])
 STORY = FailureInfo("g", "E", 3, "attempt 1 of 1 failed", ConnectionError("no route"), datetime(2026, 1, 1, tzinfo=UTC))
-TIER = Tier("orders", 5_000)
+TIER = RetryTopic("orders", 5_000)
 ID = "g/a-cluster/orders:a-topic/2/41"
 
 
@@ -36,42 +36,42 @@ def settings(**keys: Any) -> ConsumerSettings:
 
 def there(headers: list[tuple[str, bytes | None]] | None = None, *, timestamp: int = NOW_MS) -> Rec:
     """The record in its retry topic."""
-    told = headers_to(FIRST, STORY, id_=ID) if headers is None else headers
+    told = retry_headers(FIRST, STORY, id_=ID) if headers is None else headers
     return Rec("orders.g.retry.5000", 2, 7, timestamp, FIRST.key, FIRST.value, list(told))
 
 
 def back(record: Rec) -> DelayedRecord:
-    return returned(record, TIER, now_s=NOW_S, now_ms=NOW_MS)
+    return read_delayed(record, TIER, now_s=NOW_S, now_ms=NOW_MS)
 
 
 class TestAConsumersTiers:
     def test_are_one_for_each_topic_and_delay_of_all_its_policies(self) -> None:
         policies = [ErrorPolicySettings(retry_topics=(5_000,)), ErrorPolicySettings(retry_topics=(1_000, 5_000))]
-        assert tiers_of(settings(topics=["a", "b"]), policies) == {
-            "a.g.retry.1000": Tier("a", 1_000),
-            "a.g.retry.5000": Tier("a", 5_000),
-            "b.g.retry.1000": Tier("b", 1_000),
-            "b.g.retry.5000": Tier("b", 5_000),
+        assert retry_topics_of(settings(topics=["a", "b"]), policies) == {
+            "a.g.retry.1000": RetryTopic("a", 1_000),
+            "a.g.retry.5000": RetryTopic("a", 5_000),
+            "b.g.retry.1000": RetryTopic("b", 1_000),
+            "b.g.retry.5000": RetryTopic("b", 5_000),
         }
 
     def test_are_none_where_no_policy_asks_or_nothing_is_tried_again(self) -> None:
         asking = [ErrorPolicySettings(retry_topics=(5_000,))]
-        assert tiers_of(settings(), [ErrorPolicySettings()]) == {}
-        assert tiers_of(settings(auto_commit_mode="pre-commit"), asking) == {}
+        assert retry_topics_of(settings(), [ErrorPolicySettings()]) == {}
+        assert retry_topics_of(settings(auto_commit_mode="pre-commit"), asking) == {}
 
     def test_need_topics_by_name(self) -> None:
         pattern = consumer_settings({"topic_pattern": "orders.*", "group_id": "g"})
         with pytest.raises(ConfigError, match=r"retry_topics: .*topic_pattern 'orders\.\*' names none"):
-            tiers_of(pattern, [ErrorPolicySettings(retry_topics=(5_000,))])
+            retry_topics_of(pattern, [ErrorPolicySettings(retry_topics=(5_000,))])
 
     def test_are_not_read_as_they_are(self) -> None:
         reading = settings(topics=["orders", "orders.g.retry.5000"])
         with pytest.raises(ConfigError, match=r"5000 makes 'orders\.g\.retry\.5000', which this consumer reads"):
-            tiers_of(reading, [ErrorPolicySettings(retry_topics=(5_000,))])
+            retry_topics_of(reading, [ErrorPolicySettings(retry_topics=(5_000,))])
 
     def test_are_read_in_a_group_of_their_own_from_the_beginning(self) -> None:
         first = settings(concurrency=8, auto_offset_reset="latest", allow_auto_create_topics=True)
-        of_tiers = tier_settings(first, {"orders.g.retry.5000": TIER})
+        of_tiers = retry_consumer_settings(first, {"orders.g.retry.5000": TIER})
         assert [topic.name for topic in of_tiers.topics] == ["orders.g.retry.5000"]
         assert (of_tiers.group_id, of_tiers.auto_offset_reset) == ("g.retry", "earliest")
         assert (of_tiers.concurrency, of_tiers.allow_auto_create_topics) == (8, False)
@@ -79,7 +79,7 @@ class TestAConsumersTiers:
 
 class TestOnItsWay:
     def test_its_own_headers_stay_and_ours_follow(self) -> None:
-        headers = headers_to(FIRST, STORY, id_=ID)
+        headers = retry_headers(FIRST, STORY, id_=ID)
         assert headers[:2] == [("own", b"\xff"), ("own", None)]
         assert dict(headers[2:]) == {
             "evkafka-retry-topic": b"orders",
@@ -95,18 +95,18 @@ class TestOnItsWay:
         }
 
     def test_without_an_error_the_reason_is_the_message(self) -> None:
-        told = dict(headers_to(FIRST, dataclasses.replace(STORY, error=None), id_=ID))
+        told = dict(retry_headers(FIRST, dataclasses.replace(STORY, error=None), id_=ID))
         assert told["evkafka-retry-error-message"] == b"attempt 1 of 1 failed"
 
     @pytest.mark.parametrize("step", range(len(MESSAGE_BYTES)))
     def test_the_message_becomes_less_with_each_step_and_nothing_else_does(self, step: int) -> None:
         long = dataclasses.replace(STORY, error=ConnectionError("ä" * 5_000))
-        headers = headers_to(FIRST, long, id_=ID, shorter=step)
+        headers = retry_headers(FIRST, long, id_=ID, shorter=step)
         message = dict(headers).pop("evkafka-retry-error-message")
         assert message is not None
         assert len(message) <= MESSAGE_BYTES[step]
         message.decode()  # and not cut in the middle of a letter
-        assert headers[:-1] == headers_to(FIRST, long, id_=ID)[:-1]
+        assert headers[:-1] == retry_headers(FIRST, long, id_=ID)[:-1]
 
 
 class TestBack:
@@ -118,7 +118,7 @@ class TestBack:
         assert (found.topic, found.partition, found.offset, found.earlier) == ("orders.g.retry.5000", 2, 7, 3)
 
     def test_over_a_second_tier_too(self) -> None:
-        again = headers_to(back(there()).origin, dataclasses.replace(STORY, attempts=4), id_=ID)
+        again = retry_headers(back(there()).origin, dataclasses.replace(STORY, attempts=4), id_=ID)
         found = back(there(again))
         assert (found.origin, found.earlier) == (back(there()).origin, 4)
 

@@ -25,7 +25,7 @@ from evkafka.dlq.dry_run import verdict
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.log_reader import follow
 from evkafka.records import Record
-from evkafka.runtime.failure_cause import Fatal, message_in, named_by
+from evkafka.runtime.failure_cause import Fatal, failure_message, reported_exception
 from evkafka.runtime.ports import Slot, UnreadRecord
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.service.service import ConsumerPlan
@@ -204,7 +204,7 @@ def _said(delivery: Delivery) -> tuple[str, str | None]:
         case Delivery(outcome="unmatched", reason=reason):
             return f"unmatched ({reason})", None
         case Delivery(outcome="failed", error=error) if error is not None:
-            return "failed", f"{type(named_by(error)).__name__}: {message_in(error)}"
+            return "failed", f"{type(reported_exception(error)).__name__}: {failure_message(error)}"
         case Delivery(outcome=outcome, reason=reason):
             return outcome, f"the endpoint says {outcome}" + (f": {reason}" if reason else "")
 

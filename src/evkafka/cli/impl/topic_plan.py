@@ -64,9 +64,11 @@ def _of_consumer(declared: DeclaredConsumer) -> Iterator[Need]:
             concurrency=settings.concurrency,
             ordering=settings.ordering,
         )
-    for name, tier in declared.tiers().items():
+    for name, retry_topic in declared.retry_topics().items():
         connection = dead_letter_producer_settings(settings).connection
-        yield Need(name, connection, declared.name, "retries", like=tier.source, concurrency=settings.concurrency)
+        yield Need(
+            name, connection, declared.name, "retries", like=retry_topic.source, concurrency=settings.concurrency
+        )
     seen: set[str] = set()
     for event_type, policy in declared.policies():
         if policy.then != "dead_letter" and (event_type is not None or settings.unmatched != "dead_letter"):

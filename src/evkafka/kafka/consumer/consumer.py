@@ -21,7 +21,7 @@ from evkafka.kafka.consumer.fetcher import ContainedFetcher
 from evkafka.kafka.consumer.groupless import Groupless
 from evkafka.kafka.options import consumer_options
 from evkafka.runtime.leader_epochs import LeaderEpochs
-from evkafka.runtime.subscription import OthersTopics
+from evkafka.runtime.subscription import TopicPattern
 
 LEAST_SILENCE_S = 5.0
 
@@ -88,7 +88,7 @@ class ContainedConsumer(AIOKafkaConsumer):
         settings, client, subscription = self._settings, self._client, self._subscription
         client.first = first
         if settings.topic_pattern is not None:
-            subscription.subscribe_pattern(OthersTopics.of(settings), listener=listener)
+            subscription.subscribe_pattern(TopicPattern.of(settings), listener=listener)
         else:
             topics = {topic.name for topic in settings.topics}
             subscription.subscribe(topics, listener=listener)

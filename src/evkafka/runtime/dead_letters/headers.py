@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.records import Record, Unreadable
-from evkafka.runtime.failure_cause import message_in, named_by
+from evkafka.runtime.failure_cause import failure_message, reported_exception
 
 PREFIX = "evkafka-dlq-"
 ORIGIN = ("topic", "partition", "offset", "timestamp", "group", "id")
@@ -69,7 +69,7 @@ class FailureInfo:
     failed_at: datetime
 
 
-def headers_of(
+def dead_letter_headers(
     record: Record,
     story: FailureInfo,
     policy: ErrorPolicySettings,
@@ -83,7 +83,7 @@ def headers_of(
     What the record itself says of dead letters is moved aside, for any producer could have written it.
 
     Args:
-        id_: of the letter; see `letter_id`.
+        id_: of the letter; see `dead_letter_id`.
         replayed: a replay of our own is proven to have written the record: its origin, id and count are kept.
         shorter: 0 for the whole story, then one for each step of `SHORTER`.
     """
@@ -96,7 +96,7 @@ def headers_of(
             return told.as_evkafka()
 
 
-def letter_id(group_id: str, record: Record, incarnation: TopicIncarnation) -> str:
+def dead_letter_id(group_id: str, record: Record, incarnation: TopicIncarnation) -> str:
     """The id of a record's letter: group, cluster, topic with its id, partition, offset. What is not known is left out.
 
     It names the record that failed. Several letters have one id if that record fails more than once.
@@ -126,7 +126,7 @@ class UnreadableOrigin:
     value: None = None
 
 
-def unread(unreadable: Unreadable) -> UnreadableOrigin:
+def unreadable_origin(unreadable: Unreadable) -> UnreadableOrigin:
     tp, offsets = unreadable.partition, b"%d-%d" % (unreadable.offset, unreadable.next_offset - 1)
     return UnreadableOrigin(tp.topic, tp.partition, unreadable.offset, ((UNREADABLE, offsets),))
 
@@ -157,7 +157,7 @@ class _Told:
             **first,
         }
         self.error_type = error_type_of(error)
-        self.message = cut(message_in(error) if error is not None else story.reason, message_bytes)
+        self.message = cut(failure_message(error) if error is not None else story.reason, message_bytes)
         self.traceback = _cut_head("".join(traceback.format_exception(error)) if error else "", traceback_bytes)
 
     def as_evkafka(self) -> Headers:
@@ -211,7 +211,7 @@ def error_type_of(error: BaseException | None) -> str:
     """The class that names it, with its module; empty where there is none."""
     if error is None:
         return ""
-    kind = type(named_by(error))
+    kind = type(reported_exception(error))
     return f"{kind.__module__}.{kind.__qualname__}"
 
 

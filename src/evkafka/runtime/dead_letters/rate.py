@@ -41,14 +41,14 @@ class DeadLetterRate:
 
     # ------------------------------------------------------------------ counting
 
-    def passed(self, records: int) -> None:
+    def count_other(self, records: int) -> None:
         """So many more have ended, and are no dead letters."""
         if records > 0:
             self._ended += records
             self._row = 0
             self._forget()
 
-    def buried(self) -> None:
+    def count_dead_letter(self) -> None:
         """One more has ended as a dead letter."""
         self._ended += 1
         self._row += 1
@@ -96,21 +96,21 @@ class DeadLetterRate:
     @classmethod
     def from_text(cls, text: str, window: int) -> DeadLetterRate:
         """What `as_text` told. Anything else tells nothing: the metadata may be another tool's."""
-        tally = cls(window)
+        rate = cls(window)
         try:
             prefix, stopped, row, ended, packed = text.split(" ")
             if prefix != PREFIX:
-                return tally
+                return rate
             number, gaps = 0, _unpacked(packed)
             for gap in gaps:
                 number += gap
-                tally._dead.append(number)
-            tally._row, tally._ended = int(row), max(int(ended), number)
-            tally.stopped = stopped == "1"
+                rate._dead.append(number)
+            rate._row, rate._ended = int(row), max(int(ended), number)
+            rate.stopped = stopped == "1"
         except (ValueError, binascii.Error, zlib.error):
             return cls(window)
-        tally._forget()
-        return tally
+        rate._forget()
+        return rate
 
 
 def _packed(gaps: list[int]) -> str:

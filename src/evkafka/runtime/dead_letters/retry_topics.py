@@ -17,7 +17,7 @@ from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings, Topic
 from evkafka.exceptions import ConfigError
 from evkafka.records import Record
 from evkafka.runtime.dead_letters.headers import FailureInfo, Headers, cut, error_type_of
-from evkafka.runtime.failure_cause import message_in
+from evkafka.runtime.failure_cause import failure_message
 
 PREFIX = "evkafka-retry-"
 
@@ -25,17 +25,17 @@ MESSAGE_BYTES = (1024, 128, 0)
 """Most bytes of an error's message; the next one in turn where a record does not fit."""
 
 
-class Tier(NamedTuple):
+class RetryTopic(NamedTuple):
     """One retry topic: records of which topic wait in it, and how long."""
 
     source: str
     delay_ms: int
 
 
-Tiers = Mapping[str, Tier]
+RetryTopics = Mapping[str, RetryTopic]
 
 
-def tiers_of(settings: ConsumerSettings, policies: Iterable[ErrorPolicySettings]) -> dict[str, Tier]:
+def retry_topics_of(settings: ConsumerSettings, policies: Iterable[ErrorPolicySettings]) -> dict[str, RetryTopic]:
     """The retry topics that these policies of a consumer ask for, by name: one for each topic and delay.
 
     Raises:
@@ -58,11 +58,11 @@ def tiers_of(settings: ConsumerSettings, policies: Iterable[ErrorPolicySettings]
                     f"on_error.retry_topics: {delay_ms} makes {name!r}, which this consumer reads already;"
                     " take it out of `topics`: it is read by itself"
                 )
-            found[name] = Tier(topic.name, delay_ms)
+            found[name] = RetryTopic(topic.name, delay_ms)
     return found
 
 
-def tier_settings(settings: ConsumerSettings, tiers: Tiers) -> ConsumerSettings:
+def retry_consumer_settings(settings: ConsumerSettings, tiers: RetryTopics) -> ConsumerSettings:
     """The consumer of these retry topics: like the one whose records wait in them, in a group of its own."""
     return dataclasses.replace(
         settings,
@@ -73,7 +73,7 @@ def tier_settings(settings: ConsumerSettings, tiers: Tiers) -> ConsumerSettings:
     )
 
 
-def tier_name(consumer: str) -> str:
+def retry_consumer_name(consumer: str) -> str:
     """What the consumer of a consumer's retry topics is called."""
     return f"{consumer}.retry"
 
@@ -81,14 +81,14 @@ def tier_name(consumer: str) -> str:
 # ---------------------------------------------------------------------------- there
 
 
-def headers_to(record: Record, story: FailureInfo, *, id_: str, shorter: int = 0) -> Headers:
+def retry_headers(record: Record, story: FailureInfo, *, id_: str, shorter: int = 0) -> Headers:
     """A record's own headers, then what is told of it while it waits.
 
     Args:
         id_: of the letter that it may become.
         shorter: which step of `MESSAGE_BYTES`.
     """
-    message = message_in(story.error) if story.error is not None else story.reason
+    message = failure_message(story.error) if story.error is not None else story.reason
     said = {
         "topic": record.topic.encode(),
         "partition": b"%d" % record.partition,
@@ -147,7 +147,7 @@ class DelayedRecord:
     due_s: float
 
 
-def returned(record: Record, tier: Tier, *, now_s: float, now_ms: int) -> DelayedRecord:
+def read_delayed(record: Record, tier: RetryTopic, *, now_s: float, now_ms: int) -> DelayedRecord:
     """Read a record of a retry topic back.
 
     It is due so long after its timestamp; where the clock that wrote it goes before ours, so long after we first saw

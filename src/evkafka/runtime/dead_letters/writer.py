@@ -18,9 +18,16 @@ from evkafka.exceptions import ConfigError, EVKafkaError, RecordRefused, RecordT
 from evkafka.records import Record, Unreadable
 from evkafka.runtime.backoff import exponential
 from evkafka.runtime.clock import sleep, wait_any, within
-from evkafka.runtime.dead_letters.headers import SHORTER, FailureInfo, Headers, headers_of, letter_id, unread
+from evkafka.runtime.dead_letters.headers import (
+    SHORTER,
+    FailureInfo,
+    Headers,
+    dead_letter_headers,
+    dead_letter_id,
+    unreadable_origin,
+)
 from evkafka.runtime.dead_letters.replay_signature import ReplaySignatures
-from evkafka.runtime.dead_letters.retry_topics import MESSAGE_BYTES, Origin, Tiers, headers_to
+from evkafka.runtime.dead_letters.retry_topics import MESSAGE_BYTES, Origin, RetryTopics, retry_headers
 from evkafka.runtime.dead_letters.topic_ids import TopicIncarnations
 from evkafka.runtime.interfaces import WriteFailed
 from evkafka.runtime.ports import Clock, Cluster, RecordSink, Route, Slot
@@ -97,15 +104,15 @@ class DeadLetterWriter:
 
     # ------------------------------------------------------------------ life
 
-    async def prepare_tiers(self, tiers: Tiers) -> None:
+    async def prepare_retry_topics(self, retry_topics: RetryTopics) -> None:
         """Look up the retry topics, and make those that are absent, each with as many partitions as its source.
 
         Raises:
             BrokerError: a topic is absent and cannot be made.
         """
-        if tiers:
+        if retry_topics:
             way = self._way(dataclasses.replace(self._settings.on_error, dead_letter_producer=None))
-            await way.look_up({name: tier.source for name, tier in tiers.items()})
+            await way.look_up({name: tier.source for name, tier in retry_topics.items()})
 
     async def prepare(self, policies: Mapping[Route | None, ErrorPolicySettings]) -> None:
         """Look up the topics that these policies may write to, and make those that are absent, each with as many
@@ -129,7 +136,7 @@ class DeadLetterWriter:
 
     # ------------------------------------------------------------------ writing
 
-    async def bury_unread(self, unreadable: Unreadable, *, source: str | None = None) -> None:
+    async def send_unreadable(self, unreadable: Unreadable, *, source: str | None = None) -> None:
         """Write a letter that names the address of what the client cannot read, with the same promises. Its value is
         null, and its one header beside the story says why.
 
@@ -139,7 +146,7 @@ class DeadLetterWriter:
         Raises:
             StopApp: it has no topic.
         """
-        record, policy = unread(unreadable), self._policy_for(None)
+        record, policy = unreadable_origin(unreadable), self._policy_for(None)
         error = unreadable.error
         story = FailureInfo(self._group_id, None, 1, f"it cannot be read: {error!r}", error, datetime.now(UTC))
         try:
@@ -148,7 +155,9 @@ class DeadLetterWriter:
             raise StopApp(f"{address_of(record)} has no dead-letter topic", fault) from fault
         await self._deliver(self._dead_letter(record, story, policy, topic))
 
-    async def bury(self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed = _unheard) -> None:
+    async def send_to_dead_letter(
+        self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed = _unheard
+    ) -> None:
         """Write the dead letter and wait for its confirmation; try again until it is written, never skip it.
 
         Raises:
@@ -167,7 +176,7 @@ class DeadLetterWriter:
         async def headers(cuts: int) -> Headers:
             id_ = await self._id(record)
             replayed = await self._proofs.is_replay(record, topic, way.producer.connection)
-            return headers_of(record, story, policy, id_=id_, replayed=replayed, shorter=cuts)
+            return dead_letter_headers(record, story, policy, id_=id_, replayed=replayed, shorter=cuts)
 
         return Letter(
             f"the dead letter of {address_of(record)}",
@@ -179,7 +188,7 @@ class DeadLetterWriter:
             "raise that topic's max.message.bytes, and max_request_size of `dead_letter_producer`",
         )
 
-    async def defer(
+    async def send_to_retry_topic(
         self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed = _unheard
     ) -> None:
         """Write it to its retry topic, with the same promises. It stays in the cluster that it was read from.
@@ -190,7 +199,7 @@ class DeadLetterWriter:
         policy, story = self._policy_for(slot.route), self._story(slot, verdict)
 
         async def headers(cuts: int) -> Headers:
-            return headers_to(record, story, id_=await self._id(record), shorter=cuts)
+            return retry_headers(record, story, id_=await self._id(record), shorter=cuts)
 
         await self._deliver(
             Letter(
@@ -209,7 +218,7 @@ class DeadLetterWriter:
         """The id of the record's letter. A record out of a retry topic brings the one that it got on the way there."""
         if isinstance(record, Origin) and record.id is not None:
             return record.id
-        return letter_id(self._group_id, record, await self._incarnations.of(record))
+        return dead_letter_id(self._group_id, record, await self._incarnations.of(record))
 
     def _story(self, slot: Slot, verdict: SendToDeadLetter | SendToRetryTopic) -> FailureInfo:
         event_type = slot.route.event_type if slot.route is not None else None

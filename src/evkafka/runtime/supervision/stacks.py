@@ -19,7 +19,7 @@ _OURS = str(Path(__file__).parents[2])
 Place = tuple[CodeType, int]
 
 
-def place_of(error: BaseException) -> str:
+def describe_origin(error: BaseException) -> str:
     """Where an error was raised."""
     places: list[Place] = []
     traceback: TracebackType | None = error.__traceback__
@@ -29,7 +29,7 @@ def place_of(error: BaseException) -> str:
     return _phrase(reversed(places))
 
 
-def place_of_thread(ident: int | None) -> str:
+def describe_thread(ident: int | None) -> str:
     """Where a thread is now."""
     frame: FrameType | None = sys._current_frames().get(ident or 0)
     places: list[Place] = []
@@ -39,7 +39,7 @@ def place_of_thread(ident: int | None) -> str:
     return _phrase(places)
 
 
-def place_of_task(task: asyncio.Task[Any]) -> str:
+def describe_task(task: asyncio.Task[Any]) -> str:
     """Where a suspended task waits."""
     awaited: Any = task.get_coro()
     places: list[Place] = []
@@ -58,13 +58,13 @@ def place_of_task(task: asyncio.Task[Any]) -> str:
     return _phrase(reversed(places))
 
 
-def threads_that_hold_the_exit() -> list[threading.Thread]:
+def threads_blocking_exit() -> list[threading.Thread]:
     """The threads that the interpreter waits for before it ends."""
     main = threading.main_thread()
     return [one for one in threading.enumerate() if one is not main and not one.daemon and not _is_idle(one)]
 
 
-def waits_for_others(ident: int) -> bool:
+def is_waiting(ident: int) -> bool:
     """True for a thread whose event loop has nothing to do, or that joins another thread."""
     frame = sys._current_frames().get(ident)
     return frame is None or Path(frame.f_code.co_filename).name in ("selectors.py", "runners.py", "threading.py")

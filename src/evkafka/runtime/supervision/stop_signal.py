@@ -29,7 +29,7 @@ class StopSignal:
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
-    def near(self) -> bool:
+    def is_set(self) -> bool:
         """True once nothing more is to be read."""
         return self.stopping.done() or self.failure.done()
 
@@ -50,16 +50,16 @@ class StopSignal:
         if self.failure.done():
             if not isinstance(error, StopApp) or isinstance(self.failure.exception(), StopApp):
                 return
-            self.begin_anew()
+            self.reset()
         self.failure.set_exception(error)
         self.failure.exception()  # taken: the loop need not report it
         self._on_end()
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """What failed has been dealt with."""
         self.failure = asyncio.get_running_loop().create_future()
 
-    def worse(self, failure: BaseException | None) -> BaseException | None:
+    def final_failure(self, failure: BaseException | None) -> BaseException | None:
         """While draining, a record's verdict may have come that outweighs what we stopped for."""
         if self.failure.done() and isinstance(later := self.failure.exception(), StopApp):
             return later

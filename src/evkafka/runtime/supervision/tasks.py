@@ -84,13 +84,13 @@ class SupervisedTasks:
             self._running[task] = None
             task.add_done_callback(lambda ended: self._running.pop(ended, None))
 
-    def may_end(self, *tasks: asyncio.Task[Any] | None) -> None:
+    def allow_end(self, *tasks: asyncio.Task[Any] | None) -> None:
         """These are told to end: however they end from now on, it is no failure."""
         self._told.update(task for task in tasks if task is not None and not task.done())
 
     def cancel(self, *tasks: asyncio.Task[Any] | None) -> None:
         """Tell these to end, and cancel them."""
-        self.may_end(*tasks)
+        self.allow_end(*tasks)
         for task in tasks:
             if task is not None:
                 task.cancel()
@@ -115,7 +115,7 @@ class SupervisedTasks:
     # ------------------------------------------------------------------ cancellations from outside
 
     @property
-    def outlive_strangers(self) -> bool:
+    def ignores_cancellation(self) -> bool:
         """Whether a cancellation that nobody of ours ordered must be survived.
 
         Not where the loop is being closed: `asyncio.run` cancels every task then, and waits for each. A task that went
@@ -123,23 +123,23 @@ class SupervisedTasks:
         """
         return not self._closed and (self._starter is None or not self._starter.done() or not loop_is_closing())
 
-    def survive(self, stray: asyncio.CancelledError, *, says_so: bool = True) -> None:
+    def ignore_cancellation(self, stray: asyncio.CancelledError, *, log: bool = True) -> None:
         """Forget a cancellation that nobody of ours ordered. Called by the task that it struck.
 
         Args:
-            says_so: log a warning; False where this task was cancelled before and the log has it.
+            log: log a warning; False where this task was cancelled before and the log has it.
 
         Raises:
             asyncio.CancelledError: the given one, where it must not be survived.
         """
         task = asyncio.current_task()
-        if not self.outlive_strangers or task is None:
+        if not self.ignores_cancellation or task is None:
             raise stray
         while task.cancelling():
             task.uncancel()
         if self._starter is not None and self._starter.done():
             asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look_again)
-        if says_so:
+        if log:
             logger.warning("task %s was cancelled by somebody else, and goes on", task.get_name())
 
     def _look_again(self) -> None:
@@ -148,14 +148,14 @@ class SupervisedTasks:
             for task in self.running:
                 task.cancel()
 
-    async def insist(self, step: Callable[[], Awaitable[T]]) -> T:
+    async def run_to_end(self, step: Callable[[], Awaitable[T]]) -> T:
         """Run a step to its end. Where a cancellation from outside breaks it off it begins again, so it must be one
         that can."""
         while True:
             try:
                 return await step()
             except asyncio.CancelledError as stray:
-                self.survive(stray)
+                self.ignore_cancellation(stray)
 
 
 def loop_is_closing() -> bool:

@@ -12,7 +12,7 @@ from evkafka.records import OffsetReset, Record, TopicPartition, Unreadable
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs
 from evkafka.runtime.ports import SourceListener, SourceState
-from evkafka.runtime.subscription import OthersTopics
+from evkafka.runtime.subscription import TopicPattern
 from evkafka.testing.memory.offsets import OffsetCommits
 from evkafka.testing.memory.partition_log import Isolation, MemoryRecord, PartitionLog
 
@@ -45,7 +45,7 @@ class MemorySource:
         self.epochs = LeaderEpochs()
         self._kafka = kafka
         self._settings = settings
-        self._pattern = OthersTopics.of(settings) if settings.topic_pattern is not None else None
+        self._pattern = TopicPattern.of(settings) if settings.topic_pattern is not None else None
         self._isolation: Isolation = settings.isolation_level
         self._group: Group | None = kafka.group(settings.group_id) if settings.group_id is not None else None
         self._commits = OffsetCommits(kafka, self, self._group, settings)
