@@ -1,1 +1,1 @@
-"""What EVKafka costs, measured against a loop written by hand: `make bench`."""
+"""Benchmarks: EVKafka compared with a hand-written loop on aiokafka. Run them with `make bench`."""

@@ -1,4 +1,4 @@
-"""What a row is told on its command line: BOOTSTRAP TOPIC EVENTS; its group is one that nobody else has."""
+"""The command line of a row: BOOTSTRAP TOPIC EVENTS [OPTION...]. Each run has a new group."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def arguments() -> Arguments:
 
 
 def options() -> list[str]:
-    """What else the row is told."""
+    """Return the arguments after EVENTS."""
     return sys.argv[4:]

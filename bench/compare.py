@@ -1,21 +1,22 @@
-"""Runs the rows in pairs with the baseline: baseline, row, baseline, row... so that a slow minute hits both."""
+"""Runs each row in pairs with its baseline: baseline, row, baseline, row... so that a slow minute affects both."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
+
+from bench.progress import print_progress
 
 RUN_TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: the module to run, how many events it is given, and what else it is told."""
+    """One line of the table: the module to run, how many events it is args, and the other arguments."""
 
     title: str
     module: str
@@ -31,7 +32,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A row's medians. `ratio` is the baseline's CPU time per event over the row's, each pair on its own."""
+    """A row's medians. `ratio` is the median over the pairs of the baseline's CPU time per event over the row's."""
 
     title: str
     cpu_us_per_event: float
@@ -40,12 +41,12 @@ class Result:
     ratios: tuple[float, ...]
 
 
-BASELINE = Row("aiokafka `getmany` loop, by hand", "bench.rows.baseline", 1_000_000)
+BASELINE = Row("aiokafka `getmany` loop, by hand", "bench.rows.aiokafka_loop", 1_000_000)
 ROWS = (
     Row("EVKafka", "bench.rows.evkafka_default", 1_000_000),
     Row("EVKafka, msgspec for pydantic", "bench.rows.evkafka_msgspec", 1_000_000),
     Row("confluent-kafka, synchronous, by hand", "bench.rows.confluent_sync", 1_000_000),
-    Row("EVKafka, with metrics listeners", "bench.rows.evkafka_listened", 1_000_000),
+    Row("EVKafka, with metrics listeners", "bench.rows.evkafka_listeners", 1_000_000),
     Row("EVKafka, metrics scraped every second", "bench.rows.evkafka_web", 1_000_000),
     Row("EVKafka, each attempt traced", "bench.rows.evkafka_traced", 200_000),
     Row("FastStream, batches", "bench.rows.faststream_batch", 200_000),
@@ -55,39 +56,37 @@ ROWS = (
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows that are measured by the same baseline."""
+    """Rows with the same baseline."""
 
     baseline: Row
     rows: tuple[Row, ...]
 
 
 CONSUMING = Table(BASELINE, ROWS)
-VIEWED = (
+WATCHED = (
     Table(
         Row("EVKafka", "bench.rows.evkafka_default", 1_000_000),
         (Row("with its metrics scraped every second", "bench.rows.evkafka_web", 1_000_000),),
     ),
     Table(
-        Row("EVKafka, with its web part", "bench.rows.evkafka_viewed", 1_000_000, ("0",)),
-        (Row("and the operations page open, ten times", "bench.rows.evkafka_viewed", 1_000_000, ("10",)),),
+        Row("EVKafka, with its web part", "bench.rows.evkafka_open_page", 1_000_000, ("0",)),
+        (Row("and the operations page open, ten times", "bench.rows.evkafka_open_page", 1_000_000, ("10",)),),
     ),
 )
-SENDING = tuple(
+PRODUCING = tuple(
     Table(
-        Row(f"AIOKafkaProducer, {title}", "bench.rows.produce_by_hand", events, (way,)),
-        (Row(f"EVKafkaProducer, {title}", "bench.rows.produce_evkafka", events, (way,)),),
+        Row(f"AIOKafkaProducer, {title}", "bench.rows.produce_aiokafka", events, (mode,)),
+        (Row(f"EVKafkaProducer, {title}", "bench.rows.produce_evkafka", events, (mode,)),),
     )
-    for title, way, events in (
+    for title, mode, events in (
         ("1,000 tasks, each send awaited", "awaited", 100_000),
         ("pipelined", "pipelined", 200_000),
     )
 )
 
 
-def compare(
-    table: Table, bootstrap_servers: str, topic: str, *, pairs: int, progress: Callable[[str], None]
-) -> list[Result]:
-    """The baseline first, then each row in so many pairs with it."""
+def compare(table: Table, bootstrap_servers: str, topic: str, *, pairs: int) -> list[Result]:
+    """Measure each row in pairs with the baseline; return the baseline's result first."""
     baselines: list[Run] = []
     results = []
     for row in table.rows:
@@ -95,7 +94,7 @@ def compare(
         for number in range(1, pairs + 1):
             runs.append((run(table.baseline, bootstrap_servers, topic), run(row, bootstrap_servers, topic)))
             before, after = runs[-1]
-            progress(
+            print_progress(
                 f"{row.title}, pair {number} of {pairs}: "
                 f"{before.cpu_us_per_event:.2f} us by hand, {after.cpu_us_per_event:.2f} us here"
             )
@@ -106,19 +105,19 @@ def compare(
 
 
 def run(row: Row, bootstrap_servers: str, topic: str) -> Run:
-    """One run of a row, in a process of its own."""
-    measured = measure([row.module, bootstrap_servers, topic, str(row.events), *row.options])
+    """Run a row once, in its own process."""
+    measured = run_module([row.module, bootstrap_servers, topic, str(row.events), *row.options])
     return Run(measured["cpu_s"] / measured["events"] * 1e6, measured["events"] / measured["wall_s"])
 
 
-def measure(command: list[str], timeout_s: float = RUN_TIMEOUT_S) -> dict[str, Any]:
-    """Run `python -m` with this command; what its last line of output says, as JSON."""
-    ended = subprocess.run(
+def run_module(command: list[str], timeout_s: float = RUN_TIMEOUT_S) -> dict[str, Any]:
+    """Run `python -m` with this command; return the JSON of its last line of output."""
+    completed = subprocess.run(
         [sys.executable, "-m", *command], capture_output=True, text=True, timeout=timeout_s, check=False
     )
-    lines = ended.stdout.strip().splitlines()
-    if ended.returncode or not lines:
-        raise RuntimeError(f"{' '.join(command)} ended with {ended.returncode}:\n{ended.stderr[-3000:]}")
+    lines = completed.stdout.strip().splitlines()
+    if completed.returncode or not lines:
+        raise RuntimeError(f"{' '.join(command)} ended with {completed.returncode}:\n{completed.stderr[-3000:]}")
     measured: dict[str, Any] = json.loads(lines[-1])
     return measured
 

@@ -1,4 +1,4 @@
-"""What an event costs against partitions, handlers, keys and the record's size: `make bench ARGS=--curves`."""
+"""CPU time per event by partitions, handlers, keys and record size: `make bench ARGS=--curves`."""
 
 from __future__ import annotations
 
@@ -6,30 +6,32 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, islice
 from statistics import median
 
 from aiokafka import AIOKafkaProducer
 
 from bench.compare import Row, run
 from bench.event import event_type
-from bench.load import PARTITIONS, make_topic
+from bench.progress import print_progress
+from bench.report import machine, today
+from bench.topics import PARTITIONS, create_topic
 
 MODULE = "bench.rows.curve"
-SIZE = 200  # bytes of JSON, where that is not what is looked at
-MANY, MOST = 400_000, 1_000_000  # events
-MOST_BYTES = 400_000_000
+SIZE = 200  # bytes of JSON, except in the curve of sizes
+EVENTS, EVENTS_FOR_KEYS = 400_000, 1_000_000
+MAX_TOPIC_BYTES = 400_000_000
 BATCH_BYTES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One place on the horizontal axis: how the topic is filled, and what each line's row is told."""
+    """One place on the horizontal axis: how the topic is filled, and the arguments of the rows."""
 
     x: int
-    events: int = MANY
+    events: int = EVENTS
     partitions: int = PARTITIONS
     handlers: int = 1
     keys: int = 1_000
@@ -39,7 +41,7 @@ class Point:
 @dataclass(frozen=True, slots=True)
 class Line:
     title: str
-    who: str
+    library: str
     concurrency: int = 1
 
 
@@ -54,7 +56,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A curve's figures: for each line's title the CPU microseconds per event, point by point."""
+    """A curve's figures: by line title, the CPU microseconds per event at each point."""
 
     name: str
     title: str
@@ -70,8 +72,8 @@ class CurveFigures:
     curves: Sequence[Measured]
 
 
-HAND, ONE, MANY_IN_FLIGHT = (
-    Line("by hand", "hand"),
+AIOKAFKA, EVKAFKA, EVKAFKA_64 = (
+    Line("by hand", "aiokafka"),
     Line("EVKafka", "evkafka"),
     Line("EVKafka, 64 in flight", "evkafka", 64),
 )
@@ -81,81 +83,85 @@ CURVES = (
         "Partitions",
         "partitions of the topic, all read by one process",
         tuple(Point(number, partitions=number) for number in (1, 4, 16, 64, 200, 500)),
-        (HAND, ONE),
+        (AIOKAFKA, EVKAFKA),
     ),
     Curve(
         "handlers",
         "Handlers",
         "handlers, each with a type and a model of its own, in turn",
         tuple(Point(number, handlers=number) for number in (1, 10, 100, 1_000)),
-        (HAND, ONE),
+        (AIOKAFKA, EVKAFKA),
     ),
     Curve(
         "keys",
         "Keys",
         "keys, in turn; order is kept by key",
-        tuple(Point(number, events=MOST, keys=number) for number in (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)),
-        (ONE, MANY_IN_FLIGHT),
+        tuple(
+            Point(number, events=EVENTS_FOR_KEYS, keys=number)
+            for number in (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
+        ),
+        (EVKAFKA, EVKAFKA_64),
     ),
     Curve(
         "size",
         "Size of a record",
         "bytes of JSON",
         tuple(
-            Point(size, events=min(MANY, MOST_BYTES // size), size=size)
+            Point(size, events=min(EVENTS, MAX_TOPIC_BYTES // size), size=size)
             for size in (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
         ),
-        (HAND, ONE),
+        (AIOKAFKA, EVKAFKA),
     ),
 )
 
 
-def measure_all(servers: str, *, runs: int, date: str, machine: str, progress: Callable[[str], None]) -> CurveFigures:
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics have no leaders for a moment
-    return CurveFigures(date, machine, [_measure(curve, servers, runs, progress) for curve in CURVES])
+def measure_all(servers: str, *, runs: int) -> CurveFigures:
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a new topic has no leader at first
+    return CurveFigures(today(), machine(), [_measure(curve, servers, runs) for curve in CURVES])
 
 
-def _measure(curve: Curve, servers: str, runs: int, progress: Callable[[str], None]) -> Measured:
+def _measure(curve: Curve, servers: str, runs: int) -> Measured:
     lines: dict[str, list[float]] = {line.title: [] for line in curve.lines}
     for point in curve.points:
         topic = f"{curve.name}-{point.x}"
         asyncio.run(_fill(servers, topic, point))
         found: dict[str, list[float]] = {line.title: [] for line in curve.lines}
-        for _ in range(runs):  # in turn, so that a slow minute hits every line
+        for _ in range(runs):  # in turn, so that a slow minute affects every line
             for line in curve.lines:
-                row = Row(line.title, MODULE, point.events, (line.who, str(point.handlers), str(line.concurrency)))
+                row = Row(line.title, MODULE, point.events, (line.library, str(point.handlers), str(line.concurrency)))
                 found[line.title].append(run(row, servers, topic).cpu_us_per_event)
         for title, figures in found.items():
             lines[title].append(median(figures))
-        progress(f"{curve.name}, {point.x:,}: " + ", ".join(f"{title} {lines[title][-1]:.2f} us" for title in lines))
+        print_progress(
+            f"{curve.name}, {point.x:,}: " + ", ".join(f"{title} {lines[title][-1]:.2f} us" for title in lines)
+        )
     return Measured(curve.name, curve.title, curve.axis, [point.x for point in curve.points], lines)
 
 
 async def _fill(servers: str, topic: str, point: Point) -> None:
-    """Evenly over partitions, types and keys; each key in one partition."""
-    await make_topic(servers, topic, point.partitions)
-    values, headers = _value(point.size), [[("Event-Type", event_type(n).encode())] for n in range(point.handlers)]
-    kinds, left = cycle(headers), point.events
+    """Write events evenly over partitions, types and keys; each key in one partition."""
+    await create_topic(servers, topic, point.partitions)
+    value = _value(point.size)
+    headers = cycle([[("Event-Type", event_type(number).encode())] for number in range(point.handlers)])
+    left = point.events
     per_batch = max(1, min(400, BATCH_BYTES // point.size))
     keys = [
         cycle(range(partition, max(point.keys, partition + 1), point.partitions))
         for partition in range(point.partitions)
     ]
-    async with AIOKafkaProducer(bootstrap_servers=servers, max_batch_size=2_000_000, max_request_size=4_000_000) as to:
+    async with AIOKafkaProducer(
+        bootstrap_servers=servers, max_batch_size=2_000_000, max_request_size=4_000_000
+    ) as producer:
         for partition in cycle(range(point.partitions)):
             if left <= 0:
                 break
-            batch, now_ms = to.create_batch(), int(time.time() * 1000)
-            for key, kind in zip(_some(keys[partition], min(per_batch, left)), kinds, strict=False):
-                batch.append(key=f"customer-{key}".encode(), value=values, timestamp=now_ms, headers=kind)
+            batch, now_ms = producer.create_batch(), int(time.time() * 1000)
+            for key, event_headers in zip(islice(keys[partition], min(per_batch, left)), headers, strict=False):
+                batch.append(key=f"customer-{key}".encode(), value=value, timestamp=now_ms, headers=event_headers)
             left -= batch.record_count()
             batch.close()
-            await to.send_batch(batch, topic, partition=partition)
-        await to.flush()
-
-
-def _some(keys: Iterable[int], most: int) -> Iterable[int]:
-    return (key for key, _ in zip(keys, range(most), strict=False))
+            await producer.send_batch(batch, topic, partition=partition)
+        await producer.flush()
 
 
 def _value(size: int) -> bytes:
@@ -165,7 +171,7 @@ def _value(size: int) -> bytes:
 
 
 def markdown(figures: CurveFigures) -> str:
-    """A table for each curve."""
+    """Return a table for each curve."""
     parts = []
     for curve in figures.curves:
         titles = list(curve.lines)

@@ -17,7 +17,7 @@ assert len(VALUE) == 174, len(VALUE)
 
 
 def event_type(number: int) -> str:
-    """Of many, this one."""
+    """Return the event type with this number."""
     return f"{EVENT_TYPE}{number}"
 
 

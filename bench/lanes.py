@@ -1,18 +1,20 @@
-"""Many records in flight, batches, and what a blocked handler costs: `make bench ARGS=--lanes`."""
+"""Many records in flight, batches, and the memory of a blocked handler: `make bench ARGS=--lanes`."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from aiokafka import AIOKafkaProducer
 
-from bench.compare import Row, Run, measure, run
+from bench.compare import Row, Run, run, run_module
 from bench.event import HEADERS, VALUE
-from bench.load import PARTITIONS, RECORDS_PER_BATCH, make_topic
+from bench.progress import print_progress
+from bench.report import machine, today
+from bench.topics import PARTITIONS, RECORDS_PER_BATCH, create_topic
 
 KEYS = 1000
 LAG = 1_000_000
@@ -25,7 +27,7 @@ METHOD = (
 
 WAITING = tuple(
     (
-        Row(f"{workers} tasks by hand", "bench.rows.lanes_by_hand", events, (str(workers),)),
+        Row(f"{workers} tasks by hand", "bench.rows.lanes_asyncio", events, (str(workers),)),
         Row(f"EVKafka, {workers} in flight", "bench.rows.lanes_evkafka", events, (str(workers), "wait")),
     )
     for workers, events in ((64, 30_000), (500, 150_000))
@@ -42,8 +44,12 @@ BATCHES = (
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two rows, measured in turn. `ratio`: the second's events per second over the first's, or CPU time the other way
-    round where that is what is compared."""
+    """Two rows, measured in turn.
+
+    Attributes:
+        ratio: the second's events per second over the first's; if CPU time is compared, the first's CPU time over the
+            second's.
+    """
 
     first: str
     second: str
@@ -57,7 +63,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Resident size, in MiB, of a consumer with this much lag whose handler never returns."""
+    """Resident MiB of a consumer with this lag whose handler never returns."""
 
     lag: int
     pending: int
@@ -76,25 +82,25 @@ class LaneFigures:
     blocked: Blocked
 
 
-def measure_all(servers: str, *, runs: int, date: str, machine: str, progress: Callable[[str], None]) -> LaneFigures:
-    progress(f"Filling a topic with {LAG:,} events of {KEYS:,} keys")
+def measure_all(servers: str, *, runs: int) -> LaneFigures:
+    print_progress(f"Filling a topic with {LAG:,} events of {KEYS:,} keys")
     asyncio.run(_fill(servers, "lanes"))
     return LaneFigures(
-        date,
-        machine,
-        [_pair(servers, first, second, runs, progress, by_wall=True) for first, second in WAITING],
-        _pair(servers, *NOTHING, runs, progress, by_wall=False),
-        _pair(servers, *BATCHES, runs, progress, by_wall=False),
+        today(),
+        machine(),
+        [_pair(servers, first, second, runs, by_wall=True) for first, second in WAITING],
+        _pair(servers, *NOTHING, runs, by_wall=False),
+        _pair(servers, *BATCHES, runs, by_wall=False),
         _blocked(servers),
     )
 
 
-def _pair(servers: str, first: Row, second: Row, runs: int, progress: Callable[[str], None], *, by_wall: bool) -> Pair:
+def _pair(servers: str, first: Row, second: Row, runs: int, *, by_wall: bool) -> Pair:
     found: list[tuple[Run, Run]] = []
     for number in range(1, runs + 1):
         found.append((run(first, servers, "lanes"), run(second, servers, "lanes")))
         one, other = found[-1]
-        progress(
+        print_progress(
             f"{second.title}, pair {number} of {runs}: {one.events_per_s:,.0f}/s and {other.events_per_s:,.0f}/s, "
             f"{one.cpu_us_per_event:.2f} us and {other.cpu_us_per_event:.2f} us"
         )
@@ -115,22 +121,21 @@ def _pair(servers: str, first: Row, second: Row, runs: int, progress: Callable[[
 
 
 def _blocked(servers: str) -> Blocked:
-    measured = measure(["bench.rows.lanes_blocked", servers, "lanes", str(LAG)])
-    seen: list[float] = measured["resident_mib"]
-    return Blocked(LAG, measured["pending"], seen[0], seen[-1], max(seen))
+    measured = run_module(["bench.rows.lanes_blocked", servers, "lanes", str(LAG)])
+    resident_mib: list[float] = measured["resident_mib"]
+    return Blocked(LAG, measured["pending"], resident_mib[0], resident_mib[-1], max(resident_mib))
 
 
 async def _fill(servers: str, topic: str) -> None:
-    """Keys in turn; each partition has its own."""
-    await make_topic(servers, topic)
+    """Write events with the keys in turn; each partition has its own keys."""
+    await create_topic(servers, topic)
     async with AIOKafkaProducer(bootstrap_servers=servers, max_batch_size=1_000_000) as producer:
         for number in range(LAG // RECORDS_PER_BATCH):
             partition, now_ms = number % PARTITIONS, int(time.time() * 1000)
             batch = producer.create_batch()
             for position in range(RECORDS_PER_BATCH):
-                key = (number // PARTITIONS * RECORDS_PER_BATCH + position) % (
-                    KEYS // PARTITIONS
-                ) * PARTITIONS + partition
+                turn = (number // PARTITIONS * RECORDS_PER_BATCH + position) % (KEYS // PARTITIONS)
+                key = turn * PARTITIONS + partition
                 batch.append(key=f"customer-{key}".encode(), value=VALUE, timestamp=now_ms, headers=HEADERS)
             batch.close()
             await producer.send_batch(batch, topic, partition=partition)
@@ -147,11 +152,11 @@ def markdown(figures: LaneFigures) -> str:
         lines.append(f"| {pair.first} | {pair.first_cpu_us:.2f} | {pair.first_per_s:,.0f} |")
         lines.append(f"| {pair.second} | {pair.second_cpu_us:.2f} | {pair.second_per_s:,.0f} |")
     return "\n".join(
-        [*lines, "", _sentence(figures.blocked), "", METHOD, "", f"{figures.date}, {figures.machine}.", ""]
+        [*lines, "", _blocked_sentence(figures.blocked), "", METHOD, "", f"{figures.date}, {figures.machine}.", ""]
     )
 
 
-def _sentence(blocked: Blocked) -> str:
+def _blocked_sentence(blocked: Blocked) -> str:
     return (
         f"A blocked handler and {blocked.lag:,} records of lag: {blocked.pending:,} records read; "
         f"{blocked.start_mib:.0f} MiB before the start, {blocked.settled_mib:.0f} MiB in the end, "

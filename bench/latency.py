@@ -1,4 +1,4 @@
-"""End to end: consume, handle, send, consume, at a steady pace; a relay by hand and EVKafka's, in turn."""
+"""End-to-end latency: consume, handle, send, consume, at a steady rate; a relay on aiokafka and one on EVKafka."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import asyncio
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from bench.compare import measure
-from bench.load import make_topic
-from bench.rows.latency import out_of
+from bench.compare import run_module
+from bench.progress import print_progress
+from bench.rows.latency_probe import output_topic
+from bench.topics import create_topic
 
 EVENTS = 12_000
-RELAYS = (("by hand on aiokafka", "bench.rows.relay_by_hand"), ("EVKafka", "bench.rows.relay_evkafka"))
+RELAYS = (("by hand on aiokafka", "bench.rows.relay_aiokafka"), ("EVKafka", "bench.rows.relay_evkafka"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +29,29 @@ class Latency:
     most_ms: float
 
 
-def latencies(bootstrap_servers: str, *, runs: int, progress: Callable[[str], None]) -> Sequence[Latency]:
+def latencies(bootstrap_servers: str, *, runs: int) -> Sequence[Latency]:
     measured: dict[str, list[dict[str, float]]] = {title: [] for title, _ in RELAYS}
     for number in range(1, runs + 1):
         for title, module in RELAYS:
-            found = _one(bootstrap_servers, module)
+            found = _run_relay(bootstrap_servers, module)
             measured[title].append(found)
-            progress(f"latency {title}, {number} of {runs}: p50 {found['p50_ms']:.1f} ms, p99 {found['p99_ms']:.1f} ms")
+            print_progress(
+                f"latency {title}, {number} of {runs}: p50 {found['p50_ms']:.1f} ms, p99 {found['p99_ms']:.1f} ms"
+            )
     return [
         Latency(title, *(median(run[name] for run in runs_) for name in ("p50_ms", "p99_ms", "most_ms")))
         for title, runs_ in measured.items()
     ]
 
 
-def _one(bootstrap_servers: str, module: str) -> dict[str, float]:
-    """One run, on topics of its own."""
+def _run_relay(bootstrap_servers: str, module: str) -> dict[str, float]:
+    """Run a relay once, on new topics."""
     topic = f"relay-{uuid.uuid4().hex[:8]}"
-    for name in (topic, out_of(topic)):
-        asyncio.run(make_topic(bootstrap_servers, name))
+    for name in (topic, output_topic(topic)):
+        asyncio.run(create_topic(bootstrap_servers, name))
     relay = [sys.executable, "-m", module, bootstrap_servers, topic, "0"]
     with subprocess.Popen(relay, stderr=subprocess.DEVNULL) as running:
         try:
-            return measure(["bench.rows.latency", bootstrap_servers, topic, str(EVENTS)])
+            return run_module(["bench.rows.latency_probe", bootstrap_servers, topic, str(EVENTS)])
         finally:
             running.kill()

@@ -1,4 +1,4 @@
-"""Counts the events that a row handles, and takes the time between the first and the last."""
+"""Counts the events that a row handles, and measures the time from the first to the last."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Callable
 
 
 class Meter:
-    """`tick()` is the whole body of a row's handler; at the last event `done` is called.
+    """A row's handler only calls `tick()`. At the last event the meter prints its figures and calls `done`.
 
-    CPU seconds are the process's, all threads together; start-up and imports lie before the first event.
+    CPU seconds are those of all threads of the process; start-up and imports happen before the first event.
     """
 
     def __init__(self, events: int, done: Callable[[], object]) -> None:
         self._events = events
         self._done = done
         self._seen = 0
-        self._begun: tuple[float, float] | None = None
+        self._started: tuple[float, float] | None = None
 
     def tick(self, count: int = 1) -> None:
-        if self._begun is None:
-            self._begun = time.process_time(), time.perf_counter()
+        if self._started is None:
+            self._started = time.process_time(), time.perf_counter()
         self._seen += count
         if self._seen >= self._events and self._seen - count < self._events:
-            self._report(*self._begun)
+            self._report(*self._started)
             self._done()
 
     def _report(self, cpu_s: float, wall_s: float) -> None:

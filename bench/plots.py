@@ -1,4 +1,4 @@
-"""The curves as pictures for the documentation: one SVG each, in docs/images/."""
+"""Draws the curves for the documentation: one SVG for each, in docs/images/."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ INK, PAPER, GRID = "#2b2f36", "#ffffff", "#e3e6ea"
 
 
 def draw(curves: Sequence[Measured], into: Path = IMAGES) -> None:
-    import matplotlib as mpl  # here, for only those who draw have it
+    import matplotlib as mpl  # imported here: only `--curves` needs it
 
     mpl.use("svg")
-    # Text stays text, and the same figures make the same file.
+    # Text stays text, and the same figures produce the same file.
     mpl.rcParams.update(
         {"svg.fonttype": "none", "svg.hashsalt": "evkafka", "font.family": "sans-serif", "font.size": 11}
     )
@@ -34,11 +34,11 @@ def _draw(curve: Measured, path: Path) -> None:
     for (title, figures), colour in zip(curve.lines.items(), COLOURS, strict=False):
         axes.plot(curve.xs, figures, marker="o", markersize=4, linewidth=1.8, color=colour, label=title)
     axes.set_xscale("log")
-    most, least = max(map(max, curve.lines.values())), min(map(min, curve.lines.values()))
-    if most > 20 * least:
+    highest, lowest = max(map(max, curve.lines.values())), min(map(min, curve.lines.values()))
+    if highest > 20 * lowest:
         axes.set_yscale("log")
     else:
-        axes.set_ylim(0, most * 1.15)
+        axes.set_ylim(0, highest * 1.15)
     axes.set_xticks(curve.xs)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))

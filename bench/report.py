@@ -1,4 +1,4 @@
-"""The figures as a table for people, as Markdown for the README, and as JSON for the next comparison."""
+"""Formats the figures as a table for the terminal, as Markdown for the README, and as JSON for the next comparison."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bench.app_costs import FirstRecord, Memory
 from bench.compare import Result
 from bench.latency import Latency
-from bench.single import First, Memory
 
 METHOD = (
     "174 bytes of JSON into a pydantic model, 4 partitions, a handler that does nothing, Kafka on the same machine. "
@@ -21,7 +22,7 @@ METHOD = (
     "other. FastStream ran without its two log lines per event."
 )
 
-VIEWED_METHOD = (
+WATCHED_METHOD = (
     "174 bytes of JSON into a pydantic model, 4 partitions, a handler that does nothing, Kafka on the same machine. "
     "Medians; the ratio is the CPU time per event of the row above over this one's, in pairs of runs, one after the "
     "other. Whoever looks is a process of its own, whose time does not count."
@@ -39,12 +40,12 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one run of `make bench` found out; None stands for what it was not asked."""
+    """The figures of one run of `make bench`; None for those that were not measured."""
 
     date: str
     machine: str
     results: Sequence[Result]
-    first: First | None
+    first: FirstRecord | None
     idle_percent: float | None
     memory: Memory | None
     import_s: float | None = None
@@ -52,7 +53,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class SendingFigures:
-    """What one run found out about sending. `results`: baseline and row in turn, for each way of sending."""
+    """The figures of sending. `results`: baseline and row in turn, for each mode of sending."""
 
     date: str
     machine: str
@@ -60,8 +61,12 @@ class SendingFigures:
     latency: Sequence[Latency]
 
 
+def today() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d}"
+
+
 def machine() -> str:
-    """Processor, system and versions, as far as they bear on the figures."""
+    """Describe the processor, the system and the versions that influence the figures."""
     libraries = ", ".join(f"{name} {version(name)}" for name in ("aiokafka", "pydantic", "faststream"))
     return (
         f"{os.cpu_count()} cores of {_processor()}, {platform.system()}, "
@@ -70,19 +75,19 @@ def machine() -> str:
 
 
 def write(name: str, figures: Any, markdown: str) -> None:
-    """Args: figures: a dataclass."""
+    """Write the figures (a dataclass) as JSON, and the Markdown, to bench/results/."""
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(asdict(figures), indent=2) + "\n", encoding="utf-8")
     (RESULTS / f"{name}.md").write_text(markdown, encoding="utf-8")
 
 
 def text(figures: Figures) -> str:
-    """For the terminal."""
+    """Return the table and the sentences for the terminal."""
     return "\n".join([*_text_table(figures.results), "", *_sentences(figures)])
 
 
 def markdown(figures: Figures, method: str = METHOD) -> str:
-    """For the README."""
+    """Return the table and the sentences for the README."""
     lines = [*_markdown_table(figures.results), "", method, *_sentences(figures)]
     return "\n".join([*lines, "", f"{figures.date}, {figures.machine}.", ""])
 

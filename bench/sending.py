@@ -1,13 +1,14 @@
-"""The two ways of sending that are measured, the same for every producer."""
+"""The two modes of sending that are measured, the same for every producer."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+from bench.arguments import options
 
 TASKS = 1000
 IN_FLIGHT = 2000
@@ -21,22 +22,23 @@ def key_of(number: int) -> bytes:
     return KEYS[number % len(KEYS)]
 
 
-def way() -> str:
-    """`awaited` or `pipelined`: the row's last argument."""
-    return sys.argv[4]
+def mode() -> str:
+    """Return the row's option: `awaited` or `pipelined`."""
+    [mode] = options()
+    return mode
 
 
-async def measure_sends(how: str, send: Send, queue: Queue, events: int) -> None:
-    """Send so many events, all confirmed, and print what it took."""
-    await send(0)  # topic and connections are known from here on
+async def measure_sends(mode: str, send: Send, queue: Queue, events: int) -> None:
+    """Send the events, wait until all are confirmed, and print the figures."""
+    await send(0)  # topic metadata and connections exist from here on
     cpu_s, wall_s = time.process_time(), time.perf_counter()
-    sent = await (_awaited(send, events) if how == "awaited" else _pipelined(queue, events))
+    sent = await (_awaited(send, events) if mode == "awaited" else _pipelined(queue, events))
     measured = {"events": sent, "cpu_s": time.process_time() - cpu_s, "wall_s": time.perf_counter() - wall_s}
     print(json.dumps(measured), flush=True)
 
 
 async def _awaited(send: Send, events: int) -> int:
-    """A thousand tasks, each of which waits for one confirmation after the other."""
+    """A thousand tasks, each of which waits for the confirmation of every send."""
     each = events // TASKS
 
     async def task(number: int) -> None:
@@ -48,7 +50,7 @@ async def _awaited(send: Send, events: int) -> int:
 
 
 async def _pipelined(queue: Queue, events: int) -> int:
-    """One task that queues, and looks at the confirmations of so many at once."""
+    """One task that queues `IN_FLIGHT` sends, and then waits for all their confirmations."""
     for start in range(0, events, IN_FLIGHT):
         await asyncio.gather(*[await queue(number) for number in range(start, min(start + IN_FLIGHT, events))])
     return events

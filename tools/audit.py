@@ -1,8 +1,8 @@
-"""`make check`: is one of the installed packages known to be vulnerable?
+"""`make check`: fails if an installed package has a known vulnerability.
 
-pip-audit asks PyPI's advisories. A vulnerability that is found fails; a service that is not reached, or that
-knows none of the packages (a mirror without advisories), is said in a sentence and does not: a check must not depend on
-somebody else's uptime. CI has the network, and fails there.
+pip-audit queries PyPI's advisories. If the service is unreachable, or knows none of the packages (a mirror without
+advisories), the check prints that and passes, because it must not depend on another service's uptime. CI has network
+access, so a vulnerability fails there.
 """
 
 from __future__ import annotations
@@ -23,34 +23,35 @@ COMMAND = (
 
 
 def main(command: Sequence[str] = COMMAND, deadline_s: float = DEADLINE_S) -> int:
-    """1 where a package is vulnerable, else 0. The last line printed says what was found out."""
+    """Return 1 if a package is vulnerable, otherwise 0. The last line printed is the summary."""
     try:
-        ended = subprocess.run(  # nosec B603 # our own command
+        completed = subprocess.run(  # nosec B603 # our own command
             command, capture_output=True, text=True, timeout=deadline_s, check=False
         )
     except subprocess.TimeoutExpired:
         return _unreachable(f"no answer within {deadline_s:g} s")
     try:
-        packages: list[dict[str, Any]] = json.loads(ended.stdout)["dependencies"]
+        packages: list[dict[str, Any]] = json.loads(completed.stdout)["dependencies"]
     except (ValueError, KeyError, TypeError):
-        last = (ended.stderr.strip().splitlines() or [f"pip-audit ended with {ended.returncode}"])[-1]
-        return _unreachable(last)
-    return _judge(packages)
+        errors = completed.stderr.strip().splitlines() or [f"pip-audit ended with {completed.returncode}"]
+        return _unreachable(errors[-1])
+    return _report(packages)
 
 
-def _judge(packages: list[dict[str, Any]]) -> int:
-    asked = [package for package in packages if "skip_reason" not in package]
-    if not asked:
+def _report(packages: list[dict[str, Any]]) -> int:
+    audited = [package for package in packages if "skip_reason" not in package]
+    if not audited:
         return _unreachable(f"the index knows no advisories for any of {len(packages)} packages")
-    unknown = len(packages) - len(asked)
-    faults = [(package, fault) for package in asked for fault in package["vulns"]]
-    for package, fault in faults:
-        mended = ", ".join(fault.get("fix_versions") or []) or "no version yet"
-        print(f"{package['name']} {package['version']}: {fault['id']}, mended in {mended}")
+    unknown = len(packages) - len(audited)
+    findings = [(package, vulnerability) for package in audited for vulnerability in package["vulns"]]
+    for package, vulnerability in findings:
+        fixed = ", ".join(vulnerability.get("fix_versions") or []) or "no version yet"
+        print(f"{package['name']} {package['version']}: {vulnerability['id']}, fixed in {fixed}")
     print(
-        f"Advisories: {len(faults)} for {len(asked)} packages" + (f"; {unknown} could not be asked for" * bool(unknown))
+        f"Advisories: {len(findings)} for {len(audited)} packages"
+        + (f"; {unknown} could not be audited" * bool(unknown))
     )
-    return 1 if faults else 0
+    return 1 if findings else 0
 
 
 def _unreachable(why: str) -> int:

@@ -1,6 +1,6 @@
-"""Makes what is published, into dist/: wheel, sdist, and the bill of materials. `make dist` calls it.
+"""`make dist`: builds the wheel, the sdist and the bill of materials into dist/.
 
-Both are built twice, and must be the same to the byte: who builds the tag again can hold it against what was published.
+Wheel and sdist are built twice and must be equal byte for byte, so that anyone can build the tag and compare.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ ROOT = Path(__file__).parents[1]
 DIST = ROOT / "dist"
 CHANGES = ROOT / "changes"
 
-TAGGED = "the version comes from the tag: tag this commit, and nothing may be uncommitted"
+TAG_HINT = "the version comes from the tag: tag this commit, and nothing may be uncommitted"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--release", metavar="TAG", help="it is to be published: all must be in order for this tag")
+    parser.add_argument("--release", metavar="TAG", help="check that everything is ready to be published as this tag")
     options = parser.parse_args()
     shutil.rmtree(DIST, ignore_errors=True)
     build(DIST)
-    check_twice()
+    check_reproducible()
     version = version_of(next(DIST.glob("*.whl")))
     if options.release is not None:
         check_release(options.release, version)
@@ -42,19 +42,19 @@ def main() -> None:
 
 
 def build(into: Path) -> None:
-    """The wheel is made out of the sdist, so that the sdist is whole."""
-    run(sys.executable, "-m", "build", "-o", str(into), str(ROOT), SOURCE_DATE_EPOCH=committed_at())
+    """Build the sdist, and the wheel from it, so that a file missing from the sdist is noticed."""
+    run(sys.executable, "-m", "build", "-o", str(into), str(ROOT), SOURCE_DATE_EPOCH=commit_time())
 
 
-def committed_at() -> str:
-    """The time of what is built, for the archives: the commit's, never the clock's."""
-    found = subprocess.run(  # nosec B603 B607 # our own command, git as the path has it
+def commit_time() -> str:
+    """Return the commit's time, which the archives use instead of the current time."""
+    completed = subprocess.run(  # nosec B603 B607 # our own command, git from PATH
         ["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30
     )
-    return found.stdout.strip()
+    return completed.stdout.strip()
 
 
-def check_twice() -> None:
+def check_reproducible() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         build(Path(scratch))
         for path in DIST.iterdir():
@@ -67,26 +67,29 @@ def version_of(wheel: Path) -> str:
 
 
 def check_release(tag: str, version: str) -> None:
-    """What would be published must be what the tag says, and the changelog must tell of it."""
+    """Exit with an error unless the tag is the version and the changelog has a dated section for it."""
     if tag != f"v{version}":
-        sys.exit(f"the tag is {tag}, and what was built is {version}: {TAGGED}")
+        sys.exit(f"the tag is {tag}, and what was built is {version}: {TAG_HINT}")
     if not re.search(
         rf"^## {re.escape(version)} \(\d{{4}}-\d\d-\d\d\)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
     ):
         sys.exit(f"CHANGELOG.md has no dated section {version}: `towncrier build --version {version}` writes it")
-    if left := sorted(path.name for path in CHANGES.glob("*.md")):
+    if unreleased := sorted(path.name for path in CHANGES.glob("*.md")):
         sys.exit(
-            f"changes/ still has {', '.join(left)}: `towncrier build --version {version}` moves them to CHANGELOG.md"
+            f"changes/ still has {', '.join(unreleased)}: "
+            f"`towncrier build --version {version}` moves them to CHANGELOG.md"
         )
 
 
 def write_materials(version: str) -> None:
-    """CycloneDX: everything that the wheel brings along with all its extras, with versions and licences."""
+    """Write a CycloneDX file of all packages that the wheel installs with all extras, with versions and licences."""
     with tempfile.TemporaryDirectory() as scratch:
         venv.create(scratch, with_pip=True)
         python = str(Path(scratch) / "bin" / "python")
-        wanted = f"evkafka[{','.join(extras(next(DIST.glob('*.whl'))))}]=={version}"
-        run(python, "-m", "pip", "install", "-q", "--find-links", str(DIST), wanted)  # by name: no path of this machine
+        requirement = f"evkafka[{','.join(extras(next(DIST.glob('*.whl'))))}]=={version}"
+        run(
+            python, "-m", "pip", "install", "-q", "--find-links", str(DIST), requirement
+        )  # by name: no path of this machine
         run(python, "-m", "pip", "uninstall", "-q", "-y", "pip", "setuptools")
         target = DIST / f"evkafka-{version}.cdx.json"
         run(sys.executable, "-m", "cyclonedx_py", "environment", "--output-reproducible", "-o", str(target), python)
@@ -95,8 +98,8 @@ def write_materials(version: str) -> None:
 def extras(wheel: Path) -> list[str]:
     with zipfile.ZipFile(wheel) as archive:
         [folder] = [path for path in zipfile.Path(archive).iterdir() if path.name.endswith(".dist-info")]
-        described: Distribution = PathDistribution(folder)
-        return described.metadata.get_all("Provides-Extra") or []
+        distribution: Distribution = PathDistribution(folder)
+        return distribution.metadata.get_all("Provides-Extra") or []
 
 
 def run(*command: str, **environment: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import jgo
 
-HERE = Path(__file__).resolve().parent.parent / "src" / "evkafka" / "broker"
+BROKER = Path(__file__).resolve().parent.parent / "src" / "evkafka" / "broker"
 
 
 def main(kafka: str, log4j: str) -> None:
@@ -29,7 +29,7 @@ def main(kafka: str, log4j: str) -> None:
         coordinates = f"{artifact.groupId}:{artifact.artifactId}:{artifact.version}"
         jars.append({"jar": coordinates, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()})
     jars.sort(key=lambda jar: str(jar["jar"]))
-    target = HERE / f"kafka-{kafka}.lock.json"
+    target = BROKER / f"kafka-{kafka}.lock.json"
     target.write_text(json.dumps({"kafka": kafka, "jars": jars}, indent=1) + "\n", encoding="utf-8")
     print(f"{target.name}: {len(jars)} jars, {sum(int(str(jar['size'])) for jar in jars) / 1e6:.1f} MB")
 

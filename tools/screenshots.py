@@ -1,4 +1,4 @@
-"""The pictures of the pages: `python -m tools.screenshots` runs the demo for a while, and looks at it.
+"""Takes the screenshots of the documentation: `python -m tools.screenshots` runs the demo and opens its pages.
 
 Writes docs/images/*.png. Needs what the tests need: a real Kafka from pinned jars, and a Chromium.
 """
@@ -21,69 +21,69 @@ SIZE = ViewportSize(width=1280, height=720)
 TALL = ViewportSize(width=1280, height=1060)
 PHONE = ViewportSize(width=360, height=720)
 DEMO = (sys.executable, "-m", "examples.flights.demo", "--keep-running", "--rate", "60")
-WHERE = re.compile(rb"(http://\S+/)ui")
-WAIT_S = 60.0
+PAGE_URL = re.compile(rb"(http://\S+/)ui")
+TIMEOUT_S = 60.0
 
 
-async def main(watched_s: float) -> None:
+async def main(demo_s: float) -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1"}
     demo = await asyncio.create_subprocess_exec(*DEMO, stdout=asyncio.subprocess.PIPE, env=unbuffered)
     assert demo.stdout is not None
     try:
-        url = await asyncio.wait_for(_page_of(demo.stdout), WAIT_S)
-        reading = asyncio.ensure_future(demo.stdout.read())  # so that it is never held up by a full pipe
-        await asyncio.wait([reading], timeout=watched_s)  # until the charts have something to show
-        await take(url)
+        url = await asyncio.wait_for(_read_url(demo.stdout), TIMEOUT_S)
+        reading = asyncio.ensure_future(demo.stdout.read())  # so that a full pipe never blocks the demo
+        await asyncio.wait([reading], timeout=demo_s)  # until the charts have data
+        await take_screenshots(url)
     finally:
         demo.send_signal(signal.SIGINT)
-        await asyncio.wait_for(demo.wait(), WAIT_S)
+        await asyncio.wait_for(demo.wait(), TIMEOUT_S)
 
 
-async def _page_of(output: asyncio.StreamReader) -> str:
+async def _read_url(output: asyncio.StreamReader) -> str:
     async for line in output:
-        if found := WHERE.search(line):
+        if found := PAGE_URL.search(line):
             return found[1].decode()
-    raise SystemExit("the demo ended before it said where its page is")
+    raise SystemExit("the demo ended before it printed the address of its page")
 
 
-async def take(url: str) -> None:
+async def take_screenshots(url: str) -> None:
     chromium = find_browser()
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=chromium.path, args=["--no-sandbox"], env={**os.environ, **chromium.environment}
         )
         for dark in (False, True):
-            page = await opened(browser, SIZE, dark=dark)
-            await overview(page, url)
+            page = await open_page(browser, SIZE, dark=dark)
+            await open_overview(page, url)
             await page.screenshot(path=IMAGES / f"overview-{'dark' if dark else 'light'}.png")
-        page = await opened(browser, SIZE)
+        page = await open_page(browser, SIZE)
         await page.goto(f"{url}ui#/consumers")
         await expect(page.get_by_role("button", name="Pause").first).to_be_visible()
         await page.screenshot(path=IMAGES / "consumers.png", clip={"x": 0, "y": 0, "width": 1280, "height": 470})
         await page.goto(url)
         await page.screenshot(path=IMAGES / "contract.png")
-        page = await opened(browser, TALL)
+        page = await open_page(browser, TALL)
         await page.goto(f"{url}ui#/letters?q='G7'")
         await page.get_by_role("button", name="Show").first.click()
         await page.screenshot(path=IMAGES / "dead-letters.png")
-        page = await opened(browser, PHONE, dark=True)
-        await overview(page, url)
+        page = await open_page(browser, PHONE, dark=True)
+        await open_overview(page, url)
         await page.screenshot(path=IMAGES / "phone.png")
         await browser.close()
 
 
-async def overview(page: Page, url: str) -> None:
+async def open_overview(page: Page, url: str) -> None:
     await page.goto(f"{url}ui")
     await expect(page.locator("#connection")).to_have_text("Live")
     await expect(page.locator("canvas")).to_have_count(3)
 
 
-async def opened(browser: Browser, size: ViewportSize, *, dark: bool = False) -> Page:
+async def open_page(browser: Browser, size: ViewportSize, *, dark: bool = False) -> Page:
     context = await browser.new_context(
         color_scheme="dark" if dark else "light", viewport=size, reduced_motion="reduce"
     )
-    context.set_default_timeout(WAIT_S * 1000)
+    context.set_default_timeout(TIMEOUT_S * 1000)
     return await context.new_page()
 
 

@@ -1,1 +1,1 @@
-"""The programs that are compared: each does the same work, and runs in a process of its own."""
+"""The programs that are compared. Each does the same work, in its own process."""

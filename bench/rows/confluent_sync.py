@@ -1,6 +1,6 @@
-"""confluent-kafka's loop as a careful person writes it: librdkafka's threads fetch, this one decodes and handles.
+"""A loop on confluent-kafka, as a careful author writes it: librdkafka's threads fetch, this one decodes and handles.
 
-Its positions are committed every five seconds, of what was handled. CPU seconds are the process's, its threads' too.
+It commits the handled records every five seconds. CPU seconds are those of all threads of the process.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ COMMIT_EVERY_S = 5.0
 
 
 def main() -> None:
-    given = arguments()
+    args = arguments()
     done: list[bool] = []
-    meter = Meter(given.events, lambda: done.append(True))
+    meter = Meter(args.events, lambda: done.append(True))
 
     def handle(event: OrderPlaced) -> None:
         meter.tick()
 
     consumer = Consumer(
         {
-            "bootstrap.servers": given.bootstrap_servers,
-            "group.id": given.group_id,
+            "bootstrap.servers": args.bootstrap_servers,
+            "group.id": args.group_id,
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
         }
     )
-    consumer.subscribe([given.topic])
+    consumer.subscribe([args.topic])
     positions: dict[int, int] = {}
     committed_at = time.monotonic()
 
     def commit() -> None:
         consumer.commit(
-            offsets=[TopicPartition(given.topic, *place) for place in positions.items()], asynchronous=False
+            offsets=[TopicPartition(args.topic, *position) for position in positions.items()], asynchronous=False
         )
 
     while not done:

@@ -1,6 +1,6 @@
-"""One point of a curve. Options: `hand` or `evkafka`; how many handlers; how many records in flight.
+"""One point of a curve. Options: `aiokafka` or `evkafka`; the number of handlers; the concurrency.
 
-By hand is the loop of `bench.rows.baseline`, with a dictionary from event types to functions.
+The aiokafka loop is that of `bench.rows.aiokafka_loop`, with a dictionary from event types to functions.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import BaseModel, create_model
 
+from bench.app import make_app
 from bench.arguments import Arguments, arguments, options
 from bench.event import event_type
 from bench.meter import Meter
-from evkafka import EVKafkaApp
 
 COMMIT_EVERY_S = 5.0
 
 
 class Padded(BaseModel):
-    """What the curves' records hold: fields of an order, and as much text as makes up the size."""
+    """The payload: fields of an order, and text that fills it to the size."""
 
     order_id: str
     customer: int
@@ -32,26 +32,18 @@ class Padded(BaseModel):
 
 
 def main() -> None:
-    given = arguments()
-    who, handlers, concurrency = options()
+    args = arguments()
+    library, handlers, concurrency = options()
     models = [create_model(f"Event{number}", __base__=Padded) for number in range(int(handlers))]
-    if who == "hand":
-        asyncio.run(_by_hand(given, models))
+    if library == "aiokafka":
+        asyncio.run(_run_aiokafka(args, models))
     else:
-        _by_evkafka(given, models, int(concurrency))
+        _run_evkafka(args, models, int(concurrency))
 
 
-def _by_evkafka(given: Arguments, models: list[type[Padded]], concurrency: int) -> None:
-    app = EVKafkaApp(
-        {
-            "topics": [given.topic],
-            "bootstrap_servers": given.bootstrap_servers,
-            "group_id": given.group_id,
-            "auto_offset_reset": "earliest",
-            "concurrency": concurrency,
-        }
-    )
-    meter = Meter(given.events, app.stop)
+def _run_evkafka(args: Arguments, models: list[type[Padded]], concurrency: int) -> None:
+    app = make_app(args, concurrency=concurrency)
+    meter = Meter(args.events, app.stop)
     for number, model in enumerate(models):
         app.event(event_type(number))(_handler(model, meter))
     app.run()
@@ -65,14 +57,14 @@ def _handler(model: Any, meter: Meter) -> Callable[[Any], Awaitable[None]]:
     return handle
 
 
-async def _by_hand(given: Arguments, models: list[type[Padded]]) -> None:
+async def _run_aiokafka(args: Arguments, models: list[type[Padded]]) -> None:
     done = asyncio.Event()
-    meter = Meter(given.events, done.set)
+    meter = Meter(args.events, done.set)
     handlers = {event_type(number).encode(): (model, _handler(model, meter)) for number, model in enumerate(models)}
     consumer = AIOKafkaConsumer(
-        given.topic,
-        bootstrap_servers=given.bootstrap_servers,
-        group_id=given.group_id,
+        args.topic,
+        bootstrap_servers=args.bootstrap_servers,
+        group_id=args.group_id,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )

@@ -1,25 +1,19 @@
-"""EVKafka as it comes: post-commit, concurrency 1, the default stack."""
+"""EVKafka with its defaults: post-commit, concurrency 1, the default middleware."""
 
 from __future__ import annotations
 
+from bench.app import make_app
 from bench.arguments import arguments
 from bench.event import EVENT_TYPE, OrderPlaced
 from bench.meter import Meter
 from evkafka import EVKafkaApp
 
 
-def make_app(*, tracing: bool = False) -> EVKafkaApp:
-    given = arguments()
-    app = EVKafkaApp(
-        {
-            "topics": [given.topic],
-            "bootstrap_servers": given.bootstrap_servers,
-            "group_id": given.group_id,
-            "auto_offset_reset": "earliest",
-        },
-        tracing=tracing,
-    )
-    meter = Meter(given.events, app.stop)
+def measured_app(*, tracing: bool = False) -> EVKafkaApp:
+    """Return an app that prints its figures and stops after the last event."""
+    args = arguments()
+    app = make_app(args, tracing=tracing)
+    meter = Meter(args.events, app.stop)
 
     @app.event(EVENT_TYPE)
     async def handle(event: OrderPlaced) -> None:
@@ -29,4 +23,4 @@ def make_app(*, tracing: bool = False) -> EVKafkaApp:
 
 
 if __name__ == "__main__":
-    make_app().run()
+    measured_app().run()

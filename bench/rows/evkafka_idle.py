@@ -1,4 +1,4 @@
-"""What EVKafka costs while nothing comes: CPU seconds over 20 s, after the group has settled."""
+"""CPU time of an idle EVKafka app: CPU seconds over 20 s, after the group has settled."""
 
 from __future__ import annotations
 
@@ -6,18 +6,15 @@ import asyncio
 import json
 import time
 
+from bench.app import make_app
 from bench.arguments import arguments
 from bench.event import EVENT_TYPE, OrderPlaced
-from evkafka import EVKafkaApp
 
 SETTLE_S, WATCH_S = 5.0, 20.0
 
 
 async def main() -> None:
-    given = arguments()
-    app = EVKafkaApp(
-        {"topics": [given.topic], "bootstrap_servers": given.bootstrap_servers, "group_id": given.group_id}
-    )
+    app = make_app(arguments(), auto_offset_reset="latest")
 
     @app.event(EVENT_TYPE)
     async def handle(event: OrderPlaced) -> None:

@@ -1,32 +1,19 @@
-"""EVKafka's memory over many events: resident size after each twentieth of them, in MiB. Linux only."""
+"""EVKafka's memory over many events: resident MiB after each twentieth of them. Linux only."""
 
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
+from bench.app import make_app
 from bench.arguments import arguments
 from bench.event import EVENT_TYPE, OrderPlaced
-from evkafka import EVKafkaApp
+from bench.memory import resident_mib
 
-given = arguments()
-app = EVKafkaApp(
-    {
-        "topics": [given.topic],
-        "bootstrap_servers": given.bootstrap_servers,
-        "group_id": given.group_id,
-        "auto_offset_reset": "earliest",
-    }
-)
-step = given.events // 20
-resident_mib: list[float] = []
+args = arguments()
+app = make_app(args)
+step = args.events // 20
+samples_mib: list[float] = []
 seen = 0
-
-
-def _resident_mib() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 @app.event(EVENT_TYPE)
@@ -34,10 +21,10 @@ async def handle(event: OrderPlaced) -> None:
     global seen
     seen += 1
     if seen % step == 0:
-        resident_mib.append(_resident_mib())
-    if seen == given.events:
+        samples_mib.append(resident_mib())
+    if seen == args.events:
         app.stop()
 
 
 app.run()
-print(json.dumps({"events": seen, "resident_mib": resident_mib}))
+print(json.dumps({"events": seen, "resident_mib": samples_mib}))

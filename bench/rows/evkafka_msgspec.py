@@ -1,4 +1,4 @@
-"""EVKafka with a payload model of msgspec's, of the same fields."""
+"""EVKafka with a msgspec model of the same fields."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from datetime import datetime
 
 import msgspec
 
+from bench.app import make_app
 from bench.arguments import arguments
 from bench.event import EVENT_TYPE
 from bench.meter import Meter
-from evkafka import EVKafkaApp
+
+args = arguments()
+app = make_app(args)
+meter = Meter(args.events, app.stop)
 
 
 class OrderPlaced(msgspec.Struct):
@@ -22,24 +26,9 @@ class OrderPlaced(msgspec.Struct):
     paid: bool
 
 
-def make_app() -> EVKafkaApp:
-    given = arguments()
-    app = EVKafkaApp(
-        {
-            "topics": [given.topic],
-            "bootstrap_servers": given.bootstrap_servers,
-            "group_id": given.group_id,
-            "auto_offset_reset": "earliest",
-        }
-    )
-    meter = Meter(given.events, app.stop)
-
-    @app.event(EVENT_TYPE)
-    async def handle(event: OrderPlaced) -> None:
-        meter.tick()
-
-    return app
+@app.event(EVENT_TYPE)
+async def handle(event: OrderPlaced) -> None:
+    meter.tick()
 
 
-if __name__ == "__main__":
-    make_app().run()
+app.run()

@@ -1,12 +1,12 @@
-"""EVKafka with tracing on: each attempt a span of OpenTelemetry's SDK, all of them sampled, and none exported."""
+"""EVKafka with tracing: OpenTelemetry's SDK samples a span for each attempt and exports none."""
 
 from __future__ import annotations
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 
-from bench.rows.evkafka_default import make_app
+from bench.rows.evkafka_default import measured_app
 
 if __name__ == "__main__":
     trace.set_tracer_provider(TracerProvider())
-    make_app(tracing=True).run()
+    measured_app(tracing=True).run()

@@ -1,4 +1,4 @@
-"""FastStream with `batch=True`: one call of the handler for all that a poll brings."""
+"""FastStream with `batch=True`: one call of the handler for all records of a poll."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from bench.arguments import arguments
 from bench.event import OrderPlaced
 from bench.meter import Meter
 
-given = arguments()
-broker = KafkaBroker(given.bootstrap_servers, logger=None)
+args = arguments()
+broker = KafkaBroker(args.bootstrap_servers, logger=None)
 app = FastStream(broker, logger=None)
-meter = Meter(given.events, app.exit)
+meter = Meter(args.events, app.exit)
 
 
-@broker.subscriber(given.topic, group_id=given.group_id, auto_offset_reset="earliest", batch=True)
+@broker.subscriber(args.topic, group_id=args.group_id, auto_offset_reset="earliest", batch=True)
 async def handle(events: list[OrderPlaced]) -> None:
     meter.tick(len(events))
 

@@ -1,38 +1,32 @@
-"""EVKafka with many records in flight, order kept by key. Options: the concurrency; `wait` or `nothing`, which is what
-the handler does; or `batch`, which is nothing too, for many records at a time."""
+"""EVKafka with many records in flight, in order by key.
+
+Options: the concurrency; the handler: `wait` sleeps, `nothing` returns at once, `batch` takes many records at once.
+"""
 
 from __future__ import annotations
 
 import asyncio
 
+from bench.app import make_app
 from bench.arguments import arguments, options
 from bench.event import EVENT_TYPE, OrderPlaced
 from bench.meter import Meter
-from evkafka import EVKafkaApp
 
 WAIT_S = 0.01
 
 
 def main() -> None:
-    given, (concurrency, what) = arguments(), options()
-    app = EVKafkaApp(
-        {
-            "topics": [given.topic],
-            "bootstrap_servers": given.bootstrap_servers,
-            "group_id": given.group_id,
-            "auto_offset_reset": "earliest",
-            "concurrency": int(concurrency),
-        }
-    )
-    meter = Meter(given.events, app.stop)
-    if what == "wait":
+    args, (concurrency, endpoint) = arguments(), options()
+    app = make_app(args, concurrency=int(concurrency))
+    meter = Meter(args.events, app.stop)
+    if endpoint == "wait":
 
         @app.event(EVENT_TYPE)
         async def wait(event: OrderPlaced) -> None:
             await asyncio.sleep(WAIT_S)
             meter.tick()
 
-    elif what == "nothing":
+    elif endpoint == "nothing":
 
         @app.event(EVENT_TYPE)
         async def nothing(event: OrderPlaced) -> None:

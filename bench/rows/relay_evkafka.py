@@ -1,28 +1,21 @@
-"""Consume, handle, send, with EVKafka. Runs until it is terminated; see `bench.rows.latency`, which measures it."""
+"""Consume, handle, send, with EVKafka. Runs until it is terminated; `bench.rows.latency_probe` measures it."""
 
 from __future__ import annotations
 
+from bench.app import make_app
 from bench.arguments import arguments
 from bench.event import EVENT_TYPE, OrderPlaced
-from bench.rows.latency import out_of
-from evkafka import EVKafkaApp, Request, Sender
+from bench.rows.latency_probe import output_topic
+from evkafka import Request, Sender
 
 CONCURRENCY = 64
 
-given = arguments()
+args = arguments()
 sender = Sender()
-app = EVKafkaApp(
-    {
-        "topics": [given.topic],
-        "bootstrap_servers": given.bootstrap_servers,
-        "group_id": given.group_id,
-        "auto_offset_reset": "earliest",
-        "concurrency": CONCURRENCY,
-    }
-)
+app = make_app(args, concurrency=CONCURRENCY)
 
 
-@sender.event(EVENT_TYPE, topic=out_of(given.topic))
+@sender.event(EVENT_TYPE, topic=output_topic(args.topic))
 async def send_on(order: OrderPlaced) -> None: ...
 
 
@@ -31,5 +24,5 @@ async def handle(order: OrderPlaced, request: Request) -> None:
     await send_on(order, key=request.key)
 
 
-app.add_producer({"bootstrap_servers": given.bootstrap_servers}, sender)
+app.add_producer({"bootstrap_servers": args.bootstrap_servers}, sender)
 app.run()

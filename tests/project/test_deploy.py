@@ -1,4 +1,4 @@
-"""What lies under deploy/ is accepted by the tools that read it, and agrees with EVKafka's own times and exit codes."""
+"""The files of deploy/ are valid for their tools, and agree with EVKafka's timeouts and exit codes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from evkafka import consumer_config
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 STOP_S = 25
-"""Drain, commit, leaving and flush together end within this, as docs/delivery.md says."""
+"""Drain, commit, leaving the group and flush end within this time, as docs/delivery.md says."""
 
 
 def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
@@ -77,7 +77,7 @@ SCALED_OBJECT = _object(
         },
     ),
 )
-"""What KEDA documents of a ScaledObject and of its trigger on Kafka; anything else is a slip of the pen."""
+"""The fields that KEDA documents for a ScaledObject and for its Kafka trigger; any other is a typing error."""
 
 
 def manifests(name: str) -> list[dict[str, Any]]:
@@ -86,26 +86,26 @@ def manifests(name: str) -> list[dict[str, Any]]:
 
 def pod_of(name: str) -> dict[str, Any]:
     [spec] = [document["spec"]["template"]["spec"] for document in manifests(name) if "template" in document["spec"]]
-    found: dict[str, Any] = spec
-    return found
+    pod: dict[str, Any] = spec
+    return pod
 
 
 class TestKubernetes:
     @pytest.mark.parametrize("name", ["kubernetes.yaml", "kubernetes-static-members.yaml"])
-    def test_the_manifests_are_what_kubernetes_takes(self, name: str) -> None:
+    def test_kubernetes_accepts_the_manifests(self, name: str) -> None:
         for document in manifests(name):
             kubernetes_validate.validate(document, "1.34", strict=True)
 
     @pytest.mark.parametrize("name", ["kubernetes.yaml", "kubernetes-static-members.yaml"])
-    def test_a_pod_is_given_more_time_to_end_than_an_app_takes(self, name: str) -> None:
+    def test_the_grace_period_of_a_pod_is_longer_than_the_stop(self, name: str) -> None:
         settings = consumer_config({"topics": ["t"], "group_id": "g"})
         assert settings.get("drain_timeout_ms", 20_000) / 1000 < STOP_S < pod_of(name)["terminationGracePeriodSeconds"]
 
     @pytest.mark.parametrize("name", ["kubernetes.yaml", "kubernetes-static-members.yaml"])
-    def test_each_probe_asks_the_path_that_is_made_for_it(self, name: str) -> None:
+    def test_each_probe_requests_its_own_path(self, name: str) -> None:
         [container] = pod_of(name)["containers"]
-        asked = {probe: container[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")}
-        assert asked == {"startup": "/startupz", "liveness": "/livez", "readiness": "/readyz"}
+        paths = {probe: container[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")}
+        assert paths == {"startup": "/startupz", "liveness": "/livez", "readiness": "/readyz"}
 
     def test_static_members_are_named_by_their_pod(self) -> None:
         [container] = pod_of("kubernetes-static-members.yaml")["containers"]
@@ -120,13 +120,13 @@ class TestKubernetes:
         assert {"bootstrapServers", "consumerGroup", "topic", "lagThreshold"} <= trigger["metadata"].keys()
         assert all(isinstance(value, str) for value in trigger["metadata"].values())
 
-    def test_the_scaled_object_is_what_keda_takes(self) -> None:
+    def test_keda_accepts_the_scaled_object(self) -> None:
         [scaled] = manifests("keda.yaml")
         jsonschema.validate(scaled, SCALED_OBJECT)
         metadata = scaled["spec"]["triggers"][0]["metadata"]
         assert metadata["limitToPartitionsWithLag"] != metadata.get("allowIdleConsumers")  # KEDA refuses both
         behavior = scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
-        scaler = {  # what KEDA makes of it
+        scaler = {  # the object that KEDA creates from it
             "apiVersion": "autoscaling/v2",
             "kind": "HorizontalPodAutoscaler",
             "metadata": {"name": "keda-hpa-shop"},
@@ -145,23 +145,23 @@ class TestDocker:
         done = subprocess.run([linter, DEPLOY / "Dockerfile"], capture_output=True, text=True, timeout=240, check=False)
         assert (done.returncode, done.stdout) == (0, "")
 
-    def test_it_does_not_run_as_root_and_gets_the_signals_itself(self) -> None:
+    def test_the_image_does_not_run_as_root_and_python_gets_the_signals(self) -> None:
         lines = (DEPLOY / "Dockerfile").read_text().splitlines()
         assert "USER 10001" in lines
         assert any(line.startswith('CMD ["evkafka", "run"') for line in lines)
 
 
 class TestSystemd:
-    def test_the_unit_gives_it_more_time_to_end_than_it_takes_and_does_not_repeat_a_mistake(self) -> None:
+    def test_the_unit_allows_the_stop_and_does_not_restart_after_a_configuration_error(self) -> None:
         unit = configparser.ConfigParser(strict=False, interpolation=None)
         unit.optionxform = str  # type: ignore[assignment,method-assign]
         unit.read(DEPLOY / "shop.service")
         service = unit["Service"]
         assert int(service["TimeoutStopSec"]) > STOP_S
-        assert service["RestartPreventExitStatus"] == "2"  # the command line's code for usage and configuration
+        assert service["RestartPreventExitStatus"] == "2"  # exit code for usage and configuration errors
 
     @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="this machine has no systemd-analyze")
-    def test_systemd_finds_nothing_but_that_the_service_is_not_installed_here(self) -> None:
+    def test_systemd_complains_only_that_the_service_is_not_installed(self) -> None:
         done = subprocess.run(
             ["systemd-analyze", "verify", DEPLOY / "shop.service"],
             capture_output=True,

@@ -1,4 +1,4 @@
-"""`uv.lock`: what development was last done with, by hash."""
+"""`uv.lock` pins the development environment, by hash."""
 
 from __future__ import annotations
 
@@ -20,23 +20,26 @@ PACKAGES: list[dict[str, Any]] = tomllib.loads(TEXT)["package"]
 [OURS] = [package for package in PACKAGES if package["name"] == "evkafka"]
 
 
-def told(requirement: str) -> tuple[str, str]:
+def name_and_specifier(requirement: str) -> tuple[str, str]:
     parsed = Requirement(requirement)
     return canonicalize_name(parsed.name), str(parsed.specifier)
 
 
 def locked(entries: list[dict[str, Any]]) -> set[tuple[str, str]]:
-    return {told(entry["name"] + entry.get("specifier", "")) for entry in entries}
+    return {name_and_specifier(entry["name"] + entry.get("specifier", "")) for entry in entries}
 
 
 def test_it_covers_the_development_group() -> None:
-    wanted = {told(one) for one in PROJECT["dependency-groups"]["dev"]}
+    wanted = {name_and_specifier(one) for one in PROJECT["dependency-groups"]["dev"]}
     assert locked(OURS["metadata"]["requires-dev"]["dev"]) == wanted, RENEW
 
 
 def test_it_covers_the_dependencies_and_all_extras() -> None:
     extras = PROJECT["project"]["optional-dependencies"].values()
-    wanted = {told(one) for one in [*PROJECT["project"]["dependencies"], *(one for many in extras for one in many)]}
+    wanted = {
+        name_and_specifier(one)
+        for one in [*PROJECT["project"]["dependencies"], *(one for many in extras for one in many)]
+    }
     assert locked(OURS["metadata"]["requires-dist"]) == wanted, RENEW
 
 
@@ -47,5 +50,5 @@ def test_each_file_has_a_hash() -> None:
 
 
 def test_everything_comes_from_the_public_index() -> None:
-    places = set(re.findall(r'"(https?://[^/"]+(?:/simple)?)', TEXT))
-    assert places == PUBLIC
+    indexes = set(re.findall(r'"(https?://[^/"]+(?:/simple)?)', TEXT))
+    assert indexes == PUBLIC

@@ -1,4 +1,4 @@
-"""`.ci/run` begins with an empty home and empty caches; of the real home it sees where packages come from."""
+"""`.ci/run` starts with an empty home and empty caches; only the package clients' configuration is linked."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def real(tmp_path: Path) -> Path:
 
 
 def after(own: Path, **environment: str) -> dict[str, str]:
-    """The environment of what follows in the script."""
+    """Return the environment after `source .ci/own_home`."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", SCRIPT, "script", str(own)],
         cwd=ROOT,
@@ -43,7 +43,7 @@ def after(own: Path, **environment: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in done.stdout.split("\0") if "=" in line)
 
 
-def test_configuration_is_linked_and_nothing_else_is_there(real: Path, tmp_path: Path) -> None:
+def test_only_configuration_is_linked(real: Path, tmp_path: Path) -> None:
     own = tmp_path / "own"
     environment = after(own, HOME=str(real))
     assert environment["HOME"] == str(own)
@@ -52,7 +52,7 @@ def test_configuration_is_linked_and_nothing_else_is_there(real: Path, tmp_path:
     assert (own / ".config" / "pip" / "pip.conf").read_text() == ".config/pip/pip.conf"
 
 
-def test_caches_that_the_environment_names_are_forgotten_and_indexes_are_not(real: Path, tmp_path: Path) -> None:
+def test_cache_variables_are_unset_and_index_variables_are_kept(real: Path, tmp_path: Path) -> None:
     own = tmp_path / "own"
     caches = {"XDG_CACHE_HOME": "/c", "PIP_CACHE_DIR": "/c", "GOPATH": "/c", "GOCACHE": "/c", "EVKAFKA_CACHE_DIR": "/c"}
     environment = after(own, HOME=str(real), PIP_INDEX_URL="an index", GOPROXY="a proxy", **caches)
@@ -62,7 +62,7 @@ def test_caches_that_the_environment_names_are_forgotten_and_indexes_are_not(rea
     assert (environment["PIP_INDEX_URL"], environment["GOPROXY"]) == ("an index", "a proxy")
 
 
-def test_a_machine_without_any_configuration_will_do(tmp_path: Path) -> None:
+def test_a_home_without_configuration_stays_empty(tmp_path: Path) -> None:
     own = tmp_path / "own"
     assert after(own)["HOME"] == str(own)
     assert list(own.iterdir()) == []

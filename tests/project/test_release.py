@@ -1,4 +1,4 @@
-"""The workflows, and what a release is made with."""
+"""The workflows, and the checks of a release."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TestWorkflows:
         for action in used:
             assert re.fullmatch(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", action), action
 
-    def test_what_they_run_is_there(self, workflow: Path) -> None:
+    def test_every_make_target_that_they_run_exists(self, workflow: Path) -> None:
         targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
         text = workflow.read_text()
         named = set(re.findall(r"run: make ([a-z-]+)", text))
@@ -38,19 +38,19 @@ class TestWorkflows:
         assert ".ci/run" in text
         assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
 
-    def test_no_job_may_more_than_it_says(self, workflow: Path) -> None:
+    def test_the_default_permissions_are_empty(self, workflow: Path) -> None:
         assert yaml.safe_load(workflow.read_text())["permissions"] == {}
 
 
-def test_the_workflows_are_without_findings_of_zizmor() -> None:
+def test_zizmor_finds_nothing_in_the_workflows() -> None:
     zizmor = Path(sys.executable).parent / "zizmor"
-    ended = subprocess.run(
+    completed = subprocess.run(
         [str(zizmor), "--offline", "--no-progress", "--quiet", *map(str, WORKFLOWS)],
         capture_output=True,
         text=True,
         timeout=240,
     )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 class TestRelease:

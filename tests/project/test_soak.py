@@ -1,4 +1,4 @@
-"""The judge of `make soak`: noise passes, a leak does not."""
+"""The judge of `make soak`: noise is flat, a leak is not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STEPS = {"rss_mb": 0.1, "blocks": 500.0, "tasks": 0.2, "threads": 0.2, "descript
 
 
 def ten_minutes(**leaking: float) -> list[dict[str, float]]:
-    """Samples every five seconds: a warm-up, noise, and so much more of something at each."""
+    """Samples every five seconds: a warm-up, noise, and `leaking` more of a quantity at each."""
     chance = random.Random(1)
     return [
         {
@@ -44,10 +44,10 @@ class TestTheJudge:
             late["descriptors"] += 8
         assert growing(samples) == ["descriptors"]
 
-    def test_too_few_samples_say_nothing(self) -> None:
+    def test_too_few_samples_are_refused(self) -> None:
         with pytest.raises(ValueError, match="let it run for longer"):
             judge.judge(ten_minutes()[:12], every_s=5)
 
 
-async def test_a_sample_has_what_the_judge_asks_for() -> None:
+async def test_a_sample_has_every_quantity_of_the_judge() -> None:
     assert sample().keys() == judge.ALLOWED.keys()

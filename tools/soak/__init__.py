@@ -1,4 +1,5 @@
-"""`make soak`: an app under load for an hour, and whether it is at the end what it was at the beginning.
+"""`make soak`: runs an app under load for an hour, and checks that its resource use does not grow.
 
-`app.py` is what runs, and tells of itself; `__main__.py` breaks it now and then; `judge.py` says what is flat.
+`__main__.py` sends records and causes rebalances; `app.py` is the app, which measures itself; `judge.py` compares the
+samples.
 """

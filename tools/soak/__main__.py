@@ -1,6 +1,6 @@
-"""`make soak`: the app of `app.py` in a process of its own, a real Kafka, load, and a second member now and then.
+"""`make soak`: runs `app.py` in its own process on a real Kafka, with load, and with a second member now and then.
 
-Ends with 0 where the process is flat (`judge.py`), nothing lags and the app ended as it was asked to; with 1 else.
+Exits with 0 if the process is flat (`judge.py`), lag is 0 and the app stopped without an error; otherwise with 1.
 `--minutes 10` is the short form.
 """
 
@@ -31,15 +31,15 @@ from tools.soak import app, judge
 PARTITIONS = 6
 RETRY = f"{app.TOPIC}.{app.GROUP}.retry.{app.DELAY_MS}"
 GROUPS: Mapping[str, str] = {app.TOPIC: app.GROUP, RETRY: f"{app.GROUP}.retry"}
-DEEDS = {"well": 0.955, "fails once": 0.03, "fails": 0.01, "bury": 0.005}
+OUTCOMES = {"done": 0.955, "fails once": 0.03, "fails": 0.01, "dead letter": 0.005}
 TYPES = {"Work": 0.9, "Batched": 0.06, "Counted": 0.03, "Unknown": 0.01}
-CAUGHT_UP_S = 120.0
-STOP_S = 60.0
+NO_LAG_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 60.0
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=60.0, help="how long there is load (default %(default)g)")
+    parser.add_argument("--minutes", type=float, default=60.0, help="duration of the load (default %(default)g)")
     parser.add_argument("--rate", type=float, default=200.0, help="records a second (default %(default)g)")
     parser.add_argument("--rebalance-every", type=float, default=60.0, help="seconds (default %(default)g)")
     options = parser.parse_args(arguments)
@@ -61,82 +61,84 @@ class Soak:
         async with self._admin() as admin:
             topics = [app.TOPIC, app.OUT, RETRY, f"{app.TOPIC}.{app.GROUP}.dlq"]
             await admin.create_topics([NewTopic(topic, PARTITIONS, 1) for topic in topics])
-        main_one = self._member("first")
+        first = self._start_member("first")
         try:
-            await self._load(main_one)
-            lag = await self._lag_at_the_end()
-            await self._end(main_one)
+            await self._send_load(first)
+            lag = await self._wait_for_no_lag()
+            await self._stop(first)
         finally:
             with suppress(ProcessLookupError):
-                main_one.kill()
-        if main_one.exit_code != 0:
-            self._faults.append(f"the app ended with code {main_one.exit_code}: {self._tail('first')}")
+                first.kill()
+        if first.exit_code != 0:
+            self._faults.append(f"the app ended with code {first.exit_code}: {self._tail('first')}")
         if lag:
             self._faults.append(f"lag {lag} at the end")
         print(
-            f"{self._sent} records in {time.monotonic() - began:.0f} s, {self._rebalances} times a second member came"
-            f" and went, {await self._dead()} dead letters, lag {lag}"
+            f"{self._sent} records in {time.monotonic() - began:.0f} s, {self._rebalances} times a second member joined"
+            f" and left, {await self._dead_letters()} dead letters, lag {lag}"
         )
-        return self._judged()
+        return self._report()
 
-    def _judged(self) -> int:
+    def _report(self) -> int:
         samples = [json.loads(line) for line in (self._home / "first.samples").read_text().splitlines()]
-        verdicts = judge.judge(samples, every_s=app.EVERY_S)
-        print(f"{len(samples)} samples, one every {app.EVERY_S:g} s; warm-up: {judge.WARM_UP_S:g} s, half at most")
+        verdicts = judge.judge(samples, every_s=app.SAMPLE_EVERY_S)
+        print(
+            f"{len(samples)} samples, one every {app.SAMPLE_EVERY_S:g} s; warm-up: {judge.WARM_UP_S:g} s, half at most"
+        )
         print(judge.table(verdicts))
-        self._faults += [f"{one.quantity} grows" for one in verdicts if not one.flat]
+        self._faults += [f"{verdict.quantity} grows" for verdict in verdicts if not verdict.flat]
         print("\n".join(self._faults) or "flat")
         return 1 if self._faults else 0
 
     # ------------------------------------------------------------------ processes
 
-    def _member(self, name: str) -> ChildProcess:
+    def _start_member(self, name: str) -> ChildProcess:
         command = [sys.executable, "-m", "tools.soak.app", self._servers, str(self._home / f"{name}.samples")]
         return ChildProcess(command, self._home / f"{name}.log")
 
-    async def _end(self, process: ChildProcess) -> None:
+    async def _stop(self, process: ChildProcess) -> None:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGTERM)
-        if not await asyncio.to_thread(process.wait, STOP_S):
-            self._faults.append(f"a process had not ended {STOP_S:g} s after SIGTERM")
+        if not await asyncio.to_thread(process.wait, STOP_TIMEOUT_S):
+            self._faults.append(f"a process had not ended {STOP_TIMEOUT_S:g} s after SIGTERM")
 
     def _tail(self, name: str) -> str:
         return "\n".join((self._home / f"{name}.log").read_text(errors="replace").splitlines()[-15:])
 
     # ------------------------------------------------------------------ load
 
-    async def _load(self, first: ChildProcess) -> None:
+    async def _send_load(self, first: ChildProcess) -> None:
         ends = time.monotonic() + 60 * self._options.minutes
-        disturbing = asyncio.create_task(self._disturb())
+        rebalancing = asyncio.create_task(self._cause_rebalances())
         try:
             async with AIOKafkaProducer(bootstrap_servers=self._servers, linger_ms=20) as producer:
-                chance, due = random.Random(7), time.monotonic()  # nosec B311 # to be repeated
-                while time.monotonic() < ends and first.exit_code is None and not disturbing.done():
+                chance, due = random.Random(7), time.monotonic()  # nosec B311 # the same load in each run
+                while time.monotonic() < ends and first.exit_code is None and not rebalancing.done():
                     await asyncio.gather(*[await self._send(producer, chance) for _ in range(20)])
                     due += 20 / self._options.rate
                     await asyncio.sleep(max(0.0, due - time.monotonic()))
         finally:
-            disturbing.cancel()
+            rebalancing.cancel()
             with suppress(asyncio.CancelledError):
-                await disturbing
+                await rebalancing
 
     async def _send(self, producer: AIOKafkaProducer, chance: random.Random) -> Any:
-        [deed] = chance.choices([*DEEDS], [*DEEDS.values()])
+        [outcome] = chance.choices([*OUTCOMES], [*OUTCOMES.values()])
         [event_type] = chance.choices([*TYPES], [*TYPES.values()])
         self._sent += 1
-        work = app.Work(number=self._sent, deed=deed, padding="x" * chance.randrange(1000))
+        work = app.Work(number=self._sent, outcome=outcome, padding="x" * chance.randrange(1000))
         value = work.model_dump_json().encode() if chance.random() < 0.995 else b"{no json"
         key = b"%d" % chance.randrange(2_000)
         return await producer.send(app.TOPIC, value, key=key, headers=[("Event-Type", event_type.encode())])
 
-    async def _disturb(self) -> None:
-        """A second member comes, works for a while and goes: two rebalances each time."""
+    async def _cause_rebalances(self) -> None:
+        """Start a second member and stop it again, repeatedly: two rebalances each time."""
         while True:
             await asyncio.sleep(self._options.rebalance_every)
-            second = self._member("second")
+            second = self._start_member("second")
             try:
                 await asyncio.sleep(min(15.0, self._options.rebalance_every / 2))
-                await self._end(second)
+                await self._stop(second)
                 self._rebalances += 1
                 if second.exit_code != 0:
                     self._faults.append(f"a second member ended with {second.exit_code}: {self._tail('second')}")
@@ -144,7 +146,7 @@ class Soak:
                 with suppress(ProcessLookupError):
                     second.kill()
 
-    # ------------------------------------------------------------------ what the cluster says
+    # ------------------------------------------------------------------ state of the cluster
 
     @asynccontextmanager
     async def _admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
@@ -155,9 +157,9 @@ class Soak:
         finally:
             await admin.close()
 
-    async def _lag_at_the_end(self) -> int:
-        """What is uncommitted when nothing more comes; waited for until it is 0, or the time is up."""
-        deadline = time.monotonic() + CAUGHT_UP_S
+    async def _wait_for_no_lag(self) -> int:
+        """Wait until the group has committed everything, at most `NO_LAG_TIMEOUT_S`; return the remaining lag."""
+        deadline = time.monotonic() + NO_LAG_TIMEOUT_S
         while True:
             try:
                 lag = sum([await self._lag(topic, group) for topic, group in GROUPS.items()])
@@ -169,11 +171,11 @@ class Soak:
 
     async def _lag(self, topic: str, group: str) -> int:
         async with self._admin() as admin:
-            kept = await admin.list_consumer_group_offsets(group)
+            committed = await admin.list_consumer_group_offsets(group)
         ends = await self._ends(topic)
-        return sum(end - max(kept[tp].offset if tp in kept else 0, 0) for tp, end in ends.items())
+        return sum(end - max(committed[tp].offset if tp in committed else 0, 0) for tp, end in ends.items())
 
-    async def _dead(self) -> int:
+    async def _dead_letters(self) -> int:
         return sum((await self._ends(f"{app.TOPIC}.{app.GROUP}.dlq")).values())
 
     async def _ends(self, topic: str) -> dict[TopicPartition, int]:

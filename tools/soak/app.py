@@ -1,8 +1,8 @@
-"""The app of a soak: every way that a record can go, and a line about its own process every few seconds.
+"""The app under load: its records have every outcome, and it writes a sample of its process every few seconds.
 
     python -m tools.soak.app BOOTSTRAP_SERVERS SAMPLES_FILE
 
-Records tell what is to become of them: `deed`. EVKAFKA_SOAK_LEAK=1 makes it keep what it has seen, to prove the judge.
+A record's `outcome` says what its endpoint does. EVKAFKA_SOAK_LEAK=1 makes the app leak, to check the judge.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from pydantic import BaseModel
 from evkafka import DeadLetter, EVKafkaApp, Handler, Request, Sender
 
 TOPIC, OUT, GROUP, DELAY_MS = "soak", "soak-out", "soak", 1_000
-EVERY_S = 5.0
+SAMPLE_EVERY_S = 5.0
 
 
 class Work(BaseModel):
     number: int
-    deed: str
+    outcome: str
     padding: str = ""
 
 
 def sample() -> dict[str, float]:
-    """What this process holds just now. Garbage is collected first: it is no leak."""
+    """Measure this process. Garbage is collected first, because it is no leak."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return {
@@ -46,41 +46,41 @@ def sample() -> dict[str, float]:
     }
 
 
-async def _tell(file: Path, app: EVKafkaApp) -> None:
+async def _write_samples(file: Path, app: EVKafkaApp) -> None:
     while True:
-        await asyncio.sleep(EVERY_S)
+        await asyncio.sleep(SAMPLE_EVERY_S)
         await asyncio.to_thread(_scrape, f"{app.web_url}metrics")
         with file.open("a") as lines:
             lines.write(json.dumps(sample()) + "\n")
 
 
 def _scrape(url: str) -> None:
-    """As a Prometheus does: what is counted must not grow by being asked for."""
-    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  # nosec B310 # our own address
-        answer.read()
+    """Read the metrics as Prometheus does, because scraping must not leak either."""
+    with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310  # nosec B310 # our own address
+        response.read()
 
 
 def make_app(servers: str, file: Path, *, leaks: bool = False) -> EVKafkaApp:
-    handler, sender, kept = Handler(), Sender(), list[object]()
+    handler, sender, leaked = Handler(), Sender(), list[object]()
 
     @sender.event("Done", key_field="number")
     async def send_done(work: Work) -> None: ...
 
     @handler.event("Work")
     async def on_work(work: Work, request: Request) -> object:
-        """Sends on, fails once, fails for good, or asks to be buried."""
+        """Send an event, fail once, fail always, or return `DeadLetter`."""
         if leaks:
-            kept.append((request, bytearray(500)))
-        if work.deed == "fails" or (work.deed == "fails once" and request.attempt == 1):
-            raise ConnectionError("by the record")
-        if work.deed == "bury":
-            return DeadLetter("by the record")
+            leaked.append((request, bytearray(500)))
+        if work.outcome == "fails" or (work.outcome == "fails once" and request.attempt == 1):
+            raise ConnectionError("requested by the record")
+        if work.outcome == "dead letter":
+            return DeadLetter("requested by the record")
         await send_done(work)
         return None
 
     @handler.event("Counted")
     def on_counted(work: Work) -> int:
-        """In a thread."""
+        """A plain function, which runs in a thread."""
         return sum(range(work.number % 1000))
 
     @handler.event("Batched", batch=True, max_records=50, max_wait_ms=100)
@@ -89,9 +89,9 @@ def make_app(servers: str, file: Path, *, leaks: bool = False) -> EVKafkaApp:
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[dict[str, Any]]:
-        telling = asyncio.create_task(_tell(file, app))
+        sampling = asyncio.create_task(_write_samples(file, app))
         yield {}
-        telling.cancel()
+        sampling.cancel()
 
     app = EVKafkaApp(title="Soak", lifespan=lifespan, web=True, web_port=0)
     app.add_consumer(

@@ -1,8 +1,8 @@
-"""What is flat: the medians of the first and the last third of what was measured after the warm-up, compared.
+"""Decides whether a quantity grows: compares the medians of the first and the last third of the samples after warm-up.
 
-Medians, for what is in flight makes single samples jump; thirds, for a step that stays must show as a slope does. What
-may lie between the two is stated per quantity. A leak of 100 bytes a record is 3.6 MB between them in ten minutes
-at 200 records a second, and is found; one of 10 bytes needs the hour.
+Medians, because records in flight make single samples vary. Thirds, because a permanent step must be found as a slope
+is. `ALLOWED` is the difference that counts as noise. A leak of 100 bytes a record makes a difference of 3.6 MB in ten
+minutes at 200 records a second, and is found; a leak of 10 bytes a record needs the hour.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from statistics import median
 
 WARM_UP_S = 330.0
-"""Pools fill and connections are made in seconds, but the operations page remembers five minutes. Of a run that is
-shorter than twice as long, half is the warm-up, and its memory is still filling."""
+"""Pools and connections are ready in seconds, but the operations page fills a history of five minutes. In a run shorter
+than twice this time the first half is the warm-up, and the history still grows during the second."""
 
-FEWEST = 12
-"""Samples after the warm-up, below which nothing can be said."""
+MIN_SAMPLES = 12
+"""The minimum number of samples after the warm-up."""
 
 ALLOWED: Mapping[str, tuple[float, float]] = {
     "rss_mb": (3.0, 0.04),
@@ -25,7 +25,7 @@ ALLOWED: Mapping[str, tuple[float, float]] = {
     "threads": (3, 0.0),
     "descriptors": (3, 0.0),
 }
-"""Quantity -> growth that is taken for noise: so much, or so large a part of where it began, whichever is more."""
+"""Quantity -> growth that counts as noise: an absolute amount, or a part of the first median, whichever is more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Verdict:
     quantity: str
     first: float
     last: float
-    most: float
+    maximum: float
     allowed: float
 
     @property
@@ -42,34 +42,34 @@ class Verdict:
 
 
 def judge(samples: Sequence[Mapping[str, float]], *, every_s: float) -> list[Verdict]:
-    """One verdict for each quantity.
+    """Return one verdict for each quantity.
 
     Args:
         every_s: the time between two samples.
 
     Raises:
-        ValueError: there are too few samples to say anything.
+        ValueError: there are too few samples.
     """
     warm = samples[int(min(WARM_UP_S / every_s, len(samples) / 2)) :]
-    if len(warm) < FEWEST:
+    if len(warm) < MIN_SAMPLES:
         raise ValueError(
-            f"{len(warm)} samples after the warm-up say nothing; let it run for longer ({FEWEST} at least)"
+            f"{len(warm)} samples after the warm-up say nothing; let it run for longer ({MIN_SAMPLES} at least)"
         )
     third = len(warm) // 3
     verdicts = []
-    for quantity, (some, part) in ALLOWED.items():
+    for quantity, (amount, part) in ALLOWED.items():
         values = [sample[quantity] for sample in warm]
         first = median(values[:third])
-        verdicts.append(Verdict(quantity, first, median(values[-third:]), max(values), max(some, first * part)))
+        verdicts.append(Verdict(quantity, first, median(values[-third:]), max(values), max(amount, first * part)))
     return verdicts
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
-    lines = [f"{'':<12} {'at first':>12} {'at last':>12} {'growth':>10} {'allowed':>10} {'most':>12}"]
-    for one in verdicts:
-        grown = one.last - one.first
+    lines = [f"{'':<12} {'first third':>12} {'last third':>12} {'growth':>10} {'allowed':>10} {'maximum':>12}"]
+    for verdict in verdicts:
+        growth = verdict.last - verdict.first
         lines.append(
-            f"{one.quantity:<12} {one.first:>12,.1f} {one.last:>12,.1f} {grown:>+10,.1f} {one.allowed:>10,.1f}"
-            f" {one.most:>12,.1f}  {'flat' if one.flat else 'GROWS'}"
+            f"{verdict.quantity:<12} {verdict.first:>12,.1f} {verdict.last:>12,.1f} {growth:>+10,.1f}"
+            f" {verdict.allowed:>10,.1f} {verdict.maximum:>12,.1f}  {'flat' if verdict.flat else 'GROWS'}"
         )
     return "\n".join(lines)

@@ -1,18 +1,18 @@
-"""EVKafka with a listener for every kind of event, which keeps what a metrics page needs."""
+"""EVKafka with listeners for every telemetry event, which count what a metrics page needs."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
 
-from bench.rows.evkafka_default import make_app
+from bench.rows.evkafka_default import measured_app
 from evkafka import telemetry
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Metrics:
-    """Counters by kind of event; for attempts also a histogram of their length by event type and status."""
+    """Counters by event class; for attempts also a histogram of the duration by event type and status."""
 
     def __init__(self) -> None:
         self.events: Counter[str] = Counter()
@@ -32,7 +32,7 @@ class Metrics:
 
 
 if __name__ == "__main__":
-    app, metrics = make_app(), Metrics()
+    app, metrics = measured_app(), Metrics()
     for kind in telemetry.Event.__subclasses__():
         app.telemetry.listen(kind, metrics.count)
     app.telemetry.listen(telemetry.RecordsProcessed, metrics.observe)

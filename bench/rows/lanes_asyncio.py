@@ -1,4 +1,4 @@
-"""The measure for lanes: as many workers as are in flight, which do nothing but the handler's wait, without Kafka."""
+"""The baseline for lanes: one asyncio task for each record in flight, which sleeps as the handler does."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from bench.rows.lanes_evkafka import WAIT_S
 
 
 async def main() -> None:
-    given, (workers,) = arguments(), options()
+    args, (workers,) = arguments(), options()
     done = asyncio.Event()
-    meter = Meter(given.events, done.set)
+    meter = Meter(args.events, done.set)
 
     async def work() -> None:
         while not done.is_set():

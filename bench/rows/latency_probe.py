@@ -1,6 +1,6 @@
-"""Sends events at a steady pace, and takes the time until what a relay has made of them comes back.
+"""Sends events at a steady rate, and measures the time until a relay's events arrive.
 
-The time counts from when an event was due, so that a pause makes all the events late that fell into it.
+The time counts from when an event was due, so a pause delays all events that were due during it.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from bench.event import HEADERS, VALUE
 
 PER_S = 1000
 WARM_UP_S = 2.0
-LONGEST_WAIT_S = 30.0
+TIMEOUT_S = 30.0
 
 
-def out_of(topic: str) -> str:
-    """Where the relay sends to."""
+def output_topic(topic: str) -> str:
+    """Return the topic that the relay sends to."""
     return f"{topic}-out"
 
 
 async def main() -> None:
-    given = arguments()
-    out = out_of(given.topic)
-    consumer = AIOKafkaConsumer(bootstrap_servers=given.bootstrap_servers, enable_auto_commit=False)
-    producer = AIOKafkaProducer(bootstrap_servers=given.bootstrap_servers)
+    args = arguments()
+    out = output_topic(args.topic)
+    consumer = AIOKafkaConsumer(bootstrap_servers=args.bootstrap_servers, enable_auto_commit=False)
+    producer = AIOKafkaProducer(bootstrap_servers=args.bootstrap_servers)
     async with consumer, producer:
         partitions = sorted(await producer.partitions_for(out))
         consumer.assign([TopicPartition(out, partition) for partition in partitions])
         await consumer.seek_to_end()
         arrived: dict[bytes, float] = {}
         reading = asyncio.ensure_future(_read(consumer, arrived))
-        await _until_the_relay_runs(producer, given.topic, arrived)
-        due = await _send(producer, given.topic, given.events, arrived)
-        deadline = time.perf_counter() + LONGEST_WAIT_S
-        while len(arrived) < len(due) and time.perf_counter() < deadline:  # noqa: ASYNC110 - an event would cost more
+        await _wait_for_relay(producer, args.topic, arrived)
+        due = await _send_events(producer, args.topic, args.events, arrived)
+        deadline = time.perf_counter() + TIMEOUT_S
+        while len(arrived) < len(due) and time.perf_counter() < deadline:  # noqa: ASYNC110 - an asyncio.Event would cost more
             await asyncio.sleep(0.05)
         reading.cancel()
     measured = {key: at for key, at in due.items() if at >= min(due.values()) + WARM_UP_S}
@@ -56,24 +56,26 @@ async def _read(consumer: AIOKafkaConsumer, arrived: dict[bytes, float]) -> None
                 arrived[record.key] = now
 
 
-async def _until_the_relay_runs(producer: AIOKafkaProducer, topic: str, arrived: dict[bytes, float]) -> None:
-    deadline = time.perf_counter() + LONGEST_WAIT_S
+async def _wait_for_relay(producer: AIOKafkaProducer, topic: str, arrived: dict[bytes, float]) -> None:
+    deadline = time.perf_counter() + TIMEOUT_S
     while not arrived:
         if time.perf_counter() > deadline:
-            raise RuntimeError(f"the relay has sent nothing on within {LONGEST_WAIT_S:g} s; does it start by itself?")
+            raise RuntimeError(f"the relay has sent nothing within {TIMEOUT_S:g} s; does it start if you run it alone?")
         await producer.send_and_wait(topic, VALUE, key=b"probe", headers=HEADERS)
         await asyncio.sleep(0.2)
 
 
-async def _send(producer: AIOKafkaProducer, topic: str, events: int, arrived: dict[bytes, float]) -> dict[bytes, float]:
-    """So many a second; when each was due, by its key."""
+async def _send_events(
+    producer: AIOKafkaProducer, topic: str, events: int, arrived: dict[bytes, float]
+) -> dict[bytes, float]:
+    """Send the events at `PER_S` a second; return by key when each was due."""
     arrived.clear()
     due: dict[bytes, float] = {}
     begin = time.perf_counter()
     for number in range(events):
         key = b"event-%d" % number
         due[key] = begin + number / PER_S
-        while (left := due[key] - time.perf_counter()) > 0:  # noqa: ASYNC110 - it is waited for a time
+        while (left := due[key] - time.perf_counter()) > 0:  # noqa: ASYNC110 - it waits for a point in time
             await asyncio.sleep(left)
         await producer.send(topic, VALUE, key=key, headers=HEADERS)
     await producer.flush()

@@ -1,6 +1,6 @@
-"""Consume, handle, send, by hand on aiokafka: a poll's records are handled side by side, and then committed.
+"""Consume, handle, send, on aiokafka: the records of a poll are handled concurrently, and then committed.
 
-Runs until it is terminated; see `bench.rows.latency`, which measures it.
+Runs until it is terminated; `bench.rows.latency_probe` measures it.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from bench.arguments import arguments
 from bench.event import HEADERS, OrderPlaced
-from bench.rows.latency import out_of
+from bench.rows.latency_probe import output_topic
 
 COMMIT_EVERY_S = 5.0
 
 
 async def main() -> None:
-    given = arguments()
+    args = arguments()
     consumer = AIOKafkaConsumer(
-        given.topic,
-        bootstrap_servers=given.bootstrap_servers,
-        group_id=given.group_id,
+        args.topic,
+        bootstrap_servers=args.bootstrap_servers,
+        group_id=args.group_id,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )
-    producer = AIOKafkaProducer(bootstrap_servers=given.bootstrap_servers, acks="all", enable_idempotence=True)
+    producer = AIOKafkaProducer(bootstrap_servers=args.bootstrap_servers, acks="all", enable_idempotence=True)
 
     async def handle(record: Any) -> None:
         order = OrderPlaced.model_validate_json(record.value)
         value = order.model_dump_json().encode()
-        await producer.send_and_wait(out_of(given.topic), value, key=record.key, headers=HEADERS)
+        await producer.send_and_wait(output_topic(args.topic), value, key=record.key, headers=HEADERS)
 
     async with consumer, producer:
         positions: dict[TopicPartition, int] = {}

@@ -1,6 +1,6 @@
-"""EVKafka with its web part on, and the operations page open: in as many browsers as the last argument says.
+"""EVKafka with its web server, and with the operations page open. Option: the number of viewers.
 
-They are one process of their own, which reads every snapshot to its end; only the app's own time counts.
+The viewers are one other process, which reads every snapshot to its end; only the app's own CPU time counts.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 
-from bench.rows.evkafka_default import make_app
+from bench.rows.evkafka_default import measured_app
 from evkafka import EVKafkaApp
 
 VIEWERS = """
@@ -26,17 +26,19 @@ for viewer in viewers:
 
 
 def open_pages(app: EVKafkaApp, number: int, ended: threading.Event) -> None:
-    """Once the app serves: all of them."""
+    """Wait until the app serves, and start the viewers."""
     while not ended.wait(0.02):
         if app.web_url is not None and app.started:
             port = app.web_url.rstrip("/").rpartition(":")[2]
-            subprocess.Popen([sys.executable, "-c", VIEWERS, port, str(number)])  # ends with the app's connections
+            subprocess.Popen(
+                [sys.executable, "-c", VIEWERS, port, str(number)]
+            )  # it ends when the app closes its connections
             return
 
 
 if __name__ == "__main__":
     viewers = int(sys.argv.pop())
-    app, ended = make_app(), threading.Event()
+    app, ended = measured_app(), threading.Event()
     app.web, app.web_port = True, 0
     if viewers:
         threading.Thread(target=open_pages, args=(app, viewers, ended), daemon=True).start()

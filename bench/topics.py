@@ -1,4 +1,4 @@
-"""Fills a topic: `python -m bench.load BOOTSTRAP TOPIC EVENTS`. Batches are built whole, which is the cheapest way."""
+"""Creates and fills topics: `python -m bench.topics BOOTSTRAP TOPIC EVENTS`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARTITIONS = 4
 RECORDS_PER_BATCH = 400
 
 
-async def make_topic(bootstrap_servers: str, topic: str, partitions: int = PARTITIONS) -> None:
+async def create_topic(bootstrap_servers: str, topic: str, partitions: int = PARTITIONS) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
     await admin.start()
     try:
@@ -25,7 +25,7 @@ async def make_topic(bootstrap_servers: str, topic: str, partitions: int = PARTI
 
 
 async def fill(bootstrap_servers: str, topic: str, events: int, *, compression: str | None = None) -> None:
-    """Spread so many events evenly over the topic's partitions."""
+    """Write the events, evenly over the topic's partitions."""
     async with AIOKafkaProducer(
         bootstrap_servers=bootstrap_servers, max_batch_size=1_000_000, compression_type=compression
     ) as producer:
@@ -40,5 +40,5 @@ async def fill(bootstrap_servers: str, topic: str, events: int, *, compression: 
 
 
 if __name__ == "__main__":
-    given = arguments()
-    asyncio.run(fill(given.bootstrap_servers, given.topic, given.events, compression="lz4"))
+    args = arguments()
+    asyncio.run(fill(args.bootstrap_servers, args.topic, args.events, compression="lz4"))

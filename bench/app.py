@@ -1,0 +1,19 @@
+"""The EVKafka app that the rows run: default configuration, read from the first record on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bench.arguments import Arguments
+from evkafka import EVKafkaApp
+
+
+def make_app(args: Arguments, *, tracing: bool = False, **config: Any) -> EVKafkaApp:
+    """Return an app with one consumer of the row's topic; `config` overrides its configuration."""
+    defaults = {
+        "topics": [args.topic],
+        "bootstrap_servers": args.bootstrap_servers,
+        "group_id": args.group_id,
+        "auto_offset_reset": "earliest",
+    }
+    return EVKafkaApp(defaults | config, tracing=tracing)  # type: ignore[arg-type]
