@@ -23,7 +23,8 @@ from evkafka.runtime.offsets import OffsetLedger
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.scheduler import Lane
 from evkafka.testing import NotSettled
-from evkafka.testing.memory.partition_queue import PartitionQueue, PendingRecord
+from evkafka.testing.memory.partition_queue import PartitionQueue
+from evkafka.testing.memory.pending_record import PendingRecord
 from tests.property.schedule import GROUP, TOPIC, Broken, run_schedules
 from tests.property.worker import Kind
 

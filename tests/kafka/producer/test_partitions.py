@@ -10,7 +10,7 @@ from aiokafka.partitioner import murmur2 as aiokafka_murmur2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evkafka.kafka.producer.partitioner import murmur2, partition_for
+from evkafka.runtime.partitioner import murmur2, partition_for
 
 # From the tests of Kafka's own client (UtilsTest.java): its results are signed.
 OF_JAVA = {

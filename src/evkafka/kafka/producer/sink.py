@@ -27,9 +27,9 @@ from evkafka.kafka.errors import translate
 from evkafka.kafka.producer.batch import PendingRecord, delivery_error
 from evkafka.kafka.producer.idempotent_producer import IdempotentProducer, Refusal, Topic
 from evkafka.kafka.producer.partition_queue import PartitionQueue
-from evkafka.kafka.producer.partitioner import partition_for
 from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.backoff import exponential
+from evkafka.runtime.partitioner import partition_for
 from evkafka.runtime.supervision.tasks import loop_is_closing
 
 T = TypeVar("T")

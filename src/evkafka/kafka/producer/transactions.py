@@ -19,7 +19,7 @@ from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.kafka.errors import translate
 from evkafka.kafka.options import connection_options
-from evkafka.kafka.producer.partitioner import partition_for
+from evkafka.runtime.partitioner import partition_for
 
 START_S = 30.0
 COMMIT_S = 30.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from evkafka.app import EVKafkaApp
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ProducerSettings
@@ -15,11 +15,9 @@ from evkafka.runtime.ports import RecordSink, RecordSource, TopicIds
 from evkafka.service.service import Service
 from evkafka.telemetry import AttemptFailed
 from evkafka.testing.memory.clock_driver import Attempt
+from evkafka.testing.memory.cluster import MemoryCluster
 from evkafka.testing.memory.sink import MemorySink
 from evkafka.testing.memory.source import MemorySource
-
-if TYPE_CHECKING:
-    from evkafka.testing.memory.cluster import MemoryCluster
 
 MOST_NAMED = 5
 
@@ -33,7 +31,7 @@ class ClusterView:
         self.sinks: list[MemorySink] = []
 
     def source(self, settings: ConsumerSettings) -> RecordSource:
-        source = self._kafka.member(settings)
+        source = self._kafka.source(settings)
         self.sources.append(source)
         return source
 

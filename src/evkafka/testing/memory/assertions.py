@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from evkafka.producer import key_bytes
 from evkafka.records import TopicPartition
 from evkafka.serde.encoding import encode
+from evkafka.testing.memory.cluster import MemoryCluster
 from evkafka.testing.memory.group import Group
 from evkafka.testing.memory.partition_log import MemoryRecord
 from evkafka.testing.memory.topics import Topics, UnknownTopic
-
-if TYPE_CHECKING:
-    from evkafka.testing.memory.kafka import InMemoryKafka
 
 
 class _Any:
@@ -66,7 +64,7 @@ def no_group(name: str, groups: Iterable[str]) -> str:
 
 
 def sent(
-    kafka: InMemoryKafka,
+    kafka: MemoryCluster,
     topic: str,
     event_type: str | None,
     *,
@@ -102,7 +100,7 @@ def sent(
     )
 
 
-def _what_is_there(kafka: InMemoryKafka, topic: str, there: Sequence[MemoryRecord]) -> str:
+def _what_is_there(kafka: MemoryCluster, topic: str, there: Sequence[MemoryRecord]) -> str:
     if there:
         more = [f"... and {len(there) - MOST_SHOWN} more"] if len(there) > MOST_SHOWN else []
         return "\n".join(["what apps have sent there:", *map(shown, there[:MOST_SHOWN]), *more])

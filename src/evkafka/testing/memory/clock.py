@@ -1,4 +1,4 @@
-"""A clock that moves when it is told to: five minutes of backoff pass in milliseconds."""
+"""A virtual clock, moved by the test: five minutes of backoff pass in milliseconds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable
 
 EPOCH_MS = 1_735_689_600_000
-"""What a record's timestamp counts from: the virtual clock starts on 2025-01-01 UTC, so that a run repeats exactly."""
+"""Start of the virtual clock, 2025-01-01 UTC, so that timestamps are the same in every run."""
 
 
 class VirtualTimer:
@@ -26,8 +26,8 @@ class VirtualTimer:
 class VirtualClock:
     """Implements the engine's Clock. Only `jump` moves it; user code's own sleeps are real and do not.
 
-    It counts whole microseconds, and a wait of any length above 0 takes one at least: in fractions, what is left of
-    a deadline may round to a wait that ends at once, again and again, and the clock would stand still for ever.
+    It counts whole microseconds, and a wait of any length above 0 takes at least one: with fractions, the rest of a
+    deadline may round to a wait that ends at once, again and again, and the clock would never advance.
     """
 
     def __init__(self) -> None:
@@ -36,11 +36,11 @@ class VirtualClock:
         self._timers: list[tuple[int, int, VirtualTimer]] = []
 
     def now(self) -> float:
-        """Seconds since the clock was made."""
+        """Seconds since the clock was created."""
         return self._now_us / 1_000_000
 
     def timestamp_ms(self) -> int:
-        """The time as records carry it: milliseconds since 1970."""
+        """The time as a record timestamp: milliseconds since 1970."""
         return EPOCH_MS + self._now_us // 1000
 
     def call_later(self, delay_s: float, callback: Callable[[], object]) -> VirtualTimer:
@@ -50,7 +50,7 @@ class VirtualClock:
         return timer
 
     def next_due(self) -> float | None:
-        """When the next timer is due, in seconds; None where there is none."""
+        """When the next timer is due, in seconds; None if there is none."""
         due_us = self._next_due_us()
         return None if due_us is None else due_us / 1_000_000
 
@@ -60,7 +60,7 @@ class VirtualClock:
         return self._timers[0][0] if self._timers else None
 
     def jump(self, to_s: float) -> None:
-        """Move to this time and call what is due at it. Timers due before must have been called by then."""
+        """Move to this time and call the timers that are due. Timers due earlier must have been called already."""
         self._now_us = max(self._now_us, round(to_s * 1_000_000))
         while (due_us := self._next_due_us()) is not None and due_us <= self._now_us:
             heapq.heappop(self._timers)[2].callback()

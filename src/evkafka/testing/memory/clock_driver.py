@@ -1,8 +1,8 @@
-"""Who lets the virtual time pass: turns for everybody, patience for what really takes time, then a jump.
+"""Advances the virtual clock.
 
-The clock may only jump when nothing else can happen without it. What the loop still has to run gets its turns. An
-endpoint that awaits something real (a socket, a thread, its own sleep) is waited for in real time, for a while; where
-nothing real is left that could wake it, waiting would be vain, and the clock goes on at once.
+The clock may only jump when nothing else can happen without it. First, everything that is ready in the event loop runs.
+An endpoint that awaits something real (a socket, a thread, its own sleep) is waited for in real time, for a while; if
+nothing real is left that could wake it, waiting is useless, and the clock jumps at once.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from typing import NamedTuple
 from evkafka.testing.memory.clock import VirtualClock
 
 PATIENCE_S = 5.0
-"""How long (really) one attempt's own awaits are waited for before the virtual clock goes on without it."""
+"""How long one attempt's own awaits are waited for, in real time, before the virtual clock advances without it."""
 
 MOST_TURNS = 10_000
-TURNS_OF_A_STRANGE_LOOP = 50
+TURNS_OF_OTHER_LOOPS = 50
+"""Turns on an event loop that is not asyncio's, which does not show its ready queue."""
 
 ADVANCE_PATIENCE_S = 1.0
-"""The same for `advance`, whose callers may have made an endpoint wait on purpose."""
+"""The same for `advance`, whose callers may make an endpoint wait on purpose."""
 
 
 class Attempt(NamedTuple):
-    """An endpoint under way; what tells one attempt from another."""
+    """One attempt of a running endpoint; equal values are the same attempt."""
 
     consumer: str
     topic: str
@@ -42,7 +43,7 @@ class ClockDriver:
     """Moves one virtual clock.
 
     Args:
-        at_work: the attempts whose endpoints run now and await something that is not the virtual clock's.
+        at_work: returns the attempts whose endpoints run now and await something other than the virtual clock.
     """
 
     def __init__(self, clock: VirtualClock, at_work: Callable[[], list[Attempt]]) -> None:
@@ -52,19 +53,19 @@ class ClockDriver:
         self._stuck: set[Attempt] = set()
 
     async def turns(self) -> None:
-        """Give the loop turns until nobody else wants one, but others who do the same."""
+        """Let the event loop run until nothing is ready but other calls of this function."""
         ready = getattr(asyncio.get_running_loop(), "_ready", None)
         self._turning += 1
         try:
             for turn in range(MOST_TURNS):
                 await asyncio.sleep(0)
-                if turn >= TURNS_OF_A_STRANGE_LOOP if ready is None else len(ready) < self._turning:
+                if turn >= TURNS_OF_OTHER_LOOPS if ready is None else len(ready) < self._turning:
                     return
         finally:
             self._turning -= 1
 
     async def quiet(self, patience_s: float = PATIENCE_S) -> None:
-        """Give turns, and wait for what endpoints await, until only time itself can bring anything about."""
+        """Let everything run, and wait for what endpoints await, until only virtual time can change anything."""
         await self.turns()
         loop = asyncio.get_running_loop()
         until_s: float | None = None
@@ -73,13 +74,13 @@ class ClockDriver:
             if loop.time() > until_s:
                 self._stuck.update(at_work)
                 return
-            if not any(attempt.in_thread for attempt in at_work) and not something_real_may_come(loop, until_s):
+            if not any(attempt.in_thread for attempt in at_work) and not may_be_woken(loop, until_s):
                 return
             await asyncio.sleep(0.001)
             await self.turns()
 
     async def drive(self, until: Callable[[], bool], *, most_s: float) -> bool:
-        """Let time pass, timer by timer, until this is so; False where it is not after so much virtual time."""
+        """Advance the clock, timer by timer, until `until()` holds; False if it does not within `most_s`."""
         until_s = self._clock.now() + most_s
         while True:
             await self.turns()
@@ -94,7 +95,7 @@ class ClockDriver:
             self._clock.jump(due)
 
     async def advance(self, by_s: float) -> None:
-        """Let exactly this time pass."""
+        """Advance the clock by exactly this time."""
         until_s = self._clock.now() + by_s
         await self.quiet(ADVANCE_PATIENCE_S)
         while (due := self._clock.next_due()) is not None and due <= until_s:
@@ -104,10 +105,10 @@ class ClockDriver:
         await self.quiet(ADVANCE_PATIENCE_S)
 
 
-def something_real_may_come(loop: asyncio.AbstractEventLoop, until_s: float) -> bool:
-    """False where it is certain that nothing outside can wake anybody on this loop before that time.
+def may_be_woken(loop: asyncio.AbstractEventLoop, until_s: float) -> bool:
+    """False if certainly nothing outside can wake a task of this loop before that time.
 
-    It looks into asyncio's own loop; of any other it says True, which costs patience and nothing else.
+    It inspects asyncio's own loop; for any other loop it returns True, which only costs waiting time.
     """
     timers = getattr(loop, "_scheduled", None)
     selector = getattr(loop, "_selector", None)
@@ -115,4 +116,4 @@ def something_real_may_come(loop: asyncio.AbstractEventLoop, until_s: float) -> 
         return True
     if any(not timer.cancelled() and timer.when() <= until_s for timer in timers):
         return True
-    return len(selector.get_map() or ()) > 1  # one is the loop's own, by which threads wake it
+    return len(selector.get_map() or ()) > 1  # one is the loop's own socket, with which threads wake it

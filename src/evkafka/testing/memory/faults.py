@@ -1,34 +1,34 @@
-"""What goes wrong on purpose: outages, answers that come late, refused and lost requests."""
+"""Injected faults: outages, latencies, refused and lost requests."""
 
 from __future__ import annotations
 
-import random
+from random import Random
 from typing import Literal
 
 CommitFault = Literal["refused", "unavailable", "unknown, written", "unknown, lost"]
 SendFault = Literal["refused", "timed out, written", "timed out, lost"]
 
 Milliseconds = float | tuple[float, float]
-"""A time in milliseconds, or the least and the most of it: each answer then takes one between them."""
+"""A time in milliseconds, or (least, most): each answer then takes a random time between them."""
 
 
 class Faults:
-    """The faults in store, and how long answers take. Read by sources and sinks.
+    """The injected faults and latencies; sources and sinks read them.
 
     Attributes:
         away: True during an outage.
-        fetch_s, commit_s, produce_s: latency, in seconds: the least and the most.
+        fetch_s, commit_s, produce_s: (least, most) latency in seconds.
     """
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, random: Random) -> None:
         self.away = False
         self.fetch_s = self.commit_s = self.produce_s = (0.0, 0.0)
-        self._chance = chance
+        self._random = random
         self._commits: list[CommitFault] = []
         self._polls: list[Exception] = []
         self._sends: list[tuple[SendFault, str | None]] = []
 
-    # ------------------------------------------------------------------ in store
+    # ------------------------------------------------------------------ faults
 
     def fail_commits(self, *faults: CommitFault) -> None:
         _check(faults, CommitFault)
@@ -56,14 +56,16 @@ class Faults:
 
     # ------------------------------------------------------------------ latency
 
-    def take_s(self, between_s: tuple[float, float]) -> float:
+    def latency_s(self, between_s: tuple[float, float]) -> float:
         least_s, most_s = between_s
-        return least_s if least_s == most_s else self._chance.uniform(least_s, most_s)
+        return least_s if least_s == most_s else self._random.uniform(least_s, most_s)
 
 
 def seconds(name: str, latency_ms: Milliseconds) -> tuple[float, float]:
-    """Raises:
-    ValueError: it is negative, or its least is more than its most.
+    """A latency as (least, most), in seconds.
+
+    Raises:
+        ValueError: it is negative, or least is more than most.
     """
     least_ms, most_ms = latency_ms if isinstance(latency_ms, tuple) else (latency_ms, latency_ms)
     if not 0 <= least_ms <= most_ms:

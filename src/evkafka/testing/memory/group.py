@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from evkafka.records import TopicPartition
 from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs
-
-if TYPE_CHECKING:
-    from evkafka.testing.memory.cluster import MemoryCluster
+from evkafka.testing.memory.state import ClusterState
 
 
 class Member(Protocol):
-    """What a group asks of a source.
+    """A group member, as the group uses it; see `MemorySource`.
 
     Attributes:
-        name: how the trace and errors call it.
-        order: members that came first come first.
+        name: its name in the trace and in errors.
+        order: partitions are assigned to members in this order.
         alive: False once its process has crashed or it has left.
-        haunts: True from a crash until the session has expired: the group takes it for a member still.
+        haunts: True from a crash until the session has expired: the group still counts it as a member.
     """
 
     name: str
@@ -34,19 +32,19 @@ class Member(Protocol):
 
 
 class Group:
-    """Rebalances whenever a member comes or goes: first every revoke, then, in a new generation, every assign.
+    """Rebalances whenever a member joins or leaves: first every revoke, then, in a new generation, every assign.
 
-    As at the real coordinator, a rebalance waits for all that it takes for members, so a crashed one holds it up
-    until its session expires.
+    As with the real coordinator, a rebalance waits for all members it knows, so a crashed one delays it until its
+    session expires.
 
     Attributes:
         committed: partition -> offset.
-        metadata: partition -> what was committed beside the offset; absent where there was nothing.
-        epochs: partition -> the leader epoch of the record before the offset; UNKNOWN where it was not said.
+        metadata: partition -> metadata committed with the offset; absent if there was none.
+        epochs: partition -> leader epoch of the record before the offset; UNKNOWN if the commit had none.
         rebalancing: True from the first revoke to the last assign.
     """
 
-    def __init__(self, name: str, kafka: MemoryCluster) -> None:
+    def __init__(self, name: str, cluster: ClusterState) -> None:
         self.name = name
         self.generation = 0
         self.committed: dict[TopicPartition, int] = {}
@@ -54,72 +52,72 @@ class Group:
         self.epochs: dict[TopicPartition, int] = {}
         self.members: list[Member] = []
         self.rebalancing = False
-        self._kafka = kafka
+        self._cluster = cluster
         self._wanted = False
         self._task: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------------ members
 
     def join(self, member: Member) -> None:
-        self._kafka.trace.note("group %s: %s joins", self.name, member.name)
+        self._cluster.trace.note("group %s: %s joins", self.name, member.name)
         self.members.append(member)
         self.rebalance()
 
     def leave(self, member: Member) -> None:
         if member in self.members:
-            self._kafka.trace.note("group %s: %s is gone", self.name, member.name)
+            self._cluster.trace.note("group %s: %s is gone", self.name, member.name)
             self.members.remove(member)
             self.rebalance()
 
     def rebalance(self) -> None:
-        """Begin a rebalance, or have the one under way followed by another."""
+        """Begin a rebalance, or another one after the one that is running."""
         self._wanted = True
         if self._task is None or self._task.done():
             self.rebalancing = True
-            self._task = self._kafka.background(self._run())
-        self._kafka.wake()
+            self._task = self._cluster.background(self._run())
+        self._cluster.wake()
 
     async def _run(self) -> None:
         try:
             while self._wanted:
                 self._wanted = False
-                await self._everybody_revokes()
+                await self._revoke_all()
                 while not self._wanted and any(member.haunts for member in self.members):
-                    await self._kafka.change()
-                await self._kafka.until_back()
+                    await self._cluster.change()
+                await self._cluster.until_back()
                 if self._wanted:
-                    continue  # somebody came or went meanwhile; those who have revoked have nothing to revoke
+                    continue  # a member joined or left meanwhile; those that have revoked have nothing left to revoke
                 self.generation += 1
-                shares = self._shares()
-                for member, share in shares:
-                    self._kafka.trace.note(
+                assignments = self._assignments()
+                for member, share in assignments:
+                    self._cluster.trace.note(
                         "group %s: generation %s gives %s: %s",
                         self.name,
                         self.generation,
                         member.name,
-                        _in_words(share),
+                        _format_partitions(share),
                     )
-                await asyncio.gather(*(member.assign(share, self.generation) for member, share in shares))
+                await asyncio.gather(*(member.assign(share, self.generation) for member, share in assignments))
         finally:
             self.rebalancing = False
-            self._kafka.wake()
+            self._cluster.wake()
 
-    async def _everybody_revokes(self) -> None:
-        """Wait for all, but for those whose sessions expire meanwhile: the coordinator goes on without them."""
-        revoking = [(member, self._kafka.background(member.revoke())) for member in self.members]
+    async def _revoke_all(self) -> None:
+        """Wait until all have revoked, except members whose sessions expire meanwhile: the coordinator drops those."""
+        revoking = [(member, self._cluster.background(member.revoke())) for member in self.members]
         for _, task in revoking:
-            task.add_done_callback(lambda _: self._kafka.wake())
+            task.add_done_callback(lambda _: self._cluster.wake())
         while any(not task.done() and member in self.members for member, task in revoking):
-            await self._kafka.change()
+            await self._cluster.change()
 
-    def _shares(self) -> list[tuple[Member, list[TopicPartition]]]:
-        """Round robin, over members in the order in which they came."""
+    def _assignments(self) -> list[tuple[Member, list[TopicPartition]]]:
+        """Round robin over the members, in the order in which they joined."""
         members = sorted((member for member in self.members if member.alive), key=lambda member: member.order)
         shares: list[tuple[Member, list[TopicPartition]]] = [(member, []) for member in members]
         topics = sorted({topic for member in members for topic in member.topics()})
         turn = 0
         for topic in topics:
-            for tp in self._kafka.topics.partitions(topic):
+            for tp in self._cluster.topics.partitions(topic):
                 takers = [share for member, share in shares if topic in member.topics()]
                 takers[turn % len(takers)].append(tp)
                 turn += 1
@@ -133,8 +131,8 @@ class Group:
         metadata: Mapping[TopicPartition, str],
         epochs: LeaderEpochs | None = None,
     ) -> None:
-        """As at a real coordinator, a commit without metadata, or without epochs, clears what was there."""
-        self._kafka.trace.note("group %s: commits %s", self.name, dict(offsets))
+        """Store a commit. As with the real coordinator, one without metadata or epochs clears the old ones."""
+        self._cluster.trace.note("group %s: commits %s", self.name, dict(offsets))
         self.committed.update(offsets)
         for tp in offsets:
             self.metadata.pop(tp, None)
@@ -142,5 +140,5 @@ class Group:
         self.metadata.update({tp: text for tp, text in metadata.items() if tp in offsets})
 
 
-def _in_words(partitions: Collection[TopicPartition]) -> str:
+def _format_partitions(partitions: Collection[TopicPartition]) -> str:
     return ", ".join(f"{tp.topic}[{tp.partition}]" for tp in partitions) or "nothing"

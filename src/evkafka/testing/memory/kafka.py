@@ -47,7 +47,7 @@ class InMemoryKafka(MemoryCluster):
 
     async def __aenter__(self) -> Self:
         """From here on, `EVKafkaProducer`s that are started write here."""
-        self._place.enter_context(stand_in(Backend(ClusterView(self), self.clock, self.chance.random)))
+        self._place.enter_context(stand_in(Backend(ClusterView(self), self.clock, self.random.random)))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -78,7 +78,7 @@ class InMemoryKafka(MemoryCluster):
         self.background(self._move_time_for(running, ending))
         try:
             async with AsyncExitStack() as stack:
-                stack.enter_context(stand_in(Backend(running.view, self.clock, self.chance.random)))
+                stack.enter_context(stand_in(Backend(running.view, self.clock, self.random.random)))
                 starts = app.running(cluster=running.view, clock=self.clock, on_failure=lambda _: None)
                 state = await stack.enter_async_context(starts)
                 running.service, running.phase = app.service, "running"

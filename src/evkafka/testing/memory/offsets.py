@@ -1,47 +1,55 @@
-"""A member's commits: the engine's own, and in pre-commit mode those that the client makes by itself."""
+"""Offset commits of one member: those that the engine asks for, and in pre-commit mode the client's own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerUnavailable, CommitRefused, CommitUnknown
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import sleep, within
+from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.ports import TimerHandle
+from evkafka.testing.memory.group import Group
+from evkafka.testing.memory.state import ClusterState
 
-if TYPE_CHECKING:
-    from evkafka.testing.memory.cluster import MemoryCluster
-    from evkafka.testing.memory.group import Group
-    from evkafka.testing.memory.source import MemorySource
+
+class CommittingMember(Protocol):
+    """The group member whose offsets are committed; see `MemorySource`."""
+
+    alive: bool
+    expired: bool
+    generation: int
+    positions: dict[TopicPartition, int]
+    epochs: LeaderEpochs
 
 
 class OffsetCommits:
-    """How one member commits."""
+    """Commits the offsets of one member."""
 
     def __init__(
-        self, kafka: MemoryCluster, member: MemorySource, group: Group | None, settings: ConsumerSettings
+        self, cluster: ClusterState, member: CommittingMember, group: Group | None, settings: ConsumerSettings
     ) -> None:
-        self._kafka = kafka
+        self._cluster = cluster
         self._member = member
         self._group = group
         self._at_least_once = settings.auto_commit_mode == "post-commit"
         self._interval_s = settings.auto_commit_interval_s
         self._timer: TimerHandle | None = None
 
-    # ------------------------------------------------------------------ the engine's
+    # ------------------------------------------------------------------ commits of the engine
 
     async def commit(
         self, offsets: Mapping[TopicPartition, int], metadata: Mapping[TopicPartition, str], *, timeout_s: float
     ) -> None:
-        """As the port says it."""
+        """See `RecordSource.commit`."""
         answer = self._request(dict(offsets), dict(metadata), self._member.generation)
-        if self._kafka.faults.commit_s[1] == 0.0:
+        if self._cluster.faults.commit_s[1] == 0.0:
             await answer
             return
         try:
-            await within(self._kafka.clock, answer, timeout_s)
+            await within(self._cluster.clock, answer, timeout_s)
         except TimeoutError:
             raise CommitUnknown(f"no answer to a commit within {timeout_s:g} s") from None
 
@@ -49,11 +57,11 @@ class OffsetCommits:
         self, offsets: Mapping[TopicPartition, int], metadata: Mapping[TopicPartition, str], generation: int
     ) -> None:
         """The request arrives after half of the latency, the answer after the other half."""
-        await self._kafka.hop()
-        latency_s = self._kafka.faults.take_s(self._kafka.faults.commit_s)
+        await self._cluster.hop()
+        latency_s = self._cluster.faults.latency_s(self._cluster.faults.commit_s)
         if latency_s:
-            await sleep(self._kafka.clock, latency_s / 2)
-        match self._kafka.faults.next_commit():
+            await sleep(self._cluster.clock, latency_s / 2)
+        match self._cluster.faults.next_commit():
             case "refused":
                 raise CommitRefused("refused by the test")
             case "unavailable":
@@ -63,11 +71,11 @@ class OffsetCommits:
             case "unknown, written":
                 self._write(offsets, metadata, generation)
                 raise CommitUnknown("no answer, by the test")
-        if self._kafka.away:
+        if self._cluster.away:
             raise BrokerUnavailable("the in-memory Kafka is away")
         self._write(offsets, metadata, generation)
         if latency_s:
-            await sleep(self._kafka.clock, latency_s / 2)
+            await sleep(self._cluster.clock, latency_s / 2)
 
     def _write(
         self, offsets: Mapping[TopicPartition, int], metadata: Mapping[TopicPartition, str], generation: int
@@ -75,16 +83,16 @@ class OffsetCommits:
         member = self._member
         if self._group is None:
             raise CommitRefused("a reader without a group commits nothing: give it a group_id")
-        held = member.alive and not member.expired and generation == member.generation != -1
-        if not held or any(tp not in member.positions for tp in offsets):
+        is_member = member.alive and not member.expired and generation == member.generation != -1
+        if not is_member or any(tp not in member.positions for tp in offsets):
             raise CommitRefused("the partitions are another member's by now")
         self._group.write(offsets, metadata, member.epochs)
 
     def is_behind(self, tp: TopicPartition, position: int) -> bool:
-        """True while the engine has not committed this far, and is to."""
+        """True while the engine still has to commit this position."""
         return self._group is not None and self._at_least_once and self._group.committed.get(tp) != position
 
-    # ------------------------------------------------------------------ the client's own, at most once
+    # ------------------------------------------------------------------ the client's own commits, at most once
 
     def start(self) -> None:
         self._on_interval()
@@ -94,20 +102,20 @@ class OffsetCommits:
             self._timer.cancel()
 
     def _on_interval(self) -> None:
-        """At most once on an interval, the client itself commits what it has handed out."""
+        """In pre-commit mode with an interval, the client commits the positions of returned records by itself."""
         if not self._at_least_once and self._interval_s > 0 and self._member.alive:
             self.commit_positions()
-            self._timer = self._kafka.clock.call_later(self._interval_s, self._on_interval)
+            self._timer = self._cluster.clock.call_later(self._interval_s, self._on_interval)
 
     def commit_positions(self) -> None:
-        """What the client does by itself on its interval, at a revoke and at the stop."""
+        """Commit as the client does by itself: on its interval, when partitions are revoked, and when it stops."""
         by_itself = not self._at_least_once and self._interval_s > 0
-        if by_itself and self._group is not None and not self._member.expired and not self._kafka.away:
+        if by_itself and self._group is not None and not self._member.expired and not self._cluster.away:
             moved = {tp: at for tp, at in self._member.positions.items() if self._group.committed.get(tp) != at}
             if moved:
                 self._group.write(moved, {}, self._member.epochs)
 
-    def keep_reset(self, tp: TopicPartition, offset: int) -> None:
-        """Strictly at most once, the position that a rule found is committed before anything is read from it."""
-        if self._group is not None and not self._at_least_once and self._interval_s == 0 and not self._kafka.away:
+    def commit_reset(self, tp: TopicPartition, offset: int) -> None:
+        """In pre-commit mode without an interval, commit a reset position before anything is read from it."""
+        if self._group is not None and not self._at_least_once and self._interval_s == 0 and not self._cluster.away:
             self._group.write({tp: offset}, {}, self._member.epochs)

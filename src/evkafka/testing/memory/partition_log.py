@@ -1,4 +1,4 @@
-"""One partition: an append-only list of records, with the gaps, transactions and losses that Kafka's logs have."""
+"""The log of one partition: records with offsets, gaps, transactions, retention, compaction and leader epochs."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class MemoryRecord:
         return None
 
     def header(self, name: str) -> bytes | None:
-        """The last header of this name, as `Request.headers` has it; None where it is absent or null."""
+        """The last header of this name, as in `Request.headers`; None if it is absent or null."""
         return dict(self.headers).get(name)
 
     def json(self) -> Any:
         """The value, parsed.
 
         Raises:
-            ValueError: it is no JSON, or there is none (a tombstone).
+            ValueError: it is not JSON, or it is a tombstone.
         """
         if self.value is None:
             raise ValueError(f"{self.topic}[{self.partition}]@{self.offset} is a tombstone: it has no value")
@@ -49,13 +49,13 @@ class MemoryRecord:
 
 
 class PartitionLog:
-    """One partition.
+    """The log of one partition.
 
     Attributes:
         start: the first offset that is kept.
         end: the offset that the next record gets.
         unreadable: offsets that the client cannot read.
-        epochs: the leader epochs that it was written in, and where each began; the last is the present leader's.
+        epochs: the leader epochs and the offset at which each began; the last one is the current leader's.
     """
 
     def __init__(self, tp: TopicPartition) -> None:
@@ -89,37 +89,38 @@ class PartitionLog:
         return record
 
     def skip(self, count: int = 1) -> None:
-        """Offsets that hold no record, as transaction markers and compaction leave them."""
+        """Skip offsets: they have no record, as after transaction markers and compaction."""
         self.end += count
 
     def end_transaction(self, transaction: int, *, commit: bool) -> None:
-        """Its marker takes one offset, here where it wrote."""
+        """Commit or abort; the marker takes one offset if the transaction wrote to this partition."""
         offsets = self._open.pop(transaction, None)
         if offsets is not None:
             if not commit:
                 self._aborted.update(offsets)
             self.end += 1
 
-    # ------------------------------------------------------------------ losing
+    # ------------------------------------------------------------------ deleting
 
     def truncate(self, start: int) -> None:
-        """Retention: drop what lies before this offset."""
+        """Retention: delete the records before this offset."""
         self.start = max(self.start, min(start, self.end))
         cut = bisect_left(self._offsets, self.start)
         del self._records[:cut], self._offsets[:cut]
 
     def truncate_end(self, end: int) -> None:
-        """An unclean election of a leader: what lies from this offset on is gone, and its offsets are given again."""
+        """An unclean leader election: delete the records from this offset on; their offsets are used again."""
         self.end = max(self.start, min(end, self.end))
         cut = bisect_left(self._offsets, self.end)
         del self._records[cut:], self._offsets[cut:]
         self.unreadable = {offset for offset in self.unreadable if offset < self.end}
         self._aborted = {offset for offset in self._aborted if offset < self.end}
-        self.epochs = [turn for turn in self.epochs if turn.offset < self.end] + [EpochStart(self.end, self.epoch + 1)]
+        kept = [start for start in self.epochs if start.offset < self.end]
+        self.epochs = [*kept, EpochStart(self.end, self.epoch + 1)]
         self._open = {tx: left for tx, old in self._open.items() if (left := [o for o in old if o < self.end])}
 
     def compact(self, *, drop_tombstones: bool = False) -> None:
-        """Keep the last record of each key (those without a key, and of open transactions, stay)."""
+        """Keep only the last record of each key; records without a key and those of open transactions are kept."""
         last = {record.key: record.offset for record in self.visible("read_committed")}
         kept = [
             record
@@ -134,36 +135,36 @@ class PartitionLog:
 
     @property
     def epoch(self) -> int:
-        """The present leader's."""
+        """The current leader's epoch."""
         return self.epochs[-1].epoch
 
     def elect(self) -> None:
-        """Another leader, which has all that was written."""
+        """A clean leader election: a new epoch begins, and no record is lost."""
         self.epochs.append(EpochStart(self.end, self.epoch + 1))
 
     def epochs_from(self, first: int, last: int) -> list[EpochStart]:
         """The epochs of the records from one offset to another."""
-        turns = [turn for turn in self.epochs if turn.offset <= last]
+        starts = [start for start in self.epochs if start.offset <= last]
         return [
-            turn
-            for turn, behind in zip(turns, [*turns[1:], None], strict=True)
-            if behind is None or behind.offset > first
+            start
+            for start, following in zip(starts, [*starts[1:], None], strict=True)
+            if following is None or following.offset > first
         ]
 
     def end_of(self, epoch: int) -> int:
-        """Where the records end that were written in this epoch or an earlier one, as a leader answers it."""
-        return next((turn.offset for turn in self.epochs if turn.epoch > epoch), self.end)
+        """The end offset of the records of this epoch or an earlier one, as in OffsetForLeaderEpoch."""
+        return next((start.offset for start in self.epochs if start.epoch > epoch), self.end)
 
     # ------------------------------------------------------------------ reading
 
     def end_for(self, isolation: Isolation) -> int:
-        """Where a reader's log ends: to one of what is committed, where the first open transaction begins."""
+        """The end of the log for a reader; for `read_committed` the start of the first open transaction."""
         if isolation == "read_committed" and self._open:
             return min(offsets[0] for offsets in self._open.values())
         return self.end
 
     def read(self, position: int, most: int, isolation: Isolation = "read_committed") -> list[MemoryRecord]:
-        """Up to so many records from this position on, none from behind an unreadable one."""
+        """At most so many records from this position on, and none after an unreadable one."""
         first = bisect_left(self._offsets, position)
         found = self._records[first : first + most]
         if isolation == "read_committed" and (self._open or self._aborted):
@@ -179,17 +180,17 @@ class PartitionLog:
         return found
 
     def next_after(self, position: int, isolation: Isolation = "read_committed") -> int:
-        """Where the client stands once it has read to here: over gaps that end the log."""
+        """The client's position once it has read up to here: after a gap at the end of the log."""
         return position if self.read(position, 1, isolation) or self.blocked(position) else self.end_for(isolation)
 
     def blocked(self, position: int) -> int | None:
-        """The unreadable offset that reading on from here comes to next; None where a record comes first, or the end.
+        """The next unreadable offset from this position on; None if there is none.
 
-        Only called, and only true, where `read` has nothing to give.
+        Only valid if `read` returns nothing here: then no readable record comes first.
         """
         return min((offset for offset in self.unreadable if offset >= position), default=None)
 
     def visible(self, isolation: Isolation) -> list[MemoryRecord]:
-        """All records that such a reader sees."""
+        """All records that a reader with this isolation level sees."""
         end, aborted = self.end_for(isolation), self._aborted if isolation == "read_committed" else ()
         return [record for record in self._records if record.offset < end and record.offset not in aborted]

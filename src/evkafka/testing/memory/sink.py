@@ -1,33 +1,31 @@
-"""A producer's sink, into the in-memory log."""
+"""The engine's RecordSink on the in-memory Kafka."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from evkafka.config.settings import ProducerSettings
 from evkafka.exceptions import BrokerUnavailable, EVKafkaError
 from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.clock import wait_any
-from evkafka.testing.memory.partition_queue import PartitionQueue, PendingRecord, undelivered
-
-if TYPE_CHECKING:
-    from evkafka.testing.memory.cluster import MemoryCluster
+from evkafka.testing.memory.partition_queue import PartitionQueue
+from evkafka.testing.memory.pending_record import PendingRecord, undelivered
+from evkafka.testing.memory.state import ClusterState
 
 
 class MemorySink:
-    """Writes each partition's records in order and confirms them. In an outage they wait, as long as they may."""
+    """Writes each partition's records in order and confirms them. In an outage they wait until their deadlines."""
 
-    def __init__(self, kafka: MemoryCluster, settings: ProducerSettings) -> None:
-        self._kafka = kafka
+    def __init__(self, cluster: ClusterState, settings: ProducerSettings) -> None:
+        self._cluster = cluster
         self._settings = settings
-        self._ways: dict[TopicPartition, PartitionQueue] = {}
-        self._pending: dict[PendingRecord, None] = {}  # in order: a set's order would not be the same in every process
+        self._queues: dict[TopicPartition, PartitionQueue] = {}
+        self._pending: dict[PendingRecord, None] = {}  # ordered: the order of a set differs between processes
 
     async def start(self) -> None:
-        await self._kafka.hop()
-        if self._kafka.away:
+        await self._cluster.hop()
+        if self._cluster.away:
             raise BrokerUnavailable("the in-memory Kafka is away")
 
     async def send(
@@ -43,7 +41,7 @@ class MemorySink:
         timeout_s: float | None = None,
     ) -> asyncio.Future[RecordMetadata]:
         try:
-            tp = self._kafka.topics.choose(topic, key, partition)
+            tp = self._cluster.topics.choose(topic, key, partition)
         except (EVKafkaError, ValueError) as error:  # an illegal name is a ValueError
             raise undelivered(event_type, topic, str(error), may_have_been_written=False) from error
         record = PendingRecord(
@@ -51,27 +49,27 @@ class MemorySink:
             value,
             key,
             tuple(headers),
-            self._kafka.clock.timestamp_ms() if timestamp_ms is None else timestamp_ms,
+            self._cluster.clock.timestamp_ms() if timestamp_ms is None else timestamp_ms,
             event_type,
             self._settings.delivery_timeout_s if timeout_s is None else timeout_s,
             asyncio.get_running_loop().create_future(),
         )
         self._pending[record] = None
-        self._kafka.sending[record] = None
-        record.answer.add_done_callback(lambda _: self._ended(record))
-        if tp not in self._ways:
-            self._ways[tp] = PartitionQueue(self._kafka, tp)
-        self._ways[tp].put(record)
-        if self._settings.acks == 0:  # nobody answers, and whoever sends goes on at once
+        self._cluster.sending[record] = None
+        record.answer.add_done_callback(lambda _: self._on_done(record))
+        if tp not in self._queues:
+            self._queues[tp] = PartitionQueue(self._cluster, tp)
+        self._queues[tp].put(record)
+        if self._settings.acks == 0:  # brokers do not answer: the sender continues at once
             record.answer.set_result(RecordMetadata(topic, tp.partition, -1, record.timestamp_ms, 0, -1))
         return record.answer
 
-    def _ended(self, record: PendingRecord) -> None:
+    def _on_done(self, record: PendingRecord) -> None:
         self._pending.pop(record, None)
-        self._kafka.sending.pop(record, None)
+        self._cluster.sending.pop(record, None)
 
     def unavailable_reason(self) -> str:
-        return "the in-memory Kafka is away" if self._kafka.away else ""
+        return "the in-memory Kafka is away" if self._cluster.away else ""
 
     async def flush(self) -> None:
         if self._pending:
@@ -80,13 +78,13 @@ class MemorySink:
     async def stop(self, *, timeout_s: float) -> None:
         flushing = asyncio.ensure_future(self.flush())
         try:
-            await wait_any(self._kafka.clock, flushing, timeout_s=timeout_s)
+            await wait_any(self._cluster.clock, flushing, timeout_s=timeout_s)
         finally:
             flushing.cancel()
         for record in tuple(self._pending):
-            record.fail(f"its producer was stopped, within {timeout_s:g} s", may_have_been_written=record.gone)
+            record.fail(f"its producer was stopped, within {timeout_s:g} s", may_have_been_written=record.in_flight)
 
     def crash(self) -> None:
-        """The process is gone, and what was queued with it."""
-        for way in self._ways.values():
-            way.crash(arrives=self._kafka.chance.random() < 0.5)
+        """The process is killed: what was queued is lost."""
+        for queue in self._queues.values():
+            queue.crash(arrives=self._cluster.random.random() < 0.5)

@@ -1,10 +1,9 @@
-"""A member's source: the engine's RecordSource, over the in-memory log."""
+"""The engine's RecordSource on the in-memory Kafka."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
@@ -13,28 +12,26 @@ from evkafka.runtime.clock import wait_any
 from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs
 from evkafka.runtime.ports import SourceListener, SourceState
 from evkafka.runtime.subscription import TopicPattern
+from evkafka.testing.memory.group import Group
 from evkafka.testing.memory.offsets import OffsetCommits
 from evkafka.testing.memory.partition_log import Isolation, MemoryRecord, PartitionLog
-
-if TYPE_CHECKING:
-    from evkafka.testing.memory.cluster import MemoryCluster
-    from evkafka.testing.memory.group import Group
+from evkafka.testing.memory.state import ClusterState
 
 
 class MemorySource:
-    """One member (or groupless reader). Positions, assignments and commits behave as the contained client's do.
+    """One group member, or a reader without a group. Positions, assignments and commits behave as the real client's.
 
     Attributes:
-        name: how the trace and errors call it.
+        name: its name in the trace and in errors.
         alive: False once it has crashed, or has left.
-        haunts: True from a crash until the group has noticed it.
-        expired: True while the group has given its partitions to others and it does not know yet.
+        haunts: True from a crash until the group has noticed it, when the session expires.
+        expired: True while its session has expired and the member has not noticed it yet.
         generation: of its assignment; -1 without one.
-        positions: of what is assigned: the offset of the next record to be handed out.
-        epochs: the leader epochs of what was read.
+        positions: assigned partition -> offset of the next record to return.
+        epochs: leader epochs of the records that were read.
     """
 
-    def __init__(self, kafka: MemoryCluster, settings: ConsumerSettings, order: int) -> None:
+    def __init__(self, cluster: ClusterState, settings: ConsumerSettings, group: Group | None, *, order: int) -> None:
         self.name = f"member {order} ({settings.connection.client_id})"
         self.order = order
         self.alive = True
@@ -43,28 +40,28 @@ class MemorySource:
         self.generation = -1
         self.positions: dict[TopicPartition, int] = {}
         self.epochs = LeaderEpochs()
-        self._kafka = kafka
+        self._cluster = cluster
         self._settings = settings
         self._pattern = TopicPattern.of(settings) if settings.topic_pattern is not None else None
         self._isolation: Isolation = settings.isolation_level
-        self._group: Group | None = kafka.group(settings.group_id) if settings.group_id is not None else None
-        self._commits = OffsetCommits(kafka, self, self._group, settings)
+        self._group = group
+        self._commits = OffsetCommits(cluster, self, group, settings)
         self._listener: SourceListener | None = None
-        self._callback = asyncio.Lock()  # the client runs one of its listener's calls at a time
+        self._callback = asyncio.Lock()  # the client runs one callback of its listener at a time
         self._known_topics: frozenset[str] = frozenset()
-        self._fetched_at_s: float | None = None  # when the answer to the fetch under way comes
-        self._turn = 0
+        self._fetched_at_s: float | None = None  # when the answer to the pending fetch arrives
+        self._first_partition = 0
         self._failure: BrokerError | None = None
 
     # ------------------------------------------------------------------ life
 
     async def start(self, listener: SourceListener) -> None:
-        await self._kafka.hop()
-        if self._kafka.away:
+        await self._cluster.hop()
+        if self._cluster.away:
             raise BrokerUnavailable("the in-memory Kafka is away")
         self._listener = listener
         for topic in self._settings.topics:
-            self._kafka.topics.ensure(topic.name)
+            self._cluster.topics.ensure(topic.name)
         self._known_topics = frozenset(self.topics())
         if self._group is None:
             self.reassign()
@@ -75,8 +72,8 @@ class MemorySource:
     async def stop(self, *, timeout_s: float) -> None:
         if not self.alive:
             return
-        if self._kafka.away:
-            self.crash()  # nobody hears that it leaves
+        if self._cluster.away:
+            self.crash()  # the group cannot be told that it leaves
             return
         self._commits.commit_positions()
         self.alive = False
@@ -86,35 +83,35 @@ class MemorySource:
         self.positions.clear()
 
     def crash(self) -> None:
-        """The process is gone: the group learns of it when the session has expired."""
+        """The process is killed: the group notices it when the session expires."""
         if not self.alive:
             return
-        self._kafka.trace.note("%s is gone without a word", self.name)
+        self._cluster.trace.note("%s is gone without a word", self.name)
         self.alive = False
         self.positions.clear()
         self._commits.stop()
         if self._group is not None and not self.expired:
             self.haunts = True
-            self._kafka.clock.call_later(self._settings.session_timeout_s, self._forgotten)
+            self._cluster.clock.call_later(self._settings.session_timeout_s, self._on_session_expired)
 
-    def _forgotten(self) -> None:
+    def _on_session_expired(self) -> None:
         assert self._group is not None
         self.haunts = False
         self._group.leave(self)
 
     def expire(self) -> None:
-        """The session has expired, and this member does not know: others get its partitions, its commits are refused.
+        """The session expires without the member knowing: its partitions are reassigned, its commits are refused.
 
-        It notices at its next heartbeat, gives up what it had, and joins again.
+        It notices at its next heartbeat, revokes its partitions and joins again.
         """
         if self._group is None or self.expired or not self.alive:
             return
-        self._kafka.trace.note("the session of %s expires", self.name)
+        self._cluster.trace.note("the session of %s expires", self.name)
         self.expired = True
         self._group.leave(self)
-        self._kafka.clock.call_later(self._settings.heartbeat_interval_s, self._notice)
+        self._cluster.clock.call_later(self._settings.heartbeat_interval_s, self._on_heartbeat)
 
-    def _notice(self) -> None:
+    def _on_heartbeat(self) -> None:
         async def join_again() -> None:
             await self.revoke()
             self.expired = False
@@ -122,16 +119,16 @@ class MemorySource:
                 self._group.join(self)
 
         if self.alive:
-            self._kafka.background(join_again())
+            self._cluster.background(join_again())
 
-    # ------------------------------------------------------------------ the group's calls
+    # ------------------------------------------------------------------ called by the group
 
     def topics(self) -> Collection[str]:
-        """Those of its subscription that there are."""
-        there = self._kafka.topics
+        """The existing topics of its subscription."""
+        topics = self._cluster.topics
         if self._pattern is None:
-            return [topic.name for topic in self._settings.topics if topic.name in there]
-        return [name for name in there.names() if self._pattern.match(name)]
+            return [topic.name for topic in self._settings.topics if topic.name in topics]
+        return [name for name in topics.names() if self._pattern.match(name)]
 
     def reads(self, topic: str) -> bool:
         return topic in self.topics()
@@ -142,7 +139,7 @@ class MemorySource:
                 return
             if not self.expired:
                 self._commits.commit_positions()
-            await self._kafka.hop()
+            await self._cluster.hop()
             if self.positions:
                 await self._listener.on_revoked(list(self.positions))
             self.positions.clear()
@@ -154,45 +151,45 @@ class MemorySource:
             if not self.alive or self._listener is None:
                 return
             self.generation = generation
-            await self._kafka.hop()
+            await self._cluster.hop()
             await self._listener.on_assigned(partitions)
             try:
                 for tp in partitions:
                     self._locate(tp)
             except BrokerRefused as error:
                 self._failure = error
-        self._kafka.wake()
+        self._cluster.wake()
 
     def topic_changed(self, name: str) -> None:
-        """A topic has come, or has more partitions. (A group is told itself, and rebalances.)"""
+        """A topic was created, or has more partitions. A group rebalances by itself; a reader without one reassigns."""
         if self._group is None and self.alive and self._listener is not None and self.reads(name):
             self.reassign()
 
     def reassign(self) -> None:
-        """Without a group: all partitions of its topics are its own, and what it has read of them stays read."""
-        self._kafka.background(self._reassign())
+        """Without a group: assign all partitions of its topics; positions are kept."""
+        self._cluster.background(self._reassign())
 
     async def _reassign(self) -> None:
         read = dict(self.positions)
         await self.revoke()
-        await self.assign([tp for topic in self.topics() for tp in self._kafka.topics.partitions(topic)], 0)
+        await self.assign([tp for topic in self.topics() for tp in self._cluster.topics.partitions(topic)], 0)
         self.positions.update(read)
 
     def _locate(self, tp: TopicPartition) -> None:
-        """Where to begin: at the committed offset, or by the reset rule."""
-        log = self._kafka.topics.log(tp)
+        """Set the starting position: the committed offset, or the one of the reset rule."""
+        log = self._cluster.topics.log(tp)
         committed = self._group.committed.get(tp) if self._group is not None else None
         epoch = self._group.epochs.get(tp, UNKNOWN) if self._group is not None else UNKNOWN
         self.epochs.begin(tp, epoch)
         if committed is not None and epoch != UNKNOWN and log.end_of(epoch) < committed:
-            self._part(log, committed, epoch)
+            self._truncate(log, committed, epoch)
         elif committed is not None and log.start <= committed <= log.end:
             self.positions[tp] = committed
         else:
             self._reset(log, committed)
 
-    def _part(self, log: PartitionLog, from_offset: int, epoch: int) -> None:
-        """An unclean election has cut the log before the position: it goes on at the cut."""
+    def _truncate(self, log: PartitionLog, from_offset: int, epoch: int) -> None:
+        """An unclean leader election has truncated the log before the position: continue at the log's end."""
         tp, at = log.tp, log.end_of(epoch)
         if self._settings.auto_offset_reset == "none":
             raise BrokerRefused(
@@ -200,7 +197,7 @@ class MemorySource:
                 " auto_offset_reset is 'none'"
             )
         self.epochs.go_back(tp, at)
-        self._tell(tp, OffsetReset(tp, from_offset, at, "truncated"))
+        self._reset_to(tp, OffsetReset(tp, from_offset, at, "truncated"))
 
     def _reset(self, log: PartitionLog, from_offset: int | None) -> None:
         tp, rule = log.tp, self._settings.auto_offset_reset
@@ -211,14 +208,14 @@ class MemorySource:
         to = log.start if new or rule == "earliest" else log.end_for(self._isolation)
         reason = "new_partition" if new else "no_commit" if from_offset is None else "out_of_range"
         self.epochs.begin(tp, UNKNOWN)
-        self._tell(tp, OffsetReset(tp, from_offset, to, reason))  # type: ignore[arg-type]
+        self._reset_to(tp, OffsetReset(tp, from_offset, to, reason))  # type: ignore[arg-type]
 
-    def _tell(self, tp: TopicPartition, reset: OffsetReset) -> None:
-        self._kafka.trace.note(
+    def _reset_to(self, tp: TopicPartition, reset: OffsetReset) -> None:
+        self._cluster.trace.note(
             "%s is reset to %s[%s]@%s (%s)", self.name, tp.topic, tp.partition, reset.to_offset, reset.reason
         )
         self.positions[tp] = reset.to_offset
-        self._commits.keep_reset(tp, reset.to_offset)
+        self._commits.commit_reset(tp, reset.to_offset)
         assert self._listener is not None
         self._listener.on_reset(reset)
 
@@ -227,10 +224,10 @@ class MemorySource:
     async def poll(
         self, partitions: Collection[TopicPartition] | None, *, timeout_s: float, max_records: int
     ) -> Mapping[TopicPartition, Sequence[Record]]:
-        clock, faults = self._kafka.clock, self._kafka.faults
+        clock, faults = self._cluster.clock, self._cluster.faults
         deadline_s = clock.now() + timeout_s
         while True:
-            await self._while_rebalancing()
+            await self._wait_for_rebalance()
             if (fault := self._failure or faults.next_poll()) is not None:
                 raise fault
             batches = {} if faults.away or self._still_fetching(partitions) else self._take(partitions, max_records)
@@ -239,39 +236,41 @@ class MemorySource:
                 return batches
             if self._fetched_at_s is not None and self._fetched_at_s > clock.now():
                 left_s = min(left_s, self._fetched_at_s - clock.now())
-            await wait_any(clock, self._kafka.change(), timeout_s=left_s)
+            await wait_any(clock, self._cluster.change(), timeout_s=left_s)
 
-    async def _while_rebalancing(self) -> None:
-        """A poll does not return records, nor at its timeout, while its member rebalances."""
+    async def _wait_for_rebalance(self) -> None:
+        """While its member rebalances, a poll returns no records and does not time out."""
         while not self.alive or (self._group is not None and self._group.rebalancing):
-            await self._kafka.change()
+            await self._cluster.change()
 
     def _still_fetching(self, partitions: Collection[TopicPartition] | None) -> bool:
-        """With latency, what is there is handed out when the fetch that finds it has been answered."""
-        faults, now_s = self._kafka.faults, self._kafka.clock.now()
+        """With latency, available records are returned once the fetch for them has been answered."""
+        faults, now_s = self._cluster.faults, self._cluster.clock.now()
         if faults.fetch_s[1] == 0.0:
             self._fetched_at_s = None
             return False
         if self._fetched_at_s is None:
             if not any(self._is_behind(tp) for tp in self.positions if partitions is None or tp in partitions):
                 return False
-            self._fetched_at_s = now_s + faults.take_s(faults.fetch_s)
+            self._fetched_at_s = now_s + faults.latency_s(faults.fetch_s)
         if now_s < self._fetched_at_s:
             return True
         self._fetched_at_s = None
         return False
 
     def _is_behind(self, tp: TopicPartition) -> bool:
-        return self.positions[tp] < self._kafka.topics.log(tp).end_for(self._isolation)
+        return self.positions[tp] < self._cluster.topics.log(tp).end_for(self._isolation)
 
     def _take(
         self, partitions: Collection[TopicPartition] | None, max_records: int
     ) -> dict[TopicPartition, Sequence[Record]]:
         batches: dict[TopicPartition, Sequence[Record]] = {}
         left, assigned = max_records, list(self.positions)
-        self._turn += 1  # another partition is the first each time: a full one starves no other
+        self._first_partition += (
+            1  # start with another partition each time, so that a full one does not starve the others
+        )
         for index in range(len(assigned)):
-            tp = assigned[(index + self._turn) % len(assigned)]
+            tp = assigned[(index + self._first_partition) % len(assigned)]
             if left <= 0 or (partitions is not None and tp not in partitions):
                 continue
             if records := self._read(tp, left):
@@ -280,10 +279,10 @@ class MemorySource:
         return batches
 
     def _read(self, tp: TopicPartition, most: int) -> list[MemoryRecord]:
-        log, position = self._kafka.topics.log(tp), self.positions[tp]
+        log, position = self._cluster.topics.log(tp), self.positions[tp]
         epoch = self.epochs.latest(tp)
         if epoch not in (UNKNOWN, log.epoch) and log.end_of(epoch) < position:
-            self._part(log, position, epoch)
+            self._truncate(log, position, epoch)
             return []
         if position < log.start or position > log.end:
             self._reset(log, position)
@@ -305,19 +304,19 @@ class MemorySource:
         return self.positions.get(partition)
 
     def end_offset(self, partition: TopicPartition) -> int | None:
-        """To a reader of what is committed, the end is where the first open transaction begins."""
-        return self._kafka.topics.log(partition).end_for(self._isolation)
+        """The end offset; for `read_committed` the start of the first open transaction."""
+        return self._cluster.topics.log(partition).end_for(self._isolation)
 
     def high_watermark(self, partition: TopicPartition) -> int | None:
-        return self._kafka.topics.log(partition).end
+        return self._cluster.topics.log(partition).end
 
     def next_timestamp_ms(self, partition: TopicPartition) -> int | None:
         position = self.positions.get(partition)
-        found = self._kafka.topics.log(partition).read(position, 1, self._isolation) if position is not None else []
+        found = self._cluster.topics.log(partition).read(position, 1, self._isolation) if position is not None else []
         return found[0].timestamp if found and found[0].timestamp >= 0 else None
 
     def receives(self, partition: TopicPartition) -> bool:
-        return False  # answers come at once
+        return False  # fetches are answered at once
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         if partition in self.positions:
@@ -326,7 +325,7 @@ class MemorySource:
             else:
                 self.epochs.forget(partition)
             self.positions[partition] = offset
-            self._kafka.wake()
+            self._cluster.wake()
 
     def metadata(self, partition: TopicPartition) -> str:
         return self._group.metadata.get(partition, "") if self._group is not None else ""
@@ -343,11 +342,11 @@ class MemorySource:
     # ------------------------------------------------------------------ state
 
     def state(self) -> SourceState:
-        if not self.alive or self.expired or self._failure is not None or self._kafka.away:
+        if not self.alive or self.expired or self._failure is not None or self._cluster.away:
             return "lost"
         if self._group is not None and self._group.rebalancing:
             return "joining"
-        absent = any(topic.name not in self._kafka.topics for topic in self._settings.topics)
+        absent = any(topic.name not in self._cluster.topics for topic in self._settings.topics)
         return "connecting" if absent else "steady"
 
     def assignment(self) -> Collection[TopicPartition]:
@@ -359,19 +358,19 @@ class MemorySource:
         return self.generation >= 0 and not (self._group is not None and self._group.rebalancing)
 
     def unfinished(self) -> list[str]:
-        """What this member still has to do, in words."""
+        """Describe what this member still has to do."""
         if self.haunts:
             return [f"{self.name} has crashed, and its session has not expired yet"]
         if not self.alive:
             return []
         if self.expired:
             return [f"the session of {self.name} has expired, and it has not joined again"]
-        words = []
+        open_work = []
         for tp, position in self.positions.items():
-            log = self._kafka.topics.log(tp)
+            log = self._cluster.topics.log(tp)
             if lag := log.end_for(self._isolation) - position:
                 blocked = f" (offset {position} cannot be read)" if position in log.unreadable else ""
-                words.append(f"{self.name} has {lag} offsets of {tp.topic}[{tp.partition}] to read{blocked}")
+                open_work.append(f"{self.name} has {lag} offsets of {tp.topic}[{tp.partition}] to read{blocked}")
             elif self._commits.is_behind(tp, position):
-                words.append(f"{self.name} has not committed {tp.topic}[{tp.partition}]@{position}")
-        return words
+                open_work.append(f"{self.name} has not committed {tp.topic}[{tp.partition}]@{position}")
+        return open_work

@@ -1,16 +1,16 @@
-"""The topics: made by hand or by the first who names them; which partition a record goes to; transactions."""
+"""Topics and their logs: creation, choice of a partition, appends, transactions."""
 
 from __future__ import annotations
 
 import difflib
 import itertools
-import random
 import re
 from collections.abc import Callable, Sequence
+from random import Random
 
 from evkafka.exceptions import EVKafkaError
-from evkafka.kafka.producer.partitioner import murmur2
 from evkafka.records import TopicPartition
+from evkafka.runtime.partitioner import murmur2
 from evkafka.testing.memory.partition_log import Isolation, MemoryRecord, PartitionLog
 
 LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
@@ -20,35 +20,37 @@ MAX_MESSAGE_BYTES = 1_048_588
 
 
 class UnknownTopic(EVKafkaError, AssertionError):
-    """There is no such topic or partition in this in-memory Kafka; the message names those that there are."""
+    """There is no such topic or partition in this in-memory Kafka; the message lists those that exist."""
 
 
 class TooLarge(EVKafkaError):
-    """The brokers take no record of this size."""
+    """The record is larger than brokers accept."""
 
 
 class Topics:
     """All logs, by topic.
 
     Args:
-        partitions: of a topic that is made by itself.
-        auto_create: a topic that is written to, or subscribed to, is made by itself.
+        partitions: number of partitions of an automatically created topic.
+        auto_create: create a topic when something is written to it or subscribes to it.
     """
 
-    def __init__(self, *, partitions: int, auto_create: bool, chance: random.Random) -> None:
+    def __init__(self, *, partitions: int, auto_create: bool, random: Random) -> None:
         self.auto_create = auto_create
         self._partitions = partitions
-        self._chance = chance
+        self._random = random
         self._logs: dict[str, list[PartitionLog]] = {}
         self._ids: dict[str, str] = {}
         self._transactions = itertools.count()
         self.on_new_topic: Callable[[str], None] = lambda _: None
 
-    # ------------------------------------------------------------------ which there are
+    # ------------------------------------------------------------------ topics
 
     def create(self, name: str, partitions: int | None = None) -> None:
-        """Raises:
-        ValueError: there is such a topic, its name is illegal, or it would have no partition.
+        """Create a topic; None: with the default number of partitions.
+
+        Raises:
+            ValueError: the topic exists, its name is illegal, or the number of partitions is below 1.
         """
         partitions = self._partitions if partitions is None else partitions
         if name in self._logs:
@@ -62,7 +64,7 @@ class Topics:
         self.on_new_topic(name)
 
     def ensure(self, name: str) -> bool:
-        """Make the topic where it is absent and that is allowed; False where it is absent still."""
+        """Create an absent topic if that is allowed; returns whether it exists now."""
         if name not in self._logs and self.auto_create:
             self.create(name)
         return name in self._logs
@@ -72,7 +74,7 @@ class Topics:
         logs += [PartitionLog(TopicPartition(name, number)) for number in range(len(logs), len(logs) + count)]
 
     def id(self, name: str) -> str:
-        """What tells it from other topics, as a broker's topic id does."""
+        """The topic id, as brokers assign it."""
         return self._ids[name]
 
     def names(self) -> Sequence[str]:
@@ -85,16 +87,20 @@ class Topics:
         return [log.tp for log in self._logs.get(name, ())]
 
     def logs(self, name: str) -> list[PartitionLog]:
-        """Raises:
-        UnknownTopic: there is none of this name.
+        """The logs of a topic, by partition.
+
+        Raises:
+            UnknownTopic: there is no such topic.
         """
         if name not in self._logs:
-            raise UnknownTopic(self._no_topic(name))
+            raise UnknownTopic(self._unknown_topic(name))
         return self._logs[name]
 
     def log(self, tp: TopicPartition) -> PartitionLog:
-        """Raises:
-        UnknownTopic: there is no such topic, or it has not so many partitions.
+        """The log of a partition.
+
+        Raises:
+            UnknownTopic: there is no such topic or partition.
         """
         logs = self.logs(tp.topic)
         if not 0 <= tp.partition < len(logs):
@@ -102,7 +108,7 @@ class Topics:
             raise UnknownTopic(f"topic {tp.topic!r} has no partition {tp.partition}: {has}")
         return logs[tp.partition]
 
-    def _no_topic(self, name: str) -> str:
+    def _unknown_topic(self, name: str) -> str:
         if not self._logs:
             return f"there is no topic {name!r}, nor any other yet"
         near = difflib.get_close_matches(name, self._logs, 1)
@@ -112,7 +118,7 @@ class Topics:
     # ------------------------------------------------------------------ writing
 
     def choose(self, topic: str, key: bytes | None, partition: int | None) -> TopicPartition:
-        """Where a record goes: as told, by its key as Java's client does it, or by chance.
+        """The partition of a record: the given one, by the hash of its key as in the Java client, or a random one.
 
         Raises:
             UnknownTopic: there is no such topic or partition.
@@ -120,7 +126,7 @@ class Topics:
         self.ensure(topic)
         count = len(self.logs(topic))
         if partition is None:
-            partition = (murmur2(key) & 0x7FFFFFFF) % count if key is not None else self._chance.randrange(count)
+            partition = (murmur2(key) & 0x7FFFFFFF) % count if key is not None else self._random.randrange(count)
         tp = TopicPartition(topic, partition)
         self.log(tp)
         return tp
@@ -135,8 +141,10 @@ class Topics:
         timestamp_ms: int,
         transaction: int | None = None,
     ) -> MemoryRecord:
-        """Raises:
-        TooLarge: a broker with Kafka's defaults would refuse it.
+        """Write a record.
+
+        Raises:
+            TooLarge: a broker with default settings would refuse it.
         """
         size = len(key or b"") + len(value or b"") + sum(len(name) + len(text or b"") for name, text in headers)
         if size > MAX_MESSAGE_BYTES:
@@ -154,7 +162,7 @@ class Topics:
                 log.end_transaction(transaction, commit=commit)
 
     def records(self, name: str, isolation: Isolation) -> list[MemoryRecord]:
-        """All that such a reader sees, by partition and offset. Nothing of a topic that nobody has made yet."""
+        """All records that a reader with this isolation level sees, by partition and offset."""
         if name not in self._logs and not self.auto_create:
-            raise UnknownTopic(self._no_topic(name))
+            raise UnknownTopic(self._unknown_topic(name))
         return [record for log in self._logs.get(name, ()) for record in log.visible(isolation)]

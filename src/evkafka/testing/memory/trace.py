@@ -1,4 +1,4 @@
-"""What happened, in order, with the virtual time: two runs with one seed give the same, line by line."""
+"""The trace: events in order, with their virtual time. Two runs with the same seed have the same trace."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ MOST = 10_000
 
 
 class Trace:
-    """The latest events. A line is only made into text when it is read."""
+    """The latest events. A line is formatted only when it is read."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
         self._events: deque[tuple[float, str, tuple[object, ...]]] = deque(maxlen=MOST)
 
     def note(self, text: str, *values: object) -> None:
-        """An event; the text has a `%s` for each value, which must not change later."""
+        """Add an event; the text has a `%s` for each value, and the values must not change later."""
         self._events.append((self._clock.now(), text, values))
 
     def lines(self) -> Sequence[str]:

@@ -1,16 +1,14 @@
-"""Writing by hand: what a test sends is encoded as a producer would, and may stand in a transaction."""
+"""Records that a test writes itself: encoded as by a producer, optionally in a transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from evkafka.producer import Headers, Key, header_list, key_bytes
 from evkafka.serde.encoding import encode
 from evkafka.testing.memory.partition_log import MemoryRecord
-
-if TYPE_CHECKING:
-    from evkafka.testing.memory.cluster import MemoryCluster
+from evkafka.testing.memory.state import ClusterState
 
 Pairs = tuple[tuple[str, bytes | None], ...]
 
@@ -18,7 +16,7 @@ Pairs = tuple[tuple[str, bytes | None], ...]
 def encoded(
     event: Any, event_type: str | None, key: Key | None, headers: Headers | None
 ) -> tuple[bytes | None, bytes | None, Pairs]:
-    """Value, key and headers as they stand in the log; without an event type the headers stay as they were given."""
+    """Value, key and headers as bytes; without an event type no header is added."""
     value = None if event is None else encode(event)
     if event_type is not None:
         return value, key_bytes(key), tuple(header_list(headers, event_type))
@@ -41,13 +39,13 @@ class Write(Protocol):
 
 
 class Transaction:
-    """Records that readers of what is committed see together, or never."""
+    """Records that `read_committed` readers see together, or never."""
 
-    def __init__(self, kafka: MemoryCluster, number: int, write: Write) -> None:
-        self._kafka = kafka
+    def __init__(self, cluster: ClusterState, number: int, write: Write) -> None:
+        self._cluster = cluster
         self._number = number
         self._write = write
-        self._over = False
+        self._ended = False
 
     async def send(
         self,
@@ -59,12 +57,12 @@ class Transaction:
         timestamp_ms: int | None = None,
         headers: Headers | None = None,
     ) -> MemoryRecord:
-        """As `MemoryCluster.send`, in this transaction.
+        """Like `MemoryCluster.send`, in this transaction.
 
         Raises:
-            RuntimeError: it is over.
+            RuntimeError: the transaction has ended.
         """
-        if self._over:
+        if self._ended:
             raise RuntimeError("this transaction is over: begin another one with `kafka.transaction()`")
         return self._write(topic, event, event_type, key, partition, timestamp_ms, headers, self._number)
 
@@ -75,7 +73,7 @@ class Transaction:
         self._end(commit=False)
 
     def _end(self, *, commit: bool) -> None:
-        if not self._over:
-            self._over = True
-            self._kafka.topics.end_transaction(self._number, commit=commit)
-            self._kafka.wake()
+        if not self._ended:
+            self._ended = True
+            self._cluster.topics.end_transaction(self._number, commit=commit)
+            self._cluster.wake()

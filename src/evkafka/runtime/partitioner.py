@@ -1,4 +1,4 @@
-"""Which partition a record goes to: for a key the one that Java's client takes, so that all languages agree."""
+"""The default partitioner: records with a key go to the partition that the Java client would choose."""
 
 from __future__ import annotations
 
