@@ -32,6 +32,11 @@ class Middleware:
         self.args: tuple[Any, ...] = args
         self.options: dict[str, Any] = dict(options)
 
+    @property
+    def reads_types(self) -> bool:
+        """Whether it is a `JsonTypedDecoderMiddleware`, which reads the event type from a header."""
+        return isinstance(self.cls, type) and issubclass(self.cls, JsonTypedDecoderMiddleware)
+
     def wrap(self, app: App) -> App:
         try:
             wrapped: App = self.cls(app, *self.args, **self.options)
@@ -85,6 +90,6 @@ def build_stack(app: App, middleware: Sequence[Middleware]) -> App:
 def type_header(middleware: Sequence[Middleware] | None) -> str:
     """The header that a stack reads the event type from: by its innermost `JsonTypedDecoderMiddleware`, if any."""
     for one in reversed(middleware or ()):
-        if isinstance(one.cls, type) and issubclass(one.cls, JsonTypedDecoderMiddleware):
+        if one.reads_types:
             return str(one.args[0] if one.args else one.options.get("type_header_name", TYPE_HEADER))
     return TYPE_HEADER

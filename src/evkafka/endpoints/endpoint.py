@@ -102,6 +102,11 @@ class Endpoint:
     def __repr__(self) -> str:
         return f"Endpoint({self.event_type!r}, {self.name})"
 
+    @property
+    def raw_event_type(self) -> bytes:
+        """The event type as records carry it in their header."""
+        return self.event_type.encode(errors="surrogatepass")
+
     # ------------------------------------------------------------------ reading the signature
 
     def resolve(self) -> Decoder:
@@ -274,12 +279,11 @@ class Endpoint:
     # ------------------------------------------------------------------ dependencies
 
     @property
-    def depends(self) -> bool:
-        """Whether it has dependencies."""
+    def has_dependencies(self) -> bool:
         self.resolve()
         return self._dependencies is not None
 
-    def plan(self, overrides: Mapping[Function, Function]) -> Plan:
+    def dependency_plan(self, overrides: Mapping[Function, Function]) -> Plan:
         """Its dependencies, with these overrides.
 
         Raises:
@@ -298,7 +302,7 @@ class Endpoint:
         signature = self._signature
         assert signature is not None
         async with contextlib.AsyncExitStack() as ends:
-            made = await make(self.plan(slot.overrides()), slot, contexts, ends)
+            made = await make(self.dependency_plan(slot.overrides()), slot, contexts, ends)
             call = functools.partial(signature.bind(functools.partial(self.function, **made)), payload, request)
             try:
                 if self.threaded:

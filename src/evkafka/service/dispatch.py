@@ -1,14 +1,15 @@
-"""Step 4 of 7: the way from a record to its endpoint, compiled once when the app starts.
+"""Step 4 of 7: finds a record's endpoint and starts its call. Compiled once, when the app starts.
 
-With the default stack there is no context, no request and no coroutine of ours between a record and the user's
-function: the type's bytes are looked up as they came, and the endpoint's own coroutine is handed to the executor.
-With a stack of one's own, or an App callable, each attempt runs through it on a fresh Context.
+With the default stack nothing of ours is created per record, no context, request or coroutine: the type's bytes are
+looked up as they are in the header, and the executor gets the endpoint's own coroutine. With any other stack, and with
+an app callable, each attempt runs the stack on a new `Context`.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,9 @@ from evkafka.serde.decoding import DECODE_FAILURES
 
 logger = logging.getLogger("evkafka")
 
+RawTypeOf = Callable[[Record], bytes | None]
+"""Gives a record's event type as bytes, as it is in the header."""
+
 
 def build_dispatch(
     target: Handler | App,
@@ -33,41 +37,42 @@ def build_dispatch(
     topic_event_types: Mapping[str, str] | None = None,
     overrides: Overrides = dict,
 ) -> Dispatch:
-    """Compile the way of a consumer's records.
+    """Compile the dispatch of a consumer's records.
 
     Args:
-        target: a handler, or any App.
+        target: a handler, or any app callable.
         middleware: the stack around it; None for the default one.
-        topic_event_types: topic -> the type of all its records that carry none.
-        overrides: gives, at each attempt, what stands in for which dependency.
+        topic_event_types: topic -> the type of those of its records that carry none.
+        overrides: gives the app's dependency overrides; called at each attempt.
 
     Raises:
-        ConfigError: an endpoint's annotations cannot be resolved, a middleware cannot be made, an override cannot be a
-            dependency.
+        ConfigError: an endpoint's annotations cannot be resolved, a middleware cannot be instantiated, an override
+            cannot be a dependency.
     """
     stack = build_stack(target, middleware or ())
-    types = dict(topic_event_types or {})
+    topic_types = dict(topic_event_types or {})
     if not isinstance(target, Handler):
-        return _through(stack, types, None, overrides)
+        return _stack_dispatch(stack, topic_types, None, overrides)
     target.freeze()
     for endpoint in target.endpoints:
-        if endpoint.depends:
-            endpoint.plan(overrides())
+        if endpoint.has_dependencies:
+            endpoint.dependency_plan(overrides())
     header = type_header(middleware)
+    raw_type = _raw_type(header, topic_types)
+    gated = _gated(target, raw_type)
     if _is_default(middleware):
-        return _direct(target, header, types, overrides)
-    gated = _gated(target, _raw_type(header, types))
-    if gated is not None and not any(_reads_types(one) for one in middleware or ()):
+        return _direct_dispatch(target, header, topic_types, raw_type, gated, overrides)
+    if gated is not None and not any(one.reads_types for one in middleware or ()):
         logger.warning(
             "batch endpoints, and those with a concurrency of their own, are found by the header %r: a type that a"
             " middleware sets is known too late, and such records come one by one",
             header,
         )
-    return _through(stack, types, gated, overrides)
+    return _stack_dispatch(stack, topic_types, gated, overrides)
 
 
 def _is_default(middleware: Sequence[Middleware] | None) -> bool:
-    """Whether the stack does no more than the default one does, whatever its header's name."""
+    """Whether the stack does the same as the default one; its header may have another name."""
     match list(middleware or ()):
         case []:
             return True
@@ -77,13 +82,12 @@ def _is_default(middleware: Sequence[Middleware] | None) -> bool:
             return False
 
 
-def _reads_types(one: Middleware) -> bool:
-    return isinstance(one.cls, type) and issubclass(one.cls, JsonTypedDecoderMiddleware)
+# ---------------------------------------------------------------------------- the look-up of types
 
 
-def _raw_type(header: str, topic_types: Mapping[str, str]) -> Callable[[Record], bytes | None]:
-    """A record's type as it came: by the header, the first one of the name counts, else by its topic."""
-    type_by_topic = {topic: event_type.encode() for topic, event_type in topic_types.items()}
+def _raw_type(header: str, topic_types: Mapping[str, str]) -> RawTypeOf:
+    """The type is in the first header of this name; if there is none, or it is null, the topic decides."""
+    type_by_topic = _encoded(topic_types)
 
     def raw_type(record: Record) -> bytes | None:
         for name, value in record.headers:
@@ -94,8 +98,12 @@ def _raw_type(header: str, topic_types: Mapping[str, str]) -> Callable[[Record],
     return raw_type
 
 
-def _gated(handler: Handler, raw_type: Callable[[Record], bytes | None]) -> Callable[[Record], Route | None] | None:
-    """The look-up of `Dispatch.gated`; None where no endpoint takes batches or has a bound of its own."""
+def _encoded(topic_types: Mapping[str, str]) -> dict[str, bytes]:
+    return {topic: event_type.encode() for topic, event_type in topic_types.items()}
+
+
+def _gated(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], Route | None] | None:
+    """`Dispatch.gated`; None if no endpoint takes batches or has its own `concurrency`."""
     gates: dict[bytes | None, Endpoint | None] = {}
     default: Endpoint | None = None
     for endpoint in handler.endpoints:
@@ -103,7 +111,7 @@ def _gated(handler: Handler, raw_type: Callable[[Record], bytes | None]) -> Call
         if endpoint.is_default:
             default = gate
         else:
-            gates[_name(endpoint)] = gate
+            gates[endpoint.raw_event_type] = gate
     if default is None and not any(gates.values()):
         return None
 
@@ -116,53 +124,56 @@ def _gated(handler: Handler, raw_type: Callable[[Record], bytes | None]) -> Call
     return gated
 
 
-def _name(endpoint: Endpoint) -> bytes:
-    return endpoint.event_type.encode(errors="surrogatepass")
+# ---------------------------------------------------------------------------- the default stack
 
 
-def _direct(handler: Handler, header: str, topic_types: Mapping[str, str], overrides: Overrides) -> Dispatch:
-    """The default stack around a handler, as one function."""
-    type_by_topic = {topic: event_type.encode() for topic, event_type in topic_types.items()}
-    raw_type = _raw_type(header, topic_types)
+@dataclass(frozen=True, slots=True)
+class CompiledRoute:
+    """An endpoint, and what the dispatch of one of its records needs.
+
+    Attributes:
+        coroutine_of: payload -> the endpoint's own coroutine; None if the endpoint needs more than its payload.
+        decode: bytes -> payload.
+        call: starts an attempt at a tombstone, or at any record if `coroutine_of` is None.
+        admits_none: whether the endpoint takes tombstones.
+    """
+
+    endpoint: Endpoint
+    coroutine_of: Callable[[Any], Awaitable[object]] | None
+    decode: Callable[[bytes], Any]
+    call: Call
+    admits_none: bool
+
+
+def _compile_route(endpoint: Endpoint, type_of: TypeOf, overrides: Overrides) -> CompiledRoute:
+    decoder = endpoint.resolve()
+    call = endpoint.compile(type_of) if endpoint.batch is None else partial(batch_of_one, endpoint)
+    if endpoint.has_dependencies:
+        call = _with_overrides(call, overrides)
+    return CompiledRoute(endpoint, endpoint.coroutine_of(), decoder.from_bytes, call, decoder.admits_none)
+
+
+def _with_overrides(call: Call, overrides: Overrides) -> Call:
+    def overridable(record: Record, slot: Slot) -> Awaitable[object]:
+        slot.overrides = overrides
+        return call(record, slot)
+
+    return overridable
+
+
+def _direct_dispatch(
+    handler: Handler,
+    header: str,
+    topic_types: Mapping[str, str],
+    raw_type: RawTypeOf,
+    gated: Callable[[Record], Route | None] | None,
+    overrides: Overrides,
+) -> Dispatch:
+    """The default stack around a handler, compiled into one function."""
 
     def type_of(record: Record) -> str | None:
         event_type = raw_type(record)
         return event_type.decode(errors="replace") if event_type is not None else None
-
-    routes: dict[bytes | None, Way] = {}
-    default: Way | None = None
-    for endpoint in handler.endpoints:
-        way = _way(endpoint, _call(endpoint, type_of, overrides))
-        if endpoint.is_default:
-            default = way
-        else:
-            routes[_name(endpoint)] = way
-
-    # The hottest function beside the executor's walk: `raw_type` is written out in it.
-    def dispatch(record: Record, slot: Slot) -> Awaitable[object] | None:
-        event_type = None
-        for name, value in record.headers:
-            if name == header:
-                event_type = value
-                break
-        if event_type is None and type_by_topic:
-            event_type = type_by_topic.get(record.topic)
-        way = routes.get(event_type, default)
-        payload = record.value
-        if way is None or (payload is None and not way[4]):
-            slot.route = None
-            return None
-        endpoint, coroutine_of, decode, call, _ = way
-        slot.route = endpoint
-        if coroutine_of is None or payload is None:
-            return call(record, slot)
-        try:
-            decoded = decode(payload)
-        except DECODE_FAILURES as error:
-            fault = endpoint.decoding_fault(error, record)
-        else:
-            return coroutine_of(decoded)
-        raise fault
 
     def unmatched(record: Record) -> Unmatched:
         return unmatched_outcome(type_of(record), tombstone=record.value is None)
@@ -172,41 +183,61 @@ def _direct(handler: Handler, header: str, topic_types: Mapping[str, str], overr
         slot.overrides = overrides
         return DirectBatch(slot.route, records, slot)
 
-    return Dispatch(dispatch, unmatched, _gated(handler, raw_type), open_batch)
+    routes = [_compile_route(endpoint, type_of, overrides) for endpoint in handler.endpoints]
+    return Dispatch(_direct_call(routes, header, _encoded(topic_types)), unmatched, gated, open_batch)
 
 
-Way = tuple[
-    Endpoint,
-    Callable[[Any], Awaitable[object]] | None,  # the endpoint's own coroutine, where it takes the payload alone
-    Callable[[bytes], Any],
-    Call,  # the way for all other endpoints, and for tombstones
-    bool,  # whether it takes tombstones
-]
+def _direct_call(
+    routes: Sequence[CompiledRoute], header: str, type_by_topic: Mapping[str, bytes]
+) -> Callable[[Record, Slot], Awaitable[object] | None]:
+    """`Dispatch.call`: with the executor's walk the hottest function.
+
+    To save a call per record, `_raw_type` is repeated in it. A route's functions are bound to a name before they are
+    called: CPython 3.11 calls `route.decode(...)` out of a slot without its cache.
+    """
+    default = next((route for route in routes if route.endpoint.is_default), None)
+    route_by_type: dict[bytes | None, CompiledRoute] = {
+        route.endpoint.raw_event_type: route for route in routes if route is not default
+    }
+
+    def dispatch(record: Record, slot: Slot) -> Awaitable[object] | None:
+        event_type = None
+        for name, value in record.headers:
+            if name == header:
+                event_type = value
+                break
+        if event_type is None and type_by_topic:
+            event_type = type_by_topic.get(record.topic)
+        route = route_by_type.get(event_type, default)
+        payload = record.value
+        if route is None or (payload is None and not route.admits_none):
+            slot.route = None
+            return None
+        slot.route = route.endpoint
+        coroutine_of, decode = route.coroutine_of, route.decode
+        if coroutine_of is None or payload is None:
+            call = route.call
+            return call(record, slot)
+        try:
+            decoded = decode(payload)
+        except DECODE_FAILURES as error:
+            fault = route.endpoint.decoding_fault(error, record)
+        else:
+            return coroutine_of(decoded)
+        raise fault
+
+    return dispatch
 
 
-def _call(endpoint: Endpoint, type_of: TypeOf, overrides: Overrides) -> Call:
-    call = endpoint.compile(type_of) if endpoint.batch is None else partial(batch_of_one, endpoint)
-    if not endpoint.depends:
-        return call
-
-    def overridable(record: Record, slot: Slot) -> Awaitable[object]:
-        slot.overrides = overrides
-        return call(record, slot)
-
-    return overridable
+# ---------------------------------------------------------------------------- any other stack
 
 
-def _way(endpoint: Endpoint, call: Call) -> Way:
-    decoder = endpoint.resolve()
-    return endpoint, endpoint.coroutine_of(), decoder.from_bytes, call, decoder.admits_none
-
-
-def _through(
+def _stack_dispatch(
     stack: App, topic_types: Mapping[str, str], gated: Callable[[Record], Route | None] | None, overrides: Overrides
 ) -> Dispatch:
-    """A stack of one's own: run on a fresh context for each attempt, whose outcome is the result."""
+    """The stack runs on a new context for each attempt; the context's outcome is the result."""
 
-    async def through_stack(record: Record, slot: Slot) -> object:
+    async def run_stack(record: Record, slot: Slot) -> object:
         slot.route = None
         slot.overrides = overrides
         context = Context(record, slot, topic_types.get(record.topic))
@@ -214,11 +245,11 @@ def _through(
         return context.outcome
 
     def unmatched(record: Record) -> Unmatched:
-        """Never asked for: what no endpoint takes is said by the context's outcome."""
+        """Never called: `run_stack` returns the context's outcome also if no endpoint takes the record."""
         return Unmatched("no_endpoint")
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
         slot.overrides = overrides
         return stack_batch(stack, records, slot, topic_types)
 
-    return Dispatch(through_stack, unmatched, gated, open_batch)
+    return Dispatch(run_stack, unmatched, gated, open_batch)
