@@ -1,6 +1,6 @@
-# Every target begins with nothing but python3: it makes its virtual environment and installs what it needs.
-# ARGS goes to what the target runs: make demo ARGS=--keep-running, make test ARGS="-k ledger", make bench ARGS=--memory
-# PYTHON=python3.13 is another Python, with environments of its own: .venv-3.13, .venv-bench-3.13, ...
+# Every target needs only python3: it creates its virtual environment and installs what it needs.
+# ARGS is passed to the command: make demo ARGS=--keep-running, make test ARGS="-k ledger", make bench ARGS=--memory
+# PYTHON=python3.13 uses another Python, with its own environments: .venv-3.13, .venv-bench-3.13, ...
 PYTHON ?= python3
 SUFFIX := $(if $(filter-out python3,$(PYTHON)),-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
 VENV ?= .venv$(SUFFIX)
@@ -13,28 +13,29 @@ DIST_VENV ?= .venv-dist$(SUFFIX)
 demo: $(VENV)/.for-demo
 	$(VENV)/bin/python -m examples.flights.demo $(ARGS)
 
-# Four processes, each with a Kafka of its own, because many tests wait; `pytest` alone runs one test after the other.
+# Four processes, each with its own Kafka, because many tests wait; `pytest` alone runs one test at a time.
 test: $(VENV)/.for-development
 	$(VENV)/bin/pytest -n 4 --dist worksteal $(ARGS)
 
 test-long: $(VENV)/.for-development
 	$(VENV)/bin/pytest -n 2 --dist worksteal -m long $(ARGS)
 
-# Ten minutes of strange records and configurations; EVKAFKA_FUZZ_MINUTES or ARGS="--minutes 60" for more.
+# Ten minutes of random records and configurations; EVKAFKA_FUZZ_MINUTES or ARGS="--minutes 60" for more.
 fuzz: $(VENV)/.for-development
 	$(VENV)/bin/python -m tests.fuzz $(ARGS)
 
-# An hour of load with failures and rebalances; ARGS="--minutes 10" is the short form. 1 where something grows or lags.
+# An hour of load with failures and rebalances; ARGS="--minutes 10" is the short form. Exits with 1 on growth or lag.
 soak: $(VENV)/.for-development
 	$(VENV)/bin/python -m tools.soak $(ARGS)
 
-# Five minutes of faults for each of three seeds; 1 where something was lost, out of order, or more than 1 % was handled again.
+# Five minutes of faults for each of three seeds. Exits with 1 if a record is lost or out of order, or more than 1 % are
+# handled again.
 verify: $(VENV)/.for-development
 	for seed in 1 2 3; do \
 	  $(VENV)/bin/evkafka verify --minutes 5 --processes 3 --max-duplicates 1 --seed $$seed $(ARGS) || exit 1; \
 	done
 
-# Breaks the engine in small ways, one after the other; 1 where no test sees it. ARGS="--only commit" for some of them.
+# Breaks the source in small ways, one at a time. Exits with 1 if no test fails for one. ARGS="--only commit" for a part.
 mutants: $(VENV)/.for-development
 	$(VENV)/bin/python -m tools.mutants $(ARGS)
 
@@ -46,7 +47,7 @@ check: $(VENV)/.for-development
 	$(VENV)/bin/bandit -q -c pyproject.toml -r src tools examples
 	$(VENV)/bin/python -m tools.audit
 
-# Renews uv.lock: the newest of everything that pyproject.toml allows.
+# Renews uv.lock: the newest versions that pyproject.toml allows.
 lock: | $(VENV)/bin/python
 	$(VENV)/bin/pip install -q uv
 	$(VENV)/bin/uv lock --upgrade --default-index https://pypi.org/simple $(ARGS)
@@ -61,12 +62,12 @@ docs: $(DOCS_VENV)/.for-docs
 dist: $(DIST_VENV)/.for-dist
 	$(DIST_VENV)/bin/python -m tools.dist $(ARGS)
 
-# A stamp stands for a complete environment; a change of pyproject.toml brings it up to date.
+# A stamp file marks a complete environment; a change of pyproject.toml updates the environment.
 $(VENV)/.for-demo: pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/pip install -q -e '.[broker,web,metrics]'
 	@touch $@
 
-# The newest that pyproject.toml allows; with LOCKED=1 exactly what uv.lock says, by hash.
+# The newest versions that pyproject.toml allows; with LOCKED=1 exactly those of uv.lock, by hash.
 $(VENV)/.for-development: pyproject.toml uv.lock | $(VENV)/bin/python
 	$(VENV)/bin/pip install -q --upgrade 'pip>=25.1'  # dependency groups
 ifdef LOCKED
@@ -85,7 +86,7 @@ $(BENCH_VENV)/.for-bench: pyproject.toml bench/requirements.txt | $(BENCH_VENV)/
 
 $(DOCS_VENV)/.for-docs: pyproject.toml | $(DOCS_VENV)/bin/python
 	$(DOCS_VENV)/bin/pip install -q --upgrade 'pip>=25.1'
-	$(DOCS_VENV)/bin/pip install -q -e '.[cli]' --group docs  # the command line explains itself
+	$(DOCS_VENV)/bin/pip install -q -e '.[cli]' --group docs  # the reference of the commands comes from their --help
 	@touch $@
 
 $(DIST_VENV)/.for-dist: pyproject.toml | $(DIST_VENV)/bin/python
