@@ -18,7 +18,7 @@ IMPORTED_AS = {"markdown-it-py": "markdown_it", "opentelemetry-api": "openteleme
 def main() -> None:
     optional = _optional_packages()
     modules = pkgutil.walk_packages(evkafka.__path__, "evkafka.")
-    names = [module.name for module in modules if not module.name.endswith(".__main__")]  # a program: its import would run it
+    names = [module.name for module in modules if not module.name.endswith(".__main__")]  # importing it would run it
     for name in names:
         try:
             importlib.import_module(name)
