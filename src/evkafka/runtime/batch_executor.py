@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Protocol
 from evkafka.outcomes import Failed, FailureOutcome, PartialFailure, Unmatched
 from evkafka.records import Record
 from evkafka.runtime.admission import Batch
+from evkafka.runtime.attempt import ABANDONED
 from evkafka.runtime.pending_writes import SettledBehind
-from evkafka.runtime.ports import BatchAttempt, Clock, Slot
-from evkafka.runtime.scheduler import Lane, LaneScheduler
+from evkafka.runtime.ports import BatchAttempt, Slot
+from evkafka.runtime.scheduler import Lane
 from evkafka.runtime.settle import (
     Finish,
     SendToDeadLetter,
@@ -33,7 +34,7 @@ from evkafka.runtime.settle import (
 )
 
 if TYPE_CHECKING:
-    from evkafka.runtime.interfaces import DecideFor, Reporter
+    from evkafka.runtime.interfaces import ConsumerServices, DecideFor
 
 OpenBatch = Callable[[Sequence[Record], Slot], BatchAttempt]
 
@@ -45,7 +46,7 @@ class AttemptRunner(Protocol):
     started_s: float
 
     def raised(self, error: BaseException, record: Record) -> object: ...
-    async def end_cancellation(self) -> None: ...
+    async def clear_cancellation(self) -> None: ...
     async def insist(self, step: Callable[[], Awaitable[None]]) -> None: ...
     def begin_write(
         self, lane: Lane, record: Record, verdict: SendToRetryTopic | SendToDeadLetter, duration_s: float
@@ -60,38 +61,25 @@ class AttemptRunner(Protocol):
 class BatchWalk:
     """One attempt at one batch, by one executor."""
 
-    def __init__(
-        self,
-        hands: AttemptRunner,
-        batch: Batch,
-        *,
-        lanes: LaneScheduler,
-        decide: DecideFor,
-        report: Reporter,
-        clock: Clock,
-    ) -> None:
-        self._hands = hands
+    def __init__(self, runner: AttemptRunner, batch: Batch, services: ConsumerServices, decide: DecideFor) -> None:
+        self._runner = runner
         self._batch = batch
-        self._lanes = lanes
+        self._scheduler = services.scheduler
+        self._report = services.report
+        self._clock = services.clock
         self._decide = decide
-        self._report = report
-        self._clock = clock
         self._records = batch.begin()
         self._open = dict(enumerate(self._records))  # what is not settled yet, by index
         self._failed: dict[Lane, int] = {}  # the record of a lane behind which none of it counts as done
         self._written: dict[Lane, int] = {}  # the first record of a lane that is written to another topic
         self._waits: list[tuple[int, float]] = []  # (index, wait before its next attempt)
 
-    async def walk(self, open_batch: OpenBatch, abandoned: object) -> None:
-        """Prepare, settle what cannot be decoded, run the others, settle those.
-
-        Args:
-            abandoned: the executor's result for an attempt that was cut because its partition goes.
-        """
-        hands, first = self._hands, self._records[0]
-        hands.slot.attempt, hands.slot.route, hands.slot.record = self._batch.attempt, self._batch.route, first
-        hands.started_s = self._clock.now()
-        attempt = open_batch(self._records, hands.slot)
+    async def walk(self, open_batch: OpenBatch) -> None:
+        """Decode, settle the records that cannot be decoded, run the others and settle them."""
+        runner, first = self._runner, self._records[0]
+        runner.slot.attempt, runner.slot.route, runner.slot.record = self._batch.attempt, self._batch.route, first
+        runner.started_s = self._clock.now()
+        attempt = open_batch(self._records, runner.slot)
         try:
             result = await self._in_hand(attempt.prepare())
             wanted = list(self._open)
@@ -100,12 +88,12 @@ class BatchWalk:
                     return
                 wanted = self._wanted()
                 if wanted:
-                    hands.started_s = self._clock.now()  # dead letters may have been written meanwhile
+                    runner.started_s = self._clock.now()  # dead letters may have been written meanwhile
                     result = await self._in_hand(attempt.run(wanted))
         finally:
-            await hands.insist(attempt.close)
-        if result is abandoned:
-            self._report.dropped(hands.slot, first)
+            await runner.insist(attempt.close)
+        if result is ABANDONED:
+            self._report.dropped(runner.slot, first)
         elif not wanted or await self._settle_run(result, wanted):
             self._put_back(())
 
@@ -123,8 +111,8 @@ class BatchWalk:
         try:
             result = await step
         except BaseException as error:  # the executor says what it means, or lets it pass
-            result = self._hands.raised(error, self._records[0])
-        await self._hands.end_cancellation()
+            result = self._runner.raised(error, self._records[0])
+        await self._runner.clear_cancellation()
         return result
 
     def _wanted(self) -> list[int]:
@@ -157,8 +145,8 @@ class BatchWalk:
 
     def _all_done(self, wanted: Sequence[int]) -> bool:
         """The plain way, which the ledger and the books see and nobody else."""
-        slot, report, open_ = self._hands.slot, self._report, self._open
-        share_s = (self._clock.now() - self._hands.started_s) / len(wanted)
+        slot, report, open_ = self._runner.slot, self._report, self._open
+        share_s = (self._clock.now() - self._runner.started_s) / len(wanted)
         ledger = self._batch.partition.ledger
         if ledger.sealed:
             report.dropped(slot, self._records[wanted[0]])
@@ -179,8 +167,8 @@ class BatchWalk:
 
         False where the partition went away, or the app stops, meanwhile.
         """
-        share_s = (self._clock.now() - self._hands.started_s) / count
-        judged = list(self._judge(ends, apart and not self._hands.at_most_once))
+        share_s = (self._clock.now() - self._runner.started_s) / count
+        judged = list(self._judge(ends, apart and not self._runner.at_most_once))
         behind: dict[Lane, list[SettledBehind]] = {}
         for index, end, verdict in judged:
             if isinstance(verdict, Finish):
@@ -192,14 +180,14 @@ class BatchWalk:
         for index, end, verdict in judged:
             if isinstance(verdict, Wait):
                 self._say(index, end, verdict)
-                self._report.finished(self._hands.slot, self._records[index], "retried", share_s)
+                self._report.finished(self._runner.slot, self._records[index], "retried", share_s)
                 self._waits.append((index, verdict.delay_s))
         for index, _, verdict in judged:
             if isinstance(verdict, SendToRetryTopic | SendToDeadLetter):
                 self._say(index, verdict.error, verdict)
                 self._begin_write(index, verdict, share_s)
         for lane, settled in behind.items():
-            self._hands.hold_behind(lane, settled)
+            self._runner.hold_behind(lane, settled)
         for index, _, verdict in judged:
             if isinstance(verdict, StopConsuming):
                 self._say(index, verdict.error, verdict)
@@ -224,7 +212,7 @@ class BatchWalk:
             if (
                 owner is not None
                 and isinstance(verdict, SendToRetryTopic | SendToDeadLetter)
-                and not self._hands.at_most_once
+                and not self._runner.at_most_once
             ):
                 self._written.setdefault(owner, index)
             yield index, end, verdict
@@ -232,26 +220,26 @@ class BatchWalk:
     def _begin_write(self, index: int, verdict: SendToRetryTopic | SendToDeadLetter, share_s: float) -> None:
         """The record waits in its own lane, which goes on when it is written and the batch is over."""
         lane = self._owners[index] or self._free(index)
-        self._hands.begin_write(lane, self._records[index], verdict, share_s)
+        self._runner.begin_write(lane, self._records[index], verdict, share_s)
         del self._open[index]
 
     def _behind(self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float) -> SettledBehind:
         if isinstance(end, Failed):
             self._say(index, end, verdict)
-        return SettledBehind(self._open.pop(index), copy(self._hands.slot), verdict.status, share_s)
+        return SettledBehind(self._open.pop(index), copy(self._runner.slot), verdict.status, share_s)
 
     def _finish(self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float) -> bool:
         record = self._open.pop(index)
         if isinstance(end, Failed):
             self._say(index, end, verdict)
         if not self._batch.partition.ledger.finish(record.offset):
-            self._report.dropped(self._hands.slot, record)  # the partition was taken away meanwhile
+            self._report.dropped(self._runner.slot, record)  # the partition was taken away meanwhile
             return False
-        self._report.finished(self._hands.slot, record, verdict.status, share_s)
+        self._report.finished(self._runner.slot, record, verdict.status, share_s)
         return True
 
     def _say(self, index: int, end: object, verdict: Verdict) -> None:
-        self._report.failed(self._hands.slot, self._records[index], error_of(end), verdict)
+        self._report.failed(self._runner.slot, self._records[index], error_of(end), verdict)
 
     # ------------------------------------------------------------------ trying again
 
@@ -262,19 +250,19 @@ class BatchWalk:
 
     def _again(self, wanted: Sequence[int], outcome: object, verdict: Wait) -> None:
         """The batch is tried again as it is."""
-        share_s = (self._clock.now() - self._hands.started_s) / len(wanted)
+        share_s = (self._clock.now() - self._runner.started_s) / len(wanted)
         self._say(wanted[0], outcome, verdict)
         for index in wanted:
-            self._report.finished(self._hands.slot, self._records[index], "retried", share_s)
+            self._report.finished(self._runner.slot, self._records[index], "retried", share_s)
         if self._gone:
             return
         batch = self._batch
         batch.queue.extend(self._open.pop(index) for index in wanted)
         self._put_back({self._owners[index] for index in wanted})
         for lane in self._written.keys() & batch.members.keys():
-            self._lanes.leave_batch(batch, lane)
+            self._scheduler.leave_batch(batch, lane)
         batch.attempt += 1
-        self._lanes.wait(batch, verdict.delay_s)
+        self._scheduler.wait(batch, verdict.delay_s)
 
     def _put_back(self, staying: Collection[Lane | None]) -> None:
         """What is not done goes back to the head of its lane, which waits.
@@ -290,13 +278,13 @@ class BatchWalk:
         for lane, records in left.items():
             lane.queue.extendleft(reversed(records))
         for lane in self._written:
-            self._lanes.put_in_order(lane)
+            self._scheduler.put_in_order(lane)
         for index, delay_s in self._waits:
             lane = self._owners[index] or self._free(index)
             if self._failed.get(lane, index) == index and lane not in staying:
                 lane.attempt = self._batch.attempt + 1
-                self._lanes.wait(lane, delay_s)
-                self._lanes.leave_batch(self._batch, lane)
+                self._scheduler.wait(lane, delay_s)
+                self._scheduler.leave_batch(self._batch, lane)
 
     def _free(self, index: int) -> Lane:
         """A new lane for a record that needs none but this: to wait in."""

@@ -30,7 +30,7 @@ from evkafka.runtime.corrupt_records import CorruptRecords
 from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.dead_letters.retry_topics import RetryTopics
 from evkafka.runtime.executor import Executor
-from evkafka.runtime.interfaces import DeadLetterSink, WatchdogRounds
+from evkafka.runtime.interfaces import ConsumerServices, DeadLetterSink, WatchdogRounds
 from evkafka.runtime.offset_check import check_each_offset
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.poller import Poller
@@ -119,16 +119,11 @@ class Consumer:
         self._intake = Poller(held, ending, report, limit, retry_topics=retry_topics)
         self._unreadable = CorruptRecords(held, ending, limit, dead_letters, tasks)
         self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix=f"evkafka-{name}")
-        last_round, turn = WatchdogRounds(clock.now()), TimeSlice(clock)
+        last_round, time_slice = WatchdogRounds(clock.now()), TimeSlice(clock)
+        services = ConsumerServices(lanes, report, clock, tasks, self._intake.note_progress, held.block, self.fail)
         self._writes = PendingWrites(
+            services,
             dead_letters,
-            lanes=lanes,
-            report=report,
-            clock=clock,
-            tasks=tasks,
-            block=held.block,
-            on_failure=self.fail,
-            progress=self._intake.note_progress,
             dead_letter_limit=lambda route: policy_for(route).dead_letter_limit,
             at_most_once=held.at_most_once,
         )
@@ -138,18 +133,12 @@ class Consumer:
         self._executors = [
             Executor(
                 Slot(identity, state, self._threads),
-                lanes=lanes,
+                services,
                 dispatch=dispatch,
                 decide=self._decide,
                 writes=self._writes,
-                report=report,
-                clock=clock,
                 last_round=last_round,
-                turn=turn,
-                progress=self._intake.note_progress,
-                tasks=tasks,
-                block=held.block,
-                on_failure=self.fail,
+                time_slice=time_slice,
                 limit_s=settings.max_endpoint_exec_time_s,
             )
             for _ in range(settings.concurrency)

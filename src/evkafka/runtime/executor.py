@@ -1,8 +1,8 @@
-"""Steps 3 and 5 of 7: attempts. An executor takes a ready lane and walks its records, one after the other.
+"""Steps 3 and 5 of 7: attempts. An executor takes a ready lane and runs its records, one after the other.
 
-The walk is the hottest code of the program: at concurrency 1 it makes no task, lock, future, log call or event
-for a record, and awaits the endpoint itself. What is not the plain way (an error, an outcome, a time limit)
-leaves the loop body for a method of its own.
+`Executor._walk` is the hottest code of the program: for a record it makes no task, lock, future, log call or event at
+concurrency 1, and awaits the endpoint itself. Everything but plain success (an error, an outcome, a time limit) is
+handled in a method outside of the loop body.
 """
 
 from __future__ import annotations
@@ -18,15 +18,23 @@ from evkafka.exceptions import EndpointTimeout
 from evkafka.outcomes import Failed, Unmatched
 from evkafka.records import Record
 from evkafka.runtime.admission import Batch, Gated
+from evkafka.runtime.attempt import (
+    ABANDONED,
+    CancelReason,
+    classify_failure,
+    is_current,
+    may_cancel,
+    time_limit_s,
+    timeout_error,
+)
 from evkafka.runtime.attempt_context import first_context
 from evkafka.runtime.batch_executor import BatchWalk
 from evkafka.runtime.deadline import remaining
-from evkafka.runtime.failure_cause import Fatal, classify_exception
-from evkafka.runtime.interfaces import ABANDONED, DecideFor, Reporter, WatchdogRounds
-from evkafka.runtime.partition import Partition
+from evkafka.runtime.failure_cause import Fatal
+from evkafka.runtime.interfaces import ConsumerServices, DecideFor, WatchdogRounds
 from evkafka.runtime.pending_writes import PendingWrites, SettledBehind
-from evkafka.runtime.ports import Clock, Dispatch, Slot
-from evkafka.runtime.scheduler import Lane, LaneScheduler
+from evkafka.runtime.ports import Dispatch, Slot
+from evkafka.runtime.scheduler import Lane
 from evkafka.runtime.settle import (
     Finish,
     SendToDeadLetter,
@@ -38,106 +46,104 @@ from evkafka.runtime.settle import (
     classify,
     error_of,
 )
-from evkafka.runtime.supervision.tasks import SupervisedTasks, TaskEnded
+from evkafka.runtime.supervision.tasks import TaskEnded
 from evkafka.runtime.time_slice import TimeSlice
 
 logger = logging.getLogger("evkafka.runtime")
 
-STINT_S = 0.001
-"""How long one lane is walked while others wait."""
+LANE_SLICE_S = 0.001
+"""How long one lane is walked while others wait for an executor."""
 
 BLOCKED_AFTER_S = 1.0
-"""An attempt that held the loop itself for this long is named in the log."""
+"""An attempt that has blocked the event loop for this long is logged with its endpoint's name."""
 
 AttemptCall = Callable[[Record, Slot], "Awaitable[object] | None"]
 
-Order = Literal["timeout", "abandoned", "killed"]
-"""Why an executor's task is cancelled by us: the attempt is past its time limit; its partition is given back; the
-executor ends. What cancels it without an order comes from outside, and ends nothing but the attempt that it strikes."""
 
-
-class NotNow(BaseException):
-    """A record that must pass the gate (see `admission.py`) was met in the middle of a lane. Never seen by users."""
+class NotAdmitted(BaseException):
+    """A record that must pass `Admission` was met in the middle of a lane. Users never see it."""
 
 
 class Executor:
     """Runs one attempt at a time, for as long as its consumer lives.
 
+    Args:
+        services: what it shares with the consumer's other executors.
+        dispatch: leads from a record to its endpoint.
+        decide: the verdict for an attempt's outcome.
+        writes: writes records to other topics.
+        last_round: when the watchdog last looked.
+        time_slice: how long all executors together may have the event loop.
+        limit_s: the consumer's time limit for an attempt.
+
     Attributes:
-        slot: the attempt under way. Written here and by the dispatch; the watchdog reads it.
-        lane: the lane under way, None between lanes.
-        started_s: when the attempt under way began, on the consumer's clock.
-        overrun: the record whose endpoint ran past its limit and cannot be cut; written by the watchdog.
+        slot: the running attempt. Written here and by the dispatch; read by the watchdog.
+        lane: the lane that is walked, None between lanes.
+        started_s: when the running attempt began, on the consumer's clock.
+        overrun: the record whose endpoint ran past its limit and cannot be cancelled. Written by the watchdog.
     """
 
     def __init__(
         self,
         slot: Slot,
+        services: ConsumerServices,
         *,
-        lanes: LaneScheduler,
         dispatch: Dispatch,
         decide: DecideFor,
         writes: PendingWrites,
-        report: Reporter,
-        clock: Clock,
         last_round: WatchdogRounds,
-        turn: TimeSlice,
-        progress: Callable[[], None],
-        tasks: SupervisedTasks,
-        block: Callable[[Partition], None],
-        on_failure: Callable[[BaseException], object],
+        time_slice: TimeSlice,
         limit_s: float,
     ) -> None:
         self.slot = slot
         self.lane: Lane | None = None
         self.started_s = 0.0
         self.overrun: Record | None = None
-        self._lanes = lanes
-        self._call = dispatch.call if dispatch.gated is None else self._guarded(dispatch.call, dispatch.gated)
+        self._services = services
+        self._scheduler = services.scheduler
+        self._report = services.report
+        self._clock = services.clock
+        self._tasks = services.tasks
+        self._call = dispatch.call if dispatch.gated is None else self._admitted_only(dispatch.call, dispatch.gated)
         self._dispatch = dispatch
         self._decide = decide
         self._writes = writes
-        self._report = report
-        self._clock = clock
         self._last_round = last_round
-        self._turn = turn
-        self._progress = progress
-        self._tasks = tasks
-        self._block = block
-        self._on_failure = on_failure
+        self._time_slice = time_slice
         self._limit_s = limit_s
         self._batch: BatchWalk | None = None
-        self._clean = self._context = Context()
-        self._start: Callable[[], asyncio.Task[None]]
-        self._order: Order | None = None
-        self._used = False  # an attempt has left something in the task under way
+        self._clean_context = self._context = Context()
+        self._start_task: Callable[[], asyncio.Task[None]]
+        self._cancel_reason: CancelReason | None = None
+        self._task_is_spent = False  # an attempt has left something behind in the current task
         self._task: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------------ life
 
-    def start(self, what: str, on_end: Callable[[BaseException], None]) -> None:
+    def start(self, name: str, on_end: Callable[[BaseException], None]) -> None:
         """Begin to take lanes.
 
         Args:
-            what: the task's name.
-            on_end: called where the executor ends by anything but its own `kill`.
+            name: the task's name.
+            on_end: called if the executor ends by anything but its own `kill`.
         """
-        self._clean = first_context()
-        self._clean.run(remaining.set, self.left_s)  # once, for all attempts: sends in them ask
-        self._start = lambda: self._tasks.start(what, self._run(), on_end, context=self._context)
+        self._clean_context = first_context()
+        self._clean_context.run(remaining.set, self.left_s)  # once for all attempts: sends inside of them read it
+        self._start_task = lambda: self._tasks.start(name, self._run(), on_end, context=self._context)
         self._begin_new_task()
 
     def _begin_new_task(self) -> None:
-        """Go on in a task to which nothing belongs that an attempt has left behind: no context variable, no deadline.
+        """Go on in a new task, which has nothing that an attempt left behind: no context variable, no deadline.
 
-        A variable that was not there before cannot be taken out of a running task's context. And who has cancelled a
-        task may cancel it again: a cancel scope of anyio that was left open does so in each round of the loop. A task
-        for each record would cost more than all else that is done for it: there is one where an attempt left something.
+        A context variable that was not there before cannot be removed from a running task's context. And whoever has
+        cancelled a task may cancel it again: an anyio cancel scope that was left open does so in each round of the
+        loop. A task for each record would cost more than all else that is done for the record, so that a new task
+        begins only after an attempt has left something behind.
         """
-        self._used = False
-        self._context = self._clean.copy()
+        self._task_is_spent = False
+        self._context = self._clean_context.copy()
         self._tasks.allow_end(self._task)
-        self._task = self._start()
+        self._task = self._start_task()
 
     @property
     def task(self) -> asyncio.Task[None] | None:
@@ -146,31 +152,25 @@ class Executor:
 
     @property
     def in_flight(self) -> Collection[Record]:
-        """The records taken out of the lane under way and not finished."""
+        """The records that were taken out of the current lane and are not finished."""
         if self._batch is not None:
             return self._batch.open_records
         return () if self.slot.record is None else (self.slot.record,)
 
-    def cancel(self, order: Literal["timeout", "abandoned"]) -> bool:
-        """Cut the attempt under way. False where that cannot be: between attempts, and while a thread has it.
-
-        What stands around a plain `def` endpoint (middleware) can be cut, before and after the thread's part. A call
-        that waits for a thread is taken back; one whose result is on its way here is left its result.
-        """
-        slot = self.slot
-        if self._task is None or slot.record is None:
+    def cancel(self, reason: Literal["timeout", "abandoned"]) -> bool:
+        """Cancel the running attempt. False if that is not possible: between attempts, and while a thread runs it."""
+        if self._task is None or self.slot.record is None:
             return False
-        if self._order is None:
-            call = slot.thread_future
-            if call is not None and slot.route is not None and slot.route.threaded and not call.cancel():
+        if self._cancel_reason is None:
+            if not may_cancel(self.slot):
                 return False
-            self._order = order
+            self._cancel_reason = reason
             self._task.cancel()
         return True
 
     def kill(self) -> asyncio.Task[None] | None:
-        """End the executor, wherever it is. Nothing else does."""
-        self._order = "killed"
+        """End the executor, whatever it does. Nothing else ends it."""
+        self._cancel_reason = "killed"
         self._tasks.cancel(self._task)
         return self._task
 
@@ -179,23 +179,23 @@ class Executor:
             await self._take_lanes()
         except asyncio.CancelledError as stray:
             # Between two attempts, when nothing is in flight here: a deadline that an endpoint left behind.
-            self._survive(stray)
+            self._ignore_cancellation(stray)
         except GeneratorExit:
-            if not self._is_running():
+            if not is_current(self._task):
                 raise
-        if self._order != "killed":
+        if self._cancel_reason != "killed":
             self._begin_new_task()
 
     async def _take_lanes(self) -> None:
         """Take lanes and walk them, one after the other. Returns once an attempt has left something in this task."""
-        lanes, now, turn = self._lanes, self._clock.now, self._turn
+        scheduler, now, time_slice = self._scheduler, self._clock.now, self._time_slice
         while True:
-            if not lanes.crowded:
-                await lanes.wait_for_one()
-            if now() > turn.ends_s:  # asked before a lane is taken, which would wait in our hands
-                await self._end_turn()
-            lane = lanes.take()
-            if lane is None:  # others were faster
+            if not scheduler.crowded:
+                await scheduler.wait_for_one()
+            if now() > time_slice.ends_s:  # before a lane is taken: else this executor would keep it while it waits
+                await self._end_time_slice()
+            lane = scheduler.take()
+            if lane is None:  # other executors were faster
                 continue
             self.lane = lane
             try:
@@ -208,84 +208,84 @@ class Executor:
             finally:
                 self.lane = self._batch = None
                 self.slot.record = None
-                lanes.put_down(lane)
-                self._progress()
-            if self._is_used():
+                scheduler.put_down(lane)
+                self._services.note_progress()
+            if self._needs_new_task():
                 return
 
-    def _is_used(self) -> bool:
-        """Whether an attempt has set a context variable and has not set it back, or somebody else has cancelled us."""
+    def _needs_new_task(self) -> bool:
+        """Whether an attempt has set a context variable and not reset it, or the task was cancelled from outside."""
         try:
-            return self._used or self._context != self._clean
+            return self._task_is_spent or self._context != self._clean_context
         except Exception:  # two values that cannot be compared are not the same
             return True
 
     def _walk_failed(self, lane: Lane, error: BaseException) -> None:
-        """The record in flight stays unfinished, so that none behind it may run: neither those of its lane, nor what a
-        poll under way still brings. All in this step, for other executors run before the consumer gets to stop."""
-        if isinstance(error, GeneratorExit) and self._batch is None and self._is_running():
-            return  # the walk has ended: see `raised`
-        self._block(lane.partition)
-        if self._order == "killed":
+        """Fail the consumer. The record in flight stays unfinished, so that none behind it may run: neither those of
+        its lane, nor what a poll brings that has not returned yet. All in this step, because other executors run before
+        the consumer gets to stop."""
+        if isinstance(error, GeneratorExit) and self._batch is None and is_current(self._task):
+            return  # only the walk has ended: see `raised`
+        self._services.block(lane.partition)
+        if self._cancel_reason == "killed":
             raise error
         if isinstance(error, Exception):
-            self._on_failure(error)
+            self._services.fail(error)
         else:
-            self._on_failure(TaskEnded(f"{type(error).__name__} while {lane.partition.tp} was handled"))
+            self._services.fail(TaskEnded(f"{type(error).__name__} while {lane.partition.tp} was handled"))
             raise error
 
     # ------------------------------------------------------------------ time limits
 
     def limit_s(self) -> float:
-        """How long the attempt at hand may take: its event type's limit, else the consumer's."""
-        route = self.slot.route
-        return route.timeout_s if route is not None and route.timeout_s is not None else self._limit_s
+        """How long the running attempt may take: its event type's limit, else the consumer's."""
+        return time_limit_s(self.slot, self._limit_s)
 
     def left_s(self) -> float | None:
-        """How much of that is left; None between attempts. Endpoints' threads ask too."""
+        """How much of the limit is left; None between attempts. Threads that run endpoints call it too."""
         if self.slot.record is None:
             return None
         return self.limit_s() - (self._clock.now() - self.started_s)
 
-    # ------------------------------------------------------------------ the way of one record
+    # ------------------------------------------------------------------ the records of a lane
 
-    def _guarded(self, call: AttemptCall, gated: Gated) -> AttemptCall:
+    def _admitted_only(self, call: AttemptCall, gated: Gated) -> AttemptCall:
         """`Dispatch.call` for records that `Admission` has let through; any other record ends the walk of its lane."""
 
-        def guarded(record: Record, slot: Slot) -> Awaitable[object] | None:
+        def admitted_only(record: Record, slot: Slot) -> Awaitable[object] | None:
             if self.lane is None or gated(record) is not self.lane.permit:
-                raise NotNow
+                raise NotAdmitted
             return call(record, slot)
 
-        return guarded
+        return admitted_only
 
     async def _walk(self, lane: Lane) -> None:
-        """Run the lane's records in order, until it is empty, must wait, or others must have their turn."""
+        """Run the lane's records in order, until it is empty, must wait, or other lanes must have their turn."""
         queue, finish = lane.queue, lane.partition.ledger.finish
         slot, call, now, report = self.slot, self._call, self._clock.now, self._report
         assert self._task is not None
-        cancelling, context, clean = self._task.cancelling, self._context, self._clean
+        cancelling, context, clean_context = self._task.cancelling, self._context, self._clean_context
         slot.attempt = lane.attempt
         durations_s = report.plain_durations(lane.partition.tp.topic)
         started = now()
-        stint_ends = min(self._turn.ends_s, started + STINT_S)
+        slice_ends = min(self._time_slice.ends_s, started + LANE_SLICE_S)
         self.started_s = started
         while queue:
             try:
-                unclean = context != clean  # by identity, where nothing was set
+                changed = context != clean_context  # compares identities while nothing was set
             except Exception:  # two values that cannot be compared are not the same
-                unclean = True
-            if unclean or cancelling():  # nothing that an attempt has left behind may reach the next one
-                self._used = True
+                changed = True
+            if changed or cancelling():  # nothing that an attempt has left behind may reach the next one
+                self._task_is_spent = True
                 lane.attempt = slot.attempt
                 return
             slot.record = record = queue.popleft()
             try:
                 attempt = call(record, slot)
                 result = await attempt if attempt is not None else self._dispatch.unmatched(record)
-            except BaseException as error:  # the one place: `raised` says what it means, or lets it pass
+            except BaseException as error:  # the one place: `raised` decides what it means, or raises it again
                 result = self.raised(error, record)
-            if result is None and self._order is None:
+            if result is None and self._cancel_reason is None:
                 finish(record.offset)
                 ended = now()
                 if durations_s is not None:
@@ -295,68 +295,53 @@ class Executor:
                 goes_on = await self._settle(lane, record, result, now() - started)
                 if not goes_on:
                     return
-                if self._used:
+                if self._task_is_spent:
                     break
                 ended = now()
-            if ended > stint_ends:
+            if ended > slice_ends:
                 if ended - started > BLOCKED_AFTER_S and self._last_round.at_s < started:
                     report.blocked(slot, record, ended - started)
-                if ended > self._turn.ends_s:  # which another executor may have begun meanwhile
-                    await self._end_turn()
-                if self._used or self._lanes.crowded:
+                if ended > self._time_slice.ends_s:  # another executor may have begun a new one meanwhile
+                    await self._end_time_slice()
+                if self._task_is_spent or self._scheduler.crowded:
                     break
                 ended = now()
-                stint_ends = min(self._turn.ends_s, ended + STINT_S)
+                slice_ends = min(self._time_slice.ends_s, ended + LANE_SLICE_S)
             started = self.started_s = ended
         lane.attempt = 1
 
     async def _walk_batch(self, batch: Batch) -> None:
-        walk = self._batch = BatchWalk(
-            self, batch, lanes=self._lanes, decide=self._decide, report=self._report, clock=self._clock
-        )
+        walk = self._batch = BatchWalk(self, batch, self._services, self._decide)
         started = self._clock.now()
-        await walk.walk(self._dispatch.open_batch, ABANDONED)
+        await walk.walk(self._dispatch.open_batch)
         took_s = self._clock.now() - started
         if took_s > BLOCKED_AFTER_S and self._last_round.at_s < started and self.slot.record is not None:
             self._report.blocked(self.slot, self.slot.record, took_s)
 
     def raised(self, error: BaseException, record: Record) -> object:
-        """What an exception out of an attempt means. Lets pass what must end the executor."""
+        """What an exception out of an attempt means. Raises it again if it must end the executor."""
         match error:
-            case asyncio.CancelledError():
-                return self._cancelled(error, record)
-            case NotNow():
+            case NotAdmitted():
                 return error
-            case GeneratorExit() if not self._is_running():  # the loop is gone, and takes us with it
-                raise error
+            case asyncio.CancelledError() if self._cancel_reason is None:
+                if not self._tasks.ignores_cancellation:
+                    raise error
+                self._task_is_spent = True  # the endpoint awaited what was cancelled, or somebody cancelled its task
             case GeneratorExit():
-                self._used = True  # thrown into this task by another, it closes each coroutine: none may await more
-        match classify_exception(error):
-            case Fatal(error=fatal):
-                raise StopApp(f"{type(fatal).__name__} while handling {address_of(record)}", error)
-            case meaning:
-                return meaning
+                # Thrown into this task by another one, it closes each coroutine: none may await any more.
+                self._task_is_spent = True
+        meaning = classify_failure(error, self._cancel_reason, self._task, lambda: self._timeout(record))
+        if isinstance(meaning, Fatal):
+            raise StopApp(f"{type(meaning.error).__name__} while handling {address_of(record)}", error)
+        return meaning
 
-    def _cancelled(self, error: asyncio.CancelledError, record: Record) -> object:
-        """What a cancelled attempt means, by the order that was given; one exception may stand for several."""
-        match self._order:
-            case "killed":
-                raise error
-            case "timeout":
-                return Failed(self._timeout(record))
-            case "abandoned":
-                return ABANDONED
-            case None if self._tasks.ignores_cancellation:
-                self._used = True  # the endpoint awaited what was cancelled, or somebody cancelled its task
-                return Failed(error)
-            case None:
-                raise error
+    # ------------------------------------------------------------------ verdicts
 
     async def _settle(self, lane: Lane, record: Record, result: object, duration_s: float) -> bool:
-        """Steps 5 and 6: from the result to a verdict, and carry it out. False where the walk must end here."""
-        await self.end_cancellation()
+        """Steps 5 and 6: from the result to a verdict, and carry it out. False if the walk must end here."""
+        await self.clear_cancellation()
         slot = self.slot
-        if isinstance(result, NotNow):
+        if isinstance(result, NotAdmitted):
             lane.queue.appendleft(record)
             lane.attempt = slot.attempt
             return False
@@ -388,7 +373,7 @@ class Executor:
 
     def _finish(self, lane: Lane, record: Record, status: str, duration_s: float) -> bool:
         if not lane.partition.ledger.finish(record.offset):
-            # The partition was taken away meanwhile: this result is too late to count.
+            # The partition was revoked meanwhile: this result is too late to count.
             self._report.dropped(self.slot, record)
             return False
         self._report.finished(self.slot, record, status, duration_s)
@@ -396,17 +381,17 @@ class Executor:
         return True
 
     def _put_back(self, lane: Lane, record: Record, delay_s: float) -> None:
-        """The record stays the lane's first, and the lane waits. Unless its partition is going: then it is let go."""
+        """The record stays the lane's first, and the lane waits. If its partition is revoked, the record is dropped."""
         if lane.partition.begins_nothing:
             return
         lane.queue.appendleft(record)
         lane.attempt = self.slot.attempt + 1
-        self._lanes.wait(lane, delay_s)
+        self._scheduler.wait(lane, delay_s)
 
     def begin_write(
         self, lane: Lane, record: Record, verdict: SendToRetryTopic | SendToDeadLetter, duration_s: float
     ) -> None:
-        """It goes to another topic, and is the lane's until that is confirmed.
+        """Write the record to another topic. It stays in the lane until that is confirmed.
 
         Raises:
             StopApp: the partition's `dead_letter_limit` is reached.
@@ -420,92 +405,81 @@ class Executor:
     def at_most_once(self) -> bool:
         return self._writes.at_most_once
 
-    # ------------------------------------------------------------------ small things
+    # ------------------------------------------------------------------ cancellations
 
-    async def _end_turn(self) -> None:
-        """Let other tasks have the loop if they must, and the memory bounds and the books see how far we are."""
-        self.slot.record = None  # nothing runs: a time limit must not hit us here
-        self._progress()
-        if self._turn.is_over():
+    async def _end_time_slice(self) -> None:
+        """Let other tasks have the event loop if they must, and flow control and reports see the progress."""
+        self.slot.record = None  # no attempt runs, so that no time limit may cancel this wait
+        self._services.note_progress()
+        if self._time_slice.is_over():
             try:
-                await self._turn.next()
+                await self._time_slice.next()
             except asyncio.CancelledError as stray:
-                self._survive(stray)
+                self._ignore_cancellation(stray)
 
-    async def end_cancellation(self) -> None:
-        """Whatever cancelled the attempt that has just ended, by our order or not, has done its work: forget it.
+    async def clear_cancellation(self) -> None:
+        """Forget whatever cancelled the attempt that has just ended, whether by us or not: it has had its effect.
 
         Raises:
             asyncio.CancelledError: the executor was killed meanwhile.
         """
         assert self._task is not None
-        if self._order is None and not self._task.cancelling():
+        if self._cancel_reason is None and not self._task.cancelling():
             return
-        with self._untimed():
-            self._used |= self._order is None
-            if self._order != "killed":
+        with self._without_time_limit():
+            self._task_is_spent |= self._cancel_reason is None
+            if self._cancel_reason != "killed":
                 self._uncancel()
                 try:
-                    # Up to Python 3.12 a cancellation that has not struck yet outlives its count: it strikes here.
+                    # Up to Python 3.12 a cancellation that was not delivered outlives its count: it is delivered here.
                     await asyncio.sleep(0)
                 except asyncio.CancelledError as error:
-                    self._used |= self._order is None
-                    if self._order is None and not self._tasks.ignores_cancellation:
+                    self._task_is_spent |= self._cancel_reason is None
+                    if self._cancel_reason is None and not self._tasks.ignores_cancellation:
                         raise error
-        if self._order == "killed":
+        if self._cancel_reason == "killed":
             raise asyncio.CancelledError
         self._uncancel()
 
     async def insist(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Run a step that clears up behind an attempt; begin it again where a cancellation has broken it off."""
-        with self._untimed():
+        """Run a step that cleans up after an attempt. Run it again if a cancellation has interrupted it."""
+        with self._without_time_limit():
             while True:
                 try:
                     await step()
                 except asyncio.CancelledError as error:
-                    if self._order != "abandoned":
-                        self._survive(error)
+                    if self._cancel_reason != "abandoned":
+                        self._ignore_cancellation(error)
                 else:
                     break
-        await self.end_cancellation()
+        await self.clear_cancellation()
 
     @contextmanager
-    def _untimed(self) -> Iterator[None]:
-        """Outside of the attempt: its time limit must cut nothing in here."""
+    def _without_time_limit(self) -> Iterator[None]:
+        """No attempt runs in here: the last one's time limit must cancel nothing."""
         started_s, self.started_s = self.started_s, float("inf")
         try:
             yield
         finally:
             self.started_s = started_s
 
-    def _survive(self, stray: asyncio.CancelledError) -> None:
-        if self._order == "killed":
+    def _ignore_cancellation(self, stray: asyncio.CancelledError) -> None:
+        if self._cancel_reason == "killed":
             raise stray
-        self._tasks.ignore_cancellation(stray, log=not self._used)
-        self._order, self._used = None, True
+        self._tasks.ignore_cancellation(stray, log=not self._task_is_spent)
+        self._cancel_reason, self._task_is_spent = None, True
 
     def _uncancel(self) -> None:
         assert self._task is not None
-        self._order = None
+        self._cancel_reason = None
         while self._task.cancelling():
             self._task.uncancel()
 
-    def _is_running(self) -> bool:
-        """False where the coroutine is being closed from outside: an endpoint's own GeneratorExit is its failure."""
-        try:
-            return asyncio.current_task() is self._task
-        except RuntimeError:
-            return False
-
     def _timeout(self, record: Record) -> EndpointTimeout:
-        limit_s = self._clock.now() - self.started_s
-        route = self.slot.route
-        return EndpointTimeout(
-            f"{route.name if route else 'the stack'} ran past its time limit at {address_of(record)}"
-            f" (cut after {limit_s:.2f} s; the limit is `timeout_ms` of the event type,"
-            " or the consumer's `max_endpoint_exec_time_ms`)",
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            event_type=route.event_type if route else None,
+        ran_s = self._clock.now() - self.started_s
+        return timeout_error(
+            self.slot,
+            record,
+            details=f"cut after {ran_s:.2f} s; the limit is `timeout_ms` of the event type,"
+            " or the consumer's `max_endpoint_exec_time_ms`",
         )

@@ -1,4 +1,4 @@
-"""What an executor is given: who keeps the books, who decides, where records go that it does not finish itself."""
+"""Interfaces between the parts of one consumer: what executors and pending writes depend on."""
 
 from __future__ import annotations
 
@@ -8,25 +8,20 @@ from typing import Protocol
 
 from evkafka.outcomes import Failed, Outcome, Unmatched
 from evkafka.records import Record, Unreadable
-from evkafka.runtime.ports import Route, Slot
+from evkafka.runtime.partition import Partition
+from evkafka.runtime.ports import Clock, Route, Slot
+from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Abandoned:
-    """The attempt was cut because its partition went away or the app stops: neither a success nor a failure."""
-
-
-ABANDONED = Abandoned()
+from evkafka.runtime.supervision.tasks import SupervisedTasks
 
 
 class Reporter(Protocol):
-    """Who keeps the books of what the executors do; see `runtime/reporting.py`."""
+    """Counts and logs what executors do; see `runtime/reporting.py`."""
 
     listening: bool
 
     def plain_durations(self, topic: str) -> Mapping[Route | None, list[float]] | None:
-        """How long the plain successes of this topic took, by endpoint, to be added to; None while nobody listens."""
+        """The durations of this topic's plain successes, by endpoint, to append to; None while nobody listens."""
 
     def finished(self, slot: Slot, record: Record, status: str, duration_s: float) -> None: ...
     def flush(self) -> None: ...
@@ -37,32 +32,51 @@ class Reporter(Protocol):
 
 
 WriteFailed = Callable[[str, BaseException], object]
-"""Told of each attempt to write a record that has failed: the topic, and why. It is tried again then."""
+"""Called after each failed attempt to write a record, with the topic and the error. The write is tried again then."""
 
 
 class DeadLetterSink(Protocol):
-    """Where records go that are given up, or are to come again later."""
+    """Writes records that failed for good, or that are tried again later."""
 
     async def send_to_retry_topic(
         self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed
     ) -> None:
-        """Write it to its retry topic and wait for the confirmation, trying again until it is written."""
+        """Write the record to its retry topic and wait for the confirmation; try again until it is written."""
 
     async def send_to_dead_letter(
         self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed
     ) -> None:
-        """Write the dead letter and wait for its confirmation, trying again until it is written."""
+        """Write the dead letter and wait for its confirmation; try again until it is written."""
 
     async def send_unreadable(self, unreadable: Unreadable) -> None:
-        """The same for what the client cannot read: a letter that names its address, and has no value."""
+        """The same for a record that the client cannot read: the dead letter has its address, and no value."""
 
 
 DecideFor = Callable[[str, "Route | None", "Outcome | Unmatched | Failed | None", int], Verdict]
-"""From the topic that a record was read from, its endpoint, what became of the attempt and its number."""
+"""The verdict for the topic that a record was read from, its endpoint, its attempt's outcome and number."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerServices:
+    """What the executors and the pending writes of one consumer share.
+
+    Attributes:
+        note_progress: called when a record has ended, and when an executor leaves its lane.
+        block: called with a partition of which no more record may begin.
+        fail: called with the error that fails the consumer, or stops the app.
+    """
+
+    scheduler: LaneScheduler
+    report: Reporter
+    clock: Clock
+    tasks: SupervisedTasks
+    note_progress: Callable[[], object]
+    block: Callable[[Partition], object]
+    fail: Callable[[BaseException], object]
 
 
 @dataclass(slots=True)
 class WatchdogRounds:
-    """When the watchdog last made its round: an attempt without one in its whole length has held the loop."""
+    """When the watchdog last looked: an attempt during which it never looked has blocked the event loop."""
 
     at_s: float = 0.0

@@ -16,12 +16,11 @@ from typing import Any
 from evkafka.config.settings import DeadLetterLimitSettings
 from evkafka.records import Record
 from evkafka.runtime.dead_letters.rate import RESET_DEAD_LETTER_LIMIT
-from evkafka.runtime.interfaces import DeadLetterSink, Reporter
+from evkafka.runtime.interfaces import ConsumerServices, DeadLetterSink
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.ports import Clock, Route, Slot
-from evkafka.runtime.scheduler import Lane, LaneScheduler
+from evkafka.runtime.ports import Route, Slot
+from evkafka.runtime.scheduler import Lane
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, StopApp, address_of, written
-from evkafka.runtime.supervision.tasks import SupervisedTasks
 from evkafka.telemetry import Status
 
 
@@ -106,39 +105,28 @@ class PendingWrite:
 
 
 class PendingWrites:
-    """One consumer's.
+    """The records of one consumer that are being written to other topics.
 
     Args:
-        tasks: runs the writes.
-        block: nothing more of this partition begins.
-        on_failure: told what a record's verdict is that cannot be written anywhere.
-        progress: called when a record has ended.
-        dead_letter_limit: by endpoint.
-        at_most_once: one that fails is tried to its end, also when its partition goes: its offset is committed already.
+        dead_letters: writes them.
+        dead_letter_limit: an endpoint's limit, if it has one.
+        at_most_once: a failing write is tried to its end, even if its partition is revoked: its offset is committed
+            already.
     """
 
     def __init__(
         self,
+        services: ConsumerServices,
         dead_letters: DeadLetterSink,
         *,
-        lanes: LaneScheduler,
-        report: Reporter,
-        clock: Clock,
-        tasks: SupervisedTasks,
-        block: Callable[[Partition], object],
-        on_failure: Callable[[BaseException], object],
-        progress: Callable[[], object],
         dead_letter_limit: Callable[[Route | None], DeadLetterLimitSettings | None],
         at_most_once: bool,
     ) -> None:
+        self._services = services
+        self._lanes = services.scheduler
+        self._report = services.report
+        self._tasks = services.tasks
         self._dead_letters = dead_letters
-        self._lanes = lanes
-        self._report = report
-        self._clock = clock
-        self._tasks = tasks
-        self._block = block
-        self._on_failure = on_failure
-        self._progress = progress
         self._dead_letter_limit = dead_letter_limit
         self.at_most_once = at_most_once
         self._under_way: set[PendingWrite] = set()
@@ -178,7 +166,7 @@ class PendingWrites:
             copy(slot),  # the executor's next attempt writes over it
             verdict,
             duration_s=duration_s,
-            since_s=self._clock.now(),
+            since_s=self._services.clock.now(),
             on_given_up=self._given_up,
         )
         self._under_way.add(write)
@@ -224,12 +212,12 @@ class PendingWrites:
             return
         if (error := task.exception()) is not None:
             behind = write.lane.behind
-            self._block(write.partition)  # in this step: none behind it may begin
+            self._services.block(write.partition)  # in this step: none behind it may begin
             if not write.ended:
                 write.end()
             write.lane.behind = ()
             self._leave_lane(write, behind)
-            self._on_failure(error)
+            self._services.fail(error)
         else:
             self._confirmed(write)
 
@@ -245,7 +233,7 @@ class PendingWrites:
         for settled in behind:
             self._finish(partition, settled)
         self._leave_lane(write, behind)
-        self._progress()
+        self._services.note_progress()
 
     def _finish(self, partition: Partition, settled: SettledBehind) -> None:
         if partition.ledger.finish(settled.record.offset):

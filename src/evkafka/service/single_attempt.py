@@ -7,14 +7,15 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from evkafka.exceptions import EndpointTimeout
 from evkafka.outcomes import BatchError, DeadLetter, Failed, FailureOutcome, PartialFailure, Retry, Skip, Unmatched
 from evkafka.records import Record
+from evkafka.runtime.attempt import CancelReason, classify_failure, may_cancel, time_limit_s, timeout_error
 from evkafka.runtime.attempt_context import first_context
 from evkafka.runtime.deadline import remaining
-from evkafka.runtime.failure_cause import classify_exception
 from evkafka.runtime.ports import Dispatch, Route, Slot
 from evkafka.runtime.settle import classify
 
@@ -66,28 +67,27 @@ Work = Callable[[], Awaitable[object]]
 
 
 class Attempt:
-    """Runs once, in a task and a context of its own; the time limit cuts by cancelling that task.
+    """Runs once, in its own task and context; past its time limit that task is cancelled.
 
     Args:
-        record: what is being tried; of a batch, the first one.
-        limit_s: the consumer's time limit; the matched endpoint's own comes before it.
-        shortest_limit_s: the shortest of all limits; a tenth of it is how often the clock is looked at.
+        record: the record that is tried; of a batch, the first one.
+        limit_s: the consumer's time limit; the matched endpoint's own limit takes precedence.
+        shortest_limit_s: the shortest of all limits; the clock is checked each tenth of it.
     """
 
     def __init__(self, record: Record, slot: Slot, *, limit_s: float, shortest_limit_s: float) -> None:
         self._record = record
         self._slot = slot
         self._consumer_limit_s = limit_s
-        self._round_s = min(max(shortest_limit_s / 10, FASTEST_ROUND_S), SLOWEST_ROUND_S)
-        self._began_s = 0.0
+        self._check_every_s = min(max(shortest_limit_s / 10, FASTEST_ROUND_S), SLOWEST_ROUND_S)
+        self._started_s = 0.0
         self._task: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._cut = False
-        self._ended = False
+        self._cancel_reason: CancelReason | None = None
         self._overran = False
 
     async def run(self, work: Work) -> object:
-        """What the work returned, an outcome that it raised, `Failed`, or `Fatal` where the app would stop.
+        """What the work returned, an outcome that it raised, `Failed`, or `Fatal` if the app would stop.
 
         Raises only when cancelled.
         """
@@ -96,83 +96,62 @@ class Attempt:
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:  # the test, or the replay, is being ended
-            self._ended = True
+            self._cancel_reason = "killed"
             task.cancel()
             await asyncio.wait({task})
             raise
         return task.result()
 
     async def _run(self, work: Work) -> object:
-        self._began_s = time.monotonic()
+        self._started_s = time.monotonic()
         remaining.set(self._left_s)
-        self._watch()
+        self._check_limit()
         try:
             return await work()
-        except BaseException as error:  # the one place: `_raised` says what it means, or lets it pass
-            return self._raised(error)
+        except BaseException as error:  # the one place: `classify_failure` decides what it means, or raises it again
+            # A fatal error is returned: raised in here, it would end the loop, and the test client with it.
+            return classify_failure(error, self._cancel_reason, self._task, partial(self._timeout, error))
         finally:
             assert self._timer is not None
             self._timer.cancel()
 
-    def _raised(self, error: BaseException) -> object:
-        match error:
-            case asyncio.CancelledError() if self._ended:
-                raise error
-            case asyncio.CancelledError() if self._cut:
-                timeout = self._timeout()
-                timeout.__cause__ = error  # shows the line at which it was cut
-                return Failed(timeout)
-            case GeneratorExit() if not self._is_running():  # the loop is gone
-                raise error
-        return classify_exception(error)  # a fatal one, raised here, would tear the loop down, and the client with it
-
-    def _is_running(self) -> bool:
-        try:
-            return asyncio.current_task() is self._task
-        except RuntimeError:
-            return False
-
     # ------------------------------------------------------------------ the time limit
 
     def _limit_s(self) -> float:
-        route = self._slot.route
-        return route.timeout_s if route is not None and route.timeout_s is not None else self._consumer_limit_s
+        return time_limit_s(self._slot, self._consumer_limit_s)
 
     def _left_s(self) -> float:
-        return self._limit_s() - (time.monotonic() - self._began_s)
+        return self._limit_s() - (time.monotonic() - self._started_s)
 
-    def _watch(self) -> None:
-        if self._left_s() < 0 and not self._cut and not self._overran:
-            self._end()
-        self._timer = asyncio.get_running_loop().call_later(self._round_s, self._watch)
+    def _check_limit(self) -> None:
+        if self._left_s() < 0 and self._cancel_reason is None and not self._overran:
+            self._time_out()
+        self._timer = asyncio.get_running_loop().call_later(self._check_every_s, self._check_limit)
 
-    def _end(self) -> None:
-        """Cut it; but a plain `def` in its thread, as in production, is waited for, and its result counts."""
-        slot = self._slot
-        call = slot.thread_future
-        if call is not None and slot.route is not None and slot.route.threaded and not call.cancel():
+    def _time_out(self) -> None:
+        """Cancel it. As in production, a plain `def` in its thread is waited for, and its result counts."""
+        if not may_cancel(self._slot):
+            assert self._slot.route is not None
             self._overran = True
             logger.warning(
                 "%s ran past its time limit of %g s; a thread cannot be cut, so its end is waited for",
-                slot.route.name,
+                self._slot.route.name,
                 self._limit_s(),
             )
             return
-        self._cut = True
+        self._cancel_reason = "timeout"
         assert self._task is not None
         self._task.cancel()
 
-    def _timeout(self) -> EndpointTimeout:
-        record, route = self._record, self._slot.route
-        return EndpointTimeout(
-            f"{route.name if route else 'the stack'} ran past its time limit of {self._limit_s():g} s at "
-            f"{record.topic}[{record.partition}]@{record.offset} (`timeout_ms` of the event type, or the consumer's "
-            "`max_endpoint_exec_time_ms`)",
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            event_type=route.event_type if route else None,
+    def _timeout(self, cancelled: BaseException) -> EndpointTimeout:
+        error = timeout_error(
+            self._slot,
+            self._record,
+            limit=f" of {self._limit_s():g} s",
+            details="`timeout_ms` of the event type, or the consumer's `max_endpoint_exec_time_ms`",
         )
+        error.__cause__ = cancelled  # shows the line at which it was cancelled
+        return error
 
 
 class RecordAttempt:

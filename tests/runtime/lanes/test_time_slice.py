@@ -13,7 +13,7 @@ from evkafka import Handler, Request, Retry
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.executor import Executor
-from evkafka.runtime.interfaces import WatchdogRounds
+from evkafka.runtime.interfaces import ConsumerServices, WatchdogRounds
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import ConsumerIdentity, Dispatch, Slot
 from evkafka.runtime.reporting import TelemetryReporter
@@ -52,22 +52,25 @@ def executors(
     count: int, lanes: LaneScheduler, dispatch: Dispatch, on_failure: Callable[[BaseException], object] = fail
 ) -> list[Executor]:
     clock = SystemClock()
-    turn = TimeSlice(clock)
+    time_slice = TimeSlice(clock)
+    services = ConsumerServices(
+        lanes,
+        TelemetryReporter("it", Telemetry()),
+        clock,
+        SupervisedTasks("it", fail),
+        note_progress=lambda: None,
+        block=Partition.close,
+        fail=on_failure,
+    )
     return [
         Executor(
             Slot(ConsumerIdentity("it", "g", "c"), {}),
-            lanes=lanes,
+            services,
             dispatch=dispatch,
             decide=lambda _topic, _route, outcome, _attempt: Wait(0.0) if isinstance(outcome, Retry) else OK,
             writes=None,  # type: ignore[arg-type]
-            report=TelemetryReporter("it", Telemetry()),
-            clock=clock,
             last_round=WatchdogRounds(time.monotonic()),
-            turn=turn,
-            progress=lambda: None,
-            tasks=SupervisedTasks("it", fail),
-            block=Partition.close,  # type: ignore[arg-type]
-            on_failure=on_failure,
+            time_slice=time_slice,
             limit_s=20.0,
         )
         for _ in range(count)
