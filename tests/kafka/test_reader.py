@@ -95,7 +95,7 @@ class TestABatchThatBecomesTooLarge:
         row = _row(found.records[2], Place(connection, "Event-Type"), 1000)
         assert row["offset"] == 2
         assert row["value"] is not None
-        assert row["value"]["text"].startswith("2 to 4 cannot be read: TooLargeUnpacked")
+        assert row["value"]["text"].startswith("2 to 4 cannot be read: DecompressedTooLarge")
 
     async def test_is_a_row_at_the_offset_where_reading_begins_inside_of_it(
         self, connection: ConnectionSettings, orders: str
@@ -104,7 +104,7 @@ class TestABatchThatBecomesTooLarge:
         assert [one.offset for one in found.records] == [4, 5, 6]
 
     async def test_is_not_left_out_where_all_must_be_read(self, connection: ConnectionSettings, orders: str) -> None:
-        with pytest.raises(BrokerError, match=r"\[0\]@2 to 4 cannot be read: TooLargeUnpacked"):
+        with pytest.raises(BrokerError, match=r"\[0\]@2 to 4 cannot be read: DecompressedTooLarge"):
             await read_log(connection, orders, lambda record: None)
 
     @pytest.mark.parametrize("wanted", [WantedByTail(), WantedByTail(event_types=("E",))], ids=["all", "some"])
@@ -141,11 +141,11 @@ class TestABatchThatBecomesTooLarge:
 
         [failure] = report.failed
         assert (report.chosen, report.done) == (2, 1)
-        assert failure.why.startswith("the letter itself, 0 cannot be read: TooLargeUnpacked")
+        assert failure.why.startswith("the letter itself, 0 cannot be read: DecompressedTooLarge")
         [(left, _)] = [one async for one in desk.letters(LetterFilter())]
         assert left.place == (0, 0)
         assert left.unreadable
-        assert left.error_type == "TooLargeUnpacked"
+        assert left.error_type == "DecompressedTooLarge"
         sent: list[Record] = []
         await read_log(connection, source, sent.append)
         assert told(sent) == [b"small"]

@@ -6,9 +6,9 @@ import hashlib
 import re
 from pathlib import Path
 
-import evkafka.web
+import evkafka.ui
 
-STATIC = Path(evkafka.web.__file__).parent / "static"
+STATIC = Path(evkafka.ui.__file__).parent / "static"
 ROW = re.compile(
     r"^\| `(?P<file>[^`]+)` \| [^|]+ \| [\d.]+ \| (?P<licence>[^|]+) \| `(?P<sum>[0-9a-f]{64})` \|$", re.MULTILINE
 )

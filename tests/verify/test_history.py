@@ -11,9 +11,9 @@ from evkafka.verify.history import History, Reader
 WRITER = """
 import os, signal, sys
 from pathlib import Path
-from evkafka.verify.history import Journal
+from evkafka.verify.history import History
 
-journal = Journal(Path(sys.argv[1]), sys.argv[2])
+journal = History(Path(sys.argv[1]), sys.argv[2])
 for offset in range(500):
     journal.note("begin", 0, offset, "k")
 os.kill(os.getpid(), signal.SIGKILL)

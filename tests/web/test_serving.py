@@ -21,9 +21,9 @@ from tests.web.client import get
 IMPORTS_AT_THE_START = """
 import asyncio, sys
 from evkafka import EVKafkaApp
-from evkafka.web.component import WebPart
+from evkafka.web.component import WebComponent
 
-part = WebPart(EVKafkaApp(), host="127.0.0.1", port=0, ui_token=None)
+part = WebComponent(EVKafkaApp(), host="127.0.0.1", port=0, ui_token=None)
 part.check()
 known = set(sys.modules)
 

@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
-from evkafka.web.application import STATIC
+from evkafka.web.application import STATIC, UI_STATIC
 from evkafka.web.security import SecureHeaders
 from evkafka.web.server import WebServer
 
@@ -80,11 +80,12 @@ class Sampled:
             Route("/ui/api/{name:path}", self._order, methods=["POST"]),
         ]
         made = Starlette(routes=routes, middleware=[Middleware(SecureHeaders)])
+        made.mount("/static/ui", StaticFiles(directory=UI_STATIC))
         made.mount("/static", StaticFiles(directory=STATIC))
         return made
 
     async def _page(self, request: Request) -> Response:
-        environment = Environment(loader=PackageLoader("evkafka.web"), autoescape=True, undefined=StrictUndefined)
+        environment = Environment(loader=PackageLoader("evkafka.ui"), autoescape=True, undefined=StrictUndefined)
         return HTMLResponse(environment.get_template("ui.html").render(title="Flights"))
 
     async def _stream(self, request: Request) -> Response:

@@ -39,7 +39,7 @@ def unpacked(batch: bytes, most: int) -> bytes:
     Batches of the formats before 2 are unpacked, and given back as they are: the client unpacks them again.
 
     Raises:
-        TooLargeUnpacked: it would be larger than `most` bytes.
+        DecompressedTooLarge: it would be larger than `most` bytes.
         Exception: whatever a codec raises for bytes that it did not write.
     """
     if batch[_MAGIC_AT] < 2:
