@@ -15,10 +15,11 @@ from evkafka.config.settings import ConsumerSettings
 from evkafka.kafka.client.connection import SilenceLimit, connect
 from evkafka.kafka.consumer import consumer as contain
 from evkafka.records import TopicPartition
+from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.interfaces import WatchdogRounds
-from evkafka.runtime.partition import Partition
 from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.supervision.watchdog import Watchdog
+from evkafka.telemetry import Telemetry
 from evkafka.testing.memory.clock import VirtualClock
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read
@@ -136,14 +137,15 @@ class StillSource:
 class TestAPositionThatDoesNotMove:
     def watch(self, source: StillSource, *, for_s: float, session_timeout_s: float = 10.0) -> list[Exception]:
         clock, stalls = VirtualClock(), list[Exception]()
+        settings = ConsumerSettings(session_timeout_s=session_timeout_s)
+        assignment = Assignment("it", settings, LaneScheduler(clock), clock=clock, telemetry=Telemetry())
+        assignment.begin(TP)
         watchdog = Watchdog(
-            settings=ConsumerSettings(session_timeout_s=session_timeout_s),
+            assignment,
             executors=(),
-            partitions={TP: Partition(TP, LaneScheduler(clock), ordering="partition")},
             shortest_limit_s=20.0,
             last_round=WatchdogRounds(0.0),
             report=cast(Any, None),
-            clock=clock,
             each_second=lambda _: None,
             on_failure=stalls.append,
         )

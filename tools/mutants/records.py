@@ -169,7 +169,7 @@ DEAD_LETTERS = [
     ),
     Breakage(
         "dead letters are not written to the partition of their record",
-        "runtime/dead_letters/writer.py",
+        "runtime/dead_letters/producers.py",
         "return record.partition if record.partition < self._partitions[topic] else None",
         "return None",
         "dead letters without a key are replayed in another order than they failed in",
@@ -178,9 +178,9 @@ DEAD_LETTERS = [
     Breakage(
         "a record for a retry topic is sent to the dead letters' cluster",
         "runtime/dead_letters/writer.py",
-        """                self._way(dataclasses.replace(policy, dead_letter_producer=None)),
+        """                self._producer_for(dataclasses.replace(policy, dead_letter_producer=None)),
                 retry_topic(""",
-        """                self._way(policy),
+        """                self._producer_for(policy),
                 retry_topic(""",
         "no consumer reads it there",
         ("tests/runtime/retry_topics/test_clusters.py",),
@@ -231,15 +231,18 @@ RETRIES = [
     Breakage(
         "a delayed record runs after its partition was revoked",
         "runtime/delayed_records.py",
-        "held.partitions.get(tp) is not partition or partition.leaving or partition.closed:",
-        "False:",
+        """            or assignment.partitions.get(tp) is not partition
+            or partition.leaving
+            or partition.closed
+""",
+        "",
         "two members run the same record",
         ("tests/runtime/retry_topics/test_in_memory.py", "tests/runtime/retry_topics/test_delayed_records.py"),
     ),
     Breakage(
         "attempts before the retry topic are forgotten",
         "runtime/delayed_records.py",
-        "        slot.earlier = back.earlier\n        return",
+        "        slot.earlier = delayed.earlier\n        return",
         "        slot.earlier = 0\n        return",
         "a dead letter reports fewer attempts than were made",
         ("tests/runtime/retry_topics/test_in_memory.py", "tests/runtime/retry_topics/test_delayed_records.py"),
@@ -247,7 +250,7 @@ RETRIES = [
     Breakage(
         "a fast clock delays records",
         "runtime/dead_letters/retry_topics.py",
-        "min(max(wait_ms, 0), tier.delay_ms)",
+        "min(max(wait_ms, 0), delay_ms)",
         "max(wait_ms, 0)",
         "a record from a machine whose clock is an hour ahead waits an hour longer",
         ("tests/runtime/retry_topics/test_retry_topics.py",),
@@ -255,7 +258,7 @@ RETRIES = [
     Breakage(
         "our headers stay on a record that returns from a retry topic",
         "runtime/dead_letters/retry_topics.py",
-        "own = headers[: places[-1]] if places else headers",
+        "own = headers[: starts[-1]] if starts else headers",
         "own = headers",
         "the endpoint sees headers that nobody sent, and they accumulate",
         ("tests/runtime/retry_topics/test_retry_topics.py",),

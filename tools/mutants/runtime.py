@@ -316,7 +316,7 @@ POLLER = [
     Breakage(
         "a corrupt record is passed before its dead letter is confirmed",
         "runtime/corrupt_records.py",
-        "        await self._letters.send_unreadable(unreadable)\n",
+        "        await self._dead_letters.send_unreadable(unreadable)\n",
         "",
         "the record is lost without a trace",
         ("tests/runtime/dead_letters/test_unreadable.py",),
@@ -324,8 +324,8 @@ POLLER = [
     Breakage(
         "a corrupt record of a revoked partition moves the position of the next assignment",
         "runtime/corrupt_records.py",
-        "if held.partitions.get(tp) is not partition or partition.leaving or held.source is None:",
-        "if held.source is None:",
+        "if assignment.partitions.get(tp) is not partition or partition.leaving or assignment.source is None:",
+        "if assignment.source is None:",
         "the next assignment skips records that it has not read",
         ("tests/runtime/dead_letters/test_letters_that_come_late.py",),
     ),

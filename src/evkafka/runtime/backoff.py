@@ -1,4 +1,4 @@
-"""From an attempt's number to a wait, in seconds. Pure: randomness is passed in."""
+"""The wait before the next attempt, in seconds. Pure: randomness is passed in."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def exponential(
     """The wait after the given attempt (from 1): `first_s * multiplier ** (attempt - 1)`, at most `most_s`.
 
     Args:
-        jitter: the share by which the wait may be longer or shorter, 0.2 for +-20 %: records that failed
-            together should not all come back together.
-        random: gives a number in [0, 1).
+        jitter: the share by which the wait may be longer or shorter, 0.2 for +-20 %, so that records which failed
+            together are not all retried together.
+        random: returns a number in [0, 1).
     """
     try:
         wait_s = min(first_s * multiplier ** (attempt - 1), most_s)

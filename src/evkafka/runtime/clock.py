@@ -1,4 +1,4 @@
-"""The runtime's time: the loop's own clock, and waiting with a bound on any clock."""
+"""The system clock, and waiting with a timeout on any clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class SystemClock:
-    """The monotonic clock of the machine, with the running loop's timers."""
+    """The monotonic system clock, with the timers of the running loop."""
 
     now = staticmethod(time.monotonic)
 
@@ -26,7 +26,7 @@ class SystemClock:
 
 
 async def sleep(clock: Clock, delay_s: float) -> None:
-    """Wait, on this clock."""
+    """Wait so long on this clock."""
     done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     timer = clock.call_later(delay_s, partial(_set, done))
     try:
@@ -36,7 +36,7 @@ async def sleep(clock: Clock, delay_s: float) -> None:
 
 
 async def wait_any(clock: Clock, *futures: asyncio.Future[Any], timeout_s: float | None) -> bool:
-    """Wait until one of the futures is done; False when the time ran out first. Cancels none of them."""
+    """Wait until one of the futures is done. Returns False on a timeout. Cancels none of them."""
     loop = asyncio.get_running_loop()
     expired: asyncio.Future[object] = loop.create_future()
     timer = None if timeout_s is None else clock.call_later(timeout_s, partial(_set, expired))
@@ -50,10 +50,10 @@ async def wait_any(clock: Clock, *futures: asyncio.Future[Any], timeout_s: float
 
 
 async def within(clock: Clock, awaitable: Awaitable[T], timeout_s: float) -> T:
-    """The awaitable's result, or TimeoutError after this time (it is cancelled then, and not waited for).
+    """The awaitable's result, or TimeoutError after this time: then it is cancelled, and not awaited.
 
-    Unlike `asyncio.wait_for` this returns at the deadline also when the awaitable ignores its cancellation,
-    as some of the client's calls do.
+    Unlike `asyncio.wait_for` this returns at the deadline even if the awaitable ignores its cancellation, as some calls
+    of the client do.
     """
     task = asyncio.ensure_future(awaitable)
     try:
@@ -63,25 +63,25 @@ async def within(clock: Clock, awaitable: Awaitable[T], timeout_s: float) -> T:
         raise
     if not in_time:
         task.cancel()
-        task.add_done_callback(_retrieve)
+        task.add_done_callback(_retrieve_error)
         raise TimeoutError
     return await task
 
 
 async def acquire(clock: Clock, lock: asyncio.Lock, timeout_s: float) -> bool:
-    """Take the lock; False if somebody else held it for all of this time. Whoever gets True releases it."""
+    """Acquire the lock. Returns False on a timeout. If it returns True, the caller releases the lock."""
     waiting = asyncio.ensure_future(lock.acquire())
     try:
         await wait_any(clock, waiting, timeout_s=timeout_s)
     except asyncio.CancelledError:
-        if not waiting.cancel():  # it has the lock, which nobody would release
+        if not waiting.cancel():  # it has acquired the lock, which nobody else would release
             lock.release()
         raise
     return not waiting.cancel()
 
 
-def _retrieve(task: asyncio.Future[T]) -> None:
-    """An abandoned task's error is nobody's: take it, so that the loop does not report it."""
+def _retrieve_error(task: asyncio.Future[T]) -> None:
+    """Nobody awaits an abandoned task: retrieve its error, so that the loop does not report it."""
     if not task.cancelled():
         task.exception()
 

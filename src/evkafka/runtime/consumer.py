@@ -146,13 +146,11 @@ class Consumer:
         self._assignment = RebalanceListener(held, ending, self._executors, report, self._unreadable)
         self._hold_ups = BlockingRecords(name, held.partitions, held.flow)
         self._watchdog = Watchdog(
-            settings=settings,
-            executors=self._executors,
-            partitions=held.partitions,
+            held,
+            self._executors,
             shortest_limit_s=shortest_limit_s,
             last_round=last_round,
             report=report,
-            clock=clock,
             each_second=self._hold_ups.look,
             on_failure=self.fail,
         )

@@ -1,7 +1,7 @@
-"""Records that the client itself cannot read: a bad checksum, an unknown codec, a header's name that is not UTF-8.
+"""Records that the client cannot read: a bad checksum, an unknown codec, a header name that is not UTF-8.
 
-Nothing can be made of them but their address. By the policy the partition waits there, or the app stops, or it goes on
-behind them; with `dead_letter` it goes on once a letter that names the address is confirmed.
+Only their address is known. Depending on the error policy the partition waits at the record, the app stops, or the
+record is skipped; with `then="dead_letter"` it is skipped once a dead letter with its address is confirmed.
 """
 
 from __future__ import annotations
@@ -25,53 +25,54 @@ from evkafka.telemetry import PartitionBlocked, RecordsProcessed
 
 
 class CorruptRecords:
-    """One consumer's."""
+    """Handles the unreadable records of one consumer."""
 
     def __init__(
         self,
-        held: Assignment,
-        ending: StopSignal,
+        assignment: Assignment,
+        stop_signal: StopSignal,
         limit: DeadLetterLimit,
-        letters: DeadLetterSink,
+        dead_letters: DeadLetterSink,
         tasks: SupervisedTasks,
     ) -> None:
-        self._held = held
-        self._ending = ending
+        self._assignment = assignment
+        self._stop_signal = stop_signal
         self._limit = limit
-        self._letters = letters
+        self._dead_letters = dead_letters
         self._tasks = tasks
         self._writing: dict[Partition, asyncio.Task[None]] = {}
 
     def handle(self, unreadable: Unreadable) -> None:
-        """Hold back the partition and try again after a while, or go on behind it where the policy has an end."""
-        held, tp, policy = self._held, unreadable.partition, self._held.settings.on_error
-        partition, source = held.partitions.get(tp), held.source
+        """Block the partition and retry after a while; or, if the policy has a limit of attempts, do what `then`
+        says."""
+        assignment, tp, policy = self._assignment, unreadable.partition, self._assignment.settings.on_error
+        partition, source = assignment.partitions.get(tp), assignment.source
         if partition is None or source is None or partition.held:
-            return  # held: a poll under way meets it once more
-        ends = held.at_most_once or policy.max_attempts is not None
-        if not ends:
-            self._tell(unreadable, skipped=False)
-            self._hold_back(partition)
-        elif policy.then == "stop" and not held.at_most_once:
-            self._tell(unreadable, skipped=False)
-            self._ending.fail(StopApp(f"{_address(unreadable)} cannot be read, and `then` says stop", unreadable.error))
-        elif policy.then == "skip" or held.at_most_once:
-            self._tell(unreadable, skipped=True)
+            return  # if it is held already, a poll that was running has read the record once more
+        limited = assignment.at_most_once or policy.max_attempts is not None
+        if not limited:
+            self._report(unreadable, skipped=False)
+            self._retry_later(partition)
+        elif policy.then == "stop" and not assignment.at_most_once:
+            self._report(unreadable, skipped=False)
+            sentence = f"{_address(unreadable)} cannot be read, and `then` says stop"
+            self._stop_signal.fail(StopApp(sentence, unreadable.error))
+        elif policy.then == "skip" or assignment.at_most_once:
+            self._report(unreadable, skipped=True)
             source.seek(tp, unreadable.next_offset)
-        elif self._may_be_buried(source, partition, unreadable):
-            self._close(partition)
-            task = self._tasks.start("unreadable", self._bury(partition, unreadable), returns=True)
+        elif self._within_limit(source, partition, unreadable):
+            self._block(partition)
+            task = self._tasks.start("unreadable", self._send_to_dead_letter(partition, unreadable), returns=True)
             self._writing[partition] = task
             task.add_done_callback(partial(self._written, partition))
 
-    def _tell(self, unreadable: Unreadable, *, skipped: bool) -> None:
-        held = self._held
-        held.telemetry.emit(
-            PartitionBlocked(held.name, unreadable.partition, unreadable.offset, unreadable.error, skipped=skipped)
-        )
+    def _report(self, unreadable: Unreadable, *, skipped: bool) -> None:
+        name, tp = self._assignment.name, unreadable.partition
+        event = PartitionBlocked(name, tp, unreadable.offset, unreadable.error, skipped=skipped)
+        self._assignment.telemetry.emit(event)
 
     def release(self, going: Collection[Partition]) -> None:
-        """These are given back: the next owner meets it again."""
+        """Cancel the dead letters of these partitions, which are being revoked: the next owner handles the records."""
         for partition in going:
             if (task := self._writing.pop(partition, None)) is not None:
                 self._tasks.cancel(task)
@@ -79,15 +80,16 @@ class CorruptRecords:
     def stop(self) -> None:
         self.release(tuple(self._writing))
 
-    # ------------------------------------------------------------------ going on behind it
+    # ------------------------------------------------------------------ dead letters
 
-    def _may_be_buried(self, source: RecordSource, partition: Partition, unreadable: Unreadable) -> bool:
-        """A codec that is missing after a deploy must not empty the topic into the dead letters either."""
+    def _within_limit(self, source: RecordSource, partition: Partition, unreadable: Unreadable) -> bool:
+        """Whether the dead-letter limit allows it: a codec that is missing after a deploy must not turn the whole topic
+        into dead letters. Stops the app if not."""
         if not self._limit.allows(source, partition):
             return False
-        why = partition.reached(self._held.settings.on_error.dead_letter_limit)
+        why = partition.reached(self._assignment.settings.on_error.dead_letter_limit)
         if why is not None:
-            self._ending.fail(
+            self._stop_signal.fail(
                 StopApp(
                     f"{_address(unreadable)} stops the app, uncommitted: {why} (`dead_letter_limit`);"
                     f" {RESET_DEAD_LETTER_LIMIT}",
@@ -96,28 +98,28 @@ class CorruptRecords:
             )
         return why is None
 
-    async def _bury(self, partition: Partition, unreadable: Unreadable) -> None:
-        held, tp = self._held, partition.tp
-        await self._letters.send_unreadable(unreadable)
-        if held.partitions.get(tp) is not partition or partition.leaving or held.source is None:
-            return  # another epoch's: who reads it now meets it again
+    async def _send_to_dead_letter(self, partition: Partition, unreadable: Unreadable) -> None:
+        assignment, tp = self._assignment, partition.tp
+        await self._dead_letters.send_unreadable(unreadable)
+        if assignment.partitions.get(tp) is not partition or partition.leaving or assignment.source is None:
+            return  # the partition was revoked or assigned again: its next reader handles the record again
         partition.count_unreadable()
-        self._tell(unreadable, skipped=True)
-        self._open(partition)
-        held.source.seek(tp, unreadable.next_offset)
-        held.telemetry.emit(RecordsProcessed(held.name, tp.topic, {("", "dead_lettered"): [0.0]}))
+        self._report(unreadable, skipped=True)
+        self._unblock(partition)
+        assignment.source.seek(tp, unreadable.next_offset)
+        assignment.telemetry.emit(RecordsProcessed(assignment.name, tp.topic, {("", "dead_lettered"): [0.0]}))
 
     def _written(self, partition: Partition, task: asyncio.Task[None]) -> None:
         if self._writing.get(partition) is task:
             del self._writing[partition]
 
-    # ------------------------------------------------------------------ waiting there
+    # ------------------------------------------------------------------ blocking the partition
 
-    def _hold_back(self, partition: Partition) -> None:
-        policy = self._held.settings.on_error
+    def _retry_later(self, partition: Partition) -> None:
+        policy = self._assignment.settings.on_error
         partition.unreadable += 1
-        self._close(partition)
-        self._held.clock.call_later(
+        self._block(partition)
+        self._assignment.clock.call_later(
             exponential(
                 partition.unreadable,
                 first_s=policy.backoff_s,
@@ -126,17 +128,17 @@ class CorruptRecords:
                 jitter=0,
                 random=lambda: 0.5,
             ),
-            lambda: self._open(partition),
+            lambda: self._unblock(partition),
         )
 
-    def _close(self, partition: Partition) -> None:
+    def _block(self, partition: Partition) -> None:
         partition.held = True
-        self._held.flow.close(partition.tp, "unreadable")
+        self._assignment.flow.close(partition.tp, "unreadable")
 
-    def _open(self, partition: Partition) -> None:
+    def _unblock(self, partition: Partition) -> None:
         partition.held = False
-        if self._held.partitions.get(partition.tp) is partition:
-            self._held.flow.open(partition.tp, "unreadable")
+        if self._assignment.partitions.get(partition.tp) is partition:
+            self._assignment.flow.open(partition.tp, "unreadable")
 
 
 def _address(unreadable: Unreadable) -> str:

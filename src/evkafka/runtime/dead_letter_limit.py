@@ -1,4 +1,4 @@
-"""Whether a partition's `dead_letter_limit` lets it be read: the tally, as it was kept beside the group's commits."""
+"""Whether a partition may be read, by its `dead_letter_limit`: the rate is restored from the group's commits."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from evkafka.runtime.supervision.stop_signal import StopSignal
 
 
 class DeadLetterLimit:
-    """One consumer's.
+    """The limits of one consumer.
 
     Args:
-        window: the largest one that a limit looks at; 0 where there is no limit.
-        resets: forget that a limit was reached before, once for each partition.
+        window: the largest window of any limit, in records; 0 without a limit.
+        resets: ignore that a limit was reached before, once for each partition.
     """
 
-    def __init__(self, ending: StopSignal, window: int, *, resets: bool) -> None:
-        self._ending = ending
+    def __init__(self, stop_signal: StopSignal, window: int, *, resets: bool) -> None:
+        self._stop_signal = stop_signal
         self._window = window
         self._resets = resets
         self._reset: set[TopicPartition] = set()
 
     def allows(self, source: RecordSource, partition: Partition) -> bool:
-        """False where its dead-letter limit was reached, in an earlier life too: nothing of it is read, and the app
-        stops. To be asked once the position is known: what was kept beside the commit is known with it."""
+        """False if the partition has reached its limit, also if it did before a restart: it is not read, and the app
+        stops. Call it when the position is known, because the commit's metadata is known from then on."""
         if not self._window:
             return True
         tp = partition.tp
@@ -38,7 +38,7 @@ class DeadLetterLimit:
                     partition.tally = DeadLetterRate(self._window)
                     partition.tally.unsaved = True
         if partition.tally.stopped:
-            self._ending.fail(
+            self._stop_signal.fail(
                 StopApp(
                     f"{tp.topic}[{tp.partition}]: its `dead_letter_limit` was reached; {RESET_DEAD_LETTER_LIMIT}",
                 )

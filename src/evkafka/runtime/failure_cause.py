@@ -1,7 +1,7 @@
-"""What an exception out of an attempt means. Pure: exception groups and causes are looked into here and nowhere else.
+"""The meaning of an exception that an attempt raised. Pure. Only this module looks into exception groups and causes.
 
-An `asyncio.TaskGroup` raises a group even for one failed task, so an outcome or an out-of-memory error that comes out
-of one must count as if the endpoint had raised it itself.
+An `asyncio.TaskGroup` raises a group even for one failed task, so an outcome or an out-of-memory error in a group must
+have the same effect as if the endpoint had raised it itself.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ FATAL = (MemoryError, KeyboardInterrupt, SystemExit)
 
 @dataclass(frozen=True, slots=True)
 class Fatal:
-    """No record's failure: the process is in trouble, or was asked to end.
+    """Not the failure of a record: the process is out of memory, or was asked to end.
 
     Attributes:
-        error: the MemoryError, KeyboardInterrupt or SystemExit, which may have been raised inside a group.
+        error: the MemoryError, KeyboardInterrupt or SystemExit, also from inside a group.
     """
 
     error: BaseException
 
 
 def classify_exception(error: BaseException) -> Outcome | Failed | Fatal:
-    """The meaning of an exception. Cancellations of the attempt are the caller's to tell apart, before this.
+    """The meaning of an exception. The caller has handled cancellations of the attempt before.
 
-    In a group, a fatal exception comes first. Then outcomes, if every exception of the group is the same one: a Skip
-    beside an error must not hide the error. Anything else is a failure.
+    In a group, a fatal exception takes precedence. Then an outcome, if every exception of the group is of its kind: a
+    Skip must not hide an error. Anything else is a failure.
     """
     leaves = list(leaf_exceptions(error))
     fatal = next((leaf for leaf in leaves if isinstance(leaf, FATAL)), None)
@@ -46,11 +46,11 @@ def classify_exception(error: BaseException) -> Outcome | Failed | Fatal:
 
 def leaf_exceptions(error: BaseException) -> Iterator[BaseException]:
     """The exceptions in a group and in the groups inside it, in order; of any other exception, itself."""
-    rest = [error]
-    while rest:
-        one = rest.pop()
+    pending = [error]
+    while pending:
+        one = pending.pop()
         if isinstance(one, BaseExceptionGroup):
-            rest.extend(reversed(one.exceptions))
+            pending.extend(reversed(one.exceptions))
         else:
             yield one
 
@@ -61,8 +61,8 @@ def find_exception(
     """The first exception of these kinds: the error itself, one in its groups, or a cause (`raise ... from`) of those.
 
     Returns:
-        What was raised (the exception of a group that has it as itself or as a cause, else the error), and what was
-        found.
+        The raised exception, which is the exception of the group that is the found one or is caused by it, or else the
+        error; and the found one.
     """
     if isinstance(error, kinds):
         return error, error
@@ -77,7 +77,7 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
     rest, seen = [error], set[int]()
     while rest:
         one = rest.pop()
-        if id(one) in seen:  # a chain of causes may be a ring
+        if id(one) in seen:  # a chain of causes may be circular
             continue
         seen.add(id(one))
         yield one
@@ -87,7 +87,7 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
             rest.extend(reversed(one.exceptions))
 
 
-# ---------------------------------------------------------------------------- how a failure is named
+# ---------------------------------------------------------------------------- how a failure is reported
 
 
 def outcome_cause(outcome: Outcome) -> BaseException | None:
@@ -98,23 +98,23 @@ def outcome_cause(outcome: Outcome) -> BaseException | None:
 
 
 def first_failure(error: BaseException) -> BaseException:
-    """The first exception in a group that is no outcome, else the first one."""
+    """The first exception of a group that is not an outcome, or else its first one."""
     leaves = list(leaf_exceptions(error))
     return next((leaf for leaf in leaves if not isinstance(leaf, Outcome)), leaves[0])
 
 
 def reported_exception(error: BaseException) -> BaseException:
-    """The exception whose class names a failure: the first in a group; the error behind an outcome."""
+    """The exception that stands for a failure in logs and headers: the first of a group; the cause of an outcome."""
     leaf = first_failure(error)
     cause = outcome_cause(leaf) if isinstance(leaf, Outcome) else None
     return first_failure(cause) if cause is not None else leaf
 
 
 def failure_message(error: BaseException) -> str:
-    """The message of `reported_exception(error)`, behind the reason of the DeadLetter that was raised from it."""
-    named = reported_exception(error)
-    said = message_of(named)
+    """The message of the reported exception, after the reason of the DeadLetter that was raised from it."""
+    reported = reported_exception(error)
+    message = message_of(reported)
     outcome = first_failure(error)
-    if named is outcome or not isinstance(outcome, DeadLetter) or not outcome.reason:
-        return said
-    return f"{outcome.reason}: {said}" if said else outcome.reason
+    if reported is outcome or not isinstance(outcome, DeadLetter) or not outcome.reason:
+        return message
+    return f"{outcome.reason}: {message}" if message else outcome.reason

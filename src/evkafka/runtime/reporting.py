@@ -1,13 +1,12 @@
-"""The books of one consumer: what the runtime says of itself, as telemetry events.
+"""Emits the telemetry events of one consumer's executors.
 
-Executors call this on every verdict that is not plain success; plain successes are only noted while somebody
-listens for them. Everything is added up and handed on when an executor gives way or puts its lane down.
+Executors call it for every verdict except a plain success; the durations of plain successes are only collected while
+there is a listener. Everything is added up, and emitted when an executor yields the loop or puts its lane down.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
@@ -30,18 +29,16 @@ from evkafka.telemetry import (
     Telemetry,
 )
 
-FIRST = 1000
-
-
-SHOWN = 20
+CHECKED_RECORDS = 1000
+MOST_TYPES = 20
 
 
 class UnmatchedWarning:
-    """Says so, once, when the first thousand records have all missed.
+    """Warns once if none of the first thousand records has an endpoint.
 
     Args:
-        known: the event types that there are endpoints for.
-        finished: how many records the consumer has finished so far, matched or not.
+        known: the event types that have endpoints.
+        finished: returns how many records the consumer has finished so far, matched or not.
     """
 
     def __init__(
@@ -51,29 +48,26 @@ class UnmatchedWarning:
         self._telemetry = telemetry
         self._known = tuple(sorted(known))
         self._finished = finished
-        self._left = FIRST
+        self._left = CHECKED_RECORDS
         self._seen: Counter[str | None] = Counter()
 
     def note(self, event_type: str | None) -> None:
-        """One more record that no endpoint takes, of this type; it is not finished yet."""
+        """No endpoint takes a record of this type. The record is not finished yet."""
         if not self._left:
             return
         self._left -= 1
-        if len(self._seen) < SHOWN or event_type in self._seen:
+        if len(self._seen) < MOST_TYPES or event_type in self._seen:
             self._seen[event_type] += 1
         if not self._left:
-            if self._finished() < FIRST:
-                self._telemetry.emit(NothingMatches(self._consumer, FIRST, dict(self._seen), self._known))
+            if self._finished() < CHECKED_RECORDS:
+                self._telemetry.emit(NothingMatches(self._consumer, CHECKED_RECORDS, dict(self._seen), self._known))
             self._seen.clear()
 
 
-logger = logging.getLogger("evkafka.runtime")
-
-
 class TelemetryReporter:
-    """Implements the executors' Reporter over the app's telemetry."""
+    """The executors' `Reporter`: it emits events of the app's telemetry."""
 
-    def __init__(self, consumer: str, telemetry: Telemetry, misses: UnmatchedWarning | None = None) -> None:
+    def __init__(self, consumer: str, telemetry: Telemetry, unmatched_warning: UnmatchedWarning | None = None) -> None:
         self._consumer = consumer
         self._telemetry = telemetry
         self.listening = telemetry.wants(RecordsProcessed)
@@ -81,12 +75,12 @@ class TelemetryReporter:
         self._plain_s: defaultdict[str, defaultdict[Route | None, list[float]]] = defaultdict(
             partial(defaultdict, list)
         )
-        self._misses = misses
+        self._unmatched_warning = unmatched_warning
         self._unmatched: Counter[tuple[str, str, str | None]] = Counter()
 
     def plain_durations(self, topic: str) -> Mapping[Route | None, list[float]] | None:
-        """Valid for ever: emptied when it is handed on, never exchanged. A call for each record would cost as much as
-        all that is done with its duration."""
+        """The mapping stays valid: a flush empties it and never replaces it. A method call for each record would cost
+        as much as everything else that is done with its duration."""
         return self._plain_s[topic] if self.listening else None
 
     def finished(self, slot: Slot, record: Record, status: str, duration_s: float) -> None:
@@ -97,13 +91,13 @@ class TelemetryReporter:
     def unmatched(self, record: Record, outcome: Unmatched) -> None:
         event_type = outcome.event_type
         if event_type is not None and len(event_type) > NAME_CHARACTERS:
-            event_type = cut(event_type, NAME_CHARACTERS)  # a producer's text, of any length, is not kept whole
+            event_type = cut(event_type, NAME_CHARACTERS)  # a producer may send a text of any length
         self._unmatched[record.topic, outcome.reason, event_type] += 1
-        if self._misses is not None:
-            self._misses.note(event_type)
+        if self._unmatched_warning is not None:
+            self._unmatched_warning.note(event_type)
 
     def flush(self) -> None:
-        """Hand on what was added up."""
+        """Emit what was added up."""
         if self._durations_s or any(self._plain_s.values()):
             for topic, by_kind in self._by_topic().items():
                 self._telemetry.emit(RecordsProcessed(self._consumer, topic, by_kind))
@@ -113,7 +107,8 @@ class TelemetryReporter:
                 self._telemetry.emit(RecordsUnmatched(self._consumer, topic, reason, event_type, count))
 
     def _by_topic(self) -> dict[str, dict[tuple[str, Status], list[float]]]:
-        """What `finished` noted, taken out. It is sorted here, once for many records, and not there, for each."""
+        """Take out the durations that were collected. They are grouped here, once for many records, not for each
+        record."""
         noted, self._durations_s = self._durations_s, defaultdict(list)
         for topic, by_route in self._plain_s.items():
             for route, durations_s in by_route.items():
@@ -126,7 +121,7 @@ class TelemetryReporter:
         return topics
 
     def failed(self, slot: Slot, record: Record, error: BaseException | None, verdict: Verdict) -> None:
-        decision, retry_in_s = _in_words(verdict)
+        decision, retry_in_s = _describe_verdict(verdict)
         self._telemetry.emit(
             AttemptFailed(
                 self._consumer,
@@ -171,7 +166,7 @@ def _endpoint(slot: Slot) -> str:
     return slot.route.name if slot.route is not None else ""
 
 
-def _in_words(verdict: Verdict) -> tuple[str, float]:
+def _describe_verdict(verdict: Verdict) -> tuple[str, float]:
     match verdict:
         case Wait(delay_s=delay_s):
             return "wait", delay_s

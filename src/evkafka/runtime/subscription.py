@@ -1,4 +1,4 @@
-"""Which topics a pattern subscribes to. Pure."""
+"""The topics that `topic_pattern` subscribes to. Pure."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from evkafka.config.settings import ConsumerSettings
 logger = logging.getLogger("evkafka")
 
 OURS = re.compile(r".+(\.dlq|\.dlq\.state|\.retry\.[^.]+)")
-"""The names that EVKafka gives to dead-letter, state and retry topics, of any group."""
+"""The default names of dead-letter, state and retry topics, of any group."""
 
 UNMATCHED, UNREADABLE = "unmatched", "unreadable"
-"""`{event_type}` in the name of a dead-letter topic: of a record that no endpoint takes, of one that cannot be read."""
+"""The values of `{event_type}` in the name of a dead-letter topic: for a record that no endpoint takes, and for one
+that the client cannot read."""
 
 
 class TopicPattern:
-    """A pattern that never matches a topic which a consumer writes itself: it would consume its own dead letters again.
+    """A pattern that does not match the topics which a consumer itself writes: it would consume our own dead letters
+    again.
 
     Args:
-        templates: the names of dead-letter topics, of all error policies, with their placeholders.
+        templates: the names of the dead-letter topics of all error policies, with their placeholders.
     """
 
     def __init__(self, pattern: re.Pattern[str], templates: Iterable[str]) -> None:
         self._pattern = pattern
         self._dead_letters = [re.compile(name_pattern(template)) for template in dict.fromkeys(templates)]
-        self._left_out: set[str] = set()
+        self._excluded: set[str] = set()
 
     @classmethod
     def of(cls, settings: ConsumerSettings) -> TopicPattern:
@@ -42,15 +44,17 @@ class TopicPattern:
     def match(self, topic: str) -> bool:
         if self._pattern.match(topic) is None:
             return False
-        if OURS.fullmatch(topic) is None and not any(self._is_of(name, topic) for name in self._dead_letters):
+        if OURS.fullmatch(topic) is None and not any(
+            self._is_dead_letter_topic(name, topic) for name in self._dead_letters
+        ):
             return True
-        if topic not in self._left_out:
-            self._left_out.add(topic)
+        if topic not in self._excluded:
+            self._excluded.add(topic)
             logger.info("topic %s matches %r and is left out: its name is one of dead letters", topic, self.pattern)
         return False
 
-    def _is_of(self, name: re.Pattern[str], topic: str) -> bool:
-        """True if the name is made from a topic that the pattern matches. That topic need not exist any more."""
+    def _is_dead_letter_topic(self, name: re.Pattern[str], topic: str) -> bool:
+        """True if the name is derived from a topic that the pattern matches. That topic need not exist any more."""
         found = name.fullmatch(topic)
         if found is None:
             return False
@@ -59,11 +63,11 @@ class TopicPattern:
 
 
 def excluded_names(template: str, *, group_id: str | None, event_type: str | None) -> tuple[str, ...]:
-    """The names that a pattern leaves out because of one policy, with the placeholders that may be anything.
+    """The names that a pattern excludes because of one policy, with the placeholders that may have any value.
 
-    With some text of its own (`failed-{group_id}-{topic}`) a name tells that it is one of dead letters, whichever group
-    or event type it is of. Placeholders alone do not: `{topic}.{event_type}` could be any `shop.orders`, so that there
-    only the names that this consumer itself writes to are left out.
+    A template with letters or digits of its own (`failed-{group_id}-{topic}`) identifies dead-letter topics of every
+    group and event type. A template of placeholders alone does not: `{topic}.{event_type}` could be any `shop.orders`.
+    For such a template only the names that this consumer itself writes to are excluded.
 
     Args:
         event_type: None for the consumer's own policy.
@@ -76,7 +80,7 @@ def excluded_names(template: str, *, group_id: str | None, event_type: str | Non
 
 
 def name_pattern(template: str) -> str:
-    """A regular expression for the names that a template makes, and for the state topics beside them."""
+    """A regular expression for the names of a template, and for the names of their state topics."""
     parts, seen = [], False
     for part in re.split(r"(\{\w+\})", template):
         match part:

@@ -11,7 +11,7 @@ import pytest
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.dlq.dead_letter import read_dead_letter, replayed_headers
 from evkafka.runtime.dead_letters.headers import (
-    SHORTER,
+    REDUCED_BYTES,
     FailureInfo,
     Headers,
     TopicIncarnation,
@@ -216,9 +216,9 @@ class TestLength:
     def test_becomes_less_with_each_step_and_the_record_stays(self, policy: ErrorPolicySettings) -> None:
         own: list[tuple[str, bytes | None]] = [("x", bytes(100))]
         sizes = []
-        for shorter in range(len(SHORTER) + 1):
+        for reduced in range(len(REDUCED_BYTES) + 1):
             headers = dead_letter_headers(
-                Rec(headers=own), story(error=ValueError("x" * 20_000)), policy, id_=ID, shorter=shorter
+                Rec(headers=own), story(error=ValueError("x" * 20_000)), policy, id_=ID, reduced=reduced
             )
             assert headers[0] == own[0]
             sizes.append(sum(len(value or b"") for _, value in headers))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evkafka.config.settings import DeadLetterLimitSettings
-from evkafka.runtime.dead_letters.rate import MOST_TEXT, DeadLetterRate
+from evkafka.runtime.dead_letters.rate import LONGEST_TEXT, DeadLetterRate
 
 Steps = list[int]  # 0: a dead letter; else so many that passed
 
@@ -92,7 +92,7 @@ class TestAcrossARestart:
         dead = [chance.randrange(60) for _ in range(many)]
         tally = told([step for gap in dead for step in ([gap, 0] if gap else [0])], 1_000_000)
         text = tally.as_text()
-        assert len(text) <= MOST_TEXT + 100
+        assert len(text) <= LONGEST_TEXT + 100
         again = DeadLetterRate.from_text(text, 1_000_000)
         assert len(again._dead) == len(tally._dead)
 

@@ -11,7 +11,7 @@ from evkafka.outcomes import Unmatched
 from evkafka.records import Record, TopicPartition, Unreadable
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.dead_letters.retry_topics import RetryTopic, read_delayed
-from evkafka.runtime.delayed_records import GRAIN_S, DelayedRecords, DelayedRecordSink, dispatch_origins
+from evkafka.runtime.delayed_records import SHORTEST_WAIT_S, DelayedRecords, DelayedRecordSink, dispatch_origins
 from evkafka.runtime.interfaces import WriteFailed
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import ConsumerIdentity, Slot
@@ -91,9 +91,9 @@ class TestWaiting:
     def test_what_comes_due_within_a_grain_goes_together_and_later_rather_than_before(self) -> None:
         given = Given()
         given.keep(4.999, 4.990)
-        given.clock.move(GRAIN_S / 2)
+        given.clock.move(SHORTEST_WAIT_S / 2)
         assert given.taken == []
-        given.clock.move(GRAIN_S / 2)
+        given.clock.move(SHORTEST_WAIT_S / 2)
         assert given.taken == [0, 1]
 
     def test_the_order_of_the_topic_is_kept(self) -> None:

@@ -101,7 +101,7 @@ class TestOnItsWay:
     @pytest.mark.parametrize("step", range(len(MESSAGE_BYTES)))
     def test_the_message_becomes_less_with_each_step_and_nothing_else_does(self, step: int) -> None:
         long = dataclasses.replace(STORY, error=ConnectionError("ä" * 5_000))
-        headers = retry_headers(FIRST, long, id_=ID, shorter=step)
+        headers = retry_headers(FIRST, long, id_=ID, reduced=step)
         message = dict(headers).pop("evkafka-retry-error-message")
         assert message is not None
         assert len(message) <= MESSAGE_BYTES[step]

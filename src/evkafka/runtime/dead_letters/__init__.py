@@ -1,1 +1,1 @@
-"""Dead letters and retry topics: where a record is written instead."""
+"""Dead letters and retry topics: writing a record to another topic."""

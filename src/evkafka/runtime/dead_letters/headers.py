@@ -1,4 +1,4 @@
-"""What a dead letter says: the record byte for byte, and in its headers where it came from and why it is here.
+"""The headers of a dead letter: where the record came from and why it failed. Key and value are the record's own.
 
 Pure: `writer.py` writes it.
 """
@@ -17,35 +17,35 @@ from evkafka.runtime.failure_cause import failure_message, reported_exception
 
 PREFIX = "evkafka-dlq-"
 ORIGIN = ("topic", "partition", "offset", "timestamp", "group", "id")
-"""What stays as the first failure wrote it, when a replayed record fails once more."""
+"""The headers that keep the values of the first failure when a replayed record fails again."""
 
 REPLAYS = f"{PREFIX}replays"
-"""How often this record came out of the dead-letter topic again; absent where it never did."""
+"""How many times this record was replayed from the dead-letter topic; absent if it never was."""
 
 SIGNATURE = f"{PREFIX}signature"
-"""By which a replay proves that it wrote a record: see `replay_signature.py`."""
+"""The proof that a replay wrote a record: see `replay_signature.py`."""
 
 KEPT = frozenset({*(PREFIX + name for name in ORIGIN), REPLAYS})
-"""The headers of a replayed record that its next letter keeps."""
+"""The headers of a replayed record that its next dead letter keeps."""
 
-ASIDE = "evkafka-source-"
-"""Before the name of a source record's own header, if the name is one that only letters may use."""
+RENAMED = "evkafka-source-"
+"""The prefix put before a header of the source record whose name is reserved for dead letters."""
 
 SPRING = "kafka_dlt-"
 
 UNREADABLE = f"{PREFIX}unreadable"
-"""In place of the record's own headers, where the client could not read it: the offsets, "7-7"."""
+"""Replaces the record's own headers if the client could not read it: its offsets, "7-7"."""
 
 TRACEBACK_BYTES = 8 * 1024
-SHORTER = ((1024, 1024), (0, 256))
-"""For what does not fit: most bytes of the traceback and of the message, in turn."""
+REDUCED_BYTES = ((1024, 1024), (0, 256))
+"""Limits of traceback and message for each further attempt to make a dead letter fit into the topic."""
 
 Headers = list[tuple[str, bytes | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class TopicIncarnation:
-    """Which of the topics that had this name, in the course of time and in several clusters; None while unknown."""
+    """Which one of all topics of this name, over time and across clusters; None while unknown."""
 
     cluster_id: str | None = None
     topic_id: str | None = None
@@ -53,12 +53,12 @@ class TopicIncarnation:
 
 @dataclass(frozen=True, slots=True)
 class FailureInfo:
-    """Why a record is a dead letter.
+    """Why a record failed.
 
     Attributes:
-        event_type: as it was routed; None where no endpoint took it.
-        attempts: how many there were.
-        reason: what the endpoint, or the policy, says of it.
+        event_type: the type that it was routed by; None if no endpoint takes it.
+        attempts: how many attempts were made.
+        reason: the explanation of the endpoint, or of the policy.
     """
 
     group_id: str
@@ -71,35 +71,38 @@ class FailureInfo:
 
 def dead_letter_headers(
     record: Record,
-    story: FailureInfo,
+    failure: FailureInfo,
     policy: ErrorPolicySettings,
     *,
     id_: str,
     replayed: bool = False,
-    shorter: int = 0,
+    reduced: int = 0,
 ) -> Headers:
-    """The record's own headers, then the story's.
+    """The record's own headers, then those that describe the failure.
 
-    What the record itself says of dead letters is moved aside, for any producer could have written it.
+    Headers of the record with the names of dead-letter headers are renamed, because any producer could have written
+    them.
 
     Args:
-        id_: of the letter; see `dead_letter_id`.
-        replayed: a replay of our own is proven to have written the record: its origin, id and count are kept.
-        shorter: 0 for the whole story, then one for each step of `SHORTER`.
+        id_: of the dead letter; see `dead_letter_id`.
+        replayed: a valid signature proves that a replay wrote the record: its origin, id and count are kept.
+        reduced: 0 for the full failure, else a step of `REDUCED_BYTES`, from 1.
     """
-    traceback_bytes, message_bytes = SHORTER[shorter - 1] if shorter else (TRACEBACK_BYTES, TRACEBACK_BYTES)
-    told = _Told(record, story, id_, _origin_of(record) if replayed else {}, traceback_bytes, message_bytes)
+    traceback_bytes, message_bytes = REDUCED_BYTES[reduced - 1] if reduced else (TRACEBACK_BYTES, TRACEBACK_BYTES)
+    origin = _origin_of(record) if replayed else {}
+    headers = _DeadLetterHeaders(record, failure, id_, origin, traceback_bytes, message_bytes)
     match policy.dead_letter_header_style:
         case "spring":
-            return told.as_spring()
+            return headers.as_spring()
         case _:
-            return told.as_evkafka()
+            return headers.as_evkafka()
 
 
 def dead_letter_id(group_id: str, record: Record, incarnation: TopicIncarnation) -> str:
-    """The id of a record's letter: group, cluster, topic with its id, partition, offset. What is not known is left out.
+    """The id of a record's dead letter: group, cluster, topic with its id, partition, offset. Unknown parts are left
+    out.
 
-    It names the record that failed. Several letters have one id if that record fails more than once.
+    It identifies the record that failed. If that record fails several times, several dead letters have one id.
     """
     topic = f"{record.topic}:{incarnation.topic_id}" if incarnation.topic_id else record.topic
     cluster = [incarnation.cluster_id] if incarnation.cluster_id else []
@@ -107,15 +110,15 @@ def dead_letter_id(group_id: str, record: Record, incarnation: TopicIncarnation)
 
 
 def _origin_of(record: Record) -> dict[str, bytes]:
-    """What a replayed record says of its first failure, by the names of `ORIGIN`."""
-    told = {name: value for name, value in reversed(record.headers) if value is not None}
-    origin = {name: told[PREFIX + name] for name in ORIGIN if PREFIX + name in told}
+    """The headers of a replayed record that describe its first failure, by the names of `ORIGIN`."""
+    values = {name: value for name, value in reversed(record.headers) if value is not None}
+    origin = {name: values[PREFIX + name] for name in ORIGIN if PREFIX + name in values}
     return origin if {"topic", "partition", "offset"} <= origin.keys() else {}
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadableOrigin:
-    """What is known of a record that the client could not read: where it stands."""
+    """A record that the client could not read: only its address is known."""
 
     topic: str
     partition: int
@@ -131,53 +134,57 @@ def unreadable_origin(unreadable: Unreadable) -> UnreadableOrigin:
     return UnreadableOrigin(tp.topic, tp.partition, unreadable.offset, ((UNREADABLE, offsets),))
 
 
-class _Told:
-    """One story, told in either style."""
+class _DeadLetterHeaders:
+    """The headers of one dead letter, in either style.
+
+    Args:
+        first_origin: the origin that the record had at its first failure; empty unless it was replayed.
+    """
 
     def __init__(
         self,
         record: Record,
-        story: FailureInfo,
+        failure: FailureInfo,
         id_: str,
-        first: Mapping[str, bytes],
+        first_origin: Mapping[str, bytes],
         traceback_bytes: int,
         message_bytes: int,
     ) -> None:
-        error = story.error
+        error = failure.error
         self.record = record
-        self.story = story
-        self.first = first
+        self.failure = failure
+        self.first_origin = first_origin
         self.origin = {
             "topic": record.topic.encode(),
             "partition": b"%d" % record.partition,
             "offset": b"%d" % record.offset,
             "timestamp": b"%d" % record.timestamp,
-            "group": story.group_id.encode(),
+            "group": failure.group_id.encode(),
             "id": id_.encode(),
-            **first,
+            **first_origin,
         }
         self.error_type = error_type_of(error)
-        self.message = cut(failure_message(error) if error is not None else story.reason, message_bytes)
+        self.message = cut(failure_message(error) if error is not None else failure.reason, message_bytes)
         self.traceback = _cut_head("".join(traceback.format_exception(error)) if error else "", traceback_bytes)
 
     def as_evkafka(self) -> Headers:
-        story = self.story
-        said = {name: self.origin[name] for name in ORIGIN if name != "id"} | {
-            "event-type": (story.event_type or "").encode(),
-            "attempts": b"%d" % story.attempts,
+        failure = self.failure
+        values = {name: self.origin[name] for name in ORIGIN if name != "id"} | {
+            "event-type": (failure.event_type or "").encode(),
+            "attempts": b"%d" % failure.attempts,
             "error-type": self.error_type.encode(),
             "error-message": self.message,
             "error-traceback": self.traceback,
-            "failed-at": story.failed_at.astimezone(UTC).isoformat().replace("+00:00", "Z").encode(),
+            "failed-at": failure.failed_at.astimezone(UTC).isoformat().replace("+00:00", "Z").encode(),
             "id": self.origin["id"],
         }
-        return [*self._own((PREFIX,)), *((PREFIX + name, value) for name, value in said.items())]
+        return [*self._own((PREFIX,)), *((PREFIX + name, value) for name, value in values.items())]
 
     def as_spring(self) -> Headers:
         """The names and encodings of Spring for Apache Kafka's dead-letter publisher: numbers are big-endian binary,
-        so that its own tools read them. Our id comes along: the replay knows a dead letter by it."""
+        so that its tools can read them. Our id is added: the replay identifies a dead letter by it."""
         origin = self.origin
-        said = {
+        values = {
             f"{SPRING}original-topic": origin["topic"],
             f"{SPRING}original-partition": struct.pack(">i", int(origin["partition"])),
             f"{SPRING}original-offset": struct.pack(">q", int(origin["offset"])),
@@ -186,29 +193,30 @@ class _Told:
             f"{SPRING}exception-fqcn": self.error_type.encode(),
             f"{SPRING}exception-message": self.message,
             f"{SPRING}exception-stacktrace": self.traceback,
-            f"{PREFIX}attempts": b"%d" % self.story.attempts,
+            f"{PREFIX}attempts": b"%d" % self.failure.attempts,
             f"{PREFIX}id": origin["id"],
         }
-        return [*self._own((PREFIX, SPRING)), *said.items()]
+        return [*self._own((PREFIX, SPRING)), *values.items()]
 
     def _own(self, prefixes: tuple[str, ...]) -> Iterator[tuple[str, bytes | None]]:
-        """The record's own headers as they are, but for names that a letter of this style uses: those are moved aside.
+        """The record's own headers, unchanged except for names that a dead letter of this style uses: those are
+        renamed.
 
-        Of a replayed record, what our replay wrote is told by `origin`; only its count stays in its place.
+        What a replay wrote into a replayed record is already in `origin`; only its count stays in its place.
         """
         for name, value in self.record.headers:
             if (
                 not name.startswith(prefixes)
                 or isinstance(self.record, UnreadableOrigin)
-                or (self.first and name == REPLAYS)
+                or (self.first_origin and name == REPLAYS)
             ):
                 yield name, value
-            elif not (self.first and (name in KEPT or name == SIGNATURE or name.startswith(SPRING))):
-                yield ASIDE + name, value
+            elif not (self.first_origin and (name in KEPT or name == SIGNATURE or name.startswith(SPRING))):
+                yield RENAMED + name, value
 
 
 def error_type_of(error: BaseException | None) -> str:
-    """The class that names it, with its module; empty where there is none."""
+    """The class of the reported exception, with its module; empty without an error."""
     if error is None:
         return ""
     kind = type(reported_exception(error))
@@ -220,5 +228,5 @@ def cut(text: str, most: int) -> bytes:
 
 
 def _cut_head(text: str, most: int) -> bytes:
-    """A traceback's end says most."""
+    """The end of a traceback says most about the error."""
     return text.encode(errors="replace")[-most:].decode(errors="ignore").encode() if most else b""

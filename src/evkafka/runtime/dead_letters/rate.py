@@ -1,7 +1,7 @@
-"""How many of a partition's latest records became dead letters: what `dead_letter_limit` looks at. Pure.
+"""How many of a partition's latest records became dead letters: `dead_letter_limit` compares this. Pure.
 
-It is kept across restarts in the metadata of the group's commits, as a short text. That is why it holds the places of
-dead letters only, counted backwards: a partition without any has no text.
+It is kept across restarts in the metadata of the group's commits, as a short text. To keep that short, it has only the
+positions of dead letters, counted backwards: a partition without dead letters has no text.
 """
 
 from __future__ import annotations
@@ -16,54 +16,54 @@ from evkafka.config.settings import DeadLetterLimitSettings
 PREFIX = "evkafka-dlq/1"
 RESET_DEAD_LETTER_LIMIT = "once what fails is mended, go on with `evkafka run --reset-dead-letter-limit`"
 
-MOST_TEXT = 2_000
-"""Brokers take 4096 bytes by default (offset.metadata.max.bytes), of all that is committed for a partition."""
+LONGEST_TEXT = 2_000
+"""Brokers accept 4096 bytes by default (offset.metadata.max.bytes), for all metadata of a partition."""
 
 
 class DeadLetterRate:
-    """Counts records as they end. One partition's.
+    """Counts the finished records of one partition.
 
     Args:
-        window: the largest one that a limit looks at.
+        window: the largest window of any limit, in records.
 
     Attributes:
-        stopped: the limit was reached; it stays so until somebody resets it.
-        unsaved: that has changed, and is to be committed even where no offset moved.
+        stopped: the limit was reached; stays True until an operator resets it.
+        unsaved: `stopped` has changed and must be committed even if no offset moved.
     """
 
     def __init__(self, window: int) -> None:
         self._window = window
         self._ended = 0  # records that have ended
-        self._dead: deque[int] = deque()  # the dead letters among the last `window` of them, by number
-        self._row = 0  # dead letters since a record ended otherwise
+        self._dead: deque[int] = deque()  # the numbers of the dead letters among the last `window` of them
+        self._row = 0  # dead letters since the last record that ended otherwise
         self.stopped = False
         self.unsaved = False
 
     # ------------------------------------------------------------------ counting
 
     def count_other(self, records: int) -> None:
-        """So many more have ended, and are no dead letters."""
+        """So many more records have ended and are no dead letters."""
         if records > 0:
             self._ended += records
             self._row = 0
-            self._forget()
+            self._drop_old()
 
     def count_dead_letter(self) -> None:
-        """One more has ended as a dead letter."""
+        """One more record has become a dead letter."""
         self._ended += 1
         self._row += 1
         self._dead.append(self._ended)
-        self._forget()
+        self._drop_old()
 
-    def _forget(self) -> None:
+    def _drop_old(self) -> None:
         while self._dead and self._dead[0] <= self._ended - self._window:
             self._dead.popleft()
 
     def reached(self, limit: DeadLetterLimitSettings, *, under_way: int = 0) -> str | None:
-        """Why there must be no further dead letter; None where there may be.
+        """Why no further record may become a dead letter; None if one may.
 
         Args:
-            under_way: dead letters that are being written just now; they count as written.
+            under_way: dead letters that are being written; they count as written.
         """
         row = self._row + under_way
         if row >= limit.consecutive:
@@ -83,7 +83,7 @@ class DeadLetterRate:
     # ------------------------------------------------------------------ across restarts
 
     def as_text(self) -> str:
-        """For the commit's metadata; empty where there is nothing to tell."""
+        """The metadata to commit; empty without dead letters."""
         if not self._dead and not self.stopped:
             return ""
         ended = min(self._ended, self._window)
@@ -95,7 +95,7 @@ class DeadLetterRate:
 
     @classmethod
     def from_text(cls, text: str, window: int) -> DeadLetterRate:
-        """What `as_text` told. Anything else tells nothing: the metadata may be another tool's."""
+        """Restore the state from `as_text`. Any other text is ignored: another tool may have written the metadata."""
         rate = cls(window)
         try:
             prefix, stopped, row, ended, packed = text.split(" ")
@@ -109,12 +109,13 @@ class DeadLetterRate:
             rate.stopped = stopped == "1"
         except (ValueError, binascii.Error, zlib.error):
             return cls(window)
-        rate._forget()
+        rate._drop_old()
         return rate
 
 
 def _packed(gaps: list[int]) -> str:
-    """Seven bits a byte, compressed. What does not fit is told as so many, evenly spread."""
+    """Seven bits per byte, compressed. If the text is too long, only the number of gaps and their sum are kept, and
+    the dead letters are spread evenly when it is read."""
     data = bytearray()
     for gap in gaps:
         while gap > 0x7F:
@@ -122,7 +123,7 @@ def _packed(gaps: list[int]) -> str:
             gap >>= 7
         data.append(gap)
     text = base64.b64encode(zlib.compress(bytes(data), 9)).decode()
-    return text if len(text) <= MOST_TEXT else f"~{len(gaps)}~{sum(gaps)}"
+    return text if len(text) <= LONGEST_TEXT else f"~{len(gaps)}~{sum(gaps)}"
 
 
 def _unpacked(text: str) -> list[int]:

@@ -1,7 +1,7 @@
-"""Proof that a replay of our own dead letters wrote a record. Without it, what it says of dead letters is not believed.
+"""Proof that a replay of our own dead letters wrote a record. Without it, its dead-letter headers are not trusted.
 
-Whoever may write to a source topic can write any header. A replay therefore signs what it writes, with a key that lies
-in the state topic beside the dead letters. The writer of dead letters checks the signature with the same key.
+Any producer of a source topic can write any header. A replay therefore signs what it writes, with a key that is stored
+in the state topic of the dead-letter topic. The writer of dead letters checks the signature with the same key.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from evkafka.runtime.ports import Clock, Cluster
 logger = logging.getLogger("evkafka.dead_letters")
 
 SIGNING_KEY = b"signing-key"
-"""The key of the record that holds it, in the state topic."""
+"""The key of the state topic's record whose value has the signing key."""
 
 KEY_BYTES = 32
 READ_S = 60.0
 READ_AGAIN_S = 60.0
-"""A signature that is wrong may come from a state topic that was made again; forged ones must not cost more reads."""
+"""A wrong signature may mean that the state topic was created again, so the key is read again, but not more often than
+this: forged signatures must not cause more reads."""
 
 
 def state_topic(dead_letter_topic: str) -> str:
-    """Where it is kept which letters were replayed or dropped, and the key that replays sign with."""
+    """The topic that records which dead letters were replayed or dropped, and has the signing key of replays."""
     return f"{dead_letter_topic}.state"
 
 
@@ -40,7 +41,7 @@ def signing_key_as_bytes(key: bytes) -> bytes:
 
 
 def read_signing_key(value: bytes | None) -> bytes | None:
-    """None if it is none."""
+    """None if the value has no signing key."""
     try:
         return bytes.fromhex(json.loads(value or b"")["signing_key"])
     except (ValueError, KeyError, TypeError):
@@ -50,18 +51,23 @@ def read_signing_key(value: bytes | None) -> bytes | None:
 def sign(
     key: bytes, topic: str, record_key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes | None]]
 ) -> bytes:
-    """The signature of a replayed record: for this topic, key and value, and for what the record says of its dead
-    letter. Headers of other names are not covered."""
+    """The signature of a replayed record. It covers topic, key, value and the headers in `KEPT`, and no other
+    headers."""
     mac = hmac.new(key, digestmod=hashlib.sha256)
     kept = sorted((name, value) for name, value in headers if name in KEPT and value is not None)
-    for part in (topic.encode(), record_key, value, *(part for name, said in kept for part in (name.encode(), said))):
-        # With its length before each, no two records are written the same way.
+    for part in (
+        topic.encode(),
+        record_key,
+        value,
+        *(part for name, content in kept for part in (name.encode(), content)),
+    ):
+        # Each part is preceded by its length, so that no two records have the same input.
         mac.update(b"-" if part is None else b"%d:" % len(part) + part)
     return mac.hexdigest().encode()
 
 
 class ReplaySignatures:
-    """Checks signatures, with one key for each dead-letter topic, read when the first signature is met."""
+    """Checks signatures, with one key per dead-letter topic, which is read for the first signature."""
 
     def __init__(self, cluster: Cluster, clock: Clock) -> None:
         self._cluster = cluster
@@ -74,10 +80,10 @@ class ReplaySignatures:
         """True if a replay of this dead-letter topic wrote the record.
 
         Args:
-            connection: where the dead-letter topic is.
+            connection: to the cluster of the dead-letter topic.
 
         Raises:
-            BrokerUnavailable, BrokerError: the key could not be read; asked again later, it may be.
+            BrokerUnavailable, BrokerError: the key could not be read; a later call may succeed.
         """
         signature = dict(record.headers).get(SIGNATURE)
         if signature is None:

@@ -1,8 +1,8 @@
-"""Retry topics: which ones a consumer needs, how it reads them, and what its records say on the way there.
+"""Retry topics: which ones a consumer needs, how it reads them, and the headers of the records in them.
 
-A record whose attempts are over is written to the topic of the first delay that is longer than what it has waited,
-with its own headers untouched and ours behind them. So it can be read back as it was: an endpoint sees it at its first
-address, and what becomes a dead letter in the end is the record that failed first, byte for byte.
+When the attempts at a record are used up, it is written to the retry topic of the next longer delay, with its own
+headers unchanged and ours appended. So it can be restored when it is read: an endpoint sees it at its original
+address, and if it becomes a dead letter in the end, that is the record that failed first, byte for byte.
 """
 
 from __future__ import annotations
@@ -22,27 +22,28 @@ from evkafka.runtime.failure_cause import failure_message
 PREFIX = "evkafka-retry-"
 
 MESSAGE_BYTES = (1024, 128, 0)
-"""Most bytes of an error's message; the next one in turn where a record does not fit."""
+"""Limit of the error message; the next one applies if the record does not fit into the topic."""
 
 
 class RetryTopic(NamedTuple):
-    """One retry topic: records of which topic wait in it, and how long."""
+    """One retry topic: the topic whose records are in it, and how long each of them waits."""
 
     source: str
     delay_ms: int
 
 
 RetryTopics = Mapping[str, RetryTopic]
+"""A consumer's retry topics by name."""
 
 
 def retry_topics_of(settings: ConsumerSettings, policies: Iterable[ErrorPolicySettings]) -> dict[str, RetryTopic]:
-    """The retry topics that these policies of a consumer ask for, by name: one for each topic and delay.
+    """The retry topics that these policies of a consumer need, by name: one for each topic and delay.
 
     Raises:
-        ConfigError: a name is illegal, or is read as it is; or the topics are not given by name.
+        ConfigError: a name is illegal, or the consumer already reads it; or the consumer's topics are a pattern.
     """
     if settings.auto_commit_mode == "pre-commit":
-        return {}  # nothing is tried again
+        return {}  # nothing is retried
     delays_ms = sorted({delay_ms for policy in policies for delay_ms in policy.retry_topics})
     if delays_ms and settings.topic_pattern is not None:
         raise ConfigError(
@@ -62,49 +63,50 @@ def retry_topics_of(settings: ConsumerSettings, policies: Iterable[ErrorPolicySe
     return found
 
 
-def retry_consumer_settings(settings: ConsumerSettings, tiers: RetryTopics) -> ConsumerSettings:
-    """The consumer of these retry topics: like the one whose records wait in them, in a group of its own."""
+def retry_consumer_settings(settings: ConsumerSettings, retry_topics: RetryTopics) -> ConsumerSettings:
+    """The settings of the consumer that reads these retry topics: those of the original one, with a group of its
+    own."""
     return dataclasses.replace(
         settings,
-        topics=tuple(TopicSettings(name) for name in tiers),
+        topics=tuple(TopicSettings(name) for name in retry_topics),
         group_id=f"{settings.group_id or 'none'}.retry",
-        auto_offset_reset="earliest",  # what is in there was put there for this group
+        auto_offset_reset="earliest",  # every record in them was written for this group
         allow_auto_create_topics=False,
     )
 
 
 def retry_consumer_name(consumer: str) -> str:
-    """What the consumer of a consumer's retry topics is called."""
+    """The name of the consumer that reads a consumer's retry topics."""
     return f"{consumer}.retry"
 
 
-# ---------------------------------------------------------------------------- there
+# ---------------------------------------------------------------------------- writing
 
 
-def retry_headers(record: Record, story: FailureInfo, *, id_: str, shorter: int = 0) -> Headers:
-    """A record's own headers, then what is told of it while it waits.
+def retry_headers(record: Record, failure: FailureInfo, *, id_: str, reduced: int = 0) -> Headers:
+    """A record's own headers, then those that describe the failure while it waits.
 
     Args:
-        id_: of the letter that it may become.
-        shorter: which step of `MESSAGE_BYTES`.
+        id_: of the dead letter that it may become.
+        reduced: the step of `MESSAGE_BYTES`.
     """
-    message = failure_message(story.error) if story.error is not None else story.reason
-    said = {
+    message = failure_message(failure.error) if failure.error is not None else failure.reason
+    values = {
         "topic": record.topic.encode(),
         "partition": b"%d" % record.partition,
         "offset": b"%d" % record.offset,
         "timestamp": b"%d" % record.timestamp,
-        "group": story.group_id.encode(),
+        "group": failure.group_id.encode(),
         "id": id_.encode(),
-        "event-type": (story.event_type or "").encode(),
-        "attempts": b"%d" % story.attempts,
-        "error-type": error_type_of(story.error).encode(),
-        "error-message": cut(message, MESSAGE_BYTES[shorter]),
+        "event-type": (failure.event_type or "").encode(),
+        "attempts": b"%d" % failure.attempts,
+        "error-type": error_type_of(failure.error).encode(),
+        "error-message": cut(message, MESSAGE_BYTES[reduced]),
     }
-    return [*record.headers, *((PREFIX + name, value) for name, value in said.items())]
+    return [*record.headers, *((PREFIX + name, value) for name, value in values.items())]
 
 
-# ---------------------------------------------------------------------------- and back
+# ---------------------------------------------------------------------------- reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Origin:
     """A record as it was when it failed first.
 
     Attributes:
-        id: of the letter that it may become; None if it was written before there was one.
+        id: of the dead letter that it may become; None if it was written by a version without ids.
     """
 
     topic: str
@@ -127,12 +129,12 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DelayedRecord:
-    """A record of a retry topic, at its address there.
+    """A record of a retry topic, with its address there.
 
     Attributes:
         origin: the record that waits in it.
-        earlier: attempts at it so far.
-        due_s: when it may be run, on the consumer's clock.
+        earlier: the number of attempts so far.
+        due_s: when it may run, on the consumer's clock.
     """
 
     topic: str
@@ -147,20 +149,21 @@ class DelayedRecord:
     due_s: float
 
 
-def read_delayed(record: Record, tier: RetryTopic, *, now_s: float, now_ms: int) -> DelayedRecord:
-    """Read a record of a retry topic back.
+def read_delayed(record: Record, retry_topic: RetryTopic, *, now_s: float, now_ms: int) -> DelayedRecord:
+    """Restore a record of a retry topic.
 
-    It is due so long after its timestamp; where the clock that wrote it goes before ours, so long after we first saw
-    it, for it cannot have been written later than that.
+    It is due one delay after its timestamp. If the clock that wrote it is ahead of ours, it is due one delay from now,
+    because it cannot have been written later than now.
     """
-    wait_ms = tier.delay_ms if record.timestamp < 0 else record.timestamp + tier.delay_ms - now_ms
-    own, told = _parted(record)
-    id_ = told.get("id")
+    delay_ms = retry_topic.delay_ms
+    wait_ms = delay_ms if record.timestamp < 0 else record.timestamp + delay_ms - now_ms
+    own, values = _split_headers(record)
+    id_ = values.get("id")
     origin = Origin(
-        tier.source,
-        _number(told.get("partition"), record.partition),
-        _number(told.get("offset"), record.offset),
-        _number(told.get("timestamp"), record.timestamp),
+        retry_topic.source,
+        _number(values.get("partition"), record.partition),
+        _number(values.get("offset"), record.offset),
+        _number(values.get("timestamp"), record.timestamp),
         record.key,
         record.value,
         tuple(own),
@@ -175,24 +178,24 @@ def read_delayed(record: Record, tier: RetryTopic, *, now_s: float, now_ms: int)
         record.value,
         tuple(record.headers),
         origin,
-        max(_number(told.get("attempts"), 0), 0),
-        now_s + min(max(wait_ms, 0), tier.delay_ms) / 1000,
+        max(_number(values.get("attempts"), 0), 0),
+        now_s + min(max(wait_ms, 0), delay_ms) / 1000,
     )
 
 
-def _parted(record: Record) -> tuple[Headers, dict[str, bytes]]:
-    """The record's own headers, and ours. Ours stand last and begin with the topic: a source record may hold headers of
-    these names too, and those say nothing."""
+def _split_headers(record: Record) -> tuple[Headers, dict[str, bytes]]:
+    """The record's own headers, and ours. Ours are the last ones and begin with the topic: a source record may have
+    headers of the same names, which mean nothing."""
     headers = list(record.headers)
-    places = [place for place, (name, _) in enumerate(headers) if name == f"{PREFIX}topic"]
-    own = headers[: places[-1]] if places else headers
+    starts = [index for index, (name, _) in enumerate(headers) if name == f"{PREFIX}topic"]
+    own = headers[: starts[-1]] if starts else headers
     ours = headers[len(own) :]
     return own, {name.removeprefix(PREFIX): value for name, value in ours if value is not None}
 
 
-def _number(told: bytes | None, otherwise: int) -> int:
-    """Somebody else may have written it: what is no number tells nothing."""
+def _number(value: bytes | None, default: int) -> int:
+    """The default if it is no number: another program may have written it."""
     try:
-        return otherwise if told is None else int(told)
+        return default if value is None else int(value)
     except ValueError:
-        return otherwise
+        return default

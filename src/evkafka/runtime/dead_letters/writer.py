@@ -1,45 +1,43 @@
-"""Dead letters: a record that its policy gives up is written to another topic, byte for byte, and confirmed,
-before its offset may be committed. So is what goes to a retry topic."""
+"""Writes dead letters, and records for retry topics. The write is confirmed before the record's offset may be
+committed."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any
 
 from evkafka.config import dead_letter_producer_settings, dead_letter_topic, retry_topic
-from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
+from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.exceptions import ConfigError, EVKafkaError, RecordRefused, RecordTooLarge
 from evkafka.records import Record, Unreadable
 from evkafka.runtime.backoff import exponential
 from evkafka.runtime.clock import sleep, wait_any, within
 from evkafka.runtime.dead_letters.headers import (
-    SHORTER,
+    REDUCED_BYTES,
     FailureInfo,
     Headers,
     dead_letter_headers,
     dead_letter_id,
     unreadable_origin,
 )
+from evkafka.runtime.dead_letters.producers import DeadLetterProducer
 from evkafka.runtime.dead_letters.replay_signature import ReplaySignatures
 from evkafka.runtime.dead_letters.retry_topics import MESSAGE_BYTES, Origin, RetryTopics, retry_headers
 from evkafka.runtime.dead_letters.topic_ids import TopicIncarnations
 from evkafka.runtime.interfaces import WriteFailed
-from evkafka.runtime.ports import Clock, Cluster, RecordSink, Route, Slot
+from evkafka.runtime.ports import Clock, Cluster, Route, Slot
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, StopApp, address_of
 from evkafka.runtime.subscription import UNMATCHED, UNREADABLE
 
 logger = logging.getLogger("evkafka.dead_letters")
 
 SEND_TIMEOUT_S = 30.0
-LOOK_UP_S = 10.0
 LOOK_AGAIN_S = 3.0
-"""Without a confirmation for so long, it is looked whether the topic is still there."""
+"""After so long without a confirmation, the topic is looked up again: it may have been deleted."""
 
 BEST_EFFORT_TRIES = 3
 
@@ -48,37 +46,39 @@ class TopicChanged(EVKafkaError):
     """A topic has other partitions than when a record was sent to it."""
 
 
-def _unheard(topic: str, error: BaseException) -> None:
-    """Nobody is told of a write that failed."""
+def _ignore_failure(topic: str, error: BaseException) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class Outgoing:
     """A record on its way to another topic.
 
     Attributes:
-        what: how logs and errors call it.
-        headers: makes its headers, by how often what they tell had to be cut for it to fit, up to `cuts` times.
-        way_out: what to do where it fits even so not.
+        name: identifies it in logs and errors.
+        headers: creates its headers; the argument says how many times the failure must be shortened, because the record
+            did not fit into the topic.
+        reductions: how many times it can be shortened.
+        advice: what an operator can do if it does not fit even then.
     """
 
-    what: str
+    name: str
     record: Record
-    way: _Way
+    producer: DeadLetterProducer
     topic: str
     headers: Callable[[int], Awaitable[Headers]]
-    cuts: int
-    way_out: str
+    reductions: int
+    advice: str
 
 
 class DeadLetterWriter:
-    """Writes one consumer's dead letters, and what is to come again later to its retry topics, through producers of
-    its own: one for each connection that policies name.
+    """Writes the dead letters of one consumer, and its records for retry topics, through producers of its own: one for
+    each connection that its policies name.
 
-    The group's id is in the topic's name, so that two services on one topic do not meet in one dead-letter topic.
+    The topic's name contains the group's id, so that two services that read one topic do not share a dead-letter topic.
 
     Args:
-        policy_for: the error policy for an endpoint, already merged.
+        policy_for: returns the merged error policy of an endpoint.
     """
 
     def __init__(
@@ -94,118 +94,119 @@ class DeadLetterWriter:
         self._policy_for = policy_for
         self._cluster = cluster
         self._clock = clock
-        # At most once the offset is on its way already: the letter is worth some tries, and no standstill.
+        # With pre-commit the offset is already being committed: the dead letter is tried a few times and blocks
+        # nothing.
         self._most_tries = BEST_EFFORT_TRIES if settings.auto_commit_mode == "pre-commit" else None
         self._incarnations = TopicIncarnations(cluster, clock, settings.connection)
-        self._proofs = ReplaySignatures(cluster, clock)
-        self._ways: list[_Way] = []
+        self._signatures = ReplaySignatures(cluster, clock)
+        self._producers: list[DeadLetterProducer] = []
         # By the id of the `dead_letter_producer`: policies are merged once, and live as long as this.
-        self._way_of: dict[int, _Way] = {}
+        self._producer_of: dict[int, DeadLetterProducer] = {}
 
     # ------------------------------------------------------------------ life
 
     async def prepare_retry_topics(self, retry_topics: RetryTopics) -> None:
-        """Look up the retry topics, and make those that are absent, each with as many partitions as its source.
+        """Look up the retry topics, and create those that do not exist, each with as many partitions as its source.
 
         Raises:
-            BrokerError: a topic is absent and cannot be made.
+            BrokerError: a topic does not exist and cannot be created.
         """
         if retry_topics:
-            way = self._way(dataclasses.replace(self._settings.on_error, dead_letter_producer=None))
-            await way.look_up({name: tier.source for name, tier in retry_topics.items()})
+            producer = self._producer_for(dataclasses.replace(self._settings.on_error, dead_letter_producer=None))
+            await producer.look_up({name: retry_topic.source for name, retry_topic in retry_topics.items()})
 
     async def prepare(self, policies: Mapping[Route | None, ErrorPolicySettings]) -> None:
-        """Look up the topics that these policies may write to, and make those that are absent, each with as many
-        partitions as its source. A topic whose name only a record completes is looked up when the first one comes.
+        """Look up the topics that these policies may write to, and create those that do not exist, each with as many
+        partitions as its source. A topic whose name depends on the record is looked up for its first dead letter.
 
         Raises:
-            ConfigError: a name that Kafka would not take.
-            BrokerError: a topic that is absent and cannot be made.
+            ConfigError: Kafka does not accept a name.
+            BrokerError: a topic does not exist and cannot be created.
         """
         for route, policy in policies.items():
             if route is None and "{event_type}" in policy.dead_letter_topic:
                 continue
             event_type = route.event_type if route is not None else ""
-            wanted = {self._name(policy, topic.name, event_type): topic.name for topic in self._settings.topics}
+            wanted = {self._topic(policy, topic.name, event_type): topic.name for topic in self._settings.topics}
             if wanted:
-                await self._way(policy).look_up(wanted)
+                await self._producer_for(policy).look_up(wanted)
 
     async def stop(self, *, timeout_s: float) -> None:
-        """Never raises; what is under way has been given up by then."""
-        await asyncio.gather(*(way.stop(timeout_s=timeout_s) for way in self._ways))
+        """Close the producers. Never raises. All writes have been cancelled before this is called."""
+        await asyncio.gather(*(producer.stop(timeout_s=timeout_s) for producer in self._producers))
 
     # ------------------------------------------------------------------ writing
 
     async def send_unreadable(self, unreadable: Unreadable, *, source: str | None = None) -> None:
-        """Write a letter that names the address of what the client cannot read, with the same promises. Its value is
-        null, and its one header beside the story says why.
+        """Write a dead letter for a record that the client cannot read, with the same promises. It has the address of
+        the record and the error, and no value.
 
         Args:
             source: the topic whose dead letters it joins; None for its own.
 
         Raises:
-            StopApp: it has no topic.
+            StopApp: its dead-letter topic has an illegal name.
         """
         record, policy = unreadable_origin(unreadable), self._policy_for(None)
         error = unreadable.error
-        story = FailureInfo(self._group_id, None, 1, f"it cannot be read: {error!r}", error, datetime.now(UTC))
+        failure = FailureInfo(self._group_id, None, 1, f"it cannot be read: {error!r}", error, datetime.now(UTC))
         try:
-            topic = self._name(policy, source or record.topic, UNREADABLE)
+            topic = self._topic(policy, source or record.topic, UNREADABLE)
         except ConfigError as fault:
             raise StopApp(f"{address_of(record)} has no dead-letter topic", fault) from fault
-        await self._deliver(self._dead_letter(record, story, policy, topic))
+        await self._send(self._dead_letter(record, failure, policy, topic))
 
     async def send_to_dead_letter(
-        self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed = _unheard
+        self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed = _ignore_failure
     ) -> None:
-        """Write the dead letter and wait for its confirmation; try again until it is written, never skip it.
+        """Write the dead letter and wait for its confirmation. Failed writes are repeated until one is confirmed.
 
         Raises:
-            StopApp: it has no topic, or fits into none: the record cannot be given up, and stays uncommitted.
+            StopApp: its topic has an illegal name, or it does not fit into the topic. The record stays uncommitted.
         """
-        policy, story = self._policy_for(slot.route), self._story(slot, verdict)
+        policy, failure = self._policy_for(slot.route), self._failure(slot, verdict)
         try:
-            topic = self._name(policy, record.topic, story.event_type or UNMATCHED)
+            topic = self._topic(policy, record.topic, failure.event_type or UNMATCHED)
         except ConfigError as error:
             raise StopApp(f"{address_of(record)} has no dead-letter topic", error) from error
-        await self._deliver(self._dead_letter(record, story, policy, topic), failed)
+        await self._send(self._dead_letter(record, failure, policy, topic), failed)
 
-    def _dead_letter(self, record: Record, story: FailureInfo, policy: ErrorPolicySettings, topic: str) -> Letter:
-        way = self._way(policy)
+    def _dead_letter(self, record: Record, failure: FailureInfo, policy: ErrorPolicySettings, topic: str) -> Outgoing:
+        producer = self._producer_for(policy)
 
-        async def headers(cuts: int) -> Headers:
+        async def headers(reduced: int) -> Headers:
             id_ = await self._id(record)
-            replayed = await self._proofs.is_replay(record, topic, way.producer.connection)
-            return dead_letter_headers(record, story, policy, id_=id_, replayed=replayed, shorter=cuts)
+            replayed = await self._signatures.is_replay(record, topic, producer.settings.connection)
+            return dead_letter_headers(record, failure, policy, id_=id_, replayed=replayed, reduced=reduced)
 
-        return Letter(
+        return Outgoing(
             f"the dead letter of {address_of(record)}",
             record,
-            way,
+            producer,
             topic,
             headers,
-            len(SHORTER),
+            len(REDUCED_BYTES),
             "raise that topic's max.message.bytes, and max_request_size of `dead_letter_producer`",
         )
 
     async def send_to_retry_topic(
-        self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed = _unheard
+        self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed = _ignore_failure
     ) -> None:
-        """Write it to its retry topic, with the same promises. It stays in the cluster that it was read from.
+        """Write the record to its retry topic, with the same promises. It stays in the cluster that it was read from.
 
         Raises:
-            StopApp: it does not fit there.
+            StopApp: it does not fit into the topic.
         """
-        policy, story = self._policy_for(slot.route), self._story(slot, verdict)
+        policy, failure = self._policy_for(slot.route), self._failure(slot, verdict)
 
-        async def headers(cuts: int) -> Headers:
-            return retry_headers(record, story, id_=await self._id(record), shorter=cuts)
+        async def headers(reduced: int) -> Headers:
+            return retry_headers(record, failure, id_=await self._id(record), reduced=reduced)
 
-        await self._deliver(
-            Letter(
+        await self._send(
+            Outgoing(
                 f"{address_of(record)}, to be retried,",
                 record,
-                self._way(dataclasses.replace(policy, dead_letter_producer=None)),
+                self._producer_for(dataclasses.replace(policy, dead_letter_producer=None)),
                 retry_topic(record.topic, group_id=self._group_id, delay_ms=verdict.delay_ms),
                 headers,
                 len(MESSAGE_BYTES) - 1,
@@ -215,162 +216,90 @@ class DeadLetterWriter:
         )
 
     async def _id(self, record: Record) -> str:
-        """The id of the record's letter. A record out of a retry topic brings the one that it got on the way there."""
+        """The id of the record's dead letter. A delayed record has had one since it was written to a retry topic."""
         if isinstance(record, Origin) and record.id is not None:
             return record.id
         return dead_letter_id(self._group_id, record, await self._incarnations.of(record))
 
-    def _story(self, slot: Slot, verdict: SendToDeadLetter | SendToRetryTopic) -> FailureInfo:
+    def _failure(self, slot: Slot, verdict: SendToDeadLetter | SendToRetryTopic) -> FailureInfo:
         event_type = slot.route.event_type if slot.route is not None else None
         attempts = slot.earlier + slot.attempt
         return FailureInfo(self._group_id, event_type, attempts, verdict.reason, verdict.error, datetime.now(UTC))
 
-    async def _deliver(self, letter: Letter, failed: WriteFailed = _unheard) -> None:
-        cuts = tries = 0
+    async def _send(self, outgoing: Outgoing, failed: WriteFailed = _ignore_failure) -> None:
+        reduced = tries = 0
         while True:
             try:
-                await self._write(letter, cuts)
+                await self._write(outgoing, reduced)
                 return
             except RecordTooLarge as error:
-                if cuts == letter.cuts:
-                    # The record itself is kept whole, or not given up.
-                    sentence = f"{letter.what} does not fit into {letter.topic}: {letter.way_out}"
+                if reduced == outgoing.reductions:
+                    # Key, value and own headers are written as a whole, or not at all.
+                    sentence = f"{outgoing.name} does not fit into {outgoing.topic}: {outgoing.advice}"
                     raise StopApp(sentence, error) from error
-                cuts += 1
+                reduced += 1
             except RecordRefused as error:
-                raise StopApp(f"{letter.what} is not taken by {letter.topic}: {error}", error) from error
+                raise StopApp(f"{outgoing.name} is not taken by {outgoing.topic}: {error}", error) from error
             except (EVKafkaError, TimeoutError) as error:
                 tries += 1
-                failed(letter.topic, error)
-                letter.way.forget(letter.topic)
+                failed(outgoing.topic, error)
+                outgoing.producer.forget(outgoing.topic)
                 if tries == self._most_tries:
-                    logger.error("%s is lost: %s", letter.what, error)
+                    logger.error("%s is lost: %s", outgoing.name, error)
                     return
-                await self._wait(letter, tries, error)
+                await self._wait(outgoing, tries, error)
 
-    async def _write(self, letter: Letter, cuts: int) -> None:
-        record, way = letter.record, letter.way
-        partition = await way.partition(letter.topic, record)
-        confirmed = await (await way.sink()).send(
-            letter.topic,
+    async def _write(self, outgoing: Outgoing, reduced: int) -> None:
+        record, producer = outgoing.record, outgoing.producer
+        partition = await producer.partition(outgoing.topic, record)
+        confirmed = await (await producer.sink()).send(
+            outgoing.topic,
             value=record.value,
             key=record.key,
             partition=partition,
             timestamp_ms=None,
-            headers=await letter.headers(cuts),
+            headers=await outgoing.headers(reduced),
         )
         try:
             if await wait_any(self._clock, confirmed, timeout_s=LOOK_AGAIN_S):
                 await confirmed
                 return
-            # The topic may be another one by now. One that was deleted is made again, and the client sends on to it; of
-            # one with fewer partitions the client would go on looking for a partition that is no more.
-            if await self._changed(letter, partition):
-                raise TopicChanged(f"{letter.topic} has other partitions than before")
+            # The topic may have been deleted. It is created again, and the client sends to the new one. If the new one
+            # has fewer partitions, the client would wait for a partition that does not exist.
+            if await self._changed(outgoing, partition):
+                raise TopicChanged(f"{outgoing.topic} has other partitions than before")
             await within(self._clock, confirmed, SEND_TIMEOUT_S - LOOK_AGAIN_S)
         finally:
             if not confirmed.done():
                 confirmed.cancel()
 
-    async def _changed(self, letter: Letter, partition: int | None) -> bool:
+    async def _changed(self, outgoing: Outgoing, partition: int | None) -> bool:
         try:
-            return await letter.way.changed(letter.topic, letter.record, partition)
+            return await outgoing.producer.changed(outgoing.topic, outgoing.record, partition)
         except EVKafkaError as error:
-            logger.debug("whether %s has changed is not known: %s", letter.topic, error)  # the send itself will tell
+            logger.debug("whether %s has changed is not known: %s", outgoing.topic, error)  # the send itself will fail
             return False
 
-    async def _wait(self, letter: Letter, tries: int, error: BaseException) -> None:
+    async def _wait(self, outgoing: Outgoing, tries: int, error: BaseException) -> None:
         wait_s = exponential(tries, first_s=0.5, multiplier=2, most_s=30, jitter=0, random=lambda: 0.5)
         logger.error(
-            "%s could not be written to %s, trying again in %.1f s: %r", letter.what, letter.topic, wait_s, error
+            "%s could not be written to %s, trying again in %.1f s: %r", outgoing.name, outgoing.topic, wait_s, error
         )
         await sleep(self._clock, wait_s)
 
-    # ------------------------------------------------------------------ names
+    # ------------------------------------------------------------------ topics and producers
 
-    def _name(self, policy: ErrorPolicySettings, topic: str, event_type: str) -> str:
+    def _topic(self, policy: ErrorPolicySettings, topic: str, event_type: str) -> str:
         return dead_letter_topic(policy, topic=topic, group_id=self._group_id, event_type=event_type)
 
-    def _way(self, policy: ErrorPolicySettings) -> _Way:
-        given = policy.dead_letter_producer
-        way = self._way_of.get(id(given))
-        if way is None:
-            producer = dead_letter_producer_settings(self._settings, policy)
-            way = next((known for known in self._ways if known.producer == producer), None)
-            if way is None:
-                way = _Way(producer, self._cluster)
-                self._ways.append(way)
-            self._way_of[id(given)] = way
-        return way
-
-
-class _Way:
-    """One producer of dead letters, started with the first one, and what is known of its topics."""
-
-    def __init__(self, producer: ProducerSettings, cluster: Cluster) -> None:
-        self.producer = producer
-        self._cluster = cluster
-        self._sink: RecordSink | None = None
-        self._partitions: dict[str, int] = {}
-        self._under_way: dict[str, asyncio.Task[None]] = {}
-
-    async def look_up(self, wanted: Mapping[str, str]) -> None:
-        """Args:
-        wanted: dead-letter topic -> the topic that it is made like.
-        """
-        counts = await self._cluster.ensure_topics(self.producer.connection, wanted, timeout_s=LOOK_UP_S)
-        self._partitions.update(counts)
-
-    async def sink(self) -> RecordSink:
-        if self._sink is None:
-            await self._once("", self._start)
-        assert self._sink is not None
-        return self._sink
-
-    async def _start(self) -> None:
-        sink = self._cluster.sink(self.producer)
-        await sink.start()
-        self._sink = sink
-
-    async def partition(self, topic: str, record: Record) -> int | None:
-        """The record's own, where the dead-letter topic has so many; else its key decides."""
-        while topic not in self._partitions:  # another letter may have had it forgotten before this one goes on
-            await self._once(topic, lambda: self.look_up({topic: record.topic}))
-        return record.partition if record.partition < self._partitions[topic] else None
-
-    async def changed(self, topic: str, record: Record, partition: int | None) -> bool:
-        """Look the topic up again, and make it again where it is gone. Whether the record belongs elsewhere now."""
-        self.forget(topic)
-        return await self.partition(topic, record) != partition
-
-    def forget(self, topic: str) -> None:
-        """How many partitions it has is asked again: it may have been deleted, and made again with fewer."""
-        self._partitions.pop(topic, None)
-
-    async def _once(self, what: str, attempt: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """One attempt for all that wait for it, and its failure is told to all of them. In turns, each would learn only
-        after the patience of all before it that nothing can be written.
-
-        Args:
-            what: the topic that is looked up; empty for the start of the producer.
-        """
-        task = self._under_way.get(what)
-        if task is None:
-            task = self._under_way[what] = asyncio.ensure_future(attempt())
-            task.add_done_callback(partial(self._attempted, what))
-        await asyncio.wait({task})
-        await task
-
-    def _attempted(self, what: str, task: asyncio.Task[None]) -> None:
-        del self._under_way[what]
-        # All that waited may have been cancelled: asyncio would then report an error that nobody has asked for.
-        if not task.cancelled() and (error := task.exception()) is not None:
-            logger.debug("an attempt for %s failed: %s", what or "a producer of dead letters", error)
-
-    async def stop(self, *, timeout_s: float) -> None:
-        if under_way := set(self._under_way.values()):
-            for task in under_way:
-                task.cancel()
-            await asyncio.wait(under_way, timeout=timeout_s)
-        if self._sink is not None:
-            await self._sink.stop(timeout_s=timeout_s)
+    def _producer_for(self, policy: ErrorPolicySettings) -> DeadLetterProducer:
+        config = policy.dead_letter_producer
+        producer = self._producer_of.get(id(config))
+        if producer is None:
+            settings = dead_letter_producer_settings(self._settings, policy)
+            producer = next((one for one in self._producers if one.settings == settings), None)
+            if producer is None:
+                producer = DeadLetterProducer(settings, self._cluster)
+                self._producers.append(producer)
+            self._producer_of[id(config)] = producer
+        return producer

@@ -1,1 +1,1 @@
-"""Time limits, stalls, restarts and the end of a consumer."""
+"""Time limits, stalls, restarts and the stop of a consumer."""

@@ -1,4 +1,4 @@
-"""How often a consumer may fail: the rule of rebuilds, as a value."""
+"""When a failed consumer is restarted, and after which wait."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ WITHIN_S = 600.0
 
 
 class RestartPolicy:
-    """A lost connection, or a task that was cancelled from outside: for ever. Refused, or a record's verdict: never.
-    Anything else: five times in ten minutes."""
+    """After a lost connection, or a task that was cancelled from outside: always. If the cluster refuses the client, or
+    a record stops the app: never. After any other failure: five times in ten minutes."""
 
     def __init__(self, now: Callable[[], float], random: Callable[[], float] = _random.random) -> None:
         self._now = now
@@ -26,11 +26,11 @@ class RestartPolicy:
         self._in_a_row = 0
 
     def recovered(self) -> None:
-        """A source came up again: the next wait is short."""
+        """A source has connected: the next wait is short again."""
         self._in_a_row = 0
 
     def wait_s(self, error: BaseException) -> float | None:
-        """How long to wait before the consumer is made anew; None where the app must end."""
+        """How long to wait before the restart; None if the app must end."""
         match error:
             case _ if isinstance(error, ENDS_APP):
                 return None

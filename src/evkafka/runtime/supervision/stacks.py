@@ -1,4 +1,4 @@
-"""Where code is: one phrase about a thread, a traceback or a task, for log lines that name what holds something up."""
+"""Describes where a thread, a traceback or a task is in the code, for log lines that name what blocks something."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from pathlib import Path
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, TracebackType
 from typing import Any
 
-_LIBRARY = str(Path(sysconfig.get_paths()["stdlib"]))
-_OURS = str(Path(__file__).parents[2])
+_STANDARD_LIBRARY = str(Path(sysconfig.get_paths()["stdlib"]))
+_PACKAGE = str(Path(__file__).parents[2])
 
-Place = tuple[CodeType, int]
+CodeLocation = tuple[CodeType, int]
 
 
 def describe_origin(error: BaseException) -> str:
-    """Where an error was raised."""
-    places: list[Place] = []
+    """Describe where an error was raised."""
+    locations: list[CodeLocation] = []
     traceback: TracebackType | None = error.__traceback__
     while traceback is not None:
-        places.append((traceback.tb_frame.f_code, traceback.tb_lineno))
+        locations.append((traceback.tb_frame.f_code, traceback.tb_lineno))
         traceback = traceback.tb_next
-    return _phrase(reversed(places))
+    return _describe(reversed(locations))
 
 
 def describe_thread(ident: int | None) -> str:
-    """Where a thread is now."""
+    """Describe where a thread is now."""
     frame: FrameType | None = sys._current_frames().get(ident or 0)
-    places: list[Place] = []
+    locations: list[CodeLocation] = []
     while frame is not None:
-        places.append((frame.f_code, frame.f_lineno))
+        locations.append((frame.f_code, frame.f_lineno))
         frame = frame.f_back
-    return _phrase(places)
+    return _describe(locations)
 
 
 def describe_task(task: asyncio.Task[Any]) -> str:
-    """Where a suspended task waits."""
+    """Describe where a suspended task waits."""
     awaited: Any = task.get_coro()
-    places: list[Place] = []
+    locations: list[CodeLocation] = []
     while awaited is not None:
         match awaited:
             case CoroutineType():
@@ -50,16 +50,16 @@ def describe_task(task: asyncio.Task[Any]) -> str:
             case AsyncGeneratorType():
                 frame, awaited = awaited.ag_frame, awaited.ag_await
             case _:
-                # What `asend()` of an async generator returns has no attribute that leads to the generator.
+                # The awaitable of an async generator's `asend()` has no attribute that leads to the generator.
                 frame = None
                 awaited = next((one for one in gc.get_referents(awaited) if isinstance(one, AsyncGeneratorType)), None)
         if frame is not None:
-            places.append((frame.f_code, frame.f_lineno))
-    return _phrase(reversed(places))
+            locations.append((frame.f_code, frame.f_lineno))
+    return _describe(reversed(locations))
 
 
 def threads_blocking_exit() -> list[threading.Thread]:
-    """The threads that the interpreter waits for before it ends."""
+    """The threads that the interpreter waits for at its end."""
     main = threading.main_thread()
     return [one for one in threading.enumerate() if one is not main and not one.daemon and not _is_idle(one)]
 
@@ -71,28 +71,28 @@ def is_waiting(ident: int) -> bool:
 
 
 def _is_idle(thread: threading.Thread) -> bool:
-    """True for a thread of a pool that waits for work: the interpreter ends those by itself."""
+    """True for a pool thread that waits for work: the interpreter ends those by itself."""
     frame = sys._current_frames().get(thread.ident or 0)
     return frame is None or frame.f_code.co_filename.endswith(os.path.join("concurrent", "futures", "thread.py"))
 
 
-def _phrase(innermost_first: Iterable[Place]) -> str:
-    """The innermost place, and the innermost one that is neither the standard library's nor ours."""
-    places = list(innermost_first)
-    if not places:
+def _describe(innermost_first: Iterable[CodeLocation]) -> str:
+    """The innermost location, and the innermost one that is neither in the standard library nor in EVKafka."""
+    locations = list(innermost_first)
+    if not locations:
         return "at a place that is not known"
-    theirs = next((place for place in places if _is_the_users(place[0].co_filename)), None)
-    if theirs is None or theirs == places[0]:
-        return f"in {_shown(places[0])}"
-    return f"in {_shown(places[0])}, called from {_shown(theirs)}"
+    users = next((location for location in locations if _is_users_code(location[0].co_filename)), None)
+    if users is None or users == locations[0]:
+        return f"in {_format(locations[0])}"
+    return f"in {_format(locations[0])}, called from {_format(users)}"
 
 
-def _is_the_users(filename: str) -> bool:
-    if "site-packages" in filename:  # on some systems it lies inside of the library's directory
-        return not filename.startswith(_OURS)
-    return not filename.startswith((_LIBRARY, _OURS, "<"))
+def _is_users_code(filename: str) -> bool:
+    if "site-packages" in filename:  # on some systems it is inside of the standard library's directory
+        return not filename.startswith(_PACKAGE)
+    return not filename.startswith((_STANDARD_LIBRARY, _PACKAGE, "<"))
 
 
-def _shown(place: Place) -> str:
-    code, line = place
+def _format(location: CodeLocation) -> str:
+    code, line = location
     return f"{code.co_qualname} ({code.co_filename}:{line})"

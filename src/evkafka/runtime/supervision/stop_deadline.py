@@ -1,4 +1,4 @@
-"""When the stop of an app must be over: one absolute time, which every wait of the stop is bounded by."""
+"""When the stop of an app must be over: one absolute time that limits every wait of the stop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from evkafka.runtime.ports import Clock
 
 CLOSE_S = 5.0
-"""What a stop has behind the drain: to cut, commit, leave, flush and end the lifespan."""
+"""The time of a stop after the drain: to cancel attempts, commit, leave the group, flush and end the lifespan."""
 
 LONGEST_DRAIN_S = 20.0
 """The drain time of an app without consumers."""
@@ -19,10 +19,10 @@ def stop_limit_s(drains_s: list[float]) -> float:
 
 
 class StopDeadline:
-    """One app's. Infinitely far away until the stop begins.
+    """The deadline of one app. It is infinite until the stop begins.
 
     Attributes:
-        limit_s: how long the stop may take, from its beginning.
+        limit_s: the longest duration of the stop.
     """
 
     def __init__(self, clock: Clock, limit_s: float) -> None:
@@ -31,10 +31,10 @@ class StopDeadline:
         self._at_s = math.inf
 
     def begin(self) -> None:
-        """The stop begins now. From any thread; idempotent: the first call counts."""
+        """The stop begins now. May be called from any thread; only the first call counts."""
         if self._at_s == math.inf:
             self._at_s = self._clock.now() + self.limit_s
 
     def at_most(self, timeout_s: float, *, reserve_s: float = 0.0) -> float:
-        """This time, or less: what is left until the deadline, less what later steps of the stop need."""
+        """The timeout, or less if the deadline is nearer. `reserve_s` is left for later steps of the stop."""
         return max(min(timeout_s, self._at_s - self._clock.now() - reserve_s), 0.0)

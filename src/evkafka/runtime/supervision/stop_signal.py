@@ -1,4 +1,4 @@
-"""What ends the life of a consumer's source: the stop, or what failed."""
+"""Tells a consumer to end its source: because of a stop, or because of a failure."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from evkafka.exceptions import BrokerRefused
 from evkafka.runtime.settle import StopApp
 
 ENDS_APP = (StopApp, BrokerRefused)
-"""What no consumer is rebuilt after."""
+"""The errors after which a consumer is not restarted."""
 
 
 class StopSignal:
-    """One consumer's.
+    """The stop signal of one consumer.
 
     Args:
-        on_end: called with each of them, so that whoever waits looks again.
+        on_set: called after each stop and failure, to wake up waiting tasks.
 
     Attributes:
-        stopping: done once the consumer was told to stop.
-        failure: raises what failed; a new one for each source.
+        stopping: done once a stop was requested.
+        failure: raises the error that ended the source; replaced for each source.
     """
 
-    def __init__(self, on_end: Callable[[], object]) -> None:
-        self._on_end = on_end
+    def __init__(self, on_set: Callable[[], object]) -> None:
+        self._on_set = on_set
         self.stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def is_set(self) -> bool:
-        """True once nothing more is to be read."""
+        """True once no more records are read."""
         return self.stopping.done() or self.failure.done()
 
     @property
     def verdict(self) -> BaseException | None:
-        """The failure that ends the app, once it is known: what is in flight may still be draining."""
+        """The failure that ends the app, if there is one. Records in flight may still be draining."""
         failure = self.failure.exception() if self.failure.done() else None
         return failure if isinstance(failure, ENDS_APP) else None
 
@@ -43,24 +43,25 @@ class StopSignal:
         """Idempotent."""
         if not self.stopping.done():
             self.stopping.set_result(None)
-            self._on_end()
+            self._on_set()
 
     def fail(self, error: BaseException) -> None:
-        """The source is beyond use, or the app must stop. A record's verdict outweighs a source's failure."""
+        """The source is unusable, or the app must stop. A record's verdict takes precedence over a failure of the
+        source."""
         if self.failure.done():
             if not isinstance(error, StopApp) or isinstance(self.failure.exception(), StopApp):
                 return
             self.reset()
         self.failure.set_exception(error)
-        self.failure.exception()  # taken: the loop need not report it
-        self._on_end()
+        self.failure.exception()  # retrieve it, so that the loop does not report it
+        self._on_set()
 
     def reset(self) -> None:
-        """What failed has been dealt with."""
+        """The failure was handled, and a new source follows."""
         self.failure = asyncio.get_running_loop().create_future()
 
     def final_failure(self, failure: BaseException | None) -> BaseException | None:
-        """While draining, a record's verdict may have come that outweighs what we stopped for."""
+        """The given failure, or a record's verdict that came while draining, which takes precedence."""
         if self.failure.done() and isinstance(later := self.failure.exception(), StopApp):
             return later
         return failure

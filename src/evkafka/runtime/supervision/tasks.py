@@ -1,8 +1,8 @@
-"""The tasks of one consumer or one producer. A task that ends without having been told to is a failure of its owner.
+"""The tasks of one consumer or one producer. A task that ends unexpectedly is a failure of its owner.
 
-A task may be cancelled by anybody on the loop: by a deadline that an endpoint has left behind (`call_later(...,
-task.cancel)`), by a helper that cancels all tasks. Without a supervisor nobody would notice: asyncio reports
-a task that ended by an exception, and keeps silent about one that was cancelled.
+Any code on the loop may cancel a task: a timer that an endpoint has left behind (`call_later(..., task.cancel)`), or a
+helper that cancels all tasks. Without supervision nobody would notice: asyncio reports a task that ended by an
+exception, but not one that was cancelled.
 """
 
 from __future__ import annotations
@@ -21,29 +21,28 @@ logger = logging.getLogger("evkafka.runtime")
 T = TypeVar("T")
 
 PREFIX = "evkafka-"
-"""Begins the names of all our tasks."""
-
+"""The beginning of the names of all our tasks."""
 
 LOOK_AGAIN_S = 1.0
 
 
 class TaskEnded(EVKafkaError):
-    """A task of the engine has ended, and nothing of ours had told it to."""
+    """A task of the runtime has ended unexpectedly."""
 
 
 class SupervisedTasks:
-    """Starts tasks, names them `evkafka-<owner>-<what>`, and reports those that end without having been told to.
+    """Starts tasks, names them `evkafka-<owner>-<what>`, and reports those that end unexpectedly.
 
     Args:
         owner: the consumer's or producer's name.
-        on_failure: called with what ended a task: its own error, or `TaskEnded`. Once per task, on the loop.
+        on_failure: called on the loop with the error of such a task: its own exception, or `TaskEnded`.
     """
 
     def __init__(self, owner: str, on_failure: Callable[[BaseException], object]) -> None:
         self._owner = owner
         self._on_failure = on_failure
         self._running: dict[asyncio.Task[Any], None] = {}
-        self._told: set[asyncio.Task[Any]] = set()
+        self._expected: set[asyncio.Task[Any]] = set()
         self._closed = False
         try:
             self._starter = asyncio.current_task()
@@ -62,9 +61,9 @@ class SupervisedTasks:
         """Start a task.
 
         Args:
-            on_failure: is called in the place of the owner's own, where given.
-            returns: its work has an end, so that returning is no failure. An error and a cancellation still are.
-            context: the context that it runs in, itself; None takes a copy of the caller's.
+            on_failure: called in place of the owner's.
+            returns: True for work that ends, so that returning is no failure. An error and a cancellation still are.
+            context: the task runs in this very context; None takes a copy of the caller's.
         """
         name = f"{PREFIX}{self._owner}-{what}"
         task = asyncio.get_running_loop().create_task(work, name=name, context=context)
@@ -75,36 +74,36 @@ class SupervisedTasks:
 
     @property
     def running(self) -> Sequence[asyncio.Task[Any]]:
-        """Those that have not ended, in the order of their starts."""
+        """The tasks that have not ended, in the order of their starts."""
         return tuple(self._running)
 
     def adopt(self, task: asyncio.Task[Any] | None) -> None:
-        """This one was started by somebody else, and is the owner's own too."""
+        """Treat a task that other code has started as one of the owner's."""
         if task is not None:
             self._running[task] = None
             task.add_done_callback(lambda ended: self._running.pop(ended, None))
 
     def allow_end(self, *tasks: asyncio.Task[Any] | None) -> None:
-        """These are told to end: however they end from now on, it is no failure."""
-        self._told.update(task for task in tasks if task is not None and not task.done())
+        """Expect these tasks to end: from now on their end is no failure."""
+        self._expected.update(task for task in tasks if task is not None and not task.done())
 
     def cancel(self, *tasks: asyncio.Task[Any] | None) -> None:
-        """Tell these to end, and cancel them."""
+        """Cancel these tasks, and expect their end."""
         self.allow_end(*tasks)
         for task in tasks:
             if task is not None:
                 task.cancel()
 
     def close(self) -> None:
-        """The owner ends: whatever ends from now on is no failure."""
+        """The owner ends: from now on the end of any task is no failure."""
         self._closed = True
 
     def _ended(self, task: asyncio.Task[Any], report: Callable[[BaseException], object], *, returns: bool) -> None:
         self._running.pop(task, None)
-        told = task in self._told
-        self._told.discard(task)
+        expected = task in self._expected
+        self._expected.discard(task)
         error = None if task.cancelled() else task.exception()
-        if told or self._closed or (returns and error is None and not task.cancelled()):
+        if expected or self._closed or (returns and error is None and not task.cancelled()):
             return
         if error is None:
             how = "was cancelled by somebody else" if task.cancelled() else "has returned"
@@ -116,56 +115,55 @@ class SupervisedTasks:
 
     @property
     def ignores_cancellation(self) -> bool:
-        """Whether a cancellation that nobody of ours ordered must be survived.
+        """Whether a task must continue after a cancellation from outside.
 
-        Not where the loop is being closed: `asyncio.run` cancels every task then, and waits for each. A task that went
-        on would hang the process. By then the task that has started the owner has ended.
+        It must not while the loop is being closed: `asyncio.run` cancels every task then, and waits for each, so that a
+        task which continues would hang the process. By then the task that started the owner has ended.
         """
         return not self._closed and (self._starter is None or not self._starter.done() or not loop_is_closing())
 
-    def ignore_cancellation(self, stray: asyncio.CancelledError, *, log: bool = True) -> None:
-        """Forget a cancellation that nobody of ours ordered. Called by the task that it struck.
+    def ignore_cancellation(self, cancellation: asyncio.CancelledError, *, log: bool = True) -> None:
+        """Continue after a cancellation from outside. Called by the task that was cancelled.
 
         Args:
-            log: log a warning; False where this task was cancelled before and the log has it.
+            log: log a warning; False if this task was cancelled before and the log has it.
 
         Raises:
-            asyncio.CancelledError: the given one, where it must not be survived.
+            asyncio.CancelledError: the given one, if the task must not continue.
         """
         task = asyncio.current_task()
         if not self.ignores_cancellation or task is None:
-            raise stray
+            raise cancellation
         while task.cancelling():
             task.uncancel()
         if self._starter is not None and self._starter.done():
-            asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look_again)
+            asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._check_closing)
         if log:
             logger.warning("task %s was cancelled by somebody else, and goes on", task.get_name())
 
-    def _look_again(self) -> None:
-        """A loop that is being closed may not have looked so: a task that was cancelled may begin another one."""
+    def _check_closing(self) -> None:
+        """A loop that is being closed may not have been recognised: a cancelled task may start another one."""
         if not self._closed and loop_is_closing():
             for task in self.running:
                 task.cancel()
 
     async def run_to_end(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Run a step to its end. Where a cancellation from outside breaks it off it begins again, so it must be one
-        that can."""
+        """Run a step to its end. A cancellation from outside starts it again, so the step must allow that."""
         while True:
             try:
                 return await step()
-            except asyncio.CancelledError as stray:
-                self.ignore_cancellation(stray)
+            except asyncio.CancelledError as error:
+                self.ignore_cancellation(error)
 
 
 def loop_is_closing() -> bool:
-    """Whether every task that is left, but for those of ours, was cancelled: `asyncio.run` does so at its end."""
+    """Whether every remaining task except ours was cancelled: `asyncio.run` does that at its end."""
     return all(task.cancelling() for task in asyncio.all_tasks() if not task.get_name().startswith(PREFIX))
 
 
 class SupervisedClock:
-    """A clock whose timers fail their owner where they raise. The loop by itself would log the error and go on, and
-    what the timer was to wake would wait for ever."""
+    """A clock whose owner fails if a timer's callback raises. The loop would only log the error, and whatever waits for
+    the timer would wait forever."""
 
     def __init__(self, clock: Clock, on_failure: Callable[[Exception], object]) -> None:
         self.now = clock.now
@@ -174,10 +172,10 @@ class SupervisedClock:
         self._on_failure = on_failure
 
     def call_later(self, delay_s: float, callback: Callable[[], object]) -> TimerHandle:
-        def guarded() -> None:
+        def call() -> None:
             try:
                 callback()
-            except Exception as error:  # the one place: whatever it is, the owner is rebuilt
+            except Exception as error:  # whatever it is, the owner is restarted
                 self._on_failure(error)
 
-        return self._clock.call_later(delay_s, guarded)
+        return self._clock.call_later(delay_s, call)

@@ -1,68 +1,65 @@
-"""One timer per consumer: cuts attempts at their time limit, and notices a consumer that has silently stopped, or
+"""One timer per consumer: it cancels attempts at their time limit, and detects a consumer that has silently stalled or
 has lost a record.
 
-An `asyncio.timeout` around every attempt costs more than everything else we do for a record; looking at the
-executors a few times a second costs nothing. The price is precision: a limit strikes up to one round late.
+An `asyncio.timeout` around every attempt would cost more than everything else that is done for a record; checking the
+executors a few times a second costs nothing. The price is precision: an attempt is cancelled up to one round late.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
-from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError
 from evkafka.records import TopicPartition
+from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.interfaces import WatchdogRounds
 from evkafka.runtime.offset_check import check_offsets
-from evkafka.runtime.partition import Partition
-from evkafka.runtime.ports import Clock, RecordSource, TimerHandle
+from evkafka.runtime.ports import RecordSource, TimerHandle
 from evkafka.runtime.reporting import TelemetryReporter
 
 SLOWEST_ROUND_S = 0.25
 FASTEST_ROUND_S = 0.01
-STILL_AFTER_S = 60.0
-"""A partition with records at the broker and nothing to do here, whose position has not moved for this long, is
-taken for a dead fetcher, unless an answer comes in slowly just then. With long sessions it is two sessions: a fetch
-without an answer is given up after one, and sent again."""
+STALLED_AFTER_S = 60.0
+"""If a partition has records at the broker and nothing to do here, and its position has not moved for so long, the
+fetcher is considered dead, unless a response is being received slowly at that time. With long sessions it is two
+sessions: a fetch without a response is abandoned after one session, and sent again."""
 
 
 class Watchdog:
-    """Looks at one consumer's executors, poll loop and positions, several times a second.
+    """Checks one consumer's executors, poll loop and positions, several times a second.
 
     Args:
         shortest_limit_s: the shortest time limit of any endpoint; a round is a tenth of it.
         each_second: called with the time, once a second.
-        on_failure: called with what a consumer must be made anew for.
+        on_failure: called with the error for which the consumer must be restarted.
     """
 
     def __init__(
         self,
-        *,
-        settings: ConsumerSettings,
+        assignment: Assignment,
         executors: Iterable[Executor],
-        partitions: Mapping[TopicPartition, Partition],
+        *,
         shortest_limit_s: float,
         last_round: WatchdogRounds,
         report: TelemetryReporter,
-        clock: Clock,
         each_second: Callable[[float], object],
         on_failure: Callable[[Exception], None],
     ) -> None:
-        self._settings = settings
+        self._settings = assignment.settings
         self._executors = tuple(executors)
-        self._partitions = partitions
+        self._partitions = assignment.partitions
         self._round_s = min(max(shortest_limit_s / 10, FASTEST_ROUND_S), SLOWEST_ROUND_S)
         self._last_round = last_round
         self._report = report
-        self._clock = clock
+        self._clock = assignment.clock
         self._each_second = each_second
         self._on_failure = on_failure
         self._timer: TimerHandle | None = None
         self._source: RecordSource | None = None
         self._polled_at_s = 0.0
         self._joining_since_s: float | None = None
-        self._still: dict[TopicPartition, tuple[int, float]] = {}
+        self._unmoved: dict[TopicPartition, tuple[int, float]] = {}
         self._next_stall_check_s = 0.0
 
     def start(self) -> None:
@@ -74,45 +71,45 @@ class Watchdog:
             self._timer = None
 
     def watch(self, source: RecordSource | None) -> None:
-        """From now on this is the source whose silence counts; None while there is none."""
+        """Check this source from now on; None while there is none."""
         self._source = source
         self._joining_since_s = None
-        self._still.clear()
+        self._unmoved.clear()
         self.polled()
 
     def polled(self) -> None:
-        """The poll returned."""
+        """A poll has returned."""
         self._polled_at_s = self._clock.now()
 
     @property
     def silent_s(self) -> float:
-        """For how long the poll has not returned; 0 while there is no source to poll."""
+        """How long the current poll has been running; 0 without a source."""
         return self._clock.now() - self._polled_at_s if self._source is not None else 0.0
 
     @property
     def joining_s(self) -> float:
-        """For how long the group has been rebalancing; 0 while it is not."""
+        """How long the current rebalance has been running; 0 without one."""
         since_s = self._joining_since_s
         return self._clock.now() - since_s if self._source is not None and since_s is not None else 0.0
 
     @property
     def longest_poll_s(self) -> float:
-        """A poll may last as long as a rebalance, in which a member may take all of the rebalance timeout."""
+        """A poll may take as long as a rebalance, and a rebalance as long as the rebalance timeout of a member."""
         return 2 * self._settings.rebalance_timeout_s + self._settings.session_timeout_s
 
     @property
-    def still_after_s(self) -> float:
-        return max(STILL_AFTER_S, 2 * self._settings.session_timeout_s)
+    def stalled_after_s(self) -> float:
+        return max(STALLED_AFTER_S, 2 * self._settings.session_timeout_s)
 
     def _round(self) -> None:
         try:
-            self._look()
-        except Exception as error:  # whatever it is, it fails the consumer, and the next round comes
+            self._check()
+        except Exception as error:  # whatever it is, the consumer fails, and the next round follows
             self._on_failure(error)
         finally:
             self._timer = self._clock.call_later(self._round_s, self._round)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now_s = self._clock.now()
         self._last_round.at_s = now_s
         for executor in self._executors:
@@ -133,13 +130,13 @@ class Watchdog:
             return
         if executor.cancel("timeout") and ran_s <= 2 * limit_s:
             return
-        # It is in a thread; or it was told to end and goes on, as stuck as a thread.
+        # It runs in a thread; or it was cancelled and continues, which is as bad.
         if executor.overrun is not record:
             executor.overrun = record
             assert record is not None
             self._report.overran(executor.slot, record, limit_s)
 
-    # ------------------------------------------------------------------ silent stalls
+    # ------------------------------------------------------------------ stalls
 
     def _check_stall(self, source: RecordSource, now_s: float) -> None:
         silent_s = now_s - self._polled_at_s
@@ -148,8 +145,8 @@ class Watchdog:
             self._stalled(f"the poll has not returned for {silent_s:.0f} s")
         elif (joining_s := self._joining_s(source, now_s)) > longest_poll_s:
             self._stalled(f"the group has been rebalancing for {joining_s:.0f} s without an end")
-        elif still := self._still_partition(source, now_s):
-            self._stalled(f"{still} has records to read and has not moved for {self.still_after_s:.0f} s")
+        elif stalled := self._stalled_partition(source, now_s):
+            self._stalled(f"{stalled} has records to read and has not moved for {self.stalled_after_s:.0f} s")
 
     def _joining_s(self, source: RecordSource, now_s: float) -> float:
         if source.state() != "joining":
@@ -159,19 +156,19 @@ class Watchdog:
             self._joining_since_s = now_s
         return now_s - self._joining_since_s
 
-    def _still_partition(self, source: RecordSource, now_s: float) -> str | None:
+    def _stalled_partition(self, source: RecordSource, now_s: float) -> str | None:
         for tp, partition in self._partitions.items():
             position, end = source.position(tp), source.end_offset(tp)
             idle = position is not None and end is not None and end > position and not partition.busy
             has_reason = partition.held or partition.paused or partition.early or partition.waiting()
             if not idle or has_reason or source.receives(tp):
-                self._still.pop(tp, None)
+                self._unmoved.pop(tp, None)
                 continue
             assert position is not None
-            known, since_s = self._still.get(tp, (-1, now_s))
+            known, since_s = self._unmoved.get(tp, (-1, now_s))
             if known != position:
-                self._still[tp] = (position, now_s)
-            elif now_s - since_s > self.still_after_s:
+                self._unmoved[tp] = (position, now_s)
+            elif now_s - since_s > self.stalled_after_s:
                 return f"{tp.topic}[{tp.partition}]"
         return None
 
