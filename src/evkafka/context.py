@@ -1,4 +1,4 @@
-"""The record in hand, as middleware (`Context`) and endpoints (`Request`) see it: lazy views over it."""
+"""Lazy views of the record that is being handled: `Context` for middleware, `Request` for endpoints."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class MessageCtx:
     """The record's content. Middleware may set `event_type`, `value` and `decoded_value_cb`.
 
     Attributes:
-        key: as it came.
+        key: the key's bytes, or None.
         value: the bytes, None for a tombstone.
-        headers: as they came, doubled and null ones included.
-        event_type: the type once it is known. Setting it decides the type, also to None.
-        decoded_value_cb: awaited for the decoded value that dict and model payloads are made from; None decodes
-            the bytes directly. What it raises is a DecodeError of the record, except an OSError, which is a failure
-            like any other, and outcomes.
+        headers: all headers in order, repeated and null ones included.
+        event_type: the type once it is known. The type that is set counts, also None.
+        decoded_value_cb: awaited for the decoded value, which dict and model payloads are made of; None (default)
+            decodes the bytes directly. An exception of it is a DecodeError of the record, except an OSError, which is
+            a failure like any other, and outcomes.
         event_type_set: True once a middleware has set `event_type`.
     """
 
@@ -54,7 +54,7 @@ class MessageCtx:
 
 
 class ConsumerCtx:
-    """Which consumer reads the record, and where it stands."""
+    """The consumer that reads the record, and the record's position."""
 
     __slots__ = ("_record", "_slot")
 
@@ -92,27 +92,29 @@ class ConsumerCtx:
 
     @property
     def timestamp(self) -> int:
-        """Milliseconds since the epoch; -1 where the record has none."""
+        """Milliseconds since the epoch; -1 if the record has none."""
         return self._record.timestamp
 
 
-class Place(Protocol):
-    """Where a record that is part of a batch meets the others."""
+class BatchMember(Protocol):
+    """A record that is part of a batch."""
 
-    def meet(self, payload: Any, context: Context) -> Awaitable[object]:
-        """The record's own end, once the batch has been run; raises what the record failed by."""
+    def join(self, payload: Any) -> Awaitable[object]:
+        """Add the payload to the batch; awaiting the result waits until the batch has been run, and returns the
+        record's own result or raises its failure."""
 
 
 class Context:
-    """One attempt at one record: what middleware is called with. Made anew for each attempt; its parts when touched.
+    """One attempt at one record: the argument of middleware. Each attempt has a new one; its parts are created when
+    they are first read.
 
     Attributes:
-        record: the record itself, as the client gave it.
-        attempt: which attempt at this record this is, from 1.
-        topic_event_type: the type of all records of this topic that carry none (`TopicConfig.event_type`).
-        outcome: what the handler made of the record; written by the handler, read by the runtime.
+        record: the record, as the client returned it.
+        attempt: the number of this attempt at the record, from 1.
+        topic_event_type: the type of those records of this topic that carry none (`TopicConfig.event_type`).
+        outcome: the handler's outcome for the record; the handler writes it, the runtime reads it.
         slot: the runtime's place for this attempt.
-        place: the record's place in a batch, while it is part of one.
+        batch_member: set while the record is part of a batch.
     """
 
     __slots__ = (
@@ -121,8 +123,8 @@ class Context:
         "_message",
         "_state",
         "attempt",
+        "batch_member",
         "outcome",
-        "place",
         "record",
         "slot",
         "topic_event_type",
@@ -136,7 +138,7 @@ class Context:
         self.attempt = slot.attempt + slot.earlier
         self.topic_event_type = topic_event_type
         self.outcome: Outcome | Unmatched | None = None
-        self.place: Place | None = None
+        self.batch_member: BatchMember | None = None
         self._event_type = event_type
         self._message: MessageCtx | None = None
         self._consumer: ConsumerCtx | None = None
@@ -151,21 +153,21 @@ class Context:
 
     @property
     def consumer(self) -> ConsumerCtx:
-        """Which consumer reads the record, and where it stands."""
+        """The consumer that reads the record, and the record's position."""
         if self._consumer is None:
             self._consumer = ConsumerCtx(self.record, self.slot)
         return self._consumer
 
     @property
     def state(self) -> dict[str, Any]:
-        """What the lifespan yielded: a shallow copy for this attempt, which middleware may add to."""
+        """The mapping that the lifespan yielded: a shallow copy for this attempt, which middleware may add to."""
         if self._state is None:
             self._state = dict(self.slot.state)
         return self._state
 
 
 App = Callable[[Context], Awaitable[None]]
-"""What a stack is made of: a handler, a middleware around one, or a callable of one's own."""
+"""A handler, a middleware around one, or the user's own callable: each layer of a stack."""
 
 HandlerApp = App
 
@@ -187,14 +189,14 @@ class Request(Generic[StateT]):
 
     @property
     def headers(self) -> dict[str, bytes]:
-        """By name; the last one of a name wins, null ones are left out. See `raw_headers` for all."""
+        """Headers by name; the last one of a name counts, null ones are left out. `raw_headers` has all."""
         if self._headers is None:
             self._headers = {name: value for name, value in self.context.message.headers if value is not None}
         return self._headers
 
     @property
     def raw_headers(self) -> tuple[tuple[str, bytes | None], ...]:
-        """All headers as they came."""
+        """All headers in order, repeated and null ones included."""
         return self.context.message.headers
 
     @property
@@ -208,7 +210,7 @@ class Request(Generic[StateT]):
 
     @property
     def state(self) -> StateT:
-        """What the lifespan yielded; a shallow copy for each attempt."""
+        """The mapping that the lifespan yielded; a shallow copy for each attempt."""
         if self._state is None:
             self._state = State(self.context.state)
         return cast(StateT, self._state)
@@ -227,7 +229,7 @@ class Request(Generic[StateT]):
 
     @property
     def timestamp_ms(self) -> int:
-        """Milliseconds since the epoch; -1 where the record has none."""
+        """Milliseconds since the epoch; -1 if the record has none."""
         return self.context.record.timestamp
 
     @property
@@ -236,15 +238,15 @@ class Request(Generic[StateT]):
 
     @property
     def attempt(self) -> int:
-        """Which attempt at this record this is, from 1; those before a retry topic count. A restart or rebalance begins
-        again at 1, or where the retry topic begins."""
+        """The number of this attempt at the record, from 1; attempts before a retry topic count. After a restart or
+        rebalance the count starts again at 1, or at the count with which the record came to its retry topic."""
         return self.context.attempt
 
     async def json(self) -> Any:
         """The value, decoded as JSON.
 
         Raises:
-            UnsupportedValueError: it is no JSON, or the record is a tombstone.
+            UnsupportedValueError: it is not JSON, or the record is a tombstone.
         """
         try:
             return json.loads(self.value or b"")

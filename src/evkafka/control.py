@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from evkafka.config.arguments import is_whole_number
 from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import ConfigError
 from evkafka.records import TopicPartition
@@ -75,7 +76,7 @@ class ConsumerControl:
             RuntimeError: the app does not run.
         """
         tp = self._partition(topic, partition)
-        if isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:  # type: ignore[redundant-expr]
+        if not is_whole_number(offset):
             raise ConfigError(f"an offset is a whole number from 0, not {offset!r}")
         if not self._call(lambda consumer: consumer.seek(tp, offset)):
             raise RuntimeError(f"consumer {self.name!r} does not run: seek works between the app's start and its stop")
@@ -118,7 +119,7 @@ class ConsumerControl:
         if topic not in names and (pattern is None or not pattern.match(topic)):
             known = ", ".join(map(repr, names)) or f"what matches {pattern.pattern if pattern else ''!r}"
             raise ConfigError(f"consumer {self.name!r} does not read topic {topic!r}; it reads {known}")
-        if isinstance(partition, bool) or not isinstance(partition, int) or partition < 0:  # type: ignore[redundant-expr]
+        if not is_whole_number(partition):
             raise ConfigError(f"a partition is a whole number from 0, not {partition!r}")
         return TopicPartition(topic, partition)
 

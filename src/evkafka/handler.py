@@ -1,15 +1,16 @@
-"""Handlers: event type -> endpoint."""
+"""Handlers: the endpoint of each event type."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
+from evkafka.config.arguments import is_text, is_whole_number
 from evkafka.config.keys import ErrorPolicy
 from evkafka.context import Context
 from evkafka.endpoints.batch import run_in_batch
-from evkafka.endpoints.endpoint import Endpoint
+from evkafka.endpoints.endpoint import Endpoint, EndpointOptions
+from evkafka.endpoints.signature import local_names
 from evkafka.exceptions import ConfigError
 from evkafka.outcomes import DeadLetter, Outcome, Retry, Skip, Unmatched
 from evkafka.runtime.ports import BatchLimits
@@ -64,29 +65,14 @@ class Handler:
                 endpoint already.
             RuntimeError: the app has started.
         """
-        if not isinstance(event_type, str) or not event_type:  # type: ignore[redundant-expr]
+        if not is_text(event_type):
             raise ConfigError(f'an event type is a non-empty string, not {event_type!r}: write @handler.event("Name")')
         where = f"event type {event_type!r}"
-        timeout_s, concurrency = _seconds(timeout_ms, where), _count(concurrency, "concurrency", where)
+        timeout_s = _timeout_s(timeout_ms, where)
+        _check_concurrency(concurrency, where)
         limits = _batch_limits(max_records, max_wait_ms, where) if batch else None
-
-        def declare(function: F) -> F:
-            endpoint = Endpoint(
-                function,
-                event_type,
-                summary=summary,
-                description=description,
-                tags=tags,
-                on_error=on_error,
-                timeout_s=timeout_s,
-                concurrency=concurrency,
-                batch=limits,
-                names=_local_names(),
-            )
-            self._add([endpoint])
-            return function
-
-        return declare
+        options = EndpointOptions(summary, description, tuple(tags or ()), on_error, timeout_s, concurrency, limits)
+        return self._declare(event_type, options)
 
     def default(
         self,
@@ -95,7 +81,7 @@ class Handler:
         timeout_ms: int | None = None,
         concurrency: int | None = None,
     ) -> Callable[[F], F]:
-        """Declare the endpoint that gets what no other takes, also records without a type.
+        """Declare the endpoint for all records that no other endpoint takes, also those without a type.
 
         Args:
             on_error, timeout_ms, concurrency: as for `event`.
@@ -104,26 +90,19 @@ class Handler:
             ConfigError: the signature is not an endpoint's, or there is a default already.
             RuntimeError: the app has started.
         """
+        timeout_s = _timeout_s(timeout_ms, "the default endpoint")
+        _check_concurrency(concurrency, "the default endpoint")
+        return self._declare(None, EndpointOptions(on_error=on_error, timeout_s=timeout_s, concurrency=concurrency))
 
-        where = "the default endpoint"
-        timeout_s, concurrency = _seconds(timeout_ms, where), _count(concurrency, "concurrency", where)
-
+    def _declare(self, event_type: str | None, options: EndpointOptions) -> Callable[[F], F]:
         def declare(function: F) -> F:
-            endpoint = Endpoint(
-                function,
-                None,
-                on_error=on_error,
-                timeout_s=timeout_s,
-                concurrency=concurrency,
-                names=_local_names(),
-            )
-            self._add([endpoint])
+            self._add([Endpoint(function, event_type, options, local_names())])
             return function
 
         return declare
 
     def include_handler(self, other: Handler) -> None:
-        """Take over everything that the other handler declares, before this call and after it.
+        """Include the endpoints of another handler, those declared before this call and after it.
 
         Raises:
             ConfigError: an event type would have two endpoints, or it is this handler itself.
@@ -138,7 +117,7 @@ class Handler:
             other._included_in.append(self)
 
     def freeze(self) -> None:
-        """The app starts: resolve what is declared, and take no more.
+        """Resolve the endpoints, and refuse further ones. Called when the app starts.
 
         Raises:
             ConfigError: annotations cannot be resolved; all of them in one error.
@@ -154,23 +133,23 @@ class Handler:
         self._frozen = True
 
     def _add(self, endpoints: Collection[Endpoint]) -> None:
-        """Add to this handler and to all that include it: to every one of them, or to none."""
-        takers = self._takers()
-        for taker in takers:
-            taker._check(endpoints)
-        for taker in takers:
+        """Add them to this handler and to all that include it: to every one of them, or to none."""
+        handlers = self._with_including()
+        for handler in handlers:
+            handler._check(endpoints)
+        for handler in handlers:
             for endpoint in endpoints:
                 if endpoint.is_default:
-                    taker._default = endpoint
+                    handler._default = endpoint
                 else:
-                    taker._endpoints[endpoint.event_type] = endpoint
+                    handler._endpoints[endpoint.event_type] = endpoint
 
-    def _takers(self) -> list[Handler]:
-        """This handler and those that include it, through any number of others; handlers may include each other."""
-        takers = [self]
-        for taker in takers:
-            takers += [one for one in taker._included_in if one not in takers]
-        return takers
+    def _with_including(self) -> list[Handler]:
+        """This handler and those that include it, directly or through others. Handlers may include each other."""
+        handlers = [self]
+        for handler in handlers:
+            handlers += [one for one in handler._included_in if one not in handlers]
+        return handlers
 
     def _check(self, endpoints: Collection[Endpoint]) -> None:
         if self._frozen:
@@ -184,7 +163,7 @@ class Handler:
                     f"{endpoint.name}; a record goes to one: let it call the other"
                 )
 
-    # ------------------------------------------------------------------ what is declared
+    # ------------------------------------------------------------------ look-up
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:
@@ -200,7 +179,7 @@ class Handler:
     # ------------------------------------------------------------------ as an App
 
     async def __call__(self, context: Context) -> None:
-        """Run the endpoint for the context's record; `context.outcome` says what became of it."""
+        """Run the endpoint for the context's record, and set `context.outcome`."""
         message = context.message
         if not message.event_type_set:
             message.event_type = read_type(context, TYPE_HEADER)
@@ -218,7 +197,7 @@ class Handler:
 
 
 def read_type(context: Context, header: str) -> str | None:
-    """The record's type by this header, the first one counts; else the type of all records of its topic."""
+    """The event type in the record's first header of this name; without one, its topic's event type."""
     for name, value in context.message.headers:
         if name == header:
             if value is None:
@@ -234,7 +213,7 @@ def unmatched(event_type: str | None, *, tombstone: bool) -> Unmatched:
 
 
 def as_outcome(returned: object) -> Outcome | None:
-    """What an endpoint returned, where it is an outcome; a bare class counts as its instance."""
+    """The returned value if it is an outcome, else None. An outcome's class stands for an instance of it."""
     match returned:
         case Skip() | Retry() | DeadLetter():
             return returned
@@ -244,25 +223,25 @@ def as_outcome(returned: object) -> Outcome | None:
             return None
 
 
-def _seconds(timeout_ms: int | None, where: str) -> float | None:
-    _count(timeout_ms, "timeout_ms", where, what="a positive number of ms")
-    return None if timeout_ms is None else timeout_ms / 1000
+def _timeout_s(timeout_ms: int | None, where: str) -> float | None:
+    if timeout_ms is None:
+        return None
+    _check_positive(timeout_ms, "timeout_ms", where, what="a positive number of ms")
+    return timeout_ms / 1000
 
 
-def _count(value: int | None, name: str, where: str, *, what: str = "a positive whole number") -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value <= 0):  # type: ignore[redundant-expr]
-        raise ConfigError(f"{name} of {where} is {what}, not {value!r}")
-    return value
+def _check_concurrency(concurrency: int | None, where: str) -> None:
+    if concurrency is not None:
+        _check_positive(concurrency, "concurrency", where)
 
 
 def _batch_limits(max_records: int, max_wait_ms: int, where: str) -> BatchLimits:
-    _count(max_records, "max_records", where)
-    if isinstance(max_wait_ms, bool) or not isinstance(max_wait_ms, int) or max_wait_ms < 0:  # type: ignore[redundant-expr]
+    _check_positive(max_records, "max_records", where)
+    if not is_whole_number(max_wait_ms):
         raise ConfigError(f"max_wait_ms of {where} is a number of ms, not {max_wait_ms!r}")
     return BatchLimits(max_records, max_wait_ms / 1000)
 
 
-def _local_names() -> Mapping[str, Any] | None:
-    """The local names where an endpoint is being registered, which postponed annotations may refer to."""
-    frame = sys._getframe(2)  # past this function and `declare`: whoever applies the decorator
-    return dict(frame.f_locals) if frame.f_locals is not frame.f_globals else None
+def _check_positive(value: int, name: str, where: str, *, what: str = "a positive whole number") -> None:
+    if not is_whole_number(value, least=1):
+        raise ConfigError(f"{name} of {where} is {what}, not {value!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ParamSpec, Protocol
 
+from evkafka.config.arguments import is_text
 from evkafka.context import App, Context
 from evkafka.exceptions import ConfigError
 from evkafka.handler import TYPE_HEADER, read_type
@@ -63,7 +64,7 @@ class JsonTypedDecoderMiddleware:
     """
 
     def __init__(self, app: App, type_header_name: str = TYPE_HEADER) -> None:
-        if not isinstance(type_header_name, str) or not type_header_name:  # type: ignore[redundant-expr]
+        if not is_text(type_header_name):
             raise ConfigError(f"type_header_name is the name of a header, not {type_header_name!r}")
         self.app = app
         self.type_header_name = type_header_name

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, overload
 
+from evkafka.config.arguments import is_text
 from evkafka.config.error_policy import topic_fault
-from evkafka.endpoints.outbound import Outbound, describe
+from evkafka.endpoints.outbound import Outbound, name_and_docstring
+from evkafka.endpoints.signature import local_names
 from evkafka.exceptions import ConfigError, DeliveryError
 from evkafka.producer import EVKafkaProducer, Headers, Key
 from evkafka.records import RecordMetadata
@@ -27,6 +29,21 @@ class _Unset:
 UNSET: Any = _Unset()
 
 
+@dataclass(frozen=True, slots=True)
+class OutboundOptions:
+    """The options of an outbound event's declaration; see `Sender.event`.
+
+    Attributes:
+        key: makes the record's key of the payload; a str is the name of the payload's field.
+    """
+
+    topic: str | None
+    summary: str | None
+    description: str | None
+    tags: tuple[str, ...]
+    key: Callable[[Any], Key | None] | str | None
+
+
 class OutboundEndpoint(Generic[T]):
     """A declared event: calling it with its payload sends it, and returns once the broker has confirmed it.
 
@@ -42,27 +59,22 @@ class OutboundEndpoint(Generic[T]):
         sender: Sender,
         function: Callable[..., Any],
         event_type: str,
-        *,
-        topic: str | None,
-        summary: str | None,
-        description: str | None,
-        tags: Sequence[str],
-        key: Callable[[Any], Key | None] | str | None,
+        options: OutboundOptions,
         names: Mapping[str, Any] | None,
     ) -> None:
         self.event_type = event_type
-        self.topic = topic
-        self.summary = summary
-        self.tags = tuple(tags)
-        self.key = key
-        self.name, documented = describe(function)
-        self.description = description if description is not None else documented
+        self.topic = options.topic
+        self.summary = options.summary
+        self.tags = options.tags
+        self.key = options.key
+        self.name, docstring = name_and_docstring(function)
+        self.description = options.description if options.description is not None else docstring
         for attribute in ("__doc__", "__module__", "__name__", "__qualname__"):
             if (value := getattr(function, attribute, None)) is not None:
                 setattr(self, attribute, value)
         self.__wrapped__ = function
         self._sender = sender
-        self._outbound = Outbound(function, event_type, name=self.name, key=key, names=names)
+        self._outbound = Outbound(function, event_type, name=self.name, key=options.key, names=names)
 
     def __repr__(self) -> str:
         return f"OutboundEndpoint({self.event_type!r}, {self.name})"
@@ -255,42 +267,25 @@ class Sender:
         Raises:
             ConfigError: the signature is not one payload's, or the event type is declared already for this topic.
         """
-        if not isinstance(event_type, str) or not event_type:  # type: ignore[redundant-expr]
-            raise ConfigError(
-                f"an event type is a str, and not empty; got {event_type!r}: @sender.event('OrderPlaced')"
-            )
-        if key is not None and key_field is not None:
-            raise ConfigError(f"event {event_type!r}: give key or key_field, not both")
-        if key is not None and not callable(key):
-            raise ConfigError(
-                f"event {event_type!r}: key is a callable that makes the key of the payload, got {key!r}; "
-                "for a field of the payload, give its name as key_field"
-            )
-        if topic is not None and (fault := topic_fault(topic)):
-            raise ConfigError(f"event {event_type!r}: topic: {fault}")
+        _check_event(event_type, topic, key, key_field)
+        own_key = key_field if key_field is not None else key
+        options = OutboundOptions(topic, summary, description, tuple(tags or ()), own_key)
 
         def declare(fn: Callable[[T], Any], /) -> OutboundEndpoint[T]:
-            endpoint: OutboundEndpoint[T] = OutboundEndpoint(
-                self,
-                fn,
-                event_type,
-                topic=topic,
-                summary=summary,
-                description=description,
-                tags=tags or (),
-                key=key_field if key_field is not None else key,
-                names=_local_names(),
-            )
-            for other in self._endpoints:
-                if (other.event_type, other.topic) == (event_type, topic):
-                    raise ConfigError(
-                        f"event type {event_type!r} is declared twice in this Sender, for the same topic: "
-                        f"by {other.name} and by {endpoint.name}"
-                    )
-            self._endpoints.append(endpoint)
+            endpoint: OutboundEndpoint[T] = OutboundEndpoint(self, fn, event_type, options, local_names())
+            self._add(endpoint)
             return endpoint
 
         return declare
+
+    def _add(self, endpoint: OutboundEndpoint[Any]) -> None:
+        for other in self._endpoints:
+            if (other.event_type, other.topic) == (endpoint.event_type, endpoint.topic):
+                raise ConfigError(
+                    f"event type {endpoint.event_type!r} is declared twice in this Sender, for the same topic: "
+                    f"by {other.name} and by {endpoint.name}"
+                )
+        self._endpoints.append(endpoint)
 
     @property
     def endpoints(self) -> tuple[OutboundEndpoint[Any], ...]:
@@ -348,7 +343,15 @@ class Sender:
         )
 
 
-def _local_names() -> Mapping[str, Any] | None:
-    """The local names where an event is being declared, which postponed annotations may refer to."""
-    frame = sys._getframe(2)  # past this function and `declare`: whoever applies the decorator
-    return dict(frame.f_locals) if frame.f_locals is not frame.f_globals else None
+def _check_event(event_type: str, topic: str | None, key: object, key_field: str | None) -> None:
+    if not is_text(event_type):
+        raise ConfigError(f"an event type is a str, and not empty; got {event_type!r}: @sender.event('OrderPlaced')")
+    if key is not None and key_field is not None:
+        raise ConfigError(f"event {event_type!r}: give key or key_field, not both")
+    if key is not None and not callable(key):
+        raise ConfigError(
+            f"event {event_type!r}: key is a callable that makes the key of the payload, got {key!r}; "
+            "for a field of the payload, give its name as key_field"
+        )
+    if topic is not None and (fault := topic_fault(topic)):
+        raise ConfigError(f"event {event_type!r}: topic: {fault}")

@@ -1,8 +1,8 @@
 """Batches: one attempt at many records, by one call of a batch endpoint.
 
-With the default stack the values are decoded and the endpoint is called (`DirectBatch`). With a stack of one's own
-each record goes through it in a task of its own, and at its core they meet (`StackBatch`): the endpoint is called
-once, and what became of each record comes out of its own stack.
+With the default stack the values are decoded and the endpoint is called (`DirectBatch`). With any other stack each
+record runs through the stack in its own task, and waits at the stack's end for the others (`StackBatch`). Then the
+endpoint is called once, and each record's stack returns or raises its own result.
 """
 
 from __future__ import annotations
@@ -20,50 +20,52 @@ from evkafka.runtime.ports import BatchAttempt, Slot
 from evkafka.serde.decoding import DECODE_FAILURES
 
 
-def end_of(befell: object) -> FailureOutcome:
-    """How a record ended by this exception or outcome; a bare class counts as its instance.
+def failure_outcome(failure: object) -> FailureOutcome:
+    """A record's outcome for an exception, or for an outcome that a BatchError names. A class stands for an instance.
 
     Raises:
-        MemoryError, KeyboardInterrupt, SystemExit: what is no record's failure.
-        TypeError: it is neither exception nor outcome.
+        MemoryError, KeyboardInterrupt, SystemExit: if it is one of these, which are no record's failure.
+        TypeError: it is neither an exception nor an outcome.
     """
-    match befell:
-        case type() if issubclass(befell, BaseException):
-            return end_of(befell())
+    match failure:
+        case type() if issubclass(failure, BaseException):
+            return failure_outcome(failure())
         case StopIteration():
-            # As out of any coroutine. A future refuses it, and each record of a stack waits for one.
+            # A coroutine would raise a RuntimeError, too. A future refuses it, and each record of a stack awaits one.
             error = RuntimeError("BatchError says StopIteration of a record")
-            error.__cause__ = befell
-            return end_of(error)
+            error.__cause__ = failure
+            return failure_outcome(error)
         case BaseException():
-            meaning = classify_exception(befell)
-            if isinstance(meaning, Fatal):
-                raise befell
-            return meaning
+            outcome = classify_exception(failure)
+            if isinstance(outcome, Fatal):
+                raise failure
+            return outcome
         case _:
-            raise TypeError(f"BatchError says {befell!r} of a record: give an exception or an outcome")
+            raise TypeError(f"BatchError says {failure!r} of a record: give an exception or an outcome")
 
 
-def apart(error: BatchError, wanted: Sequence[int]) -> PartialFailure:
-    """A BatchError's places in the endpoint's lists, as places in the batch.
+def partial_failure(error: BatchError, wanted: Sequence[int]) -> PartialFailure:
+    """A BatchError, with indices in the batch in place of those in the endpoint's lists.
 
     Raises:
-        TypeError: it says something of a record that the endpoint was not given.
+        TypeError: it names a record that was not passed to the endpoint.
     """
+    failed: Mapping[Any, object] = error.failed
     ends = {}
-    for position, befell in error.failed.items():
-        if not isinstance(position, int) or not 0 <= position < len(wanted):  # type: ignore[redundant-expr]
+    for position, failure in failed.items():
+        if not isinstance(position, int) or not 0 <= position < len(wanted):
             raise TypeError(f"BatchError names record {position!r}, the batch has records 0 to {len(wanted) - 1}")
-        ends[wanted[position]] = end_of(befell)
+        ends[wanted[position]] = failure_outcome(failure)
     return PartialFailure(ends)
 
 
-async def _apart_or_all(attempt: Awaitable[object], wanted: Sequence[int]) -> object:
+async def _result_of(call: Awaitable[object], wanted: Sequence[int]) -> object:
+    """The result of a batch endpoint's call: a BatchError, raised or returned, becomes a `PartialFailure`."""
     try:
-        returned = await attempt
+        returned = await call
     except BatchError as error:
-        return apart(error, wanted)
-    return apart(returned, wanted) if isinstance(returned, BatchError) else returned
+        return partial_failure(error, wanted)
+    return partial_failure(returned, wanted) if isinstance(returned, BatchError) else returned
 
 
 # ---------------------------------------------------------------------------- the default stack
@@ -81,13 +83,13 @@ class DirectBatch:
     async def prepare(self) -> Mapping[int, FailureOutcome | None]:
         decode = self._endpoint.resolve().from_bytes
         values = [record.value for record in self._records]
-        try:  # the plain way first: one bad value among thousands is rare
+        try:  # all in one go first: a value that cannot be decoded is rare
             self._payloads = [decode(value) if value is not None else None for value in values]
         except DECODE_FAILURES:
             pass
         else:
             return {}
-        # Outside of the `except` block: an outcome that another record's validator raises would have this context.
+        # Outside of the `except` block: otherwise this exception is the context of outcomes that validators raise.
         return self._decode_one_by_one(decode, values)
 
     def _decode_one_by_one(
@@ -99,7 +101,7 @@ class DirectBatch:
             try:
                 payloads[index] = decode(value) if value is not None else None
             except DECODE_FAILURES as error:
-                faults[index] = end_of(self._endpoint.decoding_fault(error, self._records[index]))
+                faults[index] = failure_outcome(self._endpoint.decoding_fault(error, self._records[index]))
         return faults
 
     async def run(self, wanted: Sequence[int]) -> object:
@@ -108,151 +110,164 @@ class DirectBatch:
             payloads, records = [payloads[index] for index in wanted], [records[index] for index in wanted]
         endpoint, slot = self._endpoint, self._slot
         contexts = (Context(record, slot, None, endpoint.event_type) for record in records)
-        return await _apart_or_all(endpoint.call_batch(payloads, contexts, slot), wanted)
+        return await _result_of(endpoint.call_batch(payloads, contexts, slot), wanted)
 
     async def close(self) -> None:
         self._payloads = []
 
 
 async def batch_of_one(endpoint: Endpoint, record: Record, slot: Slot) -> object:
-    """A batch endpoint as an ordinary one: for records that come by themselves."""
+    """Call a batch endpoint with one record, which was not collected into a batch."""
     batch = DirectBatch(endpoint, [record], slot)
     faults = await batch.prepare()
-    return _own(faults[0] if faults else await batch.run([0]), 0)
+    return _result_of_record(faults[0] if faults else await batch.run([0]), 0)
 
 
-def _own(result: object, index: int) -> object:
-    """What of a batch's result is this record's: returned where it is an outcome, raised where it is a failure."""
-    end = result.ends.get(index) if isinstance(result, PartialFailure) else result
+def _result_of_record(result: object, index: int) -> object:
+    """One record's part of a batch's result: an outcome is returned, a failure is raised."""
+    end = _end_of_record(result, index)
     if isinstance(end, Failed):
         raise end.error
     return end
 
 
-# ---------------------------------------------------------------------------- a stack of one's own
+def _end_of_record(result: object, index: int) -> object:
+    return result.ends.get(index) if isinstance(result, PartialFailure) else result
+
+
+# ---------------------------------------------------------------------------- any other stack
 
 
 async def run_in_batch(endpoint: Endpoint, context: Context) -> object:
-    """The core of a stack, for a record of a batch endpoint: it waits there until the batch has been run.
+    """The end of a stack for a record of a batch endpoint: it waits until the batch has been run.
 
-    A record that is no part of a batch, for its type was set by a middleware, is a batch of its own.
+    A record outside of a batch, because a middleware has set its type, is a batch of one.
     """
     payload = await endpoint.payload_of(context)
-    if context.place is not None:
-        return await context.place.meet(payload, context)
-    return _own(await _apart_or_all(endpoint.call_batch([payload], [context], context.slot), [0]), 0)
+    if context.batch_member is not None:
+        return await context.batch_member.join(payload)
+    return _result_of_record(await _result_of(endpoint.call_batch([payload], [context], context.slot), [0]), 0)
 
 
-class BatchSlot:
-    """One record of a batch in its stack. `ready` is done when it has come to the core, or has ended before."""
+class StackRecord:
+    """One record of a batch, in its stack.
+
+    Attributes:
+        payload: set once the record has reached the stack's end (`joined`).
+        ready: done when the record has reached the stack's end, or its stack has ended before.
+        end: the record's result, awaited at the stack's end.
+        dropped: True once its task was cancelled by us.
+        fatal: an exception that is no record's failure.
+    """
 
     def __init__(self, stack: App, context: Context) -> None:
         loop = asyncio.get_running_loop()
         self.context = context
         self.payload: Any = None
-        self.met = False
-        self.let_go = False
+        self.joined = False
+        self.dropped = False
         self.fatal: BaseException | None = None
         self.ready: asyncio.Future[None] = loop.create_future()
         self.end: asyncio.Future[object] = loop.create_future()
-        context.place = self
+        context.batch_member = self
         self.task = loop.create_task(self._run(stack))
 
     async def _run(self, stack: App) -> FailureOutcome | None:
         try:
             await stack(self.context)
         except asyncio.CancelledError as error:
-            if self.let_go:
+            if self.dropped:
                 raise
             return Failed(error)
         except BaseException as error:
-            meaning = classify_exception(error)
-            if not isinstance(meaning, Fatal):
-                return meaning
-            self.fatal = error  # raised out of a task of its own it would tear through the loop
+            outcome = classify_exception(error)
+            if not isinstance(outcome, Fatal):
+                return outcome
+            self.fatal = error  # raised by this task it would end the loop
         finally:
             if not self.ready.done():
                 self.ready.set_result(None)
         return self.context.outcome
 
     async def ended(self) -> FailureOutcome | None:
-        """How the record ended; raises what is no record's failure."""
+        """Wait for the stack's end; returns the record's outcome, and raises what is no record's failure."""
         end = await self.task
         if self.fatal is not None:
             raise self.fatal
         return end
 
-    def cancel(self) -> None:
-        self.let_go = True
+    def drop(self) -> None:
+        """Cancel its stack."""
+        self.dropped = True
         self.task.cancel()
 
-    def meet(self, payload: Any, context: Context) -> Awaitable[object]:
-        self.payload, self.met = payload, True
+    def join(self, payload: Any) -> Awaitable[object]:
+        self.payload, self.joined = payload, True
         if not self.ready.done():
             self.ready.set_result(None)
         return self.end
 
 
 class StackBatch:
-    """A batch through a stack of one's own."""
+    """A batch through any other stack."""
 
     def __init__(self, stack: App, contexts: Sequence[Context], endpoint: Endpoint, slot: Slot) -> None:
         self._endpoint = endpoint
         self._slot = slot
         self._contexts = contexts
         self._stack = stack
-        self._places: list[BatchSlot] = []
+        self._records: list[StackRecord] = []
 
     async def prepare(self) -> Mapping[int, FailureOutcome | None]:
-        self._places = [BatchSlot(self._stack, context) for context in self._contexts]
-        await asyncio.wait([place.ready for place in self._places])
-        ended = [index for index, place in enumerate(self._places) if not place.met]
-        return {index: await self._places[index].ended() for index in ended}
+        self._records = [StackRecord(self._stack, context) for context in self._contexts]
+        await asyncio.wait([record.ready for record in self._records])
+        ended = [index for index, record in enumerate(self._records) if not record.joined]
+        return {index: await self._records[index].ended() for index in ended}
 
     async def run(self, wanted: Sequence[int]) -> object:
-        places = [self._places[index] for index in wanted]
-        self._places = places + [place for index, place in enumerate(self._places) if index not in set(wanted)]
-        for left_out in self._places[len(places) :]:
-            left_out.cancel()
+        records = [self._records[index] for index in wanted]
+        self._records = records + [record for index, record in enumerate(self._records) if index not in set(wanted)]
+        for left_out in self._records[len(records) :]:
+            left_out.drop()
         try:
-            result = await _apart_or_all(self._call(places), wanted)
+            result = await _result_of(self._call(records), wanted)
         except Exception as error:
-            return await self._all_failed(places, wanted, error)
-        for index, place in zip(wanted, places, strict=True):
-            end = result.ends.get(index) if isinstance(result, PartialFailure) else result
+            return await self._all_failed(records, wanted, error)
+        for index, record in zip(wanted, records, strict=True):
+            end = _end_of_record(result, index)
             if isinstance(end, Failed):
-                place.end.set_exception(end.error)
+                record.end.set_exception(end.error)
             else:
-                place.end.set_result(end)
-        return await self._together(places, wanted)
+                record.end.set_result(end)
+        return await self._all_ended(records, wanted)
 
-    def _call(self, places: Sequence[BatchSlot]) -> Awaitable[object]:
-        payloads = [place.payload for place in places]
-        return self._endpoint.call_batch(payloads, [place.context for place in places], self._slot)
+    def _call(self, records: Sequence[StackRecord]) -> Awaitable[object]:
+        payloads = [record.payload for record in records]
+        return self._endpoint.call_batch(payloads, [record.context for record in records], self._slot)
 
-    async def _all_failed(self, places: Sequence[BatchSlot], wanted: Sequence[int], error: Exception) -> object:
-        """It comes out of every stack; where none has made anything else of it, it is the batch's own failure."""
-        for place in places:
-            place.end.set_exception(error)
-        result = await self._together(places, wanted)
+    async def _all_failed(self, records: Sequence[StackRecord], wanted: Sequence[int], error: Exception) -> object:
+        """Every stack gets the error. If all of them let it pass unchanged, it is the failure of the whole batch."""
+        for record in records:
+            record.end.set_exception(error)
+        result = await self._all_ended(records, wanted)
         if len(result.ends) == len(wanted) and all(_is(end, error) for end in result.ends.values()):
             raise error
         return result
 
-    async def _together(self, places: Sequence[BatchSlot], wanted: Sequence[int]) -> PartialFailure:
-        ends = [await place.ended() for place in places]
+    async def _all_ended(self, records: Sequence[StackRecord], wanted: Sequence[int]) -> PartialFailure:
+        ends = [await record.ended() for record in records]
         return PartialFailure({index: end for index, end in zip(wanted, ends, strict=True) if end is not None})
 
     async def close(self) -> None:
-        left = [place for place in self._places if not place.task.done()]
-        for place in left:
-            if not place.let_go:  # once: what a stack does when it is cancelled must not be broken off
-                place.cancel()
-        if left:
-            await asyncio.wait([place.task for place in left])
-        for place in self._places:
-            if place.end.done() and not place.end.cancelled():
-                place.end.exception()  # looked at: a stack that did not await it is no news
+        running = [record for record in self._records if not record.task.done()]
+        for record in running:
+            if not record.dropped:  # a second cancellation would interrupt the stack's clean-up
+                record.drop()
+        if running:
+            await asyncio.wait([record.task for record in running])
+        for record in self._records:
+            if record.end.done() and not record.end.cancelled():
+                record.end.exception()  # retrieved, so that the loop does not report it if the stack did not await it
 
 
 def _is(end: FailureOutcome, error: Exception) -> bool:
@@ -260,14 +275,14 @@ def _is(end: FailureOutcome, error: Exception) -> bool:
 
 
 def stack_batch(stack: App, records: Sequence[Record], slot: Slot, topic_types: Mapping[str, str]) -> BatchAttempt:
-    """Open a batch through this stack. Each record has a slot like the batch's, which its stack may write to."""
+    """Open a batch through this stack. Each record has a copy of the slot: its stack may write to it."""
     endpoint = slot.route
     assert isinstance(endpoint, Endpoint)
-    contexts = [Context(record, _like(slot, record), topic_types.get(record.topic)) for record in records]
+    contexts = [Context(record, _slot_of_record(slot, record), topic_types.get(record.topic)) for record in records]
     return StackBatch(stack, contexts, endpoint, slot)
 
 
-def _like(slot: Slot, record: Record) -> Slot:
+def _slot_of_record(slot: Slot, record: Record) -> Slot:
     own = Slot(slot.consumer, slot.state, slot.threads)
     own.attempt, own.record, own.route, own.overrides = slot.attempt, record, slot.route, slot.overrides
     return own

@@ -1,4 +1,4 @@
-"""What an endpoint's `Depends` need: read at registration, into calls in order; made and ended around each attempt."""
+"""An endpoint's dependencies: planned at registration as calls in order, made and closed around each attempt."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from evkafka.endpoints.signature import (
     Function,
     Parameter,
     depends_of,
-    element,
+    element_type,
     is_async,
     is_list,
     name_of,
     parameters_of,
     request_class,
     resolved,
-    shown,
+    signature_and_place,
     unpartial,
     yields,
     yields_async,
 )
-from evkafka.endpoints.threads import to_the_end_in_thread
+from evkafka.endpoints.threads import in_thread_to_the_end
 from evkafka.runtime.ports import Slot
 from evkafka.serde.annotations import NotYetDefined
 
@@ -43,16 +43,16 @@ Kind = Literal["coroutine", "async generator", "generator", "in thread"]
 
 
 class DependencyFault(TypeError):
-    """A dependency cannot be one; the sentence says why, and what is allowed."""
+    """A function cannot be a dependency; the message says why, and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
-class FunctionCall:
-    """What one function takes, and how it is called.
+class DependencySignature:
+    """The arguments of a dependency, and how it is called.
 
     Attributes:
-        requests: parameter -> the class of the request, and whether all of a batch are asked for.
-        dependencies: parameter -> what it is made by.
+        requests: parameter -> the request's class, and whether the parameter is a list of the batch's requests.
+        dependencies: parameter -> its `Depends`.
     """
 
     kind: Kind
@@ -62,36 +62,36 @@ class FunctionCall:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call. `values` says which earlier step's value each of its parameters gets."""
+    """One call. `values` maps each of its parameters to the earlier step that gives the value."""
 
     function: Function
-    taken: FunctionCall
+    signature: DependencySignature
     values: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All calls, each behind those that it needs. `values` says which step's value an endpoint's parameter gets."""
+    """All calls, each after those that it needs. `values` maps each parameter of the endpoint to a step."""
 
     steps: Sequence[Step]
     values: Mapping[str, int]
 
 
-# ---------------------------------------------------------------------------- reading
+# ---------------------------------------------------------------------------- signatures
 
 
-def take(function: Function, names: Mapping[str, Any] | None, *, batch: bool) -> FunctionCall:
+def read_dependency(function: Function, names: Mapping[str, Any] | None, *, batch: bool) -> DependencySignature:
     """Read a dependency's signature.
 
     Raises:
-        NotYetDefined: an annotation refers to a name that does not exist so far.
-        TypeError: it has a parameter that nothing fills; the sentence says which.
+        NotYetDefined: an annotation refers to a name that does not exist yet.
+        TypeError: it has a parameter that cannot be passed; the message says which.
     """
     requests: dict[str, tuple[type[Request[Any]], bool]] = {}
     dependencies: dict[str, Depends] = {}
     for parameter in parameters_of(function):
         if parameter.kind in VARIADIC:
-            continue  # a call need not fill it
+            continue  # a call need not pass it
         optional = parameter.default is not Parameter.empty
         try:
             annotation = resolved(parameter, function, names)
@@ -101,28 +101,28 @@ def take(function: Function, names: Mapping[str, Any] | None, *, batch: bool) ->
             raise
         if (depends := depends_of(parameter, annotation)) is not None:
             dependencies[parameter.name] = depends
-        elif (asked := _request_of(parameter, annotation, batch=batch)) is not None:
-            requests[parameter.name] = asked
+        elif (request := _request_of(parameter, annotation, batch=batch)) is not None:
+            requests[parameter.name] = request
         elif not optional:
             what = "has no annotation" if annotation is Parameter.empty else "is neither the Request nor a dependency"
             raise TypeError(f"its parameter {parameter.name!r} {what}")
-    return FunctionCall(_kind(function), requests, dependencies)
+    return DependencySignature(_kind(function), requests, dependencies)
 
 
 def _request_of(parameter: Parameter, annotation: Any, *, batch: bool) -> tuple[type[Request[Any]], bool] | None:
     name, many = parameter.name, is_list(annotation)
-    asked = request_class(element(name, annotation) if many else annotation)
-    if asked is None:
+    request = request_class(element_type(name, annotation) if many else annotation)
+    if request is None:
         return None
     if many and not batch:
         raise TypeError(f"its parameter {name!r} is a list of Requests, and the endpoint takes no batches")
     if parameter.kind is Parameter.POSITIONAL_ONLY:
         raise TypeError(f"its parameter {name!r} is positional-only: a dependency's parameters are given by name")
-    return asked, many
+    return request, many
 
 
 def _kind(function: Function) -> Kind:
-    """A wrapper made with functools.wraps is called as what it wraps; a class as a plain function."""
+    """A wrapper by functools.wraps is called like the function that it wraps, a class like a plain function."""
     if isinstance(unpartial(function), type):
         return "in thread"
     wrapped = inspect.unwrap(unpartial(function))
@@ -137,36 +137,35 @@ class Dependencies:
     """The dependencies of one endpoint.
 
     Raises:
-        NotYetDefined: an annotation refers to a name that does not exist so far.
+        NotYetDefined: an annotation refers to a name that does not exist yet.
         DependencyFault: one of them cannot be a dependency.
     """
 
-    def __init__(self, asked: Mapping[str, Depends], names: Mapping[str, Any] | None, *, batch: bool) -> None:
-        self._asked = asked
+    def __init__(self, depends: Mapping[str, Depends], names: Mapping[str, Any] | None, *, batch: bool) -> None:
+        self._depends = depends
         self._batch = batch
-        self._taken: dict[Function, FunctionCall] = {}
+        self._signatures: dict[Function, DependencySignature] = {}
         self._plan = self._compile({}, names)
         self._overridden: tuple[dict[Function, Function], Plan] = ({}, self._plan)
 
     def plan(self, overrides: Mapping[Function, Function]) -> Plan:
-        """The calls, with these functions instead of those. Raises as the class does, for what is new."""
+        """The plan with these overrides. Raises as the constructor does, for a new override."""
         if not overrides:
             return self._plan
         if self._overridden[0] != overrides:
-            now = dict(overrides)  # a test may change it from another thread
-            self._overridden = (now, self._compile(now, None))
+            copy = dict(overrides)  # a test may change the original from another thread
+            self._overridden = (copy, self._compile(copy, None))
         return self._overridden[1]
-
-    # ------------------------------------------------------------------ into calls in order
 
     def _compile(self, overrides: Mapping[Function, Function], names: Mapping[str, Any] | None) -> Plan:
         steps: list[Step] = []
         shared: dict[Function, int] = {}
 
-        def of_all(asked: Mapping[str, Depends], path: tuple[Function, ...]) -> dict[str, int]:
-            return {parameter: of_one(depends, path) for parameter, depends in asked.items()}
+        def add_all(dependencies: Mapping[str, Depends], path: tuple[Function, ...]) -> dict[str, int]:
+            return {parameter: add(depends, path) for parameter, depends in dependencies.items()}
 
-        def of_one(depends: Depends, path: tuple[Function, ...]) -> int:
+        def add(depends: Depends, path: tuple[Function, ...]) -> int:
+            """Append its step, after those that it needs, unless a step can be shared. Returns the step's index."""
             key = depends.dependency
             if depends.use_cache and key in shared:
                 return shared[key]
@@ -174,28 +173,30 @@ class Dependencies:
                 raise DependencyFault(f"{_chain((*path, key))} is a cycle. {ALLOWED}")
             function = overrides.get(key, key)
             path = (*path, key)
-            taken = self._take(function, path, names)
-            steps.append(Step(function, taken, of_all(taken.dependencies, path)))
+            signature = self._read(function, path, names)
+            steps.append(Step(function, signature, add_all(signature.dependencies, path)))
             if depends.use_cache:
                 shared[key] = len(steps) - 1
             return len(steps) - 1
 
-        values = of_all(self._asked, ())
+        values = add_all(self._depends, ())
         return Plan(tuple(steps), values)
 
-    def _take(self, function: Function, path: tuple[Function, ...], names: Mapping[str, Any] | None) -> FunctionCall:
-        if function not in self._taken:
-            what = f"dependency {shown(function)}"
+    def _read(
+        self, function: Function, path: tuple[Function, ...], names: Mapping[str, Any] | None
+    ) -> DependencySignature:
+        if function not in self._signatures:
+            what = f"dependency {signature_and_place(function)}"
             try:
                 if not callable(function):
                     raise TypeError("an override is a function that gives the value: write `lambda: value`")
-                self._taken[function] = take(function, names, batch=self._batch)
+                self._signatures[function] = read_dependency(function, names, batch=self._batch)
             except NotYetDefined as error:
                 raise NotYetDefined(error.name, f"the annotations of its {what}") from error
             except TypeError as error:
-                way = f", by way of {_chain(path)}" if len(path) > 1 else ""
-                raise DependencyFault(f"its {what}{way}: {error}. {ALLOWED}") from error
-        return self._taken[function]
+                route = f", by way of {_chain(path)}" if len(path) > 1 else ""
+                raise DependencyFault(f"its {what}{route}: {error}. {ALLOWED}") from error
+        return self._signatures[function]
 
 
 def _chain(path: Sequence[Function]) -> str:
@@ -205,57 +206,58 @@ def _chain(path: Sequence[Function]) -> str:
 # ---------------------------------------------------------------------------- around an attempt
 
 
-async def make(plan: Plan, slot: Slot, contexts: Sequence[Context], ends: AsyncExitStack) -> dict[str, Any]:
-    """Carry out the plan; returns what the endpoint's parameters get.
+async def make_values(plan: Plan, slot: Slot, contexts: Sequence[Context], exits: AsyncExitStack) -> dict[str, Any]:
+    """Make the plan's calls; returns the values of the endpoint's parameters.
 
     Args:
         contexts: the record's, or those of all records of a batch.
-        ends: gets what is to be done at the end of the attempt.
+        exits: gets the exits of dependencies that yield.
     """
     made: list[Any] = []
     for step in plan.steps:
         arguments = {parameter: made[index] for parameter, index in step.values.items()}
-        for parameter, (cls, many) in step.taken.requests.items():
+        for parameter, (cls, many) in step.signature.requests.items():
             arguments[parameter] = [cls(context) for context in contexts] if many else cls(contexts[0])
         call = functools.partial(step.function, **arguments)
-        match step.taken.kind:
+        match step.signature.kind:
             case "coroutine":
                 value = await call()
             case "in thread":
-                value = await to_the_end_in_thread(slot, call)
+                value = await in_thread_to_the_end(slot, call)
             case "async generator":
-                value = await _Yielding(call).enter(ends)
+                value = await _AsyncGenerator(call).enter(exits)
             case "generator":
-                value = await _YieldingInThread(call, slot).enter(ends)
+                value = await _GeneratorInThread(call, slot).enter(exits)
         made.append(value)
     return {parameter: made[index] for parameter, index in plan.values.items()}
 
 
-as_manager = contextlib.contextmanager(lambda yielding: yielding)
-as_async_manager = contextlib.asynccontextmanager(lambda yielding: yielding)
+as_manager = contextlib.contextmanager(lambda generator: generator)
+as_async_manager = contextlib.asynccontextmanager(lambda generator: generator)
 
 
-class _Yielding:
-    """An async generator. It may be decorated as a context manager already."""
+class _AsyncGenerator:
+    """A dependency that is an async generator, or one decorated as an async context manager."""
 
     def __init__(self, call: Callable[[], Any]) -> None:
         made = call()
         self._manager = made if hasattr(made, "__aenter__") else as_async_manager(made)
 
-    async def enter(self, ends: AsyncExitStack) -> Any:
+    async def enter(self, exits: AsyncExitStack) -> Any:
         value = await self._manager.__aenter__()
-        ends.push_async_exit(self._exit)
+        exits.push_async_exit(self._exit)
         return value
 
     async def _exit(self, *raised: Any) -> bool:
-        """Never answers that the exception is dealt with: the endpoint has failed, and the dependencies around this
-        one must hear of it, too, lest they commit what belongs to a record that will be tried again."""
+        """Never suppresses the exception. The endpoint has failed and its record will be tried again: the exception
+        must also reach the dependencies around this one, or they would commit."""
         await self._manager.__aexit__(*raised)
         return False
 
 
-class _YieldingInThread:
-    """A generator. Both of its parts run in one context, so that it can reset the variables that it sets."""
+class _GeneratorInThread:
+    """A dependency that is a plain generator. Both of its parts run in one context, so that it can reset the context
+    variables that it sets."""
 
     def __init__(self, call: Callable[[], Any], slot: Slot) -> None:
         self._call = call
@@ -263,10 +265,10 @@ class _YieldingInThread:
         self._context = contextvars.copy_context()
         self._manager: Any = None
 
-    async def enter(self, ends: AsyncExitStack) -> Any:
-        # Pushed first: where the attempt is cut while the thread opens it, it is open when the thread comes back.
-        ends.push_async_exit(self._exit)
-        return await to_the_end_in_thread(self._slot, functools.partial(self._context.run, self._open))
+    async def enter(self, exits: AsyncExitStack) -> Any:
+        # Pushed first: if the attempt is cancelled while the thread opens it, it is open when the thread returns.
+        exits.push_async_exit(self._exit)
+        return await in_thread_to_the_end(self._slot, functools.partial(self._context.run, self._open))
 
     def _open(self) -> Any:
         made = self._call()
@@ -276,8 +278,8 @@ class _YieldingInThread:
         return value
 
     async def _exit(self, *raised: Any) -> bool:
-        """As of an async one."""
+        """Never suppresses the exception, like that of an async generator."""
         if self._manager is not None:
             leave = functools.partial(self._context.run, self._manager.__exit__, *raised)
-            await to_the_end_in_thread(self._slot, leave)
+            await in_thread_to_the_end(self._slot, leave)
         return False

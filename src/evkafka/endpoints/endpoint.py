@@ -1,4 +1,4 @@
-"""Step 4 of 7: endpoints. A signature is read once, and what it asks for is compiled into a call."""
+"""Step 4 of 7: endpoints. A function's signature is read once and compiled into a call."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from evkafka.context import Context
-from evkafka.endpoints.dependencies import Dependencies, DependencyFault, Plan, make
+from evkafka.endpoints.dependencies import Dependencies, DependencyFault, Plan, make_values
 from evkafka.endpoints.signature import (
     Function,
     Signature,
@@ -18,11 +19,11 @@ from evkafka.endpoints.signature import (
     is_generator,
     name_of,
     read_signature,
-    shown,
+    signature_and_place,
     unpartial,
     wraps_async,
 )
-from evkafka.endpoints.threads import in_thread, to_the_end_in_thread
+from evkafka.endpoints.threads import in_thread, in_thread_to_the_end
 from evkafka.exceptions import ConfigError, DecodeError
 from evkafka.outcomes import BatchError, Failed
 from evkafka.records import Record
@@ -46,57 +47,76 @@ ALLOWED_BATCH = (
 )
 
 Call = Callable[[Record, Slot], Awaitable[object]]
-"""One attempt at a record that has this endpoint's type."""
+"""Starts an attempt at a record of the endpoint's event type."""
 
 TypeOf = Callable[[Record], str | None]
+"""Gives a record's event type."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointOptions:
+    """The options of an endpoint's declaration; see `Handler.event`.
+
+    Attributes:
+        on_error, timeout_s: the event type's own policy and time limit, None for the consumer's.
+        concurrency: most attempts at once in one consumer, None for no bound of its own.
+        batch: set for a batch endpoint.
+    """
+
+    summary: str | None = None
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+    on_error: Mapping[str, Any] | None = None
+    timeout_s: float | None = None
+    concurrency: int | None = None
+    batch: BatchLimits | None = None
 
 
 class Endpoint:
-    """A function of the user's and what was declared about it.
+    """A function of the user's, with the options of its declaration.
+
+    Args:
+        event_type: None for a handler's default endpoint.
+        names: the local names where it is declared, for annotations that are strings.
 
     Attributes:
-        name: how logs and errors name it, `module.function`.
-        event_type: what it takes; `default` for a handler's default endpoint (`is_default`).
-        payload: the payload's annotation; None until `resolve` where it is not known at registration.
+        name: its name in logs and errors, `module.function`.
+        event_type: the type of its records; `default` for a handler's default endpoint (`is_default`).
+        payload: the payload's annotation, of a batch endpoint the annotation of its list's elements. None until
+            `resolve` if it is not known at registration.
         threaded: True for a plain `def`, which runs in a thread.
-        on_error, timeout_s: the event type's own policy and time limit, None for the consumer's.
-        concurrency: most attempts at once in one consumer, None for no bound of its own.
-        batch: set for a batch endpoint, whose `payload` is what stands in its lists.
+        summary, description, tags, on_error, timeout_s, concurrency, batch: see `EndpointOptions`; the description
+            defaults to the docstring.
     """
 
     def __init__(
         self,
         function: Function,
         event_type: str | None,
-        *,
-        summary: str | None = None,
-        description: str | None = None,
-        tags: Sequence[str] | None = None,
-        on_error: Mapping[str, Any] | None = None,
-        timeout_s: float | None = None,
-        concurrency: int | None = None,
-        batch: BatchLimits | None = None,
-        names: Mapping[str, Any] | None = None,
+        options: EndpointOptions,
+        names: Mapping[str, Any] | None,
     ) -> None:
         self.function = function
         self.name = name_of(function)
         self.event_type = event_type if event_type is not None else "default"
         self.is_default = event_type is None
-        self.batch = batch
+        self.batch = options.batch
         self._check_kind()
-        self.summary = summary
-        self.description = description if description is not None else inspect.getdoc(unpartial(function))
-        self.tags = tuple(tags or ())
-        self.on_error = on_error
-        self.timeout_s = timeout_s
-        self.concurrency = concurrency
+        self.summary = options.summary
+        self.description = options.description
+        if self.description is None:
+            self.description = inspect.getdoc(unpartial(function))
+        self.tags = options.tags
+        self.on_error = options.on_error
+        self.timeout_s = options.timeout_s
+        self.concurrency = options.concurrency
         self.threaded = not is_async(function) and not wraps_async(function)
         self.payload: Any = None
         self._names = names
         self._signature: Signature | None = None
         self._dependencies: Dependencies | None = None
         self._decoder: Decoder | None = None
-        with contextlib.suppress(NotYetDefined):  # perhaps defined further down: `resolve` looks again at the start
+        with contextlib.suppress(NotYetDefined):  # it may be defined further down in the file: `resolve` reads again
             self._read()
 
     def __repr__(self) -> str:
@@ -110,16 +130,16 @@ class Endpoint:
     # ------------------------------------------------------------------ reading the signature
 
     def resolve(self) -> Decoder:
-        """The decoder, now that every name must exist.
+        """The payload's decoder. Reads the signature, if registration could not: by now every name must exist.
 
         Raises:
-            ConfigError: a name in an annotation still does not exist.
+            ConfigError: a name in an annotation does not exist.
         """
         if self._decoder is None:
             try:
                 self._read()
             except NotYetDefined as error:
-                raise ConfigError(f"{self._shown()}: {_undefined(error)}") from error
+                raise ConfigError(f"{self._described()}: {_undefined(error)}") from error
         assert self._decoder is not None
         return self._decoder
 
@@ -129,9 +149,9 @@ class Endpoint:
             decoder = decoder_for(signature.payload)
             dependencies = self._read_dependencies(signature)
         except DependencyFault as error:
-            raise ConfigError(f"{self._shown()}: {error}") from error
+            raise ConfigError(f"{self._described()}: {error}") from error
         except TypeError as error:
-            raise ConfigError(f"{self._shown()}: {error}. {self._allowed}") from error
+            raise ConfigError(f"{self._described()}: {error}. {self._allowed}") from error
         if wraps_async(self.function) and not is_async(self.function):
             signature = _awaited(signature)
         self.payload, self._signature, self._decoder = signature.payload, signature, decoder
@@ -151,29 +171,30 @@ class Endpoint:
         if isinstance(self.function, type) or not callable(self.function):
             raise ConfigError(f"{self.function!r} is no endpoint for event type {self.event_type!r}. {self._allowed}")
         if is_generator(self.function):
-            raise ConfigError(f"{self._shown()}: it yields, so that a call of it runs nothing. {self._allowed}")
+            raise ConfigError(f"{self._described()}: it yields, so that a call of it runs nothing. {self._allowed}")
 
-    def _shown(self) -> str:
-        """The endpoint, as an error shows it: its name, signature and place."""
-        return f"endpoint {shown(self.function)} for event type {self.event_type!r}"
+    def _described(self) -> str:
+        """The endpoint in an error: its name, signature and place."""
+        return f"endpoint {signature_and_place(self.function)} for event type {self.event_type!r}"
 
     # ------------------------------------------------------------------ the compiled call
 
     def coroutine_of(self) -> Callable[[Any], Awaitable[object]] | None:
-        """The endpoint as `payload -> its own coroutine`; None where it needs more than that to be run."""
+        """The endpoint as `payload -> its own coroutine`; None if its call needs more than the payload."""
         self.resolve()
         assert self._signature is not None
         return self._signature.plain if not self.threaded and self.batch is None else None
 
     def compile(self, type_of: TypeOf) -> Call:
-        """The direct way from a record to the awaitable of the user's function, with no coroutine of ours around it.
+        """Compile `record -> the awaitable of the user's function`, with no coroutine of ours around it.
 
         Args:
-            type_of: tells a record's type, for the requests of a default endpoint.
+            type_of: gives the event type of a default endpoint's record.
         """
         decode, signature, threaded = self.resolve().from_bytes, self._signature, self.threaded
         assert signature is not None
-        function, request_class = signature.call, signature.request
+        request_class = signature.request
+        function: Callable[[Any, Any], Awaitable[object]] = signature.call  # if `threaded`, its plain result
         own_type = None if self.is_default else self.event_type
 
         def call(record: Record, slot: Slot) -> Awaitable[object]:
@@ -185,11 +206,11 @@ class Endpoint:
             else:
                 if request_class is None:
                     request = None
-                else:  # by position: by keyword it would take 60 ns more
+                else:  # positional arguments: keywords would cost 60 ns more
                     request = request_class(Context(record, slot, None, own_type or type_of(record)))
                 if threaded:
                     return in_thread(slot, functools.partial(function, payload, request))
-                return function(payload, request)  # type: ignore[no-any-return]
+                return function(payload, request)
             raise fault
 
         def call_with_dependencies(record: Record, slot: Slot) -> Awaitable[object]:
@@ -205,7 +226,7 @@ class Endpoint:
         return call if self._dependencies is None else call_with_dependencies
 
     def run(self, context: Context) -> Awaitable[object]:
-        """The way through a stack of one's own: the payload is what the middleware left in the context."""
+        """Start an attempt at the end of a middleware stack: the payload is what the stack has set in the context."""
         decoder, message = self.resolve(), context.message
         if message.decoded_value_cb is not None and decoder.from_object is not None and message.value is not None:
             return self._run_decoded(context)
@@ -223,38 +244,39 @@ class Endpoint:
     def _invoke(self, payload: Any, context: Context) -> Awaitable[object]:
         signature = self._signature
         assert signature is not None
+        function: Callable[[Any, Any], Awaitable[object]] = signature.call  # if `threaded`, its plain result
         request = signature.request(context) if signature.request is not None else None
         if self._dependencies is not None:
             return self._with_dependencies(payload, request, [context], context.slot)
         if self.threaded:
-            return in_thread(context.slot, functools.partial(signature.call, payload, request))
-        return signature.call(payload, request)  # type: ignore[no-any-return]
+            return in_thread(context.slot, functools.partial(function, payload, request))
+        return function(payload, request)
 
     # ------------------------------------------------------------------ batches
 
     async def payload_of(self, context: Context) -> Any:
-        """One record's payload, out of what the middleware left in its context.
+        """Decode one record's payload, of what the middleware has set in its context.
 
         Raises:
             DecodeError: its value is not a payload of this endpoint.
-            OSError: the middleware's `decoded_value_cb` asked a server that does not answer, which is not the value's
-                fault: the record fails like any other.
+            OSError: of the middleware's `decoded_value_cb`. A server that it asks does not answer: the value may be
+                valid, so this is a failure like any other.
         """
         decoder, message = self.resolve(), context.message
         decode: Callable[[Any], Any] = decoder.from_bytes
-        given: Any = message.value
-        if given is None:
+        raw: Any = message.value
+        if raw is None:
             return None
         if message.decoded_value_cb is not None and decoder.from_object is not None:
-            decode, given = decoder.from_object, await self._decoded(message.decoded_value_cb, context.record)
+            decode, raw = decoder.from_object, await self._decoded(message.decoded_value_cb, context.record)
         try:
-            return decode(given)
+            return decode(raw)
         except DECODE_FAILURES as error:
             fault = self.decoding_fault(error, context.record)
         raise fault
 
     async def _decoded(self, decoded_value: Callable[[], Awaitable[Any]], record: Record) -> Any:
-        """What a middleware's `decoded_value_cb` gives. It may be cancelled, with its attempt, while it waits."""
+        """Await a middleware's `decoded_value_cb`. It is cancelled with its attempt."""
         try:
             return await decoded_value()
         except OSError:
@@ -264,17 +286,18 @@ class Endpoint:
         raise fault
 
     def call_batch(self, payloads: list[Any], contexts: Iterable[Context], slot: Slot) -> Awaitable[object]:
-        """The call of a batch endpoint; the contexts are asked for only where it takes requests."""
+        """Call a batch endpoint. The contexts are iterated only if it takes requests or has dependencies."""
         signature = self._signature
         assert signature is not None
+        function: Callable[[Any, Any], Awaitable[object]] = signature.call  # if `threaded`, its plain result
         if self._dependencies is not None:
             contexts = list(contexts)
         requests = [signature.request(context) for context in contexts] if signature.request is not None else None
         if self._dependencies is not None:
             return self._with_dependencies(payloads, requests, list(contexts), slot)
         if self.threaded:
-            return in_thread(slot, functools.partial(signature.call, payloads, requests))
-        return signature.call(payloads, requests)  # type: ignore[no-any-return]
+            return in_thread(slot, functools.partial(function, payloads, requests))
+        return function(payloads, requests)
 
     # ------------------------------------------------------------------ dependencies
 
@@ -293,40 +316,41 @@ class Endpoint:
         try:
             return self._dependencies.plan(overrides)
         except NotYetDefined as error:
-            raise ConfigError(f"{self._shown()}: {_undefined(error)}") from error
+            raise ConfigError(f"{self._described()}: {_undefined(error)}") from error
         except DependencyFault as error:
-            raise ConfigError(f"{self._shown()}: {error}") from error
+            raise ConfigError(f"{self._described()}: {error}") from error
 
     async def _with_dependencies(self, payload: Any, request: Any, contexts: Sequence[Context], slot: Slot) -> object:
-        """Make them, call the endpoint, end them: all of it is the attempt."""
+        """Make the dependencies, call the endpoint, close the dependencies. All of it is the attempt."""
         signature = self._signature
         assert signature is not None
-        async with contextlib.AsyncExitStack() as ends:
-            made = await make(self.dependency_plan(slot.overrides()), slot, contexts, ends)
-            call = functools.partial(signature.bind(functools.partial(self.function, **made)), payload, request)
+        async with contextlib.AsyncExitStack() as exits:
+            values = await make_values(self.dependency_plan(slot.overrides()), slot, contexts, exits)
+            call = functools.partial(signature.bind(functools.partial(self.function, **values)), payload, request)
             try:
                 if self.threaded:
-                    return await to_the_end_in_thread(slot, call)
+                    return await in_thread_to_the_end(slot, call)
                 result = call()
                 return await result if inspect.isawaitable(result) else result
             except BatchError as error:
                 if self.batch is None:
                     raise
-                # The records that it does not name are done: what was written for them must not be rolled back.
+                # The other records of the batch are done, and dependencies must not roll back what was written for
+                # them: the error does not pass through their exits.
                 return error
 
     def decoding_fault(self, error: BaseException, record: Record) -> BaseException:
-        """What an exception out of a decoder means for its record: a `DecodeError`, whatever a validator raised.
+        """The exception to raise for one that a decoder raised: a `DecodeError`, whatever a validator raised.
 
-        Outcomes, which a validator may raise too, and a lack of memory are themselves.
+        Outcomes, which a validator may raise too, and a lack of memory are returned unchanged.
 
-        To be raised outside of the `except` block: as its cause or context the original, which shows the value,
-        would get into logs and dead letters.
+        Raise it outside of the `except` block. Otherwise the original, which contains the value, is its context and
+        gets into logs and dead letters.
         """
         return self._decode_error(error, record) if isinstance(classify_exception(error), Failed) else error
 
     def _decode_error(self, error: BaseException, record: Record) -> DecodeError:
-        """Says what is wrong with a record's value, without anything out of it."""
+        """Describes the fault in a record's value, without any part of the value."""
         decoder = self.resolve()
         return DecodeError(
             f"the value of {record.topic}[{record.partition}]@{record.offset} (event type {self.event_type!r}) is not "
@@ -346,7 +370,7 @@ def _undefined(error: NotYetDefined) -> str:
 
 
 def _awaited(signature: Signature) -> Signature:
-    """The signature of a plain wrapper around an async function: its result is awaited, where it can be."""
+    """The signature of a plain wrapper around an async function: its result is awaited if it is awaitable."""
 
     async def call(payload: Any, request: Any) -> object:
         result = signature.call(payload, request)

@@ -1,4 +1,4 @@
-"""What an outbound endpoint sends: its payload's name and type, its bytes, and its key."""
+"""The encoding of outbound events: payload type, bytes and key."""
 
 from __future__ import annotations
 
@@ -23,11 +23,16 @@ KeyOf = Callable[[Any], Any]
 
 
 class Outbound:
-    """How a declared event becomes bytes.
+    """Encodes the payloads of one declared event.
+
+    Args:
+        name: the event's name in errors.
+        key: makes the record's key of the payload; a str is the name of the payload's field.
+        names: the local names where the event is declared, for annotations that are strings.
 
     Attributes:
-        payload: the payload's annotation; None until `resolve` where it is not known at registration.
-        payload_name: what it may be given as.
+        payload: the payload's annotation; None until `resolve` if it is not known at registration.
+        payload_name: the name of its parameter, by which it may be passed.
     """
 
     def __init__(
@@ -44,27 +49,27 @@ class Outbound:
         self._name = name
         self._names = names
         self._key_field = key if isinstance(key, str) else None
-        self._key_of: KeyOf | None = _field(key) if isinstance(key, str) else key
+        self._key_of: KeyOf | None = _key_from_field(key) if isinstance(key, str) else key
         self._encode: Callable[[Any], bytes | None] | None = None
         self.payload: Any = None
         self.payload_name = self._one_parameter().name
-        with contextlib.suppress(NotYetDefined):  # perhaps defined further down: `resolve` looks again at the start
+        with contextlib.suppress(NotYetDefined):  # it may be defined further down in the file: `resolve` reads again
             self._read()
 
     # ------------------------------------------------------------------ reading the signature
 
     def resolve(self) -> Callable[[Any], bytes | None]:
-        """The encoder, now that every name must exist.
+        """The payload's encoder. Reads the signature, if registration could not: by now every name must exist.
 
         Raises:
-            ConfigError: a name in the annotation still does not exist.
+            ConfigError: a name in the annotation does not exist.
         """
         if self._encode is None:
             try:
                 self._read()
             except NotYetDefined as error:
                 raise ConfigError(
-                    f"{self._shown()}: {error.name!r} in its annotation does not exist where it is defined. "
+                    f"{self._described()}: {error.name!r} in its annotation does not exist where it is defined. "
                     "Import it for real (not under TYPE_CHECKING only): payloads are encoded by it"
                 ) from error
         assert self._encode is not None
@@ -77,35 +82,35 @@ class Outbound:
                 raise TypeError(f"its parameter {self.payload_name!r} has no annotation")
             encode = encoder_for(payload)
         except TypeError as error:
-            raise ConfigError(f"{self._shown()}: {error}. {ALLOWED}") from error
+            raise ConfigError(f"{self._described()}: {error}. {ALLOWED}") from error
         if self._key_field is not None and not may_have_field(payload, self._key_field):
-            raise ConfigError(f"{self._shown()}: key_field {self._key_field!r} is no field of its payload")
+            raise ConfigError(f"{self._described()}: key_field {self._key_field!r} is no field of its payload")
         self.payload, self._encode, self._names = payload, encode, None
 
     def _one_parameter(self) -> Parameter:
         try:
             parameters = parameters_of(self._function)
         except TypeError as error:
-            raise ConfigError(f"{self._shown()}: {error}. {ALLOWED}") from error
+            raise ConfigError(f"{self._described()}: {error}. {ALLOWED}") from error
         if len(parameters) != 1 or parameters[0].kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
-            raise ConfigError(f"{self._shown()}: it takes {len(parameters)} parameters. {ALLOWED}")
+            raise ConfigError(f"{self._described()}: it takes {len(parameters)} parameters. {ALLOWED}")
         if parameters[0].name in OPTIONS:
             raise ConfigError(
-                f"{self._shown()}: its payload cannot be named {parameters[0].name!r}, for that is an option of the "
-                "call; give it another name"
+                f"{self._described()}: its payload cannot be named {parameters[0].name!r}, for that is an option of "
+                "the call; give it another name"
             )
         return parameters[0]
 
-    def _shown(self) -> str:
-        """The endpoint, as an error shows it."""
+    def _described(self) -> str:
+        """The endpoint in an error: its name, place and event type."""
         code = getattr(innermost(self._function), "__code__", None)
         where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
         return f"outbound endpoint {self._name}{where} for event type {self._event_type!r}"
 
-    # ------------------------------------------------------------------ one event
+    # ------------------------------------------------------------------ encoding an event
 
     def payload_of(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> Any:
-        """The payload, given positionally or by its name."""
+        """The payload of a call, passed by position or by name."""
         if len(args) == 1 and not named:
             return args[0]
         if not args and len(named) == 1 and self.payload_name in named:
@@ -115,7 +120,7 @@ class Outbound:
         )
 
     def value(self, event: Any, topic: str) -> bytes | None:
-        """An event's bytes; None is a tombstone.
+        """Encode an event; None is a tombstone.
 
         Raises:
             EncodeError: it is not of the declared type, or cannot be serialized.
@@ -127,16 +132,16 @@ class Outbound:
             raise self._error(why, topic) from error
 
     def key(self, event: Any, topic: str) -> Any:
-        """An event's key, by what was declared; a tombstone has none by itself.
+        """Make an event's key by the declaration; a tombstone has none.
 
         Raises:
-            EncodeError: what was declared cannot make it.
+            EncodeError: the declared field does not exist, or the declared function has raised.
         """
         if self._key_of is None or event is None:
             return None
         try:
             return self._key_of(event)
-        except Exception as error:  # the user's own function: whatever it raises, the event is named
+        except Exception as error:  # the user's own function may raise anything; the error names the event
             raise self._error(f"its key could not be made: {type(error).__name__}: {error}", topic) from error
 
     def _error(self, why: str, topic: str) -> EncodeError:
@@ -147,8 +152,8 @@ class Outbound:
         )
 
 
-def _field(name: str) -> KeyOf:
-    """A key out of a payload's attribute or item."""
+def _key_from_field(name: str) -> KeyOf:
+    """The key is the payload's attribute or item of this name."""
 
     def key(event: Any) -> Any:
         return event[name] if isinstance(event, Mapping) else getattr(event, name)
@@ -156,7 +161,7 @@ def _field(name: str) -> KeyOf:
     return key
 
 
-def describe(function: Function) -> tuple[str, str | None]:
-    """A function's name as logs show it, and its description."""
+def name_and_docstring(function: Function) -> tuple[str, str | None]:
+    """Its name in logs, and its docstring."""
     name = getattr(function, "__qualname__", type(function).__qualname__)
     return f"{function.__module__}.{name}", inspect.getdoc(function)

@@ -1,6 +1,6 @@
-"""What an endpoint's signature asks for, read once at registration; and the call that fills it.
+"""Reads an endpoint's signature, once at registration, and builds the call that passes its arguments.
 
-Faults are TypeErrors whose sentence `endpoint.py` completes with the endpoint and with what is allowed.
+Faults are TypeErrors. `endpoint.py` adds the endpoint's name and the allowed signatures to their message.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a call of the endpoint must be given.
+    """The arguments of an endpoint.
 
     Attributes:
         payload: the payload's annotation.
-        request: the class of the request that is asked for (a subclass of one's own is possible), None for none.
-        plain: the call with the payload alone; None where a request is asked for too.
+        request: the request's class, which may be a user's subclass; None if the endpoint takes no request.
+        plain: the call with the payload alone; None if the endpoint takes a request or has dependencies.
         call: the call with payload and request.
-        dependencies: parameter -> what it is made by. Where there are any, `bind` makes the call, and `plain` is None.
-        bind: `call`, for the endpoint with its dependencies filled in.
+        dependencies: parameter -> its `Depends`. If there are any, the call is made by `bind`.
+        bind: gives `call` for the function with its dependencies bound.
     """
 
     payload: Any
@@ -47,15 +47,15 @@ class Signature:
 
 
 def read_signature(function: Function, names: Mapping[str, Any] | None, *, batch: bool = False) -> Signature:
-    """Find payload and request among the parameters, by annotation.
+    """Find payload, request and dependencies among the parameters, by annotation.
 
     Args:
-        names: the local names where the endpoint was registered, for annotations that are strings.
-        batch: it takes lists, of payloads and of requests; what is read is what stands in them.
+        names: the local names where the endpoint is registered, for annotations that are strings.
+        batch: its payload and request are lists; their element types are read.
 
     Raises:
-        NotYetDefined: an annotation refers to a name that does not exist so far.
-        TypeError: it is not an endpoint's signature; the sentence says why.
+        NotYetDefined: an annotation refers to a name that does not exist yet.
+        TypeError: it is not an endpoint's signature; the message says why.
     """
     parameters = parameters_of(function)
     payloads: dict[str, Any] = {}
@@ -63,7 +63,7 @@ def read_signature(function: Function, names: Mapping[str, Any] | None, *, batch
     dependencies: dict[str, Depends] = {}
     for parameter in parameters:
         if parameter.kind in VARIADIC:
-            continue  # a call need not fill it
+            continue  # a call need not pass it
         optional = parameter.default is not Parameter.empty
         try:
             annotation = resolved(parameter, function, names)
@@ -75,7 +75,7 @@ def read_signature(function: Function, names: Mapping[str, Any] | None, *, batch
             dependencies[parameter.name] = depends
             continue
         if batch and annotation is not Parameter.empty and not (optional and not is_list(annotation)):
-            annotation = element(parameter.name, annotation)
+            annotation = element_type(parameter.name, annotation)
         if (request := request_class(annotation)) is not None:
             requests[parameter.name] = request
         elif not optional:
@@ -95,12 +95,21 @@ def read_signature(function: Function, names: Mapping[str, Any] | None, *, batch
     )
 
 
+def local_names() -> Mapping[str, Any] | None:
+    """The local names of the code that applies a decorator, for annotations that are strings; None in a module.
+
+    To be called in the decorator itself: the frame above it is the one that applies it.
+    """
+    frame = sys._getframe(2)
+    return dict(frame.f_locals) if frame.f_locals is not frame.f_globals else None
+
+
 def parameters_of(function: Function) -> list[Parameter]:
     """A function's parameters.
 
     Raises:
-        NotYetDefined: an annotation refers to a name that does not exist so far.
-        TypeError: Python cannot tell them.
+        NotYetDefined: an annotation refers to a name that does not exist yet.
+        TypeError: `inspect` cannot read them.
     """
     try:
         return list(inspect.signature(function).parameters.values())
@@ -113,13 +122,13 @@ def parameters_of(function: Function) -> list[Parameter]:
 def _check_counts(
     payloads: Mapping[str, Any], requests: Mapping[str, type[Request[Any]]], parameters: list[Parameter]
 ) -> None:
-    unsaid = [name for name, annotation in payloads.items() if annotation is Parameter.empty]
+    untyped = [name for name, annotation in payloads.items() if annotation is Parameter.empty]
     if len(requests) > 1:
         raise TypeError(f"it takes {len(requests)} Requests ({', '.join(requests)})")
     if len(payloads) > 1:
         raise TypeError(f"it takes {len(payloads)} payloads ({', '.join(payloads)})")
-    if unsaid:
-        raise TypeError(f"its parameter {unsaid[0]!r} has no annotation")
+    if untyped:
+        raise TypeError(f"its parameter {untyped[0]!r} has no annotation")
     if not payloads:
         starred = any(parameter.kind in VARIADIC for parameter in parameters)
         hint = "; is a decorator missing its functools.wraps?" if starred and not requests else ""
@@ -130,7 +139,7 @@ def _check_counts(
 
 
 def depends_of(parameter: Parameter, annotation: Any) -> Depends | None:
-    """The `Depends` of a parameter that can be filled by its name.
+    """The `Depends` of a parameter, which must be passable by keyword; None if it has none.
 
     Raises:
         NotYetDefined, TypeError: as `read_signature`.
@@ -145,9 +154,10 @@ def depends_of(parameter: Parameter, annotation: Any) -> Depends | None:
 
 
 def resolved(parameter: Parameter, function: Function, names: Mapping[str, Any] | None) -> Any:
-    """The parameter's annotation, with every name in it looked up.
+    """The parameter's annotation, with every name in it resolved.
 
-    One by one, so that what is not needed (the return type, for one) may stand under TYPE_CHECKING.
+    Parameters are resolved one by one: annotations that are not needed, such as the return type, may be imported under
+    TYPE_CHECKING only.
 
     Raises:
         NotYetDefined, TypeError: as `read_signature`.
@@ -164,21 +174,21 @@ def resolved(parameter: Parameter, function: Function, names: Mapping[str, Any] 
 
 
 def _namespace(function: Function) -> dict[str, Any]:
-    """The names that stood around where it was written down."""
-    written = unpartial(function)
-    if isinstance(written, type):
-        if written.__module__ in sys.modules:
-            return vars(sys.modules[written.__module__])
-        written = vars(written).get("__init__", written)
-    return getattr(innermost(written), "__globals__", {})
+    """The global names of the module that defines it."""
+    defined = unpartial(function)
+    if isinstance(defined, type):
+        if defined.__module__ in sys.modules:
+            return vars(sys.modules[defined.__module__])
+        defined = vars(defined).get("__init__", defined)
+    return getattr(innermost(defined), "__globals__", {})
 
 
 def is_list(annotation: Any) -> bool:
     return annotation is list or typing.get_origin(annotation) is list
 
 
-def element(name: str, annotation: Any) -> Any:
-    """What stands in the lists that a batch endpoint takes."""
+def element_type(name: str, annotation: Any) -> Any:
+    """The element type of a batch endpoint's list."""
     if not is_list(annotation):
         raise TypeError(f"its parameter {name!r} is no list: a batch endpoint takes lists")
     return typing.get_args(annotation)[0] if typing.get_args(annotation) else Any
@@ -202,7 +212,7 @@ def request_class(annotation: Any) -> type[Request[Any]] | None:
 
 
 def _by_position(parameters: list[Parameter], payload: str, request: str | None) -> list[str]:
-    """Those of the two that can be given by position: they come first, with nothing else between them."""
+    """Which of the two can be passed by position: those at the beginning, with no other parameter between them."""
     wanted = []
     for parameter in parameters:
         if parameter.kind not in POSITIONAL or parameter.name not in (payload, request):
@@ -249,7 +259,7 @@ def unpartial(function: Function) -> Function:
 
 
 def innermost(function: Function) -> Function:
-    """The plain function that was written down: inside partials, decorators, bound methods, callable objects."""
+    """The `def` inside partials, decorators, bound methods and callable objects."""
     while True:
         if isinstance(function, functools.partial):
             function = function.func
@@ -264,13 +274,13 @@ def innermost(function: Function) -> Function:
 
 
 def is_async(function: Function) -> bool:
-    """Whether calling it gives a coroutine: an `async def`, or an object with an `async def __call__`."""
+    """Whether a call returns a coroutine: it is an `async def`, or an object with an `async def __call__`."""
     function = unpartial(function)
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_called(function))
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_call_method(function))
 
 
 def wraps_async(function: Function) -> bool:
-    """Whether it is a plain `def` wrapper (made with functools.wraps) around an async endpoint."""
+    """Whether it is a wrapper, by functools.wraps, around an async function."""
     return is_async(inspect.unwrap(unpartial(function)))
 
 
@@ -281,24 +291,24 @@ def is_generator(function: Function) -> bool:
 def yields(function: Function) -> bool:
     """Whether it is a plain function that yields."""
     function = unpartial(function)
-    return inspect.isgeneratorfunction(function) or inspect.isgeneratorfunction(_called(function))
+    return inspect.isgeneratorfunction(function) or inspect.isgeneratorfunction(_call_method(function))
 
 
 def yields_async(function: Function) -> bool:
     """Whether it is an `async def` that yields."""
     function = unpartial(function)
-    return inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(_called(function))
+    return inspect.isasyncgenfunction(function) or inspect.isasyncgenfunction(_call_method(function))
 
 
 def name_of(function: Function) -> str:
-    """`module.function`, as logs and errors name it."""
+    """Its name in logs and errors, `module.function`."""
     function = unpartial(function)
     module = getattr(function, "__module__", None) or type(function).__module__
     return f"{module}.{getattr(function, '__qualname__', type(function).__qualname__)}"
 
 
-def shown(function: Function) -> str:
-    """Name, signature and place, as an error about its declaration shows it."""
+def signature_and_place(function: Function) -> str:
+    """Its name, signature, file and line, for an error about its declaration."""
     code = getattr(innermost(function), "__code__", None)
     where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
     try:
@@ -308,5 +318,5 @@ def shown(function: Function) -> str:
     return f"{name_of(function)}{signature}{where}"
 
 
-def _called(function: Function) -> Any:
-    return getattr(function, "__call__", None)  # noqa: B004 - what is asked is its kind
+def _call_method(function: Function) -> Any:
+    return getattr(function, "__call__", None)  # noqa: B004 - its kind is inspected, not whether it exists

@@ -1,4 +1,4 @@
-"""Plain functions of the user's, run in a consumer's threads."""
+"""Runs plain functions of the user's in a consumer's threads."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from evkafka.runtime.ports import Slot
 async def in_thread(slot: Slot, call: Callable[[], Any]) -> object:
     """Run a plain function in the consumer's threads, in a copy of the caller's context.
 
-    `slot.thread_future` is the call in the thread itself, until its result is here. It goes on also when this is
-    cancelled (a call that has not begun never does). A coroutine that the function returns is awaited on the loop.
+    `slot.thread_future` is the thread's own future, until its result has arrived. Cancelling this does not end a call
+    that runs; a call that has not begun never runs. A coroutine that the function returns is awaited on the loop.
     """
     future = slot.thread_future = _submitted(slot, call)
     try:
@@ -29,11 +29,11 @@ async def in_thread(slot: Slot, call: Callable[[], Any]) -> object:
     return result
 
 
-async def to_the_end_in_thread(slot: Slot, call: Callable[[], Any]) -> object:
-    """As `in_thread`; but a call that has begun is waited for, also when this is cancelled.
+async def in_thread_to_the_end(slot: Slot, call: Callable[[], Any]) -> object:
+    """Like `in_thread`, but if this is cancelled, it waits for a call that has begun.
 
-    What such a call uses, or opens, is closed behind it: not while it still runs. Whoever cancels a second time
-    (the loop that is being closed) is let go at once.
+    So the resources that the call uses, or opens, are closed after it has ended. A second cancellation, by a loop that
+    is being closed, ends the wait at once.
     """
     future = slot.thread_future = _submitted(slot, call)
     result = asyncio.wrap_future(future)
@@ -42,7 +42,7 @@ async def to_the_end_in_thread(slot: Slot, call: Callable[[], Any]) -> object:
     except asyncio.CancelledError:
         if not future.cancel():
             await asyncio.wait([result])
-            result.exception()  # looked at: the cancellation comes before it
+            result.exception()  # retrieved: the cancellation is raised instead of it
         raise
     finally:
         if future.done():
@@ -54,13 +54,14 @@ async def to_the_end_in_thread(slot: Slot, call: Callable[[], Any]) -> object:
 
 
 def _submitted(slot: Slot, call: Callable[[], Any]) -> Future[Any]:
-    run = functools.partial(contextvars.copy_context().run, _as_coroutine_raises, call)
+    run = functools.partial(contextvars.copy_context().run, _call_as_coroutine, call)
     return slot.threads.submit(run) if slot.threads is not None else _in_default_pool(run)
 
 
-def _as_coroutine_raises(call: Callable[[], Any]) -> Any:
-    """A future cannot hold a StopIteration: on Python 3.11 whoever awaits it would wait for ever. And a GeneratorExit
-    out of a future closes every coroutine that awaits it, where each may await nothing more."""
+def _call_as_coroutine(call: Callable[[], Any]) -> Any:
+    """Raise a RuntimeError for two exceptions, as a coroutine does. A future cannot hold a StopIteration: on Python
+    3.11 a task that awaits it would wait forever. A GeneratorExit of a future would close every coroutine that awaits
+    it, and those may not await anything any more."""
     try:
         return call()
     except (StopIteration, GeneratorExit) as error:
@@ -68,7 +69,7 @@ def _as_coroutine_raises(call: Callable[[], Any]) -> Any:
 
 
 def _in_default_pool(run: Callable[[], Any]) -> Future[Any]:
-    """`submit` for the loop's default pool, which by itself shows only a future of the loop."""
+    """`submit` for the loop's default pool: the loop itself gives only an asyncio future."""
     future: Future[Any] = Future()
 
     def work() -> None:
@@ -76,7 +77,7 @@ def _in_default_pool(run: Callable[[], Any]) -> Future[Any]:
             return
         try:
             future.set_result(run())
-        except BaseException as error:  # handed on, as the pool's own workers do
+        except BaseException as error:  # passed to the future, as the pool's own workers do
             future.set_exception(error)
 
     asyncio.get_running_loop().run_in_executor(None, work)

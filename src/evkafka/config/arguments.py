@@ -1,0 +1,13 @@
+"""Checks of arguments that users pass to functions: their annotations do not hold at run time."""
+
+from __future__ import annotations
+
+
+def is_text(value: object) -> bool:
+    """Whether it is a str, and not empty."""
+    return isinstance(value, str) and value != ""
+
+
+def is_whole_number(value: object, *, least: int = 0) -> bool:
+    """Whether it is an int of at least `least`. A bool is none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
