@@ -1,7 +1,7 @@
 """Configuration from outside of the program: environment, `.env`, `pyproject.toml`. Needs `evkafka[settings]`.
 
-A dictionary stays the first way to write a configuration. Here it says what holds where nobody says otherwise, and
-what stands outside is laid over it: `app.add_consumer(consumer_config({"topics": ["orders"]}), handler)`.
+A dictionary gives the defaults, and values from outside override them:
+`app.add_consumer(consumer_config({"topics": ["orders"]}), handler)`.
 """
 
 from __future__ import annotations
@@ -22,36 +22,21 @@ from typing_extensions import is_typeddict
 from evkafka.config.keys import ConsumerConfig, ProducerConfig
 from evkafka.config.masking import Secret
 from evkafka.config.section import NEAR_ENOUGH
+from evkafka.config.settings import KEY_TYPES
 from evkafka.exceptions import ConfigError
 
 TLS = ("ssl_cafile", "ssl_certfile", "ssl_keyfile", "ssl_keyfile_password")
-"""What an `ssl_context` is made of where there is no Python to make it."""
-
+"""Keys that only exist here: an `ssl_context` is created from these files."""
 
 SECRETS = frozenset({"sasl_plain_password", "ssl_keyfile_password"})
 
 
-_NOT_TEXT = frozenset(
-    {
-        "ssl_context",
-        "sasl_oauth_token_provider",
-        "partition_assignment_strategy",
-        "partitioner",
-        "non_retryable",
-        "api_version",
-        "enable_auto_commit",
-        "max_poll_interval_ms",
-    }
-)
-"""These are objects, or are not used."""
-
-
 @dataclass(frozen=True)
 class Kind:
-    """A consumer's keys or a producer's.
+    """The keys of consumers or of producers.
 
     Attributes:
-        keys: those that can be said outside.
+        keys: keys that can be given as text.
     """
 
     name: str
@@ -59,7 +44,7 @@ class Kind:
 
     @property
     def keys(self) -> frozenset[str]:
-        return frozenset({*self.shape.__annotations__, *TLS} - _NOT_TEXT)
+        return frozenset({*filter(_is_textual, self.shape.__annotations__), *TLS})
 
 
 CONSUMER = Kind("Consumer", ConsumerConfig)
@@ -68,9 +53,14 @@ CONSUMER = Kind("Consumer", ConsumerConfig)
 PRODUCER = Kind("Producer", ProducerConfig)
 
 
+def _is_textual(key: str) -> bool:
+    """False for keys whose values are objects, and for keys that are not used."""
+    return key in KEY_TYPES and KEY_TYPES[key].textual
+
+
 @functools.cache
 def model_of(kind: Kind) -> Any:
-    """The settings class; every field may be left out."""
+    """The pydantic settings class; every field is optional."""
     from pydantic import SecretStr, create_model
     from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -85,17 +75,17 @@ def model_of(kind: Kind) -> Any:
 
     fields = _fields(kind.shape) | dict.fromkeys(TLS, (str | None, None))
     fields |= dict.fromkeys(SECRETS, (SecretStr | None, None))
-    made: Any = create_model(f"{kind.name}Settings", __base__=Settings, **fields)
-    return made
+    model: Any = create_model(f"{kind.name}Settings", __base__=Settings, **fields)
+    return model
 
 
 def _fields(shape: Any) -> dict[str, Any]:
     hints = get_type_hints(shape)
-    return {key: (_as_text(key, hint), None) for key, hint in hints.items() if key not in _NOT_TEXT}
+    return {key: (_as_text(key, hint), None) for key, hint in hints.items() if _is_textual(key)}
 
 
 def _as_text(key: str, hint: Any) -> Any:
-    """The type that a key has where it is written as text."""
+    """The type of a key whose value is written as text."""
     from pydantic import BeforeValidator, SecretStr
     from pydantic_settings import NoDecode
 
@@ -106,11 +96,11 @@ def _as_text(key: str, hint: Any) -> Any:
     if key in ("bootstrap_servers", "topic_pattern", "sasl_plain_username"):
         return str | None
     if key == "topics":
-        return Annotated[list[Any] | None, NoDecode, BeforeValidator(_listed)]
+        return Annotated[list[Any] | None, NoDecode, BeforeValidator(_parse_list)]
     if key == "acks":
-        return Annotated[Any, BeforeValidator(_number_or_text)]
+        return Annotated[Any, BeforeValidator(_parse_number)]
     if key == "retry_topics":
-        return Annotated[list[int] | None, NoDecode, BeforeValidator(_listed)]
+        return Annotated[list[int] | None, NoDecode, BeforeValidator(_parse_list)]
     if (nested := _nested(hint)) is not None:
         return nested
     return hint | None
@@ -122,26 +112,26 @@ def _nested(hint: Any) -> Any:
     shapes = [one for one in (hint, *get_args(hint)) if is_typeddict(one)]
     if len(shapes) != 1:
         return None
-    made: Any = create_model(
+    model: Any = create_model(
         f"{shapes[0].__name__}Settings",
         __config__=ConfigDict(extra="forbid", hide_input_in_errors=True),
         **_fields(shapes[0]),
     )
-    return made | None
+    return model | None
 
 
-def _listed(value: Any) -> Any:
-    """`a,b` as well as `["a", "b"]`; from a file it is a list already."""
+def _parse_list(value: Any) -> Any:
+    """`a,b` or `["a", "b"]`; from a file it is a list already."""
     if not isinstance(value, str):
         return value
     text = value.strip()
     if text.startswith("["):
-        found: Sequence[Any] = json.loads(text)
-        return found
+        items: Sequence[Any] = json.loads(text)
+        return items
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _number_or_text(value: Any) -> Any:
+def _parse_number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.lstrip("-").isdecimal() else value
 
 
@@ -154,7 +144,7 @@ PREFIX = "EVKAFKA_"
 TABLE = ("tool", "evkafka")
 
 MISSPELT = 0.9
-"""A variable whose name is so much like one of ours, and is none, is told."""
+"""Similarity from which an unknown variable is reported as misspelt."""
 
 _Values = dict[str, Any]
 
@@ -167,21 +157,21 @@ def consumer_config(
     env_file: str | Path | None = None,
     toml_file: str | Path | None = "pyproject.toml",
 ) -> ConsumerConfig:
-    """A consumer's configuration: the dictionary, and over it what is said outside of the program.
+    """A consumer's configuration: the dictionary, overridden by values from outside of the program.
 
     From weakest to strongest: the dictionary, `[tool.evkafka]`, `[tool.evkafka.NAME]`, the env file, the
     environment (`EVKAFKA_GROUP_ID`), the environment for this name (`EVKAFKA_NAME__GROUP_ID`). Nested keys are
     joined by two underscores: `EVKAFKA_ON_ERROR__MAX_ATTEMPTS`; lists have commas, or are JSON; `none` is None.
 
     Args:
-        name: of several consumers and producers, which one this is; only letters, digits and underscores.
-        env_file: a file of variables, weaker than the environment itself. Default: none is read.
-        toml_file: where the table stands; a file that is not there says nothing. None: none is read.
+        name: tells several consumers and producers apart; letters, digits and underscores only.
+        env_file: a file of variables, overridden by the environment itself. Default: no file is read.
+        toml_file: the file with the table; it may be absent. None: no file is read.
 
     Raises:
-        ConfigError: the extra is not installed, or a value outside cannot work; the message names its variable.
+        ConfigError: the extra is not installed, or a value is invalid; the message names its variable.
     """
-    return cast(ConsumerConfig, _configured(CONSUMER, defaults, name, env_file, toml_file))
+    return cast(ConsumerConfig, _configuration(CONSUMER, defaults, name, env_file, toml_file))
 
 
 def producer_config(
@@ -195,12 +185,12 @@ def producer_config(
     """The same for a producer; see `consumer_config`.
 
     Raises:
-        ConfigError: the extra is not installed, or a value outside cannot work; the message names its variable.
+        ConfigError: the extra is not installed, or a value is invalid; the message names its variable.
     """
-    return cast(ProducerConfig, _configured(PRODUCER, defaults, name, env_file, toml_file))
+    return cast(ProducerConfig, _configuration(PRODUCER, defaults, name, env_file, toml_file))
 
 
-def _configured(
+def _configuration(
     kind: Kind,
     defaults: Mapping[str, Any] | None,
     name: str | None,
@@ -211,20 +201,20 @@ def _configured(
         raise ConfigError(f"name={name!r}: give letters, digits and underscores, for it is a part of variables' names")
     values: _Values = dict(defaults or {})
     for table in _tables(kind, toml_file, name):
-        values = _over(values, table)
+        values = _override(values, table)
     prefixes = [PREFIX] if name is None else [PREFIX, f"{PREFIX}{name.upper()}__"]
     for prefix in prefixes:
-        values = _over(values, _from_environment(kind, prefix, env_file))
-    _tell_misspelt()
+        values = _override(values, _from_environment(kind, prefix, env_file))
+    _warn_of_misspelt()
     return _with_tls(values)
 
 
-def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> _Values:
-    """Key by key, nested dictionaries too."""
+def _override(below: Mapping[str, Any], above: Mapping[str, Any]) -> _Values:
+    """Override key by key, in nested dictionaries too."""
     both = dict(below)
     for key, value in above.items():
         nested = isinstance(value, Mapping) and isinstance(both.get(key), Mapping)
-        both[key] = _over(both[key], value) if nested else value
+        both[key] = _override(both[key], value) if nested else value
     return both
 
 
@@ -232,7 +222,7 @@ def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> _Values:
 
 
 def _tables(kind: Kind, file: str | Path | None, name: str | None) -> Sequence[_Values]:
-    """The common table and the named one, with the keys that are this kind's."""
+    """The common table and the named one, with the keys of this kind."""
     common = _read_table(file)
     others = (CONSUMER if kind is PRODUCER else PRODUCER).keys
     sections = {
@@ -251,7 +241,7 @@ def _read_table(file: str | Path | None) -> _Values:
     if file is None:
         return {}
     try:
-        told: Any = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        table: Any = tomllib.loads(Path(file).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -259,10 +249,10 @@ def _read_table(file: str | Path | None) -> _Values:
     except ValueError as error:
         raise ConfigError(f"{file} is no TOML: {error}") from error
     for part in TABLE:
-        told = told.get(part, {})
-        if not isinstance(told, dict):
+        table = table.get(part, {})
+        if not isinstance(table, dict):
             raise ConfigError(f"{file}: {part} must be a table")
-    return dict(told)
+    return dict(table)
 
 
 def _check_key(key: str, known: frozenset[str], where: str) -> None:
@@ -296,22 +286,22 @@ def _from_environment(kind: Kind, prefix: str, env_file: str | Path | None) -> _
         raise ConfigError("\n".join(_fault(prefix, one) for one in error.errors(include_input=False))) from error
     except SettingsError as error:
         raise ConfigError(f"{prefix}*: {error}; give JSON there") from error
-    told: _Values = settings.model_dump(exclude_unset=True)
-    return told
+    values: _Values = settings.model_dump(exclude_unset=True)
+    return values
 
 
 def _fault(prefix: str, error: Any) -> str:
-    """One sentence; the value is left out, for it may be a secret in the wrong place."""
+    """One sentence without the value, which may be a secret in the wrong place."""
     path = [str(part) for part in error["loc"] if isinstance(part, str)]
     return f"{prefix}{'__'.join(path).upper()}: {error['msg']}"
 
 
-def _tell_misspelt() -> None:
+def _warn_of_misspelt() -> None:
     known = [f"{PREFIX}{key.upper()}" for key in CONSUMER.keys | PRODUCER.keys]
     for variable in os.environ:
         if variable.startswith(PREFIX) and variable not in known and "__" not in variable:
             near = difflib.get_close_matches(variable, known, n=1, cutoff=MISSPELT)
-            # EVKAFKA_RUN_BOOTSTRAP_SERVERS is the command line's own: the key stands in it whole.
+            # EVKAFKA_RUN_BOOTSTRAP_SERVERS belongs to the command line: it contains the whole key.
             if near and not variable.endswith(near[0].removeprefix(PREFIX)):
                 logger.warning("%s is not read: did you mean %s?", variable, near[0])
 
@@ -320,7 +310,7 @@ def _tell_misspelt() -> None:
 
 
 def _with_tls(values: _Values) -> _Values:
-    """Files cannot stand in for an `ssl_context`, so one is made of them."""
+    """Create the `ssl_context` from the TLS files, and remove their keys."""
     given = {key: values.pop(key) for key in TLS if key in values}
     protocol = str(values.get("security_protocol", "PLAINTEXT"))
     if values.get("ssl_context") is not None or not (given or protocol.endswith("SSL")):

@@ -15,7 +15,7 @@ from evkafka.exceptions import ConfigError
 @pytest.fixture(autouse=True)
 def nothing_said_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Warnings are said once per process: each test gets to hear its own."""
-    monkeypatch.setattr(_config_connection, "_said", set())
+    monkeypatch.setattr(_config_connection, "_warned", set())
 
 
 def consumer(**keys: object) -> ConsumerSettings:

@@ -11,8 +11,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from evkafka import config
 from evkafka.config.consumer import _consumer
+from evkafka.config.display import SHOWN_KEYS
 from evkafka.config.error_policy import read_error_policy
-from evkafka.config.masking import SHOWN_KEYS
 from evkafka.config.producer import _producer
 from evkafka.config.section import Faults, Section
 from evkafka.config.settings import ErrorPolicySettings

@@ -16,7 +16,7 @@ LOGIN = {"sasl_plain_username": "ann", "sasl_plain_password": "hunter2"}
 
 @pytest.fixture(autouse=True)
 def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "_said", set())
+    monkeypatch.setattr(connection, "_warned", set())
 
 
 def warnings_of(config: dict[str, Any], caplog: pytest.LogCaptureFixture) -> list[str]:

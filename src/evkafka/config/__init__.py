@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, cast
 
 from evkafka.config.consumer import read_consumer
+from evkafka.config.display import shown_fields
 from evkafka.config.error_policy import (
     DOC,
     dead_letter_name,
@@ -29,7 +30,7 @@ from evkafka.config.keys import (
     TokenProvider,
     TopicConfig,
 )
-from evkafka.config.masking import Secret, shown_fields
+from evkafka.config.masking import Secret
 from evkafka.config.producer import read_dead_letter_producer, read_producer
 from evkafka.config.section import Faults, Section, as_mapping
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ErrorPolicySettings, ProducerSettings

@@ -1,4 +1,4 @@
-"""The keys that consumers and producers share: where the brokers are, and how to log in to them."""
+"""Reads the keys that consumers and producers share: the brokers' addresses, timeouts and the login."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import importlib.util
 import logging
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from evkafka.config.masking import HIDDEN, Secret, in_error, kind_of, shown
-from evkafka.config.section import MISSING, Section
-from evkafka.config.settings import ConnectionSettings
+from evkafka.config.display import shown
+from evkafka.config.key_types import read_options, read_settings
+from evkafka.config.masking import HIDDEN, Secret, in_error, kind_of
+from evkafka.config.section import MISSING, Section, to_ms
+from evkafka.config.settings import CONNECTION_OPTIONS, ConnectionSettings
 
 logger = logging.getLogger("evkafka.config")
 
-PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
-MECHANISMS = ("PLAIN", "GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
-
 READABLE = {"PLAIN": "password", "OAUTHBEARER": "token"}
-"""Mechanisms that send what they log in with as it is."""
+"""Mechanisms that send their credential as plain text."""
 
 LOGIN = (
     "security_protocol",
@@ -30,7 +30,8 @@ LOGIN = (
     "sasl_oauth_token_provider",
 )
 
-DEFAULT_SERVERS = ("localhost:9092",)
+CONNECTION = ConnectionSettings()
+"""The defaults."""
 
 MAKE_SSL_CONTEXT = (
     "make one with `from aiokafka.helpers import create_ssl_context` and "
@@ -39,13 +40,13 @@ MAKE_SSL_CONTEXT = (
 
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\],]+)(?::(\d{1,5}))?|[0-9A-Fa-f:]*::[0-9A-Fa-f:.]*")
 
-_said: set[str] = set()
+_warned: set[str] = set()
 
 
-def say_once(sentence: str) -> None:
+def warn_once(sentence: str) -> None:
     """Log a warning, once per process: an app reads the same configuration several times."""
-    if sentence not in _said:
-        _said.add(sentence)
+    if sentence not in _warned:
+        _warned.add(sentence)
         logger.warning(sentence)
 
 
@@ -56,58 +57,55 @@ def read_connection(section: Section, *, request_timeout_s: float, login: bool =
         request_timeout_s: the default of `request_timeout_ms`.
         login: check that protocol, mechanism and credentials fit each other.
     """
-    servers = _servers(section)
-    plain: dict[str, Any] = {
-        "client_id": section.text("client_id", "evkafka"),
-        "cluster_name": section.text("cluster_name", None, none=True),
-        "cluster_description": section.text("cluster_description", None, none=True, empty=True),
+    base = replace(CONNECTION, request_timeout_s=request_timeout_s)
+    readers: dict[str, Callable[[], Any]] = {
+        "bootstrap_servers": lambda: _servers(section),
+        "options": lambda: _options(section),
     }
-    request_s = section.seconds("request_timeout_ms", request_timeout_s, least_ms=1)
-    metadata_s = section.seconds("metadata_max_age_ms", 60.0, least_ms=1)
-    options = _options(section)
+    settings = read_settings(section, base, readers)
     if login:
-        _check_login(section, options)
+        _check_login(section, settings.options)
     if (version := section.take("api_version")) is not MISSING and version is not None:
-        say_once("api_version is not used: the client asks each broker what it speaks; leave the key out")
+        warn_once("api_version is not used: the client asks each broker what it speaks; leave the key out")
     section.refuse("loop", "the running loop is used; leave the key out")
-    view = {
-        "bootstrap_servers": servers,
-        **plain,
-        "request_timeout_ms": round(request_s * 1000),
-        "metadata_max_age_ms": round(metadata_s * 1000),
+    hidden_user = isinstance(section.take("sasl_plain_username"), Secret)
+    return replace(settings, shown=_shown(settings, hidden_user=hidden_user))
+
+
+def _shown(connection: ConnectionSettings, *, hidden_user: bool) -> Mapping[str, str]:
+    """The masked form of a connection; a user name is hidden if it was given as a secret."""
+    effective = {
+        "bootstrap_servers": connection.bootstrap_servers,
+        "client_id": connection.client_id,
+        "cluster_name": connection.cluster_name,
+        "cluster_description": connection.cluster_description,
+        "request_timeout_ms": to_ms(connection.request_timeout_s),
+        "metadata_max_age_ms": to_ms(connection.metadata_max_age_s),
         "security_protocol": "PLAINTEXT",
-        **options,
+        **connection.options,
     }
-    if isinstance(section.take("sasl_plain_username"), Secret):
-        view["sasl_plain_username"] = HIDDEN
-    return ConnectionSettings(
-        bootstrap_servers=servers,
-        **plain,
-        request_timeout_s=request_s,
-        metadata_max_age_s=metadata_s,
-        options=options,
-        shown={key: shown(key, value) for key, value in view.items() if value is not None},
-    )
+    masked = {key: shown(key, value) for key, value in effective.items() if value is not None}
+    return {**masked, "sasl_plain_username": HIDDEN} if hidden_user else masked
 
 
 def as_values(connection: ConnectionSettings) -> dict[str, object]:
-    """A connection as the keys that it was read from, for another configuration to be laid over it.
+    """A connection as configuration keys, so that another configuration can override some of them.
 
-    Its request timeout is left out: a consumer's is as long as a rebalance may take, and nobody else's need be.
+    The request timeout is left out: a consumer's is as long as a rebalance may take, which other clients do not need.
     """
     return {
         "bootstrap_servers": connection.bootstrap_servers,
         "client_id": connection.client_id,
-        "metadata_max_age_ms": round(connection.metadata_max_age_s * 1000),
+        "metadata_max_age_ms": to_ms(connection.metadata_max_age_s),
         **connection.options,
     }
 
 
-def lay_over(connection: ConnectionSettings, values: Mapping[str, object]) -> dict[str, object]:
-    """A connection with other values for some keys.
+def override(connection: ConnectionSettings, values: Mapping[str, object]) -> dict[str, object]:
+    """A connection's keys, with other values for some of them.
 
-    Another `security_protocol` takes only those of the connection's keys along that it uses, so that a plain
-    cluster beside an encrypted one needs one key.
+    If `security_protocol` is overridden, TLS and SASL keys that the new protocol does not use are dropped, so that an
+    unencrypted cluster beside an encrypted one needs one key.
     """
     base = as_values(connection)
     protocol = values.get("security_protocol")
@@ -128,10 +126,10 @@ def _servers(section: Section) -> tuple[str, ...]:
     key = "bootstrap_servers"
     value = section.take(key)
     if value is MISSING:
-        return DEFAULT_SERVERS
+        return CONNECTION.bootstrap_servers
     given = [value] if isinstance(value, str) else section.sequence(key, items="'host:port'")
     if given is None:
-        return DEFAULT_SERVERS
+        return CONNECTION.bootstrap_servers
     found: list[str] = []
     for text in given:
         if not isinstance(text, str):
@@ -142,13 +140,13 @@ def _servers(section: Section) -> tuple[str, ...]:
             found += [server.strip() for server in text.split(",") if server.strip()]
     if not found and section.sound(key):
         section.fault(key, "it names no broker; give 'host:port', several with commas between them")
-    return tuple(found) or DEFAULT_SERVERS
+    return tuple(found) or CONNECTION.bootstrap_servers
 
 
 def _server_fault(text: str) -> str | None:
-    """What is wrong with a list of brokers."""
+    """The error in a list of brokers; None if there is none."""
     if "://" in text or "@" in text:
-        # Not taken apart, and nothing before the last @ repeated: a login may stand there, with commas in it.
+        # Not split, and nothing before the last @ is shown: it may be a login, which may contain commas.
         host = HIDDEN + text[text.rindex("@") :] if "@" in text else text
         return (
             f"{in_error(host)} is a URL; give 'host:port' alone, and the login as security_protocol, sasl_mechanism,"
@@ -163,27 +161,20 @@ def _server_fault(text: str) -> str | None:
     return None
 
 
-# ------------------------------------------------------------------ the client's own options
+# ------------------------------------------------------------------ options for aiokafka
 
 
 def _options(section: Section) -> dict[str, Any]:
-    """What goes to aiokafka as it stands; only what was given, its own defaults hold otherwise."""
-    options: dict[str, Any] = {
-        "retry_backoff_ms": section.milliseconds("retry_backoff_ms", None, least=1),
-        "security_protocol": section.choice("security_protocol", None, (*PROTOCOLS,), none=True),
-        "ssl_context": _ssl_context(section),
-        "sasl_mechanism": section.choice("sasl_mechanism", None, (*MECHANISMS,), none=True),
-        "sasl_plain_username": section.secret("sasl_plain_username"),
-        "sasl_plain_password": section.secret("sasl_plain_password"),
-        "sasl_kerberos_service_name": section.text("sasl_kerberos_service_name", None, none=True),
-        "sasl_kerberos_domain_name": section.text("sasl_kerberos_domain_name", None, none=True),
-        "sasl_oauth_token_provider": _token_provider(section),
+    readers: dict[str, Callable[[], Any]] = {
+        "ssl_context": lambda: _ssl_context(section),
+        "sasl_oauth_token_provider": lambda: _token_provider(section),
+        "connections_max_idle_ms": lambda: None,
     }
-    given = {key: value for key, value in options.items() if value is not None}
+    options = read_options(section, CONNECTION_OPTIONS, readers)
     idle_ms = section.milliseconds("connections_max_idle_ms", None, least=1, none=True)
     if section.take("connections_max_idle_ms") is not MISSING:
-        given["connections_max_idle_ms"] = idle_ms  # None is a value here: idle connections stay open
-    return given
+        options["connections_max_idle_ms"] = idle_ms  # None is a value here: idle connections are kept open
+    return options
 
 
 def _ssl_context(section: Section) -> ssl.SSLContext | None:
@@ -200,7 +191,7 @@ def _token_provider(section: Section) -> Any:
     value = section.take("sasl_oauth_token_provider")
     if value is MISSING or value is None:
         return None
-    # By name: only the runtime may import the client, and the client insists on its own base class.
+    # Compared by name: this package must not import aiokafka, which requires its own base class.
     bases = {(base.__module__, base.__name__) for base in type(value).__mro__}
     if ("aiokafka.abc", "AbstractTokenProvider") not in bases:
         section.fault(
@@ -212,7 +203,7 @@ def _token_provider(section: Section) -> Any:
 
 
 def _check_login(section: Section, options: Mapping[str, Any]) -> None:
-    """Do protocol, mechanism and credentials fit each other?"""
+    """Check that protocol, mechanism and credentials fit each other."""
     if not section.sound("security_protocol", "sasl_mechanism"):
         return
     protocol: str = options.get("security_protocol", "PLAINTEXT")
@@ -221,7 +212,7 @@ def _check_login(section: Section, options: Mapping[str, Any]) -> None:
     if protocol.startswith("SASL_"):
         _check_mechanism(section, protocol, options.get("sasl_mechanism", "PLAIN"))
     elif unused := [key for key in credentials if section.given(key)]:
-        say_once(
+        warn_once(
             f"{' and '.join(unused)}: not used with security_protocol {protocol}; to log in,"
             f" set security_protocol to {'SASL_SSL' if protocol == 'SSL' else 'SASL_SSL or SASL_PLAINTEXT'}"
         )
@@ -230,7 +221,7 @@ def _check_login(section: Section, options: Mapping[str, Any]) -> None:
 def _check_encryption(section: Section, protocol: str) -> None:
     encrypted = protocol.endswith("SSL")
     if encrypted:
-        _warn_of_context(section.take("ssl_context"))
+        _warn_of_unverified_tls(section.take("ssl_context"))
     if encrypted and not section.given("ssl_context"):
         section.fault("ssl_context", f"security_protocol {protocol} needs one; {MAKE_SSL_CONTEXT}")
     if not encrypted and section.given("ssl_context"):
@@ -242,17 +233,17 @@ def _check_encryption(section: Section, protocol: str) -> None:
         )
 
 
-def _warn_of_context(context: object) -> None:
-    """A context that somebody made may leave out what makes TLS worth having."""
+def _warn_of_unverified_tls(context: object) -> None:
+    """Warn if an SSL context does not verify certificates or host names."""
     if not isinstance(context, ssl.SSLContext):
         return
     if context.verify_mode == ssl.CERT_NONE:
-        say_once(
+        warn_once(
             "ssl_context: the brokers' certificates are not checked (verify_mode is CERT_NONE), so that anybody on the"
             f" way can be the broker and read the login; {MAKE_SSL_CONTEXT}"
         )
     elif not context.check_hostname:
-        say_once(
+        warn_once(
             "ssl_context: the name in the brokers' certificates is not compared (check_hostname is False), so that"
             " anybody with a certificate of the same authority can be the broker; set context.check_hostname = True"
         )
@@ -260,7 +251,7 @@ def _warn_of_context(context: object) -> None:
 
 def _check_mechanism(section: Section, protocol: str, mechanism: str) -> None:
     if protocol == "SASL_PLAINTEXT" and mechanism in READABLE:
-        say_once(
+        warn_once(
             f"sasl_mechanism {mechanism} with security_protocol SASL_PLAINTEXT: the {READABLE[mechanism]} is sent"
             " readable for everybody on the way to the brokers; set security_protocol to SASL_SSL"
         )

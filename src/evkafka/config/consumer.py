@@ -1,28 +1,36 @@
-"""What a consumer's configuration must be: each key read, then what contradicts what."""
+"""Reads a consumer's configuration, then checks that its keys do not contradict each other."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from evkafka.config.connection import LOGIN, read_connection, say_once
+from evkafka.config.connection import LOGIN, read_connection, warn_once
 from evkafka.config.error_policy import DOC, name_fault, read_by_itself, read_error_policy, reads_itself, topic_fault
+from evkafka.config.key_types import read_options, read_setting, read_settings
 from evkafka.config.masking import in_error
 from evkafka.config.producer import read_dead_letter_producer
-from evkafka.config.section import MISSING, Faults, Section, as_mapping
-from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ErrorPolicySettings, TopicSettings
+from evkafka.config.section import MISSING, Faults, Section, as_mapping, to_ms
+from evkafka.config.settings import (
+    CONSUMER_OPTIONS,
+    MOST_DECOMPRESSED_BYTES,
+    ConnectionSettings,
+    ConsumerSettings,
+    ErrorPolicySettings,
+    TopicSettings,
+)
 
 CONSUMER = ConsumerSettings()
-"""Defaults stand in the settings."""
+"""The defaults."""
 
-MOST_CONCURRENT = 10_000
-MOST_BYTES = 2**63 - 1
-MOST_UNPACKED = 2_000_000_000  # a batch cannot be larger, its length being a number of 32 bits with a sign
+READ_FIRST = ("max_endpoint_exec_time_s", "rebalance_timeout_s", "session_timeout_s")
+"""The defaults of other fields depend on these."""
 
 LARGEST_RATIO = 64
-"""How many times larger than a fetch of its partition a batch may become when it is unpacked, unless said otherwise."""
+"""Default limit for decompression: how many times larger than a partition's fetch a batch may become."""
 
 DECODING = (
     "payloads are decoded by the endpoint's annotation; for a format of your own, let a middleware set"
@@ -50,57 +58,39 @@ def read_consumer(values: object) -> ConsumerSettings:
 
 
 def _consumer(section: Section) -> ConsumerSettings:
-    limit_s = section.seconds("max_endpoint_exec_time_ms", CONSUMER.max_endpoint_exec_time_s, least_ms=1)
-    rebalance_s = section.seconds("rebalance_timeout_ms", max(60.0, limit_s + 10.0), least_ms=1, none=True)
-    # Where only one of two times is given, the other's default makes room for it.
-    session_s = section.seconds("session_timeout_ms", CONSUMER.session_timeout_s, least_ms=1)
-    heartbeat_s = min(CONSUMER.heartbeat_interval_s, session_s / 3)
-    drain_s = min(CONSUMER.revoke_drain_timeout_s, rebalance_s / 2)
+    limit_s = read_setting(section, CONSUMER, "max_endpoint_exec_time_s")
+    base = replace(CONSUMER, rebalance_timeout_s=max(60.0, limit_s + 10.0))
+    rebalance_s = read_setting(section, base, "rebalance_timeout_s")
+    session_s = read_setting(section, CONSUMER, "session_timeout_s")
     connection = read_connection(section, request_timeout_s=rebalance_s + 5.0)
-    _not_used(section)
-    options = _fetching(section)
-    unpacked = max(options.get("max_partition_fetch_bytes", 0) * LARGEST_RATIO, CONSUMER.max_decompressed_bytes)
-    unpacked = min(unpacked, MOST_UNPACKED)
-    return ConsumerSettings(
+    _read_unused(section)
+    options = read_options(section, CONSUMER_OPTIONS, {"partition_assignment_strategy": lambda: _assignor(section)})
+    decompressed = max(options.get("max_partition_fetch_bytes", 0) * LARGEST_RATIO, CONSUMER.max_decompressed_bytes)
+    base = replace(
+        CONSUMER,
         connection=connection,
-        topics=_topics(section),
-        topic_pattern=_pattern(section),
-        group_id=section.text("group_id", None, none=True),
-        group_instance_id=_instance_id(section),
-        auto_commit_mode=section.choice("auto_commit_mode", CONSUMER.auto_commit_mode, ("pre-commit", "post-commit")),
-        auto_commit_interval_s=section.seconds("auto_commit_interval_ms", CONSUMER.auto_commit_interval_s),
-        auto_offset_reset=section.choice(
-            "auto_offset_reset", CONSUMER.auto_offset_reset, ("latest", "earliest", "none")
-        ),
         max_endpoint_exec_time_s=limit_s,
-        consumer_timeout_s=section.seconds("consumer_timeout_ms", CONSUMER.consumer_timeout_s, least_ms=1),
-        concurrency=section.integer("concurrency", CONSUMER.concurrency, least=1, most=MOST_CONCURRENT),
-        ordering=section.choice("ordering", CONSUMER.ordering, ("partition", "key", "unordered")),
-        max_pending_records=section.integer("max_pending_records", CONSUMER.max_pending_records, least=1),
-        max_pending_bytes=section.integer("max_pending_bytes", CONSUMER.max_pending_bytes, least=1, most=MOST_BYTES),
-        max_decompressed_bytes=section.integer("max_decompressed_bytes", unpacked, least=1, most=MOST_UNPACKED),
-        max_poll_records=section.integer("max_poll_records", CONSUMER.max_poll_records, least=1, none=True),
-        drain_timeout_s=section.seconds("drain_timeout_ms", CONSUMER.drain_timeout_s),
-        revoke_drain_timeout_s=section.seconds("revoke_drain_timeout_ms", drain_s),
-        session_timeout_s=session_s,
-        heartbeat_interval_s=section.seconds("heartbeat_interval_ms", heartbeat_s, least_ms=1),
         rebalance_timeout_s=rebalance_s,
-        start_timeout_s=section.seconds("start_timeout_ms", CONSUMER.start_timeout_s, least_ms=1),
-        allow_auto_create_topics=section.flag("allow_auto_create_topics", CONSUMER.allow_auto_create_topics),
-        required=section.flag("required", CONSUMER.required),
-        isolation_level=section.choice(
-            "isolation_level", CONSUMER.isolation_level, ("read_committed", "read_uncommitted")
-        ),
-        unmatched=section.choice("unmatched", CONSUMER.unmatched, ("skip", "dead_letter", "stop")),
-        on_error=_on_error(section, connection),
+        session_timeout_s=session_s,
+        # If only one of two times is given, the other's default leaves room for it.
+        heartbeat_interval_s=min(CONSUMER.heartbeat_interval_s, session_s / 3),
+        revoke_drain_timeout_s=min(CONSUMER.revoke_drain_timeout_s, rebalance_s / 2),
+        max_decompressed_bytes=min(decompressed, MOST_DECOMPRESSED_BYTES),
         options=options,
     )
+    readers: dict[str, Callable[[], Any]] = {
+        "topics": lambda: _topics(section),
+        "topic_pattern": lambda: _topic_pattern(section),
+        "group_instance_id": lambda: _group_instance_id(section),
+        "on_error": lambda: _on_error(section, connection),
+    }
+    return read_settings(section, base, readers, already_read=READ_FIRST)
 
 
-def _not_used(section: Section) -> None:
-    """Keys of aiokafka that we take for the sake of those who have them, and those that we cannot take."""
+def _read_unused(section: Section) -> None:
+    """Keys of aiokafka that are accepted and not used, and those that are refused."""
     if section.flag("enable_auto_commit", None) is not None:
-        say_once("enable_auto_commit is not used: auto_commit_mode says when offsets are committed; leave the key out")
+        warn_once("enable_auto_commit is not used: auto_commit_mode says when offsets are committed; leave the key out")
     section.milliseconds("max_poll_interval_ms", None, least=1)
     section.refuse("key_deserializer", f"a consumer has none; request.key is the key as it came, and {DECODING}")
     section.refuse("value_deserializer", f"a consumer has none; {DECODING}")
@@ -148,7 +138,7 @@ def _check_names(section: Section, topics: Sequence[TopicSettings]) -> None:
         seen.add(name)
 
 
-def _pattern(section: Section) -> re.Pattern[str] | None:
+def _topic_pattern(section: Section) -> re.Pattern[str] | None:
     if isinstance(given := section.take("topic_pattern"), re.Pattern) and isinstance(given.pattern, str):
         return given
     text = section.text("topic_pattern", None, none=True)
@@ -163,7 +153,7 @@ def _pattern(section: Section) -> re.Pattern[str] | None:
         return None
 
 
-def _instance_id(section: Section) -> str | None:
+def _group_instance_id(section: Section) -> str | None:
     instance = section.text("group_instance_id", None, none=True)
     if instance is not None and topic_fault(instance):
         section.fault(
@@ -185,21 +175,6 @@ def _on_error(section: Section, connection: ConnectionSettings) -> ErrorPolicySe
     return policy
 
 
-def _fetching(section: Section) -> dict[str, Any]:
-    """AIOKafkaConsumer's options that go to it as they stand; only those given."""
-    options = {
-        "fetch_max_wait_ms": section.milliseconds("fetch_max_wait_ms", None),
-        "fetch_max_bytes": section.integer("fetch_max_bytes", None, least=1),
-        "fetch_min_bytes": section.integer("fetch_min_bytes", None, least=0),
-        "max_partition_fetch_bytes": section.integer("max_partition_fetch_bytes", None, least=1),
-        "check_crcs": section.flag("check_crcs", None),
-        "exclude_internal_topics": section.flag("exclude_internal_topics", None),
-        "client_rack": section.text("client_rack", None, none=True),
-        "partition_assignment_strategy": _assignor(section),
-    }
-    return {key: value for key, value in options.items() if value is not None}
-
-
 def _assignor(section: Section) -> tuple[Any] | None:
     key = "partition_assignment_strategy"
     value = section.take(key)
@@ -217,7 +192,7 @@ def _assignor(section: Section) -> tuple[Any] | None:
         section.fault(key, f"{in_error(assignor)} is no assignor; give a class of aiokafka.coordinator.assignors")
         return None
     if assignor.name == "sticky":
-        say_once(
+        warn_once(
             "partition_assignment_strategy: the client's sticky assignor is broken for a consumer that joins again;"
             " prefer its round robin (the default) or range assignor"
         )
@@ -240,9 +215,9 @@ def _check_subscription(section: Section, settings: ConsumerSettings) -> None:
 
 def _check_times(section: Section, settings: ConsumerSettings) -> None:
     """Times that cannot hold together, whatever the cluster does."""
-    heartbeat_ms, session_ms = _ms(settings.heartbeat_interval_s), _ms(settings.session_timeout_s)
-    rebalance_ms, drain_ms = _ms(settings.rebalance_timeout_s), _ms(settings.revoke_drain_timeout_s)
-    request_ms = _ms(settings.connection.request_timeout_s)
+    heartbeat_ms, session_ms = to_ms(settings.heartbeat_interval_s), to_ms(settings.session_timeout_s)
+    rebalance_ms, drain_ms = to_ms(settings.rebalance_timeout_s), to_ms(settings.revoke_drain_timeout_s)
+    request_ms = to_ms(settings.connection.request_timeout_s)
     if section.sound("heartbeat_interval_ms", "session_timeout_ms") and heartbeat_ms >= session_ms:
         section.fault(
             "heartbeat_interval_ms",
@@ -322,7 +297,3 @@ def _check_dead_letters(section: Section, settings: ConsumerSettings) -> None:
         section.fault("on_error.dead_letter_topic", fault)
     elif name := read_by_itself(template, names, settings.topic_pattern, group_id=group_id, event_type=None):
         section.fault("on_error.dead_letter_topic", reads_itself(template, name))
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

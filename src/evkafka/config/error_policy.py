@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from string import Formatter
 from typing import Any
 
+from evkafka.config.key_types import read_settings
 from evkafka.config.masking import in_error, kind_of
 from evkafka.config.section import INT32, Section
 from evkafka.config.settings import DeadLetterLimitSettings, ErrorPolicySettings
@@ -37,22 +38,15 @@ def topic_fault(name: str) -> str | None:
 
 def read_error_policy(section: Section, base: ErrorPolicySettings) -> ErrorPolicySettings:
     """A policy whose missing keys are the base's: nested mappings key by key, sequences as a whole."""
-    policy = ErrorPolicySettings(
-        max_attempts=_max_attempts(section, base),
-        backoff_s=section.seconds("backoff_ms", base.backoff_s),
-        backoff_multiplier=section.number("backoff_multiplier", base.backoff_multiplier, least=1, most=1000),
-        max_backoff_s=section.seconds("max_backoff_ms", base.max_backoff_s),
-        jitter=section.number("jitter", base.jitter, least=0, most=1),
-        non_retryable=_non_retryable(section, base),
-        retry_topics=_retry_topics(section, base),
-        then=section.choice("then", base.then, ("stop", "skip", "dead_letter")),
-        dead_letter_topic=_template(section, base),
-        dead_letter_limit=_limit(section, base),
-        dead_letter_header_style=section.choice(
-            "dead_letter_header_style", base.dead_letter_header_style, ("evkafka", "spring")
-        ),
-        dead_letter_producer=_producer(section, base),
-    )
+    readers: dict[str, Callable[[], Any]] = {
+        "max_attempts": lambda: _max_attempts(section, base),
+        "non_retryable": lambda: _non_retryable(section, base),
+        "retry_topics": lambda: _retry_topics(section, base),
+        "dead_letter_topic": lambda: _dead_letter_topic(section, base),
+        "dead_letter_limit": lambda: _dead_letter_limit(section, base),
+        "dead_letter_producer": lambda: _dead_letter_producer(section, base),
+    }
+    policy = read_settings(section, base, readers)
     _check_waits(section, policy)
     _check_end(section, policy)
     _check_retry_topics(section, policy)
@@ -134,7 +128,7 @@ def _retry_topics(section: Section, base: ErrorPolicySettings) -> tuple[int, ...
     return tuple(given)
 
 
-def _limit(section: Section, base: ErrorPolicySettings) -> DeadLetterLimitSettings | None:
+def _dead_letter_limit(section: Section, base: ErrorPolicySettings) -> DeadLetterLimitSettings | None:
     key = "dead_letter_limit"
     if section.take(key) is None:
         return None
@@ -143,16 +137,12 @@ def _limit(section: Section, base: ErrorPolicySettings) -> DeadLetterLimitSettin
         return base.dead_letter_limit
     before = base.dead_letter_limit or DeadLetterLimitSettings()
     inner = section.section(key, values, doc="evkafka.config.DeadLetterLimit")
-    limit = DeadLetterLimitSettings(
-        consecutive=inner.integer("consecutive", before.consecutive, least=1),
-        ratio=inner.number("ratio", before.ratio, least=0, most=1, above=True),
-        window=inner.integer("window", before.window, least=1, most=1_000_000),
-    )
+    limit = read_settings(inner, before, {})
     inner.end()
     return limit
 
 
-def _producer(section: Section, base: ErrorPolicySettings) -> Mapping[str, Any] | None:
+def _dead_letter_producer(section: Section, base: ErrorPolicySettings) -> Mapping[str, Any] | None:
     """The producer's keys as they were written; `read_dead_letter_producer` checks them over a connection."""
     values = section.mapping("dead_letter_producer", none=True)
     if values is None:
@@ -186,7 +176,7 @@ def template_of(text: str) -> Iterator[tuple[str, str | None]]:
         yield literal, field
 
 
-def _template(section: Section, base: ErrorPolicySettings) -> str:
+def _dead_letter_topic(section: Section, base: ErrorPolicySettings) -> str:
     """The text between the placeholders must be legal; what they stand for is known later (`name_faults`)."""
     key = "dead_letter_topic"
     template = section.text(key, base.dead_letter_topic)

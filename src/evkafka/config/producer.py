@@ -1,18 +1,21 @@
-"""What a producer's configuration must be: each key read, then what contradicts what."""
+"""Reads a producer's configuration, then checks that its keys do not contradict each other."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from evkafka.config.connection import lay_over, read_connection, say_once
+from evkafka.config.connection import override, read_connection, warn_once
 from evkafka.config.error_policy import topic_fault
-from evkafka.config.section import Faults, Section, as_mapping
-from evkafka.config.settings import ConnectionSettings, ErrorPolicySettings, ProducerSettings
+from evkafka.config.key_types import read_options, read_settings
+from evkafka.config.section import Faults, Section, as_mapping, to_ms
+from evkafka.config.settings import PRODUCER_OPTIONS, ConnectionSettings, ErrorPolicySettings, ProducerSettings
 
 DOC = "evkafka.config.ProducerConfig"
 
 PRODUCER = ProducerSettings()
-"""Defaults stand in the settings."""
+"""The defaults."""
 
 REQUEST_TIMEOUT_S = 40.0
 ENCODING = "payloads are encoded by their type, and bytes go out as they are; encode before sending"
@@ -46,7 +49,7 @@ def read_dead_letter_producer(
     """
     # What was read must be written, whatever its size: the topic's own limit is the bound.
     larger = {"max_request_size": DEAD_LETTER_REQUEST_SIZE}
-    values = {**larger, **lay_over(connection, policy.dead_letter_producer or {})}
+    values = {**larger, **override(connection, policy.dead_letter_producer or {})}
     inner = section.section("dead_letter_producer", values, doc=DOC)
     inner.refuse("topic", "dead_letter_topic names the topic; leave this one out")
     settings = _producer(inner, login=login)
@@ -57,17 +60,15 @@ def read_dead_letter_producer(
 
 
 def _producer(section: Section, *, login: bool = True) -> ProducerSettings:
-    acks, idempotent = _promise(section)
-    settings = ProducerSettings(
-        connection=read_connection(section, request_timeout_s=REQUEST_TIMEOUT_S, login=login),
-        topic=_one_topic(section),
-        acks=acks,
-        enable_idempotence=idempotent,
-        delivery_timeout_s=section.seconds("delivery_timeout_ms", PRODUCER.delivery_timeout_s, least_ms=1),
-        start_timeout_s=section.seconds("start_timeout_ms", PRODUCER.start_timeout_s, least_ms=1),
-        options=_batching(section),
-    )
-    linger_ms, delivery_ms = settings.options.get("linger_ms", 0), _ms(settings.delivery_timeout_s)
+    acks, idempotent = _acks_and_idempotence(section)
+    readers: dict[str, Callable[[], Any]] = {
+        "connection": lambda: read_connection(section, request_timeout_s=REQUEST_TIMEOUT_S, login=login),
+        "topic": lambda: _topic(section),
+        "options": lambda: read_options(section, PRODUCER_OPTIONS, {"partitioner": lambda: _partitioner(section)}),
+    }
+    base = replace(PRODUCER, acks=acks, enable_idempotence=idempotent)
+    settings = read_settings(section, base, readers, already_read=("acks", "enable_idempotence"))
+    linger_ms, delivery_ms = settings.options.get("linger_ms", 0), to_ms(settings.delivery_timeout_s)
     if section.sound("linger_ms", "delivery_timeout_ms") and linger_ms >= delivery_ms:
         section.fault(
             "linger_ms",
@@ -82,8 +83,8 @@ def _producer(section: Section, *, login: bool = True) -> ProducerSettings:
     return settings
 
 
-def _promise(section: Section) -> tuple[Any, bool]:
-    """`acks` and `enable_idempotence`, of which the second needs all of the first."""
+def _acks_and_idempotence(section: Section) -> tuple[Any, bool]:
+    """`acks` and `enable_idempotence`; the second needs acks "all"."""
     asked = section.choice("acks", None, ("all", -1, 0, 1))
     acks = "all" if asked in (None, -1) else asked
     idempotent = section.flag("enable_idempotence", None)
@@ -97,31 +98,19 @@ def _promise(section: Section) -> tuple[Any, bool]:
             f"True needs acks 'all', and acks is {acks}; leave acks out, or set enable_idempotence to False",
         )
     elif idempotent is None:
-        say_once(
+        warn_once(
             f"acks {acks} turns enable_idempotence off, so that a record may be lost or written twice;"
             " set enable_idempotence to False to say that this is meant"
         )
     return acks, False
 
 
-def _one_topic(section: Section) -> str | None:
+def _topic(section: Section) -> str | None:
     topic = section.text("topic", None, none=True)
     if topic is not None and (fault := topic_fault(topic)):
         section.fault("topic", fault)
     return topic
 
 
-def _batching(section: Section) -> dict[str, Any]:
-    """AIOKafkaProducer's options that go to it as they stand; only those given."""
-    options = {
-        "linger_ms": section.milliseconds("linger_ms", None),
-        "max_batch_size": section.integer("max_batch_size", None, least=1),
-        "max_request_size": section.integer("max_request_size", None, least=1),
-        "compression_type": section.choice("compression_type", None, ("gzip", "snappy", "lz4", "zstd"), none=True),
-        "partitioner": section.function("partitioner", like="(key, all_partitions, available) -> partition"),
-    }
-    return {key: value for key, value in options.items() if value is not None}
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
+def _partitioner(section: Section) -> Callable[..., Any] | None:
+    return section.function("partitioner", like="(key, all_partitions, available) -> partition")

@@ -299,6 +299,10 @@ def as_mapping(values: object, faults: Faults) -> Mapping[str, object]:
     return values  # type: ignore[return-value]
 
 
+def to_ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
 def one_of(options: Sequence[object]) -> str:
     *first, last = [repr(option) for option in options]
     return f"{', '.join(first)} or {last}" if first else last

@@ -1,7 +1,7 @@
-"""Checked configuration, frozen, in seconds: what the rest of the program reads.
+"""Checked configuration, frozen, times in seconds: the rest of the program reads these classes.
 
-`__init__.py` makes these from the user's dictionaries. Field names are the config keys', but for times, which
-are `*_s` in here.
+A field declares the type, the range and the default of the key that it is read from. It has the key's name; a time
+in milliseconds, `*_ms`, is a field in seconds, `*_s`. `keys.py` documents the keys.
 """
 
 from __future__ import annotations
@@ -11,22 +11,68 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from evkafka.config.key_types import (
+    Choice,
+    Credential,
+    Flag,
+    Integer,
+    KeyType,
+    Milliseconds,
+    Number,
+    Seconds,
+    Special,
+    Text,
+    key_types_of,
+    setting,
+)
+
+MOST_BYTES = 2**63 - 1
+MOST_DECOMPRESSED_BYTES = 2_000_000_000
+"""No batch can be larger: its length is a signed number of 32 bits."""
+
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+AutoCommitMode = Literal["pre-commit", "post-commit"]
+AutoOffsetReset = Literal["latest", "earliest", "none"]
+Ordering = Literal["partition", "key", "unordered"]
+IsolationLevel = Literal["read_committed", "read_uncommitted"]
+Unmatched = Literal["skip", "dead_letter", "stop"]
+Then = Literal["stop", "skip", "dead_letter"]
+HeaderStyle = Literal["evkafka", "spring"]
+CompressionType = Literal["gzip", "snappy", "lz4", "zstd"]
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
-    """How to reach and log in to one cluster. `options` goes to aiokafka as it stands (TLS, SASL, retry_backoff_ms...).
+    """How to reach one cluster and log in to it.
 
     Secrets never show in a repr: `options` is left out of it, and `shown` is the masked form for logs and pages.
     """
 
-    bootstrap_servers: tuple[str, ...] = ("localhost:9092",)
-    client_id: str = "evkafka"
-    cluster_name: str | None = None
-    cluster_description: str | None = None
-    request_timeout_s: float = 65.0
-    metadata_max_age_s: float = 60.0
+    bootstrap_servers: tuple[str, ...] = setting(("localhost:9092",), Special(shown=True))
+    client_id: str = setting("evkafka", Text(shown=True))
+    cluster_name: str | None = setting(None, Text(shown=True, none=True))
+    cluster_description: str | None = setting(None, Text(shown=True, none=True, empty=True))
+    request_timeout_s: float = setting(65.0, Seconds(1))
+    metadata_max_age_s: float = setting(60.0, Seconds(1))
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The given ones of `CONNECTION_OPTIONS`, for aiokafka."""
     shown: Mapping[str, str] = field(default_factory=dict)
+
+
+CONNECTION_OPTIONS: Mapping[str, KeyType] = {
+    "retry_backoff_ms": Milliseconds(1),
+    "security_protocol": Choice(SecurityProtocol, none=True),
+    "ssl_context": Special(textual=False),
+    "sasl_mechanism": Choice(SaslMechanism, none=True),
+    "sasl_plain_username": Credential(shown=True),
+    "sasl_plain_password": Credential(),
+    "sasl_kerberos_service_name": Text(shown=True, none=True),
+    "sasl_kerberos_domain_name": Text(shown=True, none=True),
+    "sasl_oauth_token_provider": Special(textual=False),
+    "connections_max_idle_ms": Special(shown=True),
+}
+"""Options that aiokafka gets under the same name and in the same unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,73 +84,109 @@ class TopicSettings:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterLimitSettings:
-    consecutive: int = 100
-    ratio: float = 0.5
-    window: int = 1000
+    consecutive: int = setting(100, Integer(1))
+    ratio: float = setting(0.5, Number(0, 1, above=True))
+    window: int = setting(1000, Integer(1, 1_000_000))
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorPolicySettings:
-    """What becomes of a record whose attempt failed. Defaults keep the seed's promise: again, without end."""
+    """What happens to a record whose attempt failed. By default it is retried forever."""
 
-    max_attempts: int | None = None
-    backoff_s: float = 0.5
-    backoff_multiplier: float = 2.0
-    max_backoff_s: float = 30.0
-    jitter: float = 0.2
-    non_retryable: tuple[type[Exception], ...] = ()
-    retry_topics: tuple[int, ...] = ()
-    """Delays, ascending, in milliseconds: they name topics."""
-    then: Literal["stop", "skip", "dead_letter"] = "stop"
-    dead_letter_topic: str = "{topic}.{group_id}.dlq"
-    dead_letter_limit: DeadLetterLimitSettings | None = field(default_factory=DeadLetterLimitSettings)
-    dead_letter_header_style: Literal["evkafka", "spring"] = "evkafka"
-    dead_letter_producer: Mapping[str, Any] | None = field(default=None, repr=False)
+    max_attempts: int | None = setting(None, Special(shown=True))
+    backoff_s: float = setting(0.5, Seconds())
+    backoff_multiplier: float = setting(2.0, Number(1, 1000))
+    max_backoff_s: float = setting(30.0, Seconds())
+    jitter: float = setting(0.2, Number(0, 1))
+    non_retryable: tuple[type[Exception], ...] = setting((), Special(shown=True, textual=False))
+    retry_topics: tuple[int, ...] = setting((), Special(shown=True))
+    """Delays, ascending, in milliseconds: they are part of the topics' names."""
+    then: Then = setting("stop", Choice(Then))
+    dead_letter_topic: str = setting("{topic}.{group_id}.dlq", Special(shown=True))
+    dead_letter_limit: DeadLetterLimitSettings | None = setting(DeadLetterLimitSettings(), Special(shown=True))
+    dead_letter_header_style: HeaderStyle = setting("evkafka", Choice(HeaderStyle))
+    dead_letter_producer: Mapping[str, Any] | None = field(default=None, repr=False, metadata={"key_type": Special()})
 
 
 @dataclass(frozen=True, slots=True)
 class ConsumerSettings:
     connection: ConnectionSettings = field(default_factory=ConnectionSettings)
-    topics: tuple[TopicSettings, ...] = ()
-    topic_pattern: re.Pattern[str] | None = None
-    group_id: str | None = None
-    auto_commit_mode: Literal["pre-commit", "post-commit"] = "post-commit"
-    auto_commit_interval_s: float = 5.0
-    auto_offset_reset: Literal["latest", "earliest", "none"] = "latest"
-    max_endpoint_exec_time_s: float = 20.0
-    consumer_timeout_s: float = 0.2
-    concurrency: int = 1
-    ordering: Literal["partition", "key", "unordered"] = "key"
-    max_pending_records: int = 10_000
-    max_pending_bytes: int = 64 * 1024 * 1024
-    max_decompressed_bytes: int = 64 * 1024 * 1024
-    max_poll_records: int = 500
-    drain_timeout_s: float = 20.0
-    revoke_drain_timeout_s: float = 10.0
-    session_timeout_s: float = 10.0
-    heartbeat_interval_s: float = 3.0
-    rebalance_timeout_s: float = 60.0
-    start_timeout_s: float = 30.0
-    allow_auto_create_topics: bool = False
-    required: bool = True
-    isolation_level: Literal["read_committed", "read_uncommitted"] = "read_committed"
-    group_instance_id: str | None = None
-    unmatched: Literal["skip", "dead_letter", "stop"] = "skip"
-    on_error: ErrorPolicySettings = field(default_factory=ErrorPolicySettings)
+    topics: tuple[TopicSettings, ...] = setting((), Special(shown=True))
+    topic_pattern: re.Pattern[str] | None = setting(None, Special(shown=True))
+    group_id: str | None = setting(None, Text(shown=True, none=True))
+    auto_commit_mode: AutoCommitMode = setting("post-commit", Choice(AutoCommitMode))
+    auto_commit_interval_s: float = setting(5.0, Seconds())
+    auto_offset_reset: AutoOffsetReset = setting("latest", Choice(AutoOffsetReset))
+    max_endpoint_exec_time_s: float = setting(20.0, Seconds(1))
+    consumer_timeout_s: float = setting(0.2, Seconds(1))
+    concurrency: int = setting(1, Integer(1, 10_000))
+    ordering: Ordering = setting("key", Choice(Ordering))
+    max_pending_records: int = setting(10_000, Integer(1))
+    max_pending_bytes: int = setting(64 * 1024 * 1024, Integer(1, MOST_BYTES))
+    max_decompressed_bytes: int = setting(64 * 1024 * 1024, Integer(1, MOST_DECOMPRESSED_BYTES))
+    max_poll_records: int = setting(500, Integer(1, none=True))
+    drain_timeout_s: float = setting(20.0, Seconds())
+    revoke_drain_timeout_s: float = setting(10.0, Seconds())
+    session_timeout_s: float = setting(10.0, Seconds(1))
+    heartbeat_interval_s: float = setting(3.0, Seconds(1))
+    rebalance_timeout_s: float = setting(60.0, Seconds(1, none=True))
+    start_timeout_s: float = setting(30.0, Seconds(1))
+    allow_auto_create_topics: bool = setting(False, Flag())
+    required: bool = setting(True, Flag())
+    isolation_level: IsolationLevel = setting("read_committed", Choice(IsolationLevel))
+    group_instance_id: str | None = setting(None, Special(shown=True))
+    unmatched: Unmatched = setting("skip", Choice(Unmatched))
+    on_error: ErrorPolicySettings = setting(ErrorPolicySettings(), Special())
     dead_letter_topics: tuple[str, ...] = field(default=(), repr=False)
     """Names of dead-letter topics, with their placeholders, of all policies: a pattern never reads them. Empty while
     only the consumer's own policy is known."""
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """The remaining AIOKafkaConsumer options, under aiokafka's names and in its units (fetch_max_wait_ms, ...)."""
+    """The given ones of `CONSUMER_OPTIONS`, for aiokafka."""
+
+
+CONSUMER_OPTIONS: Mapping[str, KeyType] = {
+    "fetch_max_wait_ms": Milliseconds(),
+    "fetch_max_bytes": Integer(1),
+    "fetch_min_bytes": Integer(0),
+    "max_partition_fetch_bytes": Integer(1),
+    "check_crcs": Flag(),
+    "exclude_internal_topics": Flag(),
+    "client_rack": Text(shown=True, none=True),
+    "partition_assignment_strategy": Special(shown=True, textual=False),
+}
+"""Options that AIOKafkaConsumer gets under the same name and in the same unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProducerSettings:
     connection: ConnectionSettings = field(default_factory=ConnectionSettings)
-    topic: str | None = None
-    acks: Literal["all", 0, 1] = "all"
-    enable_idempotence: bool = True
-    delivery_timeout_s: float = 120.0
-    start_timeout_s: float = 30.0
+    topic: str | None = setting(None, Special(shown=True))
+    acks: Literal["all", 0, 1] = setting("all", Special(shown=True))
+    enable_idempotence: bool = setting(True, Special(shown=True))
+    delivery_timeout_s: float = setting(120.0, Seconds(1))
+    start_timeout_s: float = setting(30.0, Seconds(1))
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """The remaining AIOKafkaProducer options, under aiokafka's names and in its units (linger_ms, ...)."""
+    """The given ones of `PRODUCER_OPTIONS`, for aiokafka."""
+
+
+PRODUCER_OPTIONS: Mapping[str, KeyType] = {
+    "linger_ms": Milliseconds(),
+    "max_batch_size": Integer(1),
+    "max_request_size": Integer(1),
+    "compression_type": Choice(CompressionType, none=True),
+    "partitioner": Special(shown=True, textual=False),
+}
+"""Options that AIOKafkaProducer gets under the same name and in the same unit."""
+
+
+KEY_TYPES: Mapping[str, KeyType] = {
+    **key_types_of(ConnectionSettings),
+    **key_types_of(DeadLetterLimitSettings),
+    **key_types_of(ErrorPolicySettings),
+    **key_types_of(ConsumerSettings),
+    **key_types_of(ProducerSettings),
+    **CONNECTION_OPTIONS,
+    **CONSUMER_OPTIONS,
+    **PRODUCER_OPTIONS,
+}
+"""Every key that is used, with its type. A key that is not in here is neither shown nor read from the environment."""

@@ -1,0 +1,72 @@
+"""Configuration as text for logs and pages, without secrets: a key is hidden unless its type is declared as shown."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from evkafka.config.key_types import key_of
+from evkafka.config.masking import HIDDEN, kind_of, without_userinfo
+from evkafka.config.settings import KEY_TYPES
+
+SHOWN_KEYS = frozenset(key for key, key_type in KEY_TYPES.items() if key_type.shown)
+
+
+def shown(key: str, value: object) -> str:
+    """The value as text; `***` unless the key is declared as shown."""
+    if key not in SHOWN_KEYS:
+        return HIDDEN
+    match value:
+        case str():
+            return without_userinfo(value)
+        case list() | tuple():
+            return ", ".join(shown(key, item) for item in value)
+        case type():
+            return value.__name__
+        case None | bool() | int() | float():
+            return str(value)
+        case _:
+            return kind_of(value)
+
+
+def shown_mapping(values: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+    """`shown` for every key; nested mappings become `outer.inner`."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= shown_mapping(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = shown(key, value)
+    return flat
+
+
+def shown_fields(settings: Any, prefix: str = "") -> dict[str, str]:
+    """Checked settings as key -> text; nested keys are `outer.inner`."""
+    flat: dict[str, str] = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        match field.name, value:
+            case _, None if field.name not in ("max_attempts", "dead_letter_limit"):
+                continue
+            case "dead_letter_topics", _:
+                continue  # each policy shows its own topic
+            case "connection", _:
+                flat |= value.shown
+            case "options", _:
+                flat |= shown_mapping(value, prefix)
+            case _, Mapping():
+                flat |= shown_mapping(value, f"{prefix}{field.name}.")
+            case "topics", _:
+                flat[field.name] = ", ".join(topic.name for topic in value)
+            case _, re.Pattern():
+                flat[field.name] = value.pattern
+            case _, _ if dataclasses.is_dataclass(value):
+                flat |= shown_fields(value, f"{prefix}{field.name}.")
+            case _, float() if field.name.endswith("_s"):
+                key = key_of(field.name)
+                flat[prefix + key] = shown(key, round(value * 1000))
+            case _:
+                flat[prefix + field.name] = shown(field.name, value)
+    return flat
