@@ -1,24 +1,24 @@
-"""Every error that EVKafka raises, as a tree whose first level names the culprit.
+"""Every error that EVKafka raises, as a tree whose first level says where the fault is.
 
 EVKafkaError
 +-- ConfigError            you, when declaring or starting (also a ValueError)
 +-- RecordError            one record: it names topic, partition and offset
-|   +-- DecodeError          its value is not what the endpoint asks for
+|   +-- DecodeError          its value does not have the type that the endpoint declares
 |   +-- EndpointError        the endpoint raised (the cause is `__cause__`)
-|   +-- EndpointTimeout      the endpoint ran past its time limit
-+-- UnsupportedValueError  `request.json()` met a value that is not JSON
+|   +-- EndpointTimeout      the endpoint exceeded its time limit
++-- UnsupportedValueError  `request.json()` of a value that is not JSON
 +-- DeliveryError          one send: it names topic, event type and cause
 |   +-- RecordTooLarge       for the producer, or for the topic
-|   +-- RecordRefused        the topic does not take such a record, whenever it is sent
-|   +-- EncodeError          the event cannot be made into bytes (also a TypeError and a ValueError)
-+-- NotAssigned            a seek in a partition that is another member's now
+|   +-- RecordRefused        the topic never accepts such a record
+|   +-- EncodeError          the event cannot be serialized (also a TypeError and a ValueError)
++-- NotAssigned            a seek in a partition that is not assigned to this member
 +-- BrokerError            the cluster
-    +-- BrokerUnavailable    it cannot be reached now: waiting can help
-    +-- BrokerRefused        it said no (login, authorization, fenced member): waiting cannot help
-    +-- CommitRefused        an offset commit was refused: the partitions are another member's now
-    +-- CommitUnknown        an offset commit went without an answer: it may or may not have been written
+    +-- BrokerUnavailable    it cannot be reached at the moment: another try can help
+    +-- BrokerRefused        it rejects this client (login, authorization, fenced member): another try cannot help
+    +-- CommitRefused        an offset commit was rejected: the partitions belong to another member now
+    +-- CommitUnknown        an offset commit got no response: it may or may not have been written
 
-`BatchError` is none of these: it is raised to us, by batch endpoints (see `outcomes.py`).
+`BatchError` is not in the tree, because batch endpoints raise it (see `outcomes.py`).
 """
 
 from __future__ import annotations
@@ -50,19 +50,21 @@ __all__ = [
 
 
 class EVKafkaError(Exception):
-    """The base of every error that EVKafka raises."""
+    """The base class of every error that EVKafka raises."""
 
 
 class ConfigError(EVKafkaError, ValueError):
-    """A declaration or configuration that cannot work; the message lists every fault and its fix."""
+    """An invalid declaration or configuration; the message lists every fault and how to fix it."""
 
 
 class RecordError(EVKafkaError):
-    """Something is wrong with one record, or with handling it.
+    """A fault of one record, or of handling it.
 
     Attributes:
-        topic, partition, offset: where the record stands.
-        event_type: its type, or None where it carries none.
+        topic: of the record.
+        partition: of the record.
+        offset: of the record.
+        event_type: its event type; None if it has none.
     """
 
     def __init__(
@@ -82,19 +84,19 @@ class RecordError(EVKafkaError):
 
 
 class DecodeError(RecordError):
-    """The value could not be decoded into the type that the endpoint asks for."""
+    """The value cannot be decoded into the type that the endpoint declares."""
 
 
 class EndpointError(RecordError):
-    """An endpoint raised; `__cause__` is what it raised."""
+    """An endpoint raised an exception, which is the `__cause__`."""
 
 
 class EndpointTimeout(RecordError):
-    """An endpoint ran past its time limit (`max_endpoint_exec_time_ms`, or the event type's `timeout_ms`)."""
+    """An endpoint exceeded its time limit (`max_endpoint_exec_time_ms`, or the event type's `timeout_ms`)."""
 
 
 class NotAssigned(EVKafkaError):
-    """`seek` was asked for a partition that is not this member's at the moment."""
+    """`seek` was called for a partition that is not assigned to this member."""
 
 
 class UnsupportedValueError(EVKafkaError, ValueError):
@@ -102,12 +104,13 @@ class UnsupportedValueError(EVKafkaError, ValueError):
 
 
 class DeliveryError(EVKafkaError):
-    """A send that the broker did not confirm.
+    """The broker did not confirm a send.
 
     Attributes:
-        topic, event_type: what was being sent.
-        may_have_been_written: True when no answer came, so that the record may stand in the
-            topic all the same; False when it was certainly not written.
+        topic: of the event.
+        event_type: of the event.
+        may_have_been_written: True if no response came, so that the record may be in the topic; False if it was
+            certainly not written.
     """
 
     def __init__(
@@ -125,17 +128,17 @@ class DeliveryError(EVKafkaError):
 
 
 class RecordRefused(DeliveryError):
-    """The topic does not take such a record, whenever it is sent: a compacted one takes none without a key."""
+    """The topic never accepts such a record, such as a compacted topic a record without a key."""
 
 
 class RecordTooLarge(DeliveryError):
-    """The record is larger than the producer's `max_request_size`, or than the topic's `max.message.bytes`."""
+    """The record is larger than the producer's `max_request_size` or the topic's `max.message.bytes`."""
 
 
 class EncodeError(DeliveryError, TypeError, ValueError):
-    """An event, its key or a header cannot be made into bytes, or is not of the declared type; nothing was sent.
+    """An event, its key or a header cannot be serialized, or does not have the declared type. Nothing was sent.
 
-    Serializers raise TypeError for one thing and ValueError for another; `except` finds it as either.
+    It is a TypeError and a ValueError, because serializers raise either.
     """
 
     def __init__(self, message: str, *, topic: str, event_type: str | None) -> None:
@@ -143,29 +146,29 @@ class EncodeError(DeliveryError, TypeError, ValueError):
 
 
 class BrokerError(EVKafkaError):
-    """The cluster, or the connection to it, failed in a way that has no name of its own."""
+    """The cluster, or the connection to it, failed in a way that no other class describes."""
 
 
 class BrokerUnavailable(BrokerError):
-    """The cluster cannot be reached at the moment; trying again can help."""
+    """The cluster cannot be reached at the moment. Another try can help."""
 
 
 class BrokerRefused(BrokerError):
-    """The cluster refuses this client: login, authorization, a fenced member. Trying again cannot help."""
+    """The cluster rejects this client: login, authorization, a fenced member. Another try cannot help."""
 
 
 class CommitRefused(BrokerError):
-    """An offset commit was refused because the partitions belong to another member by now."""
+    """An offset commit was rejected because the partitions belong to another member now."""
 
 
 class CommitUnknown(BrokerError):
-    """An offset commit ended without an answer; it may or may not have been written."""
+    """An offset commit got no response. It may or may not have been written."""
 
 
 def message_of(error: BaseException, show: Callable[[BaseException], str] = str) -> str:
-    """What an error of somebody else's says; where its own `__str__` (or what `show` is) fails, that it did.
+    """The text of any error. If its `__str__` (or `show`) fails, the text says so.
 
-    What becomes of a record must not hang on whether its error can be shown.
+    The outcome of a record must not depend on whether its error can be shown.
     """
     try:
         return show(error)

@@ -1,7 +1,7 @@
-"""What can become of one attempt at a record: values, decided upon in one place (`runtime/settle.py`).
+"""The outcomes of an attempt at a record. `runtime/settle.py` decides what follows from each.
 
-An endpoint may return or raise `Skip`, `Retry` and `DeadLetter`; a bare class counts as its instance.
-The others are made by the runtime.
+An endpoint may return or raise `Skip`, `Retry` and `DeadLetter`; the class itself counts as an instance of it. The
+runtime creates the others.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ __all__ = [
 
 
 class Outcome(Exception):
-    """The base of what an endpoint may return or raise to decide about its record."""
+    """The base class of what an endpoint may return or raise to decide about its record."""
 
 
 class Skip(Outcome):
-    """Leave this record: it counts as handled, its offset may be committed.
+    """Skip this record: it counts as handled, and its offset may be committed.
 
     Args:
-        reason: said in the log line.
+        reason: logged with the record.
     """
 
     def __init__(self, reason: str = "") -> None:
@@ -41,10 +41,10 @@ class Skip(Outcome):
 
 
 class Retry(Outcome):
-    """Try this record again; it counts as an attempt.
+    """Retry this record; the attempt counts as a failed one.
 
     Args:
-        after_ms: the wait in milliseconds; None (default) takes the error policy's backoff.
+        after_ms: the wait in milliseconds; None (default) uses the backoff of the error policy.
     """
 
     def __init__(self, *, after_ms: int | None = None) -> None:
@@ -56,7 +56,7 @@ class DeadLetter(Outcome):
     """Write this record to the dead-letter topic, whatever the policy's `then` says.
 
     Args:
-        reason: goes into the dead letter's headers.
+        reason: written into the headers of the dead letter.
     """
 
     def __init__(self, reason: str = "") -> None:
@@ -68,7 +68,7 @@ class BatchError(Exception):
     """Raised by a batch endpoint: only these records of the batch failed.
 
     Args:
-        failed: index in the batch -> what befell it, an exception or an outcome.
+        failed: by index in the batch, an exception or an outcome.
     """
 
     def __init__(self, failed: Mapping[int, BaseException]) -> None:
@@ -89,11 +89,11 @@ class Unmatched:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An attempt that ended in an error.
+    """An attempt that failed with an error.
 
     Attributes:
-        error: what was raised, or the `EndpointTimeout` that was made for it.
-        hopeless: trying again cannot help (the value cannot be decoded, a `non_retryable` error).
+        error: the exception that was raised, or an `EndpointTimeout`.
+        retriable: False if another attempt cannot help (the value cannot be decoded, a `non_retryable` error).
     """
 
     error: BaseException
@@ -101,11 +101,15 @@ class Failed:
 
 
 FailureOutcome = Outcome | Unmatched | Failed
-"""How a record ended, other than well."""
+"""Any outcome except success."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartialFailure:
-    """The records of a batch ended differently: index -> how it ended; those that are not in it are done."""
+    """Some records of a batch failed.
+
+    Attributes:
+        ends: the outcomes by index; records without one were handled successfully.
+    """
 
     ends: Mapping[int, FailureOutcome]

@@ -1,4 +1,4 @@
-"""Sending: an event sent is an event confirmed by the broker, or an error raised, within its time."""
+"""The producer: each send is confirmed by the broker within a time limit, or raises an error."""
 
 from __future__ import annotations
 
@@ -25,37 +25,33 @@ TYPE_HEADER = "Event-Type"
 
 Key = str | bytes | int | UUID
 Headers = Mapping[str, bytes | str | None] | Sequence[tuple[str, bytes | str | None]]
-
-
 Pairs = list[tuple[str, bytes | None]]
 
-Teller = Callable[[RecordMetadata | None, BaseException | None], None]
-"""Is called with where the record stands, or with why it was not confirmed."""
+SendEnded = Callable[[RecordMetadata | None, BaseException | None], None]
+"""Called with the address of a confirmed record, or with the error of a send."""
 
 
 class SendSpans(Protocol):
-    """Makes a trace's spans of sends."""
+    """Creates the spans of sends."""
 
-    def sending(
-        self, topic: str, client_id: str, headers: Pairs
-    ) -> Callable[[RecordMetadata | None, BaseException | None], None]:
-        """A span begins, and its context goes into the headers; what is returned is called at the send's end."""
+    def start_send(self, topic: str, client_id: str, headers: Pairs) -> SendEnded:
+        """Start a span and write its context into the headers. The returned function ends it."""
 
 
 class EVKafkaProducer:
     """Sends events and waits for the broker's confirmation. Use it as `async with`, or `start()` and `stop()`.
 
-    It belongs to the event loop that it is started in. Records that are sent to one partition from one task, or
-    queued one after the other, stand there in this order. What is queued is bounded: for each partition the batch
-    under way and one more (`max_batch_size`); the next call then waits for room.
+    It can only be used in the event loop in which it was started. Records that are sent to one partition by one task,
+    or are queued one after the other, are written in this order. The queue is bounded: for each partition it has the
+    batch in flight and one more (`max_batch_size`); the next call waits for room.
 
     Args:
         config: see `ProducerConfig`.
-        cluster, clock: what it runs on; by default a real Kafka, or what the test kit has put in its place.
-        telemetry, name, spans: whom it tells of what it has sent, and as whom; an app's producers do so.
+        cluster, clock: by default Kafka and the system clock, or those of the test kit inside of a test client.
+        telemetry, name, spans: for a producer of an app: its telemetry, the producer's name, and tracing.
 
     Raises:
-        ConfigError: the configuration cannot work; all of its faults in one error.
+        ConfigError: the configuration is invalid; the error has all faults.
     """
 
     def __init__(
@@ -84,14 +80,14 @@ class EVKafkaProducer:
         """Connect and log in, within `start_timeout_ms`.
 
         Raises:
-            BrokerUnavailable, BrokerRefused: what kept it from it.
+            BrokerUnavailable, BrokerRefused: it cannot connect or log in.
             RuntimeError: it has been started already.
         """
         if self._loop is not None:
             raise RuntimeError("this producer has been started already")
         self._loop = asyncio.get_running_loop()
         try:
-            sink = self._place().sink(self.settings)
+            sink = self._find_cluster().sink(self.settings)
             await sink.start()
         except BaseException:
             self._loop = None
@@ -100,14 +96,14 @@ class EVKafkaProducer:
         self._unregister_fork = undo_in_children(self._belong_to_parent)
 
     def _belong_to_parent(self) -> None:
-        """In a forked child: nothing can be sent over the copy, whose loop runs nowhere."""
+        """Called in a forked child: its copy of the producer cannot send, because the copy of the loop does not run."""
         self._sink = self._loop = None
 
     async def flush(self) -> None:
-        """Wait until everything that was queued is confirmed or has failed, each within its own time.
+        """Wait until every queued record is confirmed or has failed, each within its own time limit.
 
         Raises:
-            DeliveryError: that took longer than the delivery timeout.
+            DeliveryError: the flush took longer than the delivery timeout.
         """
         timeout_s = self.settings.delivery_timeout_s
         try:
@@ -121,10 +117,10 @@ class EVKafkaProducer:
             ) from None
 
     async def stop(self, *, timeout_s: float | None = None) -> None:
-        """Flush and close. Never hangs; a second stop does nothing; it may be started again afterwards.
+        """Flush and close. Never hangs; idempotent. The producer may be started again afterwards.
 
         Args:
-            timeout_s: what is not confirmed by then fails with a `DeliveryError`, in seconds; None takes the
+            timeout_s: in seconds; a record that is not confirmed by then fails with a `DeliveryError`. None uses the
                 delivery timeout.
         """
         sink, self._sink = self._sink, None
@@ -145,12 +141,12 @@ class EVKafkaProducer:
         await self.stop()
 
     def unavailable_reason(self) -> str:
-        """Why nothing can be sent at the moment, as far as it is known; empty while it can."""
+        """Why it cannot send at the moment, as far as known; empty if it can."""
         return "it is not running" if self._sink is None else self._sink.unavailable_reason()
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop that it was started in, and must be used in; None while it does not run."""
+        """The event loop in which it was started and must be used; None while it does not run."""
         return self._loop
 
     # ------------------------------------------------------------------ sending
@@ -165,26 +161,26 @@ class EVKafkaProducer:
         timestamp_ms: int | None = None,
         headers: Headers | None = None,
     ) -> RecordMetadata:
-        """Send one event, and return where it stands in the log once the broker has confirmed it.
+        """Send one event, and return its address once the broker has confirmed it.
 
         Args:
-            event: dict, str, bytes, a pydantic model (by alias), or what pydantic can serialize; None is a tombstone,
-                which needs a key.
-            event_type: goes into the `Event-Type` header, and wins over a header of that name.
-            topic: default: the configuration's.
-            key: bytes as they are, str as UTF-8, int and UUID by `str()`. Records of one key go to one partition,
-                the same that Java's client takes.
-            partition: default: chosen by the key; without one, at random.
+            event: dict, str, bytes, a pydantic model (by alias), or anything that pydantic can serialize; None is a
+                tombstone, which needs a key.
+            event_type: the value of the `Event-Type` header; replaces a header of that name.
+            topic: default: the topic of the configuration.
+            key: bytes are sent unchanged, str as UTF-8, int and UUID as `str()`. Records with one key go to one
+                partition, the same that the Java client chooses.
+            partition: default: chosen by the key; without a key, at random.
             timestamp_ms: milliseconds since the epoch; default: now.
-            headers: a mapping, or pairs where a name may stand twice; str values go out as UTF-8.
+            headers: a mapping, or pairs if a name occurs twice; str values are sent as UTF-8.
 
         Raises:
-            DeliveryError: it was not confirmed within `delivery_timeout_ms` (inside an endpoint: within what is left
-                of the attempt's time, less a second, or less a half of it where less than two are left), or was
-                refused; `may_have_been_written` says whether it may stand in the log. One kind of it is
-                `EncodeError`: the event cannot be made into bytes.
-            RuntimeError: there is no topic, the producer is not running, or is another loop's.
-            TypeError, ValueError: an argument cannot be what it is.
+            DeliveryError: it was not confirmed within `delivery_timeout_ms`, or was rejected;
+                `may_have_been_written` says whether it may be in the log. Inside of an endpoint the limit is the rest
+                of the attempt's time minus one second, or minus a half of it if less than two seconds are left. A
+                subclass is `EncodeError`: the event cannot be serialized.
+            RuntimeError: there is no topic, the producer is not running, or it was started in another loop.
+            TypeError, ValueError: an argument has an invalid type or value.
         """
         return await (await self.enqueue_event(event, event_type, topic, key, partition, timestamp_ms, headers))
 
@@ -198,22 +194,22 @@ class EVKafkaProducer:
         timestamp_ms: int | None = None,
         headers: Headers | None = None,
     ) -> asyncio.Future[RecordMetadata]:
-        """Queue one event, for pipelining: the future ends as `send_event` would, with its result or error.
+        """Queue one event, for pipelining: the future has the result or error of `send_event`.
 
-        Returns once there is room for it. Cancelling the future takes back an event that has not been handed on.
+        Returns once there is room in the queue. Cancelling the future withdraws an event that is still queued.
         """
         sink = self._running()
-        to = topic or self.settings.topic
-        if to is None:
+        topic = topic or self.settings.topic
+        if topic is None:
             raise RuntimeError(
                 f"event {event_type!r} has no topic: give `topic=` to the send, or `topic` in the producer's config"
             )
         _check(event_type, partition, timestamp_ms)
-        value, own_key, pairs = _encoded(event, event_type, to, key, headers)
-        timeout_s = self._time_for(event_type, to)
-        tellers = self._tellers(to, event_type, pairs)
+        value, own_key, pairs = _encoded(event, event_type, topic, key, headers)
+        timeout_s = self._timeout_s(event_type, topic)
+        observers = self._observers(topic, event_type, pairs)
         sending = sink.send(
-            to,
+            topic,
             value=value,
             key=own_key,
             partition=partition,
@@ -222,23 +218,23 @@ class EVKafkaProducer:
             event_type=event_type,
             timeout_s=timeout_s,
         )
-        return await (_told(sending, tellers) if tellers else sending)
+        return await (_observe(sending, observers) if observers else sending)
 
-    def _tellers(self, topic: str, event_type: str, headers: Pairs) -> list[Teller]:
-        """Who wants to know how this send ends. Tracing writes into its headers."""
-        tellers: list[Teller] = []
+    def _observers(self, topic: str, event_type: str, headers: Pairs) -> list[SendEnded]:
+        """The functions to call at the end of this send. Tracing adds a header to it."""
+        observers: list[SendEnded] = []
         if self._spans is not None:
-            tellers.append(self._spans.sending(topic, self.settings.connection.client_id, headers))
+            observers.append(self._spans.start_send(topic, self.settings.connection.client_id, headers))
         if self._telemetry is not None and self._telemetry.wants(EventPublished):
             telemetry, began_s = self._telemetry, time.monotonic()
 
-            def tell(_: RecordMetadata | None, error: BaseException | None) -> None:
+            def emit(_: RecordMetadata | None, error: BaseException | None) -> None:
                 if isinstance(error, asyncio.CancelledError):
-                    return  # its sender took it back
+                    return  # its sender has withdrawn it
                 telemetry.emit(EventPublished(self.name, topic, event_type, time.monotonic() - began_s, error))
 
-            tellers.append(tell)
-        return tellers
+            observers.append(emit)
+        return observers
 
     async def send_events(
         self,
@@ -248,14 +244,14 @@ class EVKafkaProducer:
         key: Key | Callable[[Any], Key | None] | None = None,
         headers: Headers | None = None,
     ) -> list[RecordMetadata]:
-        """Send events of one type together, in order; returns when all are confirmed, with their places in order.
+        """Send events of one type together, in order; returns their addresses when all are confirmed.
 
         Args:
-            key: one key for all, or a callable that makes each event's key of the event.
+            key: one key for all events, or a function that returns the key of an event.
 
         Raises:
-            DeliveryError: the first one that failed, once all have ended; a note tells how many did. The others are
-                written.
+            DeliveryError: the error of the first event that failed, once all sends have ended; a note says how many
+                failed. The others are written.
         """
         queued: list[asyncio.Future[RecordMetadata]] = []
         failures: list[BaseException] = []
@@ -263,21 +259,21 @@ class EVKafkaProducer:
             try:
                 own_key = key(event) if callable(key) else key
                 queued.append(await self.enqueue_event(event, event_type, topic, own_key, headers=headers))
-            except Exception as error:  # whatever it is, those before it are on their way and are waited for
+            except Exception as error:  # whatever it is, the sends before it are awaited
                 failures.append(error)
                 break
-        ends = await asyncio.gather(*queued, return_exceptions=True)
-        confirmed = [end for end in ends if isinstance(end, RecordMetadata)]
-        failures = [end for end in ends if isinstance(end, BaseException)] + failures
+        results = await asyncio.gather(*queued, return_exceptions=True)
+        confirmed = [result for result in results if isinstance(result, RecordMetadata)]
+        failures = [result for result in results if isinstance(result, BaseException)] + failures
         if failures:
             failures[0].add_note(f"of this batch, {len(confirmed)} events were confirmed and {len(failures)} failed")
             raise failures[0]
         return confirmed
 
-    # ------------------------------------------------------------------ what a send needs
+    # ------------------------------------------------------------------ state and time limits
 
-    def _place(self) -> Cluster:
-        """What it was given; else what stands in for Kafka where it is started; else Kafka."""
+    def _find_cluster(self) -> Cluster:
+        """The given cluster; or else that of the test kit, if there is one at the start; or else Kafka."""
         stand_in = ambient.get()
         if stand_in is None:
             return self._cluster or _kafka()
@@ -297,8 +293,8 @@ class EVKafkaProducer:
             )
         return self._sink
 
-    def _time_for(self, event_type: str, topic: str) -> float | None:
-        """How long this send may take; None for as long as any."""
+    def _timeout_s(self, event_type: str, topic: str) -> float | None:
+        """The time limit of this send inside of an endpoint; None for the delivery timeout."""
         left_s = sending_time_s()
         if left_s is None or left_s >= self.settings.delivery_timeout_s:
             return None
@@ -313,33 +309,33 @@ class EVKafkaProducer:
         return left_s
 
 
-async def _told(
-    sending: Awaitable[asyncio.Future[RecordMetadata]], tellers: Sequence[Teller]
+async def _observe(
+    sending: Awaitable[asyncio.Future[RecordMetadata]], observers: Sequence[SendEnded]
 ) -> asyncio.Future[RecordMetadata]:
-    """The send, its end told to those who want to know."""
+    """Queue the record, and call the observers when the send has ended."""
 
     def ended(future: asyncio.Future[RecordMetadata]) -> None:
         if future.cancelled():
-            tell(None, asyncio.CancelledError())
+            notify(None, asyncio.CancelledError())
         elif (error := future.exception()) is not None:
-            tell(None, error)
+            notify(None, error)
         else:
-            tell(future.result(), None)
+            notify(future.result(), None)
 
-    def tell(metadata: RecordMetadata | None, error: BaseException | None) -> None:
-        for teller in tellers:
-            teller(metadata, error)
+    def notify(metadata: RecordMetadata | None, error: BaseException | None) -> None:
+        for observer in observers:
+            observer(metadata, error)
 
     try:
         future = await sending
     except BaseException as error:
-        tell(None, error)
+        notify(None, error)
         raise
     future.add_done_callback(ended)
     return future
 
 
-# ---------------------------------------------------------------------------- into bytes
+# ---------------------------------------------------------------------------- serialization
 
 
 def _check(event_type: Any, partition: Any, timestamp_ms: Any) -> None:
@@ -356,10 +352,10 @@ def _check(event_type: Any, partition: Any, timestamp_ms: Any) -> None:
 def _encoded(
     event: Any, event_type: str, topic: str, key: Key | None, headers: Headers | None
 ) -> tuple[bytes | None, bytes | None, Pairs]:
-    """Event, key and headers as they go out.
+    """Event, key and headers as bytes.
 
     Raises:
-        EncodeError: naming the event, and what is wrong with it.
+        EncodeError: one of them cannot be serialized.
     """
     try:
         if event is None and key is None:
@@ -375,10 +371,10 @@ def _encoded(
 
 
 def key_bytes(key: Key | None) -> bytes | None:
-    """A key as it goes out: bytes as they are, str as UTF-8, int and UUID by `str()`.
+    """A key as bytes: str as UTF-8, int and UUID as `str()`.
 
     Raises:
-        TypeError: it is something else.
+        TypeError: it has another type.
     """
     match key:
         case None:
@@ -394,7 +390,7 @@ def key_bytes(key: Key | None) -> bytes | None:
 
 
 def header_list(headers: Headers | None, event_type: str) -> Pairs:
-    """Headers as they go out, the event type first; a given `Event-Type` gives way to the argument.
+    """The headers of a record, the event type first. It replaces a given header `Event-Type`.
 
     Raises:
         TypeError: as `header_pairs`.
@@ -403,11 +399,11 @@ def header_list(headers: Headers | None, event_type: str) -> Pairs:
 
 
 def header_pairs(headers: Headers | None) -> Pairs:
-    """Given headers as pairs, str values as UTF-8.
+    """Headers as pairs, str values as UTF-8.
 
     Raises:
-        TypeError: they are no mapping and no pairs, a name is no str, or a value is neither bytes, str nor None.
-        ValueError: a name or a value has no UTF-8.
+        TypeError: they are neither a mapping nor pairs, a name is not a str, or a value is not bytes, str or None.
+        ValueError: a name or a value cannot be encoded as UTF-8.
     """
     if not headers:
         return []
@@ -427,7 +423,7 @@ def header_pairs(headers: Headers | None) -> Pairs:
                 size = f" of {len(pair)}" if isinstance(pair, list | tuple) else ""
                 raise TypeError(f"header number {number} is a {type(pair).__name__}{size}, not a (name, value) pair")
         if not pairs[-1][0].isascii():
-            pairs[-1][0].encode()  # the client does so when it is too late to say which event it was
+            pairs[-1][0].encode()  # raises here, because the client would raise without naming the event
     return pairs
 
 

@@ -1,24 +1,21 @@
-"""A record as Kafka has it: its address, what it carries, where a sent one was written."""
+"""Records, their addresses, and the positions of a consumer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
-
-if TYPE_CHECKING:
-    pass
+from typing import Any, Literal, NamedTuple, Protocol
 
 
 class TopicPartition(NamedTuple):
-    """A partition's address. Equal to, and hashed like, any other (topic, partition) tuple."""
+    """A topic and a partition of it. Equal to any other tuple of these values."""
 
     topic: str
     partition: int
 
 
 class Record(Protocol):
-    """One record as the client hands it out: read-only, keys and headers as they came."""
+    """One record, read-only. Key, value and headers are the bytes that were received."""
 
     @property
     def topic(self) -> str: ...
@@ -27,7 +24,7 @@ class Record(Protocol):
     @property
     def offset(self) -> int: ...
     @property
-    def timestamp(self) -> int: ...  # milliseconds since the epoch, -1 where there is none
+    def timestamp(self) -> int: ...  # milliseconds since the epoch; -1 if it has none
     @property
     def key(self) -> bytes | None: ...
     @property
@@ -37,7 +34,7 @@ class Record(Protocol):
 
 
 class RecordMetadata(NamedTuple):
-    """Where a confirmed send stands in the log (the fields of aiokafka's own)."""
+    """The address of a confirmed record, with the fields of aiokafka's class of this name."""
 
     topic: str
     partition: int
@@ -47,7 +44,7 @@ class RecordMetadata(NamedTuple):
     log_start_offset: int | None
 
     def __await__(self) -> Any:
-        """Awaiting it gives itself: evkafka 0.7 returned a future, and its users wrote `await (await send())`."""
+        """Returns itself: evkafka 0.7 returned a future, and its users wrote `await (await send())`."""
         import warnings
 
         warnings.warn(
@@ -56,19 +53,20 @@ class RecordMetadata(NamedTuple):
             stacklevel=2,
         )
         return self
-        yield  # makes this a generator, as __await__ must be
+        yield  # makes this a generator function, which __await__ must be
 
 
 @dataclass(frozen=True, slots=True)
 class OffsetReset:
-    """A position that came from a rule instead of from a commit.
+    """A position that was set by a reset rule, and not by a commit.
 
     Attributes:
-        from_offset: the committed or fetched offset that was out of range, or past the cut; None where there was none.
-        to_offset: the position found.
-        reason: `no_commit` (the group's first time here), `new_partition` (it appeared after the group's
-            start, so it is read from its beginning), `out_of_range` (retention passed the position), `truncated` (an
-            unclean election cut the log before the position: it goes on where the logs part).
+        from_offset: the committed or fetched offset that was out of range or truncated; None if there was none.
+        to_offset: the new position.
+        reason: `no_commit` (the group has never committed here), `new_partition` (the partition was added after the
+            group's start, so it is read from its beginning), `out_of_range` (the records were deleted by retention),
+            `truncated` (an unclean election has truncated the log before the position: reading continues where the logs
+            diverge).
     """
 
     partition: TopicPartition
@@ -79,11 +77,11 @@ class OffsetReset:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A record, or a batch, that the client itself cannot read (bad CRC, unknown codec, header not UTF-8).
+    """A record, or a record batch, that the client cannot read (bad CRC, unknown codec, header not UTF-8).
 
     Attributes:
         offset: the position at which reading stops.
-        next_offset: where reading could go on behind it.
+        next_offset: the offset behind it, from which reading could continue.
     """
 
     partition: TopicPartition

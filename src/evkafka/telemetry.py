@@ -1,7 +1,7 @@
-"""Typed events and their listeners: the runtime's only side channel. Logs, metrics, pages and tests subscribe.
+"""Typed events of the runtime, and their listeners: logs, metrics, pages and tests.
 
-An event is a frozen dataclass, made only where somebody listens for its kind. Nothing is made per record:
-`RecordsProcessed` adds up what a runner did since its last one.
+An event is a frozen dataclass. Frequent events are only created if there is a listener for their kind. None is created
+for each record: `RecordsProcessed` adds up the attempts that ended since the last one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Status = Literal["ok", "retried", "dead_lettered", "skipped", "failed", "lost"]
 @dataclass(frozen=True, slots=True)
 class Event:
     consumer: str
-    """The consumer's name in its app; the producer's, of what a producer does."""
+    """The name of the consumer in its app; of the producer for events of a producer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class ConsumerStopped(Event):
 
 @dataclass(frozen=True, slots=True)
 class ConsumerLost(Event):
-    """The source failed or stalled and is made anew after `retry_in_s`."""
+    """The source failed or stalled, and is replaced after `retry_in_s`."""
 
     error: BaseException
     retry_in_s: float
@@ -65,7 +65,7 @@ class PositionReset(Event):
 
 @dataclass(frozen=True, slots=True)
 class RecordsReceived(Event):
-    """A poll has brought records of one partition; `sizes` are those of their values, in bytes, but for empty ones."""
+    """A poll has returned records of one partition; `sizes` are the sizes of their non-empty values in bytes."""
 
     topic: str
     partition: int
@@ -75,9 +75,9 @@ class RecordsReceived(Event):
 
 @dataclass(frozen=True, slots=True)
 class RecordsProcessed(Event):
-    """Attempts that ended since the last event of this kind, by event type and status.
+    """Attempts that ended since the last event of this kind.
 
-    `durations_s` holds (event type, status) -> the length of each attempt, in seconds.
+    `durations_s` has the duration of each attempt in seconds, by event type and status.
     """
 
     topic: str
@@ -86,7 +86,7 @@ class RecordsProcessed(Event):
 
 @dataclass(frozen=True, slots=True)
 class RecordsUnmatched(Event):
-    """A record was passed over because no endpoint takes it."""
+    """Records were skipped because no endpoint takes them."""
 
     topic: str
     reason: str
@@ -96,11 +96,11 @@ class RecordsUnmatched(Event):
 
 @dataclass(frozen=True, slots=True)
 class NothingMatches(Event):
-    """None of the consumer's first records has an endpoint. Said once."""
+    """None of the consumer's first records has an endpoint. Emitted once."""
 
     count: int
     seen: dict[str | None, int] = field(hash=False)
-    """Types of those records -> how many; None for those that carry none. Not all types where there are many."""
+    """How many of those records have which type; None for no type. If there are many types, some are missing."""
     known: tuple[str, ...]
 
 
@@ -116,16 +116,16 @@ class AttemptFailed(Event):
     endpoint: str
     attempt: int
     error: BaseException | None
-    """None where the endpoint asked for it by an outcome (`Retry`, `DeadLetter`) or no endpoint takes the record."""
+    """None if the endpoint returned an outcome (`Retry`, `DeadLetter`), or no endpoint takes the record."""
     decision: str
     retry_in_s: float
     key_hash: str | None = None
-    """Tells whether two records have the same key, without telling the key; None where there is none."""
+    """Shows whether two records have the same key, without revealing it; None for no key."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordsLost(Event):
-    """Pre-commit only: records received and never run, by address."""
+    """Addresses of records that were received and will never run; only with pre-commit."""
 
     addresses: tuple[tuple[str, int, int], ...]
 
@@ -144,7 +144,8 @@ class CommitFailed(Event):
 
 @dataclass(frozen=True, slots=True)
 class EndpointOverran(Event):
-    """An endpoint ran past its limit and cannot be cut (a thread, or ignores being cancelled): it keeps its place."""
+    """An endpoint exceeded its time limit and cannot be cancelled (it runs in a thread, or ignores it): it keeps its
+    executor."""
 
     topic: str
     partition: int
@@ -155,7 +156,7 @@ class EndpointOverran(Event):
 
 @dataclass(frozen=True, slots=True)
 class EndpointBlocked(Event):
-    """An endpoint held the event loop itself: no heartbeat and no poll could run meanwhile."""
+    """An endpoint blocked the event loop: no heartbeat and no poll could run during that time."""
 
     topic: str
     partition: int
@@ -166,7 +167,7 @@ class EndpointBlocked(Event):
 
 @dataclass(frozen=True, slots=True)
 class ResultDropped(Event):
-    """An attempt was cut, or ended, after its partition was taken away: it counts neither as success nor failure."""
+    """An attempt ended, or was cancelled, after its partition was revoked: it is neither a success nor a failure."""
 
     topic: str
     partition: int
@@ -176,7 +177,7 @@ class ResultDropped(Event):
 
 @dataclass(frozen=True, slots=True)
 class PartitionBlocked(Event):
-    """The client cannot read a record; its partition waits there (or was moved past it)."""
+    """The client cannot read a record; its partition waits there, or the record was skipped."""
 
     partition: TopicPartition
     offset: int
@@ -198,13 +199,13 @@ E = TypeVar("E", bound=Event)
 
 
 class Telemetry:
-    """Listeners by kind of event. Without a listener for it, an event is not even made (`wants`)."""
+    """Listeners by kind of event. `wants` tells whether an event of a kind must be created."""
 
     def __init__(self) -> None:
         self._listeners: dict[type[Event], list[Callable[[Any], object]]] = {}
 
     def listen(self, kind: type[E], listener: Callable[[E], object]) -> Callable[[], None]:
-        """Call the listener with every event of this kind; returns the call that ends it."""
+        """Call the listener with every event of this kind. The returned function removes it."""
         listeners = self._listeners.setdefault(kind, [])
         listeners.append(listener)
 
@@ -217,7 +218,7 @@ class Telemetry:
         return bool(self._listeners.get(kind))
 
     def emit(self, event: Event) -> None:
-        """Hand the event to its listeners. A listener that raises is logged, and harms nobody."""
+        """Call the listeners for the event. The error of a listener is logged, and the others are called."""
         for listener in tuple(self._listeners.get(type(event), ())):
             try:
                 listener(event)

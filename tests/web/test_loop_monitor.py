@@ -48,7 +48,7 @@ def held_until(told: Told) -> None:
 
 
 async def test_it_is_named_while_it_still_holds_the_loop(told: Told) -> None:
-    monitor = LoopMonitor(at_work=lambda task: WHO)
+    monitor = LoopMonitor(find_attempt=lambda task: WHO)
     monitor.start()
     try:
         held_until(told)
@@ -60,7 +60,7 @@ async def test_it_is_named_while_it_still_holds_the_loop(told: Told) -> None:
 
 
 async def test_what_is_no_attempt_is_told_by_where_it_stands(told: Told) -> None:
-    monitor = LoopMonitor(at_work=lambda task: None)
+    monitor = LoopMonitor(find_attempt=lambda task: None)
     monitor.start()
     try:
         held_until(told)
@@ -72,7 +72,7 @@ async def test_what_is_no_attempt_is_told_by_where_it_stands(told: Told) -> None
 @pytest.mark.parametrize(("told_already", "times"), [(False, 1), (True, 0)])
 async def test_an_event_is_made_of_it_where_nobody_else_has(told: Told, told_already: bool, times: int) -> None:
     telemetry, events = Telemetry(), []
-    monitor = LoopMonitor(at_work=lambda task: WHO, telemetry=telemetry)
+    monitor = LoopMonitor(find_attempt=lambda task: WHO, telemetry=telemetry)
     monitor.start()
     telemetry.listen(EndpointBlocked, events.append)
     try:
@@ -80,7 +80,7 @@ async def test_an_event_is_made_of_it_where_nobody_else_has(told: Told, told_alr
         if told_already:
             telemetry.emit(EndpointBlocked("billing", "orders", 0, 7, "shop.on_order", duration_s=1.5))
             events.clear()
-        await eventually(lambda: monitor._holding is None)
+        await eventually(lambda: monitor._blocked_by is None)
         assert len(events) == times
         assert monitor.lag_s > 1.0
     finally:
@@ -88,7 +88,7 @@ async def test_an_event_is_made_of_it_where_nobody_else_has(told: Told, told_alr
 
 
 async def test_a_loop_that_is_free_has_little_lag(told: Told) -> None:
-    monitor = LoopMonitor(at_work=lambda task: WHO)
+    monitor = LoopMonitor(find_attempt=lambda task: WHO)
     monitor.start()
     try:
         await eventually(lambda: monitor._lags)
@@ -101,7 +101,7 @@ async def test_a_loop_that_is_free_has_little_lag(told: Told) -> None:
 
 async def test_the_task_that_runs_is_asked_about(told: Told) -> None:
     asked: list[asyncio.Task[object]] = []
-    monitor = LoopMonitor(at_work=lambda task: asked.append(task))
+    monitor = LoopMonitor(find_attempt=lambda task: asked.append(task))
     monitor.start()
     try:
         held_until(told)
@@ -116,7 +116,7 @@ from evkafka.observe.loop_monitor import LoopMonitor
 
 async def main():
     logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout)
-    monitor = LoopMonitor(at_work=lambda task: None)
+    monitor = LoopMonitor(find_attempt=lambda task: None)
     monitor.start()
     print("here", flush=True)
     await asyncio.to_thread(sys.stdin.read)

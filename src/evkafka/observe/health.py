@@ -1,7 +1,7 @@
-"""Health: what is wrong, in sentences. Each answer is made from the app's status at the moment that it is asked for.
+"""Health checks: their reasons are sentences. Each answer is computed from the app's status when it is asked for.
 
-Alive means that a new process would do no better: a broker that is away makes an app unready, never dead. Ready means
-that it does what it is there for. What is worth knowing and no fault is a note.
+An app is live as long as a new process would do no better: while brokers are unavailable it is not ready, but live. It
+is ready while it does its work. Notes are worth knowing and do not make an app unhealthy.
 """
 
 from __future__ import annotations
@@ -17,27 +17,28 @@ from evkafka.telemetry import ConsumerLost, EndpointBlocked, PartitionsAssigned,
 Question = Literal["live", "ready", "started"]
 
 MOST_UNWRITTEN = 3
-"""Records of one partition that are named; the others are counted."""
+"""How many records of one partition are named; the others are counted."""
 
-REMEMBERED_S = 300.0
-"""How long a blocked event loop is told of."""
+BLOCKED_NOTE_S = 300.0
+"""How long there is a note about a blocked event loop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One part's answer.
+    """The health of one part.
 
     Attributes:
-        kind: what it is: `app`, `consumer`, `producer`, `worker` (another process of the app).
-        reasons: why it is not well; empty where it is.
-        notes: what a person should know all the same.
+        kind: `app`, `consumer`, `producer`, or `worker` (another process of the app).
+        reasons: why it is unhealthy; empty if it is healthy.
+        notes: what an operator should know in any case.
+        counts: False if it is shown, and does not make the app unhealthy.
     """
 
     kind: str
     name: str
     reasons: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    counts: bool = True  # False: told, and not held against the app
+    counts: bool = True
 
     @property
     def ok(self) -> bool:
@@ -54,10 +55,11 @@ class Health:
 
 
 class HealthChecks:
-    """Remembers what a status does not tell: why a consumer was lost, that it has joined, who blocked the loop.
+    """Answers the health questions. It remembers what a status does not have: why a consumer lost its source, and which
+    endpoint blocked the loop.
 
     Attributes:
-        others: how the app's other processes are, where it has some; see `process_health.py`.
+        others: returns the health of the app's other processes; see `process_health.py`.
     """
 
     def __init__(self, telemetry: Telemetry, *, now: Callable[[], float] = time.monotonic) -> None:
@@ -85,45 +87,47 @@ class HealthChecks:
     # ------------------------------------------------------------------ the three questions
 
     def live(self, status: AppStatus) -> Health:
-        """Whether the process can still do its work: else only a new one helps."""
-        return Health((*self._live(status).checks, *self.others("live")))
+        """Whether the process can still do its work. If not, it must be restarted."""
+        return Health((*self._own_live(status).checks, *self.others("live")))
 
     def ready(self, status: AppStatus) -> Health:
-        """Whether it does what it is there for."""
-        return Health((*self._ready(status).checks, *self.others("ready")))
+        """Whether the app does its work."""
+        return Health((*self._own_ready(status).checks, *self.others("ready")))
 
     def started(self, status: AppStatus) -> Health:
-        """Whether the start has come to its end: lifespan, producers and consumers are up."""
-        return Health((*self._started(status).checks, *self.others("started")))
+        """Whether the start is complete: lifespan, producers and consumers have started."""
+        return Health((*self._own_started(status).checks, *self.others("started")))
 
     def own(self, status: AppStatus) -> dict[Question, Health]:
-        """This process alone, by question."""
+        """The health of this process alone, by question."""
         return {
-            "live": self._live(status),
-            "ready": self._ready(status),
-            "started": self._started(status),
+            "live": self._own_live(status),
+            "ready": self._own_ready(status),
+            "started": self._own_started(status),
         }
 
-    def _live(self, status: AppStatus) -> Health:
-        app = Check("app", "", reasons=_failure(status))
-        return Health((app, *(Check("consumer", one.name, _dead(one), self._notes(one)) for one in status.consumers)))
+    def _own_live(self, status: AppStatus) -> Health:
+        app = Check("app", "", reasons=_failure_reasons(status))
+        return Health(
+            (app, *(Check("consumer", one.name, _not_live(one), self._notes(one)) for one in status.consumers))
+        )
 
-    def _ready(self, status: AppStatus) -> Health:
-        app = Check("app", "", reasons=(*_phase(status), *_failure(status)))
+    def _own_ready(self, status: AppStatus) -> Health:
+        app = Check("app", "", reasons=(*_phase_reasons(status), *_failure_reasons(status)))
         consumers = (
             Check(
                 "consumer",
                 one.name,
                 self._unready(one, ended=one.name in status.ended),
-                (*_idle(one), *self._notes(one), *(() if one.required else ("it is not `required`",))),
+                (*_idle_notes(one), *self._notes(one), *(() if one.required else ("it is not `required`",))),
                 counts=one.required,
             )
             for one in status.consumers
         )
-        return Health((app, *consumers, *(_producing(one) for one in status.producers)))
+        return Health((app, *consumers, *(_producer_check(one) for one in status.producers)))
 
-    def _started(self, status: AppStatus) -> Health:
-        reasons = () if status.phase in ("running", "stopping") else _phase(status)
+    def _own_started(self, status: AppStatus) -> Health:
+        reasons = () if status.phase in ("running", "stopping") else _phase_reasons(status)
         return Health((Check("app", "", reasons=reasons),))
 
     # ------------------------------------------------------------------ a consumer
@@ -148,15 +152,15 @@ class HealthChecks:
                 return ()
 
     def _notes(self, consumer: ConsumerStatus) -> tuple[str, ...]:
-        notes = [note for partition in consumer.partitions for note in _about(partition)]
+        notes = [note for partition in consumer.partitions for note in _partition_notes(partition)]
         if (blocked := self._blocked.get(consumer.name)) is not None:
             at_s, sentence = blocked
-            if (ago_s := self._now() - at_s) < REMEMBERED_S:
+            if (ago_s := self._now() - at_s) < BLOCKED_NOTE_S:
                 notes.append(f"{sentence}, {ago_s:.0f} s ago")
         return tuple(notes)
 
 
-def _phase(status: AppStatus) -> tuple[str, ...]:
+def _phase_reasons(status: AppStatus) -> tuple[str, ...]:
     match status.phase:
         case "running":
             return ()
@@ -168,14 +172,14 @@ def _phase(status: AppStatus) -> tuple[str, ...]:
             return (f"the app is {phase}",)
 
 
-def _failure(status: AppStatus) -> tuple[str, ...]:
+def _failure_reasons(status: AppStatus) -> tuple[str, ...]:
     if status.failure is None:
         return ()
     return (f"a consumer could not be saved: {type(status.failure).__name__}: {status.failure}",)
 
 
-def _dead(consumer: ConsumerStatus) -> tuple[str, ...]:
-    reasons = [_overrun(attempt) for attempt in consumer.attempts if attempt.overran]
+def _not_live(consumer: ConsumerStatus) -> tuple[str, ...]:
+    reasons = [_overrun_reason(attempt) for attempt in consumer.attempts if attempt.overran]
     if consumer.silent_s > consumer.longest_poll_s:
         reasons.append(f"its poll has not returned for {consumer.silent_s:.0f} s")
     if consumer.joining_s > consumer.longest_poll_s:
@@ -183,19 +187,19 @@ def _dead(consumer: ConsumerStatus) -> tuple[str, ...]:
     return tuple(reasons)
 
 
-def _overrun(attempt: AttemptStatus) -> str:
+def _overrun_reason(attempt: AttemptStatus) -> str:
     where = f"{attempt.topic}[{attempt.partition}]@{attempt.offset}"
     what = attempt.endpoint or "the stack"
     return f"{what} runs at {where} for {attempt.age_s:.0f} s, past its limit, and cannot be cut"
 
 
-def _idle(consumer: ConsumerStatus) -> tuple[str, ...]:
+def _idle_notes(consumer: ConsumerStatus) -> tuple[str, ...]:
     if consumer.partitions or consumer.membership != "steady":
         return ()
     return ("no partition is assigned to it: the other members of its group have them all",)
 
 
-def _about(partition: PartitionStatus) -> tuple[str, ...]:
+def _partition_notes(partition: PartitionStatus) -> tuple[str, ...]:
     where = f"{partition.topic}[{partition.partition}]"
     notes = []
     if partition.paused:
@@ -221,5 +225,5 @@ def _about(partition: PartitionStatus) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _producing(producer: ProducerStatus) -> Check:
+def _producer_check(producer: ProducerStatus) -> Check:
     return Check("producer", producer.name, (producer.unavailable_reason,) if producer.unavailable_reason else ())

@@ -1,4 +1,4 @@
-"""Log lines as JSON, one object a line, flat, with the fields that lines of this package carry; and as plain text."""
+"""Formats log lines as JSON, one flat object per line, or as plain text."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ FIELDS = (
 _STANDARD = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName"}
 
 
-LONGEST = 64 * 1024
-"""Characters of a line with its traceback, or of a field: an error's text may be a whole record."""
+MOST_CHARACTERS = 64 * 1024
+"""Limit of a line with its traceback, and of a JSON field: the text of an error may contain a whole record."""
 
 
 class PlainFormatter(logging.Formatter):
-    """Formats records as plain text that no error's text can forge.
+    """Formats log records as plain text in which the text of an error cannot imitate another log record.
 
-    A message or traceback may quote what somebody sent. Control characters are written as escapes, and all lines of a
-    record but its first are indented: a line that is not is the beginning of one.
+    A message or traceback may quote data from a producer. Control characters are escaped, and all lines of a log record
+    except its first are indented.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        return lines(super().format(record), LONGEST).replace("\n", "\n    ")
+        return lines(super().format(record), MOST_CHARACTERS).replace("\n", "\n    ")
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats records as JSON; also fields of other packages' lines, given as `extra`.
+    """Formats log records as JSON, with all fields that were passed as `extra`, also by other packages.
 
-    With OpenTelemetry's API there, a line that is written inside of a span has its `trace_id` and `span_id`.
+    If OpenTelemetry's API is installed, a line that is logged in a span has its `trace_id` and `span_id`.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -55,24 +55,19 @@ class JsonFormatter(logging.Formatter):
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": cut(record.getMessage(), LONGEST),
+            "message": cut(record.getMessage(), MOST_CHARACTERS),
         }
-        given = {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
-        line |= {name: given.pop(name) for name in FIELDS if name in given}
-        line |= given
+        extra = {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
+        line |= {name: extra.pop(name) for name in FIELDS if name in extra}
+        line |= extra
         if record.exc_info and record.exc_info[0] is not None:
             line["error.type"] = f"{record.exc_info[0].__module__}.{record.exc_info[0].__qualname__}"
-            line["error.stack"] = cut(self.formatException(record.exc_info), LONGEST)
-        line |= _trace()
-        return _one_line_of(line)
+            line["error.stack"] = cut(self.formatException(record.exc_info), MOST_CHARACTERS)
+        line |= _trace_ids()
+        return one_line(json.dumps(line, ensure_ascii=False, default=str))
 
 
-def _one_line_of(line: dict[str, object]) -> str:
-    text = json.dumps(line, ensure_ascii=False, default=str)
-    return one_line(text)
-
-
-def _trace() -> dict[str, str]:
+def _trace_ids() -> dict[str, str]:
     try:
         from opentelemetry import trace
     except ImportError:

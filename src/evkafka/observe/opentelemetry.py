@@ -1,6 +1,6 @@
-"""Traces, by OpenTelemetry's API alone: what collects them is the process's own affair. Needs `evkafka[tracing]`.
+"""Traces, with the API of OpenTelemetry only: the process chooses the SDK. Needs the extra `evkafka[tracing]`.
 
-Names and attributes are those of the semantic conventions 1.44 for messaging. Keys and values of records are in none.
+Names and attributes are those of the semantic conventions 1.44 for messaging. No span has the key or value of a record.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Pairs = list[tuple[str, bytes | None]]
 
 
 class _Headers(Getter[Sequence[tuple[str, bytes | None]]], Setter[Pairs]):
-    """Record headers, as the propagators read and write them. A header that is no UTF-8 is not theirs."""
+    """Lets the propagators read and write record headers. They ignore headers that are not UTF-8."""
 
     def get(self, carrier: Sequence[tuple[str, bytes | None]], key: str) -> list[str] | None:
         found = [value.decode(errors="replace") for name, value in carrier if name == key and value is not None]
@@ -34,7 +34,7 @@ class _Headers(Getter[Sequence[tuple[str, bytes | None]]], Setter[Pairs]):
         return [name for name, _ in carrier]
 
     def set(self, carrier: Pairs, key: str, value: str) -> None:
-        if all(name != key for name, _ in carrier):  # what the sender gave wins
+        if all(name != key for name, _ in carrier):  # a header that the sender has set takes precedence
             carrier.append((key, value.encode()))
 
 
@@ -42,23 +42,23 @@ HEADERS = _Headers()
 
 
 class Tracing:
-    """Makes the spans of one app."""
+    """Creates the spans of one app."""
 
     def __init__(self) -> None:
         self._tracer: Tracer = trace.get_tracer("evkafka")
 
-    # ------------------------------------------------------------------ what is received
+    # ------------------------------------------------------------------ receiving
 
-    def traced(self, dispatch: Dispatch) -> Dispatch:
-        """The same way, each attempt in a span of its own, whose parent came in the record's headers."""
+    def trace_dispatch(self, dispatch: Dispatch) -> Dispatch:
+        """The same dispatch, with a span for each attempt. Its parent is in the record's headers."""
         traced = _Traced(dispatch, self._tracer)
         return Dispatch(traced.call, dispatch.unmatched, dispatch.gated, traced.open_batch)
 
-    # ------------------------------------------------------------------ what is sent
+    # ------------------------------------------------------------------ sending
 
-    def sending(self, topic: str, client_id: str, headers: Pairs) -> Callable[[RecordMetadata | None, Any], None]:
-        """A span from now on; its context is written into the headers. To be called when the send has ended."""
-        attributes = {**_base("send", topic), "messaging.client.id": client_id}
+    def start_send(self, topic: str, client_id: str, headers: Pairs) -> Callable[[RecordMetadata | None, Any], None]:
+        """Start a span and write its context into the headers. The returned function ends it."""
+        attributes = {**_common_attributes("send", topic), "messaging.client.id": client_id}
         span = self._tracer.start_span(f"send {topic}", kind=SpanKind.PRODUCER, attributes=attributes)
         inject(headers, context=trace.set_span_in_context(span), setter=HEADERS)
 
@@ -74,7 +74,7 @@ class Tracing:
 
 
 class _Traced:
-    """A dispatch with spans around it."""
+    """A dispatch that runs each attempt in a span."""
 
     def __init__(self, dispatch: Dispatch, tracer: Tracer) -> None:
         self._dispatch = dispatch
@@ -83,7 +83,10 @@ class _Traced:
     def call(self, record: Record, slot: Slot) -> Awaitable[object] | None:
         context = extract(record.headers, getter=HEADERS)
         span = self._tracer.start_span(
-            f"process {record.topic}", context=context, kind=SpanKind.CONSUMER, attributes=_processing(record, slot)
+            f"process {record.topic}",
+            context=context,
+            kind=SpanKind.CONSUMER,
+            attributes=_process_attributes(record, slot),
         )
         try:
             with trace.use_span(span, record_exception=False, set_status_on_exception=False):
@@ -96,29 +99,29 @@ class _Traced:
             span.set_attribute("evkafka.outcome", "unmatched")
             span.end()
             return None
-        return _spanned(span, attempt, slot)
+        return _run_in_span(span, attempt, slot)
 
     def open_batch(self, records: Sequence[Record], slot: Slot) -> BatchAttempt:
         return _TracedBatch(self._dispatch.open_batch(records, slot), records, slot, self._tracer)
 
 
-async def _spanned(span: Span, attempt: Awaitable[object], slot: Slot) -> object:
-    """Await the attempt inside of its span."""
+async def _run_in_span(span: Span, attempt: Awaitable[object], slot: Slot) -> object:
+    """Await the attempt in its span."""
     with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
         try:
             result = await attempt
         except BaseException as error:
-            _told(span, error)
+            _record_result(span, error)
             raise
         finally:
             if slot.route is not None:
                 span.set_attribute("evkafka.event_type", slot.route.event_type)
-        _told(span, result)
+        _record_result(span, result)
         return result
 
 
 class _TracedBatch:
-    """A batch in one span, linked with the traces that its records came from."""
+    """A batch in one span, with links to the spans that sent its records."""
 
     def __init__(self, batch: BatchAttempt, records: Sequence[Record], slot: Slot, tracer: Tracer) -> None:
         self._batch = batch
@@ -135,25 +138,25 @@ class _TracedBatch:
             f"process {first.topic}",
             context=Context(),
             kind=SpanKind.CONSUMER,
-            attributes={**_processing(first, self._slot), "messaging.batch.message_count": len(wanted)},
+            attributes={**_process_attributes(first, self._slot), "messaging.batch.message_count": len(wanted)},
             links=[link for index in wanted if (link := _link(self._records[index])) is not None],
         )
-        return await _spanned(span, self._batch.run(wanted), self._slot)
+        return await _run_in_span(span, self._batch.run(wanted), self._slot)
 
     async def close(self) -> None:
         await self._batch.close()
 
 
 def _link(record: Record) -> Link | None:
-    """The span that sent this record; None where none did."""
-    sent_by = trace.get_current_span(extract(record.headers, context=Context(), getter=HEADERS)).get_span_context()
-    return Link(sent_by) if sent_by.is_valid else None
+    """A link to the span that sent this record; None if there is none."""
+    sender = trace.get_current_span(extract(record.headers, context=Context(), getter=HEADERS)).get_span_context()
+    return Link(sender) if sender.is_valid else None
 
 
 # ---------------------------------------------------------------------------- attributes
 
 
-def _base(operation: str, topic: str) -> dict[str, Any]:
+def _common_attributes(operation: str, topic: str) -> dict[str, Any]:
     return {
         "messaging.system": "kafka",
         "messaging.operation.name": operation,
@@ -162,9 +165,9 @@ def _base(operation: str, topic: str) -> dict[str, Any]:
     }
 
 
-def _processing(record: Record, slot: Slot) -> dict[str, Any]:
+def _process_attributes(record: Record, slot: Slot) -> dict[str, Any]:
     attributes = {
-        **_base("process", record.topic),
+        **_common_attributes("process", record.topic),
         "messaging.destination.partition.id": str(record.partition),
         "messaging.kafka.offset": record.offset,
         "messaging.client.id": slot.consumer.client_id,
@@ -178,16 +181,16 @@ def _processing(record: Record, slot: Slot) -> dict[str, Any]:
     return attributes
 
 
-def _told(span: Span, ended: object) -> None:
-    """What an attempt ended by, on its span: an outcome is no error."""
-    match ended:
+def _record_result(span: Span, result: object) -> None:
+    """Record the result of an attempt on its span. An outcome is not an error."""
+    match result:
         case BaseException():
-            meaning = classify_exception(ended)
+            meaning = classify_exception(result)
             if isinstance(meaning, Outcome):
                 span.set_attribute("evkafka.outcome", type(meaning).__name__)
             else:
-                _failed(span, ended)
-        case _ if isinstance(outcome := classify(ended), Skip | Retry | DeadLetter):
+                _failed(span, result)
+        case _ if isinstance(outcome := classify(result), Skip | Retry | DeadLetter):
             span.set_attribute("evkafka.outcome", type(outcome).__name__)
         case _:
             return
@@ -195,9 +198,9 @@ def _told(span: Span, ended: object) -> None:
 
 def _failed(span: Span, error: BaseException) -> None:
     kind = type(reported_exception(error))
-    span.set_attribute("error.type", kind.__qualname__ if kind.__module__ == "builtins" else _full(kind))
+    span.set_attribute("error.type", kind.__qualname__ if kind.__module__ == "builtins" else _full_name(kind))
     span.set_status(StatusCode.ERROR, next(iter(failure_message(error).splitlines()), kind.__name__))
 
 
-def _full(kind: type[BaseException]) -> str:
+def _full_name(kind: type[BaseException]) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"

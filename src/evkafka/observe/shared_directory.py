@@ -1,5 +1,5 @@
-"""Files that an app's processes leave for each other. A file that cannot be written is no reason to end, or to be
-unwell: it is said once, and tried again."""
+"""Files that the processes of an app share. If a file cannot be written, the process does not end and is not unhealthy:
+the failure is logged once, and the write is tried again."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 
 logger = logging.getLogger("evkafka")
 
-MISSING_BEFORE_MADE = 10
-"""After so many failures in a row a directory that is gone is made again."""
+FAILURES_BEFORE_CREATED = 10
+"""After so many failures in a row a directory that no longer exists is created again."""
 
 
 class SharedDirectory:
-    """Writes a file as a whole: whoever reads meanwhile finds the last one.
+    """Replaces files as a whole: a reader finds either the old or the new content.
 
     Attributes:
-        failing: True while the last write has failed.
-        works_since_s: when a write first worked after the last failure, by `time.time()`.
+        failing: True if the last write failed.
+        works_since_s: when the first write after the last failure succeeded, by `time.time()`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,10 +33,9 @@ class SharedDirectory:
         return self._failures > 0
 
     def write(self, name: str, content: bytes) -> bool:
-        """False if it could not be written. Never raises.
+        """Returns False if it could not be written. Never raises.
 
-        It is written plainly: into a file that is mapped into memory, a full disk would be a SIGBUS, which ends the
-        process on the spot.
+        It does not use a memory-mapped file, because a full disk would then cause a SIGBUS, which ends the process.
         """
         unfinished = self.path / f"{name}.new"
         try:
@@ -53,7 +52,7 @@ class SharedDirectory:
         return True
 
     def remove(self, name: str) -> None:
-        """Never raises; what cannot be removed is as old as the process, and others see that it has ended."""
+        """Never raises. A file that cannot be removed names a process of which others see that it has ended."""
         with suppress(OSError):
             (self.path / name).unlink(missing_ok=True)
 
@@ -66,7 +65,7 @@ class SharedDirectory:
                 self.path,
                 error.strerror or error,
             )
-        elif self._failures == MISSING_BEFORE_MADE and isinstance(error, FileNotFoundError):
+        elif self._failures == FAILURES_BEFORE_CREATED and isinstance(error, FileNotFoundError):
             with suppress(OSError):  # the next write says why
                 self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._failures -= 1
@@ -74,5 +73,5 @@ class SharedDirectory:
 
 @cache
 def shared_directory(path: Path) -> SharedDirectory:
-    """The one for this path: what fails is said once, by whichever part writes first."""
+    """One instance for each path, so that a failure is logged once, and not by each part that writes."""
     return SharedDirectory(path)

@@ -1,4 +1,4 @@
-"""Whether there is tracing at all; the spans themselves are made in `opentelemetry.py`, which needs the extra."""
+"""Creates the app's `Tracing`, which is in `opentelemetry.py`, because that module needs the extra."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def create_tracing() -> Tracing:
     """Raises:
-    ConfigError: the extra is not installed; the sentence says how to get it.
+    ConfigError: the extra is not installed; the message says how to install it.
     """
     if find_spec("opentelemetry") is None or find_spec("opentelemetry.trace") is None:
         raise ConfigError("tracing needs an extra that is not installed: pip install 'evkafka[tracing]'")

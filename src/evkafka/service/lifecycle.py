@@ -190,7 +190,7 @@ class AppLifecycle:
             raise StartFailed(f"the app could not start: {error}") from error
         if clock is None:  # on a virtual clock, how long something really takes means nothing
             self._loop_monitor = LoopMonitor(
-                at_work=lambda task: running_attempt(task, tuple(service.consumers.values())),
+                find_attempt=lambda task: running_attempt(task, tuple(service.consumers.values())),
                 telemetry=self._app.telemetry,
             )
             self._loop_monitor.start()

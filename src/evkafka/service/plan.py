@@ -140,7 +140,7 @@ class DeclaredConsumer:
         dispatch = build_dispatch(
             self.target, self.middleware, topic_event_types=self.topic_event_types, overrides=overrides
         )
-        traced = spans.traced if spans is not None else _as_it_is
+        traced = spans.trace_dispatch if spans is not None else _as_it_is
         retries = None
         self.check_policies()
         if retry_topics := self.retry_topics():

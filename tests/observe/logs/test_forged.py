@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evkafka.observe.log_format import LONGEST, JsonFormatter, PlainFormatter
+from evkafka.observe.log_format import MOST_CHARACTERS, JsonFormatter, PlainFormatter
 from evkafka.observe.logs import log_events
 from evkafka.telemetry import AttemptFailed, CommitFailed, ConsumerLost, ConsumerStopped, PartitionBlocked, Telemetry
 from tests.serde.test_safe_text import ANY_TEXT, acted_on
@@ -59,7 +59,7 @@ class TestPlain:
         assert "\n    ValueError: no rate\n" in written
 
     def test_an_error_as_long_as_a_record_is_cut(self) -> None:
-        assert len(logged(PlainFormatter("%(message)s"), "x", ValueError("y" * 10**6))) < 2 * LONGEST
+        assert len(logged(PlainFormatter("%(message)s"), "x", ValueError("y" * 10**6))) < 2 * MOST_CHARACTERS
 
     def test_it_is_what_the_command_line_logs_with(self) -> None:
         program = f"""
