@@ -36,7 +36,7 @@ from evkafka.service.process import leave, run_to_exit_code
 from evkafka.service.service import ConsumerPlan, Service
 from evkafka.service.stop_guard import StopGuard
 from evkafka.telemetry import Telemetry
-from evkafka.web.component import WebComponent, mountable
+from evkafka.web.component import WebComponent, mountable_web_app
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -269,7 +269,7 @@ class EVKafkaApp:
             ConfigError: the extra is not installed; `pip install 'evkafka[web]'`.
         """
         self._measure()
-        return mountable(self, self._ui_token)
+        return mountable_web_app(self, self._ui_token)
 
     def _measure(self) -> None:
         if self._metrics is None:

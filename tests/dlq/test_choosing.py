@@ -11,8 +11,8 @@ from rich.console import Console
 
 from evkafka.cli.impl import dlq as dlq_work
 from evkafka.config.settings import ErrorPolicySettings
-from evkafka.dlq.dead_letter import DeadLetterRecord, LetterFilter, LetterPosition, read_dead_letter
-from evkafka.dlq.replay import _Pace
+from evkafka.dlq.dead_letter import DeadLetterFilter, DeadLetterPosition, DeadLetterRecord, read_dead_letter
+from evkafka.dlq.replay import _RateLimiter
 from evkafka.runtime.dead_letters.headers import dead_letter_headers
 from tests.runtime.dead_letters.test_headers import ID, Rec, story
 
@@ -29,48 +29,48 @@ class TestAFilter:
     @pytest.mark.parametrize(
         "wanted",
         [
-            LetterFilter(),
-            LetterFilter(event_types=["Other", "OrderPlaced"]),
-            LetterFilter(error="ValueError"),
-            LetterFilter(error="builtins.Value*"),
-            LetterFilter(error="such order"),
-            LetterFilter(since=NOON),
-            LetterFilter(until=NOON.replace(minute=1)),
-            LetterFilter(partition=1),
-            LetterFilter(partition=1, offset=5),
-            LetterFilter(ids=["billing/orders/2/41"]),
-            LetterFilter(places=[LetterPosition(1, 5)]),
-            LetterFilter(["OrderPlaced"], "Value*", NOON, NOON.replace(hour=13), 1, 5, ["billing/orders/2/41"]),
+            DeadLetterFilter(),
+            DeadLetterFilter(event_types=["Other", "OrderPlaced"]),
+            DeadLetterFilter(error="ValueError"),
+            DeadLetterFilter(error="builtins.Value*"),
+            DeadLetterFilter(error="such order"),
+            DeadLetterFilter(since=NOON),
+            DeadLetterFilter(until=NOON.replace(minute=1)),
+            DeadLetterFilter(partition=1),
+            DeadLetterFilter(partition=1, offset=5),
+            DeadLetterFilter(ids=["billing/orders/2/41"]),
+            DeadLetterFilter(positions=[DeadLetterPosition(1, 5)]),
+            DeadLetterFilter(["OrderPlaced"], "Value*", NOON, NOON.replace(hour=13), 1, 5, ["billing/orders/2/41"]),
         ],
     )
-    def test_takes_what_it_names(self, wanted: LetterFilter) -> None:
-        assert wanted.takes(letter())
+    def test_takes_what_it_names(self, wanted: DeadLetterFilter) -> None:
+        assert wanted.matches(letter())
 
     @pytest.mark.parametrize(
         "wanted",
         [
-            LetterFilter(event_types=["Order"]),
-            LetterFilter(error="Value"),
-            LetterFilter(error="KeyError"),
-            LetterFilter(since=NOON.replace(second=1)),
-            LetterFilter(until=NOON),
-            LetterFilter(partition=2),
-            LetterFilter(partition=1, offset=41),
-            LetterFilter(ids=["billing/orders/1/5"]),
-            LetterFilter(places=[LetterPosition(1, 41), LetterPosition(2, 5)]),
-            LetterFilter(event_types=["OrderPlaced"], error="Value*", partition=0),
+            DeadLetterFilter(event_types=["Order"]),
+            DeadLetterFilter(error="Value"),
+            DeadLetterFilter(error="KeyError"),
+            DeadLetterFilter(since=NOON.replace(second=1)),
+            DeadLetterFilter(until=NOON),
+            DeadLetterFilter(partition=2),
+            DeadLetterFilter(partition=1, offset=41),
+            DeadLetterFilter(ids=["billing/orders/1/5"]),
+            DeadLetterFilter(positions=[DeadLetterPosition(1, 41), DeadLetterPosition(2, 5)]),
+            DeadLetterFilter(event_types=["OrderPlaced"], error="Value*", partition=0),
         ],
     )
-    def test_leaves_the_others(self, wanted: LetterFilter) -> None:
-        assert not wanted.takes(letter())
+    def test_leaves_the_others(self, wanted: DeadLetterFilter) -> None:
+        assert not wanted.matches(letter())
 
     def test_by_event_type_leaves_a_letter_that_has_none(self) -> None:
-        assert not LetterFilter(event_types=["OrderPlaced"]).takes(letter(event_type=None))
+        assert not DeadLetterFilter(event_types=["OrderPlaced"]).matches(letter(event_type=None))
 
 
 class TestARate:
     async def test_is_kept_to_over_single_letters_and_bundles(self) -> None:
-        pace, began_s = _Pace(50.0), time.monotonic()
+        pace, began_s = _RateLimiter(50.0), time.monotonic()
         for letters in (1, 1, 4, 4, 1):
             await pace.wait(letters)
         assert time.monotonic() - began_s >= 10 / 50 * 0.99
@@ -82,7 +82,7 @@ class TestARate:
             waits.append(delay_s)
 
         monkeypatch.setattr("evkafka.dlq.replay.asyncio.sleep", sleep)
-        pace = _Pace(None)
+        pace = _RateLimiter(None)
         for _ in range(3):
             await pace.wait(100)
         assert waits == [0.0, 0.0, 0.0]

@@ -11,23 +11,31 @@ import pytest
 
 from evkafka.config import producer_settings
 from evkafka.config.settings import ConnectionSettings
-from evkafka.dlq import DeadLetterRecord, DeadLetterReplay, LetterFilter, TakenOver, Target
+from evkafka.dlq import (
+    DeadLetterFilter,
+    DeadLetterRecord,
+    DeadLetterTopic,
+    TakenOver,
+    Target,
+    drop_dead_letters,
+    replay_dead_letters,
+)
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.producer.transactions import TransactionRecord, Transactions
 from tests.conformance.backends import RealBackend
 from tests.conftest import MakeTopic
 from tests.runtime.dead_letters.test_writing import read
 
-ALL = LetterFilter()
+ALL = DeadLetterFilter()
 
 
 @dataclass(frozen=True)
 class Given:
-    """A topic, its dead-letter topic, and a desk on it."""
+    """A topic, its dead-letter topic, and the reader of that."""
 
     source: str
     dead: str
-    desk: DeadLetterReplay
+    dead_letters: DeadLetterTopic
     kafka: RealBackend
     connection: ConnectionSettings
 
@@ -48,8 +56,8 @@ class Given:
         headers += [(f"evkafka-dlq-{name}", value.encode()) for name, value in story.items()]
         await self.kafka.send(self.dead, b"value %d" % offset, event_type, key=b"k%d" % offset, headers=headers)
 
-    async def open(self, wanted: LetterFilter = ALL) -> list[int | None]:
-        return [letter.offset async for letter, _ in self.desk.letters(wanted)]
+    async def open(self, wanted: DeadLetterFilter = ALL) -> list[int | None]:
+        return [letter.offset async for letter, _ in self.dead_letters.read(wanted)]
 
     async def sent(self, partition: int = 0) -> list[Any]:
         return await read_committed(self.kafka.servers, self.source, partition)
@@ -64,7 +72,7 @@ async def given(kafka: RealBackend, topic: MakeTopic) -> Given:
     source = await topic(partitions=2)
     dead = await topic(name=f"{source}.g.dlq")
     connection = producer_settings({"bootstrap_servers": kafka.servers}).connection
-    return Given(source, dead, DeadLetterReplay(connection, dead), kafka, connection)
+    return Given(source, dead, DeadLetterTopic(connection, dead), kafka, connection)
 
 
 class TestReplayingToATopic:
@@ -72,16 +80,16 @@ class TestReplayingToATopic:
         for offset in range(3):
             await given.letter(offset, partition=1)
         seen: list[tuple[int, int]] = []
-        report = await given.desk.replay(Target(), ALL, progress=lambda *at: seen.append(at))
+        report = await replay_dead_letters(given.dead_letters, Target(), ALL, progress=lambda *at: seen.append(at))
         assert (report.chosen, report.done, report.failed, seen[-1]) == (3, 3, [], (3, 3))
         assert await given.open() == []
-        again = await given.desk.replay(Target(), ALL)
+        again = await replay_dead_letters(given.dead_letters, Target(), ALL)
         assert (again.chosen, again.done) == (0, 0)
         assert [record.value for record in await given.sent(1)] == [b"value 0", b"value 1", b"value 2"]
 
     async def test_the_record_goes_back_byte_for_byte_with_its_id_and_count(self, given: Given) -> None:
         await given.letter(5, partition=1)
-        await given.desk.replay(Target(), ALL)
+        await replay_dead_letters(given.dead_letters, Target(), ALL)
         [record] = await given.sent(1)
         assert (record.key, record.value) == (b"k5", b"value 5")
         [*headers, signature] = record.headers
@@ -100,17 +108,17 @@ class TestReplayingToATopic:
 
     async def test_a_record_that_fails_once_more_is_an_open_letter_again(self, given: Given) -> None:
         await given.letter(5)
-        await given.desk.replay(Target(), ALL)
+        await replay_dead_letters(given.dead_letters, Target(), ALL)
         await given.letter(5, replays=1)
         assert await given.open() == [5]
-        report = await given.desk.replay(Target(), ALL)
+        report = await replay_dead_letters(given.dead_letters, Target(), ALL)
         assert report.done == 1
         assert [dict(record.headers)["evkafka-dlq-replays"] for record in await given.sent()] == [b"1", b"2"]
 
     async def test_two_letters_of_one_record_are_two(self, given: Given) -> None:
         await given.letter(5)
         await given.letter(5)
-        report = await given.desk.replay(Target(), ALL, limit=1)
+        report = await replay_dead_letters(given.dead_letters, Target(), ALL, limit=1)
         assert report.done == 1
         assert await given.open() == [5]
         assert len(await given.sent()) == 1
@@ -118,22 +126,22 @@ class TestReplayingToATopic:
     async def test_a_limit_leaves_the_rest_open(self, given: Given) -> None:
         for offset in range(5):
             await given.letter(offset)
-        await given.desk.replay(Target(), ALL, limit=2, rate=1000)
+        await replay_dead_letters(given.dead_letters, Target(), ALL, limit=2, rate=1000)
         assert await given.open() == [2, 3, 4]
 
     async def test_a_compacted_topic_needs_force(self, given: Given, topic: MakeTopic) -> None:
         compacted = await topic(config={"cleanup.policy": "compact"})
         await given.letter(1)
         with pytest.raises(ConfigError, match=f"'{compacted}' is compacted.*--force"):
-            await given.desk.replay(Target(compacted), ALL)
+            await replay_dead_letters(given.dead_letters, Target(compacted), ALL)
         assert await given.open() == [1]
-        report = await given.desk.replay(Target(compacted), ALL, force=True)
+        report = await replay_dead_letters(given.dead_letters, Target(compacted), ALL, force=True)
         assert report.done == 1
 
     async def test_a_topic_that_is_not_there_is_said_before_anything_is_sent(self, given: Given) -> None:
         await given.letter(1)
         with pytest.raises(ConfigError, match="no topic 'nowhere'"):
-            await given.desk.replay(Target("nowhere"), ALL)
+            await replay_dead_letters(given.dead_letters, Target("nowhere"), ALL)
         assert await given.open() == [1]
 
 
@@ -146,8 +154,11 @@ class TestHandling:
             assert letter.record.value == b"value %d" % (letter.offset or 0)
             return "still broken" if letter.offset == 1 else None
 
-        report = await given.desk.replay(handle, ALL)
-        assert (report.done, [(one.letter.offset, one.why) for one in report.failed]) == (2, [(1, "still broken")])
+        report = await replay_dead_letters(given.dead_letters, handle, ALL)
+        assert (report.done, [(one.dead_letter.offset, one.reason) for one in report.failed]) == (
+            2,
+            [(1, "still broken")],
+        )
         assert await given.open() == [1]
         assert await given.sent() == []
 
@@ -161,9 +172,9 @@ class TestHandling:
             await go_on.wait()
             return None
 
-        first = asyncio.ensure_future(given.desk.replay(slowly, ALL))
+        first = asyncio.ensure_future(replay_dead_letters(given.dead_letters, slowly, ALL))
         await reached.wait()
-        second = await given.desk.replay(Target(), ALL)
+        second = await replay_dead_letters(given.dead_letters, Target(), ALL)
         go_on.set()
         with pytest.raises(TakenOver, match="another replay"):
             await first
@@ -175,18 +186,20 @@ class TestDropping:
     async def test_closes_without_sending(self, given: Given) -> None:
         await given.letter(0)
         await given.letter(1, event_type="F")
-        report = await given.desk.drop(LetterFilter(event_types=["F"]))
+        report = await drop_dead_letters(given.dead_letters, DeadLetterFilter(event_types=["F"]))
         assert report.done == 1
         assert await given.open() == [0]
-        assert [status async for _, status in given.desk.letters(ALL, closed=True)] == ["open", "dropped"]
+        assert [status async for _, status in given.dead_letters.read(ALL, closed=True)] == ["open", "dropped"]
         assert await given.sent() == []
 
 
 class TestATopicThatIsNotThere:
     async def test_is_said(self, kafka: RealBackend) -> None:
-        desk = DeadLetterReplay(producer_settings({"bootstrap_servers": kafka.servers}).connection, "nowhere.g.dlq")
+        dead_letters = DeadLetterTopic(
+            producer_settings({"bootstrap_servers": kafka.servers}).connection, "nowhere.g.dlq"
+        )
         with pytest.raises(ConfigError, match=r"no topic 'nowhere\.g\.dlq'"):
-            [letter async for letter in desk.letters(ALL)]
+            [letter async for letter in dead_letters.read(ALL)]
 
 
 class TestUnusualLetters:
@@ -194,7 +207,7 @@ class TestUnusualLetters:
         async with Transactions(given.connection, "by-the-test") as transactions:
             origin = [("evkafka-dlq-topic", given.source.encode()), ("evkafka-dlq-partition", b"1")]
             await transactions.write([TransactionRecord(given.dead, None, None, origin, 0)])
-        report = await given.desk.replay(Target(), ALL)
+        report = await replay_dead_letters(given.dead_letters, Target(), ALL)
         [record] = await given.sent(1)
         assert (report.done, record.key, record.value) == (1, None, None)
         assert dict(record.headers)["evkafka-dlq-id"] == f"{given.dead}/0/0".encode()
@@ -207,13 +220,13 @@ class TestUnusualLetters:
             ("kafka_dlt-exception-fqcn", b"java.lang.IllegalStateException"),
         ]
         await given.kafka.send(given.dead, b"v", "E", key=b"k", headers=story)
-        [(letter, _)] = [one async for one in given.desk.letters(LetterFilter(error="IllegalState*"))]
+        [(letter, _)] = [one async for one in given.dead_letters.read(DeadLetterFilter(error="IllegalState*"))]
         assert (letter.topic, letter.partition, letter.offset) == (given.source, 1, 41)
-        await given.desk.replay(Target(), ALL)
+        await replay_dead_letters(given.dead_letters, Target(), ALL)
         [record] = await given.sent(1)
         assert [name for name, _ in record.headers if name.startswith("kafka_dlt-exception")] == []
 
     async def test_that_tell_no_topic_need_one(self, given: Given) -> None:
         await given.kafka.send(given.dead, b"v", "E", key=b"k")
-        [failure] = (await given.desk.replay(Target(), ALL)).failed
+        [failure] = (await replay_dead_letters(given.dead_letters, Target(), ALL)).failed
         assert "name the topic, --to-topic TOPIC" in failure.why

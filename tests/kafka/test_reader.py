@@ -16,14 +16,13 @@ from evkafka.cli.connection import FoundCluster
 from evkafka.cli.impl.tail import Wanted as WantedByTail
 from evkafka.cli.impl.tail import tail
 from evkafka.config.settings import ConnectionSettings
-from evkafka.dlq import DeadLetterReplay, LetterFilter, Target
+from evkafka.dlq import DeadLetterFilter, DeadLetterTopic, Target, replay_dead_letters
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin import reader as reading
 from evkafka.kafka.admin.log_reader import excerpt, follow, read_log, stream_log
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
-from evkafka.ui.app_view import Place
-from evkafka.ui.record_browser import _row
+from evkafka.ui.record_browser import record_row
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import produce
 from tests.kafka.test_slow_lines import produce_one
@@ -92,7 +91,7 @@ class TestABatchThatBecomesTooLarge:
     async def test_is_a_row_of_the_page(self, connection: ConnectionSettings, orders: str) -> None:
         found = await excerpt(connection, orders, 0, limit=10, offset=0)
         assert is_told(told(list(found.records)))
-        row = _row(found.records[2], Place(connection, "Event-Type"), 1000)
+        row = record_row(found.records[2], "Event-Type", 1000)
         assert row["offset"] == 2
         assert row["value"] is not None
         assert row["value"]["text"].startswith("2 to 4 cannot be read: DecompressedTooLarge")
@@ -135,15 +134,15 @@ class TestABatchThatBecomesTooLarge:
         await produce_bomb(kafka_broker.bootstrap_servers, dead, story)
         async with AIOKafkaProducer(bootstrap_servers=kafka_broker.bootstrap_servers) as producer:
             await producer.send_and_wait(dead, b"small", partition=0, headers=story)
-        desk = DeadLetterReplay(connection, dead)
+        dead_letters = DeadLetterTopic(connection, dead)
 
-        report = await desk.replay(Target(), LetterFilter())
+        report = await replay_dead_letters(dead_letters, Target(), DeadLetterFilter())
 
         [failure] = report.failed
         assert (report.chosen, report.done) == (2, 1)
-        assert failure.why.startswith("the letter itself, 0 cannot be read: DecompressedTooLarge")
-        [(left, _)] = [one async for one in desk.letters(LetterFilter())]
-        assert left.place == (0, 0)
+        assert failure.reason.startswith("the letter itself, 0 cannot be read: DecompressedTooLarge")
+        [(left, _)] = [one async for one in dead_letters.read(DeadLetterFilter())]
+        assert left.position == (0, 0)
         assert left.unreadable
         assert left.error_type == "DecompressedTooLarge"
         sent: list[Record] = []

@@ -11,7 +11,8 @@ import pytest
 
 from evkafka import EVKafkaApp, Handler
 from evkafka.testing import InMemoryKafka
-from evkafka.ui.sessions import ADDRESSES, GUESSES, GUESSES_S, SESSION_S, SESSIONS, Guesses, Sessions
+from evkafka.ui.sessions import SESSION_S, SESSIONS_MAX, Sessions
+from evkafka.ui.wrong_tokens import CLIENTS_MAX, WRONG_TOKENS_MAX, WRONG_TOKENS_PERIOD_S, WrongTokenLimit
 
 ORDER = '{"consumer": "shop", "topic": "orders", "partition": 0}'
 TOKEN = "5f0c2be7d8a94e13"
@@ -35,7 +36,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 class TestOnThisMachineOnly:
-    async def test_everybody_may_look(self) -> None:
+    async def test_everybody_may_read(self) -> None:
         async with serving() as (client, _):
             page = await client.get("ui")
             assert page.status_code == 200
@@ -225,37 +226,37 @@ class TestSessions:
 
     def test_are_bounded(self) -> None:
         sessions = Sessions()
-        secrets = [sessions.begin() for _ in range(SESSIONS + 1)]
+        secrets = [sessions.begin() for _ in range(SESSIONS_MAX + 1)]
         assert not sessions.has(secrets[0])
         assert all(map(sessions.has, secrets[1:]))
 
 
-class TestGuesses:
+class TestTheLimitOfWrongTokens:
     def test_may_be_made_again_after_a_minute(self) -> None:
         now_s = [0.0]
-        guesses = Guesses(lambda: now_s[0])
-        for _ in range(GUESSES):
-            assert not guesses.wait_s("1.2.3.4")
-            guesses.note_wrong("1.2.3.4")
-        assert guesses.wait_s("1.2.3.4") == GUESSES_S
-        assert not guesses.wait_s("1.2.3.5")
-        now_s[0] = GUESSES_S
-        assert not guesses.wait_s("1.2.3.4")
-        guesses.note_wrong("1.2.3.4")
-        assert not guesses.wait_s("1.2.3.4")
+        limit = WrongTokenLimit(lambda: now_s[0])
+        for _ in range(WRONG_TOKENS_MAX):
+            assert not limit.wait_s("1.2.3.4")
+            limit.note_wrong("1.2.3.4")
+        assert limit.wait_s("1.2.3.4") == WRONG_TOKENS_PERIOD_S
+        assert not limit.wait_s("1.2.3.5")
+        now_s[0] = WRONG_TOKENS_PERIOD_S
+        assert not limit.wait_s("1.2.3.4")
+        limit.note_wrong("1.2.3.4")
+        assert not limit.wait_s("1.2.3.4")
 
     def test_of_one_ipv6_network_count_together(self) -> None:
-        guesses = Guesses(lambda: 0.0)
-        for number in range(GUESSES):
-            guesses.note_wrong(f"2001:db8::{number:x}:1")
-        assert guesses.wait_s("2001:db8::ffff")
-        assert not guesses.wait_s("2001:db8:0:1::1")
+        limit = WrongTokenLimit(lambda: 0.0)
+        for number in range(WRONG_TOKENS_MAX):
+            limit.note_wrong(f"2001:db8::{number:x}:1")
+        assert limit.wait_s("2001:db8::ffff")
+        assert not limit.wait_s("2001:db8:0:1::1")
 
     def test_of_too_many_addresses_count_together(self) -> None:
-        guesses = Guesses(lambda: 0.0)
-        for number in range(ADDRESSES + GUESSES):
-            guesses.note_wrong(f"10.0.{number // 256}.{number % 256}")
-        assert guesses.wait_s("192.0.2.1")
+        limit = WrongTokenLimit(lambda: 0.0)
+        for number in range(CLIENTS_MAX + WRONG_TOKENS_MAX):
+            limit.note_wrong(f"10.0.{number // 256}.{number % 256}")
+        assert limit.wait_s("192.0.2.1")
 
 
 class TestOddOrders:
@@ -355,7 +356,7 @@ class TestWhereOthersReachIt:
             assert (await client.get("ui")).status_code == 200
             assert (await client.get("ui/api/config")).status_code == 200
 
-    async def test_who_may_look_may_not_act_without_the_token(self) -> None:
+    async def test_reading_is_open_and_acting_needs_the_token(self) -> None:
         async with serving("0.0.0.0", token="t") as (client, _):
             await client.post("ui/enter", data={"token": "t"})
             assert (await client.post("ui/api/pause", content=ORDER, headers=JSON)).status_code == 401

@@ -12,18 +12,25 @@ import pytest
 from evkafka import DeadLetter
 from evkafka.broker import KafkaBroker
 from evkafka.config import producer_settings
-from evkafka.dlq import DeadLetterReplay, LetterFilter, LetterPosition, Target
+from evkafka.dlq import (
+    DeadLetterFilter,
+    DeadLetterPosition,
+    DeadLetterTopic,
+    Target,
+    drop_dead_letters,
+    replay_dead_letters,
+)
 from evkafka.telemetry import Telemetry
-from evkafka.ui.open_dead_letters import EACH_S, SOON_S, OpenDeadLetterCount
+from evkafka.ui.open_dead_letters import CHANGED_INTERVAL_S, INTERVAL_S, OpenDeadLetterCount
 from tests.conftest import MakeTopic
 from tests.ui.test_ui import Page, Shop, headers, opened, page, shop
 
 __all__ = ["page", "shop"]
 
 
-def desk_of(page: Page) -> DeadLetterReplay:
+def dead_letters_of(page: Page) -> DeadLetterTopic:
     connection = producer_settings({"bootstrap_servers": page.servers}).connection
-    return DeadLetterReplay(connection, f"{page.topic}.shop-{page.topic}.dlq")
+    return DeadLetterTopic(connection, f"{page.topic}.shop-{page.topic}.dlq")
 
 
 class TestTheNumberOfOpenLetters:
@@ -41,10 +48,10 @@ class TestTheNumberOfOpenLetters:
             assert problem["what"] == "3 records stand among the dead letters, still open"
 
     async def test_follows_what_others_do_with_them(self, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("evkafka.ui.open_dead_letters.EACH_S", 0.2)
+        monkeypatch.setattr("evkafka.ui.open_dead_letters.INTERVAL_S", 0.2)
         await page.send("Poison", {"id": 1}, {"id": 2}, key="a")
         await page.shows(lambda one: one["letters"]["open"] == 2)
-        await desk_of(page).drop(LetterFilter(), limit=1)
+        await drop_dead_letters(dead_letters_of(page), DeadLetterFilter(), limit=1)
         await page.shows(lambda one: one["letters"]["open"] == 1)
 
     async def test_is_the_same_where_too_many_are_there_to_be_read_one_by_one(
@@ -52,16 +59,16 @@ class TestTheNumberOfOpenLetters:
     ) -> None:
         await page.send("Poison", *({"id": number} for number in range(5)), key="a")
         await page.shows(lambda one: one["letters"]["open"] == 5)
-        desk = desk_of(page)
-        await desk.drop(LetterFilter(), limit=2)
-        version, exact = await desk.count_open()
-        monkeypatch.setattr("evkafka.dlq.replay.COUNTED", 0)
-        assert (exact, (await desk.count_open())[1]) == (3, 3)
-        assert await desk.count_open((version, 77)) == (version, 77)
+        dead_letters = dead_letters_of(page)
+        await drop_dead_letters(dead_letters, DeadLetterFilter(), limit=2)
+        version, exact = await dead_letters.count_open()
+        monkeypatch.setattr("evkafka.dlq.dead_letter_topic.EXACT_COUNT_MAX", 0)
+        assert (exact, (await dead_letters.count_open())[1]) == (3, 3)
+        assert await dead_letters.count_open((version, 77)) == (version, 77)
 
     async def test_is_none_where_the_topic_is_not_there(self, kafka_broker: KafkaBroker) -> None:
         connection = producer_settings({"bootstrap_servers": kafka_broker.bootstrap_servers}).connection
-        _, number = await DeadLetterReplay(connection, "never-made.g.dlq").count_open()
+        _, number = await DeadLetterTopic(connection, "never-made.g.dlq").count_open()
         assert number == 0
 
 
@@ -105,7 +112,7 @@ class NoApp:
         self.asked = 0
 
     async def run(self, work: Callable[[], Awaitable[Any]], *, timeout_s: float) -> Any:
-        """As what runs apart from the loop does."""
+        """As what runs in the background does."""
         self.asked += 1
         return await work()
 
@@ -119,28 +126,33 @@ class TestACount:
     async def test_is_made_when_somebody_looks_and_not_more_often_than_it_may(self) -> None:
         app, clock, written = NoApp(), Clock(), [0]
         count = OpenDeadLetterCount(app, app, lambda: written[0], now=clock)  # type: ignore[arg-type]
-        assert (count.look(), app.asked) == ({"open": 0, "counted": False}, 0)
+        assert (count.current(), app.asked) == ({"open": 0, "counted": False}, 0)
         await turn()
-        assert (count.look(), app.asked) == ({"open": 0, "counted": True}, 1)
-        for moment, change, asked in ((EACH_S - 1, 0, 1), (2, 0, 2), (SOON_S, 1, 3), (SOON_S, 0, 3)):
+        assert (count.current(), app.asked) == ({"open": 0, "counted": True}, 1)
+        for moment, change, asked in (
+            (INTERVAL_S - 1, 0, 1),
+            (2, 0, 2),
+            (CHANGED_INTERVAL_S, 1, 3),
+            (CHANGED_INTERVAL_S, 0, 3),
+        ):
             clock.now_s += moment
             written[0] += change
-            count.look()
+            count.current()
             await turn()
             assert app.asked == asked
         count.note_change()
-        count.look()
+        count.current()
         await turn()
         assert app.asked == 4
 
     async def test_is_added_to_by_what_this_process_has_written_since(self) -> None:
         app, clock, written = NoApp(), Clock(), [2]
         count = OpenDeadLetterCount(app, app, lambda: written[0], now=clock)  # type: ignore[arg-type]
-        assert count.look() == {"open": 2, "counted": False}
+        assert count.current() == {"open": 2, "counted": False}
         await turn()
-        assert count.look() == {"open": 0, "counted": True}
+        assert count.current() == {"open": 0, "counted": True}
         written[0] += 3
-        assert count.look() == {"open": 3, "counted": True}
+        assert count.current() == {"open": 3, "counted": True}
 
 
 class TestAnOrder:
@@ -202,11 +214,15 @@ class TestTheAuditLine:
             return None
 
         with caplog.at_level(logging.INFO, "evkafka.audit"), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("evkafka.ui.dead_letters.handle_of", lambda *_: held)
+            patch.setattr("evkafka.ui.dead_letters.local_handler", lambda *_: held)
             order = {"topic": told["topic"], "ids": [one["id"] for one in told["letters"]], "to": "handler"}
             asking = asyncio.ensure_future(page.client.post("ui/api/letters/replay", json=order, headers=headers()))
             await asyncio.wait_for(reached.wait(), 60)
-            assert (await desk_of(page).replay(Target(), LetterFilter(places=[LetterPosition(9, 9)]))).chosen == 0
+            assert (
+                await replay_dead_letters(
+                    dead_letters_of(page), Target(), DeadLetterFilter(positions=[DeadLetterPosition(9, 9)])
+                )
+            ).chosen == 0
             go_on.set()
             answer = await asking
         assert answer.status_code == 409

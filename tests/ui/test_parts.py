@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from evkafka.runtime.status import PartitionStatus
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, Telemetry
 from evkafka.ui.payload_text import as_text, headers_as_text
-from evkafka.ui.statistics import GROUPS, SECONDS, Statistics
+from evkafka.ui.statistics import ERROR_GROUPS_MAX, HISTORY_S, Statistics
 from evkafka.ui.status_text import partition_state
 from evkafka.ui.stream import SnapshotStream
 from tests.serde.test_safe_text import acted_on
@@ -83,7 +83,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def book(telemetry: Telemetry, clock: Clock) -> Statistics:
+def statistics(telemetry: Telemetry, clock: Clock) -> Statistics:
     return Statistics(telemetry, now=clock)
 
 
@@ -97,25 +97,25 @@ def failed(error: BaseException, offset: int = 0, endpoint: str = "shop.on_order
 
 class TestBook:
     def test_counts_per_second_over_the_last_five_whole_ones(
-        self, book: Statistics, telemetry: Telemetry, clock: Clock
+        self, statistics: Statistics, telemetry: Telemetry, clock: Clock
     ) -> None:
         for _ in range(5):
             telemetry.emit(processed(number=100))
             telemetry.emit(processed("retried", number=10))
             clock.s += 1
-        assert book.rates() == (100.0, 10.0)
+        assert statistics.rates() == (100.0, 10.0)
         clock.s += 60
-        assert book.rates() == (0.0, 0.0)
-        assert (book.handled, book.failed) == (500, 50)
+        assert statistics.rates() == (0.0, 0.0)
+        assert (statistics.handled, statistics.failed) == (500, 50)
 
     def test_the_history_has_a_place_for_every_second_also_for_those_without_news(
-        self, book: Statistics, telemetry: Telemetry, clock: Clock
+        self, statistics: Statistics, telemetry: Telemetry, clock: Clock
     ) -> None:
         telemetry.emit(processed(number=7))
-        book.note_lag(42)
+        statistics.record_lag(42)
         clock.s += 10
-        history = book.history()
-        assert [len(values) for values in history.values()] == [SECONDS] * 6  # type: ignore[arg-type]
+        history = statistics.history()
+        assert [len(values) for values in history.values()] == [HISTORY_S] * 6  # type: ignore[arg-type]
         assert history["handled_per_s"][-10] == 7
         assert history["lag"][-10] == 42
         assert history["p50_s"][-10] == pytest.approx(0.01)
@@ -123,26 +123,26 @@ class TestBook:
         assert history["p50_s"][-1] is None
 
     def test_errors_of_one_kind_are_one_group_with_their_last_addresses(
-        self, book: Statistics, telemetry: Telemetry, clock: Clock
+        self, statistics: Statistics, telemetry: Telemetry, clock: Clock
     ) -> None:
         for offset in range(10):
             telemetry.emit(failed(ValueError(f"no {offset}"), offset))
             clock.s += 2
-        [group] = book.errors()
+        [group] = statistics.errors()
         assert (group["count"], group["message"]) == (10, "no 9")
         assert [one["offset"] for one in group["records"]] == [9, 8, 7, 6, 5]
 
-    def test_stays_bounded_whatever_fails(self, book: Statistics, telemetry: Telemetry) -> None:
-        for number in range(3 * GROUPS):
+    def test_stays_bounded_whatever_fails(self, statistics: Statistics, telemetry: Telemetry) -> None:
+        for number in range(3 * ERROR_GROUPS_MAX):
             telemetry.emit(failed(ValueError("x" * 100_000), endpoint=f"shop.on_{number}"))
             telemetry.emit(processed(event_type=f"type-{number}"))
-        assert len(book.errors()) == GROUPS
-        assert all(len(group["message"]) <= 1000 for group in book.errors())
+        assert len(statistics.errors()) == ERROR_GROUPS_MAX
+        assert all(len(group["message"]) <= 1000 for group in statistics.errors())
 
-    def test_counts_nothing_more_when_it_has_ended(self, book: Statistics, telemetry: Telemetry) -> None:
-        book.end()
+    def test_counts_nothing_more_when_it_has_ended(self, statistics: Statistics, telemetry: Telemetry) -> None:
+        statistics.end()
         telemetry.emit(processed())
-        assert book.handled == 0
+        assert statistics.handled == 0
         assert not telemetry.wants(RecordsProcessed)
 
 

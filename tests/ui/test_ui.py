@@ -194,9 +194,9 @@ class TestLive:
     ) -> None:
         made: list[int] = []
         async with opened(kafka_broker, await topic(), shop) as page:
-            live = page.app._web_part._operations._live  # type: ignore[union-attr]
-            make = live._make
-            live._make = lambda: made.append(1) or make()  # type: ignore[func-returns-value]
+            stream = page.app._web_part._operations._stream  # type: ignore[union-attr]
+            make = stream._make_snapshot
+            stream._make_snapshot = lambda: made.append(1) or make()  # type: ignore[func-returns-value]
             asked = [page.client.build_request("GET", "ui/api/events") for _ in range(5)]
             lines = [(await page.client.send(one, stream=True)).aiter_lines() for one in asked]
             for one in lines:

@@ -1,4 +1,4 @@
-"""What the pages bring along of others: listed, with a licence, and unchanged."""
+"""Third-party files of the pages are listed with a licence, and unchanged."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def listed() -> dict[str, str]:
     return {row["file"]: row["sum"] for row in ROW.finditer((STATIC / "VENDORED.md").read_text(encoding="utf-8"))}
 
 
-def test_every_file_of_others_is_as_it_was_published() -> None:
+def test_every_third_party_file_has_its_published_checksum() -> None:
     assert {name: hashlib.sha256((STATIC / name).read_bytes()).hexdigest() for name in listed()} == listed()
 
 
-def test_no_file_of_others_is_missing_from_the_list() -> None:
+def test_every_third_party_file_is_listed() -> None:
     there = {path.relative_to(STATIC).as_posix() for path in STATIC.rglob("vendor/*")}
     assert there == set(listed())

@@ -51,7 +51,7 @@ class TestManyConnections:
     @pytest.mark.parametrize("saying", list(SAYINGS))
     async def test_a_probe_is_answered_whatever_else_is_connected(self, saying: str) -> None:
         async with serving() as app:
-            many = [await opened(app, SAYINGS[saying]) for _ in range(2 * connections.MOST_OF_AN_ADDRESS + 10)]
+            many = [await opened(app, SAYINGS[saying]) for _ in range(2 * connections.CONNECTIONS_PER_ADDRESS_MAX + 10)]
             for path in ("livez", "readyz", "startupz", "metrics"):
                 assert (await get(app.web_url, path)).code == 200
             await closed(many)
@@ -63,7 +63,7 @@ class TestManyConnections:
         async with serving() as app:
             stream = await opened(app, SAYINGS["a stream"])
             assert (await stream[0].readline()).startswith(b"HTTP/1.1 200")
-            many = [await opened(app, b"") for _ in range(connections.MOST_OF_AN_ADDRESS + 5)]
+            many = [await opened(app, b"") for _ in range(connections.CONNECTIONS_PER_ADDRESS_MAX + 5)]
             assert (await get(app.web_url, "livez")).code == 200
             ended = [await asyncio.wait_for(reader.read(), PATIENCE_S) for reader, _ in many[:6]]
             assert ended == [b""] * 6
@@ -72,7 +72,7 @@ class TestManyConnections:
             await closed([*many, stream])
 
     async def test_of_all_addresses_together_so_many_stay_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(connections, "MOST", 5)
+        monkeypatch.setattr(connections, "CONNECTIONS_MAX", 5)
         async with serving() as app:
             many = [await opened(app, b"") for _ in range(10)]
             assert (await get(app.web_url, "livez")).code == 200

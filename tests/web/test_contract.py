@@ -19,8 +19,8 @@ from evkafka.testing import InMemoryKafka
 from evkafka.web import application
 from evkafka.web.contract import render
 from evkafka.web.markdown import link, markdown
-from evkafka.web.schema_text import words
-from evkafka.web.search import MOST, Index
+from evkafka.web.schema_text import describe
+from evkafka.web.search import RESULTS_MAX, SearchIndex
 from tests.asyncapi.test_document import shop
 from tests.web.apps import app_with, handling
 from tests.web.asgi import ask
@@ -254,7 +254,7 @@ class TestSchemasInWords:
         ],
     )
     def test_each_is_a_sentence(self, schema: Any, sentence: str) -> None:
-        assert "".join(word.text for word in words(schema)) == sentence
+        assert "".join(part.text for part in describe(schema)) == sentence
 
 
 class TestKeeping:
@@ -358,7 +358,7 @@ class TestSearchingALargeContract:
     def test_shows_the_first_that_were_found_and_says_that_there_are_more(self) -> None:
         app = with_types(120)
         page = render(json.loads(app.asyncapi()), "type")
-        assert page.count('id="message-') == MOST
+        assert page.count('id="message-') == RESULTS_MAX
         assert "found for “type”; the first are shown" in page
         assert "the first are shown" not in render(json.loads(app.asyncapi()), "type119")
 
@@ -367,12 +367,12 @@ class TestSearchingALargeContract:
     ) -> None:
         made: list[object] = []
 
-        class Counted(Index):
+        class Counted(SearchIndex):
             def __init__(self, document: Any) -> None:
                 made.append(document)
                 super().__init__(document)
 
-        monkeypatch.setattr(application, "Index", Counted)
+        monkeypatch.setattr(application, "SearchIndex", Counted)
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):
             for word in ("a", "order", "z"):
@@ -380,7 +380,7 @@ class TestSearchingALargeContract:
         assert len(made) == 1
 
     async def test_answers_no_more_than_so_many_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(application, "WAITING", 0)
+        monkeypatch.setattr(application, "MAX_WAITING", 0)
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):
             for path in ("?q=a", "", "asyncapi.yaml"):

@@ -16,8 +16,7 @@ from evkafka.dlq.dead_letter import read_dead_letter
 from evkafka.kafka.admin.log_reader import Excerpt
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched
 from evkafka.testing import InMemoryKafka
-from evkafka.ui import dead_letter_topics
-from evkafka.ui import dead_letters as letters
+from evkafka.ui import dead_letter_topics, dead_letters
 from evkafka.ui import record_browser as browser
 from tests.conftest import MakeTopic
 from tests.support.loop_cpu import Held, loop_held, machine_factor
@@ -78,18 +77,19 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
     async def partition_numbers(*args: object) -> dict[str, list[int]]:
         return {"orders.shop.dlq": [0]}
 
-    class Desk:
-        def __init__(self, *args: object, **options: object) -> None: ...
+    class Topic:
+        def __init__(self, connection: object, name: str, **options: object) -> None:
+            self.connection, self.name = connection, name
 
-        async def letters(self, wanted: object, *, closed: bool) -> Any:
+        async def read(self, wanted: object, *, closed: bool) -> Any:
             for record in there:
-                letter: DeadLetterRecord = read_dead_letter(record)
-                yield letter, "open"
+                dead_letter: DeadLetterRecord = read_dead_letter(record)
+                yield dead_letter, "open"
 
     monkeypatch.setattr(browser, "excerpt", excerpt)
     monkeypatch.setattr(dead_letter_topics, "topic_shapes", topic_shapes)
-    monkeypatch.setattr(letters, "partition_numbers", partition_numbers)
-    monkeypatch.setattr(letters, "DeadLetterReplay", Desk)
+    monkeypatch.setattr(dead_letters, "partition_numbers", partition_numbers)
+    monkeypatch.setattr(dead_letters, "DeadLetterTopic", Topic)
     return there
 
 
@@ -128,7 +128,7 @@ class TestRecords:
         self, found: list[OddRecord], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         found += [OddRecord("orders", 0, offset, 1, None, b"%d" % offset, ()) for offset in range(3)]
-        for module in (browser, letters):
+        for module in (browser, dead_letters):
             shown = module.as_text
             monkeypatch.setattr(
                 module, "as_text", lambda data, most, s=shown: 1 / 0 if data == b"1" else s(data, most=most)

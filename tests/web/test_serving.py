@@ -23,14 +23,14 @@ import asyncio, sys
 from evkafka import EVKafkaApp
 from evkafka.web.component import WebComponent
 
-part = WebComponent(EVKafkaApp(), host="127.0.0.1", port=0, ui_token=None)
-part.check()
+component = WebComponent(EVKafkaApp(), host="127.0.0.1", port=0, ui_token=None)
+component.check()
 known = set(sys.modules)
 
 async def serve():
-    await part.start()
+    await component.start()
     print(sorted(set(sys.modules) - known))
-    await part.stop()
+    await component.stop()
 
 asyncio.run(serve())
 """

@@ -166,7 +166,7 @@ REPLAY = [
     Breakage(
         "a dead letter that was replayed stays open",
         "dlq/state_topic.py",
-        "            if mark is not None and mark.closes(letter):",
+        "            if mark is not None and mark.closes(dead_letter):",
         "            if mark is not None and False:",
         "each replay handles it once more",
         ("tests/dlq/test_replay.py",),
@@ -174,7 +174,7 @@ REPLAY = [
     Breakage(
         "a state record closes every dead letter of its source record",
         "dlq/state_topic.py",
-        "return self.place == letter.place and self.timestamp_ms == record.timestamp",
+        "return self.position == dead_letter.position and self.timestamp_ms == timestamp_ms",
         "return True",
         "a record that failed after its topic was recreated is never shown",
         ("tests/runtime/dead_letters/test_identity.py",),
@@ -182,8 +182,8 @@ REPLAY = [
     Breakage(
         "a dead letter whose replay failed is marked as done",
         "dlq/replay.py",
-        "                    if why := await targets.fault(letter) or await to(letter):",
-        "                    if (why := await targets.fault(letter) or await to(letter)) and False:",
+        "            if reason := await self._targets.refusal(dead_letter) or await self._handle(dead_letter):",
+        "            if (reason := await self._handle(dead_letter)) and False:",
         "the record is lost",
         ("tests/dlq/test_replay.py", "tests/dlq/test_end_to_end.py"),
     ),

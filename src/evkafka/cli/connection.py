@@ -22,7 +22,7 @@ from evkafka.config import (
 )
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ErrorPolicySettings
 from evkafka.dlq import SourceTopics
-from evkafka.dlq.targets import sources_of
+from evkafka.dlq.targets import source_topics
 from evkafka.exceptions import ConfigError
 from evkafka.handler import TYPE_HEADER
 from evkafka.service.plan import DeclaredConsumer
@@ -88,7 +88,7 @@ def find_dead_letters(where: Where, topic: str | None) -> DeadLetters:
     if topic is None:
         raise ConfigError("name the dead-letter topic; only with --app it may be left out")
     if isinstance(said, ConsumerSettings):
-        sources = sources_of(said) if said.topics or said.topic_pattern else None
+        sources = source_topics(said) if said.topics or said.topic_pattern else None
         return DeadLetters(topic, FoundCluster(dead_letter_producer_settings(said).connection), sources)
     return DeadLetters(topic, FoundCluster(said))
 
@@ -257,7 +257,7 @@ def _written_by(app: EVKafkaApp, topic: str, name: str | None) -> DeadLetters:
     [(declared, policy)] = found.values()
     connection = dead_letter_producer_settings(declared.settings, policy).connection
     there = FoundCluster(connection, app, declared, declared.type_header)
-    return DeadLetters(topic, there, sources_of(declared.known_settings()))
+    return DeadLetters(topic, there, source_topics(declared.known_settings()))
 
 
 def _writes_to(declared: DeclaredConsumer, policy: ErrorPolicySettings, event_type: str, topic: str) -> bool:

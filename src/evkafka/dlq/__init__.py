@@ -1,23 +1,28 @@
-"""Work on dead letters: list them, replay them, drop them.
+"""Work on dead letters: list, replay and drop them.
 
-`dead_letter.py` reads a dead letter, `state_topic.py` the state of each, `targets.py` chooses where it is replayed to.
-`replay.py` uses all three. `local_handler.py` runs a handler in this process, `dry_run.py` checks whether one would.
+`dead_letter.py` reads one dead letter. `dead_letter_topic.py` reads a whole topic of them, with their states from
+`state_topic.py`. `replay.py` sends or handles them again, to where `targets.py` allows. `local_handler.py` runs a
+consumer's handler in this process; `dry_run.py` predicts what it would do.
 """
 
 from __future__ import annotations
 
-from evkafka.dlq.dead_letter import DeadLetterRecord, LetterFilter, LetterPosition, read_dead_letter
-from evkafka.dlq.replay import DeadLetterReplay, ReplayReport, TakenOver
+from evkafka.dlq.dead_letter import DeadLetterFilter, DeadLetterPosition, DeadLetterRecord, read_dead_letter
+from evkafka.dlq.dead_letter_topic import DeadLetterTopic
+from evkafka.dlq.replay import ReplayReport, TakenOver, drop_dead_letters, dry_run_replay, replay_dead_letters
 from evkafka.dlq.targets import SourceTopics, Target
 
 __all__ = [
-    "DeadLetterReplay",
+    "DeadLetterFilter",
+    "DeadLetterPosition",
     "DeadLetterRecord",
-    "LetterPosition",
+    "DeadLetterTopic",
     "ReplayReport",
     "SourceTopics",
     "TakenOver",
     "Target",
-    "LetterFilter",
+    "drop_dead_letters",
+    "dry_run_replay",
     "read_dead_letter",
+    "replay_dead_letters",
 ]

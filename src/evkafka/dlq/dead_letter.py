@@ -1,10 +1,10 @@
-"""A dead letter, as it is read: the record, and what its headers tell of it, in either style. Pure."""
+"""One dead letter: the record, and the failure that its headers describe, in our style or Spring's. No I/O."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.safe_text import time_of
 
 UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
-"""Of a letter that tells no time, in a record that has none or one that no calendar has."""
+"""Used if neither the headers nor the record have a valid time."""
 
 _SPRING_NAMES = {
     "topic": f"{SPRING}original-topic",
@@ -29,8 +29,8 @@ _SPRING_NAMES = {
 }
 
 
-class LetterPosition(NamedTuple):
-    """Partition and offset of a letter in the dead-letter topic."""
+class DeadLetterPosition(NamedTuple):
+    """Partition and offset in the dead-letter topic."""
 
     partition: int
     offset: int
@@ -39,10 +39,11 @@ class LetterPosition(NamedTuple):
         return f"{self.partition}@{self.offset}"
 
     @classmethod
-    def parse(cls, text: str) -> LetterPosition:
-        """
+    def parse(cls, text: str) -> DeadLetterPosition:
+        """Parse PARTITION@OFFSET.
+
         Raises:
-            ValueError: it is not PARTITION@OFFSET.
+            ValueError: the text has another form.
         """
         partition, sign, offset = text.partition("@")
         if not (sign and partition.isdecimal() and offset.isdecimal()):
@@ -55,14 +56,15 @@ class DeadLetterRecord:
     """One dead letter.
 
     Attributes:
-        record: as it stands in the dead-letter topic.
-        id: names the record that failed first, by group, cluster, topic with its id, partition and offset; the place
-            of this letter if it tells none. Several letters have one id if that record failed more than once.
-        topic, partition, offset, timestamp_ms, group: where it failed first; None where the letter does not tell.
-        failed_at: when it failed last; the record's own time where the letter does not tell.
-        replays: how often it had been replayed when it failed.
-        unreadable: True where the client could not read the record, so that the letter holds nothing of it; or the
-            letter itself.
+        record: the record of the dead-letter topic.
+        id: identifies the record that failed first, by group, cluster, topic with its id, partition and offset. A dead
+            letter without the header gets its own address as id. Several dead letters have the same id if the record
+            failed again after a replay.
+        topic, partition, offset, timestamp_ms, group: where the record failed first; None if the headers do not say.
+        failed_at: when the record failed last; the time of the dead letter if the headers do not say.
+        replays: how often the record had been replayed when it failed.
+        unreadable: True if the client could not read the record that failed, so the dead letter has no content; or if
+            the client cannot read the dead letter.
     """
 
     record: Record
@@ -82,81 +84,102 @@ class DeadLetterRecord:
     unreadable: bool = False
 
     @property
-    def place(self) -> LetterPosition:
-        """Where this letter stands in the dead-letter topic: what is replayed or dropped is the letter at a place."""
-        return LetterPosition(self.record.partition, self.record.offset)
+    def position(self) -> DeadLetterPosition:
+        """The position in the dead-letter topic. It identifies one dead letter, which `id` does not."""
+        return DeadLetterPosition(self.record.partition, self.record.offset)
+
+    def without_content(self) -> DeadLetterRecord:
+        """A copy for long lists: without key, value, headers and traceback."""
+        record = self.record
+        address = _RecordAddress(record.topic, record.partition, record.offset, record.timestamp)
+        return replace(self, record=address, traceback="")
+
+
+@dataclass(frozen=True, slots=True)
+class _RecordAddress:
+    """A record without its content."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: None = None
+    value: None = None
+    headers: tuple[()] = ()
 
 
 def read_dead_letter(record: Record, *, type_header: str = "Event-Type") -> DeadLetterRecord:
-    """What the headers tell, ours or Spring's; a header that cannot be read tells nothing.
+    """Read the headers, in our style or Spring's. Headers that cannot be parsed are ignored.
 
-    A letter in our style is read by our names alone: Spring's are the record's own there.
+    If the record has our headers, Spring's are ignored: they belong to the record that failed.
     """
-    told = {name: value for name, value in reversed(record.headers) if value is not None}
-    fault = record.error if isinstance(record, UnreadRecord) else None
-    if not _is_springs(record):
-        told = {name: value for name, value in told.items() if not name.startswith(SPRING)}
+    headers = {name: value for name, value in reversed(record.headers) if value is not None}
+    read_error = record.error if isinstance(record, UnreadRecord) else None
+    if not _has_spring_style(record):
+        headers = {name: value for name, value in headers.items() if not name.startswith(SPRING)}
 
     def text(name: str) -> str | None:
-        value = told.get(PREFIX + name, told.get(_SPRING_NAMES.get(name, "")))
+        value = headers.get(PREFIX + name, headers.get(_SPRING_NAMES.get(name, "")))
         return None if value is None else value.decode(errors="replace")
 
-    failed_at = _moment(text("failed-at")) or time_of(record.timestamp) or UNKNOWN_TIME
-    own_type = told.get(type_header)
+    failed_at = _parse_time(text("failed-at")) or time_of(record.timestamp) or UNKNOWN_TIME
+    own_type = headers.get(type_header)
     return DeadLetterRecord(
         record=record,
         id=text("id") or f"{record.topic}/{record.partition}/{record.offset}",
         topic=text("topic"),
-        partition=_number(told, "partition"),
-        offset=_number(told, "offset"),
-        timestamp_ms=_number(told, "timestamp"),
+        partition=_parse_number(headers, "partition"),
+        offset=_parse_number(headers, "offset"),
+        timestamp_ms=_parse_number(headers, "timestamp"),
         group=text("group"),
         event_type=text("event-type") or (own_type.decode(errors="replace") if own_type is not None else None),
-        attempts=_number(told, "attempts"),
-        error_type=type(fault).__name__ if fault is not None else text("error-type") or "",
-        error_message=str(record) if fault is not None else text("error-message") or "",
+        attempts=_parse_number(headers, "attempts"),
+        error_type=type(read_error).__name__ if read_error is not None else text("error-type") or "",
+        error_message=str(record) if read_error is not None else text("error-message") or "",
         traceback=text("error-traceback") or "",
         failed_at=failed_at,
-        replays=_number(told, "replays") or 0,
-        unreadable=fault is not None or UNREADABLE in told,
+        replays=_parse_number(headers, "replays") or 0,
+        unreadable=read_error is not None or UNREADABLE in headers,
     )
 
 
-def replayed_headers(letter: DeadLetterRecord) -> Headers:
-    """The record's own headers, where it came from, its id, and the count with this replay. Why it failed is left
-    out: its next letter says why it has failed again."""
-    story = (PREFIX, f"{SPRING}exception-") if _is_springs(letter.record) else (PREFIX,)
-    own = [(name, value) for name, value in letter.record.headers if not name.startswith(story)]
-    known = {
-        "topic": letter.topic,
-        "partition": letter.partition,
-        "offset": letter.offset,
-        "timestamp": letter.timestamp_ms,
-        "group": letter.group,
-        "id": letter.id,
-        "replays": letter.replays + 1,
+def replayed_headers(dead_letter: DeadLetterRecord) -> Headers:
+    """Headers of the replayed record: its own ones, its origin and id, and the new number of replays.
+
+    The headers about the failure are removed: if the record fails again, the next dead letter has its own.
+    """
+    removed = (PREFIX, f"{SPRING}exception-") if _has_spring_style(dead_letter.record) else (PREFIX,)
+    own = [(name, value) for name, value in dead_letter.record.headers if not name.startswith(removed)]
+    origin = {
+        "topic": dead_letter.topic,
+        "partition": dead_letter.partition,
+        "offset": dead_letter.offset,
+        "timestamp": dead_letter.timestamp_ms,
+        "group": dead_letter.group,
+        "id": dead_letter.id,
+        "replays": dead_letter.replays + 1,
     }
-    return [*own, *((PREFIX + name, str(value).encode()) for name, value in known.items() if value is not None)]
+    return [*own, *((PREFIX + name, str(value).encode()) for name, value in origin.items() if value is not None)]
 
 
-def _is_springs(record: Record) -> bool:
+def _has_spring_style(record: Record) -> bool:
     return all(name != f"{PREFIX}topic" for name, _ in record.headers)
 
 
-def _number(told: Mapping[str, bytes], name: str) -> int | None:
-    """Ours in decimal digits, Spring's in big-endian binary."""
+def _parse_number(headers: Mapping[str, bytes], name: str) -> int | None:
+    """Our headers have decimal digits, Spring's big-endian binary."""
     try:
-        if (ours := told.get(PREFIX + name)) is not None:
+        if (ours := headers.get(PREFIX + name)) is not None:
             return int(ours)
-        springs = told.get(_SPRING_NAMES.get(name, ""))
+        springs = headers.get(_SPRING_NAMES.get(name, ""))
         if springs is not None:
             return int(struct.unpack(">i" if len(springs) == 4 else ">q", springs)[0])
     except (ValueError, struct.error):
-        return None  # somebody else's header of that name: it tells us nothing
+        return None  # another program uses the same header name
     return None
 
 
-def _moment(text: str | None) -> datetime | None:
+def _parse_time(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text) if text else None
     except ValueError:
@@ -165,16 +188,16 @@ def _moment(text: str | None) -> datetime | None:
 
 
 @dataclass(frozen=True, slots=True)
-class LetterFilter:
-    """Which letters are meant; what is empty or None excludes nothing.
+class DeadLetterFilter:
+    """Selects dead letters. Empty and None attributes match everything.
 
     Attributes:
         event_types: any of these.
-        error: a shell pattern, for the error's type, with or without its module, or a part of its message.
-        since, until: when it failed last; `until` is excluded.
-        partition, offset: its address in the dead-letter topic.
+        error: a shell pattern for the error's type, with or without its module; or a part of the error's message.
+        since, until: when the record failed last; `until` is exclusive.
+        partition, offset: the position in the dead-letter topic.
         ids: any of these.
-        places: any of these.
+        positions: any of these.
     """
 
     event_types: Collection[str] = ()
@@ -184,22 +207,23 @@ class LetterFilter:
     partition: int | None = None
     offset: int | None = None
     ids: Collection[str] = ()
-    places: Collection[LetterPosition] = ()
+    positions: Collection[DeadLetterPosition] = ()
 
-    def takes(self, letter: DeadLetterRecord) -> bool:
-        record = letter.record
+    def matches(self, dead_letter: DeadLetterRecord) -> bool:
+        record = dead_letter.record
         return (
-            (not self.event_types or letter.event_type in self.event_types)
-            and (self.error is None or self._is_error(self.error, letter))
-            and (self.since is None or letter.failed_at >= self.since)
-            and (self.until is None or letter.failed_at < self.until)
+            (not self.event_types or dead_letter.event_type in self.event_types)
+            and (self.error is None or _has_error(dead_letter, self.error))
+            and (self.since is None or dead_letter.failed_at >= self.since)
+            and (self.until is None or dead_letter.failed_at < self.until)
             and (self.partition is None or record.partition == self.partition)
             and (self.offset is None or record.offset == self.offset)
-            and (not self.ids or letter.id in self.ids)
-            and (not self.places or letter.place in self.places)
+            and (not self.ids or dead_letter.id in self.ids)
+            and (not self.positions or dead_letter.position in self.positions)
         )
 
-    @staticmethod
-    def _is_error(error: str, letter: DeadLetterRecord) -> bool:
-        name = letter.error_type
-        return fnmatchcase(name, error) or fnmatchcase(name.rpartition(".")[2], error) or error in letter.error_message
+
+def _has_error(dead_letter: DeadLetterRecord, error: str) -> bool:
+    name = dead_letter.error_type
+    short_name = name.rpartition(".")[2]
+    return fnmatchcase(name, error) or fnmatchcase(short_name, error) or error in dead_letter.error_message

@@ -1,4 +1,4 @@
-"""What an attempt at a record would meet before its endpoint is called. Nothing of the user's is run but decoders."""
+"""Predict what an attempt at a record meets before its endpoint is called. Of the user's code only decoders run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from evkafka.context import App
 from evkafka.dlq.dead_letter import DeadLetterRecord
-from evkafka.dlq.replay import Judge
+from evkafka.dlq.replay import DryRunCheck
 from evkafka.handler import Handler
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
 from evkafka.serde.decode_errors import decode_fault
@@ -14,13 +14,13 @@ from evkafka.serde.decode_errors import decode_fault
 WOULD_RUN = "would run"
 
 
-def verdict(
+def predict_outcome(
     target: Handler | App, *, event_type: str | None, value: bytes | None, decodes: bool = True
 ) -> tuple[str, str | None]:
-    """What would become of a record: in short, and why it would fail.
+    """The outcome in a few words, and why the record would fail, or None.
 
     Args:
-        decodes: False where a middleware makes the payload: what it makes is known only by running it.
+        decodes: False if a middleware changes the payload, so that decoding it here would mean nothing.
     """
     if not isinstance(target, Handler):
         return WOULD_RUN, None
@@ -39,36 +39,41 @@ def verdict(
     return WOULD_RUN, None
 
 
-def judge_of(
+def dry_run_check(
     target: Handler | App,
     *,
     group_id: str | None,
     type_header: str,
     topic_types: Mapping[str, str | None],
     middleware: Sequence[Middleware] | None,
-) -> Judge:
-    """What says whether a letter would be given to an endpoint of this consumer.
+) -> DryRunCheck:
+    """A check whether a dead letter would reach an endpoint of this consumer.
 
     Args:
-        topic_types: the event type of a topic's records that tell none.
+        topic_types: by topic, the event type of records without the header.
         middleware: the consumer's stack; None for the default one.
     """
-    plain = all(one.cls is JsonTypedDecoderMiddleware for one in middleware or ())
+    is_default = all(one.cls is JsonTypedDecoderMiddleware for one in middleware or ())
 
-    def judge(letter: DeadLetterRecord) -> str | None:
-        if why := of_another_group(letter, group_id):
-            return why
-        own = dict(reversed(letter.record.headers)).get(type_header)
-        event_type = own.decode(errors="replace") if own is not None else topic_types.get(letter.topic or "")
-        if not plain:
-            event_type = event_type or letter.event_type
-        outcome, why = verdict(target, event_type=event_type, value=letter.record.value, decodes=plain)
-        return why or (None if outcome == WOULD_RUN else outcome)
+    def check(dead_letter: DeadLetterRecord) -> str | None:
+        if reason := other_group_reason(dead_letter, group_id):
+            return reason
+        header = dict(reversed(dead_letter.record.headers)).get(type_header)
+        if header is not None:
+            event_type: str | None = header.decode(errors="replace")
+        else:
+            event_type = topic_types.get(dead_letter.topic or "")
+        if not is_default:
+            event_type = event_type or dead_letter.event_type
+        value = dead_letter.record.value
+        outcome, reason = predict_outcome(target, event_type=event_type, value=value, decodes=is_default)
+        return reason or (None if outcome == WOULD_RUN else outcome)
 
-    return judge
+    return check
 
 
-def of_another_group(letter: DeadLetterRecord, group_id: str | None) -> str | None:
-    if letter.group in (None, group_id):
+def other_group_reason(dead_letter: DeadLetterRecord, group_id: str | None) -> str | None:
+    """Why this consumer must not handle the dead letter: another group wrote it. None if it may."""
+    if dead_letter.group in (None, group_id):
         return None
-    return f"it is a dead letter of group {letter.group!r}, and this consumer's is {group_id!r}"
+    return f"it is a dead letter of group {dead_letter.group!r}, and this consumer's is {group_id!r}"

@@ -1,4 +1,4 @@
-"""A dead letter handled again in this process: one attempt, by its consumer's own stack and time limits."""
+"""Handle a dead letter again in this process: one attempt, with the stack and time limits of its consumer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evkafka.dlq.dead_letter import DeadLetterRecord, replayed_headers
-from evkafka.dlq.dry_run import of_another_group
-from evkafka.dlq.replay import Handle
+from evkafka.dlq.dry_run import other_group_reason
+from evkafka.dlq.replay import LocalHandler
 from evkafka.runtime.failure_cause import Fatal, failure_message, reported_exception
 from evkafka.runtime.ports import Slot
 from evkafka.service.service import ConsumerPlan
@@ -17,8 +17,8 @@ from evkafka.service.single_attempt import Attempt, Delivery, delivery_of, works
 
 
 @dataclass(frozen=True, slots=True)
-class _Again:
-    """The record as it was when it failed first: at its own address, with id and count in its headers."""
+class _OriginalRecord:
+    """The record with the address at which it failed first, and with id and number of replays in its headers."""
 
     topic: str
     partition: int
@@ -29,49 +29,51 @@ class _Again:
     headers: tuple[tuple[str, bytes | None], ...]
 
 
-def handle_of(plan: ConsumerPlan, state: Mapping[str, Any], threads: ThreadPoolExecutor) -> Handle:
-    """What handles a letter with this consumer's handler, in the loop that it is called in.
+def local_handler(plan: ConsumerPlan, state: Mapping[str, Any], threads: ThreadPoolExecutor) -> LocalHandler:
+    """A function that gives a dead letter to this consumer's handler, in the event loop that calls it.
 
     Args:
-        state: what the lifespan yielded.
-        threads: where a plain `def` endpoint runs.
+        state: the value that the lifespan yielded.
+        threads: run endpoints that are a plain `def`.
     """
     identity, shortest_limit_s = plan.identity, plan.shortest_limit_s
 
-    async def handle(letter: DeadLetterRecord) -> str | None:
-        if why := of_another_group(letter, plan.settings.group_id):
-            return why
-        return await _attempt(plan, letter, Slot(identity, state, threads), shortest_limit_s)
+    async def handle(dead_letter: DeadLetterRecord) -> str | None:
+        if reason := other_group_reason(dead_letter, plan.settings.group_id):
+            return reason
+        return await _attempt(plan, dead_letter, Slot(identity, state, threads), shortest_limit_s)
 
     return handle
 
 
-async def _attempt(plan: ConsumerPlan, letter: DeadLetterRecord, slot: Slot, shortest_limit_s: float) -> str | None:
-    """One attempt, with the consumer's stack and time limits; None where the record is done, else why it is not."""
+async def _attempt(
+    plan: ConsumerPlan, dead_letter: DeadLetterRecord, slot: Slot, shortest_limit_s: float
+) -> str | None:
+    """One attempt, with the consumer's stack and time limits; None if it succeeded, otherwise the reason."""
     limit_s = plan.settings.max_endpoint_exec_time_s
-    [work] = works(plan.dispatch, [_again(letter)], lambda: slot)
+    [work] = works(plan.dispatch, [_original_record(dead_letter)], lambda: slot)
     attempt = Attempt(work.records[0], work.slot, limit_s=limit_s, shortest_limit_s=shortest_limit_s)
     result = await attempt.run(work)
     if isinstance(result, Fatal):
         raise result.error
     [ended] = work.results(result)
-    return _why(delivery_of(ended))
+    return _failure_reason(delivery_of(ended))
 
 
-def _again(letter: DeadLetterRecord) -> _Again:
-    record = letter.record
-    return _Again(
-        letter.topic or record.topic,
-        record.partition if letter.partition is None else letter.partition,
-        record.offset if letter.offset is None else letter.offset,
-        record.timestamp if letter.timestamp_ms is None else letter.timestamp_ms,
+def _original_record(dead_letter: DeadLetterRecord) -> _OriginalRecord:
+    record = dead_letter.record
+    return _OriginalRecord(
+        dead_letter.topic or record.topic,
+        record.partition if dead_letter.partition is None else dead_letter.partition,
+        record.offset if dead_letter.offset is None else dead_letter.offset,
+        record.timestamp if dead_letter.timestamp_ms is None else dead_letter.timestamp_ms,
         record.key,
         record.value,
-        tuple(replayed_headers(letter)),
+        tuple(replayed_headers(dead_letter)),
     )
 
 
-def _why(delivery: Delivery) -> str | None:
+def _failure_reason(delivery: Delivery) -> str | None:
     match delivery:
         case Delivery(outcome="done" | "skip"):
             return None

@@ -1,11 +1,11 @@
-"""What was done with dead letters: a compacted topic beside theirs, `<topic>.state`, with one mark for each. Pure.
+"""What was done with dead letters: `<topic>.state`, a compacted topic with one mark for each closed one. No I/O.
 
-A mark closes one letter: the one at its place in the dead-letter topic. The letter's timestamp stands in the mark, so
-that it closes nothing in a later dead-letter topic of that name.
+A mark closes the dead letter at its position. The mark also has the timestamp of the dead letter, so it closes nothing
+in a later topic of the same name.
 
-Marks of an earlier form name an id, and count: 2 says that the record was dealt with twice, which closed the letters of
-that id that had been replayed less than twice when they failed. They still count, for letters that are older than they
-are.
+A mark of the old format has an id and a count. A count of 2 means that the record was closed twice: the mark closes
+the dead letters of that id that had been replayed less than twice when they failed. Such marks are still read, for
+dead letters that are older than they are.
 """
 
 from __future__ import annotations
@@ -16,103 +16,106 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from evkafka.dlq.dead_letter import DeadLetterRecord, LetterPosition
+from evkafka.dlq.dead_letter import DeadLetterPosition, DeadLetterRecord
 from evkafka.kafka.admin.groups import Bounds
 from evkafka.records import Record
 from evkafka.runtime.dead_letters.replay_signature import SIGNING_KEY, read_signing_key
 
 Status = Literal["open", "replayed", "dropped"]
-Done = Literal["replayed", "dropped"]
+ClosedStatus = Literal["replayed", "dropped"]
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayMark:
-    """
+    """Closes a dead letter.
+
     Attributes:
-        id: of the letter; in the earlier form, what the mark is for.
-        place, timestamp_ms: of the letter; None in the earlier form.
-        count: in the earlier form, how often the record was dealt with.
+        id: of the dead letter; in the old format, of the record.
+        position, timestamp_ms: of the dead letter; None in the old format.
+        count: in the old format, how often the record was closed.
     """
 
-    status: Done
+    status: ClosedStatus
     at: datetime
     id: str
-    place: LetterPosition | None = None
+    position: DeadLetterPosition | None = None
     timestamp_ms: int | None = None
     count: int = 0
 
     def as_bytes(self) -> bytes:
-        assert self.place is not None
-        told = {
+        assert self.position is not None
+        fields = {
             "status": self.status,
             "at": self.at.isoformat(),
             "id": self.id,
-            "partition": self.place.partition,
-            "offset": self.place.offset,
+            "partition": self.position.partition,
+            "offset": self.position.offset,
             "timestamp": self.timestamp_ms,
         }
-        return json.dumps(told).encode()
+        return json.dumps(fields).encode()
 
-    def closes(self, letter: DeadLetterRecord) -> bool:
-        record = letter.record
-        if self.place is not None:
-            return self.place == letter.place and self.timestamp_ms == record.timestamp
-        return self.id == letter.id and letter.replays < self.count and record.timestamp <= self.at.timestamp() * 1000
-
-
-def mark_of(letter: DeadLetterRecord, status: Done) -> ReplayMark:
-    return ReplayMark(status, datetime.now(UTC), letter.id, letter.place, letter.record.timestamp)
+    def closes(self, dead_letter: DeadLetterRecord) -> bool:
+        timestamp_ms = dead_letter.record.timestamp
+        if self.position is not None:
+            return self.position == dead_letter.position and self.timestamp_ms == timestamp_ms
+        was_counted = self.id == dead_letter.id and dead_letter.replays < self.count
+        return was_counted and timestamp_ms <= self.at.timestamp() * 1000
 
 
-def read_mark(key: str, value: bytes | None) -> ReplayMark | None:
-    """None if it is not one of ours."""
+def closing_mark(dead_letter: DeadLetterRecord, status: ClosedStatus) -> ReplayMark:
+    timestamp_ms = dead_letter.record.timestamp
+    return ReplayMark(status, datetime.now(UTC), dead_letter.id, dead_letter.position, timestamp_ms)
+
+
+def parse_mark(key: str, value: bytes | None) -> ReplayMark | None:
+    """Parse a record of the state topic; None if it is not a mark."""
     try:
-        told = json.loads(value or b"")
-        status, at = told["status"], datetime.fromisoformat(told["at"])
+        fields = json.loads(value or b"")
+        status, at = fields["status"], datetime.fromisoformat(fields["at"])
         if status not in ("replayed", "dropped"):
             return None
-        if "offset" not in told:
-            return ReplayMark(status, at, key, count=int(told["count"]))
-        place = LetterPosition(int(told["partition"]), int(told["offset"]))
-        return ReplayMark(status, at, str(told["id"]), place, int(told["timestamp"]))
+        if "offset" not in fields:
+            return ReplayMark(status, at, key, count=int(fields["count"]))
+        position = DeadLetterPosition(int(fields["partition"]), int(fields["offset"]))
+        return ReplayMark(status, at, str(fields["id"]), position, int(fields["timestamp"]))
     except (ValueError, KeyError, TypeError):
         return None
 
 
 class ReplayState:
-    """A state topic, as it was read.
+    """The content of a state topic.
 
     Attributes:
-        signing_key: what replays of these letters sign with; None before the first one.
+        signing_key: the key that signs replayed records; None before the first replay.
     """
 
     def __init__(self) -> None:
-        self._marks: dict[str, ReplayMark] = {}  # by place, or by id in the earlier form: the key of the record
+        self._marks: dict[str, ReplayMark] = {}  # by record key: a position; an id in the old format
         self.signing_key: bytes | None = None
 
-    def take(self, record: Record) -> None:
-        """Call it for each record, in the order of the topic. A tombstone opens the letter again."""
+    def apply(self, record: Record) -> None:
+        """Apply one record. Call it in the order of the topic. A tombstone opens the dead letter again."""
         if record.key == SIGNING_KEY:
             self.signing_key = read_signing_key(record.value)
             return
         key = (record.key or b"").decode(errors="replace")
-        if (mark := read_mark(key, record.value)) is not None:
+        if (mark := parse_mark(key, record.value)) is not None:
             self._marks[key] = mark
         else:
             self._marks.pop(key, None)
 
-    def number_in(self, bounds: Mapping[int, Bounds]) -> int:
-        """How many letters are closed in these partitions. A mark of the earlier form counts for one."""
-        return sum(mark.place is None or _is_in(mark.place, bounds) for mark in self._marks.values())
+    def count_closed(self, bounds: Mapping[int, Bounds]) -> int:
+        """Count the closed dead letters in these partitions. A mark of the old format counts as one."""
+        return sum(mark.position is None or _is_in(mark.position, bounds) for mark in self._marks.values())
 
-    def status_of(self, letter: DeadLetterRecord) -> Status:
-        for key in (str(letter.place), letter.id):
+    def status_of(self, dead_letter: DeadLetterRecord) -> Status:
+        for key in (str(dead_letter.position), dead_letter.id):
             mark = self._marks.get(key)
-            if mark is not None and mark.closes(letter):
+            if mark is not None and mark.closes(dead_letter):
                 return mark.status
         return "open"
 
 
-def _is_in(place: LetterPosition, bounds: Mapping[int, Bounds]) -> bool:
-    found = bounds.get(place.partition)
-    return found is not None and found.first <= place.offset < found.end
+def _is_in(position: DeadLetterPosition, bounds: Mapping[int, Bounds]) -> bool:
+    partition = bounds.get(position.partition)
+    return partition is not None and partition.first <= position.offset < partition.end

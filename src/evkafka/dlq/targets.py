@@ -1,4 +1,4 @@
-"""Where dead letters may be replayed to: what a letter says of its origin is checked before a replay follows it."""
+"""The topics that dead letters may be replayed to. The origin in their headers is checked before it is used."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from evkafka.runtime.dead_letters.replay_signature import state_topic
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.runtime.subscription import TopicPattern
 
-RECORD_BYTES = 128
-"""At least what a record takes beside its key, value and headers, in a batch of its own."""
+RECORD_OVERHEAD_BYTES = 128
+"""Least size of a batch of one record, without its key, value and headers."""
 
-NOTHING_IN_IT = (
+NO_CONTENT = (
     "the client could not read the record, so there is nothing to replay: look at its address, and drop the letter"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class SourceTopics:
-    """The topics of the consumer that wrote the letters: a letter without a target goes back to one of them.
+    """The topics of the consumer that wrote the dead letters. Without a target topic, each goes back to one of them.
 
     Attributes:
-        names: as they are configured.
-        pattern: of a consumer that subscribes by pattern.
+        names: the configured topics.
+        pattern: the configured pattern, if the consumer subscribes by pattern.
     """
 
     names: frozenset[str] = frozenset()
@@ -37,7 +37,7 @@ class SourceTopics:
         return topic in self.names or (self.pattern is not None and self.pattern.match(topic))
 
 
-def sources_of(settings: ConsumerSettings) -> SourceTopics:
+def source_topics(settings: ConsumerSettings) -> SourceTopics:
     """The topics that a consumer's dead letters come from."""
     pattern = TopicPattern.of(settings) if settings.topic_pattern is not None else None
     return SourceTopics(frozenset(topic.name for topic in settings.topics), pattern)
@@ -48,21 +48,20 @@ class Target:
     """Where a replay sends to.
 
     Attributes:
-        topic: the topic for all letters; None for each letter's own, where it failed first.
-        sources: the topics that a letter's own may be; None if the consumer is not known: then the name of the
-            dead-letter topic must be made from it.
+        topic: the topic for all dead letters; None sends each to the topic where it failed first.
+        sources: the topics that a dead letter may come from. None if the consumer is not known: then the name of the
+            dead-letter topic must be derived from the topic.
     """
 
     topic: str | None = None
     sources: SourceTopics | None = None
 
 
-class Targets:
-    """Where letters may go, looked up once for each topic. Each letter is looked at by itself: one that may not be
-    replayed holds no other up.
+class TargetTopics:
+    """Checks for each dead letter whether it may be replayed. The settings of each topic are read once.
 
     Args:
-        to: None where they are handled in this process.
+        to: None if the dead letters are handled in this process.
     """
 
     def __init__(self, connection: ConnectionSettings, topic: str, to: Target | None, *, force: bool) -> None:
@@ -75,35 +74,35 @@ class Targets:
     async def check(self) -> None:
         """
         Raises:
-            ConfigError: the topic that is named for all letters cannot take any.
+            ConfigError: there is one target topic for all dead letters, and it cannot take any.
         """
-        if self._to is not None and self._to.topic is not None and (why := await self._fault_of(self._to.topic)):
+        if self._to is not None and self._to.topic is not None and (why := await self._topic_refusal(self._to.topic)):
             raise ConfigError(why)
 
-    async def fault(self, letter: DeadLetterRecord) -> str | None:
-        """Why a letter cannot be replayed; None if nothing is known against it."""
-        if isinstance(letter.record, UnreadRecord):
-            return f"the letter itself, {letter.record}"
-        if letter.unreadable:
-            return NOTHING_IN_IT
+    async def refusal(self, dead_letter: DeadLetterRecord) -> str | None:
+        """Why this dead letter cannot be replayed; None if no reason is known."""
+        if isinstance(dead_letter.record, UnreadRecord):
+            return f"the letter itself, {dead_letter.record}"
+        if dead_letter.unreadable:
+            return NO_CONTENT
+        topic = self.topic_for(dead_letter)
         if self._to is None:
-            return await self._fault_of(letter.topic) if letter.topic and self._is_own(letter.topic, letter) else None
-        topic = self.of(letter)
+            return await self._topic_refusal(topic) if topic and self._is_source(topic, dead_letter) else None
         if topic is None:
             return "it does not tell where it came from: name the topic, --to-topic TOPIC"
-        if self._to.topic is None and not self._is_own(topic, letter):
-            return f"it says that it came from {topic!r}, and {self._whose()}"
-        return await self._fault_of(topic) or self._fault_in(topic, letter)
+        if self._to.topic is None and not self._is_source(topic, dead_letter):
+            return f"it says that it came from {topic!r}, and {self._foreign_source_reason()}"
+        return await self._topic_refusal(topic) or self._record_refusal(topic, dead_letter)
 
-    def of(self, letter: DeadLetterRecord) -> str | None:
-        return (self._to.topic if self._to is not None else None) or letter.topic
+    def topic_for(self, dead_letter: DeadLetterRecord) -> str | None:
+        return (self._to.topic if self._to is not None else None) or dead_letter.topic
 
-    def _is_own(self, topic: str, letter: DeadLetterRecord) -> bool:
+    def _is_source(self, topic: str, dead_letter: DeadLetterRecord) -> bool:
         if self._to is not None and self._to.sources is not None:
             return self._to.sources.has(topic)
-        return is_named_after(self._topic, topic, letter.group)
+        return is_named_after(self._topic, topic, dead_letter.group)
 
-    def _whose(self) -> str:
+    def _foreign_source_reason(self) -> str:
         if self._to is not None and self._to.sources is not None:
             return (
                 "the consumer of these dead letters does not read that topic; if it is right, name it: --to-topic TOPIC"
@@ -113,7 +112,7 @@ class Targets:
             " --config FILE, or name the topic: --to-topic TOPIC"
         )
 
-    async def _fault_of(self, topic: str) -> str | None:
+    async def _topic_refusal(self, topic: str) -> str | None:
         if topic in (self._topic, state_topic(self._topic)):
             return f"{topic!r} is what is being replayed: name another topic"
         if topic not in self._settings:
@@ -129,22 +128,22 @@ class Targets:
             )
         return None
 
-    def _fault_in(self, topic: str, letter: DeadLetterRecord) -> str | None:
-        """What the broker would refuse: with the record, the whole transaction would fail."""
-        record, settings = letter.record, self._settings[topic]
+    def _record_refusal(self, topic: str, dead_letter: DeadLetterRecord) -> str | None:
+        """Why the broker would refuse the record. The whole transaction would fail with it."""
+        record, settings = dead_letter.record, self._settings[topic]
         if record.key is None and "compact" in settings.get("cleanup.policy", ""):
             return f"it has no key, and {topic!r} is compacted: brokers take no record without a key there"
-        size = len(record.key or b"") + len(record.value or b"") + RECORD_BYTES
-        size += sum(len(name.encode()) + len(value or b"") + 8 for name, value in replayed_headers(letter))
+        size = len(record.key or b"") + len(record.value or b"") + RECORD_OVERHEAD_BYTES
+        size += sum(len(name.encode()) + len(value or b"") + 8 for name, value in replayed_headers(dead_letter))
         most = int(settings.get("max.message.bytes", size))
         return f"its {size} bytes do not fit into {topic!r}, whose max.message.bytes is {most}" if size > most else None
 
 
 def is_named_after(dead_letter_topic: str, topic: str, group: str | None) -> bool:
-    """True if a dead-letter topic's name is made from this topic, as EVKafka and Spring name it by default.
+    """True if the dead-letter topic's name is derived from the topic's, by the defaults of EVKafka or Spring.
 
     Args:
-        group: the consumer's; None while it is not known, then it may be any.
+        group: the consumer group; None matches any.
     """
     if group is None:
         ours = dead_letter_topic.startswith(f"{topic}.") and dead_letter_topic.endswith(".dlq")

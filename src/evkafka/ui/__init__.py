@@ -1,6 +1,7 @@
-"""The operations page, server side.
+"""The server of the operations page.
 
-`routes.py` lists the paths; `models.py` defines the answers. `statistics.py` counts events; `snapshot.py` combines them
-with the app's status, and `stream.py` sends that to browsers. `dead_letters.py`, `record_browser.py`,
-`configuration.py` and `self_check.py` answer the screens that ask the cluster. `auth.py` decides who may do what.
+`routes.py` lists the paths, `request_fields.py` reads requests, and `models.py` defines the answers. `statistics.py`
+counts the runtime's events; `snapshot.py` combines them with the app's status, and `stream.py` sends that to browsers.
+`dead_letters.py`, `record_browser.py`, `configuration.py` and `self_check.py` answer the other screens. `auth.py`
+decides who may do what.
 """

@@ -1,4 +1,4 @@
-"""What the page is given of an app, and what of its declarations it needs again and again."""
+"""The app as its operations page sees it, and the topics and endpoints that it declares."""
 
 from __future__ import annotations
 
@@ -30,27 +30,31 @@ class OperatedApp(AppView, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
-    """An endpoint's name and the type that it takes; None of a default endpoint, or a callable that takes all."""
+class EndpointName:
+    """An endpoint.
+
+    Attributes:
+        event_type: None for a default endpoint, and for an app callable, which takes all records.
+    """
 
     event_type: str | None
     name: str
 
 
-def endpoints_of(declared: DeclaredConsumer) -> list[Endpoint]:
+def endpoint_names(declared: DeclaredConsumer) -> list[EndpointName]:
     if declared.endpoints is not None:
-        return [Endpoint(None if one.is_default else one.event_type, one.name) for one in declared.endpoints]
+        return [EndpointName(None if one.is_default else one.event_type, one.name) for one in declared.endpoints]
     target = declared.target
     name = getattr(target, "__qualname__", type(target).__qualname__)
-    return [Endpoint(None, f"{getattr(target, '__module__', '')}.{name}")]
+    return [EndpointName(None, f"{getattr(target, '__module__', '')}.{name}")]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A topic that the app has to do with.
+class AppTopic:
+    """Where a topic of the app is.
 
     Attributes:
-        consumer: the consumer whose dead letters stand in it, or that reads it; None of one that is only sent to.
+        consumer: the consumer that reads the topic, or writes its dead letters to it; None if the app only sends to it.
     """
 
     connection: ConnectionSettings
@@ -58,9 +62,9 @@ class Place:
     consumer: str | None = None
 
 
-def dead_letter_places(app: OperatedApp) -> dict[str, Place]:
-    """The dead-letter topics that the app's policies name, and where they are. Those of a pattern are not known."""
-    found: dict[str, Place] = {}
+def configured_dead_letter_topics(app: OperatedApp) -> dict[str, AppTopic]:
+    """The dead-letter topics of the app's error policies, by name; without those of a topic pattern."""
+    found: dict[str, AppTopic] = {}
     for declared in app.consumers.values():
         settings = declared.settings
         if settings.auto_commit_mode == "pre-commit":
@@ -73,20 +77,20 @@ def dead_letter_places(app: OperatedApp) -> dict[str, Place]:
                     policy, topic=topic.name, group_id=settings.group_id, event_type=event_type or "unmatched"
                 )
                 connection = dead_letter_producer_settings(settings, policy).connection
-                found.setdefault(name, Place(connection, declared.type_header, declared.name))
+                found.setdefault(name, AppTopic(connection, declared.type_header, declared.name))
     return found
 
 
-def places(app: OperatedApp) -> dict[str, Place]:
-    """All topics that the app reads, retries through, gives records up to, or sends to."""
-    found: dict[str, Place] = {}
+def app_topics(app: OperatedApp) -> dict[str, AppTopic]:
+    """All topics that the app reads or writes, with its retry topics and dead-letter topics."""
+    found: dict[str, AppTopic] = {}
     for declared in app.consumers.values():
-        place = Place(declared.settings.connection, declared.type_header, declared.name)
-        found |= dict.fromkeys((topic.name for topic in declared.settings.topics), place)
-        found |= dict.fromkeys(declared.retry_topics(), place)
+        source = AppTopic(declared.settings.connection, declared.type_header, declared.name)
+        found |= dict.fromkeys((topic.name for topic in declared.settings.topics), source)
+        found |= dict.fromkeys(declared.retry_topics(), source)
     for producer in app.producers.values():
         settings = producer_settings(producer.config)
         names = {one.topic or settings.topic for one in producer.sender.endpoints}
         for name in names - {None}:
-            found.setdefault(str(name), Place(settings.connection, "Event-Type"))
-    return found | {name: place for name, place in dead_letter_places(app).items() if name not in found}
+            found.setdefault(str(name), AppTopic(settings.connection, "Event-Type"))
+    return found | {name: topic for name, topic in configured_dead_letter_topics(app).items() if name not in found}

@@ -1,9 +1,9 @@
-"""Who may look, and who may act.
+"""Who may read the page, and who may act.
 
-Looking is open if only this machine can reach the page; elsewhere it needs the token, given once in a form. The form
-begins a session, whose cookie no script can read. Acting needs the token in a header, always: another site's page can
-make a browser send cookies, but not that header. Whoever gives wrong tokens has to wait. What was done, and what was
-refused, leaves a line in the log `evkafka.audit`.
+Reading is open if only this machine can reach the page. Otherwise it needs the token, which a person enters in a form.
+The form starts a session, whose cookie scripts cannot read. Acting always needs the token in a header: a page of
+another site can make a browser send cookies, but not that header. A client that sends wrong tokens has to wait. Every
+action, done or refused, is written to the log `evkafka.audit`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from starlette.requests import Request
 
 from evkafka.serde.safe_text import cut, json_text, one_line
-from evkafka.ui.sessions import GUESSES_S, Guesses, Sessions
-from evkafka.web.security import Refused, check_site
+from evkafka.ui.sessions import Sessions
+from evkafka.ui.wrong_tokens import WRONG_TOKENS_PERIOD_S, WrongTokenLimit
+from evkafka.web.security import RequestRefused, check_site
 
 logger = logging.getLogger("evkafka")
 audit_logger = logging.getLogger("evkafka.audit")
@@ -25,79 +26,83 @@ audit_logger = logging.getLogger("evkafka.audit")
 COOKIE = "evkafka-ui"
 
 STRONG_CHARACTERS = 16
-"""A token that others may guess at has at least so many."""
+"""Least length of a token, if other machines can reach the page."""
 
 AUDIT_CHARACTERS = 2000
 
 
 class Authenticator:
-    """Args:
-    token: what acting needs; None makes one, for this run.
-    open_to_read: True if only this machine can reach the page.
+    """Decides which requests may read, and which may act.
+
+    Args:
+        token: the token for acting; None generates one for this run.
+        open_to_read: True if only this machine can reach the page.
     """
 
     def __init__(self, token: str | None, *, open_to_read: bool) -> None:
-        self.made = token is None
+        self.is_generated = token is None
         self.token = token or secrets.token_urlsafe(18)
         self.open_to_read = open_to_read
         self._sessions = Sessions()
-        self._guesses = Guesses()
+        self._wrong_tokens = WrongTokenLimit()
 
     @property
     def is_weak(self) -> bool:
-        """Others can reach the page, and need not guess long."""
+        """True if other machines can reach the page, and the token can be guessed."""
         return not self.open_to_read and (len(self.token) < STRONG_CHARACTERS or len(set(self.token)) < 6)
 
-    # ------------------------------------------------------------------ looking
+    # ------------------------------------------------------------------ reading
 
-    def may_look(self, request: Request) -> bool:
+    def may_read(self, request: Request) -> bool:
         """
         Raises:
-            Refused: too many wrong tokens came from this address.
+            RequestRefused: too many wrong tokens came from this address.
         """
-        return self.open_to_read or self.has_session(request) or self._bears_token(request)
+        return self.open_to_read or self.has_session(request) or self._has_token(request)
 
     def has_session(self, request: Request) -> bool:
         return self._sessions.has(request.cookies.get(COOKIE, ""))
 
-    def enter(self, request: Request, token: str) -> str | None:
-        """The cookie of a session for whoever has the token; None for all others.
+    def begin_session(self, request: Request, token: str) -> str | None:
+        """Return the cookie of a new session; None if the token is wrong.
 
         Raises:
-            Refused: too many wrong tokens came from this address.
+            RequestRefused: too many wrong tokens came from this address.
         """
         return self._sessions.begin() if self._is_token(request, token) else None
 
-    def leave(self, request: Request) -> None:
+    def end_session(self, request: Request) -> None:
         """End the session of this browser, if it has one."""
         self._sessions.end(request.cookies.get(COOKIE, ""))
 
     # ------------------------------------------------------------------ acting
 
-    def check_order(self, request: Request) -> None:
+    def check_may_act(self, request: Request) -> None:
         """
         Raises:
-            Refused: it comes from another site's page, or without the token.
+            RequestRefused: the request comes from another site's page, or has no token.
         """
         check_site(request)
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            raise Refused(415, "an order is JSON: content-type application/json")
-        if not self._bears_token(request):
-            raise Refused(401, "that needs the token: authorization: Bearer ...")
+            raise RequestRefused(415, "an order is JSON: content-type application/json")
+        if not self._has_token(request):
+            raise RequestRefused(401, "that needs the token: authorization: Bearer ...")
 
-    def _bears_token(self, request: Request) -> bool:
+    def _has_token(self, request: Request) -> bool:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and self._is_token(request, token.strip())
 
     def _is_token(self, request: Request, token: str) -> bool:
-        who = address_of(request)
-        if wait_s := self._guesses.wait_s(who):
-            raise Refused(429, f"too many wrong tokens came from {who}: try again in {wait_s:.0f} s")
+        address = address_of(request)
+        if wait_s := self._wrong_tokens.wait_s(address):
+            raise RequestRefused(429, f"too many wrong tokens came from {address}: try again in {wait_s:.0f} s")
         if hmac.compare_digest(token.encode(errors="replace"), self.token.encode()):
             return True
-        self._guesses.note_wrong(who)
-        if self._guesses.wait_s(who):  # said once: whoever goes on guessing does not fill the log
-            audit_logger.warning("too many wrong tokens from %s: no more are looked at for %.0f s", who, GUESSES_S)
+        self._wrong_tokens.note_wrong(address)
+        if self._wrong_tokens.wait_s(address):  # logged once: further tokens are refused above
+            audit_logger.warning(
+                "too many wrong tokens from %s: no more are looked at for %.0f s", address, WRONG_TOKENS_PERIOD_S
+            )
         return False
 
 
@@ -106,9 +111,14 @@ def address_of(request: Request) -> str:
 
 
 def audit(request: Request, action: str, target: Mapping[str, object], result: str) -> None:
-    """One line for each order, done or refused: who, what, on what, how it ended."""
-    who, result = address_of(request), one_line(result, AUDIT_CHARACTERS)
-    what = cut(json_text(target, compact=False), AUDIT_CHARACTERS)
+    """Log one line for an action, done or refused: from which address, what, on what, and the result."""
+    address, result = address_of(request), one_line(result, AUDIT_CHARACTERS)
+    shown = cut(json_text(target, compact=False), AUDIT_CHARACTERS)
     audit_logger.info(
-        "%s from %s: %s: %s", action, who, what, result, extra={"action": action, "address": who, "result": result}
+        "%s from %s: %s: %s",
+        action,
+        address,
+        shown,
+        result,
+        extra={"action": action, "address": address, "result": result},
     )

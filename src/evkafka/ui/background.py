@@ -1,7 +1,7 @@
-"""Work for the page that is no business of the consumers' loop: in a thread with a loop of its own, one at a time.
+"""Runs coroutines of the page outside the app's event loop: in a thread with its own loop, one at a time.
 
-Reading topics costs time on the processor: decompressing, checking, decoding. In the app's loop it would hold up
-polls and handlers; in a thread it shares the interpreter with them and no more.
+Reading topics needs CPU time, to decompress, check and decode records. In the app's loop it would delay polls and
+handlers; in a thread it only shares the interpreter with them.
 """
 
 from __future__ import annotations
@@ -9,44 +9,32 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from evkafka.web.encoding import TooBusy
+from evkafka.web.worker_thread import WorkerThread
 
 T = TypeVar("T")
 
-WAITING = 8
-"""Questions that wait for their turn at most."""
+MAX_WAITING = 8
 
 
 class BackgroundRunner:
-    """Runs one coroutine after the other, each with a deadline, elsewhere."""
+    """Runs one coroutine after the other, each with a timeout."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="evkafka-ui")
-        self._waiting = 0
+        self._thread = WorkerThread(MAX_WAITING, name="evkafka-ui")
         self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
 
     async def run(self, work: Callable[[], Coroutine[Any, Any, T]], *, timeout_s: float) -> T:
         """
         Raises:
-            TooBusy: too many wait already.
-            TimeoutError: it was not done in this time; it has been ended.
+            TooBusy: too many coroutines wait.
+            TimeoutError: the coroutine did not end in this time, and was cancelled.
         """
-        if self._waiting >= WAITING:
-            raise TooBusy("this page is asked too much at once; try again in a moment")
-        self._waiting += 1
-        # A client that hangs up ends the awaiting and not the work: that counts until it has ended.
-        done = asyncio.get_running_loop().run_in_executor(self._threads, self._there, work, timeout_s)
-        done.add_done_callback(self._one_less)
-        return await done
+        return await self._thread.run(lambda: self._run_here(work, timeout_s))
 
-    def _one_less(self, done: object) -> None:
-        self._waiting -= 1
-
-    def _there(self, work: Callable[[], Coroutine[Any, Any, T]], timeout_s: float) -> T:
-        async def bounded() -> T:
+    def _run_here(self, work: Callable[[], Coroutine[Any, Any, T]], timeout_s: float) -> T:
+        async def run_with_timeout() -> T:
             task = asyncio.current_task()
             assert task is not None
             self._running = asyncio.get_running_loop(), task
@@ -56,12 +44,12 @@ class BackgroundRunner:
             finally:
                 self._running = None
 
-        return asyncio.run(bounded())
+        return asyncio.run(run_with_timeout())
 
     def end(self) -> None:
-        """Break off what runs, and begin nothing more."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Cancel the running coroutine, and drop the waiting ones."""
+        self._thread.end(cancel=True)
         if (running := self._running) is not None:
             loop, task = running
-            with contextlib.suppress(RuntimeError):  # it has just ended by itself
+            with contextlib.suppress(RuntimeError):  # the coroutine has just ended, and its loop is closed
                 loop.call_soon_threadsafe(task.cancel)

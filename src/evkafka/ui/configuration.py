@@ -1,5 +1,4 @@
-"""The configuration in force: every key, and which were set. Secrets never come this far: they are masked where the
-configuration is shown."""
+"""The configuration in force: each key, its value, and whether it was set. Secrets are already masked by `config`."""
 
 from __future__ import annotations
 
@@ -7,31 +6,31 @@ from collections.abc import Mapping
 
 from evkafka.config import consumer_settings, producer_settings, shown_settings
 from evkafka.ui.app_view import OperatedApp
-from evkafka.ui.models import Config, ConfigKey, ConfigPart
+from evkafka.ui.models import Config, ConfigKey, ConfigSection
 
 MASKED = "***"
 
 
-def config_of(app: OperatedApp) -> Config:
-    plain = shown_settings(consumer_settings({"topics": ["t"]}))
-    parts = [
-        ConfigPart(name=f"Consumer {name}", keys=_keys(shown_settings(declared.settings), plain))
+def configuration(app: OperatedApp) -> Config:
+    defaults = shown_settings(consumer_settings({"topics": ["t"]}))
+    sections = [
+        ConfigSection(name=f"Consumer {name}", keys=_keys(shown_settings(declared.settings), defaults))
         for name, declared in app.consumers.items()
     ]
-    plain = shown_settings(producer_settings({}))
-    parts += [
-        ConfigPart(name=f"Producer {name}", keys=_keys(shown_settings(producer_settings(declared.config)), plain))
+    defaults = shown_settings(producer_settings({}))
+    sections += [
+        ConfigSection(name=f"Producer {name}", keys=_keys(shown_settings(producer_settings(declared.config)), defaults))
         for name, declared in app.producers.items()
     ]
-    return Config(parts=parts)
+    return Config(parts=sections)
 
 
-def _keys(shown: Mapping[str, str], plain: Mapping[str, str]) -> list[ConfigKey]:
+def _keys(shown: Mapping[str, str], defaults: Mapping[str, str]) -> list[ConfigKey]:
     return [
         ConfigKey(
             name=name,
             value="" if MASKED in str(value) else str(value),
-            source="default" if plain.get(name) == value else "set",
+            source="default" if defaults.get(name) == value else "set",
             masked=MASKED in str(value),
         )
         for name, value in shown.items()

@@ -1,7 +1,7 @@
-"""The dead-letter topics that an app writes to: those that its policies ask for, and all others of its that are there.
+"""The dead-letter topics of an app: those of its error policies, and existing ones whose names match its consumers'.
 
-A name may be known only once there is a letter: of a consumer that subscribes by pattern, or of an endpoint that gives
-a record up (`DeadLetter`) although its policy never does.
+The second kind is known only when it exists: a consumer may subscribe by pattern, and an endpoint may return
+`DeadLetter` although its policy writes none.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.topics import topic_shapes
 from evkafka.runtime.subscription import name_pattern
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.ui.app_view import OperatedApp, Place, dead_letter_places
+from evkafka.ui.app_view import AppTopic, OperatedApp, configured_dead_letter_topics
 
 logger = logging.getLogger("evkafka.web")
 
-LOOK_S = 10.0
+READ_TIMEOUT_S = 10.0
 
 
-async def dead_letter_topics(app: OperatedApp) -> dict[str, Place]:
-    """By name; those that a policy asks for come first, and need not be there yet."""
-    found = dead_letter_places(app)
-    asked: list[tuple[ConnectionSettings, Collection[str]]] = []  # connections cannot be keys
+async def dead_letter_topics(app: OperatedApp) -> dict[str, AppTopic]:
+    """The topics by name. Those of the error policies come first; they need not exist yet."""
+    found = configured_dead_letter_topics(app)
+    existing: list[tuple[ConnectionSettings, Collection[str]]] = []  # a list: connections are not hashable
     for declared in app.consumers.values():
-        for name, connection in _names(declared):
-            there = next((topics for known, topics in asked if known == connection), None)
-            if there is None:
-                there = await _topics(connection)
-                asked.append((connection, there))
-            for topic in there:
-                if _is_of(declared, name, topic):
-                    found.setdefault(topic, Place(connection, declared.type_header, declared.name))
+        for name, connection in _name_patterns(declared):
+            topics = next((topics for known, topics in existing if known == connection), None)
+            if topics is None:
+                topics = await _existing_topics(connection)
+                existing.append((connection, topics))
+            for topic in topics:
+                if _is_dead_letter_topic(declared, name, topic):
+                    found.setdefault(topic, AppTopic(connection, declared.type_header, declared.name))
     return found
 
 
-def _names(declared: DeclaredConsumer) -> Iterator[tuple[re.Pattern[str], ConnectionSettings]]:
-    """The names of a consumer's dead-letter topics, and where those are."""
+def _name_patterns(declared: DeclaredConsumer) -> Iterator[tuple[re.Pattern[str], ConnectionSettings]]:
+    """Patterns of the names of a consumer's dead-letter topics, each with the cluster that has them."""
     settings = declared.settings
     for event_type, policy in declared.policies():
         template = policy.dead_letter_topic.replace("{group_id}", settings.group_id or "none")
@@ -52,7 +52,7 @@ def _names(declared: DeclaredConsumer) -> Iterator[tuple[re.Pattern[str], Connec
             yield re.compile(name_pattern(template.replace("{topic}", source))), connection
 
 
-def _is_of(declared: DeclaredConsumer, name: re.Pattern[str], topic: str) -> bool:
+def _is_dead_letter_topic(declared: DeclaredConsumer, name: re.Pattern[str], topic: str) -> bool:
     found, pattern = name.fullmatch(topic), declared.settings.topic_pattern
     if found is None or topic.endswith(".state"):
         return False
@@ -60,9 +60,9 @@ def _is_of(declared: DeclaredConsumer, name: re.Pattern[str], topic: str) -> boo
     return source is None or pattern is None or pattern.match(source) is not None
 
 
-async def _topics(connection: ConnectionSettings) -> Collection[str]:
+async def _existing_topics(connection: ConnectionSettings) -> Collection[str]:
     try:
-        return await topic_shapes(connection, timeout_s=LOOK_S)
+        return await topic_shapes(connection, timeout_s=READ_TIMEOUT_S)
     except BrokerError as error:
         logger.info("dead-letter topics beyond those of the policies are not known: %s", error)
         return ()

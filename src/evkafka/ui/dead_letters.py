@@ -1,4 +1,4 @@
-"""The dead letters' screen: look, try dry, replay, drop. The work is the desk's, as of `evkafka dlq`."""
+"""The screen of dead letters: list, dry run, replay, drop. `evkafka dlq` does the same on the command line."""
 
 from __future__ import annotations
 
@@ -8,111 +8,131 @@ from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from evkafka.dlq import DeadLetterRecord, DeadLetterReplay, LetterFilter, SourceTopics, Target
-from evkafka.dlq.dry_run import judge_of
-from evkafka.dlq.local_handler import handle_of
-from evkafka.dlq.replay import Handle, Judge, ReplayReport
+from evkafka.dlq import (
+    DeadLetterFilter,
+    DeadLetterRecord,
+    DeadLetterTopic,
+    Target,
+    drop_dead_letters,
+    dry_run_replay,
+    replay_dead_letters,
+)
+from evkafka.dlq.dry_run import dry_run_check
+from evkafka.dlq.local_handler import local_handler
+from evkafka.dlq.replay import DryRunCheck, LocalHandler, ReplayReport
 from evkafka.dlq.state_topic import Status
-from evkafka.dlq.targets import sources_of
+from evkafka.dlq.targets import source_topics
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.log_reader import partition_numbers
 from evkafka.serde.safe_text import NAME_CHARACTERS, lines, one_line
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.ui.app_view import OperatedApp, Place
+from evkafka.ui.app_view import AppTopic, OperatedApp
 from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.dead_letter_topics import dead_letter_topics
-from evkafka.ui.models import Address, FailedLetter, LetterRow, Letters, Report
-from evkafka.ui.payload_text import KEY_BYTES, as_text, headers_as_text, not_shown
+from evkafka.ui.models import DeadLetterList, DeadLetterRow, FailedDeadLetter, RecordAddress, ReplayResult
+from evkafka.ui.payload_text import KEY_BYTES, as_text, headers_as_text, unshowable
 
 logger = logging.getLogger("evkafka.web")
 
-SHOWN = 200
-"""The newest so many letters; `evkafka dlq list` tells them all."""
+ROWS_MAX = 200
+"""The newest dead letters are listed, up to this number; `evkafka dlq list` has all of them."""
 
-KEPT_BYTES = 4 * 1024
+VALUE_BYTES = 4 * 1024
 MESSAGE_CHARACTERS = 1000
 TRACEBACK_CHARACTERS = 8 * 1024
 
-READ_BYTES = 64 * 1024 * 1024
-"""Of letters that are larger together, fewer are shown."""
+LIST_MAX_BYTES = 64 * 1024 * 1024
+"""Fewer dead letters are listed if they are larger than this together."""
 
-LOOK_S = 30.0
-WORK_S = 300.0
+READ_TIMEOUT_S = 30.0
+REPLAY_TIMEOUT_S = 300.0
 
 
 class DeadLetters:
-    """The app's dead letters; what is done with them is done in the app's own loop, all else apart from it."""
+    """Reads and replays the app's dead letters.
 
-    def __init__(self, app: OperatedApp, apart: BackgroundRunner) -> None:
+    Topics are read and written in the background. Only the consumer's handler runs in the app's event loop.
+    """
+
+    def __init__(self, app: OperatedApp, background: BackgroundRunner) -> None:
         self._app = app
-        self._apart = apart
+        self._background = background
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="evkafka-replay")
 
     def end(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    # ------------------------------------------------------------------ looking
+    # ------------------------------------------------------------------ reading
 
-    async def look(self, topic: str | None, containing: str, *, closed: bool) -> Letters:
-        """The newest letters of a topic; of the first one that is there, where none is named.
+    async def list(self, topic: str | None, containing: str, *, closed: bool) -> DeadLetterList:
+        """The newest dead letters of a topic; of the app's first dead-letter topic if `topic` is None.
+
+        Args:
+            containing: a text in the id, the event type or the error.
+            closed: also list those that were replayed or dropped.
 
         Raises:
             ConfigError: the app has no such dead-letter topic.
-            TimeoutError, BrokerError, TooBusy: it could not be read.
+            TimeoutError, BrokerError, TooBusy: the topic could not be read.
         """
-        places = await self._places()
-        if not places:
-            return Letters(topics=[], topic=None, letters=[])
-        topic = topic or next(iter(places))
-        place = _place(places, topic)
-        found = await self._apart.run(lambda: _look(place, topic, containing, closed=closed), timeout_s=LOOK_S)
-        return Letters(topics=list(places), topic=topic, letters=found)
+        topics = await self._topics()
+        if not topics:
+            return DeadLetterList(topics=[], topic=None, letters=[])
+        name = topic or next(iter(topics))
+        dead_letters = _dead_letter_topic(topics, name)
+        rows = await self._background.run(
+            lambda: _newest(dead_letters, containing, closed=closed), timeout_s=READ_TIMEOUT_S
+        )
+        return DeadLetterList(topics=list(topics), topic=name, letters=rows)
 
-    async def _places(self) -> Mapping[str, Place]:
-        return await self._apart.run(lambda: dead_letter_topics(self._app), timeout_s=LOOK_S)
+    async def _topics(self) -> Mapping[str, AppTopic]:
+        return await self._background.run(lambda: dead_letter_topics(self._app), timeout_s=READ_TIMEOUT_S)
 
-    # ------------------------------------------------------------------ doing
+    # ------------------------------------------------------------------ replaying and dropping
 
     async def replay(
-        self, topic: str, wanted: LetterFilter, report: ReplayReport, *, to_handler: bool, dry_run: bool
-    ) -> Report:
-        """A dry run decodes, finds the endpoint, and runs nothing.
+        self, topic: str, wanted: DeadLetterFilter, report: ReplayReport, *, to_handler: bool, dry_run: bool
+    ) -> ReplayResult:
+        """Replay to the topics of origin, or to the consumer's handler in this process.
 
         Args:
-            report: filled as it goes on.
+            report: updated during the replay.
+            dry_run: only decode the records and look up their endpoints; run nothing.
 
         Raises:
-            ConfigError: there is no such topic, or no consumer of this app handles its letters.
-            TakenOver, TimeoutError, BrokerError, TooBusy: it ended before its end; what was done is marked.
+            ConfigError: there is no such topic, or no consumer of this app handles its dead letters.
+            TakenOver, TimeoutError, BrokerError, TooBusy: the replay ended early; what was done is marked.
         """
-        place = _place(await self._places(), topic)
-        desk = DeadLetterReplay(place.connection, topic, type_header=place.type_header)
-        target = Target(sources=self._sources(place))
+        topics = await self._topics()
+        dead_letters, source = _dead_letter_topic(topics, topic), topics[topic]
+        target = Target(sources=source_topics(self._consumer(source).known_settings()))
         if dry_run:
-            would = self._judge(place) if to_handler else target
-            rehearsal = await self._apart.run(lambda: desk.rehearse(would, wanted), timeout_s=LOOK_S)
-            failed = [_failed(letter, why) for letter, why in rehearsal.would if why is not None]
-            return Report(chosen=len(rehearsal.would), done=0, failed=failed)
-        to = self._handler(place) if to_handler else target
-        await self._apart.run(lambda: desk.replay(to, wanted, report=report), timeout_s=WORK_S)
-        return _told(report)
+            would = self._dry_run_check(source) if to_handler else target
+            result = await self._background.run(
+                lambda: dry_run_replay(dead_letters, would, wanted), timeout_s=READ_TIMEOUT_S
+            )
+            failed = [_failed(dead_letter, reason) for dead_letter, reason in result.results if reason is not None]
+            return ReplayResult(chosen=len(result.results), done=0, failed=failed)
+        to = self._local_handler(source) if to_handler else target
+        await self._background.run(
+            lambda: replay_dead_letters(dead_letters, to, wanted, report=report), timeout_s=REPLAY_TIMEOUT_S
+        )
+        return _replay_result(report)
 
-    async def drop(self, topic: str, wanted: LetterFilter, report: ReplayReport) -> Report:
-        """As `replay`."""
-        place = _place(await self._places(), topic)
-        desk = DeadLetterReplay(place.connection, topic, type_header=place.type_header)
-        await self._apart.run(lambda: desk.drop(wanted, report=report), timeout_s=WORK_S)
-        return _told(report)
+    async def drop(self, topic: str, wanted: DeadLetterFilter, report: ReplayReport) -> ReplayResult:
+        """Drop dead letters; raises the same errors as `replay`."""
+        dead_letters = _dead_letter_topic(await self._topics(), topic)
+        await self._background.run(
+            lambda: drop_dead_letters(dead_letters, wanted, report=report), timeout_s=REPLAY_TIMEOUT_S
+        )
+        return _replay_result(report)
 
-    def _declared(self, place: Place) -> DeclaredConsumer:
-        return self._app.consumers[place.consumer or ""]
+    def _consumer(self, topic: AppTopic) -> DeclaredConsumer:
+        return self._app.consumers[topic.consumer or ""]
 
-    def _sources(self, place: Place) -> SourceTopics:
-        return sources_of(self._declared(place).known_settings())
-
-    def _judge(self, place: Place) -> Judge:
-        declared = self._declared(place)
-        return judge_of(
+    def _dry_run_check(self, topic: AppTopic) -> DryRunCheck:
+        declared = self._consumer(topic)
+        return dry_run_check(
             declared.target,
             group_id=declared.settings.group_id,
             type_header=declared.type_header,
@@ -120,95 +140,103 @@ class DeadLetters:
             middleware=declared.middleware,
         )
 
-    def _handler(self, place: Place) -> Handle:
-        """Handles a letter in the app's own loop, whatever loop it is called in: there the user's resources live."""
+    def _local_handler(self, topic: AppTopic) -> LocalHandler:
+        """A handler that runs in the app's event loop, whichever loop awaits it: the user's resources belong to it."""
         service = self._app.service
-        plan = service.plan(place.consumer or "") if service is not None else None
+        plan = service.plan(topic.consumer or "") if service is not None else None
         if service is None or plan is None:
             raise ConfigError("no consumer of this app runs that handles these letters")
-        handle, loop = handle_of(plan, service.state, self._threads), asyncio.get_running_loop()
+        handle, loop = local_handler(plan, service.state, self._threads), asyncio.get_running_loop()
 
-        async def there(letter: DeadLetterRecord) -> str | None:
-            async def here() -> str | None:
-                return await handle(letter)
+        async def in_background(dead_letter: DeadLetterRecord) -> str | None:
+            async def in_app_loop() -> str | None:
+                return await handle(dead_letter)
 
-            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(here(), loop))
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(in_app_loop(), loop))
 
-        return there
-
-
-def _told(report: ReplayReport) -> Report:
-    failed = [_failed(one.letter, one.why) for one in report.failed]
-    return Report(chosen=report.chosen, done=report.done, failed=failed)
+        return in_background
 
 
-def _failed(letter: DeadLetterRecord, why: str) -> FailedLetter:
-    return FailedLetter(id=letter.id, place=str(letter.place), why=why)
+def _replay_result(report: ReplayReport) -> ReplayResult:
+    failed = [_failed(one.dead_letter, one.reason) for one in report.failed]
+    return ReplayResult(chosen=report.chosen, done=report.done, failed=failed)
 
 
-def _place(places: Mapping[str, Place], topic: str) -> Place:
-    if topic not in places:
-        known = ", ".join(map(repr, places)) or "none"
-        raise ConfigError(f"this app writes no dead letters to {topic!r}; its dead-letter topics: {known}")
-    return places[topic]
+def _failed(dead_letter: DeadLetterRecord, reason: str) -> FailedDeadLetter:
+    return FailedDeadLetter(id=dead_letter.id, place=str(dead_letter.position), why=reason)
 
 
-async def _look(place: Place, topic: str, containing: str, *, closed: bool) -> list[LetterRow]:
-    if not await partition_numbers(place.connection, [topic]):
-        return []  # nothing was given up yet
-    newest: deque[tuple[DeadLetterRecord, Status]] = deque(maxlen=SHOWN)
+def _dead_letter_topic(topics: Mapping[str, AppTopic], name: str) -> DeadLetterTopic:
+    """
+    Raises:
+        ConfigError: the app has no such dead-letter topic.
+    """
+    topic = topics.get(name)
+    if topic is None:
+        known = ", ".join(map(repr, topics)) or "none"
+        raise ConfigError(f"this app writes no dead letters to {name!r}; its dead-letter topics: {known}")
+    return DeadLetterTopic(topic.connection, name, type_header=topic.type_header)
+
+
+async def _newest(topic: DeadLetterTopic, containing: str, *, closed: bool) -> list[DeadLetterRow]:
+    if not await partition_numbers(topic.connection, [topic.name]):
+        return []  # the topic is created with the first dead letter
+    newest: deque[tuple[DeadLetterRecord, Status]] = deque(maxlen=ROWS_MAX)
     size = 0
-    desk = DeadLetterReplay(place.connection, topic, type_header=place.type_header)
-    async for letter, status in desk.letters(LetterFilter(), closed=closed):
-        if containing.lower() in _searched(letter):
-            size += _size(letter) - (_size(newest[0][0]) if len(newest) == SHOWN else 0)
-            newest.append((letter, status))
-            while size > READ_BYTES and len(newest) > 1:
+    async for dead_letter, status in topic.read(DeadLetterFilter(), closed=closed):
+        if containing.lower() in _searched_text(dead_letter):
+            size += _size(dead_letter) - (_size(newest[0][0]) if len(newest) == ROWS_MAX else 0)
+            newest.append((dead_letter, status))
+            while size > LIST_MAX_BYTES and len(newest) > 1:
                 size -= _size(newest.popleft()[0])
-    rows = [_row(letter, status) for letter, status in newest]
+    rows = [_row(dead_letter, status) for dead_letter, status in newest]
     return sorted(rows, key=lambda row: row["failed_at_ms"], reverse=True)
 
 
-def _size(letter: DeadLetterRecord) -> int:
-    return len(letter.record.value or b"") + sum(len(value or b"") for _, value in letter.record.headers)
+def _size(dead_letter: DeadLetterRecord) -> int:
+    record = dead_letter.record
+    return len(record.value or b"") + sum(len(value or b"") for _, value in record.headers)
 
 
-def _searched(letter: DeadLetterRecord) -> str:
-    words = (letter.id, letter.event_type, letter.error_type, letter.error_message)
-    return "\0".join(word for word in words if word).lower()
+def _searched_text(dead_letter: DeadLetterRecord) -> str:
+    fields = (dead_letter.id, dead_letter.event_type, dead_letter.error_type, dead_letter.error_message)
+    return "\0".join(field for field in fields if field).lower()
 
 
-def _row(letter: DeadLetterRecord, status: Status) -> LetterRow:
-    """A letter that cannot be shown is a row that says so: the others of its list are shown."""
-    record = letter.record
+def _row(dead_letter: DeadLetterRecord, status: Status) -> DeadLetterRow:
+    """One row. If the content cannot be shown, the row says so, and the other rows of the list are shown."""
+    record = dead_letter.record
     try:
-        key, value = as_text(record.key, most=KEY_BYTES), as_text(record.value, most=KEPT_BYTES)
+        key, value = as_text(record.key, most=KEY_BYTES), as_text(record.value, most=VALUE_BYTES)
         headers = headers_as_text(record.headers)
     except Exception as error:
         logger.exception("dead letter %s[%d]@%d cannot be shown", record.topic, record.partition, record.offset)
-        key, value, headers = None, not_shown(record.value, error), []
-    origin = None
-    if letter.topic is not None and letter.partition is not None and letter.offset is not None:
-        origin = Address(
-            topic=one_line(letter.topic, NAME_CHARACTERS), partition=letter.partition, offset=letter.offset
-        )
-    return LetterRow(
+        key, value, headers = None, unshowable(record.value, error), []
+    event_type, timestamp_ms = dead_letter.event_type, dead_letter.timestamp_ms
+    return DeadLetterRow(
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
-        id=letter.id,
-        place=str(letter.place),
+        id=dead_letter.id,
+        place=str(dead_letter.position),
         status=status,
-        failed_at_ms=int(letter.failed_at.timestamp() * 1000),
-        event_type=None if letter.event_type is None else one_line(letter.event_type, NAME_CHARACTERS),
-        error_type=one_line(letter.error_type, NAME_CHARACTERS),
-        error_message=lines(letter.error_message, MESSAGE_CHARACTERS),
-        origin=origin,
-        attempts=letter.attempts,
-        replays=letter.replays,
-        timestamp_ms=letter.timestamp_ms if letter.timestamp_ms is not None else record.timestamp,
+        failed_at_ms=int(dead_letter.failed_at.timestamp() * 1000),
+        event_type=None if event_type is None else one_line(event_type, NAME_CHARACTERS),
+        error_type=one_line(dead_letter.error_type, NAME_CHARACTERS),
+        error_message=lines(dead_letter.error_message, MESSAGE_CHARACTERS),
+        origin=_origin(dead_letter),
+        attempts=dead_letter.attempts,
+        replays=dead_letter.replays,
+        timestamp_ms=timestamp_ms if timestamp_ms is not None else record.timestamp,
         key=key,
         value=value,
-        traceback=lines(letter.traceback[-TRACEBACK_CHARACTERS:]),
+        traceback=lines(dead_letter.traceback[-TRACEBACK_CHARACTERS:]),
         headers=headers,
     )
+
+
+def _origin(dead_letter: DeadLetterRecord) -> RecordAddress | None:
+    topic, partition, offset = dead_letter.topic, dead_letter.partition, dead_letter.offset
+    if topic is None or partition is None or offset is None:
+        return None
+    return RecordAddress(topic=one_line(topic, NAME_CHARACTERS), partition=partition, offset=offset)

@@ -1,19 +1,20 @@
-"""What the page is answered, as it goes over the wire. Times are in seconds, moments in milliseconds since the epoch;
-what is not known is None, never 0.
+"""The answers of the page's API, as JSON.
+
+Durations are in seconds, times in milliseconds since the epoch. Unknown values are None, never 0.
 
 | path | |
 | --- | --- |
-| `GET ui/api/events` | a stream of `Snapshot`, one a second |
-| `GET ui/api/letters?topic&q&closed` | `Letters` |
+| `GET ui/api/events` | a stream of `Snapshot`, one per second |
+| `GET ui/api/letters?topic&q&closed` | `DeadLetterList` |
 | `GET ui/api/topics` | `Topics` |
 | `GET ui/api/records?topic&partition&limit&(offset or at_ms)` | `Records`; without either, the newest |
 | `GET ui/api/config` | `Config` |
 | `GET ui/api/check` | `Checks` |
-| `POST ui/api/pause`, `resume`, `seek` | `{consumer, topic, partition, offset}` -> `Done` |
-| `POST ui/api/letters/replay` | `{topic, places or ids, to: "handler" or "topic", dry_run}` -> `Report` |
-| `POST ui/api/letters/drop` | `{topic, places or ids, reason}` -> `Report` |
+| `POST ui/api/pause`, `resume`, `seek` | `{consumer, topic, partition, offset}` -> `ActionResult` |
+| `POST ui/api/letters/replay` | `{topic, places or ids, to: "handler" or "topic", dry_run}` -> `ReplayResult` |
+| `POST ui/api/letters/drop` | `{topic, places or ids, reason}` -> `ReplayResult` |
 
-What cannot be done is answered with a status of 400 or more, and `Refusal`.
+Errors have a status of 400 or more, and the answer is `ErrorAnswer`.
 """
 
 from __future__ import annotations
@@ -21,23 +22,23 @@ from __future__ import annotations
 from typing import Literal, TypedDict
 
 Kind = Literal["good", "warn", "bad", ""]
-"""How something is shown."""
+"""How a state or problem is shown."""
 
 
-class Refusal(TypedDict):
+class ErrorAnswer(TypedDict):
     error: str
 
 
-class Address(TypedDict):
+class RecordAddress(TypedDict):
     topic: str
     partition: int
     offset: int
 
 
-# ---------------------------------------------------------------------------- live
+# ---------------------------------------------------------------------------- the stream
 
 
-class Now(TypedDict):
+class CurrentFigures(TypedDict):
     handled_per_s: float
     handled: int
     failed_per_s: float
@@ -52,7 +53,7 @@ class Now(TypedDict):
 
 
 class History(TypedDict):
-    """A value for each second; all lists are of one length."""
+    """One value per second; all lists have the same length."""
 
     at_s: list[int]
     handled_per_s: list[float]
@@ -63,7 +64,7 @@ class History(TypedDict):
 
 
 class Problem(TypedDict):
-    """`first` is what to do about it first, `screen` where."""
+    """`first` is the first thing to do about the problem, and `screen` the screen of the page for it."""
 
     kind: Kind
     where: str
@@ -89,7 +90,7 @@ class PartitionRow(TypedDict):
     why: str
 
 
-class AttemptRow(Address):
+class AttemptRow(RecordAddress):
     event_type: str | None
     endpoint: str
     attempt: int
@@ -114,7 +115,7 @@ class ConsumerRow(TypedDict):
 
 
 class EventRow(TypedDict):
-    """`event_type` is None of a default endpoint, or where one callable takes all."""
+    """`event_type` is None for a default endpoint, and for an app callable that takes all records."""
 
     consumer: str
     event_type: str | None
@@ -149,11 +150,11 @@ class ErrorGroup(TypedDict):
     first_ms: int
     last_ms: int
     traceback: str
-    records: list[Address]
+    records: list[RecordAddress]
 
 
-class OpenLetters(TypedDict):
-    """Until they have been `counted`, `open` tells of those alone that this process has written."""
+class OpenDeadLetters(TypedDict):
+    """If `counted` is False, `open` has only the dead letters that this process has written."""
 
     open: int
     counted: bool
@@ -161,21 +162,21 @@ class OpenLetters(TypedDict):
 
 class Snapshot(TypedDict):
     at_ms: int
-    now: Now
+    now: CurrentFigures
     history: History
     problems: list[Problem]
     consumers: list[ConsumerRow]
     events: list[EventRow]
     unmatched: list[UnmatchedRow]
     errors: list[ErrorGroup]
-    letters: OpenLetters
+    letters: OpenDeadLetters
 
 
-# ---------------------------------------------------------------------------- asked for
+# ---------------------------------------------------------------------------- answers to questions
 
 
-class Text(TypedDict):
-    """Bytes as text. `kind` says what they were; `cut` that the whole is longer; `masked` that fields are hidden."""
+class PayloadText(TypedDict):
+    """Bytes as text: `kind` is their format, `cut` is True if there is more, `masked` if fields are hidden."""
 
     text: str
     kind: Literal["json", "text", "hex"]
@@ -184,8 +185,8 @@ class Text(TypedDict):
     masked: bool
 
 
-class LetterRow(Address):
-    """`place` names this letter alone, in orders; `id` the record that failed, and several letters may have it."""
+class DeadLetterRow(RecordAddress):
+    """`place` identifies this dead letter; `id` the record that failed, which may have several dead letters."""
 
     id: str
     place: str
@@ -194,20 +195,20 @@ class LetterRow(Address):
     event_type: str | None
     error_type: str
     error_message: str
-    origin: Address | None
+    origin: RecordAddress | None
     attempts: int | None
     replays: int
     timestamp_ms: int
-    key: Text | None
-    value: Text | None
+    key: PayloadText | None
+    value: PayloadText | None
     traceback: str
     headers: list[tuple[str, str | None]]
 
 
-class Letters(TypedDict):
+class DeadLetterList(TypedDict):
     topics: list[str]
     topic: str | None
-    letters: list[LetterRow]
+    letters: list[DeadLetterRow]
 
 
 class TopicRow(TypedDict):
@@ -219,16 +220,16 @@ class Topics(TypedDict):
     topics: list[TopicRow]
 
 
-class RecordRow(Address):
+class RecordRow(RecordAddress):
     timestamp_ms: int
     event_type: str | None
-    key: Text | None
-    value: Text | None
+    key: PayloadText | None
+    value: PayloadText | None
     headers: list[tuple[str, str | None]]
 
 
 class Records(TypedDict):
-    """`first` and `end`: the first offset that the partition still has, and the one behind its last record."""
+    """`first` is the first offset that the partition still has, `end` the offset after its last record."""
 
     first: int
     end: int
@@ -242,13 +243,13 @@ class ConfigKey(TypedDict):
     masked: bool
 
 
-class ConfigPart(TypedDict):
+class ConfigSection(TypedDict):
     name: str
     keys: list[ConfigKey]
 
 
 class Config(TypedDict):
-    parts: list[ConfigPart]
+    parts: list[ConfigSection]
 
 
 class Check(TypedDict):
@@ -264,20 +265,20 @@ class Checks(TypedDict):
     checks: list[Check]
 
 
-# ---------------------------------------------------------------------------- done
+# ---------------------------------------------------------------------------- results of actions
 
 
-class Done(TypedDict):
+class ActionResult(TypedDict):
     done: str
 
 
-class FailedLetter(TypedDict):
+class FailedDeadLetter(TypedDict):
     id: str
     place: str
     why: str
 
 
-class Report(TypedDict):
+class ReplayResult(TypedDict):
     chosen: int
     done: int
-    failed: list[FailedLetter]
+    failed: list[FailedDeadLetter]

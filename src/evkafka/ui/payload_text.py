@@ -1,6 +1,6 @@
-"""Bytes as text for a person: cut, and with fields hidden that look like secrets. What is not text is hexadecimal.
+"""Payloads as text for a person: cut, with fields hidden that look like secrets. Binary data is shown as hexadecimal.
 
-The work is bounded by what is shown. A value of up to `PARSED_BYTES` is parsed; it is laid out until enough is written.
+The work is limited by what is shown. Values of up to `PARSED_BYTES` are parsed, and written until the limit is reached.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ from typing import Any
 
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.safe_text import CUT, NAME_CHARACTERS, cut, lines, one_line
-from evkafka.ui.models import Text
+from evkafka.ui.models import PayloadText
 
 SHOWN_BYTES = 16 * 1024
 PARSED_BYTES = 64 * 1024
 KEY_BYTES = 1024
 LEVELS = 32
-"""What is nested deeper than this is shown as `…`."""
+"""Deeper levels are shown as `…`."""
 
-HEADERS = 50
+HEADERS_MAX = 50
 HEADER_CHARACTERS = 2000
-HEADERS_CHARACTERS = 8 * 1024
-"""Of all of a record's headers together."""
+ALL_HEADERS_CHARACTERS = 8 * 1024
 
 HIDDEN = "***"
 
@@ -37,7 +36,7 @@ SECRET = re.compile(
 
 _WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
 _NAME = re.compile(r"""(?<![\w-])([\w-]{1,64})\\{0,8}["']?\s{0,8}[:=]|<(?:\w{1,64}:)?([\w-]{1,64})[\s>]""")
-"""A name before a value, or that of an XML element. Bounded in each part: what others wrote may be slow to search."""
+"""A name before a value, or the name of an XML element. Each part has a limit, so that no text is slow to search."""
 
 _LOGIN = re.compile(r"://[^/\s:@]{0,256}:[^/\s@]{1,256}@")
 _PAIR_NAMES = frozenset({"name", "key", "field", "header", "parameter"})
@@ -48,38 +47,42 @@ def is_secret(name: str) -> bool:
     return SECRET.search(_WORD_BEGINS.sub("_", name[:NAME_CHARACTERS]).lower()) is not None
 
 
-def as_text(data: bytes | None, *, most: int = SHOWN_BYTES) -> Text | None:
-    """None for None. JSON is laid out, and its secret fields are hidden; so it is only if it can be read whole."""
+def as_text(data: bytes | None, *, most: int = SHOWN_BYTES) -> PayloadText | None:
+    """The text of a key or value; None for None.
+
+    JSON that can be parsed is indented, and its secret fields are hidden. Other text is hidden completely if it may
+    contain a secret.
+    """
     if data is None:
         return None
     size = len(data)
     if size <= PARSED_BYTES and (found := _parsed(data)) is not None:
-        layout = _Layout(most)
-        layout.write(found, 0)
-        return Text(text=layout.text, kind="json", cut=layout.cut, size=size, masked=layout.masked)
+        writer = _JsonWriter(most)
+        writer.write(found, 0)
+        return PayloadText(text=writer.text, kind="json", cut=writer.cut, size=size, masked=writer.masked)
     try:
         text = data[: 4 * most].decode(errors="strict" if size <= 4 * most else "ignore")
     except UnicodeDecodeError:
-        return Text(text=data[: most // 3].hex(" "), kind="hex", cut=size > most // 3, size=size, masked=False)
+        return PayloadText(text=data[: most // 3].hex(" "), kind="hex", cut=size > most // 3, size=size, masked=False)
     if _looks_secret(text[:most]):
-        return Text(text=HIDDEN, kind="text", cut=False, size=size, masked=True)
+        return PayloadText(text=HIDDEN, kind="text", cut=False, size=size, masked=True)
     shown = lines(text[:most])[:most]
-    return Text(text=shown, kind="text", cut=len(text) > most or size > 4 * most, size=size, masked=False)
+    return PayloadText(text=shown, kind="text", cut=len(text) > most or size > 4 * most, size=size, masked=False)
 
 
-def not_shown(data: bytes | None, error: BaseException) -> Text:
-    """What stands in the place of a value that could not be made into text."""
+def unshowable(data: bytes | None, error: BaseException) -> PayloadText:
+    """Shown instead of a value that could not be converted to text."""
     text = one_line(f"cannot be shown: {type(error).__name__}", NAME_CHARACTERS)
-    return Text(text=text, kind="text", cut=True, size=len(data or b""), masked=False)
+    return PayloadText(text=text, kind="text", cut=True, size=len(data or b""), masked=False)
 
 
-def not_read(record: UnreadRecord) -> Text:
-    """What stands in the place of a value that the client could not read."""
-    return Text(text=one_line(str(record), NAME_CHARACTERS), kind="text", cut=True, size=0, masked=False)
+def unreadable(record: UnreadRecord) -> PayloadText:
+    """Shown instead of a record that the client could not read."""
+    return PayloadText(text=one_line(str(record), NAME_CHARACTERS), kind="text", cut=True, size=0, masked=False)
 
 
 def _parsed(data: bytes | str) -> Any:
-    """What JSON holds, of an object, a list or a string; None of anything else, and of what is nested too deep."""
+    """The parsed object, list or string; None for any other text, and for JSON that is nested too deep."""
     if data[:16].lstrip()[:1] not in (b"{", b"[", b'"', "{", "[", '"'):
         return None
     try:
@@ -88,13 +91,13 @@ def _parsed(data: bytes | str) -> Any:
         return None
 
 
-class _Layout:
-    """Writes JSON as a person reads it, without its secrets, until it is full.
+class _JsonWriter:
+    """Writes JSON without its secrets, up to a limit.
 
     Args:
-        most: characters.
-        levels: what is nested deeper is left out.
-        indented: False writes all of it on one line.
+        most: most characters.
+        levels: deeper levels are left out.
+        indented: False writes everything on one line.
     """
 
     def __init__(self, most: int, *, levels: int = LEVELS, indented: bool = True) -> None:
@@ -170,7 +173,7 @@ class _Layout:
 
 
 def _quoted(text: str) -> str:
-    """A string as JSON, with nothing in it that a browser would act on."""
+    """A string as JSON, with its control characters escaped."""
     return lines(json.dumps(text, ensure_ascii=False))
 
 
@@ -180,34 +183,38 @@ def _is_secret_pair(value: dict[str, Any]) -> bool:
 
 
 def _string_without_secrets(text: str) -> tuple[str, bool]:
-    """A string may hold JSON itself, a query, an address with a login: JSON is shown without its secrets, the others
-    not at all."""
+    """The string, and whether something in it is hidden.
+
+    JSON inside the string is shown without its secrets. Any other string that may contain a secret, as a query or a
+    URL with a password, is hidden completely.
+    """
     parsed = _parsed(text) if len(text) <= PARSED_BYTES else None
     if isinstance(parsed, (dict, list)):
-        inner = _Layout(SHOWN_BYTES, levels=LEVELS // 4, indented=False)
+        inner = _JsonWriter(SHOWN_BYTES, levels=LEVELS // 4, indented=False)
         inner.write(parsed, 0)
-        # What was left out of it may be a secret: then only what was looked at is shown.
+        # A part that was left out may be a secret: then only the part that was checked is shown.
         return (inner.text, True) if inner.masked or inner.cut else (text, False)
     return (HIDDEN, True) if _looks_secret(text[:SHOWN_BYTES]) else (text, False)
 
 
 def _looks_secret(text: str) -> bool:
-    """Of what cannot be read as JSON, cut JSON for one: whether a name in it is that of a secret."""
+    """Whether a text that is not JSON, for example JSON that was cut, has the name of a secret in it."""
     return _LOGIN.search(text) is not None or any(is_secret(found[1] or found[2]) for found in _NAME.finditer(text))
 
 
 def headers_as_text(headers: Iterable[tuple[str, bytes | None]]) -> list[tuple[str, str | None]]:
-    """Tracebacks are left out: they have a place of their own. Of many headers, the first are shown."""
+    """The headers without the tracebacks, which are shown elsewhere; the first ones if there are too many."""
     shown: list[tuple[str, str | None]] = []
-    told, left = [one for one in headers if not one[0].endswith(("error-traceback", "exception-stacktrace"))], 0
-    for name, value in told[:HEADERS]:
+    kept = [one for one in headers if not one[0].endswith(("error-traceback", "exception-stacktrace"))]
+    length = 0
+    for name, value in kept[:HEADERS_MAX]:
         text = _header(name, value)
-        left += len(text or "")
-        if left > HEADERS_CHARACTERS:
+        length += len(text or "")
+        if length > ALL_HEADERS_CHARACTERS:
             break
         shown.append((one_line(name, NAME_CHARACTERS), text))
-    if len(shown) < len(told):
-        shown.append((CUT, f"{len(told) - len(shown)} more headers"))
+    if len(shown) < len(kept):
+        shown.append((CUT, f"{len(kept) - len(shown)} more headers"))
     return shown
 
 

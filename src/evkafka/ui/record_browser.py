@@ -1,9 +1,10 @@
-"""The records' screen: what stands in the topics that this app has to do with."""
+"""The screen of records: the topics of this app, and the records in them."""
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
+from functools import partial
 
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError
@@ -11,46 +12,46 @@ from evkafka.kafka.admin.log_reader import excerpt, partition_numbers
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.safe_text import NAME_CHARACTERS, one_line
-from evkafka.ui.app_view import OperatedApp, Place, places
+from evkafka.ui.app_view import OperatedApp, app_topics
 from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.models import RecordRow, Records, TopicRow, Topics
-from evkafka.ui.payload_text import KEY_BYTES, SHOWN_BYTES, as_text, headers_as_text, not_read, not_shown
+from evkafka.ui.payload_text import KEY_BYTES, SHOWN_BYTES, as_text, headers_as_text, unreadable, unshowable
 
 logger = logging.getLogger("evkafka.web")
 
-MOST = 100
-LOOK_S = 20.0
+RECORDS_MAX = 100
+READ_TIMEOUT_S = 20.0
 
-READ_BYTES = 16 * 1024 * 1024
-"""After so many bytes no more records are read: the page asks for the next ones."""
+READ_MAX_BYTES = 16 * 1024 * 1024
+"""No more records are read after this many bytes. The page asks for the next ones."""
 
 ANSWER_BYTES = 1024 * 1024
-"""All values of an answer together, as text."""
+"""Size limit of all values of an answer together, as text."""
 
 
-async def topics_of(app: OperatedApp, apart: BackgroundRunner) -> Topics:
-    """The app's topics that are there, with their partitions.
+async def list_topics(app: OperatedApp, background: BackgroundRunner) -> Topics:
+    """The app's topics that exist, with their partitions.
 
     Raises:
-        TimeoutError, BrokerError, TooBusy: a cluster did not say.
+        TimeoutError, BrokerError, TooBusy: a cluster did not answer.
     """
     by_cluster: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
     connections: dict[tuple[str, ...], ConnectionSettings] = {}
-    for topic, place in places(app).items():
-        servers = tuple(place.connection.bootstrap_servers)
-        by_cluster[servers].append(topic)
-        connections[servers] = place.connection
+    for name, topic in app_topics(app).items():
+        servers = tuple(topic.connection.bootstrap_servers)
+        by_cluster[servers].append(name)
+        connections[servers] = topic.connection
     rows: list[TopicRow] = []
     for servers, names in by_cluster.items():
-        connection = connections[servers]
-        found = await apart.run(lambda c=connection, n=names: partition_numbers(c, n), timeout_s=LOOK_S)  # type: ignore[misc]
-        rows += [TopicRow(topic=topic, partitions=list(numbers)) for topic, numbers in found.items()]
+        read = partial(partition_numbers, connections[servers], names)
+        existing = await background.run(read, timeout_s=READ_TIMEOUT_S)
+        rows += [TopicRow(topic=name, partitions=list(numbers)) for name, numbers in existing.items()]
     return Topics(topics=sorted(rows, key=lambda row: row["topic"]))
 
 
-async def records_of(
+async def read_records(
     app: OperatedApp,
-    apart: BackgroundRunner,
+    background: BackgroundRunner,
     topic: str,
     partition: int,
     *,
@@ -58,28 +59,30 @@ async def records_of(
     offset: int | None,
     at_ms: int | None,
 ) -> Records:
-    """
+    """Read some records of a partition: from `offset`, or from the time `at_ms`; the newest ones without either.
+
     Raises:
-        ConfigError: the app has nothing to do with this topic, or it has no such partition.
-        TimeoutError, BrokerError, TooBusy: the cluster did not say.
+        ConfigError: the topic is not one of the app's, or has no such partition.
+        TimeoutError, BrokerError, TooBusy: the cluster did not answer.
     """
-    known = places(app)
+    known = app_topics(app)
     if topic not in known:
         raise ConfigError(f"this app has nothing to do with topic {topic!r}; its topics: {', '.join(sorted(known))}")
-    place, most = known[topic], max(1, min(limit, MOST))
+    connection, type_header = known[topic].connection, known[topic].type_header
+    limit = max(1, min(limit, RECORDS_MAX))
 
-    async def look() -> Records:
+    async def read() -> Records:
         found = await excerpt(
-            place.connection, topic, partition, limit=most, offset=offset, at_ms=at_ms, most_bytes=READ_BYTES
+            connection, topic, partition, limit=limit, offset=offset, at_ms=at_ms, most_bytes=READ_MAX_BYTES
         )
-        rows = [_row(record, place, ANSWER_BYTES // most) for record in found.records]
+        rows = [record_row(record, type_header, ANSWER_BYTES // limit) for record in found.records]
         return Records(first=found.first, end=found.end, records=rows)
 
-    return await apart.run(look, timeout_s=LOOK_S)
+    return await background.run(read, timeout_s=READ_TIMEOUT_S)
 
 
-def _row(record: Record, place: Place, most: int) -> RecordRow:
-    """A record that cannot be shown is a row that says so: the others of its list are shown."""
+def record_row(record: Record, type_header: str, value_bytes: int) -> RecordRow:
+    """One row. If the record cannot be shown, the row says so, and the other rows of the list are shown."""
     if isinstance(record, UnreadRecord):
         return RecordRow(
             topic=record.topic,
@@ -88,18 +91,18 @@ def _row(record: Record, place: Place, most: int) -> RecordRow:
             timestamp_ms=record.timestamp,
             event_type=None,
             key=None,
-            value=not_read(record),
+            value=unreadable(record),
             headers=[],
         )
     try:
-        types = [value for name, value in record.headers if name == place.type_header and value is not None]
+        types = [value for name, value in record.headers if name == type_header and value is not None]
         event_type = types[0][: 4 * NAME_CHARACTERS].decode(errors="replace") if types else None
-        key, value = as_text(record.key, most=KEY_BYTES), as_text(record.value, most=min(most, SHOWN_BYTES))
+        key, value = as_text(record.key, most=KEY_BYTES), as_text(record.value, most=min(value_bytes, SHOWN_BYTES))
         headers = headers_as_text(record.headers)
     except Exception as error:
         logger.exception("%s[%d]@%d cannot be shown", record.topic, record.partition, record.offset)
         event_type, key, headers = None, None, []
-        value = not_shown(record.value, error)
+        value = unshowable(record.value, error)
     return RecordRow(
         topic=record.topic,
         partition=record.partition,

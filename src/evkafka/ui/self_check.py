@@ -1,4 +1,4 @@
-"""The self-check: what the app finds when it looks at itself and at its clusters, and what to do about it."""
+"""The self-check: what the app finds wrong in its own state and in its clusters, and how to fix it."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from typing import Literal
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.log_reader import partition_numbers
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.ui.app_view import OperatedApp, dead_letter_places
+from evkafka.ui.app_view import OperatedApp, configured_dead_letter_topics
 from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.models import Check, Checks
 
-LOOK_S = 20.0
+READ_TIMEOUT_S = 20.0
 
 Result = Literal["note", "warn", "bad"]
 Partitions = Mapping[str, Sequence[int]]
 
 
-async def checks_of(app: OperatedApp, apart: BackgroundRunner) -> Checks:
-    """Raises:
-    TooBusy: others are being answered.
+async def self_check(app: OperatedApp, background: BackgroundRunner) -> Checks:
+    """
+    Raises:
+        TooBusy: too many requests wait.
     """
     found = list(_health(app))
-    letters = dead_letter_places(app)
+    dead_letter_topics = configured_dead_letter_topics(app)
     for declared in app.consumers.values():
-        own = [name for name, place in letters.items() if place.consumer == declared.name]
-        found += await _cluster(declared, own, apart)
-        found += _times(declared)
+        own = [name for name, topic in dead_letter_topics.items() if topic.consumer == declared.name]
+        found += await _cluster(declared, own, background)
+        found += _timeouts(declared)
     return Checks(at_ms=int(time.time() * 1000), checks=found)
 
 
@@ -42,30 +43,32 @@ def _health(app: OperatedApp) -> Iterator[Check]:
             yield _found(name, "bad" if not health.ok else "warn", "; ".join(reasons), None)
 
 
-async def _cluster(declared: DeclaredConsumer, letters: list[str], apart: BackgroundRunner) -> list[Check]:
+async def _cluster(
+    declared: DeclaredConsumer, dead_letter_topics: list[str], background: BackgroundRunner
+) -> list[Check]:
     settings, name = declared.settings, declared.name
     servers = ",".join(settings.connection.bootstrap_servers)
-    wanted = [*(topic.name for topic in settings.topics), *declared.retry_topics(), *letters]
+    wanted = [*(topic.name for topic in settings.topics), *declared.retry_topics(), *dead_letter_topics]
     try:
-        known = await apart.run(lambda: partition_numbers(settings.connection, wanted), timeout_s=LOOK_S)
+        known = await background.run(lambda: partition_numbers(settings.connection, wanted), timeout_s=READ_TIMEOUT_S)
     except (BrokerError, TimeoutError) as error:
-        said = str(error) or f"no answer within {LOOK_S:g} s"
+        reason = str(error) or f"no answer within {READ_TIMEOUT_S:g} s"
         return [
             _found(
-                f"{name}: the brokers answer", "bad", f"{servers}: {said}", "See that they run, and the way to them."
+                f"{name}: the brokers answer", "bad", f"{servers}: {reason}", "See that they run, and the way to them."
             )
         ]
-    return [_ok(f"{name}: the brokers answer", servers), *_topics(declared, letters, known)]
+    return [_ok(f"{name}: the brokers answer", servers), *_topics(declared, dead_letter_topics, known)]
 
 
-def _topics(declared: DeclaredConsumer, letters: list[str], known: Partitions) -> Iterator[Check]:
+def _topics(declared: DeclaredConsumer, dead_letter_topics: list[str], known: Partitions) -> Iterator[Check]:
     settings, name = declared.settings, declared.name
     for topic in settings.topics:
         if topic.name in known:
             yield _ok(f"{name}: topic {topic.name} exists", f"{len(known[topic.name])} partitions")
         else:
             yield _missing(name, topic.name, "It is waited for; nothing is read until it is there.")
-    for topic_name in (*declared.retry_topics(), *letters):
+    for topic_name in (*declared.retry_topics(), *dead_letter_topics):
         if topic_name in known:
             yield _ok(f"{name}: topic {topic_name} exists", f"{len(known[topic_name])} partitions")
         else:
@@ -82,7 +85,7 @@ def _topics(declared: DeclaredConsumer, letters: list[str], known: Partitions) -
         )
 
 
-def _times(declared: DeclaredConsumer) -> Iterator[Check]:
+def _timeouts(declared: DeclaredConsumer) -> Iterator[Check]:
     settings, name = declared.settings, f"{declared.name}: times fit together"
     found = []
     if settings.heartbeat_interval_s * 3 > settings.session_timeout_s:

@@ -1,7 +1,7 @@
-"""What the page counts: rates, lengths and errors, out of the runtime's events. Bounded in everything.
+"""Counts the runtime's events for the page: rates, durations of attempts, errors. Everything is limited in size.
 
-Events come in batches, so nothing here is done per record but the adding up of its length; and of a batch's lengths
-a few hundred are enough to say how long half of them took.
+An event is about a batch of records, so only little work is done per record. Quantiles are computed from a sample of
+the durations.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from dataclasses import dataclass, field
 from evkafka.runtime.failure_cause import failure_message, reported_exception
 from evkafka.serde.safe_text import NAME_CHARACTERS, cut, lines, one_line
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched, Telemetry
-from evkafka.ui.models import Address, ErrorGroup, History, UnmatchedRow
+from evkafka.ui.models import ErrorGroup, History, RecordAddress, UnmatchedRow
 
-SECONDS = 300
-"""How far back the charts go."""
+HISTORY_S = 300
+"""How far back the charts go, in seconds."""
 
-LENGTHS_KEPT = 1000
-LENGTHS_OF_A_SECOND = 300
-LENGTHS_OF_A_BATCH = 50
-GROUPS = 100
-ADDRESSES = 5
-FRAMES = 50
+DURATIONS_KEPT = 1000
+DURATIONS_PER_SECOND = 300
+DURATIONS_PER_BATCH = 50
+ERROR_GROUPS_MAX = 100
+EVENT_TYPES_MAX = 1000
+ADDRESSES_PER_GROUP = 5
+TRACEBACK_FRAMES = 50
 TRACEBACK_CHARACTERS = 8 * 1024
 MESSAGE_CHARACTERS = 1000
 
@@ -35,92 +36,92 @@ FAILED = frozenset({"retried", "failed", "dead_lettered", "lost"})
 
 
 @dataclass(slots=True)
-class Second:
-    """What happened in one second."""
+class SecondCounts:
+    """Counts of one second."""
 
     handled: int = 0
     failed: int = 0
-    lengths_s: list[float] = field(default_factory=list)
+    durations_s: list[float] = field(default_factory=list)
     lag: int | None = None
-    quantiles_s: tuple[float | None, float | None] | None = None  # once it is over
+    quantiles_s: tuple[float | None, float | None] | None = None  # computed once, when the second is over
 
 
 @dataclass(slots=True)
 class EventTypeStatistics:
-    """What is known of one event type at one consumer."""
+    """Counts of one event type at one consumer."""
 
     handled: int = 0
     failed: int = 0
-    lengths_s: deque[float] = field(default_factory=lambda: deque(maxlen=LENGTHS_KEPT))
+    durations_s: deque[float] = field(default_factory=lambda: deque(maxlen=DURATIONS_KEPT))
     recent: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=16))  # (second, handled in it)
     error: str | None = None
     error_at_ms: int | None = None
 
 
 class Statistics:
-    """Listens from when it is made until `end()`."""
+    """Counts events from its creation until `end()`."""
 
     def __init__(self, telemetry: Telemetry, *, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self._seconds: deque[tuple[int, Second]] = deque(maxlen=SECONDS)
-        self.kinds: dict[tuple[str, str], EventTypeStatistics] = {}
+        self._seconds: deque[tuple[int, SecondCounts]] = deque(maxlen=HISTORY_S)
+        self.event_types: dict[tuple[str, str], EventTypeStatistics] = {}
         self.handled = self.failed = self.dead_lettered = 0
         self._groups: dict[str, ErrorGroup] = {}
         self._unmatched: Counter[tuple[str, str | None, str]] = Counter()
-        self._ends = [
+        self._unsubscribe = [
             telemetry.listen(RecordsProcessed, self._on_processed),
             telemetry.listen(AttemptFailed, self._on_failed),
             telemetry.listen(RecordsUnmatched, self._on_unmatched),
         ]
 
     def end(self) -> None:
-        for end in self._ends:
-            end()
-        self._ends = []
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+        self._unsubscribe = []
 
     # ------------------------------------------------------------------ events
 
     def _on_processed(self, event: RecordsProcessed) -> None:
-        second, at_s = self._second(), int(self._now())
-        for (event_type, status), lengths_s in event.durations_s.items():
-            number = len(lengths_s)
-            kind = self._kind(event.consumer, event_type)
+        second, at_s = self._current_second(), int(self._now())
+        for (event_type, status), durations_s in event.durations_s.items():
+            number = len(durations_s)
+            counts = self._counts(event.consumer, event_type)
             if status in HANDLED:
                 second.handled += number
                 self.handled += number
-                kind.handled += number
-                if kind.recent and kind.recent[-1][0] == at_s:
-                    number += kind.recent.pop()[1]
-                kind.recent.append((at_s, number))
+                counts.handled += number
+                if counts.recent and counts.recent[-1][0] == at_s:
+                    number += counts.recent.pop()[1]
+                counts.recent.append((at_s, number))
             if status in FAILED:
-                second.failed += len(lengths_s)
-                self.failed += len(lengths_s)
-                kind.failed += len(lengths_s)
+                second.failed += len(durations_s)
+                self.failed += len(durations_s)
+                counts.failed += len(durations_s)
             if status == "dead_lettered":
-                self.dead_lettered += len(lengths_s)
-            some = lengths_s[:: max(1, len(lengths_s) // LENGTHS_OF_A_BATCH)]
-            kind.lengths_s.extend(some)
-            if len(second.lengths_s) < LENGTHS_OF_A_SECOND:
-                second.lengths_s.extend(some)
+                self.dead_lettered += len(durations_s)
+            some = durations_s[:: max(1, len(durations_s) // DURATIONS_PER_BATCH)]
+            counts.durations_s.extend(some)
+            if len(second.durations_s) < DURATIONS_PER_SECOND:
+                second.durations_s.extend(some)
 
     def _on_failed(self, event: AttemptFailed) -> None:
         at_ms = int(self._now() * 1000)
         error = event.error
-        name, said = "An outcome", f"the endpoint asked for it: {event.decision}"
+        name, message = "An outcome", f"the endpoint asked for it: {event.decision}"
         if error is not None:
             name = one_line(type(reported_exception(error)).__name__, NAME_CHARACTERS)
-            said = lines(failure_message(error), MESSAGE_CHARACTERS)
+            message = lines(failure_message(error), MESSAGE_CHARACTERS)
         event_type = _cut(event.event_type)
-        kind = self._kind(event.consumer, event_type or "")
-        kind.error, kind.error_at_ms = cut(f"{name}: {said}", NAME_CHARACTERS), at_ms
+        counts = self._counts(event.consumer, event_type or "")
+        counts.error, counts.error_at_ms = cut(f"{name}: {message}", NAME_CHARACTERS), at_ms
         words = "\0".join((name, event.endpoint, event_type or "", event.consumer))
-        id_ = hashlib.sha256(words.encode()).hexdigest()[:12]
-        group = self._groups.pop(id_, None)
+        error_id = hashlib.sha256(words.encode()).hexdigest()[:12]
+        group = self._groups.pop(error_id, None)
         if group is None:
             group = ErrorGroup(
-                id=id_,
+                id=error_id,
                 type=name,
-                message=said,
+                message=message,
                 endpoint=event.endpoint,
                 event_type=event_type,
                 consumer=event.consumer,
@@ -130,61 +131,61 @@ class Statistics:
                 traceback="",
                 records=[],
             )
-        if at_ms - group["last_ms"] >= 1000 and error is not None:  # a storm of them costs one traceback a second
+        if at_ms - group["last_ms"] >= 1000 and error is not None:  # many errors at once: format one traceback a second
             group["traceback"] = _traceback(error)
-            group["message"] = said
+            group["message"] = message
         group["count"] += 1
         group["last_ms"] = at_ms
-        where = Address(topic=event.topic, partition=event.partition, offset=event.offset)
-        group["records"] = [where, *(one for one in group["records"] if one != where)][:ADDRESSES]
-        self._groups[id_] = group  # the newest stands last; the oldest goes first
-        if len(self._groups) > GROUPS:
+        where = RecordAddress(topic=event.topic, partition=event.partition, offset=event.offset)
+        group["records"] = [where, *(one for one in group["records"] if one != where)][:ADDRESSES_PER_GROUP]
+        self._groups[error_id] = group  # the newest is the last, the oldest is removed first
+        if len(self._groups) > ERROR_GROUPS_MAX:
             del self._groups[next(iter(self._groups))]
 
     def _on_unmatched(self, event: RecordsUnmatched) -> None:
         key = (event.consumer, _cut(event.event_type), event.reason)
-        if key in self._unmatched or len(self._unmatched) < GROUPS:
+        if key in self._unmatched or len(self._unmatched) < ERROR_GROUPS_MAX:
             self._unmatched[key] += event.count
 
-    # ------------------------------------------------------------------ told
+    # ------------------------------------------------------------------ results
 
-    def note_lag(self, lag: int | None) -> None:
-        """How far all consumers are behind, in this second."""
-        self._second().lag = lag
+    def record_lag(self, lag: int | None) -> None:
+        """Record the lag of all consumers in this second."""
+        self._current_second().lag = lag
 
     def rates(self) -> tuple[float, float]:
-        """Handled and failed per second, over the last five whole seconds."""
+        """Handled and failed records per second, over the last five whole seconds."""
         now_s = int(self._now())
         last = [one for at_s, one in self._seconds if now_s - 5 <= at_s < now_s]
         return sum(one.handled for one in last) / 5, sum(one.failed for one in last) / 5
 
-    def lengths_s(self) -> list[float]:
-        """Of the last ten seconds' attempts, sorted."""
+    def durations_s(self) -> list[float]:
+        """Durations of the attempts of the last ten seconds, sorted."""
         now_s = int(self._now())
-        return sorted(s for at_s, one in self._seconds if at_s >= now_s - 10 for s in one.lengths_s)
+        return sorted(s for at_s, one in self._seconds if at_s >= now_s - 10 for s in one.durations_s)
 
-    def rate_of(self, kind: EventTypeStatistics) -> float:
+    def rate_of(self, counts: EventTypeStatistics) -> float:
         now_s = int(self._now())
-        return sum(number for at_s, number in kind.recent if now_s - 5 <= at_s < now_s) / 5
+        return sum(number for at_s, number in counts.recent if now_s - 5 <= at_s < now_s) / 5
 
     def history(self) -> History:
-        """Each of the last whole seconds, also those in which nothing happened."""
+        """One value for each of the last whole seconds, also for those without events."""
         now_s = int(self._now())
-        known, nothing = dict(self._seconds), Second()
-        seconds = range(now_s - SECONDS, now_s)
-        all_of_it = [known.get(at_s, nothing) for at_s in seconds]
-        quantiles_s = [_quantiles(one) for one in all_of_it]
+        known, empty = dict(self._seconds), SecondCounts()
+        seconds = range(now_s - HISTORY_S, now_s)
+        counts = [known.get(at_s, empty) for at_s in seconds]
+        quantiles_s = [_quantiles(one) for one in counts]
         return History(
             at_s=list(seconds),
-            handled_per_s=[one.handled for one in all_of_it],
-            failed_per_s=[one.failed for one in all_of_it],
-            lag=[one.lag for one in all_of_it],
+            handled_per_s=[one.handled for one in counts],
+            failed_per_s=[one.failed for one in counts],
+            lag=[one.lag for one in counts],
             p50_s=[p50_s for p50_s, _ in quantiles_s],
             p95_s=[p95_s for _, p95_s in quantiles_s],
         )
 
     def errors(self) -> list[ErrorGroup]:
-        """The newest first."""
+        """The error groups, the newest first."""
         return [group.copy() for group in reversed(self._groups.values())]
 
     def unmatched(self) -> list[UnmatchedRow]:
@@ -193,46 +194,46 @@ class Statistics:
             for (consumer, event_type, reason), number in self._unmatched.most_common()
         ]
 
-    # ------------------------------------------------------------------ small things
+    # ------------------------------------------------------------------ helpers
 
-    def _second(self) -> Second:
+    def _current_second(self) -> SecondCounts:
         at_s = int(self._now())
         if not self._seconds or self._seconds[-1][0] < at_s:
-            self._seconds.append((at_s, Second()))
+            self._seconds.append((at_s, SecondCounts()))
         return self._seconds[-1][1]
 
-    def _kind(self, consumer: str, event_type: str) -> EventTypeStatistics:
+    def _counts(self, consumer: str, event_type: str) -> EventTypeStatistics:
         key = (consumer, one_line(event_type, NAME_CHARACTERS))
-        if key not in self.kinds and len(self.kinds) >= 10 * GROUPS:
-            key = (consumer, "")  # somebody's types are without number: the rest counts together
-        return self.kinds.setdefault(key, EventTypeStatistics())
+        if key not in self.event_types and len(self.event_types) >= EVENT_TYPES_MAX:
+            key = (consumer, "")  # too many event types: the further ones are counted together
+        return self.event_types.setdefault(key, EventTypeStatistics())
 
 
-def _quantiles(second: Second) -> tuple[float | None, float | None]:
-    """Of a second that is over: made once."""
+def _quantiles(second: SecondCounts) -> tuple[float | None, float | None]:
+    """Median and 95th percentile of a second that is over."""
     if second.quantiles_s is None:
-        lengths_s = sorted(second.lengths_s)
-        second.quantiles_s = quantile(lengths_s, 0.5), quantile(lengths_s, 0.95)
+        durations_s = sorted(second.durations_s)
+        second.quantiles_s = quantile(durations_s, 0.5), quantile(durations_s, 0.95)
     return second.quantiles_s
 
 
 def quantile(sorted_s: Sequence[float], share: float) -> float | None:
-    """The value that this share of them does not exceed, to the microsecond; None of none."""
+    """The quantile of sorted durations, rounded to microseconds; None if there are none."""
     return round(sorted_s[min(int(len(sorted_s) * share), len(sorted_s) - 1)], 6) if sorted_s else None
 
 
 def _cut(event_type: str | None) -> str | None:
-    """A type comes from a record: a producer may write any text, of any length."""
+    """Escape and cut an event type: a producer may write any text."""
     return None if event_type is None else one_line(event_type, NAME_CHARACTERS)
 
 
 def _traceback(error: BaseException) -> str:
-    """The last frames of each error of the chain: a recursion has a thousand of them, and this runs in the loop."""
+    """The last frames of each error in the chain. A recursion has a thousand, and this runs in the event loop."""
     try:
-        told = traceback.TracebackException.from_exception(
-            error, limit=-FRAMES, max_group_width=5, max_group_depth=3, compact=True
+        formatted = traceback.TracebackException.from_exception(
+            error, limit=-TRACEBACK_FRAMES, max_group_width=5, max_group_depth=3, compact=True
         )
-        text = "".join(told.format())
+        text = "".join(formatted.format())
     except Exception as failure:
         return f"{type(error).__name__}, whose traceback cannot be shown: {type(failure).__name__}"
     return lines(text[-TRACEBACK_CHARACTERS:])

@@ -1,4 +1,4 @@
-"""States in words, and what needs attention: worst first, each with what to do about it first. Pure."""
+"""Describes states in words, and lists problems, the worst first, each with the first thing to do. No I/O."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from evkafka.observe.health import Health
 from evkafka.runtime.status import AppStatus, ConsumerStatus, PartitionStatus
 from evkafka.ui.models import ConsumerRow, Kind, PartitionRow, Problem
 
-OLD_S = 60.0
-"""Records that have waited longer than this are worth a word."""
+LATE_S = 60.0
+"""If the oldest record of a partition waits longer than this, that is a problem."""
 
-Word = tuple[str, Kind]
+Label = tuple[str, Kind]
+"""The name of a state, and how it is shown."""
 
 
-def consumer_state(consumer: ConsumerStatus, *, ended: bool) -> Word:
+def consumer_state(consumer: ConsumerStatus, *, ended: bool) -> Label:
     if ended:
         return "Ended", "bad"
     if consumer.stopping:
@@ -29,10 +30,10 @@ def consumer_state(consumer: ConsumerStatus, *, ended: bool) -> Word:
         case "joining":
             return "Rebalancing", "warn"
         case _:
-            return _reading(consumer.partitions)
+            return _running_state(consumer.partitions)
 
 
-def _reading(partitions: tuple[PartitionStatus, ...]) -> Word:
+def _running_state(partitions: tuple[PartitionStatus, ...]) -> Label:
     if not partitions:
         return "Standing by", ""
     if any(one.held for one in partitions):
@@ -47,7 +48,7 @@ def _reading(partitions: tuple[PartitionStatus, ...]) -> Word:
 
 
 def partition_state(partition: PartitionStatus) -> tuple[str, Kind, str]:
-    """The state, how it is shown, and why: every reason that there is, not the first alone."""
+    """The state, how it is shown, and all reasons for it."""
     why = []
     if partition.held:
         why.append(f"the client cannot read offset {partition.position}")
@@ -67,30 +68,35 @@ def partition_state(partition: PartitionStatus) -> tuple[str, Kind, str]:
         )
     if partition.due_in_s is not None:
         why.append(f"its next record is due in {partition.due_in_s:.0f} s")
-    word: Word = ("Reading", "good")
+    label: Label = ("Reading", "good")
     if partition.held:
-        word = ("Cannot read on", "bad")
+        label = ("Cannot read on", "bad")
     elif partition.paused:
-        word = ("Paused", "warn")
+        label = ("Paused", "warn")
     elif partition.unwritten:
-        word = ("Cannot write", "bad")
+        label = ("Cannot write", "bad")
     elif partition.retrying:
-        word = ("Retrying", "warn")
+        label = ("Retrying", "warn")
     elif partition.full:
-        word = ("Full", "warn")
+        label = ("Full", "warn")
     elif partition.due_in_s is not None:
-        word = ("Waiting", "")
-    return *word, "; ".join(why)
+        label = ("Waiting", "")
+    return *label, "; ".join(why)
 
 
 def problems(
-    status: AppStatus, ready: Health, live: Health, rows: list[ConsumerRow], *, open_letters: int
+    status: AppStatus, ready: Health, live: Health, rows: list[ConsumerRow], *, open_dead_letters: int
 ) -> list[Problem]:
-    found = [*_of_health(live, ready), *_of_consumers(rows), *_of_loop(status), *_of_letters(open_letters)]
+    found = [
+        *_problems_of_health(live, ready),
+        *_problems_of_consumers(rows),
+        *_problems_of_loop(status),
+        *_problems_of_dead_letters(open_dead_letters),
+    ]
     return sorted(found, key=lambda one: one["kind"] != "bad")
 
 
-def _of_health(live: Health, ready: Health) -> Iterator[Problem]:
+def _problems_of_health(live: Health, ready: Health) -> Iterator[Problem]:
     dead = {(check.kind, check.name, reason) for check in live.checks for reason in check.reasons}
     for health in (live, ready):
         for check in health.checks:
@@ -114,15 +120,15 @@ def _advice(*, alive: bool, kind: str) -> str:
     return "Read the log of this process from here back."
 
 
-def _of_consumers(rows: list[ConsumerRow]) -> Iterator[Problem]:
+def _problems_of_consumers(rows: list[ConsumerRow]) -> Iterator[Problem]:
     for row in rows:
         screen = f"consumers?consumer={row['name']}"
         for partition in row["partitions"]:
-            if (problem := _of_partition(row["name"], partition, screen)) is not None:
+            if (problem := _partition_problem(row["name"], partition, screen)) is not None:
                 yield problem
 
 
-def _of_partition(consumer: str, partition: PartitionRow, screen: str) -> Problem | None:
+def _partition_problem(consumer: str, partition: PartitionRow, screen: str) -> Problem | None:
     where = f"{partition['topic']}[{partition['partition']}]"
     behind = f"{partition['lag']:,} records behind" if partition["lag"] else "not behind"
     match partition["state"]:
@@ -158,7 +164,7 @@ def _of_partition(consumer: str, partition: PartitionRow, screen: str) -> Proble
                 first="Resume it when what it was paused for is done.",
                 screen=screen,
             )
-    if (age_s := partition["oldest_age_s"]) is not None and age_s > OLD_S and partition["state"] != "Waiting":
+    if (age_s := partition["oldest_age_s"]) is not None and age_s > LATE_S and partition["state"] != "Waiting":
         return Problem(
             kind="warn",
             where=consumer,
@@ -169,7 +175,7 @@ def _of_partition(consumer: str, partition: PartitionRow, screen: str) -> Proble
     return None
 
 
-def _of_loop(status: AppStatus) -> Iterator[Problem]:
+def _problems_of_loop(status: AppStatus) -> Iterator[Problem]:
     if status.loop_lag_s is not None and status.loop_lag_s > 1:
         yield Problem(
             kind="warn",
@@ -180,12 +186,12 @@ def _of_loop(status: AppStatus) -> Iterator[Problem]:
         )
 
 
-def _of_letters(open_letters: int) -> Iterator[Problem]:
-    if open_letters:
+def _problems_of_dead_letters(number: int) -> Iterator[Problem]:
+    if number:
         yield Problem(
             kind="warn",
             where="",
-            what=f"{open_letters:,} record{'' if open_letters == 1 else 's'} stand among the dead letters, still open",
+            what=f"{number:,} record{'' if number == 1 else 's'} stand among the dead letters, still open",
             first="See why they failed, correct it, and replay them.",
             screen="letters",
         )

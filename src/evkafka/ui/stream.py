@@ -1,4 +1,4 @@
-"""The stream of snapshots: one is made a second, for all who look; who is slow misses some, and nobody waits."""
+"""The stream of snapshots: one per second, shared by all viewers. A slow viewer misses some and delays no other."""
 
 from __future__ import annotations
 
@@ -9,66 +9,69 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from evkafka.ui.models import Snapshot
-from evkafka.web.encoding import Encoder, encoded
+from evkafka.web.encoding import encode_json
+from evkafka.web.worker_thread import WorkerThread
 
 logger = logging.getLogger("evkafka.web")
 
-EACH_S = 1.0
-VIEWERS = 50
+INTERVAL_S = 1.0
+VIEWERS_MAX = 50
 
 
 class SnapshotStream:
-    """Args:
-    make: makes a snapshot.
-    note: called every second while nobody looks.
-    encoder: makes them into bytes; None for one of its own.
-    one_by_one: end a stream after each snapshot; whoever looks comes again for the next. For servers of others: they
-        wait for open streams when they are to stop, and the app's consumers would have to wait with them.
+    """Sends snapshots to browsers.
+
+    Args:
+        make_snapshot: called in the event loop.
+        on_idle: called every second while nobody looks.
+        encoder: the thread that encodes snapshots; None creates one.
+        one_by_one: end each stream after one snapshot; the browser then asks for the next. Use it in other servers:
+            at their stop they wait for open streams, and the app's consumers would have to wait with them.
     """
 
     def __init__(
         self,
-        make: Callable[[], Snapshot],
-        note: Callable[[], object],
-        encoder: Encoder | None = None,
+        make_snapshot: Callable[[], Snapshot],
+        on_idle: Callable[[], object],
+        encoder: WorkerThread | None = None,
         *,
         one_by_one: bool = False,
     ) -> None:
-        self._make = make
-        self._encoder = encoder or Encoder(VIEWERS)
-        self._note = note
+        self._make_snapshot = make_snapshot
+        self._on_idle = on_idle
+        self._encoder = encoder or WorkerThread(VIEWERS_MAX)
         self._one_by_one = one_by_one
         self._newest = b""
-        self._made_at_s = 0.0
+        self._created_at_s = 0.0
         self._next: asyncio.Future[None] | None = None
-        self._making: asyncio.Task[None] | None = None
-        self._ticking: asyncio.Task[None] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
+        self._timer: asyncio.Task[None] | None = None
         self._ended = False
         self.viewers = 0
 
     @property
     def full(self) -> bool:
-        return self.viewers >= VIEWERS or self._ended
+        return self.viewers >= VIEWERS_MAX or self._ended
 
     def start(self) -> None:
-        """Begin to tick. Idempotent."""
-        if self._ticking is None or self._ticking.done():
-            self._ticking = asyncio.ensure_future(self._tick())
+        """Start the timer. Idempotent."""
+        if self._timer is None or self._timer.done():
+            self._timer = asyncio.ensure_future(self._tick())
 
     def end(self) -> None:
-        """Let go of all who look, at once."""
+        """End all streams at once."""
         self._ended = True
-        if self._ticking is not None:
-            self._ticking.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._next is not None and not self._next.done():
             self._next.set_result(None)
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Server-sent events: the newest snapshot now, and each one that follows."""
+        """Server-sent events: the newest snapshot at once, then every new one."""
         self.start()
         self.viewers += 1
         try:
-            if time.monotonic() - self._made_at_s > EACH_S / 2:
+            if time.monotonic() - self._created_at_s > INTERVAL_S / 2:
                 await self._refresh()
             yield self._newest
             while not self._ended and not self._one_by_one:
@@ -83,27 +86,27 @@ class SnapshotStream:
     async def _tick(self) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             while True:
-                await asyncio.sleep(EACH_S)
+                await asyncio.sleep(INTERVAL_S)
                 try:
                     if self.viewers:
                         await self._refresh()
                     else:
-                        self._note()
+                        self._on_idle()
                 except Exception:
                     logger.exception("the operations page could not be brought up to date; it is tried again")
                 if self._next is not None and not self._next.done():
                     self._next.set_result(None)
 
     async def _refresh(self) -> None:
-        """One snapshot is made at a time, for all who wait for it; whoever hangs up does not end it for the others."""
+        """Create one snapshot for all viewers that wait. A viewer that disconnects does not cancel it for others."""
         if self._ended:
             return
-        if self._making is None or self._making.done():
-            self._making = asyncio.ensure_future(self._make_one())
-        await asyncio.shield(self._making)
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.ensure_future(self._create())
+        await asyncio.shield(self._refreshing)
 
-    async def _make_one(self) -> None:
-        """Made in the loop, whose state it shows; encoded apart from it."""
-        made = self._make()
-        self._newest = await self._encoder.run(lambda: b"data: " + encoded(made) + b"\n\n")
-        self._made_at_s = time.monotonic()
+    async def _create(self) -> None:
+        """Read the state in the event loop; encode it in the thread."""
+        snapshot = self._make_snapshot()
+        self._newest = await self._encoder.run(lambda: b"data: " + encode_json(snapshot) + b"\n\n")
+        self._created_at_s = time.monotonic()

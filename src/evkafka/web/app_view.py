@@ -1,4 +1,4 @@
-"""What the web part is given of an app."""
+"""The app as the web server sees it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from evkafka.observe.health import HealthChecks
 from evkafka.runtime.status import AppStatus
 
 
-class Exposed(Protocol):
+class ScrapableMetrics(Protocol):
     """Metrics that can be scraped."""
 
     def scraping(self, accept: str) -> Callable[[], tuple[bytes, str]]:
-        """What makes, in a thread, the text in the format that the scraper asks for, and its media type."""
+        """A function, to run in a thread, that returns the metrics in an accepted format, and its media type."""
 
 
 class AppView(Protocol):
-    """An app, as its pages see it."""
+    """An app, as its contract page and health paths see it."""
 
     @property
     def title(self) -> str: ...
@@ -26,6 +26,6 @@ class AppView(Protocol):
     @property
     def health(self) -> HealthChecks: ...
     @property
-    def metrics(self) -> Exposed | None: ...  # None where the extra is missing
+    def metrics(self) -> ScrapableMetrics | None: ...  # None if the extra is not installed
     def asyncapi(self) -> str: ...
     def status(self) -> AppStatus: ...

@@ -1,4 +1,4 @@
-"""The web part as an ASGI app: which path answers what. Mountable anywhere; all links in its pages are relative."""
+"""The ASGI app of the web server, and its paths. It can be mounted anywhere: all links in its pages are relative."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from starlette.types import ASGIApp
 from evkafka import ui
 from evkafka.exceptions import ConfigError
 from evkafka.observe.health import Check, Health
-from evkafka.ui.routes import Operations
+from evkafka.ui.routes import OperationsPage
 from evkafka.web import contract
 from evkafka.web.app_view import AppView
-from evkafka.web.encoding import Encoder, TooBusy, encoded
-from evkafka.web.search import Index
-from evkafka.web.security import OnlyLocalNames, Refused, SecureHeaders, check_site
+from evkafka.web.encoding import encode_json
+from evkafka.web.search import SearchIndex
+from evkafka.web.security import OnlyLocalNames, RequestRefused, SecureHeaders, check_site
+from evkafka.web.worker_thread import TooBusy, WorkerThread
 
-WAITING = 16
-"""Pages that wait to be made at most."""
+MAX_WAITING = 16
+"""Most pages that wait to be rendered."""
 
 STATIC = Path(__file__).parent / "static"
 UI_STATIC = Path(ui.__file__).parent / "static"
 
 
-def web_app(app: AppView, operations: Operations, *, only_local_names: bool = False) -> ASGIApp:
-    """The ASGI app of an app's web part.
+def web_app(app: AppView, operations: OperationsPage, *, only_local_names: bool = False) -> ASGIApp:
+    """Create the ASGI app.
 
     Args:
-        operations: the app's operations page.
-        only_local_names: refuse requests for other names than this machine's own; for one that listens on loopback.
+        only_local_names: refuse requests whose Host header does not name this machine. Use it on loopback addresses.
     """
-    pages = _Pages(app, with_operations=operations.guard is not None)
+    pages = _Pages(app, with_operations=operations.auth is not None)
     routes = [
         Route("/", pages.contract),
         Route("/asyncapi.json", pages.asyncapi_json),
@@ -52,20 +52,20 @@ def web_app(app: AppView, operations: Operations, *, only_local_names: bool = Fa
         Route("/metrics", pages.metrics),
         *operations.routes(),
     ]
-    own = [Middleware(OnlyLocalNames)] if only_local_names else []
-    made = Starlette(routes=routes, middleware=own, exception_handlers=ANSWERS)
-    made.mount("/static/ui", StaticFiles(directory=UI_STATIC), name="ui-static")
-    made.mount("/static", StaticFiles(directory=STATIC), name="static")
-    made.router.redirect_slashes = False  # those redirects lead to the name in the request's Host header
-    return SecureHeaders(made)  # around all of it, the answer to an error that nobody expected among them
+    middleware = [Middleware(OnlyLocalNames)] if only_local_names else []
+    asgi_app = Starlette(routes=routes, middleware=middleware, exception_handlers=EXCEPTION_HANDLERS)
+    asgi_app.mount("/static/ui", StaticFiles(directory=UI_STATIC), name="ui-static")
+    asgi_app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    asgi_app.router.redirect_slashes = False  # those redirects lead to the name in the request's Host header
+    return SecureHeaders(asgi_app)  # outermost: answers to unexpected errors get the headers too
 
 
-async def _cannot(request: Request, error: Exception) -> Response:
+async def _config_error(request: Request, error: Exception) -> Response:
     return PlainTextResponse(f"{error}\n", status_code=500)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
+    assert isinstance(error, RequestRefused)
     return PlainTextResponse(f"{error}\n", status_code=error.status)
 
 
@@ -73,61 +73,61 @@ async def _busy(request: Request, error: Exception) -> Response:
     return PlainTextResponse(f"{error}\n", status_code=503)
 
 
-ANSWERS = {ConfigError: _cannot, Refused: _refused, TooBusy: _busy}
+EXCEPTION_HANDLERS = {ConfigError: _config_error, RequestRefused: _refused, TooBusy: _busy}
 
 
 class _Pages:
-    """What each path answers."""
+    """The functions that answer the paths."""
 
     def __init__(self, app: AppView, *, with_operations: bool) -> None:
         self._app = app
         self._with_operations = with_operations
-        self._encoder = Encoder(WAITING)
-        self._scrapes = Encoder(WAITING)  # of its own: a contract of a thousand types takes seconds
+        self._renderer = WorkerThread(MAX_WAITING)
+        self._scraper = WorkerThread(MAX_WAITING)  # a thread of its own: rendering a thousand types takes seconds
         self._document: dict[str, Any] | None = None
-        self._kept: dict[str, bytes] = {}  # the document as page, JSON and YAML, once the app has started
-        self._index: Index | None = None
+        self._rendered: dict[str, bytes] = {}  # the document as page, JSON and YAML, when the app has started
+        self._index: SearchIndex | None = None
 
     # ------------------------------------------------------------------ the contract
 
     async def contract(self, request: Request) -> Response:
         check_site(request, page=True)
-        query = contract.words_of(request.query_params.get("q", ""))
-        return HTMLResponse(await (self._searched(query) if query else self._as("page", self._rendered)))
+        query = contract.normalize_query(request.query_params.get("q", ""))
+        return HTMLResponse(await (self._search(query) if query else self._render("page", self._contract_page)))
 
     async def asyncapi_json(self, request: Request) -> Response:
-        return Response(await self._as("json", encoded), media_type="application/json")
+        return Response(await self._render("json", encode_json), media_type="application/json")
 
     async def asyncapi_yaml(self, request: Request) -> Response:
-        return Response(await self._as("yaml", lambda told: as_yaml(told).encode()), media_type="application/yaml")
+        return Response(await self._render("yaml", _encode_yaml), media_type="application/yaml")
 
-    async def _as(self, kind: str, make: Callable[[dict[str, Any]], bytes]) -> bytes:
-        """The document in one of its forms. Each is made once, when the app has started: it costs up to seconds."""
+    async def _render(self, form: str, encode: Callable[[dict[str, Any]], bytes]) -> bytes:
+        """The document in one of its forms. It can take seconds, so it is done once when the app has started."""
 
-        def made() -> bytes:
-            document = self._told()
-            kept = self._kept if self._document is not None else {}
-            if kind not in kept:
-                kept[kind] = make(document)
-            return kept[kind]
+        def render() -> bytes:
+            document = self._current_document()
+            rendered = self._rendered if self._document is not None else {}
+            if form not in rendered:
+                rendered[form] = encode(document)
+            return rendered[form]
 
-        return self._kept[kind] if kind in self._kept else await self._encoder.run(made)
+        return self._rendered[form] if form in self._rendered else await self._renderer.run(render)
 
-    def _rendered(self, document: dict[str, Any]) -> bytes:
+    def _contract_page(self, document: dict[str, Any]) -> bytes:
         return contract.render(document, with_operations=self._with_operations).encode()
 
-    async def _searched(self, query: str) -> bytes:
-        def found() -> bytes:
-            document = self._told()
+    async def _search(self, query: str) -> bytes:
+        def search() -> bytes:
+            document = self._current_document()
             if self._index is None or self._index.document is not document:
-                self._index = Index(document)
-            parts = self._index.having(query)
-            return contract.render(document, query, found=parts, with_operations=self._with_operations).encode()
+                self._index = SearchIndex(document)
+            found = self._index.search(query)
+            return contract.render(document, query, found=found, with_operations=self._with_operations).encode()
 
-        return await self._encoder.run(found)
+        return await self._renderer.run(search)
 
-    def _told(self) -> dict[str, Any]:
-        """The document. Once the app has started, nothing can be declared any more: it is made once, then."""
+    def _current_document(self) -> dict[str, Any]:
+        """The AsyncAPI document. When the app has started nothing more can be declared, so it is kept."""
         if self._document is not None:
             return self._document
         document: dict[str, Any] = json.loads(self._app.asyncapi())
@@ -138,13 +138,13 @@ class _Pages:
     # ------------------------------------------------------------------ health
 
     async def livez(self, request: Request) -> Response:
-        return _answer(request, self._app.health.live(self._app.status()))
+        return _health_response(request, self._app.health.live(self._app.status()))
 
     async def readyz(self, request: Request) -> Response:
-        return _answer(request, self._app.health.ready(self._app.status()))
+        return _health_response(request, self._app.health.ready(self._app.status()))
 
     async def startupz(self, request: Request) -> Response:
-        return _answer(request, self._app.health.started(self._app.status()))
+        return _health_response(request, self._app.health.started(self._app.status()))
 
     # ------------------------------------------------------------------ metrics
 
@@ -155,30 +155,29 @@ class _Pages:
                 "metrics need an extra that is not installed: pip install 'evkafka[metrics]'\n", status_code=404
             )
         try:
-            text, media_type = await self._scrapes.run(metrics.scraping(request.headers.get("accept", "")))
+            text, media_type = await self._scraper.run(metrics.scraping(request.headers.get("accept", "")))
         except TooBusy as busy:
             return PlainTextResponse(f"{busy}\n", status_code=503)
         return Response(text, media_type=media_type)
 
 
-def _answer(request: Request, health: Health) -> Response:
+def _health_response(request: Request, health: Health) -> Response:
     code = 200 if health.ok else 503
     if "verbose" not in request.query_params:
         return PlainTextResponse("ok\n" if health.ok else "not ok\n", status_code=code)
-    told: dict[str, Any] = {"status": "ok" if health.ok else "not ok", "app": {}, "consumers": {}, "producers": {}}
+    answer: dict[str, Any] = {"status": "ok" if health.ok else "not ok", "app": {}, "consumers": {}, "producers": {}}
     for check in health.checks:
         if check.kind == "app":
-            told["app"] = _told(check)
+            answer["app"] = _check_fields(check)
         else:
-            told.setdefault(f"{check.kind}s", {})[check.name] = _told(check)
-    return JSONResponse(told, status_code=code)
+            answer.setdefault(f"{check.kind}s", {})[check.name] = _check_fields(check)
+    return JSONResponse(answer, status_code=code)
 
 
-def _told(check: Check) -> dict[str, Any]:
+def _check_fields(check: Check) -> dict[str, Any]:
     return {"status": "ok" if check.ok else "not ok", "reasons": list(check.reasons), "notes": list(check.notes)}
 
 
-def as_yaml(document: object) -> str:
-    """The document as YAML, in its own order."""
+def _encode_yaml(document: dict[str, Any]) -> bytes:
     text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
-    return text
+    return text.encode()

@@ -1,4 +1,4 @@
-"""The web part of one app, as its service starts and stops it. What needs the extra is imported at the start."""
+"""Starts and stops the web server of an app. Modules that need the extra are imported when it starts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from evkafka.web import require_extra
 
 if TYPE_CHECKING:
     from evkafka.ui.app_view import OperatedApp
-    from evkafka.ui.routes import Operations
+    from evkafka.ui.routes import OperationsPage
     from evkafka.web.server import WebServer
 
 logger = logging.getLogger("evkafka.web")
 
 TOKEN_VARIABLE = "EVKAFKA_UI_TOKEN"  # noqa: S105  # nosec B105 # the name of the variable
-
 
 WEAK = (
     "others can reach the operations page, and its token is short enough to be guessed."
@@ -26,7 +25,7 @@ WEAK = (
 
 
 class WebComponent:
-    """Serves an app's pages on an address of its own."""
+    """Serves an app's pages on their own address."""
 
     def __init__(self, app: OperatedApp, *, host: str, port: int, ui_token: str | None) -> None:
         self._app = app
@@ -34,13 +33,13 @@ class WebComponent:
         self._port = port
         self._ui_token = ui_token
         self._server: WebServer | None = None
-        self._operations: Operations | None = None
+        self._operations: OperationsPage | None = None
 
     def check(self) -> None:
-        """Before anything of the app has started: from here on the operations page counts.
+        """Prepare, before anything of the app starts. The operations page counts events from now on.
 
-        All modules of the web part are imported here. `start` comes when the consumers have joined, and an import
-        would hold their heartbeats: where a process gets little CPU time, for seconds.
+        This imports all modules of the web server. `start` is called when the consumers have joined their groups: an
+        import would then block the event loop, and so the heartbeats, for seconds in a process with little CPU time.
 
         Raises:
             ConfigError: the extra is not installed.
@@ -49,11 +48,12 @@ class WebComponent:
         importlib.import_module("evkafka.web.application")
         from evkafka.web.server import is_loopback
 
-        self._operations = operations_of(self._app, self._ui_token, open_to_read=is_loopback(self._host))
+        self._operations = _operations_page(self._app, self._ui_token, open_to_read=is_loopback(self._host))
 
     async def start(self) -> None:
-        """Raises:
-        ConfigError: the address cannot be listened on.
+        """
+        Raises:
+            ConfigError: the server cannot listen on the address.
         """
         from evkafka.web.application import web_app
         from evkafka.web.server import WebServer, is_loopback
@@ -66,7 +66,7 @@ class WebComponent:
         )
         await self._server.start()
         operations.start()
-        _say_how_to_open(operations, f"{self._server.url}ui")
+        _log_how_to_open(operations, f"{self._server.url}ui")
 
     async def stop(self) -> None:
         if self._operations is not None:
@@ -76,13 +76,12 @@ class WebComponent:
 
     @property
     def url(self) -> str | None:
-        """Where it can be opened; None while it does not run."""
+        """The address of the pages; None while the server does not run."""
         return self._server.url if self._server is not None else None
 
 
-def mountable(app: OperatedApp, ui_token: str | None) -> Any:
-    """The web part as an ASGI app, for a server of somebody else's. Whom that lets in is not known here, so the
-    operations page needs a token.
+def mountable_web_app(app: OperatedApp, ui_token: str | None) -> Any:
+    """The pages as an ASGI app for another server. Who can reach that is not known, so reading needs a token too.
 
     Raises:
         ConfigError: the extra is not installed.
@@ -90,30 +89,32 @@ def mountable(app: OperatedApp, ui_token: str | None) -> Any:
     require_extra()
     from evkafka.web.application import web_app
 
-    operations = operations_of(app, ui_token, open_to_read=False, mounted=True)
-    if operations.guard is not None and operations.guard.is_weak:
+    operations = _operations_page(app, ui_token, open_to_read=False, mounted=True)
+    if operations.auth is not None and operations.auth.is_weak:
         logger.warning("the mounted operations page: %s", WEAK)
     return web_app(app, operations)
 
 
-def operations_of(app: OperatedApp, ui_token: str | None, *, open_to_read: bool, mounted: bool = False) -> Operations:
+def _operations_page(
+    app: OperatedApp, ui_token: str | None, *, open_to_read: bool, mounted: bool = False
+) -> OperationsPage:
     from evkafka.ui.auth import Authenticator
-    from evkafka.ui.routes import Operations
+    from evkafka.ui.routes import OperationsPage
 
     token = ui_token or os.environ.get(TOKEN_VARIABLE) or None
-    guard = Authenticator(token, open_to_read=open_to_read) if token is not None or open_to_read else None
-    return Operations(app, guard, mounted=mounted)
+    auth = Authenticator(token, open_to_read=open_to_read) if token is not None or open_to_read else None
+    return OperationsPage(app, auth, mounted=mounted)
 
 
-def _say_how_to_open(operations: Operations, url: str) -> None:
-    from evkafka.ui.routes import WHY_NOT
+def _log_how_to_open(operations: OperationsPage, url: str) -> None:
+    from evkafka.ui.routes import NOT_SERVED
 
-    guard = operations.guard
-    if guard is not None and guard.is_weak:
+    auth = operations.auth
+    if auth is not None and auth.is_weak:
         logger.warning("%s: %s", url, WEAK)
-    if guard is None:
-        logger.warning("%s: %s", url, WHY_NOT)
-    elif guard.made:
-        logger.info("operations: %s; to act there, the token of this run is %s", url, guard.token)
+    if auth is None:
+        logger.warning("%s: %s", url, NOT_SERVED)
+    elif auth.is_generated:
+        logger.info("operations: %s; to act there, the token of this run is %s", url, auth.token)
     else:
         logger.info("operations: %s; to act there, give it the token that is set", url)

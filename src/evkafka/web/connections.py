@@ -1,8 +1,8 @@
-"""Connections of the web server: how long one may be silent, and how many there may be.
+"""Limits of the web server's connections: how many there may be, and how long one may be silent.
 
-Probes come from the same port as everything else. A connection costs nothing to open, so no number of them may keep a
-probe out: a new one is always taken, and the one that matters least is closed for it. What is under way is kept, one
-that waits for its client goes first.
+Health probes use the same port as all other requests, and connections cost a client nothing, so idle connections must
+not keep probes out. A new connection is always accepted. If there are too many, another one is closed for it: first
+the oldest one that waits for its client, so that answers in progress are kept.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from evkafka.web.security import HEADERS, network_of
 
-MOST = 300
-MOST_OF_AN_ADDRESS = 100
+CONNECTIONS_MAX = 300
+CONNECTIONS_PER_ADDRESS_MAX = 100
 
 HEAD_S = 10.0
-"""From a connection's beginning, or the end of its last answer, to the end of a request's head."""
+"""Longest time from the start of the connection, or the end of its last answer, to the end of a request's head."""
 
 BODY_S = 10.0
-"""From the end of a request's head to that of its body."""
+"""Longest time from the end of a request's head to the end of its body."""
 
 WRITE_S = 30.0
 WRITE_BYTES = 16 * 1024
-"""A client that waits for nothing takes more than this of its answer in `WRITE_S`."""
+"""A client must read more than this of its answer in `WRITE_S`."""
 
 
 class Connections:
@@ -38,17 +38,17 @@ class Connections:
         self._of_address: Counter[str] = Counter()
 
     def add(self, connection: Connection) -> None:
-        """Take one more; another one is closed for it if there are too many."""
+        """Add a connection; close another one if there are too many."""
         address = connection.address
-        if self._of_address[address] >= MOST_OF_AN_ADDRESS:
+        if self._of_address[address] >= CONNECTIONS_PER_ADDRESS_MAX:
             self._close_one(address)
-        elif len(self._open) >= MOST:
+        elif len(self._open) >= CONNECTIONS_MAX:
             self._close_one(None)
         self._open[connection] = None
         self._of_address[address] += 1
 
     def remove(self, connection: Connection) -> None:
-        """Idempotent: one that was closed here is told of its end later."""
+        """Idempotent: uvicorn calls it again for a connection that was closed here."""
         if connection not in self._open:
             return
         del self._open[connection]
@@ -57,22 +57,22 @@ class Connections:
             del self._of_address[connection.address]
 
     def _close_one(self, address: str | None) -> None:
-        """The oldest of those that wait for their client; the oldest of all if none does."""
-        mine = (one for one in self._open if address is None or one.address == address)
-        last = min(mine, key=lambda one: not one.waits_for_client)
-        self.remove(last)
-        last.cut()
+        """Close the oldest connection that waits for its client; the oldest of all if none does."""
+        candidates = (one for one in self._open if address is None or one.address == address)
+        oldest = min(candidates, key=lambda one: not one.waits_for_client)
+        self.remove(oldest)
+        oldest.abort()
 
 
 class Connection(H11Protocol):
-    """One connection, with deadlines for what its client owes: a head, a body, the taking of an answer."""
+    """A connection with deadlines for its client: to send a head, to send a body, to read the answer."""
 
-    def __init__(self, *given: Any, connections: Connections, **named: Any) -> None:
-        super().__init__(*given, **named)
+    def __init__(self, *args: Any, connections: Connections, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._connections = connections
-        self._owed = ""
-        self._deadline: asyncio.TimerHandle | None = None
-        self._unread: asyncio.TimerHandle | None = None
+        self._awaited = ""  # the part of a request that the client must send: "head", "body" or nothing
+        self._request_deadline: asyncio.TimerHandle | None = None
+        self._read_deadline: asyncio.TimerHandle | None = None
 
     @property
     def address(self) -> str:
@@ -80,47 +80,47 @@ class Connection(H11Protocol):
 
     @property
     def waits_for_client(self) -> bool:
-        return bool(self._owed) or self._unread is not None
+        return bool(self._awaited) or self._read_deadline is not None
 
-    def cut(self) -> None:
-        """Close it at once: what was not taken of an answer is dropped."""
+    def abort(self) -> None:
+        """Close the connection at once, and drop the unread part of an answer."""
         self.transport.abort()
 
-    # ------------------------------------------------------------------ uvicorn's calls
+    # ------------------------------------------------------------------ called by uvicorn
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._connections.add(self)
-        self._expect()
+        self._update_request_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.remove(self)
-        for timer in (self._deadline, self._unread):
+        for timer in (self._request_deadline, self._read_deadline):
             if timer is not None:
                 timer.cancel()
-        self._deadline = self._unread = None
+        self._request_deadline = self._read_deadline = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        self._expect()
+        self._update_request_deadline()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._expect()
+        self._update_request_deadline()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._await_reading()
+        self._start_read_deadline()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
+        if self._read_deadline is not None:
+            self._read_deadline.cancel()
+            self._read_deadline = None
 
     def send_400_response(self, msg: str) -> None:
-        """What cannot be read as HTTP is answered with the headers that every answer has."""
+        """Answer bytes that are not HTTP. These answers need the security headers too."""
         headers = [
             (b"content-type", b"text/plain; charset=utf-8"),
             (b"connection", b"close"),
@@ -134,34 +134,34 @@ class Connection(H11Protocol):
             self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
 
-    # ------------------------------------------------------------------ what the client owes
+    # ------------------------------------------------------------------ deadlines
 
-    def _await_reading(self) -> None:
-        left = self.transport.get_write_buffer_size()
+    def _start_read_deadline(self) -> None:
+        unread = self.transport.get_write_buffer_size()
 
-        def look() -> None:
-            if self.transport.get_write_buffer_size() > left - WRITE_BYTES:
-                self.cut()
+        def check() -> None:
+            if self.transport.get_write_buffer_size() > unread - WRITE_BYTES:
+                self.abort()
             else:
-                self._await_reading()
+                self._start_read_deadline()
 
-        if self._unread is not None:
-            self._unread.cancel()
-        self._unread = self.loop.call_later(WRITE_S, look)
+        if self._read_deadline is not None:
+            self._read_deadline.cancel()
+        self._read_deadline = self.loop.call_later(WRITE_S, check)
 
-    def _expect(self) -> None:
-        """A deadline counts from when something was owed first: one byte at a time does not put it off."""
-        owed = self._owes()
-        if owed == self._owed:
+    def _update_request_deadline(self) -> None:
+        """Start the deadline of the next part of a request. More bytes of the same part do not extend it."""
+        awaited = self._awaited_part()
+        if awaited == self._awaited:
             return
-        self._owed = owed
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-        if owed and not self.transport.is_closing():
-            self._deadline = self.loop.call_later(HEAD_S if owed == "head" else BODY_S, self.cut)
+        self._awaited = awaited
+        if self._request_deadline is not None:
+            self._request_deadline.cancel()
+            self._request_deadline = None
+        if awaited and not self.transport.is_closing():
+            self._request_deadline = self.loop.call_later(HEAD_S if awaited == "head" else BODY_S, self.abort)
 
-    def _owes(self) -> str:
+    def _awaited_part(self) -> str:
         match self.conn.their_state:
             case h11.IDLE:
                 return "head"

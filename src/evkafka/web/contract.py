@@ -1,4 +1,4 @@
-"""The contract page: the AsyncAPI document as a person reads it, with links instead of references, without scripts."""
+"""The contract page: the AsyncAPI document as HTML, with links in the place of references, and without scripts."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from evkafka.web import schema_text as schemas
+from evkafka.web import schema_text
 from evkafka.web.markdown import link, markdown
-from evkafka.web.search import Found, Index
+from evkafka.web.search import SearchIndex, SearchResult
 
-LONGEST_QUERY = 100
+QUERY_CHARACTERS = 100
 SCHEMAS = "#/components/schemas/"
 
 Document = Mapping[str, Any]
 
 
 @dataclass(slots=True)
-class Place:
-    """Where a message is used: the operation, and its channel."""
+class MessageUse:
+    """An operation that receives or sends a message, with its channel."""
 
     action: str
     channel: str
@@ -31,25 +31,25 @@ class Place:
     operation: Mapping[str, Any]
 
 
-class Uses:
-    """What uses what in a document, found in one pass over it.
+class References:
+    """The references of a document in the opposite direction, collected in one pass.
 
     Attributes:
-        operations: channel -> its operations, by key.
-        places: message -> where it is received or sent.
+        operations: channel -> its operations, as (key, operation).
+        uses: message -> the operations that receive or send it.
         users: schema -> the messages and schemas that refer to it, as (kind, key).
     """
 
     def __init__(self, document: Document) -> None:
         self.operations: defaultdict[str, list[tuple[str, Mapping[str, Any]]]] = defaultdict(list)
-        self.places: defaultdict[str, list[Place]] = defaultdict(list)
+        self.uses: defaultdict[str, list[MessageUse]] = defaultdict(list)
         self.users: defaultdict[str, dict[tuple[str, str], None]] = defaultdict(dict)
         for key, operation in document["operations"].items():
             channel = name_of(operation["channel"])
             self.operations[channel].append((key, operation))
-            place = Place(operation["action"], channel, _address(document, channel), operation)
+            use = MessageUse(operation["action"], channel, _address(document, channel), operation)
             for message in dict.fromkeys(name_of(reference) for reference in operation["messages"]):
-                self.places[message].append(place)
+                self.uses[message].append(use)
         components = document.get("components", {})
         for kind, part in (("message", "messages"), ("schema", "schemas")):
             for key, one in components.get(part, {}).items():
@@ -64,7 +64,7 @@ def _address(document: Document, channel: str) -> str:
 
 
 def _schemas_in(part: Any) -> Iterator[str]:
-    """The names of the schemas that it refers to."""
+    """The names of the schemas that this part of the document refers to."""
     rest = [part]
     while rest:
         match rest.pop():
@@ -78,13 +78,13 @@ def _schemas_in(part: Any) -> Iterator[str]:
 
 
 @dataclass(slots=True)
-class Shown:
-    """What the page shows, filtered by what was searched for."""
+class ContractPage:
+    """The content of the page: the parts of the document that match the query."""
 
     document: Document
-    uses: Uses
+    references: References
     query: str
-    found: Found
+    found: SearchResult
 
     @property
     def channels(self) -> dict[str, Any]:
@@ -100,65 +100,69 @@ class Shown:
 
     @property
     def count(self) -> int:
-        """How many were found."""
+        """How many parts match the query."""
         return self.found.count
 
     @property
     def is_cut(self) -> bool:
-        """Whether not all of those are shown."""
+        """Whether some of them are not shown."""
         return self.count > len(self.channels) + len(self.messages) + len(self.schemas)
 
     def operations(self, channel: str) -> list[tuple[str, Mapping[str, Any]]]:
         """The operations of a channel, by key."""
-        return self.uses.operations.get(channel, [])
+        return self.references.operations.get(channel, [])
 
     def about(self, operation: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """What else there is to say of an operation: (words, a name)."""
+        """More facts about an operation, as (label, name)."""
         group = operation.get("bindings", {}).get("kafka", {}).get("groupId", {}).get("enum", ("",))[0]
-        said = [
+        facts = [
             ("consumer", operation.get("x-consumer", "")),
             ("producer", operation.get("x-producer", "")),
             ("group", group),
             ("dead letters of", operation.get("x-dead-letters-of", "")),
             ("retries of", operation.get("x-retries-of", "")),
         ]
-        found = [(words, name) for words, name in said if name]
+        found = [(label, name) for label, name in facts if name]
         if "x-delivery" in operation:
             found.append((operation["x-delivery"], ""))
         if "x-batch" in operation:
             found.append((f"in batches of up to {operation['x-batch']['maxRecords']}", ""))
         return found
 
-    def places(self, message: str) -> list[Place]:
-        """Where a message is received or sent."""
-        return self.uses.places.get(message, [])
+    def uses(self, message: str) -> list[MessageUse]:
+        """The operations that receive or send a message."""
+        return self.references.uses.get(message, [])
 
     def users(self, schema: str) -> list[tuple[str, str]]:
         """The messages and schemas that refer to a schema: (kind, key)."""
-        return list(self.uses.users.get(schema, ()))
+        return list(self.references.users.get(schema, ()))
 
 
-def words_of(query: str) -> str:
-    """What is searched for, as it is shown: of a sensible length, with single spaces."""
-    return " ".join(query.split())[:LONGEST_QUERY]
+def normalize_query(query: str) -> str:
+    """The query with single spaces, cut to `QUERY_CHARACTERS`."""
+    return " ".join(query.split())[:QUERY_CHARACTERS]
 
 
-def render(document: Document, query: str = "", *, found: Found | None = None, with_operations: bool = False) -> str:
-    """The page, as HTML.
+def render(
+    document: Document, query: str = "", *, found: SearchResult | None = None, with_operations: bool = False
+) -> str:
+    """Render the page as HTML.
 
     Args:
-        query: only what has all of its words, somewhere; empty for everything.
-        found: what the query has found, if it was looked for already.
-        with_operations: link to the operations page, which is served beside it.
+        query: show only parts that contain all of its words; empty for everything.
+        found: the result of the query, if it is known already.
+        with_operations: link to the operations page.
     """
-    query = words_of(query)
+    query = normalize_query(query)
     template = _environment().get_template("contract.html")
-    page = Shown(document, Uses(document), query, found if found is not None else Index(document).having(query))
+    if found is None:
+        found = SearchIndex(document).search(query)
+    page = ContractPage(document, References(document), query, found)
     return template.render(page=page, info=document["info"], with_operations=with_operations)
 
 
 def name_of(reference: Mapping[str, str]) -> str:
-    """What a reference points to: the last part of it."""
+    """The key that a reference points to: its last part."""
     return reference["$ref"].rpartition("/")[2].replace("~1", "/").replace("~0", "~")
 
 
@@ -180,7 +184,7 @@ def _environment() -> Environment:
         "markdown": markdown,
         "name": name_of,
         "pretty": pretty,
-        "words": schemas.words,
-        "fields": schemas.fields,
+        "describe": schema_text.describe,
+        "fields": schema_text.fields,
     }
     return environment

@@ -1,4 +1,4 @@
-"""Descriptions, which may be Markdown, as HTML that is safe to stand in a page."""
+"""Descriptions, which may be Markdown, as safe HTML."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _HEADING = re.compile(r"<(/?)h[1-6]>")
 
 
 def link(url: str) -> str:
-    """A link's target, where it may be one; else nowhere."""
+    """The URL if it is a safe link target, otherwise `#`."""
     return url if _is_safe(url) else "#"
 
 
 def markdown(text: str | None) -> Markup:
-    """Paragraphs, lists, tables, code, links. HTML in it stands there as text; nothing is fetched from anywhere.
+    """Render paragraphs, lists, tables, code and links. HTML is shown as text, and images are not rendered.
 
-    Its headings are paragraphs, so that those of the page tell the page's order.
+    Headings become paragraphs: the outline of the page has only the page's own headings.
     """
     if not text:
         return Markup()
     html = _HEADING.sub(lambda tag: "</p>" if tag[1] else '<p class="heading">', _markdown.render(text))
-    return Markup(html)  # noqa: S704  # nosec B704 # made by the renderer, which lets no HTML of the text through
+    return Markup(html)  # noqa: S704  # nosec B704 # the renderer escapes the HTML of the text

@@ -1,4 +1,4 @@
-"""JSON Schemas in words: what a person reads in a table of fields."""
+"""JSON Schemas as text for the tables of the contract page."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ BOUNDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
-    """A piece of a sentence; `schema` names the schema that it links to."""
+class TextPart:
+    """A part of a description; `schema` is the name of the schema that it links to, or empty."""
 
     text: str
     schema: str = ""
@@ -34,72 +34,72 @@ class Field:
     """One property of an object.
 
     Attributes:
-        inner: the schema of an object or a list of objects that stands right here, to be shown below it.
+        inner: the inline schema of an object or of a list of objects; it is shown below the field.
     """
 
     name: str
     required: bool
-    words: Sequence[Word]
+    type: Sequence[TextPart]
     description: str
     default: str
     inner: Mapping[str, Any] | None
 
 
-def words(schema: Any) -> list[Word]:
-    """What values of this schema are."""
+def describe(schema: Any) -> list[TextPart]:
+    """The description of a schema's values."""
     if not isinstance(schema, dict):
-        return [Word("nothing")] if schema is False else [Word("anything")]
+        return [TextPart("nothing")] if schema is False else [TextPart("anything")]
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
-        return [Word(name, schema=name)]
+        return [TextPart(name, schema=name)]
     for key, between in (("anyOf", " or "), ("oneOf", " or "), ("allOf", " and ")):
         if arms := schema.get(key):
-            return _joined([words(arm) for arm in arms], between) + _apart(schema)
+            return _joined([describe(arm) for arm in arms], between) + _discriminator(schema)
     if "const" in schema:
-        return [Word(_json(schema["const"]))]
+        return [TextPart(_json(schema["const"]))]
     if "enum" in schema:
-        return [Word("one of " + ", ".join(map(_json, schema["enum"])))]
+        return [TextPart("one of " + ", ".join(map(_json, schema["enum"])))]
     return _typed(schema) + _bounds(schema)
 
 
-def _typed(schema: dict[str, Any]) -> list[Word]:
+def _typed(schema: dict[str, Any]) -> list[TextPart]:
     match schema.get("type"):
         case "array":
             return _array(schema)
         case "object" if "properties" not in schema and isinstance(schema.get("additionalProperties"), dict):
-            return [Word("object of "), *words(schema["additionalProperties"])]
+            return [TextPart("object of "), *describe(schema["additionalProperties"])]
         case "string" if "format" in schema:
-            return [Word(f"string ({schema['format']})")]
+            return [TextPart(f"string ({schema['format']})")]
         case str() as kind:
-            return [Word(kind)]
+            return [TextPart(kind)]
         case list() as kinds:
-            return [Word(" or ".join(map(str, kinds)))]
+            return [TextPart(" or ".join(map(str, kinds)))]
         case _:
-            return [Word("anything")]
+            return [TextPart("anything")]
 
 
-def _array(schema: dict[str, Any]) -> list[Word]:
+def _array(schema: dict[str, Any]) -> list[TextPart]:
     items = schema.get("items", True)
     if isinstance(items, list):
-        return [Word("list of "), *_joined([words(item) for item in items], ", then ")]
-    return [Word("list of "), *words(items)]
+        return [TextPart("list of "), *_joined([describe(item) for item in items], ", then ")]
+    return [TextPart("list of "), *describe(items)]
 
 
-def _bounds(schema: dict[str, Any]) -> list[Word]:
-    told = [sentence.format(schema[key]) for key, sentence in BOUNDS.items() if key in schema]
+def _bounds(schema: dict[str, Any]) -> list[TextPart]:
+    sentences = [sentence.format(schema[key]) for key, sentence in BOUNDS.items() if key in schema]
     if isinstance(schema.get("items"), list):
-        told = []  # a tuple's length says itself
-    return [Word(f", {', '.join(told)}")] if told else []
+        sentences = []  # a tuple: its items are listed one by one
+    return [TextPart(f", {', '.join(sentences)}")] if sentences else []
 
 
-def _apart(schema: dict[str, Any]) -> list[Word]:
-    return [Word(f" (told apart by {schema['x-discriminator']})")] if "x-discriminator" in schema else []
+def _discriminator(schema: dict[str, Any]) -> list[TextPart]:
+    return [TextPart(f" (told apart by {schema['x-discriminator']})")] if "x-discriminator" in schema else []
 
 
-def _joined(parts: list[list[Word]], between: str) -> list[Word]:
-    joined: list[Word] = []
+def _joined(parts: list[list[TextPart]], between: str) -> list[TextPart]:
+    joined: list[TextPart] = []
     for part in parts:
-        joined += [Word(between), *part] if joined else part
+        joined += [TextPart(between), *part] if joined else part
     return joined
 
 
@@ -112,7 +112,7 @@ def fields(schema: Any) -> list[Field]:
         Field(
             name,
             name in required,
-            words(one),
+            describe(one),
             one.get("description", "") if isinstance(one, dict) else "",
             _json(one["default"]) if isinstance(one, dict) and "default" in one else "",
             _inner(one),

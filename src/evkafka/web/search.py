@@ -1,4 +1,4 @@
-"""The search of the contract page. A document is gone through once; what is asked then is looked for in its texts."""
+"""The search of the contract page, over an index that is built once per document."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-MOST = 50
-"""Of each kind so many are shown: laying out a whole contract for each word that everything has costs too much."""
+RESULTS_MAX = 50
+"""Most results of each kind. A word that everything has would cost the rendering of the whole contract."""
 
 
 @dataclass(slots=True)
-class Found:
-    """The parts of a document that are shown, by key.
+class SearchResult:
+    """The matching parts of a document, by key, up to `RESULTS_MAX` of each kind.
 
     Attributes:
-        count: how many there are, shown or not.
+        count: how many parts match, including those over the limit.
     """
 
     channels: dict[str, Any] = field(default_factory=dict)
@@ -25,12 +25,8 @@ class Found:
     count: int = 0
 
 
-class Index:
-    """The texts of a document's parts, in lower case.
-
-    Attributes:
-        document: the one that it was made of.
-    """
+class SearchIndex:
+    """The texts of a document's parts, in lower case."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self.document = document
@@ -52,15 +48,17 @@ class Index:
             for kind, parts in self._parts.items()
         }
 
-    def having(self, query: str) -> Found:
-        """The parts that have all of the query's words somewhere; the first ones, if they are many."""
-        wanted, found = query.lower().split(), Found()
+    def search(self, query: str) -> SearchResult:
+        """The parts that contain all words of the query; all parts if it is empty."""
+        wanted, found = query.lower().split(), SearchResult()
         for kind, texts in self._texts.items():
             keys = [key for key, text in texts.items() if all(word in text for word in wanted)]
             found.count += len(keys)
-            getattr(found, kind).update({key: self._parts[kind][key] for key in (keys[:MOST] if wanted else keys)})
+            getattr(found, kind).update(
+                {key: self._parts[kind][key] for key in (keys[:RESULTS_MAX] if wanted else keys)}
+            )
         return found
 
 
-def _text(told: object) -> str:
-    return json.dumps(told, ensure_ascii=False).lower()
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False).lower()

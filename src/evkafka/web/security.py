@@ -1,4 +1,4 @@
-"""What every answer carries, and whom this answers at all."""
+"""Security headers of all answers, and the checks of where a request comes from."""
 
 from __future__ import annotations
 
@@ -32,13 +32,12 @@ HEADERS = {
     "cache-control": "no-store",
 }
 
-
 OWN_SITE = frozenset({"same-origin", "none"})
-"""What `Sec-Fetch-Site` says of a request of this page's own, or of one that a person typed."""
+"""Values of `Sec-Fetch-Site` for requests of our own pages, and for an address that a person typed."""
 
 
 class SecureHeaders:
-    """Sets the headers on every answer, errors among them; `cache-control` only where the answer has none."""
+    """Adds the headers to every answer, also to errors. A header that the answer already has is kept."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -54,9 +53,11 @@ class SecureHeaders:
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
-class Refused(Exception):
-    """Attributes:
-    status: of the answer; the message is its sentence.
+class RequestRefused(Exception):
+    """The request is answered with an HTTP error.
+
+    Attributes:
+        status: the HTTP status; the message is the text of the answer.
     """
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -65,18 +66,20 @@ class Refused(Exception):
 
 
 def check_site(request: Request, *, page: bool = False) -> None:
-    """Another site's page can make a browser ask for anything, with the visitor's cookies. It cannot read the answer,
-    but the work is done; so its requests are refused. Whoever follows a link to a page is let in.
+    """Refuse requests that the page of another site makes.
+
+    Such a page can make a browser send any request, with the visitor's cookies. It cannot read the answer, but the
+    work would be done. A link on another site to one of our pages is allowed.
 
     Args:
-        page: True for what is opened by a link; False for what a page of ours asks for.
+        page: True for pages, which may be opened by a link; False for requests that only our own pages make.
 
     Raises:
-        Refused: another site's page asks.
+        RequestRefused: the request comes from another site's page.
     """
     headers = request.headers
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    # A browser says the former to loopback and over TLS only; elsewhere, what it says of the origin has to do.
+    # Browsers send Sec-Fetch-Site only to loopback addresses and over TLS. Otherwise the Origin header decides.
     own = site in OWN_SITE if site is not None else origin is None or urlsplit(origin).netloc == headers.get("host")
     if own:
         return
@@ -86,14 +89,14 @@ def check_site(request: Request, *, page: bool = False) -> None:
         and headers.get("sec-fetch-dest") == "document"
     )
     if not (page and follows_link):
-        raise Refused(403, "this is for this page only, not for another site's")
+        raise RequestRefused(403, "this is for this page only, not for another site's")
 
 
 class OnlyLocalNames:
-    """Answers requests for this machine's own names only.
+    """Answers only requests whose Host header names this machine.
 
-    A page of somebody else's can have its name point to 127.0.0.1, and then read what is served here as its own
-    (DNS rebinding): listening on the loopback address alone does not keep it out.
+    The owner of another site can let its name resolve to 127.0.0.1. Its page then reads this server as its own origin
+    (DNS rebinding), although the server listens on the loopback address only.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -108,7 +111,10 @@ class OnlyLocalNames:
 
 
 def network_of(host: str) -> str:
-    """What counts as one client: an IPv4 address; of IPv6 its network of 64 bits, all of which one host may use."""
+    """The address that counts as one client: an IPv4 address, or the /64 network of an IPv6 address.
+
+    One host may use all addresses of its /64 network.
+    """
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:
@@ -121,5 +127,5 @@ def is_local_name(host: str) -> bool:
     name = host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
     try:
         return name.lower() == "localhost" or ip_address(name.strip("[]")).is_loopback
-    except ValueError:  # a name, and not this machine's
+    except ValueError:  # the name of another machine
         return False

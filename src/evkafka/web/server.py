@@ -1,4 +1,4 @@
-"""The server: uvicorn, in the app's own loop. It takes no signals, and its end is not the app's."""
+"""Runs uvicorn in the app's event loop. It handles no signals, and if it ends the app goes on."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from evkafka.web.connections import Connection, Connections
 logger = logging.getLogger("evkafka.web")
 
 CLOSE_S = 1.0
-"""How long an answer that is under way at the stop may take."""
+"""How long an answer may still take when the server stops."""
 
 
 class CannotListen(ConfigError):
-    """The address cannot be listened on; the message says why, and what to do."""
+    """The server cannot listen on the address; the message says why, and what to do."""
 
 
 class WebServer:
-    """Serves an ASGI app on one address: start once, stop once.
+    """Serves an ASGI app on one address. Start it once, and stop it once.
 
     Args:
-        make: makes the ASGI app, at the start.
-        port: 0 takes a free one; `port` says which.
+        create_app: called at the start.
+        port: 0 takes a free port; the attribute `port` is then the port in use.
     """
 
-    def __init__(self, make: Callable[[], ASGIApp], *, host: str, port: int) -> None:
-        self._make = make
+    def __init__(self, create_app: Callable[[], ASGIApp], *, host: str, port: int) -> None:
+        self._create_app = create_app
         self.host = host
         self.port = port
         self._server: uvicorn.Server | None = None
-        self._ticking: asyncio.Task[None] | None = None
+        self._main_loop: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Listen, and serve from now on.
+        """Listen, and serve requests.
 
         Raises:
-            CannotListen: the port is in use, for one.
+            CannotListen: the port is in use, or another reason.
         """
-        listening = _listen(self.host, self.port)
-        self.port = listening.getsockname()[1]
+        listener = _listen(self.host, self.port)
+        self.port = listener.getsockname()[1]
         config = uvicorn.Config(
-            self._make(),
+            self._create_app(),
             http=partial(Connection, connections=Connections()),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
@@ -65,23 +65,23 @@ class WebServer:
         config.load()
         server = self._server = uvicorn.Server(config)
         server.lifespan = LifespanOff(config)
-        await server.startup(sockets=[listening])
-        self._ticking = asyncio.ensure_future(server.main_loop())
+        await server.startup(sockets=[listener])
+        self._main_loop = asyncio.ensure_future(server.main_loop())
         logger.info("the contract, health and metrics of this app: %s", self.url)
         if is_loopback(self.host):
             logger.info('only this machine can open it; web_host="0.0.0.0" lets others in')
 
     async def stop(self) -> None:
-        """Take no more requests, let those under way end within a second, close. Never raises, never hangs."""
-        server, ticking = self._server, self._ticking
-        if server is None or ticking is None:
+        """Accept no more requests, wait up to `CLOSE_S` for running ones, then close. Never raises, never hangs."""
+        server, main_loop = self._server, self._main_loop
+        if server is None or main_loop is None:
             return
         server.should_exit = server.force_exit = True
-        for listener in server.servers:
-            listener.close()
+        for open_server in server.servers:
+            open_server.close()
         for connection in tuple(server.server_state.connections):
             connection.shutdown()
-        answering = {*server.server_state.tasks, ticking}
+        answering = {*server.server_state.tasks, main_loop}
         _, late = await asyncio.wait(answering, timeout=CLOSE_S)
         for task in late:
             task.cancel()
@@ -102,19 +102,19 @@ def is_loopback(host: str) -> bool:
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(128)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
     except OSError as error:
-        listening.close()
-        raise CannotListen(_why_not(host, port, error)) from error
-    listening.setblocking(False)
-    return listening
+        listener.close()
+        raise CannotListen(_describe_error(host, port, error)) from error
+    listener.setblocking(False)
+    return listener
 
 
-def _why_not(host: str, port: int, error: OSError) -> str:
+def _describe_error(host: str, port: int, error: OSError) -> str:
     where = f"the web part cannot listen on {host}:{port}"
     match error.errno:
         case errno.EADDRINUSE:

@@ -14,8 +14,16 @@ from aiokafka.admin import AIOKafkaAdminClient
 from evkafka import EVKafkaApp
 from evkafka.config import producer_settings
 from evkafka.config.settings import ConnectionSettings
-from evkafka.dlq import DeadLetterRecord, DeadLetterReplay, LetterFilter, LetterPosition, Target
-from evkafka.dlq.state_topic import ReplayMark, ReplayState, mark_of, read_mark
+from evkafka.dlq import (
+    DeadLetterFilter,
+    DeadLetterPosition,
+    DeadLetterRecord,
+    DeadLetterTopic,
+    Target,
+    drop_dead_letters,
+    replay_dead_letters,
+)
+from evkafka.dlq.state_topic import ReplayMark, ReplayState, closing_mark, parse_mark
 from evkafka.kafka.admin.topic_ids import look_up_topic_ids
 from evkafka.kafka.producer.transactions import TransactionRecord, Transactions
 from tests.conformance.backends import Backend, RealBackend
@@ -34,7 +42,7 @@ class Shop:
     kafka: RealBackend
     topic: str
     config: dict[str, Any]
-    desk: DeadLetterReplay
+    dead_letters: DeadLetterTopic
     connection: ConnectionSettings
     app: EVKafkaApp
 
@@ -42,17 +50,17 @@ class Shop:
         """All letters, once there are so many."""
 
         async def there() -> bool:
-            return len(await read_all(self.desk)) == number
+            return len(await read_all(self.dead_letters)) == number
 
         await eventually(there)
-        return await read_all(self.desk)
+        return await read_all(self.dead_letters)
 
     async def open(self) -> list[int]:
-        return [letter.record.offset async for letter, _ in self.desk.letters(ALL)]
+        return [letter.record.offset async for letter, _ in self.dead_letters.read(ALL)]
 
 
-async def read_all(desk: DeadLetterReplay) -> list[DeadLetterRecord]:
-    return [letter async for letter, _ in desk.letters(ALL, closed=True)]
+async def read_all(dead_letters: DeadLetterTopic) -> list[DeadLetterRecord]:
+    return [letter async for letter, _ in dead_letters.read(ALL, closed=True)]
 
 
 @pytest.fixture
@@ -65,7 +73,7 @@ async def shop(kafka: RealBackend) -> AsyncIterator[Shop]:
         await kafka.send(topic, b"first")
         await committed_is(kafka, config, topic, 1)
         yield Shop(
-            kafka, topic, config, DeadLetterReplay(connection, f"{topic}.{config['group_id']}.dlq"), connection, app
+            kafka, topic, config, DeadLetterTopic(connection, f"{topic}.{config['group_id']}.dlq"), connection, app
         )
 
 
@@ -89,7 +97,7 @@ async def make_again(shop: Shop) -> None:
 class TestARecordThatFailsAgainAtTheSameAddress:
     async def test_is_an_open_letter_although_the_first_was_dropped(self, shop: Shop) -> None:
         [first] = await shop.letters(1)
-        await shop.desk.drop(ALL)
+        await drop_dead_letters(shop.dead_letters, ALL)
         shop.app.consumer("consumer-1").seek(shop.topic, 0, 0)
         [_, second] = await shop.letters(2)
         assert second.id == first.id
@@ -97,7 +105,7 @@ class TestARecordThatFailsAgainAtTheSameAddress:
 
     async def test_after_a_replay_is_a_letter_of_the_same_id_that_counts_it(self, shop: Shop) -> None:
         [first] = await shop.letters(1)
-        assert (await shop.desk.replay(Target(), ALL)).done == 1
+        assert (await replay_dead_letters(shop.dead_letters, Target(), ALL)).done == 1
         [_, second] = await shop.letters(2)
         assert (second.id, second.offset, second.replays) == (first.id, 0, 1)
         assert await shop.open() == [1]
@@ -119,29 +127,29 @@ class TestAMark:
     async def test_closes_the_letter_at_its_place_and_no_other_of_its_id(self, given: Given) -> None:
         for _ in range(3):
             await given.letter(5)
-        report = await given.desk.drop(LetterFilter(places=[LetterPosition(0, 1)]))
+        report = await drop_dead_letters(given.dead_letters, DeadLetterFilter(positions=[DeadLetterPosition(0, 1)]))
         assert (report.chosen, report.done) == (1, 1)
-        assert [letter.record.offset async for letter, _ in given.desk.letters(ALL)] == [0, 2]
+        assert [letter.record.offset async for letter, _ in given.dead_letters.read(ALL)] == [0, 2]
 
     def test_closes_nothing_in_a_later_dead_letter_topic_of_that_name(self) -> None:
-        marks, letter = ReplayState(), read_letter_at(3, timestamp=1_000)
-        marks.take(Rec(key=b"0@3", value=mark_of(letter, "dropped").as_bytes()))
-        assert marks.status_of(letter) == "dropped"
-        assert marks.status_of(read_letter_at(3, timestamp=2_000)) == "open"
-        assert marks.status_of(read_letter_at(4, timestamp=1_000)) == "open"
+        state, letter = ReplayState(), read_letter_at(3, timestamp=1_000)
+        state.apply(Rec(key=b"0@3", value=closing_mark(letter, "dropped").as_bytes()))
+        assert state.status_of(letter) == "dropped"
+        assert state.status_of(read_letter_at(3, timestamp=2_000)) == "open"
+        assert state.status_of(read_letter_at(4, timestamp=1_000)) == "open"
 
     def test_is_taken_back_by_a_tombstone(self) -> None:
-        marks, letter = ReplayState(), read_letter_at(3, timestamp=1_000)
-        marks.take(Rec(key=b"0@3", value=mark_of(letter, "dropped").as_bytes()))
-        marks.take(Rec(key=b"0@3", value=None))
-        assert marks.status_of(letter) == "open"
+        state, letter = ReplayState(), read_letter_at(3, timestamp=1_000)
+        state.apply(Rec(key=b"0@3", value=closing_mark(letter, "dropped").as_bytes()))
+        state.apply(Rec(key=b"0@3", value=None))
+        assert state.status_of(letter) == "open"
 
     @pytest.mark.parametrize(
         "value",
         [None, b"", b"no JSON", b"[]", b"{}", b'{"status": "lost", "at": "2026-01-01T00:00:00Z", "count": 1}', b"\xff"],
     )
     def test_that_is_none_closes_nothing(self, value: bytes | None) -> None:
-        assert read_mark("0@3", value) is None
+        assert parse_mark("0@3", value) is None
 
 
 def read_letter_at(offset: int, *, timestamp: int, replays: int = 0) -> DeadLetterRecord:
@@ -158,7 +166,7 @@ class TestAMarkOfTheEarlierForm:
     async def test_still_closes_the_letters_that_it_was_made_for(self, given: Given) -> None:
         for offset in (5, 5, 6):
             await given.letter(offset)
-        await given.desk.drop(LetterFilter(ids=["nobody's"]))  # makes the state topic
+        await drop_dead_letters(given.dead_letters, DeadLetterFilter(ids=["nobody's"]))  # makes the state topic
         old = {"status": "replayed", "count": 1, "at": "2099-01-01T00:00:00+00:00"}
         async with Transactions(given.connection, "by-the-test") as transactions:
             key = f"g/{given.source}/0/5".encode()
@@ -166,26 +174,26 @@ class TestAMarkOfTheEarlierForm:
                 [TransactionRecord(f"{given.dead}.state", key, json.dumps(old).encode(), partition=0)]
             )
         assert await given.open() == [6]
-        assert await statuses(given.desk) == ["replayed", "replayed", "open"]
+        assert await statuses(given.dead_letters) == ["replayed", "replayed", "open"]
 
     def test_leaves_a_letter_that_was_written_later_or_was_replayed_since(self) -> None:
-        marks = ReplayState()
+        state = ReplayState()
         old = {"status": "replayed", "count": 2, "at": "1970-01-01T00:00:02+00:00"}
-        marks.take(Rec(key=b"g/orders/0/5", value=json.dumps(old).encode()))
-        assert marks.status_of(read_letter_at(0, timestamp=1_000)) == "replayed"
-        assert marks.status_of(read_letter_at(1, timestamp=1_000, replays=1)) == "replayed"
-        assert marks.status_of(read_letter_at(2, timestamp=1_000, replays=2)) == "open"
-        assert marks.status_of(read_letter_at(3, timestamp=3_000)) == "open"
+        state.apply(Rec(key=b"g/orders/0/5", value=json.dumps(old).encode()))
+        assert state.status_of(read_letter_at(0, timestamp=1_000)) == "replayed"
+        assert state.status_of(read_letter_at(1, timestamp=1_000, replays=1)) == "replayed"
+        assert state.status_of(read_letter_at(2, timestamp=1_000, replays=2)) == "open"
+        assert state.status_of(read_letter_at(3, timestamp=3_000)) == "open"
 
     def test_is_read_as_it_was_written(self) -> None:
         value = b'{"status": "dropped", "count": 3, "at": "2026-11-23T12:00:00+00:00"}'
-        mark = read_mark("g/orders/0/5", value)
+        mark = parse_mark("g/orders/0/5", value)
         assert mark is not None
         assert mark == ReplayMark("dropped", mark.at, "g/orders/0/5", count=3)
 
 
-async def statuses(desk: DeadLetterReplay) -> list[str]:
-    return [status async for _, status in desk.letters(ALL, closed=True)]
+async def statuses(dead_letters: DeadLetterTopic) -> list[str]:
+    return [status async for _, status in dead_letters.read(ALL, closed=True)]
 
 
 class TestTheIdOfALetter:
@@ -219,7 +227,9 @@ class TestOneReplayAfterAnother:
     async def test_at_the_same_time_sends_no_letter_twice(self, given: Given) -> None:
         for offset in range(4):
             await given.letter(offset)
-        ended = await asyncio.gather(*(given.desk.replay(Target(), ALL) for _ in range(3)), return_exceptions=True)
+        ended = await asyncio.gather(
+            *(replay_dead_letters(given.dead_letters, Target(), ALL) for _ in range(3)), return_exceptions=True
+        )
         assert any(not isinstance(one, BaseException) for one in ended)
-        await given.desk.replay(Target(), ALL)
+        await replay_dead_letters(given.dead_letters, Target(), ALL)
         assert sorted(record.value for record in await given.sent()) == [b"value %d" % offset for offset in range(4)]

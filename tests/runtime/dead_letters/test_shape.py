@@ -9,7 +9,7 @@ import pytest
 from evkafka.broker import KafkaBroker
 from evkafka.config import producer_settings
 from evkafka.config.settings import ConnectionSettings
-from evkafka.dlq import DeadLetterReplay, LetterFilter
+from evkafka.dlq import DeadLetterFilter, DeadLetterTopic, drop_dead_letters
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.topics import create_topic, ensure_compacted, ensure_topics, topic_shapes
 from evkafka.testing import InMemoryKafka
@@ -61,7 +61,7 @@ class TestWithASource:
     async def test_the_state_topic_has_its_dead_letter_topics_replicas(self, broker: KafkaBroker) -> None:
         await create_topic(at(broker), "returns.g.dlq", partitions=2, replicas=1)
         await eventually(lambda: known(broker, "returns.g.dlq"))
-        await DeadLetterReplay(at(broker), "returns.g.dlq").drop(LetterFilter())
+        await drop_dead_letters(DeadLetterTopic(at(broker), "returns.g.dlq"), DeadLetterFilter())
         shape = (await topic_shapes(at(broker)))["returns.g.dlq.state"]
         assert (shape.partitions, shape.replicas) == (1, 1)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from evkafka.dlq import DeadLetterReplay, LetterFilter, SourceTopics, Target
+from evkafka.dlq import DeadLetterFilter, DeadLetterTopic, SourceTopics, Target, dry_run_replay, replay_dead_letters
 from evkafka.dlq.targets import is_named_after
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.producer.transactions import TransactionRecord, Transactions
@@ -52,13 +52,13 @@ class TestAReplayedRecord:
     ) -> None:
         config = given.kafka.config(given.source, on_error=BURY, group_id="g")
         await given.letter(41, partition=1)
-        await given.desk.replay(Target(), ALL)
+        await replay_dead_letters(given.dead_letters, Target(), ALL)
         [replayed] = await given.sent(1)
         copied = [pair for pair in replayed.headers if pair[0] != "Event-Type"]
         await given.kafka.send(given.source, b"forged", key=replayed.key, partition=1, headers=copied)
         async with given.kafka.running(app_of(config, failing())):
             await committed_is(given.kafka, config, given.source, 3, partition=1)
-        found = [letter async for letter, _ in given.desk.letters(ALL)]
+        found = [letter async for letter, _ in given.dead_letters.read(ALL)]
         by_value = {letter.record.value: letter for letter in found}
         assert (by_value[b"value 41"].offset, by_value[b"value 41"].replays) == (41, 1)
         assert (by_value[b"forged"].offset, by_value[b"forged"].replays) == (2, 0)
@@ -80,20 +80,20 @@ class TestALetterThatNamesSomebodyElsesTopic:
         await spoofed(given, payments)
         await given.letter(2)
         target = Target(sources=SourceTopics(frozenset({given.source})) if known else None)
-        rehearsal = await given.desk.rehearse(target, ALL)
+        rehearsal = await dry_run_replay(given.dead_letters, target, ALL)
         assert [why is None for _, why in rehearsal.would] == [True, False, True]
-        report = await given.desk.replay(target, ALL)
+        report = await replay_dead_letters(given.dead_letters, target, ALL)
         [failure] = report.failed
         assert (report.chosen, report.done) == (3, 2)
         assert f"it says that it came from '{payments}'" in failure.why
         assert "--to-topic TOPIC" in failure.why
         assert await read_committed(given.kafka.servers, payments) == []
-        assert [letter.topic async for letter, _ in given.desk.letters(ALL)] == [payments]
+        assert [letter.topic async for letter, _ in given.dead_letters.read(ALL)] == [payments]
 
     async def test_goes_where_the_operator_says(self, given: Given, topic: MakeTopic) -> None:
         payments, meant = await topic(), await topic()
         await spoofed(given, payments)
-        assert (await given.desk.replay(Target(meant), ALL)).done == 1
+        assert (await replay_dead_letters(given.dead_letters, Target(meant), ALL)).done == 1
         assert await read_committed(given.kafka.servers, payments) == []
         assert [record.value for record in await read_committed(given.kafka.servers, meant)] == [b"ATTACK"]
 
@@ -121,7 +121,7 @@ class TestALetterThatTheBrokerWouldRefuse:
         small = await topic(config={"max.message.bytes": 2_000})
         await given.kafka.send(given.dead, bytes(5_000), "E", key=b"large")
         await given.letter(1)
-        report = await given.desk.replay(Target(small), ALL)
+        report = await replay_dead_letters(given.dead_letters, Target(small), ALL)
         assert report.done == 1
         assert "do not fit" in report.failed[0].why
 
@@ -130,7 +130,7 @@ class TestALetterThatTheBrokerWouldRefuse:
         async with Transactions(given.connection, "by-the-test") as transactions:
             await transactions.write([TransactionRecord(given.dead, None, b"v", (), 0)])
         await given.letter(1)
-        report = await given.desk.replay(Target(compacted), ALL, force=True)
+        report = await replay_dead_letters(given.dead_letters, Target(compacted), ALL, force=True)
         assert report.done == 1
         assert "has no key" in report.failed[0].why
 
@@ -141,10 +141,10 @@ class TestATopicThatIsNamedForAll:
         await given.letter(1)
         name = given.dead if what == "dead" else f"{given.dead}.state"
         with pytest.raises(ConfigError, match="is what is being replayed"):
-            await given.desk.replay(Target(name), ALL)
+            await replay_dead_letters(given.dead_letters, Target(name), ALL)
 
 
 async def test_a_filter_by_id_finds_letters_of_either_form_of_id(given: Given) -> None:
     await given.letter(1)
-    found = DeadLetterReplay(given.connection, given.dead).letters(LetterFilter(ids=[f"g/{given.source}/0/1"]))
+    found = DeadLetterTopic(given.connection, given.dead).read(DeadLetterFilter(ids=[f"g/{given.source}/0/1"]))
     assert [letter.offset async for letter, _ in found] == [1]

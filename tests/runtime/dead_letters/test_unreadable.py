@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 
 from evkafka import EVKafkaApp, Handler, Request
 from evkafka.config import producer_settings
-from evkafka.dlq import DeadLetterReplay, LetterFilter, Target
+from evkafka.dlq import DeadLetterFilter, DeadLetterTopic, Target, drop_dead_letters, replay_dead_letters
 from evkafka.runtime.settle import StopApp
 from evkafka.telemetry import ConsumerLost, PartitionBlocked, RecordsProcessed
 from evkafka.testing import InMemoryKafka
@@ -178,8 +178,8 @@ class TestOnKafka:
         [letter] = await read(kafka.servers, dead, 0)
         assert (letter.key, letter.value, dict(letter.headers)["evkafka-dlq-unreadable"]) == (None, None, b"2-2")
 
-        desk = DeadLetterReplay(producer_settings({"bootstrap_servers": kafka.servers}).connection, dead)
-        report = await desk.replay(Target(), LetterFilter())
+        dead_letters = DeadLetterTopic(producer_settings({"bootstrap_servers": kafka.servers}).connection, dead)
+        report = await replay_dead_letters(dead_letters, Target(), DeadLetterFilter())
         assert (report.chosen, report.done, len(report.failed)) == (1, 0, 1)
         assert "nothing to replay" in report.failed[0].why
-        assert (await desk.drop(LetterFilter())).done == 1
+        assert (await drop_dead_letters(dead_letters, DeadLetterFilter())).done == 1

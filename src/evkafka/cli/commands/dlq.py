@@ -206,10 +206,10 @@ def drop_command(
     """Let dead letters go: no replay takes them any more. They stay in the topic for its retention."""
     from evkafka.cli.connection import find_dead_letters
     from evkafka.cli.impl import dlq as dlq_work
-    from evkafka.dlq import LetterFilter
+    from evkafka.dlq import DeadLetterFilter
 
     wanted = _wanted(event_type, error, since, until, partition, offset, id_, at)
-    if wanted == LetterFilter() and limit is None and not everything:
+    if wanted == DeadLetterFilter() and limit is None and not everything:
         raise ConfigError("which ones? Name them with a filter, or say --all")
     where = find_dead_letters(Where(app, app_dir, factory, config, bootstrap_servers, consumer), topic)
     dlq_work.drop(where, wanted, limit=limit, dry_run=dry_run, as_json=as_json)
@@ -225,15 +225,15 @@ def _wanted(
     ids: list[str] | None = None,
     at: list[str] | None = None,
 ) -> Any:
-    from evkafka.dlq import LetterFilter, LetterPosition
+    from evkafka.dlq import DeadLetterFilter, DeadLetterPosition
 
     if offset is not None and partition is None:
         raise ConfigError("--offset counts in a partition: name it, --partition N")
     try:
-        places = tuple(map(LetterPosition.parse, at or ()))
+        positions = tuple(map(DeadLetterPosition.parse, at or ()))
     except ValueError as fault:
         raise ConfigError(f"--at: {fault}") from None
-    return LetterFilter(
+    return DeadLetterFilter(
         event_types=tuple(event_types or ()),
         error=error,
         since=None if since is None else moment("--since", since),
@@ -241,5 +241,5 @@ def _wanted(
         partition=partition,
         offset=offset,
         ids=tuple(ids or ()),
-        places=places,
+        positions=positions,
     )

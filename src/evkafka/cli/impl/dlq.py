@@ -16,9 +16,18 @@ from rich.text import Text
 
 from evkafka.cli.connection import DeadLetters
 from evkafka.cli.output import as_text, block, plain, print_json, shown
-from evkafka.dlq import DeadLetterRecord, DeadLetterReplay, LetterFilter, ReplayReport, Target
-from evkafka.dlq.dry_run import judge_of
-from evkafka.dlq.replay import Handle, Judge, without_record
+from evkafka.dlq import (
+    DeadLetterFilter,
+    DeadLetterRecord,
+    DeadLetterTopic,
+    ReplayReport,
+    Target,
+    drop_dead_letters,
+    dry_run_replay,
+    replay_dead_letters,
+)
+from evkafka.dlq.dry_run import dry_run_check
+from evkafka.dlq.replay import DryRunCheck, LocalHandler
 from evkafka.dlq.replay import Progress as Watch
 from evkafka.dlq.state_topic import Status
 from evkafka.exceptions import ConfigError
@@ -31,7 +40,9 @@ SHOWN = 20
 # ---------------------------------------------------------------------------- reading
 
 
-def list_letters(where: DeadLetters, wanted: LetterFilter, *, closed: bool, limit: int | None, as_json: bool) -> None:
+def list_letters(
+    where: DeadLetters, wanted: DeadLetterFilter, *, closed: bool, limit: int | None, as_json: bool
+) -> None:
     """One line for each letter, in the order of the topic."""
     letters, total = asyncio.run(_listed(where, wanted, closed=closed, limit=limit, whole=False))
     if as_json:
@@ -43,7 +54,7 @@ def list_letters(where: DeadLetters, wanted: LetterFilter, *, closed: bool, limi
     for letter, status in letters:
         attempts = "" if letter.attempts is None else str(letter.attempts)
         cells = [
-            *map(str, letter.place),
+            *map(str, letter.position),
             f"{letter.failed_at:%Y-%m-%d %H:%M:%S}",
             letter.event_type or "",
             attempts,
@@ -58,20 +69,20 @@ def list_letters(where: DeadLetters, wanted: LetterFilter, *, closed: bool, limi
 
 
 async def _listed(
-    where: DeadLetters, wanted: LetterFilter, *, closed: bool, limit: int | None, whole: bool
+    where: DeadLetters, wanted: DeadLetterFilter, *, closed: bool, limit: int | None, whole: bool
 ) -> tuple[list[tuple[DeadLetterRecord, Status]], int]:
     """The first letters that are wanted, and how many there are."""
     found: list[tuple[DeadLetterRecord, Status]] = []
     total = 0
-    async with aclosing(_desk(where).letters(wanted, closed=closed)) as letters:
+    async with aclosing(_dead_letter_topic(where).read(wanted, closed=closed)) as letters:
         async for letter, status in letters:
             total += 1
             if limit is None or len(found) < limit:
-                found.append((letter if whole else without_record(letter), status))
+                found.append((letter if whole else letter.without_content(), status))
     return found, total
 
 
-def show_letter(where: DeadLetters, wanted: LetterFilter, *, as_json: bool) -> None:
+def show_letter(where: DeadLetters, wanted: DeadLetterFilter, *, as_json: bool) -> None:
     """All of one letter: the last one, where there are several of one id."""
     found, _ = asyncio.run(_listed(where, wanted, closed=True, limit=None, whole=True))
     if not found:
@@ -105,7 +116,7 @@ def show_letter(where: DeadLetters, wanted: LetterFilter, *, as_json: bool) -> N
 
 def replay(
     where: DeadLetters,
-    wanted: LetterFilter,
+    wanted: DeadLetterFilter,
     *,
     to_topic: str | None,
     own_topic: bool,
@@ -127,7 +138,7 @@ def replay(
 
     async def work(watch: Watch, report: ReplayReport) -> None:
         async with AsyncExitStack() as stack:
-            to: Target | Handle
+            to: Target | LocalHandler
             if target is not None:
                 to = target
             else:
@@ -136,20 +147,23 @@ def replay(
                 assert where.found.app is not None
                 assert where.found.consumer is not None
                 to = await stack.enter_async_context(handling(where.found.app, where.found.consumer))
-            await _desk(where).replay(to, wanted, limit=limit, rate=rate, force=force, progress=watch, report=report)
+            topic = _dead_letter_topic(where)
+            await replay_dead_letters(
+                topic, to, wanted, limit=limit, rate=rate, force=force, progress=watch, report=report
+            )
 
     _do(work, "replaying", "replayed", as_json=as_json)
 
 
-def drop(where: DeadLetters, wanted: LetterFilter, *, limit: int | None, dry_run: bool, as_json: bool) -> None:
+def drop(where: DeadLetters, wanted: DeadLetterFilter, *, limit: int | None, dry_run: bool, as_json: bool) -> None:
     """Mark them as dropped."""
     if dry_run:
-        choice = asyncio.run(_desk(where).choose(wanted, limit=limit))
-        _say_would([(letter, None) for letter in choice.letters.values()], choice.open, "dropped", as_json=as_json)
+        choice = asyncio.run(_dead_letter_topic(where).select(wanted, limit=limit))
+        _say_would([(letter, None) for letter in choice.dead_letters.values()], choice.open, "dropped", as_json=as_json)
         return
 
     async def work(watch: Watch, report: ReplayReport) -> None:
-        await _desk(where).drop(wanted, limit=limit, progress=watch, report=report)
+        await drop_dead_letters(_dead_letter_topic(where), wanted, limit=limit, progress=watch, report=report)
 
     _do(work, "dropping", "dropped", as_json=as_json)
 
@@ -187,21 +201,27 @@ def _watched(doing: str) -> Iterator[Watch]:
 
 
 def _rehearse(
-    where: DeadLetters, wanted: LetterFilter, target: Target | None, *, limit: int | None, force: bool, as_json: bool
+    where: DeadLetters,
+    wanted: DeadLetterFilter,
+    target: Target | None,
+    *,
+    limit: int | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
-    to: Target | Judge
+    to: Target | DryRunCheck
     if target is not None:
         to, what = target, "sent"
     else:
         assert where.found.consumer is not None
         to, what = _judge(where.found.consumer), "tried"
-    rehearsal = asyncio.run(_desk(where).rehearse(to, wanted, limit=limit, force=force))
-    _say_would(rehearsal.would, rehearsal.open, what, as_json=as_json)
+    result = asyncio.run(dry_run_replay(_dead_letter_topic(where), to, wanted, limit=limit, force=force))
+    _say_would(result.results, result.open, what, as_json=as_json)
 
 
-def _judge(declared: DeclaredConsumer) -> Judge:
+def _judge(declared: DeclaredConsumer) -> DryRunCheck:
     """Says whether a letter would reach an endpoint: it decodes, and runs nothing."""
-    return judge_of(
+    return dry_run_check(
         declared.target,
         group_id=declared.settings.group_id,
         type_header=declared.type_header,
@@ -221,7 +241,7 @@ def _say_would(would: Sequence[tuple[DeadLetterRecord, str | None]], total: int,
         print_json({"dry_run": True, "chosen": len(would), "open": total, "letters": letters})
         return
     for letter, why in would:
-        partition, offset = letter.place
+        partition, offset = letter.position
         says = f"would be {what}" if why is None else f"would not be {what}: {why}"
         told = f"{letter.event_type or ''}  {_origin(letter)}  failed by {_error(letter) or 'an unknown error'}"
         print(f"{letter.record.topic}[{partition}]@{offset}  {plain(says)}  ({plain(told.strip())})")
@@ -238,12 +258,12 @@ def _of_all(shown: int, total: int, what: str) -> str:
 
 def _say(report: ReplayReport, what: str, *, as_json: bool) -> None:
     if as_json:
-        failed = [_brief(one.letter, "open") | {"why": one.why} for one in report.failed]
+        failed = [_brief(one.dead_letter, "open") | {"why": one.reason} for one in report.failed]
         print_json({"chosen": report.chosen, what: report.done, "failed": failed})
     else:
         for one in report.failed[:SHOWN]:
-            partition, offset = one.letter.place
-            print(f"failed  {one.letter.record.topic}[{partition}]@{offset}: {plain(one.why)}", file=sys.stderr)
+            partition, offset = one.dead_letter.position
+            print(f"failed  {one.dead_letter.record.topic}[{partition}]@{offset}: {plain(one.reason)}", file=sys.stderr)
         if len(report.failed) > SHOWN:
             print(f"failed  and {len(report.failed) - SHOWN} more", file=sys.stderr)
         still = f", {len(report.failed)} failed and stay open" if report.failed else ""
@@ -255,12 +275,12 @@ def _say(report: ReplayReport, what: str, *, as_json: bool) -> None:
 # ---------------------------------------------------------------------------- words
 
 
-def _desk(where: DeadLetters) -> DeadLetterReplay:
-    return DeadLetterReplay(where.found.connection, where.topic, type_header=where.found.type_header)
+def _dead_letter_topic(where: DeadLetters) -> DeadLetterTopic:
+    return DeadLetterTopic(where.found.connection, where.topic, type_header=where.found.type_header)
 
 
 def _brief(letter: DeadLetterRecord, status: Status) -> dict[str, Any]:
-    partition, offset = letter.place
+    partition, offset = letter.position
     return {
         "id": letter.id,
         "status": status,

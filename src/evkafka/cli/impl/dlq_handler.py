@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from evkafka.app import EVKafkaApp
-from evkafka.dlq.local_handler import handle_of
-from evkafka.dlq.replay import Handle
+from evkafka.dlq.local_handler import local_handler
+from evkafka.dlq.replay import LocalHandler
 from evkafka.kafka.cluster import KafkaCluster
 from evkafka.runtime.clock import SystemClock
 from evkafka.service.plan import DeclaredConsumer
@@ -34,11 +34,11 @@ async def standing(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator
 
 
 @asynccontextmanager
-async def handling(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator[Handle]:
+async def handling(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator[LocalHandler]:
     """What handles a dead letter with this consumer's handler.
 
     Raises:
         StartFailed: the app could not start.
     """
     async with standing(app, declared) as (plan, state, threads):
-        yield handle_of(plan, state, threads)
+        yield local_handler(plan, state, threads)

@@ -21,7 +21,7 @@ from evkafka.cli.impl.dlq_handler import standing
 from evkafka.cli.impl.tail import event_type_of
 from evkafka.cli.output import plain, print_json
 from evkafka.cli.position import Position, bounds_of_topic, offsets_of
-from evkafka.dlq.dry_run import verdict
+from evkafka.dlq.dry_run import predict_outcome
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.log_reader import follow
 from evkafka.records import Record
@@ -177,7 +177,7 @@ def _decoding(declared: DeclaredConsumer, header: str) -> Judge:
 
     async def judge(record: Record) -> tuple[str, str | None]:
         event_type = event_type_of(record, header) or types.get(record.topic)
-        return verdict(target, event_type=event_type, value=record.value)
+        return predict_outcome(target, event_type=event_type, value=record.value)
 
     return judge
 

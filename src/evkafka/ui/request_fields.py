@@ -1,0 +1,113 @@
+"""Reads request bodies and query parameters of the page's API, and refuses those that are not valid."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+
+from evkafka.dlq import DeadLetterFilter, DeadLetterPosition
+from evkafka.serde.safe_text import NAME_CHARACTERS, one_line
+from evkafka.web.security import RequestRefused
+
+BODY_BYTES = 64 * 1024
+DEAD_LETTERS_MAX = 1000
+
+LONGEST = 2**63 - 1
+"""The largest offset and time: the Kafka protocol has 64 bits for them."""
+
+PARTITION_MAX = 2**31 - 1
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """
+    Raises:
+        RequestRefused: the body is too long, or the client disconnected.
+    """
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > max_bytes:
+                raise RequestRefused(413, f"no more than {max_bytes} bytes are taken here")
+    except ClientDisconnect:
+        raise RequestRefused(408, "the rest of the request did not come") from None
+    return bytes(body)
+
+
+async def read_json_object(request: Request) -> Mapping[str, Any]:
+    """The fields of a JSON body. They are also kept in `request.state.order` for the audit log.
+
+    Raises:
+        RequestRefused: the body is not a JSON object.
+    """
+    body = await read_body(request, BODY_BYTES) or b"null"
+    try:
+        fields = json.loads(body, parse_constant=_refuse_constant, parse_float=str)
+    except (ValueError, RecursionError) as error:
+        raise RequestRefused(400, f"the order is no JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise RequestRefused(400, "the order is no JSON object")
+    request.state.order = {name: value for name, value in fields.items() if name != "token"}
+    return fields
+
+
+def _refuse_constant(text: str) -> object:
+    raise ValueError(f"{text} is no number of JSON")
+
+
+# The functions below raise RequestRefused if the field is missing or not valid.
+
+
+def text_field(fields: Mapping[str, Any], name: str) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not value:
+        raise RequestRefused(400, f"{name} is missing")
+    return value
+
+
+def number_field(fields: Mapping[str, Any], name: str, largest: int) -> int:
+    value = fields.get(name)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= largest:
+        shown = one_line(repr(value), NAME_CHARACTERS)
+        raise RequestRefused(400, f"{name} must be a whole number from 0 to {largest}, not {shown}")
+    return value
+
+
+def partition_fields(fields: Mapping[str, Any]) -> tuple[str, int]:
+    return text_field(fields, "topic"), number_field(fields, "partition", PARTITION_MAX)
+
+
+def dead_letter_fields(fields: Mapping[str, Any]) -> DeadLetterFilter:
+    """The selected dead letters: by `places`, each of one dead letter; or by `ids`, each of one record."""
+    if "places" not in fields:
+        return DeadLetterFilter(ids=frozenset(_text_list(fields, "ids")))
+    try:
+        return DeadLetterFilter(positions=frozenset(map(DeadLetterPosition.parse, _text_list(fields, "places"))))
+    except ValueError as error:
+        raise RequestRefused(400, str(error)) from None
+
+
+def _text_list(fields: Mapping[str, Any], name: str) -> list[str]:
+    texts = fields.get(name)
+    if not isinstance(texts, list) or not texts or not all(isinstance(one, str) for one in texts):
+        raise RequestRefused(400, f"{name} must be a list of dead letters' {name}, and not empty")
+    if len(texts) > DEAD_LETTERS_MAX:
+        raise RequestRefused(400, f"no more than {DEAD_LETTERS_MAX} at once; `evkafka dlq` takes any number")
+    return texts
+
+
+def number_parameter(query: Mapping[str, str], name: str, largest: int) -> int | None:
+    """A number in the query string; None if it is not there."""
+    value = query.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        number = int(value)
+    except ValueError:
+        raise RequestRefused(400, f"{name} must be a whole number, not {value[:50]!r}") from None
+    if not 0 <= number <= largest:
+        raise RequestRefused(400, f"{name} must be a whole number from 0 to {largest}, not {value[:50]!r}")
+    return number
