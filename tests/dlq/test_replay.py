@@ -229,4 +229,4 @@ class TestUnusualLetters:
     async def test_that_tell_no_topic_need_one(self, given: Given) -> None:
         await given.kafka.send(given.dead, b"v", "E", key=b"k")
         [failure] = (await replay_dead_letters(given.dead_letters, Target(), ALL)).failed
-        assert "name the topic, --to-topic TOPIC" in failure.why
+        assert "name the topic, --to-topic TOPIC" in failure.reason

@@ -81,12 +81,12 @@ class TestALetterThatNamesSomebodyElsesTopic:
         await given.letter(2)
         target = Target(sources=SourceTopics(frozenset({given.source})) if known else None)
         rehearsal = await dry_run_replay(given.dead_letters, target, ALL)
-        assert [why is None for _, why in rehearsal.would] == [True, False, True]
+        assert [why is None for _, why in rehearsal.results] == [True, False, True]
         report = await replay_dead_letters(given.dead_letters, target, ALL)
         [failure] = report.failed
         assert (report.chosen, report.done) == (3, 2)
-        assert f"it says that it came from '{payments}'" in failure.why
-        assert "--to-topic TOPIC" in failure.why
+        assert f"it says that it came from '{payments}'" in failure.reason
+        assert "--to-topic TOPIC" in failure.reason
         assert await read_committed(given.kafka.servers, payments) == []
         assert [letter.topic async for letter, _ in given.dead_letters.read(ALL)] == [payments]
 
@@ -123,7 +123,7 @@ class TestALetterThatTheBrokerWouldRefuse:
         await given.letter(1)
         report = await replay_dead_letters(given.dead_letters, Target(small), ALL)
         assert report.done == 1
-        assert "do not fit" in report.failed[0].why
+        assert "do not fit" in report.failed[0].reason
 
     async def test_for_want_of_a_key_holds_no_other_up(self, given: Given, topic: MakeTopic) -> None:
         compacted = await topic(config={"cleanup.policy": "compact"})
@@ -132,7 +132,7 @@ class TestALetterThatTheBrokerWouldRefuse:
         await given.letter(1)
         report = await replay_dead_letters(given.dead_letters, Target(compacted), ALL, force=True)
         assert report.done == 1
-        assert "has no key" in report.failed[0].why
+        assert "has no key" in report.failed[0].reason
 
 
 class TestATopicThatIsNamedForAll:

@@ -181,5 +181,5 @@ class TestOnKafka:
         dead_letters = DeadLetterTopic(producer_settings({"bootstrap_servers": kafka.servers}).connection, dead)
         report = await replay_dead_letters(dead_letters, Target(), DeadLetterFilter())
         assert (report.chosen, report.done, len(report.failed)) == (1, 0, 1)
-        assert "nothing to replay" in report.failed[0].why
+        assert "nothing to replay" in report.failed[0].reason
         assert (await drop_dead_letters(dead_letters, DeadLetterFilter())).done == 1
