@@ -20,8 +20,7 @@ from evkafka.runtime.dead_letters.writer import DeadLetterWriter
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.offset_check import OffsetMisplaced
 from evkafka.runtime.offsets import OffsetLedger
-from evkafka.runtime.partition import Partition
-from evkafka.runtime.scheduler import Lane
+from evkafka.runtime.partition import Lane, Partition
 from evkafka.testing import NotSettled
 from evkafka.testing.memory.partition_queue import PartitionQueue
 from evkafka.testing.memory.pending_record import PendingRecord

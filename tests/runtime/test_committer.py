@@ -14,7 +14,6 @@ from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.committer import Committer
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.telemetry import Telemetry
 from tests.runtime.lanes.test_time_slice import OneRecord
 
@@ -46,8 +45,8 @@ class AnsweringSource:
 
 def read(records: int) -> Partition:
     """A partition of which so many records were read, and the first is finished."""
-    partition = Partition(TP, LaneScheduler(SystemClock()), ordering="partition")
-    partition.take([OneRecord(offset) for offset in range(records)], records)
+    partition = Partition(TP, ordering="partition")
+    partition.open([OneRecord(offset) for offset in range(records)], records)
     partition.ledger.finish(0)
     return partition
 

@@ -53,22 +53,22 @@ class Assignment:
     def begin(self, tp: TopicPartition) -> Partition:
         """A new epoch of a partition: a new ledger."""
         paused = "user" in self.flow.reasons(tp)
-        partition = self.partitions[tp] = Partition(tp, self.lanes, ordering=self._ordering, paused=paused)
+        partition = self.partitions[tp] = Partition(tp, ordering=self._ordering, paused=paused)
         return partition
 
     def begin_anew(self, partition: Partition) -> Partition:
         """It is read on from somewhere else: a new ledger, to which nothing of what is under way counts any more."""
-        tally = partition.tally_up()
+        tally = partition.update_tally()
         self.drop(partition)
         partition = self.begin(partition.tp)
         partition.tally = tally
         return partition
 
     def drop(self, partition: Partition) -> None:
-        partition.leaving = True
-        self.left(partition.close())
+        partition.change("leave")
+        self.left(self.lanes.close(partition))
         self.taken -= partition.ledger.unfinished
-        partition.seal()
+        self.lanes.end(partition)
         if self.partitions.get(partition.tp) is partition:
             del self.partitions[partition.tp]
             self.flow.forget(partition.tp)
@@ -79,7 +79,7 @@ class Assignment:
         At most once that record never comes again, and those behind it are committed: they have their drain time.
         """
         if not self.at_most_once:
-            partition.close()
+            self.lanes.close(partition)
 
     def left(self, records: Sequence[Record]) -> None:
         """These were read and will not be run here. Post-commit their next reader gets them."""

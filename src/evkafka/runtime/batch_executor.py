@@ -15,11 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from evkafka.outcomes import Failed, FailureOutcome, PartialFailure, Unmatched
 from evkafka.records import Record
-from evkafka.runtime.admission import Batch
 from evkafka.runtime.attempt import ABANDONED
-from evkafka.runtime.pending_writes import SettledBehind
+from evkafka.runtime.partition import Batch, Lane, SettledBehind
 from evkafka.runtime.ports import BatchAttempt, Slot
-from evkafka.runtime.scheduler import Lane
 from evkafka.runtime.settle import (
     Finish,
     SendToDeadLetter,
@@ -51,7 +49,7 @@ class AttemptRunner(Protocol):
     def begin_write(
         self, lane: Lane, record: Record, verdict: SendToRetryTopic | SendToDeadLetter, duration_s: float
     ) -> None: ...
-    def hold_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None: ...
+    def add_settled_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None: ...
 
     @property
     def at_most_once(self) -> bool:
@@ -187,7 +185,7 @@ class BatchWalk:
                 self._say(index, verdict.error, verdict)
                 self._begin_write(index, verdict, share_s)
         for lane, settled in behind.items():
-            self._runner.hold_behind(lane, settled)
+            self._runner.add_settled_behind(lane, settled)
         for index, _, verdict in judged:
             if isinstance(verdict, StopConsuming):
                 self._say(index, verdict.error, verdict)
@@ -278,7 +276,7 @@ class BatchWalk:
         for lane, records in left.items():
             lane.queue.extendleft(reversed(records))
         for lane in self._written:
-            self._scheduler.put_in_order(lane)
+            lane.sort()
         for index, delay_s in self._waits:
             lane = self._owners[index] or self._free(index)
             if self._failed.get(lane, index) == index and lane not in staying:

@@ -83,7 +83,7 @@ class Committer:
 
     def _metadata(self, partition: Partition) -> str:
         """The tally; what was kept before, while nobody has looked at it."""
-        tally = partition.tally_up()
+        tally = partition.update_tally()
         return tally.as_text() if tally is not None else self._source.metadata(partition.tp)
 
     def _not_sent(self, partitions: list[Partition], waited_s: float) -> bool:

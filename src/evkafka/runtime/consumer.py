@@ -101,9 +101,8 @@ class Consumer:
         self._clock = clock = SupervisedClock(clock, self.fail)
         self._telemetry = telemetry
         self._random = chance()
-        lanes = LaneScheduler(clock)
-        if dispatch.gated is not None:
-            lanes.gate = Admission(dispatch.gated, clock, lanes)
+        admission = Admission(dispatch.gated) if dispatch.gated is not None else None
+        lanes = LaneScheduler(clock, admission)
         self._held = held = Assignment(name, settings, lanes, clock=clock, telemetry=telemetry)
         for tp in paused:
             held.flow.close(tp, "user")
@@ -383,7 +382,7 @@ class Consumer:
                 f"consumer {self.name!r} cannot seek in {tp.topic}[{tp.partition}], which is not assigned to it now;"
                 f" assigned are {ours}"
             )
-        partition.close()  # what was read and has not begun is not lost: it was left by the user's wish
+        held.lanes.close(partition)  # what was read and has not begun is not lost: it was left by the user's wish
         partition = held.begin_anew(partition)
         source.seek(tp, offset)
         partition.arrive(offset)

@@ -43,7 +43,6 @@ class DelayedRecords:
         """Hand out the records that are due, and keep the others until they are. They were just read."""
         retry_topic, clock = self._retry_topics[partition.tp.topic], self._assignment.clock
         now_s, now_ms = clock.now(), clock.timestamp_ms()
-        partition.begun = True
         partition.early.extend(read_delayed(record, retry_topic, now_s=now_s, now_ms=now_ms) for record in records)
         self._hand_out(partition)
 

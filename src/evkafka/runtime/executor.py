@@ -17,7 +17,7 @@ from typing import Literal
 from evkafka.exceptions import EndpointTimeout
 from evkafka.outcomes import Failed, Unmatched
 from evkafka.records import Record
-from evkafka.runtime.admission import Batch, Gated
+from evkafka.runtime.admission import Gated
 from evkafka.runtime.attempt import (
     ABANDONED,
     CancelReason,
@@ -32,9 +32,9 @@ from evkafka.runtime.batch_executor import BatchWalk
 from evkafka.runtime.deadline import remaining
 from evkafka.runtime.failure_cause import Fatal
 from evkafka.runtime.interfaces import ConsumerServices, DecideFor, WatchdogRounds
-from evkafka.runtime.pending_writes import PendingWrites, SettledBehind
+from evkafka.runtime.partition import Batch, Lane, SettledBehind
+from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.ports import Dispatch, Slot
-from evkafka.runtime.scheduler import Lane
 from evkafka.runtime.settle import (
     Finish,
     SendToDeadLetter,
@@ -189,6 +189,7 @@ class Executor:
     async def _take_lanes(self) -> None:
         """Take lanes and walk them, one after the other. Returns once an attempt has left something in this task."""
         scheduler, now, time_slice = self._scheduler, self._clock.now, self._time_slice
+        note_progress = self._services.note_progress
         while True:
             if not scheduler.crowded:
                 await scheduler.wait_for_one()
@@ -209,7 +210,7 @@ class Executor:
                 self.lane = self._batch = None
                 self.slot.record = None
                 scheduler.put_down(lane)
-                self._services.note_progress()
+                note_progress()
             if self._needs_new_task():
                 return
 
@@ -398,8 +399,8 @@ class Executor:
         """
         self._writes.begin(lane, record, self.slot, verdict, duration_s)
 
-    def hold_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None:
-        self._writes.hold_behind(lane, behind)
+    def add_settled_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None:
+        self._writes.add_settled_behind(lane, behind)
 
     @property
     def at_most_once(self) -> bool:

@@ -84,8 +84,11 @@ class FlowControl:
         return [tp for tp in self._partitions if tp not in closed] or NONE
 
     def _is_over(self, partition: Partition, share_of_bound: float) -> bool:
-        partition.release_bytes()
+        partition.polled_bytes.release(partition.ledger.oldest)
         count = max(len(self._partitions), 1)
         records = max(self._settings.max_pending_records // count, self._settings.max_poll_records)
         size = self._settings.max_pending_bytes / count
-        return partition.ledger.pending >= records * share_of_bound or partition.bytes >= size * share_of_bound
+        return (
+            partition.ledger.pending >= records * share_of_bound
+            or partition.polled_bytes.total >= size * share_of_bound
+        )

@@ -1,225 +1,447 @@
-"""One partition during one assignment: its ledger, its lanes, what it holds in memory."""
+"""One partition during one assignment, as data: its state, its ledger, its lanes and what they hold.
+
+The scheduler (`scheduler.py`) decides what happens to lanes; this module only keeps them.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
 from heapq import heappush
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from evkafka.config.settings import DeadLetterLimitSettings
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.dead_letters.rate import DeadLetterRate
+from evkafka.runtime.dead_letters.retry_topics import DelayedRecord
 from evkafka.runtime.offsets import OffsetLedger
-from evkafka.runtime.ports import Route
-from evkafka.runtime.scheduler import NO_REASONS, Lane, LaneScheduler, Reason
-
-if TYPE_CHECKING:
-    from evkafka.runtime.admission import Batch
-    from evkafka.runtime.dead_letters.retry_topics import DelayedRecord
-    from evkafka.runtime.pending_writes import PendingWrite
+from evkafka.runtime.polled_bytes import PolledBytes
+from evkafka.runtime.ports import BatchLimits, Route, Slot, TimerHandle
+from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic
+from evkafka.telemetry import Status
 
 _offset = attrgetter("offset")
-_value = attrgetter("value")
 
 
-class Partition:
-    """Made when the partition is assigned (and anew at a seek or reset), sealed when it goes.
+# ---------------------------------------------------------------------------- lanes
+
+
+class LaneState(Enum):
+    IDLE = auto()  # nothing to do
+    READY = auto()  # in the queue of ready lanes
+    RUNNING = auto()  # an executor walks it
+    BLOCKED = auto()  # there are reasons why none of its records may begin
+
+
+Reason = Literal["paused", "retry_wait", "straggler", "permit", "gathering", "in_batch", "writing"]
+"""Why a lane is blocked: a user paused its partition; its first record waits for the next attempt; an attempt of an
+earlier assignment still runs in the same lane; its event type's `concurrency` is reached; it is a batch that waits for
+more records; a batch has its first records; a record of it is being written to another topic."""
+
+NO_REASONS: frozenset[Reason] = frozenset()
+PAUSED: frozenset[Reason] = frozenset({"paused"})
+
+
+LaneKey = tuple[TopicPartition, bytes | None]
+"""The partition, and the records' key if the order is kept by key."""
+
+
+class Lane:
+    """Records that run one after the other. The scheduler writes all of it, if no other writer is named.
 
     Attributes:
-        ordering: how its records are kept in order: `partition`, `key` or `unordered`.
-        gathering: the batches that still take records, by endpoint and attempt. Written by the gate.
-        committed: the offset last confirmed by the cluster in this assignment; None while there is none. What the
-            group had committed before is not taken for it: behind a marker the first position lies past that.
-        closed: True once nothing more of it may begin, though its last attempts may still run.
-        leaving: True from the moment that the partition is being given back: no record begins, no retry waits.
-        ready: a heap of its lanes that wait for an executor, first the one that comes next. Written by Lanes.
-        running: lanes of it that an executor walks right now. Written by Lanes.
-        bytes: values read and not committable, in bytes.
-        begun: True once a record of it was read.
-        paused: True while none of its records may begin, by a user's wish. Written by Lanes.
-        held: True while it is not read because the client cannot read its next record.
-        unreadable: how often that has been so in a row.
-        early: what was read of a retry topic and is not due yet: the ledger knows nothing of it.
-        tally: how many of its records became dead letters; None until its position, and what was kept, is known.
-        burying: dead letters of it that are being written just now.
+        key: the order that it keeps, also across assignments; None for a single record that needs no order.
+        attempt: which attempt at the first record comes next, from 1. Written by the executor that walks the lane.
+        permit: the endpoint with its own `concurrency` that may run one of its records now. Written by `Admission`.
+        members: a batch's lanes, whose first records the batch has.
+        reasons: why none of its records may begin; empty if one may.
+        timer: ends the wait for the next attempt, or for more records of a batch.
+        writes: the writes of its records to other topics. The lane waits for all of them and keeps their records.
+        behind: settled records of a batch that come after some of those. The lane keeps them until `writes` is empty.
+    """
+
+    __slots__ = ("attempt", "behind", "key", "partition", "permit", "queue", "reasons", "state", "timer", "writes")
+
+    members: Collection[Lane] = ()
+
+    def __init__(self, partition: Partition, key: LaneKey | None) -> None:
+        self.partition = partition
+        self.key = key
+        self.queue: deque[Record] = deque()
+        self.state = LaneState.IDLE
+        self.reasons = NO_REASONS
+        if partition.paused:
+            self.state, self.reasons = LaneState.BLOCKED, PAUSED
+        self.attempt = 1
+        self.timer: TimerHandle | None = None
+        self.permit: Route | None = None
+        self.writes: tuple[PendingWrite, ...] = ()
+        self.behind: tuple[SettledBehind, ...] = ()
+
+    def end_walk(self) -> None:
+        """The executor that walks it begins none of its records after the running one.
+
+        The walk knows the queue that it began with, and ends when that is empty. So the records move to another queue,
+        which is the lane's from here on: the walk need not check the reasons before each record.
+        """
+        walked, self.queue = self.queue, self.queue.copy()
+        walked.clear()
+
+    def remove(self, records: Iterable[Record]) -> list[Record]:
+        """Remove these records from the queue; returns those that were in it. By identity: records compare by field."""
+        removed = {id(record) for record in records}
+        taken = [record for record in self.queue if id(record) in removed]
+        left = [record for record in self.queue if id(record) not in removed]
+        self.queue.clear()
+        self.queue.extend(left)
+        return taken
+
+    def sort(self) -> None:
+        """Put the records in order, after records of a batch came back one by one, beside those being written."""
+        records = sorted(self.queue, key=_offset)
+        self.queue.clear()
+        self.queue.extend(records)
+
+
+class Batch(Lane):
+    """Records of one partition for one batch endpoint, which are handled in one attempt.
+
+    A batch is a lane too, made of the first records of other lanes. Those lanes, with the records behind, are blocked
+    until the batch has been walked: so the records of one key stay in order. It gathers records until it is full, or
+    until its time is up and an executor takes it. Records that were tried before gather by themselves, with others of
+    as many attempts, because a batch has one count of attempts.
+
+    Attributes:
+        route: the endpoint.
+        limits: the endpoint's own.
+        members: the lanes whose first records these are; lanes of single records are not among them.
+    """
+
+    __slots__ = ("limits", "members", "route")
+
+    def __init__(self, partition: Partition, route: Route, limits: BatchLimits, attempt: int) -> None:
+        super().__init__(partition, None)
+        self.route = route
+        self.limits = limits
+        self.members: dict[Lane, None] = {}
+        self.attempt = attempt
+        self.state = LaneState.BLOCKED
+        self.reasons |= {"gathering"}
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.queue) >= self.limits.max_records
+
+    def begin(self) -> list[Record]:
+        """An executor takes it: no more records are added. Returns its records, in order."""
+        self.partition.stop_gathering(self)
+        records = sorted(self.queue, key=_offset)
+        self.queue.clear()
+        return records
+
+
+# ---------------------------------------------------------------------------- writes to other topics
+
+
+class PendingWrite:
+    """A record that is being written to another topic, and stays in its lane until that is confirmed.
+
+    Attributes:
+        slot: the attempt that ended with this, as it was then.
+        since_s: when the write began, on the consumer's clock.
+        tries: how many tries have failed.
+        topic: the topic that it could not be written to; empty until then.
+        error: why the last try failed.
+        ended: it is confirmed or abandoned.
     """
 
     __slots__ = (
-        "_batches",
-        "_by_key",
-        "_enqueued",
-        "_keyed",
-        "_lanes",
-        "_quiet",
-        "_taken",
-        "_tallied",
-        "_whole",
-        "begun",
-        "burying",
-        "bytes",
-        "closed",
-        "committed",
-        "early",
-        "gathering",
-        "held",
-        "leaving",
-        "ledger",
-        "paused",
-        "ready",
-        "running",
-        "tally",
-        "tp",
-        "unreadable",
-    )
+        "duration_s", "ended", "error", "lane", "on_abandoned", "record", "since_s", "slot", "task", "topic", "tries",
+        "verdict",
+    )  # fmt: skip
 
-    def __init__(self, tp: TopicPartition, lanes: LaneScheduler, *, ordering: str, paused: bool = False) -> None:
+    def __init__(
+        self,
+        lane: Lane,
+        record: Record,
+        slot: Slot,
+        verdict: SendToRetryTopic | SendToDeadLetter,
+        *,
+        duration_s: float,
+        since_s: float,
+        on_abandoned: Callable[[PendingWrite], object],
+    ) -> None:
+        self.lane = lane
+        self.record = record
+        self.slot = slot
+        self.verdict = verdict
+        self.duration_s = duration_s
+        self.since_s = since_s
+        self.on_abandoned = on_abandoned
+        self.tries = 0
+        self.topic = ""
+        self.error: BaseException | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.ended = False
+
+    @property
+    def partition(self) -> Partition:
+        return self.lane.partition
+
+    @property
+    def fails(self) -> bool:
+        """Whether it could not be written so far."""
+        return self.tries > 0
+
+    def end(self) -> None:
+        """It is no longer pending. The caller removes its record from the lane."""
+        self.ended = True
+        self.lane.writes = tuple(other for other in self.lane.writes if other is not self)
+        if isinstance(self.verdict, SendToDeadLetter):
+            self.partition.dead_letters_pending -= 1
+
+    def abandon(self) -> None:
+        """Its partition is revoked: the next owner handles the record again."""
+        self.end()
+        if self.task is not None:
+            self.task.cancel()
+        self.on_abandoned(self)
+
+
+@dataclass(frozen=True, slots=True)
+class SettledBehind:
+    """A record that is settled, after one of its lane and its batch that is being written to another topic. It is done
+    when that write is confirmed: if the written record is handled again, so is this one, after it.
+
+    Attributes:
+        slot: the attempt at the batch, as it was then.
+    """
+
+    record: Record
+    slot: Slot
+    status: Status
+    duration_s: float
+
+
+# ---------------------------------------------------------------------------- the partition
+
+
+class PartitionState(Enum):
+    ACTIVE = auto()  # its records begin
+    STOPPED = auto()  # no more of them begin: one of them fails the consumer, or a user seeks
+    LEAVING = auto()  # it is being revoked; at most once, its records still begin
+    CLOSED = auto()  # it is being revoked, and no more of its records begin
+    ENDED = auto()  # its assignment is over; attempts that still run count for nothing
+
+
+PartitionEvent = Literal["close", "leave", "end"]
+
+TRANSITIONS: Mapping[PartitionEvent, Mapping[PartitionState, PartitionState]] = {
+    "close": {
+        PartitionState.ACTIVE: PartitionState.STOPPED,
+        PartitionState.LEAVING: PartitionState.CLOSED,
+    },
+    "leave": {
+        PartitionState.ACTIVE: PartitionState.LEAVING,
+        PartitionState.STOPPED: PartitionState.CLOSED,
+    },
+    "end": dict.fromkeys(PartitionState, PartitionState.ENDED),
+}
+"""The next state by event; an event that does not list a state leaves it as it is."""
+
+
+class Partition:
+    """Made when the partition is assigned (and again at a seek or reset), ended when it is revoked.
+
+    Args:
+        ordering: how its records are kept in order: `partition`, `key` or `unordered`.
+
+    Attributes:
+        state: what may happen to its records. Changed by `change` alone.
+        gathering: the batches that still take records, by endpoint and attempt.
+        committed: the offset last confirmed by the cluster in this assignment; None while there is none. An offset that
+            the group committed before does not count: behind a transaction marker the first position lies past it.
+        ready: a heap of its lanes that wait for an executor, first the one that comes next. Written by the scheduler.
+        running: how many of its lanes an executor walks now. Written by the scheduler.
+        polled_bytes: what its records hold in memory.
+        paused: a user has paused it: none of its records may begin. Written by the scheduler.
+        held: it is not read, because the client cannot read its next record.
+        unreadable: how often in a row the client could not read its next record.
+        early: records of a retry topic that were read and are not due yet: they are not in the ledger.
+        tally: how many of its records became dead letters; None until its position, and what was saved, is known.
+        dead_letters_pending: how many of its dead letters are being written.
+    """
+
+    __slots__ = (
+        "_by_key", "_enqueued", "_keyed", "_quiet", "_taken", "_tallied", "_unkeyed", "_whole", "committed",
+        "dead_letters_pending", "early", "gathering", "held", "ledger", "paused", "polled_bytes", "ready", "running",
+        "state", "tally", "tp", "unreadable",
+    )  # fmt: skip
+
+    def __init__(self, tp: TopicPartition, *, ordering: str, paused: bool = False) -> None:
         self.tp = tp
+        self.state = PartitionState.ACTIVE
         self.ledger = OffsetLedger()
+        self.polled_bytes = PolledBytes()
         self.committed: int | None = None
-        self.closed = False
-        self.leaving = False
         self.ready: list[tuple[int, int, Lane]] = []
         self.running = 0
-        self.bytes = 0
-        self.begun = False
         self.paused = paused
         self.held = False
         self.unreadable = 0
         self.early: deque[DelayedRecord] = deque()
         self.tally: DeadLetterRate | None = None
-        self.burying = 0
-        self._enqueued = 0  # lanes, ever
-        self._taken = 0  # records read
-        self._tallied = 0  # of those that have ended, how many the tally knows
-        self._batches: deque[tuple[int, int]] = deque()  # (last offset, bytes) of each poll, oldest first
-        self._lanes = lanes
+        self.dead_letters_pending = 0
         self.gathering: dict[tuple[Route, int], Batch] = {}
+        self._taken = 0  # records read
+        self._tallied = 0  # of those that have ended, how many the tally has counted
+        self._enqueued = 0  # lanes, ever
         self._by_key = ordering == "key"
-        self._whole = Lane(self, tp) if ordering == "partition" else None
-        self._keyed: dict[object, Lane] = {}  # by key; by id the lanes of free records, and batches
+        self._whole = Lane(self, (tp, None)) if ordering == "partition" else None
+        self._keyed: dict[bytes, Lane] = {}
+        self._unkeyed: dict[Lane, None] = {}  # lanes of single records, and batches
         self._quiet: asyncio.Future[None] | None = None
+
+    # ------------------------------------------------------------------ its state
+
+    def change(self, event: PartitionEvent) -> None:
+        self.state = TRANSITIONS[event].get(self.state, self.state)
+
+    @property
+    def begins_nothing(self) -> bool:
+        """Whether none of its records may be tried again. At most once, those that were read may still begin."""
+        return self.state is not PartitionState.ACTIVE
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more of its records begin, though its last attempts may still run."""
+        return self.state not in (PartitionState.ACTIVE, PartitionState.LEAVING)
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is being revoked, or was."""
+        return self.state not in (PartitionState.ACTIVE, PartitionState.STOPPED)
 
     # ------------------------------------------------------------------ reading
 
-    def take(self, records: Sequence[Record], position: int | None) -> None:
-        """These records were just read, up to this position: open them in the ledger, hand them to their lanes."""
-        self.begun = True
+    def open(self, records: Sequence[Record], position: int | None) -> None:
+        """These records were just read, up to this position: enter them in the ledger."""
         self._taken += len(records)
         self.unreadable = 0
         self.ledger.begin(list(map(_offset, records)))
         self.arrive(position)
-        size = sum(map(len, filter(None, map(_value, records))))
-        self.bytes += size
-        self._batches.append((records[-1].offset, size))
-        if self._whole is not None:
-            self._lanes.hand_over(self._whole, records)
-        else:
-            for record in records:
-                self._lanes.hand_over(self.lane_of(record) or self.free_lane(), (record,))
+        self.polled_bytes.add(records)
 
     def arrive(self, position: int | None) -> None:
-        """The client stands here, and all that it handed out is in the ledger, but for what is not due yet."""
+        """The client is at this position, and all that it returned is in the ledger, but for `early`."""
         self.ledger.read_to(position if not self.early else self.early[0].offset)
 
     @property
     def last_read(self) -> int:
-        """The highest offset that was read; -1 where nothing was."""
+        """The highest offset that was read; -1 if none was."""
         return self.early[-1].offset if self.early else self.ledger.last
 
-    def enqueue(self, lane: Lane) -> None:
-        """It waits for an executor; the lane with the oldest record comes first.
-
-        For the watermark stands at the oldest record, and all that ends behind it is handled again after a crash. In
-        the order of their coming, a thousand keys' lanes would hold it back for as long as all of them take.
-        A record that is tried again stands behind all that was read before: were it first again and again, a few
-        keys that fail at once would keep the others from ever being taken.
-        """
-        queue = lane.queue
-        self._enqueued += 1  # of two at one offset, the first that came: both are tried again
-        since = self.ledger.last if lane.attempt > 1 else queue[0].offset if queue else -1
-        heappush(self.ready, (since, self._enqueued, lane))
-
-    def lane_of(self, record: Record) -> Lane | None:
-        """The lane that keeps this record in order; None where nothing does."""
-        if self._whole is not None:
-            return self._whole
-        key = record.key
-        if key is None or not self._by_key:
-            return None
-        keyed = self._keyed.get(key)
-        if keyed is None:
-            keyed = self._keyed[key] = Lane(self, (self.tp, key))
-        return keyed
-
-    def free_lane(self) -> Lane:
-        """A lane for one record that needs no order."""
-        lane = Lane(self, None)
-        self._keyed[id(lane)] = lane
-        return lane
-
-    def add(self, batch: Batch) -> None:
-        self._keyed[id(batch)] = batch
-
-    def is_whole(self, lane: Lane) -> bool:
-        """Whether all records of the partition stand in this lane."""
-        return lane is self._whole
-
-    def forget_lane(self, lane: Lane) -> None:
-        """A lane has nothing left: it ceases to exist."""
-        if lane is not self._whole:
-            self._keyed.pop(id(lane) if lane.key is None else lane.key[1], None)  # type: ignore[index]
-
-    def release_bytes(self) -> None:
-        """Count out the batches that the watermark has passed."""
-        oldest = self.ledger.oldest
-        batches = self._batches
-        while batches and (oldest is None or batches[0][0] < oldest):
-            self.bytes -= batches.popleft()[1]
+    # ------------------------------------------------------------------ lanes
 
     def lanes(self) -> Iterator[Lane]:
         if self._whole is not None:
             yield self._whole
         yield from tuple(self._keyed.values())
+        yield from tuple(self._unkeyed)
+
+    @property
+    def whole_lane(self) -> Lane | None:
+        """The lane of all its records, if the partition as a whole is kept in order."""
+        return self._whole
+
+    def lane_of(self, record: Record) -> Lane | None:
+        """The lane that keeps this record in order; None if it needs no order."""
+        if self._whole is not None:
+            return self._whole
+        key = record.key
+        if key is None or not self._by_key:
+            return None
+        lane = self._keyed.get(key)
+        if lane is None:
+            lane = self._keyed[key] = Lane(self, (self.tp, key))
+        return lane
+
+    def free_lane(self) -> Lane:
+        """A new lane for one record that needs no order."""
+        lane = Lane(self, None)
+        self._unkeyed[lane] = None
+        return lane
+
+    def gather(self, route: Route, limits: BatchLimits, attempt: int) -> Batch:
+        """A new batch for this endpoint, which takes records from now on."""
+        batch = self.gathering[route, attempt] = Batch(self, route, limits, attempt)
+        self._unkeyed[batch] = None
+        return batch
+
+    def stop_gathering(self, batch: Batch) -> None:
+        if self.gathering.get((batch.route, batch.attempt)) is batch:
+            del self.gathering[batch.route, batch.attempt]
+
+    def forget_lane(self, lane: Lane) -> None:
+        """Remove a lane that has no records left."""
+        if lane.key is None:
+            self._unkeyed.pop(lane, None)
+        elif (key := lane.key[1]) is not None:
+            self._keyed.pop(key, None)
+
+    def enqueue(self, lane: Lane) -> None:
+        """Put it in the queue for an executor, in which the lane with the oldest record comes first.
+
+        Commits stop at the oldest unfinished record, and all that ends behind it is handled again after a crash. In
+        order of arrival, the lanes of a thousand keys would hold the commit back for as long as all of them take.
+        A record that is tried again comes after all that was read before: if it were first again and again, a few
+        keys that fail at once would keep the others from ever being taken.
+        """
+        queue = lane.queue
+        self._enqueued += 1  # of two at one offset the first that came is first: both are tried again
+        since = self.ledger.last if lane.attempt > 1 else queue[0].offset if queue else -1
+        heappush(self.ready, (since, self._enqueued, lane))
 
     # ------------------------------------------------------------------ committing
 
     def to_commit(self) -> int | None:
-        """The offset to commit now, None where nothing moved since the last confirmed one."""
+        """The offset to commit now; None if nothing moved since the last confirmed one."""
         offset = self.ledger.committable()
         if self.tally is not None and self.tally.unsaved:
-            # Reading began there or before, and nothing behind it is passed.
+            # Reading began at the oldest unfinished record or before it, and nothing behind it is passed.
             return offset if offset is not None else self.ledger.oldest
         return offset if offset != self.committed else None
 
     # ------------------------------------------------------------------ dead letters
 
     def reached(self, limit: DeadLetterLimitSettings | None) -> str | None:
-        """Why none of its records may become a dead letter now; None where they may."""
-        tally = self.tally_up()
+        """Why none of its records may become a dead letter now; None if they may."""
+        tally = self.update_tally()
         if tally is None or limit is None:
             return None
-        why = tally.reached(limit, under_way=self.burying)
+        why = tally.reached(limit, under_way=self.dead_letters_pending)
         if why is not None:
             tally.stop()
         return why
 
-    def buried(self) -> None:
+    def count_dead_letter(self) -> None:
         """A record of it has just become a dead letter, and ends in this step."""
-        tally = self.tally_up()
+        tally = self.update_tally()
         if tally is not None:
             tally.count_dead_letter()
             self._tallied += 1
 
     def count_unreadable(self) -> None:
-        """The same of a record that the client could not read, which was never taken."""
-        self.buried()
+        """The same for a record that the client could not read, and that was never taken."""
+        self.count_dead_letter()
         self._taken += 1
 
-    def tally_up(self) -> DeadLetterRate | None:
-        """The tally, told of what has ended since it was last looked at: records need not be counted one by one."""
+    def update_tally(self) -> DeadLetterRate | None:
+        """Count what has ended since the last update; returns the tally. Records need not be counted one by one."""
         if self.tally is not None and not self.ledger.sealed:
             ended = self._taken - self.ledger.unfinished
             if ended > self._tallied:
@@ -227,58 +449,33 @@ class Partition:
                 self._tallied = ended
         return self.tally
 
-    # ------------------------------------------------------------------ going away
-
-    def clear(self) -> list[Record]:
-        """Take back every record that has not begun; the attempts under way go on."""
-        self.early.clear()
-        return [record for lane in self.lanes() for record in self._lanes.clear(lane)]
-
-    def close(self) -> list[Record]:
-        """Nothing more of it begins; returns what had not."""
-        self.closed = True
-        return self.clear()
-
-    def end_writes(self) -> list[Record]:
-        """Give up what is on its way to another topic; returns the records."""
-        return [record for lane in self.lanes() for record in self._lanes.end_writes(lane, failing=False)]
-
-    def seal(self) -> None:
-        """The assignment is over. What still runs is left behind: its result will be refused."""
-        self.end_writes()
-        for lane in self.lanes():
-            self._lanes.leave_behind(lane)
-        self.ledger.seal()
-
-    @property
-    def begins_nothing(self) -> bool:
-        """True once none of its records may begin any more, nor be tried again."""
-        return self.closed or self.leaving or self.ledger.sealed
+    # ------------------------------------------------------------------ becoming quiet
 
     @property
     def busy(self) -> bool:
-        """True while an attempt runs or a record waits for its turn."""
+        """Whether an attempt runs or a record waits for its turn."""
         return self.running > 0 or any(lane.queue for lane in self.lanes())
 
-    def on_quiet(self) -> None:
-        """Called by Lanes whenever an executor leaves one of the lanes."""
+    def quiet(self) -> asyncio.Future[None]:
+        """Done when no attempt of this partition runs and none of its records waits."""
+        if self._quiet is None or self._quiet.done():
+            self._quiet = asyncio.get_running_loop().create_future()
+            self.notify_quiet()
+        return self._quiet
+
+    def notify_quiet(self) -> None:
+        """Called by the scheduler whenever records have left a lane."""
         if self._quiet is not None and not self.busy and not self._quiet.done():
             self._quiet.set_result(None)
 
-    def quiet(self) -> asyncio.Future[None]:
-        """Done when nothing of this partition runs or waits any more."""
-        if self._quiet is None or self._quiet.done():
-            self._quiet = asyncio.get_running_loop().create_future()
-            if not self.busy:
-                self._quiet.set_result(None)
-        return self._quiet
+    # ------------------------------------------------------------------ for the status
 
     def waiting(self) -> int:
-        """Lanes whose first record waits for its next attempt."""
+        """How many lanes wait for their first record's next attempt."""
         return sum("retry_wait" in lane.reasons for lane in self.lanes())
 
     def failed_attempts(self) -> int:
-        """How often its oldest unfinished record has failed, or could not be written elsewhere, while it waits."""
+        """How often its oldest unfinished record has failed, or could not be written elsewhere; 0 while it runs."""
         lane = self._oldest_lane()
         return max([lane.attempt - 1, *(write.tries for write in lane.writes)]) if lane is not None else 0
 
@@ -288,14 +485,14 @@ class Partition:
         return lane.reasons if lane is not None else NO_REASONS
 
     def _oldest_lane(self) -> Lane | None:
-        """The lane or batch whose first record is the oldest unfinished one; None while that one runs."""
+        """The lane or batch whose first record is the oldest unfinished one; None while that record runs."""
         oldest = self.ledger.oldest
         return next((lane for lane in self.lanes() if lane.queue and lane.queue[0].offset == oldest), None)
 
     def tried(self) -> list[tuple[Record, int]]:
-        """Records that wait for their next attempt, and how many have failed."""
+        """Records that wait for their next attempt, with the number of failed ones."""
         return [(lane.queue[0], lane.attempt - 1) for lane in self.lanes() if lane.queue and lane.attempt > 1]
 
     def writes(self) -> list[PendingWrite]:
-        """What is on its way to another topic."""
+        """What is being written to other topics."""
         return [write for lane in self.lanes() for write in lane.writes]

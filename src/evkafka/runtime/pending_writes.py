@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from copy import copy
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,91 +16,9 @@ from evkafka.config.settings import DeadLetterLimitSettings
 from evkafka.records import Record
 from evkafka.runtime.dead_letters.rate import RESET_DEAD_LETTER_LIMIT
 from evkafka.runtime.interfaces import ConsumerServices, DeadLetterSink
-from evkafka.runtime.partition import Partition
+from evkafka.runtime.partition import Lane, Partition, PendingWrite, SettledBehind
 from evkafka.runtime.ports import Route, Slot
-from evkafka.runtime.scheduler import Lane
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, StopApp, address_of, written
-from evkafka.telemetry import Status
-
-
-@dataclass(frozen=True, slots=True)
-class SettledBehind:
-    """A record that is settled, behind one of its lane and its batch that is on its way. It is done when that is
-    confirmed: if that one comes again, so does this, after it.
-
-    Attributes:
-        slot: the attempt at the batch, as it was then.
-    """
-
-    record: Record
-    slot: Slot
-    status: Status
-    duration_s: float
-
-
-class PendingWrite:
-    """One record on its way.
-
-    Attributes:
-        slot: the attempt that ended with this, as it was then.
-        since_s: since when, on the consumer's clock.
-        tries: how often it could not be written.
-        topic: where it could not be written; empty until then.
-        error: why it could not be written the last time.
-        ended: it is confirmed, or given up.
-    """
-
-    __slots__ = (
-        "duration_s", "ended", "error", "lane", "on_given_up", "record", "since_s", "slot", "task", "topic", "tries",
-        "verdict",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        lane: Lane,
-        record: Record,
-        slot: Slot,
-        verdict: SendToRetryTopic | SendToDeadLetter,
-        *,
-        duration_s: float,
-        since_s: float,
-        on_given_up: Callable[[PendingWrite], object],
-    ) -> None:
-        self.lane = lane
-        self.record = record
-        self.slot = slot
-        self.verdict = verdict
-        self.duration_s = duration_s
-        self.since_s = since_s
-        self.on_given_up = on_given_up
-        self.tries = 0
-        self.topic = ""
-        self.error: BaseException | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.ended = False
-
-    @property
-    def partition(self) -> Partition:
-        return self.lane.partition
-
-    @property
-    def fails(self) -> bool:
-        """Whether it could not be written so far."""
-        return self.tries > 0
-
-    def end(self) -> None:
-        """Its record leaves the lane by whoever calls this."""
-        self.ended = True
-        self.lane.writes = tuple(other for other in self.lane.writes if other is not self)
-        if isinstance(self.verdict, SendToDeadLetter):
-            self.partition.burying -= 1
-
-    def give_up(self) -> None:
-        """Its partition goes: the next owner handles the record again."""
-        self.end()
-        if self.task is not None:
-            self.task.cancel()
-        self.on_given_up(self)
 
 
 class PendingWrites:
@@ -123,7 +40,7 @@ class PendingWrites:
         at_most_once: bool,
     ) -> None:
         self._services = services
-        self._lanes = services.scheduler
+        self._scheduler = services.scheduler
         self._report = services.report
         self._tasks = services.tasks
         self._dead_letters = dead_letters
@@ -159,7 +76,7 @@ class PendingWrites:
                     f"{RESET_DEAD_LETTER_LIMIT}",
                     verdict.error,
                 )
-            partition.burying += 1
+            partition.dead_letters_pending += 1
         write = PendingWrite(
             lane,
             record,
@@ -167,16 +84,16 @@ class PendingWrites:
             verdict,
             duration_s=duration_s,
             since_s=self._services.clock.now(),
-            on_given_up=self._given_up,
+            on_abandoned=self._abandoned,
         )
         self._under_way.add(write)
-        self._lanes.hold_for(lane, write)
+        self._scheduler.begin_write(lane, write)
         self._start(write)
 
-    def hold_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None:
+    def add_settled_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None:
         """These end with the writes of the lane that have begun."""
         if lane.writes:
-            self._lanes.hold_behind(lane, behind)
+            self._scheduler.add_settled_behind(lane, behind)
         else:  # it was taken away meanwhile
             for settled in behind:
                 self._report.dropped(settled.slot, settled.record)
@@ -199,7 +116,7 @@ class PendingWrites:
         write.topic, write.error, write.tries = topic, error, write.tries + 1
         if write.partition.begins_nothing and not write.ended and not self.at_most_once:
             behind = write.lane.behind
-            write.give_up()
+            write.abandon()
             self._leave_lane(write, behind)
 
     def _ended(self, write: PendingWrite, task: asyncio.Task[None]) -> None:
@@ -224,7 +141,7 @@ class PendingWrites:
     def _confirmed(self, write: PendingWrite) -> None:
         partition, record = write.partition, write.record
         if isinstance(write.verdict, SendToDeadLetter):
-            partition.buried()
+            partition.count_dead_letter()
         self._finish(partition, SettledBehind(record, write.slot, written(write.verdict), write.duration_s))
         write.end()
         behind: tuple[SettledBehind, ...] = ()
@@ -242,9 +159,9 @@ class PendingWrites:
             self._report.dropped(settled.slot, settled.record)
 
     def _leave_lane(self, write: PendingWrite, behind: Sequence[SettledBehind]) -> None:
-        self._lanes.written(write.lane, [write.record, *(settled.record for settled in behind)])
+        self._scheduler.end_write(write.lane, [write.record, *(settled.record for settled in behind)])
 
-    def _given_up(self, write: PendingWrite) -> None:
+    def _abandoned(self, write: PendingWrite) -> None:
         self._report.dropped(write.slot, write.record)
         behind, write.lane.behind = write.lane.behind, ()
         for settled in behind:

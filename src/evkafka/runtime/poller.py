@@ -146,10 +146,10 @@ class Poller:
         held, tp = self._held, partition.tp
         assert held.source is not None
         held.taken += len(records)
-        partition.take(records, held.source.position(tp))
+        held.lanes.add_records(partition, records, held.source.position(tp))
         held.flow.took(partition)
-        if held.lanes.gate is not None and (held.flow.is_full(tp) or self._poll_size() == 0):
-            held.lanes.gate.hurry(partition)
+        if held.flow.is_full(tp) or self._poll_size() == 0:
+            held.lanes.close_batches(partition)
 
     def _takes(self, partition: Partition) -> bool:
         """Whether its records may still begin. At most once, what comes while it is leaving has its drain time too."""

@@ -134,17 +134,16 @@ class RebalanceListener:
         self._unreadable.release(going)
         self._tell_of_attempts(going)
         for partition in going:
-            partition.leaving = True
+            partition.change("leave")
             if not held.at_most_once:
-                partition.clear()
+                held.lanes.clear(partition)
                 continue
             held.lanes.resume(partition)  # by a user's wish or not: what was received is still run
-            if held.lanes.gate is not None:
-                held.lanes.gate.hurry(partition)
+            held.lanes.close_batches(partition)
         await self._quiet(going, drain_s)
-        held.left([record for partition in going for record in partition.close()])
+        held.left([record for partition in going for record in held.lanes.close(partition)])
         cut = self._cut(going)
-        held.left(unwritten := [record for partition in going for record in partition.end_writes()])
+        held.left(unwritten := [record for partition in going for record in held.lanes.abandon_writes(partition)])
         cut += len(unwritten)
         if self._ending.stopping.done():
             self.cut_at_stop += cut

@@ -1,23 +1,22 @@
-"""Step 2 of 7: lanes. A lane is what must stay in order: a partition's records, or one key's.
+"""Step 2 of 7: lanes. A lane is what must stay in order: a partition's records, or the records of one key.
 
 At concurrency 1 (and with `ordering="partition"`) each partition is one lane, which lives as long as its
-assignment. With `ordering="key"` a lane exists while it has work; a record that needs no order is a lane
-of its own. Executors take ready lanes from one queue, so that a record costs neither a task nor a lock, and a
-lane that waits for its record's next attempt stands in nobody's way.
+assignment. With `ordering="key"` a lane exists while it has records; a record that needs no order has its own
+lane. Executors take ready lanes from one queue, so that a record costs neither a task nor a lock, and a lane that waits
+for its record's next attempt delays no other.
 
 A lane is idle, ready, running, or blocked. It is blocked while there is a reason why none of its records may begin, and
-goes on when the last one is removed. Each reason is added and removed by one owner (methods of `LaneScheduler` if no
-class is named):
+goes on when the last one is removed. Each reason is added and removed by methods of `LaneScheduler`:
 
 | reason | added by | removed by | when the records are cleared (revoke, seek, stop, failure) |
 | --- | --- | --- | --- |
-| paused | `pause`, or the lane is made meanwhile | `resume` | stays; a new `Partition` is told of it |
-| retry_wait | `wait` | the timer, in `_due` | removed with the timer by `clear` |
+| paused | `pause`, or the lane is made while it is paused | `resume` | stays; a new `Partition` begins paused |
+| retry_wait | `wait` | the timer, in `_end_wait` | removed with the timer by `clear` |
 | straggler | `make_ready` | `put_down` of that attempt | stays until that attempt ends |
-| permit | `Admission.admit` | `Admission.release` of another lane | stays until that release, which finds no record |
-| gathering | `Batch`, when it is made | `Admission._close` | stays, without a timer: it ends with its partition |
-| in_batch | `Admission._move` | `put_down` of the batch, `leave_batch` | stays until the batch ends |
-| writing | `hold_for` | the end of the lane's last write | failing writes are given up, others go on |
+| permit | `_admit` | `_release_permit` of another lane | stays until that release, which finds no record |
+| gathering | `Batch`, when it is made | `_close_batch` | stays, without a timer: it ends with its partition |
+| in_batch | `_move` | `put_down` of the batch, `leave_batch` | stays until the batch ends |
+| writing | `begin_write` | the end of the lane's last write | failing writes are abandoned, others go on |
 
 The records of a blocked lane are in its queue, as those of any other. A running lane may have reasons too: its walk
 ends, and they count once its executor puts it down.
@@ -27,117 +26,66 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Hashable, Iterable, Sequence
-from enum import Enum, auto
+from collections.abc import Iterable, Sequence
 from heapq import heappop
-from operator import attrgetter
-from typing import TYPE_CHECKING, Literal
 
 from evkafka.records import Record
-from evkafka.runtime.ports import Clock, Route, TimerHandle
-
-if TYPE_CHECKING:
-    from evkafka.runtime.admission import Admission, Batch
-    from evkafka.runtime.partition import Partition
-    from evkafka.runtime.pending_writes import PendingWrite, SettledBehind
-
-_offset = attrgetter("offset")
-
-
-class LaneState(Enum):
-    IDLE = auto()  # nothing to do
-    READY = auto()  # in the queue of ready lanes
-    RUNNING = auto()  # an executor walks it
-    BLOCKED = auto()  # there are reasons why none of its records may begin
-
-
-Reason = Literal["paused", "retry_wait", "straggler", "permit", "gathering", "in_batch", "writing"]
-"""Why a lane is blocked: a user paused its partition; its first record waits for the next attempt; an attempt of an
-earlier assignment still runs in the same lane; its event type's `concurrency` is reached; it is a batch that waits for
-more records; a batch has its first records; a record of it is being written to another topic."""
-
-NO_REASONS: frozenset[Reason] = frozenset()
-PAUSED: frozenset[Reason] = frozenset({"paused"})
-
-
-class Lane:
-    """Records that run one after the other.
-
-    Attributes:
-        key: what is kept in order by it; None where nothing is (the lane of one free record).
-        attempt: which attempt at the first record comes next, from 1.
-        permit: the endpoint, with a bound of its own, that it may run now. Written by the gate.
-        members: a batch's lanes, whose first records it has.
-        reasons: why none of its records may begin; empty if one may. Written by Lanes.
-        writes: what is being written of it to another topic: it waits for all of them, and has their records meanwhile.
-        behind: records of a batch that are settled, behind some of those: it has them until all of `writes` has ended.
-    """
-
-    __slots__ = ("attempt", "behind", "key", "partition", "permit", "queue", "reasons", "state", "timer", "writes")
-
-    members: Collection[Lane] = ()
-
-    def __init__(self, partition: Partition, key: Hashable | None) -> None:
-        self.partition = partition
-        self.key = key
-        self.queue: deque[Record] = deque()
-        self.state = LaneState.IDLE
-        self.reasons = NO_REASONS
-        if partition.paused:
-            self.state, self.reasons = LaneState.BLOCKED, PAUSED
-        self.attempt = 1
-        self.timer: TimerHandle | None = None
-        self.permit: Route | None = None
-        self.writes: tuple[PendingWrite, ...] = ()
-        self.behind: tuple[SettledBehind, ...] = ()
-
-    def end_walk(self) -> None:
-        """The executor that walks it begins none of its records after the one under way.
-
-        The walk knows the queue that it began with, and ends when that is empty. So the records move to another queue,
-        which is the lane's from here on: no record costs the walk a look at the reasons.
-        """
-        walked, self.queue = self.queue, self.queue.copy()
-        walked.clear()
+from evkafka.runtime.admission import Admission
+from evkafka.runtime.partition import Batch, Lane, LaneKey, LaneState, Partition, PendingWrite, Reason, SettledBehind
+from evkafka.runtime.ports import BatchLimits, Clock, Route
 
 
 class LaneScheduler:
     """The ready lanes of one consumer, and the executors that wait for one.
 
-    Partitions with ready lanes take turns, lane by lane: one with thousands of busy keys holds up no other. Within one,
-    the lane whose first record is oldest comes first (see `Partition.enqueue`).
+    Partitions with ready lanes take turns, lane by lane: one with thousands of busy keys delays no other. Within a
+    partition, the lane whose first record is oldest comes first (see `Partition.enqueue`).
+
+    Args:
+        admission: None if the consumer has neither batch endpoints nor event types with their own `concurrency`.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self.gate: Admission | None = None
+    def __init__(self, clock: Clock, admission: Admission | None = None) -> None:
         self._clock = clock
+        self._admission = admission
         self._turns: deque[Partition] = deque()  # each partition with ready lanes once
         self._waiters: deque[asyncio.Future[None]] = deque()
-        self._held: dict[Hashable, Lane] = {}
-        self._stragglers: set[Hashable] = set()
+        self._stragglers: set[LaneKey] = set()
+        self._behind_stragglers: dict[LaneKey, Lane] = {}
 
     @property
     def crowded(self) -> bool:
         """True while a lane waits for an executor."""
         return bool(self._turns)
 
+    # ------------------------------------------------------------------ records come in
+
+    def add_records(self, partition: Partition, records: Sequence[Record], position: int | None) -> None:
+        """These records were just read, up to this position: put them into their lanes."""
+        partition.open(records, position)
+        if partition.whole_lane is not None:
+            self.hand_over(partition.whole_lane, records)
+        else:
+            for record in records:
+                self.hand_over(partition.lane_of(record) or partition.free_lane(), (record,))
+
     def hand_over(self, lane: Lane, records: Sequence[Record]) -> None:
-        """Records for this lane, behind those that it has."""
+        """Append these records to the lane."""
         lane.queue.extend(records)
         if lane.state is LaneState.IDLE:
             self.make_ready(lane)
-        elif "in_batch" in lane.reasons and self.gate is not None:
-            self.gate.more(lane)
+        elif "in_batch" in lane.reasons:
+            self._add_to_batch(lane)
 
     def make_ready(self, lane: Lane) -> None:
-        """It has a record and no reason against it, unless an earlier attempt or the gate has one now."""
+        """It has a record and no reason against it, unless a straggler or the admission is one now."""
         if lane.key is not None and lane.key in self._stragglers:
             # An attempt of an earlier assignment of this very lane is still running (a thread cannot be
             # cancelled): two of one key at once would break its order, so the new one waits for its end.
-            self._held[lane.key] = lane
+            self._behind_stragglers[lane.key] = lane
             self.block(lane, "straggler")
             return
-        if self.gate is not None and not self.gate.admit(lane):
+        if self._admission is not None and not self._admit(lane, self._admission):
             return
         partition = lane.partition
         lane.state = LaneState.READY
@@ -150,10 +98,84 @@ class LaneScheduler:
                 waiter.set_result(None)
                 break
 
+    # ------------------------------------------------------------------ admission
+
+    def _admit(self, lane: Lane, admission: Admission) -> bool:
+        """Whether an executor may take the lane now. If not, the lane is blocked until it may."""
+        route = lane.route if isinstance(lane, Batch) else admission.gated(lane.queue[0])
+        if route is None:
+            return True
+        if route.batch is not None and not isinstance(lane, Batch):
+            self._gather(lane, route, route.batch)
+            return False
+        if not admission.acquire(lane, route):
+            self.block(lane, "permit")
+            return False
+        return True
+
+    def _release_permit(self, lane: Lane) -> None:
+        if lane.permit is None or self._admission is None:
+            return
+        waiting = self._admission.release(lane, lane.permit)
+        while waiting:
+            following = waiting.popleft()
+            self.unblock(following, "permit")
+            if following.permit is not None:  # not taken if it has no records left, or its partition is paused
+                return
+
+    def _gather(self, lane: Lane, route: Route, limits: BatchLimits) -> None:
+        batch = lane.partition.gathering.get((route, lane.attempt))
+        if batch is None:
+            gathered = batch = lane.partition.gather(route, limits, lane.attempt)
+            batch.timer = self._clock.call_later(limits.max_wait_s, lambda: self._close_batch(gathered))
+        self._move(lane, batch)
+
+    def _add_to_batch(self, lane: Lane) -> None:
+        """Records came for a lane that is in a batch: perhaps they can go into the batch too."""
+        for batch in tuple(lane.partition.gathering.values()):
+            if lane in batch.members and batch.attempt == 1:
+                self._move(lane, batch)
+
+    def _move(self, lane: Lane, batch: Batch) -> None:
+        """Put the lane's first records into the batch, and let the lane wait for it."""
+        assert self._admission is not None
+        partition = lane.partition
+        self._admission.move(lane, batch)
+        lane.attempt = 1
+        if lane.key is None:
+            lane.state = LaneState.IDLE
+            partition.forget_lane(lane)
+        else:
+            batch.members[lane] = None
+            self.block(lane, "in_batch")
+        if batch.is_full:
+            partition.stop_gathering(batch)
+            self._close_batch(batch)
+        elif lane is partition.whole_lane and (lane.queue or batch.attempt > 1):
+            self._close_batch(batch)  # nothing else can come to it: the only lane goes on with something else
+
+    def close_batches(self, partition: Partition) -> None:
+        """No more records come for now: do not wait for them."""
+        for batch in tuple(partition.gathering.values()):
+            self._close_batch(batch)
+
+    def _close_batch(self, batch: Batch) -> None:
+        """The batch has waited enough. It still takes what comes until an executor has it, unless it is full."""
+        if batch.timer is not None:
+            batch.timer.cancel()
+            batch.timer = None
+            self.unblock(batch, "gathering")
+
+    def leave_batch(self, batch: Batch, lane: Lane) -> None:
+        """The batch, which may be tried again, has no record of this lane any more."""
+        if lane in batch.members:
+            del batch.members[lane]
+            self.unblock(lane, "in_batch")
+
     # ------------------------------------------------------------------ reasons
 
     def block(self, lane: Lane, reason: Reason) -> None:
-        """None of its records begins until this reason is removed. To be called by the reason's owner alone."""
+        """None of its records begins until this reason is removed. Called by the reason's owner only."""
         lane.reasons |= {reason}
         if lane.state is not LaneState.RUNNING:
             lane.state = LaneState.BLOCKED
@@ -165,7 +187,7 @@ class LaneScheduler:
             self._go_on(lane)
 
     def _go_on(self, lane: Lane) -> None:
-        """Its state by its reasons and its records. It is in no executor, and not in the queue of ready lanes."""
+        """Set its state by its reasons and records. No executor walks it, and it is not in the queue of ready lanes."""
         if lane.reasons:
             lane.state = LaneState.BLOCKED
             return
@@ -178,7 +200,7 @@ class LaneScheduler:
     # ------------------------------------------------------------------ pausing
 
     def pause(self, partition: Partition) -> None:
-        """None of its records begins any more; those under way run on."""
+        """None of its records begins any more; running attempts go on."""
         if partition.paused:
             return
         partition.paused = True
@@ -190,12 +212,11 @@ class LaneScheduler:
             if lane.state is LaneState.RUNNING:
                 lane.end_walk()
             self.block(lane, "paused")
-        if self.gate is not None:  # when all are blocked: what they give back is another partition's
-            for lane in ready:
-                self.gate.release(lane)
+        for lane in ready:  # when all are blocked, so that a lane of another partition gets the permits
+            self._release_permit(lane)
 
     def resume(self, partition: Partition) -> None:
-        """They begin again, in their order."""
+        """Its records begin again, in their order."""
         if not partition.paused:
             return
         partition.paused = False
@@ -211,7 +232,7 @@ class LaneScheduler:
         await waiter
 
     def take(self) -> Lane | None:
-        """Of the partition whose turn it is, the lane with the oldest record: the caller's until `put_down`."""
+        """Of the partition whose turn it is, the lane with the oldest record. It is the caller's until `put_down`."""
         turns = self._turns
         while turns:
             ready = turns[0].ready
@@ -224,120 +245,115 @@ class LaneScheduler:
                 lane.state = LaneState.RUNNING
                 lane.partition.running += 1
                 return lane
-            if lane.state is LaneState.READY:  # cleared while it stood in the queue
+            if lane.state is LaneState.READY:  # cleared while it was in the queue
                 lane.state = LaneState.IDLE
-                if self.gate is not None:
-                    self.gate.release(lane)
+                self._release_permit(lane)
         return None
 
     def put_down(self, lane: Lane) -> None:
-        """The executor leaves this lane: at its end, for the next one's turn, or to wait."""
-        lane.partition.running -= 1
-        if self.gate is not None:
-            self.gate.release(lane)
+        """The executor leaves this lane: at its end, for another lane's turn, or because it must wait."""
+        partition = lane.partition
+        partition.running -= 1
+        if lane.permit is not None:
+            self._release_permit(lane)
         if lane.members and "retry_wait" not in lane.reasons:  # a batch that is tried again as a whole keeps its lanes
             for member in lane.members:
                 self.unblock(member, "in_batch")
         self._go_on(lane)
-        if lane.partition.ledger.sealed:
+        if partition.ledger.sealed:
             for ended in (lane, *lane.members):
                 self._straggler_ended(ended)
-        lane.partition.on_quiet()
+        partition.notify_quiet()
 
     def wait(self, lane: Lane, delay_s: float) -> None:
-        """The lane's first record is tried again after this time. The lane must be the caller's to walk."""
+        """Try the lane's first record again after this time. The caller walks the lane."""
         self.block(lane, "retry_wait")
-        lane.timer = self._clock.call_later(delay_s, lambda: self._due(lane))
+        lane.timer = self._clock.call_later(delay_s, lambda: self._end_wait(lane))
 
-    def _due(self, lane: Lane) -> None:
+    def _end_wait(self, lane: Lane) -> None:
         lane.timer = None
         self.unblock(lane, "retry_wait")
 
     # ------------------------------------------------------------------ writes to other topics
 
-    def hold_for(self, lane: Lane, write: PendingWrite) -> None:
-        """The record is the lane's first, and on its way to another topic. The lane waits for that.
+    def begin_write(self, lane: Lane, write: PendingWrite) -> None:
+        """The record is the lane's first, and is being written to another topic. The lane waits for that.
 
         Args:
-            lane: the caller's to walk, or a new one.
+            lane: a lane that the caller walks, or a new one.
         """
         lane.queue.appendleft(write.record)
         lane.writes = (*lane.writes, write)
         self.block(lane, "writing")
 
-    def hold_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None:
-        """These are settled, but what is being written of the lane comes before them."""
+    def add_settled_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None:
+        """These records are settled, but records of the lane that are being written come before them."""
         lane.behind = (*lane.behind, *behind)
         lane.queue.extendleft(settled.record for settled in behind)
 
-    def written(self, lane: Lane, records: Iterable[Record]) -> None:
-        """These have ended with a write: they leave the lane, which goes on after the last of its writes."""
-        self._take_out(lane, records)
+    def end_write(self, lane: Lane, records: Iterable[Record]) -> None:
+        """These records have ended with a write: they leave the lane, which goes on after the last of its writes."""
+        lane.remove(records)
         if not lane.writes:
             self.unblock(lane, "writing")
-        lane.partition.on_quiet()
+        lane.partition.notify_quiet()
 
-    @staticmethod
-    def _take_out(lane: Lane, records: Iterable[Record]) -> list[Record]:
-        """These records, or those of them that the lane has. By identity: records compare field by field."""
-        out = {id(record) for record in records}
-        taken = [record for record in lane.queue if id(record) in out]
-        left = [record for record in lane.queue if id(record) not in out]
-        lane.queue.clear()
-        lane.queue.extend(left)
-        return taken
-
-    @staticmethod
-    def put_in_order(lane: Lane) -> None:
-        """Records of a batch came back to it one by one, beside those of it that are being written."""
-        records = sorted(lane.queue, key=_offset)
-        lane.queue.clear()
-        lane.queue.extend(records)
-
-    def leave_batch(self, batch: Batch, lane: Lane) -> None:
-        """The batch, which may be tried again, has nothing of this lane any more."""
-        if lane in batch.members:
-            del batch.members[lane]
-            self.unblock(lane, "in_batch")
-
-    def end_writes(self, lane: Lane, *, failing: bool) -> list[Record]:
-        """Give up what is being written; returns the records.
+    def _abandon_writes(self, lane: Lane, *, failing: bool) -> list[Record]:
+        """Abandon writes of the lane; returns the records.
 
         Args:
-            failing: those only that could not be written so far. The others are as good as done.
+            failing: only those that could not be written so far. The others are as good as done.
         """
-        given_up = [write for write in lane.writes if write.fails or not failing]
-        records = [write.record for write in given_up]
-        if given_up:
+        abandoned = [write for write in lane.writes if write.fails or not failing]
+        records = [write.record for write in abandoned]
+        if abandoned:
             records += [settled.record for settled in lane.behind]
-        for write in given_up:
-            write.give_up()
-        taken = self._take_out(lane, records)
+        for write in abandoned:
+            write.abandon()
+        taken = lane.remove(records)
         if not lane.writes:
             self.unblock(lane, "writing")
         return taken
 
-    # ------------------------------------------------------------------ going away
+    # ------------------------------------------------------------------ a partition ends
 
-    def clear(self, lane: Lane) -> list[Record]:
-        """Take the records that have not begun, and end the wait for a next attempt. A running one runs on, and so does
-        a write to another topic, unless it could not be written so far."""
-        under_way = {id(write.record) for write in lane.writes} | {id(settled.record) for settled in lane.behind}
-        left = self._take_out(lane, [record for record in lane.queue if id(record) not in under_way])
+    def clear(self, partition: Partition) -> list[Record]:
+        """Remove every record of the partition that has not begun, and return them; running attempts go on."""
+        partition.early.clear()
+        return [record for lane in partition.lanes() for record in self._clear_lane(lane)]
+
+    def _clear_lane(self, lane: Lane) -> list[Record]:
+        """Remove the records that have not begun, and end the wait for a next attempt. A running attempt goes on, and
+        so does a write to another topic, unless it could not be written so far."""
+        in_flight = {id(write.record) for write in lane.writes} | {id(settled.record) for settled in lane.behind}
+        left = lane.remove([record for record in lane.queue if id(record) not in in_flight])
         if lane.timer is not None:
             lane.timer.cancel()
             lane.timer = None
             self.unblock(lane, "retry_wait")
-        return self.end_writes(lane, failing=True) + left
+        return self._abandon_writes(lane, failing=True) + left
 
-    def leave_behind(self, lane: Lane) -> None:
-        """This lane's assignment has ended and its attempt runs on: hold back its successor until it ends."""
-        if lane.state is LaneState.RUNNING:
-            self._stragglers.update(one.key for one in (lane, *lane.members) if one.key is not None)
+    def close(self, partition: Partition) -> list[Record]:
+        """No more records of the partition begin; returns those that had not begun."""
+        partition.change("close")
+        return self.clear(partition)
+
+    def abandon_writes(self, partition: Partition) -> list[Record]:
+        """Abandon the partition's writes to other topics; returns the records."""
+        return [record for lane in partition.lanes() for record in self._abandon_writes(lane, failing=False)]
+
+    def end(self, partition: Partition) -> None:
+        """The assignment is over. The results of attempts that still run will be refused."""
+        self.abandon_writes(partition)
+        for lane in partition.lanes():
+            if lane.state is LaneState.RUNNING:  # the lane of the next assignment waits until this attempt ends
+                self._stragglers.update(one.key for one in (lane, *lane.members) if one.key is not None)
+        partition.change("end")
+        partition.ledger.seal()
 
     def _straggler_ended(self, lane: Lane) -> None:
         if lane.key is not None:
             self._stragglers.discard(lane.key)
-            held = self._held.pop(lane.key, None)
-            if held is not None:
-                self.unblock(held, "straggler")
+            waiting = self._behind_stragglers.pop(lane.key, None)
+            if waiting is not None:
+                self.unblock(waiting, "straggler")

@@ -14,10 +14,8 @@ from evkafka.exceptions import message_of
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.blocking_records import BlockingRecords
 from evkafka.runtime.executor import Executor
-from evkafka.runtime.partition import Partition
-from evkafka.runtime.pending_writes import PendingWrite
+from evkafka.runtime.partition import Partition, PendingWrite, Reason
 from evkafka.runtime.ports import SourceState
-from evkafka.runtime.scheduler import Reason
 from evkafka.runtime.supervision.watchdog import Watchdog
 
 ERROR_CHARACTERS = 300

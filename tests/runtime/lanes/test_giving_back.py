@@ -153,18 +153,18 @@ class TestALaneThatWaitsForAStraggler:
     async def test_runs_what_comes_after_it_was_cleared(self) -> None:
         """An attempt of the assignment before runs on; what waited for it is taken back; then more comes."""
         lanes, tp = LaneScheduler(SystemClock()), TopicPartition("t", 0)
-        before = Partition(tp, lanes, ordering="key")
-        before.take([OneRecord(0, key=b"k")], 1)
+        before = Partition(tp, ordering="key")
+        lanes.add_records(before, [OneRecord(0, key=b"k")], 1)
         straggler = lanes.take()
         assert straggler is not None
         straggler.queue.popleft()
-        before.seal()
-        after = Partition(tp, lanes, ordering="key")
-        after.take([OneRecord(0, key=b"k")], 1)
+        lanes.end(before)
+        after = Partition(tp, ordering="key")
+        lanes.add_records(after, [OneRecord(0, key=b"k")], 1)
         assert lanes.take() is None
-        after.clear()
+        lanes.clear(after)
         lanes.put_down(straggler)
-        after.take([OneRecord(1, key=b"k")], 2)
+        lanes.add_records(after, [OneRecord(1, key=b"k")], 2)
         lane = lanes.take()
         assert lane is not None
         assert [record.offset for record in lane.queue] == [1]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock
-from evkafka.runtime.partition import Partition
-from evkafka.runtime.scheduler import Lane, LaneScheduler
+from evkafka.runtime.partition import Lane, Partition, PartitionEvent, PartitionState
+from evkafka.runtime.scheduler import LaneScheduler
 from tests.runtime.lanes.test_time_slice import OneRecord
 
 
 def partition(lanes: LaneScheduler, *keys: bytes, number: int = 0, first: int = 0) -> Partition:
     """One of which records with these keys were just read."""
-    one = Partition(TopicPartition("t", number), lanes, ordering="key")
-    one.take([OneRecord(first + n, partition=number, key=key) for n, key in enumerate(keys)], first + len(keys))
+    one = Partition(TopicPartition("t", number), ordering="key")
+    lanes.add_records(
+        one, [OneRecord(first + n, partition=number, key=key) for n, key in enumerate(keys)], first + len(keys)
+    )
     return one
 
 
@@ -47,8 +51,8 @@ def test_a_key_waits_while_an_attempt_of_its_earlier_assignment_runs_on(lanes: L
     before = partition(lanes, b"k")
     straggler = taken(lanes)
     straggler.queue.popleft()
-    before.close()
-    before.seal()
+    lanes.close(before)
+    lanes.end(before)
     partition(lanes, b"k", b"other", first=1)
     assert taken(lanes).queue[0].offset == 2
     assert lanes.take() is None
@@ -56,12 +60,29 @@ def test_a_key_waits_while_an_attempt_of_its_earlier_assignment_runs_on(lanes: L
     assert taken(lanes).queue[0].offset == 1
 
 
-@pytest.mark.parametrize("end", ["closed", "leaving", "sealed"])
-def test_a_partition_that_ends_begins_nothing(lanes: LaneScheduler, end: str) -> None:
-    one = partition(lanes, b"k")
+@pytest.mark.parametrize("event", get_args(PartitionEvent))
+def test_a_partition_that_ends_begins_nothing(event: PartitionEvent) -> None:
+    one = Partition(TopicPartition("t", 0), ordering="key")
     assert not one.begins_nothing
-    if end == "sealed":
-        one.seal()
-    else:
-        setattr(one, end, True)
+    one.change(event)
     assert one.begins_nothing
+
+
+@pytest.mark.parametrize(
+    ("events", "closed", "leaving"),
+    [
+        (["close"], True, False),
+        (["close", "leave"], True, True),
+        (["leave"], False, True),
+        (["leave", "leave"], False, True),
+        (["leave", "close"], True, True),
+        (["leave", "close", "close", "end"], True, True),
+        (["end", "close", "leave"], True, True),
+    ],
+)
+def test_a_partition_never_goes_back(events: list[PartitionEvent], closed: bool, leaving: bool) -> None:
+    one = Partition(TopicPartition("t", 0), ordering="key")
+    for event in events:
+        one.change(event)
+    assert (one.closed, one.leaving) == (closed, leaving)
+    assert one.state is not PartitionState.ACTIVE

@@ -22,7 +22,7 @@ class TestATask:
     @pytest.mark.parametrize("ordering", ["key", "partition", "unordered"])
     async def test_is_made_for_no_record_and_no_lane(self, ordering: str) -> None:
         lanes = LaneScheduler(SystemClock())
-        partition = Partition(TopicPartition("t", 0), lanes, ordering=ordering)
+        partition = Partition(TopicPartition("t", 0), ordering=ordering)
         handler, handled, through = Handler(), list[int](), asyncio.Event()
 
         @handler.default()
@@ -42,7 +42,7 @@ class TestATask:
             return asyncio.Task(coroutine, loop=loop, **more)
 
         asyncio.get_running_loop().set_task_factory(factory)
-        partition.take([OneRecord(offset, key=b"%d" % (offset % 50)) for offset in range(300)], 300)
+        lanes.add_records(partition, [OneRecord(offset, key=b"%d" % (offset % 50)) for offset in range(300)], 300)
         await through.wait()
         asyncio.get_running_loop().set_task_factory(None)
         for one in at_work:

@@ -8,7 +8,7 @@ import pytest
 
 from evkafka import Handler
 from evkafka.records import TopicPartition
-from evkafka.runtime.partition import Partition
+from evkafka.runtime.partition import Partition, PartitionEvent, PartitionState
 from tests.runtime.lanes.conftest import TOPIC, Bench, Gates
 from tests.runtime.lanes.test_time_slice import OneRecord
 
@@ -37,37 +37,37 @@ def partition_of(bench: Bench) -> Partition:
     return bench.consumer._held.partitions[TP]
 
 
-@pytest.mark.parametrize("state", ["leaving", "closed"])
+@pytest.mark.parametrize("event", ["leave", "close"])
 async def test_records_of_a_partition_that_begins_nothing_more_are_not_taken(
-    bench: Bench, gates: Gates, handler: Handler, state: str
+    bench: Bench, gates: Gates, handler: Handler, event: PartitionEvent
 ) -> None:
     async with bench.running(handler):
         partition = partition_of(bench)
-        setattr(partition, state, True)
+        partition.change(event)
         bench.consumer._intake._open(SourceAt(1), TP, [OneRecord(0, TOPIC)])  # type: ignore[arg-type]
         assert partition.ledger.last == -1
-        setattr(partition, state, False)
+        partition.state = PartitionState.ACTIVE
     assert gates.begun == []
 
 
-@pytest.mark.parametrize("state", ["leaving", "closed"])
-async def test_nor_is_the_position_behind_them_committed(bench: Bench, handler: Handler, state: str) -> None:
+@pytest.mark.parametrize("event", ["leave", "close"])
+async def test_nor_is_the_position_behind_them_committed(bench: Bench, handler: Handler, event: PartitionEvent) -> None:
     async with bench.running(handler):
         partition = partition_of(bench)
         before = partition.ledger.committable()
-        setattr(partition, state, True)
+        partition.change(event)
         bench.consumer._intake._read_positions(SourceAt(7))  # type: ignore[arg-type]
         assert partition.ledger.committable() == before
-        setattr(partition, state, False)
+        partition.state = PartitionState.ACTIVE
 
 
 async def test_at_most_once_the_client_is_moved_back_to_what_was_not_taken(bench: Bench, handler: Handler) -> None:
     async with bench.running(handler, auto_commit_mode="pre-commit"):
         source, partition = SourceAt(9), partition_of(bench)
-        partition.closed = True
+        partition.state = PartitionState.STOPPED
         bench.consumer._intake._open(source, TP, [OneRecord(7, TOPIC), OneRecord(8, TOPIC)])  # type: ignore[arg-type]
         assert source.sought == [(TP, 7)]
-        partition.closed = False
+        partition.state = PartitionState.ACTIVE
 
 
 async def test_strictly_at_most_once_what_was_not_committed_is_run_when_it_comes_again(

@@ -1,4 +1,4 @@
-"""Why a lane is blocked: one set of reasons, each with one owner (the table in `lane.py`)."""
+"""Why a lane is blocked: one set of reasons, each with one owner (the table in `scheduler.py`)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 
 from evkafka import Handler
 from evkafka.records import TopicPartition
-from evkafka.runtime.admission import Admission, Batch
-from evkafka.runtime.partition import Partition
+from evkafka.runtime.admission import Admission
+from evkafka.runtime.partition import Batch, Lane, LaneState, Partition, Reason
 from evkafka.runtime.ports import BatchLimits
-from evkafka.runtime.scheduler import Lane, LaneScheduler, LaneState, Reason
+from evkafka.runtime.scheduler import LaneScheduler
 from tests.runtime.lanes.conftest import TOPIC, Bench, Gates
 from tests.runtime.lanes.test_time_slice import OneRecord
 
@@ -50,7 +50,7 @@ class Timers:
 
 @dataclass(eq=False)
 class Bounded:
-    """What the gate reads of an event type."""
+    """What the admission reads of an event type."""
 
     concurrency: int | None = None
     batch: BatchLimits | None = None
@@ -68,24 +68,23 @@ class OneWrite:
     def partition(self) -> Partition:
         return self.lane.partition
 
-    def give_up(self) -> None:
+    def abandon(self) -> None:
         self.lane.writes = ()
 
 
 @dataclass
 class Engine:
-    """Lanes and their gate: the key b"few" has one record at a time, b"many" is handled in batches."""
+    """Lanes and their admission: the key b"few" has one record at a time, b"many" is handled in batches."""
 
     timers: Timers = field(default_factory=Timers)
 
     def __post_init__(self) -> None:
         few, many = Bounded(concurrency=1), Bounded(batch=BatchLimits(10, 1.0))
         gated: dict[bytes | None, Any] = {FEW: few, MANY: many}
-        self.lanes = LaneScheduler(self.timers)
-        self.lanes.gate = Admission(lambda record: gated.get(record.key), self.timers, self.lanes)
+        self.lanes = LaneScheduler(self.timers, Admission(lambda record: gated.get(record.key)))
 
     def partition(self, number: int = 0, **keys: Any) -> Partition:
-        return Partition(TopicPartition("t", number), self.lanes, ordering="key", **keys)
+        return Partition(TopicPartition("t", number), ordering="key", **keys)
 
     def take(self) -> Lane:
         lane = self.lanes.take()
@@ -132,7 +131,7 @@ class TestAnyReason:
 
     @pytest.mark.parametrize("reason", REASONS)
     def test_that_is_added_to_a_running_lane_counts_once_it_is_put_down(self, engine: Engine, reason: Reason) -> None:
-        engine.partition().take(records(PLAIN, 0, 1), 2)
+        engine.lanes.add_records(engine.partition(), records(PLAIN, 0, 1), 2)
         lane = engine.take()
         lane.queue.popleft()
         engine.lanes.block(lane, reason)
@@ -144,7 +143,7 @@ class TestAnyReason:
 
     @pytest.mark.parametrize("reason", REASONS)
     def test_that_is_removed_while_the_lane_runs_was_never_there(self, engine: Engine, reason: Reason) -> None:
-        engine.partition().take(records(PLAIN, 0, 1), 2)
+        engine.lanes.add_records(engine.partition(), records(PLAIN, 0, 1), 2)
         lane = engine.take()
         engine.lanes.block(lane, reason)
         engine.lanes.unblock(lane, reason)
@@ -203,7 +202,7 @@ class TestTwoReasons:
     def test_one_may_be_removed_before_the_lane_is_put_down(
         self, engine: Engine, first: Reason, second: Reason
     ) -> None:
-        engine.partition().take(records(PLAIN, 0, 1), 2)
+        engine.lanes.add_records(engine.partition(), records(PLAIN, 0, 1), 2)
         lane = engine.take()
         engine.lanes.block(lane, first)
         engine.lanes.block(lane, second)
@@ -219,14 +218,14 @@ Owner = Callable[[Engine, Partition], "tuple[Lane, Callable[[], object]]"]
 
 
 def paused(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
-    partition.take(records(PLAIN, 0), 1)
+    engine.lanes.add_records(partition, records(PLAIN, 0), 1)
     [lane] = partition.lanes()
     engine.lanes.pause(partition)
     return lane, lambda: engine.lanes.resume(partition)
 
 
 def retry_wait(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
-    partition.take(records(PLAIN, 0), 1)
+    engine.lanes.add_records(partition, records(PLAIN, 0), 1)
     lane = engine.take()
     engine.lanes.wait(lane, 1.0)
     engine.lanes.put_down(lane)
@@ -235,38 +234,38 @@ def retry_wait(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[],
 
 def straggler(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
     before = engine.partition()
-    before.take(records(PLAIN, 0), 1)
+    engine.lanes.add_records(before, records(PLAIN, 0), 1)
     earlier = engine.take()
     earlier.queue.clear()
-    before.seal()
-    partition.take(records(PLAIN, 0), 1)
+    engine.lanes.end(before)
+    engine.lanes.add_records(partition, records(PLAIN, 0), 1)
     [lane] = partition.lanes()
     return lane, lambda: engine.lanes.put_down(earlier)
 
 
 def permit(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
-    engine.partition(1).take(records(FEW, 0), 1)
+    engine.lanes.add_records(engine.partition(1), records(FEW, 0), 1)
     other = engine.take()
     other.queue.clear()
-    partition.take(records(FEW, 0), 1)
+    engine.lanes.add_records(partition, records(FEW, 0), 1)
     [lane] = partition.lanes()
     return lane, lambda: engine.lanes.put_down(other)
 
 
 def gathering(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
-    partition.take(records(MANY, 0), 1)
+    engine.lanes.add_records(partition, records(MANY, 0), 1)
     [batch] = [lane for lane in partition.lanes() if isinstance(lane, Batch)]
     return batch, engine.timers.fire
 
 
 def in_batch(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
-    partition.take(records(MANY, 0), 1)
+    engine.lanes.add_records(partition, records(MANY, 0), 1)
     [lane] = [lane for lane in partition.lanes() if not isinstance(lane, Batch)]
     engine.timers.fire()
     batch = engine.take()
     assert isinstance(batch, Batch)
     batch.begin()
-    partition.take(records(MANY, 1), 2)  # behind what is in the batch
+    engine.lanes.add_records(partition, records(MANY, 1), 2)  # behind what is in the batch
     assert offsets(lane) == [1]
 
     def end() -> None:
@@ -277,15 +276,15 @@ def in_batch(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], o
 
 
 def writing(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
-    partition.take(records(PLAIN, 0, 1), 2)
+    engine.lanes.add_records(partition, records(PLAIN, 0, 1), 2)
     lane = engine.take()
     write: Any = OneWrite(lane, lane.queue.popleft())  # type: ignore[arg-type]
-    engine.lanes.hold_for(lane, write)
+    engine.lanes.begin_write(lane, write)
     engine.lanes.put_down(lane)
 
     def confirm() -> None:
-        write.give_up()  # in the place of Write.end
-        engine.lanes.written(lane, [write.record])
+        write.abandon()  # in the place of Write.end
+        engine.lanes.end_write(lane, [write.record])
 
     return lane, confirm
 
@@ -345,8 +344,8 @@ class TestTheOwner:
     def test_no_record_is_left_in_a_lane_that_is_cleared(self, engine: Engine, reason: Reason) -> None:
         partition = engine.partition()
         lane, _ = OWNERS[reason](engine, partition)
-        left = partition.clear()
-        partition.end_writes()
+        left = engine.lanes.clear(partition)
+        engine.lanes.abandon_writes(partition)
         assert [record.offset for record in left] == [1 if reason == "writing" else 0]
         assert "retry_wait" not in lane.reasons
         engine.timers.fire()
@@ -357,7 +356,7 @@ class TestTheOwner:
 class TestALaneOfAPausedPartition:
     def test_is_blocked_from_its_first_record_on(self, engine: Engine) -> None:
         partition = engine.partition(paused=True)
-        partition.take(records(PLAIN, 0), 1)
+        engine.lanes.add_records(partition, records(PLAIN, 0), 1)
         [lane] = partition.lanes()
         assert engine.is_blocked(lane, "paused")
         engine.lanes.resume(partition)
@@ -365,12 +364,12 @@ class TestALaneOfAPausedPartition:
 
     def test_keeps_its_records_in_its_queue_and_the_walk_does_not_see_them(self, engine: Engine) -> None:
         partition = engine.partition()
-        partition.take(records(PLAIN, 0, 1, 2), 3)
+        engine.lanes.add_records(partition, records(PLAIN, 0, 1, 2), 3)
         lane = engine.take()
         walked = lane.queue
         walked.popleft()
         engine.lanes.pause(partition)
-        partition.take(records(PLAIN, 3), 4)
+        engine.lanes.add_records(partition, records(PLAIN, 3), 4)
         assert not walked
         assert offsets(lane) == [1, 2, 3]
         engine.lanes.resume(partition)
@@ -380,8 +379,8 @@ class TestALaneOfAPausedPartition:
 
     def test_gives_its_permit_to_another_partition(self, engine: Engine) -> None:
         first, second = engine.partition(0), engine.partition(1)
-        first.take(records(FEW, 0), 1)
-        second.take(records(FEW, 0), 1)
+        engine.lanes.add_records(first, records(FEW, 0), 1)
+        engine.lanes.add_records(second, records(FEW, 0), 1)
         [lane] = second.lanes()
         assert lane.reasons == {"permit"}
         engine.lanes.pause(first)
@@ -391,7 +390,7 @@ class TestALaneOfAPausedPartition:
 class TestAWholeBatchThatIsTriedAgain:
     def test_keeps_its_lanes_blocked_meanwhile(self, engine: Engine) -> None:
         partition = engine.partition()
-        partition.take(records(MANY, 0), 1)
+        engine.lanes.add_records(partition, records(MANY, 0), 1)
         engine.timers.fire()
         batch = engine.take()
         assert isinstance(batch, Batch)
@@ -406,7 +405,7 @@ class TestAWholeBatchThatIsTriedAgain:
 
     def test_goes_on_without_a_lane_of_which_it_has_nothing(self, engine: Engine) -> None:
         partition = engine.partition()
-        partition.take(records(MANY, 0), 1)
+        engine.lanes.add_records(partition, records(MANY, 0), 1)
         engine.timers.fire()
         batch = engine.take()
         assert isinstance(batch, Batch)

@@ -149,7 +149,7 @@ class TestAPartitionWhoseRecordStopsTheApp:
     async def test_begins_none_of_the_records_that_were_read_of_it(self, ordering: str) -> None:
         """Not even of other keys: the consumer gets to stop some turns of the loop later."""
         lanes = LaneScheduler(SystemClock())
-        partition = Partition(TopicPartition("t", 0), lanes, ordering=ordering)
+        partition = Partition(TopicPartition("t", 0), ordering=ordering)
         handler, begun, failed = Handler(), list[int](), asyncio.Event()
 
         @handler.default()
@@ -158,7 +158,7 @@ class TestAPartitionWhoseRecordStopsTheApp:
             raise MemoryError
 
         [executor] = executors(1, lanes, build_dispatch(handler, None), on_failure=lambda _: failed.set())
-        partition.take([OneRecord(offset, key=b"%d" % (offset % 3)) for offset in range(9)], 9)
+        lanes.add_records(partition, [OneRecord(offset, key=b"%d" % (offset % 3)) for offset in range(9)], 9)
         executor.start("executor", fail_the_test)
         await failed.wait()
         for _ in range(10):

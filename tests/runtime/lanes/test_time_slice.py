@@ -59,7 +59,7 @@ def executors(
         clock,
         SupervisedTasks("it", fail),
         note_progress=lambda: None,
-        block=Partition.close,
+        block=lanes.close,
         fail=on_failure,
     )
     return [
@@ -80,7 +80,7 @@ def executors(
 class TestTheLoop:
     async def test_goes_round_between_short_lanes_of_many_executors_that_burn_cpu(self) -> None:
         lanes = LaneScheduler(SystemClock())
-        partition = Partition(TopicPartition("t", 0), lanes, ordering="key")
+        partition = Partition(TopicPartition("t", 0), ordering="key")
         handler, handled = Handler(), list[int]()
 
         @handler.default()
@@ -92,7 +92,7 @@ class TestTheLoop:
         for one in at_work:
             one.start("executor", fail)
         await asyncio.sleep(0)
-        partition.take([OneRecord(offset) for offset in range(100)], 100)
+        lanes.add_records(partition, [OneRecord(offset) for offset in range(100)], 100)
         most = done = 0
         while len(handled) < 100:
             await asyncio.sleep(0)
@@ -113,8 +113,8 @@ class TestWhichLaneComesNext:
 
     async def test_the_one_with_the_oldest_record(self) -> None:
         lanes = LaneScheduler(SystemClock())
-        partition = Partition(TopicPartition("t", 0), lanes, ordering="key")
-        partition.take(keyed(b"a", b"a", b"b", b"c"), 4)
+        partition = Partition(TopicPartition("t", 0), ordering="key")
+        lanes.add_records(partition, keyed(b"a", b"a", b"b", b"c"), 4)
         came = []
         while (lane := lanes.take()) is not None:
             came.append(lane.queue.popleft().offset)
@@ -123,7 +123,7 @@ class TestWhichLaneComesNext:
 
     async def test_a_lane_is_not_walked_to_its_end_while_older_records_wait(self) -> None:
         lanes = LaneScheduler(SystemClock())
-        partition = Partition(TopicPartition("t", 0), lanes, ordering="key")
+        partition = Partition(TopicPartition("t", 0), ordering="key")
         handler, handled, through = Handler(), list[int](), asyncio.Event()
 
         @handler.default()
@@ -135,14 +135,14 @@ class TestWhichLaneComesNext:
 
         [one] = executors(1, lanes, build_dispatch(handler, None))
         one.start("executor", fail)
-        partition.take(keyed(*[b"a", b"b", b"c"] * 5), 15)
+        lanes.add_records(partition, keyed(*[b"a", b"b", b"c"] * 5), 15)
         await through.wait()
         one.kill()
         assert handled == sorted(handled)
 
     async def test_keys_that_fail_at_once_again_and_again_starve_no_other(self) -> None:
         lanes = LaneScheduler(SystemClock())
-        partition = Partition(TopicPartition("t", 0), lanes, ordering="key")
+        partition = Partition(TopicPartition("t", 0), ordering="key")
         handler, handled, attempts = Handler(), list[int](), list[int]()
         through = asyncio.Event()
 
@@ -161,7 +161,9 @@ class TestWhichLaneComesNext:
         at_work = executors(2, lanes, build_dispatch(handler, None))
         for one in at_work:
             one.start("executor", fail)
-        partition.take(keyed(*[b"poison-%d" % number for number in range(8)], b"good", b"good", b"better"), 11)
+        lanes.add_records(
+            partition, keyed(*[b"poison-%d" % number for number in range(8)], b"good", b"good", b"better"), 11
+        )
         await through.wait()
         for one in at_work:
             one.kill()
