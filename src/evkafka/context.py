@@ -114,7 +114,7 @@ class Context:
         topic_event_type: the type of those records of this topic that carry none (`TopicConfig.event_type`).
         outcome: the handler's outcome for the record; the handler writes it, the runtime reads it.
         slot: the runtime's place for this attempt.
-        batch_member: set while the record is part of a batch.
+        place: set while the record is part of a batch.
     """
 
     __slots__ = (
@@ -123,8 +123,8 @@ class Context:
         "_message",
         "_state",
         "attempt",
-        "batch_member",
         "outcome",
+        "place",
         "record",
         "slot",
         "topic_event_type",
@@ -138,7 +138,7 @@ class Context:
         self.attempt = slot.attempt + slot.earlier
         self.topic_event_type = topic_event_type
         self.outcome: Outcome | Unmatched | None = None
-        self.batch_member: BatchMember | None = None
+        self.place: BatchMember | None = None
         self._event_type = event_type
         self._message: MessageCtx | None = None
         self._consumer: ConsumerCtx | None = None

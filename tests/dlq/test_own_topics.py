@@ -106,7 +106,7 @@ class TestAPattern:
             handler_with(dead_letter_topic=template),
             name="shop",
         )
-        assert TopicPattern.of(app.consumers["shop"].known_settings()).match(topic) is is_read
+        assert TopicPattern.of(app.consumers["shop"].settings_with_dead_letter_topics()).match(topic) is is_read
 
 
 def pattern(backend: Backend, prefix: str) -> dict[str, Any]:

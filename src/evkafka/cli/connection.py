@@ -257,7 +257,7 @@ def _written_by(app: EVKafkaApp, topic: str, name: str | None) -> DeadLetters:
     [(declared, policy)] = found.values()
     connection = dead_letter_producer_settings(declared.settings, policy).connection
     there = FoundCluster(connection, app, declared, declared.type_header)
-    return DeadLetters(topic, there, source_topics(declared.known_settings()))
+    return DeadLetters(topic, there, source_topics(declared.settings_with_dead_letter_topics()))
 
 
 def _writes_to(declared: DeclaredConsumer, policy: ErrorPolicySettings, event_type: str, topic: str) -> bool:

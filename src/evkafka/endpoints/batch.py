@@ -144,8 +144,8 @@ async def run_in_batch(endpoint: Endpoint, context: Context) -> object:
     A record outside of a batch, because a middleware has set its type, is a batch of one.
     """
     payload = await endpoint.payload_of(context)
-    if context.batch_member is not None:
-        return await context.batch_member.join(payload)
+    if context.place is not None:
+        return await context.place.join(payload)
     return _result_of_record(await _result_of(endpoint.call_batch([payload], [context], context.slot), [0]), 0)
 
 
@@ -169,7 +169,7 @@ class StackRecord:
         self.fatal: BaseException | None = None
         self.ready: asyncio.Future[None] = loop.create_future()
         self.end: asyncio.Future[object] = loop.create_future()
-        context.batch_member = self
+        context.place = self
         self.task = loop.create_task(self._run(stack))
 
     async def _run(self, stack: App) -> FailureOutcome | None:

@@ -1,4 +1,4 @@
-"""The life of one app: it is started, runs, and is stopped. As a process of its own, or inside another program."""
+"""Starts, runs and stops an app, as its own process or inside another program."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.ports import Clock, Cluster
 from evkafka.runtime.status import AppStatus
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.service.process import FAILED, ForcedExit, signals
+from evkafka.service.process import FAILED, ForcedExit, signal_handlers
 from evkafka.service.service import Service, StartFailed
 from evkafka.service.stop_guard import StopGuard, force_exit
 from evkafka.telemetry import Telemetry
@@ -31,12 +31,13 @@ from evkafka_command.forks import undo_in_children
 
 logger = logging.getLogger("evkafka")
 
-ABANDONED_S = 1.0
-"""After a failure or a forced stop, how long the threads and tasks that are left are waited for."""
+REMAINING_S = 1.0
+"""How long the remaining threads and tasks are waited for after a failure or a forced stop."""
 
 
-class LivingApp(Protocol):
-    """An app, as its life cycle sees it. `stop` and `handle_exit` are the app's own: a subclass may override them."""
+class LifecycleApp(Protocol):
+    """The part of an app that its life cycle uses. It calls the app's own `stop` and `handle_exit`, which a subclass may
+    override."""
 
     title: str
     web: bool
@@ -54,19 +55,19 @@ class LivingApp(Protocol):
 
 
 class AppLifecycle:
-    """Starts, watches and stops what an app declares. One app's, for all of its runs.
+    """Starts, watches and stops the service of one app, in all of its runs.
 
     Args:
-        build: compiles what is declared, once for each run; raises ConfigError.
+        build: compiles the app's declarations into a service, once per run; raises ConfigError.
 
     Attributes:
-        service: what runs, while it runs.
-        loop: where it runs, or ran last.
-        started: True once it has been started.
-        should_exit: True once it was told to stop.
+        service: the running service; None while none runs.
+        loop: the loop of this run, or of the last one.
+        started: True once the app has been started.
+        should_exit: True once a stop was requested.
     """
 
-    def __init__(self, app: LivingApp, build: Callable[[Cluster, Clock], Service]) -> None:
+    def __init__(self, app: LifecycleApp, build: Callable[[Cluster, Clock], Service]) -> None:
         self._app = app
         self._build = build
         self.service: Service | None = None
@@ -77,21 +78,23 @@ class AppLifecycle:
         self._guard: StopGuard | None = None
         self._loop_monitor: LoopMonitor | None = None
 
-    # ------------------------------------------------------------------ a process of its own
+    # ------------------------------------------------------------------ as its own process
 
     def take_process(self) -> StopGuard:
-        """This process is the app's alone: its guard may end it, and has the signals until it has ended."""
-        guard = self._guard = StopGuard(self._app.stop_limit_s, under_way=self._under_way, ends_process=True)
+        """The process belongs to this app: the guard handles its signals until its end, and may end it by force."""
+        guard = self._guard = StopGuard(
+            self._app.stop_limit_s, running_attempts=self._running_attempts, ends_process=True
+        )
         guard.start()
         if threading.current_thread() is threading.main_thread():
-            guard.take_signals(self._app.handle_exit)
+            guard.install_signal_handlers(self._app.handle_exit)
         return guard
 
     async def serve(self, *, install_signal_handlers: bool, force_exit: bool) -> None:
         """See `EVKafkaApp.serve`."""
         with (
             self._guarded(force_exit) as guard,
-            signals(self._app.handle_exit, guard) if install_signal_handlers else nullcontext(),
+            signal_handlers(self._app.handle_exit, guard) if install_signal_handlers else nullcontext(),
         ):
             await self._serve(guard)
 
@@ -100,7 +103,7 @@ class AppLifecycle:
             async with self._serving(None, None) as service:
                 await service.until_stop()
                 if service.failure is not None:
-                    guard.exit_with(FAILED)  # also if the stop that follows is held up and ended by force
+                    guard.set_exit_code(FAILED)  # also if the stop that follows is blocked and ended by force
             if service.overdue:
                 raise ForcedExit(self._signum or signal.SIGTERM, f"{'; '.join(service.overdue)}, was cancelled")
             if service.cut:
@@ -108,16 +111,18 @@ class AppLifecycle:
                     self._signum or signal.SIGTERM, "what ran past the drain time was cut, and will be read again"
                 )
         except BaseException:
-            guard.hasten(ABANDONED_S)
+            guard.shorten_deadline(REMAINING_S)
             raise
 
     @contextmanager
     def _guarded(self, force_exit: bool) -> Iterator[StopGuard]:
-        """The process's guard; if the process is not the app's, one for as long as the app runs."""
+        """The process's guard; if the process belongs to another program, a guard for this run of the app."""
         if self._guard is not None:
             yield self._guard
             return
-        guard = self._guard = StopGuard(self._app.stop_limit_s, under_way=self._under_way, ends_process=force_exit)
+        guard = self._guard = StopGuard(
+            self._app.stop_limit_s, running_attempts=self._running_attempts, ends_process=force_exit
+        )
         guard.start()
         try:
             yield guard
@@ -125,7 +130,7 @@ class AppLifecycle:
             guard.end()
             self._guard = None
 
-    def _under_way(self) -> list[str]:
+    def _running_attempts(self) -> list[str]:
         service = self.service
         consumers = service.consumers.values() if service is not None else ()
         return [str(attempt) for consumer in tuple(consumers) for attempt in running_attempts(consumer)]
@@ -142,7 +147,7 @@ class AppLifecycle:
         clock: Clock | None,
     ) -> AsyncIterator[Mapping[str, Any]]:
         """See `EVKafkaApp.running`."""
-        # On a virtual clock, how long something really takes means nothing.
+        # With a virtual clock, real time has no meaning.
         guarded = self._guarded(force_exit) if clock is None else nullcontext()
         with guarded:
             async with self._running(on_failure, cluster, clock) as state:
@@ -165,7 +170,7 @@ class AppLifecycle:
         await service.until_stop()
         if service.failure is None:
             return
-        await service.until_ended()  # not every host drains: some are ended by the signal at once
+        await service.until_ended()  # before the signal: some host programs end at once, without a drain
         failure = service.failure
         assert failure is not None
         if on_failure is not None:
@@ -186,17 +191,17 @@ class AppLifecycle:
             self._guard.watch_loop()
         try:
             service = self.service = self._build(cluster or _kafka(), clock or SystemClock())
-        except ConfigError as error:  # what only shows once every name is defined
+        except ConfigError as error:  # of an annotation, which is resolved only now
             raise StartFailed(f"the app could not start: {error}") from error
-        if clock is None:  # on a virtual clock, how long something really takes means nothing
+        if clock is None:  # with a virtual clock, real time has no meaning
             self._loop_monitor = LoopMonitor(
                 find_attempt=lambda task: running_attempt(task, tuple(service.consumers.values())),
                 telemetry=self._app.telemetry,
             )
             self._loop_monitor.start()
-        forget = undo_in_children(self._belong_to_parent)
+        forget = undo_in_children(self._forget_in_child)
         try:
-            async with self._told_to_others(), service.running():
+            async with self._shared_with_other_processes(), service.running():
                 for declared in self._app.consumers.values():
                     declared.log_start(self._app.title)
                 if self.should_exit:
@@ -213,13 +218,13 @@ class AppLifecycle:
             self.service = None
             self.should_exit = False
 
-    def _belong_to_parent(self) -> None:
-        """In a forked child: the copy of what runs is not to be reached."""
+    def _forget_in_child(self) -> None:
+        """In a forked child: it must not use its copy of the parent's running service."""
         self.loop = self.service = self._guard = self._loop_monitor = None
 
     @asynccontextmanager
-    async def _told_to_others(self) -> AsyncIterator[None]:
-        """Where the app runs in several processes, each knows how the others are and what they count."""
+    async def _shared_with_other_processes(self) -> AsyncIterator[None]:
+        """If the app runs in several processes, they share their health and metrics."""
         app = self._app
         directory = multiprocess_directory(needed=app.web)
         if directory is None:
@@ -231,7 +236,7 @@ class AppLifecycle:
             yield
 
     def status(self) -> AppStatus:
-        """What the app and its parts do at this moment. To be called in the app's loop."""
+        """The current state of the app and its parts. Call it in the app's loop."""
         if self.service is not None:
             lag_s = self._loop_monitor.lag_s if self._loop_monitor is not None else None
             return replace(self.service.status(), loop_lag_s=lag_s)
@@ -248,7 +253,7 @@ class AppLifecycle:
             loop.call_soon_threadsafe(service.stop)
 
     def _begin_deadline(self) -> None:
-        """The stop begins now; a loop that is held learns of it later. From any thread."""
+        """Start the deadlines of the stop now: a blocked loop would start them too late. From any thread."""
         if self._guard is not None:
             self._guard.begin(self._signum)
         if self.service is not None:
@@ -263,12 +268,12 @@ class AppLifecycle:
             logger.error(second)
             raise SystemExit(128 + signum)
         self._signum = signum
-        said = partial(logger.info, "signal %s: stopping", signal.Signals(signum).name)
+        log = partial(logger.info, "signal %s: stopping", signal.Signals(signum).name)
         if self.loop is not None and not self.loop.is_closed():
-            # Not here: the signal may have come in the middle of another line that is being written.
-            self.loop.call_soon_threadsafe(said)
+            # In the loop: the signal may have interrupted the writing of another log line.
+            self.loop.call_soon_threadsafe(log)
         else:
-            said()
+            log()
         self._app.stop()
 
 

@@ -1,4 +1,4 @@
-"""The user's lifespan: what is set up before the first record and torn down after the last."""
+"""The user's lifespan, entered before the first record is read and left after the last one."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Lifespan = Callable[[], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 
 @asynccontextmanager
 async def no_lifespan() -> AsyncIterator[Mapping[str, Any]]:
-    """What an app without a lifespan has: an empty state."""
+    """The lifespan of an app that has none of its own: an empty state."""
     yield {}
 
 
 class BoundedLifespan:
-    """A lifespan whose exit has a bound.
+    """A lifespan whose exit has a time limit.
 
     Args:
-        left_s: how much time the exit has, in seconds. Asked when it begins.
-        on_overdue: called with where it stood when the time was over and it was cancelled.
+        left_s: gives the time that the exit may take, in seconds. Called when the exit begins.
+        on_overdue: called if the limit is over and the exit was cancelled, with the line at which that happened.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class BoundedLifespan:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        """In the task that entered it, as task groups inside of a lifespan need it."""
+        """Leave it in the task that entered it, as task groups in a lifespan require."""
         left_s = self._left_s()
         limit = asyncio.timeout(left_s if left_s != math.inf else None)
         try:
@@ -55,36 +55,35 @@ class BoundedLifespan:
                 return await self._lifespan.__aexit__(kind, error, traceback)
         except TimeoutError as overdue:
             if not limit.expired():
-                raise  # its own
+                raise  # a TimeoutError of the lifespan itself
             self._on_overdue(describe_origin(overdue.__cause__ or overdue))
             return None
 
 
-def as_lifespan(given: object) -> Lifespan:
-    """Check that this is a callable without arguments.
+def as_lifespan(lifespan: object) -> Lifespan:
+    """Check that it can be called without arguments; None gives `no_lifespan`.
 
     Raises:
-        ConfigError: it is not callable, or asks for arguments; the sentence shows how a lifespan is written.
+        ConfigError: it is not callable, or requires arguments; the message shows how to write a lifespan.
     """
-    if given is None:
+    if lifespan is None:
         return no_lifespan
-    if not callable(given):
+    if not callable(lifespan):
         raise ConfigError(
-            f"lifespan must be an async context manager factory without arguments, not {type(given).__name__}: "
+            f"lifespan must be an async context manager factory without arguments, not {type(lifespan).__name__}: "
             "write `@asynccontextmanager async def lifespan(): ... yield {...}` and give the function, uncalled"
         )
-    if asked := _asked_for(given):
+    if required := _required_parameters(lifespan):
         raise ConfigError(
-            f"lifespan {getattr(given, '__name__', given)!r} asks for {', '.join(asked)}; it is called without "
-            "arguments (unlike Starlette's and FastAPI's): write `async def lifespan():`"
+            f"lifespan {getattr(lifespan, '__name__', lifespan)!r} asks for {', '.join(required)}; it is called "
+            "without arguments (unlike Starlette's and FastAPI's): write `async def lifespan():`"
         )
-    return given
+    return lifespan
 
 
-def _asked_for(given: Callable[..., object]) -> list[str]:
-    """The arguments that it cannot be called without."""
+def _required_parameters(function: Callable[..., object]) -> list[str]:
     try:
-        parameters = inspect.signature(given).parameters.values()
+        parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some callables written in C have none
         return []
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -92,7 +91,7 @@ def _asked_for(given: Callable[..., object]) -> list[str]:
 
 
 def as_state(yielded: object) -> Mapping[str, Any]:
-    """What the lifespan yielded, as the state that requests copy.
+    """The state that requests copy, of the value that the lifespan yielded.
 
     Raises:
         ConfigError: it is neither None nor a mapping.

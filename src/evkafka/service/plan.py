@@ -1,4 +1,4 @@
-"""What `add_consumer` and `add_producer` leave behind: checked at once, compiled at the start."""
+"""Declared consumers and producers: checked when they are added to an app, compiled when it starts."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class DeclaredConsumer:
         ]
 
     def retry_topics(self) -> RetryTopics:
-        """The retry topics that its policies ask for.
+        """The retry topics of its policies.
 
         Raises:
             ConfigError: a policy cannot work.
@@ -109,7 +109,7 @@ class DeclaredConsumer:
         return retry_topics_of(self.settings, [policy for _, policy in self.policies()])
 
     def retry_settings(self) -> ConsumerSettings | None:
-        """Of the consumer that reads them; None where there are none."""
+        """The settings of the consumer that reads its retry topics; None if it has none."""
         retry_topics = self.retry_topics()
         return retry_consumer_settings(self.settings, retry_topics) if retry_topics else None
 
@@ -140,7 +140,7 @@ class DeclaredConsumer:
         dispatch = build_dispatch(
             self.target, self.middleware, topic_event_types=self.topic_event_types, overrides=overrides
         )
-        traced = spans.trace_dispatch if spans is not None else _as_it_is
+        trace = spans.trace_dispatch if spans is not None else _untraced
         retries = None
         self.check_policies()
         if retry_topics := self.retry_topics():
@@ -148,17 +148,23 @@ class DeclaredConsumer:
             retries = RetryPlan(
                 name,
                 retry_consumer_settings(self.settings, retry_topics),
-                traced(dispatch_origins(dispatch)),
+                trace(dispatch_origins(dispatch)),
                 retry_topics,
                 lambda: paused(name),
             )
         policies: dict[Route | None, ErrorPolicySettings] = dict(self.endpoint_policies().items())
         return ConsumerPlan(
-            self.name, self.known_settings(), traced(dispatch), policies, lambda: paused(self.name), retries
+            self.name,
+            self.settings_with_dead_letter_topics(),
+            trace(dispatch),
+            policies,
+            lambda: paused(self.name),
+            retries,
         )
 
-    def known_settings(self) -> ConsumerSettings:
-        """Its settings, with the dead-letter topics of all policies. An event type's own policy knows its type."""
+    def settings_with_dead_letter_topics(self) -> ConsumerSettings:
+        """Its settings, with the dead-letter topics of all policies. In the topic of an event type's own policy, the
+        `{event_type}` is known."""
         names = [
             name
             for event_type, policy in self.policies()
@@ -175,24 +181,24 @@ class DeclaredConsumer:
         logger.info("consumer %s runs with %s", self.name, effective, extra=fields)
 
 
-def _as_it_is(dispatch: Dispatch) -> Dispatch:
+def _untrace(dispatch: Dispatch) -> Dispatch:
     return dispatch
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredProducer:
-    """One `add_producer`."""
+    """A producer that `add_producer` declared, with the sender that sends over it."""
 
     name: str
-    config: ProducerConfig = field(repr=False)  # passwords stand in it
+    config: ProducerConfig = field(repr=False)  # it contains passwords
     sender: Sender
 
     def contract(self) -> Produced:
-        """What of it stands in the contract document."""
+        """Describe it for the contract document."""
         return Produced(self.name, producer_settings(self.config), self.sender.endpoints)
 
     def bound(self, *, cluster: Cluster, clock: Clock, telemetry: Telemetry, spans: Tracing | None) -> BoundProducer:
-        """A producer for one run of the app."""
+        """Create a producer for one run of the app."""
         producer = EVKafkaProducer(
             self.config, cluster=cluster, clock=clock, telemetry=telemetry, name=self.name, spans=spans
         )
@@ -201,7 +207,7 @@ class DeclaredProducer:
 
 @dataclass(frozen=True, slots=True)
 class BoundProducer:
-    """A declared producer and the sender that sends over it, as the service starts and stops them."""
+    """A producer of one run, and the sender that sends over it. The service starts and stops it."""
 
     name: str
     producer: EVKafkaProducer

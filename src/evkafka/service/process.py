@@ -1,7 +1,7 @@
-"""Running an app as a process: signals, exit codes, the last log line.
+"""Runs an app as a process: signals, exit codes, the last log line.
 
-0 clean stop; 1 failed while running; 3 could not start; 128+n when a second signal, the drain time or the deadline of
-the stop forced it.
+Exit codes: 0 clean stop; 1 failed while running; 3 could not start; 128+n if a second signal, the drain time or the
+deadline of the stop forced the end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from evkafka.runtime.supervision.stacks import threads_blocking_exit
 from evkafka.service.service import StartFailed
 from evkafka.service.standard_streams import open_standard_streams
-from evkafka.service.stop_guard import Handle, StopGuard, force_exit
+from evkafka.service.stop_guard import SignalHandler, StopGuard, force_exit
 from evkafka_command.forks import undo_in_children
 
 logger = logging.getLogger("evkafka")
@@ -26,11 +26,11 @@ logger = logging.getLogger("evkafka")
 OK, FAILED, NOT_STARTED = 0, 1, 3
 
 THREAD_PREFIX = "evkafka-"
-"""Of the names of all threads that EVKafka starts."""
+"""All threads that EVKafka starts have names with this prefix."""
 
 
 class ForcedExit(Exception):
-    """The stop was forced: something had not ended when its time was over, and was cut."""
+    """The stop was forced: something had not ended in time, and was cancelled."""
 
     def __init__(self, signum: int, what: str) -> None:
         super().__init__(f"the stop was forced: {what}")
@@ -43,26 +43,26 @@ def run_to_exit_code(
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
     guard: StopGuard | None = None,
 ) -> int:
-    """Run the app in a loop of its own, until it ends; its exit code.
+    """Run the app in a new loop until it ends; returns its exit code.
 
     Args:
-        loop_factory: what makes the loop; None for asyncio's own.
-        guard: ends the process where the loop cannot be closed, because a task or a thread does not end.
+        loop_factory: creates the loop; None for asyncio's own.
+        guard: ends the process if the loop cannot be closed, because a task or a thread does not end.
     """
     open_standard_streams()
     _default_logging()
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
-            code = _served(runner, serve)
+            code = _serve(runner, serve)
             if guard is not None:
-                guard.exit_with(code)
+                guard.set_exit_code(code)
                 guard.begin()
     except KeyboardInterrupt:  # while the loop is being closed
         return 128 + signal.SIGINT
     return code
 
 
-def _served(runner: asyncio.Runner, serve: Callable[[], Coroutine[Any, Any, None]]) -> int:
+def _serve(runner: asyncio.Runner, serve: Callable[[], Coroutine[Any, Any, None]]) -> int:
     try:
         runner.run(serve())
     except StartFailed as error:
@@ -71,9 +71,11 @@ def _served(runner: asyncio.Runner, serve: Callable[[], Coroutine[Any, Any, None
     except ForcedExit as forced:
         logger.error("%s", forced)
         return forced.code
-    except KeyboardInterrupt:  # a signal outside of our handlers, before or after the app ran
+    except KeyboardInterrupt:  # a signal before our handlers were installed, or after they were removed
         return 128 + signal.SIGINT
-    except asyncio.CancelledError as error:  # by a deadline that the lifespan left behind, by somebody on the loop
+    except (
+        asyncio.CancelledError
+    ) as error:  # by a timeout that the lifespan has left open, or by other code on the loop
         logger.critical("the app has failed: somebody else has cancelled its main task", exc_info=error)
         return FAILED
     except Exception as error:
@@ -83,10 +85,11 @@ def _served(runner: asyncio.Runner, serve: Callable[[], Coroutine[Any, Any, None
 
 
 def leave(code: int, guard: StopGuard) -> None:
-    """Leave `run()` with this code: returns where that is 0, else raises SystemExit. After a forced stop the process
-    ends here.
+    """Leave `run()` with this code: returns if it is 0, else raises SystemExit. After a forced stop the process ends
+    here.
 
-    The interpreter waits for threads when it ends. Those of consumers end here, or the guard ends the process.
+    The interpreter waits for threads when it ends. Those of consumers are waited for here, while the guard can still
+    end the process.
     """
     if code >= 128:
         force_exit(code)
@@ -99,8 +102,8 @@ def leave(code: int, guard: StopGuard) -> None:
 
 
 def end_process(code: int) -> None:
-    """As `leave`, for a process in which nothing follows: its guard watches until the interpreter has ended, since
-    that waits for everybody's threads."""
+    """Like `leave`, for a process that has nothing else to do. Its guard watches until the interpreter has ended,
+    which waits for all threads, also those of other code."""
     if code >= 128:
         force_exit(code)
     if code:
@@ -108,30 +111,32 @@ def end_process(code: int) -> None:
 
 
 @contextmanager
-def signals(handle: Handle, guard: StopGuard) -> Iterator[None]:
-    """Hand SIGINT and SIGTERM to this; a no-op outside of the main thread, where signals cannot be taken.
+def signal_handlers(handle: SignalHandler, guard: StopGuard) -> Iterator[None]:
+    """Inside, `handle` is the handler of SIGINT and SIGTERM. Outside of the main thread, where handlers cannot be set,
+    this does nothing.
 
-    A guard that has them already keeps them: while the loop is closed, which may take until the deadline, a second
-    signal must still end the process. Its descriptor is only told inside, because uvloop sets its own when it runs.
+    A guard that has set its handlers before keeps them at the exit: closing the loop may take until the deadline, and
+    meanwhile a second signal must still end the process. The guard's wake-up descriptor is set only inside, because
+    uvloop sets its own when it starts to run.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    taken_here = guard.take_signals(handle)
-    told_before = guard.catch()
-    # In a child, the descriptor is shared: the parent would be told.
+    installed_here = guard.install_signal_handlers(handle)
+    previous_descriptor = guard.set_wakeup_descriptor()
+    # A forked child shares the pipe: its signals would wake up the parent's guard.
     forget = undo_in_children(lambda: signal.set_wakeup_fd(-1))
     try:
         yield
     finally:
         forget()
-        signal.set_wakeup_fd(told_before)
-        if taken_here:
-            guard.give_back_signals()
+        signal.set_wakeup_fd(previous_descriptor)
+        if installed_here:
+            guard.restore_signal_handlers()
 
 
 def _default_logging() -> None:
-    """A person who runs an app without any logging of his own sees what it does."""
+    """Log to stderr if the program has not configured logging."""
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-8s %(name)s  %(message)s")
         logging.getLogger("aiokafka").setLevel(logging.WARNING)

@@ -30,21 +30,21 @@ from evkafka.telemetry import Telemetry
 logger = logging.getLogger("evkafka")
 
 FLUSH_S = 2.0
-"""What producers and the writers of dead letters have for what is left to send when the app stops."""
+"""How long producers and dead-letter writers may flush when the app stops."""
 
 LIFESPAN_RESERVE_S = 0.75
-"""Of the stop's time, what is kept for the lifespan's exit, which comes last."""
+"""The part of the stop's time that is reserved for the lifespan's exit, which is last."""
 
 EXIT_RESERVE_S = 0.25
-"""Of the stop's time, what is kept for the end of the process."""
+"""The part of the stop's time that is reserved for the end of the process."""
 
 
 class StartFailed(EVKafkaError):
-    """The app could not start; the message says what kept it, `__cause__` is the error."""
+    """The app could not start; the message says why, `__cause__` is the error."""
 
 
 class RunningProducer(Protocol):
-    """A declared producer, as the service starts and stops it."""
+    """The part of a declared producer that the service uses."""
 
     @property
     def name(self) -> str: ...
@@ -55,7 +55,7 @@ class RunningProducer(Protocol):
 
 
 class RunningWeb(Protocol):
-    """The web part, as the service starts and stops it."""
+    """The part of the web server that the service uses."""
 
     def check(self) -> None: ...  # raises ConfigError
     async def start(self) -> None: ...
@@ -64,7 +64,7 @@ class RunningWeb(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RetryPlan:
-    """The consumer of a consumer's retry topics: like it, but for this."""
+    """The consumer of a consumer's retry topics, as far as it differs from that consumer."""
 
     name: str
     settings: ConsumerSettings
@@ -108,13 +108,13 @@ class ConsumerPlan:
 
 
 class Service:
-    """Holds what runs between an app's start and its stop.
+    """One run of an app: starts its lifespan, producers and consumers, and stops them.
 
     Attributes:
-        state: what the lifespan yielded.
-        deadline: when its stop must be over.
-        overdue: what had not ended by then and was given up.
-        consumers: by name, once they are made.
+        state: the mapping that the lifespan yielded.
+        deadline: when the stop must be over.
+        overdue: what was cancelled at the deadline, for the error.
+        consumers: by name, once they are created.
     """
 
     def __init__(
@@ -152,11 +152,11 @@ class Service:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Mapping[str, Any]]:
-        """Start everything; inside, it runs; at the exit it is drained, committed and closed.
+        """Start everything at the entry; drain, commit and close it at the exit.
 
         Raises:
             StartFailed: at the entry; what had started has been stopped again.
-            StopApp, BrokerError: at the exit, when a consumer could not be saved.
+            StopApp, BrokerError: at the exit, if a consumer has failed for good.
         """
         async with AsyncExitStack() as stack:
             try:
@@ -169,9 +169,9 @@ class Service:
                     stack.push_async_callback(self._web.stop)
                     await self._web.start()
                 self._phase = "running"
-            except Exception as error:  # whatever it is: the app has not started, and this says why
+            except Exception as error:  # of user code too: any of them means that the app has not started
                 self.deadline.begin()
-                raise StartFailed(f"the app could not start: {_sentence(error)}") from error
+                raise StartFailed(f"the app could not start: {_describe(error)}") from error
             try:
                 yield self.state
             finally:
@@ -179,21 +179,21 @@ class Service:
                 self.deadline.begin()
 
     async def until_stop(self) -> None:
-        """Wait until `stop()` is called, a consumer has ended by itself, or one has failed for good and drains: the
-        others must begin their drain together with that one, all within one deadline."""
-        while not self._ends():
-            woken = asyncio.ensure_future(self._woken.wait())  # somebody may cancel it, who cancels every task
+        """Wait until `stop()` is called, a consumer has ended by itself, or one has failed for good and drains. The
+        others then drain at the same time, within one deadline."""
+        while not self._must_stop():
+            woken = asyncio.ensure_future(self._woken.wait())  # other code that cancels every task may cancel it
             try:
                 await asyncio.wait({woken, *self._running}, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 woken.cancel()
 
     async def until_ended(self) -> None:
-        """Wait until a consumer has ended: its drain is over."""
+        """Wait until a consumer has ended, which is after its drain."""
         if not any(task.done() for task in self._running):
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
 
-    def _ends(self) -> bool:
+    def _must_stop(self) -> bool:
         return self._stop.is_set() or self.failure is not None or any(task.done() for task in self._running)
 
     def stop(self) -> None:
@@ -204,12 +204,12 @@ class Service:
 
     @property
     def tasks(self) -> Sequence[asyncio.Task[Any]]:
-        """The tasks of its consumers that run now, for tests."""
+        """The running tasks of its consumers, for tests."""
         return [task for consumer in self.consumers.values() for task in consumer.tasks]
 
     @property
     def failure(self) -> BaseException | None:
-        """What ended a consumer by an error, or will when its drain is over."""
+        """The error that has ended a consumer, or will end it after its drain."""
         for task in self._running:
             if not task.done():
                 continue
@@ -220,7 +220,7 @@ class Service:
         return next((verdict for _, one in self.alive() if (verdict := one.verdict) is not None), None)
 
     def status(self) -> AppStatus:
-        """What runs now, for health, metrics and pages."""
+        """The state of its consumers and producers, for health, metrics and pages."""
         alive = {name for name, _ in self.alive()}
         return AppStatus(
             phase="stopping" if self._stop.is_set() else self._phase,
@@ -231,7 +231,7 @@ class Service:
         )
 
     def plan(self, name: str) -> ConsumerPlan | None:
-        """The plan of a consumer, by its name; None where there is none."""
+        """A consumer's plan, by its name; None if there is none."""
         return next((plan for plan in self._plans if plan.name == name), None)
 
     def alive(self) -> list[tuple[str, Consumer]]:
@@ -244,16 +244,16 @@ class Service:
 
     @property
     def draining(self) -> bool:
-        """True from the stop, or a consumer's end, until all have ended."""
+        """True from the stop, or a consumer's failure, until all have ended."""
         return (self._stop.is_set() or self.failure is not None) and any(not task.done() for task in self._running)
 
     @property
     def cut(self) -> int:
-        """Attempts that the stop's drain time did not suffice for."""
+        """How many attempts were cancelled because the stop's drain time was over."""
         return sum(consumer.cut_at_stop for consumer in self.consumers.values())
 
     def abandon(self) -> None:
-        """Let go of everything without drain, commit or leaving, as a killed process does. For tests of crashes."""
+        """Drop everything without drain, commit or leaving the group, like a killed process. For tests of crashes."""
         self._abandoned = True
         for consumer in self.consumers.values():
             consumer.kill()
@@ -263,7 +263,7 @@ class Service:
     # ------------------------------------------------------------------ start and stop
 
     def _check(self) -> None:
-        """What is checked at the start only: a test client needs neither group nor broker."""
+        """Checks that only a real start needs: a test client needs neither group nor broker."""
         faults = [
             f"consumer {plan.name!r}: {fault}" for plan in self._plans if (fault := missing_group_id(plan.settings))
         ]
@@ -288,22 +288,22 @@ class Service:
             raise ConfigError("; ".join(faults))
 
     async def _unless_stopped(self, *starts: Coroutine[Any, Any, None]) -> bool:
-        """Start things side by side. False where the app was told to stop before they had started.
+        """Start things concurrently. False if the app was stopped before all had started.
 
-        What has not started by then, or when one of them fails, is cancelled.
+        Starts that are not over by then, or when one of them fails, are cancelled.
         """
         starting = [asyncio.ensure_future(start) for start in starts]
-        everyone = asyncio.gather(*starting)
-        everyone.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # the loop need not report it
+        all_started = asyncio.gather(*starting)
+        all_started.add_done_callback(lambda done: done.cancelled() or done.exception())  # the loop need not report it
         try:
-            while not everyone.done() and not self._stop.is_set():
-                stop = asyncio.ensure_future(self._stop.wait())  # somebody may cancel it, who cancels every task
+            while not all_started.done() and not self._stop.is_set():
+                stop = asyncio.ensure_future(self._stop.wait())  # other code that cancels every task may cancel it
                 try:
-                    await wait_any(self._clock, everyone, stop, timeout_s=None)
+                    await wait_any(self._clock, all_started, stop, timeout_s=None)
                 finally:
                     stop.cancel()
-            if everyone.done():
-                everyone.result()
+            if all_started.done():
+                all_started.result()
                 return True
             return False
         finally:
@@ -312,7 +312,8 @@ class Service:
             await asyncio.gather(*starting, return_exceptions=True)
 
     async def _stop_producers(self) -> None:
-        """Flush them side by side, in what the drain has left and two seconds; less if the consumers took longer."""
+        """Flush them concurrently, in the time that the drain has left and two seconds; in less if the consumers took
+        longer than their drain time."""
         self.deadline.begin()
         timeout_s = max(
             self.deadline.at_most(math.inf, reserve_s=CLOSE_S - FLUSH_S),
@@ -344,10 +345,12 @@ class Service:
             run = asyncio.get_running_loop().create_task(consumer.run(), name=f"evkafka-{consumer.name}")
             self._running.append(run)
         stack.push_async_callback(self._stop_consumers)
-        await asyncio.sleep(0)  # a task that is cancelled before its first step never begins, and cannot survive that
+        await asyncio.sleep(
+            0
+        )  # a task that is cancelled before its first step never runs, so it could not survive that
 
     async def _connect_all(self) -> bool:
-        """Connect the consumers side by side. False where the app was told to stop before they had done so."""
+        """Connect the consumers concurrently. False if the app was stopped before all had connected."""
         connected = False
         try:
             connected = await self._unless_stopped(*(self._connect(plan) for plan in self._plans))
@@ -375,7 +378,7 @@ class Service:
             )
 
     def _add_consumers(self, plan: ConsumerPlan, stack: AsyncExitStack) -> None:
-        """A plan's consumer; and the one of its retry topics, which shares its dead letters."""
+        """Create a plan's consumer, and that of its retry topics, which shares its dead-letter writer."""
         policies = plan.policies
         _warn_of_policies_without_effect(plan)
 
@@ -385,10 +388,10 @@ class Service:
         dead_letters = DeadLetterWriter(plan.settings, policy_for=policy_for, cluster=self._cluster, clock=self._clock)
         self._dead_letters[plan.name] = dead_letters, _dead_letter_policies(plan)
 
-        async def close() -> None:
+        async def stop_writer() -> None:
             await dead_letters.stop(timeout_s=self.deadline.at_most(FLUSH_S, reserve_s=LIFESPAN_RESERVE_S))
 
-        stack.push_async_callback(close)
+        stack.push_async_callback(stop_writer)
         limits = [policy.dead_letter_limit for policy in policies.values()]
         make = partial(
             Consumer,
@@ -411,7 +414,7 @@ class Service:
             reset_dead_letter_limit=self._resets_limit,
         )
         if (retries := plan.retries) is not None:
-            # What is in there has failed before, so that a share of dead letters among it says nothing: no limit.
+            # Its records have all failed before, so the share of dead letters among them is no signal: no limit.
             self.consumers[retries.name] = make(
                 retries.name,
                 retries.settings,
@@ -422,20 +425,20 @@ class Service:
             )
 
     async def _stop_consumers(self) -> None:
-        """Stop them side by side, each with its own drain time; raise the first failure that none survived."""
+        """Stop them concurrently, each with its own drain time; raise the first failure."""
         if not self._running:  # an app that only sends
             return
         for consumer in self.consumers.values():
             consumer.stop(self.deadline)
         try:
             await asyncio.wait(self._running)
-        except asyncio.CancelledError:  # whoever stops us waits no longer: no drain, no commit
+        except asyncio.CancelledError:  # the caller of the stop does not wait any longer: no drain, no commit
             self.abandon()
             await asyncio.wait(self._running)
             raise
         for task in self._running:
             if not task.cancelled():
-                task.exception()  # taken, also of those behind the first: each has been logged as its consumer's end
+                task.exception()  # retrieved for all, not only the first: each was logged when its consumer ended
         if (failure := self.failure) is not None:
             raise failure
 
@@ -463,7 +466,7 @@ def _dead_letter_policies(plan: ConsumerPlan) -> dict[Route | None, ErrorPolicyS
     return found
 
 
-def _sentence(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     match error:
         case BrokerRefused() | BrokerUnavailable() | BrokerError() | ConfigError():
             return str(error)

@@ -1,7 +1,7 @@
-"""Keeps the deadline of a stop from a thread: whatever holds the event loop also holds all that runs in it.
+"""Enforces the deadline of a stop from a thread: code that blocks the event loop also blocks timers in it.
 
-The thread is told of a signal in two ways. Python's own handler tells it, when the main thread gets round to it. And
-the interpreter writes the signal's number into a pipe at once, also while the main thread is inside of a C function
+A signal reaches the thread in two ways. Python's own handler calls `begin`, once the main thread runs Python code
+again. And the interpreter writes the signal's number into a pipe at once, also while the main thread is in a C function
 that ignores signals (a database driver that waits for a lock).
 """
 
@@ -30,34 +30,36 @@ from evkafka_command.forks import undo_in_children
 
 logger = logging.getLogger("evkafka")
 
-Handle = Callable[[int, FrameType | None], None]
+SignalHandler = Callable[[int, FrameType | None], None]
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-LAST_WORDS_S = 2.0
-"""How long the last log lines may take: whoever reads our output may have stopped reading it."""
+LAST_LOG_S = 2.0
+"""How long the last log lines may take: the reader of our output may have stopped reading."""
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 
 
 class StopGuard:
-    """One app's, from its start until the process, or the app in somebody else's process, has ended.
+    """Guards one app, from its start until the process has ended; in another program's process, until the app has.
 
     Args:
-        limit_s: how long a stop may take, in seconds. Asked when the stop begins.
-        under_way: what endpoints do now, for the log line. Called from the thread.
-        ends_process: past the deadline end the process by force. False: only say what holds up the stop.
+        limit_s: gives the time that a stop may take, in seconds. Called when the stop begins.
+        running_attempts: describes the running attempts, for the log line. Called in the thread.
+        ends_process: end the process by force after the deadline. False: only log what blocks the stop.
     """
 
-    def __init__(self, limit_s: Callable[[], float], *, under_way: Callable[[], list[str]], ends_process: bool) -> None:
+    def __init__(
+        self, limit_s: Callable[[], float], *, running_attempts: Callable[[], list[str]], ends_process: bool
+    ) -> None:
         self.ends_process = ends_process
         self._limit_s = limit_s
-        self._under_way = under_way
+        self._running_attempts = running_attempts
         self._began_s = self._deadline_s = math.inf
         self._code = self._signum = self._signals = 0
         self._ended = False
-        self._handler: Handle | None = None
-        self._before: dict[signal.Signals, Any] = {}
+        self._handler: SignalHandler | None = None
+        self._previous_handlers: dict[signal.Signals, Any] = {}
         self._forget: Callable[[], object] = lambda: None
         self._forward_to = -1
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -74,7 +76,7 @@ class StopGuard:
     def end(self) -> None:
         """The app has ended in time. Idempotent."""
         if not self._ended:
-            self.give_back_signals()
+            self.restore_signal_handlers()
             self._ended = True
             self._wake()
             self._thread.join()
@@ -82,7 +84,7 @@ class StopGuard:
             os.close(self._write)
 
     def watch_loop(self) -> None:
-        """This is the app's loop, and its thread."""
+        """Note the app's loop and its thread. Called in the loop."""
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
 
     def begin(self, signum: int = 0) -> None:
@@ -93,45 +95,45 @@ class StopGuard:
             self._deadline_s = self._began_s + self._limit_s()
             self._wake()
 
-    def hasten(self, within_s: float) -> None:
-        """What is left cannot end by itself: wait for it only so long."""
+    def shorten_deadline(self, within_s: float) -> None:
+        """Wait only this long for what has not ended yet: it may never end by itself."""
         self._deadline_s = min(self._deadline_s, time.monotonic() + within_s)
         self._wake()
 
-    def exit_with(self, code: int) -> None:
-        """The exit code is known by now; the process ends with it also by force."""
+    def set_exit_code(self, code: int) -> None:
+        """Set the exit code that is also used if the process is ended by force."""
         self._code = code
 
     # ------------------------------------------------------------------ signals
 
-    def take_signals(self, handler: Handle) -> bool:
-        """Hand SIGINT and SIGTERM to this until `give_back_signals`, or the end. In the main thread.
+    def install_signal_handlers(self, handler: SignalHandler) -> bool:
+        """Handle SIGINT and SIGTERM until `restore_signal_handlers`, or `end`. In the main thread.
 
         Returns:
-            False if they have been taken already: whoever did that gives them back.
+            False if handlers are installed already: the code that installed them restores them.
         """
-        if self._before:
+        if self._previous_handlers:
             return False
         self._handler = handler
-        self._before = {signum: signal.signal(signum, handler) for signum in STOP_SIGNALS}
+        self._previous_handlers = {signum: signal.signal(signum, handler) for signum in STOP_SIGNALS}
         self._forget = undo_in_children(self._restore_handlers)
         return True
 
-    def give_back_signals(self) -> None:
-        """Idempotent. In the main thread, if they have been taken."""
+    def restore_signal_handlers(self) -> None:
+        """Idempotent. In the main thread, if handlers are installed."""
         self._forget()
         self._restore_handlers()
 
     def _restore_handlers(self) -> None:
-        for signum, handler in self._before.items():
+        for signum, handler in self._previous_handlers.items():
             signal.signal(signum, handler)
-        self._before = {}
+        self._previous_handlers = {}
 
-    def catch(self) -> int:
-        """Be told of signals by the interpreter itself. In the main thread.
+    def set_wakeup_descriptor(self) -> int:
+        """Let the interpreter write signals into the guard's pipe. In the main thread.
 
         Returns:
-            The descriptor that was told before; it still is, through this.
+            The previous descriptor; the guard forwards the signals to it.
         """
         self._forward_to = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         return self._forward_to
@@ -140,20 +142,20 @@ class StopGuard:
         try:
             os.write(self._write, b"\0")
         except BlockingIOError:
-            return  # it is full of what wakes the thread
+            return  # the pipe is full, and its content wakes the thread
 
     def _on_byte(self, byte: int) -> None:
         if byte == 0:
             return
         if self._forward_to >= 0:
             os.write(self._forward_to, bytes([byte]))
-        # Somebody may have taken the signal for a purpose of their own since.
+        # Other code may have replaced our signal handler since.
         if byte in STOP_SIGNALS and signal.getsignal(byte) == self._handler:
             self.begin(byte)
             self._signals += 1
             if self._signals > 1 and self.ends_process:
                 self._code, self._signum = 0, byte
-                self.hasten(LAST_WORDS_S / 2)  # by then the handler has ended it, if it could run
+                self.shorten_deadline(LAST_LOG_S / 2)  # until then our handler has ended the process, if it could run
 
     # ------------------------------------------------------------------ the thread
 
@@ -161,10 +163,10 @@ class StopGuard:
         for byte in self._bytes():
             self._on_byte(byte)
         if not self._ended:
-            self._past_the_deadline()
+            self._on_deadline()
 
     def _bytes(self) -> Iterator[int]:
-        """What is written into the pipe, until the end or the deadline."""
+        """The bytes that are written into the pipe, until the end or the deadline."""
         while not self._ended:
             left_s = self._deadline_s - time.monotonic()
             if left_s <= 0:
@@ -173,20 +175,20 @@ class StopGuard:
             if ready:
                 yield from os.read(self._read, 4096)
 
-    def _past_the_deadline(self) -> None:
+    def _on_deadline(self) -> None:
         if not self.ends_process:
-            logger.critical("%s; this process is not EVKafka's to end", self._sentence())
+            logger.critical("%s; this process is not EVKafka's to end", self._describe_delay())
             return
         code = self._code or 128 + (self._signum or signal.SIGTERM)
-        force_exit(code, lambda: f"{self._sentence()}; the process ends by force with exit code {code}")
+        force_exit(code, lambda: f"{self._describe_delay()}; the process ends by force with exit code {code}")
 
-    def _sentence(self) -> str:
+    def _describe_delay(self) -> str:
         took_s = time.monotonic() - self._began_s
-        holders = self._holders() or "nothing that can be seen"
-        return f"the stop has not ended after {took_s:.1f} s, its deadline has passed; held by {holders}"
+        blockers = self._blockers() or "nothing that can be seen"
+        return f"the stop has not ended after {took_s:.1f} s, its deadline has passed; held by {blockers}"
 
-    def _holders(self) -> str:
-        found = [f"the attempt of {what}" for what in self._under_way()]
+    def _blockers(self) -> str:
+        found = [f"the attempt of {what}" for what in self._running_attempts()]
         if self._loop_thread is not None and not is_waiting(self._loop_thread):
             found.append(f"the thread of the event loop, {describe_thread(self._loop_thread)}")
         found += [
@@ -196,26 +198,26 @@ class StopGuard:
         ]
         if not found and self._loop is not None and not self._loop.is_closed():
             found += [f"task {task.get_name()}, {describe_task(task)}" for task in asyncio.all_tasks(self._loop)]
-        more = len(found) - MOST_NAMED
-        return "; ".join(found[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+        more = len(found) - MAX_NAMED
+        return "; ".join(found[:MAX_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
-def force_exit(code: int, last_words: Callable[[], str] | None = None) -> None:
+def force_exit(code: int, last_log: Callable[[], str] | None = None) -> None:
     """End the process at once: logs are flushed, threads are not waited for, nothing else runs.
 
-    A lock of the logs may be held by what is stuck, and a pipe may be full: that is waited for two seconds.
+    The blocked code may hold a lock of the logging module, and a pipe may be full: the flush has two seconds.
     """
     try:
-        speaking = threading.Thread(target=_speak, args=(last_words,), daemon=True)
-        speaking.start()
-        speaking.join(LAST_WORDS_S)
+        logging_thread = threading.Thread(target=_log_and_flush, args=(last_log,), daemon=True)
+        logging_thread.start()
+        logging_thread.join(LAST_LOG_S)
     finally:
         os._exit(code)
 
 
-def _speak(last_words: Callable[[], str] | None) -> None:
-    if last_words is not None:
-        logger.critical("%s", last_words())
+def _log_and_flush(last_log: Callable[[], str] | None) -> None:
+    if last_log is not None:
+        logger.critical("%s", last_log())
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:

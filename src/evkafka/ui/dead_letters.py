@@ -105,7 +105,7 @@ class DeadLetters:
         """
         topics = await self._topics()
         dead_letters, source = _dead_letter_topic(topics, topic), topics[topic]
-        target = Target(sources=source_topics(self._consumer(source).known_settings()))
+        target = Target(sources=source_topics(self._consumer(source).settings_with_dead_letter_topics()))
         if dry_run:
             would = self._dry_run_check(source) if to_handler else target
             result = await self._background.run(
