@@ -36,8 +36,8 @@ REMAINING_S = 1.0
 
 
 class LifecycleApp(Protocol):
-    """The part of an app that its life cycle uses. It calls the app's own `stop` and `handle_exit`, which a subclass may
-    override."""
+    """The part of an app that its life cycle uses. `stop` and `handle_exit` are called on the app itself, because a
+    subclass may override them."""
 
     title: str
     web: bool
