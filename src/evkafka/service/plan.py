@@ -181,7 +181,7 @@ class DeclaredConsumer:
         logger.info("consumer %s runs with %s", self.name, effective, extra=fields)
 
 
-def _untrace(dispatch: Dispatch) -> Dispatch:
+def _untraced(dispatch: Dispatch) -> Dispatch:
     return dispatch
 
 
