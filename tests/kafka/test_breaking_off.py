@@ -11,7 +11,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.broker import KafkaBroker
 from evkafka.config import producer_settings
-from evkafka.kafka.admin.reader import reader_client
+from evkafka.kafka.admin.reader import Reader
 from evkafka.kafka.client.client import NodeConnections, admin_client
 from evkafka.kafka.options import connection_options
 
@@ -42,7 +42,7 @@ async def test_a_start_that_is_broken_off_leaves_no_connection_open(
             admin = admin_client(connection)
             start, close = admin.start, admin.close
         case "reader":
-            reader = reader_client(connection)
+            reader = Reader(connection)
             start, close = reader.start, reader.stop
         case _:
             client = NodeConnections(**connection_options(connection))

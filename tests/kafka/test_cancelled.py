@@ -23,7 +23,7 @@ def coordination(consumer: ContainedConsumer) -> asyncio.Task[Any]:
 
 
 def fetching(consumer: ContainedConsumer) -> asyncio.Task[Any]:
-    task: asyncio.Task[Any] = consumer.fetching._fetch_task
+    task: asyncio.Task[Any] = consumer.fetcher._fetch_task
     return task
 
 
@@ -38,7 +38,7 @@ async def test_a_poll_names_the_task_and_its_consumer_is_rebuilt_however_often_i
 ) -> None:
     reader = await read(kafka_broker.bootstrap_servers, await topic(), name)
     await eventually(lambda: reader.source.state() == "steady")
-    find(reader.source._opened()).cancel()
+    find(reader.source._started()).cancel()
     await eventually(lambda: reader.errors)
     [error] = reader.errors
     assert isinstance(error, TaskEnded)
@@ -59,7 +59,7 @@ async def test_one_that_ends_by_an_error_is_a_failure_of_the_client(
     task = asyncio.ensure_future(ended())
     await asyncio.wait({task})
     with monkeypatch.context() as patched:
-        patched.setattr(reader.source._opened().fetching, "_fetch_task", task)
+        patched.setattr(reader.source._started().fetcher, "_fetch_task", task)
         await eventually(lambda: reader.errors)
     [error] = reader.errors
     assert isinstance(error, BrokerError)

@@ -82,7 +82,7 @@ class TestWhatMayBeCommitted:
     ) -> None:
         servers, orders = kafka_broker.bootstrap_servers, await topic(partitions=2)
         first = await _reading(read, servers, orders, name)
-        lock = first.source._opened().coordinator._commit_lock
+        lock = first.source._started().coordinator._commit_lock
         await lock.acquire()  # another commit is under way
         waiting = asyncio.ensure_future(
             first.source.commit({TopicPartition(orders, 0): 3, TopicPartition(orders, 1): 3}, timeout_s=30)
@@ -149,7 +149,7 @@ class TestDeadlines:
         orders = await topic()
         reader = await _reading(read, proxy.bootstrap_servers, orders, name)
         await proxy.set("refuse")
-        await eventually(lambda: reader.source._opened().coordinator.coordinator_id is None)
+        await eventually(lambda: reader.source._started().coordinator.coordinator_id is None)
 
         with pytest.raises(BrokerUnavailable, match="nothing was written"):
             await reader.source.commit({TopicPartition(orders, 0): 3}, timeout_s=0.5)

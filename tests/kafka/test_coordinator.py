@@ -235,9 +235,9 @@ class TestDeadTasks:
     ) -> None:
         reader = await read(kafka_broker.bootstrap_servers, await topic(), name)
         await eventually(lambda: reader.source.state() == "steady")
-        consumer = reader.source._opened()
+        consumer = reader.source._started()
         if owner == "fetching":
-            consumer.fetching._get_actions_per_node = None  # the next round of the fetch task trips over it
+            consumer.fetcher._get_actions_per_node = None  # the next round of the fetch task trips over it
         else:
             consumer.coordinator._maybe_do_autocommit = None
             consumer.coordinator.request_rejoin()

@@ -14,7 +14,7 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
 from evkafka.broker import KafkaBroker
-from evkafka.kafka.consumer.decompression import DecompressedTooLarge, unpacked
+from evkafka.kafka.consumer.decompression import TooLargeUnpacked, decompress
 from evkafka.kafka.consumer.record_decoder import FetchedRecords
 from evkafka.records import TopicPartition
 from tests.conftest import MakeTopic
@@ -49,24 +49,22 @@ class TestEveryCodec:
         given = [b"%d" % number * 50 for number in range(300)]
         raw = batch(*given, codec=codec)
 
-        assert values(unpacked(raw, MOST)) == given
+        assert values(decompress(raw, MOST)) == given
 
     def test_a_batch_that_is_just_as_large_as_allowed_is_unpacked(self, codec: int) -> None:
         raw = batch(bytes(70_000), codec=codec)
         size = len(batch(bytes(70_000))) - HEAD
 
-        assert values(unpacked(raw, size)) == [bytes(70_000)]
-        with pytest.raises(
-            DecompressedTooLarge, match=f"unpack to more than max_decompressed_bytes, {size - 1}; raise"
-        ):
-            unpacked(raw, size - 1)
+        assert values(decompress(raw, size)) == [bytes(70_000)]
+        with pytest.raises(TooLargeUnpacked, match=f"unpack to more than max_decompressed_bytes, {size - 1}; raise"):
+            decompress(raw, size - 1)
 
     def test_a_larger_one_is_refused_before_it_fills_the_memory(self, codec: int) -> None:
         raw = batch(bytes(9_000_000), codec=codec)
         tracemalloc.start()
         try:
-            with pytest.raises(DecompressedTooLarge):
-                unpacked(raw, MOST)
+            with pytest.raises(TooLargeUnpacked):
+                decompress(raw, MOST)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -76,52 +74,52 @@ class TestEveryCodec:
     def test_it_costs_its_own_batch_and_nothing_else(self, codec: int) -> None:
         raw = batch(b"a", b"b") + batch(bytes(9_000_000), b"d", first=2, codec=codec) + batch(b"e", first=4)
         records = FetchedRecords(
-            "t", 0, raw, position=0, aborted=(), read_committed=True, check_crcs=True, most_unpacked=MOST
+            "t", 0, raw, position=0, aborted=(), read_committed=True, check_crcs=True, max_decompressed_bytes=MOST
         )
 
         assert [record.offset for record in records.take(100)] == [0, 1]
         assert records.damage is not None
         assert records.damage[:2] == (2, 4)
-        assert isinstance(records.damage.error, DecompressedTooLarge)
+        assert isinstance(records.damage.error, TooLargeUnpacked)
 
     def test_bytes_that_it_did_not_write_are_its_own_error(self, codec: int) -> None:
         raw = with_records(batch(b"a", codec=codec), b"\xff" * 40)
 
         with pytest.raises(Exception, match=r".") as caught:
-            unpacked(raw, MOST)
-        assert not isinstance(caught.value, DecompressedTooLarge)
+            decompress(raw, MOST)
+        assert not isinstance(caught.value, TooLargeUnpacked)
 
     def test_a_stream_that_ends_too_early_is_an_error(self, codec: int) -> None:
         raw = batch(*[b"%d" % number for number in range(1000)], codec=codec)
 
         with pytest.raises(Exception, match=r".") as caught:
-            unpacked(with_records(raw, raw[HEAD:-20]), MOST)
-        assert not isinstance(caught.value, DecompressedTooLarge)
+            decompress(with_records(raw, raw[HEAD:-20]), MOST)
+        assert not isinstance(caught.value, TooLargeUnpacked)
 
 
 class TestForms:
     def test_what_is_not_compressed_stays_the_same_bytes(self) -> None:
         raw = batch(b"a", b"b")
 
-        assert unpacked(raw, 1) is raw
+        assert decompress(raw, 1) is raw
 
     def test_gzip_in_several_members(self) -> None:
         plain = batch(b"a", b"b", b"c")
         packed = gzip.compress(plain[HEAD : HEAD + 9]) + gzip.compress(plain[HEAD + 9 :]) + b"\x00\x00"
 
-        assert values(unpacked(with_records(batch(b"a", b"b", b"c", codec=1), packed), MOST)) == [b"a", b"b", b"c"]
+        assert values(decompress(with_records(batch(b"a", b"b", b"c", codec=1), packed), MOST)) == [b"a", b"b", b"c"]
 
     def test_snappy_without_javas_framing(self) -> None:
         packed = bytes(cramjam.snappy.compress_raw(batch(b"a", b"b")[HEAD:]))
 
-        assert values(unpacked(with_records(batch(b"a", b"b", codec=2), packed), MOST)) == [b"a", b"b"]
+        assert values(decompress(with_records(batch(b"a", b"b", codec=2), packed), MOST)) == [b"a", b"b"]
 
     def test_snappy_that_is_damaged_behind_a_large_block_is_not_unpacked_to_look_for_it(self) -> None:
         large, broken = bytes(cramjam.snappy.compress_raw(bytes(5 * MOST))), b"\xff" * 12
         framed = b"".join(struct.pack(">i", len(block)) + block for block in (large, broken))
         raw = with_records(batch(b"a", codec=2), b"\x82SNAPPY\x00\x00\x00\x00\x01\x00\x00\x00\x01" + framed)
         unread = FetchedRecords(
-            "t", 0, raw, position=0, aborted=(), read_committed=True, check_crcs=True, most_unpacked=MOST
+            "t", 0, raw, position=0, aborted=(), read_committed=True, check_crcs=True, max_decompressed_bytes=MOST
         )
         tracemalloc.start()
         assert unread.take(10) == []
@@ -133,16 +131,16 @@ class TestForms:
     def test_snappy_that_says_it_is_larger_than_it_is(self) -> None:
         packed = b"\xff\xff\xff\xff\x0f" + bytes(20)  # 4 GiB, by its header
 
-        with pytest.raises(DecompressedTooLarge):
-            unpacked(with_records(batch(b"a", codec=2), packed), MOST)
+        with pytest.raises(TooLargeUnpacked):
+            decompress(with_records(batch(b"a", codec=2), packed), MOST)
 
     @pytest.mark.parametrize(("magic", "codec"), [(0, 1), (0, 2), (1, 1), (1, 2), (1, 3)])
     def test_older_formats_are_bounded_too(self, magic: int, codec: int) -> None:
         raw = old(codec, b"a", bytes(500_000), magic=magic)
 
-        assert unpacked(raw, MOST) is raw
-        with pytest.raises(DecompressedTooLarge):
-            unpacked(raw, 400_000)
+        assert decompress(raw, MOST) is raw
+        with pytest.raises(TooLargeUnpacked):
+            decompress(raw, 400_000)
 
 
 class TestOnKafka:

@@ -12,7 +12,7 @@ from aiokafka import errors as kafka
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.broker import KafkaBroker
-from evkafka.kafka.consumer.coordinator import Member
+from evkafka.kafka.consumer.coordinator import ContainedCoordinator
 from evkafka.records import TopicPartition
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read, produce
@@ -33,7 +33,7 @@ async def test_no_record_comes_before_the_listener_has_taken_its_partition_over(
     reader.listener.assigning = assigning
     await reader.start()
     await eventually(lambda: reader.listener.assigned)
-    await eventually(lambda: bool(reader.source._opened().fetching._records))  # the client has them
+    await eventually(lambda: bool(reader.source._started().fetcher._records))  # the client has them
     polls = reader.polls
     await eventually(lambda: reader.polls > polls + 3)
     assert reader.records == []
@@ -47,8 +47,8 @@ async def test_an_error_of_one_partition_in_the_look_up_of_offsets_is_raised(
 ) -> None:
     reader = await read(kafka_broker.bootstrap_servers, await topic(), name)
     await eventually(lambda: reader.source.state() == "steady")
-    member: Any = reader.source._opened().coordinator
-    assert isinstance(member, Member)
+    member: Any = reader.source._started().coordinator
+    assert isinstance(member, ContainedCoordinator)
 
     async def answer(request: Any) -> Any:
         return SimpleNamespace(error_code=0, topics=[("orders", [(0, -1, -1, "", 29)])])

@@ -12,7 +12,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.broker import KafkaBroker
 from evkafka.kafka.client.client import Client
 from evkafka.kafka.client.protocol import EpochOffsetFetchRequest
-from evkafka.kafka.consumer.leader_epochs import Divergence, Place, divergences
+from evkafka.kafka.consumer.leader_epochs import Divergence, EpochOffset, divergences
 from evkafka.records import TopicPartition
 from tests.conftest import MakeTopic
 from tests.kafka.conftest import Read, produce
@@ -134,8 +134,8 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("answer", "found"),
         [
-            ((0, 5, 900), {AT: Divergence(956, Place(900, 5))}),
-            ((0, 3, 256), {AT: Divergence(956, Place(256, 3))}),
+            ((0, 5, 900), {AT: Divergence(956, EpochOffset(900, 5))}),
+            ((0, 3, 256), {AT: Divergence(956, EpochOffset(256, 3))}),
             ((0, 5, 956), {}),
             ((0, 5, 2000), {}),
             ((0, -1, -1), {AT: Divergence(956, None)}),
@@ -143,15 +143,15 @@ class TestAnswers:
         ],
     )
     async def test_say_where_the_logs_part(self, answer: tuple[int, int, int], found: Any) -> None:
-        assert await divergences(Leader(*answer), 1, {AT: Place(956, 5)}) == found
+        assert await divergences(Leader(*answer), 1, {AT: EpochOffset(956, 5)}) == found
 
     @pytest.mark.parametrize("error", [NotImplementedError(), kafka.IncompatibleBrokerVersion()])
     async def test_of_brokers_before_2_3_are_none(self, error: Exception) -> None:
-        assert await divergences(Leader(error=error), 1, {AT: Place(956, 5)}) == {}
+        assert await divergences(Leader(error=error), 1, {AT: EpochOffset(956, 5)}) == {}
 
     @pytest.mark.parametrize("code", [74, 75, 3, 5, 6, 9, 77])
     async def test_that_are_none_are_asked_for_again_with_new_metadata(self, code: int) -> None:
         leader = Leader(code, -1, -1)
         with pytest.raises(kafka.NotLeaderForPartitionError, match=r"orders\[0\]"):
-            await divergences(leader, 1, {AT: Place(956, 5)})
+            await divergences(leader, 1, {AT: EpochOffset(956, 5)})
         assert leader.refreshed == 1

@@ -16,8 +16,7 @@ from aiokafka.structs import BrokerMetadata
 
 from evkafka.broker import KafkaBroker
 from evkafka.config.settings import ConnectionSettings
-from evkafka.kafka.client import connection, preflight
-from evkafka.kafka.client import node_connections as reaching
+from evkafka.kafka.client import connection, node_connections, preflight
 from evkafka.kafka.client.client import Client
 from evkafka.kafka.options import connection_options
 from tests.support.proxy import FIND_COORDINATOR, HEARTBEAT, METADATA, PRODUCE, Proxy
@@ -30,8 +29,8 @@ PROMPTLY_S = 5.0
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A moment is a tenth of a second."""
-    monkeypatch.setattr(reaching, "LOOK_S", 0.1)
-    monkeypatch.setattr(connection, "LOOK_S", 0.1)
+    monkeypatch.setattr(node_connections, "PROGRESS_CHECK_S", 0.1)
+    monkeypatch.setattr(connection, "PROGRESS_CHECK_S", 0.1)
 
 
 async def _client(servers: str) -> Client:
@@ -76,7 +75,7 @@ class TestConnecting:
     async def test_at_the_start_tries_the_next_server_beside_it(
         self, kafka_broker: KafkaBroker, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(preflight, "NEXT_S", 0.05)
+        monkeypatch.setattr(preflight, "NEXT_SERVER_S", 0.05)
         await proxy.set("blackhole")
         servers = (proxy.bootstrap_servers, kafka_broker.bootstrap_servers)
         async with asyncio.timeout(PROMPTLY_S):

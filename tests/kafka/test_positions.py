@@ -170,7 +170,7 @@ class TestTheRule:
 
         async def look(_: Collection[TopicPartition]) -> None:
             # aiokafka fetches, and hands out, while this call still runs.
-            fetching = reader.source._opened().fetching
+            fetching = reader.source._started().fetcher
             await eventually(lambda: fetching._records)
             polls = reader.polls
             await eventually(lambda: reader.polls > polls + 2)

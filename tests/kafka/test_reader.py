@@ -41,7 +41,7 @@ async def produce_bomb(servers: str, topic: str, headers: Any = ()) -> None:
 
 @pytest.fixture
 def connection(kafka_broker: KafkaBroker, monkeypatch: pytest.MonkeyPatch) -> ConnectionSettings:
-    monkeypatch.setattr(reading, "MOST_UNPACKED", 1_000_000)
+    monkeypatch.setattr(reading, "MAX_DECOMPRESSED_BYTES", 1_000_000)
     return ConnectionSettings((kafka_broker.bootstrap_servers,))
 
 

@@ -28,7 +28,7 @@ def unread(
 ) -> FetchedRecords:
     return FetchedRecords(
         "t", 0, raw, position=position, aborted=aborted, read_committed=read_committed, check_crcs=True,
-        most_unpacked=most,
+        max_decompressed_bytes=most,
     )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ async def produce_one(servers: str, topic: str, size: int) -> None:
         await producer.send_and_wait(topic, bytes(size), partition=0)
 
 
-class TestPatience:
+class TestSilenceLimit:
     async def test_lasts_as_long_as_more_comes(self) -> None:
         looks = 0
         enough = asyncio.Event()
@@ -46,18 +46,13 @@ class TestPatience:
                 enough.set()
             return looks
 
-        patience = SilenceLimit(0.005, come)
-        async with patience.limit:
+        async with SilenceLimit(0.005, come):
             await enough.wait()
-        patience.end()
 
     async def test_ends_when_nothing_more_comes(self) -> None:
-        patience = SilenceLimit(0.005, lambda: 7)
-
         with pytest.raises(TimeoutError):
-            async with patience.limit:
+            async with SilenceLimit(0.005, lambda: 7):
                 await asyncio.Event().wait()
-        patience.end()
 
 
 class TestAFetchOverASlowLine:
@@ -97,7 +92,7 @@ class TestAFetchOverASlowLine:
         read: Read,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        monkeypatch.setattr(contain, "LEAST_SILENCE_S", 0.5)
+        monkeypatch.setattr(contain, "MIN_FETCH_SILENCE_S", 0.5)
         orders = await topic()
         await produce_one(kafka_broker.bootstrap_servers, orders, 4_000)
         reader = await read(proxy.bootstrap_servers, orders, None, session_timeout_s=0.5)

@@ -212,7 +212,7 @@ class TestLogins:
     ) -> None:
         async with Proxy(sasl_broker.bootstrap_servers) as proxy:
             reader = await read(proxy.bootstrap_servers, name, name, connection=login("s3cret-canary"))
-            reader.source._opened().client._connection_options["sasl_plain_password"] = "changed-canary"
+            reader.source._started().client._connection_options["sasl_plain_password"] = "changed-canary"
             await eventually(lambda: reader.polls > 2)
             proxy.disconnect()
 

@@ -1,6 +1,6 @@
 """The only package that imports aiokafka: it implements `runtime/ports.py`, translates errors, contains defects.
 
-Read `consumer/source.py` first. A comment at each contained defect says what the client would do otherwise.
+Read `consumer/source.py` first. docs/aiokafka-defects.md lists the contained defects; comments refer to its sections.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Kafka itself, as the runtime's cluster."""
+"""The port `Cluster` for real brokers."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from evkafka.runtime.ports import RecordSink, RecordSource, TopicIds
 
 
 class KafkaCluster:
-    """Makes sources and sinks that speak to real brokers."""
+    """Creates sources and sinks that connect to real brokers."""
 
     def source(self, settings: ConsumerSettings) -> RecordSource:
         return KafkaSource(settings)
 
     def sink(self, settings: ProducerSettings) -> RecordSink:
-        from evkafka.kafka.producer.sink import KafkaSink  # only those that produce load the producing side
+        from evkafka.kafka.producer.sink import KafkaSink  # apps that only consume do not load it
 
         return KafkaSink(settings)
 
     async def ensure_topics(
         self, connection: ConnectionSettings, wanted: Mapping[str, str], *, timeout_s: float
     ) -> Mapping[str, int]:
-        from evkafka.kafka.admin import topics
+        from evkafka.kafka.admin.topics import ensure_topics
 
-        return await topics.ensure_topics(connection, wanted, timeout_s=timeout_s)
+        return await ensure_topics(connection, wanted, timeout_s=timeout_s)
 
     async def topic_ids(self, connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float) -> TopicIds:
         from evkafka.kafka.admin.topic_ids import look_up_topic_ids
@@ -36,8 +36,8 @@ class KafkaCluster:
     async def read_topic(
         self, connection: ConnectionSettings, topic: str, take: Callable[[Record], object], *, timeout_s: float
     ) -> None:
-        from evkafka.kafka.admin import log_reader as lookup
-        from evkafka.kafka.admin import topics
+        from evkafka.kafka.admin.log_reader import read_log
+        from evkafka.kafka.admin.topics import topic_settings
 
-        if await topics.topic_settings(connection, topic, timeout_s=timeout_s):
-            await lookup.read_log(connection, topic, take, timeout_s=timeout_s)
+        if await topic_settings(connection, topic, timeout_s=timeout_s):
+            await read_log(connection, topic, take, timeout_s=timeout_s)

@@ -1,41 +1,74 @@
-"""The client's errors in our words: what failed, why, and the way out."""
+"""Translates errors of aiokafka and of the network into ours: what failed, why, and how to fix it."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import ssl
+from contextlib import suppress
+from enum import IntEnum
 
 from aiokafka import errors as kafka
 
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
 
-FENCED_INSTANCE_ID = 82
+_CLOSED = "the server closed the connection: it goes down, or it expects TLS or a login (see security_protocol)"
 
-NAMES = {
-    74: "FENCED_LEADER_EPOCH",
-    75: "UNKNOWN_LEADER_EPOCH",
-    81: "GROUP_MAX_SIZE_REACHED",
-    FENCED_INSTANCE_ID: "FENCED_INSTANCE_ID",
-    88: "UNSTABLE_OFFSET_COMMIT",
-    89: "THROTTLING_QUOTA_EXCEEDED",
-    90: "PRODUCER_FENCED",
-    110: "FENCED_MEMBER_EPOCH",
-    113: "STALE_MEMBER_EPOCH",
-}
-"""Codes that brokers send and the client has no name for: it calls them all `UnknownError`."""
+
+class ErrorCode(IntEnum):
+    """Kafka's error codes that this package decides on, or that aiokafka has no name for."""
+
+    CORRUPT_MESSAGE = 2
+    UNKNOWN_TOPIC_OR_PARTITION = 3
+    REQUEST_TIMED_OUT = 7
+    MESSAGE_TOO_LARGE = 10
+    OFFSET_METADATA_TOO_LARGE = 12
+    COORDINATOR_LOAD_IN_PROGRESS = 14
+    COORDINATOR_NOT_AVAILABLE = 15
+    NOT_COORDINATOR = 16
+    RECORD_LIST_TOO_LARGE = 18
+    NOT_ENOUGH_REPLICAS_AFTER_APPEND = 20
+    ILLEGAL_GENERATION = 22
+    UNKNOWN_MEMBER_ID = 25
+    REBALANCE_IN_PROGRESS = 27
+    TOPIC_AUTHORIZATION_FAILED = 29
+    GROUP_AUTHORIZATION_FAILED = 30
+    INVALID_TIMESTAMP = 32
+    TOPIC_ALREADY_EXISTS = 36
+    UNSUPPORTED_FOR_MESSAGE_FORMAT = 43
+    OUT_OF_ORDER_SEQUENCE_NUMBER = 45
+    INVALID_PRODUCER_EPOCH = 47
+    UNKNOWN_PRODUCER_ID = 59
+    GROUP_ID_NOT_FOUND = 69
+    FENCED_LEADER_EPOCH = 74
+    UNKNOWN_LEADER_EPOCH = 75
+    GROUP_MAX_SIZE_REACHED = 81
+    FENCED_INSTANCE_ID = 82
+    INVALID_RECORD = 87
+    UNSTABLE_OFFSET_COMMIT = 88
+    THROTTLING_QUOTA_EXCEEDED = 89
+    PRODUCER_FENCED = 90
+    FENCED_MEMBER_EPOCH = 110
+    STALE_MEMBER_EPOCH = 113
 
 
 def code_name(code: int) -> str:
-    """An error code's name, for a message: `GroupAuthorizationFailedError (30)`."""
-    return f"{NAMES.get(code) or kafka.for_code(code).__name__} ({code})"
+    """The name and number of an error code, for a message: `GroupAuthorizationFailedError (30)`.
+
+    It is aiokafka's class name, or Kafka's own name if aiokafka has none (aiokafka-defects.md#unnamed-error-codes).
+    """
+    name = kafka.for_code(code).__name__
+    if name == kafka.UnknownError.__name__:
+        with suppress(ValueError):
+            name = ErrorCode(code).name
+    return f"{name} ({code})"
 
 
 def translate(error: BaseException, doing: str) -> BrokerError:
-    """One of our errors for one of the client's, or of the network's.
+    """Our error for one of aiokafka's or of the network's.
 
     Args:
-        doing: what was being done, and to what: `joining group 'billing'`.
+        doing: the operation that failed: `joining group 'billing'`.
     """
     if isinstance(error, BrokerError):
         return error
@@ -67,7 +100,7 @@ def _kind(error: BaseException) -> type[BrokerError]:
             return BrokerRefused
         case ssl.SSLError() if not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
             return BrokerRefused
-        case kafka.KafkaConnectionError() if _is_alert(error.__cause__):
+        case kafka.KafkaConnectionError() if _is_certificate_alert(error.__cause__):
             return BrokerRefused
         case kafka.KafkaError() if error.retriable:
             return BrokerUnavailable
@@ -78,23 +111,41 @@ def _kind(error: BaseException) -> type[BrokerError]:
 
 
 def cause(error: BaseException) -> str:
-    """Why it failed, in words a reader can act on."""
+    """Why it failed, as a sentence that a reader can act on."""
     match error:
-        case ssl.SSLCertVerificationError():
-            return f"the server's certificate was not accepted: {_verdict(error)}"
-        case ssl.SSLError() if "WRONG_VERSION_NUMBER" in str(error) or "RECORD_LAYER_FAILURE" in str(error):
-            return "the server does not speak TLS on this port (see security_protocol)"
-        case ssl.SSLError() if _is_alert(error):
-            return (
-                "the server does not accept the client's certificate, or asks for one that is not there"
-                f" ({error.reason}); give the ssl_context one that the server trusts (load_cert_chain)"
-            )
         case ssl.SSLError():
-            return f"TLS failed: {error.reason or error}"
+            return _tls_cause(error)
         case socket.gaierror():
             return f"name not found: {error.strerror}"
         case ConnectionRefusedError():
             return "connection refused: nothing listens there"
+        case TimeoutError():
+            return "no answer in time"
+        case asyncio.IncompleteReadError() | ConnectionResetError():
+            return _CLOSED
+        case kafka.KafkaError():
+            return _client_cause(error)
+        case OSError():
+            return error.strerror or str(error) or type(error).__name__
+        case _:
+            return f"{type(error).__name__}: {error}"
+
+
+def _tls_cause(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate was not accepted: {_verification_cause(error)}"
+    if _is_plaintext_port(error):
+        return "the server does not speak TLS on this port (see security_protocol)"
+    if _is_certificate_alert(error):
+        return (
+            "the server does not accept the client's certificate, or asks for one that is not there"
+            f" ({error.reason}); give the ssl_context one that the server trusts (load_cert_chain)"
+        )
+    return f"TLS failed: {error.reason or error}"
+
+
+def _client_cause(error: kafka.KafkaError) -> str:
+    match error:
         case kafka.SaslAuthenticationFailed() | kafka.AuthenticationFailedError():
             return f"login refused: {_text(error) or 'wrong user name or password'}"
         case kafka.UnsupportedSaslMechanismError() | kafka.IllegalSaslStateError():
@@ -121,37 +172,29 @@ def cause(error: BaseException) -> str:
                 "the other members of the group use another partition_assignment_strategy, or are no consumers;"
                 " stop the whole group to change it"
             )
-        case TimeoutError():
-            return "no answer in time"
-        case asyncio.IncompleteReadError() | ConnectionResetError():
-            return _closed()
         case kafka.KafkaConnectionError() if error.__cause__ is not None:
             return cause(error.__cause__)
         case kafka.KafkaConnectionError() if "closed" in str(error):
-            return _closed()
-        case kafka.KafkaError():
-            return str(error) or type(error).__name__
-        case OSError():
-            return error.strerror or str(error) or type(error).__name__
+            return _CLOSED
         case _:
-            return f"{type(error).__name__}: {error}"
+            return str(error) or type(error).__name__
 
 
-def _verdict(error: ssl.SSLCertVerificationError) -> str:
-    said = (error.verify_message or str(error)).rstrip(".")
+def _verification_cause(error: ssl.SSLCertVerificationError) -> str:
+    why = (error.verify_message or str(error)).rstrip(".")
     match error.verify_code:
         case 10:  # X509_V_ERR_CERT_HAS_EXPIRED
-            return f"{said}; renew it on the brokers (and look at this machine's clock)"
+            return f"{why}; renew it on the brokers (and look at this machine's clock)"
         case 62 | 63 | 64:  # host name, e-mail, IP address
             return (
-                f"{said}; connect by a name that stands in it (bootstrap_servers; advertised.listeners of the brokers)"
+                f"{why}; connect by a name that stands in it (bootstrap_servers; advertised.listeners of the brokers)"
             )
         case _:
-            return f"{said}; give the ssl_context the authority that signed it (create_ssl_context(cafile=...))"
+            return f"{why}; give the ssl_context the authority that signed it (create_ssl_context(cafile=...))"
 
 
 def was_closed(error: BaseException) -> bool:
-    """Whether the server hung up, and did not say why."""
+    """Whether the server closed the connection without giving a reason."""
     match error:
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError() | ConnectionResetError() | BrokenPipeError():
             return True
@@ -162,23 +205,23 @@ def was_closed(error: BaseException) -> bool:
         case kafka.KafkaConnectionError():
             return "closed" in str(error)
         case ssl.SSLError():
-            return "WRONG_VERSION_NUMBER" in str(error) or "RECORD_LAYER_FAILURE" in str(error)
+            return _is_plaintext_port(error)
         case _:
             return False
 
 
-def _is_alert(error: BaseException | None) -> bool:
-    """The server's word, in TLS, on our certificate; with TLS 1.3 it comes only after the handshake."""
+def _is_plaintext_port(error: ssl.SSLError) -> bool:
+    return "WRONG_VERSION_NUMBER" in str(error) or "RECORD_LAYER_FAILURE" in str(error)
+
+
+def _is_certificate_alert(error: BaseException | None) -> bool:
+    """Whether the server refused our certificate with a TLS alert. With TLS 1.3 it comes after the handshake."""
     return (
         isinstance(error, ssl.SSLError)
         and not isinstance(error, ssl.SSLCertVerificationError)
         and "ALERT" in (error.reason or "")
         and any(word in error.reason for word in ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED"))
     )
-
-
-def _closed() -> str:
-    return "the server closed the connection: it goes down, or it expects TLS or a login (see security_protocol)"
 
 
 def _text(error: BaseException) -> str:

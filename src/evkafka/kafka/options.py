@@ -1,9 +1,10 @@
-"""Our settings, as the client's own options."""
+"""Converts our settings to aiokafka's options."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings
@@ -28,14 +29,15 @@ CLIENT_OPTIONS = frozenset(
         "sasl_oauth_token_provider",
     }
 )
-"""What AIOKafkaClient takes, of all that a consumer or producer takes."""
+"""The options of a consumer or producer that AIOKafkaClient takes too."""
 
 NEVER_MS = 10**15
-"""The client's own clock for idle members is off: ours decides (it expels members that merely have nothing to do)."""
+"""Turns aiokafka's own check of the polls off: it expels members that have nothing to read. The runtime has its own
+(aiokafka-defects.md#poll-clock)."""
 
 
 def connection_options(connection: ConnectionSettings) -> dict[str, Any]:
-    """What reaches and logs in to the cluster, for a consumer, a producer or an admin client."""
+    """The options for reaching and logging in to the cluster, of a consumer, a producer or an admin client."""
     hide_logins()
     return {
         **connection.options,
@@ -50,29 +52,61 @@ def consumer_options(settings: ConsumerSettings) -> dict[str, Any]:
     """The arguments of AIOKafkaConsumer.
 
     Raises:
-        ConfigError: more than one assignor, or none.
+        ConfigError: not exactly one assignor.
     """
     options = {**connection_options(settings.connection), **settings.options}
     options["partition_assignment_strategy"] = (one_assignor(options.get("partition_assignment_strategy")),)
     return options | {
         "group_id": settings.group_id,
         "group_instance_id": settings.group_instance_id,
-        # A join is answered when the whole group has joined; a client that gives up before loops for ever.
+        # A join is answered when the whole group has joined; a client that times out earlier joins again for ever.
         "request_timeout_ms": max(options["request_timeout_ms"], milliseconds(settings.rebalance_timeout_s + 5.0)),
         "rebalance_timeout_ms": milliseconds(settings.rebalance_timeout_s),
         "session_timeout_ms": milliseconds(settings.session_timeout_s),
         "heartbeat_interval_ms": milliseconds(settings.heartbeat_interval_s),
         "max_poll_interval_ms": NEVER_MS,
         "isolation_level": settings.isolation_level,
-        # We decide where to begin: the client takes a failed look-up for "no commit" and skips records.
+        # `consumer/fetcher.py` finds positions: aiokafka takes a failed lookup for "no commit" and skips records.
         "auto_offset_reset": "none",
         "enable_auto_commit": commits_by_itself(settings),
         "auto_commit_interval_ms": milliseconds(settings.auto_commit_interval_s),
     }
 
 
+def fetcher_options(consumer: AIOKafkaConsumer) -> dict[str, Any]:
+    """The arguments of a Fetcher, as AIOKafkaConsumer has read them from its own."""
+    return {
+        "fetch_min_bytes": consumer._fetch_min_bytes,
+        "fetch_max_bytes": consumer._fetch_max_bytes,
+        "fetch_max_wait_ms": consumer._fetch_max_wait_ms,
+        "max_partition_fetch_bytes": consumer._max_partition_fetch_bytes,
+        "check_crcs": consumer._check_crcs,
+        "fetcher_timeout": consumer._consumer_timeout,
+        "retry_backoff_ms": consumer._retry_backoff_ms,
+        "isolation_level": consumer._isolation_level,
+        "client_rack": consumer._client_rack,
+    }
+
+
+def coordinator_options(consumer: AIOKafkaConsumer) -> dict[str, Any]:
+    """The arguments of a GroupCoordinator, as AIOKafkaConsumer has read them from its own."""
+    return {
+        "group_id": consumer._group_id,
+        "group_instance_id": consumer._group_instance_id,
+        "heartbeat_interval_ms": consumer._heartbeat_interval_ms,
+        "session_timeout_ms": consumer._session_timeout_ms,
+        "retry_backoff_ms": consumer._retry_backoff_ms,
+        "enable_auto_commit": consumer._enable_auto_commit,
+        "auto_commit_interval_ms": consumer._auto_commit_interval_ms,
+        "assignors": consumer._partition_assignment_strategy,
+        "exclude_internal_topics": consumer._exclude_internal_topics,
+        "rebalance_timeout_ms": consumer._rebalance_timeout_ms,
+        "max_poll_interval_ms": consumer._max_poll_interval_ms,
+    }
+
+
 def commits_by_itself(settings: ConsumerSettings) -> bool:
-    """The client's own auto commit runs in one case only: at most once, on an interval."""
+    """Whether aiokafka's auto commit runs: only for at most once, on an interval."""
     return (
         settings.group_id is not None
         and settings.auto_commit_mode == "pre-commit"
@@ -81,7 +115,8 @@ def commits_by_itself(settings: ConsumerSettings) -> bool:
 
 
 def one_assignor(given: Any) -> Any:
-    """Exactly one: the client sends one JoinGroup for each, and the group rebalances as often."""
+    """The only assignor. aiokafka sends one JoinGroup for each, and the group rebalances each time
+    (aiokafka-defects.md#assignors)."""
     if given is None:
         return RoundRobinPartitionAssignor
     strategies = list(given) if isinstance(given, list | tuple) else [given]

@@ -18,7 +18,8 @@ from evkafka.broker import KafkaBroker
 from evkafka.config import consumer_settings, producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, ConfigError
-from evkafka.kafka.admin import log_reader as lookup
+from evkafka.kafka.admin.groups import group_offsets
+from evkafka.kafka.admin.log_reader import end_offsets, read_log
 from evkafka.kafka.admin.topics import create_topic
 from evkafka.kafka.client.preflight import reach
 from evkafka.records import Record
@@ -248,10 +249,11 @@ class _Run:
         return Promises(**said)
 
     async def _committed(self) -> Mapping[int, int]:
-        return await lookup.committed_offsets(self._connection, self._group_id, self._topic)
+        offsets = await group_offsets(self._connection, self._group_id)
+        return {at.partition: offset for at, offset in offsets.items() if at.topic == self._topic}
 
     async def _ends(self) -> Mapping[int, int]:
-        return await lookup.end_offsets(self._connection, self._topic)
+        return await end_offsets(self._connection, self._topic)
 
     async def _log(self) -> list[Written]:
         written = []
@@ -261,7 +263,7 @@ class _Run:
             key = None if record.key is None else record.key.decode()
             written.append(Written(record.partition, record.offset, int(number or b"-1"), key))
 
-        await lookup.read_log(self._connection, self._topic, take)
+        await read_log(self._connection, self._topic, take)
         return written
 
     @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evkafka.exceptions import BrokerRefused
-from evkafka.kafka.consumer.coordinator import FENCED_INSTANCE_ID
+from evkafka.kafka.errors import ErrorCode
 from tests.support.fake_kafka import FakeKafka
 from tests.support.proxy import COMMIT, FETCH, HEARTBEAT, JOIN_GROUP, OFFSET_FETCH, SYNC_GROUP
 from tests.support.stream import RECOVERY_S, Stream
@@ -14,7 +14,7 @@ from tests.support.waiting import eventually
 WHILE_RUNNING = [
     *((COMMIT, code) for code in (7, 14, 15, 16, 22, 25, 27)),
     *(
-        (HEARTBEAT, code) for code in (14, 15, 16, 22, 25, 27, FENCED_INSTANCE_ID)
+        (HEARTBEAT, code) for code in (14, 15, 16, 22, 25, 27, ErrorCode.FENCED_INSTANCE_ID)
     ),  # the last to a member that has no instance id
     *((FETCH, code) for code in (-1, 2, 3, 6, 56, 74)),
 ]
@@ -59,7 +59,7 @@ class TestAnErrorThatIsFinal:
         [
             (COMMIT, 30, "not authorized for group"),
             (HEARTBEAT, 30, "not authorized for group"),
-            (HEARTBEAT, FENCED_INSTANCE_ID, "has fenced this member"),
+            (HEARTBEAT, ErrorCode.FENCED_INSTANCE_ID, "has fenced this member"),
             (JOIN_GROUP, 30, "not authorized for group"),
             (FETCH, 29, "not authorized for topic"),
         ],
@@ -71,7 +71,7 @@ class TestAnErrorThatIsFinal:
         names = {"topic": stream.topic} if api_key == FETCH else {"group": stream.group}
 
         async def ends() -> None:
-            app = stream.app(group_instance_id="pod-1" if code == FENCED_INSTANCE_ID else None)
+            app = stream.app(group_instance_id="pod-1" if code == ErrorCode.FENCED_INSTANCE_ID else None)
             await stream.write(5)
             if api_key == JOIN_GROUP:
                 await fake.fault(api_key, code, count=-1, **names)

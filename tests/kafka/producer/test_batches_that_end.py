@@ -1,4 +1,4 @@
-"""What is said of a record whose batch has ended without a confirmation, and which of them go out again."""
+"""Errors of records whose batch has ended without a confirmation, and which of them are sent again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from evkafka.exceptions import DeliveryError
 from evkafka.kafka.producer.batch import PendingRecord
-from evkafka.kafka.producer.partition_queue import UNANSWERED, PartitionQueue
+from evkafka.kafka.producer.partition_queue import MAYBE_WRITTEN, PartitionQueue
 from evkafka.records import TopicPartition
 from tests.kafka.producer.test_partition_queue import Builder, Client, Placed, record
 
@@ -27,7 +27,7 @@ class CountingBuilder(Builder):
 
 
 class CountingClient(Client):
-    """Keeps how many records each batch had when it was given to the client."""
+    """Keeps how many records each batch had when it was submitted."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,14 +42,14 @@ class CountingClient(Client):
 
 
 def sent(*records: PendingRecord) -> CountingClient:
-    """These records as one batch, which has gone out once."""
+    """These records as one batch, which has been sent once."""
     client = CountingClient()
-    outlet = PartitionQueue(TopicPartition("t", 0), client, standard_timeout_s=10.0)
+    queue = PartitionQueue(TopicPartition("t", 0), client, standard_timeout_s=10.0)
     client.current = lambda: None  # type: ignore[method-assign]  # until all are in the batch
     for one in records:
-        outlet.put(one)
+        queue.put(one)
     client.current = lambda: client  # type: ignore[method-assign]
-    outlet.give()
+    queue.submit_next()
     client.sent[0].retry_count = 1
     return client
 
@@ -60,7 +60,7 @@ async def refuse(client: CountingClient, code: int | None) -> None:
     await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize("code", [None, *sorted(UNANSWERED)])
+@pytest.mark.parametrize("code", [None, *sorted(MAYBE_WRITTEN)])
 async def test_where_no_answer_came_a_record_may_have_been_written(code: int | None) -> None:
     one = record()
     await refuse(sent(one), code)

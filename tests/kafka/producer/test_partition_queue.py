@@ -1,4 +1,4 @@
-"""One partition's way out, without a broker: what follows when a batch has ended."""
+"""One partition's queue, without a broker: what follows when a batch has ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from evkafka.exceptions import DeliveryError
 from evkafka.kafka.producer.batch import PendingRecord
 from evkafka.kafka.producer.idempotent_producer import Refusal
-from evkafka.kafka.producer.partition_queue import INNOCENT, PartitionQueue
+from evkafka.kafka.producer.partition_queue import NOT_THE_BATCH, PartitionQueue
 from evkafka.records import TopicPartition
 
 
@@ -41,19 +41,19 @@ class Builder:
 
 @dataclass
 class Sent:
-    """A batch in the client's hands: how often it has gone out, and how it ended."""
+    """A batch that was submitted: how often it was sent, and how it ended."""
 
     retry_count: int = 0
     future: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Client:
-    """Stands in for a generation, and for the sink that has it."""
+    """Replaces a producer, and the sink that has it."""
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
         self.retired = False
-        self.unsettled = 0
+        self.unfinished = 0
         self.code: int | None = None
 
     @property
@@ -63,10 +63,10 @@ class Client:
     def current(self) -> Any:
         return self
 
-    def broken(self, *_: object) -> None: ...
-    def settled(self, *_: object) -> None: ...
+    def replace(self, *_: object) -> None: ...
+    def close_if_drained(self, *_: object) -> None: ...
 
-    def trouble(self) -> str:
+    def last_error(self) -> str:
         return ""
 
     def builder(self, _: int | None) -> Builder:
@@ -78,7 +78,7 @@ class Client:
 
     def wake(self) -> None: ...
 
-    def breaks(self, _: object) -> bool:
+    def broke_sequence(self, _: object) -> bool:
         return True
 
     def refusal(self, *_: object) -> Refusal:
@@ -90,24 +90,24 @@ def record() -> PendingRecord:
     return PendingRecord(loop.create_future(), b"v", None, None, (), "E", 10.0, loop.time() + 10.0)
 
 
-@pytest.mark.parametrize("code", sorted(INNOCENT))
+@pytest.mark.parametrize("code", sorted(NOT_THE_BATCH))
 class TestABatchThatIsRefusedThroughNoFaultOfItsOwn:
     async def refused(self, code: int, *, tries: int) -> tuple[Client, PendingRecord]:
         client, one = Client(), record()
-        outlet = PartitionQueue(TopicPartition("t", 0), client, standard_timeout_s=10.0)
-        outlet.put(one)
+        queue = PartitionQueue(TopicPartition("t", 0), client, standard_timeout_s=10.0)
+        queue.put(one)
         client.code, client.sent[0].retry_count = code, tries
         client.sent[0].future.set_exception(RuntimeError("refused"))
         await asyncio.sleep(0)
         return client, one
 
-    async def test_goes_out_anew_after_its_first_try(self, code: int) -> None:
+    async def test_is_sent_again_after_its_first_try(self, code: int) -> None:
         client, one = await self.refused(code, tries=1)
         assert len(client.sent) == 2
         assert not one.confirmed.done()
 
-    async def test_is_never_sent_anew_where_an_earlier_try_had_no_answer(self, code: int) -> None:
-        """That one may have been written: it would stand in the log twice."""
+    async def test_is_never_sent_again_if_an_earlier_try_had_no_answer(self, code: int) -> None:
+        """That one may have been written: it would be in the log twice."""
         client, one = await self.refused(code, tries=2)
         assert len(client.sent) == 1
         with pytest.raises(DeliveryError) as failure:

@@ -1,4 +1,4 @@
-"""Consumer groups from outside: who is in one, how far it is, and where it shall go on."""
+"""Describes consumer groups from outside, and reads and writes their offsets."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import CommitRefused
-from evkafka.kafka.admin.log_reader import _all, _reader, _told, written_ends
-from evkafka.kafka.admin.topics import administering
+from evkafka.kafka.admin.reader import partitions_of
+from evkafka.kafka.admin.session import admin_session, limited, reader_session
 from evkafka.kafka.options import connection_options
 from evkafka.records import TopicPartition
 
@@ -26,10 +26,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group as its coordinator sees it.
+    """A group, as its coordinator describes it.
 
     Attributes:
-        state: `Stable`, `Empty`, `PreparingRebalance`, `CompletingRebalance`, or `Dead` where there is no such group.
+        state: `Stable`, `Empty`, `PreparingRebalance`, `CompletingRebalance`, or `Dead` if the group does not exist.
     """
 
     state: str
@@ -41,18 +41,19 @@ class Group:
 
 
 async def describe_group(connection: ConnectionSettings, group_id: str, *, timeout_s: float = 30.0) -> Group:
-    """
+    """State and members of a group.
+
     Raises:
-        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not say.
+        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
-    async with administering(connection, f"looking at group {group_id!r}", timeout_s) as admin:
+    async with admin_session(connection, f"looking at group {group_id!r}", timeout_s) as admin:
         [answer] = await admin.describe_consumer_groups([group_id])
         [described] = answer.groups
         code, _, state, _, _, members = described[:6]
         if code == GroupAuthorizationFailedError.errno:
             raise GroupAuthorizationFailedError(group_id)
         if code:
-            # Newer brokers answer for a group that they do not know with an error of its own.
+            # Newer brokers answer with an error for a group that does not exist.
             if state in ("", "Dead"):
                 return Group("Dead", ())
             raise for_code(code)(group_id)
@@ -62,25 +63,25 @@ async def describe_group(connection: ConnectionSettings, group_id: str, *, timeo
 async def group_offsets(
     connection: ConnectionSettings, group_id: str, *, timeout_s: float = 30.0
 ) -> Mapping[TopicPartition, int]:
-    """All offsets that a group has committed.
+    """All committed offsets of a group.
 
     Raises:
-        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not say.
+        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
-    async with administering(connection, f"reading the offsets of group {group_id!r}", timeout_s) as admin:
+    async with admin_session(connection, f"reading the offsets of group {group_id!r}", timeout_s) as admin:
         found = await admin.list_consumer_group_offsets(group_id)
     return {TopicPartition(at.topic, at.partition): meta.offset for at, meta in found.items() if meta.offset >= 0}
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Which offsets of a partition can be read.
+    """The range of a partition's offsets.
 
     Attributes:
-        first: the first that is still there.
-        end: the one behind the last record that a reader of what is committed sees.
-        high_watermark: the one behind all that is written. Between the two lie a transaction that is not decided, and
-            what came after it.
+        first: the first offset that still exists.
+        end: the offset after the last record that a reader of committed records sees.
+        high_watermark: the offset after everything written. Between the two are an undecided transaction and the
+            records after it.
     """
 
     first: int
@@ -91,17 +92,18 @@ class Bounds:
 async def bounds_of(
     connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float = 30.0
 ) -> Mapping[TopicPartition, Bounds]:
-    """
+    """The bounds of all partitions of these topics.
+
     Raises:
-        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not say.
+        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     doing = f"reading where {', '.join(map(repr, sorted(topics)))} begin and end"
-    async with _reader(connection, doing, timeout_s) as reader:
-        partitions = [at for topic in sorted(topics) for at in await _all(reader, topic)]
+    async with reader_session(connection, doing, timeout_s) as reader:
+        partitions = [at for topic in sorted(topics) for at in await reader.partitions_of(topic)]
         if not partitions:
             return {}
         first, end = await reader.beginning_offsets(partitions), await reader.end_offsets(partitions)
-        written = await written_ends(reader, partitions)
+        written = await reader.written_ends(partitions)
     return {TopicPartition(*at): Bounds(first[at], end[at], max(written[at], end[at])) for at in partitions}
 
 
@@ -112,16 +114,16 @@ async def offsets_for_time(
     *,
     timeout_s: float = 30.0,
 ) -> Mapping[TopicPartition, int]:
-    """The first offset of that time or later; a partition that has none is left out.
+    """The first offset of that time or later; a partition without one is left out.
 
     Raises:
-        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not say.
+        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     if not partitions:
         return {}
-    async with _reader(connection, "looking offsets up by time", timeout_s) as reader:
+    async with reader_session(connection, "looking offsets up by time", timeout_s) as reader:
         for topic in {at.topic for at in partitions}:
-            await _all(reader, topic)
+            await reader.partitions_of(topic)
         asked = {ClientPartition(at.topic, at.partition): timestamp_ms for at in partitions}
         found = await reader.offsets_for_times(asked)
     return {TopicPartition(at.topic, at.partition): one.offset for at, one in found.items() if one is not None}
@@ -130,18 +132,18 @@ async def offsets_for_time(
 async def commit_offsets(
     connection: ConnectionSettings, group_id: str, offsets: Mapping[TopicPartition, int], *, timeout_s: float = 30.0
 ) -> None:
-    """Say where a group shall go on. The brokers take it from no outsider while the group has members.
+    """Commit offsets for a group from outside. Brokers accept it only while the group has no members.
 
     Raises:
         CommitRefused: it has members.
         BrokerUnavailable, BrokerRefused, BrokerError: the offsets may or may not have been written.
     """
-    async with _told(f"writing the offsets of group {group_id!r}", timeout_s):
+    async with limited(f"writing the offsets of group {group_id!r}", timeout_s):
         consumer: Any = AIOKafkaConsumer(**connection_options(connection), group_id=group_id, enable_auto_commit=False)
         try:
             await consumer.start()
             for topic in {at.topic for at in offsets}:
-                await _all(consumer, topic)
+                await partitions_of(consumer, topic)
             named = {ClientPartition(at.topic, at.partition): offset for at, offset in offsets.items()}
             consumer.assign(list(named))
             await consumer.commit(named)

@@ -1,12 +1,14 @@
-"""What this client may do, found out by asking for it: requests that are refused for want of a right before they are
-looked at, and change nothing where the right is there."""
+"""Finds out which rights this client has, by requests that change nothing.
+
+Brokers check the rights for a request before anything else: a missing right is reported, and otherwise the request has
+no effect.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
 
 from aiokafka import errors as kafka
 from aiokafka.admin import AIOKafkaAdminClient
@@ -17,13 +19,13 @@ from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError
-from evkafka.kafka.admin.log_reader import _all, _told
-from evkafka.kafka.admin.reader import reader_client
-from evkafka.kafka.admin.topics import administering
-from evkafka.kafka.client.preflight import knock
+from evkafka.kafka.admin.reader import Reader
+from evkafka.kafka.admin.session import admin_session, limited
+from evkafka.kafka.client.preflight import try_login
+from evkafka.kafka.errors import ErrorCode
 
-NO_TIME_S = 0.5
-KNOCK_S = 5.0
+REQUEST_S = 0.5
+LOGIN_S = 5.0
 
 REFUSALS = (
     kafka.TopicAuthorizationFailedError,
@@ -33,20 +35,17 @@ REFUSALS = (
 
 
 class PermissionProbe:
-    """Asks one cluster.
-
-    Each question is answered with None where it is allowed, else with the right that is missing.
-    """
+    """Probes the rights in one cluster. Each method returns the missing right, or None if nothing is missing."""
 
     def __init__(self, connection: ConnectionSettings, admin: AIOKafkaAdminClient) -> None:
         self._connection = connection
         self._admin = admin
 
     async def silent_brokers(self) -> Mapping[str, BrokerError]:
-        """The brokers that let nobody in, by node and address, and why. They are asked all at once."""
+        """The brokers that accept no connection, by node and address, with the error. All are tried at once."""
         brokers = sorted(self._admin._client.cluster.brokers(), key=lambda broker: broker.nodeId)
-        knocks = (knock(self._connection, one.host, one.port, timeout_s=KNOCK_S) for one in brokers)
-        outcomes = await asyncio.gather(*knocks, return_exceptions=True)
+        logins = (try_login(self._connection, one.host, one.port, timeout_s=LOGIN_S) for one in brokers)
+        outcomes = await asyncio.gather(*logins, return_exceptions=True)
         for error in outcomes:
             if error is not None and not isinstance(error, BrokerError):
                 raise error
@@ -57,17 +56,17 @@ class PermissionProbe:
         }
 
     async def joining(self, group: str) -> str | None:
-        """A heartbeat of a member that nobody knows: who may not READ the group is told so first."""
+        """Send the heartbeat of an unknown member: a broker checks the right to READ the group first."""
         try:
             node = await self._coordinator(group)
         except kafka.GroupAuthorizationFailedError:
             return f"DESCRIBE and READ of group {group!r}"
         answer = await self._admin._client.send(node, HeartbeatRequest(group, -1, "evkafka-check"))
-        refused = answer.error_code == kafka.GroupAuthorizationFailedError.errno
+        refused = answer.error_code == ErrorCode.GROUP_AUTHORIZATION_FAILED
         return f"READ of group {group!r}" if refused else None
 
     async def _coordinator(self, group: str) -> int:
-        """The first question of a new cluster makes it create the topic of its offsets, and is refused until then."""
+        """Find the coordinator. The first lookup makes a new cluster create its offsets topic, and fails until then."""
         while True:
             try:
                 node: int = await self._admin.find_coordinator(group)
@@ -77,29 +76,21 @@ class PermissionProbe:
                 return node
 
     async def reading(self, topics: Collection[str]) -> str | None:
-        """A fetch at the end, where there is nothing to hand out."""
-        reader: Any = reader_client(self._connection, fetch_max_wait_ms=50)
+        """Fetch at the end of each partition, where there are no records."""
+        reader = Reader(self._connection, fetch_max_wait_ms=50)
         try:
             await reader.start()
-            for topic in topics:
-                await _all(reader, topic)
-            partitions = [
-                ClientPartition(topic, number)
-                for topic in topics
-                for number in sorted(reader.partitions_for_topic(topic) or ())
-            ]
-            reader.assign(partitions)
-            for at, end in (await reader.end_offsets(partitions)).items():
-                reader.seek(at, end)
-            await reader.getmany(timeout_ms=round(NO_TIME_S * 1000))
+            partitions = [at for topic in topics for at in await reader.partitions_of(topic)]
+            reader.begin_at(await reader.end_offsets(partitions))
+            await reader.getmany(timeout_ms=round(REQUEST_S * 1000))
         except REFUSALS as error:
-            return f"READ of topic {_named(error) or ', '.join(sorted(topics))}"
+            return f"READ of topic {_names(error) or ', '.join(sorted(topics))}"
         finally:
             await reader.stop()
         return None
 
     async def writing(self, topic: str) -> str | None:
-        """A write of nothing, which is refused as such where it is allowed at all."""
+        """Write an empty batch. The broker refuses it as invalid, or because of the missing right."""
         client = self._admin._client
         client.add_topic(topic)
         try:
@@ -107,29 +98,30 @@ class PermissionProbe:
         except REFUSALS:
             return f"DESCRIBE and WRITE of topic {topic!r}"
         leader = client.cluster.leader_for_partition(ClientPartition(topic, 0))
-        request = ProduceRequest(None, -1, round(NO_TIME_S * 1000), [(topic, [(0, b"")])])
+        request = ProduceRequest(None, -1, round(REQUEST_S * 1000), [(topic, [(0, b"")])])
         answer = await client.send(leader, request)
         [(_, [partition])] = answer.topics
-        refused = partition[1] == kafka.TopicAuthorizationFailedError.errno
+        refused = partition[1] == ErrorCode.TOPIC_AUTHORIZATION_FAILED
         return f"WRITE of topic {topic!r}" if refused else None
 
 
-def _named(error: BaseException) -> str:
+def _names(error: BaseException) -> str:
     return ", ".join(str(arg) for arg in error.args if isinstance(arg, str))
 
 
 @asynccontextmanager
 async def probing(connection: ConnectionSettings, *, timeout_s: float = 30.0) -> AsyncIterator[PermissionProbe]:
-    """
-    Raises:
-        BrokerUnavailable, BrokerRefused, BrokerError: a question was not answered, yes or no.
+    """A probe of this cluster.
+
+    Raises (also for errors inside):
+        BrokerUnavailable, BrokerRefused, BrokerError: a request was not answered.
     """
     doing = "asking what is allowed"
-    async with _told(doing, timeout_s), administering(connection, doing, timeout_s) as admin:
+    async with limited(doing, timeout_s), admin_session(connection, doing, timeout_s) as admin:
         yield PermissionProbe(connection, admin)
 
 
 def missing_codecs() -> list[str]:
-    """Kinds of compression that this installation cannot read."""
+    """Compression codecs that this installation lacks."""
     known = {"gzip": has_gzip, "snappy": has_snappy, "lz4": has_lz4, "zstd": has_zstd}
     return [name for name, there in known.items() if not there()]

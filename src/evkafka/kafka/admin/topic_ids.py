@@ -13,7 +13,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.config.settings import ConnectionSettings
-from evkafka.kafka.admin.topics import administering
+from evkafka.kafka.admin.session import admin_session
 from evkafka.kafka.client.protocol import NO_TOPIC_ID, TopicIdsRequest
 from evkafka.runtime.ports import TopicIds
 
@@ -26,8 +26,9 @@ async def look_up_topic_ids(
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
-    async with administering(connection, f"looking up the ids of topics {', '.join(sorted(topics))}", timeout_s) as one:
-        return await topic_ids(one._client, topics)
+    doing = f"looking up the ids of topics {', '.join(sorted(topics))}"
+    async with admin_session(connection, doing, timeout_s) as admin:
+        return await topic_ids(admin._client, topics)
 
 
 async def topic_ids(client: AIOKafkaClient, topics: Collection[str]) -> TopicIds:

@@ -1,1 +1,1 @@
-"""Connections, logins, diagnosis and protocol requests."""
+"""Connections, logins, protocol requests, log filters."""

@@ -1,4 +1,4 @@
-"""The client underneath a consumer or a producer: what aiokafka hides of connections and fetches, made visible."""
+"""The clients that consumers, producers and admin operations connect with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from evkafka.kafka.options import connection_options
 
 
 class Admin(AIOKafkaAdminClient):
-    """aiokafka's admin client, which would ask one node at random, and fail where that one is silent."""
+    """aiokafka's admin client. Its own way is to ask one random node, and fail if that node is silent."""
 
     async def _send_request(self, request: Any, node_id: int | None = None) -> Any:
         if node_id is None and isinstance(request, MetadataRequest | FindCoordinatorRequest):
@@ -29,26 +29,26 @@ class Admin(AIOKafkaAdminClient):
 
 
 def admin_client(connection: ConnectionSettings, *, first: tuple[str, int] | None = None) -> AIOKafkaAdminClient:
-    """An admin client that is to be started, and closed in any case.
+    """An admin client. Start it, and close it in any case.
 
     Args:
-        first: the server to be asked before the others.
+        first: host and port of the server to ask before the others.
     """
     options = connection_options(connection)
     admin = Admin(**options)
     admin._client = NodeConnections(**options)
-    admin._client.first = first
+    admin._client.first_server = first
     return admin
 
 
 class Client(NodeConnections):
-    """AIOKafkaClient, contained.
+    """The client of a consumer or a producer.
 
     Args:
-        answer_within_s: kind of request -> how long to wait for its answer, where that is not `ANSWER_S`.
+        answer_within_s: type of request -> how long to wait for its answer, if not `ANSWER_S`.
 
     Attributes:
-        fetched: raw answers of fetch requests, by request, taken out by the fetcher in the same step.
+        fetched: raw answers of fetch requests, by request. The fetcher removes each in the same step.
     """
 
     def __init__(
@@ -63,23 +63,23 @@ class Client(NodeConnections):
             self.fetched[request] = answer
         return answer
 
-    async def write(self, node_id: Any, request: Any, *, still: Callable[[], None]) -> Any:
-        """Send to a coordinator, with a last look in the very step that writes to the socket.
+    async def write(self, node_id: Any, request: Any, *, check: Callable[[], None]) -> Any:
+        """Send to a coordinator, with a last check in the step that writes to the socket.
 
         Args:
-            still: raises where the request must not go out any more.
+            check: raises if the request must not be sent any more.
 
         Returns:
-            What to await for the answer; what is raised before that means that nothing was sent.
+            An awaitable of the answer. An exception of this call itself means that nothing was sent.
         """
         conn = await self._get_conn(node_id, group=ConnectionGroup.COORDINATION)
         if conn is None:
-            raise self.trouble or kafka.NodeNotReadyError(f"node {node_id}")
-        still()
+            raise self.last_error or kafka.NodeNotReadyError(f"node {node_id}")
+        check()
         return conn.send(request)
 
     def abort(self) -> list[asyncio.Future[None]]:
-        """Close every connection without waiting for a good-bye. Returns what still closes."""
+        """Close every connection at once. Returns futures of those that are still closing."""
         closing = [conn.close(reason=CloseReason.SHUTDOWN) for conn in self._conns.values()]
         self._conns.clear()
         return closing

@@ -1,10 +1,11 @@
-"""One connection, contained: a login that was refused says so, and one that runs out is renewed in time."""
+"""aiokafka's connection, contained: login errors are precise, logins are renewed in time, slow answers may arrive."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from aiokafka import errors as kafka
 from aiokafka.conn import AIOKafkaConnection, CloseReason
@@ -18,19 +19,19 @@ FAILURES = (OSError, TimeoutError, EOFError, kafka.KafkaError, BrokerError)
 """What a connection attempt may raise."""
 
 RENEW_AFTER = 0.85
-"""Of a login's life, after which the next request goes over a new connection."""
+"""The part of a login's lifetime after which the next request goes over a new connection."""
 
-RETIRED_AGAIN_S = 0.1
+RETIRE_CHECK_S = 0.1
 
-LOOK_S = 3.0
-"""How often it is looked whether more of an answer has come; a node that gave nothing meanwhile is silent."""
+PROGRESS_CHECK_S = 3.0
+"""How often a pending answer is checked for progress. A node that sent nothing meanwhile counts as silent."""
 
 
 async def connect(host: str, port: int, options: dict[str, Any]) -> Connection:
     """Connect and log in.
 
     Raises:
-        one of `FAILURES`; a refused login is a BrokerRefused that names server, mechanism and fix.
+        One of `FAILURES`. A refused login is a BrokerRefused that names the server, the mechanism and the fix.
     """
     conn = Connection(host, port, **options)
     await conn.connect()
@@ -38,56 +39,66 @@ async def connect(host: str, port: int, options: dict[str, Any]) -> Connection:
 
 
 class SilenceLimit:
-    """A time limit on silence: an answer is waited for as long as more of it comes.
+    """A timeout on silence, as an async context manager: it does not expire while an answer makes progress.
 
-    A large fetch over a slow line takes as long as it takes; given up half-way, it would be asked for again for ever.
+    A large fetch over a slow line takes long. Aborted half-way, it would be requested again for ever.
 
     Args:
-        come: something that changes whenever bytes have come.
-        on_silence: called every few seconds in which nothing has come.
+        progress: returns something that changes whenever bytes have arrived.
+        on_silence: called every few seconds in which nothing has arrived.
+
+    Raises (at the exit):
+        TimeoutError: nothing has arrived for `silence_s`, or `expire` was called.
     """
 
     def __init__(
-        self, silence_s: float, come: Callable[[], object], on_silence: Callable[[], object] | None = None
+        self, silence_s: float, progress: Callable[[], object], on_silence: Callable[[], object] | None = None
     ) -> None:
-        self.limit = asyncio.timeout(None)
         self._left_s = self._silence_s = silence_s
-        self._come = come
+        self._progress = progress
         self._on_silence = on_silence
-        self._known = come()
+        self._timeout = asyncio.timeout(None)
+
+    async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._wait()
+        self._last = self._progress()
+        self._schedule_check()
+        await self._timeout.__aenter__()
+        return self
 
-    def _wait(self) -> None:
-        step_s = min(self._left_s, LOOK_S)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+        await self._timeout.__aexit__(kind, error, trace)
+
+    def _schedule_check(self) -> None:
+        step_s = min(self._left_s, PROGRESS_CHECK_S)
         self._left_s -= step_s
-        self._timer = self._loop.call_later(step_s, self._look)
+        self._timer = self._loop.call_later(step_s, self._check)
 
-    def _look(self) -> None:
-        come = self._come()
-        if come != self._known:
-            self._known = come
+    def _check(self) -> None:
+        current = self._progress()
+        if current != self._last:
+            self._last = current
             self._left_s = self._silence_s
         elif self._left_s <= 0:
-            self.give_up()
+            self.expire()
             return
         elif self._on_silence is not None:
             self._on_silence()
-        self._wait()
+        self._schedule_check()
 
-    def give_up(self) -> None:
-        """It will not come."""
-        self.limit.reschedule(self._loop.time())
-
-    def end(self) -> None:
-        self._timer.cancel()
+    def expire(self) -> None:
+        """Expire now."""
+        self._timeout.reschedule(self._loop.time())
 
 
 class Connection(AIOKafkaConnection):
     """AIOKafkaConnection, contained.
 
     Attributes:
-        renew_at_s: when another connection should take its place, by the loop's clock; None where the login lasts.
+        renew_at_s: when to replace it by a new connection, by the loop's clock; None if the login does not expire.
     """
 
     renew_at_s: float | None = None
@@ -99,7 +110,7 @@ class Connection(AIOKafkaConnection):
         try:
             await super()._do_sasl_handshake()
         except (kafka.SaslAuthenticationFailed, kafka.AuthenticationFailedError) as error:
-            raise self._refused(_text(error) or "no reason was given", self._what_to_check()) from error
+            raise self._refused(_text(error) or "no reason was given", self._advice()) from error
         except kafka.UnsupportedSaslMechanismError as error:
             raise self._refused("the server does not have this mechanism", "set sasl_mechanism") from error
         except kafka.IllegalSaslStateError as error:
@@ -107,19 +118,19 @@ class Connection(AIOKafkaConnection):
             fix = f"set security_protocol to {protocol!r}, or bootstrap_servers to the port for logins"
             raise self._refused("the server takes no logins on this port", fix) from error
         except (ValueError, KeyError, AssertionError) as error:
-            # Of SCRAM, the server's half of the proof; or an answer that is none.
+            # The server failed its half of the SCRAM proof, or its answer was malformed.
             raise self._refused(
                 f"the server's answer is not that of one which knows this user ({type(error).__name__})",
                 "make sure that bootstrap_servers leads to the right cluster",
             ) from error
 
     def _refused(self, why: str, fix: str) -> BrokerRefused:
-        """Not who: a user name may have been given as a secret."""
+        """Without the user name, which may be a secret."""
         return BrokerRefused(
             f"{self._host}:{self._port}: login by {self._sasl_mechanism} refused: {why.rstrip('.')}; {fix}"
         )
 
-    def _what_to_check(self) -> str:
+    def _advice(self) -> str:
         match self._sasl_mechanism:
             case "OAUTHBEARER":
                 return "check what sasl_oauth_token_provider gives: its expiry, issuer and audience"
@@ -131,10 +142,10 @@ class Connection(AIOKafkaConnection):
     def authenticator_oauth(self) -> TokenLogin:
         return TokenLogin(self._sasl_oauth_token_provider, f"{self._host}:{self._port}")
 
-    # ------------------------------------------------------------------ its end
+    # ------------------------------------------------------------------ requests
 
     def send(self, request: Any, expect_response: bool = True) -> Any:
-        """aiokafka gives an answer one request timeout, however much of it has come; here that bounds the silence."""
+        """Apply the request timeout to silence instead of to the whole answer (aiokafka-defects.md#slow-answers)."""
         silence_s = self._request_timeout
         assert silence_s is not None
         self._request_timeout = None
@@ -144,20 +155,19 @@ class Connection(AIOKafkaConnection):
             self._request_timeout = silence_s
         if not expect_response:
             return answer
-        answer = self._patiently(answer, silence_s)
-        return self._timed(answer) if isinstance(request, SaslAuthenticateRequest) else answer
+        answer = self._limit_silence(answer, silence_s)
+        return self._note_lifetime(answer) if isinstance(request, SaslAuthenticateRequest) else answer
 
-    async def _patiently(self, answering: Awaitable[Any], silence_s: float) -> Any:
-        patience = SilenceLimit(silence_s, lambda: self.received)
-        try:
-            async with patience.limit:
-                return await answering
-        finally:
-            patience.end()
+    async def _limit_silence(self, answering: Awaitable[Any], silence_s: float) -> Any:
+        async with SilenceLimit(silence_s, lambda: self.received):
+            return await answering
 
     @classmethod
     def _on_read_task_error(cls, self_ref: Callable[[], Connection | None], read_task: asyncio.Task[None]) -> None:
-        """(k) A connection whose reader was cancelled by somebody else gets no answer any more, and looks connected."""
+        """Close a connection whose reader task was cancelled from outside (aiokafka-defects.md#ended-tasks).
+
+        It gets no answers any more, and still looks connected.
+        """
         conn = self_ref()
         if not read_task.cancelled():
             super()._on_read_task_error(self_ref, read_task)
@@ -165,19 +175,22 @@ class Connection(AIOKafkaConnection):
             conn.close(reason=CloseReason.CONNECTION_BROKEN)
 
     @property
-    def writes(self) -> bool:
-        """Whether it owes the answer to a write."""
+    def has_pending_write(self) -> bool:
+        """Whether a produce request waits for its answer."""
         wanted = ProduceRequest.API_KEY
         return any(isinstance(one, RequestStruct) and wanted == one.API_KEY for _, one, _ in self._requests)
 
     @property
     def received(self) -> tuple[float, int]:
-        """Changes with every byte that comes: when the last answer was complete, and how much of the next is there."""
+        """Changes with every byte received: when the last answer was complete, and how much of the next has arrived."""
         return self._last_action, len(self._reader._buffer) if self._reader is not None else 0
 
-    async def _timed(self, answering: Any) -> Any:
-        """A login may have an end (KIP-368), and the client does not look: the broker would hang up on a request that
-        comes later, and whether that one was carried out would be unknown."""
+    async def _note_lifetime(self, answering: Any) -> Any:
+        """Note when a login expires (KIP-368; aiokafka-defects.md#login-lifetime).
+
+        aiokafka does not. The broker closes the connection at the first request after that time, and it is unknown
+        whether that request was carried out.
+        """
         asked_at_s = self._loop.time()
         answer = await answering
         lifetime_s = getattr(answer, "session_lifetime_ms", 0) / 1000
@@ -186,20 +199,23 @@ class Connection(AIOKafkaConnection):
 
     @property
     def usable(self) -> bool:
-        """For another request: it stands, and its login does not run out."""
+        """Whether another request may be sent: it is connected, and its login does not expire soon."""
         return self.connected() and (self.renew_at_s is None or self._loop.time() < self.renew_at_s)
 
     def retire(self) -> None:
-        """Close when what is under way has been answered."""
+        """Close it when its pending requests have been answered."""
         if self._requests and self.connected():
-            self._loop.call_later(RETIRED_AGAIN_S, self.retire)
+            self._loop.call_later(RETIRE_CHECK_S, self.retire)
         else:
             self.close()
 
 
 class TokenLogin:
-    """OAUTHBEARER. A broker that refuses a token says why in its answer, and calls it an error only when that was
-    acknowledged (RFC 7628, 3.2.3); aiokafka takes the answer for a yes, and every request after it fails strangely.
+    """The OAUTHBEARER exchange (aiokafka-defects.md#oauth-refusal).
+
+    A broker that refuses a token answers with the reason, and reports the error only when that answer has been
+    acknowledged (RFC 7628, 3.2.3). aiokafka takes the first answer for success, and every later request fails with an
+    unrelated error.
     """
 
     def __init__(self, provider: Any, server: str) -> None:
@@ -213,15 +229,15 @@ class TokenLogin:
 
     def _request(self, token: str) -> bytes:
         extensions = self._provider.extensions() if callable(getattr(self._provider, "extensions", None)) else {}
-        said = "".join(f"\x01{key}={value}" for key, value in extensions.items())
-        return f"n,,\x01auth=Bearer {token}{said}\x01\x01".encode()
+        text = "".join(f"\x01{key}={value}" for key, value in extensions.items())
+        return f"n,,\x01auth=Bearer {token}{text}\x01\x01".encode()
 
     async def _token(self) -> str:
         try:
             token = await self._provider.token()
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # whatever it is: it is not the brokers', and it may pass
+        except Exception as error:  # of the user's provider; it may be temporary
             raise BrokerUnavailable(
                 f"{self._server}: OAUTHBEARER: sasl_oauth_token_provider gave no token: {type(error).__name__}: {error}"
             ) from error

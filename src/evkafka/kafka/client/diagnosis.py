@@ -1,7 +1,7 @@
-"""Why a server hung up on us: a few questions to its port, where the answer is one that waiting cannot change.
+"""Finds out why a server has closed the connection, by a few probes of its port.
 
-A broker closes the connection without a word where it expects TLS and gets none, the reverse, or expects a login. The
-probes send no name, no password and no record.
+A broker closes the connection without a reason if it expects TLS and gets none, the reverse, or if it expects a login.
+The probes send no user name, no password and no record.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from aiokafka.protocol.admin import ApiVersionRequest, SaslHandShakeRequest
 from evkafka.kafka.client.connection import Connection, connect
 
 PROBE_S = 2.0
-"""For each question."""
+"""The timeout of each probe."""
 
 
-async def hung_up(host: str, port: int, options: dict[str, Any]) -> str | None:
-    """What is wrong, and the fix; None where the server's port would take us (it was going down, most likely).
+async def closing_cause(host: str, port: int, options: dict[str, Any]) -> str | None:
+    """Return the cause and the fix; None if the server accepts the probes (most likely it was shutting down).
 
     Args:
-        options: of the connection that was closed.
+        options: the options of the connection that was closed.
     """
     protocol = options.get("security_protocol", "PLAINTEXT")
     encrypted, logs_in = protocol.endswith("SSL"), protocol.startswith("SASL_")
@@ -56,27 +56,27 @@ async def hung_up(host: str, port: int, options: dict[str, Any]) -> str | None:
 
 async def _speaks_tls(host: str, port: int) -> bool:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # Whose port it is does not matter: nothing is sent over this connection.
+    # The certificate does not matter: nothing is sent over this connection.
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         async with asyncio.timeout(PROBE_S):
             _, writer = await asyncio.open_connection(host, port, ssl=context)
     except ssl.SSLError as error:
-        return "ALERT" in (error.reason or "")  # it refuses something else, in TLS's own words
+        return "ALERT" in (error.reason or "")  # it speaks TLS, and refuses something else
     except (OSError, TimeoutError):
         return False
-    await _drop(writer)
+    await _abort(writer)
     return True
 
 
 async def _speaks_plainly(host: str, port: int) -> bool:
-    async with _probing(host, port, {"security_protocol": "PLAINTEXT"}) as conn:
+    async with _probe_connection(host, port, {"security_protocol": "PLAINTEXT"}) as conn:
         return conn is not None
 
 
 async def _asks_for_login(host: str, port: int, options: dict[str, Any]) -> list[str]:
-    """The mechanisms that the server has."""
-    async with _probing(host, port, options) as conn:
+    """The server's SASL mechanisms if it expects a login."""
+    async with _probe_connection(host, port, options) as conn:
         if conn is None:
             return []
         answer = await conn.send(SaslHandShakeRequest("PLAIN"))
@@ -90,23 +90,23 @@ async def _hangs_up_after_tls(host: str, port: int, options: dict[str, Any]) -> 
             _, writer = await asyncio.open_connection(host, port, ssl=options["ssl_context"])
     except (OSError, TimeoutError):
         return False
-    await _drop(writer)
-    async with _probing(host, port, options) as conn:
+    await _abort(writer)
+    async with _probe_connection(host, port, options) as conn:
         if conn is None:
             return True
         await conn.send(ApiVersionRequest())
     return False
 
 
-async def _drop(writer: asyncio.StreamWriter) -> None:
-    """Closing would wait for the server's word of farewell, beyond the end of the loop where the start has failed."""
+async def _abort(writer: asyncio.StreamWriter) -> None:
+    """Close at once. A normal close waits for the server, beyond the end of the event loop if the start has failed."""
     writer.transport.abort()
     await asyncio.sleep(0)
 
 
 @contextlib.asynccontextmanager
-async def _probing(host: str, port: int, options: dict[str, Any]) -> AsyncIterator[Connection | None]:
-    """A connection without a login; None where there is none. What fails inside ends it."""
+async def _probe_connection(host: str, port: int, options: dict[str, Any]) -> AsyncIterator[Connection | None]:
+    """A connection without a login; None if it fails. An error of the connection inside is suppressed."""
     plain = {key: value for key, value in options.items() if not key.startswith("sasl_")}
     plain["security_protocol"] = plain.get("security_protocol", "PLAINTEXT").removeprefix("SASL_")
     conn = None

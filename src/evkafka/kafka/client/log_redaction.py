@@ -1,4 +1,7 @@
-"""No password in a log: at DEBUG the client writes every request, logins included (B4-22)."""
+"""Keeps passwords out of the log: at DEBUG aiokafka logs every request, logins included.
+
+See aiokafka-defects.md#passwords-in-the-log.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import logging
 
 
 class LoginFilter(logging.Filter):
-    """Replaces login requests and answers in a record's arguments by their bare name."""
+    """Replaces login requests and answers among a log record's arguments by the name of their type."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple) and any(map(_is_login, record.args)):
@@ -22,5 +25,8 @@ _login_filter = LoginFilter()
 
 
 def hide_logins() -> None:
-    """Filter the client's connection log. Adding the filter again changes nothing."""
+    """Filter the log of aiokafka's connections, for good: a connection may still log while it closes.
+
+    A second call changes nothing.
+    """
     logging.getLogger("aiokafka.conn").addFilter(_login_filter)

@@ -1,8 +1,8 @@
-"""How brokers are reached: one connection for each node and purpose, and a node that is silent holds up no other.
+"""AIOKafkaClient, contained: one connection per node and purpose; a silent node does not block the others.
 
-A broker may be frozen, or behind a line that lost its packets: connections stay open, and nothing is answered. What any
-node can answer is then asked of another one after a moment, and what the silent node alone can answer is given up when
-the cluster has put others in its place.
+A broker may be frozen, or the network may drop its packets: connections stay open, and nothing is answered. A request
+that any node can answer then goes to another node after a moment. A request that only the silent node can answer is
+aborted when the cluster has replaced that node (aiokafka-defects.md#half-open-connections).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.exceptions import BrokerError, BrokerRefused
-from evkafka.kafka.client.connection import FAILURES, LOOK_S, Connection, SilenceLimit, connect
+from evkafka.kafka.client.connection import FAILURES, PROGRESS_CHECK_S, Connection, SilenceLimit, connect
 from evkafka.kafka.client.log_throttle import LogThrottle
 from evkafka.kafka.client.protocol import EpochMetadataRequest, MetadataResponse_v7
 from evkafka.kafka.errors import translate
@@ -31,27 +31,28 @@ from evkafka.runtime.leader_epochs import UNKNOWN
 logger = logging.getLogger("evkafka.runtime.kafka")
 
 CONNECT_S = 8.0
-"""For TCP, TLS and login."""
+"""How long a connection attempt may take: TCP, TLS and login."""
 
 ANSWER_S = 30.0
-"""For an ordinary answer. Only joins may take as long as the group's rebalance."""
+"""How long to wait for an ordinary answer. Only joins may take as long as the group's rebalance."""
 
-ASKING = "asking"
-"""The connection for questions to a node that owes the answer to a write."""
+METADATA_GROUP = "metadata"
+"""The group of the second connection to a node whose first one has a pending write."""
 
 BOOTSTRAP = ("bootstrap", ConnectionGroup.DEFAULT)
 
 
 class NodeConnections(AIOKafkaClient):
-    """AIOKafkaClient, whose connections and questions have limits of their own.
+    """AIOKafkaClient with a timeout for each connection attempt and each type of request.
 
     Args:
-        answer_within_s: kind of request -> how long to wait for its answer, where that is not `ANSWER_S`.
+        answer_within_s: type of request -> how long to wait for its answer, if not `ANSWER_S`.
 
     Attributes:
-        first: the server that let us in at the start, to be asked before the others.
-        trouble: why the last connection attempt failed, None while all is well.
-        on_refused: called when a broker refuses us (login, certificate): waiting cannot help.
+        first_server: host and port of the server that accepted the first connection, asked before the others.
+        last_error: why the last connection attempt failed; None after a successful one.
+        on_refused: called when a broker refuses the connection (login, certificate): waiting cannot help.
+        answered_at_s, failed_at_s: time of the last answer and of the last failed connection, by the loop's clock.
     """
 
     _sync_task: asyncio.Task[None] | None = None
@@ -81,46 +82,58 @@ class NodeConnections(AIOKafkaClient):
         self._allow_auto_create_topics = allow_auto_create_topics
         self._answer_within_s = answer_within_s or {}
         self._connecting: defaultdict[tuple[Any, Any], asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._attempts: dict[tuple[Any, Any], SilenceLimit] = {}  # connections that are being made
-        self._silent: set[Any] = set()  # nodes that owe an answer, or could not be reached
+        self._attempts: dict[tuple[Any, Any], SilenceLimit] = {}  # connection attempts in progress
+        self._silent: set[Any] = set()  # nodes that are late with an answer or could not be reached
         self._leader_epochs: dict[tuple[str, int], int] = {}
         self._warnings = LogThrottle(logger)
-        self.first: tuple[str, int] | None = None
-        self.trouble: BrokerError | None = None
+        self.first_server: tuple[str, int] | None = None
+        self.last_error: BrokerError | None = None
         self.on_refused: Callable[[BrokerRefused], object] = lambda _: None
         self.answered_at_s = self.failed_at_s = self._loop.time()
+
+    def now_s(self) -> float:
+        """The loop's time."""
+        return float(self._loop.time())
+
+    @property
+    def metadata_task(self) -> asyncio.Task[None] | None:
+        """The task that keeps the metadata up to date; None before the bootstrap and after the close."""
+        return self._sync_task
 
     # ------------------------------------------------------------------ the first connection
 
     @property
     def hosts(self) -> list[Any]:
-        """The bootstrap tries these in turn: the one that answered comes first."""
+        """The servers for the bootstrap, in the order in which they are tried."""
         hosts: list[Any] = super().hosts
-        return sorted(hosts, key=lambda host: (host[0], host[1]) != self.first)
+        return sorted(hosts, key=lambda host: (host[0], host[1]) != self.first_server)
 
     async def bootstrap(self) -> None:
-        """B4-21: aiokafka's own one says "Unable to bootstrap", whatever it was, and forgets its connection where its
-        start is broken off."""
-        trouble: BaseException | None = None
+        """Connect to one of the servers and fetch metadata.
+
+        aiokafka's own method reports "Unable to bootstrap" whatever the cause (aiokafka-defects.md#bootstrap-causes),
+        and leaves its connection open if it is cancelled (aiokafka-defects.md#cancelled-start).
+        """
+        cause: BaseException | None = None
         hosts = [(host, port) for host, port, _ in self.hosts]
         for host, port in hosts:
-            # One that keeps us waiting is passed for the next; the last has all the time that there is.
-            within_s = CONNECT_S if (host, port) == hosts[-1] else LOOK_S
+            # A slow server is skipped for the next one; the last server has the full time.
+            within_s = CONNECT_S if (host, port) == hosts[-1] else PROGRESS_CHECK_S
             try:
                 async with asyncio.timeout(within_s):
                     conn = await connect(host, port, self._connection_options | {"on_close": None})
             except BrokerRefused:
                 raise
             except FAILURES as error:
-                trouble = error
+                cause = error
                 continue
-            # Kept before it is asked: a start that is cancelled while it waits for the answer leaves it to close().
+            # Stored before the request, so that close() finds it if this call is cancelled while it waits.
             self._conns[BOOTSTRAP] = conn
             try:
                 async with asyncio.timeout(within_s):
                     metadata = await conn.send(MetadataRequest([]))
             except FAILURES as error:
-                trouble = error
+                cause = error
                 self._drop_bootstrap()
                 continue
             self.cluster.update_metadata(metadata)
@@ -128,7 +141,7 @@ class NodeConnections(AIOKafkaClient):
                 self._drop_bootstrap()
             self._sync_task = asyncio.create_task(self._md_synchronizer())
             return
-        raise kafka.KafkaConnectionError(f"no metadata from {self.hosts}") from trouble
+        raise kafka.KafkaConnectionError(f"no metadata from {self.hosts}") from cause
 
     def _drop_bootstrap(self) -> None:
         bootstrap = self._conns.pop(BOOTSTRAP, None)
@@ -138,8 +151,12 @@ class NodeConnections(AIOKafkaClient):
     # ------------------------------------------------------------------ connections
 
     async def _get_conn(self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, no_hint: bool = False) -> Any:
-        """B4-21: after the start, aiokafka answers None for every failure, and its callers retry for ever. And it makes
-        one connection at a time: a node that does not answer would keep us from all the others meanwhile."""
+        """Return a usable connection; None after a failure, which `last_error` describes.
+
+        aiokafka returns None for every failure without a reason, and its callers retry for ever
+        (aiokafka-defects.md#bootstrap-causes). It also makes one connection at a time, so a node that does not answer
+        blocks the connections to all others.
+        """
         key = (node_id, group)
         conn: Connection | None = self._conns.get(key)
         if conn is not None and conn.usable:
@@ -157,41 +174,44 @@ class NodeConnections(AIOKafkaClient):
                     raise kafka.StaleMetadata(f"node {node_id} is not among the brokers known now")
                 conn = await self._connect(key, broker)
             except FAILURES as error:
-                self._failed(node_id, broker, error)
+                self._note_failure(node_id, broker, error)
                 return None
             self._conns[key] = conn
-            self.trouble = None
+            self.last_error = None
             self._silent.discard(node_id)
             return conn
 
     async def _connect(self, key: tuple[Any, Any], broker: Any) -> Connection:
-        patience = SilenceLimit(CONNECT_S, lambda: None, lambda: self._is_silent(key[0]))
-        self._attempts[key] = patience
-        try:
-            async with patience.limit:
+        async with SilenceLimit(CONNECT_S, lambda: None, lambda: self._mark_silent(key[0])) as limit:
+            self._attempts[key] = limit
+            try:
                 return await connect(broker.host, broker.port, self._connection_options)
-        finally:
-            del self._attempts[key]
-            patience.end()
+            finally:
+                del self._attempts[key]
 
-    def _failed(self, node_id: Any, broker: Any, error: BaseException) -> None:
+    def _note_failure(self, node_id: Any, broker: Any, error: BaseException) -> None:
         where = f"{broker.host}:{broker.port} (node {node_id})" if broker is not None else f"node {node_id}"
-        self.trouble = translate(error, where)
+        self.last_error = translate(error, where)
         self.failed_at_s = self._loop.time()
         self._silent.add(node_id)
-        self._warnings.warn(f"no connection to {self.trouble}; trying again")
-        if isinstance(self.trouble, BrokerRefused):
-            self.on_refused(self.trouble)
+        self._warnings.warn(f"no connection to {self.last_error}; trying again")
+        if isinstance(self.last_error, BrokerRefused):
+            self.on_refused(self.last_error)
         self.force_metadata_update()
 
-    # ------------------------------------------------------------------ what one node alone can answer
+    # ------------------------------------------------------------------ requests to one node
 
     async def send(self, node_id: Any, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
-        """B4-3, 6: one timeout serves joins (minutes) and all else, so a dead connection goes unnoticed as long."""
+        """Send with a timeout for this type of request (aiokafka-defects.md#half-open-connections).
+
+        aiokafka has one timeout for joins (minutes) and everything else, and so does not notice a dead connection until
+        then.
+        """
         within_s = self.silence_s(type(request))
-        patience = SilenceLimit(within_s, lambda: self._received(node_id, group), lambda: self._is_silent(node_id))
         try:
-            async with patience.limit:
+            async with SilenceLimit(
+                within_s, lambda: self._received(node_id, group), lambda: self._mark_silent(node_id)
+            ):
                 answer = await super().send(node_id, request, group=group)
         except TimeoutError as error:
             self._silent.add(node_id)
@@ -199,13 +219,11 @@ class NodeConnections(AIOKafkaClient):
             if conn is not None:
                 conn.close(reason=CloseReason.CONNECTION_TIMEOUT)
             raise kafka.RequestTimedOutError(f"{type(request).__name__}: no answer within {within_s:g} s") from error
-        finally:
-            patience.end()
-        self._answered(node_id)
+        self._note_answer(node_id)
         return answer
 
     def silence_s(self, kind: type) -> float:
-        """After how long without a byte the answer to such a request is given up."""
+        """How long the answer to this type of request may be silent before it is aborted."""
         return float(min(self._answer_within_s.get(kind, ANSWER_S), self._request_timeout_ms / 1000))
 
     def _received(self, node_id: Any, group: Any) -> tuple[float, int] | None:
@@ -213,36 +231,42 @@ class NodeConnections(AIOKafkaClient):
         return conn.received if conn is not None else None
 
     @property
-    def coming(self) -> object:
-        """How much there is of answers that are not complete, over all connections."""
+    def progress(self) -> object:
+        """Changes while an answer arrives: the bytes of incomplete answers, by connection."""
         return [conn.received[1] for conn in self._conns.values()]
 
-    def _answered(self, node_id: Any) -> None:
+    def is_connected(self, node_id: Any, group: Any) -> bool:
+        """Whether there is a connection to this node for this purpose."""
+        return (node_id, group) in self._conns
+
+    def _note_answer(self, node_id: Any) -> None:
         self._silent.discard(node_id)
         self.answered_at_s = self._loop.time()
 
-    def _is_silent(self, node_id: Any) -> None:
-        """It owes an answer for a while. A join takes its time, but nothing else does: others may know more."""
+    def _mark_silent(self, node_id: Any) -> None:
+        """A node is late with an answer. Apart from joins none takes long, so other nodes may know more."""
         self._silent.add(node_id)
         self.force_metadata_update()
 
-    def _leave_the_dead(self) -> None:
-        """The cluster has put others in the place of a node that is silent and no longer among its brokers: what it
-        owes, as leader or as coordinator, it will not give."""
-        there = {broker.nodeId for broker in self.cluster.brokers()}
+    def _abort_replaced_nodes(self) -> None:
+        """Abort requests to silent nodes that are no longer brokers of the cluster.
+
+        The cluster has replaced them as leaders and coordinators, so they will not answer.
+        """
+        brokers = {broker.nodeId for broker in self.cluster.brokers()}
         for node_id, group in tuple(self._conns):
-            if node_id in self._silent and node_id not in there:
+            if node_id in self._silent and node_id not in brokers:
                 conn = self._conns.pop((node_id, group))
                 conn.close(reason=CloseReason.CONNECTION_TIMEOUT)
         for (node_id, _), attempt in self._attempts.items():
-            if node_id in self._silent and node_id not in there:
-                attempt.give_up()
-        self._silent &= there
+            if node_id in self._silent and node_id not in brokers:
+                attempt.expire()
+        self._silent &= brokers
 
-    # ------------------------------------------------------------------ what any node can answer
+    # ------------------------------------------------------------------ requests that any node can answer
 
-    def _in_turn(self) -> list[Any]:
-        """All nodes, in any order, but the silent ones last."""
+    def _nodes_to_ask(self) -> list[Any]:
+        """All nodes in random order, the silent ones last."""
         nodes: list[Any] = [broker.nodeId for broker in self.cluster.brokers()]
         if BOOTSTRAP in self._conns:
             nodes.append("bootstrap")
@@ -251,43 +275,46 @@ class NodeConnections(AIOKafkaClient):
 
     def get_random_node(self) -> Any:
         """None while no node is known."""
-        return next(iter(self._in_turn()), None)
+        return next(iter(self._nodes_to_ask()), None)
 
     async def ask_any(self, request: Any) -> Any:
-        """The answer of the first node that gives one. Each has a moment, and the last of them all the time there is.
+        """Ask one node after the other. Each has a few seconds, the last one the full time.
 
         Raises:
             KafkaError: none of them answered.
         """
-        nodes = self._in_turn()
-        trouble: BaseException = kafka.NodeNotReadyError("no broker is known")
+        nodes = self._nodes_to_ask()
+        failure: BaseException = kafka.NodeNotReadyError("no broker is known")
         for node_id in nodes:
             try:
-                async with asyncio.timeout(LOOK_S if node_id != nodes[-1] else ANSWER_S):
-                    conn = await self._get_conn(node_id, group=self._way_to(node_id))
+                async with asyncio.timeout(PROGRESS_CHECK_S if node_id != nodes[-1] else ANSWER_S):
+                    conn = await self._get_conn(node_id, group=self._connection_group(node_id))
                     if conn is None:
                         raise kafka.NodeNotReadyError(f"node {node_id}")
                     answer = await conn.send(request)
             except (kafka.KafkaError, OSError, TimeoutError) as error:
-                # Its connection is kept: it may be slow, and others may wait for more urgent answers over it.
+                # Keep its connection: the node may be slow, and others may wait for more urgent answers over it.
                 logger.debug("no answer to %s from node %s: %r", type(request).__name__, node_id, error)
                 self._silent.add(node_id)
-                trouble = (
+                failure = (
                     error if isinstance(error, kafka.KafkaError) else kafka.RequestTimedOutError(f"node {node_id}")
                 )
             else:
-                self._answered(node_id)
+                self._note_answer(node_id)
                 return answer
-        raise trouble
+        raise failure
 
-    def _way_to(self, node_id: Any) -> Any:
-        """A broker answers one request of a connection after the other, and a write waits there for all replicas: what
-        would tell that one of them is gone must not wait behind it."""
+    def _connection_group(self, node_id: Any) -> Any:
+        """A second connection while the first has a pending write.
+
+        A broker answers the requests of a connection in turn, and a write waits for all replicas. The metadata that
+        would show that a replica is gone must not wait behind it.
+        """
         conn: Connection | None = self._conns.get((node_id, ConnectionGroup.DEFAULT))
-        return ASKING if conn is not None and conn.writes else ConnectionGroup.DEFAULT
+        return METADATA_GROUP if conn is not None and conn.has_pending_write else ConnectionGroup.DEFAULT
 
     async def _metadata_update(self, cluster_metadata: Any, topics: Any) -> bool:
-        """B4-15: aiokafka lets brokers create every topic that it asks about, so a typo becomes a topic."""
+        """Ask for metadata; creates topics only if that is configured (aiokafka-defects.md#topic-creation)."""
         request = EpochMetadataRequest(list(topics) if topics else None, self._allow_auto_create_topics)
         try:
             metadata = await self.ask_any(request)
@@ -301,7 +328,7 @@ class NodeConnections(AIOKafkaClient):
             metadata = metadata.without_epochs()
         cluster_metadata.update_metadata(metadata)
         self._drop_bootstrap()
-        self._leave_the_dead()
+        self._abort_replaced_nodes()
         return True
 
     def _note_epochs(self, metadata: MetadataResponse_v7) -> None:
@@ -312,15 +339,15 @@ class NodeConnections(AIOKafkaClient):
         }
 
     def leader_epoch(self, tp: tuple[str, int]) -> int:
-        """Under which epoch a partition's leader leads it; UNKNOWN where brokers do not tell (before 2.1)."""
+        """The current leader epoch of a partition; UNKNOWN with brokers before 2.1."""
         return self._leader_epochs.get((tp[0], tp[1]), UNKNOWN)
 
     def leader(self, tp: Any) -> tuple[int | None, int]:
-        """A partition's leader, and under which epoch it leads."""
+        """A partition's leader and its epoch."""
         return self.cluster.leader_for_partition(tp), self.leader_epoch(tp)
 
     async def coordinator_lookup(self, coordinator_type: Any, coordinator_key: str) -> int:
-        """aiokafka asks one node at random, for a request timeout.
+        """Find a group's coordinator. aiokafka asks one random node, for a whole request timeout.
 
         Raises:
             KafkaError: none answered, or there is none.

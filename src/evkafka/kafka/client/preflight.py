@@ -1,7 +1,7 @@
-"""The connection at the start, diagnosed: never just "unable to bootstrap" (B4-21).
+"""Tests the connection at the start and reports why it fails (aiokafka-defects.md#bootstrap-causes).
 
-The client swallows why a server could not be reached; so we knock at each door ourselves first, with the
-client's own connection (TCP, TLS, version handshake, login), and keep what it said.
+aiokafka hides why a server could not be reached. So each server is tried first with a connection of its own (TCP, TLS,
+version handshake, login), whose error is kept.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ from aiokafka.protocol.metadata import MetadataRequest
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
 from evkafka.kafka.client.connection import FAILURES, connect
-from evkafka.kafka.client.diagnosis import hung_up
+from evkafka.kafka.client.diagnosis import closing_cause
 from evkafka.kafka.errors import translate, was_closed
 from evkafka.kafka.options import connection_options
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
 ONE_SERVER_S = 8.0
-"""How long one server may take to answer, so that a silent one does not use up the time of all."""
+"""How long one server may take to answer, so that a silent one does not use up the whole time."""
 
-NEXT_S = 1.0
-"""After which the next server is asked, beside the one that has not answered yet."""
+NEXT_SERVER_S = 1.0
+"""After this time the next server is tried too, while the first has not answered yet."""
 
-AGAIN_S = 0.5
+RETRY_S = 0.5
 
 _NOT_FOR_CONN = frozenset({"bootstrap_servers", "metadata_max_age_ms", "retry_backoff_ms", "connections_max_idle_ms"})
 
 
 async def reach(connection: ConnectionSettings, *, timeout_s: float) -> tuple[str, int]:
-    """Return when one of the servers lets us in; try again and again until the time is over.
+    """Return when one of the servers accepts the connection; try again until the time is over.
 
     Returns:
-        Host and port of the server that did.
+        Host and port of that server.
 
     Raises:
-        BrokerRefused: a server said no (login, certificate, not TLS). At once: waiting cannot help.
-        BrokerUnavailable: no server could be reached in time; the message says why, server by server.
+        BrokerRefused: a server refused it (login, certificate, TLS). Raised at once: waiting cannot help.
+        BrokerUnavailable: no server could be reached in time; the message has the cause for each server.
     """
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + timeout_s
@@ -52,26 +52,26 @@ async def reach(connection: ConnectionSettings, *, timeout_s: float) -> tuple[st
         if found is not None:
             return found
         sentence = "; ".join(str(error) for error in causes.values())
-        if loop.time() + AGAIN_S >= deadline_s:
+        if loop.time() + RETRY_S >= deadline_s:
             raise BrokerUnavailable(
                 f"no Kafka broker could be reached within {timeout_s:g} s ({sentence}); check bootstrap_servers"
             ) from None  # the sentence has each server's cause; their tracebacks are the client's own
         if not warned:
             logger.warning("no Kafka broker can be reached yet (%s); trying again", sentence)
             warned = True
-        await asyncio.sleep(AGAIN_S)
+        await asyncio.sleep(RETRY_S)
 
 
 async def _first_of(
     connection: ConnectionSettings, hosts: list[tuple[str, int]], deadline_s: float, causes: dict[str, BrokerError]
 ) -> tuple[str, int] | None:
-    """The first server that lets us in. One that keeps us waiting is not waited for alone: the next is asked beside it.
+    """The first server that accepts the connection. While a slow one is waited for, the next is tried too.
 
     Args:
-        causes: why the others did not, by server. Written here.
+        causes: the errors of the others, by server. Written here.
 
     Raises:
-        BrokerRefused: one of them said no.
+        BrokerRefused: one of them refused it.
     """
     loop = asyncio.get_running_loop()
     asked: dict[asyncio.Task[None], tuple[str, int]] = {}
@@ -81,9 +81,9 @@ async def _first_of(
             if waiting:
                 host, port = waiting.pop(0)
                 within_s = min(max(deadline_s - loop.time(), 0.1), ONE_SERVER_S)
-                asked[asyncio.ensure_future(knock(connection, host, port, timeout_s=within_s))] = host, port
+                asked[asyncio.ensure_future(try_login(connection, host, port, timeout_s=within_s))] = host, port
             done, _ = await asyncio.wait(
-                asked, timeout=NEXT_S if waiting else None, return_when=asyncio.FIRST_COMPLETED
+                asked, timeout=NEXT_SERVER_S if waiting else None, return_when=asyncio.FIRST_COMPLETED
             )
             for task in done:
                 host, port = asked.pop(task)
@@ -101,11 +101,11 @@ async def _first_of(
             await asyncio.wait(asked)
 
 
-async def knock(connection: ConnectionSettings, host: str, port: int, *, timeout_s: float) -> None:
-    """Connect and log in to one server, and hang up again.
+async def try_login(connection: ConnectionSettings, host: str, port: int, *, timeout_s: float) -> None:
+    """Connect and log in to one server, and disconnect again.
 
     Raises:
-        BrokerRefused, BrokerUnavailable, BrokerError: why it did not work; `__cause__` is the client's error.
+        BrokerRefused, BrokerUnavailable, BrokerError: it failed; `__cause__` is aiokafka's error.
     """
     options = connection_options(connection)
     options = {name: value for name, value in options.items() if name not in _NOT_FOR_CONN}
@@ -114,14 +114,14 @@ async def knock(connection: ConnectionSettings, host: str, port: int, *, timeout
         async with asyncio.timeout(timeout_s):
             conn = await connect(host, port, options)
             try:
-                # Without this, a broker that asks for a login would seem to let in a client that has none.
+                # Without a request, a broker that expects a login would seem to accept a client that has none.
                 await conn.send(MetadataRequest([]))
             finally:
                 closing = conn.close()
     except BrokerError:
         raise
     except FAILURES as error:
-        if was_closed(error) and (why := await hung_up(host, port, options)) is not None:
+        if was_closed(error) and (why := await closing_cause(host, port, options)) is not None:
             raise BrokerRefused(f"{host}:{port}: {why}") from error
         raise translate(error, f"{host}:{port}") from error
     await asyncio.wait({closing}, timeout=1.0)

@@ -1,1 +1,1 @@
-"""The source: fetching, decoding, membership in a group."""
+"""The source: a contained AIOKafkaConsumer with its coordinator, fetcher and decoder."""

@@ -1,6 +1,7 @@
-"""Where partitions end that are not fetched at the moment: paused ones, full ones, and what waits behind them.
+"""Looks up the end offsets of partitions that are not fetched at the moment, such as paused ones.
 
-A fetch tells the end of its partition, and an end that is as old as the last fetch would show no lag while it grows.
+A fetch returns the end of its partition. Without one the end would be as old as the last fetch, and a growing lag would
+not show.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ EVERY_S = 5.0
 
 
 class EndOffsets:
-    """One consumer's: it asks for the ends that no fetch has told for a while, and writes them where fetches do.
+    """Looks up end offsets that no fetch has updated for a while, and stores them where fetches do.
 
     Args:
-        reads_committed: also ask where the first open transaction begins.
+        reads_committed: whether to look up the last stable offset (start of the first open transaction) too.
     """
 
     def __init__(self, client: Any, subscriptions: Any, *, reads_committed: bool) -> None:
@@ -42,11 +43,11 @@ class EndOffsets:
             if assignment is None or not assignment.active:
                 continue
             try:
-                await self._look(assignment)
+                await self._update(assignment)
             except (kafka.KafkaError, OSError, TimeoutError) as error:
                 logger.debug("the ends of partitions that are not read are not known: %r", error)
 
-    async def _look(self, assignment: Any) -> None:
+    async def _update(self, assignment: Any) -> None:
         since_ms = (time.time() - EVERY_S) * 1000
         by_leader: dict[int, list[ClientPartition]] = defaultdict(list)
         for tp in assignment.tps:
@@ -55,17 +56,17 @@ class EndOffsets:
             if state.has_valid_position and (state.timestamp or 0) < since_ms and leader not in (None, -1):
                 by_leader[leader].append(tp)
         for leader, tps in by_leader.items():
-            await self._ask(assignment, leader, tps)
+            await self._update_from(assignment, leader, tps)
 
-    async def _ask(self, assignment: Any, leader: int, tps: Collection[ClientPartition]) -> None:
-        for tp, end in (await self._ends(leader, tps, READ_UNCOMMITTED)).items():
+    async def _update_from(self, assignment: Any, leader: int, tps: Collection[ClientPartition]) -> None:
+        for tp, end in (await self._look_up(leader, tps, READ_UNCOMMITTED)).items():
             assignment.state_value(tp).highwater = end
         if self._reads_committed:
-            for tp, end in (await self._ends(leader, tps, READ_COMMITTED)).items():
+            for tp, end in (await self._look_up(leader, tps, READ_COMMITTED)).items():
                 assignment.state_value(tp).lso = end
 
-    async def _ends(self, leader: int, tps: Collection[ClientPartition], level: int) -> dict[ClientPartition, int]:
-        """Those that the leader tells; of the others the next look asks again."""
+    async def _look_up(self, leader: int, tps: Collection[ClientPartition], level: int) -> dict[ClientPartition, int]:
+        """The ends that the leader returns. The next round asks again for the others."""
         by_topic: dict[str, list[tuple[int, int]]] = defaultdict(list)
         for tp in tps:
             by_topic[tp.topic].append((tp.partition, OffsetResetStrategy.LATEST))

@@ -1,4 +1,4 @@
-"""A reader without a group: all partitions are its own, nothing is committed."""
+"""The coordinator of a reader without a group: all partitions are assigned to it, and nothing is committed."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from aiokafka.util import create_task
 
 from evkafka.exceptions import BrokerError
-from evkafka.kafka.consumer.leader_epochs import Place
+from evkafka.kafka.consumer.leader_epochs import EpochOffset
 
 
-class Groupless(NoGroupCoordinator):
-    """aiokafka's NoGroupCoordinator, contained: it tells no listener, and with every new partition it forgets the
-    positions of all the others (so that they are read again, or skipped, by the reset rule).
+class GrouplessCoordinator(NoGroupCoordinator):
+    """aiokafka's NoGroupCoordinator, contained (aiokafka-defects.md#groupless-positions).
+
+    aiokafka's calls no listener, and forgets all positions when a new partition appears: the other partitions are then
+    read again, or skipped, by the reset rule.
 
     Args:
         listener: a ConsumerRebalanceListener.
 
     Attributes:
-        topics_before: topics that were read before the present assignment.
+        topics_before: topics that were read before the current assignment.
     """
 
     def __init__(self, client: Any, subscription: Any, *, listener: Any, **options: Any) -> None:
@@ -33,18 +35,18 @@ class Groupless(NoGroupCoordinator):
         super().__init__(client, subscription, **options)
 
     def assign_all_partitions(self, check_unknown: bool = False) -> None:
-        """Called with every change of the metadata."""
+        """Called at every change of the metadata."""
         if self._changing is None or self._changing.done():
             self._changing = create_task(self._change())
 
     async def _change(self) -> None:
         subscriptions = self._subscription
         before = self._assignment
-        while before is None or set(self._all()) != before.tps or not before.active:
+        while before is None or set(self._all_partitions()) != before.tps or not before.active:
             old = before.tps if before is not None else frozenset()
             subscriptions.begin_reassignment()
             await self._listener.on_partitions_revoked(old)
-            subscriptions.assign_from_subscribed(self._all())
+            subscriptions.assign_from_subscribed(self._all_partitions())
             now = self._assignment = subscriptions.subscription.assignment
             for tp in now.tps & old:
                 if before.state_value(tp).has_valid_position:
@@ -53,20 +55,32 @@ class Groupless(NoGroupCoordinator):
             await self._listener.on_partitions_assigned(now.tps)
             before = now
 
-    def _all(self) -> list[ClientPartition]:
+    def _all_partitions(self) -> list[ClientPartition]:
         return [
             ClientPartition(topic, partition)
             for topic in self._subscription.subscription.topics
             for partition in self._cluster.partitions_for_topic(topic) or ()
         ]
 
-    async def committed(self, partitions: Collection[ClientPartition] | None) -> dict[ClientPartition, Place]:
-        """Nothing is ever committed."""
+    async def committed(self, partitions: Collection[ClientPartition] | None) -> dict[ClientPartition, EpochOffset]:
+        """Always empty: nothing is ever committed."""
         return {}
+
+    def begin_assignment(self) -> None:
+        """Nothing to do: nothing is committed under it."""
+
+    def end_assignment(self) -> None:
+        """Nothing to do."""
+
+    def tasks(self) -> list[asyncio.Task[Any] | None]:
+        return [self._changing, getattr(self, "_reset_committed_task", None)]
+
+    async def leave(self, timeout_s: float) -> None:
+        """Nothing to do: there is no group."""
 
     @property
     def dead(self) -> bool:
-        """A change of the assignment has failed."""
+        """Whether a change of the assignment has failed."""
         changing = self._changing
         return changing is not None and changing.done() and (changing.cancelled() or changing.exception() is not None)
 

@@ -1,4 +1,4 @@
-"""Whether a leader's log still holds what was read (KIP-320): one question, and what its answers mean."""
+"""Checks whether a leader's log still holds the records that were read (KIP-320)."""
 
 from __future__ import annotations
 
@@ -10,43 +10,47 @@ from aiokafka import errors as kafka
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.kafka.client.protocol import OffsetForLeaderEpochRequest
-from evkafka.kafka.errors import code_name
+from evkafka.kafka.errors import ErrorCode, code_name
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
-FORMAT_WITHOUT_EPOCHS = 43
 UNDEFINED = -1
 
 
-class Place(NamedTuple):
-    """A position, and the leader epoch of the record before it."""
+class EpochOffset(NamedTuple):
+    """An offset, and the leader epoch of the record before it."""
 
     offset: int
     epoch: int
 
 
 class Divergence(NamedTuple):
-    """Where a leader's log parts from the one that was read; `place` is None where they have nothing in common."""
+    """The leader's log differs from the one that was read.
+
+    Attributes:
+        read_to: the offset that was read up to.
+        common_end: where the part that both logs share ends; None if they share nothing.
+    """
 
     read_to: int
-    place: Place | None
+    common_end: EpochOffset | None
 
 
 async def divergences(
-    client: Any, node_id: int, places: Mapping[ClientPartition, Place]
+    client: Any, node_id: int, positions: Mapping[ClientPartition, EpochOffset]
 ) -> Mapping[ClientPartition, Divergence]:
-    """Ask the leader. A partition whose log still holds all that was read up to its place is left out.
+    """Ask a leader about the positions of its partitions. Those whose log still holds everything read are left out.
 
     Raises:
-        NotLeaderForPartitionError: it does not lead a partition, or not under the epoch that we know of: the metadata
-            are asked for again, and so is this.
+        NotLeaderForPartitionError: the node does not lead a partition, or not under the epoch that we know. A metadata
+            update has been requested; ask again after it.
         KafkaError: there was no answer, or a refusal.
     """
-    if not places:
+    if not positions:
         return {}
     by_topic: dict[str, list[tuple[int, int, int]]] = {}
-    for tp, place in places.items():
-        by_topic.setdefault(tp.topic, []).append((tp.partition, client.leader_epoch(tp), place.epoch))
+    for tp, position in positions.items():
+        by_topic.setdefault(tp.topic, []).append((tp.partition, client.leader_epoch(tp), position.epoch))
     try:
         answer = await client.send(node_id, OffsetForLeaderEpochRequest(list(by_topic.items())))
     except (NotImplementedError, kafka.IncompatibleBrokerVersion):
@@ -57,22 +61,23 @@ async def divergences(
         for code, partition, epoch, end in rows:
             tp = ClientPartition(topic, partition)
             _check(client, tp, code)
-            place = places[tp]
-            if code == FORMAT_WITHOUT_EPOCHS:
+            position = positions[tp]
+            if code == ErrorCode.UNSUPPORTED_FOR_MESSAGE_FORMAT:
                 continue
             if epoch == UNDEFINED or end == UNDEFINED:
-                # All that it knows is older than what we read: a topic of the same name that was made since.
-                found[tp] = Divergence(place.offset, None)
-            elif end < place.offset:
-                found[tp] = Divergence(place.offset, Place(end, epoch))
+                # The leader knows only older epochs: a topic of the same name that was created since.
+                found[tp] = Divergence(position.offset, None)
+            elif end < position.offset:
+                found[tp] = Divergence(position.offset, EpochOffset(end, epoch))
     return found
 
 
 def _check(client: Any, tp: ClientPartition, code: int) -> None:
-    if code in (0, FORMAT_WITHOUT_EPOCHS):
+    if code in (0, ErrorCode.UNSUPPORTED_FOR_MESSAGE_FORMAT):
         return
-    if code == kafka.TopicAuthorizationFailedError.errno:
+    if code == ErrorCode.TOPIC_AUTHORIZATION_FAILED:
         raise kafka.TopicAuthorizationFailedError(tp.topic)
-    # Another leads it by now (FENCED_LEADER_EPOCH too), or this one does not know yet that it does (UNKNOWN_...).
+    # Another node leads it by now (also FENCED_LEADER_EPOCH), or this one does not know yet that it does
+    # (UNKNOWN_LEADER_EPOCH).
     client.force_metadata_update()
     raise kafka.NotLeaderForPartitionError(f"{tp.topic}[{tp.partition}]: {code_name(code)}")

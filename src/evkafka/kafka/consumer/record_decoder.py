@@ -1,9 +1,11 @@
-"""Fetched bytes to records, batch by batch: what cannot be read costs its own offset and nothing else (B4-13).
+"""Decodes fetched bytes to records; a record that cannot be read costs only its own offset.
 
-aiokafka makes records one by one in a generator; an error in it loses what was made before in the same call, and
-comes again with every poll. Here as much of a batch is made in one go as is asked for, and what fails is gone over
-record by record. No more than that: of five hundred partitions, each with the rest of a batch made and waiting, a
-hundred thousand records would lie about, and the garbage collector look at each of them again and again.
+aiokafka decodes records one by one in a generator. An error in it loses the records that the same call decoded before,
+and comes again with every poll (aiokafka-defects.md#unreadable-records). Here a poll's share of a batch is decoded at
+once; if that fails, the batch is decoded record by record.
+
+No more of a batch is decoded than a poll asks for. With five hundred partitions and the rest of a batch decoded for
+each, the garbage collector would have to look at a hundred thousand waiting records again and again.
 """
 
 from __future__ import annotations
@@ -19,22 +21,22 @@ from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
-from evkafka.kafka.consumer.decompression import DecompressedTooLarge, unpacked
+from evkafka.kafka.consumer.decompression import TooLargeUnpacked, decompress
 from evkafka.runtime.leader_epochs import UNKNOWN, EpochStart
 
 _LENGTH = struct.Struct(">i")
 _BASE_OFFSET = struct.Struct(">q")
-_EPOCH = struct.Struct(">i")  # behind the head, and before the byte that says the format
+_EPOCH = struct.Struct(">i")  # after the head, before the byte with the format version
 _TIMESTAMP = struct.Struct(">q")
-_FIRST_TIMESTAMP = 27  # behind the head: epoch, format, checksum, attributes, last offset
-_HEAD = 12  # base offset and length, which a batch's length does not count
+_FIRST_TIMESTAMP = 27  # its position, after head, epoch, format, checksum, attributes and last offset
+_HEAD = 12  # base offset and length, which the length does not include
 _NEW = tuple.__new__
 
 
 class KafkaRecord(NamedTuple):
-    """One record, with every field of aiokafka's own that is not deprecated.
+    """One record, with every field of aiokafka's ConsumerRecord that is not deprecated.
 
-    A batch of these takes 0.41 us of CPU time per record (with one header, from the fetched bytes), where aiokafka's
+    Decoding a batch takes 0.41 us of CPU time per record (with one header, from the fetched bytes); aiokafka's
     generator of dataclasses takes 0.75.
     """
 
@@ -59,7 +61,7 @@ class KafkaRecord(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """Reading stops at `offset`; it could go on at `next_offset`."""
+    """Reading stops at `offset`, and can continue at `next_offset`."""
 
     offset: int
     next_offset: int
@@ -67,16 +69,16 @@ class Damage(NamedTuple):
 
 
 class FetchedRecords:
-    """What one fetch brought for one partition, and has not been handed out.
+    """The records of one fetch and one partition that have not been handed out.
 
     Args:
-        most_unpacked: how many bytes one batch may unpack to.
+        max_decompressed_bytes: the largest size that one batch may decompress to.
 
     Attributes:
-        position: the offset of the next record to be handed out.
+        position: the offset of the next record to hand out.
         damage: why the rest cannot be read, once the records before it have been handed out.
-        exhausted: nothing is left in here.
-        turns: where the leader epoch changes in the batches that were opened since somebody took these out.
+        exhausted: whether no record is left.
+        epoch_starts: changes of the leader epoch in the batches opened so far; the reader of this list clears it.
     """
 
     __slots__ = (
@@ -88,18 +90,18 @@ class FetchedRecords:
         "_begin",
         "_check_crcs",
         "_left",
+        "_max_decompressed_bytes",
         "_memory",
-        "_most_unpacked",
         "_next",
         "_raw",
         "_read_committed",
         "_ready",
         "damage",
+        "epoch_starts",
         "exhausted",
         "partition",
         "position",
         "topic",
-        "turns",
     )
 
     def __init__(
@@ -112,41 +114,42 @@ class FetchedRecords:
         aborted: Sequence[tuple[int, int]],
         read_committed: bool,
         check_crcs: bool,
-        most_unpacked: int,
+        max_decompressed_bytes: int,
     ) -> None:
         self.topic = topic
         self.partition = partition
         self.position = position
         self.damage: Damage | None = None
         self.exhausted = False
-        self.turns: list[EpochStart] = []
+        self.epoch_starts: list[EpochStart] = []
         self._raw = raw
         self._memory: Any = MemoryRecords(raw)
-        self._begin = self._at = 0  # where in `raw` the batch in hand begins, and the next one
-        self._batch: Any = None  # the one in hand
-        self._left: Iterator[Any] = iter(())  # what has not been made of it
-        self._aborted = list(aborted)  # (producer, first offset) of aborted transactions, by offset
-        self._aborting: set[int] = set()  # the producers whose records here are aborted
+        self._begin = self._at = 0  # where the current batch begins in `raw`, and where the next one does
+        self._batch: Any = None  # the current one
+        self._left: Iterator[Any] = iter(())  # its records that are not decoded yet
+        self._aborted = list(aborted)  # (producer, first offset) of aborted transactions, in order of offsets
+        self._aborting: set[int] = set()  # producers whose records are aborted at this point of the log
         self._read_committed = read_committed
         self._check_crcs = check_crcs
-        self._most_unpacked = most_unpacked
+        self._max_decompressed_bytes = max_decompressed_bytes
         self._ready: list[KafkaRecord] = []
         self._next = 0  # index in `_ready`
-        self._after = position  # the position behind `_ready`
+        self._after = position  # the position after the records in `_ready`
 
-    def take(self, most: int) -> list[KafkaRecord]:
-        """Up to so many records, in order; `position` moves behind them."""
+    def take(self, max_records: int) -> list[KafkaRecord]:
+        """The next records, in order; `position` moves past them."""
         taken: list[KafkaRecord] = []
-        while most > 0:
+        while max_records > 0:
             if self._next >= len(self._ready):
                 self.position = max(self.position, self._after)
-                if self.damage is not None or not self._make_ready(most):
+                if self.damage is not None or not self._make_ready(max_records):
                     self.exhausted = True
                     break
                 continue
-            part = self._ready[self._next : self._next + most] if self._next or most < len(self._ready) else self._ready
+            takes_all = self._next == 0 and max_records >= len(self._ready)
+            part = self._ready if takes_all else self._ready[self._next : self._next + max_records]
             self._next += len(part)
-            most -= len(part)
+            max_records -= len(part)
             self.position = part[-1].offset + 1
             taken = taken + part if taken else part
         if self._next >= len(self._ready):
@@ -155,7 +158,7 @@ class FetchedRecords:
 
     @property
     def timestamp(self) -> int | None:
-        """When the next record was written, in milliseconds: its batch's first time where it has not been made yet."""
+        """The next record's timestamp in milliseconds; the first of its batch if the record is not decoded yet."""
         if self._next < len(self._ready):
             return self._ready[self._next].timestamp
         if self._batch is not None:
@@ -166,8 +169,8 @@ class FetchedRecords:
             return None
         return int(_TIMESTAMP.unpack_from(self._raw, begin + _FIRST_TIMESTAMP)[0])
 
-    def _make_ready(self, most: int) -> bool:
-        """Make up to so many records of the batch in hand, or take the next in hand; False where there is none."""
+    def _make_ready(self, max_records: int) -> bool:
+        """Decode records of the current batch, or open the next batch. Return False if there is none."""
         self._ready, self._next = [], 0
         if self._batch is None and not self._memory.has_next():
             return False
@@ -175,10 +178,10 @@ class FetchedRecords:
             if self._batch is None:
                 self._open_batch()
             else:
-                self._decode(most)
+                self._decode(max_records)
         except MemoryError:
             raise
-        except Exception as error:  # codecs and parsers raise what they like, and one batch must not cost another
+        except Exception as error:  # codecs and parsers may raise anything, and one batch must not cost another
             self._salvage(self._batch, self._raw[self._begin : self._at], error)
             self._batch = None
         return True
@@ -190,28 +193,28 @@ class FetchedRecords:
         if self._check_crcs and not batch.validate_crc():
             raise CorruptRecordException("invalid CRC: the batch is not what its producer sent")
         epoch = first_epoch(self._raw, begin)
-        if epoch != UNKNOWN and (not self.turns or self.turns[-1].epoch != epoch):
-            self.turns.append(EpochStart(batch.base_offset, epoch))
-        if self._passes_over(batch):
+        if epoch != UNKNOWN and (not self.epoch_starts or self.epoch_starts[-1].epoch != epoch):
+            self.epoch_starts.append(EpochStart(batch.base_offset, epoch))
+        if self._skips(batch):
             self._end_batch()
             return
         raw = self._raw[begin : self._at]
-        if (plain := unpacked(raw, self._most_unpacked)) is not raw:
+        if (plain := decompress(raw, self._max_decompressed_bytes)) is not raw:
             batch = self._batch = MemoryRecords(plain).next_batch()
-        self._left = chain(batch)  # for a batch may be begun once only, and each slice would begin it anew
+        self._left = chain(batch)  # a batch can be iterated only once, and each slice would start it again
 
     def _end_batch(self) -> None:
         self._after = max(self.position, self._batch.next_offset)
         self._batch = None
 
-    def _decode(self, most: int) -> None:
+    def _decode(self, max_records: int) -> None:
         topic, partition, batch = self.topic, self.partition, self._batch
-        made = islice(self._left, most)
-        if batch.producer_id is not None:  # of format 2; older ones have no such thing
-            kind = batch.timestamp_type  # of all its records
+        decoded = islice(self._left, max_records)
+        if batch.producer_id is not None:  # format 2; older ones have no producer id
+            kind = batch.timestamp_type  # the same for all its records
             records = [
                 _NEW(KafkaRecord, (topic, partition, r.offset, r.timestamp, kind, r.key, r.value, tuple(r.headers)))
-                for r in made
+                for r in decoded
             ]
         else:
             records = [
@@ -219,19 +222,19 @@ class FetchedRecords:
                     KafkaRecord,
                     (topic, partition, r.offset, r.timestamp, r.timestamp_type, r.key, r.value, tuple(r.headers)),
                 )
-                for r in made
+                for r in decoded
             ]
-        if len(records) < most:
+        if len(records) < max_records:
             self._end_batch()
         else:
             self._after = max(self.position, records[-1].offset + 1)
         if records and records[0].offset < self.position:
-            # A fetch begins with the batch that holds the offset asked for, not with its record.
+            # A fetch begins with the batch that contains the requested offset, not with the record.
             records = [record for record in records if record.offset >= self.position]
         self._ready = records
 
-    def _passes_over(self, batch: Any) -> bool:
-        """Control batches are no records; aborted ones are none to a reader of what is committed."""
+    def _skips(self, batch: Any) -> bool:
+        """Control batches hold no records, and a reader of committed records skips aborted ones."""
         producer = batch.producer_id
         if self._read_committed and producer is not None:
             while self._aborted and self._aborted[0][1] <= batch.base_offset:
@@ -243,31 +246,31 @@ class FetchedRecords:
                 return True
         return bool(batch.is_control_batch)
 
-    # ------------------------------------------------------------------ what cannot be read
+    # ------------------------------------------------------------------ damaged batches
 
     def _salvage(self, batch: Any, raw: bytes, error: Exception) -> None:
-        """Keep the records before the one that cannot be read, and say where reading could go on."""
-        behind = self._behind(raw)
-        if batch is None or batch.producer_id is None or _says_crc(error) or isinstance(error, DecompressedTooLarge):
-            # Of bytes that are not what was sent, nothing can be believed; what is too large is not unpacked.
-            self.damage = Damage(self.position, behind, error)
+        """Keep the records before the one that cannot be read, and find out where reading can continue."""
+        next_offset = self._offset_after(raw)
+        if batch is None or batch.producer_id is None or _is_crc_error(error) or isinstance(error, TooLargeUnpacked):
+            # After a wrong checksum no byte can be trusted; a batch that is too large is not decompressed.
+            self.damage = Damage(self.position, next_offset, error)
         else:
-            self._ready, self.damage = self._one_by_one(raw, behind)
-        self._after = behind if self.damage is None else self.position
+            self._ready, self.damage = self._decode_one_by_one(raw, next_offset)
+        self._after = next_offset if self.damage is None else self.position
         if self._ready and self.damage is not None:
             self._after = self._ready[-1].offset + 1
 
-    def _one_by_one(self, raw: bytes, behind: int) -> tuple[list[KafkaRecord], Damage | None]:
-        """Every record stands behind its own length, so one that cannot be read hides no other."""
+    def _decode_one_by_one(self, raw: bytes, next_offset: int) -> tuple[list[KafkaRecord], Damage | None]:
+        """Decode record by record. Each is preceded by its length, so a damaged one does not hide the next."""
         records: list[KafkaRecord] = []
         position = self.position
         try:
-            batch = _DefaultRecordBatchPy(unpacked(raw, self._most_unpacked))
-            batch._maybe_uncompress()  # what is compressed still, is so by a codec that is not known: it says so
+            batch = _DefaultRecordBatchPy(decompress(raw, self._max_decompressed_bytes))
+            batch._maybe_uncompress()  # raises for an unknown codec, which `decompress` left as it was
             buffer = batch._buffer
             for _ in range(batch._num_records):
                 offset, end = _offset_and_end(batch)
-                if not 0 < end <= len(buffer) or offset >= behind:
+                if not 0 < end <= len(buffer) or offset >= next_offset:
                     raise CorruptRecordException(
                         f"a record's length or offset leads out of its batch ({end}, {offset})"
                     )
@@ -293,32 +296,32 @@ class FetchedRecords:
                 position = offset + 1
         except MemoryError:
             raise
-        except Exception as error:  # the codec's own, or lengths that make no sense: the rest of the batch is lost
-            return records, Damage(position, behind, error)
+        except Exception as error:  # of the codec, or of impossible lengths: the rest of the batch is lost
+            return records, Damage(position, next_offset, error)
         return records, None
 
-    def _behind(self, raw: bytes) -> int:
-        """The offset behind a batch that cannot be read: where the next begins, or what its own head says."""
+    def _offset_after(self, raw: bytes) -> int:
+        """The offset after a batch that cannot be read: that of the next batch, or what the batch's own head says."""
         if self._at + _HEAD <= len(self._raw):
             following = int(_BASE_OFFSET.unpack_from(self._raw, self._at)[0])
             if following > self.position:
                 return following
         if len(raw) >= 27 and raw[16] >= 2:
-            said = int(_BASE_OFFSET.unpack_from(raw, 0)[0]) + int(_LENGTH.unpack_from(raw, 23)[0]) + 1
-            if self.position < said <= self.position + len(raw) + 1_000_000:
-                return said
+            claimed = int(_BASE_OFFSET.unpack_from(raw, 0)[0]) + int(_LENGTH.unpack_from(raw, 23)[0]) + 1
+            if self.position < claimed <= self.position + len(raw) + 1_000_000:
+                return claimed
         return self.position + 1
 
 
 def first_epoch(raw: bytes, begin: int = 0) -> int:
-    """The leader epoch of the batch that begins here; UNKNOWN where its format has none, or it is not all there."""
+    """The leader epoch of the batch that begins here; UNKNOWN if its format has none, or it is incomplete."""
     if len(raw) < begin + _HEAD + 5 or raw[begin + _HEAD + 4] < 2:
         return UNKNOWN
     return int(_EPOCH.unpack_from(raw, begin + _HEAD)[0])
 
 
 def _offset_and_end(batch: Any) -> tuple[int, int]:
-    """Of the record that comes next: its offset, and where it ends in the batch's buffer."""
+    """The offset of the next record, and where it ends in the batch's buffer."""
     length, pos = decode_varint(batch._buffer, batch._pos)
     end = pos + length
     for _ in range(2):  # attributes, time
@@ -335,5 +338,5 @@ def _ends_in_abort(batch: Any) -> bool:
     return bool(ControlRecord.parse(control.key) == ABORT_MARKER)
 
 
-def _says_crc(error: Exception) -> bool:
+def _is_crc_error(error: Exception) -> bool:
     return isinstance(error, CorruptRecordException) and "CRC" in str(error)

@@ -1,4 +1,4 @@
-"""What is on its way out: single records, and the batches that they go out in."""
+"""Records that are being sent, and the batches that they are sent in."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from evkafka.records import RecordMetadata, TopicPartition
 
 
 class PendingRecord:
-    """One record on its way.
+    """One record whose delivery is not confirmed yet.
 
     Attributes:
-        confirmed: ends with the broker's answer.
-        event_type: what errors call it.
-        timestamp_ms: its own, or that of its first place in a batch.
-        deadline_s: when it must have ended, on the loop's clock.
-        timeout_s: the same as a duration, for the error.
-        room: done when it has a place in a batch; None where it never had to wait for one.
+        confirmed: done with the broker's answer.
+        event_type: for error messages.
+        timestamp_ms: the record's timestamp, or that of its first place in a batch.
+        deadline_s: when it must have been confirmed, by the loop's clock.
+        timeout_s: the same as a duration, for error messages.
+        room: done when it has a place in a batch; None if it had one at once.
     """
 
     __slots__ = (
@@ -56,7 +56,8 @@ class PendingRecord:
         self.deadline_s = deadline_s
         self.room: asyncio.Future[None] | None = None
 
-    def may_go_on(self) -> None:
+    def end_waiting(self) -> None:
+        """Wake the sender if it waits for room."""
         if self.room is not None and not self.room.done():
             self.room.set_result(None)
 
@@ -69,13 +70,13 @@ class PendingRecord:
         cause: BaseException | None = None,
         kind: type[DeliveryError] = DeliveryError,
     ) -> None:
-        """End it with an error, unless it has ended."""
+        """End it with an error, unless it is done already."""
         if not self.confirmed.done():
             where = f"{partition.topic}[{partition.partition}]"
             error = delivery_error(why, partition.topic, where, self.event_type, may_have_been_written, kind=kind)
             error.__cause__ = cause
             self.confirmed.set_exception(error)
-        self.may_go_on()
+        self.end_waiting()
 
 
 def delivery_error(
@@ -98,19 +99,24 @@ def delivery_error(
 
 
 class Batch:
-    """Records that go out together. `sent` and `generation` are set once the client has it."""
+    """Records that are sent together.
 
-    __slots__ = ("builder", "generation", "records", "sent", "tries")
+    Attributes:
+        sent, producer: aiokafka's batch and the producer it was submitted to; None before that.
+        tries: how often it was sent before, by other producers.
+    """
+
+    __slots__ = ("builder", "producer", "records", "sent", "tries")
 
     def __init__(self, builder: Any, *, tries: int = 0) -> None:
         self.builder = builder
         self.records: list[PendingRecord] = []
         self.sent: Any = None
-        self.generation: IdempotentProducer | None = None
+        self.producer: IdempotentProducer | None = None
         self.tries = tries
 
     def add(self, record: PendingRecord) -> bool:
-        """False where the batch is full; it takes no more then."""
+        """Add a record. False if the batch is full; then it takes no other record either."""
         placed = self.builder.append(
             timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=record.headers
         )
@@ -120,5 +126,6 @@ class Batch:
         self.records.append(record)
         return True
 
-    def alive(self) -> list[PendingRecord]:
+    def unfinished(self) -> list[PendingRecord]:
+        """The records that are not done."""
         return [record for record in self.records if not record.confirmed.done()]

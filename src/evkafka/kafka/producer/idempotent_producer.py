@@ -1,8 +1,9 @@
-"""One AIOKafkaProducer, with a producer id of its own; replaced by the next one when its sequence is broken.
+"""One AIOKafkaProducer with a producer id, replaced by another when its sequence is broken.
 
-aiokafka counts a partition's sequence on when a batch is refused, and never sets it right: from then on brokers
-refuse every batch of that partition as out of order, for as long as the producer lives. So a producer here is one
-generation of several, and its life is: start, take batches, be retired, settle what it has, close.
+aiokafka advances a partition's sequence also when a batch is refused, and never corrects it. From then on brokers
+refuse every batch of the partition as out of order, as long as the producer lives
+(aiokafka-defects.md#broken-sequence). So the sink uses several producers, one after the other. The life of each: start,
+take batches, be retired, wait for the outcome of the batches it has, close.
 """
 
 from __future__ import annotations
@@ -23,119 +24,112 @@ from aiokafka.protocol.produce import ProduceRequest
 
 from evkafka.config.settings import ProducerSettings
 from evkafka.kafka.client.client import Client
-from evkafka.kafka.errors import cause, code_name
+from evkafka.kafka.errors import ErrorCode, cause, code_name
 from evkafka.kafka.options import connection_options, milliseconds
 from evkafka.records import TopicPartition
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
 
-FENCED = 47
-
-NAMES = {87: "INVALID_RECORD (87)"}
-"""What the client has no name for."""
-
-
 class IdempotentProducer:
-    """A producer for one life: start once, close once.
+    """A producer that is started once and closed once.
 
     Attributes:
-        retired: it takes no more batches.
-        unsettled: how many batches it has that are neither confirmed nor refused.
+        retired: whether it takes no more batches.
+        unfinished: the number of its batches that are neither confirmed nor refused.
     """
 
     def __init__(self, settings: ProducerSettings, *, first: tuple[str, int] | None = None) -> None:
         self._producer = ContainedProducer(settings)
-        self._producer.client.first = first
+        self._producer.client.first_server = first
         self._accumulator: Any = self._producer._message_accumulator
         self._idempotent = settings.enable_idempotence
         self.max_request_size: int = self._producer._max_request_size
-        self._topics_of: object = None
+        self._known_topics_of: object = None  # the metadata that `_known_topics` was read from
         self._known_topics: dict[str, Topic] = {}
         self.client: ProducerClient = self._producer.client
         self.retired = False
-        self.unsettled = 0
+        self.unfinished = 0
 
     async def start(self, on_death: Callable[[IdempotentProducer], object], *, topics: Collection[str] = ()) -> None:
-        """Connect, log in, and get a producer id.
-
-        Raises what the client raises; without a bound of its own. Close it in any case.
+        """Connect, log in, and get a producer id. Has no timeout and raises aiokafka's errors; close it in any case.
 
         Args:
-            on_death: called when its sending has ended by a fault of the client's.
-            topics: what is sent to, to be looked up beforehand.
+            on_death: called when one of aiokafka's tasks has ended while the producer was open.
+            topics: topics whose metadata are fetched beforehand.
         """
         await self._producer.start()
 
         def ended(_: asyncio.Task[Any]) -> None:
-            # However it ended: cancelled by somebody else, the sender returns as if all were well.
+            # Even if it has no exception: the sender returns normally when it is cancelled from outside.
             if not self._producer._closed:
                 on_death(self)
 
         self._producer._sender.sender_task.add_done_callback(ended)
-        assert self.client._sync_task is not None
-        self.client._sync_task.add_done_callback(ended)
+        assert self.client.metadata_task is not None
+        self.client.metadata_task.add_done_callback(ended)
         if topics:
             await self.client.set_topics(topics)
 
     # ------------------------------------------------------------------ batches
 
-    def builder(self, most_bytes: int | None) -> BatchBuilder:
-        """An empty batch, of the configured size or of this one."""
+    def builder(self, max_bytes: int | None) -> BatchBuilder:
+        """An empty batch of this size; None for the configured one."""
         accumulator = self._accumulator
-        return BatchBuilder(most_bytes or accumulator._batch_size, accumulator._compression_type, is_transactional=0)
+        return BatchBuilder(max_bytes or accumulator._batch_size, accumulator._compression_type, is_transactional=0)
 
     def submit(self, partition: TopicPartition, builder: BatchBuilder) -> Any:
-        """Give a batch to the client; its `future` ends with the broker's answer.
+        """Give a batch to aiokafka; its `future` is done with the broker's answer.
 
-        The client's own `send_batch` would wait for an earlier batch of the partition; here there is none.
+        aiokafka's `send_batch` would wait for an earlier batch of the partition; here there is none.
         """
         if partition.topic not in self.client._topics:
             self.client.add_topic(partition.topic)
-        self.unsettled += 1
+        self.unfinished += 1
         return self._accumulator._append_batch(builder, partition)
 
     def take_back(self, partition: TopicPartition, batch: Any) -> bool:
-        """Take a batch out of the client's hands. False when it has gone out: then nobody knows what became of it."""
+        """Take back a batch that has not been sent. False if it has been: then its outcome is unknown."""
         queue = self._accumulator._batches.get(partition)
-        if gone_out(batch) or not queue or batch not in queue:
+        if was_sent(batch) or not queue or batch not in queue:
             return False
         queue.remove(batch)
         if not queue:
             del self._accumulator._batches[partition]
-        self.unsettled -= 1
+        self.unfinished -= 1
         return True
 
-    def hurry(self, batch: Any) -> None:
+    def send_now(self, batch: Any) -> None:
         """Let a batch linger no longer."""
         batch._builder.close()
         self.wake()
 
     def wake(self) -> None:
-        """The client looks for full batches only when something new has come, or a batch has lingered."""
+        """Make aiokafka look for full batches: it does so only for a new batch or after the linger time."""
         waiter = self._accumulator.waiter()
         if not waiter.done():
             waiter.set_result(None)
 
     def refusal(self, partition: TopicPartition, error: BaseException) -> Refusal:
-        """What the broker said of a partition's last batch, which ended in this error of the client's."""
+        """Why the broker refused a partition's last batch, which ended with this error of aiokafka's."""
         if not isinstance(error, kafka.BrokerResponseError | kafka.ProducerFenced):
             return Refusal(None, cause(error))
-        code, message = self.client.refusals.pop(partition, (getattr(error, "errno", FENCED), None))
-        name = NAMES.get(code) or code_name(code)
-        return Refusal(code, f"the broker refused it: {name}{f', {message}' if message else ''}")
+        code, message = self.client.refusals.pop(
+            partition, (getattr(error, "errno", ErrorCode.INVALID_PRODUCER_EPOCH), None)
+        )
+        return Refusal(code, f"the broker refused it: {code_name(code)}{f', {message}' if message else ''}")
 
-    def breaks(self, batch: Any) -> bool:
-        """Whether the end of this batch, which was not its confirmation, has broken the partition's sequence."""
-        return self._idempotent and gone_out(batch)
+    def broke_sequence(self, batch: Any) -> bool:
+        """Whether this batch, which was not confirmed, has broken the partition's sequence."""
+        return self._idempotent and was_sent(batch)
 
     # ------------------------------------------------------------------ topics
 
     def topic(self, name: str) -> Topic | None:
-        """The topic's partitions, as the client knows them; None while it does not."""
+        """The topic's partitions; None if the metadata do not contain it."""
         cluster = self.client.cluster
-        if cluster._partitions is not self._topics_of:  # each answer to a metadata request makes it anew
-            self._topics_of = cluster._partitions
+        if cluster._partitions is not self._known_topics_of:  # each metadata update creates a new mapping
+            self._known_topics_of = cluster._partitions
             self._known_topics.clear()
         known = self._known_topics.get(name)
         if known is None and (partitions := cluster.partitions_for_topic(name)):
@@ -145,36 +139,36 @@ class IdempotentProducer:
 
     @property
     def topics(self) -> Collection[str]:
-        """The topics that it keeps an eye on."""
+        """The topics whose metadata it keeps up to date."""
         return frozenset(self.client._topics)
 
     async def look_for(self, topic: str) -> bool:
-        """Ask the brokers for this topic, once. False where none answered."""
+        """Ask the brokers for this topic once. False if none answered."""
         self.client._topics.add(topic)
         answered: bool = await self.client.force_metadata_update()
         return answered
 
     def forget(self, topic: str) -> None:
-        """Ask for it no more: each time would have the broker create it, where it does that."""
+        """Stop asking for it: each request would create the topic, if the brokers create topics automatically."""
         self.client._topics.discard(topic)
 
-    # ------------------------------------------------------------------ the end
+    # ------------------------------------------------------------------ closing
 
     async def close(self, *, timeout_s: float) -> None:
-        """Close: whatever is unsettled then stays so. Never raises, never hangs.
+        """Close; unfinished batches stay so. Never raises, never hangs.
 
-        aiokafka's own stop() waits without end for what it has not delivered.
+        aiokafka's stop() waits for ever for batches that it cannot deliver (aiokafka-defects.md#endless-send).
         """
         producer = self._producer
         producer._closed = self._accumulator._closed = True
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
-        await _end([producer._sender.sender_task, *producer._sender.requests], timeout_s / 2)
+        await _cancel([producer._sender.sender_task, *producer._sender.requests], timeout_s / 2)
         closing = asyncio.ensure_future(self.client.close())
         await asyncio.wait({closing}, timeout=max(0.0, deadline_s - loop.time()) / 2)
         if not closing.done():
             left = self.client.abort()
-            await _end([closing, self.client._sync_task], max(0.0, deadline_s - loop.time()) / 2)
+            await _cancel([closing, self.client.metadata_task], max(0.0, deadline_s - loop.time()) / 2)
             if left:
                 await asyncio.wait(left, timeout=max(0.0, deadline_s - loop.time()))
         elif not closing.cancelled() and closing.exception() is not None:
@@ -183,7 +177,7 @@ class IdempotentProducer:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic's partitions, in order: all of them, and those that have a leader."""
+    """A topic's partitions in order: all of them, and those with a leader."""
 
     partitions: list[int]
     available: list[int]
@@ -191,7 +185,7 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a batch has ended without a confirmation. `code` is Kafka's; None where no broker has said anything."""
+    """Why a batch has ended without a confirmation. `code` is the broker's; None if no broker has answered."""
 
     code: int | None
     sentence: str
@@ -200,13 +194,13 @@ class Refusal:
         return self.sentence
 
 
-def gone_out(batch: Any) -> bool:
-    """Whether the client has taken this batch for sending: then it has its place in the sequence."""
-    taken: bool = batch.retry_count > 0
-    return taken
+def was_sent(batch: Any) -> bool:
+    """Whether aiokafka has begun to send this batch: from then on it has a sequence number."""
+    begun: bool = batch.retry_count > 0
+    return begun
 
 
-async def _end(tasks: list[asyncio.Task[Any] | None], timeout_s: float) -> None:
+async def _cancel(tasks: list[asyncio.Task[Any] | None], timeout_s: float) -> None:
     left = {task for task in tasks if task is not None and not task.done()}
     for task in left:
         task.cancel()
@@ -214,36 +208,36 @@ async def _end(tasks: list[asyncio.Task[Any] | None], timeout_s: float) -> None:
         await asyncio.wait(left, timeout=timeout_s)
     for task in left:
         if task.done() and not task.cancelled():
-            task.exception()  # looked at: the loop need not report it
+            task.exception()  # retrieved, so that the loop does not report it
 
 
-# ---------------------------------------------------------------------------- the client's parts, contained
+# ---------------------------------------------------------------------------- aiokafka's parts, contained
 
 
 class ContainedProducer(AIOKafkaProducer):
-    """AIOKafkaProducer on a client that tells why it cannot connect, with a sender that survives a bad answer."""
+    """AIOKafkaProducer with a contained client and sender."""
 
     client: ProducerClient
     _sender: ContainedSender
 
     def __init__(self, settings: ProducerSettings) -> None:
-        # An answer later than the delivery timeout helps nobody.
+        # An answer after the delivery timeout is of no use.
         request_timeout_s = min(settings.connection.request_timeout_s, settings.delivery_timeout_s)
         options = {
             **connection_options(settings.connection),
             "request_timeout_ms": milliseconds(request_timeout_s),
         }
-        promise = {"acks": settings.acks, "enable_idempotence": settings.enable_idempotence}
-        super().__init__(**options, **settings.options, **promise)
+        guarantees = {"acks": settings.acks, "enable_idempotence": settings.enable_idempotence}
+        super().__init__(**options, **settings.options, **guarantees)
         self.client = ProducerClient(
-            # As for any producer, the broker decides (its auto.create.topics.enable).
+            # As for any producer, the broker decides (by its auto.create.topics.enable).
             allow_auto_create_topics=True,
             answer_within_s={ProduceRequest: request_timeout_s},
             **options,
         )
         self._metadata = self._message_accumulator._cluster = self.client.cluster
-        # What aiokafka gives up by this time, it gives up with a gap in its sequence. Each record has its own
-        # deadline here; only without a sequence to break may the client give up by itself.
+        # A batch that aiokafka drops after this time leaves a gap in the sequence. Each record has its own deadline
+        # here, so aiokafka may drop batches only if there is no sequence.
         unlimited = settings.enable_idempotence
         self._message_accumulator._batch_ttl = float("inf") if unlimited else settings.delivery_timeout_s
         self._sender = ContainedSender(
@@ -257,10 +251,10 @@ class ContainedProducer(AIOKafkaProducer):
 
 
 class ContainedSender(Sender):
-    """aiokafka's sender, whose produce requests can be found (to be ended), and do not end it by what they raise.
+    """aiokafka's sender, which survives errors of its produce requests (aiokafka-defects.md#dead-sender).
 
     Attributes:
-        requests: the tasks of produce requests under way.
+        requests: the tasks of the produce requests in flight.
     """
 
     def __init__(self, client: ProducerClient, **options: Any) -> None:
@@ -268,7 +262,7 @@ class ContainedSender(Sender):
         self.requests: set[asyncio.Task[Any]] = set()
 
     async def _send_produce_req(self, node_id: int, batches: Any) -> None:
-        """An answer that cannot be understood would end the sender, and with it every partition's sends."""
+        """Fail the batches of a request whose answer cannot be parsed; in aiokafka it ends the sender for good."""
         task = asyncio.current_task()
         assert task is not None
         self.requests.add(task)
@@ -278,7 +272,7 @@ class ContainedSender(Sender):
             logger.exception("an answer to a produce request could not be understood")
             self._failed(node_id, batches, error)
         except asyncio.CancelledError:
-            if not self._message_accumulator._closed:  # by somebody else: nobody would ever hear of these batches
+            if not self._message_accumulator._closed:  # cancelled from outside: the batches would never end
                 self._failed(node_id, batches, kafka.KafkaError("its request was cancelled by somebody else"))
             raise
         finally:
@@ -292,7 +286,7 @@ class ContainedSender(Sender):
                 batch.failure(exception=error)
 
     def _fail_all(self, task: asyncio.Task[Any]) -> None:
-        """Its sending has ended: end what it had. The client's own fails at transactions, without any."""
+        """Fail all batches when the sender has ended. aiokafka's own method fails without a transaction."""
         accumulator = self._message_accumulator
         error = None if task.cancelled() else task.exception()
         if error is None and accumulator._closed:
@@ -300,24 +294,24 @@ class ContainedSender(Sender):
         accumulator.fail_all(error or kafka.KafkaError("its sender was cancelled by somebody else"))
         for batches in accumulator._batches.values():
             for batch in batches:
-                batch._drain_waiter.exception()  # looked at: nobody waits for it
+                batch._drain_waiter.exception()  # retrieved: nobody waits for it
 
 
 class ProducerClient(Client):
-    """The contained client, which keeps what brokers say of a batch, and asks for metadata at a measured pace.
+    """The contained client, which keeps refusals of batches and limits the rate of metadata requests.
 
-    aiokafka's sender asks for it again in the very instant of the answer for as long as a partition has no leader
-    (of a deleted topic, for one), as fast as the broker can answer.
+    While a partition has no leader (its topic was deleted, for example), aiokafka's sender requests metadata again
+    right after each answer, as fast as the broker can answer (aiokafka-defects.md#metadata-storm).
 
     Attributes:
-        refusals: partition -> code and words of its last refusal. aiokafka calls every code above 79 "unknown", and
-            drops the words.
+        refusals: partition -> code and message of its last refusal. aiokafka names all codes above 79 "unknown", and
+            drops the message (aiokafka-defects.md#unnamed-error-codes).
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.refusals: dict[TopicPartition, tuple[int, str | None]] = {}
-        self._asked_at_s = 0.0
+        self._requested_at_s = 0.0
         self._next: asyncio.Future[Any] | None = None
 
     async def send(self, node_id: Any, request: Any, *, group: Any = ConnectionGroup.DEFAULT) -> Any:
@@ -336,24 +330,24 @@ class ProducerClient(Client):
             return asyncio.shield(self._md_update_fut)
         if self._next is not None:
             return asyncio.shield(self._next)
-        if now_s - self._asked_at_s >= self._retry_backoff:
-            self._asked_at_s = now_s
-            asked: asyncio.Future[Any] = super().force_metadata_update()
-            return asked
+        if now_s - self._requested_at_s >= self._retry_backoff:
+            self._requested_at_s = now_s
+            requested: asyncio.Future[Any] = super().force_metadata_update()
+            return requested
         self._next = self._loop.create_future()
-        self._loop.call_later(self._asked_at_s + self._retry_backoff - now_s, self._ask_now)
+        self._loop.call_later(self._requested_at_s + self._retry_backoff - now_s, self._request_now)
         return asyncio.shield(self._next)
 
-    def _ask_now(self) -> None:
+    def _request_now(self) -> None:
         waiting, self._next = self._next, None
         assert waiting is not None
         if self._sync_task is None or self._sync_task.done():
             waiting.set_result(False)  # it has been closed meanwhile
             return
-        self._asked_at_s = time.monotonic()
+        self._requested_at_s = time.monotonic()
 
-        def answered(asked: asyncio.Future[Any]) -> None:
+        def answered(request: asyncio.Future[Any]) -> None:
             if not waiting.done():
-                waiting.set_result(not asked.cancelled() and asked.exception() is None and asked.result())
+                waiting.set_result(not request.cancelled() and request.exception() is None and request.result())
 
         super().force_metadata_update().add_done_callback(answered)

@@ -1,12 +1,12 @@
-"""The way out to one partition: its records in order, from `put` to the broker's answer or their deadline.
+"""The queue of one partition: its records in order, from `put` to the broker's answer or their deadline.
 
-At any time the client has at most one batch of the partition (`_given`); the next one is being filled here (`_held`),
-and who finds that one full waits for room (`_waiting`). Three things follow, none of which the client gives:
+At any time aiokafka has at most one batch of the partition (`_submitted`). The next one is filled here (`_filling`);
+records that do not fit wait for room (`_waiting`). So there are three guarantees that aiokafka does not give:
 
-- A record that has not gone out is dropped at its deadline. It will never be written behind the back of a caller who
-  was told that it failed, and a handler that tries again during an outage does not pile up copies.
-- A record that has gone out keeps its place: the client finds out what became of it before a later one follows.
-- A partition changes from one producer to the next between two batches, so that the change cannot break its order.
+- A record that has not been sent is dropped at its deadline. It is never written after its caller has received an
+  error, and a handler that tries again during an outage does not pile up copies.
+- A record that has been sent keeps its place: its outcome is known before a later record is sent.
+- A partition changes from one producer to the next between two batches, so the change cannot break its order.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from typing import Any, Protocol
 from aiokafka import errors as kafka
 
 from evkafka.exceptions import DeliveryError, RecordRefused, RecordTooLarge
+from evkafka.kafka.errors import ErrorCode
 from evkafka.kafka.producer.batch import Batch, PendingRecord
-from evkafka.kafka.producer.idempotent_producer import IdempotentProducer, Refusal, gone_out
+from evkafka.kafka.producer.idempotent_producer import IdempotentProducer, Refusal, was_sent
 from evkafka.records import RecordMetadata, TopicPartition
 
 logger = logging.getLogger("evkafka.runtime.kafka")
@@ -31,171 +32,173 @@ NEVER = float("inf")
 
 WHOLE, PART = "delivery_timeout_ms", "what was left of the endpoint's own time"
 
-MOST_TRIES = 3
-"""How often a batch is sent anew by another producer, after a refusal that was not its own fault."""
+MAX_TRIES = 3
+"""How often a batch is sent again by another producer, after a refusal that was not its own fault."""
 
-INNOCENT = frozenset({2, 45, 47, 59, 90})
-"""Codes that say nothing against the batch: it was damaged on its way, or the broker does not know its producer (any
-more), its sequence or its epoch. It was not written."""
+NOT_THE_BATCH = frozenset(
+    {
+        ErrorCode.CORRUPT_MESSAGE,
+        ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER,
+        ErrorCode.INVALID_PRODUCER_EPOCH,
+        ErrorCode.UNKNOWN_PRODUCER_ID,
+        ErrorCode.PRODUCER_FENCED,
+    }
+)
+"""Refusals that are not the fault of the batch: it was damaged on the network, or the broker does not accept its
+producer id, sequence or epoch. It was not written."""
 
-CONTENT = frozenset({10, 18, 32, 87})
-"""Codes that one record can bring upon a whole batch: too large, bad timestamp, refused by the topic's rules."""
-
-TOO_LARGE, BATCH_TOO_LARGE = 10, 18
-INVALID_TIMESTAMP, INVALID_RECORD = 32, 87
-
-KINDS: Mapping[int | None, type[DeliveryError]] = {
-    TOO_LARGE: RecordTooLarge,
-    BATCH_TOO_LARGE: RecordTooLarge,
-    INVALID_TIMESTAMP: RecordRefused,
-    INVALID_RECORD: RecordRefused,
+ONE_RECORD: Mapping[int | None, type[DeliveryError]] = {
+    ErrorCode.MESSAGE_TOO_LARGE: RecordTooLarge,
+    ErrorCode.RECORD_LIST_TOO_LARGE: RecordTooLarge,
+    ErrorCode.INVALID_TIMESTAMP: RecordRefused,
+    ErrorCode.INVALID_RECORD: RecordRefused,
 }
-"""Refusals that are told apart; any other is a plain DeliveryError."""
+"""Refusals of a whole batch that one of its records can cause, with their error. Any other is a DeliveryError."""
 
-UNANSWERED = frozenset({7, 20})
-"""Codes that leave open whether the batch was written."""
+MAYBE_WRITTEN = frozenset({ErrorCode.REQUEST_TIMED_OUT, ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND})
+"""Answers that leave open whether the batch was written."""
 
 
 class Producers(Protocol):
-    """What an outlet needs of the sink."""
+    """The producers of a sink, as its queues use them."""
 
     @property
     def newest(self) -> IdempotentProducer:
-        """Makes builders; may have been retired."""
+        """The newest producer. It creates builders even after it has been retired."""
 
     def current(self) -> IdempotentProducer | None:
-        """The one that takes batches; None while it is being replaced."""
+        """The producer that takes batches; None while it is being replaced."""
 
-    def broken(self, generation: IdempotentProducer, why: Refusal) -> None:
-        """This producer's sequence is broken: replace it."""
+    def replace(self, producer: IdempotentProducer, why: Refusal) -> None:
+        """Replace this producer, because its sequence is broken."""
 
-    def settled(self, generation: IdempotentProducer) -> None:
-        """A batch of this producer is settled or was taken back."""
+    def close_if_drained(self, producer: IdempotentProducer) -> None:
+        """Close this producer if it is retired and has no unfinished batch left."""
 
-    def trouble(self) -> str:
-        """What stands in the way of sending at the moment, for an error."""
+    def last_error(self) -> str:
+        """Why nothing can be sent at the moment, for an error message; empty if unknown."""
 
 
 class PartitionQueue:
-    """One partition's way out. Everything happens on the loop, in single steps: nothing in here awaits."""
+    """One partition's queue. It runs on the event loop and awaits nothing, so each method is one step."""
 
     def __init__(self, partition: TopicPartition, producers: Producers, *, standard_timeout_s: float) -> None:
         self.partition = partition
         self._producers = producers
         self._standard_timeout_s = standard_timeout_s
         self._loop = asyncio.get_running_loop()
-        self._given: Batch | None = None
-        self._held: Batch | None = None
-        self._again: deque[tuple[list[PendingRecord], int]] = deque()  # go out first, each as a batch; with their tries
+        self._submitted: Batch | None = None
+        self._filling: Batch | None = None
+        self._resend: deque[tuple[list[PendingRecord], int]] = deque()  # sent first, each as a batch; with their tries
         self._waiting: deque[PendingRecord] = deque()
-        self._most_bytes: int | None = None
+        self._max_bytes: int | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = NEVER
 
-    # ------------------------------------------------------------------ in
+    # ------------------------------------------------------------------ adding records
 
     def put(self, record: PendingRecord) -> None:
-        """Take a record. Where it gets a `room`, the next one should wait for that."""
-        if self._waiting or not (self._join_given(record) or self._hold(record)):
+        """Add a record. If it gets a `room`, the caller waits for that before it adds the next."""
+        if self._waiting or not (self._add_to_submitted(record) or self._add_to_filling(record)):
             record.room = self._loop.create_future()
             self._waiting.append(record)
-        if self._given is None:
-            self.give()
+        if self._submitted is None:
+            self.submit_next()
         if record.deadline_s < self._timer_at_s:
             self._wake_at(record.deadline_s)
 
-    def _join_given(self, record: PendingRecord) -> bool:
-        """Into the batch that the client has and has not sent yet; not past a batch that waits here."""
-        given = self._given
-        if given is None or self._held is not None or self._again or gone_out(given.sent):
+    def _add_to_submitted(self, record: PendingRecord) -> bool:
+        """Add to the submitted batch if it has not been sent yet; not if that would overtake another batch."""
+        submitted = self._submitted
+        if submitted is None or self._filling is not None or self._resend or was_sent(submitted.sent):
             return False
-        assert given.generation is not None
-        if given.generation.retired or given.tries or given.builder.closed():
+        assert submitted.producer is not None
+        if submitted.producer.retired or submitted.tries or submitted.builder.closed():
             return False
-        if given.add(record):
+        if submitted.add(record):
             return True
-        given.generation.wake()  # it is full: no use in lingering
+        submitted.producer.wake()  # it is full: it need not linger
         return False
 
-    def _hold(self, record: PendingRecord) -> bool:
-        if self._held is None:
-            self._held = Batch(self._builder())
-        return not self._held.builder.closed() and self._held.add(record)
+    def _add_to_filling(self, record: PendingRecord) -> bool:
+        if self._filling is None:
+            self._filling = Batch(self._builder())
+        return not self._filling.builder.closed() and self._filling.add(record)
 
     def _builder(self) -> Any:
-        return self._producers.newest.builder(self._most_bytes)
+        return self._producers.newest.builder(self._max_bytes)
 
-    # ------------------------------------------------------------------ out
+    # ------------------------------------------------------------------ submitting batches
 
-    def give(self) -> None:
-        """Give the client the next batch, unless it has one of ours or there is no producer to take it."""
-        generation = self._producers.current()
-        if self._given is not None or generation is None:
+    def submit_next(self) -> None:
+        """Submit the next batch, unless one is submitted already or there is no producer."""
+        producer = self._producers.current()
+        if self._submitted is not None or producer is None:
             return
         batch = self._next_batch()
         if batch is None:
             return
-        batch.generation = generation
-        batch.sent = generation.submit(self.partition, batch.builder)
-        batch.sent.future.add_done_callback(partial(self._settled, batch))
-        self._given = batch
-        self._fill_held()
+        batch.producer = producer
+        batch.sent = producer.submit(self.partition, batch.builder)
+        batch.sent.future.add_done_callback(partial(self._on_answer, batch))
+        self._submitted = batch
+        self._fill_from_waiting()
 
     def _next_batch(self) -> Batch | None:
-        while self._again:
-            records, tries = self._again.popleft()
+        while self._resend:
+            records, tries = self._resend.popleft()
             if batch := self._rebuilt(records, tries):
                 return batch
-        while self._held is not None:
-            batch, self._held = self._held, None
-            if len(batch.alive()) == len(batch.records):
+        while self._filling is not None:
+            batch, self._filling = self._filling, None
+            if len(batch.unfinished()) == len(batch.records):
                 return batch
             if rebuilt := self._rebuilt(batch.records, 0):
                 return rebuilt
-            self._fill_held()
+            self._fill_from_waiting()
         return None
 
     def _rebuilt(self, records: Iterable[PendingRecord], tries: int) -> Batch | None:
-        """A batch of those that have not ended; None where all have. Those that do not fit any more come next."""
-        alive = [record for record in records if not record.confirmed.done()]
-        if not alive:
+        """A batch of the records that are not done; None if all are. Records that do not fit any more come next."""
+        unfinished = [record for record in records if not record.confirmed.done()]
+        if not unfinished:
             return None
         batch = Batch(self._builder(), tries=tries)
-        for index, record in enumerate(alive):
+        for index, record in enumerate(unfinished):
             if not batch.add(record):
-                self._again.appendleft((alive[index:], tries))
+                self._resend.appendleft((unfinished[index:], tries))
                 break
         batch.builder.close()
         return batch
 
-    def _fill_held(self) -> None:
-        """Room for those that wait, in their order."""
+    def _fill_from_waiting(self) -> None:
+        """Move waiting records into the batch, in order."""
         while self._waiting:
             record = self._waiting[0]
-            if not record.confirmed.done() and not self._hold(record):
+            if not record.confirmed.done() and not self._add_to_filling(record):
                 break
             self._waiting.popleft()
-            record.may_go_on()
+            record.end_waiting()
 
     # ------------------------------------------------------------------ answers
 
-    def _settled(self, batch: Batch, answer: asyncio.Future[Any]) -> None:
-        if batch is not self._given:
-            return  # it was taken back, or given up at the stop
-        self._given = None
-        assert batch.generation is not None
+    def _on_answer(self, batch: Batch, answer: asyncio.Future[Any]) -> None:
+        if batch is not self._submitted:
+            return  # it was taken back, or dropped at the stop
+        self._submitted = None
+        assert batch.producer is not None
         error = _error(answer)
         if error is None:
             self._confirm(batch, answer.result())
         else:
-            self._refused(batch, batch.generation, error)
-        batch.generation.unsettled -= 1
-        self._producers.settled(batch.generation)
-        self.give()
+            self._refused(batch, batch.producer, error)
+        batch.producer.unfinished -= 1
+        self._producers.close_if_drained(batch.producer)
+        self.submit_next()
 
     def _confirm(self, batch: Batch, answer: Any) -> None:
         topic, partition = self.partition
-        # Without acks there is no answer; and one to a batch that the broker had already has no offset.
+        # Without acks there is no answer, and the answer to a batch that the broker had already has no offset.
         first = answer.offset if answer is not None and answer.offset >= 0 else None
         appended_ms = answer.timestamp if answer is not None and answer.timestamp != -1 else None
         kind = 0 if appended_ms is None else 1
@@ -206,55 +209,55 @@ class PartitionQueue:
                 timestamp = record.timestamp_ms if appended_ms is None else appended_ms
                 record.confirmed.set_result(RecordMetadata(topic, partition, offset, timestamp, kind, log_start))
 
-    def _refused(self, batch: Batch, generation: IdempotentProducer, error: BaseException) -> None:
-        """What follows for a batch's records, once it has ended without a confirmation."""
-        once = batch.sent.retry_count == 1
-        refusal = generation.refusal(self.partition, error)
-        if generation.breaks(batch.sent):
-            self._producers.broken(generation, refusal)
-        if not gone_out(batch.sent):
+    def _refused(self, batch: Batch, producer: IdempotentProducer, error: BaseException) -> None:
+        """Decide about a batch's records after it has ended without a confirmation."""
+        sent_once = batch.sent.retry_count == 1
+        refusal = producer.refusal(self.partition, error)
+        if producer.broke_sequence(batch.sent):
+            self._producers.replace(producer, refusal)
+        if not was_sent(batch.sent):
             # The producer ended with the batch still in its queue.
-            self._again.appendleft((batch.records, batch.tries))
-        elif refusal.code in INNOCENT and once and batch.tries < MOST_TRIES:
+            self._resend.appendleft((batch.records, batch.tries))
+        elif refusal.code in NOT_THE_BATCH and sent_once and batch.tries < MAX_TRIES:
             logger.warning("%s[%d]: %s; its batch goes out anew", *self.partition, refusal)
-            self._again.appendleft((batch.records, batch.tries + 1))
-        elif refusal.code in CONTENT and once and len(batch.records) > 1:
-            self._split(batch, too_large=refusal.code == TOO_LARGE)
+            self._resend.appendleft((batch.records, batch.tries + 1))
+        elif refusal.code in ONE_RECORD and sent_once and len(batch.records) > 1:
+            self._split(batch, too_large=refusal.code == ErrorCode.MESSAGE_TOO_LARGE)
         else:
-            # A plain refusal of the first try was not written. Of an earlier try without an answer nobody knows.
-            unknown = refusal.code is None or refusal.code in UNANSWERED or not once
-            why = self._said(batch, refusal)
-            kind = KINDS.get(refusal.code, DeliveryError)
+            # After a refusal of the first try nothing was written. An earlier try without an answer may be written.
+            unknown = refusal.code is None or refusal.code in MAYBE_WRITTEN or not sent_once
+            why = self._describe(batch, refusal)
+            kind = ONE_RECORD.get(refusal.code, DeliveryError)
             for record in batch.records:
                 record.fail(self.partition, why, may_have_been_written=unknown, cause=error, kind=kind)
 
     def _split(self, batch: Batch, *, too_large: bool) -> None:
-        """In halves, until only the record that is at fault fails."""
+        """Send it in halves, until only the record at fault fails."""
         half = len(batch.records) // 2
-        self._again.appendleft((batch.records[half:], batch.tries))
-        self._again.appendleft((batch.records[:half], batch.tries))
+        self._resend.appendleft((batch.records[half:], batch.tries))
+        self._resend.appendleft((batch.records[:half], batch.tries))
         largest = max(len(record.value or b"") + len(record.key or b"") for record in batch.records)
-        most_bytes = batch.builder.size() // 2
-        if too_large and largest < most_bytes:
-            # Most likely each record is small enough and only the batch is not: make smaller ones from now on.
-            self._most_bytes = most_bytes
-            held, self._held = self._held, None
-            if held is not None:
-                self._again.append((held.records, 0))
+        max_bytes = batch.builder.size() // 2
+        if too_large and largest < max_bytes:
+            # Most likely only the batch is too large, and none of its records: fill smaller ones from now on.
+            self._max_bytes = max_bytes
+            filling, self._filling = self._filling, None
+            if filling is not None:
+                self._resend.append((filling.records, 0))
 
-    def _said(self, batch: Batch, refusal: Refusal) -> str:
+    def _describe(self, batch: Batch, refusal: Refusal) -> str:
         match refusal.code:
-            case 10 | 18:
+            case ErrorCode.MESSAGE_TOO_LARGE | ErrorCode.RECORD_LIST_TOO_LARGE:
                 return (
                     f"the record, {batch.builder.size()} bytes as a batch, is larger than the topic's"
                     " max.message.bytes; send less, or raise that limit"
                 )
-            case 87 if any(record.key is None for record in batch.records):
+            case ErrorCode.INVALID_RECORD if any(record.key is None for record in batch.records):
                 return (
                     f"{refusal}: the record has no key, and a compacted topic takes none without; give it one, or make"
                     " the topic with cleanup.policy=delete"
                 )
-            case 29:
+            case ErrorCode.TOPIC_AUTHORIZATION_FAILED:
                 return f"not authorized for topic {self.partition.topic}: an ACL for WRITE is missing"
             case _:
                 return str(refusal)
@@ -262,97 +265,97 @@ class PartitionQueue:
     # ------------------------------------------------------------------ deadlines
 
     def _wake_at(self, when_s: float) -> None:
-        """One timer for all records, at the first deadline: most records have long ended when it strikes."""
+        """Set the timer, one for all records, at the first deadline: most records are done long before it."""
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at_s = when_s
-        self._timer = self._loop.call_at(when_s, self._strike)
+        self._timer = self._loop.call_at(when_s, self._on_timer)
 
-    def _strike(self) -> None:
+    def _on_timer(self) -> None:
         self._timer, self._timer_at_s = None, NEVER
         now_s = self._loop.time()
-        self._end_late(now_s)
+        self._fail_late(now_s)
         next_s = min((r.deadline_s for r in self._all() if not r.confirmed.done()), default=NEVER)
         if next_s != NEVER:
             self._wake_at(max(next_s, now_s))
 
-    def _end_late(self, now_s: float) -> None:
-        given, taken_back = self._given, False
-        if given is not None and _any_late(given.records, now_s):
-            taken_back = self._take_back(given)
-            self._end(given.records, now_s, may_have_been_written=not taken_back)
-        unsent = [record for records, _ in self._again for record in records]
-        unsent += self._held.records if self._held is not None else []
+    def _fail_late(self, now_s: float) -> None:
+        submitted, taken_back = self._submitted, False
+        if submitted is not None and _any_late(submitted.records, now_s):
+            taken_back = self._take_back(submitted)
+            self._fail(submitted.records, now_s, may_have_been_written=not taken_back)
+        unsent = [record for records, _ in self._resend for record in records]
+        unsent += self._filling.records if self._filling is not None else []
         if _any_late((*unsent, *self._waiting), now_s):
-            self._end([*unsent, *self._waiting], now_s, may_have_been_written=False)
+            self._fail([*unsent, *self._waiting], now_s, may_have_been_written=False)
             self._waiting = deque(record for record in self._waiting if not record.confirmed.done())
             self._make_room()
         if taken_back:
-            self.give()
+            self.submit_next()
 
-    def _take_back(self, given: Batch) -> bool:
-        assert given.generation is not None
-        if not given.generation.take_back(self.partition, given.sent):
+    def _take_back(self, submitted: Batch) -> bool:
+        assert submitted.producer is not None
+        if not submitted.producer.take_back(self.partition, submitted.sent):
             return False
-        self._given = None
-        self._again.appendleft((given.records, given.tries))
-        self._producers.settled(given.generation)
+        self._submitted = None
+        self._resend.appendleft((submitted.records, submitted.tries))
+        self._producers.close_if_drained(submitted.producer)
         return True
 
     def _make_room(self) -> None:
-        """The batch held here without those that have ended."""
-        if self._held is not None and len(alive := self._held.alive()) < len(self._held.records):
-            self._held = None
-            for record in alive:
-                self._hold(record)
-            self._fill_held()
+        """Rebuild the batch without the records that are done."""
+        if self._filling is not None and len(unfinished := self._filling.unfinished()) < len(self._filling.records):
+            self._filling = None
+            for record in unfinished:
+                self._add_to_filling(record)
+            self._fill_from_waiting()
 
-    def _end(self, records: Sequence[PendingRecord], now_s: float, *, may_have_been_written: bool) -> None:
-        trouble = ""
+    def _fail(self, records: Sequence[PendingRecord], now_s: float, *, may_have_been_written: bool) -> None:
+        cause = ""
         for record in records:
             if record.deadline_s <= now_s and not record.confirmed.done():
-                trouble = trouble or self._trouble()
+                cause = cause or self._cause()
                 whole = record.timeout_s == self._standard_timeout_s
-                why = f"no confirmation within {record.timeout_s:.3g} s ({WHOLE if whole else PART}): {trouble}"
+                why = f"no confirmation within {record.timeout_s:.3g} s ({WHOLE if whole else PART}): {cause}"
                 record.fail(self.partition, why, may_have_been_written=may_have_been_written)
 
-    def _trouble(self) -> str:
-        trouble = self._producers.trouble()
-        if not trouble and self._given is not None:
+    def _cause(self) -> str:
+        cause = self._producers.last_error()
+        if not cause and self._submitted is not None:
             return "the broker has not answered"
-        return trouble or "the partition has no leader, or its broker cannot be reached"
+        return cause or "the partition has no leader, or its broker cannot be reached"
 
     # ------------------------------------------------------------------ flush and stop
 
     def pending(self) -> list[asyncio.Future[RecordMetadata]]:
-        """What has not ended yet; and the client is told to hurry."""
-        if self._given is not None and not gone_out(self._given.sent):
-            assert self._given.generation is not None
-            self._given.generation.hurry(self._given.sent)
+        """The futures that are not done; an unsent batch lingers no longer."""
+        if self._submitted is not None and not was_sent(self._submitted.sent):
+            assert self._submitted.producer is not None
+            self._submitted.producer.send_now(self._submitted.sent)
         return [record.confirmed for record in self._all() if not record.confirmed.done()]
 
     def stop(self, why: str) -> None:
-        """End whatever has not ended."""
+        """Fail every record that is not done."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        given, self._given = self._given, None
-        if given is not None:
-            assert given.generation is not None
-            taken_back = given.generation.take_back(self.partition, given.sent)
-            for record in given.records:
+        submitted, self._submitted = self._submitted, None
+        if submitted is not None:
+            assert submitted.producer is not None
+            taken_back = submitted.producer.take_back(self.partition, submitted.sent)
+            for record in submitted.records:
                 record.fail(self.partition, why, may_have_been_written=not taken_back)
         for record in self._all():
             record.fail(self.partition, why, may_have_been_written=False)
-        self._held = None
-        self._again.clear()
+        self._filling = None
+        self._resend.clear()
         self._waiting.clear()
 
     def _all(self) -> Iterator[PendingRecord]:
-        for batch in (self._given, self._held):
+        for batch in (self._submitted, self._filling):
             if batch is not None:
                 yield from batch.records
-        for records, _ in self._again:
+        for records, _ in self._resend:
             yield from records
         yield from self._waiting
 

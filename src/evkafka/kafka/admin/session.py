@@ -1,0 +1,80 @@
+"""Short connections for one operation: an admin client or a reader, with a time limit and translated errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiokafka.errors import KafkaError
+
+from evkafka.config.settings import ConnectionSettings
+from evkafka.exceptions import BrokerError
+from evkafka.kafka.admin.reader import Reader
+from evkafka.kafka.client.client import admin_client
+from evkafka.kafka.client.connection import SilenceLimit
+from evkafka.kafka.client.log_filters import client_log_filters
+from evkafka.kafka.client.preflight import reach
+from evkafka.kafka.errors import translate
+
+
+@asynccontextmanager
+async def admin_session(connection: ConnectionSettings, doing: str, timeout_s: float) -> AsyncIterator[Any]:
+    """An admin client for one operation.
+
+    Args:
+        doing: the operation, for error messages.
+
+    Raises (also for errors inside):
+        BrokerUnavailable, BrokerRefused, BrokerError: it failed, or took longer than `timeout_s`.
+    """
+    deadline_s = asyncio.get_running_loop().time() + timeout_s
+    with client_log_filters.installed():
+        try:
+            # It reports the cause for each server, which aiokafka does not.
+            first = await reach(connection, timeout_s=timeout_s)
+        except BrokerError as error:
+            raise type(error)(f"{doing}: {error}") from error
+        admin = admin_client(connection, first=first)
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                try:
+                    await admin.start()
+                    yield admin
+                finally:
+                    await admin.close()
+        except TimeoutError as error:
+            raise BrokerError(f"{doing}: no answer within {timeout_s:g} s") from error
+        except (KafkaError, OSError) as error:
+            raise translate(error, doing) from error
+
+
+@asynccontextmanager
+async def reader_session(connection: ConnectionSettings, doing: str, timeout_s: float) -> AsyncIterator[Reader]:
+    """A reader of committed records for one operation; see `limited` for time limit and errors."""
+    reader = Reader(connection, isolation_level="read_committed")
+    async with limited(doing, timeout_s, reader):
+        try:
+            await reader.start()
+            yield reader
+        finally:
+            await reader.stop()
+
+
+@asynccontextmanager
+async def limited(doing: str, timeout_s: float, reader: Reader | None = None) -> AsyncIterator[None]:
+    """Limit the time of an operation, and translate its errors.
+
+    Args:
+        doing: the operation, for error messages.
+        timeout_s: the limit; while a large answer arrives at this reader, it does not run.
+    """
+    try:
+        with client_log_filters.installed():
+            async with SilenceLimit(timeout_s, lambda: reader.progress if reader is not None else None):
+                yield
+    except TimeoutError as error:
+        raise BrokerError(f"{doing}: no answer within {timeout_s:g} s") from error
+    except (KafkaError, OSError) as error:
+        raise translate(error, doing) from error

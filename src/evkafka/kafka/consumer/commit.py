@@ -1,0 +1,201 @@
+"""One commit of a member's offsets (aiokafka-defects.md#commit-generation, #commit-deadline).
+
+aiokafka checks the assignment when `commit()` is called, but takes generation and member id when it sends; and a commit
+whose caller has timed out goes on in the background. So a commit that waited through a rebalance is accepted for
+partitions that belong to another member by then. Here the request carries the generation and member id of the call, the
+assignment is checked again in the step that writes the request, and nothing is sent after the timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from aiokafka import errors as kafka
+from aiokafka.structs import TopicPartition as ClientPartition
+
+from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
+from evkafka.kafka.client.protocol import EpochCommitRequest
+from evkafka.kafka.errors import ErrorCode, cause, code_name, translate
+
+MEMBERSHIP_LOST = (
+    ErrorCode.FENCED_INSTANCE_ID,
+    ErrorCode.ILLEGAL_GENERATION,
+    ErrorCode.UNKNOWN_MEMBER_ID,
+    ErrorCode.REBALANCE_IN_PROGRESS,
+    ErrorCode.FENCED_MEMBER_EPOCH,
+    ErrorCode.STALE_MEMBER_EPOCH,
+)
+"""Answers to a commit after which the partitions may be another member's."""
+
+NOT_AUTHORIZED = (ErrorCode.GROUP_AUTHORIZATION_FAILED, ErrorCode.TOPIC_AUTHORIZATION_FAILED)
+
+TRANSIENT = (
+    ErrorCode.COORDINATOR_LOAD_IN_PROGRESS,
+    ErrorCode.COORDINATOR_NOT_AVAILABLE,
+    ErrorCode.NOT_COORDINATOR,
+    ErrorCode.REQUEST_TIMED_OUT,
+)
+"""Answers to a commit after which it is sent again."""
+
+
+class MemberAssignment(NamedTuple):
+    """An assignment with the generation and member id it was received under. A commit is refused once it has ended."""
+
+    partitions: Any
+    generation: int
+    member_id: str
+
+
+class CommittingMember(Protocol):
+    """The member that commits, as far as a commit needs it."""
+
+    group_id: str
+    longest_metadata: int
+
+    @property
+    def is_static(self) -> bool: ...
+
+    @property
+    def commit_lock(self) -> asyncio.Lock: ...
+
+    @property
+    def retry_backoff_s(self) -> float: ...
+
+    def is_current(self, assignment: MemberAssignment) -> bool: ...
+
+    def commit_request(
+        self, generation: int, member_id: str, offsets: Mapping[ClientPartition, tuple[int, str]]
+    ) -> EpochCommitRequest: ...
+
+    async def ensure_coordinator_known(self) -> None: ...
+
+    async def write(self, request: EpochCommitRequest, *, check: Callable[[], None]) -> Awaitable[Any]: ...
+
+    def coordinator_dead(self) -> None: ...
+
+    def request_rejoin(self) -> None: ...
+
+    def reset_generation(self) -> None: ...
+
+    def fenced(self) -> None: ...
+
+    def leave_out_metadata(self, length: int) -> None: ...
+
+
+class Commit:
+    """One commit of one assignment, with a deadline."""
+
+    def __init__(
+        self, member: CommittingMember, assignment: MemberAssignment, offsets: Mapping[ClientPartition, tuple[int, str]]
+    ) -> None:
+        self._member = member
+        self._assignment = assignment
+        self._offsets = offsets
+        self._unanswered = False
+        self._last_error = "no answer in time"
+        self._build_request()
+
+    def _build_request(self) -> None:
+        longest = self._member.longest_metadata
+        self._sent = {
+            tp: (offset, text if len(text) <= longest else "") for tp, (offset, text) in self._offsets.items()
+        }
+        self._request = self._member.commit_request(self._assignment.generation, self._assignment.member_id, self._sent)
+
+    async def run(self, timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not await self._attempt():  # noqa: ASYNC110  # no event says when to try again
+                    await asyncio.sleep(self._member.retry_backoff_s)
+        except TimeoutError:
+            what = (
+                f"committing {format_partitions(self._offsets)} of group {self._member.group_id!r}: {self._last_error}"
+            )
+            if self._unanswered:
+                raise CommitUnknown(f"{what}; it may have been written") from None
+            raise BrokerUnavailable(f"{what}; nothing was written") from None
+
+    async def _attempt(self) -> bool:
+        """Return True if the offsets are written, False if the commit should be sent again."""
+        member = self._member
+        self._check_current()
+        await member.ensure_coordinator_known()
+        async with member.commit_lock:
+            try:
+                answering = await member.write(self._request, check=self._check_current)
+                self._unanswered = True
+                answer = await answering
+            except (kafka.KafkaError, OSError, TimeoutError, BrokerUnavailable) as error:
+                self._last_error = cause(error)
+                member.coordinator_dead()
+                return False
+        return self._is_written(answer)
+
+    def _check_current(self) -> None:
+        if self._member.is_current(self._assignment):
+            return
+        if self._unanswered:
+            raise CommitUnknown("the partitions were revoked before an answer came; it may have been written")
+        raise CommitRefused("the partitions were revoked before the commit was sent; nothing was written")
+
+    def _is_written(self, answer: Any) -> bool:
+        codes = {code for _, rows in answer.topics for _, code in rows if code}
+        if not codes:
+            return True
+        member, code = self._member, min(codes, key=_rank)
+        what = f"committing {format_partitions(self._offsets)} of group {member.group_id!r}: {code_name(code)}"
+        match code:
+            case ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
+                self._last_error, self._unanswered = code_name(code), False
+                return False
+            case ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:  # not tried again: a new topic of this name may exist by then
+                raise CommitRefused(f"{what}: deleted, it seems; nothing was written")
+            case ErrorCode.COORDINATOR_NOT_AVAILABLE | ErrorCode.NOT_COORDINATOR | ErrorCode.REQUEST_TIMED_OUT:
+                self._last_error, self._unanswered = code_name(code), code == ErrorCode.REQUEST_TIMED_OUT
+                member.coordinator_dead()
+                return False
+            case ErrorCode.FENCED_INSTANCE_ID if member.is_static:
+                member.fenced()
+                raise BrokerRefused(f"{what}: another process has this group_instance_id")
+            case _ if code in MEMBERSHIP_LOST:
+                if member.is_current(self._assignment):
+                    # Only while it is still this member: a late answer must not reset a later membership.
+                    member.request_rejoin() if code == ErrorCode.REBALANCE_IN_PROGRESS else member.reset_generation()
+                raise CommitRefused(f"{what}: the group has rebalanced, the partitions may be another member's")
+            case ErrorCode.OFFSET_METADATA_TOO_LARGE if length := self._shortest_refused(answer):
+                self._last_error = code_name(code)
+                member.leave_out_metadata(length)
+                self._build_request()
+                return False
+            case _ if code in NOT_AUTHORIZED:
+                raise translate(kafka.for_code(code)(self._subject(code)), "committing offsets")
+            case _:
+                raise BrokerError(f"{what}; nothing was written")
+
+    def _shortest_refused(self, answer: Any) -> int:
+        """The length of the shortest metadata that was refused as too large; 0 if a partition had none."""
+        return min(
+            len(self._sent[ClientPartition(topic, partition)][1])
+            for topic, rows in answer.topics
+            for partition, code in rows
+            if code == ErrorCode.OFFSET_METADATA_TOO_LARGE
+        )
+
+    def _subject(self, code: int) -> str:
+        if code == ErrorCode.GROUP_AUTHORIZATION_FAILED:
+            return str(self._member.group_id)
+        return ", ".join(sorted({tp.topic for tp in self._offsets}))
+
+
+def _rank(code: int) -> int:
+    """Order of precedence if an answer has several codes: a lost membership, a missing right, any other, transient."""
+    order = (*MEMBERSHIP_LOST, *NOT_AUTHORIZED)
+    return order.index(code) if code in order else len(order) + (code in TRANSIENT)
+
+
+def format_partitions(partitions: Collection[ClientPartition]) -> str:
+    names = [f"{topic}[{partition}]" for topic, partition in list(partitions)[:3]]
+    more = len(partitions) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more else "")

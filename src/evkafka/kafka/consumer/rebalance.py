@@ -1,0 +1,80 @@
+"""Forwards rebalances to the source's listener, and says which records may be handed out meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from enum import Enum, auto
+
+from aiokafka import ConsumerRebalanceListener
+from aiokafka.structs import TopicPartition as ClientPartition
+
+from evkafka.exceptions import BrokerError
+from evkafka.kafka.consumer.consumer import ContainedConsumer
+from evkafka.kafka.errors import translate
+from evkafka.records import TopicPartition
+from evkafka.runtime.ports import SourceListener
+
+
+class AssignmentState(Enum):
+    """How far a source is with its assignment. Each method returns the state that follows an event."""
+
+    NEVER_ASSIGNED = auto()
+    ASSIGNED = auto()  # the group has assigned partitions; the listener is taking them over
+    READY = auto()  # the listener has taken them over: records may be handed out
+    REVOKED = auto()
+
+    def assign(self) -> AssignmentState:
+        return AssignmentState.ASSIGNED
+
+    def take_over(self) -> AssignmentState:
+        return AssignmentState.READY
+
+    def revoke(self) -> AssignmentState:
+        """aiokafka also revokes before the first assignment; that changes nothing."""
+        return self if self is AssignmentState.NEVER_ASSIGNED else AssignmentState.REVOKED
+
+    @property
+    def has_assignment(self) -> bool:
+        return self in (AssignmentState.ASSIGNED, AssignmentState.READY)
+
+
+class Rebalances(ConsumerRebalanceListener):
+    """aiokafka's rebalance listener. Commits are allowed from an assignment until the end of its revocation.
+
+    aiokafka logs an error of a listener and goes on, so what the listener tracks would be wrong from then on. Here it
+    ends the source (aiokafka-defects.md#listener-errors).
+
+    Args:
+        on_failure: called with the error that makes the source unusable.
+
+    Attributes:
+        state: written here only.
+    """
+
+    def __init__(
+        self, consumer: ContainedConsumer, listener: SourceListener, *, on_failure: Callable[[BrokerError], object]
+    ) -> None:
+        self._consumer = consumer
+        self._listener = listener
+        self._on_failure = on_failure
+        self.state = AssignmentState.NEVER_ASSIGNED
+
+    async def on_partitions_revoked(self, revoked: Collection[ClientPartition]) -> None:
+        try:
+            if revoked and self.state is AssignmentState.READY:
+                await self._listener.on_revoked([TopicPartition(*tp) for tp in revoked])
+        except Exception as error:
+            self._on_failure(translate(error, "giving partitions back"))
+        finally:
+            self.state = self.state.revoke()
+            self._consumer.coordinator.end_assignment()
+
+    async def on_partitions_assigned(self, assigned: Collection[ClientPartition]) -> None:
+        self._consumer.coordinator.begin_assignment()
+        self.state = self.state.assign()
+        try:
+            await self._listener.on_assigned([TopicPartition(*tp) for tp in assigned])
+        except Exception as error:
+            self._on_failure(translate(error, "taking over partitions"))
+        self.state = self.state.take_over()
+        self._consumer.note_first_assignment()

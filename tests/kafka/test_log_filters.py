@@ -1,0 +1,148 @@
+"""aiokafka's log lines in an outage: each is logged once in half a minute, while something uses a cluster."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import socket
+import subprocess
+import sys
+
+import pytest
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+
+from evkafka.config.settings import ConnectionSettings
+from evkafka.exceptions import BrokerUnavailable
+from evkafka.kafka.admin.topics import ensure_topics
+from evkafka.kafka.client.log_filters import (
+    AbsentTopicFilter,
+    ClientLogFilters,
+    MissingCoordinatorFilter,
+    RepeatedLineFilter,
+    client_log_filters,
+)
+
+
+def record(message: str, *args: object, level: int = logging.ERROR) -> logging.LogRecord:
+    return logging.LogRecord("aiokafka", level, "", 0, message, args, None)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class TestRepeatedLines:
+    def test_the_first_passes_at_once_and_then_one_in_half_a_minute_with_their_number(self) -> None:
+        clock = Clock()
+        repeated = RepeatedLineFilter(now=clock)
+        passed = []
+        for _ in range(481):
+            if repeated.filter(line := record("Group Coordinator Request failed: %s", "away")):
+                passed.append(line.getMessage())
+            clock.now_s += 0.125
+        assert passed == [
+            "Group Coordinator Request failed: away",
+            "Group Coordinator Request failed: away (and 239 times more in the last 30 s)",
+            "Group Coordinator Request failed: away (and 239 times more in the last 30 s)",
+        ]
+
+    def test_another_sentence_is_news(self) -> None:
+        repeated = RepeatedLineFilter(now=Clock())
+        assert repeated.filter(record("Failed fetch messages from %s", 1))
+        assert repeated.filter(record("Failed fetch messages from %s", 2))
+        assert not repeated.filter(record("Failed fetch messages from %s", 1))
+
+    def test_what_is_no_warning_is_let_through(self) -> None:
+        repeated = RepeatedLineFilter(now=Clock())
+        assert all(repeated.filter(record("polling", level=logging.INFO)) for _ in range(3))
+
+    def test_only_so_many_sentences_are_remembered(self) -> None:
+        repeated = RepeatedLineFilter(now=Clock())
+        for number in range(5_000):
+            assert repeated.filter(record("correlation id %d", number))
+        assert len(repeated._passed) == repeated.MAX_LINES
+
+
+class TestInstallation:
+    @pytest.mark.parametrize(
+        "name", ["aiokafka", "aiokafka.conn", "aiokafka.consumer.group_coordinator", "aiokafka.producer.sender"]
+    )
+    def test_lasts_until_the_last_user_has_ended(self, name: str) -> None:
+        filters, log = ClientLogFilters(), logging.getLogger(name)
+        before = list(log.filters)
+        first, second = filters.installed(), filters.installed()
+        first.__enter__()
+        second.__enter__()
+        installed = [one for one in log.filters if one not in before]
+        first.__exit__(None, None, None)
+        assert any(isinstance(one, RepeatedLineFilter) for one in installed)
+        assert [one for one in log.filters if one not in before] == installed
+        second.__exit__(None, None, None)
+        assert log.filters == before
+
+    def test_names_absent_topics_for_as_long_as_they_are_waited_for(self) -> None:
+        log = logging.getLogger("aiokafka.cluster")
+        before = list(log.filters)
+        with client_log_filters.installed(absent_topics=["orders"]), client_log_filters.installed():
+            [filter_] = [one for one in log.filters if isinstance(one, AbsentTopicFilter) and one not in before][:1]
+            assert not filter_.filter(record("Topic %s not found in cluster metadata", "orders"))
+            assert filter_.filter(record("Topic %s not found in cluster metadata", "bills"))
+        assert log.filters == before
+
+    def test_begins_with_a_user_and_not_with_the_import(self) -> None:
+        code = (
+            "import logging, evkafka.kafka.cluster, evkafka.kafka.producer.sink, evkafka.kafka.admin.log_reader\n"
+            "names = [name for name in logging.root.manager.loggerDict if name.startswith('aiokafka')]\n"
+            "assert names\n"
+            "assert not any(logging.getLogger(name).filters for name in names)"
+        )
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class TestCoordinator:
+    def test_that_it_is_not_there_is_said_once_it_has_lasted(self) -> None:
+        clock = Clock()
+        missing = MissingCoordinatorFilter(now=clock)
+        repeated = RepeatedLineFilter(now=clock)
+        passed_s = []
+        for _ in range(320):
+            line = record("Group Coordinator Request failed: %s", GroupCoordinatorNotAvailableError())
+            if missing.filter(line) and repeated.filter(line):
+                passed_s.append(round(clock.now_s - 100.0))
+            clock.now_s += 0.125
+        assert passed_s == [5, 35]
+
+    def test_that_it_is_marked_dead_is_said_once_that_has_lasted(self) -> None:
+        clock = Clock()
+        missing = MissingCoordinatorFilter(now=clock)
+        line = record("Marking the coordinator dead (node %s)for group %s.", 0, "billing", level=logging.WARNING)
+        passed_s = []
+        for second in range(8):
+            if missing.filter(line):
+                passed_s.append(second)
+            clock.now_s += 1.0
+        assert passed_s == [6, 7]
+
+    def test_the_clients_own_lines_are_the_ones_that_are_filtered(self) -> None:
+        module = inspect.getmodule(GroupCoordinator)
+        assert '"Marking the coordinator dead' in inspect.getsource(GroupCoordinator.coordinator_dead)
+        with client_log_filters.installed():
+            assert any(isinstance(one, MissingCoordinatorFilter) for one in module.log.filters)  # type: ignore[union-attr]
+
+
+async def test_a_topic_that_cannot_be_looked_up_says_which_server_and_why() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        server = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(BrokerUnavailable) as raised:
+            await ensure_topics(
+                ConnectionSettings(bootstrap_servers=(server,)), {"orders.billing.dlq": "orders"}, timeout_s=1.0
+            )
+    assert "looking up topics orders.billing.dlq" in str(raised.value)
+    assert f"{server}: connection refused: nothing listens there" in str(raised.value)
+    assert "check bootstrap_servers" in str(raised.value)
