@@ -94,7 +94,7 @@ class TestABatchThatBecomesTooLarge:
         row = record_row(found.records[2], "Event-Type", 1000)
         assert row["offset"] == 2
         assert row["value"] is not None
-        assert row["value"]["text"].startswith("2 to 4 cannot be read: DecompressedTooLarge")
+        assert row["value"]["text"].startswith("2 to 4 cannot be read: TooLargeUnpacked")
 
     async def test_is_a_row_at_the_offset_where_reading_begins_inside_of_it(
         self, connection: ConnectionSettings, orders: str
@@ -103,7 +103,7 @@ class TestABatchThatBecomesTooLarge:
         assert [one.offset for one in found.records] == [4, 5, 6]
 
     async def test_is_not_left_out_where_all_must_be_read(self, connection: ConnectionSettings, orders: str) -> None:
-        with pytest.raises(BrokerError, match=r"\[0\]@2 to 4 cannot be read: DecompressedTooLarge"):
+        with pytest.raises(BrokerError, match=r"\[0\]@2 to 4 cannot be read: TooLargeUnpacked"):
             await read_log(connection, orders, lambda record: None)
 
     @pytest.mark.parametrize("wanted", [WantedByTail(), WantedByTail(event_types=("E",))], ids=["all", "some"])
@@ -140,11 +140,11 @@ class TestABatchThatBecomesTooLarge:
 
         [failure] = report.failed
         assert (report.chosen, report.done) == (2, 1)
-        assert failure.reason.startswith("the letter itself, 0 cannot be read: DecompressedTooLarge")
+        assert failure.reason.startswith("the letter itself, 0 cannot be read: TooLargeUnpacked")
         [(left, _)] = [one async for one in dead_letters.read(DeadLetterFilter())]
         assert left.position == (0, 0)
         assert left.unreadable
-        assert left.error_type == "DecompressedTooLarge"
+        assert left.error_type == "TooLargeUnpacked"
         sent: list[Record] = []
         await read_log(connection, source, sent.append)
         assert told(sent) == [b"small"]

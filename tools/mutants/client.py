@@ -40,8 +40,8 @@ PRODUCING = [
     Breakage(
         "a record whose send timed out is still sent",
         "kafka/producer/partition_queue.py",
-        "        unfinished = [record for record in records if not record.confirmed.done()]\n        if not unfinished:",
-        "        unfinished = list(records)\n        if not unfinished:",
+        "        unfinished = [record for record in records if not record.confirmed.done()]\n        if not",
+        "        unfinished = list(records)\n        if not",
         "a send that failed is written nevertheless",
         ("tests/kafka/producer/test_batches_that_end.py",),
     ),
