@@ -10,7 +10,7 @@ from functools import partial
 from types import FrameType
 from typing import Any, TypeVar
 
-from evkafka.asyncapi import Declared, Info, build_document
+from evkafka.asyncapi import AppContract, Info, build_document
 from evkafka.config import ConsumerConfig, ProducerConfig, consumer_settings
 from evkafka.config.keys import ErrorPolicy
 from evkafka.context import App
@@ -285,8 +285,8 @@ class EVKafkaApp:
         """Where the web part can be opened; None while it does not run."""
         return self._web_part.url if self._web_part is not None else None
 
-    def _declared(self) -> Declared:
-        return Declared(
+    def _declared(self) -> AppContract:
+        return AppContract(
             Info(self.title, self.version, self.description, self.terms_of_service, self.contact, self.license_info),
             tuple(one.contract() for one in self._consumers.values()),
             tuple(one.contract() for one in self._producers.values()),

@@ -1,13 +1,13 @@
-"""Dead-letter topics: which ones an app may write to, and what stands in the headers there."""
+"""The dead-letter topics that an app may write to, with the headers of the dead letters."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from evkafka.asyncapi.messages import Message, typed_headers
-from evkafka.asyncapi.model import Consumed
+from evkafka.asyncapi.model import ConsumerContract
 from evkafka.asyncapi.operations import Operation, Topic, received_message, topics_of
 from evkafka.config import dead_letter_producer_settings
 from evkafka.config.settings import ErrorPolicySettings
@@ -47,38 +47,42 @@ PLACEHOLDERS = {
 }
 
 
-def dead_letters(consumer: Consumed) -> Iterator[Operation]:
-    """What the consumer's policies write when they give a record up."""
+def dead_letter_operations(consumer: ConsumerContract) -> Iterator[Operation]:
+    """The dead letters that the consumer's error policies write."""
     settings = consumer.settings
     if settings.auto_commit_mode == "pre-commit":
-        return  # nothing is tried again, so nothing is given up
+        return  # offsets are committed first: failed records are not kept
     for topic in topics_of(consumer):
         for endpoint in consumer.endpoints or ():
             policy = consumer.policies[endpoint]
             if policy.then == "dead_letter":
-                yield _written(consumer, topic, endpoint, policy)
+                yield _operation(consumer, topic, endpoint, policy)
         if settings.unmatched == "dead_letter" or (
             consumer.endpoints is None and settings.on_error.then == "dead_letter"
         ):
-            yield _written(consumer, topic, None, settings.on_error)
+            yield _operation(consumer, topic, None, settings.on_error)
 
 
-def _written(consumer: Consumed, topic: Topic, endpoint: Endpoint | None, policy: ErrorPolicySettings) -> Operation:
-    message = _dead_letter(consumer, topic, endpoint, policy)
-    where = _dead_letter_topic(consumer, topic, endpoint, policy)
+def _operation(
+    consumer: ConsumerContract, topic: Topic, endpoint: Endpoint | None, policy: ErrorPolicySettings
+) -> Operation:
+    message = _message(consumer, topic, endpoint, policy)
+    dead_letter_topic = _dead_letter_topic(consumer, topic, endpoint, policy)
     return Operation(
         action="send",
         owner=consumer.name,
         connection=dead_letter_producer_settings(consumer.settings, policy).connection,
-        topic=where,
+        topic=dead_letter_topic,
         message=message,
-        title=f"{message.title} to {where.name}",
+        title=f"{message.title} to {dead_letter_topic.name}",
         summary="Written, and confirmed, before the record's offset is committed.",
         extensions={"x-consumer": consumer.name, "x-dead-letters-of": topic.name or topic.pattern},
     )
 
 
-def _dead_letter(consumer: Consumed, topic: Topic, endpoint: Endpoint | None, policy: ErrorPolicySettings) -> Message:
+def _message(
+    consumer: ConsumerContract, topic: Topic, endpoint: Endpoint | None, policy: ErrorPolicySettings
+) -> Message:
     if endpoint is None:
         message = Message("Any other event", None, Any, "in", typed_headers(consumer.type_header, None))
     else:
@@ -88,26 +92,21 @@ def _dead_letter(consumer: Consumed, topic: Topic, endpoint: Endpoint | None, po
         title=f"{message.title}, dead letter",
         summary="A record that was given up: key, value and headers as they came.",
         description=None,
-        headers=_headers(message, SPRING_HEADERS if policy.dead_letter_header_style == "spring" else HEADERS),
+        headers=message.headers_with(SPRING_HEADERS if policy.dead_letter_header_style == "spring" else HEADERS),
     )
 
 
-def _headers(message: Message, names: Mapping[str, str]) -> dict[str, Any]:
-    properties = {name: {"type": "string", "description": told} for name, told in names.items()}
-    return {**message.headers, "properties": {**message.headers["properties"], **properties}}
-
-
 def _dead_letter_topic(
-    consumer: Consumed, topic: Topic, endpoint: Endpoint | None, policy: ErrorPolicySettings
+    consumer: ConsumerContract, topic: Topic, endpoint: Endpoint | None, policy: ErrorPolicySettings
 ) -> Topic:
-    known = {"group_id": consumer.settings.group_id or "none"}
+    values = {"group_id": consumer.settings.group_id or "none"}
     if topic.name is not None:
-        known["topic"] = topic.name
+        values["topic"] = topic.name
     if endpoint is not None and not endpoint.is_default:
-        known["event_type"] = endpoint.event_type
+        values["event_type"] = endpoint.event_type
     name = policy.dead_letter_topic
-    for placeholder, value in known.items():
+    for placeholder, value in values.items():
         name = name.replace(f"{{{placeholder}}}", value)
-    open_ = tuple((part, told) for part, told in PLACEHOLDERS.items() if f"{{{part}}}" in name)
+    parameters = tuple((part, text) for part, text in PLACEHOLDERS.items() if f"{{{part}}}" in name)
     source = topic.name or topic.pattern
-    return Topic(name, f"Dead letters of `{source}`, given up by consumer `{consumer.name}`.", parameters=open_)
+    return Topic(name, f"Dead letters of `{source}`, given up by consumer `{consumer.name}`.", parameters=parameters)

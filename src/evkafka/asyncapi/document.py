@@ -1,16 +1,16 @@
-"""The document, put together: servers, channels, operations, messages, schemas. The same app gives the same text."""
+"""Builds the AsyncAPI document. The same app always gives the same document."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from evkafka.asyncapi.dead_letters import dead_letters
+from evkafka.asyncapi.dead_letters import dead_letter_operations
 from evkafka.asyncapi.messages import BINDING
-from evkafka.asyncapi.model import Declared, Info
-from evkafka.asyncapi.operations import Operation, Topic, received, sent
+from evkafka.asyncapi.model import AppContract, Info
+from evkafka.asyncapi.operations import Operation, Topic, receive_operations, send_operations
 from evkafka.asyncapi.references import as_key, free_key, ref, without_none
-from evkafka.asyncapi.retry_topics import retry_topics
+from evkafka.asyncapi.retry_topics import retry_topic_operations
 from evkafka.asyncapi.servers import Servers
 from evkafka.serde.json_schema import Wanted, schemas_of
 
@@ -19,17 +19,17 @@ VERSION = "3.0.0"
 Document = dict[str, Any]
 
 
-def build_document(declared: Declared) -> Document:
-    """The AsyncAPI 3.0.0 document of what is declared.
+def build_document(app: AppContract) -> Document:
+    """Build the AsyncAPI 3.0.0 document of an app.
 
     Raises:
         ConfigError: an annotation cannot be resolved, or a policy cannot work.
     """
     operations = [
-        *(operation for consumer in declared.consumers for operation in received(consumer)),
-        *(operation for producer in declared.producers for operation in sent(producer)),
-        *(operation for consumer in declared.consumers for operation in retry_topics(consumer)),
-        *(operation for consumer in declared.consumers for operation in dead_letters(consumer)),
+        *(operation for consumer in app.consumers for operation in receive_operations(consumer)),
+        *(operation for producer in app.producers for operation in send_operations(producer)),
+        *(operation for consumer in app.consumers for operation in retry_topic_operations(consumer)),
+        *(operation for consumer in app.consumers for operation in dead_letter_operations(consumer)),
     ]
     servers = Servers(operation.connection for operation in operations)
     payloads, schemas = schemas_of(
@@ -39,19 +39,19 @@ def build_document(declared: Declared) -> Document:
             if operation.message is not None
         ]
     )
-    parts = _Parts(servers, schemas)
+    builder = _DocumentBuilder(servers, schemas)
     for number, operation in enumerate(operations):
-        parts.add(operation, payloads.get(number, {}))
+        builder.add(operation, payloads.get(number, {}))
     return without_none(
         asyncapi=VERSION,
-        info=_info(declared.info),
+        info=_info(app.info),
         defaultContentType="application/json",
         servers=servers.document() or None,
-        channels=parts.channels,
-        operations=parts.operations,
+        channels=builder.channels,
+        operations=builder.operations,
         components=without_none(
             schemas=schemas or None,
-            messages=parts.messages or None,
+            messages=builder.messages or None,
             securitySchemes=servers.security_schemes() or None,
         ),
     )
@@ -69,20 +69,20 @@ def _info(info: Info) -> dict[str, Any]:
 
 
 def _only(given: Mapping[str, str] | None, *known: str) -> dict[str, str] | None:
-    """What AsyncAPI knows of it; OpenAPI's `identifier` of a licence, for one, is not among that."""
+    """The fields that AsyncAPI defines. OpenAPI has others, as the `identifier` of a licence."""
     if given is None:
         return None
     return {name: given[name] for name in known if name in given} or None
 
 
-class _Parts:
-    """Channels, operations and messages as they come together, operation by operation."""
+class _DocumentBuilder:
+    """Collects channels and messages, operation by operation."""
 
     def __init__(self, servers: Servers, schemas: Mapping[str, dict[str, Any]]) -> None:
         self._servers = servers
         self._schemas = schemas
         self._channel_keys: dict[tuple[str, str], str] = {}
-        self._message_keys: dict[str, list[str]] = {}  # those of each event type
+        self._message_keys: dict[str, list[str]] = {}  # event type -> keys of its messages
         self.channels: dict[str, Any] = {}
         self.operations: dict[str, Any] = {}
         self.messages: dict[str, Any] = {}
@@ -110,7 +110,7 @@ class _Parts:
         }
 
     def _channel(self, operation: Operation) -> str:
-        """The key of the operation's channel: one for each topic of each cluster."""
+        """The key of the operation's channel. Each topic of each cluster has one."""
         topic, server = operation.topic, self._servers.key(operation.connection)
         identity = server, topic.name or f"{operation.owner} {topic.pattern}"
         key = self._channel_keys.get(identity)
@@ -124,15 +124,15 @@ class _Parts:
         return key
 
     def _message(self, operation: Operation, payload: dict[str, Any]) -> str:
-        """The key of the operation's message: the event type's, shared by all who mean the same by it."""
+        """The key of the operation's message. Operations of one event type share it if their messages do not differ."""
         message = operation.message
         assert message is not None
         document = message.document(payload, self._schemas)
         first = as_key(message.title if message.name is None or "," in message.title else message.name)
         candidates = self._message_keys.setdefault(first, [])
         for key in candidates:
-            if (both := _same(self.messages[key], document)) is not None:
-                self.messages[key] = both
+            if (merged := _merge(self.messages[key], document)) is not None:
+                self.messages[key] = merged
                 return key
         key = free_key(first if not candidates else f"{first}.{operation.owner}", self.messages)
         candidates.append(key)
@@ -146,7 +146,7 @@ def _channel(topic: Topic, server: str) -> dict[str, Any]:
         "address": topic.name,
         **without_none(
             description=topic.description,
-            parameters={name: {"description": told} for name, told in topic.parameters} or None,
+            parameters={name: {"description": text} for name, text in topic.parameters} or None,
         ),
         "servers": [ref("servers", server)],
         "messages": {},
@@ -155,8 +155,8 @@ def _channel(topic: Topic, server: str) -> dict[str, Any]:
     }
 
 
-def _same(known: dict[str, Any], other: dict[str, Any]) -> dict[str, Any] | None:
-    """Both as one message, where they do not contradict each other: what one leaves out is taken from the other."""
+def _merge(known: dict[str, Any], other: dict[str, Any]) -> dict[str, Any] | None:
+    """Both messages as one; None if they contradict each other. A field that one lacks is taken from the other."""
     shared = {name for name in known if name in other}
     if any(known[name] != other[name] for name in shared):
         return None

@@ -1,4 +1,4 @@
-"""Messages: an event type with its payload's schema, its headers, its key, and an example."""
+"""Messages: an event type with the schemas of its payload, headers and key, and with an example."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evkafka.asyncapi.examples import NOTHING, sample_of
+from evkafka.asyncapi.examples import NO_EXAMPLE, example_of
 from evkafka.asyncapi.references import without_none
 from evkafka.serde.json_schema import Direction, admits, media_type
 
@@ -20,11 +20,11 @@ class Message:
     """One kind of record on one channel.
 
     Attributes:
-        name: the event type; None where it may be any.
-        payload: the annotation; `Any` where nothing is known of it.
+        name: the event type; None for any.
+        payload: the annotation; `Any` if nothing is known about it.
         headers: a schema.
-        key: a schema; None where nothing is known of the key.
-        tombstone: True where a null value is an event too.
+        key: a schema; None if nothing is known about the key.
+        tombstone: True if a null value is an event too.
     """
 
     title: str
@@ -39,11 +39,11 @@ class Message:
     tombstone: bool = False
 
     def document(self, payload: dict[str, Any], schemas: Schemas) -> dict[str, Any]:
-        """The message object.
+        """The message object of the document.
 
         Args:
             payload: the payload's schema.
-            schemas: those that it refers to, by name.
+            schemas: the schemas that it refers to, by name.
         """
         return without_none(
             name=self.name,
@@ -58,19 +58,24 @@ class Message:
             examples=self._examples(payload, schemas),
         ) | ({"x-tombstone": True} if self.tombstone else {})
 
+    def headers_with(self, descriptions: Mapping[str, str]) -> dict[str, Any]:
+        """The schema of the headers, with more string headers."""
+        more = {name: {"type": "string", "description": text} for name, text in descriptions.items()}
+        return {**self.headers, "properties": {**self.headers["properties"], **more}}
+
     def _examples(self, payload: dict[str, Any], schemas: Schemas) -> list[dict[str, Any]]:
-        """The examples that the type itself brings; else one made from the schema, where the type takes it."""
+        """The examples of the type itself; otherwise one generated from the schema, if the type accepts it."""
         if media_type(self.payload) != "application/json":
             return []
         schema = payload
         while "$ref" in schema:
             schema = schemas[schema["$ref"].rpartition("/")[2]]
         if own := schema.get("examples"):
-            return [{"payload": example} for example in own]
-        sample = sample_of(payload, schemas)
-        if sample is NOTHING or sample == {} or not admits(self.payload, sample):
+            return [{"payload": one} for one in own]
+        example = example_of(payload, schemas)
+        if example is NO_EXAMPLE or example == {} or not admits(self.payload, example):
             return []
-        return [{"summary": "Made from the schema", "payload": sample}]
+        return [{"summary": "Made from the schema", "payload": example}]
 
 
 def tags_of(tags: tuple[str, ...]) -> list[dict[str, str]]:
@@ -78,11 +83,11 @@ def tags_of(tags: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 def typed_headers(header: str, event_type: str | None, *, required: bool = True) -> dict[str, Any]:
-    """The schema of a record's headers, of which one says the event type.
+    """The schema of headers that have the event type.
 
     Args:
-        event_type: None where any is taken.
-        required: False where the topic's records may come without it.
+        event_type: None for any.
+        required: False if the topic's records may come without the header.
     """
     value: dict[str, Any] = {"type": "string", "description": "The event type, as UTF-8"}
     if event_type is not None:

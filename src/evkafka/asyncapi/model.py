@@ -1,4 +1,4 @@
-"""What the document is made of: the app's declarations, as values."""
+"""The declarations that the document is built from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evkafka.sender import OutboundEndpoint
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """Who offers this, under which terms. Texts may be Markdown."""
+    """Title, owner and terms of the app. Texts may be Markdown."""
 
     title: str
     version: str
@@ -24,13 +24,13 @@ class Info:
 
 
 @dataclass(frozen=True, slots=True)
-class Consumed:
-    """A consumer.
+class ConsumerContract:
+    """A declared consumer.
 
     Attributes:
-        endpoints: None where an app callable takes its records, of which nothing is known.
-        policies: each endpoint's error policy, merged over the consumer's; at None the consumer's own.
-        type_header: the header that its stack reads the event type from.
+        endpoints: None if an app callable takes the records, about which nothing is declared.
+        policies: the error policy of each endpoint, merged over the consumer's. The key None has the consumer's own.
+        type_header: the header with the event type.
     """
 
     name: str
@@ -41,8 +41,8 @@ class Consumed:
 
 
 @dataclass(frozen=True, slots=True)
-class Produced:
-    """A producer."""
+class ProducerContract:
+    """A declared producer."""
 
     name: str
     settings: ProducerSettings
@@ -50,7 +50,9 @@ class Produced:
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class AppContract:
+    """All declarations of an app."""
+
     info: Info
-    consumers: tuple[Consumed, ...]
-    producers: tuple[Produced, ...]
+    consumers: tuple[ConsumerContract, ...]
+    producers: tuple[ProducerContract, ...]

@@ -1,4 +1,4 @@
-"""What an app does with which topic: one operation for each event type that it receives from, or sends to, a topic."""
+"""The operations of an app: one for each event type that it receives from a topic, or sends to it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from evkafka.asyncapi.messages import BINDING, Message, typed_headers
-from evkafka.asyncapi.model import Consumed, Produced
+from evkafka.asyncapi.model import ConsumerContract, ProducerContract
 from evkafka.config.settings import ConnectionSettings
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.producer import TYPE_HEADER
@@ -17,11 +17,11 @@ from evkafka.serde.annotations import written_name
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """Where records are.
+    """A topic, or several.
 
     Attributes:
-        name: a topic's; with braces where a part of it depends on the record; None where a pattern says which ones.
-        parameters: the parts in braces, and what they are.
+        name: with a parameter in braces for each part that depends on the record; None if there is a pattern.
+        parameters: the name and the description of each parameter.
     """
 
     name: str | None
@@ -32,11 +32,11 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One event type, received or sent.
+    """One event type that is received or sent.
 
     Attributes:
-        owner: the consumer's or producer's name.
-        message: None where an app callable takes whatever comes.
+        owner: the name of the consumer or producer.
+        message: None if an app callable takes all records.
     """
 
     action: Literal["receive", "send"]
@@ -50,10 +50,10 @@ class Operation:
     extensions: Mapping[str, Any] = field(default_factory=dict)
 
 
-# ---------------------------------------------------------------------------- received
+# ---------------------------------------------------------------------------- receiving
 
 
-def received(consumer: Consumed) -> Iterator[Operation]:
+def receive_operations(consumer: ConsumerContract) -> Iterator[Operation]:
     for topic in topics_of(consumer):
         where = topic.name or f"topics that match {topic.pattern}"
         if consumer.endpoints is None:
@@ -66,7 +66,7 @@ def received(consumer: Consumed) -> Iterator[Operation]:
                 title=f"Everything from {where}",
                 summary="An app callable takes every record; what it makes of them is not declared.",
                 bindings=group_binding(consumer),
-                extensions=consuming(consumer),
+                extensions=consumer_extensions(consumer),
             )
             continue
         for endpoint in consumer.endpoints:
@@ -79,11 +79,11 @@ def received(consumer: Consumed) -> Iterator[Operation]:
                 message=message,
                 title=f"{message.title} from {where}",
                 bindings=group_binding(consumer),
-                extensions={**consuming(consumer), **_handling(endpoint)},
+                extensions={**consumer_extensions(consumer), **_endpoint_extensions(endpoint)},
             )
 
 
-def topics_of(consumer: Consumed) -> list[Topic]:
+def topics_of(consumer: ConsumerContract) -> list[Topic]:
     settings = consumer.settings
     if settings.topic_pattern is not None:
         pattern = settings.topic_pattern.pattern
@@ -91,7 +91,7 @@ def topics_of(consumer: Consumed) -> list[Topic]:
     return [Topic(topic.name, topic.description) for topic in settings.topics]
 
 
-def received_message(consumer: Consumed, topic: Topic, endpoint: Endpoint) -> Message:
+def received_message(consumer: ConsumerContract, topic: Topic, endpoint: Endpoint) -> Message:
     decoder = endpoint.resolve()
     types = {one.name: one.event_type for one in consumer.settings.topics}
     event_type = None if endpoint.is_default else endpoint.event_type
@@ -110,8 +110,8 @@ def received_message(consumer: Consumed, topic: Topic, endpoint: Endpoint) -> Me
     )
 
 
-def group_binding(consumer: Consumed) -> dict[str, Any]:
-    """Kafka's binding: the group and client as schemas of one value."""
+def group_binding(consumer: ConsumerContract) -> dict[str, Any]:
+    """The Kafka binding of an operation: group and client, each as a schema with one value."""
     settings = consumer.settings
     binding: dict[str, Any] = {}
     if settings.group_id is not None:
@@ -120,23 +120,23 @@ def group_binding(consumer: Consumed) -> dict[str, Any]:
     return {"kafka": {**binding, "bindingVersion": BINDING}}
 
 
-def consuming(consumer: Consumed) -> dict[str, Any]:
+def consumer_extensions(consumer: ConsumerContract) -> dict[str, Any]:
     at_most_once = consumer.settings.auto_commit_mode == "pre-commit"
     return {"x-consumer": consumer.name, "x-delivery": "at most once" if at_most_once else "at least once"}
 
 
-def _handling(endpoint: Endpoint) -> dict[str, Any]:
-    said: dict[str, Any] = {"x-handler": endpoint.name}
+def _endpoint_extensions(endpoint: Endpoint) -> dict[str, Any]:
+    extensions: dict[str, Any] = {"x-handler": endpoint.name}
     if endpoint.batch is not None:
         limits = endpoint.batch
-        said["x-batch"] = {"maxRecords": limits.max_records, "maxWaitMs": round(limits.max_wait_s * 1000)}
-    return said
+        extensions["x-batch"] = {"maxRecords": limits.max_records, "maxWaitMs": round(limits.max_wait_s * 1000)}
+    return extensions
 
 
-# ---------------------------------------------------------------------------- sent
+# ---------------------------------------------------------------------------- sending
 
 
-def sent(producer: Produced) -> Iterator[Operation]:
+def send_operations(producer: ProducerContract) -> Iterator[Operation]:
     for endpoint in producer.endpoints:
         topic = endpoint.topic or producer.settings.topic
         yield Operation(

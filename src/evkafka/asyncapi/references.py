@@ -1,4 +1,4 @@
-"""Names inside of the document: legal as keys of it, and given once."""
+"""Keys inside the document, and references to them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _NOT_IN_KEYS = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def as_key(name: str) -> str:
-    """A name as the document may hold it as a key: letters, digits, dots, dashes, underscores."""
+    """The name with only the characters that keys may have: letters, digits, dots, dashes, underscores."""
     return _NOT_IN_KEYS.sub("-", name).strip("-") or "unnamed"
 
 
 def free_key(name: str, taken: Container[str]) -> str:
-    """The name as a key that nobody has yet: `Order`, `Order-2`, `Order-3`..."""
+    """The name as a key that is not taken: `Order`, `Order-2`, `Order-3`..."""
     key = first = as_key(name)
     number = 2
     while key in taken:
@@ -23,10 +23,10 @@ def free_key(name: str, taken: Container[str]) -> str:
 
 
 def ref(*path: str) -> dict[str, str]:
-    """A reference to a place in the document."""
+    """A reference to a part of the document."""
     return {"$ref": "#/" + "/".join(part.replace("~", "~0").replace("/", "~1") for part in path)}
 
 
 def without_none(**fields: object) -> dict[str, object]:
-    """The fields that say something, in their order."""
+    """The fields that are not None or empty sequences."""
     return {name: value for name, value in fields.items() if value is not None and value != () and value != []}

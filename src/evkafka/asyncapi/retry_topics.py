@@ -1,4 +1,4 @@
-"""Retry topics: what an app writes there when a record's attempts are over, and reads again when it is due."""
+"""The retry topics of an app: it writes records there when their attempts are over, and reads them again when due."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from evkafka.asyncapi.messages import Message, typed_headers
-from evkafka.asyncapi.model import Consumed
-from evkafka.asyncapi.operations import Operation, Topic, consuming, group_binding, received_message
+from evkafka.asyncapi.model import ConsumerContract
+from evkafka.asyncapi.operations import Operation, Topic, consumer_extensions, group_binding, received_message
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.runtime.dead_letters.retry_topics import (
     PREFIX,
@@ -31,8 +31,8 @@ HEADERS = {
 }
 
 
-def retry_topics(consumer: Consumed) -> Iterator[Operation]:
-    """What the consumer's policies write to retry topics, and what its second consumer reads there."""
+def retry_topic_operations(consumer: ConsumerContract) -> Iterator[Operation]:
+    """The records that the consumer's error policies write to retry topics, and that its retry consumer reads."""
     settings = consumer.settings
     # With a handler, a record that no endpoint takes is not tried again: the consumer's own policy writes nothing here.
     policies = {
@@ -40,13 +40,13 @@ def retry_topics(consumer: Consumed) -> Iterator[Operation]:
         for endpoint, policy in consumer.policies.items()
         if endpoint is not None or consumer.endpoints is None
     }
-    retry_topics = retry_topics_of(settings, policies.values())
-    if not retry_topics:
+    topics = retry_topics_of(settings, policies.values())
+    if not topics:
         return
     reader = dataclasses.replace(
-        consumer, name=retry_consumer_name(consumer.name), settings=retry_consumer_settings(settings, retry_topics)
+        consumer, name=retry_consumer_name(consumer.name), settings=retry_consumer_settings(settings, topics)
     )
-    for name, delayed in retry_topics.items():
+    for name, delayed in topics.items():
         topic = Topic(
             name,
             f"Records of `{delayed.source}` that consumer `{consumer.name}` tries again, {delayed.delay_ms} ms after"
@@ -76,20 +76,19 @@ def retry_topics(consumer: Consumed) -> Iterator[Operation]:
                 title=f"{message.title} from {name}",
                 summary=f"Run when {delayed.delay_ms} ms have passed. The order of keys is given up.",
                 bindings=group_binding(reader),
-                extensions={**consuming(reader), "x-retries-of": delayed.source},
+                extensions={**consumer_extensions(reader), "x-retries-of": delayed.source},
             )
 
 
-def _message(consumer: Consumed, source: Topic, endpoint: Endpoint | None) -> Message:
+def _message(consumer: ConsumerContract, source: Topic, endpoint: Endpoint | None) -> Message:
     if endpoint is None:
         message = Message("Any event", None, Any, "in", typed_headers(consumer.type_header, None))
     else:
         message = received_message(consumer, source, endpoint)
-    properties = {PREFIX + name: {"type": "string", "description": told} for name, told in HEADERS.items()}
     return dataclasses.replace(
         message,
         title=f"{message.title}, to be retried",
         summary="A record whose attempts are over for now: key, value and headers as they came.",
         description=None,
-        headers={**message.headers, "properties": {**message.headers["properties"], **properties}},
+        headers=message.headers_with({PREFIX + name: text for name, text in HEADERS.items()}),
     )

@@ -1,4 +1,4 @@
-"""Clusters as servers. Of a connection nothing is shown but what a client must know to choose its own settings."""
+"""Clusters as servers. Only those settings are shown that other clients need for their own connection."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Identity = tuple[tuple[str, ...], str | None]
 
 
 class Servers:
-    """The clusters of an app, each once: by its brokers, and its name where it has one."""
+    """The clusters of an app. A cluster is identified by its brokers and its name, if it has one."""
 
     def __init__(self, connections: Iterable[ConnectionSettings]) -> None:
         self._keys: dict[Identity, str] = {}
-        self._first: dict[str, list[ConnectionSettings]] = {}
+        self._connections: dict[str, list[ConnectionSettings]] = {}
         connections = tuple(connections)
         self._names = {
             _brokers(connection): connection.cluster_name
@@ -35,23 +35,23 @@ class Servers:
         for connection in connections:
             identity = self._identity(connection)
             if identity not in self._keys:
-                self._keys[identity] = free_key(identity[1] or "kafka", self._first)
-            self._first.setdefault(self._keys[identity], []).append(connection)
+                self._keys[identity] = free_key(identity[1] or "kafka", self._connections)
+            self._connections.setdefault(self._keys[identity], []).append(connection)
 
     def key(self, connection: ConnectionSettings) -> str:
         """The key of a connection's cluster."""
         return self._keys[self._identity(connection)]
 
     def document(self) -> dict[str, Any]:
-        return {key: _server(connections) for key, connections in self._first.items()}
+        return {key: _server(connections) for key, connections in self._connections.items()}
 
     def security_schemes(self) -> dict[str, Any]:
-        """The ways to log in that some server asks for."""
-        used = {_mechanism(connection) for connections in self._first.values() for connection in connections}
+        """The SASL mechanisms that the servers use."""
+        used = {_mechanism(connection) for connections in self._connections.values() for connection in connections}
         return {_scheme(mechanism): SCHEMES[mechanism] for mechanism in SCHEMES if mechanism in used}
 
     def _identity(self, connection: ConnectionSettings) -> Identity:
-        """A connection without a name is taken to be the named cluster that has the same brokers."""
+        """Brokers and name. A connection without a name belongs to the named cluster with the same brokers."""
         brokers = _brokers(connection)
         return brokers, connection.cluster_name or self._names.get(brokers)
 
@@ -79,7 +79,7 @@ def _protocol(connection: ConnectionSettings) -> str:
 
 
 def _mechanism(connection: ConnectionSettings) -> str | None:
-    """The SASL mechanism of a connection; None where it does not log in."""
+    """The SASL mechanism of a connection; None if it has none."""
     if not _protocol(connection).startswith("SASL"):
         return None
     mechanism = connection.shown.get("sasl_mechanism", "PLAIN")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from evkafka.asyncapi import Consumed, Produced
+from evkafka.asyncapi import ConsumerContract, ProducerContract
 from evkafka.config import check_dead_letter_topics, error_policy, producer_settings, shown_settings
 from evkafka.config.keys import ProducerConfig
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
@@ -113,13 +113,13 @@ class DeclaredConsumer:
         retry_topics = self.retry_topics()
         return retry_consumer_settings(self.settings, retry_topics) if retry_topics else None
 
-    def contract(self) -> Consumed:
+    def contract(self) -> ConsumerContract:
         """Describe it for the contract document.
 
         Raises:
             ConfigError: a policy cannot work.
         """
-        return Consumed(self.name, self.settings, self.endpoints, self.endpoint_policies(), self.type_header)
+        return ConsumerContract(self.name, self.settings, self.endpoints, self.endpoint_policies(), self.type_header)
 
     def plan(
         self,
@@ -193,9 +193,9 @@ class DeclaredProducer:
     config: ProducerConfig = field(repr=False)  # it contains passwords
     sender: Sender
 
-    def contract(self) -> Produced:
+    def contract(self) -> ProducerContract:
         """Describe it for the contract document."""
-        return Produced(self.name, producer_settings(self.config), self.sender.endpoints)
+        return ProducerContract(self.name, producer_settings(self.config), self.sender.endpoints)
 
     def bound(self, *, cluster: Cluster, clock: Clock, telemetry: Telemetry, spans: Tracing | None) -> BoundProducer:
         """Create a producer for one run of the app."""
