@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -65,11 +65,15 @@ class Connections:
 
 
 class Connection(H11Protocol):
-    """A connection with deadlines for its client: to send a head, to send a body, to read the answer."""
+    """A connection with deadlines for its client: to send a head, to send a body, to read the answer.
 
-    def __init__(self, *args: Any, connections: Connections, **kwargs: Any) -> None:
+    Each server defines a subclass with its own `open_connections`: uvicorn creates the objects, and takes only a class.
+    """
+
+    open_connections: ClassVar[Connections]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._connections = connections
         self._awaited = ""  # the part of a request that the client must send: "head", "body" or nothing
         self._request_deadline: asyncio.TimerHandle | None = None
         self._read_deadline: asyncio.TimerHandle | None = None
@@ -88,13 +92,13 @@ class Connection(H11Protocol):
 
     # ------------------------------------------------------------------ called by uvicorn
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._connections.add(self)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast("asyncio.Transport", transport))
+        self.open_connections.add(self)
         self._update_request_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connections.remove(self)
+        self.open_connections.remove(self)
         for timer in (self._request_deadline, self._read_deadline):
             if timer is not None:
                 timer.cancel()

@@ -7,7 +7,6 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
-from functools import partial
 from ipaddress import IPv4Address
 
 import uvicorn
@@ -50,9 +49,13 @@ class WebServer:
         """
         listener = _listen(self.host, self.port)
         self.port = listener.getsockname()[1]
+
+        class OwnConnection(Connection):
+            open_connections = Connections()
+
         config = uvicorn.Config(
             self._create_app(),
-            http=partial(Connection, connections=Connections()),  # type: ignore[arg-type]
+            http=OwnConnection,
             ws="none",
             lifespan="off",
             log_config=None,
