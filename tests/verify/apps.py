@@ -1,4 +1,4 @@
-"""Apps that a run is given: one that keeps its promise, one that promises less, one that cannot be chosen from."""
+"""Apps for runs: one that keeps its promises, one that promises less, one with two consumers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def config(**more: object) -> dict[str, object]:
 sound = EVKafkaApp()
 sound.add_consumer(config(concurrency=4, auto_commit_interval_ms=100), handler)  # type: ignore[arg-type]
 
-# What is received is committed before it was handled: whoever is killed has lost what was in hand.
+# Records are committed before they are handled: a process that is killed loses those in flight.
 at_most_once = EVKafkaApp()
 at_most_once.add_consumer(config(auto_commit_mode="pre-commit", auto_commit_interval_ms=100), handler)  # type: ignore[arg-type]
 

@@ -1,10 +1,10 @@
-"""Runs that never were: evidence of a clean run, into which tests plant what must be found."""
+"""Observations of imaginary clean runs, into which tests insert faults that must be found."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evkafka.verify.history import Entry, What
+from evkafka.verify.history import Entry, EventKind
 from evkafka.verify.observations import Observations, Promises, Sent, Written
 
 SESSION_S, DRAIN_S = 6.0, 10.0
@@ -15,21 +15,21 @@ def key_of(number: int) -> str:
     return f"k{number % KEYS}"
 
 
-def place_of(number: int) -> tuple[int, int]:
+def address_of(number: int) -> tuple[int, int]:
     """Keys alternate between the partitions, so that each has every second number."""
     return number % PARTITIONS, number // PARTITIONS
 
 
 def sent(count: int = 40, every_s: float = 0.1) -> list[Sent]:
-    return [Sent(n, key_of(n), n * every_s, n * every_s + 0.01, place_of(n)) for n in range(count)]
+    return [Sent(n, key_of(n), n * every_s, n * every_s + 0.01, address_of(n)) for n in range(count)]
 
 
 def written(records: Sequence[Sent]) -> list[Written]:
-    return [Written(*one.place, one.number, one.key) for one in records if one.place is not None]
+    return [Written(*one.address, one.number, one.key) for one in records if one.address is not None]
 
 
-def line(what: What, number: int, at_s: float, who: str = "1.1") -> Entry:
-    return Entry(what, at_s, who, *place_of(number), key_of(number))
+def line(event: EventKind, number: int, at_s: float, who: str = "1.1") -> Entry:
+    return Entry(event, at_s, who, *address_of(number), key_of(number))
 
 
 def attempt(number: int, at_s: float, who: str = "1.1") -> list[Entry]:
@@ -41,13 +41,13 @@ def handled(records: Sequence[Sent]) -> list[Entry]:
     return [entry for one in records for entry in attempt(one.number, one.at_s + 0.02)]
 
 
-def evidence(
+def observations(
     records: Sequence[Sent] | None = None,
     entries: Sequence[Entry] | None = None,
     log: Sequence[Written] | None = None,
     **more: object,
 ) -> Observations:
-    """A clean run, but for what is given."""
+    """A clean run, except for the given values."""
     records = sent() if records is None else records
     log = written(records) if log is None else log
     entries = handled(records) if entries is None else entries

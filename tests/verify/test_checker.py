@@ -8,28 +8,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evkafka.verify.checker import judge
+from evkafka.verify.checker import check_run
 from evkafka.verify.history import Entry
 from evkafka.verify.observations import Promises
 from tests.verify import runs
-from tests.verify.runs import attempt, evidence, handled, line, place_of, sent, written
+from tests.verify.runs import address_of, attempt, handled, line, observations, sent, written
 
 
 class TestCleanRun:
     def test_has_no_problems(self) -> None:
-        report = judge(evidence())
+        report = check_run(observations())
         assert report.problems == ()
         assert report.clean
         assert (report.sent, report.acknowledged, report.handled, report.repeats) == (40, 40, 40, 0)
 
     def test_may_handle_records_again(self) -> None:
         entries = handled(sent())
-        report = judge(evidence(entries=[*entries, *entries[20:40]]))
+        report = check_run(observations(entries=[*entries, *entries[20:40]]))
         assert report.clean
         assert (report.repeats, report.repeats_percent) == (10, 25.0)
 
     def test_where_nothing_was_handled_is_none(self) -> None:
-        assert not judge(evidence(records=[], entries=[])).clean
+        assert not check_run(observations(records=[], entries=[])).clean
 
     @given(st.permutations(range(runs.KEYS)), st.data())
     def test_may_take_keys_in_any_order(self, keys: list[int], data: st.DataObject) -> None:
@@ -39,56 +39,56 @@ class TestCleanRun:
         while any(waiting.values()):
             key = data.draw(st.sampled_from([key for key in keys if waiting[key]]))
             entries += attempt(waiting[key].pop(0), 5.0 + len(entries) / 100)
-        assert judge(evidence(entries=entries)).problems == ()
+        assert check_run(observations(entries=entries)).problems == ()
 
 
 class TestLoss:
     @given(st.sets(st.integers(0, 39), min_size=1, max_size=39))
     def test_each_record_that_was_never_handled_is_named(self, missing: set[int]) -> None:
         entries = [e for one in sent() if one.number not in missing for e in attempt(one.number, one.at_s + 0.02)]
-        report = judge(evidence(entries=entries))
-        assert report.lost == tuple(f"{p}@{o}" for p, o in sorted(map(place_of, missing)))
+        report = check_run(observations(entries=entries))
+        assert report.lost == tuple(f"{p}@{o}" for p, o in sorted(map(address_of, missing)))
         assert not report.clean
 
     def test_an_attempt_that_was_killed_or_cut_is_no_handling(self) -> None:
-        entries = [e for e in handled(sent()) if e.what == "begin" or (e.partition, e.offset) != place_of(7)]
-        assert judge(evidence(entries=[*entries, line("cut", 7, 99.0)])).lost == ("1@3",)
+        entries = [e for e in handled(sent()) if e.event == "begin" or (e.partition, e.offset) != address_of(7)]
+        assert check_run(observations(entries=[*entries, line("cut", 7, 99.0)])).lost == ("1@3",)
 
     def test_a_record_without_an_acknowledgement_that_stands_in_the_log_counts_too(self) -> None:
         records = sent()
-        records[-1] = replace(records[-1], place=None, acknowledged_s=None, error="unknown")
+        records[-1] = replace(records[-1], address=None, acknowledged_s=None, error="unknown")
         entries = handled(records)[:-2]
-        assert judge(evidence(records=records, log=written(sent()), entries=entries)).lost == ("1@19",)
+        assert check_run(observations(records=records, log=written(sent()), entries=entries)).lost == ("1@19",)
 
     def test_an_acknowledged_record_that_is_not_in_the_log_is_a_lost_write(self) -> None:
         log = written(sent())
-        assert judge(evidence(log=log[:-1], entries=handled(sent()[:-1]))).lost_writes == (39,)
+        assert check_run(observations(log=log[:-1], entries=handled(sent()[:-1]))).lost_writes == (39,)
 
     def test_an_offset_short_of_the_end_is_named(self) -> None:
-        report = judge(evidence(committed={0: 20, 1: 18}))
+        report = check_run(observations(committed={0: 20, 1: 18}))
         assert report.behind == ("1: 18 of 20",)
         assert not report.clean
 
     def test_an_offset_past_what_is_there_is_named(self) -> None:
-        assert judge(evidence(committed={0: 20, 1: 21})).behind == ("1: 21 of 20",)
+        assert check_run(observations(committed={0: 20, 1: 21})).behind == ("1: 21 of 20",)
 
 
 class TestOrder:
     @given(st.integers(0, 39 - runs.KEYS))
     def test_a_record_handled_for_the_first_time_after_a_later_one_of_its_key(self, number: int) -> None:
         others = [e for one in sent() if one.number != number for e in attempt(one.number, one.at_s + 0.02)]
-        report = judge(evidence(entries=[*others, *attempt(number, 10.0)]))
+        report = check_run(observations(entries=[*others, *attempt(number, 10.0)]))
         assert report.out_of_order is not None
         assert len(report.out_of_order) == 1
-        assert report.out_of_order[0].startswith("{}@{} after".format(*place_of(number)))
+        assert report.out_of_order[0].startswith("{}@{} after".format(*address_of(number)))
         assert not report.clean
 
     def test_a_repeat_after_later_records_is_in_order(self) -> None:
-        assert judge(evidence(entries=[*handled(sent()), *attempt(0, 50.0)])).out_of_order == ()
+        assert check_run(observations(entries=[*handled(sent()), *attempt(0, 50.0)])).out_of_order == ()
 
     def test_is_not_asked_of_an_app_that_promises_none(self) -> None:
         entries = [e for one in reversed(sent()) for e in attempt(one.number, 50.0 - one.at_s)]
-        report = judge(evidence(entries=entries, promises=Promises(False, 60.0, 60.0)))
+        report = check_run(observations(entries=entries, promises=Promises(False, 60.0, 60.0)))
         assert report.out_of_order is None
         assert report.clean
 
@@ -96,21 +96,23 @@ class TestOrder:
 class TestAtOnce:
     def test_a_record_begun_beside_another_of_its_key(self) -> None:
         first, second = attempt(0, 10.0), attempt(runs.KEYS, 10.001)
-        report = judge(evidence(entries=[*handled(sent()), first[0], second[0], first[1], second[1]]))
+        report = check_run(observations(entries=[*handled(sent()), first[0], second[0], first[1], second[1]]))
         assert report.at_once == ("0@3 in 1.1 beside 0 in 1.1 (key k0)",)
         assert not report.clean
 
     def test_the_same_record_twice_at_once(self) -> None:
         again = [line("begin", 0, 10.0, "1.1"), line("begin", 0, 10.001, "2.1")]
-        assert len(judge(evidence(entries=[*handled(sent()), *again])).at_once or ()) == 1
+        assert len(check_run(observations(entries=[*handled(sent()), *again])).at_once or ()) == 1
 
     def test_other_keys_may_be_in_hand(self) -> None:
         first, second = attempt(0, 10.0), attempt(2, 10.001)
-        assert judge(evidence(entries=[*handled(sent()), first[0], second[0], first[1], second[1]])).at_once == ()
+        assert (
+            check_run(observations(entries=[*handled(sent()), first[0], second[0], first[1], second[1]])).at_once == ()
+        )
 
     def test_what_a_killed_process_had_in_hand_is_over(self) -> None:
         entries = [line("begin", 0, 9.0), Entry("killed", 9.1, "1.1"), *attempt(0, 10.0, "2.1")]
-        assert judge(evidence(entries=[*handled(sent()), *entries])).at_once == ()
+        assert check_run(observations(entries=[*handled(sent()), *entries])).at_once == ()
 
     @pytest.mark.parametrize(("frozen_s", "expected"), [(5.0, (0, 1)), (1.0, (1, 0))])
     def test_a_process_frozen_past_its_session_is_excused_and_counted(
@@ -123,7 +125,7 @@ class TestAtOnce:
             Entry("thawed", 20.0, "1.1"),
             line("end", 0, 20.1),
         ]
-        report = judge(evidence(entries=[*handled(sent()), *entries]))
+        report = check_run(observations(entries=[*handled(sent()), *entries]))
         assert (len(report.at_once or ()), report.zombies) == expected
 
 
@@ -132,25 +134,25 @@ class TestProducing:
         log = written(sent())
         log.append(replace(log[-1], offset=20))
         entries = [*handled(sent()), Entry("begin", 9.0, "1.1", 1, 20, "k3"), Entry("end", 9.1, "1.1", 1, 20, "k3")]
-        assert judge(evidence(log=log, entries=entries)).double_writes == (39,)
+        assert check_run(observations(log=log, entries=entries)).double_writes == (39,)
 
     def test_a_record_in_the_log_of_which_the_producer_said_that_it_cannot_be(self) -> None:
         records = sent()
-        records[5] = replace(records[5], place=None, acknowledged_s=None, error="refused", never_written=True)
-        report = judge(evidence(records=records, log=written(sent()), entries=handled(records)))
+        records[5] = replace(records[5], address=None, acknowledged_s=None, error="refused", never_written=True)
+        report = check_run(observations(records=records, log=written(sent()), entries=handled(records)))
         assert report.denied_writes == (5,)
         assert not report.clean
 
     def test_another_record_where_one_was_acknowledged(self) -> None:
         log = written(sent())
         log[0], log[12] = replace(log[0], number=12), replace(log[12], number=0)
-        report = judge(evidence(log=log))
+        report = check_run(observations(log=log))
         assert report.misplaced == ("0@0: 0 was acknowledged, 12 is there", "0@6: 12 was acknowledged, 0 is there")
         assert report.reordered_writes == ("0@3: 6 after 12 (key k0)", "0@6: 0 after 12 (key k0)")
 
     def test_a_record_handled_that_the_log_has_not_there(self) -> None:
         entries = [*handled(sent()), Entry("begin", 9.0, "1.1", 0, 3, "k5")]
-        assert judge(evidence(entries=entries)).misplaced == ("0@3: 1.1 got key k5, the log has k0",)
+        assert check_run(observations(entries=entries)).misplaced == ("0@3: 1.1 got key k5, the log has k0",)
 
 
 class TestStall:
@@ -166,7 +168,7 @@ class TestStall:
         )
 
     def test_one_partition_that_stands_still_is_found_beside_one_that_goes_on(self) -> None:
-        report = judge(evidence(entries=self.late(30.0)))
+        report = check_run(observations(entries=self.late(30.0)))
         assert report.stall.partition == 0
         assert report.stall.lasted_s == pytest.approx(30.0, abs=0.1)
         assert report.stall.allowed_s == 21.0
@@ -174,49 +176,49 @@ class TestStall:
         assert not report.clean
 
     def test_session_drain_and_five_seconds_are_allowed(self) -> None:
-        report = judge(evidence(entries=self.late(20.0)))
+        report = check_run(observations(entries=self.late(20.0)))
         assert report.stall.lasted_s == pytest.approx(20.0, abs=0.1)
         assert report.clean
 
     def test_time_without_records_is_none(self) -> None:
         records = sent(every_s=30.0)
-        assert judge(evidence(records=records)).stall.lasted_s < 0.1
+        assert check_run(observations(records=records)).stall.lasted_s < 0.1
 
     def test_an_outage_is_added_to_what_is_allowed(self) -> None:
-        report = judge(evidence(entries=self.late(30.0), outages=[(0.0, 11.0)]))
+        report = check_run(observations(entries=self.late(30.0), outages=[(0.0, 11.0)]))
         assert report.stall.allowed_s == pytest.approx(31.0, abs=0.1)
         assert report.clean
 
     def test_faults_faster_than_the_session_are_added_as_far_as_they_go(self) -> None:
         kills = [Entry("killed", 1.0 + 4 * n, "1.1") for n in range(6)]
-        report = judge(evidence(entries=sorted([*self.late(30.0), *kills], key=lambda entry: entry.at_s)))
+        report = check_run(observations(entries=sorted([*self.late(30.0), *kills], key=lambda entry: entry.at_s)))
         assert report.stall.allowed_s == pytest.approx(41.0, abs=0.1)
         assert report.clean
 
     def test_single_faults_are_not(self) -> None:
         kills = [Entry("killed", 1.0 + 10 * n, "1.1") for n in range(3)]
-        report = judge(evidence(entries=sorted([*self.late(30.0), *kills], key=lambda entry: entry.at_s)))
+        report = check_run(observations(entries=sorted([*self.late(30.0), *kills], key=lambda entry: entry.at_s)))
         assert report.stall.allowed_s == 21.0
 
 
 class TestVerdict:
     def test_more_repeats_than_allowed_is_a_problem_only_where_a_bound_was_said(self) -> None:
-        run = evidence(entries=[*handled(sent()), *attempt(0, 50.0)])
-        assert judge(run).clean
-        assert judge(run, max_duplicates=2.5).clean
-        assert judge(run, max_duplicates=1).problems == ("2.5 % handled again, more than the 1 % that are allowed",)
+        run = observations(entries=[*handled(sent()), *attempt(0, 50.0)])
+        assert check_run(run).clean
+        assert check_run(run, max_duplicates=2.5).clean
+        assert check_run(run, max_duplicates=1).problems == ("2.5 % handled again, more than the 1 % that are allowed",)
 
     def test_a_process_that_ended_badly_is_a_problem(self) -> None:
-        assert judge(evidence(unclean=["process 1.1 ended by itself with code 1"])).problems == (
+        assert check_run(observations(unclean=["process 1.1 ended by itself with code 1"])).problems == (
             "process 1.1 ended by itself with code 1",
         )
 
     def test_records_that_nothing_takes_are_a_problem(self) -> None:
         entries = [*handled(sent()), line("pass", 3, 50.0)]
-        assert "no endpoint takes" in judge(evidence(entries=entries)).problems[0]
+        assert "no endpoint takes" in check_run(observations(entries=entries)).problems[0]
 
     def test_the_sentences_name_a_few_addresses_and_the_json_all(self) -> None:
-        report = judge(evidence(entries=handled(sent())[:40]))
+        report = check_run(observations(entries=handled(sent())[:40]))
         assert report.problems[0].startswith("20 lost: in the log, and never handled (0@10, 0@11,")
         assert report.problems[0].endswith("...)")
         assert len(report.as_json()["lost"]) == 20

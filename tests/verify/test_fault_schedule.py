@@ -1,4 +1,4 @@
-"""The schedule of faults: the seed's, and within what was asked for."""
+"""The fault schedule depends on the seed only, and has the faults that were asked for."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evkafka.verify.fault_schedule import KINDS, Fault, faults
+from evkafka.verify.fault_schedule import KINDS, Fault, fault_schedule
 
 
 def made(seed: int, **more: Any) -> tuple[Fault, ...]:
     wanted = {"lasts_s": 300.0, "kill_every_s": 10.0, "fault_every_s": 15.0, "kinds": KINDS, "session_s": 6.0, **more}
-    return faults(seed, **wanted)
+    return fault_schedule(seed, **wanted)
 
 
 class TestSchedule:

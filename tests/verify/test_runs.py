@@ -10,7 +10,7 @@ import pytest
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError
 from evkafka.verify import Options, verify
-from evkafka.verify.history import Reader
+from evkafka.verify.history import HistoryReader
 
 pytestmark = pytest.mark.slow
 
@@ -92,7 +92,7 @@ class TestGivenApp:
         assert report.problems == ()
         assert report.faults["broker"] >= 1
         assert report.handled == report.sent > 100
-        up = next(entry for entry in Reader(tmp_path / "journal").news() if entry.what == "up")
+        up = next(entry for entry in HistoryReader(tmp_path / "journal").read_new() if entry.event == "up")
         assert up.more == {"in_order": True, "session_s": 2.0, "drain_s": 10.0}
 
     @pytest.mark.long

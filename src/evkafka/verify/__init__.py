@@ -1,8 +1,8 @@
-"""The proof: an app in several processes, numbered records, faults on a seeded schedule, and what is left to say.
+"""Proves the guarantees: runs an app in several processes with numbered records, injects faults by a seeded schedule,
+and checks the result.
 
-Read `run.py` first: it is the course of one run. `checker.py` judges what the run left behind, `report.py` says
-it; both, and `fault_schedule.py`, know neither processes nor brokers.
-"""
+`run.py` has the steps of a run. `checker.py` judges what a run has recorded, and `report.py` describes the result.
+These two and `fault_schedule.py` know nothing of processes and brokers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A given app, put into a run: its consumer reads the run's topic, with a journal around its handler."""
+"""Prepares a given app for a run: its consumer reads the run's topic, and its attempts are recorded."""
 
 from __future__ import annotations
 
@@ -17,49 +17,53 @@ from evkafka.outcomes import Outcome, Retry, Unmatched
 from evkafka.verify.history import History
 
 if TYPE_CHECKING:
-    from evkafka.verify.worker_task import Task
+    from evkafka.verify.worker_task import WorkerTask
 
 _LOGIN = ("security_protocol", "ssl_", "sasl_")
 
 
 class RecordedAttempts:
-    """Outermost middleware: notes each attempt, and how it ended."""
+    """Outermost middleware: records each attempt and its end in the history."""
 
-    def __init__(self, app: App, journal: History) -> None:
+    def __init__(self, app: App, history: History) -> None:
         self.app = app
-        self.journal = journal
+        self.history = history
 
     async def __call__(self, context: Context) -> None:
         record = context.record
-        at = (record.partition, record.offset, None if record.key is None else record.key.decode("utf-8", "replace"))
-        self.journal.note("begin", *at)
+        address = (
+            record.partition,
+            record.offset,
+            None if record.key is None else record.key.decode("utf-8", "replace"),
+        )
+        self.history.note("begin", *address)
         try:
             await self.app(context)
         except asyncio.CancelledError:
-            self.journal.note("cut", *at)
+            self.history.note("cut", *address)
             raise
         except Outcome as outcome:
-            self.journal.note("fail" if isinstance(outcome, Retry) else "end", *at)
+            self.history.note("fail" if isinstance(outcome, Retry) else "end", *address)
             raise
         except BaseException:
-            self.journal.note("fail", *at)
+            self.history.note("fail", *address)
             raise
         match context.outcome:
             case Unmatched():
-                self.journal.note("pass", *at)
+                self.history.note("pass", *address)
             case Retry():
-                self.journal.note("fail", *at)
+                self.history.note("fail", *address)
             case _:
-                self.journal.note("end", *at)
+                self.history.note("end", *address)
 
 
-def instrument(app: EVKafkaApp, task: Task, journal: History) -> None:
-    """Point one of the app's consumers at the run's topic; the others, and the web part, are left out.
+def instrument(app: EVKafkaApp, task: WorkerTask, history: History) -> None:
+    """Make one of the app's consumers read the run's topic. The other consumers and the web part are removed.
 
     Raises:
-        ConfigError: which consumer is meant cannot be told, or a key of `Task.config` cannot work.
+        ConfigError: the consumer cannot be chosen, or a key of `WorkerTask.config` is invalid.
     """
-    name = chosen(app, task.consumer)
+    name = choose_consumer(app, task.consumer)
     declared = app.consumers[name]
     stack = declared.middleware
     if stack is None:
@@ -67,17 +71,19 @@ def instrument(app: EVKafkaApp, task: Task, journal: History) -> None:
     recorded = replace(
         declared,
         settings=_settings(declared.settings, task),
-        middleware=(Middleware(RecordedAttempts, journal), *stack),
+        middleware=(Middleware(RecordedAttempts, history), *stack),
     )
-    app.redeclare([recorded], [replace(one, config=_produced(one.config, task)) for one in app.producers.values()])
+    app.redeclare(
+        [recorded], [replace(one, config=_producer_config(one.config, task)) for one in app.producers.values()]
+    )
     app.web = app.expose_asyncapi = False
 
 
-def chosen(app: EVKafkaApp, consumer: str | None) -> str:
-    """The name of the consumer that is meant.
+def choose_consumer(app: EVKafkaApp, consumer: str | None) -> str:
+    """The name of the consumer to verify.
 
     Raises:
-        ConfigError: there is none of that name, or several and no name was said.
+        ConfigError: there is none of that name, or there are several and no name was given.
     """
     names = list(app.consumers)
     if consumer is None and len(names) == 1:
@@ -90,19 +96,19 @@ def chosen(app: EVKafkaApp, consumer: str | None) -> str:
     raise ConfigError(f"the app has no consumer {consumer!r}; its consumers: {shown}")
 
 
-def _settings(settings: ConsumerSettings, task: Task) -> ConsumerSettings:
-    """The app's own, at the run's place, from the topic's beginning; what was said on the command line is laid over."""
-    place: Any = {
+def _settings(settings: ConsumerSettings, task: WorkerTask) -> ConsumerSettings:
+    """The app's own settings with topic, group and brokers of the run. Keys from the command line replace them."""
+    of_run: Any = {
         "topics": [task.topic],
         "group_id": task.group_id,
         "bootstrap_servers": task.bootstrap_servers,
         "auto_offset_reset": "earliest",
     }
-    said = consumer_settings({**place, **task.config})
-    changes = {name: getattr(said, _field(name)) for name in task.config}
+    given = consumer_settings({**of_run, **task.config})
+    changes = {name: getattr(given, _field(name)) for name in task.config}
     return replace(
         settings,
-        connection=_connection(settings.connection, said.connection, task),
+        connection=_connection(settings.connection, given.connection, task),
         topics=(TopicSettings(task.topic, event_type=_only_type(settings)),),
         topic_pattern=None,
         group_id=task.group_id,
@@ -118,15 +124,15 @@ def _field(key: str) -> str:
 
 
 def _only_type(settings: ConsumerSettings) -> str | None:
-    """The type of a topic's records that carry none, where the consumer reads one topic only."""
+    """The event type of records without one, if the consumer reads only one topic."""
     return settings.topics[0].event_type if len(settings.topics) == 1 else None
 
 
-def _connection(own: ConnectionSettings, run: ConnectionSettings, task: Task) -> ConnectionSettings:
+def _connection(own: ConnectionSettings, run: ConnectionSettings, task: WorkerTask) -> ConnectionSettings:
     options = {key: value for key, value in own.options.items() if not (task.own_broker and key.startswith(_LOGIN))}
     return replace(own, bootstrap_servers=run.bootstrap_servers, options=options)
 
 
-def _produced(config: Mapping[str, Any], task: Task) -> Any:
-    kept = {key: value for key, value in config.items() if not (task.own_broker and key.startswith(_LOGIN))}
-    return {**kept, "bootstrap_servers": task.bootstrap_servers}
+def _producer_config(config: Mapping[str, Any], task: WorkerTask) -> Any:
+    others = {key: value for key, value in config.items() if not (task.own_broker and key.startswith(_LOGIN))}
+    return {**others, "bootstrap_servers": task.bootstrap_servers}

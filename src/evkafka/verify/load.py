@@ -1,4 +1,4 @@
-"""Numbered records, sent at a steady pace, with each one's acknowledgement noted."""
+"""Sends numbered records at a steady rate, and records the acknowledgement of each."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ NUMBER_HEADER = "Verify-Number"
 
 _TICK_S = 0.02
 _LARGEST_BURST_S = 0.2
-"""What was missed while nothing could be sent is not made up for: that would be another load."""
+"""Records that are due while nothing can be sent are not sent later: that would change the load."""
 
 
 class NumberedProducer:
-    """Attributes:
-    sent: all records so far, in order.
+    """Produces the load.
+
+    Attributes:
+        sent: all records so far, in order.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class NumberedProducer:
         payload: str | None,
     ) -> None:
         self.sent: list[Sent] = []
-        self._chance = random.Random(f"{seed} keys")  # nosec B311 # to be repeated
+        self._random = random.Random(f"{seed} keys")  # nosec B311 # repeatable, not cryptographic
         self._rate = rate
         self._keys = keys
         self._event_type = event_type
@@ -44,28 +46,28 @@ class NumberedProducer:
         self._producer = EVKafkaProducer({"bootstrap_servers": bootstrap_servers, "topic": topic, "linger_ms": 5})
 
     @property
-    def places(self) -> set[tuple[int, int]]:
-        """Where the acknowledged records stand."""
-        return {one.place for one in self.sent if one.place is not None}
+    def acknowledged(self) -> set[tuple[int, int]]:
+        """The addresses of the acknowledged records."""
+        return {one.address for one in self.sent if one.address is not None}
 
     async def run(self, lasts_s: float) -> None:
-        """Send for so long, then wait until each record is confirmed or has failed."""
+        """Send for so long, then wait until every record is confirmed or has failed."""
         async with self._producer:
             began_s = at_s = time.monotonic()
-            owed = 0.0
+            due = 0.0
             while at_s - began_s < lasts_s:
-                owed = min(owed, self._rate * _LARGEST_BURST_S)
-                while owed >= 1:
+                due = min(due, self._rate * _LARGEST_BURST_S)
+                while due >= 1:
                     await self._send()
-                    owed -= 1
+                    due -= 1
                 await asyncio.sleep(_TICK_S)
                 before_s, at_s = at_s, time.monotonic()
-                owed += (at_s - before_s) * self._rate
+                due += (at_s - before_s) * self._rate
             await self._producer.flush()
 
     async def _send(self) -> None:
         number = len(self.sent)
-        key = f"k{self._chance.randrange(self._keys)}"
+        key = f"k{self._random.randrange(self._keys)}"
         one = Sent(number, key, time.monotonic())
         self.sent.append(one)
         value = self._payload.replace("{n}", str(number)).replace("{key}", key)
@@ -75,18 +77,18 @@ class NumberedProducer:
         except DeliveryError as error:
             _failed(one, error)
         else:
-            future.add_done_callback(partial(_answered, one))
+            future.add_done_callback(partial(_sent, one))
 
 
-def _answered(one: Sent, answer: asyncio.Future[RecordMetadata]) -> None:
-    if answer.cancelled():
+def _sent(one: Sent, future: asyncio.Future[RecordMetadata]) -> None:
+    if future.cancelled():
         one.error = "cancelled"
-    elif (error := answer.exception()) is not None:
+    elif (error := future.exception()) is not None:
         _failed(one, error)
     else:
-        written = answer.result()
+        written = future.result()
         one.acknowledged_s = time.monotonic()
-        one.place = (written.partition, written.offset)
+        one.address = (written.partition, written.offset)
 
 
 def _failed(one: Sent, error: BaseException) -> None:

@@ -1,4 +1,4 @@
-"""The schedule, carried out: each fault in a task of its own, so that a process's absence delays no other fault."""
+"""Injects the faults of a schedule. Each fault has a task of its own, so that a long one does not delay the others."""
 
 from __future__ import annotations
 
@@ -13,34 +13,36 @@ from evkafka.verify.processes import Workers
 
 
 class Nemesis:
-    """Attributes:
-    outages: when the broker was away, from and to.
+    """Injects faults.
+
+    Attributes:
+        outages: beginning and end of each outage of the broker.
     """
 
     def __init__(
-        self, workers: Workers, broker: KafkaBroker | None, journal: History, tell: Callable[[str], object]
+        self, workers: Workers, broker: KafkaBroker | None, history: History, progress: Callable[[str], object]
     ) -> None:
         self._workers = workers
         self._broker = broker
-        self._journal = journal
-        self._tell = tell
+        self._history = history
+        self._progress = progress
         self._broker_lock = asyncio.Lock()
         self.outages: list[tuple[float, float]] = []
 
     async def run(self, schedule: Sequence[Fault]) -> None:
-        """Returns when the last fault is over: what was taken away is there again."""
+        """Returns when the last fault is over, and everything runs again."""
         began_s = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             for fault in schedule:
                 await asyncio.sleep(max(0.0, began_s + fault.at_s - time.monotonic()))
-                tasks.create_task(self._carry_out(fault))
+                tasks.create_task(self._inject(fault))
 
-    async def _carry_out(self, fault: Fault) -> None:
+    async def _inject(self, fault: Fault) -> None:
         match fault.kind:
             case "broker":
-                await self._broker_away(fault)
+                await self._restart_broker(fault)
             case "members":
-                await self._one_more(fault)
+                await self._extra_member(fault)
             case "cancel":
                 self._cancel_a_task(fault)
             case _:
@@ -49,15 +51,15 @@ class Nemesis:
     async def _process(self, fault: Fault) -> None:
         worker = self._workers.pick(fault.pick)
         if worker is None:
-            self._tell(f"no process is free for the fault {fault.kind!r} at {fault.at_s:.1f} s: it is left out")
+            self._progress(f"no process is free for the fault {fault.kind!r} at {fault.at_s:.1f} s: it is left out")
             return
         worker.busy = True
-        self._tell(f"{fault.at_s:6.1f} s  {fault.kind:<8} process {worker.who}, for {fault.lasts_s:.1f} s")
+        self._progress(f"{fault.at_s:6.1f} s  {fault.kind:<8} process {worker.who}, for {fault.lasts_s:.1f} s")
         match fault.kind:
             case "kill":
                 await self._workers.kill(worker)
             case "stop":
-                self._journal.note("fault", who=worker.who, kind="stop")
+                self._history.note("fault", who=worker.who, kind="stop")
                 await self._workers.stop(worker)
             case _:
                 self._workers.freeze(worker)
@@ -71,25 +73,25 @@ class Nemesis:
     def _cancel_a_task(self, fault: Fault) -> None:
         worker = self._workers.pick(fault.pick)
         if worker is not None:
-            self._tell(f"{fault.at_s:6.1f} s  {fault.kind:<8} a task of process {worker.who}")
+            self._progress(f"{fault.at_s:6.1f} s  {fault.kind:<8} a task of process {worker.who}")
             self._workers.cancel_a_task(worker)
 
-    async def _one_more(self, fault: Fault) -> None:
+    async def _extra_member(self, fault: Fault) -> None:
         worker = self._workers.start(self._workers.fresh_slot())
         worker.busy = True
-        self._journal.note("fault", who=worker.who, kind="members")
-        self._tell(f"{fault.at_s:6.1f} s  {fault.kind:<8} process {worker.who}, for {fault.lasts_s:.1f} s")
+        self._history.note("fault", who=worker.who, kind="members")
+        self._progress(f"{fault.at_s:6.1f} s  {fault.kind:<8} process {worker.who}, for {fault.lasts_s:.1f} s")
         await asyncio.sleep(fault.lasts_s)
         if worker.exit_code is None:
             await self._workers.stop(worker)
 
-    async def _broker_away(self, fault: Fault) -> None:
+    async def _restart_broker(self, fault: Fault) -> None:
         broker = self._broker
         assert broker is not None
         async with self._broker_lock:
             how = "crash and restart" if fault.crash else "restart"
-            self._tell(f"{fault.at_s:6.1f} s  {fault.kind:<8} {how}")
-            self._journal.note("fault", who="broker", kind="broker", how=how)
+            self._progress(f"{fault.at_s:6.1f} s  {fault.kind:<8} {how}")
+            self._history.note("fault", who="broker", kind="broker", how=how)
             from_s = time.monotonic()
             if fault.crash:
                 await asyncio.to_thread(broker.kill)

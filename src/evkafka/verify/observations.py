@@ -1,4 +1,4 @@
-"""What a run left behind: all that the judgement is made of."""
+"""Everything that the checker knows of a run."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from evkafka.verify.history import Entry
 
 @dataclass(slots=True)
 class Sent:
-    """One numbered record, as its producer knows it.
+    """One numbered record, and the result of its send.
 
     Attributes:
         at_s: when it was queued, by the machine's monotonic clock.
-        acknowledged_s: when the broker's confirmation came; None where none did.
-        place: partition and offset of the confirmation.
-        error: what the producer said instead.
-        never_written: the producer says that it cannot stand in the log.
+        acknowledged_s: when the broker confirmed it; None if it did not.
+        address: the confirmed partition and offset.
+        error: the error of the send, if it failed.
+        never_written: the producer says that it cannot be in the log.
     """
 
     number: int
     key: str
     at_s: float
     acknowledged_s: float | None = None
-    place: tuple[int, int] | None = None
+    address: tuple[int, int] | None = None
     error: str = ""
     never_written: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """One record, as it was read back from the log in the end."""
+    """One record, as it was read from the log at the end."""
 
     partition: int
     offset: int
@@ -41,12 +41,12 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Promises:
-    """What the app that ran has promised.
+    """The promises of the app that ran.
 
     Attributes:
         in_order: records of one key are handled one after the other.
-        session_s, drain_s: after how long a silent process is given up by its group, and how long a process may finish
-            what it has in hand when partitions are taken from it.
+        session_s: the session timeout of its group.
+        drain_s: how long a process may finish records in flight when partitions are revoked.
     """
 
     in_order: bool = True
@@ -56,12 +56,14 @@ class Promises:
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """Attributes:
-    entries: the journal, in its order.
-    committed, end: offsets by partition, after all processes had ended.
-    outages: when the broker was away, from and to.
-    finished_s: when the judgement was made.
-    unclean: processes that did not end as they were asked to, in words.
+    """One run.
+
+    Attributes:
+        entries: the history.
+        committed, end: offsets by partition, after all processes had ended.
+        outages: beginning and end of each outage of the broker.
+        finished_s: when the observations were made.
+        unclean: descriptions of processes that did not end as requested.
     """
 
     sent: Sequence[Sent]

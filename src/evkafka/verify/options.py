@@ -1,4 +1,4 @@
-"""What a run is made of."""
+"""The options of a run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.verify.fault_schedule import KINDS, FaultKind
 
 OTHERS: tuple[FaultKind, ...] = tuple(kind for kind in KINDS if kind != "kill")
-"""The faults beside SIGKILL, which has a beat of its own."""
+"""The faults except SIGKILL, which has an interval of its own."""
 
 BUILT_IN: dict[str, Any] = {
     "concurrency": 16,
@@ -20,7 +20,7 @@ BUILT_IN: dict[str, Any] = {
     "heartbeat_interval_ms": 1_000,
     "max_endpoint_exec_time_ms": 20_000,
 }
-"""The built-in app's consumer, where `Options.config` does not say otherwise."""
+"""The configuration of the built-in app's consumer. `Options.config` replaces its keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +28,25 @@ class Options:
     """One run of `verify`.
 
     Attributes:
-        lasts_s: how long there is load and faults, in seconds; the end is waited for behind that.
-        processes: how many run the app.
+        lasts_s: the duration of load and faults, in seconds.
+        processes: how many processes run the app.
         seed: of the schedule and of the records' keys.
         rate: records per second.
-        partitions, keys: of the topic, and how many keys the records have.
-        work_ms: what the built-in app's endpoint takes, in milliseconds.
-        kill_every_s: between two SIGKILLs, in seconds; 0 for none.
-        fault_every_s: between two of the other faults, in seconds; 0 for none.
-        kinds: which other faults there are.
-        bootstrap_servers: where to run; None starts a broker for this run, which needs the extra `evkafka[broker]`.
-        app: MODULE:APP to put in the built-in app's place, from `app_dir`.
-        consumer: which of the app's consumers, where it has several.
+        partitions: of the topic.
+        keys: how many different keys the records have.
+        work_ms: how long the built-in app handles a record, in milliseconds.
+        kill_every_s: the interval of SIGKILLs, in seconds; 0 for none.
+        fault_every_s: the interval of the other faults, in seconds; 0 for none.
+        kinds: the kinds of the other faults.
+        bootstrap_servers: the brokers; None starts a broker for this run, which needs the extra `evkafka[broker]`.
+        app: MODULE:APP to run in place of the built-in app, imported from `app_dir`.
+        consumer: the app's consumer to verify, if it has several.
         event_type: of the records.
-        payload: the records' value, for a given app: `{n}` and `{key}` in it stand for the record's number and its key.
-        config: consumer keys that are laid over the app's own.
-        settle_s: how long it may take, after the load, until everything is handled and committed, in seconds.
-        max_duplicates: how many records may have been handled twice, in percent; None for any number.
-        home: where journal and logs are kept; None for a temporary directory, kept where the run was not clean.
+        payload: the value of the records for a given app: `{n}` and `{key}` are replaced by number and key.
+        config: consumer keys that replace the app's own.
+        settle_s: how long it may take after the load until everything is handled and committed, in seconds.
+        max_duplicates: how many records may be handled twice, in percent; None for any number.
+        home: the directory of history and logs; None for a temporary one, which is kept if the run was not clean.
     """
 
     lasts_s: float = 60.0
@@ -90,16 +91,16 @@ class Options:
 
     @property
     def consumer_config(self) -> dict[str, Any]:
-        """The built-in app's consumer; of a given app, what is laid over its own."""
+        """The configuration of the built-in app's consumer; for a given app, the keys that replace its own."""
         return dict(self.config) if self.app is not None else {**BUILT_IN, **self.config}
 
 
 def kinds_of(given: str | None, *, own_broker: bool, own_app: bool = True) -> tuple[FaultKind, ...]:
-    """The kinds of faults in a list with commas; None for all that are possible, but for `cancel` in somebody's app:
-    its own tasks need not survive that.
+    """The kinds of faults in a comma-separated list. None stands for all possible ones, without `cancel` for a given
+    app, whose own tasks may not survive it.
 
     Raises:
-        ConfigError: one of them does not exist.
+        ConfigError: a kind does not exist.
     """
     if given is None:
         left_out = {*(() if own_broker else ("broker",)), *(() if own_app else ("cancel",))}

@@ -1,4 +1,4 @@
-"""What a run has shown: figures, and the sentences that say what was broken."""
+"""The result of a run: numbers, and sentences that describe broken guarantees."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-SHOWN = 5
-"""How many addresses a sentence names."""
+ADDRESSES_SHOWN = 5
+"""How many addresses a sentence has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """The longest time that a partition had records to handle and none was handled, in seconds.
+    """A period in which a partition had records to handle and none was handled, in seconds.
 
     Attributes:
-        allowed_s: session, drain time and five seconds; and what outages and faults in quick succession took of it.
-        from_s: when it began, in seconds from the beginning of the run.
+        allowed_s: session, drain time and five seconds, plus outages and periods of faults in quick succession.
+        from_s: its beginning, in seconds since the beginning of the run.
     """
 
     lasted_s: float = 0.0
@@ -31,31 +31,35 @@ class Stall:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One run, judged. Sequences hold addresses such as `2@1041` (partition 2, offset 1041).
+    """The result of a run. Sequences have addresses such as `2@1041` (partition 2, offset 1041).
 
     Attributes:
-        seed: gives the same schedule again.
-        sent, acknowledged, unconfirmed: records given to the producer; confirmed by the broker; with an error instead.
+        seed: repeats the schedule.
+        sent: records given to the producer.
+        acknowledged: records that the broker confirmed.
+        unconfirmed: records whose send failed.
         written: records in the log.
-        lost_writes: acknowledged, and not in the log.
-        double_writes: numbers that stand in the log twice.
-        denied_writes: the producer said that they cannot stand in the log, and they do.
-        misplaced: acknowledged at a place where another record stands, or handled with another key than the log's.
-        reordered_writes: records of one key that stand in the log in another order than they were sent.
+        lost_writes: acknowledged records that are not in the log.
+        double_writes: numbers that are in the log twice.
+        denied_writes: records in the log of which the producer said that they cannot be there.
+        misplaced: records acknowledged at the address of another record, or handled with a key that differs from the
+            log's.
+        reordered_writes: records of one key that are in the log in another order than they were sent.
         handled: records in the log that were handled at least once.
         lost: records in the log that were never handled.
-        repeats: how often a record was handled again.
-        out_of_order: handled for the first time after a later record of their key; None where no order is
-            promised.
-        at_once: begun while another attempt at a record of its key was running.
-        zombies: attempts beside which others were begun, in a process that had been frozen for longer than its session:
-            nobody can hinder that, and it is no fault.
-        passed_over: records that no endpoint took.
-        failed, cut: attempts that raised; that were cancelled.
+        repeats: how many times records were handled again.
+        out_of_order: records that were handled for the first time after a later record of their key; None if no order
+            is promised.
+        at_once: attempts that began while another attempt at a record of their key was running.
+        zombies: attempts of a process that had been frozen for longer than its session, during which others began. No
+            consumer can prevent that, and it is no fault.
+        passed_over: records that no endpoint takes.
+        failed: attempts that raised.
+        cut: attempts that were cancelled.
         behind: partitions whose committed offset is not their end: `0: 10 of 12`.
-        faults: kind -> how many there were.
-        unclean: processes that did not end as they were asked to.
-        problems: what was broken, in sentences. Empty: the run is clean.
+        faults: the number of faults by kind.
+        unclean: processes that did not end as requested.
+        problems: sentences that describe broken guarantees; empty for a clean run.
         duration_s: of the whole run.
     """
 
@@ -89,7 +93,7 @@ class Report:
 
     @property
     def clean(self) -> bool:
-        """Nothing that was promised was broken."""
+        """True if no guarantee was broken."""
         return not self.problems
 
     @property
@@ -97,17 +101,17 @@ class Report:
         return round(100 * self.repeats / self.handled, 3) if self.handled else 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, for a program to read."""
+        """All values, for `--json`."""
         return {**asdict(self), "repeats_percent": self.repeats_percent, "clean": self.clean}
 
 
 def problems(report: Report, *, max_duplicates: float | None = None) -> tuple[str, ...]:
-    """What was broken, in sentences.
+    """Describe the broken guarantees.
 
     Args:
-        max_duplicates: how many records may have been handled twice, in percent; None for any number.
+        max_duplicates: how many records may be handled twice, in percent; None for any number.
     """
-    said = []
+    sentences = []
     for name, found in (
         ("lost: in the log, and never handled", report.lost),
         ("out of order: handled for the first time after a later record of their key", report.out_of_order or ()),
@@ -120,20 +124,22 @@ def problems(report: Report, *, max_duplicates: float | None = None) -> tuple[st
         ("partitions not committed to their end", report.behind),
     ):
         if found:
-            said.append(f"{len(found)} {name} ({_some(found)})")
+            sentences.append(f"{len(found)} {name} ({_some(found)})")
     if report.passed_over:
-        said.append(f"{report.passed_over} records passed over, since no endpoint takes their event type")
+        sentences.append(f"{report.passed_over} records passed over, since no endpoint takes their event type")
     if report.stall.too_long:
-        said.append(
+        sentences.append(
             f"partition {report.stall.partition} stood still for {report.stall.lasted_s:.1f} s with records to handle "
             f"(at most {report.stall.allowed_s:.1f} s are allowed)"
         )
     if max_duplicates is not None and report.repeats_percent > max_duplicates:
-        said.append(f"{report.repeats_percent:g} % handled again, more than the {max_duplicates:g} % that are allowed")
+        sentences.append(
+            f"{report.repeats_percent:g} % handled again, more than the {max_duplicates:g} % that are allowed"
+        )
     if not report.handled:
-        said.append("nothing was handled at all")
-    return (*said, *report.unclean)
+        sentences.append("nothing was handled at all")
+    return (*sentences, *report.unclean)
 
 
 def _some(found: tuple[Any, ...]) -> str:
-    return ", ".join(map(str, found[:SHOWN])) + (", ..." if len(found) > SHOWN else "")
+    return ", ".join(map(str, found[:ADDRESSES_SHOWN])) + (", ..." if len(found) > ADDRESSES_SHOWN else "")

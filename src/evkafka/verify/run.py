@@ -1,4 +1,4 @@
-"""One run from beginning to end: `_run` is its course."""
+"""One run from beginning to end. Its steps are in `_Run.run`."""
 
 from __future__ import annotations
 
@@ -23,39 +23,41 @@ from evkafka.kafka.admin.log_reader import end_offsets, read_log
 from evkafka.kafka.admin.topics import create_topic
 from evkafka.kafka.client.preflight import reach
 from evkafka.records import Record
-from evkafka.verify.checker import behind, judge
-from evkafka.verify.fault_schedule import faults
-from evkafka.verify.history import Entry, History, Reader
+from evkafka.verify.checker import behind, check_run
+from evkafka.verify.fault_schedule import fault_schedule
+from evkafka.verify.history import Entry, History, HistoryReader
 from evkafka.verify.load import NUMBER_HEADER, NumberedProducer
 from evkafka.verify.nemesis import Nemesis
 from evkafka.verify.observations import Observations, Promises, Written
 from evkafka.verify.options import Options
 from evkafka.verify.processes import Workers
 from evkafka.verify.report import Report
-from evkafka.verify.worker_task import Task
+from evkafka.verify.worker_task import WorkerTask
 
 REACH_S = 10.0
-"""How long the brokers may take to answer at all."""
+"""How long the brokers may take to answer."""
 
 UP_S = 60.0
-"""How long the processes may take to come up."""
+"""How long the processes may take to start."""
 
 QUIET_S = 5.0
-"""Everything is committed, and for so long nothing has been begun: nothing more will be."""
+"""If everything is committed and nothing has begun for so long, nothing more will begin."""
 
-Tell = Callable[[str], object]
+HISTORY_FILE = "journal"
+
+Progress = Callable[[str], object]
 
 
-async def verify(options: Options, tell: Tell = lambda what: None) -> Report:
-    """Run it, and judge.
+async def verify(options: Options, progress: Progress = lambda what: None) -> Report:
+    """Run the app, inject faults, and check the guarantees.
 
     Args:
-        tell: gets a line for each thing that happens.
+        progress: called with a line for each step and each fault.
 
     Raises:
-        ConfigError: the options cannot work; the extra `evkafka[broker]` is missing where a broker is to be started;
-            this system has no signals.
-        BrokerError: the broker, or the app's processes, did not start.
+        ConfigError: the options are invalid; the extra `evkafka[broker]` is needed and not installed; this system has
+            no POSIX signals.
+        BrokerError: the broker, or a process of the app, did not start.
     """
     if os.name == "nt":
         raise ConfigError("verify kills and freezes processes by POSIX signals: run it on Linux, macOS or in WSL")
@@ -64,31 +66,31 @@ async def verify(options: Options, tell: Tell = lambda what: None) -> Report:
     home.mkdir(parents=True, exist_ok=True)
     report = None
     try:
-        async with _cluster(options, tell) as (servers, broker):
-            with _logging_to(home / "conductor.log"):
-                report = await _Run(options, home, servers, broker, tell).run()
+        async with _cluster(options, progress) as (servers, broker):
+            with _logging_to(home / "run.log"):
+                report = await _Run(options, home, servers, broker, progress).run()
     finally:
-        nothing_to_see = report.clean if report is not None else not any(home.glob("process-*"))
-        if options.home is None and nothing_to_see:
+        removable = report.clean if report is not None else not any(home.glob("process-*"))
+        if options.home is None and removable:
             shutil.rmtree(home, ignore_errors=True)
         else:
-            tell(f"journal and logs are in {home}")
+            progress(f"journal and logs are in {home}")
     return report
 
 
 @asynccontextmanager
-async def _cluster(options: Options, tell: Tell) -> AsyncIterator[tuple[str, KafkaBroker | None]]:
+async def _cluster(options: Options, progress: Progress) -> AsyncIterator[tuple[str, KafkaBroker | None]]:
     if options.bootstrap_servers is not None:
         yield options.bootstrap_servers, None
         return
-    tell("starting Apache Kafka")
+    progress("starting Apache Kafka")
     async with KafkaBroker(properties={"auto.create.topics.enable": False}) as broker:
         yield broker.bootstrap_servers, broker
 
 
 @contextmanager
 def _logging_to(path: Path) -> Iterator[None]:
-    """What our own producer and its client say goes into a file: a broker that is killed is no news here."""
+    """Write the log of our own producer and its client to a file: failures of the killed broker are expected."""
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-8s %(name)s  %(message)s"))
     loggers = [logging.getLogger(name) for name in ("evkafka", "aiokafka")]
@@ -103,17 +105,19 @@ def _logging_to(path: Path) -> Iterator[None]:
 
 
 class _Run:
-    def __init__(self, options: Options, home: Path, servers: str, broker: KafkaBroker | None, tell: Tell) -> None:
+    def __init__(
+        self, options: Options, home: Path, servers: str, broker: KafkaBroker | None, progress: Progress
+    ) -> None:
         self._options = options
         self._servers = servers
         self._broker = broker
-        self._tell = tell
+        self._progress = progress
         self._topic = self._group_id = f"evkafka-verify-{uuid.uuid4().hex[:8]}"
-        self._journal = History(home / "journal", "conductor")
-        self._reader = Reader(home / "journal")
+        self._history = History(home / HISTORY_FILE, "run")
+        self._reader = HistoryReader(home / HISTORY_FILE)
         self._entries: list[Entry] = []
-        self._workers = Workers(self._task(home / "journal"), home, self._journal, tell)
-        self._chaos = Nemesis(self._workers, broker, self._journal, tell)
+        self._workers = Workers(self._task(home / HISTORY_FILE), home, self._history, progress)
+        self._nemesis = Nemesis(self._workers, broker, self._history, progress)
         self._producer = NumberedProducer(
             servers,
             self._topic,
@@ -125,22 +129,22 @@ class _Run:
         )
 
     async def run(self) -> Report:
-        with self._ending():
+        with self._cleanup():
             await self._make_topic()
             await self._start_processes()
             await self._load_and_faults()
             await self._settle()
             await self._stop_processes()
-            report = judge(await self._evidence(), max_duplicates=self._options.max_duplicates)
+            report = check_run(await self._observe(), max_duplicates=self._options.max_duplicates)
         return replace(report, seed=self._options.seed)
 
-    # ------------------------------------------------------------------ before
+    # ------------------------------------------------------------------ preparation
 
-    def _task(self, journal: Path) -> Task:
+    def _task(self, history: Path) -> WorkerTask:
         options = self._options
-        return Task(
+        return WorkerTask(
             who="",
-            journal=str(journal),
+            history=str(history),
             topic=self._topic,
             group_id=self._group_id,
             bootstrap_servers=self._servers,
@@ -158,26 +162,26 @@ class _Run:
         return producer_settings({"bootstrap_servers": self._servers}).connection
 
     async def _make_topic(self) -> None:
-        await reach(self._connection, timeout_s=REACH_S)  # says why, where no broker answers
+        await reach(self._connection, timeout_s=REACH_S)  # its error says why no broker answers
         await create_topic(self._connection, self._topic, partitions=self._options.partitions)
 
     async def _start_processes(self) -> None:
         workers = [self._workers.start(slot) for slot in range(self._options.processes)]
         deadline_s = time.monotonic() + UP_S
-        while {entry.who for entry in self._read() if entry.what == "up"} != {worker.who for worker in workers}:
+        while {entry.who for entry in self._read() if entry.event == "up"} != {worker.who for worker in workers}:
             for worker in workers:
                 if worker.exit_code is not None:
-                    raise BrokerError(f"process {worker.who} could not start. The end of its log:\n{worker.tail()}")
+                    raise BrokerError(f"process {worker.who} could not start. The end of its log:\n{worker.log_tail()}")
             if time.monotonic() > deadline_s:
                 raise BrokerError(f"the processes did not come up within {UP_S:g} s")
             await asyncio.sleep(0.1)
-        self._tell(f"{len(workers)} processes are up; load for {self._options.lasts_s:g} s")
+        self._progress(f"{len(workers)} processes are up; load for {self._options.lasts_s:g} s")
 
-    # ------------------------------------------------------------------ the load
+    # ------------------------------------------------------------------ load and faults
 
     async def _load_and_faults(self) -> None:
         options = self._options
-        schedule = faults(
+        schedule = fault_schedule(
             options.seed,
             lasts_s=options.lasts_s,
             kill_every_s=options.kill_every_s,
@@ -185,45 +189,46 @@ class _Run:
             kinds=options.kinds,
             session_s=self._promises.session_s,
         )
-        watching = asyncio.ensure_future(self._watch())
+        watching = asyncio.ensure_future(self._watch_workers())
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._producer.run(options.lasts_s))
-                tasks.create_task(self._chaos.run(schedule))
+                tasks.create_task(self._nemesis.run(schedule))
         finally:
             watching.cancel()
 
-    async def _watch(self) -> None:
+    async def _watch_workers(self) -> None:
         while True:
-            self._workers.revive()
-            self._workers.note_up({entry.who for entry in self._read() if entry.what == "up"})
+            self._workers.replace_ended()
+            self._workers.note_up({entry.who for entry in self._read() if entry.event == "up"})
             await asyncio.sleep(0.5)
 
-    # ------------------------------------------------------------------ after
+    # ------------------------------------------------------------------ the end
 
     async def _settle(self) -> None:
-        """Wait until all is handled and committed. Where all is committed and nothing moves, what is left is lost."""
-        self._tell("the load is over; waiting until everything is handled and committed")
+        """Wait until everything is handled and committed. If everything is committed and nothing happens, the rest is
+        lost."""
+        self._progress("the load is over; waiting until everything is handled and committed")
         deadline_s = time.monotonic() + self._options.settle_s
         while time.monotonic() < deadline_s:
-            self._workers.revive()
+            self._workers.replace_ended()
             if await self._is_committed():
-                places = {(entry.partition, entry.offset) for entry in self._read() if entry.what in ("end", "pass")}
+                handled = {(entry.partition, entry.offset) for entry in self._read() if entry.event in ("end", "pass")}
                 idle_s = time.monotonic() - self._entries[-1].at_s
-                if self._producer.places <= places or idle_s > QUIET_S:
+                if self._producer.acknowledged <= handled or idle_s > QUIET_S:
                     return
             await asyncio.sleep(0.5)
 
     async def _is_committed(self) -> bool:
         try:
             return not behind(await self._committed(), await self._ends())
-        except BrokerError:  # it may just have been restarted; the deadline is the caller's
+        except BrokerError:  # the broker may have been restarted; the caller has a deadline
             return False
 
     async def _stop_processes(self) -> None:
         await asyncio.gather(*(self._workers.stop(worker) for worker in self._workers.alive))
 
-    async def _evidence(self) -> Observations:
+    async def _observe(self) -> Observations:
         return Observations(
             sent=self._producer.sent,
             written=await self._log(),
@@ -231,22 +236,22 @@ class _Run:
             committed=await self._committed(),
             end=await self._ends(),
             finished_s=time.monotonic(),
-            outages=self._chaos.outages,
+            outages=self._nemesis.outages,
             unclean=self._workers.unclean,
             promises=self._promises,
         )
 
-    # ------------------------------------------------------------------ looking
+    # ------------------------------------------------------------------ reading
 
     def _read(self) -> list[Entry]:
-        self._entries.extend(self._reader.news())
+        self._entries.extend(self._reader.read_new())
         return self._entries
 
     @property
     def _promises(self) -> Promises:
-        """What the processes said of themselves when they came up."""
-        said = next(entry.more for entry in self._read() if entry.what == "up" and entry.more is not None)
-        return Promises(**said)
+        """The promises that the processes recorded when they started."""
+        promises = next(entry.more for entry in self._read() if entry.event == "up" and entry.more is not None)
+        return Promises(**promises)
 
     async def _committed(self) -> Mapping[int, int]:
         offsets = await group_offsets(self._connection, self._group_id)
@@ -267,10 +272,10 @@ class _Run:
         return written
 
     @contextmanager
-    def _ending(self) -> Iterator[None]:
-        """Whatever becomes of the run, no process outlives it."""
+    def _cleanup(self) -> Iterator[None]:
+        """No process outlives the run."""
         try:
             yield
         finally:
-            self._workers.end()
-            self._journal.close()
+            self._workers.kill_all()
+            self._history.close()

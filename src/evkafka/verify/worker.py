@@ -1,9 +1,9 @@
-"""One process of a run: the built-in app, or the given one with a journal around it.
+"""A worker process of a run: it runs the built-in app, or a given one.
 
     python -m evkafka.verify.worker JSON
 
-The JSON is a `Task`. The built-in app journals in its endpoint, so that what is proved is the plain way of a record; a
-given app gets one middleware more, outermost, and is otherwise run as it stands.
+The JSON is a `WorkerTask`. The built-in app records attempts in its endpoint, so that records take the way without
+middleware. A given app gets one more middleware, the outermost one, and is otherwise unchanged.
 """
 
 from __future__ import annotations
@@ -23,56 +23,56 @@ from evkafka.service.process import leave, run_to_exit_code
 from evkafka.verify.history import History
 from evkafka.verify.instrumentation import instrument
 from evkafka.verify.task_canceller import TaskCanceller
-from evkafka.verify.worker_task import Task
+from evkafka.verify.worker_task import WorkerTask
 
 
 def main(argument: str) -> None:
-    task = Task(**json.loads(argument))
+    task = WorkerTask(**json.loads(argument))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-8s %(name)s  %(message)s")
     logging.getLogger("aiokafka").setLevel(logging.WARNING)
-    journal = History(Path(task.journal), task.who)
-    app = built_in(task, journal) if task.app is None else given(task, journal)
+    history = History(Path(task.history), task.who)
+    app = built_in_app(task, history) if task.app is None else load_app(task, history)
     settings = next(iter(app.consumers.values())).settings
-    stranger = TaskCanceller(journal, task.who)
-    stranger.listen()
-    journal.note(
+    canceller = TaskCanceller(history, task.who)
+    canceller.install()
+    history.note(
         "up",
         in_order=settings.ordering != "unordered" or settings.concurrency == 1,
         session_s=settings.session_timeout_s,
         drain_s=settings.revoke_drain_timeout_s,
     )
     try:
-        run(app, stranger)
+        run(app, canceller)
     finally:
-        journal.note("down")
+        history.note("down")
 
 
-def run(app: EVKafkaApp, stranger: TaskCanceller) -> None:
-    """As `app.run` does, with a stranger in the loop."""
+def run(app: EVKafkaApp, canceller: TaskCanceller) -> None:
+    """Does the same as `app.run`, with a task canceller in the loop."""
 
     async def serve() -> None:
-        stranger.enter()
+        canceller.set_main_task()
         await app.serve()
 
     guard = app.take_process()
     leave(run_to_exit_code(serve, guard=guard), guard)
 
 
-def built_in(task: Task, journal: History) -> EVKafkaApp:
-    """An app with one endpoint, which takes its time and notes what it does."""
+def built_in_app(task: WorkerTask, history: History) -> EVKafkaApp:
+    """An app with one endpoint, which takes some time and records its attempts."""
     handler = Handler()
     work_s = task.work_ms / 1000
 
     @handler.event(task.event_type)
     async def on_record(payload: dict[str, Any], request: Request) -> None:
         partition, offset, key = request.partition, request.offset, (request.key or b"").decode()
-        journal.note("begin", partition, offset, key)
+        history.note("begin", partition, offset, key)
         try:
             await asyncio.sleep(work_s)
         except asyncio.CancelledError:
-            journal.note("cut", partition, offset, key)
+            history.note("cut", partition, offset, key)
             raise
-        journal.note("end", partition, offset, key)
+        history.note("end", partition, offset, key)
 
     app = EVKafkaApp(title="evkafka verify")
     app.add_consumer(
@@ -89,8 +89,8 @@ def built_in(task: Task, journal: History) -> EVKafkaApp:
     return app
 
 
-def given(task: Task, journal: History) -> EVKafkaApp:
-    """The app that was named: the command line has found out already that it is there."""
+def load_app(task: WorkerTask, history: History) -> EVKafkaApp:
+    """Import the named app. The command line has already checked that it exists."""
     assert task.app is not None
     sys.path.insert(0, task.app_dir)
     module, _, path = task.app.partition(":")
@@ -98,7 +98,7 @@ def given(task: Task, journal: History) -> EVKafkaApp:
     for name in path.split("."):
         app = getattr(app, name)
     assert isinstance(app, EVKafkaApp)
-    instrument(app, task, journal)
+    instrument(app, task, history)
     return app
 
 

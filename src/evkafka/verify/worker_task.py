@@ -1,4 +1,5 @@
-"""What a process of a run is told. A module of its own: the conductor must not import the program that it starts."""
+"""The instructions for a worker process. They are in a module of their own, because the run must not import the program
+that it starts."""
 
 from __future__ import annotations
 
@@ -8,16 +9,17 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """What a worker is told.
+class WorkerTask:
+    """The instructions for a worker process.
 
     Attributes:
-        who: the process's name in the journal.
-        own_broker: the brokers are this run's own: what the app logs in to its own cluster with is left away.
+        who: the name of the process in the history.
+        history: the path of the history file.
+        own_broker: True if the run has started its own broker: the app's login for its own cluster is removed.
     """
 
     who: str
-    journal: str
+    history: str
     topic: str
     group_id: str
     bootstrap_servers: str

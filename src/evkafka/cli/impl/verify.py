@@ -16,7 +16,7 @@ from evkafka.cli.app_loader import load_app
 from evkafka.cli.output import styled
 from evkafka.exceptions import ConfigError
 from evkafka.verify import Options, Report, verify
-from evkafka.verify.instrumentation import chosen
+from evkafka.verify.instrumentation import choose_consumer
 
 
 def run_verify(options: Options, *, as_json: bool) -> None:
@@ -62,7 +62,7 @@ def _check(options: Options) -> None:
     app = load_app(options.app, options.app_dir)
     if not isinstance(app, EVKafkaApp):
         raise ConfigError(f"{options.app!r} is no EVKafkaApp: verify looks into an app's consumers")
-    chosen(app, options.consumer)
+    choose_consumer(app, options.consumer)
 
 
 def _show(report: Report, screen: Console) -> None:
