@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,9 +14,8 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, for_code
 
 from evkafka.broker import KafkaBroker
 from tests.support import needed
+from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
-
-MakeTopic = Callable[..., Awaitable[str]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

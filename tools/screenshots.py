@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
-from tests.ui.browser.chromium import find_browser
+from tests.support.chromium import find_browser
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 SIZE = ViewportSize(width=1280, height=720)

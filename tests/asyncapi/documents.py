@@ -10,8 +10,9 @@ from typing import Any
 
 from jsonschema import Draft7Validator
 from jsonschema.exceptions import best_match
+from pydantic import BaseModel
 
-from evkafka import EVKafkaApp, Handler
+from evkafka import EVKafkaApp, Handler, Sender
 
 
 @functools.cache
@@ -66,3 +67,46 @@ def payload(document: dict[str, Any], name: str) -> dict[str, Any]:
     """A message's payload schema, its reference followed."""
     schema: dict[str, Any] = message(document, name)["payload"]
     return look_up(document, schema["$ref"]) if "$ref" in schema else schema
+
+
+def shop() -> EVKafkaApp:
+    """Two clusters, consumed and produced events, a dead-letter topic."""
+    handler, audit, sender = Handler(), Handler(), Sender()
+
+    @handler.event("OrderPlaced", summary="An order came in", description="Bills **it**.", tags=["orders", "billing"])
+    async def on_order(order: Order) -> None: ...
+
+    @audit.event("OrderPlaced")
+    async def audit_order(order: Order) -> None:
+        """Writes it down."""
+
+    @sender.event("InvoiceSent", topic="invoices", key_field="order_id", tags=["invoices"])
+    async def send_invoice(order: Order) -> None: ...
+
+    app = EVKafkaApp(
+        title="Shop",
+        version="2.1.0",
+        description="Sells *things*.",
+        terms_of_service="https://shop.example/terms",
+        contact={"name": "The shop", "email": "shop@shop.example"},
+        license_info={"name": "MIT", "identifier": "MIT"},
+    )
+    app.add_consumer(
+        {
+            "topics": [{"name": "orders", "description": "All orders."}, "orders-eu"],
+            "group_id": "billing",
+            "bootstrap_servers": ["one:9092", "two:9092"],
+            "cluster_name": "Main cluster",
+            "cluster_description": "Where the shop lives.",
+            "on_error": {"max_attempts": 3, "then": "dead_letter"},
+        },
+        handler,
+        name="billing",
+    )
+    app.add_consumer({"topics": ["orders"], "group_id": "audit", "bootstrap_servers": "other:9092"}, audit)
+    app.add_producer({"bootstrap_servers": ["two:9092", "one:9092"]}, sender, name="invoices")
+    return app
+
+
+class Order(BaseModel):
+    order_id: str

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
 from evkafka import ConfigError, Context, EVKafkaApp, Handler, Sender
 from evkafka.asyncapi.dead_letters import HEADERS, SPRING_HEADERS
@@ -16,50 +15,7 @@ from evkafka.config.settings import ErrorPolicySettings
 from evkafka.runtime.dead_letters.headers import FailureInfo, dead_letter_headers
 from evkafka.runtime.dead_letters.retry_topics import retry_headers
 from evkafka.testing.memory.partition_log import MemoryRecord
-from tests.asyncapi.documents import document_of, look_up, message, official, one_consumer
-
-
-class Order(BaseModel):
-    order_id: str
-
-
-def shop() -> EVKafkaApp:
-    """Two clusters, consumed and produced events, a dead-letter topic."""
-    handler, audit, sender = Handler(), Handler(), Sender()
-
-    @handler.event("OrderPlaced", summary="An order came in", description="Bills **it**.", tags=["orders", "billing"])
-    async def on_order(order: Order) -> None: ...
-
-    @audit.event("OrderPlaced")
-    async def audit_order(order: Order) -> None:
-        """Writes it down."""
-
-    @sender.event("InvoiceSent", topic="invoices", key_field="order_id", tags=["invoices"])
-    async def send_invoice(order: Order) -> None: ...
-
-    app = EVKafkaApp(
-        title="Shop",
-        version="2.1.0",
-        description="Sells *things*.",
-        terms_of_service="https://shop.example/terms",
-        contact={"name": "The shop", "email": "shop@shop.example"},
-        license_info={"name": "MIT", "identifier": "MIT"},
-    )
-    app.add_consumer(
-        {
-            "topics": [{"name": "orders", "description": "All orders."}, "orders-eu"],
-            "group_id": "billing",
-            "bootstrap_servers": ["one:9092", "two:9092"],
-            "cluster_name": "Main cluster",
-            "cluster_description": "Where the shop lives.",
-            "on_error": {"max_attempts": 3, "then": "dead_letter"},
-        },
-        handler,
-        name="billing",
-    )
-    app.add_consumer({"topics": ["orders"], "group_id": "audit", "bootstrap_servers": "other:9092"}, audit)
-    app.add_producer({"bootstrap_servers": ["two:9092", "one:9092"]}, sender, name="invoices")
-    return app
+from tests.asyncapi.documents import Order, document_of, look_up, message, official, one_consumer, shop
 
 
 class TestInfo:

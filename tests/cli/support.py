@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.support.waiting import eventually_sync
 
@@ -138,3 +140,20 @@ class Running:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(60)
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Start]:
+    """Starts `evkafka ARGUMENTS` in the temporary directory; what still runs at the end is killed."""
+    started: list[Running] = []
+
+    def run(*arguments: str, **env: str) -> Running:
+        started.append(Running(tmp_path, *arguments, env=env))
+        return started[-1]
+
+    yield run
+    for one in started:
+        one.end()

@@ -18,9 +18,9 @@ from evkafka.cli.impl.tail import _Json, _Lines
 from evkafka.dlq.dead_letter import read_dead_letter
 from evkafka.kafka.admin.groups import Group
 from tests.cli.support import evkafka
-from tests.conftest import MakeTopic
-from tests.serde.test_safe_text import acted_on
+from tests.support.kafka_topics import MakeTopic
 from tests.support.odd_records import HOSTILE, VALUES, OddRecord, odd_records
+from tests.support.unsafe_text import acted_on
 
 FOUND: Any = SimpleNamespace(type_header="Event-Type")
 

@@ -19,9 +19,8 @@ import psutil
 import pytest
 
 from evkafka.broker import KafkaBroker
-from tests.cli.conftest import Start
-from tests.cli.support import environment, evkafka, said, write_app
-from tests.conftest import MakeTopic
+from tests.cli.support import Start, environment, evkafka, said, write_app
+from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually_sync
 
 CAUGHT = "was assigned"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import textwrap
@@ -10,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.cli.support import environment
 
 Evkafka = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -29,11 +30,6 @@ APP_CLASS = """
         async def serve(self):
             self.run()
 """
-
-
-def environment(**more: str) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("EVKAFKA_")}
-    return kept | {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "200"} | more
 
 
 @pytest.fixture

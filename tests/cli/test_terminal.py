@@ -13,7 +13,7 @@ from evkafka.broker import KafkaBroker
 from tests.cli import terminal
 from tests.cli.support import evkafka, write_app
 from tests.cli.terminal import PROMPT, Terminal
-from tests.conftest import MakeTopic
+from tests.support.kafka_topics import MakeTopic
 
 pytestmark = pytest.mark.skipif(not terminal.HERE, reason="this machine has no tmux")
 

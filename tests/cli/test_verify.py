@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from evkafka.broker import KafkaBroker
-from tests.cli.test_run import environment
+from tests.cli.support import environment
 from tests.support.waiting import eventually_sync
 
 

@@ -2,20 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from tests.support.backends import backend
 
-import pytest
-
-from tests.conformance.backends import Backend, MemoryBackend, RealBackend
-
-
-@pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.kafka)])
-async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
-    if request.param == "memory":
-        memory = MemoryBackend()
-        async with memory.kafka:
-            yield memory
-    else:
-        real = RealBackend(request.getfixturevalue("kafka_broker").bootstrap_servers)
-        yield real
-        await real.close()
+__all__ = ["backend"]

@@ -7,45 +7,12 @@ import threading
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
 
-from evkafka import DeadLetter, DecodeError, EndpointTimeout, EVKafkaApp, Handler, Request, Retry, Skip
+from evkafka import DeadLetter, DecodeError, EndpointTimeout, Handler, Request, Retry, Skip
 from evkafka.runtime.settle import StopApp
-from evkafka.telemetry import AttemptFailed, RecordsUnmatched
-from tests.conformance.backends import Backend, stopping_app
+from tests.conformance.apps import QUICK, Order, Seen, make_app
 from tests.conformance.table import LANES
-
-QUICK = {"backoff_ms": 20, "max_backoff_ms": 50}
-
-
-class Order(BaseModel):
-    number: int
-
-
-class Seen(list[Any]):
-    """What an app's endpoint saw, and what its telemetry said."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.failed: list[AttemptFailed] = []
-        self.unmatched: list[RecordsUnmatched] = []
-
-
-def make_app(config: dict[str, Any], handler: Handler, seen: Seen, **options: Any) -> EVKafkaApp:
-    app = EVKafkaApp(**options)
-    app.telemetry.listen(AttemptFailed, seen.failed.append)
-    app.telemetry.listen(RecordsUnmatched, seen.unmatched.append)
-    app.add_consumer(config, handler)  # type: ignore[arg-type]
-    return app
-
-
-async def committed_is(backend: Backend, config: dict[str, Any], topic: str, offset: int, partition: int = 0) -> None:
-    async def reached() -> bool:
-        found = await backend.committed(config, topic, partition)
-        assert found == offset
-        return True
-
-    await backend.until(reached)
+from tests.support.backends import Backend, committed_is, stopping_app
 
 
 class TestDone:

@@ -9,8 +9,8 @@ import pytest
 
 from evkafka import EVKafkaApp, Handler, Retry, Skip
 from evkafka.telemetry import RecordsLost
-from tests.conformance.backends import Backend, stopping_app
-from tests.conformance.test_post_commit import Order, Seen, committed_is, make_app
+from tests.conformance.apps import Order, Seen, make_app
+from tests.support.backends import Backend, committed_is, stopping_app
 
 PRE: dict[str, Any] = {"auto_commit_mode": "pre-commit"}
 

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from evkafka import EVKafkaApp, Handler, RecordMetadata, Request, Sender
-from tests.conformance.backends import Backend
 from tests.conformance.table import LANES, QUICK
-from tests.conformance.test_post_commit import committed_is
+from tests.support.backends import Backend, committed_is
 
 RECORDS, KEYS = 24, 3
 

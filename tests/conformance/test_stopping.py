@@ -12,9 +12,9 @@ from evkafka.context import Context
 from evkafka.middleware import Middleware
 from evkafka.runtime.settle import StopApp
 from evkafka.types import App
-from tests.conformance.backends import Backend
+from tests.conformance.apps import Order
 from tests.conformance.table import LANES, QUICK
-from tests.conformance.test_post_commit import Order, committed_is
+from tests.support.backends import Backend, committed_is
 
 
 class Worker:

@@ -2,53 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-from collections import Counter
-from typing import Any
-
 import pytest
 
-from evkafka import EVKafkaApp, Handler, Request
 from evkafka.broker import KafkaBroker
 from evkafka.runtime.settle import StopApp
-from evkafka.telemetry import AttemptFailed
-from tests.conformance.backends import Backend, MemoryBackend, all_hold
-from tests.conformance.table import GOOD, LANES, QUICK, TABLE, Row
-from tests.conformance.test_post_commit import Order, committed_is
-
-FIRST, SUBJECT, THIRD = 0, 1, 2
-
-
-class Run:
-    """An app that does to the second of three records what the row says."""
-
-    def __init__(self, row: Row, config: dict[str, Any]) -> None:
-        self.attempts: Counter[int] = Counter()
-        self.failed: list[AttemptFailed] = []
-        handler = Handler()
-
-        @handler.event("E")
-        async def on_event(order: Order, request: Request) -> object:
-            self.attempts[request.offset] += 1
-            if request.offset != SUBJECT:
-                return None
-            result = row.act(request)
-            return await result if inspect.isawaitable(result) else result
-
-        self.app = EVKafkaApp()
-        self.app.telemetry.listen(AttemptFailed, self.failed.append)
-        self.app.add_consumer(config, handler)  # type: ignore[arg-type]
-
-    @property
-    def stopped(self) -> bool:
-        return self.app.service is not None and self.app.service.failure is not None
-
-
-async def three_records(backend: Backend, topic: str, row: Row) -> None:
-    """The one in question has a key of its own, the others share one."""
-    await backend.send(topic, GOOD, key=b"a")
-    await backend.send(topic, row.value, row.event_type, key=b"b")
-    await backend.send(topic, GOOD, key=b"a")
+from tests.conformance.table import LANES, QUICK, TABLE, Row
+from tests.conformance.table_run import FIRST, SUBJECT, THIRD, Run, three_records
+from tests.support.backends import Backend, MemoryBackend, all_hold, committed_is
 
 
 @pytest.mark.parametrize("lanes", LANES)

@@ -8,10 +8,9 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from evkafka.runtime.settle import StopApp
-from tests.conformance.backends import Backend, MemoryBackend, all_hold
 from tests.conformance.table import LANES, PRE_COMMIT, Row
-from tests.conformance.test_post_commit import committed_is
-from tests.conformance.test_table import SUBJECT, THIRD, Run, three_records
+from tests.conformance.table_run import SUBJECT, THIRD, Run, three_records
+from tests.support.backends import Backend, MemoryBackend, all_hold, committed_is
 
 FORMS: dict[str, dict[str, Any]] = {
     "on interval": {"auto_commit_mode": "pre-commit", "auto_commit_interval_ms": 100},

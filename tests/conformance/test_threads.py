@@ -13,8 +13,8 @@ from evkafka.context import Context
 from evkafka.middleware import Middleware
 from evkafka.telemetry import EndpointOverran
 from evkafka.types import App
-from tests.conformance.backends import Backend
-from tests.conformance.test_post_commit import QUICK, Seen, committed_is, make_app
+from tests.conformance.apps import QUICK, Seen, make_app
+from tests.support.backends import Backend, committed_is
 
 
 @pytest.fixture

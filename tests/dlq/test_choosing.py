@@ -14,7 +14,7 @@ from evkafka.config.settings import ErrorPolicySettings
 from evkafka.dlq.dead_letter import DeadLetterFilter, DeadLetterPosition, DeadLetterRecord, read_dead_letter
 from evkafka.dlq.replay import _RateLimiter
 from evkafka.runtime.dead_letters.headers import dead_letter_headers
-from tests.runtime.dead_letters.test_headers import ID, Rec, story
+from tests.support.dead_letters import ID, Rec, story
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

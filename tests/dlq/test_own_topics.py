@@ -11,8 +11,9 @@ import pytest
 from evkafka import EVKafkaApp, Handler
 from evkafka.exceptions import ConfigError
 from evkafka.runtime.subscription import TopicPattern
-from tests.conformance.backends import Backend
-from tests.runtime.dead_letters.test_writing import BURY, app_of
+from tests.support.apps import app_of
+from tests.support.backends import Backend
+from tests.support.dead_letters import BURY
 
 
 def handler_with(**policy: Any) -> Handler:
@@ -35,7 +36,7 @@ class TestAPattern:
         source = await backend.topic(name=f"{prefix}-orders")
         dead = await backend.topic(name=policy_name.format(topic=source, event_type="E"))
         await backend.send(dead, b"an older letter")
-        app = app_of(pattern(backend, prefix), handler_with(dead_letter_topic=policy_name))
+        app = app_of(handler_with(dead_letter_topic=policy_name), pattern(backend, prefix))
         async with backend.running(app):
             await backend.send(source, b"x")
 
@@ -49,7 +50,7 @@ class TestAPattern:
         prefix, handler = f"p{uuid.uuid4().hex[:8]}", Handler()
         source = await backend.topic(name=f"{prefix}-orders")
         await backend.topic(name=f"{prefix}-late-{source}")
-        app = app_of(pattern(backend, prefix), handler)
+        app = app_of(handler, pattern(backend, prefix))
 
         @handler.event("E", on_error={**BURY, "dead_letter_topic": prefix + "-late-{topic}"})
         async def on_event(value: bytes) -> None: ...
@@ -137,7 +138,7 @@ class TestAnEventTypesPolicyThatNamesATopicOfItsOwnConsumer:
 
     async def test_is_refused_at_the_start_where_it_is_declared_later(self, backend: Backend) -> None:
         handler, source = Handler(), await backend.topic()
-        app = app_of(backend.config(source), handler)
+        app = app_of(handler, backend.config(source))
 
         @handler.event("E", on_error={**BURY, "dead_letter_topic": source})
         async def on_event(value: bytes) -> None: ...

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from evkafka.config import producer_settings
-from evkafka.config.settings import ConnectionSettings
 from evkafka.dlq import (
     DeadLetterFilter,
     DeadLetterRecord,
@@ -22,57 +19,9 @@ from evkafka.dlq import (
 )
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.producer.transactions import TransactionRecord, Transactions
-from tests.conformance.backends import RealBackend
-from tests.conftest import MakeTopic
-from tests.runtime.dead_letters.test_writing import read
-
-ALL = DeadLetterFilter()
-
-
-@dataclass(frozen=True)
-class Given:
-    """A topic, its dead-letter topic, and the reader of that."""
-
-    source: str
-    dead: str
-    dead_letters: DeadLetterTopic
-    kafka: RealBackend
-    connection: ConnectionSettings
-
-    async def letter(self, offset: int, *, partition: int = 0, replays: int = 0, event_type: str = "E") -> None:
-        story = {
-            "topic": self.source,
-            "partition": str(partition),
-            "offset": str(offset),
-            "group": "g",
-            "event-type": event_type,
-            "error-type": "builtins.ValueError",
-            "error-message": f"poison {offset}",
-            "error-traceback": "Traceback ...",
-            "failed-at": "2026-11-23T12:00:00Z",
-            "id": f"g/{self.source}/{partition}/{offset}",
-        } | ({"replays": str(replays)} if replays else {})
-        headers: list[tuple[str, bytes | None]] = [("x", b"\xff"), ("x", None)]
-        headers += [(f"evkafka-dlq-{name}", value.encode()) for name, value in story.items()]
-        await self.kafka.send(self.dead, b"value %d" % offset, event_type, key=b"k%d" % offset, headers=headers)
-
-    async def open(self, wanted: DeadLetterFilter = ALL) -> list[int | None]:
-        return [letter.offset async for letter, _ in self.dead_letters.read(wanted)]
-
-    async def sent(self, partition: int = 0) -> list[Any]:
-        return await read_committed(self.kafka.servers, self.source, partition)
-
-
-async def read_committed(servers: str, topic: str, partition: int = 0) -> list[Any]:
-    return await read(servers, topic, partition, isolation_level="read_committed")
-
-
-@pytest.fixture
-async def given(kafka: RealBackend, topic: MakeTopic) -> Given:
-    source = await topic(partitions=2)
-    dead = await topic(name=f"{source}.g.dlq")
-    connection = producer_settings({"bootstrap_servers": kafka.servers}).connection
-    return Given(source, dead, DeadLetterTopic(connection, dead), kafka, connection)
+from tests.support.backends import RealBackend
+from tests.support.dead_letters import ALL, Given
+from tests.support.kafka_topics import MakeTopic
 
 
 class TestReplayingToATopic:

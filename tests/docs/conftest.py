@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.docs.programs import Program
-
-Start = Callable[[str, str], Program]
+from tests.docs.programs import Program, Start
 
 
 @pytest.fixture

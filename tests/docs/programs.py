@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.docs.pages import ROOT
@@ -48,3 +49,6 @@ class Program:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(60)
+
+
+Start = Callable[[str, str], Program]

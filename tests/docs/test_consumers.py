@@ -10,8 +10,7 @@ import pytest
 
 from evkafka import EVKafkaProducer
 from evkafka.broker import KafkaBroker
-from tests.docs.conftest import Start
-from tests.docs.programs import Program
+from tests.docs.programs import Program, Start
 from tests.support.processes import committed
 from tests.support.waiting import eventually
 

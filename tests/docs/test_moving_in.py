@@ -14,9 +14,9 @@ import pytest
 
 from evkafka import EVKafkaProducer, consumer_config
 from evkafka.broker import KafkaBroker
-from tests.conftest import MakeTopic
-from tests.docs.conftest import Start
 from tests.docs.pages import ROOT, blocks, file
+from tests.docs.programs import Start
+from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 
 pytest_plugins = ["pytester"]

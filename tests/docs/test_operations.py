@@ -17,10 +17,10 @@ import pytest
 
 from evkafka import EVKafkaProducer
 from evkafka.broker import KafkaBroker
-from tests.conftest import MakeTopic
-from tests.docs.conftest import Start
 from tests.docs.pages import ROOT, blocks, file
+from tests.docs.programs import Start
 from tests.support.curl import curl
+from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 
 PAGE = "docs/operations.md"

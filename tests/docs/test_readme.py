@@ -9,9 +9,9 @@ import pytest
 
 from evkafka import EVKafkaApp, EVKafkaProducer, Handler
 from evkafka.broker import KafkaBroker
-from tests.conftest import MakeTopic
-from tests.docs.conftest import Start
 from tests.docs.pages import ROOT, blocks
+from tests.docs.programs import Start
+from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 
 README = (ROOT / "README.md").read_text()

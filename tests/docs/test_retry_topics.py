@@ -13,9 +13,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from evkafka.broker import KafkaBroker
-from tests.conftest import MakeTopic
-from tests.docs.conftest import Start
 from tests.docs.pages import file
+from tests.docs.programs import Start
+from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 
 PAGE = "docs/retry-topics.md"

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Start, running
-from tests.cli.support import ROOT, environment
+from tests.cli.support import ROOT, Start, environment, running
 from tests.docs.pages import blocks, file
 from tests.support.waiting import eventually_sync
 

@@ -17,8 +17,8 @@ import pytest
 
 from evkafka import EVKafkaProducer
 from evkafka.broker import KafkaBroker
-from tests.conftest import MakeTopic
 from tests.support import postgres
+from tests.support.kafka_topics import MakeTopic
 from tests.support.processes import committed
 from tests.support.waiting import eventually
 

@@ -10,9 +10,9 @@ import pytest
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.records import TopicPartition
-from tests.conftest import MakeTopic
-from tests.kafka.conftest import Read, produce
 from tests.support.fake_kafka import FakeKafka
+from tests.support.kafka_topics import MakeTopic, produce
+from tests.support.listening import Read
 from tests.support.proxy import FIND_COORDINATOR, HEARTBEAT, JOIN_GROUP, Proxy
 from tests.support.waiting import SLACK_S, eventually
 

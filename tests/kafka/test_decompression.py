@@ -17,9 +17,9 @@ from evkafka.broker import KafkaBroker
 from evkafka.kafka.consumer.decompression import TooLargeUnpacked, decompress
 from evkafka.kafka.consumer.record_decoder import FetchedRecords
 from evkafka.records import TopicPartition
-from tests.conftest import MakeTopic
 from tests.kafka.batches import batch, with_crc
-from tests.kafka.conftest import Read, produce
+from tests.support.kafka_topics import MakeTopic, produce
+from tests.support.listening import Read
 from tests.support.waiting import eventually
 
 CODECS = {"gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}

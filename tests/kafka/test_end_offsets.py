@@ -12,9 +12,9 @@ from aiokafka import AIOKafkaProducer
 from evkafka.broker import KafkaBroker
 from evkafka.kafka.consumer import end_offsets as ends
 from evkafka.records import TopicPartition
-from tests.conftest import MakeTopic
-from tests.kafka.conftest import Read, produce
 from tests.support.fake_kafka import FakeKafka
+from tests.support.kafka_topics import MakeTopic, produce
+from tests.support.listening import Read
 from tests.support.waiting import eventually
 
 LIST_OFFSETS = 2

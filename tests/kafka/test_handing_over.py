@@ -14,9 +14,8 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.broker import KafkaBroker
 from evkafka.kafka.consumer.coordinator import ContainedCoordinator
 from evkafka.records import TopicPartition
-from tests.conftest import MakeTopic
-from tests.kafka.conftest import Read, produce
-from tests.support.listening import Reader, consumer_settings
+from tests.support.kafka_topics import MakeTopic, produce
+from tests.support.listening import Read, Reader, consumer_settings
 from tests.support.waiting import eventually
 
 

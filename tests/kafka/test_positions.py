@@ -11,9 +11,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerRefused
 from evkafka.records import OffsetReset, TopicPartition
-from tests.conftest import MakeTopic
-from tests.kafka.conftest import Read, produce
 from tests.support.fake_kafka import FakeKafka
+from tests.support.kafka_topics import MakeTopic, produce
+from tests.support.listening import Read
 from tests.support.proxy import OFFSET_FETCH, Proxy
 from tests.support.waiting import eventually
 

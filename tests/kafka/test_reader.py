@@ -23,9 +23,7 @@ from evkafka.kafka.admin.log_reader import excerpt, follow, read_log, stream_log
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.ui.record_browser import record_row
-from tests.conftest import MakeTopic
-from tests.kafka.conftest import produce
-from tests.kafka.test_slow_lines import produce_one
+from tests.support.kafka_topics import MakeTopic, produce, produce_one
 from tests.support.proxy import Proxy
 
 SIZE = 5_000_000

@@ -7,7 +7,6 @@ import time
 from typing import Any, cast
 
 import pytest
-from aiokafka import AIOKafkaProducer
 from aiokafka.protocol.fetch import FetchRequest
 
 from evkafka.broker import KafkaBroker
@@ -21,17 +20,12 @@ from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.supervision.watchdog import Watchdog
 from evkafka.telemetry import Telemetry
 from evkafka.testing.memory.clock import VirtualClock
-from tests.conftest import MakeTopic
-from tests.kafka.conftest import Read
+from tests.support.kafka_topics import MakeTopic, produce_one
+from tests.support.listening import Read
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
 
 TP = TopicPartition("orders", 0)
-
-
-async def produce_one(servers: str, topic: str, size: int) -> None:
-    async with AIOKafkaProducer(bootstrap_servers=servers) as producer:
-        await producer.send_and_wait(topic, bytes(size), partition=0)
 
 
 class TestSilenceLimit:

@@ -265,3 +265,19 @@ def run_schedules(
 
 
 __all__ = ["GROUP", "TOPIC", "Broken", "Schedule", "run_schedules"]
+
+
+SEEDS = int(os.environ.get("EVKAFKA_SCHEDULES", "1500"))
+
+
+MORE = range(1_000_000, 1_000_000 + 4 * SEEDS)
+"""Others than those of every run, for `make test-long`."""
+
+
+BASE: ConsumerConfig = {
+    "topics": [TOPIC],
+    "group_id": GROUP,
+    "auto_offset_reset": "earliest",
+    "consumer_timeout_ms": 2000,  # fewer turns of the virtual clock
+    "on_error": {"backoff_ms": 100, "max_backoff_ms": 1000},
+}

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -24,21 +23,8 @@ from evkafka.runtime.partition import Lane, Partition
 from evkafka.testing import NotSettled
 from evkafka.testing.memory.partition_queue import PartitionQueue
 from evkafka.testing.memory.pending_record import PendingRecord
-from tests.property.schedule import GROUP, TOPIC, Broken, run_schedules
+from tests.property.schedule import BASE, MORE, SEEDS, Broken, run_schedules
 from tests.property.worker import Kind
-
-SEEDS = int(os.environ.get("EVKAFKA_SCHEDULES", "1500"))
-MORE = range(1_000_000, 1_000_000 + 4 * SEEDS)
-"""Others than those of every run, for `make test-long`."""
-
-BASE: ConsumerConfig = {
-    "topics": [TOPIC],
-    "group_id": GROUP,
-    "auto_offset_reset": "earliest",
-    "consumer_timeout_ms": 2000,  # fewer turns of the virtual clock
-    "on_error": {"backoff_ms": 100, "max_backoff_ms": 1000},
-}
-
 
 FEW: Any = {"concurrency": 4, "auto_commit_interval_ms": 0, "max_pending_records": 8}
 BURY: Any = {"backoff_ms": 100, "max_attempts": 3, "then": "dead_letter", "dead_letter_limit": None}

@@ -15,7 +15,7 @@ from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.committer import Committer
 from evkafka.runtime.partition import Partition
 from evkafka.telemetry import Telemetry
-from tests.runtime.lanes.test_time_slice import OneRecord
+from tests.support.executors import OneRecord
 
 TP = TopicPartition("t", 0)
 

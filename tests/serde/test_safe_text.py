@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import unicodedata
 from datetime import UTC, datetime
 
 import pytest
@@ -13,20 +12,13 @@ from hypothesis import strategies as st
 
 from evkafka.serde.safe_text import cut, json_text, lines, one_line, time_of
 from tests.support.odd_records import HOSTILE
+from tests.support.unsafe_text import ANY_TEXT, acted_on
 
-ACTED_ON = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Categories of characters that move a cursor, change the direction of text, end a line, or cannot be encoded."""
-
-ANY_TEXT = st.text(st.one_of(st.characters(), st.sampled_from("\ud800\udfff\x1b\u202e\u2066\x9b\n\r\t\x00\u2028[]\\")))
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | ANY_TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
     max_leaves=10,
 )
-
-
-def acted_on(text: str) -> list[str]:
-    return [character for character in text if unicodedata.category(character) in ACTED_ON]
 
 
 class TestOneLine:

@@ -10,9 +10,12 @@ import shutil
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import pytest
 
 _SOURCE = Path(__file__).parent / "kfake"
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evkafka-tests"
@@ -158,3 +161,19 @@ class Fault:
 
     async def heal(self) -> None:
         await self._kafka._ask("heal", id=self._number)
+
+
+@pytest.fixture(scope="session")
+def fake_program() -> Any:
+    """The fake's program. Only where there is no Go its tests are skipped: a build that fails is a failure."""
+    try:
+        return build()
+    except NoGoError as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def fake(fake_program: Any) -> Iterator[FakeKafka]:
+    """A fake cluster of three brokers, one for the whole run: faults are set for one group or topic."""
+    with FakeKafka(fake_program) as kafka:
+        yield kafka

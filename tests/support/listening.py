@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any
+
+import pytest
 
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, TopicSettings
 from evkafka.kafka.consumer.source import KafkaSource
@@ -109,3 +111,26 @@ def consumer_settings(servers: str, topic: str, group: str | None = None, **over
         "options": {"fetch_max_wait_ms": 50, **options},
     }
     return ConsumerSettings(**{**defaults, **overrides})
+
+
+Read = Callable[..., Awaitable[Reader]]
+
+
+@pytest.fixture
+async def read() -> AsyncIterator[Read]:
+    """Starts readers, and stops them when the test is over: `reader = await read(servers, topic, group)`."""
+    readers: list[Reader] = []
+
+    async def start(
+        servers: str | ConsumerSettings, topic: str = "", group: str | None = None, **overrides: Any
+    ) -> Reader:
+        settings = (
+            servers if isinstance(servers, ConsumerSettings) else consumer_settings(servers, topic, group, **overrides)
+        )
+        reader = Reader(settings)
+        readers.append(reader)
+        return await reader.start()
+
+    yield start
+    for reader in readers:
+        await reader.stop()

@@ -20,8 +20,7 @@ from evkafka.broker.broker import FAST_START
 from evkafka.broker.cds_archive import ClassArchive
 from evkafka.broker.jars import KAFKA_VERSION, cache_dir, locked_jars
 from evkafka.broker.java import find_java
-from tests.support import fake_kafka
-from tests.ui.browser import chromium
+from tests.support import chromium, fake_kafka
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+
+from evkafka.broker import KafkaBroker
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,3 +120,39 @@ async def send_work(
                 partition=work.get("partition", partition),
             )
         await producer.flush()
+
+
+StartWorker = Callable[..., Worker]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def group_id() -> str:
+    return f"g-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def worker(kafka_broker: KafkaBroker, journal: Path, group_id: str) -> Iterator[StartWorker]:
+    """Starts workers: `worker(topic)`, with config keys laid over the suite's."""
+    workers: list[Worker] = []
+
+    def start(*topics: str, configs: list[dict[str, Any]] | None = None, **config: Any) -> Worker:
+        defaults = {
+            "topics": list(topics),
+            "bootstrap_servers": kafka_broker.bootstrap_servers,
+            "group_id": group_id,
+            "auto_offset_reset": "earliest",
+            "auto_commit_interval_ms": 200,
+            "session_timeout_ms": 2000,
+            "heartbeat_interval_ms": 500,
+        }
+        workers.append(Worker(journal, [{**defaults, **given} for given in (configs or [config])]))
+        return workers[-1]
+
+    yield start
+    for one in workers:
+        one.end()

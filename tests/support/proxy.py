@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Self
+
+import pytest
+
+from evkafka.broker import KafkaBroker
 
 PRODUCE, FETCH, METADATA, COMMIT, OFFSET_FETCH, FIND_COORDINATOR = 0, 1, 3, 8, 9, 10
 JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP = 11, 12, 13, 14
@@ -216,3 +220,10 @@ class Proxy:
 async def _frame(reader: asyncio.StreamReader) -> bytes:
     (length,) = struct.unpack(">i", await reader.readexactly(4))
     return await reader.readexactly(length)
+
+
+@pytest.fixture
+async def proxy(kafka_broker: KafkaBroker) -> AsyncIterator[Proxy]:
+    """A proxy in front of the real broker."""
+    async with Proxy(kafka_broker.bootstrap_servers) as proxy:
+        yield proxy

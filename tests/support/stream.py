@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from evkafka import EVKafkaApp, Handler, Request
-from tests.kafka.conftest import committed
+from tests.support.kafka_topics import committed
 from tests.support.waiting import SLACK_S, eventually
 
 SESSION_S, DRAIN_S, GRACE_S = 2.0, 20.0, 5.0

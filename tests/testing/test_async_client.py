@@ -11,14 +11,9 @@ from unittest import mock
 
 import pytest
 
-from evkafka import EndpointTimeout, EVKafkaApp, EVKafkaProducer, Handler, Request, Retry, Sender
+from evkafka import EndpointTimeout, EVKafkaProducer, Handler, Request, Retry, Sender
 from evkafka.testing import AsyncTestClient
-
-
-def app_of(handler: Handler, **options: Any) -> EVKafkaApp:
-    app = EVKafkaApp(**options)
-    app.add_consumer({"topics": ["t"]}, handler)
-    return app
+from tests.support.apps import app_of
 
 
 class TestAsyncTestClient:

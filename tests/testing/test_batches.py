@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from evkafka import DeadLetter, DecodeError, EndpointTimeout, EVKafkaApp, Handler, Middleware, Request, Skip, TestClient
 from evkafka.outcomes import BatchError
 from evkafka.testing import AsyncTestClient
+from tests.support.apps import app_of
 
 
 class Order(BaseModel):
@@ -20,12 +21,6 @@ class Order(BaseModel):
 
 def orders(*numbers: int) -> list[dict[str, int]]:
     return [{"number": number} for number in numbers]
-
-
-def app_of(handler: Handler, **options: Any) -> EVKafkaApp:
-    app = EVKafkaApp(**options)
-    app.add_consumer({"topics": ["t"]}, handler)
-    return app
 
 
 class TestBatchEndpoints:

@@ -12,12 +12,7 @@ from unittest import mock
 import pytest
 
 from evkafka import EVKafkaApp, Handler, TestClient
-
-
-def app_of(handler: Handler) -> EVKafkaApp:
-    app = EVKafkaApp()
-    app.add_consumer({"topics": ["t"]}, handler)
-    return app
+from tests.support.apps import app_of
 
 
 class TestInterruptions:

@@ -28,16 +28,11 @@ from evkafka import (
 )
 from evkafka.exceptions import EncodeError
 from evkafka.middleware import JsonTypedDecoderMiddleware
+from tests.support.apps import app_of
 
 
 class Order(BaseModel):
     order_id: str
-
-
-def app_of(handler: Any, **options: Any) -> EVKafkaApp:
-    app = EVKafkaApp(**options)
-    app.add_consumer({"topics": ["orders"]}, handler)
-    return app
 
 
 class TestDelivering:

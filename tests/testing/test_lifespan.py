@@ -12,12 +12,7 @@ from unittest import mock
 import pytest
 
 from evkafka import ConfigError, EVKafkaApp, Handler, Request, TestClient
-
-
-def app_of(handler: Handler, lifespan: Any) -> EVKafkaApp:
-    app = EVKafkaApp(lifespan=lifespan)
-    app.add_consumer({"topics": ["t"]}, handler)
-    return app
+from tests.support.apps import app_of
 
 
 class TestLifespan:
@@ -35,7 +30,7 @@ class TestLifespan:
             calls(request.state.engine)
             request.state.engine = "changed"  # a copy for each attempt
 
-        with TestClient(app_of(handler, lifespan)) as client:
+        with TestClient(app_of(handler, lifespan=lifespan)) as client:
             client.send_event({}, "X", "t")
             client.send_event({}, "X", "t")
 
@@ -53,7 +48,7 @@ class TestLifespan:
                 yield
                 tasks.append(asyncio.current_task())
 
-        with TestClient(app_of(Handler(), lifespan)):
+        with TestClient(app_of(Handler(), lifespan=lifespan)):
             pass
         assert tasks[0] is tasks[1]
 
@@ -71,7 +66,7 @@ class TestLifespan:
         async def on_x(event: dict[str, Any]) -> None:
             seen(both.get())
 
-        with TestClient(app_of(handler, lifespan)) as client:
+        with TestClient(app_of(handler, lifespan=lifespan)) as client:
             client.send_event({}, "X", "t")
             both.set("of the test")
             client.send_event({}, "X", "t")
@@ -87,7 +82,7 @@ class TestLifespan:
             raise error
             yield
 
-        with pytest.raises(kind) as raised, TestClient(app_of(Handler(), lifespan)):
+        with pytest.raises(kind) as raised, TestClient(app_of(Handler(), lifespan=lifespan)):
             pass
         assert raised.value is error
         assert "evkafka-test-client" not in [thread.name for thread in threading.enumerate()]
@@ -100,7 +95,7 @@ class TestLifespan:
             yield
             raise error
 
-        with pytest.raises(LookupError) as raised, TestClient(app_of(Handler(), lifespan)):
+        with pytest.raises(LookupError) as raised, TestClient(app_of(Handler(), lifespan=lifespan)):
             pass
         assert raised.value is error
 
@@ -112,7 +107,7 @@ class TestLifespan:
             yield
             ends()  # would not be reached if the test's error were thrown in
 
-        with pytest.raises(AssertionError, match="the test's"), TestClient(app_of(Handler(), lifespan)):
+        with pytest.raises(AssertionError, match="the test's"), TestClient(app_of(Handler(), lifespan=lifespan)):
             raise AssertionError("the test's")
         ends.assert_called_once_with()
 
@@ -121,7 +116,7 @@ class TestLifespan:
         async def lifespan() -> AsyncIterator[Any]:
             yield 7
 
-        with pytest.raises(ConfigError, match="yielded a int"), TestClient(app_of(Handler(), lifespan)):
+        with pytest.raises(ConfigError, match="yielded a int"), TestClient(app_of(Handler(), lifespan=lifespan)):
             pass
 
     def test_after_a_failed_start_the_client_can_be_entered_again(self) -> None:
@@ -134,7 +129,7 @@ class TestLifespan:
                 raise LookupError
             yield
 
-        client = TestClient(app_of(Handler(), lifespan))
+        client = TestClient(app_of(Handler(), lifespan=lifespan))
         with pytest.raises(LookupError), client:
             pass
         with client:

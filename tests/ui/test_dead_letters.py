@@ -22,8 +22,8 @@ from evkafka.dlq import (
 )
 from evkafka.telemetry import Telemetry
 from evkafka.ui.open_dead_letters import CHANGED_INTERVAL_S, INTERVAL_S, OpenDeadLetterCount
-from tests.conftest import MakeTopic
-from tests.ui.test_ui import Page, Shop, headers, opened, page, shop
+from tests.support.kafka_topics import MakeTopic
+from tests.ui.pages import Page, Shop, headers, opened, page, shop
 
 __all__ = ["page", "shop"]
 

@@ -14,8 +14,8 @@ from evkafka.ui.payload_text import as_text, headers_as_text
 from evkafka.ui.statistics import ERROR_GROUPS_MAX, HISTORY_S, Statistics
 from evkafka.ui.status_text import partition_state
 from evkafka.ui.stream import SnapshotStream
-from tests.serde.test_safe_text import acted_on
 from tests.support.odd_records import HOSTILE
+from tests.support.unsafe_text import acted_on
 
 SECRET_NAMES = (
     *(

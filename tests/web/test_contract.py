@@ -21,7 +21,7 @@ from evkafka.web.contract import render
 from evkafka.web.markdown import link, markdown
 from evkafka.web.schema_text import describe
 from evkafka.web.search import RESULTS_MAX, SearchIndex
-from tests.asyncapi.test_document import shop
+from tests.asyncapi.documents import shop
 from tests.web.apps import app_with, handling
 from tests.web.asgi import ask
 from tests.web.client import get

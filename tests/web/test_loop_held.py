@@ -18,7 +18,7 @@ from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched
 from evkafka.testing import InMemoryKafka
 from evkafka.ui import dead_letter_topics, dead_letters
 from evkafka.ui import record_browser as browser
-from tests.conftest import MakeTopic
+from tests.support.kafka_topics import MakeTopic
 from tests.support.loop_cpu import Held, loop_held, machine_factor
 from tests.support.odd_records import HOSTILE, VALUES, OddRecord, odd_records
 

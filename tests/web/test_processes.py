@@ -25,7 +25,7 @@ from evkafka.observe.process_metrics import MINIMUM, SUMMED, ProcessMetrics, enc
 from evkafka.observe.shared_directory import shared_directory
 from evkafka.service.service import StartFailed
 from evkafka.testing import InMemoryKafka
-from tests.conftest import MakeTopic
+from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 from tests.web.apps import app_with
 from tests.web.client import get

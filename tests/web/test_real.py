@@ -11,7 +11,7 @@ import pytest
 
 from evkafka import EVKafkaApp, EVKafkaProducer, Handler
 from evkafka.broker import KafkaBroker
-from tests.conftest import MakeTopic
+from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 from tests.web.client import get
 

@@ -17,8 +17,7 @@ from pydantic import BaseModel
 from evkafka import EVKafkaApp, Handler
 from evkafka.broker import KafkaBroker
 from evkafka.telemetry import RecordsProcessed
-from tests.conformance.backends import Backend, Headers, MemoryBackend, all_hold
-from tests.conformance.test_post_commit import committed_is
+from tests.support.backends import Backend, Headers, MemoryBackend, all_hold, committed_is
 
 CANARY = b"canary-in-the-payload"
 DEEP = b"[" * 100_000 + b"]" * 100_000

@@ -10,7 +10,7 @@ import pytest
 
 from evkafka import EVKafkaApp, Handler, Sender
 from evkafka.broker import KafkaBroker
-from tests.conftest import MakeTopic
+from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 
 OURS = ["poll", "commit", "executor-0", ""]

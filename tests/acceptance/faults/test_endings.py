@@ -10,11 +10,9 @@ from pathlib import Path
 import pytest
 
 from evkafka.broker import KafkaBroker
-from tests.acceptance.process.conftest import StartWorker, group_id, journal, worker
-from tests.conftest import MakeTopic
-from tests.kafka.conftest import proxy
-from tests.support.processes import committed, ids, lines, send_work
-from tests.support.proxy import Proxy
+from tests.support.kafka_topics import MakeTopic
+from tests.support.processes import StartWorker, committed, group_id, ids, journal, lines, send_work, worker
+from tests.support.proxy import Proxy, proxy
 from tests.support.waiting import eventually
 
 __all__ = ["group_id", "journal", "proxy", "worker"]

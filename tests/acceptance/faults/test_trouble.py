@@ -16,10 +16,8 @@ import pytest
 
 from evkafka import EVKafkaApp, Handler, Request
 from evkafka.broker import KafkaBroker
-from tests.conftest import MakeTopic
-from tests.kafka.conftest import committed, proxy
-from tests.runtime.dead_letters.test_writing import read
-from tests.support.proxy import Proxy
+from tests.support.kafka_topics import MakeTopic, committed, read
+from tests.support.proxy import Proxy, proxy
 from tests.support.stream import SESSION_S, Stream
 from tests.support.waiting import eventually
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from evkafka.broker import KafkaBroker
-from tests.conftest import MakeTopic
+from tests.support.kafka_topics import MakeTopic
 from tests.support.processes import ROOT, committed, send_work
 from tests.support.waiting import eventually
 

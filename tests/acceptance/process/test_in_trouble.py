@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from evkafka.broker import KafkaBroker
-from tests.acceptance.process.conftest import StartWorker
-from tests.conftest import MakeTopic
-from tests.runtime.dead_letters.test_writing import read
-from tests.support.processes import committed, ids, send_work
+from tests.support.kafka_topics import MakeTopic, read
+from tests.support.processes import StartWorker, committed, ids, send_work
 
 
 class TestAnEndpointThatRaises:

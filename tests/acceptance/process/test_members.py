@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from evkafka.broker import KafkaBroker
-from tests.acceptance.process.conftest import StartWorker
-from tests.conftest import MakeTopic
-from tests.support.processes import committed, ids, lines, send_work
+from tests.support.kafka_topics import MakeTopic
+from tests.support.processes import StartWorker, committed, ids, lines, send_work
 from tests.support.waiting import eventually
 
 

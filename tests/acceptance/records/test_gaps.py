@@ -8,9 +8,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from evkafka.broker import KafkaBroker
-from tests.acceptance.records.conftest import Handled, committed_is, running
-from tests.conformance.backends import RealBackend
-from tests.conftest import MakeTopic
+from tests.acceptance.records.apps import Handled, running
+from tests.support.backends import RealBackend, committed_is
+from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 
 TYPED = [("Event-Type", b"E")]

@@ -9,8 +9,8 @@ import pytest
 from pydantic import BaseModel
 
 from evkafka import Handler, Request
-from tests.acceptance.records.conftest import committed_is, running
-from tests.conformance.backends import RealBackend
+from tests.acceptance.records.apps import running
+from tests.support.backends import RealBackend, committed_is
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from evkafka import EVKafkaProducer, RecordMetadata
-from tests.acceptance.records.conftest import Handled, committed_is, running
-from tests.conformance.backends import RealBackend
+from tests.acceptance.records.apps import Handled, running
+from tests.support.backends import RealBackend, committed_is
 
 MEGABYTE = 1_000_000
 

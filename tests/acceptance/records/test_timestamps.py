@@ -9,8 +9,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from evkafka import Handler, Request
-from tests.acceptance.records.conftest import committed_is, running
-from tests.conformance.backends import RealBackend
+from tests.acceptance.records.apps import running
+from tests.support.backends import RealBackend, committed_is
 
 FUTURE_MS = 32_503_680_000_000  # the year 3000
 ANY = {"message.timestamp.after.max.ms": str(2**63 - 1), "message.timestamp.before.max.ms": str(2**63 - 1)}

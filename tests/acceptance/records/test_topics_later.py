@@ -7,8 +7,8 @@ import logging
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from tests.acceptance.records.conftest import Handled, committed_is, running
-from tests.conformance.backends import RealBackend
+from tests.acceptance.records.apps import Handled, running
+from tests.support.backends import RealBackend, committed_is
 
 
 class TestAnAbsentTopic:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from evkafka.broker import KafkaBroker
 from tests.acceptance.security.certificates import Certificates
+from tests.acceptance.security.logins import PASSWORD, logins
 
-MODULE = "org.apache.kafka.common.security"
-MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
-PASSWORD = "s3cret-canary"
-
-PLAIN_USERS = ("ann", "nora")
 SCRAM_USERS = ("ann", "carl", "olga")
 MAY_ALL = ("ANONYMOUS", "ann", "carl", "tina", "CN=billing")
 
@@ -57,25 +52,3 @@ def secured(certificates: Certificates) -> Iterator[KafkaBroker]:
     users = dict.fromkeys(SCRAM_USERS, PASSWORD)
     with KafkaBroker(properties=properties, listeners=listeners, scram_users=users) as broker:
         yield broker
-
-
-def logins(listener: str) -> dict[str, str]:
-    prefix = f"listener.name.{listener.lower()}"
-    users = " ".join(f'user_{user}="{PASSWORD}"' for user in PLAIN_USERS)
-    return {
-        f"{prefix}.sasl.enabled.mechanisms": ",".join(MECHANISMS),
-        f"{prefix}.plain.sasl.jaas.config": f"{MODULE}.plain.PlainLoginModule required {users};",
-        f"{prefix}.scram-sha-256.sasl.jaas.config": f"{MODULE}.scram.ScramLoginModule required;",
-        f"{prefix}.scram-sha-512.sasl.jaas.config": f"{MODULE}.scram.ScramLoginModule required;",
-        f"{prefix}.oauthbearer.sasl.jaas.config": (
-            f'{MODULE}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";'
-        ),
-    }
-
-
-def login(mechanism: str = "PLAIN", user: str = "ann", password: str = PASSWORD, **more: Any) -> dict[str, Any]:
-    """The keys of a configuration that log in, unencrypted where `more` does not say otherwise."""
-    keys: dict[str, Any] = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": mechanism}
-    if mechanism != "OAUTHBEARER":
-        keys |= {"sasl_plain_username": user, "sasl_plain_password": password}
-    return keys | more

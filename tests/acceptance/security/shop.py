@@ -14,7 +14,9 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from evkafka import EVKafkaApp, Handler, Sender
+from evkafka.broker import KafkaBroker
 from evkafka.service.process import run_to_exit_code
+from tests.support.waiting import eventually
 
 
 @dataclass
@@ -104,3 +106,13 @@ def refusal(app: EVKafkaApp, caplog: pytest.LogCaptureFixture) -> tuple[int, str
     with caplog.at_level(logging.DEBUG):
         code = run_to_exit_code(lambda: asyncio.wait_for(app.serve(install_signal_handlers=False), 60))
     return code, next(line.getMessage() for line in reversed(caplog.records) if line.levelno == logging.CRITICAL)
+
+
+async def works(broker: KafkaBroker, listener: str, keys: dict[str, Any]) -> None:
+    shop = Shop(broker.servers())
+    await shop.make_topics()
+    await shop.place(1, -1, 2)
+    async with shop.app(broker.servers(listener), keys).running():
+        await eventually(lambda: shop.handled == [1, 2])
+        assert await shop.read(shop.bills, 2) == [1, 2]
+        assert await shop.read(shop.dead, 1) == [-1]

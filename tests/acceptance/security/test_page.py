@@ -12,9 +12,8 @@ import pytest
 from evkafka.broker import KafkaBroker
 from tests.acceptance.security.administration import allow
 from tests.acceptance.security.certificates import Certificates
-from tests.acceptance.security.conftest import PASSWORD, login
-from tests.acceptance.security.shop import Shop, refusal
-from tests.acceptance.security.test_ways_in import works
+from tests.acceptance.security.logins import PASSWORD, login
+from tests.acceptance.security.shop import Shop, refusal, works
 from tests.acceptance.security.tokens import token
 from tests.docs.pages import ROOT, blocks, file
 from tests.support.waiting import eventually

@@ -14,7 +14,7 @@ import pytest
 from evkafka.broker import KafkaBroker
 from tests.acceptance.security.administration import allow
 from tests.acceptance.security.certificates import Certificates
-from tests.acceptance.security.conftest import PASSWORD, login
+from tests.acceptance.security.logins import PASSWORD, login
 from tests.acceptance.security.shop import Shop, refusal
 from tests.acceptance.security.tokens import Tokens
 

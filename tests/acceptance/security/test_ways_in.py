@@ -9,20 +9,9 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from tests.acceptance.security.certificates import Certificates
-from tests.acceptance.security.conftest import MECHANISMS, PASSWORD, login
-from tests.acceptance.security.shop import Shop
+from tests.acceptance.security.logins import MECHANISMS, PASSWORD, login
+from tests.acceptance.security.shop import works
 from tests.acceptance.security.tokens import Tokens
-from tests.support.waiting import eventually
-
-
-async def works(broker: KafkaBroker, listener: str, keys: dict[str, Any]) -> None:
-    shop = Shop(broker.servers())
-    await shop.make_topics()
-    await shop.place(1, -1, 2)
-    async with shop.app(broker.servers(listener), keys).running():
-        await eventually(lambda: shop.handled == [1, 2])
-        assert await shop.read(shop.bills, 2) == [1, 2]
-        assert await shop.read(shop.dead, 1) == [-1]
 
 
 def credentials(mechanism: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from evkafka import EVKafkaApp
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerRefused
 from tests.acceptance.security.administration import change_password
-from tests.acceptance.security.conftest import PASSWORD, login
+from tests.acceptance.security.logins import PASSWORD, login
 from tests.acceptance.security.shop import Shop
 from tests.acceptance.security.tokens import Tokens
 from tests.support.waiting import eventually

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -23,15 +20,3 @@ def mortal_broker() -> Iterator[KafkaBroker]:
 def broker(mortal_broker: KafkaBroker) -> KafkaBroker:
     """The same, alive at the beginning of each test."""
     return mortal_broker.start()
-
-
-@contextmanager
-def frozen(broker: KafkaBroker) -> Iterator[None]:
-    """Inside, its process stands still: connections stay, and nobody answers."""
-    pid = broker.pid
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)

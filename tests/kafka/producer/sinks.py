@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from evkafka.broker import KafkaBroker
 from evkafka.config.settings import ConsumerSettings, ProducerSettings
 from evkafka.exceptions import DeliveryError
 from evkafka.records import RecordMetadata
@@ -89,3 +93,15 @@ class TakingSink:
     async def stop(self, *, timeout_s: float) -> None:
         self._cluster.calls.append("stop")
         self._cluster.stop_timeouts_s.append(timeout_s)
+
+
+@contextmanager
+def frozen(broker: KafkaBroker) -> Iterator[None]:
+    """Inside, its process stands still: connections stay, and nobody answers."""
+    pid = broker.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)

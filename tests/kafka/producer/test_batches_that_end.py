@@ -11,7 +11,7 @@ from evkafka.exceptions import DeliveryError
 from evkafka.kafka.producer.batch import PendingRecord
 from evkafka.kafka.producer.partition_queue import MAYBE_WRITTEN, PartitionQueue
 from evkafka.records import TopicPartition
-from tests.kafka.producer.test_partition_queue import Builder, Client, Placed, record
+from tests.kafka.producer.fake_client import Builder, Client, Placed, record
 
 WRITE_REFUSED, EXPIRED_PRODUCER = 29, 59
 

@@ -13,8 +13,8 @@ from evkafka import EVKafkaProducer
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import DeliveryError
 from evkafka.kafka.producer import sink as sink_module
-from tests.conftest import MakeTopic
 from tests.kafka.producer.topics import contents, values
+from tests.support.kafka_topics import MakeTopic
 
 
 class TestOneEvent:

@@ -19,9 +19,9 @@ from evkafka.kafka import KafkaCluster
 from evkafka.records import RecordMetadata
 from evkafka.runtime.ports import RecordSink, RecordSource
 from evkafka.service.service import StartFailed
-from tests.conftest import MakeTopic
 from tests.kafka.producer.sinks import TakingCluster
 from tests.kafka.producer.topics import values
+from tests.support.kafka_topics import MakeTopic
 from tests.support.proxy import Proxy
 from tests.support.waiting import PATIENCE_S, eventually
 

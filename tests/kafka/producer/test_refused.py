@@ -12,10 +12,10 @@ from aiokafka.errors import KafkaError
 from evkafka import EVKafkaProducer
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import DeliveryError
-from tests.conftest import MakeTopic
-from tests.kafka.producer.test_outages import Stream
+from tests.kafka.producer.streams import Stream
 from tests.kafka.producer.topics import values
 from tests.support.fake_kafka import FakeKafka
+from tests.support.kafka_topics import MakeTopic
 from tests.support.proxy import PRODUCE, Proxy
 from tests.support.waiting import eventually
 

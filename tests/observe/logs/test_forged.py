@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from evkafka.observe.log_format import MOST_CHARACTERS, JsonFormatter, PlainFormatter
 from evkafka.observe.logs import log_events
 from evkafka.telemetry import AttemptFailed, CommitFailed, ConsumerLost, ConsumerStopped, PartitionBlocked, Telemetry
-from tests.serde.test_safe_text import ANY_TEXT, acted_on
 from tests.support.odd_records import HOSTILE
+from tests.support.unsafe_text import ANY_TEXT, acted_on
 
 FORGED = "\n2026-01-01 00:00:00,000 INFO     evkafka.audit  pause from 1.2.3.4: forged\x1b[2J"
 BEGINS = re.compile(r"^\S", re.MULTILINE)

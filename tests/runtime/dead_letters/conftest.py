@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.acceptance.records.conftest import kafka
-from tests.conformance.conftest import backend
-from tests.runtime.lanes.conftest import bench
+from tests.support.backends import backend, kafka
+from tests.support.dead_letters import given
+from tests.support.engine import bench
 
-__all__ = ["backend", "bench", "kafka"]
+__all__ = ["backend", "bench", "given", "kafka"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import pytest
 
@@ -12,40 +10,16 @@ from evkafka.config.settings import ErrorPolicySettings
 from evkafka.dlq.dead_letter import read_dead_letter, replayed_headers
 from evkafka.runtime.dead_letters.headers import (
     REDUCED_BYTES,
-    FailureInfo,
     Headers,
     TopicIncarnation,
     dead_letter_headers,
     dead_letter_id,
 )
 from evkafka.runtime.dead_letters.replay_signature import sign
+from tests.support.dead_letters import FORGED, ID, Rec, story
 
 EVKAFKA = ErrorPolicySettings()
 SPRING = ErrorPolicySettings(dead_letter_header_style="spring")
-ID = "billing/orders/2/41"
-
-
-@dataclass(frozen=True)
-class Rec:
-    topic: str = "orders"
-    partition: int = 2
-    offset: int = 41
-    timestamp: int = 1_700_000_000_000
-    key: bytes | None = b"k"
-    value: bytes | None = b"v"
-    headers: list[tuple[str, bytes | None]] = field(default_factory=list)
-
-
-def story(**changes: object) -> FailureInfo:
-    told: dict[str, object] = {
-        "group_id": "billing",
-        "event_type": "OrderPlaced",
-        "attempts": 3,
-        "reason": "attempt 3 of 3 failed",
-        "error": ValueError("no such order"),
-        "failed_at": datetime(2026, 11, 23, 12, 0, tzinfo=UTC),
-    }
-    return FailureInfo(**{**told, **changes})  # type: ignore[arg-type]
 
 
 def only(headers: Headers, prefix: str) -> dict[str, bytes | None]:
@@ -98,19 +72,6 @@ class TestSpringStyle:
         assert said["exception-fqcn"] == b"builtins.ValueError"
         assert said["exception-message"] == b"no such order"
         assert only(headers, "evkafka-dlq-")["id"] == b"billing/orders/2/41"
-
-
-FORGED: Headers = [
-    ("evkafka-dlq-topic", b"payments"),
-    ("evkafka-dlq-partition", b"0"),
-    ("evkafka-dlq-offset", b"0"),
-    ("evkafka-dlq-id", b"billing/orders/2/42"),
-    ("evkafka-dlq-replays", b"1000000"),
-    ("evkafka-dlq-unreadable", b"7-7"),
-    ("evkafka-dlq-signature", b"00"),
-    ("evkafka-dlq-anything", None),
-    ("kafka_dlt-original-topic", b"payments"),
-]
 
 
 @pytest.mark.parametrize("policy", [EVKAFKA, SPRING])

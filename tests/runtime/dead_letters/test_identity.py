@@ -26,13 +26,10 @@ from evkafka.dlq import (
 from evkafka.dlq.state_topic import ReplayMark, ReplayState, closing_mark, parse_mark
 from evkafka.kafka.admin.topic_ids import look_up_topic_ids
 from evkafka.kafka.producer.transactions import TransactionRecord, Transactions
-from tests.conformance.backends import Backend, RealBackend
-from tests.dlq.test_replay import ALL, Given, given
-from tests.runtime.dead_letters.test_headers import Rec
-from tests.runtime.dead_letters.test_writing import BURY, app_of, committed_is, failing
+from tests.support.apps import app_of
+from tests.support.backends import Backend, RealBackend, committed_is
+from tests.support.dead_letters import ALL, BURY, Given, Rec, failing
 from tests.support.waiting import eventually
-
-__all__ = ["given"]
 
 
 @dataclass
@@ -68,7 +65,7 @@ async def shop(kafka: RealBackend) -> AsyncIterator[Shop]:
     topic = await kafka.topic()
     config = kafka.config(topic, on_error=BURY, metadata_max_age_ms=500)
     connection = producer_settings({"bootstrap_servers": kafka.servers}).connection
-    app = app_of(config, failing())
+    app = app_of(failing(), config)
     async with kafka.running(app):
         await kafka.send(topic, b"first")
         await committed_is(kafka, config, topic, 1)
@@ -201,7 +198,7 @@ class TestTheIdOfALetter:
         topic = await backend.topic()
         config = backend.config(topic, on_error={**BURY, "retry_topics": [500]})
         await backend.send(topic, b"x")
-        async with backend.running(app_of(config, failing())):
+        async with backend.running(app_of(failing(), config)):
             dead = f"{topic}.{config['group_id']}.dlq"
 
             async def written() -> bool:

@@ -15,7 +15,7 @@ from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.runtime.supervision.tasks import SupervisedTasks
 from evkafka.telemetry import Telemetry
-from tests.runtime.lanes.test_poller import SourceAt
+from tests.support.engine import SourceAt
 
 TP = TopicPartition("orders", 0)
 UNREADABLE = Unreadable(TP, 3, 4, ValueError("a bad checksum"))

@@ -8,9 +8,8 @@ import pytest
 
 from evkafka import DeadLetter, EVKafkaApp, Handler
 from evkafka.runtime.settle import StopApp
-from tests.conformance.backends import Backend
 from tests.conformance.table import LANES
-from tests.runtime.dead_letters.test_writing import committed_is
+from tests.support.backends import Backend, committed_is
 
 REACHED = "dead_letter_limit.*--reset-dead-letter-limit"
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from evkafka.testing import InMemoryKafka
-from tests.runtime.dead_letters.test_writing import BURY, app_of, failing
+from tests.support.apps import app_of
+from tests.support.dead_letters import BURY, failing
 
 
 async def test_a_record_without_a_key_keeps_its_partition() -> None:
     async with InMemoryKafka(partitions=4) as kafka:
         kafka.create_topic("orders", 4)
         config = {"topics": ["orders"], "group_id": "g", "auto_offset_reset": "earliest", "on_error": BURY}
-        async with kafka.running(app_of(config, failing())):
+        async with kafka.running(app_of(failing(), config)):
             for partition in range(4):
                 await kafka.send("orders", b"%d" % partition, "E", partition=partition)
             await kafka.settle()

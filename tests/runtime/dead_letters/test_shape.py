@@ -13,8 +13,9 @@ from evkafka.dlq import DeadLetterFilter, DeadLetterTopic, drop_dead_letters
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.topics import create_topic, ensure_compacted, ensure_topics, topic_shapes
 from evkafka.testing import InMemoryKafka
-from tests.conformance.backends import RealBackend
-from tests.runtime.dead_letters.test_writing import BURY, app_of, failing
+from tests.support.apps import app_of
+from tests.support.backends import RealBackend
+from tests.support.dead_letters import BURY, failing
 from tests.support.waiting import eventually
 
 
@@ -69,7 +70,7 @@ class TestWithASource:
 class TestAnApp:
     async def test_makes_them_by_default_where_its_source_comes_later(self, kafka: RealBackend) -> None:
         config = kafka.config("not-yet-there", on_error={**BURY, "retry_topics": [500]})
-        async with kafka.running(app_of(config, failing())):
+        async with kafka.running(app_of(failing(), config)):
             shapes = await topic_shapes(producer_settings({"bootstrap_servers": kafka.servers}).connection)
         assert {name for name in shapes if config["group_id"] in name} == {
             f"not-yet-there.{config['group_id']}.dlq",
@@ -79,5 +80,5 @@ class TestAnApp:
     async def test_takes_the_in_memory_kafkas_default_too(self) -> None:
         config = {"topics": ["orders"], "group_id": "g", "on_error": BURY}
         kafka = InMemoryKafka(partitions=4, auto_create_topics=False)
-        async with kafka, kafka.running(app_of(config, failing())):
+        async with kafka, kafka.running(app_of(failing(), config)):
             assert len(kafka.topics.partitions("orders.g.dlq")) == 4

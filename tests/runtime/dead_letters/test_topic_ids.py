@@ -12,7 +12,7 @@ from evkafka.exceptions import BrokerRefused, BrokerUnavailable
 from evkafka.runtime.dead_letters.headers import TopicIncarnation
 from evkafka.runtime.dead_letters.topic_ids import FRESH_S, TopicIncarnations
 from evkafka.runtime.ports import TopicIds
-from tests.runtime.dead_letters.test_headers import Rec
+from tests.support.dead_letters import Rec
 
 
 class Cluster:

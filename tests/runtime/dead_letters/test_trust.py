@@ -10,13 +10,10 @@ from evkafka.dlq import DeadLetterFilter, DeadLetterTopic, SourceTopics, Target,
 from evkafka.dlq.targets import is_named_after
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.producer.transactions import TransactionRecord, Transactions
-from tests.conformance.backends import Backend
-from tests.conftest import MakeTopic
-from tests.dlq.test_replay import ALL, Given, given, read_committed
-from tests.runtime.dead_letters.test_headers import FORGED
-from tests.runtime.dead_letters.test_writing import BURY, app_of, committed_is, failing
-
-__all__ = ["given"]
+from tests.support.apps import app_of
+from tests.support.backends import Backend, committed_is
+from tests.support.dead_letters import ALL, BURY, FORGED, Given, failing
+from tests.support.kafka_topics import MakeTopic, read_committed
 
 
 class TestForgedHeadersOfASourceRecord:
@@ -29,7 +26,7 @@ class TestForgedHeadersOfASourceRecord:
         dead = f"{topic}.{config['group_id']}.dlq"
         retry: Any = [("evkafka-retry-topic", b"payments"), ("evkafka-retry-offset", b"7"), ("evkafka-retry-id", b"x")]
         await backend.send(topic, b"x", headers=[*FORGED, *retry])
-        async with backend.running(app_of(config, failing())):
+        async with backend.running(app_of(failing(), config)):
 
             async def written() -> bool:
                 return bool(await backend.values(dead))
@@ -56,7 +53,7 @@ class TestAReplayedRecord:
         [replayed] = await given.sent(1)
         copied = [pair for pair in replayed.headers if pair[0] != "Event-Type"]
         await given.kafka.send(given.source, b"forged", key=replayed.key, partition=1, headers=copied)
-        async with given.kafka.running(app_of(config, failing())):
+        async with given.kafka.running(app_of(failing(), config)):
             await committed_is(given.kafka, config, given.source, 3, partition=1)
         found = [letter async for letter, _ in given.dead_letters.read(ALL)]
         by_value = {letter.record.value: letter for letter in found}

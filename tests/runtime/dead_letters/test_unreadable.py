@@ -14,10 +14,9 @@ from evkafka.dlq import DeadLetterFilter, DeadLetterTopic, Target, drop_dead_let
 from evkafka.runtime.settle import StopApp
 from evkafka.telemetry import ConsumerLost, PartitionBlocked, RecordsProcessed
 from evkafka.testing import InMemoryKafka
-from tests.conformance.backends import RealBackend
-from tests.kafka.conftest import proxy
-from tests.runtime.dead_letters.test_writing import committed_is, read
-from tests.support.proxy import FETCH, Proxy
+from tests.support.backends import RealBackend, committed_is
+from tests.support.kafka_topics import read
+from tests.support.proxy import FETCH, Proxy, proxy
 
 __all__ = ["proxy"]
 

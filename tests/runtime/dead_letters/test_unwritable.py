@@ -13,9 +13,9 @@ from evkafka.runtime.clock import sleep
 from evkafka.runtime.ports import Clock
 from evkafka.runtime.settle import StopApp
 from evkafka.testing.memory.apps import ClusterView
-from tests.conformance.backends import RealBackend
-from tests.conftest import MakeTopic
-from tests.runtime.lanes.conftest import GROUP, TOPIC, Bench
+from tests.support.backends import RealBackend
+from tests.support.engine import GROUP, TOPIC, Bench
+from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 
 DLQ = f"{TOPIC}.{GROUP}.dlq"

@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from evkafka import DeadLetter, EVKafkaApp, Handler
+from evkafka import DeadLetter, Handler
 from evkafka.broker import KafkaBroker
 from evkafka.runtime.settle import StopApp
-from tests.conformance.backends import Backend, RealBackend
-from tests.conftest import MakeTopic
+from tests.support.apps import app_of
+from tests.support.backends import Backend, RealBackend, committed_is
+from tests.support.dead_letters import BURY, failing
+from tests.support.kafka_topics import MakeTopic, read
 from tests.support.waiting import eventually
-
-BURY = {"max_attempts": 1, "then": "dead_letter"}
-
-
-def failing(*event_types: str) -> Handler:
-    handler = Handler()
-    for event_type in event_types or ("E",):
-
-        @handler.event(event_type)
-        async def on_event(value: bytes) -> None:
-            raise ValueError("poison")
-
-    return handler
-
-
-def app_of(config: dict[str, Any], handler: Handler) -> EVKafkaApp:
-    app = EVKafkaApp()
-    app.add_consumer(config, handler)  # type: ignore[arg-type]
-    return app
-
-
-async def committed_is(backend: Backend, config: dict[str, Any], topic: str, offset: int, partition: int = 0) -> None:
-    async def reached() -> bool:
-        assert await backend.committed(config, topic, partition) == offset
-        return True
-
-    await backend.until(reached)
 
 
 class TestTheTopic:
@@ -50,7 +22,7 @@ class TestTheTopic:
         topic = await kafka.topic(partitions=3)
         config = kafka.config(topic, on_error=BURY)
         dead = f"{topic}.{config['group_id']}.dlq"
-        async with kafka.running(app_of(config, failing())):
+        async with kafka.running(app_of(failing(), config)):
             assert await partitions_of(kafka.servers, dead) == 3
             await kafka.send(topic, b"poison", partition=2, key=b"k", headers=[("x", b"\xff"), ("x", None)])
             await committed_is(kafka, config, topic, 1, partition=2)
@@ -67,7 +39,7 @@ class TestTheTopic:
     ) -> None:
         source, dead = await kafka.topic(partitions=3), await topic(partitions=2)
         config = kafka.config(source, on_error={**BURY, "dead_letter_topic": dead})
-        async with kafka.running(app_of(config, failing())):
+        async with kafka.running(app_of(failing(), config)):
             await kafka.send(source, b"poison", partition=2, key=b"21")
             await committed_is(kafka, config, source, 1, partition=2)
         assert [letter.key for number in range(2) for letter in await read(kafka.servers, dead, number)] == [b"21"]
@@ -77,7 +49,7 @@ class TestTheTopic:
         config = backend.config(topic, on_error={**BURY, "dead_letter_topic": "{topic}.{event_type}.dead"})
         await backend.send(topic, b"1", "A")
         await backend.send(topic, b"2", "B")
-        async with backend.running(app_of(config, failing("A", "B"))):
+        async with backend.running(app_of(failing("A", "B"), config)):
             await committed_is(backend, config, topic, 2)
         for event_type, value in (("A", b"1"), ("B", b"2")):
             [(found, _)] = await backend.values(f"{topic}.{event_type}.dead")
@@ -92,7 +64,7 @@ class TestTheTopic:
 
         config = backend.config(topic)  # no policy says `dead_letter`
         await backend.send(topic, b"x")
-        async with backend.running(app_of(config, handler)):
+        async with backend.running(app_of(handler, config)):
             await committed_is(backend, config, topic, 1)
         [(value, headers)] = await backend.values(f"{topic}.{config['group_id']}.dlq")
         assert (value, headers["evkafka-dlq-error-message"]) == (b"x", b"the endpoint says so")
@@ -108,7 +80,7 @@ class TestARecordThatIsTooLarge:
             raise ValueError("long " * 2_000)
 
         await kafka.send(source, bytes(3_500))
-        async with kafka.running(app_of(config, handler)):
+        async with kafka.running(app_of(handler, config)):
             await committed_is(kafka, config, source, 1)
         [letter] = await read(kafka.servers, dead, 0)
         assert letter.value == bytes(3_500)
@@ -118,7 +90,7 @@ class TestARecordThatIsTooLarge:
         source, dead = await kafka.topic(), await topic(config={"max.message.bytes": 1_000})
         config = kafka.config(source, on_error={**BURY, "dead_letter_topic": dead})
         await kafka.send(source, bytes(3_500))
-        app = app_of(config, failing())
+        app = app_of(failing(), config)
         with pytest.raises(StopApp, match=rf"{source}\[0\]@0 does not fit into {dead}.*max.message.bytes"):
             async with kafka.running(app):
                 await eventually(lambda: app.service is not None and app.service.failure)
@@ -131,7 +103,7 @@ class TestTwoServicesOnOneTopic:
         configs = [backend.config(topic, on_error=BURY) for _ in range(2)]
         await backend.send(topic, b"poison")
         for config in configs:
-            async with backend.running(app_of(config, failing())):
+            async with backend.running(app_of(failing(), config)):
                 await committed_is(backend, config, topic, 1)
         for config in configs:
             [(value, headers)] = await backend.values(f"{topic}.{config['group_id']}.dlq")
@@ -147,7 +119,7 @@ class TestAProducerOfItsOwn:
             policy = {**BURY, "dead_letter_topic": "dead", "dead_letter_producer": elsewhere}
             config = kafka.config(topic, on_error=policy)
             await kafka.send(topic, b"poison")
-            async with kafka.running(app_of(config, failing())):
+            async with kafka.running(app_of(failing(), config)):
                 await committed_is(kafka, config, topic, 1)
             [letter] = await read(other.bootstrap_servers, "dead", 0)
             assert letter.value == b"poison"
@@ -160,7 +132,7 @@ class TestWhileItCannotBeWritten:
         async with InMemoryKafka(seed=1) as kafka:
             kafka.create_topic("orders")
             config = {"topics": ["orders"], "group_id": "g", "auto_offset_reset": "earliest", "on_error": BURY}
-            async with kafka.running(app_of(config, failing())):
+            async with kafka.running(app_of(failing(), config)):
                 async with kafka.outage():
                     pass
                 kafka.fail_sends("refused", "refused", "refused", topic="orders.g.dlq")
@@ -181,15 +153,3 @@ async def partitions_of(servers: str, topic: str) -> int:
         return len(described["partitions"])
     finally:
         await admin.close()
-
-
-async def read(servers: str, topic: str, partition: int, **options: Any) -> list[Any]:
-    async with AIOKafkaConsumer(bootstrap_servers=servers, **options) as consumer:
-        tp = TopicPartition(topic, partition)
-        consumer.assign([tp])
-        await consumer.seek_to_beginning(tp)
-        end, found = (await consumer.end_offsets([tp]))[tp], []
-        while await consumer.position(tp) < end:
-            for records in (await consumer.getmany(timeout_ms=500)).values():
-                found += records
-    return found

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from evkafka import BatchError, DeadLetter, Handler
 from evkafka.runtime.settle import StopApp
 from evkafka.telemetry import RecordsProcessed
-from tests.runtime.lanes.conftest import GROUP, TOPIC, Bench
+from tests.support.engine import GROUP, TOPIC, Bench
 
 DLQ = f"{TOPIC}.{GROUP}.dlq"
 BURY: dict[str, Any] = {"max_attempts": 1, "then": "dead_letter", "dead_letter_limit": None}

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from evkafka import BatchError, DeadLetter, Handler, Request, Retry, Skip
 from evkafka.runtime.settle import StopApp
 from evkafka.telemetry import RecordsProcessed
-from tests.runtime.lanes.conftest import GROUP, TOPIC, Bench
+from tests.support.engine import GROUP, TOPIC, Bench
 
 QUICK: dict[str, Any] = {"backoff_ms": 1000, "jitter": 0}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from evkafka import Handler
-from tests.runtime.lanes.conftest import GROUP, Bench
+from tests.support.engine import GROUP, Bench
 
 SMALL: dict[str, Any] = {"concurrency": 4, "max_pending_records": 20, "max_poll_records": 10}
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from evkafka import DeadLetter, Handler, Request
-from tests.runtime.lanes.conftest import GROUP, TOPIC, Bench, Gates
+from tests.support.engine import GROUP, TOPIC, Bench, Gates
 
 AGAIN: Any = {"backoff_ms": 10, "max_backoff_ms": 10}
 KINDS = [

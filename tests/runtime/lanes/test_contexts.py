@@ -14,7 +14,7 @@ from evkafka import Depends, EVKafkaApp, Handler, Middleware, Request
 from evkafka.context import App, Context
 from evkafka.middleware import JsonTypedDecoderMiddleware
 from evkafka.testing import AsyncTestClient
-from tests.runtime.lanes.conftest import Bench
+from tests.support.engine import Bench
 
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
 incomparable: ContextVar[Any] = ContextVar("incomparable", default=None)

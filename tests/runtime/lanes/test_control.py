@@ -15,7 +15,7 @@ from evkafka.control import ConsumerControl
 from evkafka.exceptions import NotAssigned
 from evkafka.records import TopicPartition
 from evkafka.telemetry import RecordsLost
-from tests.runtime.lanes.conftest import GROUP, TOPIC, Bench, Gates
+from tests.support.engine import GROUP, TOPIC, Bench, Gates
 
 IN_ORDER: list[dict[str, Any]] = [{}, {"concurrency": 4, "ordering": "partition"}]
 

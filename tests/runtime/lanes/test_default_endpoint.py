@@ -9,7 +9,7 @@ import pytest
 
 from evkafka import ConfigError, Handler, Request
 from evkafka.telemetry import NothingMatches, RecordsUnmatched
-from tests.runtime.lanes.conftest import TOPIC, Bench
+from tests.support.engine import TOPIC, Bench
 
 
 @pytest.fixture

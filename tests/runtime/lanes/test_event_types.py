@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from evkafka import EVKafkaApp, Handler, Request
-from tests.runtime.lanes.conftest import GROUP, TOPIC, Bench, Gates
+from tests.support.engine import GROUP, TOPIC, Bench, Gates
 
 
 def bounded(gates: Gates, limit: int, *, batch: bool = False) -> Handler:

@@ -6,7 +6,7 @@ from typing import Any
 
 from evkafka import Handler
 from evkafka.records import TopicPartition
-from tests.runtime.lanes.conftest import TOPIC, Bench, Gates
+from tests.support.engine import TOPIC, Bench, Gates
 
 BOUNDED: dict[str, Any] = {"max_pending_records": 200, "max_poll_records": 50}  # 100 for each of two partitions
 

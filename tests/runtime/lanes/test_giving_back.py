@@ -14,8 +14,8 @@ from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock, sleep
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.scheduler import LaneScheduler
-from tests.runtime.lanes.conftest import GROUP, TOPIC, Bench, Gates
-from tests.runtime.lanes.test_time_slice import OneRecord
+from tests.support.engine import GROUP, TOPIC, Bench, Gates
+from tests.support.executors import OneRecord
 
 
 def member(handler: Handler, **keys: Any) -> EVKafkaApp:

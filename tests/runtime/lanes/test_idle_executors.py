@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from evkafka import Handler
-from tests.runtime.lanes.conftest import Bench, Gates
+from tests.support.engine import Bench, Gates
 
 
 async def test_an_executor_that_is_cancelled_while_it_has_nothing_to_do_goes_on(

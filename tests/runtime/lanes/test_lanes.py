@@ -10,7 +10,7 @@ from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.partition import Lane, Partition, PartitionEvent, PartitionState
 from evkafka.runtime.scheduler import LaneScheduler
-from tests.runtime.lanes.test_time_slice import OneRecord
+from tests.support.executors import OneRecord
 
 
 def partition(lanes: LaneScheduler, *keys: bytes, number: int = 0, first: int = 0) -> Partition:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evkafka import EVKafkaApp, Handler
-from tests.runtime.lanes.conftest import GROUP, TOPIC, Bench, Gates
+from tests.support.engine import GROUP, TOPIC, Bench, Gates
 
 KEYS: Any = {"topics": [TOPIC], "group_id": GROUP, "auto_offset_reset": "earliest", "heartbeat_interval_ms": 100}
 

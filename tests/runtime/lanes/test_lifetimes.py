@@ -14,8 +14,8 @@ from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.service.dispatch import build_dispatch
-from tests.runtime.lanes.conftest import TOPIC, Bench, Gates
-from tests.runtime.lanes.test_time_slice import OneRecord, executors, fail
+from tests.support.engine import TOPIC, Bench, Gates
+from tests.support.executors import OneRecord, executors, fail
 
 
 class TestATask:

@@ -11,7 +11,7 @@ from evkafka import Handler
 from evkafka.records import TopicPartition
 from evkafka.runtime.offset_check import OffsetMisplaced
 from evkafka.runtime.partition import Partition
-from tests.runtime.lanes.conftest import Bench, Gates
+from tests.support.engine import Bench, Gates
 
 KINDS = [
     pytest.param({}, id="in order"),

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 from evkafka import EVKafkaApp, Handler
 from evkafka.broker import KafkaBroker
 from evkafka.records import TopicPartition
-from tests.conftest import MakeTopic
+from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 
 

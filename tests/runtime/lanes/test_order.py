@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from evkafka import Handler, Request
-from tests.runtime.lanes.conftest import Bench, Gates
+from tests.support.engine import Bench, Gates
 
 
 class TestKeyOrder:

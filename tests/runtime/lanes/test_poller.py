@@ -9,28 +9,11 @@ import pytest
 from evkafka import Handler
 from evkafka.records import TopicPartition
 from evkafka.runtime.partition import Partition, PartitionEvent, PartitionState
-from tests.runtime.lanes.conftest import TOPIC, Bench, Gates
-from tests.runtime.lanes.test_time_slice import OneRecord
+from tests.support.engine import TOPIC, Bench, Gates, SourceAt
+from tests.support.executors import OneRecord
 
 TP = TopicPartition(TOPIC, 0)
 STRICTLY_AT_MOST_ONCE: Any = {"auto_commit_mode": "pre-commit", "auto_commit_interval_ms": 0}
-
-
-class SourceAt:
-    """A source that stands at this position, and notes where it is told to go."""
-
-    def __init__(self, position: int) -> None:
-        self.sought: list[tuple[TopicPartition, int]] = []
-        self._position = position
-
-    def position(self, partition: TopicPartition) -> int:
-        return self._position
-
-    def metadata(self, partition: TopicPartition) -> str:
-        return ""
-
-    def seek(self, partition: TopicPartition, offset: int) -> None:
-        self.sought.append((partition, offset))
 
 
 def partition_of(bench: Bench) -> Partition:

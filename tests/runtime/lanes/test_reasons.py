@@ -15,8 +15,8 @@ from evkafka.runtime.admission import Admission
 from evkafka.runtime.partition import Batch, Lane, LaneState, Partition, Reason
 from evkafka.runtime.ports import BatchLimits
 from evkafka.runtime.scheduler import LaneScheduler
-from tests.runtime.lanes.conftest import TOPIC, Bench, Gates
-from tests.runtime.lanes.test_time_slice import OneRecord
+from tests.support.engine import TOPIC, Bench, Gates
+from tests.support.executors import OneRecord
 
 REASONS: tuple[Reason, ...] = get_args(Reason)
 PAIRS = list(permutations(REASONS, 2))

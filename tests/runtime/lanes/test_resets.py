@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from evkafka import Handler
-from tests.runtime.lanes.conftest import Bench, Gates
+from tests.support.engine import Bench, Gates
 
 HOUR_MS = 3_600_000
 

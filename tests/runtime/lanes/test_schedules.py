@@ -11,7 +11,7 @@ import pytest
 from evkafka import ConsumerConfig, Handler, Request
 from tests.property import schedule
 from tests.property.promises import Broken
-from tests.property.test_schedules import BASE, MORE, SEEDS
+from tests.property.schedule import BASE, MORE, SEEDS
 from tests.property.worker import Worker, WorkOn
 
 

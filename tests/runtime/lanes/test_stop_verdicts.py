@@ -14,9 +14,9 @@ from evkafka.runtime.partition import Partition
 from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.settle import StopApp
 from evkafka.service.dispatch import build_dispatch
-from tests.runtime.lanes.conftest import Bench, Gates
-from tests.runtime.lanes.test_time_slice import OneRecord, executors
-from tests.runtime.lanes.test_time_slice import fail as fail_the_test
+from tests.support.engine import Bench, Gates
+from tests.support.executors import OneRecord, executors
+from tests.support.executors import fail as fail_the_test
 
 ORDERS = [
     pytest.param({}, id="in order"),

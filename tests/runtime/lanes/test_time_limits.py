@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from evkafka import Handler
-from tests.runtime.lanes.conftest import Bench, Gates
+from tests.support.engine import Bench, Gates
 
 AGAIN: Any = {"backoff_ms": 100, "max_backoff_ms": 100, "jitter": 0}
 

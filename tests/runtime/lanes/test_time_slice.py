@@ -6,23 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from evkafka import Handler, Request, Retry
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock
-from evkafka.runtime.executor import Executor
-from evkafka.runtime.interfaces import ConsumerServices, WatchdogRounds
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.ports import ConsumerIdentity, Dispatch, Slot
-from evkafka.runtime.reporting import TelemetryReporter
 from evkafka.runtime.scheduler import LaneScheduler
-from evkafka.runtime.settle import OK, Wait
-from evkafka.runtime.supervision.tasks import SupervisedTasks
-from evkafka.runtime.time_slice import TimeSlice
 from evkafka.service.dispatch import build_dispatch
-from evkafka.telemetry import Telemetry
+from tests.support.executors import OneRecord, executors, fail
 
 CPU_S = 0.004
 
@@ -31,50 +22,6 @@ def burn_cpu(seconds: float) -> None:
     until_s = time.thread_time() + seconds
     while time.thread_time() < until_s:
         pass
-
-
-@dataclass
-class OneRecord:
-    offset: int
-    topic: str = "t"
-    partition: int = 0
-    timestamp: int = 0
-    key: bytes | None = None
-    value: bytes | None = b"x"
-    headers: tuple[tuple[str, bytes | None], ...] = ()
-
-
-def fail(error: BaseException) -> None:
-    raise error
-
-
-def executors(
-    count: int, lanes: LaneScheduler, dispatch: Dispatch, on_failure: Callable[[BaseException], object] = fail
-) -> list[Executor]:
-    clock = SystemClock()
-    time_slice = TimeSlice(clock)
-    services = ConsumerServices(
-        lanes,
-        TelemetryReporter("it", Telemetry()),
-        clock,
-        SupervisedTasks("it", fail),
-        note_progress=lambda: None,
-        block=lanes.close,
-        fail=on_failure,
-    )
-    return [
-        Executor(
-            Slot(ConsumerIdentity("it", "g", "c"), {}),
-            services,
-            dispatch=dispatch,
-            decide=lambda _topic, _route, outcome, _attempt: Wait(0.0) if isinstance(outcome, Retry) else OK,
-            writes=None,  # type: ignore[arg-type]
-            last_round=WatchdogRounds(time.monotonic()),
-            time_slice=time_slice,
-            limit_s=20.0,
-        )
-        for _ in range(count)
-    ]
 
 
 class TestTheLoop:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from tests.acceptance.records.conftest import kafka
-from tests.conformance.conftest import backend
+from tests.support.backends import backend, kafka
 
 __all__ = ["backend", "kafka"]

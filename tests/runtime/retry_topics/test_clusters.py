@@ -13,7 +13,7 @@ from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.dead_letters.writer import DeadLetterWriter
 from evkafka.runtime.ports import ConsumerIdentity, Slot, TopicIds
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic
-from tests.runtime.dead_letters.test_headers import Rec
+from tests.support.dead_letters import Rec
 
 HERE, ELSEWHERE = "here:9092", "elsewhere:9092"
 

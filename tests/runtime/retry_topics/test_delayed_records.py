@@ -18,7 +18,7 @@ from evkafka.runtime.ports import ConsumerIdentity, Slot
 from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic
 from evkafka.telemetry import Telemetry
-from tests.runtime.dead_letters.test_headers import Rec
+from tests.support.dead_letters import Rec
 
 TOPIC, TIER = "orders.g.retry.5000", RetryTopic("orders", 5_000)
 TP = TopicPartition(TOPIC, 0)

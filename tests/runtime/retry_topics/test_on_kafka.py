@@ -15,9 +15,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from evkafka import EVKafkaApp, Handler, Request
-from tests.acceptance.records.conftest import committed_is
-from tests.conformance.backends import RealBackend
-from tests.dlq.test_replay import read_committed
+from tests.support.backends import RealBackend, committed_is
+from tests.support.kafka_topics import read_committed
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.kafka

@@ -21,7 +21,7 @@ from evkafka.runtime.dead_letters.retry_topics import (
     retry_headers,
     retry_topics_of,
 )
-from tests.runtime.dead_letters.test_headers import Rec
+from tests.support.dead_letters import Rec
 
 NOW_S, NOW_MS = 100.0, 1_700_000_000_000
 FIRST = Rec("orders", 2, 41, NOW_MS - 9_000, b"\xffk", b"\x00v", [("own", b"\xff"), ("own", None)])

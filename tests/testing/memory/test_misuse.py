@@ -88,7 +88,7 @@ class TestAssertCommitted:
 class TestAssertSent:
     @pytest.fixture
     async def kafka(self) -> InMemoryKafka:
-        from tests.testing.memory.test_sending import Relay
+        from tests.testing.memory.apps import Relay
 
         relay = Relay()
         async with InMemoryKafka() as kafka, kafka.running(relay.app):

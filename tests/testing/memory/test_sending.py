@@ -7,35 +7,10 @@ from typing import Any
 
 import pytest
 
-from evkafka import DeliveryError, EVKafkaApp, EVKafkaProducer, Handler, ProducerConfig, Request, Sender
+from evkafka import DeliveryError, EVKafkaApp, EVKafkaProducer, Handler, Request, Sender
 from evkafka.records import RecordMetadata
 from evkafka.testing import InMemoryKafka
-
-PRODUCER: ProducerConfig = {"bootstrap_servers": "nobody:1", "topic": "out"}
-
-
-class Relay:
-    """An app whose endpoint sends on what it gets, by a Sender."""
-
-    def __init__(self, **producer: Any) -> None:
-        self.confirmed: list[RecordMetadata] = []
-        self.failed: list[DeliveryError] = []
-        handler, sender = Handler(), Sender()
-
-        @sender.event("Relayed", key=lambda payload: payload["key"])
-        async def relay(payload: dict[str, Any]) -> None: ...
-
-        @handler.event("E")
-        async def on_event(payload: dict[str, Any]) -> None:
-            try:
-                self.confirmed.append(await relay(payload))
-            except DeliveryError as error:
-                self.failed.append(error)
-                raise
-
-        self.app = EVKafkaApp()
-        self.app.add_consumer({"topics": ["in"], "group_id": "g", "auto_offset_reset": "earliest"}, handler)
-        self.app.add_producer({**PRODUCER, **producer}, sender)  # type: ignore[typeddict-item]
+from tests.testing.memory.apps import PRODUCER, Relay
 
 
 class TestSenders:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -14,7 +14,8 @@ import pytest_asyncio
 from playwright.async_api import Browser as RunningBrowser
 from playwright.async_api import ConsoleMessage, Page, Request, async_playwright, expect
 
-from tests.ui.browser.chromium import find_browser
+from tests.support.chromium import find_browser
+from tests.ui.browser.pages import OpenPage
 
 WAIT_MS = 30_000
 expect.set_options(timeout=WAIT_MS)
@@ -45,9 +46,6 @@ class Seen:
         where = urlsplit(request.url)
         if where.scheme not in ("data", "blob") and where.netloc != self.host:
             self.wrong.append(f"asked another host: {request.url}")
-
-
-OpenPage = Callable[..., AbstractAsyncContextManager[Page]]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

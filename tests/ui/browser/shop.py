@@ -13,7 +13,7 @@ from playwright.async_api import Page, expect
 
 from evkafka import EVKafkaApp, EVKafkaProducer, Handler
 from evkafka.broker import KafkaBroker
-from tests.conftest import MakeTopic
+from tests.support.kafka_topics import MakeTopic
 
 TOKEN = "a-token-for-this-test"
 PLANTED = "kolibri-Pa55"

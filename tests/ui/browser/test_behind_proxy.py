@@ -17,8 +17,7 @@ from starlette.routing import Route
 from evkafka import EVKafkaApp, Handler
 from evkafka.testing import InMemoryKafka
 from evkafka.web.server import WebServer
-from tests.ui.browser.conftest import OpenPage
-from tests.ui.browser.test_entering import is_401
+from tests.ui.browser.pages import OpenPage, is_401
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from evkafka import EVKafkaApp, Handler
 from evkafka.web.server import WebServer
 from tests.ui.browser.axe import violations, widest
-from tests.ui.browser.conftest import OpenPage
+from tests.ui.browser.pages import OpenPage
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -17,7 +17,7 @@ from playwright.async_api import Page, expect
 
 from tests.support.waiting import eventually
 from tests.ui.browser.axe import violations
-from tests.ui.browser.conftest import OpenPage
+from tests.ui.browser.pages import OpenPage
 from tests.ui.browser.shop import confirmed, looked
 
 # Flights are sent one after the other, each awaited: 3 000 of them are seconds, or minutes on a machine that is busy.

@@ -11,7 +11,7 @@ from playwright.async_api import expect
 from evkafka import EVKafkaApp, Handler
 from evkafka.web.server import WebServer
 from tests.ui.browser.axe import violations, widest
-from tests.ui.browser.conftest import OpenPage
+from tests.ui.browser.pages import OpenPage, is_401
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -57,7 +57,3 @@ class TestEntering:
             await expect(page.get_by_label("Token")).to_be_visible()
             await page.goto(f"{mounted_url}ui")
             await expect(page.get_by_label("Token")).to_be_visible()
-
-
-def is_401(wrong: str) -> bool:
-    return "401" in wrong

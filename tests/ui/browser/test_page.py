@@ -11,12 +11,11 @@ from playwright.async_api import Page, expect
 
 from tests.support.waiting import eventually
 from tests.ui.browser.axe import violations, widest
-from tests.ui.browser.conftest import OpenPage
+from tests.ui.browser.pages import SCREENS, OpenPage, shows
 from tests.ui.browser.sampled import TOKEN, Sampled
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-SCREENS = ("overview", "consumers", "events", "errors", "letters", "records", "config", "check")
 HOSTILE = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>'
 
 
@@ -24,12 +23,6 @@ HOSTILE = '<img src=x onerror="window.hit=1"><script>window.hit=1</script>'
 async def sampled() -> AsyncIterator[Sampled]:
     async with Sampled().serving() as served:
         yield served
-
-
-async def shows(page: Page, url: str, screen: str) -> None:
-    await page.goto(f"{url}ui#/{screen}")
-    await expect(page.locator("#connection")).to_have_text("Live")
-    await expect(page.get_by_text("Looking…")).to_have_count(0)
 
 
 class TestEveryScreen:

@@ -16,9 +16,8 @@ from playwright.async_api import Locator, Page, expect
 
 from tests.support.curl import curl
 from tests.support.waiting import eventually
-from tests.ui.browser.conftest import OpenPage
+from tests.ui.browser.pages import OpenPage, shows
 from tests.ui.browser.shop import TOKEN, OpenShop, Shop, confirmed, looked, shop, twin, with_token
-from tests.ui.browser.test_page import shows
 
 __all__ = ["shop"]
 

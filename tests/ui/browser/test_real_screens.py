@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from tests.conftest import MakeTopic
+from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 from tests.ui.browser.axe import violations, widest
-from tests.ui.browser.conftest import OpenPage
+from tests.ui.browser.pages import SCREENS, OpenPage, shows
 from tests.ui.browser.shop import CARD, PLANTED, OpenShop, shop
-from tests.ui.browser.test_page import SCREENS, shows
 
 __all__ = ["shop"]
 

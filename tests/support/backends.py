@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Protocol, TypeVar
 
+import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from evkafka import EVKafkaApp
+from evkafka.broker import KafkaBroker
 from evkafka.runtime.settle import StopApp
 from evkafka.testing import InMemoryKafka
 from tests.support.waiting import eventually
@@ -306,3 +308,31 @@ def stopping_app() -> Any:
 
 
 __all__ = ["Backend", "KafkaError", "MemoryBackend", "RealBackend", "all_hold", "stopping_app"]
+
+
+@pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.kafka)])
+async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
+    if request.param == "memory":
+        memory = MemoryBackend()
+        async with memory.kafka:
+            yield memory
+    else:
+        real = RealBackend(request.getfixturevalue("kafka_broker").bootstrap_servers)
+        yield real
+        await real.close()
+
+
+@pytest.fixture
+async def kafka(kafka_broker: KafkaBroker) -> AsyncIterator[RealBackend]:
+    backend = RealBackend(kafka_broker.bootstrap_servers)
+    yield backend
+    await backend.close()
+
+
+async def committed_is(backend: Backend, config: dict[str, Any], topic: str, offset: int, partition: int = 0) -> None:
+    async def reached() -> bool:
+        found = await backend.committed(config, topic, partition)
+        assert found == offset
+        return True
+
+    await backend.until(reached)

@@ -1,0 +1,55 @@
+"""Topics on a real Kafka for tests: creating, writing, reading, committed offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+MakeTopic = Callable[..., Awaitable[str]]
+"""The fixture `topic`."""
+
+
+async def produce(servers: str, topic: str, count: int = 10, *, partition: int = 0, **options: Any) -> None:
+    """Write so many records; their values are their numbers."""
+    async with AIOKafkaProducer(bootstrap_servers=servers, **options) as producer:
+        for number in range(count):
+            await producer.send(topic, str(number).encode(), partition=partition)
+        await producer.flush()
+
+
+async def committed(servers: str, group: str, topic: str, partition: int = 0) -> int | None:
+    """The group's committed offset; None if it has none."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        offsets = await admin.list_consumer_group_offsets(group)
+    finally:
+        await admin.close()
+    found = offsets.get(TopicPartition(topic, partition))
+    return None if found is None else found.offset
+
+
+async def read(servers: str, topic: str, partition: int, **options: Any) -> list[Any]:
+    """All records of a partition."""
+    async with AIOKafkaConsumer(bootstrap_servers=servers, **options) as consumer:
+        tp = TopicPartition(topic, partition)
+        consumer.assign([tp])
+        await consumer.seek_to_beginning(tp)
+        end, found = (await consumer.end_offsets([tp]))[tp], []
+        while await consumer.position(tp) < end:
+            for records in (await consumer.getmany(timeout_ms=500)).values():
+                found += records
+    return found
+
+
+async def read_committed(servers: str, topic: str, partition: int = 0) -> list[Any]:
+    """All committed records of a partition."""
+    return await read(servers, topic, partition, isolation_level="read_committed")
+
+
+async def produce_one(servers: str, topic: str, size: int) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=servers) as producer:
+        await producer.send_and_wait(topic, bytes(size), partition=0)

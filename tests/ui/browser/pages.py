@@ -1,0 +1,23 @@
+"""Pages in a browser, and what tests look for on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from playwright.async_api import Page, expect
+
+OpenPage = Callable[..., AbstractAsyncContextManager[Page]]
+
+
+def is_401(wrong: str) -> bool:
+    return "401" in wrong
+
+
+SCREENS = ("overview", "consumers", "events", "errors", "letters", "records", "config", "check")
+
+
+async def shows(page: Page, url: str, screen: str) -> None:
+    await page.goto(f"{url}ui#/{screen}")
+    await expect(page.locator("#connection")).to_have_text("Live")
+    await expect(page.get_by_text("Looking…")).to_have_count(0)
