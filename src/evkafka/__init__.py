@@ -81,10 +81,10 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # a type checker would take any name for one of ours
+if not TYPE_CHECKING:  # a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
-        """The test kit is imported when it is asked for: a service never does."""
+        """The test kit is imported only when it is used: a service never uses it."""
         if name == "TestClient":
             from evkafka.testing.client import TestClient
 

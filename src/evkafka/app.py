@@ -1,4 +1,4 @@
-"""The app: what a user declares is put together here, started, run and stopped."""
+"""The app: users declare consumers and producers on it, and start, run and stop it."""
 
 from __future__ import annotations
 
@@ -45,32 +45,33 @@ class EVKafkaApp:
     """Consumers and producers that start, run and stop together.
 
     Args:
-        config: the configuration of a first consumer, whose endpoints `app.event` declares.
+        config: the configuration of a first consumer, whose endpoints are declared by `app.event`.
         name: that consumer's name.
         middleware: the stack around every consumer's handler, outermost first; None (default) is
             `[Middleware(JsonTypedDecoderMiddleware)]`.
-        lifespan: an async context manager factory without arguments; what it yields is `request.state`.
+        lifespan: an async context manager factory without arguments; the mapping that it yields is `request.state`.
         title, version, description, terms_of_service, contact, license_info: for the contract document.
         web: serve contract page, health and metrics; needs the extra `evkafka[web]`. Default False.
-        web_host: the address that it listens on; default "127.0.0.1", which only this machine can reach.
-        web_port: default 8080; 0 takes a free one.
+        web_host: the address to listen on; default "127.0.0.1", which only this machine can reach.
+        web_port: the port to listen on; default 8080, 0 takes a free one.
         expose_asyncapi, asyncapi_host, asyncapi_port: evkafka 0.7's names of the same.
-        ui_token: what acting on the operations page needs (pause, resume, seek, replay, drop), and looking at it too
-            where others can reach its address. Default None: `EVKAFKA_UI_TOKEN` of the environment, else one is made
-            for each run, and logged; on an address that others can reach, the page is not served then.
-        tracing: a span for each attempt and each send, by OpenTelemetry; needs the extra `evkafka[tracing]`.
+        ui_token: the token that actions on the operations page require (pause, resume, seek, replay, drop); if other
+            machines can reach its address, reading the page requires it too. Default None: `EVKAFKA_UI_TOKEN` of the
+            environment, else a token is generated for each run and logged, and the page is not served on an address
+            that other machines can reach.
+        tracing: create an OpenTelemetry span for each attempt and each send; needs the extra `evkafka[tracing]`.
             Default False.
 
     Raises:
-        ConfigError: the configuration cannot work; all of its faults in one error.
+        ConfigError: the configuration is invalid; the error lists all of its faults.
 
     Attributes:
-        dependency_overrides: dependency -> what stands in for it, for tests: `{open_session: open_fake}`. Read at
-            each attempt.
-        reset_dead_letter_limit: set it to True before the start, to go on where a `dead_letter_limit` was reached; the
+        dependency_overrides: dependency -> its replacement, for tests: `{open_session: open_fake}`. Read at each
+            attempt.
+        reset_dead_letter_limit: set it to True before the start, to go on after a `dead_letter_limit` was reached; the
             same as `evkafka run --reset-dead-letter-limit`.
-        telemetry: where listeners subscribe, before the start, to what the runtime does.
-        health: whether it is live, ready, started, for an `app.status()`.
+        telemetry: the runtime's events; subscribe listeners before the start.
+        health: gives liveness, readiness and startup for an `app.status()`.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class EVKafkaApp:
         self.health = HealthChecks(self.telemetry)
         self._spans = create_tracing() if tracing else None
         self._metrics: Metrics | None = None
-        self._web_part: WebComponent | None = None
+        self._web_component: WebComponent | None = None
         self._middleware = middleware
         self._lifespan = as_lifespan(lifespan)
         self._consumers: dict[str, DeclaredConsumer] = {}
@@ -140,10 +141,10 @@ class EVKafkaApp:
         max_records: int = 500,
         max_wait_ms: int = 100,
     ) -> Callable[[F], F]:
-        """Declare an endpoint of the consumer that the app was made with; see `Handler.event`.
+        """Declare an endpoint of the app's first consumer, that of its `config`; see `Handler.event`.
 
         Raises:
-            RuntimeError: the app was made without a `config`.
+            RuntimeError: the app was created without a `config`.
         """
         if self._handler is None:
             raise RuntimeError(
@@ -175,12 +176,12 @@ class EVKafkaApp:
 
         Args:
             config: see `ConsumerConfig`.
-            handler: what takes its records; one handler may be given to several consumers.
-            name: unique in the app; unnamed ones are `consumer-1`, `consumer-2`, in order.
+            handler: handles its records; several consumers may have the same handler.
+            name: unique in the app; the default is `consumer-1`, `consumer-2`, in order.
             middleware: replaces the app's stack for this consumer.
 
         Raises:
-            ConfigError: the configuration cannot work, or the name is taken.
+            ConfigError: the configuration is invalid, or the name is in use.
             RuntimeError: the app has started.
         """
         self._refuse_when_started("a consumer")
@@ -193,12 +194,12 @@ class EVKafkaApp:
         self._consumers[name].check_policies()
 
     def consumer(self, name: str) -> ConsumerControl:
-        """A consumer of this app, to pause and resume partitions and to seek in them: now, or while it runs.
+        """A consumer of this app, to pause, resume and seek partitions, before and while it runs.
 
-        That of a consumer's retry topics is called as it is, and `.retry`.
+        The consumer of its retry topics has the same name with `.retry` appended.
 
         Raises:
-            ConfigError: there is none of this name.
+            ConfigError: there is no consumer of this name.
         """
         if name not in self._controls:
             settings = {one.name: one.settings for one in self._consumers.values()}
@@ -211,23 +212,23 @@ class EVKafkaApp:
             if name not in settings:
                 names = ", ".join(map(repr, settings)) or "none"
                 raise ConfigError(f"this app has no consumer named {name!r}; its consumers: {names}")
-            self._controls[name] = ConsumerControl(name, settings[name], partial(self._at_work, name))
+            self._controls[name] = ConsumerControl(name, settings[name], partial(self._running_consumer, name))
         return self._controls[name]
 
-    def _at_work(self, name: str) -> tuple[asyncio.AbstractEventLoop, Consumer] | None:
+    def _running_consumer(self, name: str) -> tuple[asyncio.AbstractEventLoop, Consumer] | None:
         loop, service = self._lifecycle.loop, self.service
         consumer = service.consumers.get(name) if service is not None else None
         return (loop, consumer) if loop is not None and consumer is not None else None
 
     def add_producer(self, config: ProducerConfig, sender: Sender, name: str | None = None) -> None:
-        """Declare a producer, over which the sender's endpoints send once the app has started.
+        """Declare a producer. Once the app has started, the sender's endpoints send over it.
 
         Raises:
-            ConfigError: the configuration cannot work, the name is taken, or the sender has a producer already.
+            ConfigError: the configuration is invalid, the name is in use, or the sender has a producer already.
             RuntimeError: the app has started.
         """
         self._refuse_when_started("a producer")
-        EVKafkaProducer(config)  # checks the configuration now; the one that runs is made at the start
+        EVKafkaProducer(config)  # only to check the configuration: the app creates its producer at the start
         for other in self._producers.values():
             if other.sender is sender:
                 raise ConfigError(
@@ -253,37 +254,37 @@ class EVKafkaApp:
     # ------------------------------------------------------------------ the contract
 
     def asyncapi(self) -> str:
-        """What is declared, as an AsyncAPI 3.0.0 document in JSON. Nothing is connected for it.
+        """Describe the declared consumers and producers in an AsyncAPI 3.0.0 document, as JSON. Connects to nothing.
 
         Raises:
             ConfigError: an annotation refers to a name that does not exist, a type cannot be described, or an error
-                policy cannot work.
+                policy is invalid.
         """
         return json.dumps(build_document(self._declared()), ensure_ascii=False, indent=2, allow_nan=False)
 
     def asgi(self) -> Any:
         """Contract page, health and metrics as an ASGI app: `api.mount("/kafka", app.asgi())`. Call it before the
-        start, for metrics are counted from then on.
+        start: metrics count from this call on.
 
         Raises:
             ConfigError: the extra is not installed; `pip install 'evkafka[web]'`.
         """
-        self._measure()
+        self._ensure_metrics()
         return mountable_web_app(self, self._ui_token)
 
-    def _measure(self) -> None:
+    def _ensure_metrics(self) -> None:
         if self._metrics is None:
             self._metrics = create_metrics(self.telemetry, self.status)
 
     @property
     def metrics(self) -> Metrics | None:
-        """What is counted, for `/metrics`; None without a web part, or without the extra `evkafka[metrics]`."""
+        """The metrics of `/metrics`; None without a web server, or without the extra `evkafka[metrics]`."""
         return self._metrics
 
     @property
     def web_url(self) -> str | None:
-        """Where the web part can be opened; None while it does not run."""
-        return self._web_part.url if self._web_part is not None else None
+        """The URL of the web server; None while it does not run."""
+        return self._web_component.url if self._web_component is not None else None
 
     def _declared(self) -> AppContract:
         return AppContract(
@@ -297,37 +298,38 @@ class EVKafkaApp:
     def run(self) -> None:
         """Run until a signal or `stop()`; ends the process with an exit code.
 
-        0 (then it just returns) after a clean stop, 1 after a failure while running, 3 where it could not start,
-        128+n where a second signal, the drain time or the deadline of the stop forced it.
+        0 after a clean stop (then it returns), 1 after a failure while running, 3 if it could not start, 128+n if a
+        second signal, the drain time or the deadline of the stop forced the end.
 
-        A stop takes the longest `drain_timeout_ms` and 5 seconds at most, whatever holds it: an endpoint, a thread, the
-        lifespan, the event loop. Past that the process ends by force, and the log names what held it.
+        A stop takes at most the longest `drain_timeout_ms` and 5 seconds, whatever blocks it: an endpoint, a thread,
+        the lifespan, the event loop. After that the process ends by force, and the log names what blocked it.
         """
         guard = self.take_process()
         leave(run_to_exit_code(self.serve, guard=guard), guard)
 
     def take_process(self) -> StopGuard:
-        """This process is the app's alone. For `run` and the command line, which run its `serve` afterwards."""
+        """Let the app handle this process's signals, and end it by force. To be called before `serve` is run."""
         return self._lifecycle.take_process()
 
     async def serve(self, *, install_signal_handlers: bool = True, force_exit: bool = False) -> None:
-        """Run in this loop until a signal or `stop()`; returns on a clean stop.
+        """Run in this loop until a signal or `stop()`; returns after a clean stop.
 
         Args:
-            install_signal_handlers: take SIGINT and SIGTERM (default; only possible in the main thread).
-            force_exit: end this process by force when a stop has not ended by its deadline (the longest
-                `drain_timeout_ms` and 5 seconds). Default False: it is only logged what holds up the stop, since the
-                process may not be the app's alone.
+            install_signal_handlers: handle SIGINT and SIGTERM (default; only possible in the main thread).
+            force_exit: end this process by force if a stop has not ended by its deadline (the longest
+                `drain_timeout_ms` and 5 seconds). Default False: only log what blocks the stop, because the process
+                may do other things too.
 
         Raises:
             StartFailed: it could not start.
-            StopApp, BrokerError: a consumer could not be saved.
-            ForcedExit: the drain time ran out, and attempts were cut; or the lifespan had not ended by the deadline.
+            StopApp, BrokerError: a consumer has failed for good.
+            ForcedExit: the drain time was over, and attempts were cancelled; or the lifespan had not ended by the
+                deadline.
         """
         await self._lifecycle.serve(install_signal_handlers=install_signal_handlers, force_exit=force_exit)
 
     def stop_limit_s(self) -> float:
-        """How long a stop may take: the longest `drain_timeout_ms` and 5 seconds, in seconds."""
+        """How long a stop may take, in seconds: the longest `drain_timeout_ms` and 5 seconds."""
         return stop_limit_s([one.settings.drain_timeout_s for one in self._consumers.values()])
 
     @asynccontextmanager
@@ -339,20 +341,20 @@ class EVKafkaApp:
         cluster: Cluster | None = None,
         clock: Clock | None = None,
     ) -> AsyncIterator[Mapping[str, Any]]:
-        """Run inside another program: started at the entry, stopped at the exit; takes no signals.
+        """Run inside another program: started at the entry, stopped at the exit. Handles no signals.
 
         Yields the lifespan's mapping.
 
         Args:
-            on_failure: called when a consumer cannot be saved; None (default) logs it as critical and sends
-                SIGTERM to this process, for a program whose consumer is dead should not look alive.
-            force_exit: end this process by force when the stop has not ended by its deadline (the longest
-                `drain_timeout_ms` and 5 seconds). Default False: it is only logged what holds up the stop.
-            cluster, clock: what it runs on; the test kit's in-memory Kafka puts its own in.
+            on_failure: called with the error if a consumer has failed for good; None (default) logs it as critical and
+                sends SIGTERM to this process, because a program whose consumer is dead should not look alive.
+            force_exit: end this process by force if the stop has not ended by its deadline (the longest
+                `drain_timeout_ms` and 5 seconds). Default False: only log what blocks the stop.
+            cluster, clock: the Kafka cluster and the clock to run on; for the test kit's in-memory Kafka.
 
         Raises:
             StartFailed: at the entry.
-            StopApp, BrokerError: at the exit, when a consumer could not be saved.
+            StopApp, BrokerError: at the exit, if a consumer has failed for good.
         """
         async with self._lifecycle.running(
             on_failure=on_failure, force_exit=force_exit, cluster=cluster, clock=clock
@@ -360,7 +362,7 @@ class EVKafkaApp:
             yield state
 
     def asgi_lifespan(self, app: object, *, force_exit: bool = False) -> AbstractAsyncContextManager[Mapping[str, Any]]:
-        """For `FastAPI(lifespan=app.asgi_lifespan)`: runs inside the web app's life, its state is `request.state`.
+        """For `FastAPI(lifespan=app.asgi_lifespan)`: runs while the web app runs; its state is `request.state`.
 
         Args:
             force_exit: as in `running`; `FastAPI(lifespan=partial(app.asgi_lifespan, force_exit=True))`.
@@ -368,14 +370,13 @@ class EVKafkaApp:
         return self.running(force_exit=force_exit)
 
     def _build(self, cluster: Cluster, clock: Clock) -> Service:
-        """Compile what was declared: stacks, routes and decoders are made here, once."""
-        self._web_part = None
-        if (
-            self.web or multiprocess_directory(needed=self.web) is not None
-        ):  # where another process is asked, it tells of this one too
-            self._measure()
+        """Compile the declarations into a service: stacks, routes and decoders are created here, once."""
+        self._web_component = None
+        # Of several processes one has the web server: it shows the metrics of all of them.
+        if self.web or multiprocess_directory(needed=self.web) is not None:
+            self._ensure_metrics()
         if self.web:
-            self._web_part = WebComponent(self, host=self.web_host, port=self.web_port, ui_token=self._ui_token)
+            self._web_component = WebComponent(self, host=self.web_host, port=self.web_port, ui_token=self._ui_token)
         return Service(
             lifespan=self._lifespan,
             producers=self._bound_producers(cluster, clock),
@@ -383,7 +384,7 @@ class EVKafkaApp:
             cluster=cluster,
             clock=clock,
             telemetry=self.telemetry,
-            web=self._web_part,
+            web=self._web_component,
             reset_dead_letter_limit=self.reset_dead_letter_limit,
         )
 
@@ -396,15 +397,15 @@ class EVKafkaApp:
     # ------------------------------------------------------------------ stopping
 
     def stop(self) -> None:
-        """Begin to stop: take no more records, drain, commit, leave. From any thread; idempotent."""
+        """Begin to stop: read no more records, drain, commit, leave the group. From any thread; idempotent."""
         self._lifecycle.stop()
 
     def handle_exit(self, signum: int, frame: FrameType | None) -> None:
-        """What a signal does: the first one stops the app, the second one ends it where it stands."""
+        """Handle a signal: the first one stops the app, the second one ends it at once."""
         self._lifecycle.on_signal(signum)
 
     def status(self) -> AppStatus:
-        """What the app and its parts do at this moment. To be called in the app's loop."""
+        """The current state of the app and its parts. Call it in the app's loop."""
         return self._lifecycle.status()
 
     @property
@@ -414,7 +415,7 @@ class EVKafkaApp:
 
     @property
     def should_exit(self) -> bool:
-        """True once the app was told to stop; setting it to True tells it."""
+        """True once a stop was requested; setting it to True requests one."""
         return self._lifecycle.should_exit
 
     @should_exit.setter

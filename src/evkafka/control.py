@@ -1,4 +1,4 @@
-"""A consumer in the hands of its users: pause, resume and seek, from any thread."""
+"""Pause, resume and seek of a consumer's partitions, from any thread."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from evkafka.runtime.consumer import Consumer
 T = TypeVar("T")
 
 CALL_S = 10.0
+"""How long another thread waits for the consumer's loop."""
 
 Running = tuple[asyncio.AbstractEventLoop, Consumer]
 
 
 class ConsumerControl:
-    """`app.consumer("name")`: one consumer of the app, before it runs, while it runs, and when it runs again.
+    """`app.consumer("name")`: one consumer of the app, in all of the app's runs, and before the first one.
 
-    Calls may come from any thread, endpoints' included; out of another thread they wait for the consumer's loop.
+    Calls may come from any thread, also from endpoints; in another thread they wait for the consumer's loop.
 
     Args:
-        running: the consumer that runs now, and its loop; None while none does.
+        running: gives the running consumer and its loop; None while it does not run.
 
     Attributes:
-        name: the consumer's.
+        name: the consumer's name.
     """
 
     def __init__(self, name: str, settings: ConsumerSettings, running: Callable[[], Running | None]) -> None:
@@ -40,13 +41,13 @@ class ConsumerControl:
         self._running = running
 
     def pause(self, topic: str, partition: int) -> None:
-        """Begin none of the partition's records until `resume`; what is under way runs on.
+        """Start no attempts at the partition's records until `resume`; running attempts go on.
 
-        It stays paused through rebalances, also while another member has it, and when the app is started again. The
-        pause is this process's: another member that gets the partition reads it. Idempotent.
+        The partition stays paused through rebalances, also while another member has it, and when the app is started
+        again. The pause is local to this process: another member that gets the partition reads it. Idempotent.
 
         Raises:
-            ConfigError: the consumer does not read this topic, or it is no partition's number.
+            ConfigError: the consumer does not read this topic, or the partition is not a whole number from 0.
         """
         tp = self._partition(topic, partition)
         with self._lock:
@@ -57,7 +58,7 @@ class ConsumerControl:
         """Undo `pause`. Idempotent.
 
         Raises:
-            ConfigError: the consumer does not read this topic, or it is no partition's number.
+            ConfigError: the consumer does not read this topic, or the partition is not a whole number from 0.
         """
         tp = self._partition(topic, partition)
         with self._lock:
@@ -65,14 +66,15 @@ class ConsumerControl:
         self._call(lambda consumer: consumer.resume(tp))
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
-        """Go on at this offset, back or forth; it is committed at once, so that it stands through a rebalance.
+        """Continue at this offset, before or after the current one. It is committed at once, so that it survives a
+        rebalance; with `auto_commit_mode` "pre-commit" it is committed with the next records.
 
-        What is under way runs on, and counts for nothing; a record of the same key waits for its end. Pre-commit, the
-        offset is committed with the next records. An offset that does not exist is reset by `auto_offset_reset`.
+        Running attempts go on, but their results are ignored; records of their keys wait until they have ended. If the
+        offset does not exist, `auto_offset_reset` applies.
 
         Raises:
-            ConfigError: the consumer does not read this topic, or it is no partition's number, or no offset.
-            NotAssigned: the partition is not this member's now.
+            ConfigError: the consumer does not read this topic, or partition or offset is not a whole number from 0.
+            NotAssigned: the partition is not assigned to this member.
             RuntimeError: the app does not run.
         """
         tp = self._partition(topic, partition)
@@ -83,21 +85,19 @@ class ConsumerControl:
 
     @property
     def paused(self) -> frozenset[TopicPartition]:
-        """The partitions that are paused, whoever has them."""
+        """The paused partitions, assigned to this member or not."""
         with self._lock:
             return frozenset(self._paused)
 
     @property
     def assigned(self) -> frozenset[TopicPartition]:
-        """The partitions that are this member's now; none while the app does not run."""
-        found: list[frozenset[TopicPartition]] = []
-        self._call(lambda consumer: found.append(consumer.assigned))
-        return found[0] if found else frozenset()
-
-    # ------------------------------------------------------------------ small things
+        """The partitions that are assigned to this member; none while the app does not run."""
+        assigned: list[frozenset[TopicPartition]] = []
+        self._call(lambda consumer: assigned.append(consumer.assigned))
+        return assigned[0] if assigned else frozenset()
 
     def _call(self, call: Callable[[Consumer], Any]) -> bool:
-        """Make the call in the consumer's loop, and wait for it. False where the consumer does not run."""
+        """Make the call in the consumer's loop, and wait for it. False if the consumer does not run."""
         running = self._running()
         if running is None:
             return False
@@ -106,10 +106,10 @@ class ConsumerControl:
             call(consumer)
             return True
 
-        async def there() -> None:
+        async def call_in_loop() -> None:
             call(consumer)
 
-        asyncio.run_coroutine_threadsafe(there(), loop).result(CALL_S)
+        asyncio.run_coroutine_threadsafe(call_in_loop(), loop).result(CALL_S)
         return True
 
     def _partition(self, topic: str, partition: int) -> TopicPartition:

@@ -1,4 +1,4 @@
-"""`Depends`: what an endpoint's parameter is made by."""
+"""`Depends`: names the function that makes an endpoint's parameter."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ Function = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True, init=False)
 class Depends:
-    """Marks a parameter that is filled by what a function gives, for each attempt anew.
+    """Marks a parameter whose value a function makes, for each attempt.
 
         @handler.event("OrderPlaced")
         async def on_order(order: Order, session: Annotated[AsyncSession, Depends(open_session)]) -> None: ...
 
     The function may take a `Request`, and dependencies of its own. An `async def` runs on the loop, anything else
-    (a plain `def`, a class) in the consumer's threads. One that yields, once, is gone on with when the endpoint has
-    ended, inside the attempt and its time limit: what the endpoint raised is raised at the `yield`; where the function
-    raises there, the attempt has failed.
+    (a plain `def`, a class) in the consumer's threads. A function that yields, once, continues when the endpoint has
+    ended, within the attempt and its time limit: an exception of the endpoint is raised at the `yield`; if the function
+    raises, the attempt has failed.
 
     Args:
-        dependency: the function; `app.dependency_overrides` knows it by itself.
-        use_cache: give all who ask for it in one attempt the same value (default); False makes one for this parameter.
+        dependency: the function; it is also the key in `app.dependency_overrides`.
+        use_cache: share one value among all parameters of an attempt that have this dependency (default); False makes
+            a value for this parameter alone.
 
     Raises:
-        ConfigError: it cannot be called, or cannot be a key of a dictionary.
+        ConfigError: it is not callable, or not hashable.
     """
 
     dependency: Function
@@ -49,46 +50,46 @@ class Depends:
 
 
 def find_depends(parameter: inspect.Parameter, annotation: Any) -> Depends | None:
-    """The `Depends` in a parameter's annotation, which has been resolved.
+    """The `Depends` in a parameter's resolved annotation; None if there is none.
 
     Raises:
-        TypeError: there is one where it has no effect, or more than one.
+        TypeError: it is at a place where it has no effect, or there is more than one.
     """
     name, default = parameter.name, parameter.default
     if _is_depends(default):
-        raise TypeError(f"its parameter {name!r} has a Depends as its default: {_written(name)}")
+        raise TypeError(f"its parameter {name!r} has a Depends as its default: {_example(name)}")
     while isinstance(annotation, ALIASES):
         annotation = annotation.__value__
     if _is_depends(annotation):
-        raise TypeError(f"its parameter {name!r} says Depends and no type: {_written(name)}")
+        raise TypeError(f"its parameter {name!r} says Depends and no type: {_example(name)}")
     if typing.get_origin(annotation) is not typing.Annotated:
         if any(_hides_depends(argument) for argument in typing.get_args(annotation)):
-            raise TypeError(f"its parameter {name!r} has Depends inside of another type: {_written(name)}")
+            raise TypeError(f"its parameter {name!r} has Depends inside of another type: {_example(name)}")
         return None
     found = [one for one in annotation.__metadata__ if _is_depends(one)]
     if len(found) > 1:
         raise TypeError(f"its parameter {name!r} has {len(found)} Depends; it is made by one")
     if found and not isinstance(found[0], Depends):
-        raise TypeError(f"its parameter {name!r} has {_stranger(found[0])}")
+        raise TypeError(f"its parameter {name!r} has {_describe_mistake(found[0])}")
     return found[0] if found else None
 
 
 def _hides_depends(annotation: Any) -> bool:
-    """Looked for as far as it is written down here: what has a name of its own may refer to itself."""
+    """Whether a Depends is inside of the annotation. Type aliases are not followed: they may be recursive."""
     inner = getattr(annotation, "__metadata__", ())
     return any(map(_is_depends, inner)) or any(map(_hides_depends, typing.get_args(annotation)))
 
 
 def _is_depends(one: object) -> bool:
-    """Ours; the class itself, where the parentheses were forgotten; another framework's, imported by mistake."""
+    """Whether it is a `Depends`: ours, the class without parentheses, or another framework's, imported by mistake."""
     return isinstance(one, Depends) or one is Depends or type(one).__name__ == "Depends"
 
 
-def _stranger(one: object) -> str:
+def _describe_mistake(one: object) -> str:
     if one is Depends:
         return "Depends without the function: write Depends(open_session)"
     return f"the Depends of {type(one).__module__}: import it from evkafka"
 
 
-def _written(name: str) -> str:
+def _example(name: str) -> str:
     return f"write {name}: Annotated[Session, Depends(open_session)]"

@@ -21,7 +21,7 @@ TYPE_HEADER = "Event-Type"
 
 
 class Handler:
-    """Endpoints by event type. One handler may be given to several consumers.
+    """Endpoints by event type. Several consumers may have the same handler.
 
     It is an `App` too: middleware wraps it, and calling it with a context runs the endpoint.
     """
@@ -51,17 +51,17 @@ class Handler:
         """Declare the endpoint for an event type; the decorated function is returned unchanged.
 
         Args:
-            event_type: what the record's `Event-Type` header says.
+            event_type: the value of the record's `Event-Type` header.
             summary, description, tags: for the contract document; the description defaults to the docstring.
-            on_error: the event type's own error policy, laid over the consumer's key by key.
+            on_error: the event type's own error policy, merged key by key over the consumer's.
             timeout_ms: the event type's own time limit for one attempt; default: `max_endpoint_exec_time_ms`.
-            concurrency: most attempts of this event type at once in one consumer; default: the consumer's bound alone.
+            concurrency: most attempts of this event type at once in one consumer; default: only the consumer's limit.
             batch: it takes `list[Payload]` (and may take `list[Request]`): records of one partition, in order.
             max_records: most records in a batch.
             max_wait_ms: how long the first record of a batch waits for more.
 
         Raises:
-            ConfigError: the signature is not an endpoint's, an option is out of its range, or the event type has an
+            ConfigError: the signature is not an endpoint's, an option is out of range, or the event type has an
                 endpoint already.
             RuntimeError: the app has started.
         """

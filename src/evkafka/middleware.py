@@ -1,4 +1,4 @@
-"""Middleware: classes around the handler, outermost first. The stack is built once per consumer."""
+"""Middleware: classes around the handler. A stack lists the outermost one first, and is built once per consumer."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ P = ParamSpec("P")
 
 
 class Factory(Protocol[P]):
-    """A middleware class: it gets the next app first, then its options."""
+    """A middleware class: its arguments are the next app, then its options."""
 
     def __call__(self, app: App, /, *args: P.args, **kwargs: P.kwargs) -> App: ...
 
 
 class Middleware:
-    """A middleware class with its options, to be instantiated when the app starts.
+    """A middleware class with its options. It is instantiated when the app starts.
 
     Args:
-        cls: gets the next app first, then the options; its instances are called with the `Context`.
+        cls: its arguments are the next app, then the options; its instances are called with the `Context`.
     """
 
     def __init__(self, cls: Factory[P], *args: P.args, **options: P.kwargs) -> None:
@@ -57,10 +57,10 @@ class Middleware:
 class JsonTypedDecoderMiddleware:
     """The default middleware: the event type from a header, the value as JSON.
 
-    It leaves `decoded_value_cb` alone, so that payloads are made of the bytes in one pass.
+    It does not set `decoded_value_cb`: payloads are decoded from the bytes in one pass.
 
     Args:
-        type_header_name: the header that says the event type. The first one of the name counts.
+        type_header_name: the header that contains the event type. The first one of this name counts.
     """
 
     def __init__(self, app: App, type_header_name: str = TYPE_HEADER) -> None:
@@ -79,7 +79,7 @@ def build_stack(app: App, middleware: Sequence[Middleware]) -> App:
     """Wrap the app, the first of the list outermost.
 
     Raises:
-        ConfigError: something in the list is no Middleware, or cannot be made.
+        ConfigError: an item of the list is not a Middleware, or cannot be instantiated.
     """
     for one in reversed(middleware):
         if not isinstance(one, Middleware):
@@ -89,7 +89,8 @@ def build_stack(app: App, middleware: Sequence[Middleware]) -> App:
 
 
 def type_header(middleware: Sequence[Middleware] | None) -> str:
-    """The header that a stack reads the event type from: by its innermost `JsonTypedDecoderMiddleware`, if any."""
+    """The header that a stack reads the event type from: that of its innermost `JsonTypedDecoderMiddleware`; without
+    one, `Event-Type`."""
     for one in reversed(middleware or ()):
         if one.reads_types:
             return str(one.args[0] if one.args else one.options.get("type_header_name", TYPE_HEADER))

@@ -1,4 +1,4 @@
-"""Senders: outbound endpoints, declared like handlers and called like functions."""
+"""Senders: outbound events, declared like endpoints and called like functions."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from evkafka.records import RecordMetadata
 T = TypeVar("T")
 
 THREAD_GRACE_S = 5.0
-"""How much longer than the delivery timeout a thread waits for a send: only a loop that has died takes that long."""
+"""How much longer than the delivery timeout a thread waits for a send. Only a loop that does not run any more takes
+that long."""
 
 
 class _Unset:
-    """The default of `key=`: None means "no key", so it cannot stand for "not given"."""
+    """The default of `key=`: None means "no key", so it cannot mean "not passed"."""
 
 
 UNSET: Any = _Unset()
@@ -45,12 +46,12 @@ class OutboundOptions:
 
 
 class OutboundEndpoint(Generic[T]):
-    """A declared event: calling it with its payload sends it, and returns once the broker has confirmed it.
+    """A declared outbound event: a call with its payload sends it, and returns once the broker has confirmed it.
 
     Raises (when called):
-        DeliveryError: it was not confirmed. One kind of it is `EncodeError` (also a TypeError): the payload is not of
-            the declared type, or cannot be made into bytes; nothing was sent.
-        RuntimeError: the app is not running, or the call comes from where it cannot be made; the sentence says
+        DeliveryError: it was not confirmed. Its subclass `EncodeError` (also a TypeError): the payload is not of the
+            declared type, or cannot be encoded; nothing was sent.
+        RuntimeError: the app is not running, or the call is not possible in this thread or loop; the message says
             what to do.
     """
 
@@ -81,7 +82,7 @@ class OutboundEndpoint(Generic[T]):
 
     @property
     def payload(self) -> Any:
-        """The payload's annotation; None where a name in it does not exist yet."""
+        """The payload's annotation; None if a name in it does not exist yet."""
         return self._outbound.payload
 
     @property
@@ -89,10 +90,10 @@ class OutboundEndpoint(Generic[T]):
         return self._outbound.payload_name
 
     def resolve(self) -> None:
-        """Every name in its annotation must exist now.
+        """Resolve its annotation: by now every name in it must exist.
 
         Raises:
-            ConfigError: one does not.
+            ConfigError: a name does not exist.
         """
         self._outbound.resolve()
 
@@ -176,15 +177,15 @@ class OutboundEndpoint(Generic[T]):
         headers: Headers | None = None,
         **named: Any,
     ) -> RecordMetadata:
-        """Send from a thread, a plain def endpoint's for one, and wait for the confirmation there.
+        """Send from a thread, such as a plain `def` endpoint's, and wait there for the confirmation.
 
         Raises:
-            RuntimeError: called in the app's own loop, which it would block for ever.
+            RuntimeError: called in the app's own loop, which it would block forever.
         """
         event = self._outbound.payload_of(args, named)
         producer = self._sender.producer(self)
         loop = producer.loop
-        if loop is None:  # it is being stopped, in the other thread
+        if loop is None:  # another thread is stopping the producer
             raise self._sender.not_running(self)
         try:
             running = asyncio.get_running_loop()
@@ -205,7 +206,7 @@ class OutboundEndpoint(Generic[T]):
             return confirmed.result(timeout_s + THREAD_GRACE_S)
         except concurrent.futures.TimeoutError:
             if confirmed.done():
-                raise  # the send's own
+                raise  # a TimeoutError of the send itself
             confirmed.cancel()
             raise DeliveryError(
                 f"{self.name} sent event {self.event_type!r} from a thread, and the app's event loop has not answered "
@@ -239,7 +240,7 @@ class OutboundDecorator(Protocol):
 
 
 class Sender:
-    """Outbound events of one producer. Declare them, give the sender to `app.add_producer`, call them."""
+    """Outbound events of one producer: declare them, pass the sender to `app.add_producer`, call them."""
 
     def __init__(self) -> None:
         self._endpoints: list[OutboundEndpoint[Any]] = []
@@ -256,16 +257,17 @@ class Sender:
         key: Callable[[Any], Key | None] | None = None,
         key_field: str | None = None,
     ) -> OutboundDecorator:
-        """Declare an outbound event; the decorated function, called with its payload, sends it. Its body is not run.
+        """Declare an outbound event: calling the decorated function with a payload sends it. Its body is not run.
 
         Args:
-            event_type: goes into the `Event-Type` header.
-            topic: default: the producer configuration's.
+            event_type: the value of the `Event-Type` header.
+            topic: default: the `topic` of the producer's configuration.
             key: makes the record's key of the payload.
-            key_field: the payload's field (or item) that is the key, instead of `key`.
+            key_field: the name of the payload's field (or item) that is the key, instead of `key`.
 
         Raises:
-            ConfigError: the signature is not one payload's, or the event type is declared already for this topic.
+            ConfigError: the function does not take exactly one payload, or the event type is declared already for this
+                topic.
         """
         _check_event(event_type, topic, key, key_field)
         own_key = key_field if key_field is not None else key
@@ -292,7 +294,7 @@ class Sender:
         return tuple(self._endpoints)
 
     def bind(self, producer: EVKafkaProducer) -> None:
-        """Send over this producer from now on. Called by the app, once the producer has started.
+        """Send over this producer from now on. The app calls this once the producer has started.
 
         Raises:
             ConfigError: as `check`, or another producer is bound.
@@ -311,24 +313,25 @@ class Sender:
         self._producer = None
 
     def check(self, producer: EVKafkaProducer) -> None:
-        """Whether every event can be sent over this producer.
+        """Check that every event can be sent over this producer.
 
         Raises:
-            ConfigError: naming those that have no topic, or whose type does not exist.
+            ConfigError: an event has no topic, or a name in its annotation does not exist.
         """
         for endpoint in self._endpoints:
             endpoint.resolve()
-        homeless = [endpoint.name for endpoint in self._endpoints if endpoint.topic is None]
-        if homeless and producer.settings.topic is None:
+        without_topic = [endpoint.name for endpoint in self._endpoints if endpoint.topic is None]
+        if without_topic and producer.settings.topic is None:
             raise ConfigError(
-                f"{', '.join(homeless)}: no topic. Give `topic=` to @sender.event, or `topic` in the producer's config"
+                f"{', '.join(without_topic)}: no topic. Give `topic=` to @sender.event, or `topic` in the producer's"
+                " config"
             )
 
     def producer(self, endpoint: OutboundEndpoint[Any]) -> EVKafkaProducer:
         """The producer to send over.
 
         Raises:
-            RuntimeError: there is none: the app is not running, or only its lifespan is.
+            RuntimeError: there is none, because the app is not running, or only its lifespan is.
         """
         if self._producer is None:
             raise self.not_running(endpoint)

@@ -1,4 +1,4 @@
-"""What the lifespan yielded, as a request shows it: by attribute or by item."""
+"""The state of a request: the mapping that the lifespan yielded, readable by attribute or by item."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 class State(MutableMapping[str, Any]):
     """A view on the state of one attempt: `state.engine` and `state["engine"]` are the same.
 
-    What was put in comes first: where the lifespan yielded `items`, `state.items` is that, and not the method.
+    Values hide methods of the same name: if the lifespan yielded `items`, `state.items` is that value.
 
     Raises:
-        AttributeError: by attribute, where there is no such name (KeyError by item).
+        AttributeError: there is no such name (by item: KeyError).
     """
 
     __slots__ = ("_values",)
@@ -55,11 +55,11 @@ class State(MutableMapping[str, Any]):
         return len(_values(self))
 
     def __repr__(self) -> str:
-        """The names alone: values may be secret."""
+        """Only the names: values may be secret."""
         return f"State({', '.join(sorted(map(str, _values(self))))})"
 
 
 def _values(state: State) -> dict[str, Any]:
-    """The dict behind it, past whatever was put in under that name."""
+    """The dict that it shows, also if it has a value named `_values`."""
     values: dict[str, Any] = object.__getattribute__(state, "_values")
     return values
