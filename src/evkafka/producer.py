@@ -13,7 +13,7 @@ from evkafka.config import producer_settings
 from evkafka.config.keys import ProducerConfig
 from evkafka.exceptions import DeliveryError, EncodeError
 from evkafka.records import RecordMetadata
-from evkafka.runtime.backend import ambient
+from evkafka.runtime.backend import current_backend
 from evkafka.runtime.clock import SystemClock, within
 from evkafka.runtime.deadline import RESERVE_S, sending_time_s
 from evkafka.runtime.ports import Clock, Cluster, RecordSink
@@ -274,11 +274,11 @@ class EVKafkaProducer:
 
     def _find_cluster(self) -> Cluster:
         """The given cluster; or else that of the test kit, if there is one at the start; or else Kafka."""
-        stand_in = ambient.get()
-        if stand_in is None:
+        backend = current_backend.get()
+        if backend is None:
             return self._cluster or _kafka()
-        self._clock = self._clock or stand_in.clock
-        return self._cluster or stand_in.cluster
+        self._clock = self._clock or backend.clock
+        return self._cluster or backend.cluster
 
     def _running(self) -> RecordSink:
         if self._sink is None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from evkafka import EVKafkaApp
-from evkafka.runtime.backend import ambient, stand_in
+from evkafka.runtime.backend import current_backend, use_backend
 from evkafka.testing import InMemoryKafka
 from evkafka.testing.blocking_portal import Held
 
@@ -19,7 +19,7 @@ async def running(kafka: InMemoryKafka, app: EVKafkaApp) -> AsyncIterator[None]:
     """
     life = Held(kafka.running(app))
     async with life:
-        place = life.context[ambient]
-        assert place is not None
-        with stand_in(place):
+        backend = life.context[current_backend]
+        assert backend is not None
+        with use_backend(backend):
             yield

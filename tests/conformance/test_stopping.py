@@ -95,7 +95,7 @@ def _share(app: EVKafkaApp) -> int:
     """How many partitions the app's consumer has now."""
     assert app.service is not None
     [consumer] = app.service.consumers.values()
-    return len(consumer._held.partitions)
+    return len(consumer._assignment.partitions)
 
 
 class TestLogs:

@@ -78,7 +78,7 @@ class Worker:
     def expired(self) -> bool:
         """Whether others have its partitions and it does not know: until then it may be at work beside them."""
         consumers = self.app.service.consumers.values() if self.app.service is not None else ()
-        return any(getattr(consumer._held.source, "expired", True) for consumer in consumers)
+        return any(getattr(consumer._assignment.source, "expired", True) for consumer in consumers)
 
     def _add_records(self, handler: Handler, event_type: str, work_on: WorkOn, **options: Any) -> None:
         @handler.event(event_type, **options)

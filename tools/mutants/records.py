@@ -124,7 +124,7 @@ VERDICTS = [
         "at most once, a dead letter is skipped",
         "runtime/settle.py",
         """        case DeadLetter():
-            return _bury(outcome)
+            return _dead_letter(outcome)
         case _:
             return Finish("failed")""",
         """        case _:

@@ -182,7 +182,7 @@ ASSIGNMENT = [
     Breakage(
         "an assignment without a revoke keeps the old ledgers",
         "runtime/rebalance.py",
-        "            held.drop(left)",
+        "            assignment.drop(earlier)",
         "            pass",
         "results of an assignment that has ended are committed",
         ("tests/runtime/lanes/test_giving_back.py",),
@@ -190,7 +190,7 @@ ASSIGNMENT = [
     Breakage(
         "a partition is sealed before its cancelled attempts have ended",
         "runtime/rebalance.py",
-        "            await self._quiet(going, CUT_S)",
+        "            await self._wait_until_quiet(revoked, CANCEL_S)",
         "            pass",
         "two members of the group run a record of one key at once",
         ("tests/runtime/lanes/test_giving_back.py",),
@@ -198,7 +198,7 @@ ASSIGNMENT = [
     Breakage(
         "the stop does not wait for records that a poll is handing over",
         "runtime/rebalance.py",
-        "        if await acquire(clock, self._held.handing_over, drain_s):",
+        "        if await acquire(clock, self._assignment.handing_over, drain_s):",
         "        if False:",
         "at most once, records that are committed are lost at the stop",
         ("tests/runtime/lanes/test_giving_back.py",),
@@ -206,7 +206,7 @@ ASSIGNMENT = [
     Breakage(
         "nothing is committed at a revoke",
         "runtime/rebalance.py",
-        "        if held.committer is not None and not held.at_most_once:",
+        "        if assignment.committer is not None and not assignment.at_most_once:",
         "        if False:",
         "each rebalance handles again what was finished since the last interval",
         (
@@ -217,7 +217,7 @@ ASSIGNMENT = [
     Breakage(
         "records that have not started still run while their partition is being revoked",
         "runtime/rebalance.py",
-        "                held.lanes.clear(partition)\n                continue",
+        "                scheduler.clear(partition)\n                continue",
         "                continue",
         "a revoke takes the whole drain time, and records run that the next owner reads too",
         ("tests/runtime/lanes/test_leaving.py",),
@@ -225,7 +225,7 @@ ASSIGNMENT = [
     Breakage(
         "a position from the reset policy is not committed at once",
         "runtime/rebalance.py",
-        "        partition.arrive(to_offset)\n        held.commit_due.set()",
+        "        partition.arrive(to_offset)\n        assignment.commit_due.set()",
         "        partition.arrive(to_offset)",
         "after a crash before the first commit the group reads from another position",
         ("tests/runtime/lanes/test_resets.py",),
@@ -241,7 +241,7 @@ ASSIGNMENT = [
     Breakage(
         "a partition that is blocked by a failed record accepts more records",
         "runtime/assignment.py",
-        "        if not self.at_most_once:\n            self.lanes.close(partition)",
+        "        if not self.at_most_once:\n            self.scheduler.close(partition)",
         "        pass",
         "later records of its key run before it",
         ("tests/runtime/lanes/test_stop_verdicts.py",),
@@ -292,7 +292,7 @@ POLLER = [
     Breakage(
         "at most once, the position is not moved back before dropped records",
         "runtime/poller.py",
-        "        if self._held.at_most_once:\n            source.seek(tp, first.offset)",
+        "        if self._assignment.at_most_once:\n            source.seek(tp, first.offset)",
         "        pass",
         "a position past records that nobody ran is committed",
         ("tests/runtime/lanes/test_poller.py",),

@@ -1,7 +1,6 @@
-"""What a consumer has in hand: its partitions and their lanes, what was taken, the source that it came from.
+"""What a consumer has: its partitions, the number of records taken, the source that they came from.
 
-The consumer's parts share it. `partitions` is written by `rebalance.py` alone, `taken` by those who put records into
-lanes or let go of them.
+The consumer's parts share it. `partitions` is changed by `rebalance.py`, and by a user's seek, alone.
 """
 
 from __future__ import annotations
@@ -20,22 +19,23 @@ from evkafka.telemetry import RecordsLost, Telemetry
 
 
 class Assignment:
-    """One consumer's.
+    """The partitions of one consumer.
 
     Attributes:
+        name: the consumer's.
         source, committer: None while there is no source.
-        at_most_once: its offsets are committed before its records run (pre-commit).
-        taken: records put into lanes, but for those that were let go unfinished.
-        handing_over: held from a poll's return until its records are in their lanes.
+        at_most_once: offsets are committed before their records run (pre-commit).
+        taken: records put into lanes, without those that were dropped unfinished.
+        handing_over: locked from a poll's return until its records are in their lanes.
         commit_due: set when a commit should not wait for the interval.
     """
 
     def __init__(
-        self, name: str, settings: ConsumerSettings, lanes: LaneScheduler, *, clock: Clock, telemetry: Telemetry
+        self, name: str, settings: ConsumerSettings, scheduler: LaneScheduler, *, clock: Clock, telemetry: Telemetry
     ) -> None:
         self.name = name
         self.settings = settings
-        self.lanes = lanes
+        self.scheduler = scheduler
         self.clock = clock
         self.telemetry = telemetry
         self.at_most_once = settings.auto_commit_mode == "pre-commit"
@@ -51,13 +51,13 @@ class Assignment:
     # ------------------------------------------------------------------ partitions
 
     def begin(self, tp: TopicPartition) -> Partition:
-        """A new epoch of a partition: a new ledger."""
+        """Begin an assignment of this partition, with a new ledger."""
         paused = "user" in self.flow.reasons(tp)
         partition = self.partitions[tp] = Partition(tp, ordering=self._ordering, paused=paused)
         return partition
 
-    def begin_anew(self, partition: Partition) -> Partition:
-        """It is read on from somewhere else: a new ledger, to which nothing of what is under way counts any more."""
+    def restart(self, partition: Partition) -> Partition:
+        """Restart at another offset, with a new ledger; the results of running attempts are ignored."""
         tally = partition.update_tally()
         self.drop(partition)
         partition = self.begin(partition.tp)
@@ -65,29 +65,31 @@ class Assignment:
         return partition
 
     def drop(self, partition: Partition) -> None:
+        """End the assignment of this partition. What is not committed by now is never committed here."""
         partition.change("leave")
-        self.left(self.lanes.close(partition))
+        self.report_lost(self.scheduler.close(partition))
         self.taken -= partition.ledger.unfinished
-        self.lanes.end(partition)
+        self.scheduler.end(partition)
         if self.partitions.get(partition.tp) is partition:
             del self.partitions[partition.tp]
             self.flow.forget(partition.tp)
 
     def block(self, partition: Partition) -> None:
-        """The consumer fails by a record of it: none behind that record begins, in this assignment.
+        """A record of the partition fails its consumer: no record behind it begins, in this assignment.
 
-        At most once that record never comes again, and those behind it are committed: they have their drain time.
+        At most once, the failed record is never handled again and those behind it are committed: they still run within
+        the drain time.
         """
         if not self.at_most_once:
-            self.lanes.close(partition)
+            self.scheduler.close(partition)
 
-    def left(self, records: Sequence[Record]) -> None:
-        """These were read and will not be run here. Post-commit their next reader gets them."""
+    def report_lost(self, records: Sequence[Record]) -> None:
+        """These records were read and will not run here. Post-commit they are not lost: their next reader gets them."""
         if records and self.at_most_once:
             addresses = tuple((record.topic, record.partition, record.offset) for record in records)
             self.telemetry.emit(RecordsLost(self.name, addresses))
 
-    # ------------------------------------------------------------------ figures
+    # ------------------------------------------------------------------ numbers
 
     @property
     def pending(self) -> int:
@@ -100,5 +102,5 @@ class Assignment:
 
     @property
     def uncommitted(self) -> bool:
-        """True while something is committable and not confirmed yet."""
+        """Whether an offset is committable and not confirmed yet."""
         return not self.at_most_once and any(p.to_commit() is not None for p in self.partitions.values())

@@ -1,4 +1,4 @@
-"""The context that every attempt begins with: a copy of the one that the app was started in."""
+"""The context variables that every attempt begins with: a copy of those that the app was started with."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ def first_context() -> Context:
 
 
 def _share_decimal_context() -> None:
-    """Arithmetic with decimals makes a decimal context, a variable, where there is none. Were that left to the
-    attempts, each with a decimal in its payload would have set a variable, and cost a task of its own."""
+    """Set a decimal context, which is a context variable, before the first attempt.
+
+    Arithmetic with decimals sets one if there is none. Then each attempt with a decimal in its payload would have set a
+    context variable, and would cost a new task.
+    """
     now = decimal.getcontext()
     decimal.setcontext(
         SharedDecimalContext(
@@ -35,8 +38,10 @@ def _share_decimal_context() -> None:
 
 
 class SharedDecimalContext(decimal.Context):
-    """The decimal context that attempts share until one changes it: `decimal.getcontext().prec = 3` then makes a copy,
-    which is that attempt's own. (It is changed in place otherwise, in all attempts.)"""
+    """The decimal context that attempts share until one of them changes it.
+
+    `decimal.getcontext().prec = 3` then makes a copy for that attempt. Otherwise it would be changed for all attempts.
+    """
 
     def __setattr__(self, name: str, value: Any) -> None:
         now = decimal.getcontext()
@@ -44,7 +49,7 @@ class SharedDecimalContext(decimal.Context):
             now = self.copy()
             decimal.setcontext(now)
             _own.set(now)
-        if now is _own.get():  # whoever changes two things does so by the one object that he was given
+        if now is _own.get():  # a second change through the same object
             setattr(now, name, value)
         else:
             super().__setattr__(name, value)

@@ -1,7 +1,7 @@
-"""What stands in for Kafka, the clock and chance in this context: the test kit puts its own there.
+"""The cluster, clock and random numbers that this context uses: the real ones, or those of the test kit.
 
-Producers that users make themselves, inside a handler or a lifespan, are handed neither cluster nor clock. They ask
-here when they start, so that nothing in a test dials a real Kafka behind its back.
+Producers that users make themselves, inside a handler or a lifespan, are passed neither cluster nor clock. They read
+the current backend when they start, so that nothing in a test connects to a real Kafka unnoticed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from evkafka.runtime.ports import Clock, Cluster
 @dataclass(frozen=True, slots=True)
 class Backend:
     """Attributes:
-    cluster: makes the sinks of producers that were not told theirs.
-    clock: their time.
-    random: chance, as `random.random`: backoff's jitter is made of it.
+    cluster: makes the sinks of producers that were passed no cluster.
+    clock: the time of those producers.
+    random: random numbers in [0, 1), as `random.random`, for the jitter of backoffs.
     """
 
     cluster: Cluster
@@ -28,25 +28,26 @@ class Backend:
     random: Callable[[], float] = random.random
 
 
-ambient: ContextVar[Backend | None] = ContextVar("evkafka_ambient", default=None)
+current_backend: ContextVar[Backend | None] = ContextVar("evkafka_backend", default=None)
 """None: a real Kafka and the system's clock. Tasks and threads started in a context inherit its value."""
 
 
 @contextmanager
-def stand_in(place: Backend) -> Iterator[None]:
-    """This place stands in from here to the exit.
+def use_backend(backend: Backend) -> Iterator[None]:
+    """Use this backend until the exit.
 
-    It is put back by its value and not by its token: a fixture's exit may run in another context than its entry.
+    The previous one is restored by its value and not by its token: a fixture's exit may run in another context than
+    its entry.
     """
-    before = ambient.get()
-    ambient.set(place)
+    before = current_backend.get()
+    current_backend.set(backend)
     try:
         yield
     finally:
-        ambient.set(before)
+        current_backend.set(before)
 
 
-def chance() -> Callable[[], float]:
-    """Where this context's random numbers in [0, 1) come from."""
-    place = ambient.get()
-    return random.random if place is None else place.random
+def random_source() -> Callable[[], float]:
+    """The source of this context's random numbers in [0, 1)."""
+    backend = current_backend.get()
+    return random.random if backend is None else backend.random

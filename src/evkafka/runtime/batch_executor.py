@@ -1,9 +1,9 @@
 """Steps 3 and 5 of 7 for batches: one attempt at many records, and a verdict on each of them.
 
-Where the whole batch failed it is tried again as it is, with one count of attempts. Where the endpoint named the
-records that failed (`BatchError`), each of those has its own verdict. Behind one that failed, those of its lane count
-as not done: the endpoint may have stopped there, and does not know whether it is tried again. Behind one that it gave
-an outcome they are done; where that is a dead letter, once this is confirmed.
+If the whole batch failed it is tried again unchanged, with one count of attempts. If the endpoint named the records
+that failed (`BatchError`), each of those has its own verdict. Records of the same lane behind a failed one count as not
+done: the endpoint may have stopped there, and does not know whether it is tried again. Records behind one to which the
+endpoint gave an outcome are done; if that outcome is a dead letter, once the dead letter is confirmed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ OpenBatch = Callable[[Sequence[Record], Slot], BatchAttempt]
 
 
 class AttemptRunner(Protocol):
-    """The executor, as far as a batch needs it."""
+    """The part of the executor that a batch uses."""
 
     slot: Slot
     started_s: float
@@ -53,7 +53,7 @@ class AttemptRunner(Protocol):
 
     @property
     def at_most_once(self) -> bool:
-        """What fails, or is written, is committed already, and holds back nothing of its batch."""
+        """Whether a record that fails, or is written to another topic, is committed already and blocks no other."""
 
 
 class BatchWalk:
@@ -67,10 +67,10 @@ class BatchWalk:
         self._clock = services.clock
         self._decide = decide
         self._records = batch.begin()
-        self._open = dict(enumerate(self._records))  # what is not settled yet, by index
-        self._failed: dict[Lane, int] = {}  # the record of a lane behind which none of it counts as done
+        self._open = dict(enumerate(self._records))  # the records that are not settled, by index
+        self._failed: dict[Lane, int] = {}  # the record of a lane behind which none of the lane counts as done
         self._written: dict[Lane, int] = {}  # the first record of a lane that is written to another topic
-        self._waits: list[tuple[int, float]] = []  # (index, wait before its next attempt)
+        self._waits: list[tuple[int, float]] = []  # (index, seconds until its next attempt)
 
     async def walk(self, open_batch: OpenBatch) -> None:
         """Decode, settle the records that cannot be decoded, run the others and settle them."""
@@ -79,43 +79,43 @@ class BatchWalk:
         runner.started_s = self._clock.now()
         attempt = open_batch(self._records, runner.slot)
         try:
-            result = await self._in_hand(attempt.prepare())
+            result = await self._run_step(attempt.prepare())
             wanted = list(self._open)
             if isinstance(result, Mapping):
-                if result and not await self._settle(result, len(wanted)):
+                if result and not self._settle(result, len(wanted)):
                     return
                 wanted = self._wanted()
                 if wanted:
-                    runner.started_s = self._clock.now()  # dead letters may have been written meanwhile
-                    result = await self._in_hand(attempt.run(wanted))
+                    runner.started_s = self._clock.now()
+                    result = await self._run_step(attempt.run(wanted))
         finally:
             await runner.insist(attempt.close)
         if result is ABANDONED:
             self._report.dropped(runner.slot, first)
-        elif not wanted or await self._settle_run(result, wanted):
+        elif not wanted or self._settle_run(result, wanted):
             self._put_back(())
 
     @property
     def open_records(self) -> Collection[Record]:
-        """Those that are neither finished nor back in their lanes."""
+        """The records that are neither finished nor back in their lanes."""
         return self._open.values()
 
     @cached_property
     def _owners(self) -> list[Lane | None]:
-        """Each record's lane; None for those that are free. Asked for where something failed."""
+        """Each record's lane; None for records that need no order. Used only if something failed."""
         return [self._batch.partition.lane_of(record) for record in self._records]
 
-    async def _in_hand(self, step: Awaitable[object]) -> object:
+    async def _run_step(self, step: Awaitable[object]) -> object:
         try:
             result = await step
-        except BaseException as error:  # the executor says what it means, or lets it pass
+        except BaseException as error:  # the executor decides what it means, or raises it again
             result = self._runner.raised(error, self._records[0])
         await self._runner.clear_cancellation()
         return result
 
     def _wanted(self) -> list[int]:
-        """What is to be run: nothing behind a record of the same lane that failed, and nothing of a lane with
-        a letter under way: the rest of it is run together when that is confirmed."""
+        """The records to run: none behind a failed record of the same lane, and none of a lane with a pending write:
+        the rest of that lane runs together when the write is confirmed."""
         if not self._failed and not self._written:
             return list(self._open)
         failed, written, owners = self._failed, self._written, self._owners
@@ -127,22 +127,22 @@ class BatchWalk:
 
     # ------------------------------------------------------------------ verdicts
 
-    async def _settle_run(self, result: object, wanted: Sequence[int]) -> bool:
-        """Settle what was run. False where nothing more must be done with this batch."""
+    def _settle_run(self, result: object, wanted: Sequence[int]) -> bool:
+        """Settle the records that were run. False if nothing more must be done with this batch."""
         if isinstance(result, PartialFailure):
             ends = {index: result.ends.get(index) for index in wanted}
-            return await self._settle(ends, len(wanted), apart=True)
+            return self._settle(ends, len(wanted), partial=True)
         outcome = classify(result)
         if outcome is None:
-            return self._all_done(wanted)
+            return self._finish_all(wanted)
         verdict = self._decide(self._batch.partition.tp.topic, self._batch.route, outcome, self._batch.attempt)
         if isinstance(verdict, Wait):
-            self._again(wanted, outcome, verdict)
+            self._retry_batch(wanted, outcome, verdict)
             return False
-        return await self._settle(dict.fromkeys(wanted, outcome), len(wanted))
+        return self._settle(dict.fromkeys(wanted, outcome), len(wanted))
 
-    def _all_done(self, wanted: Sequence[int]) -> bool:
-        """The plain way, which the ledger and the books see and nobody else."""
+    def _finish_all(self, wanted: Sequence[int]) -> bool:
+        """All of them succeeded."""
         slot, report, open_ = self._runner.slot, self._report, self._open
         share_s = (self._clock.now() - self._runner.started_s) / len(wanted)
         ledger = self._batch.partition.ledger
@@ -157,16 +157,21 @@ class BatchWalk:
                 report.finished(slot, self._records[index], "ok", share_s)
         return True
 
-    async def _settle(self, ends: Mapping[int, FailureOutcome | None], count: int, *, apart: bool = False) -> bool:
-        """A verdict on each of these records, carried out: first what is done, last what stops the app.
+    def _settle(self, ends: Mapping[int, FailureOutcome | None], count: int, *, partial: bool = False) -> bool:
+        """Decide on each of these records, and carry it out: first the records that are done, last one that stops the
+        app.
 
         Args:
-            apart: each has been run, and failed by itself or not at all.
+            partial: each of them was run, and failed by itself or not at all.
 
-        False where the partition went away, or the app stops, meanwhile.
+        Returns:
+            False if the partition was revoked meanwhile.
+
+        Raises:
+            StopApp: a record stops the app.
         """
         share_s = (self._clock.now() - self._runner.started_s) / count
-        judged = list(self._judge(ends, apart and not self._runner.at_most_once))
+        judged = list(self._judge(ends, partial and not self._runner.at_most_once))
         behind: dict[Lane, list[SettledBehind]] = {}
         for index, end, verdict in judged:
             if isinstance(verdict, Finish):
@@ -177,18 +182,18 @@ class BatchWalk:
                     return False
         for index, end, verdict in judged:
             if isinstance(verdict, Wait):
-                self._say(index, end, verdict)
+                self._report_failed(index, end, verdict)
                 self._report.finished(self._runner.slot, self._records[index], "retried", share_s)
                 self._waits.append((index, verdict.delay_s))
         for index, _, verdict in judged:
             if isinstance(verdict, SendToRetryTopic | SendToDeadLetter):
-                self._say(index, verdict.error, verdict)
+                self._report_failed(index, verdict.error, verdict)
                 self._begin_write(index, verdict, share_s)
         for lane, settled in behind.items():
             self._runner.add_settled_behind(lane, settled)
         for index, _, verdict in judged:
             if isinstance(verdict, StopConsuming):
-                self._say(index, verdict.error, verdict)
+                self._report_failed(index, verdict.error, verdict)
                 raise StopApp(f"{address_of(self._records[index])} stops the app: {verdict.reason}", verdict.error)
         return True
 
@@ -216,43 +221,43 @@ class BatchWalk:
             yield index, end, verdict
 
     def _begin_write(self, index: int, verdict: SendToRetryTopic | SendToDeadLetter, share_s: float) -> None:
-        """The record waits in its own lane, which goes on when it is written and the batch is over."""
-        lane = self._owners[index] or self._free(index)
+        """The record waits in its own lane, which goes on when the record is written and the batch is over."""
+        lane = self._owners[index] or self._free_lane(index)
         self._runner.begin_write(lane, self._records[index], verdict, share_s)
         del self._open[index]
 
     def _behind(self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float) -> SettledBehind:
         if isinstance(end, Failed):
-            self._say(index, end, verdict)
+            self._report_failed(index, end, verdict)
         return SettledBehind(self._open.pop(index), copy(self._runner.slot), verdict.status, share_s)
 
     def _finish(self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float) -> bool:
         record = self._open.pop(index)
         if isinstance(end, Failed):
-            self._say(index, end, verdict)
+            self._report_failed(index, end, verdict)
         if not self._batch.partition.ledger.finish(record.offset):
-            self._report.dropped(self._runner.slot, record)  # the partition was taken away meanwhile
+            self._report.dropped(self._runner.slot, record)  # the partition was revoked meanwhile
             return False
         self._report.finished(self._runner.slot, record, verdict.status, share_s)
         return True
 
-    def _say(self, index: int, end: object, verdict: Verdict) -> None:
+    def _report_failed(self, index: int, end: object, verdict: Verdict) -> None:
         self._report.failed(self._runner.slot, self._records[index], error_of(end), verdict)
 
     # ------------------------------------------------------------------ trying again
 
     @property
-    def _gone(self) -> bool:
-        """Its partition is being given back: what is not done is let go, for its next owner reads it."""
+    def _begins_nothing(self) -> bool:
+        """Whether its partition is being revoked: records that are not done are dropped, the next owner reads them."""
         return self._batch.partition.begins_nothing
 
-    def _again(self, wanted: Sequence[int], outcome: object, verdict: Wait) -> None:
-        """The batch is tried again as it is."""
+    def _retry_batch(self, wanted: Sequence[int], outcome: object, verdict: Wait) -> None:
+        """The batch is tried again unchanged."""
         share_s = (self._clock.now() - self._runner.started_s) / len(wanted)
-        self._say(wanted[0], outcome, verdict)
+        self._report_failed(wanted[0], outcome, verdict)
         for index in wanted:
             self._report.finished(self._runner.slot, self._records[index], "retried", share_s)
-        if self._gone:
+        if self._begins_nothing:
             return
         batch = self._batch
         batch.queue.extend(self._open.pop(index) for index in wanted)
@@ -263,28 +268,28 @@ class BatchWalk:
         self._scheduler.wait(batch, verdict.delay_s)
 
     def _put_back(self, staying: Collection[Lane | None]) -> None:
-        """What is not done goes back to the head of its lane, which waits.
+        """Put the records that are not done back to the head of their lanes.
 
         Args:
-            staying: lanes that have records in this batch, which is tried again: they wait with it.
+            staying: lanes with records in this batch, which is tried again: they wait for it.
         """
-        if self._gone:
+        if self._begins_nothing:
             return
         left: dict[Lane, list[Record]] = {}
         for index, record in self._open.items():
-            left.setdefault(self._owners[index] or self._free(index), []).append(record)
+            left.setdefault(self._owners[index] or self._free_lane(index), []).append(record)
         for lane, records in left.items():
             lane.queue.extendleft(reversed(records))
         for lane in self._written:
             lane.sort()
         for index, delay_s in self._waits:
-            lane = self._owners[index] or self._free(index)
+            lane = self._owners[index] or self._free_lane(index)
             if self._failed.get(lane, index) == index and lane not in staying:
                 lane.attempt = self._batch.attempt + 1
                 self._scheduler.wait(lane, delay_s)
                 self._scheduler.leave_batch(self._batch, lane)
 
-    def _free(self, index: int) -> Lane:
-        """A new lane for a record that needs none but this: to wait in."""
+    def _free_lane(self, index: int) -> Lane:
+        """A new lane, in which a record that needs no order waits."""
         lane = self._owners[index] = self._batch.partition.free_lane()
         return lane

@@ -1,7 +1,7 @@
-"""Which record holds up each partition, and since when.
+"""Which record blocks the commits of each partition, and since when.
 
-Offsets are committed in order, and what is read and not committable is bounded: a few records that fail again and again
-end by stopping the reading of their partition, with all that could be handled behind them.
+Offsets are committed in order, and what is read and not committable is limited. So a few records that fail again and
+again finally stop the reading of their partition, and with it all records behind them that could be handled.
 """
 
 from __future__ import annotations
@@ -15,42 +15,44 @@ from evkafka.runtime.partition import Partition
 
 logger = logging.getLogger("evkafka.runtime")
 
-SAY_AGAIN_S = 60.0
+LOG_AGAIN_S = 60.0
 
 
 class BlockingRecords:
-    """One consumer's. `look` is called once a second."""
+    """The blocking records of one consumer. `check` is called once a second."""
 
     def __init__(self, consumer: str, partitions: Mapping[TopicPartition, Partition], flow: FlowControl) -> None:
         self._consumer = consumer
         self._partitions = partitions
         self._flow = flow
-        self._since: dict[Partition, tuple[int, float]] = {}  # the oldest unfinished offset, and since when it is that
-        self._said_at_s = float("-inf")
+        self._since: dict[
+            Partition, tuple[int, float]
+        ] = {}  # the oldest unfinished offset, and since when it is the oldest
+        self._logged_at_s = float("-inf")
 
-    def look(self, now_s: float) -> None:
+    def check(self, now_s: float) -> None:
         since = self._since
         self._since = {
             partition: known if (known := since.get(partition)) is not None and known[0] == oldest else (oldest, now_s)
             for partition in self._partitions.values()
             if (oldest := partition.ledger.oldest) is not None
         }
-        if now_s - self._said_at_s >= SAY_AGAIN_S and (stuck := list(self._stuck())):
-            self._said_at_s = now_s
-            self._say(stuck, now_s)
+        if now_s - self._logged_at_s >= LOG_AGAIN_S and (stuck := list(self._stuck())):
+            self._logged_at_s = now_s
+            self._log(stuck, now_s)
 
     def since_s(self, partition: Partition) -> float | None:
-        """When its oldest unfinished record became that, on the consumer's clock; None without one."""
+        """Since when its oldest unfinished record is the oldest, on the consumer's clock; None without one."""
         known = self._since.get(partition)
         return known[1] if known is not None and known[0] == partition.ledger.oldest else None
 
     def _stuck(self) -> Iterable[tuple[Partition, int]]:
-        """Partitions that are full because a record fails, and how many of its attempts have failed."""
+        """Partitions that are full because a record fails, with the number of its failed attempts."""
         for tp, partition in self._partitions.items():
             if self._flow.is_full(tp) and (failed := partition.failed_attempts()):
                 yield partition, failed
 
-    def _say(self, stuck: list[tuple[Partition, int]], now_s: float) -> None:
+    def _log(self, stuck: list[tuple[Partition, int]], now_s: float) -> None:
         partition, failed = stuck[0]
         topic, number = partition.tp
         since_s = self.since_s(partition)

@@ -1,10 +1,10 @@
-"""A consumer: a source is polled, what it brings is run and committed, and another is made when it fails.
+"""A consumer: it polls a source, runs and commits what the polls return, and makes a new source when one fails.
 
-Its parts, each with a file of its own:
-- `poller.py` alone takes records from the source, and is always in the poll or on its way back into it.
-- `rebalance.py` answers the client's rebalances; what is in hand (`assignment.py`) is read by all.
-- `executor.py` runs attempts. Executors and lanes live as long as the consumer and outlast its sources, so that a
-  thread which cannot be cancelled still holds its lane after a rebuild.
+Its parts, each in its own file, are connected in `consumer_factory.py`:
+- `poller.py` alone takes records from the source, and is always in a poll or about to begin the next one.
+- `rebalance.py` answers the client's rebalances. `assignment.py` holds the partitions; all parts read it.
+- `executor.py` runs attempts. Executors and the scheduler live as long as the consumer and outlast its sources, so that
+  a thread which cannot be cancelled still blocks its lane after a restart.
 - `committer.py` commits; `supervision/watchdog.py` ends attempts at their time limit; `supervision/stop_signal.py` says
   why a source is closed.
 """
@@ -15,41 +15,38 @@ import asyncio
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.exceptions import NotAssigned
 from evkafka.records import TopicPartition
-from evkafka.runtime.admission import Admission
 from evkafka.runtime.assignment import Assignment
-from evkafka.runtime.backend import chance
+from evkafka.runtime.backend import random_source
 from evkafka.runtime.blocking_records import BlockingRecords
-from evkafka.runtime.clock import wait_any
-from evkafka.runtime.committer import Committer, commit_loop
+from evkafka.runtime.clock import sleep, wait_any
+from evkafka.runtime.committer import Committer
 from evkafka.runtime.corrupt_records import CorruptRecords
-from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.dead_letters.retry_topics import RetryTopics
 from evkafka.runtime.executor import Executor
-from evkafka.runtime.interfaces import ConsumerServices, DeadLetterSink, WatchdogRounds
+from evkafka.runtime.interfaces import DeadLetterSink
 from evkafka.runtime.offset_check import check_each_offset
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.poller import Poller
-from evkafka.runtime.ports import Clock, Cluster, ConsumerIdentity, Dispatch, RecordSource, Route, Slot
-from evkafka.runtime.rebalance import CUT_S, RebalanceListener
-from evkafka.runtime.reporting import TelemetryReporter, UnmatchedWarning
-from evkafka.runtime.scheduler import LaneScheduler
-from evkafka.runtime.settle import StopApp, Verdict, decide, decide_at_most_once
+from evkafka.runtime.ports import Clock, Cluster, Dispatch, RecordSource, Route
+from evkafka.runtime.rebalance import CANCEL_S, RebalanceListener
+from evkafka.runtime.reporting import TelemetryReporter
+from evkafka.runtime.settle import StopApp
 from evkafka.runtime.status import ConsumerStatus, consumer_status, overran
 from evkafka.runtime.supervision.restart_policy import RestartPolicy
 from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline
 from evkafka.runtime.supervision.stop_signal import StopSignal
-from evkafka.runtime.supervision.tasks import SupervisedClock, SupervisedTasks, TaskEnded
+from evkafka.runtime.supervision.tasks import SupervisedTasks, TaskEnded
 from evkafka.runtime.supervision.watchdog import Watchdog
-from evkafka.runtime.time_slice import TimeSlice
 from evkafka.telemetry import ConsumerLost, ConsumerStarted, ConsumerStopped, Telemetry
 
 LEAVE_S = 2.0
-"""For leaving the group and closing the connections at the stop: drain, commit and this stay under 25 s."""
+"""Time to leave the group and close the connections at the stop: drain, commit and this stay under 25 s."""
 
 LAST_COMMIT_S = 2.5
 
@@ -59,102 +56,96 @@ FLUSH_RESERVE_S = 1.5
 LEAST_LEAVE_S = 0.5
 
 
-class Consumer:
-    """One `add_consumer`, running.
+@dataclass(frozen=True, slots=True)
+class ConsumerSpec:
+    """What one consumer consumes, and how.
 
-    Args:
-        policy_for: the error policy for an endpoint, already merged.
+    Attributes:
+        policy_for: the error policy of an endpoint, merged over the consumer's.
         shortest_limit_s: the shortest time limit among consumer and endpoints.
+        state: what the app's lifespan yielded.
         known_types: the event types that there are endpoints for.
         paused: partitions that are paused from the start.
-        dead_letter_window: the largest window that a `dead_letter_limit` looks at; 0 where there is no limit.
+        dead_letter_window: the largest window of a `dead_letter_limit`; 0 if there is no limit.
         reset_dead_letter_limit: forget that a limit was reached before, once for each partition.
-        retry_topics: where it reads retry topics, what they are.
-        on_verdict: called when `verdict` is known.
+        retry_topics: the retry topics that it reads; None if it reads none.
     """
 
-    def __init__(
-        self,
-        name: str,
-        settings: ConsumerSettings,
-        dispatch: Dispatch,
-        *,
-        policy_for: Callable[[Route | None], ErrorPolicySettings],
-        shortest_limit_s: float,
-        dead_letters: DeadLetterSink,
-        cluster: Cluster,
-        clock: Clock,
-        telemetry: Telemetry,
-        state: Mapping[str, Any],
-        known_types: Collection[str] = (),
-        paused: Collection[TopicPartition] = (),
-        dead_letter_window: int = 0,
-        reset_dead_letter_limit: bool = False,
-        retry_topics: RetryTopics | None = None,
-        on_verdict: Callable[[], object] = lambda: None,
-    ) -> None:
-        self.name = name
-        self.settings = settings
-        self._policy_for = policy_for
-        self._waited_ms = {name: retry_topic.delay_ms for name, retry_topic in (retry_topics or {}).items()}
+    name: str
+    settings: ConsumerSettings
+    dispatch: Dispatch
+    policy_for: Callable[[Route | None], ErrorPolicySettings]
+    shortest_limit_s: float
+    dead_letters: DeadLetterSink
+    state: Mapping[str, Any]
+    known_types: Collection[str] = ()
+    paused: Collection[TopicPartition] = ()
+    dead_letter_window: int = 0
+    reset_dead_letter_limit: bool = False
+    retry_topics: RetryTopics | None = None
+
+    @property
+    def at_most_once(self) -> bool:
+        return self.settings.auto_commit_mode == "pre-commit"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerEnvironment:
+    """What a consumer reaches outside of itself; the test kit has its own.
+
+    Attributes:
+        random: random numbers in [0, 1), for the jitter of backoffs.
+    """
+
+    cluster: Cluster
+    clock: Clock
+    telemetry: Telemetry
+    random: Callable[[], float] = field(default_factory=random_source)
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerParts:
+    """The parts of one consumer, connected with each other."""
+
+    assignment: Assignment
+    stop_signal: StopSignal
+    restart_policy: RestartPolicy
+    tasks: SupervisedTasks
+    report: TelemetryReporter
+    corrupt_records: CorruptRecords
+    poller: Poller
+    writes: PendingWrites
+    threads: ThreadPoolExecutor
+    executors: Sequence[Executor]
+    rebalance_listener: RebalanceListener
+    blocking_records: BlockingRecords
+    watchdog: Watchdog
+
+
+class Consumer:
+    """One `add_consumer`, running. Made by `build_consumer`."""
+
+    def __init__(self, parts: ConsumerParts, cluster: Cluster) -> None:
+        self._assignment = assignment = parts.assignment
+        self.name = assignment.name
+        self.settings = assignment.settings
         self._cluster = cluster
-        self._clock = clock = SupervisedClock(clock, self.fail)
-        self._telemetry = telemetry
-        self._random = chance()
-        admission = Admission(dispatch.gated) if dispatch.gated is not None else None
-        lanes = LaneScheduler(clock, admission)
-        self._held = held = Assignment(name, settings, lanes, clock=clock, telemetry=telemetry)
-        for tp in paused:
-            held.flow.close(tp, "user")
-        report = TelemetryReporter(
-            name, telemetry, UnmatchedWarning(name, telemetry, known=known_types, finished=held.finished)
-        )
-        self._report = report
-        self._supervision = RestartPolicy(clock.now, self._random)
-        self._on_verdict = on_verdict
-        self._ending = ending = StopSignal(self._on_ending)
-        limit = DeadLetterLimit(ending, 0 if held.at_most_once else dead_letter_window, resets=reset_dead_letter_limit)
-        self._tasks = tasks = SupervisedTasks(name, self.fail)
-        self._intake = Poller(held, ending, report, limit, retry_topics=retry_topics)
-        self._unreadable = CorruptRecords(held, ending, limit, dead_letters, tasks)
-        self._threads = ThreadPoolExecutor(settings.concurrency, thread_name_prefix=f"evkafka-{name}")
-        last_round, time_slice = WatchdogRounds(clock.now()), TimeSlice(clock)
-        services = ConsumerServices(lanes, report, clock, tasks, self._intake.note_progress, held.block, self.fail)
-        self._writes = PendingWrites(
-            services,
-            dead_letters,
-            dead_letter_limit=lambda route: policy_for(route).dead_letter_limit,
-            at_most_once=held.at_most_once,
-        )
-        identity = ConsumerIdentity(
-            name, settings.group_id, settings.connection.client_id, settings.connection.cluster_name
-        )
-        self._executors = [
-            Executor(
-                Slot(identity, state, self._threads),
-                services,
-                dispatch=dispatch,
-                decide=self._decide,
-                writes=self._writes,
-                last_round=last_round,
-                time_slice=time_slice,
-                limit_s=settings.max_endpoint_exec_time_s,
-            )
-            for _ in range(settings.concurrency)
-        ]
-        self._assignment = RebalanceListener(held, ending, self._executors, report, self._unreadable)
-        self._hold_ups = BlockingRecords(name, held.partitions, held.flow)
-        self._watchdog = Watchdog(
-            held,
-            self._executors,
-            shortest_limit_s=shortest_limit_s,
-            last_round=last_round,
-            report=report,
-            each_second=self._hold_ups.look,
-            on_failure=self.fail,
-        )
-        self._rebuilds = 0
-        self._deadline = StopDeadline(clock, math.inf)
+        self._clock = assignment.clock
+        self._telemetry = assignment.telemetry
+        self._stop_signal = parts.stop_signal
+        self._restart_policy = parts.restart_policy
+        self._tasks = parts.tasks
+        self._report = parts.report
+        self._corrupt_records = parts.corrupt_records
+        self._poller = parts.poller
+        self._writes = parts.writes
+        self._threads = parts.threads
+        self._executors = parts.executors
+        self._rebalance_listener = parts.rebalance_listener
+        self._blocking_records = parts.blocking_records
+        self._watchdog = parts.watchdog
+        self._restarts = 0
+        self._deadline = StopDeadline(self._clock, math.inf)
 
     # ------------------------------------------------------------------ life
 
@@ -162,15 +153,15 @@ class Consumer:
         """Connect and subscribe for the first time.
 
         Raises:
-            BrokerUnavailable, BrokerRefused, BrokerError: what kept it from it.
+            BrokerUnavailable, BrokerRefused, BrokerError: why it could not.
         """
         await self._connect()
 
     async def run(self) -> None:
-        """Consume until `stop()`; make the source anew when it fails, as the supervision's rule allows.
+        """Consume until `stop()`; make a new source when one fails, as the restart policy allows.
 
         Raises:
-            StopApp, BrokerError: what it cannot be saved from.
+            StopApp, BrokerError: the failure that no new source can help against.
         """
         self._tasks.adopt(asyncio.current_task())
         for number in range(len(self._executors)):
@@ -178,11 +169,11 @@ class Consumer:
         self._watchdog.start()
         failure: BaseException | None = None
         try:
-            while not self._ending.stopping.done():
+            while not self._stop_signal.stopping.done():
                 try:
-                    await self._live()
-                except Exception as error:  # the one place: the supervision's rule says what it means
-                    await self._before_rebuild(error)
+                    await self._consume()
+                except Exception as error:  # the one place: the restart policy decides what follows
+                    await self._before_restart(error)
         except BaseException as error:
             failure = error
             raise
@@ -191,8 +182,8 @@ class Consumer:
             self._telemetry.emit(ConsumerStopped(self.name, failure))
 
     async def close(self) -> None:
-        """Let go of a consumer that was started and is never run."""
-        source, self._held.source = self._held.source, None
+        """Close a consumer that was started and is never run."""
+        source, self._assignment.source = self._assignment.source, None
         if source is not None:
             await source.stop(timeout_s=self._leave_s())
 
@@ -200,30 +191,25 @@ class Consumer:
         """Take no more records, let those in flight end within the drain time, commit, leave. Idempotent.
 
         Args:
-            deadline: what bounds all of it, beside each step's own time.
+            deadline: limits all of it, beside each step's own time.
         """
         self._deadline = deadline or self._deadline
-        self._ending.stop()
+        self._stop_signal.stop()
 
     def fail(self, error: BaseException) -> None:
-        """The source is beyond use, or the app must stop. A record's verdict outweighs a source's failure."""
-        self._ending.fail(error)
+        """The source is unusable, or the app must stop. A record's verdict takes precedence over a source's failure."""
+        self._stop_signal.fail(error)
 
     @property
     def verdict(self) -> BaseException | None:
-        """What ends it for good, once that is known: what it has in flight may still be draining."""
-        return self._ending.verdict
-
-    def _on_ending(self) -> None:
-        self._held.flow.room.set()
-        if self.verdict is not None:
-            self._on_verdict()
+        """The failure that ends it for good, once that is known: records in flight may still be draining."""
+        return self._stop_signal.verdict
 
     def kill(self) -> None:
-        """End at once: no drain, no commit, no leaving. What a crash does, for tests of crashes."""
+        """End at once: no drain, no commit, no leaving. As a crash does, for tests of crashes."""
         self._tasks.close()
         self._watchdog.stop()
-        self._unreadable.stop()
+        self._corrupt_records.stop()
         self._writes.stop()
         for executor in self._executors:
             executor.kill()
@@ -231,58 +217,76 @@ class Consumer:
     def _start_executor(self, number: int) -> None:
         executor = self._executors[number]
 
-        def ended(error: BaseException) -> None:
+        def on_end(error: BaseException) -> None:
             self._start_executor(number)
             self.fail(error)
 
-        executor.start(f"executor-{number}", ended)
+        executor.start(f"executor-{number}", on_end)
 
     # ------------------------------------------------------------------ one source's life
 
     async def _connect(self) -> RecordSource:
         source = self._cluster.source(self.settings)
         try:
-            await source.start(self._assignment)
+            await source.start(self._rebalance_listener)
         except BaseException:
             await source.stop(timeout_s=LEAVE_S)
             raise
-        held = self._held
-        held.committer = Committer(source, consumer=self.name, clock=self._clock, telemetry=self._telemetry)
-        held.source = source
-        self._telemetry.emit(ConsumerStarted(self.name, self._rebuilds))
+        assignment = self._assignment
+        assignment.committer = Committer(source, consumer=self.name, clock=self._clock, telemetry=self._telemetry)
+        assignment.source = source
+        self._telemetry.emit(ConsumerStarted(self.name, self._restarts))
         return source
 
-    async def _live(self) -> None:
-        """Poll and commit until the app stops or the source fails; give everything back; raise what failed."""
-        source = self._held.source or await self._tasks.run_to_end(self._reconnect)
+    async def _consume(self) -> None:
+        """Poll and commit until the app stops or the source fails; give all partitions back; raise the failure."""
+        source = self._assignment.source or await self._tasks.run_to_end(self._reconnect)
         if source is None:
             return
-        self._intake.open = True
+        self._poller.open = True
         self._watchdog.watch(source)
         tasks = [
-            self._tasks.start("poll", self._intake.run(source, self._watchdog.polled)),
-            self._tasks.start("commit", commit_loop(self._held, while_true=lambda: self._intake.open)),
+            self._tasks.start("poll", self._poller.run(source, self._watchdog.polled)),
+            self._tasks.start("commit", self._commit_loop()),
         ]
         try:
             failure = await self._tasks.run_to_end(self._first_failure)
-            # The poll goes on meanwhile, without reading: it keeps the membership that the last commit needs.
+            # Meanwhile the poll goes on without reading: it keeps the membership that the last commit needs.
             await self._tasks.run_to_end(
-                lambda: self._assignment.release_all(self._drain_s(failure), self._last_commit_s)
+                lambda: self._rebalance_listener.release_all(self._drain_s(failure), self._last_commit_s)
             )
         finally:
             await self._tasks.run_to_end(lambda: self._discard(source, tasks))
-        if failure := self._ending.final_failure(failure):
+        if failure := self._stop_signal.final_failure(failure):
             raise failure
 
+    async def _commit_loop(self) -> None:
+        """Commit on the interval, and at once when something asks for it (a reset; interval 0)."""
+        assignment, interval_s = self._assignment, self.settings.auto_commit_interval_s
+        if assignment.at_most_once:
+            await asyncio.get_running_loop().create_future()  # the client, or the poller, commits
+        while self._poller.open:
+            due = asyncio.ensure_future(assignment.commit_due.wait())
+            try:
+                await wait_any(self._clock, due, timeout_s=interval_s or None)
+            finally:
+                due.cancel()
+            assignment.commit_due.clear()
+            committer = assignment.committer
+            if committer is not None and not await committer.commit(assignment.partitions.values()):
+                await sleep(self._clock, max(interval_s, 1.0))
+                assignment.commit_due.set()
+
     async def _first_failure(self) -> BaseException | None:
-        """Wait for the stop (None) or for what ended this source's life."""
-        failure, stopping = self._ending.failure, self._ending.stopping
+        """Wait for the stop (None) or for the failure that ends this source's life."""
+        failure, stopping = self._stop_signal.failure, self._stop_signal.stopping
         await asyncio.wait([failure, stopping], return_when=asyncio.FIRST_COMPLETED)
         return failure.exception() if failure.done() else None
 
     def _drain_s(self, failure: BaseException | None) -> float:
-        own, ends = self.settings, failure is None or isinstance(failure, StopApp)
-        return self._deadline.at_most(own.drain_timeout_s if ends else own.revoke_drain_timeout_s, reserve_s=CLOSE_S)
+        settings, ends = self.settings, failure is None or isinstance(failure, StopApp)
+        drain_s = settings.drain_timeout_s if ends else settings.revoke_drain_timeout_s
+        return self._deadline.at_most(drain_s, reserve_s=CLOSE_S)
 
     def _last_commit_s(self) -> float:
         return self._deadline.at_most(LAST_COMMIT_S, reserve_s=FLUSH_RESERVE_S + LEAST_LEAVE_S)
@@ -290,23 +294,23 @@ class Consumer:
     def _leave_s(self) -> float:
         return self._deadline.at_most(LEAVE_S, reserve_s=FLUSH_RESERVE_S)
 
-    async def _before_rebuild(self, failure: Exception) -> None:
-        """The source is gone: wait before the next one. Raises where the rule allows none."""
-        wait_s = self._supervision.wait_s(failure)
+    async def _before_restart(self, failure: Exception) -> None:
+        """The source is closed: wait before the next one. Raises the failure if the restart policy allows none."""
+        wait_s = self._restart_policy.wait_s(failure)
         if wait_s is None:
             raise failure
-        self._rebuilds += 1
-        self._ending.reset()
+        self._restarts += 1
+        self._stop_signal.reset()
         self._telemetry.emit(ConsumerLost(self.name, failure, wait_s))
-        await self._tasks.run_to_end(lambda: wait_any(self._clock, self._ending.stopping, timeout_s=wait_s))
+        await self._tasks.run_to_end(lambda: wait_any(self._clock, self._stop_signal.stopping, timeout_s=wait_s))
 
     async def _reconnect(self) -> RecordSource | None:
-        """A new source; None where the app stops meanwhile."""
-        if self._held.source is not None:  # found by an earlier call, which was cancelled from outside
-            return self._held.source
+        """A new source; None if the app stops meanwhile."""
+        if self._assignment.source is not None:  # connected by an earlier call, which was cancelled from outside
+            return self._assignment.source
         connecting = self._tasks.start("connect", self._connect(), on_failure=lambda _: None, returns=True)
         try:
-            await wait_any(self._clock, connecting, self._ending.stopping, timeout_s=None)
+            await wait_any(self._clock, connecting, self._stop_signal.stopping, timeout_s=None)
         finally:
             if not connecting.done():
                 self._tasks.cancel(connecting)
@@ -314,124 +318,118 @@ class Consumer:
         if not connecting.done():
             return None
         if connecting.cancelled():
-            if self._ending.stopping.done():
+            if self._stop_signal.stopping.done():
                 return None
             raise TaskEnded(f"consumer {self.name} was connecting, and somebody else has cancelled it")
         source = connecting.result()
-        self._supervision.recovered()
+        self._restart_policy.recovered()
         return source
 
     async def _discard(self, source: RecordSource, tasks: Sequence[asyncio.Task[None]]) -> None:
-        """Leave the poll by its own timeout if it can be, and close the source, by force if need be."""
-        held = self._held
-        self._intake.open = False
+        """Let the poll return by its own timeout if possible, and close the source, by force if necessary."""
+        self._poller.open = False
         self._watchdog.watch(None)
-        held.flow.room.set()
-        held.commit_due.set()
+        self._assignment.flow.room.set()
+        self._assignment.commit_due.set()
         self._tasks.allow_end(*tasks)
         poll = tasks[0]
-        if not poll.done() and not self._ending.failure.done():
-            # A cancelled poll leaves the client unusable, which no longer matters once it is stopped; but one
-            # that returns by itself is the gentler end.
+        if not poll.done() and not self._stop_signal.failure.done():
+            # A cancelled poll leaves the client unusable, which no longer matters once it is stopped; but a poll
+            # that returns by itself lets the client end cleanly.
             await wait_any(self._clock, poll, timeout_s=self._leave_s() / 2)
         self._tasks.cancel(*tasks)
         await source.stop(timeout_s=self._leave_s())
-        await asyncio.wait({asyncio.gather(*tasks, return_exceptions=True)}, timeout=CUT_S)
-        held.source = held.committer = None
+        await asyncio.wait({asyncio.gather(*tasks, return_exceptions=True)}, timeout=CANCEL_S)
+        self._assignment.source = self._assignment.committer = None
 
     async def _end(self) -> None:
-        """Nothing of this consumer runs on, but threads that cannot be stopped."""
-        await self.close()  # told to stop before its first turn, it still holds what `start` connected
+        """End every task of this consumer. Only threads that cannot be stopped run on."""
+        await self.close()  # stopped before its first turn, it still has the source that `start` connected
         self._watchdog.stop()
-        self._unreadable.stop()
+        self._corrupt_records.stop()
         self._writes.stop()
-        ending = [task for executor in self._executors if (task := executor.kill()) is not None]
-        if ending:
-            await asyncio.wait(ending, timeout=self._deadline.at_most(CUT_S, reserve_s=FLUSH_RESERVE_S))
+        killed = [task for executor in self._executors if (task := executor.kill()) is not None]
+        if killed:
+            await asyncio.wait(killed, timeout=self._deadline.at_most(CANCEL_S, reserve_s=FLUSH_RESERVE_S))
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._report.flush()
         self._tasks.close()
 
-    # ------------------------------------------------------------------ by a user's wish
+    # ------------------------------------------------------------------ pause, resume, seek
 
     def pause(self, tp: TopicPartition) -> None:
         """Read no more of it and begin none of its records, until `resume`; also after rebalances. Idempotent."""
-        held = self._held
-        held.flow.close(tp, "user")
-        if (partition := held.partitions.get(tp)) is not None:
-            held.lanes.pause(partition)
+        assignment = self._assignment
+        assignment.flow.close(tp, "user")
+        if (partition := assignment.partitions.get(tp)) is not None:
+            assignment.scheduler.pause(partition)
 
     def resume(self, tp: TopicPartition) -> None:
         """Undo `pause`. Idempotent."""
-        held = self._held
-        held.flow.open(tp, "user")
-        if (partition := held.partitions.get(tp)) is not None:
-            held.lanes.resume(partition)
+        assignment = self._assignment
+        assignment.flow.open(tp, "user")
+        if (partition := assignment.partitions.get(tp)) is not None:
+            assignment.scheduler.resume(partition)
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
-        """Go on at this offset, which is committed at once. What is under way ends and counts for nothing.
+        """Continue at this offset, which is committed at once. Running attempts end, and count for nothing.
 
         Raises:
-            NotAssigned: the partition is not this member's now.
+            NotAssigned: the partition is not assigned to this member now.
         """
-        held = self._held
-        partition, source = held.partitions.get(tp), held.source
+        assignment = self._assignment
+        partition, source = assignment.partitions.get(tp), assignment.source
         if partition is None or partition.leaving or source is None:
-            ours = ", ".join(f"{one.topic}[{one.partition}]" for one in sorted(held.partitions)) or "none"
+            assigned = ", ".join(f"{one.topic}[{one.partition}]" for one in sorted(assignment.partitions)) or "none"
             raise NotAssigned(
                 f"consumer {self.name!r} cannot seek in {tp.topic}[{tp.partition}], which is not assigned to it now;"
-                f" assigned are {ours}"
+                f" assigned are {assigned}"
             )
-        held.lanes.close(partition)  # what was read and has not begun is not lost: it was left by the user's wish
-        partition = held.begin_anew(partition)
+        # Records that were read and have not begun are not reported as lost: the user has asked to leave them.
+        assignment.scheduler.close(partition)
+        partition = assignment.restart(partition)
         source.seek(tp, offset)
         partition.arrive(offset)
-        held.commit_due.set()
+        assignment.commit_due.set()
 
     @property
     def assigned(self) -> frozenset[TopicPartition]:
-        """The partitions that are this member's now."""
-        return frozenset(self._held.partitions)
+        """The partitions that are assigned to this member now."""
+        return frozenset(self._assignment.partitions)
 
-    # ------------------------------------------------------------------ verdicts, figures
-
-    def _decide(self, topic: str, route: Route | None, outcome: Any, attempt: int) -> Verdict:
-        if self._held.at_most_once:
-            return decide_at_most_once(outcome)
-        return decide(
-            outcome,
-            attempt=attempt,
-            policy=self._policy_for(route),
-            unmatched=self.settings.unmatched,
-            waited_ms=self._waited_ms.get(topic, 0),
-            random=self._random,
-        )
+    # ------------------------------------------------------------------ status
 
     def status(self) -> ConsumerStatus:
         """What it is doing now, for health, metrics and pages."""
-        stopping = self._ending.stopping.done()
+        stopping = self._stop_signal.stopping.done()
         return consumer_status(
-            self._held, self.at_work, self._watchdog, self._hold_ups, rebuilds=self._rebuilds, stopping=stopping
+            self._assignment,
+            self.at_work,
+            self._watchdog,
+            self._blocking_records,
+            rebuilds=self._restarts,
+            stopping=stopping,
         )
 
     @property
     def pending(self) -> int:
         """Records read and not finished, or finished behind an unfinished one, or not due yet."""
-        return self._held.pending + sum(len(partition.early) for partition in self._held.partitions.values())
+        assignment = self._assignment
+        return assignment.pending + sum(len(partition.early) for partition in assignment.partitions.values())
 
     @property
     def in_flight(self) -> int:
-        """Attempts under way."""
+        """How many attempts run."""
         return sum(executor.slot.record is not None for executor in self._executors)
 
     @property
     def at_work(self) -> list[Executor]:
-        """Executors with an attempt under way, for the test kit and for reports."""
+        """Executors that run an attempt, for the test kit and for reports."""
         return [executor for executor in self._executors if executor.slot.record is not None]
 
     def oldest(self, topic: str, partition: int) -> int | None:
-        """The oldest unfinished offset of a partition; None where nothing of it is open, or it is not ours."""
-        found = self._held.partitions.get(TopicPartition(topic, partition))
+        """The oldest unfinished offset of a partition; None if there is none, or the partition is not assigned."""
+        found = self._assignment.partitions.get(TopicPartition(topic, partition))
         return found.ledger.oldest if found is not None else None
 
     @property
@@ -440,29 +438,29 @@ class Consumer:
         return self._tasks.running
 
     def check_offsets(self) -> None:
-        """Every open offset is in exactly one place. For tests, which call it between two steps of the loop.
+        """Check that every open offset is in exactly one place. For tests, which call it between two steps of the loop.
 
         Raises:
             OffsetMisplaced: one is not.
         """
-        check_each_offset(self._held.partitions.values(), self._executors)
+        check_each_offset(self._assignment.partitions.values(), self._executors)
 
     @property
     def connected(self) -> bool:
-        """True while it has a source."""
-        return self._held.source is not None
+        """Whether it has a source."""
+        return self._assignment.source is not None
 
     @property
     def uncommitted(self) -> bool:
-        """True while something is committable and not confirmed yet."""
-        return self._held.uncommitted
+        """Whether an offset is committable and not confirmed yet."""
+        return self._assignment.uncommitted
 
     @property
     def cut_at_stop(self) -> int:
-        """Attempts that the stop's drain time did not suffice for."""
-        return self._assignment.cut_at_stop
+        """How many attempts the stop's drain time was too short for."""
+        return self._rebalance_listener.cut_at_stop
 
     @property
     def overran(self) -> list[Executor]:
-        """Executors held by an endpoint that ran past its limit and cannot be cut."""
+        """Executors that run an endpoint which is past its limit and cannot be cancelled."""
         return overran(self.at_work)

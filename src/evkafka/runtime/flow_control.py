@@ -1,7 +1,7 @@
-"""Flow control: which partitions the next poll reads. The bound is on what is read and not committable.
+"""Flow control: which partitions the next poll reads. It limits what is read and not committable.
 
-`pause()` of the client is not used: it throws away what was fetched (16 times the traffic for one slow partition).
-The argument list of the poll does the same and keeps the buffers.
+The client's `pause()` is not used, because it drops what was fetched (16 times the traffic for one slow partition).
+Passing the partitions to the poll has the same effect and keeps the buffers.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from evkafka.runtime.partition import Partition
 
 NONE: Collection[TopicPartition] = ()
 
-
 Reason = Literal["user", "full", "unreadable", "early"]
-"""Why a partition is not read: somebody asked for it; it holds its share; the client cannot read its next record; what
-was read of it is not due yet."""
+"""Why a partition is not read: a user has paused it; its share is full; the client cannot read its next record; records
+of it that were read are not due yet."""
 
 
 class FlowControl:
-    """Decides by a share per partition, with hysteresis: full at the share, reading again at half of it.
+    """Decides which partitions are read: those without a reason against it.
 
-    A partition is read while there is no reason against it.
+    Each partition has an equal share of the consumer's limits, with hysteresis: it is full at its share, and is read
+    again at half of it.
 
     Attributes:
         room: set whenever a partition may be read again; the poll loop waits for it.
@@ -42,7 +42,7 @@ class FlowControl:
         self._reasons.setdefault(tp, set()).add(reason)
 
     def open(self, tp: TopicPartition, reason: Reason) -> None:
-        """This reason is gone; there may be others."""
+        """Remove this reason; there may be others."""
         reasons = self._reasons.get(tp)
         if reasons is not None:
             reasons.discard(reason)
@@ -54,30 +54,30 @@ class FlowControl:
         return frozenset(self._reasons.get(tp, ()))
 
     def forget(self, tp: TopicPartition) -> None:
-        """Its assignment changed: what it held, and what could not be read, is no more. What a user asked for stays."""
+        """Its assignment has changed: remove all reasons but a user's."""
         self.open(tp, "full")
         self.open(tp, "unreadable")
         self.open(tp, "early")
 
-    def took(self, partition: Partition) -> None:
-        """Records of this partition were just read."""
+    def check_full(self, partition: Partition) -> None:
+        """Stop reading this partition if it is full now. Called after each poll that returned records of it."""
         if self._is_over(partition, 1.0):
             self.close(partition.tp, "full")
             self.room.clear()
 
     def is_full(self, tp: TopicPartition) -> bool:
-        """Whether this partition is left out of the poll for what it holds."""
+        """Whether this partition is not read because its share is full."""
         return "full" in self._reasons.get(tp, ())
 
     def progress(self) -> None:
-        """Executors got on: a full partition may have room again."""
+        """Executors have made progress: read partitions again that are no longer full."""
         for tp in tuple(self._reasons):
             if self.is_full(tp) and ((full := self._partitions.get(tp)) is None or not self._is_over(full, 0.5)):
                 self.open(tp, "full")
 
     def wanted(self) -> Collection[TopicPartition] | None:
-        """The partitions to poll: None for all, none of them where there is no room anywhere."""
-        self.progress()  # an executor says so at its lane's end only, and its next record may take long
+        """The partitions to poll: None for all of them; empty if none may be read."""
+        self.progress()  # executors report it only at the end of a lane, and their next record may take long
         closed = self._reasons
         if not closed or closed.keys().isdisjoint(self._partitions):
             return None

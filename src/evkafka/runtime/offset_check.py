@@ -1,7 +1,7 @@
-"""The check that every open offset is somewhere: in a lane, or in flight in one executor, and in no second place.
+"""Checks that every open offset is in exactly one place: in a lane, or in flight in one executor.
 
-A record that is in no place is never run, and holds up its partition's commits for ever. A record in two places is run
-twice at once. Neither shows in any other way: a consumer that has lost one looks idle and healthy.
+A record that is in no place never runs, and blocks its partition's commits for ever. A record in two places runs twice
+at once. Nothing else shows either: a consumer that has lost a record looks idle and healthy.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ class OffsetMisplaced(EVKafkaError):
 
 
 def check_offsets(partitions: Iterable[Partition], executors: Iterable[Executor]) -> None:
-    """Compare what each ledger has open with where its records are.
+    """Compare each ledger's open offsets with the records in lanes and executors.
 
-    It counts, and compares offset by offset only where the counts differ. To be called between two steps of the loop:
-    within one, a record is on its way from one place to the next.
+    It counts, and compares offset by offset only if the counts differ. Call it between two steps of the loop: within a
+    step, a record may be between two places.
 
     Raises:
         OffsetMisplaced: with both lists.
     """
-    at_work = _by_partition(executors)
+    walking_by_partition = _by_partition(executors)
     for partition in partitions:
-        walking = at_work.get(partition, ())
-        # What is given back has let go of its records; what a failing record has closed fails its consumer anyway.
+        walking = walking_by_partition.get(partition, ())
+        # A revoked partition has dropped its records; a partition closed by a failing record fails its consumer anyway.
         if not partition.begins_nothing and partition.ledger.unfinished != _count(partition, walking):
             _compare(partition, walking)
 
 
 def check_each_offset(partitions: Iterable[Partition], executors: Iterable[Executor]) -> None:
-    """The same, always offset by offset: it also sees one record lost and another doubled. For tests."""
-    at_work = _by_partition(executors)
+    """The same, always offset by offset: it also finds one record lost while another is doubled. For tests."""
+    walking_by_partition = _by_partition(executors)
     for partition in partitions:
         if not partition.begins_nothing:
-            _compare(partition, at_work.get(partition, ()))
+            _compare(partition, walking_by_partition.get(partition, ()))
 
 
 def _by_partition(executors: Iterable[Executor]) -> Mapping[Partition, Sequence[Executor]]:

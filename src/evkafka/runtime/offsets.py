@@ -1,6 +1,6 @@
 """The ledger of one partition: which records are open, and how far it is safe to commit.
 
-The rules, which everything else stands on:
+Everything else relies on these rules:
 
 1. `committable()` never passes an unfinished record. `finish()` may come in any order.
 2. Offsets are not contiguous (compaction, transaction markers, aborted records). The ledger knows the
@@ -8,7 +8,7 @@ The rules, which everything else stands on:
 3. A ledger belongs to one assignment. Once sealed, at the end of that assignment, it refuses `finish()`
    and has nothing committable: results of an old assignment are dropped, never committed.
 
-No asyncio, no Kafka, no clock in here: what can lose data is a function of the calls alone.
+There is no asyncio, no Kafka and no clock in here: what can lose data depends on the calls alone.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from collections.abc import Sequence
 
 
 class OffsetLedger:
-    """What was read of one partition during one assignment, and what of it is finished.
+    """The records of one partition that were read during one assignment, and which of them are finished.
 
     Args:
-        position: the offset at which reading starts, where it is known already.
+        position: the offset at which reading starts, if it is known already.
     """
 
     __slots__ = ("_committable", "_early", "_last", "_open", "_position", "_sealed")
@@ -29,7 +29,7 @@ class OffsetLedger:
     def __init__(self, position: int | None = None) -> None:
         self._open: deque[int] = deque()  # ascending; the head is the oldest unfinished record
         self._early: set[int] = set()  # finished while an older record was open; still in _open
-        self._position = position  # where the client reads on: what lies before it has been handed out
+        self._position = position  # the offset that the client reads next: all records before it have been handed out
         self._committable = position
         self._last = -1  # the highest offset ever begun
         self._sealed = False
@@ -38,21 +38,21 @@ class OffsetLedger:
         """These records have been read, in this order, and are open from now on.
 
         Raises:
-            ValueError: they do not lie behind what was begun before. Reading goes only forward within an
-                assignment; a seek starts a new ledger.
+            ValueError: an offset is not higher than all that were begun before. Within an assignment reading only goes
+                forward; a seek starts a new ledger.
         """
         if not offsets or self._sealed:
             return
         if offsets[0] <= self._last:
             raise ValueError(f"offset {offsets[0]} comes again after {self._last}: a seek needs a new ledger")
         if not self._open:
-            # Nothing was open, so all before the position was passed: what is begun now must not take that back.
+            # Nothing was open, so all before the position was committable: these records must not take that back.
             self._committable = self.committable()
         self._open.extend(offsets)
         self._last = offsets[-1]
 
     def finish(self, offset: int) -> bool:
-        """This record needs nothing more. False where the ledger is sealed: the result comes too late."""
+        """This record needs nothing more. False if the ledger is sealed: the result comes too late."""
         open_ = self._open
         if open_ and open_[0] == offset:
             open_.popleft()
@@ -66,7 +66,7 @@ class OffsetLedger:
         return True
 
     def _pass_early(self) -> None:
-        """The head moved: go on over the records behind it that were finished before it."""
+        """The head has moved: move past the records behind it that were finished before it."""
         open_, early = self._open, self._early
         while open_ and open_[0] in early:
             head = open_.popleft()
@@ -74,9 +74,9 @@ class OffsetLedger:
             self._committable = head + 1
 
     def read_to(self, position: int | None) -> None:
-        """The client reads on here; whatever lies before it has been begun, or is no record.
+        """The client reads next at this position; each offset before it has been begun, or is not a record.
 
-        Must be told in the same step as the poll's return, before anything can be begun or revoked in between.
+        Must be called in the same step of the loop as the poll's return, before anything can be begun or revoked.
         """
         if position is not None and not self._sealed and position > self._last:
             self._position = position
@@ -86,13 +86,13 @@ class OffsetLedger:
         if self._sealed:
             return None
         if not self._open and self._position is not None:
-            # Nothing is open, so the gap up to the position (markers, compacted records) is passed too:
+            # Nothing is open, so the gap up to the position (markers, compacted records) is committable too:
             # otherwise lag would never read 0 behind a transaction marker.
             return max(self._position, self._committable or 0)
         return self._committable
 
     def seal(self) -> None:
-        """The assignment has ended: refuse what still comes."""
+        """The assignment has ended: refuse all later results."""
         self._sealed = True
         self._open.clear()
         self._early.clear()
@@ -117,10 +117,10 @@ class OffsetLedger:
 
     @property
     def last(self) -> int:
-        """The highest offset ever begun, -1 where there is none."""
+        """The highest offset ever begun; -1 if there is none."""
         return self._last
 
     @property
     def oldest(self) -> int | None:
-        """The oldest unfinished record's offset."""
+        """The oldest unfinished record's offset; None if there is none."""
         return self._open[0] if self._open else None

@@ -1,7 +1,7 @@
-"""Records on their way to another topic: dead letters, and what is to come again from a retry topic.
+"""Writes of records to other topics: to dead-letter topics and retry topics.
 
-Each waits in its lane until it is confirmed, and takes no executor meanwhile: one topic that cannot be written to holds
-back the lanes whose records go there, and nothing else.
+Each record waits in its lane until its write is confirmed, and uses no executor meanwhile: a topic that cannot be
+written to delays only the lanes whose records go there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from evkafka.runtime.dead_letters.rate import RESET_DEAD_LETTER_LIMIT
 from evkafka.runtime.interfaces import ConsumerServices, DeadLetterSink
 from evkafka.runtime.partition import Lane, Partition, PendingWrite, SettledBehind
 from evkafka.runtime.ports import Route, Slot
-from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, StopApp, address_of, written
+from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, StopApp, address_of, written_status
 
 
 class PendingWrites:
@@ -46,27 +46,27 @@ class PendingWrites:
         self._dead_letters = dead_letters
         self._dead_letter_limit = dead_letter_limit
         self.at_most_once = at_most_once
-        self._under_way: set[PendingWrite] = set()
+        self._pending: set[PendingWrite] = set()
 
     def stop(self) -> None:
-        """The consumer ends, or crashes."""
-        for write in self._under_way:
+        """Cancel all writes: the consumer ends, or crashes."""
+        for write in self._pending:
             if write.task is not None:
                 self._tasks.cancel(write.task)
 
     def begin(
         self, lane: Lane, record: Record, slot: Slot, verdict: SendToRetryTopic | SendToDeadLetter, duration_s: float
     ) -> None:
-        """Write it. It is the lane's again, which waits for the confirmation before it goes on.
+        """Write the record. It is put back into its lane, which waits for the confirmation before it goes on.
 
         Args:
-            lane: the caller's to walk, or a new one.
+            lane: a lane that the caller walks, or a new one.
 
         Raises:
             StopApp: the partition's `dead_letter_limit` is reached.
         """
         partition = lane.partition
-        if partition.ledger.sealed:  # it was taken away meanwhile: its next owner handles the record again
+        if partition.ledger.sealed:  # it was revoked meanwhile: its next owner handles the record again
             self._report.dropped(slot, record)
             return
         if isinstance(verdict, SendToDeadLetter):
@@ -80,27 +80,27 @@ class PendingWrites:
         write = PendingWrite(
             lane,
             record,
-            copy(slot),  # the executor's next attempt writes over it
+            copy(slot),  # the executor's next attempt overwrites it
             verdict,
             duration_s=duration_s,
             since_s=self._services.clock.now(),
             on_abandoned=self._abandoned,
         )
-        self._under_way.add(write)
+        self._pending.add(write)
         self._scheduler.begin_write(lane, write)
         self._start(write)
 
     def add_settled_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None:
-        """These end with the writes of the lane that have begun."""
+        """These records end with the lane's pending writes."""
         if lane.writes:
             self._scheduler.add_settled_behind(lane, behind)
-        else:  # it was taken away meanwhile
+        else:  # it was revoked meanwhile
             for settled in behind:
                 self._report.dropped(settled.slot, settled.record)
 
     def _start(self, write: PendingWrite) -> None:
         write.task = self._tasks.start(f"write-{address_of(write.record)}", self._written_by(write))
-        self._tasks.allow_end(write.task)  # `_ended` says what its end means
+        self._tasks.allow_end(write.task)  # `_ended` decides what its end means
         write.task.add_done_callback(partial(self._ended, write))
 
     def _written_by(self, write: PendingWrite) -> Coroutine[Any, Any, None]:
@@ -112,7 +112,7 @@ class PendingWrites:
                 return self._dead_letters.send_to_retry_topic(write.record, write.slot, defer, failed)
 
     def _failed(self, write: PendingWrite, topic: str, error: BaseException) -> None:
-        """It could not be written, and is tried again; unless its partition is being given back."""
+        """It could not be written, and is tried again, unless its partition is being revoked."""
         write.topic, write.error, write.tries = topic, error, write.tries + 1
         if write.partition.begins_nothing and not write.ended and not self.at_most_once:
             behind = write.lane.behind
@@ -121,10 +121,10 @@ class PendingWrites:
 
     def _ended(self, write: PendingWrite, task: asyncio.Task[None]) -> None:
         if task.cancelled() and not write.ended and self._tasks.ignores_cancellation:
-            # By somebody else: whether it was written is not known, so it is written again.
+            # Cancelled from outside: it is not known whether the record was written, so it is written again.
             self._start(write)
             return
-        self._under_way.discard(write)
+        self._pending.discard(write)
         if write.ended or task.cancelled():
             return
         if (error := task.exception()) is not None:
@@ -142,7 +142,7 @@ class PendingWrites:
         partition, record = write.partition, write.record
         if isinstance(write.verdict, SendToDeadLetter):
             partition.count_dead_letter()
-        self._finish(partition, SettledBehind(record, write.slot, written(write.verdict), write.duration_s))
+        self._finish(partition, SettledBehind(record, write.slot, written_status(write.verdict), write.duration_s))
         write.end()
         behind: tuple[SettledBehind, ...] = ()
         if not write.lane.writes:

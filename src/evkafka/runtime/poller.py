@@ -1,8 +1,8 @@
-"""Step 1 of 7: the poll loop, and how records come from a poll into their partitions' lanes.
+"""Step 1 of 7: the poll loop, and how records get from a poll into their partitions' lanes.
 
-It alone takes records from the source, and is always in the poll or on its way back into it: that keeps the
-membership alive, also when everything is full, idle or draining. Records that come for a partition that is not ours,
-or is leaving, are dropped: its next owner reads them again.
+It alone takes records from the source, and is always in a poll or about to begin the next one: that keeps the
+membership alive, also while all partitions are full, idle or draining. Records of a partition that is not assigned any
+more, or is being revoked, are dropped: its next owner reads them again.
 """
 
 from __future__ import annotations
@@ -30,34 +30,35 @@ VALUE = attrgetter("value")
 
 
 class Poller:
-    """One consumer's.
+    """The poll loop of one consumer.
 
     Args:
-        retry_topics: the retry topics that it reads; None for a consumer that reads none.
+        limit: decides whether a partition may be read.
+        retry_topics: the retry topics that the consumer reads; None if it reads none.
 
     Attributes:
-        open: set to False, the loop ends with the poll under way.
+        open: once it is False, the loop ends after the current poll.
     """
 
     def __init__(
         self,
-        held: Assignment,
-        ending: StopSignal,
+        assignment: Assignment,
+        stop_signal: StopSignal,
         report: TelemetryReporter,
         limit: DeadLetterLimit,
         *,
         retry_topics: RetryTopics | None,
     ) -> None:
-        self._held = held
-        self._ending = ending
+        self._assignment = assignment
+        self._stop_signal = stop_signal
         self._report = report
-        settings = held.settings
+        settings = assignment.settings
         # Without a group there is nothing to commit, and nothing to wait for.
         self._commits_first = (
-            held.at_most_once and settings.auto_commit_interval_s == 0 and settings.group_id is not None
+            assignment.at_most_once and settings.auto_commit_interval_s == 0 and settings.group_id is not None
         )
         self._limit = limit
-        self._waiting = DelayedRecords(held, retry_topics, self._hand_out) if retry_topics is not None else None
+        self._delayed = DelayedRecords(assignment, retry_topics, self._hand_out) if retry_topics is not None else None
         self._positions_due_s = 0.0
         self._progressed = False
         self.open = False
@@ -65,114 +66,118 @@ class Poller:
     # ------------------------------------------------------------------ the poll loop
 
     async def run(self, source: RecordSource, polled: Callable[[], None]) -> None:
-        """Poll and hand out, until `open` is False.
+        """Poll and hand out records, until `open` is False.
 
         Args:
             polled: called whenever a poll has returned.
         """
-        held = self._held
+        assignment = self._assignment
         while self.open:
-            wanted = self._wanted()
-            closed = wanted is not None and not wanted
+            partitions = self._partitions_to_read()
+            reads_nothing = partitions is not None and not partitions
             batches = await source.poll(
-                wanted,
-                timeout_s=0 if closed else held.settings.consumer_timeout_s,
+                partitions,
+                timeout_s=0 if reads_nothing else assignment.settings.consumer_timeout_s,
                 max_records=self._poll_size(),
             )
             polled()
             if batches:
                 await self._take(source, batches)
-            if not batches or held.clock.now() >= self._positions_due_s:
+            if not batches or assignment.clock.now() >= self._positions_due_s:
                 self._read_positions(source)
                 if self._commits_first:
                     await self._commit_positions(source)
             if batches:
-                await asyncio.sleep(0)  # the executors' turn, also when the next poll would return at once
-            if closed:
+                await asyncio.sleep(0)  # let the executors run, even if the next poll would return at once
+            if reads_nothing:
                 await self._wait_for_room()
 
-    def _wanted(self) -> Collection[TopicPartition] | None:
-        if self._ending.is_set or self._poll_size() == 0:
+    def _partitions_to_read(self) -> Collection[TopicPartition] | None:
+        if self._stop_signal.is_set or self._poll_size() == 0:
             return NONE
-        return self._held.flow.wanted()
+        return self._assignment.flow.wanted()
 
     def _poll_size(self) -> int:
-        """How many records the next poll may bring. At most once, no more than one poll's worth is in hand."""
-        most = self._held.settings.max_poll_records
-        return most - self._held.pending if self._held.at_most_once else most
+        """How many records the next poll may return. At most once, no more than one poll's worth is unfinished."""
+        most = self._assignment.settings.max_poll_records
+        return most - self._assignment.pending if self._assignment.at_most_once else most
 
     async def _wait_for_room(self) -> None:
-        """Nothing can be read now. Half a second at most, for the membership wants a poll now and then."""
-        room = self._held.flow.room
+        """Wait while nothing can be read. Half a second at most, because the membership needs a poll now and then."""
+        room = self._assignment.flow.room
         room.clear()
-        if not self._ending.stopping.done():
-            self._progress()  # what was finished since may have made room already
+        if not self._stop_signal.stopping.done():
+            self._progress()  # records that were finished since may have made room already
         if self.open and not room.is_set():
             waiter = asyncio.ensure_future(room.wait())
             try:
-                await wait_any(self._held.clock, waiter, timeout_s=0.5)
+                await wait_any(self._assignment.clock, waiter, timeout_s=0.5)
             finally:
                 waiter.cancel()
-        await asyncio.sleep(0)  # neither this nor a poll of nothing need suspend: others must have their turn
+        await asyncio.sleep(0)  # neither this wait nor a poll of no partition need suspend: let other tasks run
 
     # ------------------------------------------------------------------ from a poll into the lanes
 
     async def _take(self, source: RecordSource, batches: Mapping[TopicPartition, Sequence[Record]]) -> None:
-        """Put what the poll returned into its partitions' lanes; positions are read in this same step."""
+        """Put the records of a poll into their partitions' lanes; positions are read in this same step."""
         if self._commits_first:
             await self._commit_and_take(source, batches)
             return
         for tp, records in batches.items():
-            self._open(source, tp, records)
+            self._accept(source, tp, records)
 
-    def _open(self, source: RecordSource, tp: TopicPartition, records: Sequence[Record]) -> None:
-        partition = self._held.partitions.get(tp)
+    def _accept(self, source: RecordSource, tp: TopicPartition, records: Sequence[Record]) -> None:
+        partition = self._assignment.partitions.get(tp)
         if not records:
             return
         if partition is None or not self._takes(partition):
-            self._hand_back(source, tp, records[0])
+            self._move_back(source, tp, records[0])
             return
         if not self._limit.allows(source, partition):
             return
-        if self._held.telemetry.wants(RecordsReceived):
+        if self._assignment.telemetry.wants(RecordsReceived):
             sizes = [*map(len, filter(None, map(VALUE, records)))]
-            self._held.telemetry.emit(RecordsReceived(self._held.name, tp.topic, tp.partition, len(records), sizes))
-        if self._waiting is not None:
-            self._waiting.keep(partition, records)
+            self._assignment.telemetry.emit(
+                RecordsReceived(self._assignment.name, tp.topic, tp.partition, len(records), sizes)
+            )
+        if self._delayed is not None:
+            self._delayed.keep(partition, records)
         else:
             self._hand_out(partition, records)
 
     def _hand_out(self, partition: Partition, records: Sequence[Record]) -> None:
-        held, tp = self._held, partition.tp
-        assert held.source is not None
-        held.taken += len(records)
-        held.lanes.add_records(partition, records, held.source.position(tp))
-        held.flow.took(partition)
-        if held.flow.is_full(tp) or self._poll_size() == 0:
-            held.lanes.close_batches(partition)
+        assignment, tp = self._assignment, partition.tp
+        assert assignment.source is not None
+        assignment.taken += len(records)
+        assignment.scheduler.add_records(partition, records, assignment.source.position(tp))
+        assignment.flow.check_full(partition)
+        if assignment.flow.is_full(tp) or self._poll_size() == 0:
+            assignment.scheduler.close_batches(partition)
 
     def _takes(self, partition: Partition) -> bool:
-        """Whether its records may still begin. At most once, what comes while it is leaving has its drain time too."""
-        return not (partition.closed or (partition.leaving and not self._held.at_most_once))
+        """Whether its records may still begin. At most once, records that a poll returns while the partition is being
+        revoked run within the drain time too."""
+        return not (partition.closed or (partition.leaving and not self._assignment.at_most_once))
 
-    def _hand_back(self, source: RecordSource, tp: TopicPartition, first: Record) -> None:
-        """A poll under way has brought records of a partition that was given back meanwhile.
+    def _move_back(self, source: RecordSource, tp: TopicPartition, first: Record) -> None:
+        """A poll has returned records of a partition that was given back meanwhile: they are dropped.
 
         Post-commit, nothing is to be done: they are not committed. At most once the client commits its position, at
-        its stop too, and that has moved past them in this very step: moved back, their next reader gets them.
+        its stop too, and the position has moved past them in this very step: it is moved back, so that their next
+        reader gets them.
         """
-        if self._held.at_most_once:
+        if self._assignment.at_most_once:
             source.seek(tp, first.offset)
 
     async def _commit_and_take(self, source: RecordSource, batches: Mapping[TopicPartition, Sequence[Record]]) -> None:
-        """At most once, strictly: nothing runs before its commit has been confirmed.
+        """At most once with a commit for each poll: nothing runs before its commit has been confirmed.
 
-        A revoke waits for the lock, so the records are in their lanes before it drains them. When the answer
-        stays out, none of them is run: the source is made anew and reads on from whatever was written.
+        A revoke waits for the lock, so the records are in their lanes before it drains them. If there is no response,
+        none of them runs: a new source is made and reads on from whatever was committed.
         """
-        held = self._held
-        async with held.handing_over:
-            assigned = dict(held.partitions)
+        assignment = self._assignment
+        async with assignment.handing_over:
+            assigned = dict(assignment.partitions)
             offsets = {
                 tp: records[-1].offset + 1
                 for tp, records in batches.items()
@@ -181,28 +186,29 @@ class Poller:
             try:
                 await source.commit(offsets, timeout_s=COMMIT_TIMEOUT_S)
             except CommitRefused as error:
-                # Nothing was written, for a rebalance has begun: the next owner reads these records again.
-                held.telemetry.emit(CommitFailed(held.name, offsets, error))
+                # Nothing was written, because a rebalance has begun: the next owner reads these records again.
+                assignment.telemetry.emit(CommitFailed(assignment.name, offsets, error))
                 for tp, records in batches.items():
-                    if records and held.partitions.get(tp) is assigned.get(tp):
-                        self._hand_back(source, tp, records[0])  # else the position behind them would be committed
+                    if records and assignment.partitions.get(tp) is assigned.get(tp):
+                        self._move_back(source, tp, records[0])  # else the position behind them would be committed
                 return
             for tp, records in batches.items():
-                if (partition := held.partitions.get(tp)) is assigned.get(tp):  # else somebody has sought elsewhere
+                if (partition := assignment.partitions.get(tp)) is assigned.get(tp):  # else a user has called seek
                     if partition is not None and tp in offsets:
                         partition.committed = offsets[tp]
-                    self._open(source, tp, records)
-                elif partition is None and tp in offsets:  # given back before the answer came
-                    held.left(records)
+                    self._accept(source, tp, records)
+                elif partition is None and tp in offsets:  # given back before the response came
+                    assignment.report_lost(records)
 
     async def _commit_positions(self, source: RecordSource) -> None:
-        """At most once, strictly: what lies behind the last record and is none (markers, what the client could not
-        read) is committed too, so that lag reads 0. All that lies before the position has been handed out."""
-        held = self._held
-        async with held.handing_over:
+        """At most once with a commit for each poll: commit what lies behind the last record too (transaction markers,
+        records that the client could not read), so that lag reads 0. All records before the position have been handed
+        out."""
+        assignment = self._assignment
+        async with assignment.handing_over:
             moved = {
                 partition: position
-                for tp, partition in held.partitions.items()
+                for tp, partition in assignment.partitions.items()
                 if self._takes(partition)
                 and not partition.leaving
                 and (position := source.position(tp)) is not None
@@ -215,44 +221,44 @@ class Poller:
                 await source.commit(offsets, timeout_s=COMMIT_TIMEOUT_S)
             except BrokerRefused:
                 raise
-            except BrokerError as error:  # the next look commits it
-                held.telemetry.emit(CommitFailed(held.name, offsets, error))
+            except BrokerError as error:  # the next call commits it
+                assignment.telemetry.emit(CommitFailed(assignment.name, offsets, error))
                 return
             for partition, position in moved.items():
                 partition.committed = position
 
     def _read_positions(self, source: RecordSource) -> None:
-        """Where the client stands in this step, all that it handed out being in the ledgers: what is idle may be
-        committed up to here, so that lag reads 0 behind transaction markers."""
-        held = self._held
-        self._positions_due_s = held.clock.now() + 1.0
-        for tp, partition in held.partitions.items():
-            # What a poll under way brings for one that is leaving is dropped, and the client stands behind it.
-            # Nor what it brings for one that a failing record has closed.
+        """Read the client's positions, in a step in which all that it returned is in the ledgers: an idle partition may
+        be committed up to its position, so that lag reads 0 behind transaction markers."""
+        assignment = self._assignment
+        self._positions_due_s = assignment.clock.now() + 1.0
+        for tp, partition in assignment.partitions.items():
+            # While a partition is being revoked, or is closed by a failing record, its position is not recorded: the
+            # poll may have moved past dropped records.
             if (
                 not (partition.leaving or partition.closed)
                 and source.position(tp) is not None
                 and self._limit.allows(source, partition)
             ):
                 partition.arrive(source.position(tp))
-        if held.settings.auto_commit_interval_s == 0 and held.uncommitted:
-            held.commit_due.set()
+        if assignment.settings.auto_commit_interval_s == 0 and assignment.uncommitted:
+            assignment.commit_due.set()
 
     # ------------------------------------------------------------------ making room
 
     def note_progress(self) -> None:
-        """An executor got on. It is looked at once for all of them, on the loop's next round."""
+        """An executor has made progress. It is handled once for all executors, on the loop's next round."""
         if not self._progressed:
             self._progressed = True
             asyncio.get_running_loop().call_soon(self._progress)
 
     def _progress(self) -> None:
-        held = self._held
+        assignment = self._assignment
         self._progressed = False
-        held.flow.progress()
+        assignment.flow.progress()
         self._report.flush()
-        if held.at_most_once and not held.flow.room.is_set():
-            if held.pending <= held.settings.max_poll_records // 2:
-                held.flow.room.set()
-        elif held.settings.auto_commit_interval_s == 0:
-            held.commit_due.set()
+        if assignment.at_most_once and not assignment.flow.room.is_set():
+            if assignment.pending <= assignment.settings.max_poll_records // 2:
+                assignment.flow.room.set()
+        elif assignment.settings.auto_commit_interval_s == 0:
+            assignment.commit_due.set()

@@ -1,6 +1,6 @@
-"""Step 6 of 7: what follows from an outcome. `decide` says it as a value, the executor carries it out.
+"""Step 6 of 7: what follows from an outcome. `decide` returns it as a value, and the executor carries it out.
 
-One table, and nothing else decides: docs/delivery.md shows it, tests/conformance holds it.
+Nothing else decides it. docs/delivery.md shows the table, and tests/conformance checks it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from evkafka.telemetry import Status
 
 
 class StopApp(Exception):
-    """The record's verdict is that the app must stop, with the record uncommitted."""
+    """The app must stop because of a record's verdict; the record stays uncommitted."""
 
     def __init__(self, sentence: str, cause: BaseException | None = None) -> None:
         super().__init__(sentence)
@@ -41,7 +41,8 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class SendToRetryTopic:
-    """The record goes to a retry topic, confirmed, and is finished here; it comes again from there after this time."""
+    """The record is written to a retry topic and is finished here once that is confirmed. It is read again from there
+    after this time."""
 
     delay_ms: int
     reason: str
@@ -50,7 +51,7 @@ class SendToRetryTopic:
 
 @dataclass(frozen=True, slots=True)
 class SendToDeadLetter:
-    """The record goes to the dead-letter topic, confirmed, and is finished then."""
+    """The record is written to the dead-letter topic and is finished once that is confirmed."""
 
     reason: str
     error: BaseException | None
@@ -73,13 +74,13 @@ def address_of(record: Record) -> str:
     return f"{record.topic}[{record.partition}]@{record.offset}"
 
 
-def written(verdict: SendToRetryTopic | SendToDeadLetter) -> Status:
-    """How the books call a record that was written elsewhere."""
+def written_status(verdict: SendToRetryTopic | SendToDeadLetter) -> Status:
+    """Status counted for a record sent to another topic."""
     return "retried" if isinstance(verdict, SendToRetryTopic) else "dead_lettered"
 
 
 def error_of(end: object) -> BaseException | None:
-    """The error in an outcome, where there is one."""
+    """The error of an outcome; None if it has none."""
     match end:
         case Failed(error=error):
             return error
@@ -114,8 +115,8 @@ def decide(
     Args:
         attempt: which attempt it was, from 1.
         policy: the event type's error policy.
-        unmatched: what becomes of a record that no endpoint takes: skip, dead_letter or stop.
-        waited_ms: the delay of the retry topic that it was read from; 0 for the topic that it came to first.
+        unmatched: what happens to a record that no endpoint takes: skip, dead_letter or stop.
+        waited_ms: the delay of the retry topic that the record was read from; 0 for the consumer's own topic.
     """
     match outcome:
         case None:
@@ -125,36 +126,37 @@ def decide(
         case Unmatched(reason=reason):
             return _unmatched(reason, unmatched)
         case DeadLetter():
-            return _bury(outcome)
+            return _dead_letter(outcome)
         case Retry(after_ms=after_ms):
             error = outcome_cause(outcome)
-            return _again(attempt, policy, after_ms=after_ms, error=error, waited_ms=waited_ms, random=random)
+            return _retry(attempt, policy, after_ms=after_ms, error=error, waited_ms=waited_ms, random=random)
         case Failed(error=error) if policy.non_retryable and (found := find_exception(error, policy.non_retryable)):
             raised, kind = found
-            return _end(policy, raised, f"{type(kind).__name__} is non_retryable")
+            return _after_last_attempt(policy, raised, f"{type(kind).__name__} is non_retryable")
         case Failed(error=error, retriable=False) if policy.max_attempts is not None:
-            return _end(policy, error, "its value cannot be decoded, and trying again cannot help")
+            return _after_last_attempt(policy, error, "its value cannot be decoded, and trying again cannot help")
         case Failed(error=error):
-            return _again(attempt, policy, after_ms=None, error=error, waited_ms=waited_ms, random=random)
+            return _retry(attempt, policy, after_ms=None, error=error, waited_ms=waited_ms, random=random)
         case _:
             raise AssertionError(f"no verdict for {outcome!r}")
 
 
 def decide_at_most_once(outcome: Outcome | Unmatched | Failed | None) -> Verdict:
-    """The pre-commit table: the offset is on its way already, so a failure is counted and the next record runs."""
+    """The at-most-once table (pre-commit): the offset is committed already, so a failure is counted and the next record
+    runs."""
     match outcome:
         case None:
             return OK
         case Skip() | Unmatched():
             return Finish("skipped")
         case DeadLetter():
-            return _bury(outcome)
+            return _dead_letter(outcome)
         case _:
             return Finish("failed")
 
 
-def _bury(outcome: DeadLetter) -> SendToDeadLetter:
-    """With the error that it was raised from, where there is one: the letter names it."""
+def _dead_letter(outcome: DeadLetter) -> SendToDeadLetter:
+    """With the error that the outcome was raised from, if there is one: the dead letter names it."""
     return SendToDeadLetter(outcome.reason, outcome if outcome_cause(outcome) is not None else None)
 
 
@@ -168,7 +170,7 @@ def _unmatched(reason: str, unmatched: str) -> Verdict:
             return Finish("skipped")
 
 
-def _again(
+def _retry(
     attempt: int,
     policy: ErrorPolicySettings,
     *,
@@ -179,9 +181,13 @@ def _again(
 ) -> Verdict:
     if policy.max_attempts is not None and attempt >= policy.max_attempts:
         why = f"attempt {attempt} of {policy.max_attempts} failed"
-        # By the delay and not by a count: so it goes on where it stood when the list is another one meanwhile.
+        # By the delay and not by a count, so that a record continues correctly after the list was changed.
         longer_ms = next((delay_ms for delay_ms in policy.retry_topics if delay_ms > waited_ms), None)
-        return SendToRetryTopic(longer_ms, why, error) if longer_ms is not None else _end(policy, error, why)
+        return (
+            SendToRetryTopic(longer_ms, why, error)
+            if longer_ms is not None
+            else _after_last_attempt(policy, error, why)
+        )
     if after_ms is not None:
         return Wait(after_ms / 1000)
     return Wait(
@@ -196,7 +202,7 @@ def _again(
     )
 
 
-def _end(policy: ErrorPolicySettings, error: BaseException | None, why: str) -> Verdict:
+def _after_last_attempt(policy: ErrorPolicySettings, error: BaseException | None, why: str) -> Verdict:
     match policy.then:
         case "skip":
             return Finish("failed")

@@ -1,4 +1,4 @@
-"""Whose turn the loop is: the executors' or everybody else's. Heartbeats depend on it."""
+"""Shares the event loop between the executors and all other tasks. Heartbeats depend on it."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import asyncio
 from evkafka.runtime.ports import Clock
 
 YIELD_AFTER_S = 0.010
-"""How long lanes are walked before other tasks get the loop: 500 endpoints of 30 ms CPU each, one after the
-other, got the member expelled from its group without this."""
+"""How long lanes are walked before other tasks get the loop. Without it, 500 endpoints of 30 ms CPU each, one after the
+other, got the member expelled from its group."""
 
 
 class TimeSlice:
-    """How long the executors of a consumer may have the loop, all together, before the other tasks get theirs.
+    """How long all executors of a consumer together may use the loop before other tasks must get it.
 
-    Each for itself would not do: five hundred executors with an endpoint of 30 ms CPU each would take 15 s.
-    A turn that is over is followed by the next at once where the loop has gone round meanwhile (endpoints that await
-    let it). Else whoever finds it over waits, in a queue: one that has just had the loop must not be before those
-    who came to wait while it had it.
+    A limit for each executor would not suffice: five hundred executors with an endpoint of 30 ms CPU each would take
+    15 s. When a time slice is over, the next one begins at once if the loop has made a round meanwhile (endpoints that
+    await let it). Otherwise executors queue, first come, first served: an executor that has just used the loop must not
+    come before those that began to wait meanwhile.
 
     Attributes:
-        ends_s: on the consumer's clock.
+        ends_s: when the current time slice is over, on the consumer's clock.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._went_round = True
-        self._first: list[asyncio.Future[None]] = []  # woken for a turn that was over when theirs came
+        self._first: list[asyncio.Future[None]] = []  # were woken for a time slice that was over when they ran
         self._waiting: list[asyncio.Future[None]] = []
         self.ends_s = 0.0
 
     def is_over(self) -> bool:
-        """Whether others must have the loop now. Begins the next turn where they have had it."""
+        """Whether other tasks must get the loop now. Begins the next time slice if they have had it."""
         if self._clock.now() <= self.ends_s:
             return False
         if not self._went_round:
@@ -40,7 +40,7 @@ class TimeSlice:
         return False
 
     async def next(self) -> None:
-        """Give way; returns in a later turn."""
+        """Let other tasks run; returns in a later time slice."""
         await self._queued(self._waiting)
         while self.is_over():
             await self._queued(self._first)
@@ -49,21 +49,21 @@ class TimeSlice:
         loop = asyncio.get_running_loop()
         if not self._first and not self._waiting:
             loop.call_soon(self._wake)  # on the loop's next round, after what is ready now
-        mine: asyncio.Future[None] = loop.create_future()
-        queue.append(mine)
-        return mine
+        waiter: asyncio.Future[None] = loop.create_future()
+        queue.append(waiter)
+        return waiter
 
     def _wake(self) -> None:
         queue, self._first, self._waiting = self._first + self._waiting, [], []
         self._begin()
-        for one in queue:
-            if not one.done():
-                one.set_result(None)
+        for waiter in queue:
+            if not waiter.done():
+                waiter.set_result(None)
 
     def _begin(self) -> None:
         self._went_round = False
         self.ends_s = self._clock.now() + YIELD_AFTER_S
-        asyncio.get_running_loop().call_soon(self._round)
+        asyncio.get_running_loop().call_soon(self._note_round)
 
-    def _round(self) -> None:
+    def _note_round(self) -> None:
         self._went_round = True

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Protocol
 
 from evkafka.config import missing_group_id
@@ -16,7 +16,8 @@ from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, ConfigError, EVKafkaError
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import wait_any
-from evkafka.runtime.consumer import Consumer
+from evkafka.runtime.consumer import Consumer, ConsumerEnvironment, ConsumerSpec
+from evkafka.runtime.consumer_factory import build_consumer
 from evkafka.runtime.dead_letters.retry_topics import RetryTopics
 from evkafka.runtime.dead_letters.writer import DeadLetterWriter
 from evkafka.runtime.delayed_records import DelayedRecordSink
@@ -393,36 +394,35 @@ class Service:
 
         stack.push_async_callback(stop_writer)
         limits = [policy.dead_letter_limit for policy in policies.values()]
-        make = partial(
-            Consumer,
-            policy_for=policy_for,
-            shortest_limit_s=plan.shortest_limit_s,
-            cluster=self._cluster,
-            clock=self._clock,
-            telemetry=self._telemetry,
-            state=self.state,
-            known_types=[route.event_type for route in plan.routes],
-            on_verdict=self._woken.set,
-        )
-        self.consumers[plan.name] = make(
+        spec = ConsumerSpec(
             plan.name,
             plan.settings,
             plan.dispatch,
+            policy_for=policy_for,
+            shortest_limit_s=plan.shortest_limit_s,
             dead_letters=dead_letters,
+            state=self.state,
+            known_types=[route.event_type for route in plan.routes],
             paused=plan.paused(),
             dead_letter_window=max((limit.window for limit in limits if limit is not None), default=0),
             reset_dead_letter_limit=self._resets_limit,
         )
+        environment = ConsumerEnvironment(self._cluster, self._clock, self._telemetry)
+        self.consumers[plan.name] = build_consumer(spec, environment, self._woken.set)
         if (retries := plan.retries) is not None:
             # Its records have all failed before, so the share of dead letters among them is no signal: no limit.
-            self.consumers[retries.name] = make(
-                retries.name,
-                retries.settings,
-                retries.dispatch,
+            retry_spec = dataclasses.replace(
+                spec,
+                name=retries.name,
+                settings=retries.settings,
+                dispatch=retries.dispatch,
                 dead_letters=DelayedRecordSink(dead_letters, retries.retry_topics),
                 paused=retries.paused(),
+                dead_letter_window=0,
+                reset_dead_letter_limit=False,
                 retry_topics=retries.retry_topics,
             )
+            self.consumers[retries.name] = build_consumer(retry_spec, environment, self._woken.set)
 
     async def _stop_consumers(self) -> None:
         """Stop them concurrently, each with its own drain time; raise the first failure."""

@@ -14,7 +14,7 @@ from evkafka.app import EVKafkaApp
 from evkafka.exceptions import ConfigError
 from evkafka.producer import Headers, Key
 from evkafka.records import Record
-from evkafka.runtime.backend import stand_in
+from evkafka.runtime.backend import use_backend
 from evkafka.service.single_attempt import Delivery
 from evkafka.testing.blocking_portal import BlockingPortal, Held
 from evkafka.testing.harness import Deliveries, Harness, StagedConsumer
@@ -125,7 +125,7 @@ class TestClient(_Client):
         portal = BlockingPortal(stage.open())
         portal.open()
         # Producers that the test itself starts, in a loop of its own, are recorded too.
-        self._place = stand_in(stage.place)
+        self._place = use_backend(stage.place)
         self._place.__enter__()
         self._before = copy_context()
         self._portal, self._stage = portal, stage
@@ -229,7 +229,7 @@ class AsyncTestClient(_Client):
         stage = Harness(self.app, self.sent)
         life = Held(stage.open())
         await life.__aenter__()
-        self._place = stand_in(stage.place)
+        self._place = use_backend(stage.place)
         self._place.__enter__()
         self._before = copy_context()
         self._life, self._stage = life, stage

@@ -14,7 +14,7 @@ from evkafka.app import EVKafkaApp
 from evkafka.exceptions import ConfigError, EncodeError
 from evkafka.producer import EVKafkaProducer, Headers, Key, header_pairs, key_bytes
 from evkafka.records import Record
-from evkafka.runtime.backend import Backend, ambient, stand_in
+from evkafka.runtime.backend import Backend, current_backend, use_backend
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.failure_cause import Fatal
 from evkafka.runtime.ports import Slot
@@ -98,7 +98,7 @@ class Harness:
             for declared in app.consumers.values():
                 self._consumers[declared.name] = consumer = self._compile(declared)
                 stack.callback(consumer.threads.shutdown, wait=False, cancel_futures=True)
-            stack.enter_context(stand_in(self.place))
+            stack.enter_context(use_backend(self.place))
             self._state = as_state(await stack.enter_async_context(app.lifespan()))
             await self._start_producers(stack)
             self.context = copy_context()
@@ -199,7 +199,7 @@ class Harness:
         for variable, value in caller.items():
             if variable not in before or before[variable] is not value:
                 context.run(variable.set, value)
-        context.run(ambient.set, self.place)
+        context.run(current_backend.set, self.place)
         return context
 
 

@@ -183,7 +183,7 @@ class TestPause:
         await bench.send(*(b"%d" % number for number in range(300)))
         async with bench.running(handler, max_pending_records=200, max_poll_records=50):
             await bench.until(lambda: bench.consumer.pending == 100)
-            flow = bench.consumer._held.flow
+            flow = bench.consumer._assignment.flow
             control(bench).pause(TOPIC, 0)
             assert flow.reasons(TopicPartition(TOPIC, 0)) == {"user", "full"}
             gates.open_all()

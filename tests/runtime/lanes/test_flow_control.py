@@ -42,7 +42,7 @@ class TestBounds:
     ) -> None:
         await bench.send(*(b"%d" % number for number in range(500)))
         async with bench.running(handler, concurrency=2, ordering="partition", **BOUNDED):
-            pending = bench.consumer._held.partitions
+            pending = bench.consumer._assignment.partitions
             await bench.until(lambda: bench.consumer.pending == 100)
             gates.open(*(b"%d" % number for number in range(50)))
             await bench.until(lambda: len(gates.ended) == 50)

@@ -118,9 +118,9 @@ class TestAnAssignmentWithoutARevoke:
         await bench.send(b"0", b"1")
         async with bench.running(handler):
             await bench.until(lambda: gates.running == {b"0"})
-            held, tp = bench.consumer._held, TopicPartition(TOPIC, 0)
+            held, tp = bench.consumer._assignment, TopicPartition(TOPIC, 0)
             old = held.partitions[tp]
-            await bench.consumer._assignment.on_assigned([tp])
+            await bench.consumer._rebalance_listener.on_assigned([tp])
             assert old.ledger.sealed
             assert held.partitions[tp] is not old
             gates.open(b"0")
@@ -143,7 +143,7 @@ class TestAStop:
                 await bench.until(lambda: bench.consumer.status().membership == "steady")
                 await bench.kafka.advance(ms=2_000)
                 await bench.send(b"0", b"1", b"2")
-                await bench.until(lambda: bench.consumer._held.handing_over.locked())
+                await bench.until(lambda: bench.consumer._assignment.handing_over.locked())
                 bench.consumer.stop()
                 await bench.kafka.advance(ms=5_000)
         assert bench.committed() == len(ran) == 3

@@ -58,7 +58,7 @@ class TestALane:
         await bench.send(b"free")
         async with bench.running(handler, concurrency=4):
             await bench.until(lambda: len(gates.running) == 4)
-            partition = bench.consumer._held.partitions[TopicPartition(TOPIC, 0)]
+            partition = bench.consumer._assignment.partitions[TopicPartition(TOPIC, 0)]
             assert len(list(partition.lanes())) == 11
             gates.open(*(b"%d" % number for number in range(30) if number % 10))
             gates.open(b"free")
@@ -75,7 +75,7 @@ class TestALane:
             await bench.send(b"%d" % number, key=f"k{number}")
         async with bench.running(handler):
             await bench.until(lambda: gates.running)
-            partition = bench.consumer._held.partitions[TopicPartition(TOPIC, 0)]
+            partition = bench.consumer._assignment.partitions[TopicPartition(TOPIC, 0)]
             [lane] = partition.lanes()
             gates.open_all()
             await bench.kafka.settle()

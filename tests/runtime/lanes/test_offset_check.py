@@ -21,7 +21,7 @@ KINDS = [
 
 
 def partition_of(bench: Bench) -> Partition:
-    return bench.consumer._held.partitions[TopicPartition("t", 0)]
+    return bench.consumer._assignment.partitions[TopicPartition("t", 0)]
 
 
 def lose_one(partition: Partition) -> int:
@@ -98,13 +98,13 @@ class TestATimerThatRaises:
         await bench.send(b"0", event_type="F")
         async with bench.running(handler):
             await bench.until(lambda: fail_once.calls == 1)
-            honest = bench.consumer._held.lanes.make_ready
+            honest = bench.consumer._assignment.scheduler.make_ready
 
             def raising(*_: object) -> None:
-                monkeypatch.setattr(bench.consumer._held.lanes, "make_ready", honest)
+                monkeypatch.setattr(bench.consumer._assignment.scheduler, "make_ready", honest)
                 raise KeyError("by the test")
 
-            monkeypatch.setattr(bench.consumer._held.lanes, "make_ready", raising)
+            monkeypatch.setattr(bench.consumer._assignment.scheduler, "make_ready", raising)
             await bench.until(lambda: bench.consumer.status().rebuilds == 1)
             await bench.until(lambda: bench.committed() == 1)
 

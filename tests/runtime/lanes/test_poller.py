@@ -17,7 +17,7 @@ STRICTLY_AT_MOST_ONCE: Any = {"auto_commit_mode": "pre-commit", "auto_commit_int
 
 
 def partition_of(bench: Bench) -> Partition:
-    return bench.consumer._held.partitions[TP]
+    return bench.consumer._assignment.partitions[TP]
 
 
 @pytest.mark.parametrize("event", ["leave", "close"])
@@ -27,7 +27,7 @@ async def test_records_of_a_partition_that_begins_nothing_more_are_not_taken(
     async with bench.running(handler):
         partition = partition_of(bench)
         partition.change(event)
-        bench.consumer._intake._open(SourceAt(1), TP, [OneRecord(0, TOPIC)])  # type: ignore[arg-type]
+        bench.consumer._poller._accept(SourceAt(1), TP, [OneRecord(0, TOPIC)])  # type: ignore[arg-type]
         assert partition.ledger.last == -1
         partition.state = PartitionState.ACTIVE
     assert gates.begun == []
@@ -39,7 +39,7 @@ async def test_nor_is_the_position_behind_them_committed(bench: Bench, handler: 
         partition = partition_of(bench)
         before = partition.ledger.committable()
         partition.change(event)
-        bench.consumer._intake._read_positions(SourceAt(7))  # type: ignore[arg-type]
+        bench.consumer._poller._read_positions(SourceAt(7))  # type: ignore[arg-type]
         assert partition.ledger.committable() == before
         partition.state = PartitionState.ACTIVE
 
@@ -48,7 +48,7 @@ async def test_at_most_once_the_client_is_moved_back_to_what_was_not_taken(bench
     async with bench.running(handler, auto_commit_mode="pre-commit"):
         source, partition = SourceAt(9), partition_of(bench)
         partition.state = PartitionState.STOPPED
-        bench.consumer._intake._open(source, TP, [OneRecord(7, TOPIC), OneRecord(8, TOPIC)])  # type: ignore[arg-type]
+        bench.consumer._poller._accept(source, TP, [OneRecord(7, TOPIC), OneRecord(8, TOPIC)])  # type: ignore[arg-type]
         assert source.sought == [(TP, 7)]
         partition.state = PartitionState.ACTIVE
 

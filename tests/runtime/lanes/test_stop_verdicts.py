@@ -172,7 +172,7 @@ class TestAPartitionWhoseRecordStopsTheApp:
     ) -> None:
         async with bench.running(handler):
             await bench.until(lambda: bench.consumer.status().membership == "steady")
-            held, tp = bench.consumer._held, TopicPartition("t", 0)
+            held, tp = bench.consumer._assignment, TopicPartition("t", 0)
             held.block(held.partitions[tp])
             await bench.send(b"0", b"1")
             await bench.kafka.advance(ms=5_000)

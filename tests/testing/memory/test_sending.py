@@ -142,12 +142,12 @@ class TestProducersOfUsers:
         assert [record.event_type for record in kafka.sent] == ["Started", "Stopped"]
 
     async def test_are_nobodys_affair_outside(self) -> None:
-        from evkafka.runtime.backend import ambient
+        from evkafka.runtime.backend import current_backend
 
         app = EVKafkaApp({"topics": ["in"], "group_id": "g"})
         async with InMemoryKafka() as kafka, kafka.running(app):
-            assert ambient.get() is not None
-        assert ambient.get() is None
+            assert current_backend.get() is not None
+        assert current_backend.get() is None
 
     async def test_crash_with_their_app(self) -> None:
         relay = Relay()

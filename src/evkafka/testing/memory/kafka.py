@@ -10,7 +10,7 @@ from typing import Any, Self
 from evkafka.app import EVKafkaApp
 from evkafka.exceptions import EVKafkaError
 from evkafka.records import TopicPartition
-from evkafka.runtime.backend import Backend, stand_in
+from evkafka.runtime.backend import Backend, use_backend
 from evkafka.testing.memory import assertions as expect
 from evkafka.testing.memory.apps import ClusterView, RunningApp
 from evkafka.testing.memory.clock_driver import Attempt, ClockDriver
@@ -47,7 +47,7 @@ class InMemoryKafka(MemoryCluster):
 
     async def __aenter__(self) -> Self:
         """From here on, `EVKafkaProducer`s that are started write here."""
-        self._place.enter_context(stand_in(Backend(ClusterView(self), self.clock, self.random.random)))
+        self._place.enter_context(use_backend(Backend(ClusterView(self), self.clock, self.random.random)))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -78,7 +78,7 @@ class InMemoryKafka(MemoryCluster):
         self.background(self._move_time_for(running, ending))
         try:
             async with AsyncExitStack() as stack:
-                stack.enter_context(stand_in(Backend(running.view, self.clock, self.random.random)))
+                stack.enter_context(use_backend(Backend(running.view, self.clock, self.random.random)))
                 starts = app.running(cluster=running.view, clock=self.clock, on_failure=lambda _: None)
                 state = await stack.enter_async_context(starts)
                 running.service, running.phase = app.service, "running"

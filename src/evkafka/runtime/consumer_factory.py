@@ -1,0 +1,163 @@
+"""Makes a consumer: builds its parts and connects them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from evkafka.outcomes import Failed, Outcome, Unmatched
+from evkafka.runtime.admission import Admission
+from evkafka.runtime.assignment import Assignment
+from evkafka.runtime.blocking_records import BlockingRecords
+from evkafka.runtime.consumer import Consumer, ConsumerEnvironment, ConsumerParts, ConsumerSpec
+from evkafka.runtime.corrupt_records import CorruptRecords
+from evkafka.runtime.dead_letter_limit import DeadLetterLimit
+from evkafka.runtime.executor import Executor
+from evkafka.runtime.interfaces import ConsumerServices, DecideFor, WatchdogRounds
+from evkafka.runtime.pending_writes import PendingWrites
+from evkafka.runtime.poller import Poller
+from evkafka.runtime.ports import Clock, ConsumerIdentity, Route, Slot
+from evkafka.runtime.rebalance import RebalanceListener
+from evkafka.runtime.reporting import TelemetryReporter, UnmatchedWarning
+from evkafka.runtime.scheduler import LaneScheduler
+from evkafka.runtime.settle import Verdict, decide, decide_at_most_once
+from evkafka.runtime.supervision.restart_policy import RestartPolicy
+from evkafka.runtime.supervision.stop_signal import StopSignal
+from evkafka.runtime.supervision.tasks import SupervisedClock, SupervisedTasks
+from evkafka.runtime.supervision.watchdog import Watchdog
+from evkafka.runtime.time_slice import TimeSlice
+
+
+def build_consumer(
+    spec: ConsumerSpec, environment: ConsumerEnvironment, on_verdict: Callable[[], object] = lambda: None
+) -> Consumer:
+    """Make a consumer.
+
+    Args:
+        on_verdict: called when the consumer's `verdict` is known.
+    """
+
+    def on_stop_signal() -> None:
+        assignment.flow.room.set()
+        if stop_signal.verdict is not None:
+            on_verdict()
+
+    stop_signal = StopSignal(on_stop_signal)
+    fail = stop_signal.fail
+    clock = SupervisedClock(environment.clock, fail)
+    tasks = SupervisedTasks(spec.name, fail)
+    assignment = _assignment(spec, environment, clock)
+    report = _reporter(spec, environment, assignment)
+    limit = DeadLetterLimit(
+        stop_signal, 0 if assignment.at_most_once else spec.dead_letter_window, resets=spec.reset_dead_letter_limit
+    )
+    corrupt_records = CorruptRecords(assignment, stop_signal, limit, spec.dead_letters, tasks)
+    poller = Poller(assignment, stop_signal, report, limit, retry_topics=spec.retry_topics)
+    services = ConsumerServices(
+        assignment.scheduler, report, clock, tasks, poller.note_progress, assignment.block, fail
+    )
+    writes = _pending_writes(spec, services)
+    last_round = WatchdogRounds(clock.now())
+    threads = ThreadPoolExecutor(spec.settings.concurrency, thread_name_prefix=f"evkafka-{spec.name}")
+    executors = _executors(spec, environment, services, writes, last_round, threads)
+    rebalance_listener = RebalanceListener(assignment, stop_signal, executors, report, corrupt_records)
+    blocking_records = BlockingRecords(spec.name, assignment.partitions, assignment.flow)
+    watchdog = Watchdog(
+        assignment,
+        executors,
+        shortest_limit_s=spec.shortest_limit_s,
+        last_round=last_round,
+        report=report,
+        each_second=blocking_records.check,
+        on_failure=fail,
+    )
+    parts = ConsumerParts(
+        assignment,
+        stop_signal,
+        RestartPolicy(clock.now, environment.random),
+        tasks,
+        report,
+        corrupt_records,
+        poller,
+        writes,
+        threads,
+        executors,
+        rebalance_listener,
+        blocking_records,
+        watchdog,
+    )
+    return Consumer(parts, environment.cluster)
+
+
+def _assignment(spec: ConsumerSpec, environment: ConsumerEnvironment, clock: Clock) -> Assignment:
+    admission = Admission(spec.dispatch.gated) if spec.dispatch.gated is not None else None
+    assignment = Assignment(
+        spec.name, spec.settings, LaneScheduler(clock, admission), clock=clock, telemetry=environment.telemetry
+    )
+    for tp in spec.paused:
+        assignment.flow.close(tp, "user")
+    return assignment
+
+
+def _reporter(spec: ConsumerSpec, environment: ConsumerEnvironment, assignment: Assignment) -> TelemetryReporter:
+    warning = UnmatchedWarning(spec.name, environment.telemetry, known=spec.known_types, finished=assignment.finished)
+    return TelemetryReporter(spec.name, environment.telemetry, warning)
+
+
+def _pending_writes(spec: ConsumerSpec, services: ConsumerServices) -> PendingWrites:
+    return PendingWrites(
+        services,
+        spec.dead_letters,
+        dead_letter_limit=lambda route: spec.policy_for(route).dead_letter_limit,
+        at_most_once=spec.at_most_once,
+    )
+
+
+def _executors(
+    spec: ConsumerSpec,
+    environment: ConsumerEnvironment,
+    services: ConsumerServices,
+    writes: PendingWrites,
+    last_round: WatchdogRounds,
+    threads: ThreadPoolExecutor,
+) -> list[Executor]:
+    settings = spec.settings
+    identity = ConsumerIdentity(
+        spec.name, settings.group_id, settings.connection.client_id, settings.connection.cluster_name
+    )
+    time_slice = TimeSlice(services.clock)
+    decide_for = _decide_for(spec, environment.random)
+    return [
+        Executor(
+            Slot(identity, spec.state, threads),
+            services,
+            dispatch=spec.dispatch,
+            decide=decide_for,
+            writes=writes,
+            last_round=last_round,
+            time_slice=time_slice,
+            limit_s=settings.max_endpoint_exec_time_s,
+        )
+        for _ in range(settings.concurrency)
+    ]
+
+
+def _decide_for(spec: ConsumerSpec, random: Callable[[], float]) -> DecideFor:
+    """The table of verdicts that this consumer's commit mode asks for, with its policies."""
+    waited_ms = {topic: retry_topic.delay_ms for topic, retry_topic in (spec.retry_topics or {}).items()}
+
+    def decide_for(
+        topic: str, route: Route | None, outcome: Outcome | Unmatched | Failed | None, attempt: int
+    ) -> Verdict:
+        if spec.at_most_once:
+            return decide_at_most_once(outcome)
+        return decide(
+            outcome,
+            attempt=attempt,
+            policy=spec.policy_for(route),
+            unmatched=spec.settings.unmatched,
+            waited_ms=waited_ms.get(topic, 0),
+            random=random,
+        )
+
+    return decide_for
