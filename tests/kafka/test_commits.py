@@ -1,4 +1,4 @@
-"""Commits: as the member that we are, within their time, and never for partitions that have gone (defect a)."""
+"""Commits: as the current member, within their time, and never for revoked partitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Membership: what a broker answers to joins and heartbeats, static members, rebalances (defects c, k, l)."""
+"""Membership: answers to joins and heartbeats, static members, rebalances."""
 
 from __future__ import annotations
 

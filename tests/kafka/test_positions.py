@@ -1,4 +1,4 @@
-"""Where reading begins: the group's commit, or the reset rule, and never a failed look-up (defect i)."""
+"""Where reading begins: at the group's commit or by the reset rule; a failed lookup is no answer."""
 
 from __future__ import annotations
 

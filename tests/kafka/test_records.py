@@ -1,4 +1,4 @@
-"""Bytes to records: the same as aiokafka's own, and what cannot be read costs nothing but itself (B4-13)."""
+"""Bytes to records: the same as aiokafka's own, and what cannot be read costs nothing but itself."""
 
 from __future__ import annotations
 

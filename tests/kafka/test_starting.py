@@ -1,4 +1,4 @@
-"""Starting: within its time, and with the cause in words (B4-21); and no password in any log (B4-22)."""
+"""Starting: within its time, with the cause in the error; no password in any log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stopping: within its time, never raising, and nothing is left behind (defect e)."""
+"""Stopping: within its time, without an exception, and leaving no task or connection behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records that the client cannot read: named, held back, and nothing else is lost (B4-12, 13)."""
+"""Records that the client cannot read: named, held back, and nothing else is lost."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Faults of the bare client that EVKafka works around, each in its smallest form.
+"""Defects of bare aiokafka that EVKafka works around, each in its smallest form (docs/aiokafka-defects.md).
 
-Such a test passes for as long as the fault is there: when one fails after an upgrade of aiokafka, a workaround may go.
+Such a test passes as long as the defect exists: if one fails after an upgrade, the workaround can be removed.
 """
 
 from __future__ import annotations

@@ -138,8 +138,8 @@ class ContainedFetcher(RawFetcher):
     ) -> dict[ClientPartition, list[KafkaRecord]]:
         """Take buffered records of the wanted partitions, without a suspension.
 
-        A partition that is read in part goes to the end of the queue: aiokafka hands out all of one partition before
-        the next has its turn.
+        The records of other partitions stay buffered (aiokafka-defects.md#paused-partitions). A partition that is read
+        in part goes to the end of the queue: aiokafka hands out all of one partition before the next has its turn.
         """
         batches: dict[ClientPartition, list[KafkaRecord]] = {}
         for tp in list(self._records):

@@ -1,4 +1,4 @@
-"""Checks whether a leader's log still holds the records that were read (KIP-320)."""
+"""Checks whether a leader's log still holds the records that were read (KIP-320; aiokafka-defects.md#truncated-log)."""
 
 from __future__ import annotations
 
