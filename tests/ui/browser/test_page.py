@@ -173,7 +173,7 @@ class TestWhatWentWrong:
             await shows(page, sampled.url, "letters")
             for sentence in ("0 letters of 2 replayed.", "no broker answers", "0 letters of 2 replayed."):
                 await page.evaluate(
-                    "async (said) => (await import(new URL('static/ui/dialog.js', location))).tell(said, 'bad')",
+                    "async (said) => (await import(new URL('static/ui/dialog.js', location))).notify(said, 'bad')",
                     sentence,
                 )
             said = page.locator("#told .notice > span")

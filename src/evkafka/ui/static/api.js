@@ -1,14 +1,14 @@
-// Questions to the app, and orders. Orders carry the token; reading may need it too, where the page is open to others.
+// Requests to the app. Actions need the token; reading needs it too if other machines can reach the page.
 
-import { open, tell } from "./dialog.js";
+import { open, notify } from "./dialog.js";
 import { command, h, text } from "./dom.js";
 
 const KEY = "evkafka-token";
-let token = kept();
+let token = storedToken();
 const whenChanged = [];
 const changed = () => whenChanged.forEach((call) => call());
 
-/** An answer that was no: the sentence, and the status. */
+/** The app refused a request: its sentence, and the HTTP status. */
 export class Refused extends Error {
   constructor(sentence, status) {
     super(sentence);
@@ -16,26 +16,26 @@ export class Refused extends Error {
   }
 }
 
-export async function ask(path, params = {}) {
+export async function get(path, params = {}) {
   const query = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== undefined && value !== null && value !== ""));
-  return answer(await reach(`ui/api/${path}${query.size ? `?${query}` : ""}`, {}));
+  return answerOf(await request(`ui/api/${path}${query.size ? `?${query}` : ""}`, {}));
 }
 
-/** Have something done. Asks for the token where there is none, or where it is not the right one. */
-export async function order(path, body) {
+/** Send an action. Asks the person for the token if there is none, or if it is wrong. */
+export async function post(path, body) {
   if (!token && !(await askForToken())) throw new Refused("Nothing was done: that needs the token.", 401);
-  const sent = () => reach(`ui/api/${path}`, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } });
-  const response = await sent();
-  if (response.status !== 401) return answer(response);
+  const send = () => request(`ui/api/${path}`, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } });
+  const response = await send();
+  if (response.status !== 401) return answerOf(response);
   setToken("");
   if (!(await askForToken("That token was not the right one."))) throw new Refused("Nothing was done: that needs the token.", 401);
-  return answer(await sent());
+  return answerOf(await send());
 }
 
-/** The snapshots of a stream of server-sent events, one after the other, until it ends or is aborted. */
+/** Yields the data of server-sent events until the stream ends or is aborted. */
 export async function* stream(path, signal) {
-  const response = await reach(path, { headers: { accept: "text/event-stream" }, signal });
-  if (!response.ok) await answer(response);
+  const response = await request(path, { headers: { accept: "text/event-stream" }, signal });
+  if (!response.ok) await answerOf(response);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   for (let rest = ""; ; ) {
     const { value, done } = await reader.read();
@@ -49,7 +49,7 @@ export async function* stream(path, signal) {
   }
 }
 
-async function reach(path, options) {
+async function request(path, options) {
   const headers = { accept: "application/json", ...options.headers, ...(token ? { authorization: `Bearer ${token}` } : {}) };
   try {
     return await fetch(path, { ...options, headers, credentials: "same-origin", cache: "no-store" });
@@ -58,17 +58,17 @@ async function reach(path, options) {
   }
 }
 
-async function answer(response) {
-  const told = await response.json().catch(() => null);
-  if (response.ok && told !== null) return told;
-  throw new Refused(told?.error ?? `The app answered ${response.status} ${response.statusText}`, response.status);
+async function answerOf(response) {
+  const body = await response.json().catch(() => null);
+  if (response.ok && body !== null) return body;
+  throw new Refused(body?.error ?? `The app answered ${response.status} ${response.statusText}`, response.status);
 }
 
 // ------------------------------------------------------------------ the token
 
 export const hasToken = () => token !== "";
 
-/** Call back now and whenever the token comes or goes. */
+/** Call back now, and whenever the token is set or removed. */
 export function onToken(call) {
   whenChanged.push(call);
   call();
@@ -80,12 +80,12 @@ export function setToken(value) {
     if (token) sessionStorage.setItem(KEY, token);
     else sessionStorage.removeItem(KEY);
   } catch {
-    // kept for this page only
+    // no storage: the token is lost when the page is closed
   }
   changed();
 }
 
-function kept() {
+function storedToken() {
   try {
     return sessionStorage.getItem(KEY) ?? "";
   } catch {
@@ -93,7 +93,7 @@ function kept() {
   }
 }
 
-/** Ask for the token; resolves to whether there is one now. Says where it comes from. */
+/** Ask the person for the token. Resolves to whether there is one now. */
 export function askForToken(because = "") {
   return new Promise((resolve) => {
     const field = h("input", { type: "password", id: "token-field", required: true, autocomplete: "off", spellcheck: "false" });
@@ -102,7 +102,7 @@ export function askForToken(because = "") {
     const save = (event) => {
       event.preventDefault();
       setToken(field.value);
-      if (hasToken()) tell("The token is kept in this tab until it is closed.");
+      if (hasToken()) notify("The token is kept in this tab until it is closed.");
       box.close();
     };
     const form = h("form", { onsubmit: save },
@@ -121,7 +121,7 @@ export function tokenButton(button) {
   button.addEventListener("click", () => {
     if (!hasToken()) return askForToken();
     setToken("");
-    return tell("The token is forgotten: this tab only reads now.");
+    return notify("The token is forgotten: this tab only reads now.");
   });
   onToken(() => text(button, hasToken() ? "Forget token" : "Enter token"));
 }

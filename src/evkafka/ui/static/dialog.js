@@ -1,11 +1,11 @@
-// Questions before anything is changed, and the sentences afterwards.
+// Dialogs that ask before an action, and notices about its result.
 
 import { command, h, text } from "./dom.js";
 
 /**
- * Ask before something is done. Shows what will happen and the command that does the same.
- * `fields` are extra elements; `act` does it, and its error is shown in the dialog, which then stays open.
- * Resolves to what `act` returned, or to undefined when the person declined.
+ * Ask before an action. Shows what will happen, and the command that does the same.
+ * `fields` are extra elements. `act` does the action; if it throws, the dialog shows the error and stays open.
+ * Resolves to the result of `act`, or to undefined if the person cancels.
  */
 export function confirm({ title, sentence, line, verb, danger = false, fields = [], act }) {
   return new Promise((resolve) => {
@@ -30,7 +30,7 @@ export function confirm({ title, sentence, line, verb, danger = false, fields = 
       }
     }
 
-    const form = h("form", { onsubmit: submit, oninput: () => typeof line === "function" && shownLine.say(line()) },
+    const form = h("form", { onsubmit: submit, oninput: () => typeof line === "function" && shownLine.setText(line()) },
       h("h2", { id: "asked" }, title),
       sentence && h("p", {}, sentence),
       fields,
@@ -41,7 +41,7 @@ export function confirm({ title, sentence, line, verb, danger = false, fields = 
   });
 }
 
-/** Show a dialog, modal, until it is closed. Focus goes back to where it was. */
+/** Show a modal dialog until it is closed. Then the focus returns to the element that had it. */
 export function open(box, closed = () => {}) {
   const before = document.activeElement;
   box.addEventListener("close", () => {
@@ -54,15 +54,15 @@ export function open(box, closed = () => {}) {
   return box;
 }
 
-const TOLD_MS = 8000;
+const NOTICE_MS = 8000;
 
-/** Say what was done (kind "good") or what went wrong ("bad", which stays until it is dismissed). */
-export function tell(sentence, kind = "good") {
+/** Show a notice: of kind "good", or of kind "bad", which stays until the person dismisses it. */
+export function notify(sentence, kind = "good") {
   const place = document.getElementById("told");
   const close = h("button", { type: "button", class: "tiny", onclick: () => notice.remove() }, "Dismiss");
   const notice = h("div", { class: `notice ${kind}` }, h("span", {}, sentence), close);
-  // What went wrong again in the same way is said once: a pile of it would cover the page.
+  // The same notice is shown once: many of them would cover the page.
   for (const earlier of [...place.children]) if (earlier.firstChild.textContent === sentence) earlier.remove();
   place.append(notice);
-  if (kind !== "bad") setTimeout(() => notice.remove(), TOLD_MS);
+  if (kind !== "bad") setTimeout(() => notice.remove(), NOTICE_MS);
 }

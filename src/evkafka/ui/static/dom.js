@@ -1,8 +1,8 @@
-// Small tools for the document. Text goes in as text nodes only: nothing here, or above it, ever reads a string as HTML.
-// What is shown is updated in place: a node lives as long as the thing that it shows, so that scroll, selection, focus
-// and open <details> survive every update.
+// Functions that create and update elements. Text is added as text nodes only: no module of the page parses strings as
+// HTML. Elements are updated in place: a node exists as long as the item that it shows, so that scroll position,
+// selection, focus and open <details> survive every update.
 
-/** Make an element: h("td", { class: "number", onclick: f }, "text", child). False, null and undefined set nothing. */
+/** Create an element: h("td", { class: "number", onclick: f }, "text", child). False, null and undefined set nothing. */
 export function h(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes ?? {})) attribute(element, key, value);
@@ -16,36 +16,36 @@ export function attribute(element, key, value) {
   else if (element.getAttribute(key) !== String(value)) element.setAttribute(key, value === true ? "" : value);
 }
 
-/** Make the text of an element be this one; untouched where it already is. */
+/** Set the text of an element, if it differs. */
 export function text(element, value) {
   const wanted = value === null || value === undefined ? "" : String(value);
   if (element.textContent !== wanted) element.textContent = wanted;
   return element;
 }
 
-/** An element whose text is set over and over: `const rate = cell("td", {class: "number"}); rate.say(3)`. */
+/** An element whose text changes: `const rate = cell("td", {class: "number"}); rate.setText(3)`. */
 export function cell(name, attributes = {}, first = "") {
   const element = h(name, attributes, first);
-  element.say = (value) => text(element, value);
+  element.setText = (value) => text(element, value);
   return element;
 }
 
-/** A dotted name, which may break behind its dots. */
+/** A dotted name that may wrap after its dots. */
 export const dotted = (name) => name.split(/(?<=\.)/).flatMap((part, at) => (at ? [h("wbr"), part] : [part]));
 
-/** The word of a state, with its colour: good, warn, bad or nothing. */
-export function state(word = "", kind = "") {
+/** The label of a state, with its kind: good, warn, bad or empty. */
+export function state(label = "", kind = "") {
   const element = h("span", { class: "state" });
-  element.say = (said, how = "") => {
-    text(element, said);
-    attribute(element, "class", how ? `state ${how}` : "state");
+  element.setText = (newLabel, newKind = "") => {
+    text(element, newLabel);
+    attribute(element, "class", newKind ? `state ${newKind}` : "state");
     return element;
   };
-  return element.say(word, kind);
+  return element.setText(label, kind);
 }
 
 /**
- * Keep the children of a parent in step with a list of things: one node for each key, kept, moved, made or removed.
+ * Update the children of a parent to a list of items: one node for each key, which is kept, moved, created or removed.
  * `make(item)` returns an element with a method `show(item)`.
  */
 export function each(parent, items, key, make) {
@@ -72,15 +72,15 @@ export function each(parent, items, key, make) {
   }
 }
 
-/** An element with a way to show a thing on it. */
+/** An element with a method `show(item)` that updates it. */
 export function shown(element, show) {
   element.show = show;
   return element;
 }
 
 /**
- * A table in a box that scrolls sideways by itself. `columns` are [heading, class] pairs or headings.
- * The box carries the name that assistive technology says, and can be reached by keyboard for scrolling.
+ * A table in a box that scrolls horizontally. `columns` are [heading, class, hidden] or headings.
+ * The box has the accessible name, and can be focused, so that the keyboard can scroll it.
  */
 export function table(name, columns) {
   const head = columns.map((column) => {
@@ -95,8 +95,8 @@ export function table(name, columns) {
   return box;
 }
 
-// Where the window is narrow, a row is a block, and each cell carries its column's name: the style sheet shows it. A table
-// that is laid out like this is one to assistive technology only if it says so.
+// In a narrow window the style sheet shows a row as a block, and each cell with the name of its column. Assistive
+// technology then sees a table only because of the roles.
 function label(row, columns) {
   attribute(row, "role", "row");
   [...row.children].forEach((cell, at) => {
@@ -106,7 +106,7 @@ function label(row, columns) {
   });
 }
 
-/** A card: a section with a heading, perhaps with something at the right of it. */
+/** A section with a heading, and elements at the right of the heading. */
 export function card(heading, { id, aside = [], live = false } = {}, ...children) {
   const title = h("h2", { id: id ?? null }, heading);
   const section = h("section", { class: live ? "card live" : "card", "aria-labelledby": id ?? null },
@@ -115,7 +115,7 @@ export function card(heading, { id, aside = [], live = false } = {}, ...children
   return section;
 }
 
-/** Bring a card that somebody asked for into view, and the keyboard to it, once it stands in the document. */
+/** Scroll to a card that the person opened and focus it, after it was added to the document. */
 export function focused(section) {
   section.heading.tabIndex = -1;
   queueMicrotask(() => { section.scrollIntoView({ block: "nearest" }); section.heading.focus({ preventScroll: true }); });
@@ -126,7 +126,7 @@ export function pairs(list) {
   return h("dl", { class: "pairs" }, list.flatMap(([term, value]) => [h("dt", {}, term), h("dd", {}, value)]));
 }
 
-/** Text that is to be copied, with the button that copies it. */
+/** A text with a button that copies it. */
 export function command(line) {
   const code = h("code", {}, line);
   const button = h("button", { type: "button", class: "tiny", onclick: copy }, "Copy");
@@ -135,12 +135,12 @@ export function command(line) {
       await navigator.clipboard.writeText(code.textContent);
       button.textContent = "Copied";
     } catch {
-      getSelection().selectAllChildren(code); // not over plain http from elsewhere: marked, at least
+      getSelection().selectAllChildren(code); // browsers have no clipboard over plain http: select the text instead
       button.textContent = "Selected";
     }
     setTimeout(() => (button.textContent = "Copy"), 2000);
   }
   const whole = h("div", { class: "command" }, code, button);
-  whole.say = (value) => text(code, value);
+  whole.setText = (value) => text(code, value);
   return whole;
 }

@@ -1,7 +1,7 @@
-// Errors, the same ones together: how often, since when, the last traceback, and the records that they came from.
+// The screen of errors, in groups: how often, since when, the last traceback, and the last records.
 
 import { card, cell, each, h, shown, text } from "./dom.js";
-import { address, ago, moment, some } from "./format.js";
+import { address, ago, moment, plural } from "./format.js";
 import { to } from "./router.js";
 
 export function errors() {
@@ -23,15 +23,15 @@ function group(first) {
     h("div", { class: "body" }, message, facts, h("details", {}, h("summary", {}, "Traceback"), trace),
       h("div", {}, h("p", { class: "quiet small" }, "Records that it came from, the last ones"), records)));
   return shown(section, (one) => {
-    times.say(some(one.count, "time"));
-    message.say(one.message);
-    facts.say(`${one.endpoint} · ${one.event_type ?? "no type"} · consumer ${one.consumer} · last ${ago(one.last_ms)}, first ${moment(one.first_ms)}`);
+    times.setText(plural(one.count, "time"));
+    message.setText(one.message);
+    facts.setText(`${one.endpoint} · ${one.event_type ?? "no type"} · consumer ${one.consumer} · last ${ago(one.last_ms)}, first ${moment(one.first_ms)}`);
     text(trace, one.traceback);
-    each(records, one.records, (record) => address(record.topic, record.partition, record.offset), where);
+    each(records, one.records, (record) => address(record.topic, record.partition, record.offset), recordLink);
   });
 }
 
-function where(record) {
+function recordLink(record) {
   const link = h("a", { href: to("records", record), class: "mono" }, address(record.topic, record.partition, record.offset));
   return shown(h("li", {}, link), () => {});
 }

@@ -1,4 +1,4 @@
-// Events: each type, the endpoint that takes it, how often and how fast, and what it failed with last.
+// The screen of events: each type with its endpoint, rates, durations and last error.
 
 import { card, cell, dotted, each, h, shown, table } from "./dom.js";
 import { ago, count, rate, seconds } from "./format.js";
@@ -8,13 +8,13 @@ export function events() {
   const rows = table("Event types and their endpoints", ["Event and endpoint", ["Handled", "number"], ["Per second", "number"], ["Median", "number"], ["95 %", "number"], ["99 %", "number"], ["Failed", "number"], "Last error"]);
   const none = h("p", { class: "empty" }, "No endpoint is declared: every record is skipped.");
   const declared = card("Event types and their endpoints", { id: "declared", live: true }, rows, none);
-  const missed = table("Records without an endpoint", ["Event type", "Why", "Consumer", ["Records", "number"]]);
-  const unmatched = card("Records without an endpoint", { id: "unmatched", live: true }, missed);
+  const unmatchedRows = table("Records without an endpoint", ["Event type", "Why", "Consumer", ["Records", "number"]]);
+  const unmatched = card("Records without an endpoint", { id: "unmatched", live: true }, unmatchedRows);
   return shown(h("div", { class: "stack" }, declared, unmatched), (snapshot) => {
     each(rows.body, snapshot.events, (one) => `${one.consumer} ${one.event_type} ${one.endpoint}`, row);
     none.hidden = snapshot.events.length > 0;
     rows.hidden = !snapshot.events.length;
-    each(missed.body, snapshot.unmatched, (one) => `${one.consumer} ${one.reason} ${one.event_type}`, miss);
+    each(unmatchedRows.body, snapshot.unmatched, (one) => `${one.consumer} ${one.reason} ${one.event_type}`, unmatchedRow);
     unmatched.hidden = !snapshot.unmatched.length;
   });
 }
@@ -27,22 +27,22 @@ function row(first) {
   const whole = h("tr", {},
     h("th", { scope: "row" }, first.event_type ?? "anything else", h("div", { class: "small quiet where mono" }, dotted(first.endpoint)), h("div", { class: "small quiet" }, `consumer ${first.consumer}`)), handled, speed, p50, p95, p99, failed, h("td", { class: "long" }, error, " ", when, none));
   return shown(whole, (one) => {
-    handled.say(count(one.handled));
-    speed.say(rate(one.handled_per_s));
-    p50.say(seconds(one.p50_s));
-    p95.say(seconds(one.p95_s));
-    p99.say(seconds(one.p99_s));
-    failed.say(count(one.failed));
+    handled.setText(count(one.handled));
+    speed.setText(rate(one.handled_per_s));
+    p50.setText(seconds(one.p50_s));
+    p95.setText(seconds(one.p95_s));
+    p99.setText(seconds(one.p99_s));
+    failed.setText(count(one.failed));
     error.hidden = when.hidden = !one.last_error;
     none.hidden = Boolean(one.last_error);
     if (one.last_error && error.textContent !== one.last_error) error.textContent = one.last_error;
-    when.say(one.last_error ? ago(one.last_error_at_ms) : "");
+    when.setText(one.last_error ? ago(one.last_error_at_ms) : "");
   });
 }
 
 const reasons = { no_type: "it carries no type", no_endpoint: "no endpoint takes this type", tombstone: "a tombstone" };
 
-function miss(first) {
+function unmatchedRow(first) {
   const number = cell("td", { class: "number" });
-  return shown(h("tr", {}, h("th", { scope: "row" }, first.event_type ?? "none"), h("td", {}, reasons[first.reason] ?? first.reason), h("td", {}, first.consumer), number), (one) => number.say(count(one.records)));
+  return shown(h("tr", {}, h("th", { scope: "row" }, first.event_type ?? "none"), h("td", {}, reasons[first.reason] ?? first.reason), h("td", {}, first.consumer), number), (one) => number.setText(count(one.records)));
 }

@@ -1,4 +1,4 @@
-// Figures as people read them. Whatever is not known is a dash, never a zero.
+// Formats numbers, durations and times. Unknown values are a dash, never zero.
 
 const NONE = "–";
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
@@ -10,17 +10,17 @@ const known = (value) => typeof value === "number" && Number.isFinite(value);
 
 export const count = (value) => (known(value) ? whole.format(value) : NONE);
 
-/** Long figures made short, for tiles and axes: 12.3K. */
+/** Large numbers in compact form, for tiles and axes: 12.3K. */
 export const short = (value) => (known(value) ? (Math.abs(value) < 10_000 ? whole.format(value) : compact.format(value)) : NONE);
 
-/** Per second. */
+/** A rate per second. */
 export function rate(value) {
   if (!known(value)) return NONE;
   if (value >= 10_000) return compact.format(value);
   return value === 0 || value >= 100 ? whole.format(value) : value >= 1 ? one.format(value) : two.format(value);
 }
 
-/** A length of time given in seconds, in the unit that fits. */
+/** A duration in seconds, shown in a suitable unit. */
 export function seconds(value) {
   if (!known(value)) return NONE;
   if (value === 0) return "0 s";
@@ -37,12 +37,12 @@ export const millis = (value) => (known(value) ? seconds(value / 1000) : NONE);
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" });
 
-/** What is no moment of any calendar is shown as the number that it is: a producer may write any. */
-const told = (at, format) => (!known(at) ? NONE : Math.abs(at) <= 8.64e15 ? format.format(at) : `${at} ms`);
+/** A timestamp that is not a valid date is shown as a number: a producer may write any. */
+const formatTime = (at, format) => (!known(at) ? NONE : Math.abs(at) <= 8.64e15 ? format.format(at) : `${at} ms`);
 
-/** The time of the day of a moment in milliseconds since the epoch. */
-export const timeOfDay = (at) => told(at, clock);
-export const moment = (at) => told(at, day);
+/** The time of day of a timestamp in milliseconds since the epoch. */
+export const timeOfDay = (at) => formatTime(at, clock);
+export const moment = (at) => formatTime(at, day);
 
 /** How long ago, in words. */
 export function ago(at, now = Date.now()) {
@@ -51,13 +51,13 @@ export function ago(at, now = Date.now()) {
   return past < 2 ? "just now" : `${past < 60 ? `${Math.floor(past)} s` : seconds(past)} ago`;
 }
 
-/** One of a thing, or several: some(2, "record"). */
-export const some = (number, name, several = `${name}s`) => `${count(number)} ${number === 1 ? name : several}`;
+/** A number with its noun: plural(2, "record"). */
+export const plural = (number, name, several = `${name}s`) => `${count(number)} ${number === 1 ? name : several}`;
 
 /** The name of a class without its module. */
-export const brief = (name) => name.slice(name.lastIndexOf(".") + 1);
+export const shortName = (name) => name.slice(name.lastIndexOf(".") + 1);
 
-/** Where a record stands. */
+/** The address of a partition or record. */
 export const address = (topic, partition, offset) => (offset === undefined || offset === null ? `${topic}[${partition}]` : `${topic}[${partition}]@${offset}`);
 
 export function bytes(value) {

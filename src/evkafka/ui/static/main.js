@@ -1,17 +1,17 @@
-// The operations page: puts the parts together.
+// The operations page: connects the screens with the stream of snapshots.
 
 import { attribute, text } from "./dom.js";
 import { askForToken, onToken, tokenButton } from "./api.js";
 import { timeOfDay } from "./format.js";
-import { live } from "./live.js";
+import { readSnapshots } from "./snapshot_stream.js";
 import { route } from "./router.js";
 import { themeButton } from "./theme_button.js";
-import { check } from "./check.js";
-import { config } from "./config.js";
+import { check } from "./self_check.js";
+import { config } from "./configuration.js";
 import { consumers } from "./consumers.js";
 import { errors } from "./errors.js";
 import { events } from "./events.js";
-import { letters } from "./letters.js";
+import { letters } from "./dead_letters.js";
 import { overview } from "./overview.js";
 import { records } from "./records.js";
 
@@ -41,10 +41,10 @@ const router = route(
 
 themeButton(at("theme"));
 tokenButton(at("token"));
-const reopen = live("ui/api/events", take, say);
+const reopen = readSnapshots("ui/api/events", showSnapshot, showConnection);
 onToken(() => connection.dataset.locked && reopen());
 
-function take(snapshot) {
+function showSnapshot(snapshot) {
   newest = snapshot;
   router.current.show?.(snapshot);
   badge("overview", snapshot.problems.length);
@@ -54,11 +54,11 @@ function take(snapshot) {
 
 function badge(name, number) {
   const { number: shown } = router.links.get(name);
-  shown.say(number > 0 ? (number > 999 ? "999+" : number) : "");
+  shown.setText(number > 0 ? (number > 999 ? "999+" : number) : "");
   attribute(shown, "title", number > 0 ? `${number} to look at` : null);
 }
 
-const words = {
+const labels = {
   connecting: ["Connecting", ""],
   live: ["Live", "good"],
   lost: ["Connection lost", "bad"],
@@ -66,15 +66,15 @@ const words = {
   locked: ["Locked", "warn"],
 };
 
-function say(state, since) {
-  const [word, kind] = words[state];
-  text(connection, word);
+function showConnection(state, since) {
+  const [label, kind] = labels[state];
+  text(connection, label);
   connection.className = kind ? `state ${kind}` : "state";
   const banner = at("banner");
-  const old = state === "lost" || state === "stale";
-  document.documentElement.classList.toggle("stale", old);
-  banner.className = old ? `notice ${kind}` : "";
-  text(banner, old ? explain(state, since) : "");
+  const isStale = state === "lost" || state === "stale";
+  document.documentElement.classList.toggle("stale", isStale);
+  banner.className = isStale ? `notice ${kind}` : "";
+  text(banner, isStale ? explain(state, since) : "");
   const locked = state === "locked";
   if (locked && !connection.dataset.locked) askForToken("This page is open to other machines: reading needs the token too.");
   if (locked) connection.dataset.locked = "yes";

@@ -1,4 +1,4 @@
-// Overview: what is wrong and what to do first, the figures of now, the last minutes, and every consumer in a sentence.
+// The overview: problems with the first thing to do, current figures, charts of the last minutes, and all consumers.
 
 import { card, cell, each, h, shown, state, table } from "./dom.js";
 import { chart } from "./chart.js";
@@ -11,7 +11,7 @@ const LATE_S = 60;
 export function overview() {
   const wrong = problems();
   const tiles = figures();
-  const charts = graphs();
+  const charts = timeCharts();
   const list = consumers();
   const screen = h("div", { class: "stack" }, wrong, tiles, charts, list);
   screen.show = (snapshot) => {
@@ -24,14 +24,14 @@ export function overview() {
   return screen;
 }
 
-function tile(name, say) {
+function tile(name, valuesOf) {
   const figure = cell("span", { class: "figure" });
   const note = cell("div", { class: "note" });
   const box = h("div", { class: "card tile" }, h("dt", {}, name), h("dd", {}, figure, note));
   return shown(box, (now) => {
-    const [value, under = "", kind = ""] = say(now);
-    figure.say(value);
-    note.say(under);
+    const [value, under = "", kind = ""] = valuesOf(now);
+    figure.setText(value);
+    note.setText(under);
     box.className = kind ? `card tile ${kind}` : "card tile";
   });
 }
@@ -48,7 +48,7 @@ function figures() {
   return shown(h("dl", { class: "tiles live", "aria-label": "Now" }, tiles), (now) => tiles.forEach((one) => one.show(now)));
 }
 
-function graphs() {
+function timeCharts() {
   const speed = chart("Records per second", [{ name: "handled", colour: "first" }, { name: "failed", colour: "second" }], rate);
   const behind = chart("Lag in records", [{ name: "behind", colour: "first" }], short, { whole: true });
   const time = chart("Time of an attempt", [{ name: "median", colour: "first" }, { name: "95th percentile", colour: "second" }], seconds);
@@ -68,18 +68,18 @@ function consumers() {
 }
 
 function row(first) {
-  const word = state();
+  const label = state();
   const why = cell("div", { class: "small quiet" });
   const [lag, oldest, speed, partitions] = [0, 1, 2, 3].map(() => cell("td", { class: "number" }));
   const reads = cell("td", { class: "long" });
   const link = h("a", { href: to("consumers", { consumer: first.name }) }, first.name);
-  return shown(h("tr", {}, h("th", { scope: "row" }, link), h("td", { class: "long" }, word, why), lag, oldest, speed, partitions, reads), (one) => {
-    word.say(one.state, one.kind);
-    why.say(one.reasons[0] ?? one.notes[0] ?? "");
-    lag.say(count(one.lag));
-    oldest.say(seconds(one.lag_s));
-    speed.say(rate(one.handled_per_s));
-    partitions.say(count(one.partitions.length));
-    reads.say(one.topics.join(", "));
+  return shown(h("tr", {}, h("th", { scope: "row" }, link), h("td", { class: "long" }, label, why), lag, oldest, speed, partitions, reads), (one) => {
+    label.setText(one.state, one.kind);
+    why.setText(one.reasons[0] ?? one.notes[0] ?? "");
+    lag.setText(count(one.lag));
+    oldest.setText(seconds(one.lag_s));
+    speed.setText(rate(one.handled_per_s));
+    partitions.setText(count(one.partitions.length));
+    reads.setText(one.topics.join(", "));
   });
 }

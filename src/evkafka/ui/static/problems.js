@@ -1,20 +1,20 @@
-// What is wrong, worst first, each with what to do about it first.
+// The list of problems, the worst first, each with the first thing to do.
 
 import { card, cell, each, h, shown, text } from "./dom.js";
 
 export function problems() {
   const list = h("ul", { class: "problems" });
-  const well = h("p", { class: "empty" }, "Nothing is wrong: every consumer reads, and nothing waits for a person.");
-  const section = card("What needs attention", { id: "problems", live: true }, list, well);
+  const none = h("p", { class: "empty" }, "Nothing is wrong: every consumer reads, and nothing waits for a person.");
+  const section = card("What needs attention", { id: "problems", live: true }, list, none);
   return shown(section, (found) => {
-    each(list, named(found), (one) => one.key, problem);
-    well.hidden = found.length > 0;
+    each(list, withKeys(found), (one) => one.key, problem);
+    none.hidden = found.length > 0;
     text(section.heading, found.length ? `What needs attention (${found.length})` : "What needs attention");
   });
 }
 
-// A problem is the same one while only its figures change; of several that differ in figures alone, the first, the second…
-function named(found) {
+// A problem keeps its key while only its figures change. Several that differ in figures only are numbered.
+function withKeys(found) {
   const seen = new Map();
   return found.map((one) => {
     const about = `${one.where} ${one.screen} ${one.what.replaceAll(/[\d.,]+/g, "0")}`;
@@ -30,8 +30,8 @@ function problem() {
   const row = h("li", {}, what, h("p", {}, h("span", { class: "quiet" }, "First: "), first, " ", link));
   return shown(row, (one) => {
     row.className = one.kind;
-    what.say(one.where ? `${one.where}: ${one.what}` : one.what);
-    first.say(one.first);
+    what.setText(one.where ? `${one.where}: ${one.what}` : one.what);
+    first.setText(one.first);
     link.hidden = !one.screen;
     if (one.screen) link.setAttribute("href", `#/${one.screen}`);
   });

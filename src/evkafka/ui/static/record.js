@@ -1,9 +1,9 @@
-// One record, as text: never as HTML, whatever it holds. Masked fields come masked.
+// Shows one record as text, never as HTML. The app has already masked secret fields.
 
 import { h, pairs } from "./dom.js";
 import { bytes, moment } from "./format.js";
 
-/** A payload: what the app could make of it, and what it left out. */
+/** A payload as text, with notes about what was converted, cut or masked. */
 export function payload(value) {
   if (value === null || value === undefined) return h("p", { class: "quiet" }, "No value: a tombstone.");
   const notes = [

@@ -1,8 +1,8 @@
-// Which screen is shown: the part of the address after the hash, `#/letters?topic=orders.dlq`.
+// Shows the screen that the fragment of the address names: `#/letters?topic=orders.dlq`.
 
 import { attribute, cell, h, text } from "./dom.js";
 
-const drawings = {
+const iconPaths = {
   overview: "M3 13h4l3-8 4 14 3-6h4",
   consumers: "M4 5h16v5H4zM4 14h16v5H4zM8 7.5h.01M8 16.5h.01",
   events: "M4 6h6l4 6h6M4 18h6l4-6M17 9l3 3-3 3",
@@ -17,32 +17,32 @@ const drawings = {
 function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", drawings[name]);
+  path.setAttribute("d", iconPaths[name]);
   for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", fill: "none", stroke: "currentColor", "stroke-width": "2", "stroke-linecap": "round", "stroke-linejoin": "round", "aria-hidden": "true" })) svg.setAttribute(key, value);
   svg.append(path);
   return svg;
 }
 
-/** Where an address leads: { name, params }. */
+/** The current screen and its parameters: { name, params }. */
 export function here() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
   return { name: path || "overview", params: new URLSearchParams(query) };
 }
 
-/** The address of a screen: `#/letters?topic=…`; parameters that are empty are left out. */
+/** The address of a screen: `#/letters?topic=…`, without empty parameters. */
 export function to(name, params = {}) {
   const query = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== undefined && value !== null && value !== ""));
   return `#/${name}${query.size ? `?${query}` : ""}`;
 }
 
-/** Change the parameters of the screen that is shown, without building it anew and without a step in the history. */
+/** Change the parameters of the current screen in the address, without a new screen and without a history entry. */
 export function remember(params) {
   history.replaceState(null, "", to(here().name, params));
 }
 
 /**
- * Show what the address says, now and whenever it changes.
- * `screens` are { name, label, make }; make(params) returns an element, perhaps with `show(snapshot)` and `end()`.
+ * Show the screen of the address, now and whenever the address changes.
+ * `screens` are { name, label, make }; make(params) returns an element with optional methods `show(snapshot)` and `end()`.
  */
 export function route(screens, { place, heading, list, title, shown }) {
   const links = new Map();

@@ -1,9 +1,9 @@
-// Before anything is painted: the theme that was chosen here last, so that nothing flashes. A classic script for that reason.
+// Sets the theme that was chosen last. A classic script, so that it runs before the first paint and nothing flashes.
 (() => {
   try {
     const chosen = localStorage.getItem("evkafka-theme");
     if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
   } catch {
-    // no storage, no choice: the system's theme it is
+    // no storage: the page uses the system's theme
   }
 })();

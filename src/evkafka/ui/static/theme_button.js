@@ -1,9 +1,9 @@
-// Auto, light, dark: chosen here, kept in this browser.
+// The button for the theme: auto, light or dark. The choice is stored in this browser.
 
 import { text } from "./dom.js";
 import { repaintAll } from "./chart.js";
 
-const order = ["auto", "light", "dark"];
+const themes = ["auto", "light", "dark"];
 
 export function themeButton(button) {
   const root = document.documentElement;
@@ -12,13 +12,13 @@ export function themeButton(button) {
     text(button.querySelector("span:last-child"), now());
   };
   button.addEventListener("click", () => {
-    const next = order[(order.indexOf(now()) + 1) % order.length];
+    const next = themes[(themes.indexOf(now()) + 1) % themes.length];
     if (next === "auto") delete root.dataset.theme;
     else root.dataset.theme = next;
     try {
       localStorage.setItem("evkafka-theme", next);
     } catch {
-      // kept for this page only
+      // no storage: the choice is lost when the page is closed
     }
     name();
     repaintAll();

@@ -1,33 +1,33 @@
-// The configuration in force, and where each value came from. Secrets come masked from the app; they never reach this page.
+// The screen of the configuration: each value, and whether it was set. The app masks secrets, so they never reach the browser.
 
-import { ask } from "./api.js";
+import { get } from "./api.js";
 import { card, cell, h, table, text } from "./dom.js";
 
 export function config() {
   const place = h("div", { class: "stack" }, h("p", { class: "card empty", role: "status" }, "Looking…"));
-  const filter = h("input", { type: "search", placeholder: "key or value", oninput: sift });
-  const changed = h("input", { type: "checkbox", onchange: sift });
+  const filter = h("input", { type: "search", placeholder: "key or value", oninput: filterRows });
+  const changed = h("input", { type: "checkbox", onchange: filterRows });
   const bar = h("div", { class: "card body fields" }, h("label", { class: "grow" }, "Containing", filter), h("label", { class: "beside" }, changed, "Only what is set"));
-  const left = cell("p", { class: "only-read", role: "status" });
+  const number = cell("p", { class: "only-read", role: "status" });
 
-  function sift() {
-    let seen = 0;
+  function filterRows() {
+    let visible = 0;
     for (const row of place.querySelectorAll("tbody tr")) {
       const found = row.textContent.toLowerCase().includes(filter.value.trim().toLowerCase()) && (!changed.checked || row.dataset.set === "yes");
       row.hidden = !found;
-      seen += found ? 1 : 0;
+      visible += found ? 1 : 0;
     }
-    left.say(`${seen} keys shown`);
+    number.setText(`${visible} keys shown`);
   }
 
-  ask("config").then(
-    (told) => place.replaceChildren(...told.parts.map(part)),
+  get("config").then(
+    (answer) => place.replaceChildren(...answer.parts.map(section)),
     (error) => text(place.firstElementChild, error.message),
   );
-  return h("div", { class: "stack" }, bar, left, place);
+  return h("div", { class: "stack" }, bar, number, place);
 }
 
-function part(one) {
+function section(one) {
   const rows = table(one.name, ["Key", "Value", "From"]);
   rows.classList.add("terse");
   for (const key of one.keys) {

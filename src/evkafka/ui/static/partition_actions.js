@@ -1,14 +1,14 @@
-// What can be changed on a consumer's partition: asked for, with the command that does the same, and then told.
+// Actions on a partition: pause, resume and seek. Each asks first, and shows the command that does the same.
 
-import { order } from "./api.js";
-import { confirm, tell } from "./dialog.js";
+import { post } from "./api.js";
+import { confirm, notify } from "./dialog.js";
 import { h } from "./dom.js";
 import { address, count } from "./format.js";
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 const python = (where, call) => h("p", { class: "quiet small" }, "In code, from any thread of the process: ", h("code", {}, `app.consumer(${JSON.stringify(where.consumer)}).${call}`));
 
-// What is paused or moved is this process's own, so the command asks this page's address.
+// These actions change this process only, so the command calls this page's address.
 function curl(path, body) {
   const url = new URL(`ui/api/${path}`, document.baseURI).href;
   return `curl -X POST ${url} -H "authorization: Bearer $EVKAFKA_UI_TOKEN" -H "content-type: application/json" -d ${quoted(JSON.stringify(body))}`;
@@ -22,9 +22,9 @@ export async function pause(where) {
     line: curl("pause", where),
     fields: [python(where, `pause(${JSON.stringify(where.topic)}, ${where.partition})`)],
     verb: "Pause",
-    act: () => order("pause", where),
+    act: () => post("pause", where),
   });
-  if (done) tell(`${name} is paused.`);
+  if (done) notify(`${name} is paused.`);
 }
 
 export async function resume(where) {
@@ -35,9 +35,9 @@ export async function resume(where) {
     line: curl("resume", where),
     fields: [python(where, `resume(${JSON.stringify(where.topic)}, ${where.partition})`)],
     verb: "Resume",
-    act: () => order("resume", where),
+    act: () => post("resume", where),
   });
-  if (done) tell(`${name} goes on.`);
+  if (done) notify(`${name} goes on.`);
 }
 
 export async function seek(where, now) {
@@ -51,7 +51,7 @@ export async function seek(where, now) {
     verb: "Seek",
     danger: true,
     fields: [h("label", {}, `Offset (now at ${count(now.position)}, the end is ${count(now.end)})`, field), python(where, `seek(${JSON.stringify(where.topic)}, ${where.partition}, offset)`)],
-    act: () => order("seek", { ...where, offset: offset() }),
+    act: () => post("seek", { ...where, offset: offset() }),
   });
-  if (done) tell(`${name} is read from ${offset()} on.`);
+  if (done) notify(`${name} is read from ${offset()} on.`);
 }
