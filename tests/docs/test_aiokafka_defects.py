@@ -79,7 +79,7 @@ def test_names_tests_that_exist_for_each_defect() -> None:
 
 def test_names_every_test_of_the_bare_client() -> None:
     named = TEST.findall(PAGE.read_text())
-    tests = functions_of("acceptance/faults/test_aiokafka.py")
+    tests = functions_of("acceptance/faults/test_aiokafka_defects.py")
     assert [test for test in sorted(tests) if not any(f"{test}::".startswith(f"{one}::") for one in named)] == []
 
 

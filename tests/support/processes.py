@@ -137,7 +137,7 @@ def group_id() -> str:
 
 @pytest.fixture
 def worker(kafka_broker: KafkaBroker, journal: Path, group_id: str) -> Iterator[StartWorker]:
-    """Starts workers: `worker(topic)`, with config keys laid over the suite's."""
+    """Start workers: `worker(topic)`; keyword arguments override the configuration."""
     workers: list[Worker] = []
 
     def start(*topics: str, configs: list[dict[str, Any]] | None = None, **config: Any) -> Worker:

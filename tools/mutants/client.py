@@ -134,7 +134,7 @@ CLIENT = [
         "if existing := {tp: offset for tp, offset in offsets.items() if tp.topic not in deleted}:",
         "if existing := dict(offsets):",
         "records of the recreated topic are skipped",
-        ("tests/acceptance/faults/test_topics.py::TestATopicThatIsDeletedAndMadeAgain",),
+        ("tests/acceptance/faults/test_topics.py::TestARecreatedTopic",),
     ),
     Breakage(
         "a partition that was added later begins at its end",

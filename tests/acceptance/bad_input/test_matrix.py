@@ -1,6 +1,6 @@
-"""The bad-input matrix: what a record may bring, and what becomes of it: decision, commit, count, log, dead letter.
+"""The matrix of malformed records: for each the decision, commit, metrics, log and dead letter.
 
-Each row is the second of three records. The other two are handled whatever it is; it is never lost, and it never ends
+Each row is the second of three records. Whatever it is, the other two are handled; it is never lost, and it never ends
 the consumer.
 """
 
@@ -35,11 +35,11 @@ class Order(BaseModel):
 
 @dataclass(frozen=True)
 class Row:
-    """A record by its name.
+    """A record and its expected decision.
 
     Attributes:
-        decision: `handled`: its endpoint is called. `undecodable`: the policy's end at once, never an attempt.
-            `unmatched`: no endpoint takes it.
+        decision: `handled`: its endpoint is called. `undecodable`: the policy's last action, without an attempt.
+            `unmatched`: no endpoint matches.
     """
 
     name: str
@@ -118,19 +118,19 @@ class Run:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-async def test_a_dead_letter_policy(row: Row, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_outcome_under_a_dead_letter_policy(row: Row, caplog: pytest.LogCaptureFixture) -> None:
     backend = MemoryBackend()
     with caplog.at_level(logging.INFO):
         async with backend.kafka:
-            await is_settled(backend, row)
-    assert CANARY.decode() not in caplog.text  # a payload is nobody's business
+            await check_outcome(backend, row)
+    assert CANARY.decode() not in caplog.text  # payloads are never logged
     if row.decision == "undecodable":
-        assert "[0]@1" in caplog.text  # its address is told
+        assert "[0]@1" in caplog.text  # its address is logged
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-async def test_the_default_policy(row: Row) -> None:
-    """What cannot be decoded waits, and holds back its own partition only; all else is passed."""
+async def test_the_outcome_under_the_default_policy(row: Row) -> None:
+    """An undecodable record is retried and blocks only its own partition; all others are committed."""
     backend = MemoryBackend()
     async with backend.kafka:
         topic = await backend.topic(partitions=2)
@@ -145,8 +145,8 @@ async def test_the_default_policy(row: Row) -> None:
 
 
 @pytest.mark.kafka
-def test_a_real_kafka_says_the_same(kafka_broker: KafkaBroker) -> None:
-    asyncio.run(all_hold(kafka_broker.bootstrap_servers, ROWS, is_settled))
+def test_the_outcome_on_a_real_kafka(kafka_broker: KafkaBroker) -> None:
+    asyncio.run(all_hold(kafka_broker.bootstrap_servers, ROWS, check_outcome))
 
 
 async def send_three(backend: Backend, topic: str, row: Row) -> None:
@@ -155,15 +155,15 @@ async def send_three(backend: Backend, topic: str, row: Row) -> None:
     await backend.send(topic, b'{"number": 3}', key=b"other")
 
 
-async def is_settled(backend: Backend, row: Row) -> None:
-    topic, buried = await backend.topic(), await backend.topic()
-    policy = {"max_attempts": 3, "then": "dead_letter", "dead_letter_topic": buried}
+async def check_outcome(backend: Backend, row: Row) -> None:
+    topic, dead_letter_topic = await backend.topic(), await backend.topic()
+    policy = {"max_attempts": 3, "then": "dead_letter", "dead_letter_topic": dead_letter_topic}
     config = backend.config(topic, on_error=policy, unmatched="dead_letter")
     await send_three(backend, topic, row)
     run = Run(config)
     async with backend.running(run.app):
         await committed_is(backend, config, topic, 3)
-    letters = await backend.values(buried)
+    letters = await backend.values(dead_letter_topic)
     if row.decision == "handled":
         assert len(run.numbers) == 3
         assert (letters, sorted(run.ended)) == ([], ["ok"] * 3)

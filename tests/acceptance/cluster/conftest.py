@@ -1,4 +1,4 @@
-"""Three real brokers, shared by a module's tests."""
+"""A cluster of three real brokers for each test module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbered records through groups of processes while the cluster is in trouble, and what came of them."""
+"""A load of numbered records for groups of processes, and the check that none is lost or repeated."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ SETTLE_S = 90.0
 
 
 class Load:
-    """Records that are sent all the time, and groups that handle them.
+    """Sends records continuously to groups that handle them.
 
     Attributes:
-        groups: each of them handles every record.
-        confirmed, failed: the numbers of the sends that ended so; of a failed one also whether it may be written.
-        longest_s: how long the slowest confirmed send took.
+        groups: each group handles every record.
+        confirmed: the numbers of the confirmed sends.
+        failed: the errors of the failed sends, by number.
+        longest_s: the duration of the slowest confirmed send.
     """
 
     def __init__(self, cluster: KafkaCluster, topic: str, groups: list[str], journal: Path) -> None:
@@ -55,10 +56,10 @@ class Load:
             "delivery_timeout_ms": 60_000,
         }
         async with EVKafkaProducer(config) as producer:
-            began_s = time.monotonic()
+            start_s = time.monotonic()
             while self._sending:
-                while self._number < (time.monotonic() - began_s) * per_second:
-                    task = asyncio.create_task(self._one(producer, self._number))
+                while self._number < (time.monotonic() - start_s) * per_second:
+                    task = asyncio.create_task(self._send_one(producer, self._number))
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
                     self._number += 1
@@ -66,24 +67,24 @@ class Load:
             while self._tasks:
                 await asyncio.wait(self._tasks)
 
-    async def _one(self, producer: EVKafkaProducer, number: int) -> None:
-        began_s = time.monotonic()
+    async def _send_one(self, producer: EVKafkaProducer, number: int) -> None:
+        start_s = time.monotonic()
         try:
             await producer.send_event({"id": number}, "Work", key=f"k{number % KEYS}")
         except DeliveryError as error:
             self.failed[number] = error
         else:
             self.confirmed.add(number)
-            self.longest_s = max(self.longest_s, time.monotonic() - began_s)
+            self.longest_s = max(self.longest_s, time.monotonic() - start_s)
 
-    async def gets_on(self, timeout_s: float = SETTLE_S) -> None:
-        """What was confirmed so far has been handled, and a hundred records more."""
+    async def make_progress(self, timeout_s: float = SETTLE_S) -> None:
+        """Wait until all confirmed records and a hundred new ones are handled."""
         wanted = set(self.confirmed)
-        await eventually(lambda: len(self.confirmed) >= len(wanted) + 100, timeout_s, what="a hundred sends more")
-        await self._handled(set(self.confirmed), timeout_s)
+        await eventually(lambda: len(self.confirmed) >= len(wanted) + 100, timeout_s, what="a hundred more sends")
+        await self._wait_handled(set(self.confirmed), timeout_s)
 
-    async def commits_on(self) -> None:
-        """Every group has committed more than it had."""
+    async def commit_progress(self) -> None:
+        """Wait until every group has committed more than before."""
         for group in self.groups:
             before = sum((await self._cluster.committed(group, self.topic)).values())
 
@@ -92,22 +93,22 @@ class Load:
 
             await eventually(more, SETTLE_S, what=f"another commit of {group}")
 
-    async def _handled(self, numbers: set[int], timeout_s: float) -> None:
+    async def _wait_handled(self, numbers: set[int], timeout_s: float) -> None:
         def all_are() -> bool:
             handled = self.handled()
             return all(numbers <= handled[group].keys() for group in self.groups)
 
-        await eventually(all_are, timeout_s, what="what was confirmed, handled")
+        await eventually(all_are, timeout_s, what="all confirmed records handled")
 
     def handled(self) -> dict[str, Counter[int]]:
-        """How often each group has handled each number."""
+        """Return how often each group has handled each number."""
         found: dict[str, Counter[int]] = {group: Counter() for group in self.groups}
         for line in lines(self._journal, "done"):
             found[line["group"]][line["id"]] += 1
         return found
 
     def longest_gap_s(self) -> float:
-        """How long a group has handled nothing at all."""
+        """Return the longest time in which a group has handled nothing."""
         found = 0.0
         for group in self.groups:
             times = [line["at_s"] for line in lines(self._journal, "done") if line["group"] == group]
@@ -117,10 +118,10 @@ class Load:
     # ------------------------------------------------------------------ the end
 
     async def settle(self) -> None:
-        """Send no more, and return when all is handled and committed."""
+        """Stop sending, and wait until everything is handled and committed."""
         self._sending = False
         await eventually(lambda: not self._tasks, SETTLE_S, what="the last sends")
-        await self._handled(set(self.confirmed), SETTLE_S)
+        await self._wait_handled(set(self.confirmed), SETTLE_S)
 
         async def all_committed() -> bool:
             ends = await self._ends()
@@ -129,7 +130,7 @@ class Load:
         await eventually(all_committed, SETTLE_S, what="all committed")
 
     async def log(self) -> Counter[int]:
-        """How often each number is in the log."""
+        """Return how often each number is in the log."""
         found: Counter[int] = Counter()
         async with self._reader() as reader:
             ends = await reader.end_offsets(self._partitions)
@@ -162,10 +163,10 @@ class Load:
 async def under_load(
     cluster: KafkaCluster, folder: Path, *, per_second: int = 100, groups: int = 1, processes: int = 2
 ) -> AsyncIterator[Load]:
-    """Inside, records come and are handled; at the exit nothing may be lost, nothing handled or written twice.
+    """Send and handle records inside the context; at its exit check that none is lost, repeated or written twice.
 
     Args:
-        groups: each process has a member in each.
+        groups: the number of groups; each process has a member in each.
     """
     topic = f"t-{uuid.uuid4().hex[:8]}"
     await cluster.create(topic, {0: [1, 2, 3], 1: [2, 3, 1], 2: [3, 1, 2]})
@@ -185,7 +186,7 @@ async def under_load(
     workers = [Worker(journal, configs) for _ in range(processes)]
     sending = asyncio.create_task(load.send(per_second))
     try:
-        await load.gets_on()
+        await load.make_progress()
         yield load
         await load.settle()
         await sending
@@ -195,10 +196,10 @@ async def under_load(
         sending.cancel()
         for worker in workers:
             worker.end()
-    await _judge(load)
+    await _check(load)
 
 
-async def _judge(load: Load) -> None:
+async def _check(load: Load) -> None:
     log = await load.log()
     lost = load.confirmed - set(log)
     assert not lost, f"confirmed and not in the log: {sorted(lost)[:10]}"

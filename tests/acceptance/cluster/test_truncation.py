@@ -1,4 +1,4 @@
-"""An unclean election cuts a log that was read: it is noticed, and reading goes on where the logs part."""
+"""An unclean leader election truncates a log: the consumer notices, and continues at the first different offset."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
 class Service:
-    """An app that notes the values it handled, and the positions that it was given by a rule."""
+    """An app that records the values that it handled and the position resets."""
 
     def __init__(self, cluster: KafkaCluster, topic: str, group: str | None, **keys: Any) -> None:
         self.values: list[int] = []
@@ -52,14 +52,14 @@ async def send(cluster: KafkaCluster, topic: str, numbers: range) -> None:
         await producer.flush()
 
 
-async def cut(cluster: KafkaCluster, topic: str) -> None:
-    """Node 1, which has all records, goes away; node 2, which lacks the last ones, leads."""
+async def truncate(cluster: KafkaCluster, topic: str) -> None:
+    """Kill node 1, which has all records; node 2, which lacks the last ones, becomes the leader."""
     cluster.kill(1)
     await cluster.start(2)
     await cluster.led_by(topic, 2)
 
 
-async def test_surviving_records_behind_the_cut_are_handled_by_those_who_run_and_those_who_come_back(
+async def test_running_and_restarted_consumers_handle_all_records_after_the_truncation(
     cluster: KafkaCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     topic = f"t-{uuid.uuid4().hex[:8]}"
@@ -70,14 +70,14 @@ async def test_surviving_records_behind_the_cut_are_handled_by_those_who_run_and
         "at most once": Service(cluster, topic, f"{topic}-pre", auto_commit_mode="pre-commit"),
         "without a group": Service(cluster, topic, None, auto_commit_mode="pre-commit"),
     }
-    away = Service(cluster, topic, f"{topic}-away")
+    stopped = Service(cluster, topic, f"{topic}-away")
     await send(cluster, topic, range(100))
-    async with away.app.running():
+    async with stopped.app.running():
         async with services["from the end"].app.running():
-            await eventually(lambda: services["from the end"].resets)  # it is at the end
+            await eventually(lambda: services["from the end"].resets)  # it reads from the end
         cluster.kill(2)
         await send(cluster, topic, range(100, 200))
-        await eventually(lambda: len(away.values) == 200)
+        await eventually(lambda: len(stopped.values) == 200)
     assert await committed(cluster.server(1), f"{topic}-away", topic) == {0: 200}
     caplog.set_level(logging.WARNING, "evkafka")
     async with (
@@ -89,27 +89,27 @@ async def test_surviving_records_behind_the_cut_are_handled_by_those_who_run_and
         for service in services.values():
             await eventually(lambda service=service: service.values[-1:] == [199])
             service.resets.clear()
-        await cut(cluster, topic)
+        await truncate(cluster, topic)
         truncated = OffsetReset(TopicPartition(topic, 0), 200, 100, "truncated")
         for name, service in services.items():
             await eventually(lambda service=service: service.resets == [truncated], what=f"{name}: the reset")
-        await send(cluster, topic, range(1000, 1300))  # past where everybody had been
+        await send(cluster, topic, range(1000, 1300))  # beyond the old positions
         for name, service in services.items():
             await eventually(lambda service=service: service.values[-1] == 1299, what=f"{name}: all records")
             assert service.values.count(1000) == 1, name
             assert service.values[-300:] == list(range(1000, 1300)), name
     assert "had been read up to offset 200 and its log was cut at 100" in caplog.text
-    again = Service(cluster, topic, f"{topic}-away")
-    async with again.app.running():
-        await eventually(lambda: again.values[-1:] == [1299])
-        assert again.values == list(range(1000, 1300))
-        assert again.resets == [truncated]
+    restarted = Service(cluster, topic, f"{topic}-away")
+    async with restarted.app.running():
+        await eventually(lambda: restarted.values[-1:] == [1299])
+        assert restarted.values == list(range(1000, 1300))
+        assert restarted.resets == [truncated]
     assert await committed(cluster.server(2), f"{topic}-away", topic) == {0: 400}
     await cluster.start(1)
     await cluster.in_sync(topic)
 
 
-async def test_a_clean_change_of_leader_resets_nobody(cluster: KafkaCluster) -> None:
+async def test_a_clean_change_of_leader_resets_no_position(cluster: KafkaCluster) -> None:
     topic = f"t-{uuid.uuid4().hex[:8]}"
     await cluster.create(topic, {0: [1, 2, 3]})
     service = Service(cluster, topic, f"{topic}-g")
@@ -123,8 +123,8 @@ async def test_a_clean_change_of_leader_resets_nobody(cluster: KafkaCluster) -> 
             await cluster.led_by(topic, nodes[0])
             await send(cluster, topic, range(first, first + 100))
             await eventually(lambda first=first: service.values == list(range(first + 100)))
-    again = Service(cluster, topic, f"{topic}-g")
-    async with again.app.running():
+    restarted = Service(cluster, topic, f"{topic}-g")
+    async with restarted.app.running():
         await send(cluster, topic, range(300, 301))
-        await eventually(lambda: again.values == [300])
-    assert service.resets == again.resets == []
+        await eventually(lambda: restarted.values == [300])
+    assert service.resets == restarted.resets == []

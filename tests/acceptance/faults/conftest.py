@@ -1,4 +1,4 @@
-"""The fake cluster's fixtures are those of the client's tests."""
+"""The fixtures of the fake cluster."""
 
 from tests.support.fake_kafka import fake, fake_program
 

@@ -1,4 +1,4 @@
-"""Rows of the fault matrix that are run side by side: each takes seconds, nearly all of them waiting."""
+"""Runs rows of the fault matrix concurrently: each takes seconds, most of them spent waiting."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-AT_ONCE = 8
-ROW_S = 150.0
+CONCURRENCY = 8
+ROW_TIMEOUT_S = 150.0
 
 
 @dataclass(frozen=True)
 class Row:
-    """A fault by its name, and the coroutine that causes it and holds the app to its verdict."""
+    """A fault, and the coroutine that causes it and checks the app's reaction."""
 
     name: str
     run: Callable[[str], Awaitable[None]]
@@ -29,8 +29,8 @@ def parameters(rows: Sequence[Row]) -> list[Any]:
     ]
 
 
-def wanted(request: pytest.FixtureRequest) -> list[Row]:
-    """The rows that this very run of the suite has chosen out of the asking module."""
+def selected_rows(request: pytest.FixtureRequest) -> list[Row]:
+    """Return the rows of the module that this test run has selected."""
     found = [
         item.callspec.params["row"]
         for item in request.session.items
@@ -44,20 +44,20 @@ class _NONE:
 
 
 def run_all(rows: Sequence[Row], servers: str) -> dict[str, BaseException | None]:
-    """Each row's error, None where its verdict holds."""
+    """Run the rows; return each row's error, or None."""
     return asyncio.run(_run_all(rows, servers))
 
 
 async def _run_all(rows: Sequence[Row], servers: str) -> dict[str, BaseException | None]:
-    places = asyncio.Semaphore(AT_ONCE)
+    slots = asyncio.Semaphore(CONCURRENCY)
 
-    async def one(row: Row) -> BaseException | None:
-        async with places:
+    async def run_one(row: Row) -> BaseException | None:
+        async with slots:
             try:
-                async with asyncio.timeout(ROW_S):
+                async with asyncio.timeout(ROW_TIMEOUT_S):
                     await row.run(servers)
-            except Exception as error:  # whatever it is, the other rows are tried
+            except Exception as error:  # the other rows still run
                 return error
             return None
 
-    return dict(zip([row.name for row in rows], await asyncio.gather(*map(one, rows)), strict=True))
+    return dict(zip([row.name for row in rows], await asyncio.gather(*map(run_one, rows)), strict=True))

@@ -1,4 +1,4 @@
-"""Somebody on the loop cancels a task, of ours or of the client's: the app goes on, and nothing is lost."""
+"""Other code on the loop cancels a task of EVKafka or of the client: the app continues and loses nothing."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from evkafka.broker import KafkaBroker
 from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 
-OURS = ["poll", "commit", "executor-0", ""]
-CLIENTS = [
+OWN_TASKS = ["poll", "commit", "executor-0", ""]
+CLIENT_ROUTINES = [
     "_coordination_routine",
     "_heartbeat_routine",
     "_fetch_requests_routine",
@@ -26,7 +26,7 @@ CLIENTS = [
 
 
 class Echo:
-    """An app that sends on each value that it reads, which must come back to it from the second topic."""
+    """An app that forwards each value to a second topic and reads it again from there."""
 
     def __init__(self, servers: str, topic: str, back: str) -> None:
         self.came_back: list[int] = []
@@ -59,7 +59,7 @@ class Echo:
         self.app.add_consumer({"topics": [topic, back], **keys}, handler, "it")
         self.app.add_producer({"bootstrap_servers": servers, "topic": back, "delivery_timeout_ms": 20_000}, sender)
 
-    async def goes_on(self, number: int) -> None:
+    async def handles_a_record(self, number: int) -> None:
         await self.send({"number": number})
         await eventually(lambda: number in self.came_back)
 
@@ -68,7 +68,7 @@ class Echo:
 async def echo(kafka_broker: KafkaBroker, topic: MakeTopic) -> AsyncIterator[Echo]:
     echo = Echo(kafka_broker.bootstrap_servers, await topic(), await topic())
     async with echo.app.running(on_failure=lambda _: None):
-        await echo.goes_on(0)
+        await echo.handles_a_record(0)
         yield echo
 
 
@@ -79,28 +79,28 @@ def tasks_of(routine: str) -> list[asyncio.Task[Any]]:
     return [task for task in asyncio.all_tasks() if name_of(task).endswith(routine)]
 
 
-@pytest.mark.parametrize("what", OURS)
-async def test_one_of_ours(echo: Echo, what: str) -> None:
+@pytest.mark.parametrize("what", OWN_TASKS)
+async def test_the_app_survives_a_cancelled_task_of_its_own(echo: Echo, what: str) -> None:
     name = f"evkafka-it-{what}".removesuffix("-")
     [task] = [task for task in asyncio.all_tasks() if task.get_name() == name]
     task.cancel()
-    await echo.goes_on(1)
+    await echo.handles_a_record(1)
 
 
-@pytest.mark.parametrize("routine", CLIENTS)
-async def test_those_of_the_client(echo: Echo, routine: str) -> None:
+@pytest.mark.parametrize("routine", CLIENT_ROUTINES)
+async def test_the_app_survives_cancelled_client_tasks(echo: Echo, routine: str) -> None:
     tasks = tasks_of(routine)
     assert tasks
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    await echo.goes_on(1)
+    await echo.handles_a_record(1)
     for alive in {"_coordination_routine", "_heartbeat_routine", "_fetch_requests_routine"}:
         await eventually(lambda alive=alive: bool(tasks_of(alive)))
 
 
-async def test_all_at_once(echo: Echo) -> None:
+async def test_the_app_survives_the_cancellation_of_all_tasks(echo: Echo) -> None:
     for task in asyncio.all_tasks():
         if task.get_name().startswith("evkafka-") or "aiokafka" in str(task.get_coro()):
             task.cancel()
-    await echo.goes_on(1)
+    await echo.handles_a_record(1)

@@ -1,4 +1,4 @@
-"""Topics that are deleted and come back, records and offsets that are gone: on a real Kafka."""
+"""Topics that are deleted and recreated, offsets that have expired. On a real Kafka."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.support.stream import RECOVERY_S, Stream
 from tests.support.waiting import eventually
 
 
-class Gated(Stream):
-    """A stream whose record at `offset` is not done before the gate opens."""
+class GatedStream(Stream):
+    """A stream whose record at `offset` finishes only when the gate opens."""
 
     def __init__(self, servers: str, *, offset: int) -> None:
         super().__init__(servers, partitions=1)
@@ -47,17 +47,17 @@ async def delete(stream: Stream) -> None:
         await admin.close()
 
 
-async def make_again(stream: Stream) -> None:
-    """The same name, another log: what was written and begun until now counts no more."""
+async def recreate(stream: Stream) -> None:
+    """Create the topic again, with a new log, and forget what was written and begun before."""
     admin = AIOKafkaAdminClient(bootstrap_servers=stream.servers)
     await admin.start()
 
-    async def made() -> bool:
+    async def created() -> bool:
         answer = await admin.create_topics([NewTopic(stream.topic, stream.partitions, 1)])
         return answer.topic_errors[0][1] == 0
 
     try:
-        await eventually(made)
+        await eventually(created)
     finally:
         await admin.close()
     stream.begun.clear()
@@ -65,7 +65,7 @@ async def make_again(stream: Stream) -> None:
         offsets.clear()
 
 
-class TestATopicThatIsDeletedAndMadeAgain:
+class TestARecreatedTopic:
     @pytest.mark.parametrize("rounds", [20, 100], ids=["shorter", "longer"])
     async def test_is_read_from_its_beginning(self, kafka_broker: KafkaBroker, rounds: int) -> None:
         stream = Stream(kafka_broker.bootstrap_servers)
@@ -75,15 +75,15 @@ class TestATopicThatIsDeletedAndMadeAgain:
         async with app.running(on_failure=lambda _: None):
             await stream.goes_on(100)
             await delete(stream)
-            await make_again(stream)
+            await recreate(stream)
             await stream.write(rounds)
             await stream.is_done(app)
 
     @pytest.mark.parametrize("ends", ["before", "after"])
-    async def test_is_not_passed_over_by_the_commit_of_what_was_in_flight(
+    async def test_is_not_skipped_by_a_commit_of_records_that_were_in_flight(
         self, kafka_broker: KafkaBroker, ends: str
     ) -> None:
-        stream = Gated(kafka_broker.bootstrap_servers, offset=30)
+        stream = GatedStream(kafka_broker.bootstrap_servers, offset=30)
         await stream.create()
         await stream.write(50)
         app = stream.app()
@@ -94,7 +94,7 @@ class TestATopicThatIsDeletedAndMadeAgain:
             if ends == "before":
                 stream.gate.set()
                 await eventually(lambda: not app.status().consumers[0].partitions, RECOVERY_S)
-            await make_again(stream)
+            await recreate(stream)
             stream.gate.set()
             await stream.write(80)
             await stream.is_done(app)
@@ -123,25 +123,25 @@ class DeleteGroupsRequest(Request[DeleteGroupsRequestStruct]):  # type: ignore[m
         return request_struct_class(self._groups)
 
 
-async def forget(stream: Stream) -> None:
-    """What `offsets.retention.minutes` does to a group that has had no member for a week: its commits are gone."""
+async def expire_offsets(stream: Stream) -> None:
+    """Delete the group's commits, as `offsets.retention.minutes` does after a week without members."""
     admin: Any = AIOKafkaAdminClient(bootstrap_servers=stream.servers)
     await admin.start()
 
-    async def forgotten() -> bool:
+    async def expired() -> bool:
         node = await admin.find_coordinator(stream.group)
         answer = await admin._client.send(node, DeleteGroupsRequest([stream.group]))
         return [code for _, code in answer.results] == [0]
 
     try:
-        await eventually(forgotten, what="a group without members")
+        await eventually(expired, what="a group without members")
     finally:
         await admin.close()
 
 
 class TestAGroupWhoseOffsetsHaveExpired:
     @pytest.mark.parametrize(("reset", "again"), [("earliest", 20), ("latest", 0)])
-    async def test_begins_by_the_reset_rule_and_says_so(
+    async def test_starts_by_the_reset_policy_and_reports_it(
         self, kafka_broker: KafkaBroker, reset: str, again: int
     ) -> None:
         stream = Stream(kafka_broker.bootstrap_servers, partitions=1)
@@ -150,7 +150,7 @@ class TestAGroupWhoseOffsetsHaveExpired:
         app = stream.app()
         async with app.running(on_failure=lambda _: None):
             await stream.is_done(app)
-        await forget(stream)
+        await expire_offsets(stream)
         stream.begun.clear()
         app, resets = stream.app(auto_offset_reset=reset), list[PositionReset]()
         app.telemetry.listen(PositionReset, resets.append)

@@ -1,4 +1,4 @@
-"""Fixtures for tests that run the app as a process of its own."""
+"""Fixtures for tests that run the app in its own process."""
 
 from __future__ import annotations
 

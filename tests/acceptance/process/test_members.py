@@ -1,4 +1,4 @@
-"""Several members of a group: joining, leaving, frozen; a broker that goes away. On a real Kafka."""
+"""Several members of a group: joining, leaving, frozen; a broker restart. On a real Kafka."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def assigned(process: object) -> int:
 
 
 class TestRebalance:
-    async def test_with_work_in_flight_nothing_is_lost_and_what_is_done_is_not_done_again(
+    async def test_with_records_in_flight_loses_and_repeats_no_record(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, worker: StartWorker, journal: Path, group_id: str
     ) -> None:
         name = await topic(partitions=4)
@@ -31,29 +31,29 @@ class TestRebalance:
         assert second.terminate() == 0
         await eventually(lambda: len(set(ids(journal))) == 1200)
         assert first.terminate() == 0
-        # Both rebalances drained and committed what was in flight: nothing had to be done twice.
+        # Both rebalances drained and committed the records in flight, so none was repeated.
         assert len(ids(journal)) == 1200
         assert await committed(kafka_broker.bootstrap_servers, group_id, name) == dict.fromkeys(range(4), 300)
 
-    async def test_a_zombie_neither_loses_a_record_nor_moves_an_offset_back(
+    async def test_a_frozen_member_loses_no_record_and_moves_no_offset_back(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, worker: StartWorker, journal: Path, group_id: str
     ) -> None:
         name = await topic(partitions=2)
         works = [{"id": n, "partition": n % 2, "takes_ms": 5} for n in range(800)]
         await send_work(kafka_broker.bootstrap_servers, name, works)
-        zombie = worker(name)
+        frozen = worker(name)
         await eventually(lambda: len(ids(journal)) > 50)
-        zombie.signal(signal.SIGSTOP)
-        heir = worker(name)  # gets everything once the zombie's session has expired
-        await eventually(lambda: len(lines(journal, "done", heir.pid)) > 200)
-        zombie.signal(signal.SIGCONT)
+        frozen.signal(signal.SIGSTOP)
+        successor = worker(name)  # gets all partitions when the frozen member's session expires
+        await eventually(lambda: len(lines(journal, "done", successor.pid)) > 200)
+        frozen.signal(signal.SIGCONT)
         await eventually(lambda: len(set(ids(journal))) == 800)
-        assert heir.terminate() == 0
-        assert zombie.terminate() == 0
+        assert successor.terminate() == 0
+        assert frozen.terminate() == 0
         assert await committed(kafka_broker.bootstrap_servers, group_id, name) == {0: 400, 1: 400}
 
     @pytest.mark.parametrize("interval_ms", [200, 0])
-    async def test_a_pre_commit_consumer_runs_what_it_received(
+    async def test_a_pre_commit_consumer_handles_every_record_once(
         self,
         kafka_broker: KafkaBroker,
         topic: MakeTopic,
@@ -73,11 +73,11 @@ class TestRebalance:
         assert second.terminate() == 0  # a clean stop
         await eventually(lambda: len(set(ids(journal))) == 1600)
         assert first.terminate() == 0
-        assert len(ids(journal)) == 1600  # at most once, and nothing received was dropped
+        assert len(ids(journal)) == 1600  # at most once, and no received record was dropped
 
 
 class TestBroker:
-    async def test_a_restart_under_load_loses_nothing(
+    async def test_a_restart_under_load_loses_no_record(
         self, worker: StartWorker, topic: MakeTopic, journal: Path, group_id: str
     ) -> None:
         with KafkaBroker() as broker:

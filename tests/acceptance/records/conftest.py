@@ -1,4 +1,4 @@
-"""What the tests of unusual records share: an app on the real Kafka, and what it handled."""
+"""Fixtures for tests of unusual records: an app on the real Kafka, and the records that it handled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records of a megabyte, among small ones."""
+"""Records of a megabyte among small ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MEGABYTE = 1_000_000
 
 
 async def send(kafka: RealBackend, topic: str) -> list[bytes]:
-    """Ten records, every other of a megabyte; each begins with its number."""
+    """Send ten records, every second one of a megabyte; each starts with its number."""
     values = [b"%d" % n + bytes(MEGABYTE - 1 if n % 2 else 10) for n in range(10)]
     async with EVKafkaProducer({"bootstrap_servers": kafka.servers, "topic": topic}) as producer:
         queued = [await producer.enqueue_event(value, "E", key="k", partition=0) for value in values]
@@ -26,7 +26,9 @@ class TestLargeRecords:
         [
             {},
             {"concurrency": 4},
-            {"max_pending_bytes": 100_000},  # less than one: it is read all the same, and then nothing until it is done
+            {
+                "max_pending_bytes": 100_000
+            },  # smaller than one record: it is read, and the next one only when it is done
             {"max_partition_fetch_bytes": 1000, "fetch_max_bytes": 1000},
             {"auto_commit_mode": "pre-commit"},
         ],
@@ -41,7 +43,7 @@ class TestLargeRecords:
             await kafka.until(lambda: len(handler.records) == len(values))
         assert [value for _, _, value in handler.records] == values
 
-    async def test_larger_than_the_producer_may_send_is_refused_by_name(self, kafka: RealBackend) -> None:
+    async def test_above_the_producers_limit_are_refused_with_the_setting_named(self, kafka: RealBackend) -> None:
         topic = await kafka.topic()
         async with EVKafkaProducer({"bootstrap_servers": kafka.servers, "topic": topic}) as producer:
             with pytest.raises(Exception, match=r"'E'.*max_request_size"):

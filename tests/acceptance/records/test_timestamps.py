@@ -1,4 +1,4 @@
-"""Timestamps as no clock gives them."""
+"""Unusual timestamps."""
 
 from __future__ import annotations
 

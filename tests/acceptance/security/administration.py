@@ -1,4 +1,4 @@
-"""What administrators do to a cluster: rights and passwords."""
+"""Administration of the cluster: permissions and passwords."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ OPERATIONS = {"read": 3, "write": 4, "create": 5, "describe": 8}
 
 
 async def allow(servers: str, user: str, kind: Literal["topic", "group"], name: str, *operations: str) -> None:
-    """Give a user rights, from any host."""
+    """Allow the operations to the user, from any host."""
     for operation in operations:
         request = CreateAclsRequest(RESOURCES[kind], name, 3, f"User:{user}", "*", OPERATIONS[operation], 3)
-        answer = await _ask(servers, request)
-        for code, message in answer.creation_responses:
+        response = await _send(servers, request)
+        for code, message in response.creation_responses:
             assert code == 0, message
 
 
 async def change_password(servers: str, user: str, password: str) -> None:
-    """Of a user of SCRAM-SHA-256."""
+    """Change the password of a SCRAM-SHA-256 user."""
     salt = os.urandom(16)
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, ITERATIONS)
-    answer = await _ask(servers, AlterScramRequest(user, salt, salted))
-    for _, code, message, _ in answer.results:
+    response = await _send(servers, AlterScramRequest(user, salt, salted))
+    for _, code, message, _ in response.results:
         assert code == 0, message
 
 
-async def _ask(servers: str, request: Any) -> Any:
+async def _send(servers: str, request: Any) -> Any:
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
     try:
-        # The one node is broker and controller.
+        # The only node is broker and controller.
         return await admin._send_request(request)
     finally:
         await admin.close()
@@ -87,7 +87,7 @@ class AlterScramRequestStruct(RequestStruct):
 
 
 class AlterScramRequest(Request[AlterScramRequestStruct]):
-    """AlterUserScramCredentials, which the client has no words for."""
+    """AlterUserScramCredentials, which aiokafka does not have."""
 
     API_KEY = 51
     _CLASSES = (AlterScramRequestStruct,)

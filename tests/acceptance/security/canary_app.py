@@ -1,4 +1,4 @@
-"""An app whose configuration holds passwords, for test_canary.py: none of them may be found anywhere."""
+"""An app with passwords in its configuration, for test_canary.py: no output may contain them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from evkafka import EVKafkaApp, Handler, Sender
 from evkafka.config import ConsumerConfig, ProducerConfig
 
 PASSWORD = os.environ["PLANTED"]
-"""From the environment, for a traceback shows lines of code."""
+"""From the environment, because a traceback shows source lines."""
 
 LOGIN: dict[str, Any] = {
     "bootstrap_servers": os.environ["SERVERS"],

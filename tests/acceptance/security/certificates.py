@@ -1,4 +1,4 @@
-"""Certificates of the security tests: what the brokers show, and what clients trust."""
+"""Certificates of the security tests: those of the brokers, of the clients, and of the authority."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Certificates:
             (folder / f"{name}.pem").write_bytes(_pkcs8(certificate) + _chain(certificate))
         return cls(folder)
 
-    def trusting(self, *, client: bool = False) -> ssl.SSLContext:
-        """What a client with the right authority has; with a certificate of its own, where that is asked for."""
+    def client_context(self, *, client: bool = False) -> ssl.SSLContext:
+        """Return a client's context that trusts the authority, with a client certificate if `client`."""
         context = ssl.create_default_context(cafile=self.folder / "ca.pem")
         if client:
             context.load_cert_chain(self.folder / "client.pem")
         return context
 
     def keystore(self, listener: str, name: str) -> dict[str, str]:
-        """The broker properties of a listener that shows this certificate."""
+        """Return the broker properties of a listener with this certificate."""
         prefix = f"listener.name.{listener.lower()}.ssl"
         return {
             f"{prefix}.keystore.type": "PEM",
@@ -52,7 +52,7 @@ class Certificates:
 
 
 def _pkcs8(certificate: trustme.LeafCert) -> bytes:
-    """Kafka reads no other form of a key."""
+    """Kafka reads keys only in this format."""
     key = serialization.load_pem_private_key(certificate.private_key_pem.bytes(), None)
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

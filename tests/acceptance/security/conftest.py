@@ -1,4 +1,4 @@
-"""One Kafka with a listener for each way in, and users with and without rights."""
+"""One Kafka with a listener for each protocol and login, and users with and without permissions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tests.acceptance.security.certificates import Certificates
 from tests.acceptance.security.logins import PASSWORD, logins
 
 SCRAM_USERS = ("ann", "carl", "olga")
-MAY_ALL = ("ANONYMOUS", "ann", "carl", "tina", "CN=billing")
+SUPERUSERS = ("ANONYMOUS", "ann", "carl", "tina", "CN=billing")
 
 SESSION_MS = 3000
-"""At the listener SHORT, a login is good for so long."""
+"""The lifetime of a login at the listener SHORT."""
 
 
 @pytest.fixture(scope="session")
@@ -24,12 +24,12 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture(scope="session")
 def secured(certificates: Certificates) -> Iterator[KafkaBroker]:
-    """Listeners: CLIENT (open), TLS, MUTUAL (asks for a certificate), EXPIRED (shows an expired one), LOGIN and SECURE
-    (a login by any mechanism; the second one encrypted), SHORT (a login that ends after SESSION_MS)."""
+    """Listeners: CLIENT (no login), TLS, MUTUAL (requires a client certificate), EXPIRED (has an expired certificate),
+    LOGIN (a login of any mechanism), SECURE (the same over TLS), SHORT (a login that expires after SESSION_MS)."""
     properties: dict[str, str | int | bool] = {
         "auto.create.topics.enable": False,
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "super.users": ";".join(f"User:{name}" for name in MAY_ALL),
+        "super.users": ";".join(f"User:{name}" for name in SUPERUSERS),
         **certificates.keystore("TLS", "server"),
         **certificates.keystore("MUTUAL", "server"),
         "listener.name.mutual.ssl.client.auth": "required",

@@ -1,18 +1,12 @@
-"""Logins at a secured Kafka: the broker's properties and a client's keys."""
+"""Logins at the secured Kafka: the broker's properties, and the keys of an app."""
 
 from __future__ import annotations
 
 from typing import Any
 
 MODULE = "org.apache.kafka.common.security"
-
-
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
-
-
 PASSWORD = "s3cret-canary"
-
-
 PLAIN_USERS = ("ann", "nora")
 
 
@@ -31,7 +25,7 @@ def logins(listener: str) -> dict[str, str]:
 
 
 def login(mechanism: str = "PLAIN", user: str = "ann", password: str = PASSWORD, **more: Any) -> dict[str, Any]:
-    """The keys of a configuration that log in, unencrypted where `more` does not say otherwise."""
+    """Return the configuration keys of a login, without TLS unless `more` says otherwise."""
     keys: dict[str, Any] = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": mechanism}
     if mechanism != "OAUTHBEARER":
         keys |= {"sasl_plain_username": user, "sasl_plain_password": password}

@@ -1,4 +1,4 @@
-"""An app that reads, writes and buries, all by one login."""
+"""An app that consumes, sends and writes dead letters with one login."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tests.support.waiting import eventually
 @dataclass
 class Shop:
     """Attributes:
-    admin: the address of a listener that lets everybody in.
-    handled: the payloads that the endpoint has seen the end of.
+    admin: the address of the listener without a login.
+    handled: the orders that the endpoint has finished.
     """
 
     admin: str
@@ -44,7 +44,7 @@ class Shop:
 
     def app(self, servers: str, login: dict[str, Any], *, sends: bool = True, **more: Any) -> EVKafkaApp:
         """Args:
-        sends: it has a producer, too.
+        sends: whether it has a producer too.
         """
         handler, sender = Handler(), Sender()
 
@@ -80,9 +80,9 @@ class Shop:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.admin)
         await admin.start()
         try:
-            wanted = names or (self.orders, self.bills)
-            answer = await admin.create_topics([NewTopic(name, 1, 1) for name in wanted])
-            assert [code for _, code, _ in answer.topic_errors] == [0] * len(wanted)
+            topics = names or (self.orders, self.bills)
+            response = await admin.create_topics([NewTopic(name, 1, 1) for name in topics])
+            assert [code for _, code, _ in response.topic_errors] == [0] * len(topics)
         finally:
             await admin.close()
 
@@ -92,23 +92,23 @@ class Shop:
                 value = json.dumps({"n": n}).encode()
                 await producer.send_and_wait(self.orders, value, headers=[("Event-Type", b"Placed")])
 
-    async def read(self, topic: str, many: int) -> list[int]:
+    async def read(self, topic: str, count: int) -> list[int]:
         consumer = AIOKafkaConsumer(topic, bootstrap_servers=self.admin, auto_offset_reset="earliest")
         await consumer.start()
         try:
-            return [json.loads((await consumer.getone()).value)["n"] for _ in range(many)]
+            return [json.loads((await consumer.getone()).value)["n"] for _ in range(count)]
         finally:
             await consumer.stop()
 
 
 def refusal(app: EVKafkaApp, caplog: pytest.LogCaptureFixture) -> tuple[int, str]:
-    """The exit code that `evkafka run` ends with, and the last line of its log."""
+    """Run the app; return the exit code of `evkafka run` and the last CRITICAL log line."""
     with caplog.at_level(logging.DEBUG):
         code = run_to_exit_code(lambda: asyncio.wait_for(app.serve(install_signal_handlers=False), 60))
     return code, next(line.getMessage() for line in reversed(caplog.records) if line.levelno == logging.CRITICAL)
 
 
-async def works(broker: KafkaBroker, listener: str, keys: dict[str, Any]) -> None:
+async def check_app(broker: KafkaBroker, listener: str, keys: dict[str, Any]) -> None:
     shop = Shop(broker.servers())
     await shop.make_topics()
     await shop.place(1, -1, 2)

@@ -1,4 +1,4 @@
-"""A password is planted in a configuration, and looked for everywhere that something comes out of."""
+"""A password is put into a configuration and searched for in every output."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ COMMANDS = (
 )
 
 NAMES = {"consumer": "billing", "topic": "orders"}
-"""What stands for the names in paths; for a number 0."""
+"""Values for the names in paths; 0 for numbers."""
 
 
-def betrayed(text: str) -> list[str]:
-    """Where the password stands in a text, in any way of writing it; with what stands around it."""
+def occurrences(text: str) -> list[str]:
+    """Return the places of the password in a text, in any encoding, with the surrounding text."""
     raw = PASSWORD.encode()
     encoded = [base64.b64encode(piece + raw).decode().rstrip("=")[4:-4] for piece in (b"", b"x", b"xx", b"\0ann\0")]
     forms = [PASSWORD, json.dumps(PASSWORD)[1:-1], "kolibri", "Pa55", raw.hex(), *encoded]
@@ -81,7 +81,7 @@ def betrayed(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[str]:
-    """A broker that only this password opens."""
+    """A broker that accepts only this password."""
     with KafkaBroker(
         properties={
             "listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
@@ -101,7 +101,7 @@ def environment(servers: str, password: str = PASSWORD) -> dict[str, str]:
 
 
 class Evkafka:
-    """`evkafka ARGUMENTS` as a process, all that it says in a file."""
+    """`evkafka ARGUMENTS` in its own process, with its output in a file."""
 
     def __init__(self, log: Path, *arguments: str, servers: str, password: str = PASSWORD) -> None:
         self._log = log
@@ -116,16 +116,16 @@ class Evkafka:
             )
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self._log.read_text()
 
-    async def ended(self) -> int:
+    async def wait(self) -> int:
         return await asyncio.to_thread(self.process.wait, 60)
 
 
 @pytest.fixture
 def planted(servers: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The app's module, anew."""
+    """The app's module."""
     monkeypatch.setenv("SERVERS", servers)
     monkeypatch.setenv("PLANTED", PASSWORD)
     from tests.acceptance.security import canary_app
@@ -134,7 +134,7 @@ def planted(servers: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def paths(routes: list[BaseRoute], below: str = "") -> Iterator[str]:
-    """Every path that can be asked for; names that it takes are those of the app."""
+    """Yield every GET path, with the app's names for its parameters."""
     for route in routes:
         if isinstance(route, Mount):
             yield from paths(route.routes, below + route.path)
@@ -142,10 +142,10 @@ def paths(routes: list[BaseRoute], below: str = "") -> Iterator[str]:
             yield below + re.sub(r"\{(\w+)(:\w+)?\}", lambda found: NAMES.get(found[1], "0"), route.path)
 
 
-def test_it_is_found_where_it_stands() -> None:
+def test_the_search_finds_every_encoding_of_the_password() -> None:
     for text in (PASSWORD, f"login('{PASSWORD}')", base64.b64encode(b"\0ann\0" + PASSWORD.encode()).decode()):
-        assert betrayed(text)
-    assert not betrayed("sasl_plain_password=***")
+        assert occurrences(text)
+    assert not occurrences("sasl_plain_password=***")
 
 
 def routes_of(app: EVKafkaApp) -> list[str]:
@@ -153,7 +153,7 @@ def routes_of(app: EVKafkaApp) -> list[str]:
 
 
 async def first_snapshot(url: str) -> Answer:
-    """What the page is told of the app, once; the stream has no end."""
+    """Return the first event of the stream, which never ends."""
     async with httpx.AsyncClient(base_url=url, timeout=240) as client, client.stream("GET", STREAM) as answer:
         async for line in answer.aiter_lines():
             if line.startswith("data: "):
@@ -163,9 +163,9 @@ async def first_snapshot(url: str) -> Answer:
 
 @pytest.mark.kafka
 class TestProcess:
-    """What a running app says and shows, at DEBUG, with the client's own lines."""
+    """The output of a running app, with its log and the client's log at DEBUG."""
 
-    async def test_that_runs(self, servers: str, planted: Any, tmp_path: Path) -> None:
+    async def test_that_runs_shows_no_password(self, servers: str, planted: Any, tmp_path: Path) -> None:
         connection = producer_settings(LOGIN | {"bootstrap_servers": servers}).connection
         for topic in ("orders", "billed"):
             await create_topic(connection, topic)
@@ -173,83 +173,81 @@ class TestProcess:
             tmp_path / "log", "run", "tests.acceptance.security.canary_app:app", "--log-level", "debug", servers=servers
         )
         try:
-            found = await eventually(lambda: re.search(r"app: (http://\S+)", evkafka.said))
+            found = await eventually(lambda: re.search(r"app: (http://\S+)", evkafka.output))
             url = found[1]
             async with EVKafkaProducer(LOGIN | {"bootstrap_servers": servers, "topic": "orders"}) as producer:  # type: ignore[arg-type]
                 for fails in (False, True):
                     await producer.send_event({"fails": fails}, "OrderPlaced")
 
-            async def is_buried() -> bool:
+            async def is_dead_lettered() -> bool:
                 return 'status="dead_lettered"' in (await get(url, "metrics")).text
 
-            await eventually(is_buried)
-            asked = [*routes_of(planted.make_app()), *WITH_QUERIES]
-            shown = {path: await get(url, path.lstrip("/")) for path in asked if path != STREAM}
+            await eventually(is_dead_lettered)
+            requested = [*routes_of(planted.make_app()), *WITH_QUERIES]
+            shown = {path: await get(url, path.lstrip("/")) for path in requested if path != STREAM}
             shown[STREAM] = await first_snapshot(url)
-            await self._order(url)
+            await self._use_token(url)
             evkafka.process.send_signal(signal.SIGTERM)
-            assert await evkafka.ended() == 0
+            assert await evkafka.wait() == 0
         finally:
             evkafka.process.kill()
         assert {"/", "/metrics", "/asyncapi.json", "/asyncapi.yaml", "/readyz", "/ui", "/ui/api/config"} <= set(shown)
-        # The records of no topic were asked for; `/ui/` leads to `/ui`.
+        # `/ui/api/records` lacks its topic; `/ui/` redirects to `/ui`.
         assert {path: answer.code for path, answer in shown.items() if answer.code != 200} == {
             "/ui/api/records": 400,
             "/ui/": 307,
         }
         assert "sasl_plain_password" in shown["/ui/api/config"].text
-        assert not {path: where for path, answer in shown.items() if (where := betrayed(answer.text))}
-        assert not {path for path, answer in shown.items() if betrayed(str(answer.headers))}
-        assert re.search(r"SaslAuthenticateRequest\w*\(<hidden>\)", evkafka.said)  # the client does speak at DEBUG
-        assert "sasl_plain_password=***" in evkafka.said
-        assert "no such customer" in evkafka.said
-        assert "evkafka.audit" in evkafka.said
-        assert not betrayed(evkafka.said)
+        assert not {path: places for path, answer in shown.items() if (places := occurrences(answer.text))}
+        assert not {path for path, answer in shown.items() if occurrences(str(answer.headers))}
+        assert re.search(r"SaslAuthenticateRequest\w*\(<hidden>\)", evkafka.output)  # the client does log at DEBUG
+        assert "sasl_plain_password=***" in evkafka.output
+        assert "no such customer" in evkafka.output
+        assert "evkafka.audit" in evkafka.output
+        assert not occurrences(evkafka.output)
 
-    async def _order(self, url: str) -> None:
-        """Something that is done with the token, which is the password."""
+    async def _use_token(self, url: str) -> None:
+        """Use the token, which is the password."""
         order = {"consumer": "billing", "topic": "orders", "partition": 0}
         async with httpx.AsyncClient(base_url=url, timeout=240) as client:
             for token, status in ((PASSWORD, 200), (PASSWORD + "x", 401)):
                 headers = {"authorization": f"Bearer {token}"}
                 answer = await client.post("ui/api/pause", json=order, headers=headers)
                 assert answer.status_code == status
-                assert not betrayed(answer.text)
+                assert not occurrences(answer.text)
             answer = await client.post("ui/enter", data={"token": PASSWORD})
-            assert not betrayed(f"{answer.text} {answer.headers}")
+            assert not occurrences(f"{answer.text} {answer.headers}")
 
-    async def test_that_is_refused_its_login(self, servers: str, tmp_path: Path) -> None:
-        for said in await commands(tmp_path, REFUSED, servers=servers, password="kolibri-wrong"):
-            assert re.search("login|username or password", said)
-            assert not betrayed(said)
+    async def test_whose_login_is_refused_shows_no_password(self, servers: str, tmp_path: Path) -> None:
+        for output in await commands(tmp_path, REFUSED, servers=servers, password="kolibri-wrong"):
+            assert re.search("login|username or password", output)
+            assert not occurrences(output)
 
     @pytest.mark.long
-    async def test_of_every_command(self, servers: str, tmp_path: Path) -> None:
-        for line, said in zip(COMMANDS, await commands(tmp_path, COMMANDS, servers=servers), strict=True):
-            assert said, line
-            assert not betrayed(said), line
+    async def test_of_every_command_shows_no_password(self, servers: str, tmp_path: Path) -> None:
+        for line, output in zip(COMMANDS, await commands(tmp_path, COMMANDS, servers=servers), strict=True):
+            assert output, line
+            assert not occurrences(output), line
 
 
 async def commands(tmp_path: Path, lines: Sequence[str], *, servers: str, password: str = PASSWORD) -> Sequence[str]:
-    """What each command says until its end."""
-    few = asyncio.Semaphore(2)
+    """Run the commands; return the output of each."""
+    limit = asyncio.Semaphore(2)
 
-    async def said_by(number: int, line: str) -> str:
-        async with few:
+    async def output_of(number: int, line: str) -> str:
+        async with limit:
             evkafka = Evkafka(tmp_path / str(number), *line.split(), servers=servers, password=password)
             try:
-                await evkafka.ended()
+                await evkafka.wait()
             finally:
                 evkafka.process.kill()
-            return evkafka.said
+            return evkafka.output
 
-    return await asyncio.gather(*(said_by(number, line) for number, line in enumerate(lines)))
+    return await asyncio.gather(*(output_of(number, line) for number, line in enumerate(lines)))
 
 
 class TestAddresses:
-    async def test_of_brokers_in_which_it_stands_end_the_command_with_a_sentence_without_it(
-        self, tmp_path: Path
-    ) -> None:
+    async def test_with_a_password_are_masked_in_the_error(self, tmp_path: Path) -> None:
         evkafka = Evkafka(
             tmp_path / "log",
             "run",
@@ -258,27 +256,27 @@ class TestAddresses:
             "debug",
             servers=f"ann:{PASSWORD}@kafka:9092",
         )
-        assert await evkafka.ended() == 2
-        assert "***@kafka:9092" in evkafka.said
-        assert not betrayed(evkafka.said)
+        assert await evkafka.wait() == 2
+        assert "***@kafka:9092" in evkafka.output
+        assert not occurrences(evkafka.output)
 
 
 class TestObjects:
-    async def test_of_a_running_app_have_no_repr_with_it(self, planted: Any) -> None:
+    async def test_of_a_running_app_have_no_password_in_their_repr(self, planted: Any) -> None:
         app: EVKafkaApp = planted.make_app()
         async with InMemoryKafka() as kafka, kafka.running(app):
             await kafka.send("orders", {"fails": True}, event_type="OrderPlaced")
             await kafka.settle()
             seen = {id(found): repr(found) for found in reached_from(app)}
         assert len(seen) > 50
-        assert not [text for text in seen.values() if betrayed(text)]
+        assert not [text for text in seen.values() if occurrences(text)]
 
-    def test_that_are_made_of_a_configuration_have_no_repr_with_it(self) -> None:
+    def test_of_a_configuration_have_no_password_in_their_repr(self) -> None:
         config: Any = {"topics": ["orders"], "group_id": "g", **LOGIN}
         settings = consumer_settings({**config, "on_error": {"dead_letter_producer": LOGIN}})
         producer = EVKafkaProducer(LOGIN)  # type: ignore[arg-type]
         for made in (settings, settings.connection, producer, producer.settings, producer_settings(LOGIN)):
-            assert not betrayed(f"{made!r} {made}")
+            assert not occurrences(f"{made!r} {made}")
 
 
 class TestErrors:
@@ -300,24 +298,24 @@ class TestErrors:
         ],
         ids=lambda config: next(iter(config)),
     )
-    def test_of_a_configuration_are_without_it_and_so_are_their_tracebacks(self, config: Mapping[str, Any]) -> None:
-        app, whole = EVKafkaApp(), ConsumerConfig(**{"topics": ["a"], "group_id": "g", **config})  # type: ignore[typeddict-item]
+    def test_and_tracebacks_of_a_configuration_have_no_password(self, config: Mapping[str, Any]) -> None:
+        app, full_config = EVKafkaApp(), ConsumerConfig(**{"topics": ["a"], "group_id": "g", **config})  # type: ignore[typeddict-item]
         with pytest.raises(ConfigError) as raised:
-            app.add_consumer(whole, lambda context: asyncio.sleep(0))
-        assert not betrayed("".join(traceback.format_exception(raised.value)))
-        assert not betrayed(repr(raised.value))
+            app.add_consumer(full_config, lambda context: asyncio.sleep(0))
+        assert not occurrences("".join(traceback.format_exception(raised.value)))
+        assert not occurrences(repr(raised.value))
 
 
 def reached_from(app: EVKafkaApp) -> list[object]:
-    """What of ours, and of the client's, can be reached from an app."""
+    """Return the objects of EVKafka and aiokafka that are reachable from the app."""
     found: dict[int, object] = {}
-    ahead: list[object] = [app]
-    while ahead:
-        one = ahead.pop()
+    pending: list[object] = [app]
+    while pending:
+        one = pending.pop()
         if id(one) in found or isinstance(one, type) or type(one).__name__ in ("module", "function", "frame"):
             continue
         found[id(one)] = one
         if len(found) > 200_000:
             break
-        ahead += gc.get_referents(one)
+        pending += gc.get_referents(one)
     return [one for one in found.values() if type(one).__module__.startswith(("evkafka", "aiokafka"))]

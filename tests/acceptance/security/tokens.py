@@ -1,4 +1,4 @@
-"""Tokens that Kafka takes without a key: unsigned JSON web tokens, of which its development login checks the times."""
+"""Unsigned JSON web tokens: Kafka's development login checks only their times."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiokafka.abc import AbstractTokenProvider
 
 def token(subject: str = "tina", *, lasts_s: float = 3600.0) -> str:
     """Args:
-    lasts_s: from now on; negative for one that has expired.
+    lasts_s: the lifetime from now on; negative for an expired token.
     """
     now_s = time.time()
     claims = {"sub": subject, "iat": now_s - 7200, "exp": now_s + lasts_s}
@@ -24,10 +24,10 @@ def _part(content: dict[str, object]) -> str:
 
 class Tokens(AbstractTokenProvider):  # type: ignore[misc]
     """Attributes:
-    lasts_s: how long a token is good for.
-    given: how many were asked for.
-    text: what is given instead of a good one.
-    fails: what asking raises.
+    lasts_s: the lifetime of a token.
+    given: the number of tokens returned.
+    text: returned instead of a valid token.
+    fails: raised instead of returning a token.
     """
 
     def __init__(self, *, lasts_s: float = 3600.0, text: str | None = None, fails: Exception | None = None) -> None:

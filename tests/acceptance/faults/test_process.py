@@ -1,4 +1,4 @@
-"""What a process may run into by itself: a handler that ends it without a word, no file descriptors left."""
+"""Faults of the process itself: a handler that exits it, no file descriptors left."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.support.waiting import eventually
 __all__ = ["group_id", "journal", "proxy", "worker"]
 
 
-class TestAHandlerThatEndsItsProcess:
-    async def test_at_once_has_its_record_again_in_the_next(
+class TestAHandlerThatExitsTheProcess:
+    async def test_gets_its_record_again_in_the_next_process(
         self,
         kafka_broker: KafkaBroker,
         topic: MakeTopic,
@@ -43,8 +43,8 @@ class TestAHandlerThatEndsItsProcess:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux sets another process's limits")
-class TestNoFileDescriptors:
-    async def test_are_waited_for(
+class TestFileDescriptors:
+    async def test_the_app_waits_until_descriptors_are_available(
         self,
         kafka_broker: KafkaBroker,
         topic: MakeTopic,
@@ -57,12 +57,12 @@ class TestNoFileDescriptors:
         await send_work(servers, name, [{"id": n} for n in range(10)])
         process = worker(name, bootstrap_servers=proxy.bootstrap_servers)
         await eventually(lambda: len(ids(journal)) == 10)
-        had = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, had[1]))
+        limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
         proxy.disconnect()
         await send_work(servers, name, [{"id": n} for n in range(10, 20)])
         await eventually(lambda: "Too many open files" in process.log)
-        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, had)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
         await eventually(lambda: len(set(ids(journal))) == 20)
-        assert await asyncio.to_thread(process.terminate) == 0  # the proxy runs in this very loop
+        assert await asyncio.to_thread(process.terminate) == 0  # in a thread, because the proxy runs in this loop
         assert await committed(servers, group_id, name) == {0: 20}

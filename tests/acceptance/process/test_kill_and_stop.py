@@ -1,4 +1,4 @@
-"""The app as a process: killed, asked to stop, frozen. On a real Kafka."""
+"""The app in its own process: killed and stopped. On a real Kafka."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.waiting import eventually
 
 
 class TestKill:
-    async def test_a_record_whose_handler_was_killed_comes_again(
+    async def test_a_record_whose_handler_was_killed_is_handled_again(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, worker: StartWorker, journal: Path, tmp_path: Path
     ) -> None:
         name, gate = await topic(), tmp_path / "gate"
@@ -55,7 +55,7 @@ class TestKill:
 
 
 class TestStop:
-    async def test_sigterm_lets_the_record_in_flight_end_and_commits_it(
+    async def test_sigterm_lets_the_record_in_flight_finish_and_commits_it(
         self,
         kafka_broker: KafkaBroker,
         topic: MakeTopic,
@@ -75,7 +75,7 @@ class TestStop:
         assert ids(journal) == [0]
         assert await committed(kafka_broker.bootstrap_servers, group_id, name) == {0: 1}
 
-    async def test_the_committed_offsets_equal_what_was_done(
+    async def test_the_committed_offsets_are_those_of_the_finished_records(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, worker: StartWorker, journal: Path, group_id: str
     ) -> None:
         name = await topic(partitions=3)
@@ -88,7 +88,7 @@ class TestStop:
         at = await committed(kafka_broker.bootstrap_servers, group_id, name)
         assert {p: o for p, o in at.items() if o > 0} == dict(done)
 
-    async def test_a_handler_that_outlasts_the_drain_time_is_cut_and_the_exit_code_says_so(
+    async def test_a_handler_that_outlasts_the_drain_time_is_cancelled_and_changes_the_exit_code(
         self,
         kafka_broker: KafkaBroker,
         topic: MakeTopic,
@@ -106,7 +106,7 @@ class TestStop:
         assert ids(journal) == [0]
         assert await committed(kafka_broker.bootstrap_servers, group_id, name) == {0: 1}
 
-    async def test_a_second_signal_ends_it_at_once(
+    async def test_a_second_signal_ends_the_process_at_once(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, worker: StartWorker, journal: Path, tmp_path: Path
     ) -> None:
         name = await topic()
@@ -120,7 +120,7 @@ class TestStop:
 
 
 class TestFailingRecord:
-    async def test_holds_back_its_own_partition_only_and_is_not_committed(
+    async def test_blocks_only_its_own_partition_and_is_not_committed(
         self,
         kafka_broker: KafkaBroker,
         topic: MakeTopic,

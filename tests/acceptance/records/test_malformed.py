@@ -1,4 +1,4 @@
-"""Records that nobody would send on purpose: each costs its own partition at most."""
+"""Malformed records: each blocks at most its own partition."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Order(BaseModel):
 class TestDeeplyNestedJson:
     @pytest.mark.parametrize("value", [DEEP, b'{"number": 1, "more": ' + DEEP + b"}", DEEP[:100_000]])
     @pytest.mark.parametrize("payload", [Order, dict, list[Any]])
-    async def test_is_a_value_that_cannot_be_decoded(self, kafka: RealBackend, value: bytes, payload: Any) -> None:
+    async def test_cannot_be_decoded(self, kafka: RealBackend, value: bytes, payload: Any) -> None:
         topic, handler, seen = await kafka.topic(), Handler(), list[object]()
 
         async def on_event(event: Any) -> None:
@@ -38,7 +38,7 @@ class TestDeeplyNestedJson:
             await committed_is(kafka, config, topic, 2)
         assert len(seen) == 1
 
-    async def test_holds_back_its_own_partition_only(self, kafka: RealBackend) -> None:
+    async def test_blocks_only_its_own_partition(self, kafka: RealBackend) -> None:
         topic, handler, seen = await kafka.topic(partitions=2), Handler(), list[int]()
 
         @handler.event("E")

@@ -22,7 +22,7 @@ from tests.support.proxy import HEARTBEAT, OFFSET_FETCH
 from tests.support.waiting import eventually
 
 
-def a_name() -> str:
+def unique_name() -> str:
     return f"n-{uuid.uuid4().hex[:12]}"
 
 
@@ -39,27 +39,27 @@ async def consumer_of(fake: FakeKafka, topic: str, group: str) -> Any:
     return consumer
 
 
-async def end(consumer: Any) -> None:
-    """Its own stop may hang, or raise what it has kept."""
+async def stop(consumer: Any) -> None:
+    """Stop it; its own stop may hang, or raise a stored error."""
     await asyncio.wait({asyncio.ensure_future(consumer.stop())}, timeout=10)
 
 
 @pytest.mark.kfake
-class TestTheConsumer:
-    async def test_takes_a_failed_look_up_for_no_commit(self, fake: FakeKafka) -> None:
-        topic, group = a_name(), a_name()
+class TestConsumer:
+    async def test_takes_a_failed_offset_fetch_for_no_committed_offset(self, fake: FakeKafka) -> None:
+        topic, group = unique_name(), unique_name()
         await fake.create(topic)
-        consumer, place = await consumer_of(fake, topic, group), TopicPartition(topic, 0)
+        consumer, partition = await consumer_of(fake, topic, group), TopicPartition(topic, 0)
         try:
-            await consumer.commit({place: 5})
-            assert await consumer.committed(place) == 5
+            await consumer.commit({partition: 5})
+            assert await consumer.committed(partition) == 5
             await fake.fault(OFFSET_FETCH, 16, group=group, top_level=True)
-            assert await consumer.committed(place) is None
+            assert await consumer.committed(partition) is None
         finally:
-            await end(consumer)
+            await stop(consumer)
 
-    async def test_loses_its_heartbeat_by_an_answer_that_it_does_not_know(self, fake: FakeKafka) -> None:
-        topic, group = a_name(), a_name()
+    async def test_stops_its_heartbeat_after_an_unknown_error_code(self, fake: FakeKafka) -> None:
+        topic, group = unique_name(), unique_name()
         await fake.create(topic)
         consumer = await consumer_of(fake, topic, group)
         try:
@@ -71,27 +71,27 @@ class TestTheConsumer:
                 return True
 
             await eventually(lambda: consumer._coordinator._heartbeat_task.done())
-            for _ in range(3):  # one answer, and each poll from now on
+            for _ in range(3):  # after one answer each poll raises
                 assert await raises()
         finally:
-            await end(consumer)
+            await stop(consumer)
 
 
-class TestItsClockOfPolls:
-    async def test_stands_still_for_ever_after_one_poll_that_raised(self) -> None:
+class TestPollTimer:
+    async def test_stops_forever_after_a_poll_that_raised(self) -> None:
         state: Any = SubscriptionState()
         with pytest.raises(ZeroDivisionError), state.fetch_context():
             raise ZeroDivisionError
         assert state._fetch_count == 1
 
 
-class TestItsLog:
+class TestLog:
     def test_shows_passwords_at_debug(self) -> None:
         assert "s3cret" in repr(SaslAuthenticateRequest_v1(b"\x00bob\x00s3cret"))
 
 
-class TestItsStart:
-    async def test_does_not_say_why_it_found_nobody(self, unused_tcp_port: int) -> None:
+class TestStart:
+    async def test_does_not_report_why_no_broker_was_reached(self, unused_tcp_port: int) -> None:
         consumer = AIOKafkaConsumer(bootstrap_servers=f"127.0.0.1:{unused_tcp_port}")
         with pytest.raises(kafka.KafkaConnectionError, match="Unable to bootstrap") as raised:
             await consumer.start()
@@ -100,9 +100,9 @@ class TestItsStart:
         await consumer.stop()
 
 
-class TestTheIdempotentProducer:
-    async def test_sends_nothing_more_to_a_partition_after_one_refused_record(self, kafka_broker: KafkaBroker) -> None:
-        topic, servers = a_name(), kafka_broker.bootstrap_servers
+class TestIdempotentProducer:
+    async def test_cannot_send_to_a_partition_after_a_refused_record(self, kafka_broker: KafkaBroker) -> None:
+        topic, servers = unique_name(), kafka_broker.bootstrap_servers
         admin = AIOKafkaAdminClient(bootstrap_servers=servers)
         await admin.start()
         try:

@@ -1,4 +1,4 @@
-"""The page "Security": its connections, its sentences and its table of rights, on a real Kafka."""
+"""The page "Security": its connections, its error messages and its table of permissions. On a real Kafka."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evkafka.broker import KafkaBroker
 from tests.acceptance.security.administration import allow
 from tests.acceptance.security.certificates import Certificates
 from tests.acceptance.security.logins import PASSWORD, login
-from tests.acceptance.security.shop import Shop, refusal, works
+from tests.acceptance.security.shop import Shop, check_app, refusal
 from tests.acceptance.security.tokens import token
 from tests.docs.pages import ROOT, blocks, file
 from tests.support.waiting import eventually
@@ -24,20 +24,20 @@ LISTENERS = {"tls.py": "TLS", "mutual.py": "MUTUAL", "scram.py": "SECURE", "toke
 
 
 def connection(name: str, servers: str, certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the page's file of this name makes, run beside `ca.pem` and `client.pem`."""
+    """Run the page's file of this name beside `ca.pem` and `client.pem`; return its connection."""
     monkeypatch.chdir(certificates.folder)
     namespace: dict[str, Any] = {"__name__": "connection"}
     exec(compile(file(PAGE, name).replace(ADDRESS, servers), name, "exec"), namespace)
-    made: dict[str, Any] = namespace["connection"]
-    return made
+    keys: dict[str, Any] = namespace["connection"]
+    return keys
 
 
-def test_every_block_of_python_is_run() -> None:
+def test_every_python_block_is_run() -> None:
     assert {block.title for block in blocks(PAGE) if block.language == "python"} == set(LISTENERS)
 
 
 @pytest.mark.parametrize("name", LISTENERS)
-async def test_an_app_works_by_its_connection(
+async def test_an_app_works_with_each_connection(
     name: str, secured: KafkaBroker, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "token").write_text(token())
@@ -46,10 +46,10 @@ async def test_an_app_works_by_its_connection(
     listener = LISTENERS[name]
     keys = connection(name, secured.servers(listener), certificates, monkeypatch)
     assert keys["bootstrap_servers"] == secured.servers(listener)
-    await works(secured, listener, keys)
+    await check_app(secured, listener, keys)
 
 
-def test_a_refused_login_is_said_as_the_page_shows(
+def test_the_error_of_a_refused_login_is_the_one_of_the_page(
     secured: KafkaBroker, certificates: Certificates, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("KAFKA_PASSWORD", "wrong")
@@ -61,8 +61,8 @@ def test_a_refused_login_is_said_as_the_page_shows(
     assert said.replace(servers, ADDRESS) == shown
 
 
-def test_the_sentences_of_its_table_are_those_that_tests_see() -> None:
-    """Each is looked for by a test of what is refused."""
+def test_every_error_of_the_table_has_a_test() -> None:
+    """Each is in test_refused.py."""
     seen = (ROOT / "tests/acceptance/security/test_refused.py").read_text()
     table = (ROOT / PAGE).read_text().partition("| what is wrong |")[2].partition("\n\n")[0]
     sentences = [one for row in table.splitlines()[2:] for one in re.findall(r"`([^`]+)`", row.split("|")[2])]
@@ -70,7 +70,7 @@ def test_the_sentences_of_its_table_are_those_that_tests_see() -> None:
     assert not [one for one in sentences if one not in seen]
 
 
-async def test_the_rights_of_its_table_suffice_for_reading_sending_retry_topics_and_dead_letters(
+async def test_the_permissions_of_the_table_suffice(
     secured: KafkaBroker,
 ) -> None:
     shop = Shop(secured.servers())

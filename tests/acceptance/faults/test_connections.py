@@ -1,5 +1,7 @@
-"""What happens to connections: cut at any request, reset, refused, silent, half-open, slow. Behind a proxy, on a real
-Kafka. The app recovers by itself from each of them."""
+"""Connections that are cut at any request, reset, refused, silent, half-open or slow: the app recovers from each.
+
+Behind a proxy, on a real Kafka.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from evkafka.broker import KafkaBroker
-from tests.acceptance.faults.rows import Row, parameters, run_all, wanted
+from tests.acceptance.faults.rows import Row, parameters, run_all, selected_rows
 from tests.support.proxy import (
     COMMIT,
     FETCH,
@@ -28,10 +30,10 @@ from tests.support.stream import SESSION_S, Stream
 
 OUTAGE_S = SESSION_S + 1.0
 RECORDS, LEAST_BYTES = 2_000, 20
-"""For a fetch that takes its time: so many in each partition, each at least so long with its header."""
+"""For a slow fetch: the number of records in each partition, and the minimum size of each with its header."""
 
 SHORT_REQUESTS = {"rebalance_timeout_ms": 1000, "request_timeout_ms": 6000, "revoke_drain_timeout_ms": 500}
-"""The client's requests may take as long as a rebalance and five seconds."""
+"""The client's request timeout is the rebalance timeout plus five seconds."""
 
 
 @contextlib.asynccontextmanager
@@ -42,7 +44,7 @@ async def behind_a_proxy(servers: str) -> AsyncIterator[tuple[Stream, Proxy]]:
         yield stream, proxy
 
 
-def cut_while_it_joins(api_key: int, where: str) -> Callable[[str], Awaitable[None]]:
+def cut_while_joining(api_key: int, where: str) -> Callable[[str], Awaitable[None]]:
     async def run(servers: str) -> None:
         async with behind_a_proxy(servers) as (stream, proxy):
             rule = proxy.on(api_key, cut=where, count=2)
@@ -53,7 +55,7 @@ def cut_while_it_joins(api_key: int, where: str) -> Callable[[str], Awaitable[No
     return run
 
 
-def cut_while_it_runs(api_key: int, where: str) -> Callable[[str], Awaitable[None]]:
+def cut_while_running(api_key: int, where: str) -> Callable[[str], Awaitable[None]]:
     async def run(servers: str) -> None:
         async with behind_a_proxy(servers) as (stream, proxy), stream.flowing() as app:
             await stream.goes_on()
@@ -64,8 +66,8 @@ def cut_while_it_runs(api_key: int, where: str) -> Callable[[str], Awaitable[Non
     return run
 
 
-async def cut_when_it_leaves(servers: str) -> None:
-    """Its partitions are another's all the same, after a session at the latest; the stop does not hang."""
+async def cut_while_leaving(servers: str) -> None:
+    """The stop does not hang, and another member gets the partitions after the session timeout at the latest."""
     async with behind_a_proxy(servers) as (stream, proxy):
         proxy.on(LEAVE_GROUP, cut="before", count=9)
         async with stream.flowing():
@@ -75,7 +77,7 @@ async def cut_when_it_leaves(servers: str) -> None:
             await stream.recovers()
 
 
-async def reset_again_and_again(servers: str) -> None:
+async def reset_repeatedly(servers: str) -> None:
     async with behind_a_proxy(servers) as (stream, proxy), stream.flowing() as app:
         for _ in range(5):
             await stream.goes_on(5)
@@ -83,7 +85,7 @@ async def reset_again_and_again(servers: str) -> None:
         await stream.recovers(app=app)
 
 
-def away(mode: str) -> Callable[[str], Awaitable[None]]:
+def in_outage(mode: str) -> Callable[[str], Awaitable[None]]:
     async def run(servers: str) -> None:
         async with behind_a_proxy(servers) as (stream, proxy), stream.flowing() as app:
             await stream.goes_on()
@@ -96,7 +98,7 @@ def away(mode: str) -> Callable[[str], Awaitable[None]]:
 
 
 async def half_open(servers: str) -> None:
-    """A connection that was forgotten on the way, as firewalls do: nobody closes it, and nothing comes."""
+    """A connection that a firewall has dropped: it is not closed, and no answer comes."""
     async with behind_a_proxy(servers) as (stream, proxy), stream.flowing() as app:
         await stream.goes_on()
         proxy.forget()
@@ -104,7 +106,7 @@ async def half_open(servers: str) -> None:
 
 
 def slow(fetch_s: float, **config: object) -> Callable[[str], Awaitable[None]]:
-    """One fetch comes in for so long: given up half-way, it would be asked for again for ever."""
+    """One fetch takes `fetch_s`: if the consumer abandoned it, it would request it again forever."""
 
     async def run(servers: str) -> None:
         async with behind_a_proxy(servers) as (stream, proxy):
@@ -112,9 +114,9 @@ def slow(fetch_s: float, **config: object) -> Callable[[str], Awaitable[None]]:
             proxy.bytes_per_s = stream.partitions * RECORDS * LEAST_BYTES / fetch_s
             app = stream.app(**config)
             async with app.running(on_failure=lambda _: None):
-                began_s = time.monotonic()
+                start_s = time.monotonic()
                 await stream.goes_on(1)
-                assert time.monotonic() - began_s > fetch_s / 3
+                assert time.monotonic() - start_s > fetch_s / 3
                 assert proxy.requests.count(FETCH) < 3
                 proxy.bytes_per_s = None
                 await stream.is_done(app)
@@ -157,16 +159,16 @@ ROWS = [
     *(
         Row(f"cut {where} the {NAMES[api_key]} request", make(api_key, where))
         for make, kinds in [
-            (cut_while_it_joins, (JOIN_GROUP, SYNC_GROUP, OFFSET_FETCH, FIND_COORDINATOR)),
-            (cut_while_it_runs, (HEARTBEAT, COMMIT, FETCH, METADATA)),
+            (cut_while_joining, (JOIN_GROUP, SYNC_GROUP, OFFSET_FETCH, FIND_COORDINATOR)),
+            (cut_while_running, (HEARTBEAT, COMMIT, FETCH, METADATA)),
         ]
         for api_key in kinds
         for where in ("before", "after")
     ),
-    Row("cut when it leaves the group", cut_when_it_leaves),
-    Row("reset again and again", reset_again_and_again),
-    Row("refused for longer than a session", away("refuse")),
-    Row("silent for longer than a session", away("blackhole")),
+    Row("cut when it leaves the group", cut_while_leaving),
+    Row("reset again and again", reset_repeatedly),
+    Row("refused for longer than a session", in_outage("refuse")),
+    Row("silent for longer than a session", in_outage("blackhole")),
     Row("half-open", half_open),
     Row("slower than a session for one fetch", slow(3 * SESSION_S)),
     Row("slower than a request timeout for one fetch", slow(12.0, **SHORT_REQUESTS)),
@@ -179,10 +181,10 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def errors(kafka_broker: KafkaBroker, request: pytest.FixtureRequest) -> dict[str, BaseException | None]:
-    return run_all(wanted(request), kafka_broker.bootstrap_servers)
+    return run_all(selected_rows(request), kafka_broker.bootstrap_servers)
 
 
 @pytest.mark.parametrize("row", parameters(ROWS))
-def test_a_connection_that_is(row: Row, errors: dict[str, BaseException | None]) -> None:
+def test_the_app_recovers_from_a_connection_that_is(row: Row, errors: dict[str, BaseException | None]) -> None:
     if (error := errors[row.name]) is not None:
         raise error

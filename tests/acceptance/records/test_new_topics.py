@@ -1,4 +1,4 @@
-"""Topics and partitions that come while the app runs."""
+"""Topics and partitions that are created while the app runs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.acceptance.records.apps import Handled, running
 from tests.support.backends import RealBackend, committed_is
 
 
-class TestAnAbsentTopic:
-    async def test_is_waited_for_by_name_and_read_from_its_beginning(
+class TestAMissingTopic:
+    async def test_is_waited_for_and_read_from_its_beginning(
         self, kafka: RealBackend, caplog: pytest.LogCaptureFixture
     ) -> None:
         handler, topic = Handled(), "comes-later"
@@ -28,7 +28,7 @@ class TestAnAbsentTopic:
                 await committed_is(kafka, config, topic, 1)
         assert handler.records == [(0, 0, b"first")]
 
-    async def test_does_not_keep_the_other_topics_waiting(self, kafka: RealBackend) -> None:
+    async def test_does_not_delay_the_other_topics(self, kafka: RealBackend) -> None:
         handler, topic = Handled(), await kafka.topic()
         await kafka.send(topic, b"first")
         config = kafka.config(topic, "never-comes")
@@ -42,7 +42,9 @@ class TestPartitionsAddedLater:
         handler, topic = Handled(), await kafka.topic()
         config = kafka.config(topic, auto_offset_reset="latest", metadata_max_age_ms=500)
         async with running(config, handler):
-            await committed_is(kafka, config, topic, 0)  # the start at the end of an empty partition, written down
+            await committed_is(
+                kafka, config, topic, 0
+            )  # the start position, the end of an empty partition, is committed
             await kafka.send(topic, b"old")
             await committed_is(kafka, config, topic, 1)
             await kafka.add_partitions(topic, 3)

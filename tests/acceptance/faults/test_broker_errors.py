@@ -1,4 +1,4 @@
-"""Brokers that answer with errors, coordinators and leaders that move: on the fake cluster, an app at work."""
+"""Brokers that answer with errors, coordinators and leaders that move. On the fake cluster."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from tests.support.waiting import eventually
 
 WHILE_RUNNING = [
     *((COMMIT, code) for code in (7, 14, 15, 16, 22, 25, 27)),
-    *(
-        (HEARTBEAT, code) for code in (14, 15, 16, 22, 25, 27, ErrorCode.FENCED_INSTANCE_ID)
-    ),  # the last to a member that has no instance id
+    *((HEARTBEAT, code) for code in (14, 15, 16, 22, 25, 27)),
+    (HEARTBEAT, ErrorCode.FENCED_INSTANCE_ID),  # transient for a member without an instance id
     *((FETCH, code) for code in (-1, 2, 3, 6, 56, 74)),
 ]
 WHILE_JOINING = [
@@ -25,17 +24,17 @@ WHILE_JOINING = [
 ]
 
 
-async def stream_on(fake: FakeKafka) -> Stream:
+async def make_stream(fake: FakeKafka) -> Stream:
     stream = Stream(fake.bootstrap_servers)
     await fake.create(stream.topic, 2)
     return stream
 
 
 @pytest.mark.kfake
-class TestAnErrorThatPasses:
+class TestTransientError:
     @pytest.mark.parametrize(("api_key", "code"), WHILE_RUNNING)
-    async def test_is_outlived_by_an_app_at_work(self, fake: FakeKafka, api_key: int, code: int) -> None:
-        stream = await stream_on(fake)
+    async def test_a_running_app_recovers(self, fake: FakeKafka, api_key: int, code: int) -> None:
+        stream = await make_stream(fake)
         async with stream.flowing() as app:
             await stream.goes_on()
             of_group = api_key != FETCH
@@ -45,15 +44,15 @@ class TestAnErrorThatPasses:
             await stream.recovers(app=app)
 
     @pytest.mark.parametrize(("api_key", "code"), WHILE_JOINING)
-    async def test_is_outlived_by_an_app_that_joins(self, fake: FakeKafka, api_key: int, code: int) -> None:
-        stream = await stream_on(fake)
+    async def test_a_joining_app_recovers(self, fake: FakeKafka, api_key: int, code: int) -> None:
+        stream = await make_stream(fake)
         await fake.fault(api_key, code, count=2, group=stream.group)
         async with stream.flowing() as app:
             await stream.recovers(app=app)
 
 
 @pytest.mark.kfake
-class TestAnErrorThatIsFinal:
+class TestFatalError:
     @pytest.mark.parametrize(
         ("api_key", "code", "sentence"),
         [
@@ -64,10 +63,10 @@ class TestAnErrorThatIsFinal:
             (FETCH, 29, "not authorized for topic"),
         ],
     )
-    async def test_ends_the_app_with_its_sentence(
+    async def test_ends_the_app_with_an_error_that_names_it(
         self, fake: FakeKafka, api_key: int, code: int, sentence: str
     ) -> None:
-        stream = await stream_on(fake)
+        stream = await make_stream(fake)
         names = {"topic": stream.topic} if api_key == FETCH else {"group": stream.group}
 
         async def ends() -> None:
@@ -87,17 +86,17 @@ class TestAnErrorThatIsFinal:
 
 
 @pytest.mark.kfake
-class TestWhatMoves:
-    async def test_the_coordinator_is_followed(self, fake: FakeKafka) -> None:
-        stream = await stream_on(fake)
+class TestMoves:
+    async def test_the_app_follows_its_coordinator(self, fake: FakeKafka) -> None:
+        stream = await make_stream(fake)
         async with stream.flowing() as app:
             for _ in range(3):
                 await stream.goes_on()
                 await fake.move_coordinator(stream.group)
             await stream.recovers(app=app)
 
-    async def test_the_leader_is_followed(self, fake: FakeKafka) -> None:
-        stream = await stream_on(fake)
+    async def test_the_app_follows_a_leader(self, fake: FakeKafka) -> None:
+        stream = await make_stream(fake)
         async with stream.flowing() as app:
             for _ in range(3):
                 await stream.goes_on()

@@ -1,5 +1,5 @@
-"""What breaks around an app: a full disk under its log, an event loop that is held, dead letters that cannot be
-written, an outage of minutes, members that come and go all the time. On a real Kafka."""
+"""Faults around an app: a full disk, a blocked event loop, dead letters that cannot be written, broker outages, members
+that join and leave all the time. On a real Kafka."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["proxy"]
 
 
 class FullDisk(io.StringIO):
-    """A file on a disk that has no room left, as Linux has one for tests."""
+    """A file on a full disk: Linux's /dev/full."""
 
     def write(self, text: str) -> int:
         with Path("/dev/full").open("wb", buffering=0) as disk:
@@ -33,7 +33,7 @@ class FullDisk(io.StringIO):
 
 
 class TestALogOnAFullDisk:
-    async def test_costs_lines_and_nothing_else(
+    async def test_loses_log_lines_and_no_records(
         self, kafka_broker: KafkaBroker, capsys: pytest.CaptureFixture[str]
     ) -> None:
         stream, logger = Stream(kafka_broker.bootstrap_servers), logging.getLogger("evkafka")
@@ -54,30 +54,30 @@ class TestALogOnAFullDisk:
         assert "No space left on device" in capsys.readouterr().err
 
 
-class TestAnEventLoopThatIsHeld:
-    async def test_for_longer_than_a_session_loses_nothing(self, kafka_broker: KafkaBroker) -> None:
+class TestABlockedEventLoop:
+    async def test_for_longer_than_a_session_loses_no_records(self, kafka_broker: KafkaBroker) -> None:
         stream = Stream(kafka_broker.bootstrap_servers)
         await stream.create()
-        handler, app, held = Handler(), EVKafkaApp(), list[int]()
+        handler, app, blocked = Handler(), EVKafkaApp(), list[int]()
 
         @handler.event("E")
         async def on_event(number: int, request: Request) -> None:
             stream.note(request.partition, request.offset)
-            if not held and request.offset == 10:
-                held.append(request.offset)
+            if not blocked and request.offset == 10:
+                blocked.append(request.offset)
                 time.sleep(SESSION_S + 1)  # noqa: ASYNC251 - the fault itself
 
         app.add_consumer(stream.config(), handler)  # type: ignore[arg-type]
         await stream.write(30)
         async with app.running(on_failure=lambda _: None):
-            await eventually(lambda: held)
+            await eventually(lambda: blocked)
             await stream.write(30)
             await stream.is_done(app)
             stream.in_order()
 
 
 class TestDeadLettersThatCannotBeWritten:
-    async def test_hold_their_record_back_until_they_can(
+    async def test_block_the_commit_of_their_record_until_they_are_written(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy
     ) -> None:
         servers, stream = kafka_broker.bootstrap_servers, Stream(kafka_broker.bootstrap_servers, partitions=1)
@@ -102,28 +102,28 @@ class TestDeadLettersThatCannotBeWritten:
             await proxy.set("refuse")
             await stream.write(5)
             await eventually(lambda: 2 in attempts)
-            await eventually(lambda: _is(servers, stream, 2))
-            with pytest.raises(AssertionError):  # for as long as anybody looks
-                await eventually(lambda: _is(servers, stream, 5), 1.5)
+            await eventually(lambda: is_committed(servers, stream, 2))
+            with pytest.raises(AssertionError):  # not while the dead letter is unwritten
+                await eventually(lambda: is_committed(servers, stream, 5), 1.5)
             assert app.service is not None
             assert app.service.failure is None
             await proxy.set("pass")
-            await eventually(lambda: _is(servers, stream, 5))
+            await eventually(lambda: is_committed(servers, stream, 5))
         assert len(await read(servers, dead, 0)) == 1
 
 
-async def _is(servers: str, stream: Stream, offset: int) -> bool:
+async def is_committed(servers: str, stream: Stream, offset: int) -> bool:
     assert await committed(servers, stream.group, stream.topic, 0) == offset
     return True
 
 
-class TestABrokerThatIsAway:
+class TestABrokerOutage:
     @pytest.mark.parametrize(
         "outage_s",
         [SESSION_S + 2, pytest.param(120.0, marks=[pytest.mark.long, pytest.mark.timeout(400)])],
         ids=["longer than a session", "two minutes"],
     )
-    async def test_is_waited_for(self, outage_s: float) -> None:
+    async def test_the_app_waits_for_its_end(self, outage_s: float) -> None:
         with KafkaBroker() as broker:
             stream = Stream(broker.bootstrap_servers)
             await stream.create()
@@ -139,7 +139,7 @@ class TestABrokerThatIsAway:
                 stream.in_order()
 
 
-class TestMembersThatComeAndGo:
+class TestMembersThatJoinAndLeave:
     @pytest.mark.parametrize(
         ("partitions", "members", "rounds"),
         [
@@ -149,7 +149,7 @@ class TestMembersThatComeAndGo:
         ],
         ids=["5 s", "two minutes", "80 partitions, 12 members"],
     )
-    async def test_every_half_second_lose_nothing(
+    async def test_every_half_second_lose_no_records(
         self, kafka_broker: KafkaBroker, partitions: int, members: int, rounds: int
     ) -> None:
         stream, chance = Stream(kafka_broker.bootstrap_servers, partitions=partitions), random.Random(partitions)

@@ -1,4 +1,4 @@
-"""What went wrong in evkafka 0.7, one by one; none of it may come back."""
+"""The defects of evkafka 0.7; none of them may come back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def app_with(handler: Handler, sender: Sender | None = None, **keys: Any) -> EVK
 
 
 class TestConsuming:
-    def test_the_offset_in_the_context_is_the_offset(self) -> None:
+    def test_the_context_has_the_records_offset(self) -> None:
         handler, seen = Handler(), list[tuple[int, int]]()
 
         @handler.event("E")
@@ -57,7 +57,7 @@ class TestConsuming:
         assert seen == [1, 2, 3]
         kafka.assert_committed(group="billing", topic="orders", partition=0, offset=1)
 
-    def test_an_app_that_fails_says_so_by_its_exit_code(self, tmp_path: Path) -> None:
+    def test_an_app_that_fails_has_a_nonzero_exit_code(self, tmp_path: Path) -> None:
         program = f"""
 from evkafka import EVKafkaApp, Handler
 app = EVKafkaApp()
@@ -67,7 +67,7 @@ app.run()
         run = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=tmp_path, timeout=240)
         assert run.returncode == 3
 
-    def test_a_name_that_never_came_to_be_keeps_the_app_from_starting(self, tmp_path: Path) -> None:
+    def test_an_undefined_name_in_an_annotation_prevents_the_start(self, tmp_path: Path) -> None:
         program = f"""
 from __future__ import annotations
 from evkafka import EVKafkaApp
@@ -81,7 +81,7 @@ app.run()
         assert b"'Nowhere' in its annotations does not exist" in run.stderr
         assert b"Traceback" not in run.stderr
 
-    async def test_a_tombstone_does_not_crash_the_decoding(self) -> None:
+    async def test_a_tombstone_does_not_fail_decoding(self) -> None:
         handler, seen = Handler(), list[object]()
 
         @handler.event("E")
@@ -139,7 +139,7 @@ class TestSending:
             [sent] = client.sent
         assert (sent.partition, sent.key) == (0, b"")
 
-    async def test_a_send_is_confirmed_or_fails(self) -> None:
+    async def test_a_send_is_confirmed_or_raises(self) -> None:
         async with InMemoryKafka(seed=1) as kafka:
             kafka.create_topic("out")
             async with EVKafkaProducer({"topic": "out", "delivery_timeout_ms": 2000}) as producer:

@@ -1,4 +1,4 @@
-"""What says that the process is in trouble, or is to end, is never a record's failure."""
+"""KeyboardInterrupt, SystemExit and MemoryError end the process; they are never a record's failure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tests.support.kafka_topics import MakeTopic, read
 from tests.support.processes import StartWorker, committed, ids, send_work
 
 
-class TestAnEndpointThatRaises:
+class TestAFatalException:
     @pytest.mark.parametrize("kind", ["KeyboardInterrupt", "SystemExit", "MemoryError"])
-    async def test_ends_the_process_with_1_the_record_uncommitted_and_no_dead_letter(
+    async def test_ends_the_process_with_1_without_a_commit_or_a_dead_letter(
         self,
         kafka_broker: KafkaBroker,
         topic: MakeTopic,

@@ -1,4 +1,4 @@
-"""Logins that end, or are refused, after the start."""
+"""Logins that expire, or are refused, while the app runs."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ async def shop(secured: KafkaBroker) -> Shop:
     return shop
 
 
-async def ends(app: EVKafkaApp, shop: Shop, begin: Callable[[], Awaitable[None]]) -> BrokerRefused:
-    """What the app ends with, when something has begun while it ran."""
+async def ends(app: EVKafkaApp, shop: Shop, cause: Callable[[], Awaitable[None]]) -> BrokerRefused:
+    """Run the app, cause the fault with `cause`, and return the error that ends the app."""
     serving = asyncio.ensure_future(app.serve(install_signal_handlers=False))
     await eventually(lambda: shop.handled or serving.done())
-    await begin()
+    await cause()
     with pytest.raises(BrokerRefused) as raised:
         await asyncio.wait_for(serving, 60)
     return raised.value
 
 
 @pytest.fixture
-def peace(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """In the end nothing was said but what is always said."""
+def no_warnings(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Check that no warning was logged, except that of an unencrypted connection."""
     yield
     said = [line for line in caplog.get_records("call") if line.levelno >= logging.WARNING]
-    assert [line.getMessage() for line in said if "in the clear" not in line.getMessage()] == []
+    assert [line.getMessage() for line in said if "set security_protocol to SASL_SSL" not in line.getMessage()] == []
 
 
-class TestALoginThatRunsOut:
-    """At the listener SHORT each login lasts for SESSION_MS; the broker hangs up on what comes later."""
+class TestALoginThatExpires:
+    """At the listener SHORT a login expires after SESSION_MS; the broker then closes the connection."""
 
     @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "OAUTHBEARER"])
-    @pytest.mark.usefixtures("peace")
-    async def test_is_renewed_without_an_error_a_rebalance_or_a_repetition(
+    @pytest.mark.usefixtures("no_warnings")
+    async def test_is_renewed_without_an_error_a_rebalance_or_a_repeated_record(
         self, shop: Shop, secured: KafkaBroker, mechanism: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO)
@@ -63,8 +63,8 @@ class TestALoginThatRunsOut:
 
         async with shop.app(secured.servers("SHORT"), keys).running():
             await eventually(lambda: shop.handled == [0])
-            at_first = logins()
-            while logins() < at_first + 8:  # each of four connections, twice
+            first = logins()
+            while logins() < first + 8:  # each of four connections, twice
                 await shop.place(sent)
                 sent += 1
                 await eventually(lambda wanted=sent: len(shop.handled) == wanted)
@@ -72,7 +72,7 @@ class TestALoginThatRunsOut:
         assert await shop.read(shop.bills, sent) == list(range(sent))
         assert sum("was assigned" in line.getMessage() for line in caplog.records) == 1
 
-    async def test_waits_for_a_token_server_that_is_away(
+    async def test_waits_for_an_unreachable_token_server(
         self, shop: Shop, secured: KafkaBroker, caplog: pytest.LogCaptureFixture
     ) -> None:
         tokens = Tokens()
@@ -87,7 +87,7 @@ class TestALoginThatRunsOut:
 
 
 class TestALoginThatIsRefusedLater:
-    async def test_by_a_token_that_has_expired_ends_the_app(self, shop: Shop, secured: KafkaBroker) -> None:
+    async def test_because_its_token_expired_ends_the_app(self, shop: Shop, secured: KafkaBroker) -> None:
         tokens = Tokens()
         keys = login("OAUTHBEARER", sasl_oauth_token_provider=tokens)
 
@@ -97,7 +97,7 @@ class TestALoginThatIsRefusedLater:
         error = await ends(shop.app(secured.servers("SHORT"), keys, sends=False), shop, expire)
         assert "login by OAUTHBEARER refused" in str(error)
 
-    async def test_by_a_password_that_was_changed_ends_the_app(self, shop: Shop, secured: KafkaBroker) -> None:
+    async def test_because_its_password_changed_ends_the_app(self, shop: Shop, secured: KafkaBroker) -> None:
         async def change() -> None:
             await change_password(shop.admin, "carl", "another-canary")
 
@@ -110,9 +110,9 @@ class TestALoginThatIsRefusedLater:
         assert "check sasl_plain_username and sasl_plain_password" in str(error)
 
 
-class TestAnAppOfSeveralConnections:
-    async def test_ends_once_and_with_what_the_broker_said(self, shop: Shop, secured: KafkaBroker) -> None:
-        """Consumer, producer and dead letters log in each for themselves; whoever is first has the word."""
+class TestAnAppWithSeveralConnections:
+    async def test_ends_once_with_the_brokers_error(self, shop: Shop, secured: KafkaBroker) -> None:
+        """Consumer, producer and dead letters each log in; the first refusal ends the app."""
         tokens = Tokens()
         keys: dict[str, Any] = login("OAUTHBEARER", sasl_oauth_token_provider=tokens)
 

@@ -1,4 +1,4 @@
-"""Offsets that no reader ever sees: what transactions and compaction leave behind holds up nothing."""
+"""Offset gaps of transactions and compaction do not block commits."""
 
 from __future__ import annotations
 
