@@ -202,12 +202,12 @@ class EVKafkaApp:
             ConfigError: there is no consumer of this name.
         """
         if name not in self._controls:
-            settings = {one.name: one.settings for one in self._consumers.values()}
+            settings = {declared.name: declared.settings for declared in self._consumers.values()}
             if name not in settings:
                 settings |= {
-                    retry_consumer_name(one.name): found
-                    for one in self._consumers.values()
-                    if (found := one.retry_settings())
+                    retry_consumer_name(declared.name): found
+                    for declared in self._consumers.values()
+                    if (found := declared.retry_settings())
                 }
             if name not in settings:
                 names = ", ".join(map(repr, settings)) or "none"
@@ -289,8 +289,8 @@ class EVKafkaApp:
     def _declared(self) -> AppContract:
         return AppContract(
             Info(self.title, self.version, self.description, self.terms_of_service, self.contact, self.license_info),
-            tuple(one.contract() for one in self._consumers.values()),
-            tuple(one.contract() for one in self._producers.values()),
+            tuple(declared.contract() for declared in self._consumers.values()),
+            tuple(declared.contract() for declared in self._producers.values()),
         )
 
     # ------------------------------------------------------------------ running
@@ -330,7 +330,7 @@ class EVKafkaApp:
 
     def stop_limit_s(self) -> float:
         """How long a stop may take, in seconds: the longest `drain_timeout_ms` and 5 seconds."""
-        return stop_limit_s([one.settings.drain_timeout_s for one in self._consumers.values()])
+        return stop_limit_s([declared.settings.drain_timeout_s for declared in self._consumers.values()])
 
     @asynccontextmanager
     async def running(
@@ -380,7 +380,7 @@ class EVKafkaApp:
         return Service(
             lifespan=self._lifespan,
             producers=self._bound_producers(cluster, clock),
-            plans=[self.compile_consumer(one) for one in self._consumers.values()],
+            plans=[self.compile_consumer(declared) for declared in self._consumers.values()],
             cluster=cluster,
             clock=clock,
             telemetry=self.telemetry,
@@ -390,8 +390,8 @@ class EVKafkaApp:
 
     def _bound_producers(self, cluster: Cluster, clock: Clock) -> list[BoundProducer]:
         return [
-            one.bound(cluster=cluster, clock=clock, telemetry=self.telemetry, spans=self._spans)
-            for one in self._producers.values()
+            declared.bound(cluster=cluster, clock=clock, telemetry=self.telemetry, spans=self._spans)
+            for declared in self._producers.values()
         ]
 
     # ------------------------------------------------------------------ stopping
@@ -464,9 +464,9 @@ class EVKafkaApp:
         """
         self._refuse_when_started("a changed declaration")
         if consumers is not None:
-            self._consumers = {one.name: one for one in consumers}
+            self._consumers = {declared.name: declared for declared in consumers}
         if producers is not None:
-            self._producers = {one.name: one for one in producers}
+            self._producers = {declared.name: declared for declared in producers}
 
     def compile_consumer(self, declared: DeclaredConsumer) -> ConsumerPlan:
         """Compile a consumer's stack, routes and decoders.

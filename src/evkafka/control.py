@@ -114,7 +114,7 @@ class ConsumerControl:
 
     def _partition(self, topic: str, partition: int) -> TopicPartition:
         settings = self._settings
-        names = [one.name for one in settings.topics]
+        names = [topic_settings.name for topic_settings in settings.topics]
         pattern = settings.topic_pattern
         if topic not in names and (pattern is None or not pattern.match(topic)):
             known = ", ".join(map(repr, names)) or f"what matches {pattern.pattern if pattern else ''!r}"

@@ -148,7 +148,7 @@ class Handler:
         """This handler and those that include it, directly or through others. Handlers may include each other."""
         handlers = [self]
         for handler in handlers:
-            handlers += [one for one in handler._included_in if one not in handlers]
+            handlers += [other for other in handler._included_in if other not in handlers]
         return handlers
 
     def _check(self, endpoints: Collection[Endpoint]) -> None:

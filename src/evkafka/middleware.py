@@ -81,17 +81,17 @@ def build_stack(app: App, middleware: Sequence[Middleware]) -> App:
     Raises:
         ConfigError: an item of the list is not a Middleware, or cannot be instantiated.
     """
-    for one in reversed(middleware):
-        if not isinstance(one, Middleware):
-            raise ConfigError(f"{one!r} in the middleware list is no Middleware: write Middleware(cls, **options)")
-        app = one.wrap(app)
+    for layer in reversed(middleware):
+        if not isinstance(layer, Middleware):
+            raise ConfigError(f"{layer!r} in the middleware list is no Middleware: write Middleware(cls, **options)")
+        app = layer.wrap(app)
     return app
 
 
 def type_header(middleware: Sequence[Middleware] | None) -> str:
     """The header that a stack reads the event type from: that of its innermost `JsonTypedDecoderMiddleware`; without
     one, `Event-Type`."""
-    for one in reversed(middleware or ()):
-        if one.reads_types:
-            return str(one.args[0] if one.args else one.options.get("type_header_name", TYPE_HEADER))
+    for layer in reversed(middleware or ()):
+        if layer.reads_types:
+            return str(layer.args[0] if layer.args else layer.options.get("type_header_name", TYPE_HEADER))
     return TYPE_HEADER

@@ -62,7 +62,7 @@ def build_dispatch(
     gated = _gated(target, raw_type)
     if _is_default(middleware):
         return _direct_dispatch(target, header, topic_types, raw_type, gated, overrides)
-    if gated is not None and not any(one.reads_types for one in middleware or ()):
+    if gated is not None and not any(layer.reads_types for layer in middleware or ()):
         logger.warning(
             "batch endpoints, and those with a concurrency of their own, are found by the header %r: a type that a"
             " middleware sets is known too late, and such records come one by one",

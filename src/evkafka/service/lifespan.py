@@ -87,7 +87,7 @@ def _required_parameters(function: Callable[..., object]) -> list[str]:
     except (TypeError, ValueError):  # some callables written in C have none
         return []
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [one.name for one in parameters if one.default is one.empty and one.kind not in variadic]
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
 
 
 def as_state(yielded: object) -> Mapping[str, Any]:

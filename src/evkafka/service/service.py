@@ -218,7 +218,7 @@ class Service:
                 return error
             if task.cancelled() and not self._abandoned:
                 return TaskEnded(f"task {task.get_name()} was cancelled by somebody else")
-        return next((verdict for _, one in self.alive() if (verdict := one.verdict) is not None), None)
+        return next((verdict for _, consumer in self.alive() if (verdict := consumer.verdict) is not None), None)
 
     def status(self) -> AppStatus:
         """The state of its consumers and producers, for health, metrics and pages."""
@@ -228,7 +228,9 @@ class Service:
             failure=self.failure,
             consumers=tuple(consumer.status() for consumer in self.consumers.values()),
             ended=frozenset(self.consumers) - alive if self._running else frozenset(),
-            producers=tuple(ProducerStatus(one.name, one.unavailable_reason()) for one in self._producers),
+            producers=tuple(
+                ProducerStatus(producer.name, producer.unavailable_reason()) for producer in self._producers
+            ),
         )
 
     def plan(self, name: str) -> ConsumerPlan | None:
