@@ -1,4 +1,4 @@
-"""What users import, and that type checkers accept how they use it."""
+"""The names that users import, and a program of theirs that type checkers must accept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A module whose endpoints refer to what is defined below them, or nowhere."""
+"""A module whose endpoints refer to names that are defined further down, or nowhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Declaring batch endpoints and an event type's own bounds; and one attempt at a batch, without any Kafka."""
+"""Declaring batch endpoints and an event type's own limits; one attempt at a batch, without Kafka."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.endpoint_calls import FakeRecord, Through, give, record, slot
 
 
 async def attempt(handler: Handler, records: Sequence[Record], middleware: list[Middleware] | None = None) -> Any:
-    """What the runtime does with a batch, in short: the result of all, or of each."""
+    """Runs a batch as the runtime does; returns the result of the batch, or of each record."""
     dispatch = build_dispatch(handler, middleware)
     at = slot()
     assert dispatch.gated is not None
@@ -50,7 +50,7 @@ STACKS = [
 
 
 class TestDeclaring:
-    def test_keeps_what_was_declared_also_when_included(self) -> None:
+    def test_keeps_its_options_also_when_included(self) -> None:
         inner, outer = Handler(), Handler()
 
         @inner.event("A", batch=True, max_records=10, max_wait_ms=0, concurrency=2)
@@ -124,7 +124,7 @@ class TestOneAttempt:
         await attempt(handler, orders(1, 2), middleware)
         assert seen == [False]
 
-    async def test_what_cannot_be_decoded_ends_before_the_others_are_run(
+    async def test_records_that_cannot_be_decoded_end_before_the_others_are_run(
         self, middleware: list[Middleware] | None
     ) -> None:
         handler, seen = Handler(), []
@@ -154,10 +154,10 @@ class TestOneAttempt:
         assert isinstance(result.ends[3], Skip)
 
     @pytest.mark.parametrize("befell", [StopIteration(), StopAsyncIteration(), GeneratorExit(), StopIteration])
-    async def test_a_batch_error_may_say_any_exception_of_a_record(
+    async def test_a_batch_error_may_name_any_exception_for_a_record(
         self, middleware: list[Middleware] | None, befell: Any
     ) -> None:
-        """Also one that a future refuses, and one that ends a generator: the other records are done."""
+        """Also one that a future refuses, and one that ends a generator; the other records are done."""
         handler = Handler()
 
         @handler.event("OrderPlaced", batch=True)
@@ -168,7 +168,7 @@ class TestOneAttempt:
         assert set(result.ends) == {1}
         assert isinstance(result.ends[1], Failed)
 
-    async def test_any_other_exception_is_the_batchs_own(self, middleware: list[Middleware] | None) -> None:
+    async def test_any_other_exception_fails_the_whole_batch(self, middleware: list[Middleware] | None) -> None:
         handler = Handler()
 
         @handler.event("OrderPlaced", batch=True)
@@ -179,7 +179,7 @@ class TestOneAttempt:
             await attempt(handler, orders(1, 2), middleware)
 
     @pytest.mark.parametrize("failed", [{7: ValueError()}, {-1: ValueError()}, {"0": ValueError()}, {0: "bad"}])
-    async def test_a_batch_error_that_says_nonsense_fails_the_batch(
+    async def test_an_invalid_batch_error_fails_the_whole_batch(
         self, middleware: list[Middleware] | None, failed: Any
     ) -> None:
         handler = Handler()
@@ -191,7 +191,7 @@ class TestOneAttempt:
         with pytest.raises(TypeError, match="BatchError"):
             await attempt(handler, orders(1, 2), middleware)
 
-    async def test_a_record_by_itself_is_a_batch_of_one(self, middleware: list[Middleware] | None) -> None:
+    async def test_a_single_record_is_a_batch_of_one(self, middleware: list[Middleware] | None) -> None:
         handler, seen = Handler(), []
 
         @handler.event("OrderPlaced", batch=True)
@@ -205,8 +205,8 @@ class TestOneAttempt:
         assert isinstance(result, Skip)
 
 
-class TestAStackOfOnesOwn:
-    async def test_wraps_every_record_and_sees_what_befell_it(self) -> None:
+class TestACustomStack:
+    async def test_wraps_every_record_and_sees_its_result(self) -> None:
         handler, seen = Handler(), []
 
         class Watch(Through):
@@ -262,7 +262,7 @@ class TestAStackOfOnesOwn:
         assert seen == [1, 3]
         assert result.ends == {1: None}
 
-    async def test_decides_what_payloads_are_made_of(self) -> None:
+    async def test_sets_the_values_that_payloads_are_decoded_from(self) -> None:
         handler, seen = Handler(), []
 
         class Decode(Through):
@@ -280,7 +280,7 @@ class TestAStackOfOnesOwn:
         await attempt(handler, orders(1, 2), [Middleware(Decode)])
         assert seen == [10, 20]
 
-    def test_that_sets_types_itself_is_warned_of_batches_of_one(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_that_sets_types_itself_gets_a_warning_about_batches_of_one(self, caplog: pytest.LogCaptureFixture) -> None:
         handler = Handler()
 
         @handler.event("OrderPlaced", batch=True)

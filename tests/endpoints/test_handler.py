@@ -1,4 +1,4 @@
-"""Declaring: what a handler takes, refuses, and takes over from another one."""
+"""Handlers: declaring endpoints, and including those of another handler."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class TestEvent:
         assert handler.event("A")(handler.event("B")(on_order)) is on_order
         assert [one.event_type for one in handler.endpoints] == ["B", "A"]
 
-    def test_keeps_what_was_declared(self) -> None:
+    def test_keeps_its_options(self) -> None:
         handler = Handler()
         handler.event("A", "sum", "what it does", ["x"], on_error={"max_attempts": 3}, timeout_ms=1500)(on_order)
         [endpoint] = handler.endpoints
@@ -70,7 +70,7 @@ class TestEvent:
 
 
 class TestDefault:
-    async def test_gets_what_no_endpoint_matches(self, stack: Any) -> None:
+    async def test_gets_the_records_that_no_endpoint_matches(self, stack: Any) -> None:
         handler = Handler()
 
         @handler.event("A")
@@ -91,7 +91,7 @@ class TestDefault:
         with pytest.raises(ConfigError, match=r"two default endpoints: .*on_order and .*on_other"):
             handler.default()(on_other)
 
-    def test_stands_last_among_the_endpoints(self) -> None:
+    def test_is_the_last_of_the_endpoints(self) -> None:
         handler = Handler()
         handler.default()(on_order)
         handler.event("A")(on_other)
@@ -114,14 +114,14 @@ class TestDefault:
 
 
 class TestIncludeHandler:
-    def test_keeps_everything_that_the_other_declared(self) -> None:
+    def test_includes_all_endpoints_of_the_other(self) -> None:
         other, handler = Handler(), Handler()
         other.event("A", "sum", "text", ["x"], on_error={"max_attempts": 3}, timeout_ms=1500)(on_order)
         other.default()(on_other)
         handler.include_handler(other)
         assert handler.endpoints == other.endpoints
 
-    def test_takes_over_what_the_other_declares_later(self) -> None:
+    def test_includes_endpoints_that_the_other_declares_later(self) -> None:
         other, middle, handler = Handler(), Handler(), Handler()
         handler.include_handler(middle)
         middle.include_handler(other)
@@ -172,7 +172,7 @@ class TestIncludeHandler:
         handler.include_handler(other)
         assert len(handler.endpoints) == 1
 
-    def test_the_other_takes_no_more_once_the_including_one_has_started(self) -> None:
+    def test_the_other_refuses_endpoints_once_the_including_one_has_started(self) -> None:
         other, handler = Handler(), Handler()
         handler.include_handler(other)
         build_dispatch(handler, None)

@@ -16,7 +16,7 @@ from tests.support.endpoint_calls import Order, Through, give, no_endpoint, reco
 
 
 class Noting:
-    """Notes that it was passed, on the way in and out."""
+    """Records when a record enters it and leaves it."""
 
     def __init__(self, app: App, label: str, notes: list[str]) -> None:
         self.app, self.label, self.notes = app, label, notes
@@ -29,7 +29,7 @@ class Noting:
 
 
 class Doing:
-    """Does one thing to the context, then goes on."""
+    """Changes the context, then calls the next app."""
 
     def __init__(self, app: App, what: Any) -> None:
         self.app, self.what = app, what
@@ -76,7 +76,7 @@ def handler(seen: list[Any]) -> Handler:
 
 
 class TestStack:
-    async def test_the_first_of_the_list_is_outermost_and_each_is_made_once(self, handler: Handler) -> None:
+    async def test_the_first_of_the_list_is_outermost_and_each_is_instantiated_once(self, handler: Handler) -> None:
         notes: list[str] = []
         stack = [Middleware(Noting, label="a", notes=notes), Middleware(Noting, "b", notes)]
         dispatch = build_dispatch(handler, stack)
@@ -88,7 +88,7 @@ class TestStack:
             await attempt
         assert notes == ["into a", "into b", "out of b", "out of a"] * 2
 
-    async def test_each_attempt_has_a_fresh_context_and_state(self, handler: Handler) -> None:
+    async def test_each_attempt_has_a_new_context_and_state(self, handler: Handler) -> None:
         states: list[dict[str, Any]] = []
 
         def leave_a_mark(context: Context) -> None:
@@ -103,7 +103,7 @@ class TestStack:
         assert states == [{"engine": 5}, {"engine": 5}]
 
     @pytest.mark.parametrize("wrong", [Through, "Through", None])
-    def test_what_is_no_middleware_is_refused(self, handler: Handler, wrong: Any) -> None:
+    def test_a_list_item_that_is_no_middleware_is_refused(self, handler: Handler, wrong: Any) -> None:
         with pytest.raises(ConfigError, match=r"write Middleware\(cls, \*\*options\)"):
             build_dispatch(handler, [wrong])
 
@@ -117,16 +117,14 @@ class TestStack:
         with pytest.raises(ConfigError, match="type_header_name is the name of a header"):
             build_dispatch(handler, [Middleware(JsonTypedDecoderMiddleware, type_header_name=name)])
 
-    def test_options_of_the_default_one_are_checked_on_the_direct_way_too(self, handler: Handler) -> None:
+    def test_options_of_the_default_middleware_are_checked_too(self, handler: Handler) -> None:
         wrong: Any = {"header": "X"}
         with pytest.raises(ConfigError, match="cannot be made with its options"):
             build_dispatch(handler, [Middleware(JsonTypedDecoderMiddleware, **wrong)])
 
 
 class TestEventType:
-    async def test_the_handler_reads_the_header_itself_in_a_stack_of_ones_own(
-        self, handler: Handler, seen: list[Any]
-    ) -> None:
+    async def test_the_handler_reads_the_header_if_no_middleware_does(self, handler: Handler, seen: list[Any]) -> None:
         await give(handler, record("Bytes", b"1"), middleware=[Middleware(Through)])
         assert seen == [b"1"]
 
@@ -166,7 +164,7 @@ class TestEventType:
         await give(handler, record(None), middleware=doing(set_it))
         assert seen == [("A", "A")]
 
-    def test_type_header_tells_which_header_a_stack_reads(self) -> None:
+    def test_type_header_is_the_header_that_a_stack_reads(self) -> None:
         class Own(JsonTypedDecoderMiddleware): ...
 
         assert type_header(None) == "Event-Type"
@@ -176,7 +174,7 @@ class TestEventType:
 
 
 class TestValue:
-    async def test_a_replaced_value_is_what_is_decoded(self, handler: Handler, seen: list[Any]) -> None:
+    async def test_a_replaced_value_is_decoded(self, handler: Handler, seen: list[Any]) -> None:
         def replace(context: Context) -> None:
             context.message.value = b'{"order_id": "2"}'
 
@@ -231,12 +229,12 @@ class TestDecodedValue:
         await give(handler, record("Text", b"2"), middleware=stack)
         assert seen == [b"1", "2"]
 
-    async def test_it_is_not_asked_for_when_no_endpoint_matches(self, handler: Handler) -> None:
+    async def test_it_is_not_awaited_if_no_endpoint_matches(self, handler: Handler) -> None:
         asked: list[Any] = []
         assert await give(handler, record("Other", b"1"), middleware=decoded(asked.append)) == no_endpoint("Other")
         assert asked == []
 
-    async def test_it_is_not_asked_for_a_tombstone(self, handler: Handler, seen: list[Any]) -> None:
+    async def test_it_is_not_awaited_for_a_tombstone(self, handler: Handler, seen: list[Any]) -> None:
         stack = decoded(json.loads)
         for event_type in ("Order", "Text", "Bytes"):
             outcome = await give(handler, record(event_type, None), middleware=stack)
@@ -245,15 +243,13 @@ class TestDecodedValue:
         assert seen == [None]
 
     @pytest.mark.parametrize("value", [b"hunter2", b'{"order_id": {"hunter2": 1}}'], ids=["no json", "no order"])
-    async def test_what_is_wrong_with_it_is_a_decode_error_without_the_value(
-        self, handler: Handler, value: bytes
-    ) -> None:
+    async def test_a_fault_in_it_is_a_decode_error_without_the_value(self, handler: Handler, value: bytes) -> None:
         with pytest.raises(DecodeError) as caught:
             await give(handler, record("Order", value), middleware=decoded(json.loads))
         assert "hunter2" not in str(caught.value)
         assert caught.value.__context__ is None
 
-    async def test_other_errors_out_of_it_come_through(self, handler: Handler) -> None:
+    async def test_other_errors_of_it_are_raised(self, handler: Handler) -> None:
         def away(value: Any) -> Any:
             raise ConnectionError("the registry is away")
 
@@ -262,7 +258,7 @@ class TestDecodedValue:
 
 
 class TestOutcomes:
-    async def test_what_a_middleware_returns_is_never_read(self, handler: Handler) -> None:
+    async def test_the_return_value_of_a_middleware_is_ignored(self, handler: Handler) -> None:
         class Returning(Through):
             async def __call__(self, context: Any) -> Any:
                 await self.app(context)
@@ -305,7 +301,7 @@ class TestOutcomes:
             await give(handler, record("Bytes"), middleware=doing(refuse))
         assert seen == []
 
-    async def test_a_middleware_that_does_not_go_on_makes_the_record_done(
+    async def test_a_middleware_that_does_not_call_the_next_app_makes_the_record_done(
         self, handler: Handler, seen: list[Any]
     ) -> None:
         class Stopping(Through):

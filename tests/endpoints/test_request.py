@@ -26,7 +26,7 @@ async def requested(given: FakeRecord, stack: Any, *, state: Any = None, attempt
 
 
 class TestRequest:
-    async def test_shows_where_the_record_stands(self, stack: Any) -> None:
+    async def test_shows_the_records_topic_partition_and_offset(self, stack: Any) -> None:
         request = await requested(record("A", b"v"), stack, attempt=3)
         assert (request.topic, request.partition, request.offset) == ("orders", 2, 7)
         assert (request.key, request.value, request.timestamp_ms) == (b"k", b"v", 1_700_000_000_123)
@@ -44,13 +44,13 @@ class TestRequest:
         assert message.headers == (("Event-Type", b"A"),)
         assert message.decoded_value_cb is None
 
-    async def test_of_doubled_headers_the_last_wins_and_null_ones_are_left_out(self, stack: Any) -> None:
+    async def test_the_last_of_repeated_headers_wins_and_null_ones_are_left_out(self, stack: Any) -> None:
         headers = [("a", b"1"), ("n", None), ("a", b"2")]
         request = await requested(record("A", headers=headers), stack)
         assert request.headers == {"Event-Type": b"A", "a": b"2"}
         assert request.raw_headers == (("Event-Type", b"A"), *headers)
 
-    async def test_keeps_its_attempt_when_the_slot_goes_on(self, stack: Any) -> None:
+    async def test_keeps_its_attempt_number_when_the_slot_has_the_next_attempt(self, stack: Any) -> None:
         handler, seen = Handler(), list[Request]()
 
         @handler.event("A")
@@ -68,14 +68,16 @@ class TestRequest:
         assert await (await requested(record("A", value), stack)).json() == content
 
     @pytest.mark.parametrize("value", [None, b"", b"no", b"\xff", b'{"a": ' * 100_000], ids=lambda v: repr(v)[:12])
-    async def test_json_of_what_is_none_is_an_unsupported_value(self, value: bytes | None, stack: Any) -> None:
+    async def test_json_of_a_value_that_is_not_json_is_an_unsupported_value(
+        self, value: bytes | None, stack: Any
+    ) -> None:
         request = await requested(record("A", value), stack)
         with pytest.raises(UnsupportedValueError, match=r"orders\[2\]@7 is not JSON"):
             await request.json()
 
 
 class TestState:
-    async def test_shows_what_the_lifespan_yielded_by_attribute_and_by_item(self, stack: Any) -> None:
+    async def test_has_the_values_of_the_lifespan_by_attribute_and_by_item(self, stack: Any) -> None:
         state = (await requested(record("A"), stack, state={"engine": 5})).state
         assert (state.engine, state["engine"], dict(state)) == (5, 5, {"engine": 5})
 
@@ -87,7 +89,7 @@ class TestState:
         assert shared == {"cache": [2]}
         assert request.context.state == {"cache": [2], "mine": 1}
 
-    async def test_a_missing_name_is_an_attribute_error_that_tells_what_there_is(self, stack: Any) -> None:
+    async def test_a_missing_name_is_an_attribute_error_that_lists_the_existing_names(self, stack: Any) -> None:
         state = (await requested(record("A"), stack, state={"engine": 5, "db": 1})).state
         with pytest.raises(AttributeError, match=r"no 'motor': .* put in db, engine"):
             state.motor  # noqa: B018
@@ -96,7 +98,7 @@ class TestState:
         assert not hasattr(state, "motor")
 
     @pytest.mark.parametrize("name", ["items", "keys", "values", "get", "pop", "update", "_values"])
-    def test_a_name_that_a_mapping_has_too_is_what_was_put_in(self, name: str) -> None:
+    def test_a_value_hides_a_method_of_the_same_name(self, name: str) -> None:
         state = State({name: 5})
         assert getattr(state, name) == 5
         assert state[name] == 5

@@ -1,4 +1,4 @@
-"""Signatures: which functions are endpoints, and what the others are told."""
+"""Signatures: which functions can be endpoints, and the errors for others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class AppState(TypedDict):
 
 VALUE = b'{"order_id": "1"}'
 SEEN: list[Any] = []
-"""What the endpoints below were called with."""
+"""The arguments that the endpoints below were called with."""
 
 
 async def order_only(order: Order) -> None:
@@ -93,7 +93,7 @@ def traced(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def traced_plainly(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A plain `def` wrapper, which only passes the coroutine on."""
+    """A plain `def` wrapper, which returns the coroutine."""
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -139,7 +139,7 @@ class TestAccepted:
         assert order == Order(order_id="1")
         assert request is None or (isinstance(request, Request) and request.event_type == "A")
 
-    async def test_a_request_class_of_ones_own_is_what_the_endpoint_gets(self, stack: Any) -> None:
+    async def test_the_endpoint_gets_its_own_request_class(self, stack: Any) -> None:
         class MyRequest(Request):
             __slots__ = ()
 
@@ -175,7 +175,7 @@ class TestAccepted:
             f"{here}.with_dependency",
         ]
 
-    def test_a_partials_description_is_its_functions(self) -> None:
+    def test_the_description_of_a_partial_is_its_functions(self) -> None:
         handler = Handler()
         handler.event("A")(functools.partial(with_dependency, 5))
         assert handler.endpoints[0].description is None
@@ -188,7 +188,7 @@ class TestPostponedAnnotations:
         await give(late_names.handler, record("Outer", b'{"inner": {"n": 2}}'))
         assert late_names.seen == [late_names.Later(n=1), late_names.Outer(inner=late_names.Inner(n=2))]
 
-    def test_names_that_never_come_are_an_error_at_the_start_that_tells_them_all(self) -> None:
+    def test_names_that_do_not_exist_are_an_error_at_the_start_that_lists_them_all(self) -> None:
         with pytest.raises(ConfigError) as caught:
             late_names.broken.freeze()
         first, second = str(caught.value).splitlines()
@@ -226,7 +226,7 @@ def generates_plainly(order: Order) -> Any:
 
 
 class NotJson:
-    """Nothing that pydantic knows how to make."""
+    """A class that pydantic cannot validate."""
 
 
 async def unknown_kind(order: NotJson) -> None: ...
@@ -253,7 +253,7 @@ class TestRefused:
             (5, "is no endpoint"),
         ],
     )
-    def test_other_signatures_are_refused_with_what_is_allowed(self, function: Any, why: str) -> None:
+    def test_other_signatures_are_refused_with_the_allowed_ones(self, function: Any, why: str) -> None:
         with pytest.raises(ConfigError, match=why) as caught:
             Handler().event("A")(function)
         assert "An endpoint takes one payload, typed dict, str, bytes, a pydantic model" in str(caught.value)
@@ -266,7 +266,7 @@ class TestRefused:
         assert f"{__name__}.two_payloads(one: 'Order', two: 'Order') -> 'None' ({__file__}:{line})" in shown
         assert "'OrderPlaced'" in shown
 
-    def test_a_refused_endpoint_leaves_nothing_behind(self) -> None:
+    def test_a_refused_endpoint_is_not_registered(self) -> None:
         handler = Handler()
         with pytest.raises(ConfigError):
             handler.event("A")(two_payloads)

@@ -21,7 +21,7 @@ tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="
 
 @pytest.fixture
 def opened() -> Iterator[threading.Event]:
-    """Lets a waiting thread go on; at the latest when the test is over, so that none is left."""
+    """Releases a waiting thread, at the latest at the end of the test."""
     event = threading.Event()
     yield event
     event.set()
@@ -40,7 +40,7 @@ class TestThreads:
         assert thread is not threading.main_thread()
         assert (order_id, offset) == ("1", 7)
 
-    async def test_without_threads_of_its_own_it_runs_in_the_loops(self, stack: Any) -> None:
+    async def test_without_a_pool_of_the_slot_it_runs_in_the_loops_pool(self, stack: Any) -> None:
         handler, seen, at = Handler(), list[Any](), slot()
 
         @handler.event("A")
@@ -68,7 +68,9 @@ class TestThreads:
         assert seen == ["acme", "acme"]
         assert tenant.get() == "acme"
 
-    async def test_what_it_raises_and_returns_comes_through(self, stack: Any, threads: ThreadPoolExecutor) -> None:
+    async def test_its_exceptions_and_results_are_those_of_the_attempt(
+        self, stack: Any, threads: ThreadPoolExecutor
+    ) -> None:
         handler = Handler()
 
         @handler.event("Raise")
@@ -99,9 +101,7 @@ class TestThreads:
             async with asyncio.timeout(5):
                 await give(handler, record("A"), middleware=stack, at=slot(threads=threads if own_pool else None))
 
-    async def test_a_value_that_cannot_be_decoded_takes_no_thread(
-        self, stack: Any, threads: ThreadPoolExecutor
-    ) -> None:
+    async def test_a_value_that_cannot_be_decoded_uses_no_thread(self, stack: Any, threads: ThreadPoolExecutor) -> None:
         handler, at = Handler(), slot(threads=threads)
 
         @handler.event("A")
@@ -158,7 +158,7 @@ class TestThreads:
 
 
 class TestCancellation:
-    async def test_the_slot_shows_a_thread_that_goes_on_after_its_attempt_was_cancelled(
+    async def test_the_slot_shows_a_call_that_runs_after_its_attempt_was_cancelled(
         self, stack: Any, threads: ThreadPoolExecutor, opened: threading.Event
     ) -> None:
         handler, began, at = Handler(), threading.Event(), slot(threads=threads)
@@ -179,7 +179,7 @@ class TestCancellation:
         opened.set()
         assert await asyncio.wrap_future(at.thread_future) == "late"
 
-    async def test_a_call_that_has_not_begun_never_does(
+    async def test_a_call_that_has_not_begun_never_runs(
         self, stack: Any, threads: ThreadPoolExecutor, opened: threading.Event
     ) -> None:
         handler, seen, at = Handler(), list[Any](), slot(threads=threads)

@@ -1,4 +1,4 @@
-"""Whatever a decoder raises is a DecodeError of its record, single or in a batch, and never shows the value."""
+"""An exception of a decoder is a DecodeError of its record, single or in a batch, and never shows the value."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ KINDS: list[Callable[[str], BaseException]] = [
 
 
 def refuse(value: Any) -> Any:
-    """What a validator does with a bad value; `failing` says how."""
+    """Raises in a validator; `failing` is the way in which it fails."""
     if SECRET in str(value):
         raise failing(f"{value} is refused")
     return value
@@ -203,7 +203,7 @@ async def test_of_a_model_inside_a_struct_is_its_decode_error(stack: Any) -> Non
 
 
 async def ends_of(handler: Handler, values: list[bytes], middleware: Any) -> dict[int, FailureOutcome | None]:
-    """How the records of a batch ended, other than well."""
+    """The failures of a batch's records."""
     dispatch, records = build_dispatch(handler, middleware), [record("E", value) for value in values]
     at = slot()
     at.route = dispatch.gated(records[0]) if dispatch.gated is not None else None
@@ -231,7 +231,7 @@ class TestOutcomesInAValidator:
         assert {index: type(end) for index, end in ends.items()} == {1: Skip}
         assert seen == [[Field(x="a")]]
 
-    async def test_have_nothing_of_another_record_of_the_batch(
+    async def test_have_no_context_of_another_record_of_the_batch(
         self, stack: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(globals(), "failing", DeadLetter)
@@ -241,7 +241,7 @@ class TestOutcomesInAValidator:
         assert isinstance(outcome, DeadLetter)
         assert outcome.__context__ is None
 
-    async def test_a_lack_of_memory_is_nobodys_decode_error(self, stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_memory_error_is_no_decode_error(self, stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(globals(), "failing", MemoryError)
         handler, _ = handler_of(Field)
         with pytest.raises(MemoryError):
@@ -252,7 +252,7 @@ class TestOutcomesInAValidator:
 
 
 class TestDecodedValue:
-    """`decoded_value_cb`: it may decode, and it may ask a server how."""
+    """`decoded_value_cb`, which may decode, and may ask a server for a schema."""
 
     @pytest.mark.parametrize("batch", [False, True], ids=["one", "batch"])
     async def test_an_error_out_of_it_is_a_decode_error(self, batch: bool) -> None:
@@ -261,7 +261,7 @@ class TestDecodedValue:
         assert SECRET not in str(end)
 
     @pytest.mark.parametrize("batch", [False, True], ids=["one", "batch"])
-    async def test_a_server_that_does_not_answer_is_not_the_values_fault(self, batch: bool) -> None:
+    async def test_an_os_error_is_no_decode_error(self, batch: bool) -> None:
         error = ConnectionError("the registry is away")
         assert await self.end(error, batch=batch) is error
 

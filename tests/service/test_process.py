@@ -1,4 +1,4 @@
-"""Exit codes of an app that is run as a process: what is not seen by a test of the whole process."""
+"""Exit codes of an app that is run as a process, in cases that a test of a whole process does not cover."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dependencies of batch endpoints: made once for a batch, through either stack."""
+"""Dependencies of batch endpoints: made once for a batch, with the default stack and others."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class TestABatch:
             client.send_batch([b"1", b"2"], "A", "orders")
         assert seen == [([0, 1], [0, 1], 0)]
 
-    def test_that_fails_as_a_whole_raises_in_them(
+    def test_that_fails_as_a_whole_raises_its_error_in_them(
         self, app: EVKafkaApp, handler: Handler, transaction: Transaction
     ) -> None:
         @handler.event("A", batch=True)
@@ -93,7 +93,7 @@ class TestABatch:
             client.send_batch([b"1", b"2"], "A", "orders")
         assert transaction.events == ["begin", ValueError]
 
-    def test_of_which_some_failed_commits_what_was_done_for_the_others(
+    def test_with_failed_records_commits_the_work_for_the_others(
         self, app: EVKafkaApp, handler: Handler, transaction: Transaction
     ) -> None:
         @handler.event("A", batch=True)
@@ -105,7 +105,7 @@ class TestABatch:
         assert [delivery.outcome for delivery in deliveries] == ["done", "skip"]
         assert transaction.events == ["begin", "commit"]
 
-    def test_whose_commit_fails_has_failed_with_all_its_records(self, app: EVKafkaApp, handler: Handler) -> None:
+    def test_whose_commit_fails_fails_for_all_its_records(self, app: EVKafkaApp, handler: Handler) -> None:
         async def session() -> AsyncIterator[None]:
             yield
             raise LookupError("no commit")
@@ -118,7 +118,7 @@ class TestABatch:
             deliveries = client.send_batch([b"1", b"2"], "A", "orders")
         assert [delivery.outcome for delivery in deliveries] == ["failed", "failed"]
 
-    def test_of_another_kind_of_endpoint_a_batch_error_is_an_error_like_any(
+    def test_a_batch_error_of_another_kind_of_endpoint_is_an_ordinary_error(
         self, app: EVKafkaApp, handler: Handler, transaction: Transaction
     ) -> None:
         @handler.event("A")

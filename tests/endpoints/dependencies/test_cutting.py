@@ -1,4 +1,4 @@
-"""An attempt that is cut: at its time limit, or when its partition goes away."""
+"""An attempt that is cancelled: at its time limit, or because its partition is revoked."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.support.waiting import eventually
 
 @pytest.fixture
 def opened() -> Iterator[threading.Event]:
-    """Lets a waiting thread go on; at the latest when the test is over, so that none is left."""
+    """Releases a waiting thread, at the latest at the end of the test."""
     event = threading.Event()
     yield event
     event.set()
 
 
 class TestCancelling:
-    async def test_is_raised_in_what_was_made(self, stack: Any) -> None:
+    async def test_is_raised_in_open_dependencies(self, stack: Any) -> None:
         handler, events = Handler(), list[str]()
 
         async def on_loop() -> AsyncIterator[None]:
@@ -55,7 +55,7 @@ class TestCancelling:
             await task
         assert events == ["waits", "in a thread", "on the loop"]
 
-    async def test_while_a_thread_opens_one_waits_for_it_and_closes_it(
+    async def test_while_a_thread_opens_a_dependency_waits_for_it_and_closes_it(
         self, stack: Any, threads: ThreadPoolExecutor, opened: threading.Event
     ) -> None:
         handler, events, began, at = Handler(), list[str](), threading.Event(), slot(threads=threads)
@@ -84,7 +84,7 @@ class TestCancelling:
         assert events == ["open", "closed"]
         assert at.thread_future is None
 
-    async def test_a_second_time_waits_for_no_thread(
+    async def test_twice_does_not_wait_for_the_thread(
         self, threads: ThreadPoolExecutor, opened: threading.Event
     ) -> None:
         handler, began, at = Handler(), threading.Event(), slot(threads=threads)
@@ -134,7 +134,7 @@ class TestCancelling:
 
 class TestTimeLimit:
     @pytest.mark.parametrize("slow", ["start", "end"])
-    def test_holds_for_making_and_ending_too(self, slow: str) -> None:
+    def test_includes_making_and_closing_dependencies(self, slow: str) -> None:
         handler, events = Handler(), list[str]()
 
         async def session() -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""How dependencies end: behind the endpoint, inside the attempt, told of what was raised."""
+"""The exits of dependencies: after the endpoint, within the attempt, with the endpoint's exception."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.endpoint_calls import give, record
 
 
 class Transaction:
-    """Two ways to write the same dependency, and what became of it."""
+    """A dependency written in two ways, and a record of its calls."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -49,7 +49,7 @@ def begin(request: pytest.FixtureRequest, transaction: Transaction) -> Callable[
 
 class TestNormally:
     @pytest.mark.parametrize("returned", [None, 5, Skip("x"), Skip, Retry(), DeadLetter("x")], ids=repr)
-    async def test_an_endpoint_that_returns_lets_them_end_normally(
+    async def test_they_end_normally_if_the_endpoint_returns(
         self, stack: Any, begin: Any, transaction: Transaction, returned: Any
     ) -> None:
         handler = Handler()
@@ -89,7 +89,7 @@ class TestNormally:
 class TestFailures:
     @pytest.mark.parametrize("error", [ValueError("x"), Skip("x"), Skip, Retry(), DeadLetter("x")], ids=repr)
     @pytest.mark.parametrize("plainly", [False, True])
-    async def test_what_the_endpoint_raises_is_raised_in_them_and_goes_on(
+    async def test_an_exception_of_the_endpoint_is_raised_in_them_and_by_the_attempt(
         self, stack: Any, begin: Any, transaction: Transaction, error: Any, plainly: bool
     ) -> None:
         handler = Handler()
@@ -107,7 +107,7 @@ class TestFailures:
         assert isinstance(error, type) or caught.value is error
         assert transaction.events == ["begin", f"roll back for {kind.__name__}"]
 
-    async def test_an_error_at_the_exit_fails_the_attempt_and_is_raised_in_those_around(
+    async def test_an_error_at_the_exit_fails_the_attempt_and_is_raised_in_the_outer_ones(
         self, stack: Any, begin: Any, transaction: Transaction
     ) -> None:
         handler = Handler()
@@ -124,7 +124,7 @@ class TestFailures:
             await give(handler, record("A"), middleware=stack)
         assert transaction.events == ["begin", "roll back for LookupError"]
 
-    async def test_one_that_cannot_be_made_ends_those_before_it_and_no_endpoint_runs(
+    async def test_if_one_cannot_be_made_those_before_it_are_closed_and_no_endpoint_runs(
         self, stack: Any, begin: Any, transaction: Transaction
     ) -> None:
         handler = Handler()
@@ -142,7 +142,7 @@ class TestFailures:
 
     @pytest.mark.parametrize("plainly", [False, True])
     @pytest.mark.parametrize("error", [ValueError("x"), Skip("x")], ids=repr)
-    async def test_one_that_swallows_the_error_hides_it_from_nobody(
+    async def test_one_that_swallows_the_error_does_not_hide_it_from_the_others(
         self, stack: Any, begin: Any, transaction: Transaction, error: Exception, plainly: bool
     ) -> None:
         handler = Handler()
@@ -164,7 +164,7 @@ class TestFailures:
         assert caught.value is error
         assert transaction.events == ["begin", f"roll back for {type(error).__name__}"]
 
-    async def test_one_may_make_an_outcome_of_an_error(self, stack: Any) -> None:
+    async def test_one_may_raise_an_outcome_in_place_of_the_error(self, stack: Any) -> None:
         handler = Handler()
 
         async def decides() -> AsyncIterator[None]:

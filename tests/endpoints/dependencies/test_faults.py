@@ -1,4 +1,4 @@
-"""Dependencies that cannot be: what is said, at registration or, for names, at the start."""
+"""Invalid dependencies: errors at registration or, for names that do not exist, at the start."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TestDependencies:
             (in_a_circle, "the_other_way -> tests.endpoints.dependencies.test_faults.in_a_circle is a cycle"),
         ],
     )
-    def test_are_refused_at_registration_with_endpoint_and_way_out(self, dependency: Any, sentence: str) -> None:
+    def test_are_refused_at_registration_with_the_endpoint_and_the_fix(self, dependency: Any, sentence: str) -> None:
         async def on_a(order: Order, it: Annotated[None, Depends(dependency)]) -> None: ...
 
         with pytest.raises(ConfigError) as caught:
@@ -114,13 +114,13 @@ class TestAnnotations:
             (only_by_place, "positional-only"),
         ],
     )
-    def test_that_say_it_wrongly_are_refused(self, endpoint: Callable[..., Any], sentence: str) -> None:
+    def test_with_a_misplaced_depends_are_refused(self, endpoint: Callable[..., Any], sentence: str) -> None:
         with pytest.raises(ConfigError) as caught:
             Handler().event("A")(endpoint)
         assert sentence in str(caught.value)
         assert "An endpoint takes one payload" in str(caught.value)
 
-    def test_another_frameworks_is_told_apart(self) -> None:
+    def test_a_depends_of_another_framework_is_recognized(self) -> None:
         class Theirs:
             pass
 
@@ -133,7 +133,7 @@ class TestAnnotations:
         with pytest.raises(ConfigError, match=r"the Depends of fastapi\.params: import it from evkafka"):
             Handler().event("A")(on_a)
 
-    def test_a_payload_that_refers_to_itself_is_no_trouble(self) -> None:
+    def test_a_recursive_payload_type_is_accepted(self) -> None:
         from pydantic import JsonValue
 
         async def on_a(value: JsonValue, it: Annotated[Session, Depends(open_session)]) -> None: ...

@@ -1,4 +1,4 @@
-"""Dependencies on the real engine: what is committed when, and what is tried again."""
+"""Dependencies in a running consumer: when offsets are committed, and which attempts are retried."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def app_of(handler: Handler, **config: Any) -> EVKafkaApp:
 class TestAnAttempt:
     @pytest.mark.parametrize("plainly", [False, True])
     @pytest.mark.parametrize("batch", [False, True])
-    async def test_whose_exit_fails_is_made_again(self, plainly: bool, batch: bool) -> None:
+    async def test_whose_exit_fails_is_retried(self, plainly: bool, batch: bool) -> None:
         handler, events = Handler(), list[str]()
 
         async def commit(request: Request) -> AsyncIterator[None]:
@@ -98,7 +98,7 @@ class TestAnAttempt:
         assert events == ["roll back"]
         kafka.assert_committed(group="billing", topic="orders", partition=0, offset=1)
 
-    async def test_whose_time_is_up_at_the_exit_is_made_again(self) -> None:
+    async def test_that_exceeds_its_time_limit_at_the_exit_is_retried(self) -> None:
         handler, attempts = Handler(), list[int]()
 
         async def hangs_once(request: Request) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""Functions of all kinds as dependencies, and where each of them runs."""
+"""Functions of all kinds as dependencies, and the thread or loop that runs them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Service:
 
 
 class Text(str):
-    """A class that is a dependency; that its instances could be called, too, with a coroutine, is no matter."""
+    """A class as a dependency; its instances are callable too, which must not matter."""
 
     __slots__ = ()
 
@@ -107,7 +107,7 @@ IN_A_THREAD = {
 
 @pytest.fixture(params=["async def", "def"])
 def endpoint(request: pytest.FixtureRequest) -> Callable[[Any, list[Any]], Any]:
-    """Makes an endpoint of either kind, with one dependency."""
+    """Creates an endpoint of either kind, with one dependency."""
 
     def make(dependency: Any, seen: list[Any]) -> Any:
         async def on_loop(value: bytes, made: Any) -> None:
@@ -125,7 +125,7 @@ def endpoint(request: pytest.FixtureRequest) -> Callable[[Any, list[Any]], Any]:
 
 class TestKinds:
     @pytest.mark.parametrize("dependency", ON_THE_LOOP.values(), ids=ON_THE_LOOP)
-    async def test_what_is_async_runs_on_the_loop(
+    async def test_an_async_one_runs_on_the_loop(
         self, stack: Any, threads: ThreadPoolExecutor, endpoint: Any, dependency: Any
     ) -> None:
         handler, seen = Handler(), list[Any]()
@@ -148,7 +148,7 @@ class TestKinds:
         assert at.thread_future is None
 
     @pytest.mark.parametrize("dependency", [async_generator, generator], ids=["async", "in a thread"])
-    async def test_what_yields_is_gone_on_with_behind_the_endpoint(
+    async def test_one_that_yields_continues_after_the_endpoint(
         self, stack: Any, threads: ThreadPoolExecutor, endpoint: Any, dependency: Any
     ) -> None:
         handler = Handler()
@@ -171,7 +171,7 @@ class TestKinds:
 
 class TestContextVariables:
     @pytest.mark.parametrize("plainly", [False, True])
-    async def test_what_an_async_one_sets_the_endpoint_sees(
+    async def test_the_endpoint_sees_what_an_async_one_sets(
         self, stack: Any, threads: ThreadPoolExecutor, plainly: bool
     ) -> None:
         handler, seen = Handler(), list[str]()

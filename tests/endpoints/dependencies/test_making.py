@@ -1,4 +1,4 @@
-"""What a dependency is given, and what the endpoint gets of it; through either stack."""
+"""The arguments of dependencies, and the values that endpoints get; with the default stack and others."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ORDER = record("A", b'{"order_id": "1"}')
 
 
 class TestValues:
-    async def test_come_of_the_request_the_lifespan_and_each_other(self, stack: Any) -> None:
+    async def test_are_made_of_the_request_the_lifespan_and_each_other(self, stack: Any) -> None:
         handler, seen = Handler(), list[Any]()
 
         @handler.event("A")
@@ -47,7 +47,7 @@ class TestValues:
         assert seen == [("session of pg for 7", "1", Repository("session of pg for 7"), 7)]
 
     @pytest.mark.parametrize("order", ["first", "last", "keyword"])
-    async def test_stand_in_any_position(self, stack: Any, order: str) -> None:
+    async def test_may_be_in_any_position(self, stack: Any, order: str) -> None:
         handler, seen = Handler(), list[Any]()
 
         async def first(session: SessionDep, value: bytes) -> None:
@@ -89,7 +89,7 @@ class TestValues:
         assert seen == ["set"]
         assert at.state == {"engine": "pg"}
 
-    async def test_what_the_endpoint_returns_is_the_attempts_result(self, stack: Any) -> None:
+    async def test_the_endpoints_return_value_is_the_attempts_result(self, stack: Any) -> None:
         handler = Handler()
 
         @handler.event("A")
@@ -136,7 +136,9 @@ class TestValues:
 
 
 class TestCache:
-    async def test_all_who_ask_in_one_attempt_get_one_value_and_the_next_attempt_another(self, stack: Any) -> None:
+    async def test_all_parameters_of_an_attempt_share_one_value_and_the_next_attempt_has_another(
+        self, stack: Any
+    ) -> None:
         handler, seen = Handler(), list[Any]()
 
         async def one() -> object:
@@ -154,7 +156,7 @@ class TestCache:
         assert [a is b for a, b in seen] == [True, True]
         assert seen[0][0] is not seen[1][0]
 
-    async def test_without_it_a_parameter_has_a_value_of_its_own(self, stack: Any) -> None:
+    async def test_without_it_a_parameter_has_its_own_value(self, stack: Any) -> None:
         handler, seen = Handler(), list[Any]()
 
         async def one() -> object:

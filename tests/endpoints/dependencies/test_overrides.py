@@ -1,4 +1,4 @@
-"""`app.dependency_overrides`: what stands in for a dependency, before the start and while the app runs."""
+"""`app.dependency_overrides`, set before the start and while the app runs."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class TestOverriding:
             "fake",
         ]
 
-    def test_one_that_yields_ends_and_takes_what_any_takes(self, app: EVKafkaApp, event_type: str) -> None:
+    def test_an_override_may_yield_and_have_arguments(self, app: EVKafkaApp, event_type: str) -> None:
         def fake(request: Request, of: Annotated[str, Depends(engine)]) -> Iterator[str]:
             yield f"fake of {of} for {request.event_type}"
             SEEN.append("rolled back")
@@ -86,7 +86,7 @@ class TestOverriding:
         assert made == f"fake of real engine for {event_type}"
         assert ended == "rolled back"
 
-    def test_is_of_one_app_alone(self, app: EVKafkaApp, event_type: str) -> None:
+    def test_applies_to_one_app_only(self, app: EVKafkaApp, event_type: str) -> None:
         other = EVKafkaApp()
         other.add_consumer({"topics": ["orders"]}, handler)
         other.dependency_overrides[session] = lambda: "fake"
@@ -109,7 +109,7 @@ class TestOverriding:
 
 
 class TestFaults:
-    def test_of_an_override_are_said_at_the_start(self, app: EVKafkaApp) -> None:
+    def test_of_an_override_are_errors_at_the_start(self, app: EVKafkaApp) -> None:
         def fake(payload: bytes) -> None: ...
 
         app.dependency_overrides[session] = fake
@@ -122,7 +122,7 @@ class TestFaults:
             with pytest.raises(ConfigError, match="write `lambda: value`"):
                 client.send_event(b"", event_type, "orders")
 
-    def test_one_that_needs_what_it_stands_for_is_a_cycle(self, app: EVKafkaApp) -> None:
+    def test_an_override_that_needs_its_original_is_a_cycle(self, app: EVKafkaApp) -> None:
         def fake(of: Annotated[str, Depends(session)]) -> None: ...
 
         app.dependency_overrides[session] = fake

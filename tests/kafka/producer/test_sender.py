@@ -1,4 +1,4 @@
-"""Senders: what a call of an outbound endpoint sends, and what it says where it cannot."""
+"""Senders: the records that calls of outbound events send, and the errors of calls that cannot send."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class TestCalls:
             await send_order(Order(order_id="1"), key=key)
         assert cluster.last.key == b""
 
-    async def test_a_call_returns_where_the_event_stands(self, cluster: TakingCluster) -> None:
+    async def test_a_call_returns_the_events_partition_and_offset(self, cluster: TakingCluster) -> None:
         sender = Sender()
 
         @sender.event("OrderPlaced", topic="orders")
@@ -113,7 +113,7 @@ class TestCalls:
                 assert await sent is sent  # type: ignore[misc]
         assert said[0].filename == __file__
 
-    async def test_what_the_broker_refuses_is_raised(self, cluster: TakingCluster) -> None:
+    async def test_a_refusal_of_the_broker_is_raised(self, cluster: TakingCluster) -> None:
         sender = Sender()
         cluster.refusal = DeliveryError("no", topic="t", event_type="OrderPlaced", may_have_been_written=False)
 
@@ -168,7 +168,7 @@ class TestPayloads:
             (Order | None, Order(order_id="1"), b'{"order_id":"1","total":1.5}'),
         ],
     )
-    async def test_go_out_by_their_type(
+    async def test_are_encoded_by_their_type(
         self, cluster: TakingCluster, annotation: Any, event: Any, value: bytes
     ) -> None:
         sender = Sender()
@@ -211,7 +211,9 @@ class TestPayloads:
         assert e.value.may_have_been_written is False
         assert not cluster.taken
 
-    async def test_what_json_cannot_hold_is_an_error_that_names_the_event(self, cluster: TakingCluster) -> None:
+    async def test_a_value_that_json_cannot_represent_is_an_error_that_names_the_event(
+        self, cluster: TakingCluster
+    ) -> None:
         sender = Sender()
 
         @sender.event("Odd")
@@ -221,7 +223,7 @@ class TestPayloads:
             with pytest.raises(EncodeError, match=r"event 'Odd' to topic 'default-topic': .*not JSON serializable"):
                 await send({"a": object()})
 
-    async def test_none_is_a_tombstone_where_the_payload_admits_it(self, cluster: TakingCluster) -> None:
+    async def test_none_is_a_tombstone_if_the_payload_admits_it(self, cluster: TakingCluster) -> None:
         sender = Sender()
 
         @sender.event("OrderPlaced", key_field="order_id")
@@ -365,7 +367,7 @@ class TestDeclaring:
         with pytest.raises(ConfigError, match="is no topic name to Kafka"):
             Sender().event("X", topic="a b")
 
-    def test_what_was_declared_can_be_read(self) -> None:
+    def test_the_declared_events_can_be_read(self) -> None:
         sender = Sender()
 
         @sender.event("OrderPlaced", topic="orders", summary="Placed", tags=["a"])
@@ -406,9 +408,7 @@ class TestBeforeTheStart:
                 async with running(sender, TakingCluster()):
                     raise AssertionError("it starts")
 
-    async def test_an_annotation_that_never_comes_to_exist_keeps_the_app_from_starting(
-        self, cluster: TakingCluster
-    ) -> None:
+    async def test_an_annotation_that_does_not_exist_keeps_the_app_from_starting(self, cluster: TakingCluster) -> None:
         sender = Sender()
 
         @sender.event("X")
@@ -419,7 +419,7 @@ class TestBeforeTheStart:
                 raise AssertionError("it starts")
 
 
-class TestWhereItIsCalled:
+class TestPlaceOfTheCall:
     async def test_before_the_start_and_after_the_stop_it_is_an_error(self, cluster: TakingCluster) -> None:
         sender = Sender()
 
@@ -447,7 +447,7 @@ class TestWhereItIsCalled:
                 await send("x")
         assert len(cluster.taken) == 2
 
-    async def test_in_the_lifespan_it_is_an_error_that_says_what_to_do(self, cluster: TakingCluster) -> None:
+    async def test_in_the_lifespan_it_is_an_error_that_explains_what_to_do(self, cluster: TakingCluster) -> None:
         sender = Sender()
         said: list[str] = []
 
@@ -470,7 +470,7 @@ class TestWhereItIsCalled:
         assert len(said) == 2
         assert all("in the lifespan, use an EVKafkaProducer of its own" in one for one in said)
 
-    def test_where_no_loop_runs_it_raises_at_once_and_names_from_thread(self) -> None:
+    def test_without_a_running_loop_it_raises_at_once_and_names_from_thread(self) -> None:
         sender = Sender()
 
         @sender.event("X")
@@ -479,7 +479,7 @@ class TestWhereItIsCalled:
         with pytest.raises(RuntimeError, match=r"call send.from_thread\(...\) there"):
             send("x")  # not awaited: the call itself raises, and leaves no coroutine behind
 
-    async def test_from_thread_sends_and_returns_where_the_event_stands(self, cluster: TakingCluster) -> None:
+    async def test_from_thread_sends_and_returns_the_events_partition_and_offset(self, cluster: TakingCluster) -> None:
         sender = Sender()
 
         @sender.event("X", key_field="id")
@@ -491,7 +491,7 @@ class TestWhereItIsCalled:
         assert (sent.partition, sent.offset) == (1, 0)
         assert [taken.key for taken in cluster.taken] == [b"3", b"4"]
 
-    async def test_from_thread_raises_what_the_send_raises(self, cluster: TakingCluster) -> None:
+    async def test_from_thread_raises_the_errors_of_the_send(self, cluster: TakingCluster) -> None:
         sender = Sender()
 
         @sender.event("X")

@@ -1,4 +1,4 @@
-"""Dispatch: from a record's headers to its endpoint, on the direct way and through a stack."""
+"""The dispatch: it finds a record's endpoint, with the default stack and with others."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ class TestRouting:
         assert await give(handler, FakeRecord(b"1"), middleware=stack, topic_event_types=types) == no_endpoint("C")
 
 
-class TestDirectWay:
+class TestDefaultStack:
     @pytest.mark.parametrize(
         "middleware",
         [None, [], [Middleware(JsonTypedDecoderMiddleware)]],
         ids=["none", "empty", "default"],
     )
-    async def test_hands_out_the_endpoints_own_coroutine(self, middleware: Any) -> None:
+    async def test_returns_the_endpoints_own_coroutine(self, middleware: Any) -> None:
         handler = Handler()
 
         @handler.event("A")
@@ -136,7 +136,7 @@ class TestDirectWay:
         with pytest.raises(DecodeError):
             build_dispatch(handler, None).call(record("A", b"no json"), slot())
 
-    async def test_a_value_error_of_the_endpoints_own_is_no_decode_error(self, stack: Any) -> None:
+    async def test_a_value_error_of_the_endpoint_is_no_decode_error(self, stack: Any) -> None:
         handler = Handler()
 
         @handler.event("A")
@@ -147,7 +147,7 @@ class TestDirectWay:
             await give(handler, record("A", b'{"order_id": "1"}'), middleware=stack)
         assert type(caught.value) is ValueError
 
-    def test_annotations_that_cannot_be_resolved_keep_it_from_being_built(self) -> None:
+    def test_annotations_that_cannot_be_resolved_are_an_error_when_it_is_built(self) -> None:
         handler = Handler()
 
         async def on_a(order: Nowhere) -> None: ...  # type: ignore[name-defined]  # noqa: F821
@@ -162,7 +162,7 @@ class TestOutcomes:
         "outcome", [Skip("old"), Retry(after_ms=5), DeadLetter("bad"), Skip, Retry, DeadLetter], ids=repr
     )
     @pytest.mark.parametrize("raised", [True, False], ids=["raised", "returned"])
-    async def test_an_outcome_comes_through_returned_or_raised_as_instance_or_class(
+    async def test_an_outcome_may_be_returned_or_raised_as_instance_or_class(
         self, outcome: Any, raised: bool, stack: Any
     ) -> None:
         handler = Handler()
@@ -207,7 +207,7 @@ class TestOutcomes:
             await task
 
 
-class TestAppsOfOnesOwn:
+class TestAppCallables:
     async def test_a_bare_callable_gets_every_record(self) -> None:
         seen: list[Any] = []
 
@@ -218,20 +218,20 @@ class TestAppsOfOnesOwn:
             assert await give(catch_all, given) is None
         assert seen == [(b"1", 7), (None, 7)]
 
-    async def test_what_it_returns_is_never_read(self) -> None:
+    async def test_its_return_value_is_ignored(self) -> None:
         async def catch_all(context: Context) -> Any:
             return Skip()
 
         assert await give(catch_all, record("A")) is None
 
-    async def test_what_it_raises_comes_through(self) -> None:
+    async def test_its_exceptions_are_raised(self) -> None:
         async def catch_all(context: Context) -> None:
             raise Retry(after_ms=1)
 
         with pytest.raises(Retry):
             await give(catch_all, record("A"))
 
-    async def test_middleware_stands_around_it(self) -> None:
+    async def test_middleware_wraps_it(self) -> None:
         seen: list[str | None] = []
 
         async def catch_all(context: Context) -> None:
@@ -242,9 +242,7 @@ class TestAppsOfOnesOwn:
 
 
 class TestRoute:
-    async def test_the_slots_route_is_forgotten_by_the_next_unmatched_record(
-        self, handler: Handler, stack: Any
-    ) -> None:
+    async def test_an_unmatched_record_clears_the_slots_route(self, handler: Handler, stack: Any) -> None:
         dispatch, at = build_dispatch(handler, stack), slot()
         first = dispatch.call(record("A"), at)
         assert first is not None

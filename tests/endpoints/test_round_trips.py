@@ -1,4 +1,4 @@
-"""What a Sender writes is what a Handler of the same type reads, and what the AsyncAPI document says of both."""
+"""A payload that a Sender sends is what a Handler of its type gets, and what the AsyncAPI document describes."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def value_of(annotation: Any, event: Any) -> bytes:
 
 
 class Round:
-    """An app that takes the event that it sends."""
+    """An app with an endpoint for the event that it sends."""
 
     def __init__(self, annotation: Any) -> None:
         self.seen: list[Any] = []
@@ -133,7 +133,7 @@ class Round:
         self.app.add_producer({}, sender)
 
     def run(self, event: Any) -> bytes:
-        """The bytes that went out; what was read of them stands in `seen`."""
+        """Send the event; returns its bytes. The payload that the endpoint got is in `seen`."""
         self.event = event
         with TestClient(self.app) as client:
             client.send_event({}, "Go", "t")
@@ -348,7 +348,7 @@ class Queue(BaseModel):
 
 
 class Empty(BaseModel):
-    """Says itself what JSON has for a price that is no number."""
+    """Serializes a price that is not a number itself."""
 
     price: float
     note: str | None = None
@@ -364,7 +364,7 @@ class Nulls(BaseModel):
 
 
 class TestHalvesOfSurrogatePairs:
-    """Python's own JSON writes them, and no parser that reads UTF-8 takes them back."""
+    """Python's json module writes them, but no parser of UTF-8 reads them."""
 
     @pytest.mark.parametrize("event", [{"a": "\ud800"}, {"\udc00": 1}, {"at": NEW_YEAR, "a": ["x\udfff"]}], ids=ascii)
     @pytest.mark.parametrize("annotation", [dict, dict[str, Any], Any], ids=str)

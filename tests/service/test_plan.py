@@ -1,4 +1,4 @@
-"""`add_consumer`: a stack of its own for one consumer, and any callable as its handler."""
+"""Declared consumers: their own stacks, and app callables as handlers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class TestMiddlewareOfOneConsumer:
             await kafka.settle()
         assert sorted(seen) == [("a", ["app"]), ("b", ["one", "two"])]
 
-    async def test_two_consumers_of_one_handler_read_two_headers(self) -> None:
+    async def test_two_consumers_of_one_handler_read_different_headers(self) -> None:
         app, handler, seen = EVKafkaApp(), Handler(), []
 
         @handler.event("E")
@@ -104,7 +104,7 @@ class TestAnAppCallable:
             await kafka.settle()
         assert catch_all.seen == [b"x"]
 
-    async def test_what_it_raises_is_tried_again_and_outcomes_count(self) -> None:
+    async def test_its_exceptions_are_retried_and_its_outcomes_count(self) -> None:
         app, seen, failed = EVKafkaApp(), [], list[AttemptFailed]()
         app.telemetry.listen(AttemptFailed, failed.append)
 

@@ -1,0 +1,3 @@
+from tests.support.endpoint_calls import stack
+
+__all__ = ["stack"]
