@@ -1,7 +1,7 @@
 """EVKafka's pytest plugin: the fixtures `evkafka_client`, `evkafka_memory` and `evkafka_kafka`.
 
-It stands outside of the package `evkafka`, for pytest loads it in every suite of an environment that has EVKafka
-installed: nothing of EVKafka is imported until a test asks for one of the fixtures.
+It is outside of the package `evkafka`, because pytest loads it in every test suite of an environment in which EVKafka
+is installed: nothing of EVKafka is imported until a test uses one of the fixtures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["evkafka_app", "evkafka_client", "evkafka_kafka", "evkafka_memory"]
 
 @pytest.fixture
 def evkafka_app(request: pytest.FixtureRequest) -> EVKafkaApp:
-    """The app under test. Yours: define a fixture of this name that returns it, in conftest.py or beside the tests."""
+    """The app under test. Override it: define a fixture of this name that returns your app."""
     pytest.fail(
         f"{request.node.nodeid} asks for evkafka_client or evkafka_memory, which need the app under test: define a "
         "fixture named evkafka_app that returns it, in conftest.py for example:\n\n"
@@ -37,7 +37,7 @@ def evkafka_app(request: pytest.FixtureRequest) -> EVKafkaApp:
 def evkafka_client(request: pytest.FixtureRequest, evkafka_app: EVKafkaApp) -> Iterator[TestClient | AsyncTestClient]:
     """An open test client on `evkafka_app`: `TestClient` in a plain test, `AsyncTestClient` in an async one."""
     if _is_async(request):
-        yield _of_the_tests_loop(request, "client")
+        yield _async_fixture(request, "client")
         return
     from evkafka.testing import TestClient
 
@@ -47,14 +47,15 @@ def evkafka_client(request: pytest.FixtureRequest, evkafka_app: EVKafkaApp) -> I
 
 @pytest.fixture
 def evkafka_memory(request: pytest.FixtureRequest, evkafka_app: EVKafkaApp) -> InMemoryKafka:
-    """An `InMemoryKafka` with `evkafka_app` running on it, for async tests. Stopped, as in production, at the end."""
+    """An `InMemoryKafka` on which `evkafka_app` runs, for async tests. The app is stopped at the end, as in
+    production."""
     if not _is_async(request):
         pytest.fail(
             "evkafka_memory is for async tests: write `async def`, or use evkafka.testing.InMemoryKafka in a loop of "
             "your own",
             pytrace=False,
         )
-    kafka: InMemoryKafka = _of_the_tests_loop(request, "memory")
+    kafka: InMemoryKafka = _async_fixture(request, "memory")
     return kafka
 
 
@@ -66,7 +67,7 @@ def _evkafka_broker() -> Iterator[Any]:
     broker = KafkaBroker()
     try:
         broker.start()
-    except ConfigError as error:  # the extra, or Java, is missing: the sentence says what to install
+    except ConfigError as error:  # the extra, or Java, is missing: the error says what to install
         pytest.fail(f"evkafka_kafka: {error}", pytrace=False)
     try:
         yield broker
@@ -76,7 +77,7 @@ def _evkafka_broker() -> Iterator[Any]:
 
 @pytest.fixture
 def evkafka_kafka(_evkafka_broker: Any) -> RealKafka:
-    """A real Apache Kafka, started once per test run; `evkafka_kafka.topic()` makes a topic of the test's own.
+    """A real Apache Kafka, started once per test run; `evkafka_kafka.topic()` creates a topic for the test.
 
     Needs the extra `evkafka[broker]`.
     """
@@ -95,8 +96,8 @@ def _is_async(request: pytest.FixtureRequest) -> bool:
     return inspect.iscoroutinefunction(function)
 
 
-def _of_the_tests_loop(request: pytest.FixtureRequest, what: str) -> Any:
-    """The value of the async fixture, by the plugin that runs the test: it must be set up in the test's own loop."""
+def _async_fixture(request: pytest.FixtureRequest, name: str) -> Any:
+    """The value of the async fixture of the plugin that runs the test, because it must be set up in the test's loop."""
     plugins = request.config.pluginmanager
     if "anyio_backend" in request.fixturenames:
         if request.getfixturevalue("anyio_backend_name") != "asyncio":
@@ -107,11 +108,11 @@ def _of_the_tests_loop(request: pytest.FixtureRequest, what: str) -> Any:
     else:
         pytest.fail("an async test needs a plugin that runs it: install pytest-asyncio, or anyio", pytrace=False)
     if not plugins.hasplugin(f"evkafka-{runner}"):
-        plugins.register(_async_fixtures(runner), f"evkafka-{runner}")
-    return request.getfixturevalue(f"_evkafka_{what}_{runner}")
+        plugins.register(_fixture_module(runner), f"evkafka-{runner}")
+    return request.getfixturevalue(f"_evkafka_{name}_{runner}")
 
 
-def _async_fixtures(runner: str) -> Any:
+def _fixture_module(runner: str) -> Any:
     if runner == "anyio":
         from pytest_evkafka import _anyio
 

@@ -1,6 +1,6 @@
-"""The async fixtures, as anyio's plugin runs them: any async fixture of a test that has an anyio backend.
+"""The async fixtures for anyio's pytest plugin, which runs any async fixture of a test with an anyio backend.
 
-Imported when a test asks for one. `_asyncio.py` has the same once more, for pytest-asyncio marks the functions as its.
+It is imported when a test uses one. `_asyncio.py` has the same fixtures, because pytest-asyncio marks the functions.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pytest_evkafka._running import running
 
 @pytest.fixture
 async def _evkafka_client_anyio(evkafka_app: EVKafkaApp) -> AsyncIterator[AsyncTestClient]:
-    async with AsyncTestClient(evkafka_app) as opened:
-        yield opened
+    async with AsyncTestClient(evkafka_app) as client:
+        yield client
 
 
 @pytest.fixture

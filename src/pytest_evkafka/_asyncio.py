@@ -1,4 +1,4 @@
-"""The async fixtures, as pytest-asyncio runs them, in its strict mode too. Imported when a test asks for one."""
+"""The async fixtures for pytest-asyncio, also in its strict mode. It is imported when a test uses one."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pytest_evkafka._running import running
 
 @pytest_asyncio.fixture
 async def _evkafka_client_asyncio(evkafka_app: EVKafkaApp) -> AsyncIterator[AsyncTestClient]:
-    async with AsyncTestClient(evkafka_app) as opened:
-        yield opened
+    async with AsyncTestClient(evkafka_app) as client:
+        yield client
 
 
 @pytest_asyncio.fixture

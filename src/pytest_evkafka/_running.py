@@ -1,4 +1,4 @@
-"""An app that runs for as long as a fixture lasts."""
+"""Runs an app for the lifetime of a fixture."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from evkafka.testing.blocking_portal import Held
 
 @asynccontextmanager
 async def running(kafka: InMemoryKafka, app: EVKafkaApp) -> AsyncIterator[None]:
-    """Run the app on the in-memory Kafka: in one task, though a fixture begins and ends in two.
+    """Run the app on the in-memory Kafka in one task, although a fixture is set up and torn down in two tasks.
 
-    Producers that the test itself starts write into the in-memory Kafka too.
+    Producers that the test itself starts also write into the in-memory Kafka.
     """
-    life = Held(kafka.running(app))
-    async with life:
-        backend = life.context[current_backend]
+    held = Held(kafka.running(app))
+    async with held:
+        backend = held.context[current_backend]
         assert backend is not None
         with use_backend(backend):
             yield

@@ -79,7 +79,7 @@ class TestTheClasses:
         lock.touch()
         one.make()
         assert one.options() == []
-        long_ago = time.time() - 3 * archive.MAKING_S
+        long_ago = time.time() - 3 * archive.CREATION_S
         os.utime(lock, (long_ago, long_ago))  # its maker was killed
         one.make()
         assert one.options()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from evkafka.broker import KafkaBroker
-from evkafka.broker.readiness import tells_of_brokers
+from evkafka.broker.readiness import knows_itself
 
 Answering = Callable[[bytes], int]
 
@@ -41,18 +41,18 @@ def answering() -> Iterator[Answering]:
 
 class TestABroker:
     def test_that_is_ready_tells_of_itself(self, kafka_broker: KafkaBroker) -> None:
-        assert tells_of_brokers(kafka_broker.port) is True
+        assert knows_itself(kafka_broker.port) is True
 
     @pytest.mark.parametrize(("brokers", "told"), [(0, False), (1, True)])
     def test_tells_of_none_as_long_as_it_does_not_know_itself(
         self, answering: Answering, brokers: int, told: bool
     ) -> None:
-        assert tells_of_brokers(answering(struct.pack(">iiii", 12, 1, 0, brokers))) is told
+        assert knows_itself(answering(struct.pack(">iiii", 12, 1, 0, brokers))) is told
 
     def test_that_hangs_up_cannot_be_asked(self, answering: Answering) -> None:
-        assert tells_of_brokers(answering(b"\x15\x03")) is None  # as TLS does where plain text comes
+        assert knows_itself(answering(b"\x15\x03")) is None  # as TLS does where plain text comes
 
     def test_that_is_not_there_cannot_be_asked(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as bound:
             port = bound.getsockname()[1]
-        assert tells_of_brokers(port) is None
+        assert knows_itself(port) is None

@@ -1,4 +1,4 @@
-"""Apache Kafka itself on this machine, without Docker: one process, for development and tests.
+"""Apache Kafka on this machine without Docker: one process, for development and tests.
 
     from evkafka.broker import KafkaBroker
 

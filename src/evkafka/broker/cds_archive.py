@@ -1,7 +1,7 @@
-"""Kafka's classes as Java itself keeps them (class data sharing): with them, a start costs half of the work.
+"""An archive of Kafka's classes for Java's class data sharing (CDS), with which a start takes half of the CPU time.
 
-Java writes down which classes the first Kafka uses, and the next start makes the archive of that list: four seconds and
-70 MB, once for each Java. Where any of it fails, Kafka starts as it would without: this is for speed alone.
+Java lists the classes that the first Kafka uses, and the next start creates the archive from the list. That takes four
+seconds and 70 MB, once for each Java. If anything fails, Kafka starts without an archive: it is only for speed.
 """
 
 from __future__ import annotations
@@ -16,51 +16,51 @@ from pathlib import Path
 from evkafka.broker.jars import KAFKA_VERSION, cache_dir
 from evkafka.broker.process import ChildProcess
 
-RECORDED = "classes.lst"
-"""In the broker's own directory, while it runs."""
+CLASS_LIST = "classes.lst"
+"""The class list in the directory of the running broker."""
 
 FEWEST_CLASSES = 5_000
-"""A Kafka that came up uses twice as many; a shorter list is one that was cut off."""
+"""A Kafka that has started uses twice as many; a shorter list is incomplete."""
 
-OF_NO_MATTER = ("-Xmx", "-Xms", "-D")
-"""Options that an archive does not depend on."""
+IRRELEVANT_OPTIONS = ("-Xmx", "-Xms", "-D")
+"""An archive does not depend on these options."""
 
-MAKING_S = 60.0
-KEPT_S = 30 * 86_400.0
+CREATION_S = 60.0
+KEEP_S = 30 * 86_400.0
 
 
 class ClassArchive:
-    """The archive for this Java with these jars and options; Java refuses it for any others.
+    """The archive for one Java with these jars and options. Java rejects it with any others.
 
     Attributes:
-        file: where it is, or would be.
+        file: its path, also if it does not exist.
     """
 
     def __init__(self, java: Path, jars: Sequence[Path], jvm_options: Sequence[str]) -> None:
         self._java = java
-        self._options = [option for option in jvm_options if not option.startswith(OF_NO_MATTER)]
+        self._options = [option for option in jvm_options if not option.startswith(IRRELEVANT_OPTIONS)]
         self._class_path = os.pathsep.join(map(str, jars))
-        told = [str(java.resolve()), *self._options, *map(_mark, (java, *jars))]
-        key = hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
+        parts = [str(java.resolve()), *self._options, *map(_fingerprint, (java, *jars))]
+        key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
         self.file = cache_dir() / f"kafka-{KAFKA_VERSION}" / "classes" / f"{key}.jsa"
         self._list = self.file.with_suffix(".lst")
-        self._given_up = self.file.with_suffix(".failed")
+        self._failed = self.file.with_suffix(".failed")
 
     def options(self) -> list[str]:
-        """What uses it; nothing where it is not there."""
+        """The options that make Java use it; none if it does not exist."""
         return [f"-XX:SharedArchiveFile={self.file}", "-Xshare:auto"] if self.file.exists() else []
 
-    # ------------------------------------------------------------------ the first time
+    # ------------------------------------------------------------------ the class list
 
     def recording(self, home: Path) -> list[str]:
-        """What makes Java write the list, in the broker's directory; nothing where it is not needed."""
-        if self.file.exists() or self._list.exists() or self._given_up.exists():
+        """The options that make Java write the class list into the broker's directory; none if it is not needed."""
+        if self.file.exists() or self._list.exists() or self._failed.exists():
             return []
-        return [f"-XX:DumpLoadedClassList={home / RECORDED}"]
+        return [f"-XX:DumpLoadedClassList={home / CLASS_LIST}"]
 
     def keep(self, home: Path) -> None:
-        """A Kafka has ended by itself, or as it was asked to: its list is whole."""
-        recorded = home / RECORDED
+        """Keep the class list of a Kafka that has ended without being killed: it is complete."""
+        recorded = home / CLASS_LIST
         with contextlib.suppress(OSError):
             lines = recorded.read_bytes()
             recorded.unlink()
@@ -70,14 +70,14 @@ class ClassArchive:
                 scratch.write_bytes(lines)
                 scratch.replace(self._list)
 
-    # ------------------------------------------------------------------ the second time
+    # ------------------------------------------------------------------ the archive
 
     def make(self) -> None:
-        """Make it of the list, where there is one and nobody else is about it."""
-        if self.file.exists() or not self._list.exists() or self._given_up.exists():
+        """Create the archive, if there is a list and no other process creates it."""
+        if self.file.exists() or not self._list.exists() or self._failed.exists():
             return
-        with contextlib.suppress(OSError), self._alone() as alone:
-            if alone:
+        with contextlib.suppress(OSError), self._lock() as locked:
+            if locked:
                 self._dump()
 
     def _dump(self) -> None:
@@ -85,23 +85,23 @@ class ClassArchive:
         log = self.file.with_suffix(".log")
         dump = ["-Xshare:dump", f"-XX:SharedClassListFile={self._list}", f"-XX:SharedArchiveFile={scratch}"]
         making = ChildProcess([str(self._java), *self._options, *dump, "-cp", self._class_path], log)
-        ended = making.wait(MAKING_S)
+        ended = making.wait(CREATION_S)
         if not ended:
             making.kill()
         if ended and making.exit_code == 0 and scratch.exists():
-            self._forget_others()
+            self._remove_old()
             scratch.replace(self.file)
             log.unlink(missing_ok=True)
         else:
             scratch.unlink(missing_ok=True)
-            self._given_up.touch()
+            self._failed.touch()
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[bool]:
-        """False where another process is at it: this one starts without meanwhile."""
+    def _lock(self) -> Iterator[bool]:
+        """False if another process creates the archive: this one starts without it."""
         lock = self.file.with_suffix(".making")
         with contextlib.suppress(FileNotFoundError):
-            if time.time() - lock.stat().st_mtime > 2 * MAKING_S:  # its maker was killed
+            if time.time() - lock.stat().st_mtime > 2 * CREATION_S:  # its owner was killed
                 lock.unlink()
         try:
             lock.touch(exist_ok=False)
@@ -113,14 +113,15 @@ class ClassArchive:
         finally:
             lock.unlink(missing_ok=True)
 
-    def _forget_others(self) -> None:
-        """Of Javas that have gone: those that were made long ago. One that is in use is made again."""
+    def _remove_old(self) -> None:
+        """Remove old archives, which are probably of Javas that no longer exist. If one is still used, it is created
+        again."""
         for other in self.file.parent.glob("*.jsa"):
-            if time.time() - other.stat().st_mtime > KEPT_S:
+            if time.time() - other.stat().st_mtime > KEEP_S:
                 other.unlink(missing_ok=True)
 
 
-def _mark(file: Path) -> str:
-    """Java compares size and time of each jar."""
+def _fingerprint(file: Path) -> str:
+    """Java compares the size and time of each jar."""
     found = file.stat()
     return f"{file.name} {found.st_size} {found.st_mtime_ns}"

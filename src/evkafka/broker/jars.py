@@ -1,4 +1,4 @@
-"""Kafka's jars: the ones of the lock list and no others, downloaded once per user, checked at every start."""
+"""Kafka's jars. The lock file lists them; they are downloaded once per user, and checked at every start."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DOWNLOADS_AT_ONCE = 6
 
 @dataclass(frozen=True, slots=True)
 class Jar:
-    """One line of the lock list."""
+    """One entry of the lock file."""
 
     group: str
     artifact: str
@@ -60,25 +60,25 @@ def cache_dir() -> Path:
 
 
 def kafka_jars() -> list[Path]:
-    """The jars, on this machine and with the right sums; downloads the ones that are missing or spoilt.
+    """The jars with checked checksums. Jars that are missing or corrupt are downloaded.
 
     Raises:
-        BrokerError: they cannot be had, or are not the ones that the lock list names.
+        BrokerError: they cannot be downloaded, or their checksums differ from the lock file.
     """
     jars = locked_jars()
     home = cache_dir() / f"kafka-{KAFKA_VERSION}"
     with ThreadPoolExecutor(_DOWNLOADS_AT_ONCE) as pool:
-        good = list(pool.map(lambda jar: _sum_of(home / jar.name) == jar.sha256, jars))
+        good = list(pool.map(lambda jar: _sha256(home / jar.name) == jar.sha256, jars))
     if missing := [jar for jar, is_good in zip(jars, good, strict=True) if not is_good]:
         _download(missing, home)
     return [home / jar.name for jar in jars]
 
 
 def _download(jars: list[Jar], home: Path) -> None:
-    """Each jar goes to a directory of this call first and is moved in when its sum is right.
+    """Download each jar into a temporary directory, and move it into the cache if its checksum is right.
 
-    So several processes may start on an empty cache at once: each downloads, each moves whole files, and the
-    last one wins with the same bytes. An interrupted download leaves nothing behind.
+    So several processes may start with an empty cache at once: each downloads and moves whole files, which are equal.
+    An interrupted download leaves nothing behind.
     """
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -90,16 +90,16 @@ def _download(jars: list[Jar], home: Path) -> None:
             pool = ThreadPoolExecutor(_DOWNLOADS_AT_ONCE)
             try:
                 for jar, path in zip(jars, pool.map(fetch, jars), strict=True):
-                    _refuse_strange(jar, path)
+                    _check_checksum(jar, path)
                     path.replace(home / jar.name)
             finally:
                 pool.shutdown(cancel_futures=True)
-    except OSError as error:  # the directory; the network's errors have been translated in fetch
+    except OSError as error:  # of the directory; `fetch` has translated those of the network
         raise BrokerError(f"Kafka's jars cannot be kept in {home}: {error}") from error
 
 
 def _fetcher(scratch: Path, advance: Callable[[int], None]) -> Callable[[Jar], Path]:
-    """A function that brings one jar into the scratch directory: from the local Maven repository, or by download."""
+    """A function that copies one jar into the temporary directory, from the local Maven repository or by download."""
     import requests
     from jgo.config import GlobalSettings
     from jgo.constants import MAVEN_CENTRAL_URL
@@ -109,7 +109,7 @@ def _fetcher(scratch: Path, advance: Callable[[int], None]) -> Callable[[Jar], P
     def progress(filename: str, size: int) -> Iterator[Callable[[int], None]]:
         yield advance
 
-    settings = GlobalSettings.load()  # jgo's own file: a company's mirror is named there, and may replace "central"
+    settings = GlobalSettings.load()  # jgo's own configuration may name a company's mirror, which replaces "central"
     maven = MavenContext(
         resolver=PythonResolver(progress_callback=progress),
         repo_cache=scratch,
@@ -120,10 +120,10 @@ def _fetcher(scratch: Path, advance: Callable[[int], None]) -> Callable[[Jar], P
     def fetch(jar: Jar) -> Path:
         artifact: Any = maven.project(jar.group, jar.artifact).at_version(jar.version).artifact()
         target: Path = artifact.cached_path
-        at_hand = settings.repo_cache / target.relative_to(scratch)
-        if _sum_of(at_hand) == jar.sha256:
+        local = settings.repo_cache / target.relative_to(scratch)
+        if _sha256(local) == jar.sha256:
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(at_hand, target)
+            shutil.copyfile(local, target)
             advance(jar.size)
             return target
         try:
@@ -138,15 +138,15 @@ def _fetcher(scratch: Path, advance: Callable[[int], None]) -> Callable[[Jar], P
     return fetch
 
 
-def _refuse_strange(jar: Jar, path: Path) -> None:
-    if (found := _sum_of(path)) != jar.sha256:
+def _check_checksum(jar: Jar, path: Path) -> None:
+    if (found := _sha256(path)) != jar.sha256:
         raise BrokerError(
             f"the downloaded {jar.name} is not the one expected (sha256 {found}, expected {jar.sha256}): "
             f"it was not kept; try again, and distrust the mirror or proxy in between if it happens twice"
         )
 
 
-def _sum_of(path: Path) -> str | None:
+def _sha256(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -155,19 +155,19 @@ def _sum_of(path: Path) -> str | None:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason, without the client's layers: "Connection refused", "Name or service not known"."""
-    reasons = [error]
-    while (inner := reasons[-1].__cause__ or reasons[-1].__context__) is not None:
-        reasons.append(inner)
-    for reason in reversed(reasons):
-        if isinstance(reason, OSError) and reason.strerror:
-            return reason.strerror
+    """The innermost cause: "Connection refused", "Name or service not known"."""
+    causes = [error]
+    while (inner := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(inner)
+    for cause in reversed(causes):
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 @contextlib.contextmanager
 def _progress_bar(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on stderr where that is a terminal and rich is installed; silence elsewhere."""
+    """A progress bar on stderr if that is a terminal; without rich, one line of text."""
     if not sys.stderr.isatty():
         yield lambda count: None
         return

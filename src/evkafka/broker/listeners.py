@@ -1,4 +1,4 @@
-"""More listeners than one, and users that log in by SCRAM: what of it can be said to Kafka."""
+"""Checks further listeners and SCRAM users, and passes them to Kafka."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 def checked_listeners(listeners: Mapping[str, str]) -> dict[str, str]:
-    """The same, checked.
+    """A copy of the listeners.
 
     Raises:
-        ConfigError: a name or a protocol that Kafka would not take.
+        ConfigError: Kafka does not accept a name or a protocol.
     """
     for name, protocol in listeners.items():
         if name in OURS or not _NAME.fullmatch(name):
@@ -32,10 +32,10 @@ def checked_listeners(listeners: Mapping[str, str]) -> dict[str, str]:
 
 
 def scram_options(users: Mapping[str, str]) -> list[str]:
-    """The options of Kafka's `format` that make these users.
+    """The options of Kafka's `format` that create these users.
 
     Raises:
-        ConfigError: a name or password that this tool cannot take.
+        ConfigError: this tool does not accept a name or password.
     """
     options = []
     for user, password in users.items():

@@ -1,4 +1,4 @@
-"""Whether another process holds the lock on a file, as Java takes it."""
+"""Tells whether another process has locked a file in the way that Java does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def is_locked(path: Path) -> bool:
-    """True where another process has locked the file. False on Windows, where that cannot be asked."""
+    """True if another process has locked the file. Always False on Windows, which has no such locks."""
     if sys.platform == "win32" or not path.exists():
         return False
     import fcntl
@@ -17,4 +17,4 @@ def is_locked(path: Path) -> bool:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return True
-        return False  # closing the file gives the lock back
+        return False  # closing the file releases the lock

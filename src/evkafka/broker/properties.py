@@ -1,4 +1,4 @@
-"""What Kafka is told: one node that is broker and controller, on 127.0.0.1, sized for development."""
+"""The configuration of Kafka: one node that is broker and controller, on 127.0.0.1, sized for development."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evkafka.exceptions import ConfigError
 
 PropertyValue = str | int | float | bool
 
-# Warnings, and the one line that says that Kafka is ready: the log of a broker that runs for days stays small.
+# Warnings, and the line that says that Kafka has started: the log of a broker that runs for days stays small.
 LOG4J_PROPERTIES = """\
 rootLogger.level = WARN
 rootLogger.appenderRef.out.ref = out
@@ -24,24 +24,24 @@ logger.ready.level = INFO
 
 
 def server_properties(
-    port: int, controller_port: int, log_dir: Path, more: Mapping[str, tuple[str, int]] | None = None
+    port: int, controller_port: int, log_dir: Path, listeners: Mapping[str, tuple[str, int]] | None = None
 ) -> dict[str, PropertyValue]:
-    """Our defaults. All listeners stand on 127.0.0.1: nothing here asks who a client is.
+    """Our defaults. All listeners are on 127.0.0.1, because clients are not authenticated.
 
     Args:
-        more: further listeners: name -> security protocol and port.
+        listeners: security protocol and port of further listeners, by name.
     """
-    clients = {"CLIENT": ("PLAINTEXT", port), **(more or {})}
-    places = [f"{name}://127.0.0.1:{number}" for name, (_, number) in clients.items()]
+    clients = {"CLIENT": ("PLAINTEXT", port), **(listeners or {})}
+    addresses = [f"{name}://127.0.0.1:{number}" for name, (_, number) in clients.items()]
     protocols = [f"{name}:{protocol}" for name, (protocol, _) in clients.items()]
     return {
         "process.roles": "broker,controller",
         "node.id": 1,
-        # Voters by configuration, not kept in the data, so that kept data may come back on other ports.
+        # The voters are configured and not stored with the data, so that a later start may use other ports.
         "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
         "controller.listener.names": "CONTROLLER",
-        "listeners": ",".join([*places, f"CONTROLLER://127.0.0.1:{controller_port}"]),
-        "advertised.listeners": ",".join(places),
+        "listeners": ",".join([*addresses, f"CONTROLLER://127.0.0.1:{controller_port}"]),
+        "advertised.listeners": ",".join(addresses),
         "listener.security.protocol.map": ",".join([*protocols, "CONTROLLER:PLAINTEXT"]),
         "inter.broker.listener.name": "CLIENT",
         "log.dirs": log_dir.as_posix(),
@@ -54,33 +54,33 @@ def server_properties(
         "share.coordinator.state.topic.num.partitions": 4,
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
-        # For a developer, and for tests that do not wait.
+        # No waiting, for development and tests.
         "group.initial.rebalance.delay.ms": 0,
         "group.min.session.timeout.ms": 500,
-        # After a kill, the controller refuses the broker until its dead predecessor's session has run out.
+        # After a kill, the controller rejects the broker until the session of the killed one has expired.
         "broker.heartbeat.interval.ms": 500,
         "broker.session.timeout.ms": 3000,
-        # 128 MiB of heap by default, taken at the start.
+        # The default of 128 MiB is allocated at the start.
         "log.cleaner.dedupe.buffer.size": 2 * 1024 * 1024,
     }
 
 
 def as_properties_file(properties: Mapping[str, PropertyValue]) -> str:
-    """The text of a `.properties` file, in the escapes that Java reads back.
+    """The text of a `.properties` file, with the escapes of Java.
 
     Raises:
-        ConfigError: a value that is neither text, number nor boolean.
+        ConfigError: a value is not text, a number or a boolean.
     """
     return "".join(f"{_escaped(key, in_key=True)}={_escaped(_text(key, value))}\n" for key, value in properties.items())
 
 
 def as_arguments_file(arguments: Sequence[str]) -> str:
-    """The text of a file that Java takes for its command line (`java @file`)."""
+    """The text of an argument file of Java (`java @file`)."""
     return "".join('"' + one.replace("\\", "\\\\").replace('"', '\\"') + '"\n' for one in arguments)
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that nobody else on this machine can read; also one that was there before, and others could."""
+    """Write a file that only this user can read, also if the file exists and others can read it."""
     with open(path, "w", encoding="utf-8", opener=_open_private) as file:
         os.chmod(path, 0o600)
         file.write(text)
@@ -103,7 +103,7 @@ def _text(key: str, value: object) -> str:
 def _escaped(text: str, *, in_key: bool = False) -> str:
     special = "\\ :=#!" if in_key else "\\"
     escaped = "".join(_escaped_character(character, special) for character in text)
-    # A leading blank of a value would be taken for the space around the "=".
+    # Java would ignore a leading space of a value, as it does around the "=".
     return "\\" + escaped if escaped.startswith(" ") and not in_key else escaped
 
 

@@ -1,4 +1,4 @@
-"""A port that stays ours from its choice until Kafka listens on it, and over Kafka's restarts."""
+"""Reserves a port until Kafka listens on it, and while Kafka restarts."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from evkafka.exceptions import ConfigError
 class ReservedPort:
     """One TCP port of 127.0.0.1.
 
-    On Linux the socket stays bound, and never listens: Java, which binds with SO_REUSEADDR as we do, may listen
-    there, while nobody else is given the number by the kernel, also not between a kill and the restart. Elsewhere
-    two sockets cannot share an address like that, and the number is let go at once.
+    On Linux the socket stays bound and never listens: Java, which binds with SO_REUSEADDR as we do, may listen on the
+    port, while the kernel gives the number to no other process, also between a kill and a restart. On other systems two
+    sockets cannot share an address like that, and the port is released at once.
     """
 
     def __init__(self, number: int | None) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        if sys.platform != "win32":  # there the option means that anybody may steal the port
+        if sys.platform != "win32":  # on Windows the option allows any process to take over the port
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind(("127.0.0.1", number or 0))
             if number is not None:
-                _refuse_if_somebody_listens(number)
+                _check_no_listener(number)
         except (OSError, OverflowError) as error:
             self._socket.close()
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
@@ -40,9 +40,9 @@ class ReservedPort:
         self._socket.close()
 
 
-def _refuse_if_somebody_listens(number: int) -> None:
-    # Where a listener on 0.0.0.0 does not stand in the way of a bind to 127.0.0.1, as on macOS, it would get
-    # nothing any more from the moment that Kafka listens; its owner should hear of it instead.
+def _check_no_listener(number: int) -> None:
+    # If a listener on 0.0.0.0 does not prevent a bind to 127.0.0.1, as on macOS, it would get no more connections from
+    # the moment that Kafka listens.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         if probe.connect_ex(("127.0.0.1", number)) == 0:

@@ -2,7 +2,8 @@
 and checks the result.
 
 `run.py` has the steps of a run. `checker.py` judges what a run has recorded, and `report.py` describes the result.
-These two and `fault_schedule.py` know nothing of processes and brokers."""
+These two and `fault_schedule.py` know nothing of processes and brokers.
+"""
 
 from __future__ import annotations
 
