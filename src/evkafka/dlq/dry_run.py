@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from evkafka.context import App
+from evkafka.config.settings import ConsumerSettings
 from evkafka.dlq.dead_letter import DeadLetterRecord
 from evkafka.dlq.replay import DryRunCheck
 from evkafka.handler import Handler
@@ -14,17 +15,33 @@ from evkafka.serde.decode_errors import decode_fault
 WOULD_RUN = "would run"
 
 
+class CheckedConsumer(Protocol):
+    """The part of a declared consumer that a check uses."""
+
+    @property
+    def settings(self) -> ConsumerSettings: ...
+    @property
+    def handler(self) -> Handler | None: ...
+    @property
+    def middleware(self) -> Sequence[Middleware] | None: ...
+    @property
+    def type_header(self) -> str: ...
+    @property
+    def topic_event_types(self) -> Mapping[str, str]: ...
+
+
 def predict_outcome(
-    target: Handler | App, *, event_type: str | None, value: bytes | None, decodes: bool = True
+    handler: Handler | None, *, event_type: str | None, value: bytes | None, decodes: bool = True
 ) -> tuple[str, str | None]:
     """The outcome in a few words, and why the record would fail, or None.
 
     Args:
+        handler: the consumer's; None if an app callable takes its records.
         decodes: False if a middleware changes the payload, so that decoding it here would mean nothing.
     """
-    if not isinstance(target, Handler):
+    if handler is None:
         return WOULD_RUN, None
-    endpoint = target.find(event_type)
+    endpoint = handler.find(event_type)
     if endpoint is None:
         return f"no endpoint for {event_type}" if event_type else "no event type", None
     decoder = endpoint.resolve()
@@ -39,24 +56,13 @@ def predict_outcome(
     return WOULD_RUN, None
 
 
-def dry_run_check(
-    target: Handler | App,
-    *,
-    group_id: str | None,
-    type_header: str,
-    topic_types: Mapping[str, str | None],
-    middleware: Sequence[Middleware] | None,
-) -> DryRunCheck:
-    """A check whether a dead letter would reach an endpoint of this consumer.
-
-    Args:
-        topic_types: by topic, the event type of records without the header.
-        middleware: the consumer's stack; None for the default one.
-    """
-    is_default = all(one.cls is JsonTypedDecoderMiddleware for one in middleware or ())
+def dry_run_check(consumer: CheckedConsumer) -> DryRunCheck:
+    """A check whether a dead letter would reach an endpoint of this consumer."""
+    type_header, topic_types = consumer.type_header, consumer.topic_event_types
+    is_default = all(layer.cls is JsonTypedDecoderMiddleware for layer in consumer.middleware or ())
 
     def check(dead_letter: DeadLetterRecord) -> str | None:
-        if reason := other_group_reason(dead_letter, group_id):
+        if reason := other_group_reason(dead_letter, consumer.settings.group_id):
             return reason
         header = dict(reversed(dead_letter.record.headers)).get(type_header)
         if header is not None:
@@ -66,7 +72,7 @@ def dry_run_check(
         if not is_default:
             event_type = event_type or dead_letter.event_type
         value = dead_letter.record.value
-        outcome, reason = predict_outcome(target, event_type=event_type, value=value, decodes=is_default)
+        outcome, reason = predict_outcome(consumer.handler, event_type=event_type, value=value, decodes=is_default)
         return reason or (None if outcome == WOULD_RUN else outcome)
 
     return check

@@ -54,9 +54,14 @@ class DeclaredConsumer:
     middleware: Sequence[Middleware] | None
 
     @property
+    def handler(self) -> Handler | None:
+        """Its handler; None if an app callable takes its records."""
+        return self.target if isinstance(self.target, Handler) else None
+
+    @property
     def endpoints(self) -> tuple[Endpoint, ...] | None:
         """Its handler's endpoints, the default one last; None if an app callable takes its records."""
-        return self.target.endpoints if isinstance(self.target, Handler) else None
+        return self.handler.endpoints if self.handler is not None else None
 
     @property
     def type_header(self) -> str:

@@ -19,7 +19,7 @@ from evkafka.dlq import (
 )
 from evkafka.dlq.dry_run import dry_run_check
 from evkafka.dlq.local_handler import local_handler
-from evkafka.dlq.replay import DryRunCheck, LocalHandler, ReplayReport
+from evkafka.dlq.replay import LocalHandler, ReplayReport
 from evkafka.dlq.state_topic import Status
 from evkafka.dlq.targets import source_topics
 from evkafka.exceptions import ConfigError
@@ -107,7 +107,7 @@ class DeadLetters:
         dead_letters, source = _dead_letter_topic(topics, topic), topics[topic]
         target = Target(sources=source_topics(self._consumer(source).settings_with_dead_letter_topics()))
         if dry_run:
-            would = self._dry_run_check(source) if to_handler else target
+            would = dry_run_check(self._consumer(source)) if to_handler else target
             result = await self._background.run(
                 lambda: dry_run_replay(dead_letters, would, wanted), timeout_s=READ_TIMEOUT_S
             )
@@ -129,16 +129,6 @@ class DeadLetters:
 
     def _consumer(self, topic: AppTopic) -> DeclaredConsumer:
         return self._app.consumers[topic.consumer or ""]
-
-    def _dry_run_check(self, topic: AppTopic) -> DryRunCheck:
-        declared = self._consumer(topic)
-        return dry_run_check(
-            declared.target,
-            group_id=declared.settings.group_id,
-            type_header=declared.type_header,
-            topic_types=declared.topic_event_types,
-            middleware=declared.middleware,
-        )
 
     def _local_handler(self, topic: AppTopic) -> LocalHandler:
         """A handler that runs in the app's event loop, whichever loop awaits it: the user's resources belong to it."""

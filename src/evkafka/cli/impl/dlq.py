@@ -31,7 +31,6 @@ from evkafka.dlq.replay import DryRunCheck, LocalHandler
 from evkafka.dlq.replay import Progress as Watch
 from evkafka.dlq.state_topic import Status
 from evkafka.exceptions import ConfigError
-from evkafka.service.plan import DeclaredConsumer
 
 SHOWN = 20
 """Of so many failures the reasons are printed."""
@@ -214,20 +213,9 @@ def _rehearse(
         to, what = target, "sent"
     else:
         assert where.found.consumer is not None
-        to, what = _judge(where.found.consumer), "tried"
+        to, what = dry_run_check(where.found.consumer), "tried"
     result = asyncio.run(dry_run_replay(_dead_letter_topic(where), to, wanted, limit=limit, force=force))
     _say_would(result.results, result.open, what, as_json=as_json)
-
-
-def _judge(declared: DeclaredConsumer) -> DryRunCheck:
-    """Says whether a letter would reach an endpoint: it decodes, and runs nothing."""
-    return dry_run_check(
-        declared.target,
-        group_id=declared.settings.group_id,
-        type_header=declared.type_header,
-        topic_types=declared.topic_event_types,
-        middleware=declared.middleware,
-    )
 
 
 def _say_would(would: Sequence[tuple[DeadLetterRecord, str | None]], total: int, what: str, *, as_json: bool) -> None:

@@ -173,11 +173,11 @@ async def _judging(found: FoundCluster, declared: DeclaredConsumer, *, dry_run: 
 
 def _decoding(declared: DeclaredConsumer, header: str) -> Judge:
     types = declared.topic_event_types
-    target = declared.target
+    handler = declared.handler
 
     async def judge(record: Record) -> tuple[str, str | None]:
         event_type = event_type_of(record, header) or types.get(record.topic)
-        return predict_outcome(target, event_type=event_type, value=record.value)
+        return predict_outcome(handler, event_type=event_type, value=record.value)
 
     return judge
 
