@@ -31,6 +31,16 @@ CLIENT_OPTIONS = frozenset(
 )
 """The options of a consumer or producer that AIOKafkaClient takes too."""
 
+_FETCHER_OPTIONS = (
+    *("fetch_min_bytes", "fetch_max_bytes", "fetch_max_wait_ms", "max_partition_fetch_bytes"),
+    *("check_crcs", "retry_backoff_ms", "isolation_level", "client_rack"),
+)
+_COORDINATOR_OPTIONS = (
+    *("group_id", "group_instance_id", "session_timeout_ms", "heartbeat_interval_ms", "rebalance_timeout_ms"),
+    *("max_poll_interval_ms", "retry_backoff_ms", "enable_auto_commit", "auto_commit_interval_ms"),
+    "exclude_internal_topics",
+)
+
 NEVER_MS = 10**15
 """Turns aiokafka's own check of the polls off: it expels members that have nothing to read. The runtime has its own
 (aiokafka-defects.md#poll-clock)."""
@@ -75,34 +85,14 @@ def consumer_options(settings: ConsumerSettings) -> dict[str, Any]:
 
 def fetcher_options(consumer: AIOKafkaConsumer) -> dict[str, Any]:
     """The arguments of a Fetcher, as AIOKafkaConsumer has read them from its own."""
-    return {
-        "fetch_min_bytes": consumer._fetch_min_bytes,
-        "fetch_max_bytes": consumer._fetch_max_bytes,
-        "fetch_max_wait_ms": consumer._fetch_max_wait_ms,
-        "max_partition_fetch_bytes": consumer._max_partition_fetch_bytes,
-        "check_crcs": consumer._check_crcs,
-        "fetcher_timeout": consumer._consumer_timeout,
-        "retry_backoff_ms": consumer._retry_backoff_ms,
-        "isolation_level": consumer._isolation_level,
-        "client_rack": consumer._client_rack,
-    }
+    options = {name: getattr(consumer, f"_{name}") for name in _FETCHER_OPTIONS}
+    return options | {"fetcher_timeout": consumer._consumer_timeout}
 
 
 def coordinator_options(consumer: AIOKafkaConsumer) -> dict[str, Any]:
     """The arguments of a GroupCoordinator, as AIOKafkaConsumer has read them from its own."""
-    return {
-        "group_id": consumer._group_id,
-        "group_instance_id": consumer._group_instance_id,
-        "heartbeat_interval_ms": consumer._heartbeat_interval_ms,
-        "session_timeout_ms": consumer._session_timeout_ms,
-        "retry_backoff_ms": consumer._retry_backoff_ms,
-        "enable_auto_commit": consumer._enable_auto_commit,
-        "auto_commit_interval_ms": consumer._auto_commit_interval_ms,
-        "assignors": consumer._partition_assignment_strategy,
-        "exclude_internal_topics": consumer._exclude_internal_topics,
-        "rebalance_timeout_ms": consumer._rebalance_timeout_ms,
-        "max_poll_interval_ms": consumer._max_poll_interval_ms,
-    }
+    options = {name: getattr(consumer, f"_{name}") for name in _COORDINATOR_OPTIONS}
+    return options | {"assignors": consumer._partition_assignment_strategy}
 
 
 def commits_by_itself(settings: ConsumerSettings) -> bool:

@@ -14,7 +14,6 @@ from evkafka.records import Unreadable
 class Buffer(FetchedRecords):
     """Unread records of one partition of one assignment."""
 
-    __slots__ = ("assignment", "backoff_s", "created_at_s")
     assignment: Any
     backoff_s: float
     created_at_s: float
@@ -36,8 +35,6 @@ class Blocked:
         left_out: a poll has left the partition out since.
     """
 
-    __slots__ = ("left_out", "reported", "unreadable")
-
     def __init__(self, unreadable: Unreadable) -> None:
         self.unreadable = unreadable
         self.reported = False
@@ -53,8 +50,6 @@ class UnverifiedPosition:
     Attributes:
         epoch: the new leader epoch of what was fetched at the position; UNKNOWN if the leader has changed.
     """
-
-    __slots__ = ("epoch",)
 
     def __init__(self, epoch: int) -> None:
         self.epoch = epoch

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
+from evkafka.kafka.client.tasks import cancel_all
 from evkafka.kafka.consumer.consumer import ContainedConsumer
 
 logger = logging.getLogger("evkafka.runtime.kafka")
@@ -22,31 +23,17 @@ async def close(
     """Leave the group and close: normally for most of the time, then by force. Never raises, never hangs."""
     loop = asyncio.get_running_loop()
     deadline_s = loop.time() + timeout_s
-    await _cancel(own_tasks, timeout_s * 0.1)
+    await cancel_all(own_tasks, timeout_s * 0.1)
     stopping = asyncio.ensure_future(consumer.stop())
     await asyncio.wait({stopping}, timeout=timeout_s * 0.6)
     if stopping.done() and not stopping.cancelled() and stopping.exception() is None:
         return
     tasks = consumer.tasks()
     logger.debug("the consumer did not stop by itself; %d tasks are cancelled", len(tasks))
-    await _cancel([stopping, *tasks], max(0.0, deadline_s - loop.time()) * 0.4)
+    await cancel_all([stopping, *tasks], max(0.0, deadline_s - loop.time()) * 0.4)
     if consumer.coordinator is not None:
         await consumer.coordinator.leave(max(0.0, deadline_s - loop.time()) * 0.5)
     closing = consumer.client.abort()
-    await _cancel([consumer.client.metadata_task, *consumer.tasks()], max(0.0, deadline_s - loop.time()) * 0.5)
+    await cancel_all([consumer.client.metadata_task, *consumer.tasks()], max(0.0, deadline_s - loop.time()) * 0.5)
     if closing:
         await asyncio.wait(closing, timeout=max(0.0, deadline_s - loop.time()))
-
-
-async def _cancel(tasks: Iterable[asyncio.Task[Any] | None], timeout_s: float) -> None:
-    """Cancel tasks, and cancel those again that took the first cancellation for something else."""
-    left = {task for task in tasks if task is not None}
-    for _ in range(3):
-        left = {task for task in left if not task.done()}
-        for task in left:
-            task.cancel()
-        if left:
-            await asyncio.wait(left, timeout=timeout_s / 3)
-    for task in left:
-        if task.done() and not task.cancelled():
-            task.exception()  # retrieved, so that the loop does not report it

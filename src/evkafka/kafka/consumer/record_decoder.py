@@ -81,29 +81,6 @@ class FetchedRecords:
         epoch_starts: changes of the leader epoch in the batches opened so far; the reader of this list clears it.
     """
 
-    __slots__ = (
-        "_aborted",
-        "_aborting",
-        "_after",
-        "_at",
-        "_batch",
-        "_begin",
-        "_check_crcs",
-        "_left",
-        "_max_decompressed_bytes",
-        "_memory",
-        "_next",
-        "_raw",
-        "_read_committed",
-        "_ready",
-        "damage",
-        "epoch_starts",
-        "exhausted",
-        "partition",
-        "position",
-        "topic",
-    )
-
     def __init__(
         self,
         topic: str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from evkafka.exceptions import DeliveryError
@@ -11,50 +12,28 @@ from evkafka.kafka.producer.idempotent_producer import IdempotentProducer
 from evkafka.records import RecordMetadata, TopicPartition
 
 
+@dataclass(slots=True, eq=False)
 class PendingRecord:
     """One record whose delivery is not confirmed yet.
 
     Attributes:
         confirmed: done with the broker's answer.
-        event_type: for error messages.
         timestamp_ms: the record's timestamp, or that of its first place in a batch.
-        deadline_s: when it must have been confirmed, by the loop's clock.
-        timeout_s: the same as a duration, for error messages.
+        event_type: for error messages.
+        timeout_s: how long it may take until it is confirmed, for error messages.
+        deadline_s: the same as a time, by the loop's clock.
         room: done when it has a place in a batch; None if it had one at once.
     """
 
-    __slots__ = (
-        "confirmed",
-        "deadline_s",
-        "event_type",
-        "headers",
-        "key",
-        "room",
-        "timeout_s",
-        "timestamp_ms",
-        "value",
-    )
-
-    def __init__(
-        self,
-        confirmed: asyncio.Future[RecordMetadata],
-        value: bytes | None,
-        key: bytes | None,
-        timestamp_ms: int | None,
-        headers: Sequence[tuple[str, bytes | None]],
-        event_type: str | None,
-        timeout_s: float,
-        deadline_s: float,
-    ) -> None:
-        self.confirmed = confirmed
-        self.value = value
-        self.key = key
-        self.timestamp_ms = timestamp_ms
-        self.headers = headers
-        self.event_type = event_type
-        self.timeout_s = timeout_s
-        self.deadline_s = deadline_s
-        self.room: asyncio.Future[None] | None = None
+    confirmed: asyncio.Future[RecordMetadata]
+    value: bytes | None
+    key: bytes | None
+    timestamp_ms: int | None
+    headers: Sequence[tuple[str, bytes | None]]
+    event_type: str | None
+    timeout_s: float
+    deadline_s: float
+    room: asyncio.Future[None] | None = None
 
     def end_waiting(self) -> None:
         """Wake the sender if it waits for room."""
@@ -98,22 +77,20 @@ def delivery_error(
     )
 
 
+@dataclass(slots=True, eq=False)
 class Batch:
     """Records that are sent together.
 
     Attributes:
+        tries: how often they were sent before, by other producers.
         sent, producer: aiokafka's batch and the producer it was submitted to; None before that.
-        tries: how often it was sent before, by other producers.
     """
 
-    __slots__ = ("builder", "producer", "records", "sent", "tries")
-
-    def __init__(self, builder: Any, *, tries: int = 0) -> None:
-        self.builder = builder
-        self.records: list[PendingRecord] = []
-        self.sent: Any = None
-        self.producer: IdempotentProducer | None = None
-        self.tries = tries
+    builder: Any
+    tries: int = 0
+    records: list[PendingRecord] = field(default_factory=list)
+    sent: Any = None
+    producer: IdempotentProducer | None = None
 
     def add(self, record: PendingRecord) -> bool:
         """Add a record. False if the batch is full; then it takes no other record either."""

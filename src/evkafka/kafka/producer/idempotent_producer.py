@@ -24,6 +24,7 @@ from aiokafka.protocol.produce import ProduceRequest
 
 from evkafka.config.settings import ProducerSettings
 from evkafka.kafka.client.client import Client
+from evkafka.kafka.client.tasks import cancel_all
 from evkafka.kafka.errors import ErrorCode, cause, code_name
 from evkafka.kafka.options import connection_options, milliseconds
 from evkafka.records import TopicPartition
@@ -163,12 +164,12 @@ class IdempotentProducer:
         producer._closed = self._accumulator._closed = True
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
-        await _cancel([producer._sender.sender_task, *producer._sender.requests], timeout_s / 2)
+        await cancel_all([producer._sender.sender_task, *producer._sender.requests], timeout_s / 2)
         closing = asyncio.ensure_future(self.client.close())
         await asyncio.wait({closing}, timeout=max(0.0, deadline_s - loop.time()) / 2)
         if not closing.done():
             left = self.client.abort()
-            await _cancel([closing, self.client.metadata_task], max(0.0, deadline_s - loop.time()) / 2)
+            await cancel_all([closing, self.client.metadata_task], max(0.0, deadline_s - loop.time()) / 2)
             if left:
                 await asyncio.wait(left, timeout=max(0.0, deadline_s - loop.time()))
         elif not closing.cancelled() and closing.exception() is not None:
@@ -198,17 +199,6 @@ def was_sent(batch: Any) -> bool:
     """Whether aiokafka has begun to send this batch: from then on it has a sequence number."""
     begun: bool = batch.retry_count > 0
     return begun
-
-
-async def _cancel(tasks: list[asyncio.Task[Any] | None], timeout_s: float) -> None:
-    left = {task for task in tasks if task is not None and not task.done()}
-    for task in left:
-        task.cancel()
-    if left:
-        await asyncio.wait(left, timeout=timeout_s)
-    for task in left:
-        if task.done() and not task.cancelled():
-            task.exception()  # retrieved, so that the loop does not report it
 
 
 # ---------------------------------------------------------------------------- aiokafka's parts, contained

@@ -116,9 +116,9 @@ class KafkaSink:
             return
         self._stopping = True
         with self._log_filters:
-            await self._shut_down(self._newest, timeout_s)
+            await self._shut_down(timeout_s)
 
-    async def _shut_down(self, newest: IdempotentProducer, timeout_s: float) -> None:
+    async def _shut_down(self, timeout_s: float) -> None:
         deadline_s = time.monotonic() + timeout_s
         close_s = min(CLOSE_S, timeout_s / 4)
         await self._flush(max(timeout_s - 2 * close_s, 0.0))
@@ -129,7 +129,7 @@ class KafkaSink:
             queue.stop(f"the producer was stopped, and {timeout_s:.3g} s were not enough for what was queued")
         await self._end_tasks(close_s)
         left_s = max(deadline_s - time.monotonic(), 0.1)
-        producers = {newest, *self._draining}
+        producers = {self._producer(), *self._draining}
         await asyncio.gather(*(producer.close(timeout_s=left_s) for producer in producers))
 
     async def _flush(self, timeout_s: float | None) -> None:
