@@ -29,7 +29,7 @@ class TestInfo:
             "license": {"name": "MIT"},
         }
 
-    def test_an_app_without_anything_has_a_document(self) -> None:
+    def test_an_app_without_declarations_has_a_document(self) -> None:
         document = document_of(EVKafkaApp())
         assert document["asyncapi"] == "3.0.0"
         assert document["info"] == {"title": "EVKafka", "version": "0.1.0"}
@@ -51,7 +51,7 @@ class TestServers:
         assert list(document["servers"]) == ["Main-cluster", "kafka"]
         assert document["channels"]["invoices"]["servers"] == [{"$ref": "#/servers/Main-cluster"}]
 
-    def test_a_login_is_told_by_its_mechanism_and_nothing_else_of_it(self) -> None:
+    def test_a_login_shows_only_its_mechanism(self) -> None:
         handler = Handler()
 
         @handler.event("X")
@@ -96,7 +96,7 @@ class TestChannels:
         assert channel["x-topic-pattern"] == r"orders\..*"
         assert channel["description"] == r"Every topic whose name matches `orders\..*`."
 
-    def test_a_topic_without_endpoints_is_none_of_the_contract(self) -> None:
+    def test_a_topic_without_endpoints_is_not_in_the_contract(self) -> None:
         assert document_of(one_consumer(Handler()))["channels"] == {}
 
 
@@ -133,7 +133,7 @@ class TestOperations:
         assert operation["messages"] == []
         assert operation["x-delivery"] == "at most once"
 
-    def test_a_producers_own_topic_is_taken_where_the_event_has_none(self) -> None:
+    def test_an_event_without_a_topic_is_sent_to_the_producers_topic(self) -> None:
         sender, app = Sender(), EVKafkaApp()
 
         @sender.event("X")
@@ -144,14 +144,14 @@ class TestOperations:
 
 
 class TestMessages:
-    def test_summary_description_and_tags_are_the_endpoints(self) -> None:
+    def test_summary_description_and_tags_come_from_the_endpoint(self) -> None:
         found = message(document_of(shop()), "OrderPlaced")
         assert found["name"] == found["title"] == "OrderPlaced"
         assert found["summary"] == "An order came in"
         assert found["description"] == "Bills **it**."
         assert found["tags"] == [{"name": "orders"}, {"name": "billing"}]
 
-    def test_the_headers_say_the_event_type(self) -> None:
+    def test_the_headers_have_the_event_type(self) -> None:
         headers = message(document_of(shop()), "OrderPlaced")["headers"]
         assert headers["properties"]["Event-Type"]["const"] == "OrderPlaced"
         assert headers["required"] == ["Event-Type"]
@@ -160,11 +160,11 @@ class TestMessages:
         binding = message(document_of(shop()), "InvoiceSent")["bindings"]["kafka"]
         assert binding["key"] == {"type": "string", "description": "The payload's `order_id`, as UTF-8"}
 
-    def test_an_event_type_that_others_describe_otherwise_is_a_message_of_its_own(self) -> None:
+    def test_different_descriptions_of_an_event_type_are_different_messages(self) -> None:
         document = document_of(shop())
         assert message(document, "OrderPlaced.consumer-1")["description"] == "Writes it down."
 
-    def test_what_is_both_received_and_sent_is_one_message(self) -> None:
+    def test_an_event_that_is_received_and_sent_is_one_message(self) -> None:
         handler, sender = Handler(), Sender()
 
         @handler.event("OrderPlaced", summary="Handled here")
@@ -204,7 +204,7 @@ class TestDeadLetters:
         assert set(channel["parameters"]) == {"topic"}
 
     @pytest.mark.parametrize(("style", "told"), [("evkafka", HEADERS), ("spring", SPRING_HEADERS)])
-    def test_its_headers_are_those_that_are_written(self, style: Any, told: dict[str, str]) -> None:
+    def test_its_headers_match_those_of_real_dead_letters(self, style: Any, told: dict[str, str]) -> None:
         record = MemoryRecord(topic="t", partition=0, offset=0, timestamp=0, key=None, value=b"", headers=())
         story = FailureInfo("g", "X", 1, "", ValueError(), datetime.now(UTC))
         written = dead_letter_headers(record, story, ErrorPolicySettings(dead_letter_header_style=style), id_="id")
@@ -221,7 +221,7 @@ class TestDeadLetters:
         [reference] = document["channels"]["orders.billing.dlq"]["servers"]
         assert document["servers"][reference["$ref"].rpartition("/")[2]]["host"] == "far:9092"
 
-    def test_records_that_no_endpoint_takes_may_be_dead_letters_too(self) -> None:
+    def test_unmatched_records_may_be_dead_letters(self) -> None:
         handler = Handler()
 
         @handler.event("X")
@@ -230,7 +230,7 @@ class TestDeadLetters:
         document = document_of(one_consumer(handler, unmatched="dead_letter"))
         assert list(document["channels"]) == ["orders", "orders.billing.dlq"]
 
-    def test_without_such_a_policy_there_is_no_such_channel(self) -> None:
+    def test_without_a_dead_letter_policy_there_is_no_channel(self) -> None:
         handler = Handler()
 
         @handler.event("X")
@@ -248,7 +248,7 @@ class TestText:
         }
         assert told == {shop().asyncapi() + "\n"}
 
-    def test_names_that_do_not_exist_are_an_error_that_says_which(self) -> None:
+    def test_an_unresolved_annotation_is_an_error_that_names_it(self) -> None:
         handler = Handler()
 
         @handler.event("X")
@@ -257,14 +257,14 @@ class TestText:
         with pytest.raises(ConfigError, match="Nowhere"):
             one_consumer(handler).asyncapi()
 
-    def test_the_validator_of_these_tests_refuses_what_is_wrong(self) -> None:
+    def test_the_validator_of_these_tests_refuses_an_invalid_document(self) -> None:
         document = document_of(shop())
         document["operations"]["receive.billing.orders.OrderPlaced"]["action"] = "publish"
         assert not official().is_valid(document)
 
 
 class TestRetryTopics:
-    def test_are_channels_that_the_app_writes_and_a_consumer_of_their_own_reads(self) -> None:
+    def test_are_channels_that_the_app_writes_and_its_retry_consumer_reads(self) -> None:
         handler = Handler()
 
         @handler.event("OrderPlaced")
@@ -289,7 +289,7 @@ class TestRetryTopics:
         assert told["payload"] == message(document, "OrderPlaced")["payload"]
         assert {"Event-Type", "evkafka-retry-attempts", "evkafka-retry-offset"} <= set(told["headers"]["properties"])
 
-    def test_tell_the_headers_that_are_written(self) -> None:
+    def test_have_the_headers_of_real_records(self) -> None:
         record = MemoryRecord(topic="t", partition=0, offset=0, timestamp=0, key=None, value=b"", headers=())
         written = retry_headers(record, FailureInfo("g", "X", 1, "", ValueError(), datetime.now(UTC)), id_="id")
         assert [name for name, _ in written] == [f"evkafka-retry-{name}" for name in RETRY_HEADERS]

@@ -116,23 +116,23 @@ class TestKinds:
         found = message(document(annotation), "X")
         assert (found["contentType"], found["payload"]) == (media_type, schema)
 
-    def test_a_model_is_a_schema_of_its_own_with_descriptions_and_bounds(self) -> None:
+    def test_a_model_is_a_named_schema_with_descriptions_and_bounds(self) -> None:
         schema = payload(document(Order), "X")
         assert schema["description"] == "What somebody wants."
         assert schema["properties"]["amount"]["exclusiveMinimum"] == 10
         assert schema["properties"]["amount"]["description"] == "In cents."
         assert schema["required"] == ["order_id", "amount", "placed_at", "parts"]
 
-    def test_tuples_are_told_as_draft_07_tells_them(self) -> None:
+    def test_tuples_are_described_as_in_draft_07(self) -> None:
         parts = payload(document(Order), "X")["properties"]["parts"]
         assert parts["items"] == [{"type": "integer"}, {"type": "string"}]
         assert "prefixItems" not in parts
 
-    def test_what_stands_beside_a_reference_is_read_too(self) -> None:
+    def test_keywords_beside_a_reference_are_read_too(self) -> None:
         colour = payload(document(Order), "X")["properties"]["colour"]
         assert colour == {"allOf": [{"$ref": "#/components/schemas/Colour"}], "default": "blue"}
 
-    def test_a_union_names_what_its_arms_are_told_apart_by(self) -> None:
+    def test_a_union_has_its_discriminator(self) -> None:
         schema = payload(document(Annotated[Cat | Dog, Field(discriminator="kind")]), "X")
         assert schema["oneOf"] == [{"$ref": "#/components/schemas/Cat"}, {"$ref": "#/components/schemas/Dog"}]
         assert schema["x-discriminator"] == "kind"
@@ -148,7 +148,7 @@ class TestKinds:
     def test_dataclasses_and_typed_dicts_are_objects(self, annotation: Any) -> None:
         assert payload(document(annotation), "X")["type"] == "object"
 
-    def test_two_models_of_one_name_do_not_meet(self) -> None:
+    def test_two_models_of_one_name_are_two_schemas(self) -> None:
         class Inner(BaseModel):
             here: int
 
@@ -169,7 +169,7 @@ class TestKinds:
         assert list(payload(found, "A")["properties"]) == ["here"]
         assert list(payload(found, "B")["properties"]) == ["there"]
 
-    def test_computed_fields_stand_in_what_is_sent_and_not_in_what_is_read(self) -> None:
+    def test_computed_fields_are_in_sent_payloads_and_not_in_received_ones(self) -> None:
         class Line(BaseModel):
             price: int
 
@@ -187,7 +187,7 @@ class TestKinds:
         assert list(payload(document_of(app), "X")["properties"]) == ["price", "gross"]
         assert list(payload(document(Line), "X")["properties"]) == ["price"]
 
-    def test_what_has_no_json_schema_leaves_the_rest_described(self) -> None:
+    def test_a_type_without_json_schema_does_not_affect_the_others(self) -> None:
         class Odd(BaseModel):
             model_config = ConfigDict(arbitrary_types_allowed=True)
             call: Callable[[int], int]
@@ -197,7 +197,7 @@ class TestKinds:
 
 
 class TestEndpoints:
-    def test_an_endpoint_that_admits_none_takes_tombstones(self) -> None:
+    def test_an_endpoint_that_admits_none_accepts_tombstones(self) -> None:
         assert message(document(Order | None), "X")["x-tombstone"] is True
         assert "x-tombstone" not in message(document(Order), "X")
 
@@ -236,24 +236,24 @@ class TestExamples:
     def test_the_types_own_examples_are_the_messages(self) -> None:
         assert message(document(Shown), "X")["examples"] == [{"payload": {"code": "A1"}}]
 
-    def test_without_any_one_is_made_from_the_schema(self) -> None:
+    def test_a_type_without_an_example_gets_one_from_the_schema(self) -> None:
         [example] = message(document(Order), "X")["examples"]
         assert example["summary"] == "Made from the schema"
         Order.model_validate(example["payload"])
 
-    def test_one_that_the_type_would_refuse_is_not_shown(self) -> None:
+    def test_an_example_that_the_type_refuses_is_not_shown(self) -> None:
         assert "examples" not in message(document(Picky), "X")
 
     @pytest.mark.parametrize("annotation", [str, bytes, Any, dict, Custom])
-    def test_where_nothing_can_be_told_by_one_there_is_none(self, annotation: Any) -> None:
+    def test_a_payload_without_structure_has_no_example(self, annotation: Any) -> None:
         assert "examples" not in message(document(annotation), "X")
 
-    def test_one_of_a_model_that_contains_itself_comes_to_an_end(self) -> None:
+    def test_the_example_of_a_recursive_model_is_finite(self) -> None:
         [example] = message(document(Tree), "X")["examples"]
         Tree.model_validate(example["payload"])
 
     @pytest.mark.parametrize("annotation", [Point, Move, Page[int], Cat | Dog, list[Order], dict[str, int] | None])
-    def test_one_that_is_made_is_valid(self, annotation: Any) -> None:
+    def test_a_generated_example_is_valid(self, annotation: Any) -> None:
         found = document(annotation)
         for example in message(found, "X").get("examples", []):
             assert example["payload"] not in (None, {})

@@ -43,7 +43,7 @@ class TestAFilter:
             DeadLetterFilter(["OrderPlaced"], "Value*", NOON, NOON.replace(hour=13), 1, 5, ["billing/orders/2/41"]),
         ],
     )
-    def test_takes_what_it_names(self, wanted: DeadLetterFilter) -> None:
+    def test_matches_what_it_names(self, wanted: DeadLetterFilter) -> None:
         assert wanted.matches(letter())
 
     @pytest.mark.parametrize(
@@ -61,21 +61,21 @@ class TestAFilter:
             DeadLetterFilter(event_types=["OrderPlaced"], error="Value*", partition=0),
         ],
     )
-    def test_leaves_the_others(self, wanted: DeadLetterFilter) -> None:
+    def test_does_not_match_others(self, wanted: DeadLetterFilter) -> None:
         assert not wanted.matches(letter())
 
-    def test_by_event_type_leaves_a_letter_that_has_none(self) -> None:
+    def test_by_event_type_does_not_match_a_dead_letter_without_one(self) -> None:
         assert not DeadLetterFilter(event_types=["OrderPlaced"]).matches(letter(event_type=None))
 
 
 class TestARate:
-    async def test_is_kept_to_over_single_letters_and_bundles(self) -> None:
+    async def test_limits_single_dead_letters_and_batches(self) -> None:
         pace, began_s = _RateLimiter(50.0), time.monotonic()
         for letters in (1, 1, 4, 4, 1):
             await pace.wait(letters)
         assert time.monotonic() - began_s >= 10 / 50 * 0.99
 
-    async def test_that_is_none_waits_for_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_of_none_does_not_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
         waits: list[float] = []
 
         async def sleep(delay_s: float) -> None:
@@ -88,7 +88,7 @@ class TestARate:
         assert waits == [0.0, 0.0, 0.0]
 
 
-class TestTheBar:
+class TestTheProgressBar:
     @pytest.fixture
     def screens(self, monkeypatch: pytest.MonkeyPatch) -> list[Console]:
         """The terminal that the command writes to, once it does."""
@@ -101,7 +101,7 @@ class TestTheBar:
         monkeypatch.setattr(dlq_work, "Console", console)
         return made
 
-    def test_is_shown_where_somebody_looks(self, screens: list[Console], capsys: pytest.CaptureFixture[str]) -> None:
+    def test_is_shown_on_a_terminal(self, screens: list[Console], capsys: pytest.CaptureFixture[str]) -> None:
         with dlq_work._watched("replaying") as watch:
             watch(2, 7)
             watch(7, 7)
@@ -110,7 +110,7 @@ class TestTheBar:
         assert "7/7" in shown.err
         assert shown.out == ""
 
-    def test_is_not_in_a_file(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_is_not_written_to_a_file(self, capsys: pytest.CaptureFixture[str]) -> None:
         with dlq_work._watched("replaying") as watch:
             watch(7, 7)
         assert capsys.readouterr() == ("", "")

@@ -127,7 +127,7 @@ async def shop(kafka: RealBackend, tmp_path: Path) -> Shop:
     return Shop(tmp_path, kafka, await kafka.topic(partitions=PARTITIONS))
 
 
-class TestATopicWithOnePercentPoison:
+class TestATopicWithOnePercentFailingRecords:
     @pytest.mark.slow
     async def test_ends_with_exactly_those_in_the_dead_letter_topic_and_a_replay_empties_it(self, shop: Shop) -> None:
         poison = set(range(7, RECORDS, 100))
@@ -150,7 +150,7 @@ class TestATopicWithOnePercentPoison:
 
 
 class TestTheCommands:
-    async def test_one_after_the_other(self, shop: Shop) -> None:
+    async def test_list_show_replay_and_drop(self, shop: Shop) -> None:
         await shop.fill(40)
         await shop.run(40, poison={3, 4, 5})
         at = ("--app", "shop:app")
@@ -175,7 +175,7 @@ class TestTheCommands:
         assert Counter(one["status"] for one in shop.json("list", *at, "--all")) == {"replayed": 2, "dropped": 1}
         assert shop.handled() == Counter([4, 5])
 
-    async def test_with_a_limit_say_of_how_many_and_leave_nothing_behind(self, shop: Shop) -> None:
+    async def test_with_a_limit_print_the_total(self, shop: Shop) -> None:
         await shop.fill(40)
         await shop.run(40, poison=set(range(8)))
         at = ("--app", "shop:app")
@@ -210,7 +210,7 @@ class TestTheCommands:
         assert shop.handled() == Counter()
         assert len(shop.json("list", "--app", "shop:app")) == 3
 
-    async def test_one_letter_is_named_by_its_place(self, shop: Shop) -> None:
+    async def test_at_selects_one_dead_letter(self, shop: Shop) -> None:
         await shop.fill(8)
         await shop.run(8, poison={1, 2})
         at = ("--app", "shop:app")
@@ -239,18 +239,18 @@ class TestTheCommands:
             (("list", "--app", "shop:app", "--since", "soon"), "--since soon: give a time"),
         ],
     )
-    async def test_what_is_missing_is_said(self, shop: Shop, arguments: tuple[str, ...], said: str) -> None:
+    async def test_missing_arguments_are_errors(self, shop: Shop, arguments: tuple[str, ...], said: str) -> None:
         process = shop.start(*arguments)
         _, err = process.communicate(timeout=240)
         assert process.returncode == 2
         assert said in err
 
 
-class TestKilledInMidReplay:
+class TestReplayThatIsKilled:
     LETTERS = 200
 
     @pytest.mark.slow
-    async def test_to_a_topic_nothing_is_sent_twice_and_nothing_is_left_out(self, shop: Shop) -> None:
+    async def test_to_a_topic_sends_each_record_exactly_once(self, shop: Shop) -> None:
         poison = await self._poison(shop)
 
         async def replayed() -> Counter[int]:
@@ -272,7 +272,7 @@ class TestKilledInMidReplay:
         assert await replayed() == Counter(poison)
 
     @pytest.mark.slow
-    async def test_to_the_handler_nothing_is_lost_and_one_record_at_most_comes_twice(self, shop: Shop) -> None:
+    async def test_to_the_handler_loses_no_record_and_repeats_at_most_one(self, shop: Shop) -> None:
         poison = await self._poison(shop)
         process = shop.start("replay", "--app", "shop:app", "--to-handler", "--rate", "50")
         await eventually(lambda: shop.handled().total() >= 20)
@@ -292,7 +292,7 @@ class TestKilledInMidReplay:
 
 
 class TestTheLimit:
-    async def test_ends_the_process_with_1_again_and_again_until_it_is_reset(self, shop: Shop) -> None:
+    async def test_ends_the_process_with_code_1_until_it_is_reset(self, shop: Shop) -> None:
         shop.limit({"consecutive": 3})
         await shop.fill(40)
         broken = json.dumps(list(range(40)))

@@ -28,9 +28,7 @@ def handler_with(**policy: Any) -> Handler:
 
 class TestAPattern:
     @pytest.mark.parametrize("template", ["{prefix}-failed-{topic}", "{prefix}-failed-{event_type}-{topic}"])
-    async def test_leaves_out_the_dead_letters_of_an_event_types_own_policy(
-        self, backend: Backend, template: str
-    ) -> None:
+    async def test_does_not_read_dead_letters_of_an_event_types_policy(self, backend: Backend, template: str) -> None:
         prefix = f"p{uuid.uuid4().hex[:8]}"
         policy_name = template.replace("{prefix}", prefix)
         source = await backend.topic(name=f"{prefix}-orders")
@@ -46,7 +44,9 @@ class TestAPattern:
             await backend.until(written)
             assert {one.topic for one in app.status().consumers[0].partitions} == {source}
 
-    async def test_leaves_out_those_of_an_endpoint_declared_after_the_consumer(self, backend: Backend) -> None:
+    async def test_does_not_read_dead_letters_of_an_endpoint_declared_after_the_consumer(
+        self, backend: Backend
+    ) -> None:
         prefix, handler = f"p{uuid.uuid4().hex[:8]}", Handler()
         source = await backend.topic(name=f"{prefix}-orders")
         await backend.topic(name=f"{prefix}-late-{source}")
@@ -76,11 +76,11 @@ class TestAPattern:
             ("graveyard", "graveyard.state", False),
         ],
     )
-    def test_leaves_out_exactly_the_names_that_a_policy_makes(self, template: str, topic: str, is_read: bool) -> None:
+    def test_does_not_read_names_that_a_policy_produces(self, template: str, topic: str, is_read: bool) -> None:
         pattern = TopicPattern(re.compile("orders|returns|f.*|g.*|o.*"), [template])
         assert pattern.match(topic) is is_read
 
-    def test_reads_a_topic_whose_name_is_made_from_one_that_it_does_not_match(self) -> None:
+    def test_reads_a_topic_named_after_one_that_the_pattern_does_not_match(self) -> None:
         assert TopicPattern(re.compile("failed-.*"), ["failed-{topic}"]).match("failed-orders")
 
     @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ class TestAPattern:
             ("{topic}-failed-{event_type}", "shop-failed-OfAnother", False),
         ],
     )
-    def test_reads_a_source_topic_that_only_placeholders_could_have_made(
+    def test_reads_a_source_topic_that_only_placeholders_could_produce(
         self, template: str, topic: str, is_read: bool
     ) -> None:
         app = EVKafkaApp()
@@ -129,14 +129,14 @@ class TestAnEventTypesPolicyThatNamesATopicOfItsOwnConsumer:
             ({"topic_pattern": "orders.*"}, "{topic}"),
         ],
     )
-    def test_is_refused_by_name(self, subscription: dict[str, Any], template: str) -> None:
+    def test_is_refused_with_its_name(self, subscription: dict[str, Any], template: str) -> None:
         with pytest.raises(ConfigError, match=r"event type 'E': on_error\.dead_letter_topic: .*reads itself"):
             EVKafkaApp().add_consumer(
                 {"group_id": "g", **subscription},  # type: ignore[typeddict-item, typeddict-unknown-key]
                 handler_with(dead_letter_topic=template),
             )
 
-    async def test_is_refused_at_the_start_where_it_is_declared_later(self, backend: Backend) -> None:
+    async def test_declared_later_is_refused_at_the_start(self, backend: Backend) -> None:
         handler, source = Handler(), await backend.topic()
         app = app_of(handler, backend.config(source))
 

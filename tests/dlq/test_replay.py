@@ -36,7 +36,7 @@ class TestReplayingToATopic:
         assert (again.chosen, again.done) == (0, 0)
         assert [record.value for record in await given.sent(1)] == [b"value 0", b"value 1", b"value 2"]
 
-    async def test_the_record_goes_back_byte_for_byte_with_its_id_and_count(self, given: Given) -> None:
+    async def test_sends_key_value_and_headers_unchanged_with_id_and_replay_count(self, given: Given) -> None:
         await given.letter(5, partition=1)
         await replay_dead_letters(given.dead_letters, Target(), ALL)
         [record] = await given.sent(1)
@@ -55,7 +55,7 @@ class TestReplayingToATopic:
             ("evkafka-dlq-replays", b"1"),
         ]
 
-    async def test_a_record_that_fails_once_more_is_an_open_letter_again(self, given: Given) -> None:
+    async def test_a_record_that_fails_again_is_a_new_open_dead_letter(self, given: Given) -> None:
         await given.letter(5)
         await replay_dead_letters(given.dead_letters, Target(), ALL)
         await given.letter(5, replays=1)
@@ -64,7 +64,7 @@ class TestReplayingToATopic:
         assert report.done == 1
         assert [dict(record.headers)["evkafka-dlq-replays"] for record in await given.sent()] == [b"1", b"2"]
 
-    async def test_two_letters_of_one_record_are_two(self, given: Given) -> None:
+    async def test_two_dead_letters_of_one_record_are_replayed_separately(self, given: Given) -> None:
         await given.letter(5)
         await given.letter(5)
         report = await replay_dead_letters(given.dead_letters, Target(), ALL, limit=1)
@@ -87,7 +87,7 @@ class TestReplayingToATopic:
         report = await replay_dead_letters(given.dead_letters, Target(compacted), ALL, force=True)
         assert report.done == 1
 
-    async def test_a_topic_that_is_not_there_is_said_before_anything_is_sent(self, given: Given) -> None:
+    async def test_a_missing_target_topic_is_an_error_before_anything_is_sent(self, given: Given) -> None:
         await given.letter(1)
         with pytest.raises(ConfigError, match="no topic 'nowhere'"):
             await replay_dead_letters(given.dead_letters, Target("nowhere"), ALL)
@@ -95,7 +95,7 @@ class TestReplayingToATopic:
 
 
 class TestHandling:
-    async def test_what_is_done_is_closed_and_what_is_not_stays_open(self, given: Given) -> None:
+    async def test_success_closes_a_dead_letter_and_failure_leaves_it_open(self, given: Given) -> None:
         for offset in range(3):
             await given.letter(offset)
 
@@ -111,7 +111,7 @@ class TestHandling:
         assert await given.open() == [1]
         assert await given.sent() == []
 
-    async def test_a_second_operator_ends_the_first(self, given: Given) -> None:
+    async def test_a_second_replay_ends_the_first(self, given: Given) -> None:
         await given.letter(0)
         await given.letter(1)
         reached, go_on = asyncio.Event(), asyncio.Event()
@@ -142,8 +142,8 @@ class TestDropping:
         assert await given.sent() == []
 
 
-class TestATopicThatIsNotThere:
-    async def test_is_said(self, kafka: RealBackend) -> None:
+class TestAMissingTopic:
+    async def test_is_an_error_that_names_it(self, kafka: RealBackend) -> None:
         dead_letters = DeadLetterTopic(
             producer_settings({"bootstrap_servers": kafka.servers}).connection, "nowhere.g.dlq"
         )
@@ -151,8 +151,8 @@ class TestATopicThatIsNotThere:
             [letter async for letter in dead_letters.read(ALL)]
 
 
-class TestUnusualLetters:
-    async def test_without_key_and_value_go_back_as_they_are(self, given: Given) -> None:
+class TestUnusualDeadLetters:
+    async def test_without_key_and_value_are_sent_unchanged(self, given: Given) -> None:
         async with Transactions(given.connection, "by-the-test") as transactions:
             origin = [("evkafka-dlq-topic", given.source.encode()), ("evkafka-dlq-partition", b"1")]
             await transactions.write([TransactionRecord(given.dead, None, None, origin, 0)])
@@ -161,7 +161,7 @@ class TestUnusualLetters:
         assert (report.done, record.key, record.value) == (1, None, None)
         assert dict(record.headers)["evkafka-dlq-id"] == f"{given.dead}/0/0".encode()
 
-    async def test_in_springs_style_go_back_to_their_own_topic(self, given: Given) -> None:
+    async def test_in_spring_style_are_sent_to_their_source_topic(self, given: Given) -> None:
         story = [
             ("kafka_dlt-original-topic", given.source.encode()),
             ("kafka_dlt-original-partition", struct.pack(">i", 1)),
@@ -175,7 +175,7 @@ class TestUnusualLetters:
         [record] = await given.sent(1)
         assert [name for name, _ in record.headers if name.startswith("kafka_dlt-exception")] == []
 
-    async def test_that_tell_no_topic_need_one(self, given: Given) -> None:
+    async def test_without_a_source_topic_need_a_target_topic(self, given: Given) -> None:
         await given.kafka.send(given.dead, b"v", "E", key=b"k")
         [failure] = (await replay_dead_letters(given.dead_letters, Target(), ALL)).failed
         assert "name the topic, --to-topic TOPIC" in failure.reason

@@ -36,14 +36,14 @@ def bearer(token: str) -> dict[str, str]:
 
 
 class TestOnThisMachineOnly:
-    async def test_everybody_may_read(self) -> None:
+    async def test_reading_is_open(self) -> None:
         async with serving() as (client, _):
             page = await client.get("ui")
             assert page.status_code == 200
             assert "static/ui/main.js" in page.text
             assert (await client.get("ui/api/config")).status_code == 200
 
-    async def test_acting_needs_the_token_that_was_made_and_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_acting_needs_the_generated_token_from_the_log(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.INFO, "evkafka"):
             async with serving() as (client, app):
                 [said] = [line for line in caplog.messages if "the token of this run is" in line]
@@ -64,7 +64,7 @@ class TestOnThisMachineOnly:
             ({"host": "evil.example"}, 421),
         ],
     )
-    async def test_an_order_of_another_site_s_page_is_refused_though_it_has_the_token(
+    async def test_an_action_from_another_site_is_refused_even_with_the_token(
         self, headers: dict[str, str], status: int
     ) -> None:
         async with serving(token="t") as (client, app):
@@ -72,9 +72,7 @@ class TestOnThisMachineOnly:
             assert answer.status_code == status
             assert not app.consumer("shop").paused
 
-    async def test_an_order_leaves_a_line_in_the_audit_log_and_so_does_a_refusal(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    async def test_actions_and_refusals_are_written_to_the_audit_log(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.INFO, "evkafka.audit"):
             async with serving(token="t") as (client, _):
                 await client.post("ui/api/pause", content=ORDER, headers=bearer("t"))
@@ -85,12 +83,12 @@ class TestOnThisMachineOnly:
         assert "paused" in done
         assert "refused" in refused
 
-    async def test_an_order_that_is_too_long_is_refused(self) -> None:
+    async def test_a_request_body_that_is_too_long_is_refused(self) -> None:
         async with serving(token="t") as (client, _):
             answer = await client.post("ui/api/pause", content="x" * 70_000, headers=bearer("t"))
             assert answer.status_code == 413
 
-    async def test_the_environment_may_give_the_token(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_the_token_may_come_from_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("EVKAFKA_UI_TOKEN", "from-outside")
         async with serving() as (client, _):
             answer = await client.post("ui/api/pause", content=ORDER, headers=bearer("from-outside"))
@@ -103,7 +101,7 @@ LINK = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch
 
 class TestAnotherSitesPage:
     @pytest.mark.parametrize("headers", FOREIGN)
-    async def test_can_have_nothing_read_here(self, headers: dict[str, str]) -> None:
+    async def test_cannot_read_anything(self, headers: dict[str, str]) -> None:
         async with serving() as (client, _):
             for path in ("config", "events", "letters", "records?topic=orders", "topics", "check"):
                 answer = await client.get(f"ui/api/{path}", headers=headers)
@@ -112,7 +110,7 @@ class TestAnotherSitesPage:
             for path in ("", "?q=a", "ui"):
                 assert (await client.get(path, headers=headers)).status_code == 403
 
-    async def test_may_link_to_the_pages_and_not_to_what_they_ask_for(self) -> None:
+    async def test_may_link_to_the_pages_and_not_to_the_api(self) -> None:
         async with serving() as (client, _):
             for path in ("", "?q=a", "ui"):
                 assert (await client.get(path, headers=LINK)).status_code == 200
@@ -120,7 +118,7 @@ class TestAnotherSitesPage:
             framed = {**LINK, "sec-fetch-dest": "iframe"}
             assert (await client.get("ui", headers=framed)).status_code == 403
 
-    async def test_is_told_by_what_the_browser_says_of_the_site_where_it_does(self) -> None:
+    async def test_is_recognized_by_the_browsers_headers(self) -> None:
         async with serving("0.0.0.0", token=TOKEN) as (client, _):
             hidden = {"origin": "null"}  # of a form on a page that sends no referrer
             for headers, status in (({**hidden, "sec-fetch-site": "same-origin"}, 303), (hidden, 403)):
@@ -129,20 +127,20 @@ class TestAnotherSitesPage:
             own = {"origin": str(client.base_url).rstrip("/")}
             assert (await client.post("ui/enter", data={"token": TOKEN}, headers=own)).status_code == 303
 
-    async def test_can_send_no_guess_of_the_token(self) -> None:
+    async def test_cannot_guess_the_token(self) -> None:
         async with serving("0.0.0.0", token=TOKEN) as (client, _):
             answer = await client.post("ui/enter", data={"token": TOKEN}, headers=LINK)
             assert answer.status_code == 403
             assert "set-cookie" not in answer.headers
 
-    async def test_health_metrics_and_the_contract_s_document_are_answered_whoever_asks(self) -> None:
+    async def test_can_read_health_metrics_and_the_contract_document(self) -> None:
         async with serving() as (client, _):
             for path in ("livez", "readyz", "metrics", "asyncapi.json", "asyncapi.yaml"):
                 assert (await client.get(path, headers=FOREIGN[0])).status_code in (200, 503)
 
 
 class TestTheForm:
-    async def test_each_entry_is_a_session_of_its_own_that_can_be_left(self) -> None:
+    async def test_each_entry_is_a_separate_session(self) -> None:
         async with serving("0.0.0.0", token=TOKEN) as (client, _):
             cookies = []
             for _ in range(2):
@@ -185,7 +183,7 @@ class TestTheForm:
             assert (await client.get("ui/api/config", headers=bearer(TOKEN))).status_code == 429
             assert (await client.get("livez")).status_code == 200
 
-    async def test_guesses_leave_a_line_each_until_they_are_too_many_and_then_one(
+    async def test_wrong_tokens_are_logged_one_by_one_until_there_are_too_many(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         with caplog.at_level(logging.INFO, "evkafka.audit"):
@@ -206,7 +204,7 @@ class TestTheForm:
             assert codes == [401] * 10 + [429] * 2
             assert (await client.post("ui/api/pause", content=ORDER, headers=bearer(TOKEN))).status_code == 429
 
-    async def test_who_is_in_stays_in_while_others_guess(self) -> None:
+    async def test_sessions_stay_valid_while_others_send_wrong_tokens(self) -> None:
         async with serving("0.0.0.0", token=TOKEN) as (client, _):
             await client.post("ui/enter", data={"token": TOKEN})
             for number in range(12):
@@ -224,7 +222,7 @@ class TestSessions:
         now_s[0] = SESSION_S
         assert not sessions.has(secret)
 
-    def test_are_bounded(self) -> None:
+    def test_are_limited_in_number(self) -> None:
         sessions = Sessions()
         secrets = [sessions.begin() for _ in range(SESSIONS_MAX + 1)]
         assert not sessions.has(secrets[0])
@@ -232,7 +230,7 @@ class TestSessions:
 
 
 class TestTheLimitOfWrongTokens:
-    def test_may_be_made_again_after_a_minute(self) -> None:
+    def test_ends_after_a_minute(self) -> None:
         now_s = [0.0]
         limit = WrongTokenLimit(lambda: now_s[0])
         for _ in range(WRONG_TOKENS_MAX):
@@ -245,21 +243,21 @@ class TestTheLimitOfWrongTokens:
         limit.note_wrong("1.2.3.4")
         assert not limit.wait_s("1.2.3.4")
 
-    def test_of_one_ipv6_network_count_together(self) -> None:
+    def test_counts_one_ipv6_network_as_one_client(self) -> None:
         limit = WrongTokenLimit(lambda: 0.0)
         for number in range(WRONG_TOKENS_MAX):
             limit.note_wrong(f"2001:db8::{number:x}:1")
         assert limit.wait_s("2001:db8::ffff")
         assert not limit.wait_s("2001:db8:0:1::1")
 
-    def test_of_too_many_addresses_count_together(self) -> None:
+    def test_counts_too_many_addresses_together(self) -> None:
         limit = WrongTokenLimit(lambda: 0.0)
         for number in range(CLIENTS_MAX + WRONG_TOKENS_MAX):
             limit.note_wrong(f"10.0.{number // 256}.{number % 256}")
         assert limit.wait_s("192.0.2.1")
 
 
-class TestOddOrders:
+class TestInvalidActions:
     @pytest.mark.parametrize(
         "body",
         [
@@ -272,7 +270,7 @@ class TestOddOrders:
         ],
         ids=lambda body: body[:40],
     )
-    async def test_are_refused_with_a_sentence_and_leave_one_line_that_can_be_shown(
+    async def test_are_refused_with_a_sentence_and_one_safe_audit_line(
         self, body: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         with caplog.at_level(logging.INFO, "evkafka.audit"):
@@ -285,7 +283,7 @@ class TestOddOrders:
         assert len(line) < 6000
 
     @pytest.mark.parametrize("offset", [10**26, 2**63, -1])
-    async def test_a_seek_to_an_offset_that_cannot_be_is_refused(self, offset: int) -> None:
+    async def test_a_seek_past_the_end_is_refused(self, offset: int) -> None:
         async with serving(token=TOKEN) as (client, _):
             body = f'{{"consumer": "shop", "topic": "orders", "partition": 0, "offset": {offset}}}'
             answer = await client.post("ui/api/seek", content=body, headers=bearer(TOKEN))
@@ -294,7 +292,7 @@ class TestOddOrders:
 
     @pytest.mark.parametrize("name", ["at_ms", "offset", "partition", "limit"])
     @pytest.mark.parametrize("value", [str(10**26), "-1", "9" * 5000, "x", "1e3", "1.5"])
-    async def test_a_number_that_no_record_can_have_is_refused_with_its_name(self, name: str, value: str) -> None:
+    async def test_a_number_out_of_range_is_refused_with_its_name(self, name: str, value: str) -> None:
         async with serving() as (client, _):
             answer = await client.get("ui/api/records", params={"topic": "orders", name: value})
             assert answer.status_code == 400
@@ -303,7 +301,7 @@ class TestOddOrders:
 
 class TestWeakTokens:
     @pytest.mark.parametrize("token", ["t", "a" * 40, "0123456789abcde"])
-    async def test_are_warned_about_at_the_start_if_others_reach_the_page(
+    async def test_are_logged_at_the_start_if_other_machines_reach_the_page(
         self, token: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         async with serving("0.0.0.0", token=token):
@@ -313,7 +311,7 @@ class TestWeakTokens:
         assert "openssl rand -hex 16" in line.getMessage()
         assert token not in line.getMessage().split("its token")[1] or token == "t"
 
-    async def test_are_warned_about_in_an_app_that_is_mounted(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_are_logged_in_a_mounted_app(self, caplog: pytest.LogCaptureFixture) -> None:
         app = EVKafkaApp(title="Shop", ui_token="t")
         app.asgi()
         assert "short enough to be guessed" in caplog.text
@@ -325,8 +323,8 @@ class TestWeakTokens:
         assert "short enough to be guessed" not in caplog.text
 
 
-class TestWhereOthersReachIt:
-    async def test_without_a_token_it_is_not_served_and_the_log_says_why_but_health_is(
+class TestOnOtherAddresses:
+    async def test_without_a_token_only_health_is_served_and_the_log_has_the_reason(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         async with serving("0.0.0.0") as (client, _):
@@ -337,7 +335,7 @@ class TestWhereOthersReachIt:
             assert (await client.get("livez")).status_code == 200
         assert any("the operations page is not served" in line for line in caplog.messages)
 
-    async def test_looking_needs_the_token_in_a_form_once(self) -> None:
+    async def test_reading_needs_the_token_once(self) -> None:
         async with serving("0.0.0.0", token="t") as (client, _):
             form = await client.get("ui")
             assert form.status_code == 401
@@ -361,7 +359,7 @@ class TestWhereOthersReachIt:
             await client.post("ui/enter", data={"token": "t"})
             assert (await client.post("ui/api/pause", content=ORDER, headers=JSON)).status_code == 401
 
-    async def test_mounted_in_another_app_it_needs_a_token_too(self) -> None:
+    async def test_a_mounted_app_needs_the_token_too(self) -> None:
         app = EVKafkaApp(title="Shop", ui_token="t")
         app.add_consumer({"topics": ["orders"], "group_id": "shop"}, Handler(), name="shop")
         mounted = httpx.ASGITransport(app.asgi())
@@ -372,7 +370,7 @@ class TestWhereOthersReachIt:
 
 
 class TestEveryAnswer:
-    async def test_that_nobody_expected_carries_it_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_to_an_unexpected_error_has_the_headers_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async with serving() as (client, app):
             monkeypatch.setattr(app, "asyncapi", lambda: 1 / 0)
             answer = await client.get("")
@@ -381,18 +379,18 @@ class TestEveryAnswer:
         assert answer.headers["x-content-type-options"] == "nosniff"
 
     @pytest.mark.parametrize("path", ["ui/", "ui/api/config/", "livez/", "static", "ui/api/"])
-    async def test_leads_to_no_name_of_the_request(self, path: str) -> None:
+    async def test_does_not_redirect_to_the_host_header(self, path: str) -> None:
         async with serving("0.0.0.0", token=TOKEN) as (client, _):
             answer = await client.get(path, headers={"host": "evil.example"})
         assert "evil.example" not in answer.headers.get("location", "")
         assert "evil.example" not in answer.text
 
-    async def test_to_the_page_with_a_slash_leads_to_the_page(self) -> None:
+    async def test_with_a_trailing_slash_redirects_to_the_page(self) -> None:
         async with serving() as (client, _):
             answer = await client.get("ui/", follow_redirects=True)
         assert (answer.status_code, answer.url.path) == (200, "/ui")
 
-    async def test_carries_the_strict_policy_and_is_not_kept(self) -> None:
+    async def test_has_the_strict_policy_and_is_not_cached(self) -> None:
         async with serving() as (client, _):
             for path in ("ui", "ui/api/config", "ui/api/nothing"):
                 headers = (await client.get(path)).headers

@@ -33,8 +33,8 @@ def dead_letters_of(page: Page) -> DeadLetterTopic:
     return DeadLetterTopic(connection, f"{page.topic}.shop-{page.topic}.dlq")
 
 
-class TestTheNumberOfOpenLetters:
-    async def test_counts_those_from_before_the_start_too(
+class TestTheNumberOfOpenDeadLetters:
+    async def test_includes_those_from_before_the_start(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, shop: Shop
     ) -> None:
         source = await topic()
@@ -47,14 +47,14 @@ class TestTheNumberOfOpenLetters:
             [problem] = [one for one in shown["problems"] if one["screen"] == "letters"]
             assert problem["what"] == "3 records stand among the dead letters, still open"
 
-    async def test_follows_what_others_do_with_them(self, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_follows_changes_by_other_processes(self, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("evkafka.ui.open_dead_letters.INTERVAL_S", 0.2)
         await page.send("Poison", {"id": 1}, {"id": 2}, key="a")
         await page.shows(lambda one: one["letters"]["open"] == 2)
         await drop_dead_letters(dead_letters_of(page), DeadLetterFilter(), limit=1)
         await page.shows(lambda one: one["letters"]["open"] == 1)
 
-    async def test_is_the_same_where_too_many_are_there_to_be_read_one_by_one(
+    async def test_is_the_same_above_the_limit_of_exact_counting(
         self, page: Page, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await page.send("Poison", *({"id": number} for number in range(5)), key="a")
@@ -66,14 +66,14 @@ class TestTheNumberOfOpenLetters:
         assert (exact, (await dead_letters.count_open())[1]) == (3, 3)
         assert await dead_letters.count_open((version, 77)) == (version, 77)
 
-    async def test_is_none_where_the_topic_is_not_there(self, kafka_broker: KafkaBroker) -> None:
+    async def test_is_zero_for_a_missing_topic(self, kafka_broker: KafkaBroker) -> None:
         connection = producer_settings({"bootstrap_servers": kafka_broker.bootstrap_servers}).connection
         _, number = await DeadLetterTopic(connection, "never-made.g.dlq").count_open()
         assert number == 0
 
 
 class TestTheTopics:
-    async def test_of_a_pattern_and_of_letters_that_no_policy_asks_for_are_found_and_counted(
+    async def test_of_a_pattern_and_without_a_policy_are_found_and_counted(
         self, kafka_broker: KafkaBroker, topic: MakeTopic
     ) -> None:
         shop = Shop()
@@ -123,7 +123,7 @@ async def turn() -> None:
 
 
 class TestACount:
-    async def test_is_made_when_somebody_looks_and_not_more_often_than_it_may(self) -> None:
+    async def test_starts_when_somebody_looks_and_not_too_often(self) -> None:
         app, clock, written = NoApp(), Clock(), [0]
         count = OpenDeadLetterCount(app, app, lambda: written[0], now=clock)  # type: ignore[arg-type]
         assert (count.current(), app.asked) == ({"open": 0, "counted": False}, 0)
@@ -145,7 +145,7 @@ class TestACount:
         await turn()
         assert app.asked == 4
 
-    async def test_is_added_to_by_what_this_process_has_written_since(self) -> None:
+    async def test_includes_dead_letters_that_this_process_has_written_since(self) -> None:
         app, clock, written = NoApp(), Clock(), [2]
         count = OpenDeadLetterCount(app, app, lambda: written[0], now=clock)  # type: ignore[arg-type]
         assert count.current() == {"open": 2, "counted": False}
@@ -156,7 +156,7 @@ class TestACount:
 
 
 class TestAnOrder:
-    async def test_for_places_is_about_those_letters_alone(self, page: Page) -> None:
+    async def test_for_places_affects_only_those_dead_letters(self, page: Page) -> None:
         await page.send("Poison", {"id": 1}, {"id": 2}, key="a")
         await page.shows(lambda one: one["now"]["dead_lettered"] == 2)
         page.app.consumer("shop").seek(page.topic, *await self._first(page))
@@ -175,14 +175,14 @@ class TestAnOrder:
         origin = (await page.ask("letters"))["letters"][0]["origin"]
         return origin["partition"], 0
 
-    async def test_for_no_place_is_refused(self, page: Page) -> None:
+    async def test_without_places_is_refused(self, page: Page) -> None:
         for places in (["17"], ["0@x"], [], "0@1", [7]):
             body = {"topic": "any", "places": places}
             answer = await page.client.post("ui/api/letters/drop", json=body, headers=headers())
             assert answer.status_code == 400
             assert "place" in answer.json()["error"]
 
-    async def test_to_try_dry_says_what_could_not_be_tried(self, page: Page) -> None:
+    async def test_of_a_dry_run_reports_what_could_not_be_tried(self, page: Page) -> None:
         await page.send("Poison", {"id": 1}, [1], key="a")
         await page.shows(lambda one: one["now"]["dead_lettered"] == 2)
         told = await page.ask("letters")
@@ -199,7 +199,7 @@ def audited(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 class TestTheAuditLine:
-    async def test_of_a_replay_that_another_one_ends_says_what_was_done(
+    async def test_of_a_replay_that_was_taken_over_has_what_was_done(
         self, page: Page, shop: Shop, caplog: pytest.LogCaptureFixture
     ) -> None:
         await page.send("Poison", {"id": 1}, {"id": 2}, key="a")
@@ -231,7 +231,7 @@ class TestTheAuditLine:
         assert ": 1 of 2 done; " in line
         assert "another replay or drop" in line
 
-    async def test_is_left_where_the_replay_breaks(self, page: Page, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_exists_if_the_replay_fails(self, page: Page, caplog: pytest.LogCaptureFixture) -> None:
         async def broken(*_: object, **__: object) -> None:
             raise KeyError("a fault of ours")
 

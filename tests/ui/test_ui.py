@@ -19,7 +19,7 @@ __all__ = ["page", "shop"]
 
 
 class TestLive:
-    async def test_shows_what_was_handled_how_fast_and_how_far_behind_each_partition_is(self, page: Page) -> None:
+    async def test_shows_counts_rates_and_the_lag_of_each_partition(self, page: Page) -> None:
         await page.send("OrderPlaced", *({"id": n} for n in range(20)), key="a")
 
         def through(snapshot: Any) -> bool:
@@ -50,7 +50,7 @@ class TestLive:
         assert (waiting["oldest"], waiting["lag"]) == (0, 2)
         assert waiting["oldest_age_s"] > 0
 
-    async def test_puts_the_same_errors_together_with_traceback_and_address(self, page: Page) -> None:
+    async def test_groups_equal_errors_with_traceback_and_address(self, page: Page) -> None:
         await page.send("Poison", {"id": 1}, {"id": 2}, key="a")
 
         shown = await page.shows(lambda snapshot: snapshot["now"]["dead_lettered"] == 2)
@@ -64,7 +64,7 @@ class TestLive:
         [problem] = shown["problems"]
         assert problem["screen"] == "letters"
 
-    async def test_counts_what_no_endpoint_takes(self, page: Page) -> None:
+    async def test_counts_unmatched_records(self, page: Page) -> None:
         await page.send("Strange", {"id": 1})
 
         shown = await page.shows(lambda snapshot: snapshot["unmatched"])
@@ -73,7 +73,7 @@ class TestLive:
             {"consumer": "shop", "event_type": "Strange", "reason": "no_endpoint", "records": 1}
         ]
 
-    async def test_says_which_partition_is_tried_again(
+    async def test_reports_which_partition_retries(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, shop: Shop
     ) -> None:
         async with opened(kafka_broker, await topic(), shop, on_error={"backoff_ms": 20_000}) as page:
@@ -83,7 +83,7 @@ class TestLive:
             assert problem["screen"] == "errors"
             assert "is tried again from offset 0" in problem["what"]
 
-    async def test_is_made_once_for_all_who_look_and_ends_with_the_app(
+    async def test_is_shared_by_all_viewers_and_ends_with_the_app(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, shop: Shop
     ) -> None:
         made: list[int] = []
@@ -116,7 +116,7 @@ async def _to_the_end(lines: AsyncIterator[str]) -> None:
 
 
 class TestOrders:
-    async def test_pause_resume_and_seek_do_what_they_say(self, page: Page, shop: Shop) -> None:
+    async def test_pause_resume_and_seek_work(self, page: Page, shop: Shop) -> None:
         await page.send("OrderPlaced", {"id": 1}, {"id": 2}, key="a")
         shown = await page.shows(lambda one: one["now"]["handled"] == 2)
         [used] = [one["partition"] for one in shown["consumers"][0]["partitions"] if one["position"] == 2]
@@ -130,9 +130,7 @@ class TestOrders:
         await page.order("seek", **where, offset=1)
         await eventually(lambda: shop.done == [1, 2, 2])
 
-    async def test_dead_letters_are_shown_tried_dry_replayed_by_the_handler_and_dropped(
-        self, page: Page, shop: Shop
-    ) -> None:
+    async def test_dead_letters_are_listed_dry_run_replayed_and_dropped(self, page: Page, shop: Shop) -> None:
         await page.send("Poison", {"id": 1, "card_number": "4111"}, {"id": 2}, {"id": 3}, key="a")
         await page.shows(lambda one: one["now"]["dead_lettered"] == 3)
         told = await page.ask("letters")
@@ -166,15 +164,13 @@ class TestOrders:
             ([], "no JSON object"),
         ],
     )
-    async def test_what_cannot_be_done_is_answered_with_a_sentence(
-        self, page: Page, body: object, sentence: str
-    ) -> None:
+    async def test_errors_are_answered_with_a_sentence(self, page: Page, body: object, sentence: str) -> None:
         answer = await page.client.post("ui/api/pause", content=json.dumps(body), headers=headers())
         assert answer.status_code == 400
         assert sentence in answer.json()["error"]
 
 
-class TestAsked:
+class TestReadingRecords:
     async def test_records_are_found_by_offset_by_time_and_from_the_end(self, page: Page) -> None:
         await page.send("OrderPlaced", *({"id": n, "password": "hidden?"} for n in range(10)), key="a")
         topics = (await page.ask("topics"))["topics"]

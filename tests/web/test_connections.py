@@ -49,14 +49,14 @@ async def closed(many: list[Connection]) -> None:
 
 class TestManyConnections:
     @pytest.mark.parametrize("saying", list(SAYINGS))
-    async def test_a_probe_is_answered_whatever_else_is_connected(self, saying: str) -> None:
+    async def test_do_not_keep_a_probe_from_its_answer(self, saying: str) -> None:
         async with serving() as app:
             many = [await opened(app, SAYINGS[saying]) for _ in range(2 * connections.CONNECTIONS_PER_ADDRESS_MAX + 10)]
             for path in ("livez", "readyz", "startupz", "metrics"):
                 assert (await get(app.web_url, path)).code == 200
             await closed(many)
 
-    async def test_of_one_address_so_many_stay_open_and_the_oldest_that_wait_go_first(
+    async def test_of_one_address_are_limited_and_the_oldest_waiting_ones_are_closed_first(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(connections, "HEAD_S", 600)  # a slow machine takes longer to open them
@@ -71,7 +71,7 @@ class TestManyConnections:
             assert not stream[0].at_eof()  # it is being answered
             await closed([*many, stream])
 
-    async def test_of_all_addresses_together_so_many_stay_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_of_all_addresses_together_are_limited(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connections, "CONNECTIONS_MAX", 5)
         async with serving() as app:
             many = [await opened(app, b"") for _ in range(10)]
@@ -82,7 +82,7 @@ class TestManyConnections:
 
 class TestDeadlines:
     @pytest.mark.parametrize("saying", ["nothing", "part of a head", "part of a body", "a body that nobody reads"])
-    async def test_what_a_client_owes_is_waited_for_and_no_longer(
+    async def test_a_client_that_does_not_finish_its_request_is_disconnected(
         self, monkeypatch: pytest.MonkeyPatch, saying: str
     ) -> None:
         for name in ("HEAD_S", "BODY_S"):
@@ -92,7 +92,7 @@ class TestDeadlines:
             await asyncio.wait_for(_to_the_end(reader), 60)
             writer.transport.abort()
 
-    async def test_one_byte_at_a_time_does_not_put_it_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_one_byte_at_a_time_does_not_extend_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(connections, "HEAD_S", 0.2)
         async with serving() as app:
             reader, writer = await opened(app, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ")
@@ -103,7 +103,9 @@ class TestDeadlines:
                     await asyncio.wait({ended}, timeout=0.01)
             writer.transport.abort()
 
-    async def test_a_client_that_takes_nothing_of_its_answer_is_cut(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_client_that_does_not_read_its_answer_is_disconnected(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(connections, "WRITE_S", 0.05)
         app = app_with()
         monkeypatch.setattr(app, "asyncapi", lambda: '{"x": "' + "y" * 50_000_000 + '"}')
@@ -116,7 +118,7 @@ class TestDeadlines:
             await eventually(lambda: not web.connections)  # nothing is read here meanwhile: the reader is full
             writer.transport.abort()
 
-    async def test_a_stream_that_is_read_goes_on_past_all_deadlines(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_stream_that_is_read_outlives_all_deadlines(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("HEAD_S", "BODY_S", "WRITE_S"):
             monkeypatch.setattr(connections, name, 0.05)
         async with serving() as app:
@@ -127,7 +129,7 @@ class TestDeadlines:
                     told += b"data: " in await reader.readline()
             writer.transport.abort()
 
-    async def test_an_answer_to_what_is_no_http_has_the_headers_too(self) -> None:
+    async def test_the_answer_to_invalid_http_has_the_security_headers(self) -> None:
         async with serving() as app:
             reader, writer = await opened(app, b"\x16\x03\x01\r\n\r\n")
             answer = await asyncio.wait_for(reader.read(), 60)

@@ -104,7 +104,7 @@ def baskets() -> EVKafkaApp:
 
 
 class TestReading:
-    def test_it_tells_what_is_received_and_sent_by_whom(self) -> None:
+    def test_it_shows_who_receives_and_sends_what(self) -> None:
         text = page_of(baskets()).text
         assert "Shop 3.1" in text
         assert "receives BasketFilled consumer packing, group packing, at least once" in text
@@ -113,7 +113,7 @@ class TestReading:
         assert "Takes it in." in text
         assert "Key: string The payload's `note`, as UTF-8" in text
 
-    def test_it_tells_a_payloads_fields_their_bounds_and_defaults(self) -> None:
+    def test_it_shows_fields_with_bounds_and_defaults(self) -> None:
         text = page_of(baskets()).text
         assert "product required string, at most 20 characters Its name." in text
         assert "count integer, ≥ 1 default 1" in text
@@ -122,20 +122,20 @@ class TestReading:
     def test_it_shows_an_example(self) -> None:
         assert '"product": "text"' in page_of(baskets()).text
 
-    def test_clusters_terms_contact_and_license_are_there(self) -> None:
+    def test_it_shows_clusters_terms_contact_and_license(self) -> None:
         page = page_of(shop())
         assert "Main cluster Where the shop lives. one:9092,two:9092" in page.text
         assert {"https://shop.example/terms", "mailto:shop@shop.example"} <= set(page.links)
         assert "MIT" in page.text
 
-    def test_dead_letter_topics_are_told_as_such(self) -> None:
+    def test_it_marks_dead_letter_topics(self) -> None:
         assert "dead letters of orders" in page_of(shop()).text
 
-    def test_an_app_without_anything_has_a_page(self) -> None:
+    def test_an_app_without_declarations_has_a_page(self) -> None:
         assert "None." in page_of(EVKafkaApp()).text
 
     @pytest.mark.parametrize("app", [baskets(), shop(), EVKafkaApp()])
-    def test_every_link_within_the_page_leads_somewhere_and_no_id_stands_twice(self, app: EVKafkaApp) -> None:
+    def test_every_internal_link_has_a_target_and_ids_are_unique(self, app: EVKafkaApp) -> None:
         page = page_of(app)
         assert len(page.ids) == len(set(page.ids))
         assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
@@ -152,7 +152,7 @@ class TestReading:
         assert headings.count(1) == 1
         assert all(below <= above + 1 for above, below in pairwise(headings))
 
-    def test_nothing_is_fetched_from_elsewhere(self) -> None:
+    def test_nothing_is_fetched_from_other_hosts(self) -> None:
         html = page_of(shop()).html
         assert not re.findall(r'(?:src|action)="https?:', html)
         assert re.findall(r'<link[^>]*href="([^"]*)"', html) == ["data:,", "static/contract.css"]
@@ -164,15 +164,15 @@ class TestSearching:
         assert "schema-Line" in page.ids
         assert "schema-Basket" not in page.ids
 
-    def test_all_words_count_and_case_does_not(self) -> None:
+    def test_all_words_must_match_in_any_case(self) -> None:
         page = page_of(baskets(), "BASKETFILLED somebody")
         assert "message-BasketFilled" in page.ids
         assert "message-Packed" not in page.ids
 
-    def test_what_is_not_there_is_said(self) -> None:
+    def test_no_result_is_reported(self) -> None:
         assert "0 found for “nothing-like-it”" in page_of(baskets(), "nothing-like-it").text
 
-    def test_what_is_searched_for_stands_in_the_field_as_text(self) -> None:
+    def test_the_query_is_shown_in_the_field_as_text(self) -> None:
         page = page_of(baskets(), '"><script>alert(1)</script>')
         assert "script" not in page.tags
 
@@ -215,7 +215,7 @@ class TestHostileText:
         )
         return app
 
-    def test_descriptions_cannot_bring_tags_scripts_or_addresses_along(self) -> None:
+    def test_descriptions_add_no_tags_scripts_or_unsafe_addresses(self) -> None:
         page = page_of(self.hostile())
         assert not {"script", "style", "img", "b", "i"} & set(page.tags)
         assert not [href for href in page.links if href.startswith(("javascript:", "data:text"))]
@@ -225,7 +225,7 @@ class TestHostileText:
     @pytest.mark.parametrize(
         "url", ["javascript:alert(1)", "JaVaScRiPt:x", "data:text/html,x", "vbscript:x", "http://["]
     )
-    def test_links_that_are_none_lead_nowhere(self, url: str) -> None:
+    def test_unsafe_links_are_disabled(self, url: str) -> None:
         assert link(url) == "#"
 
     def test_lists_tables_and_code_are_rendered(self) -> None:
@@ -235,7 +235,7 @@ class TestHostileText:
         assert "<code>code</code>" in html
 
 
-class TestSchemasInWords:
+class TestSchemaDescriptions:
     @pytest.mark.parametrize(
         ("schema", "sentence"),
         [
@@ -253,14 +253,12 @@ class TestSchemasInWords:
             ({"type": ["string", "null"]}, "string or null"),
         ],
     )
-    def test_each_is_a_sentence(self, schema: Any, sentence: str) -> None:
+    def test_each_schema_has_a_description(self, schema: Any, sentence: str) -> None:
         assert "".join(part.text for part in describe(schema)) == sentence
 
 
-class TestKeeping:
-    async def test_the_page_is_made_once_when_nothing_can_change_any_more(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+class TestCaching:
+    async def test_the_page_is_rendered_once_after_the_start(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from evkafka.testing import InMemoryKafka
 
         app = app_with(handling())
@@ -283,7 +281,7 @@ class TestRetryTopics:
         app = app_with(on_error={"max_attempts": 2, "retry_topics": [5_000, 60_000], "then": "dead_letter"})
         return Page(render(json.loads(app.asyncapi())))
 
-    def test_are_channels_that_are_written_and_read(self) -> None:
+    def test_are_shown_as_channels_that_are_written_and_read(self) -> None:
         text = " ".join("".join(self.page().words).split())
         for topic in ("orders.billing.retry.5000", "orders.billing.retry.60000", "orders.billing.dlq"):
             assert topic in text
@@ -297,7 +295,7 @@ class TestRetryTopics:
 
 
 class TestOperationsPage:
-    async def test_is_linked_to_where_it_is_served(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_is_linked_if_it_is_served(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("EVKAFKA_UI_TOKEN", raising=False)
         app = app_with(handling())
         assert "ui" not in Page((await ask(app.asgi(), "/")).text).links  # others may reach it, and there is no token
@@ -310,7 +308,7 @@ class TestManyTypes:
         few, many = steps(50), steps(100)
         assert many < 2.2 * few
 
-    async def test_page_and_documents_are_made_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_page_and_documents_are_rendered_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made: list[str] = []
         describe = EVKafkaApp.asyncapi
 
@@ -355,16 +353,14 @@ def steps(types: int) -> int:
 
 
 class TestSearchingALargeContract:
-    def test_shows_the_first_that_were_found_and_says_that_there_are_more(self) -> None:
+    def test_shows_the_first_results_and_reports_more(self) -> None:
         app = with_types(120)
         page = render(json.loads(app.asyncapi()), "type")
         assert page.count('id="message-') == RESULTS_MAX
         assert "found for “type”; the first are shown" in page
         assert "the first are shown" not in render(json.loads(app.asyncapi()), "type119")
 
-    async def test_goes_through_the_document_once_and_not_for_each_question(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_indexes_the_document_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made: list[object] = []
 
         class Counted(SearchIndex):
@@ -379,7 +375,7 @@ class TestSearchingALargeContract:
                 assert (await get(app.web_url, f"?q={word}")).code == 200
         assert len(made) == 1
 
-    async def test_answers_no_more_than_so_many_at_a_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_limits_the_number_of_waiting_searches(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(application, "MAX_WAITING", 0)
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):

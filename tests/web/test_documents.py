@@ -55,7 +55,7 @@ def test_the_contract_of_the_page_is_valid() -> None:
     assert list(document_of(app)["channels"]) == ["orders", "invoices"]
 
 
-def test_the_page_names_every_metric_and_no_other() -> None:
+def test_the_page_lists_exactly_the_existing_metrics() -> None:
     told = named((DOCS / "observability.md").read_text())
     histograms = {name.removesuffix("_bucket") for name in metrics() if name.endswith("_bucket")}
     others = {name for name in metrics() if not name.endswith(("_bucket", "_sum", "_count"))}
@@ -73,7 +73,7 @@ def expressions() -> list[str]:
 
 
 @pytest.mark.parametrize("expression", expressions())
-def test_alerts_and_dashboard_use_metrics_and_labels_that_there_are(expression: str) -> None:
+def test_alerts_and_dashboard_use_existing_metrics_and_labels(expression: str) -> None:
     known = metrics()
     used = named(expression)
     assert used
@@ -88,7 +88,7 @@ def test_alerts_and_dashboard_use_metrics_and_labels_that_there_are(expression: 
     assert grouped | matched | joined <= labels
 
 
-def test_statuses_in_the_alerts_are_those_of_the_metric() -> None:
+def test_alerts_use_existing_statuses() -> None:
     used = set(re.findall(r'evkafka_events_processed_total\{status="(\w+)"', " ".join(expressions())))
     assert used
     assert used <= set(get_args(telemetry.Status))
@@ -133,7 +133,7 @@ class TestLists:
     def test_of_log_fields(self) -> None:
         assert first_cells(section("Logs")) == set(FIELDS)
 
-    def test_of_log_fields_is_all_that_lines_carry(self) -> None:
+    def test_of_log_fields_is_complete(self) -> None:
         carried = {
             key.value
             for code in sources().values()

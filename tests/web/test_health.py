@@ -45,7 +45,7 @@ class TestAnswers:
                 answer = await get(app.web_url, path)
                 assert (answer.code, answer.text) == (200, "ok\n")
 
-    async def test_verbose_says_what_of_each_part(self) -> None:
+    async def test_verbose_reports_each_part(self) -> None:
         app = app_with()
         app.add_producer({}, Sender(), name="invoices")
         async with InMemoryKafka() as kafka, kafka.running(app):
@@ -76,7 +76,7 @@ class TestAnswers:
 
 
 class TestStarted:
-    async def test_it_is_once_lifespan_producers_and_consumers_are_up(self) -> None:
+    async def test_it_is_when_lifespan_producers_and_consumers_have_started(self) -> None:
         begun, go_on = asyncio.Event(), asyncio.Event()
 
         @asynccontextmanager
@@ -105,7 +105,7 @@ class TestStarted:
 
 
 class TestLive:
-    async def test_a_thread_past_its_limit_makes_it_dead_until_it_ends(self) -> None:
+    async def test_a_thread_past_its_time_limit_makes_it_dead_until_it_ends(self) -> None:
         handler, release = Handler(), threading.Event()
 
         @handler.event("OrderPlaced", timeout_ms=100)
@@ -128,7 +128,7 @@ class TestLive:
                 release.set()
             await eventually(lambda: live(app).ok)
 
-    async def test_an_endpoint_that_will_not_be_cancelled_makes_it_dead_until_it_ends(self) -> None:
+    async def test_an_endpoint_that_ignores_cancellation_makes_it_dead_until_it_ends(self) -> None:
         handler, going_on, release = Handler(), asyncio.Event(), asyncio.Event()
 
         @handler.event("OrderPlaced", timeout_ms=100)
@@ -165,7 +165,7 @@ class TestLive:
             assert reason.startswith("its poll has not returned for 13")
             monkeypatch.undo()
 
-    async def test_a_rebalance_without_an_end_makes_it_dead(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_a_rebalance_that_does_not_end_makes_it_dead(self, monkeypatch: pytest.MonkeyPatch) -> None:
         app = app_with(rebalance_timeout_ms=60_000, session_timeout_ms=10_000)
         async with InMemoryKafka() as kafka, kafka.running(app):
             monkeypatch.setattr(MemorySource, "state", lambda self: "joining")
@@ -179,7 +179,7 @@ class TestLive:
             assert "its group has been rebalancing for 130 s, without an end" in said
             monkeypatch.undo()
 
-    async def test_an_error_that_nothing_saves_from_makes_it_dead(self) -> None:
+    async def test_a_fatal_error_makes_it_dead(self) -> None:
         def fail(event: dict[str, Any]) -> None:
             raise ValueError("no such customer")
 
@@ -211,7 +211,7 @@ class TestReady:
             assert live(app).ok
             assert (await get(app.web_url, "readyz")).code == 200
 
-    async def test_a_topic_that_is_not_there_is_waited_for_by_name(self) -> None:
+    async def test_a_missing_topic_makes_it_unready_and_is_named(self) -> None:
         app = app_with()
         async with InMemoryKafka(auto_create_topics=False) as kafka, kafka.running(app, joined=False):
             await kafka.advance(ms=1_000)
@@ -249,7 +249,7 @@ class TestReady:
             await rebalance
             assert ready(app).ok
 
-    async def test_a_consumer_between_two_sources_says_what_it_lost_the_first_one_by(self) -> None:
+    async def test_a_consumer_that_reconnects_reports_why(self) -> None:
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):
             kafka.fail_polls(OSError("the cable is out"))
@@ -259,7 +259,7 @@ class TestReady:
             await kafka.advance(ms=10_000)
             assert ready(app).ok
 
-    async def test_a_consumer_that_is_not_required_is_told_and_not_counted(self) -> None:
+    async def test_a_consumer_that_is_not_required_is_reported_and_does_not_count(self) -> None:
         app = app_with(required=False)
         async with InMemoryKafka() as kafka, kafka.running(app), kafka.outage():
             health = ready(app)
@@ -267,7 +267,7 @@ class TestReady:
             assert not consumer(health).ok
             assert "it is not `required`" in consumer(health).notes
 
-    async def test_an_app_that_is_told_to_stop_is_not_ready(self) -> None:
+    async def test_an_app_that_is_stopping_is_not_ready(self) -> None:
         going_on, released = asyncio.Event(), asyncio.Event()
 
         async def wait(event: dict[str, Any]) -> None:
@@ -301,7 +301,7 @@ class TestReady:
             released.set()
             await stopping
 
-    async def test_a_producer_whose_cluster_is_away_makes_it_unready(self) -> None:
+    async def test_a_producer_whose_cluster_is_unavailable_makes_it_unready(self) -> None:
         app = EVKafkaApp(web=True, web_port=0)
         app.add_producer({}, Sender(), name="invoices")
         async with InMemoryKafka() as kafka, kafka.running(app):
@@ -322,7 +322,7 @@ class TestReady:
 
 
 class TestNotes:
-    async def test_records_that_wait_for_their_next_attempt_are_told_and_no_fault(self) -> None:
+    async def test_records_that_wait_for_a_retry_are_a_note_and_no_fault(self) -> None:
         def fail(event: dict[str, Any]) -> None:
             raise ValueError
 
@@ -333,7 +333,7 @@ class TestNotes:
             assert consumer(ready(app)).notes == ("orders[0]: 1 records wait for their next attempt, the oldest @0",)
             assert ready(app).ok
 
-    async def test_a_record_that_cannot_be_read_is_told(self) -> None:
+    async def test_an_unreadable_record_is_a_note(self) -> None:
         app = app_with(auto_offset_reset="earliest")
         async with InMemoryKafka() as kafka:
             await kafka.send("orders", {}, event_type="OrderPlaced")
@@ -343,13 +343,13 @@ class TestNotes:
                 assert "orders[0]@0 cannot be read by the client" in consumer(ready(app)).notes[0]
                 assert ready(app).ok
 
-    async def test_a_partition_that_somebody_paused_is_told(self) -> None:
+    async def test_a_paused_partition_is_a_note(self) -> None:
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):
             app.consumer("billing").pause("orders", 0)
             await eventually(lambda: consumer(ready(app)).notes == ("orders[0] is paused",))
 
-    async def test_who_held_the_event_loop_is_told_for_a_while(self) -> None:
+    async def test_code_that_blocked_the_event_loop_is_a_note_for_a_while(self) -> None:
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):
             app.telemetry.emit(EndpointBlocked("billing", "orders", 0, 7, "shop.on_order", 2.5))

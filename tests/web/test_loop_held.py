@@ -95,7 +95,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
 
 class TestRecords:
     @pytest.mark.parametrize("seed", range(4))
-    async def test_odd_records_and_letters_hold_the_loop_for_no_more_than_50_ms(
+    async def test_odd_records_and_dead_letters_block_the_loop_for_at_most_50_ms(
         self, found: list[OddRecord], seed: int
     ) -> None:
         app = app_with_letters()
@@ -110,7 +110,7 @@ class TestRecords:
         assert len(records["records"]) == len(told["letters"]) == 100
 
     @pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value[:20]) if value else repr(value))
-    async def test_a_record_that_cannot_be_shown_is_one_row_and_the_others_are_shown(
+    async def test_a_record_that_cannot_be_shown_does_not_hide_the_others(
         self, found: list[OddRecord], value: bytes | None
     ) -> None:
         headers = [("Event-Type", b"Ok")]
@@ -124,7 +124,7 @@ class TestRecords:
         assert sorted(one["offset"] for one in told) == [0, 1]
         assert json.loads(records[1]["value"]["text"]) == {"id": 1}
 
-    async def test_an_error_in_showing_one_is_said_in_its_row(
+    async def test_an_error_in_formatting_a_record_is_shown_in_its_row(
         self, found: list[OddRecord], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         found += [OddRecord("orders", 0, offset, 1, None, b"%d" % offset, ()) for offset in range(3)]
@@ -140,7 +140,7 @@ class TestRecords:
         assert [one["value"]["text"] for one in records] == ["0", "cannot be shown: ZeroDivisionError", "2"]
         assert {one["value"]["text"] for one in told} == {one["value"]["text"] for one in records}
 
-    async def test_the_answer_is_bounded_however_much_is_in_the_records(self, found: list[OddRecord]) -> None:
+    async def test_the_size_of_the_answer_is_limited(self, found: list[OddRecord]) -> None:
         headers = [(f"h{number}", b"\xff" * 100_000) for number in range(1000)]
         found += [OddRecord("orders", 0, offset, 1, b"k" * 10**6, b"\x1b" * 60_000, headers) for offset in range(100)]
         app = app_with_letters()
@@ -150,7 +150,7 @@ class TestRecords:
 
 
 class TestSnapshots:
-    async def test_a_snapshot_of_a_full_book_is_bounded_and_does_not_hold_the_loop(self) -> None:
+    async def test_a_snapshot_of_full_statistics_is_limited_and_does_not_block_the_loop(self) -> None:
         app = app_with_letters()
         async with InMemoryKafka() as kafka, kafka.running(app):
             await snapshot_with(app, b"data")
@@ -171,7 +171,7 @@ class TestSnapshots:
         assert max(len(group["message"]) for group in shown["errors"]) <= 1000
         assert "\x1b" not in json.dumps(shown, ensure_ascii=False)
 
-    async def test_a_type_of_900_kb_is_cut_when_it_is_noted(self) -> None:
+    async def test_an_event_type_of_900_kb_is_cut_when_it_is_counted(self) -> None:
         told: list[RecordsUnmatched] = []
         app = app_with_letters()
         app.telemetry.listen(RecordsUnmatched, told.append)
@@ -182,7 +182,7 @@ class TestSnapshots:
 
 
 class TestOnARealKafka:
-    async def test_heavy_records_hold_the_loop_for_no_more_than_50_ms(
+    async def test_large_records_block_the_loop_for_at_most_50_ms(
         self, kafka_broker: KafkaBroker, topic: MakeTopic
     ) -> None:
         name = await topic()

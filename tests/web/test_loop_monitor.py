@@ -47,7 +47,7 @@ def held_until(told: Told) -> None:
     assert told.first.wait(60)
 
 
-async def test_it_is_named_while_it_still_holds_the_loop(told: Told) -> None:
+async def test_it_is_named_while_it_blocks_the_loop(told: Told) -> None:
     monitor = LoopMonitor(find_attempt=lambda task: WHO)
     monitor.start()
     try:
@@ -59,7 +59,7 @@ async def test_it_is_named_while_it_still_holds_the_loop(told: Told) -> None:
     assert "it stands in wait" in told.text
 
 
-async def test_what_is_no_attempt_is_told_by_where_it_stands(told: Told) -> None:
+async def test_code_outside_of_attempts_is_named_by_its_line(told: Told) -> None:
     monitor = LoopMonitor(find_attempt=lambda task: None)
     monitor.start()
     try:
@@ -70,7 +70,7 @@ async def test_what_is_no_attempt_is_told_by_where_it_stands(told: Told) -> None
 
 
 @pytest.mark.parametrize(("told_already", "times"), [(False, 1), (True, 0)])
-async def test_an_event_is_made_of_it_where_nobody_else_has(told: Told, told_already: bool, times: int) -> None:
+async def test_an_event_is_emitted_if_there_was_none(told: Told, told_already: bool, times: int) -> None:
     telemetry, events = Telemetry(), []
     monitor = LoopMonitor(find_attempt=lambda task: WHO, telemetry=telemetry)
     monitor.start()
@@ -87,7 +87,7 @@ async def test_an_event_is_made_of_it_where_nobody_else_has(told: Told, told_alr
         monitor.stop()
 
 
-async def test_a_loop_that_is_free_has_little_lag(told: Told) -> None:
+async def test_a_free_loop_has_little_lag(told: Told) -> None:
     monitor = LoopMonitor(find_attempt=lambda task: WHO)
     monitor.start()
     try:
@@ -99,7 +99,7 @@ async def test_a_loop_that_is_free_has_little_lag(told: Told) -> None:
     monitor.stop()
 
 
-async def test_the_task_that_runs_is_asked_about(told: Told) -> None:
+async def test_the_running_task_is_reported(told: Told) -> None:
     asked: list[asyncio.Task[object]] = []
     monitor = LoopMonitor(find_attempt=lambda task: asked.append(task))
     monitor.start()
@@ -126,7 +126,7 @@ asyncio.run(main())
 """
 
 
-def test_a_process_that_was_stopped_is_told_apart_from_a_loop_that_is_held() -> None:
+def test_a_stopped_process_is_not_reported_as_a_blocked_loop() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", FROZEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -45,7 +45,7 @@ async def settled(kafka: InMemoryKafka, *events: Any, event_type: str = "OrderPl
 
 
 class TestGroups:
-    async def test_an_error_out_of_a_task_group_is_counted_by_its_own_name(self) -> None:
+    async def test_an_error_in_an_exception_group_is_counted_by_its_own_name(self) -> None:
         async def fail() -> None:
             raise KeyError
 
@@ -80,7 +80,7 @@ class TestUnwritten:
 
 
 class TestEncoding:
-    async def test_waits_for_no_thread_of_the_endpoints(self) -> None:
+    async def test_does_not_wait_for_threads_of_endpoints(self) -> None:
         """Figures are wanted above all while endpoints hang in the loop's threads."""
         released = threading.Event()
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
@@ -93,7 +93,7 @@ class TestEncoding:
                 released.set()
             await hanging
 
-    async def test_happens_off_the_loop_on_the_figures_of_one_moment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_runs_in_a_thread_on_consistent_figures(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from evkafka.observe import metrics
 
         encode, threads = metrics._encode, []
@@ -117,7 +117,7 @@ class TestEncoding:
 
 
 class TestProcessed:
-    async def test_attempts_are_counted_by_what_became_of_them(self) -> None:
+    async def test_attempts_are_counted_by_outcome(self) -> None:
         seen: list[int] = []
 
         def handle(event: dict[str, Any]) -> None:
@@ -143,7 +143,7 @@ class TestProcessed:
         exceptions = metrics["evkafka_event_exceptions_total"]
         assert {labels[2]: count for labels, count in exceptions.items()} == {"ValueError": 1.0, "KeyError": 2.0}
 
-    async def test_what_failed_and_was_passed_over_is_counted_as_failed(self) -> None:
+    async def test_a_failed_and_skipped_record_is_counted_as_failed(self) -> None:
         def fail(event: dict[str, Any]) -> None:
             raise ValueError
 
@@ -182,7 +182,7 @@ class TestProcessed:
         assert metrics["evkafka_event_size_bytes_sum"] == {("billing", "orders"): 2.0 + 1012.0}
         assert metrics["evkafka_event_size_bytes_bucket"][("billing", "64.0", "orders")] == 1.0
 
-    async def test_what_no_endpoint_takes_is_counted_by_reason(self) -> None:
+    async def test_unmatched_records_are_counted_by_reason(self) -> None:
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):
             await settled(kafka, {}, event_type="Unknown")
@@ -213,7 +213,7 @@ class TestProcessed:
 
 
 class TestConsumers:
-    async def test_lag_positions_and_what_is_in_flight_are_read_at_the_scrape(self) -> None:
+    async def test_lag_positions_and_records_in_flight_are_read_at_the_scrape(self) -> None:
         going_on, released = asyncio.Event(), asyncio.Event()
 
         async def wait(event: dict[str, Any]) -> None:
@@ -282,7 +282,7 @@ class TestConsumers:
         assert metrics["evkafka_commits_total"][("billing", "ok")] >= 1.0
         assert metrics["evkafka_commit_duration_seconds_count"][("billing",)] >= 1.0
 
-    async def test_series_of_a_partition_end_when_it_is_given_back(self) -> None:
+    async def test_series_of_a_partition_end_when_it_is_revoked(self) -> None:
         app, other = app_with(), app_with()
         async with InMemoryKafka(partitions=2) as kafka, kafka.running(app):
             assert len((await scrape(app))["evkafka_consumer_lag"]) == 2
@@ -303,7 +303,7 @@ class TestConsumers:
             metrics = await scrape(app)
         assert metrics["evkafka_consumer_rebuilds_total"] == {("billing",): 1.0}
 
-    async def test_what_waits_for_its_next_attempt_and_what_is_paused_is_told(self) -> None:
+    async def test_retrying_records_and_paused_partitions_are_counted(self) -> None:
         def fail(event: dict[str, Any]) -> None:
             raise ValueError
 
@@ -326,7 +326,7 @@ class TestConsumers:
 
 
 class TestPublished:
-    async def test_sends_are_counted_by_how_they_ended(self) -> None:
+    async def test_sends_are_counted_by_result(self) -> None:
         sender, app = Sender(), EVKafkaApp(web=True, web_port=0)
 
         @sender.event("Paid", topic="payments")
@@ -352,7 +352,7 @@ async def _moving(kafka: InMemoryKafka, sending: Any) -> Any:
 
 
 class TestExposition:
-    async def test_openmetrics_is_spoken_where_it_is_asked_for(self) -> None:
+    async def test_openmetrics_is_used_if_the_scraper_accepts_it(self) -> None:
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):
             await settled(kafka, {})
@@ -360,7 +360,7 @@ class TestExposition:
         assert answer.headers["content-type"].startswith("application/openmetrics-text")
         assert "evkafka_events_processed" in {family.name for family in openmetrics(answer.text)}
 
-    async def test_what_the_process_has_registered_itself_is_there_too(self) -> None:
+    async def test_metrics_that_the_process_has_registered_are_included(self) -> None:
         gauge = Gauge("shop_open_tills", "Tills that are open.", registry=REGISTRY)
         try:
             gauge.set(3)
@@ -370,7 +370,7 @@ class TestExposition:
         finally:
             REGISTRY.unregister(gauge)
 
-    async def test_two_apps_of_one_process_do_not_meet(self) -> None:
+    async def test_two_apps_in_one_process_are_separate(self) -> None:
         app, other = app_with(), app_with(name="other")
         async with InMemoryKafka() as kafka, kafka.running(app), kafka.running(other):
             assert set((await scrape(other))["evkafka_assigned_partitions"]) == {("other",)}
@@ -390,7 +390,7 @@ class TestExposition:
         assert "pip install 'evkafka[metrics]'" in answer.text
 
 
-def test_every_metric_is_caused_by_a_test() -> None:
+def test_every_metric_has_a_test() -> None:
     app = app_with(Handler())
     app.asgi()
     assert app.metrics is not None
@@ -401,7 +401,7 @@ def test_every_metric_is_caused_by_a_test() -> None:
 
 
 class TestHistogram:
-    def test_it_counts_up_to_each_bound_the_bound_itself_among_them(self) -> None:
+    def test_buckets_include_their_upper_bound(self) -> None:
         histogram = Histogram((1.0, 2.0))
         histogram.add([0.5, 1.0, 1.5, 2.0, 99.0])
         assert histogram.buckets() == [("1.0", 2.0), ("2.0", 4.0), ("+Inf", 5.0)]

@@ -17,7 +17,7 @@ from tests.web.client import get
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 
 
-async def test_a_broker_that_is_killed_makes_it_unready_and_never_dead() -> None:
+async def test_a_killed_broker_makes_it_unready_and_never_dead() -> None:
     async with KafkaBroker() as broker:
         connection = {"bootstrap_servers": broker.bootstrap_servers}
         await create_topic(ConnectionSettings(bootstrap_servers=(broker.bootstrap_servers,)), "orders")

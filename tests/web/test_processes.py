@@ -79,7 +79,7 @@ async def totals(url: str) -> dict[str, float]:
 
 @pytest.mark.kafka
 class TestTwoProcesses:
-    async def test_one_tells_of_both_and_of_the_killed_one_what_it_had_counted(
+    async def test_one_reports_both_and_the_counters_of_a_killed_one(
         self, start: Start, kafka_broker: KafkaBroker, topic: MakeTopic
     ) -> None:
         name = await topic(partitions=len(PARTITIONS))
@@ -141,7 +141,7 @@ def tellings(directory: Path) -> list[Path]:
 
 
 class TestOneProcess:
-    async def test_that_ends_leaves_what_it_counted_and_no_gauge(
+    async def test_that_ends_leaves_its_counters_and_no_gauges(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "made" / "for it"))
@@ -159,7 +159,7 @@ class TestOneProcess:
         assert told["evkafka_assigned_partitions"] == 1
         assert not gauges(tmp_path)
 
-    async def test_without_a_web_part_of_its_own_it_is_counted_too(
+    async def test_without_its_own_web_server_it_is_counted_too(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
@@ -174,7 +174,7 @@ class TestOneProcess:
 
             await eventually(is_told)
 
-    async def test_a_directory_that_cannot_be_made_keeps_it_from_starting(
+    async def test_a_directory_that_cannot_be_created_prevents_the_start(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "file").touch()
@@ -184,7 +184,7 @@ class TestOneProcess:
                 async with kafka.running(app_with()):
                     pass
 
-    async def test_series_end_when_they_are_not_told_any_more(self, tmp_path: Path) -> None:
+    async def test_series_end_when_they_are_not_reported_any_more(self, tmp_path: Path) -> None:
         class Collector:
             def __init__(self) -> None:
                 self.partitions = ["0", "1"]
@@ -210,7 +210,9 @@ class TestOneProcess:
 
 
 class TestHealth:
-    async def test_of_another_process_is_told_and_counts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_of_another_process_is_reported_and_counts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
         handler, release = Handler(), threading.Event()
 
@@ -243,7 +245,7 @@ class TestHealth:
             return False
         return all(word in "".join(worker["reasons"]) for word in words)
 
-    def test_of_one_that_says_nothing_any_more_is_bad_and_of_a_dead_one_is_forgotten(self, tmp_path: Path) -> None:
+    def test_of_a_silent_process_is_bad_and_of_a_dead_one_is_removed(self, tmp_path: Path) -> None:
         with subprocess.Popen([sys.executable, "-c", ""]) as ended:
             ended.wait(60)
         for pid in (os.getpid(), ended.pid):
@@ -255,7 +257,7 @@ class TestHealth:
         assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_gauges_that_are_added_up_are_gauges_that_there_are() -> None:
+def test_added_up_gauges_exist() -> None:
     app = app_with()
     app.asgi()
     assert app.metrics is not None
@@ -264,7 +266,7 @@ def test_gauges_that_are_added_up_are_gauges_that_there_are() -> None:
 
 
 class TestADirectoryThatCannotBeWritten:
-    async def test_for_a_while_is_said_once_and_tried_again(
+    async def test_for_a_while_is_logged_once_and_tried_again(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         directory, elsewhere = tmp_path / "shared", tmp_path / "elsewhere"
@@ -288,7 +290,7 @@ class TestADirectoryThatCannotBeWritten:
         async with InMemoryKafka() as kafka, kafka.running(app_with()):
             directory.rename(tmp_path / "elsewhere")
 
-    def test_for_good_is_made_again_where_it_is_gone(self, tmp_path: Path) -> None:
+    def test_that_was_removed_is_created_again(self, tmp_path: Path) -> None:
         shared = shared_directory(tmp_path / "gone")
         while not shared.write("file", b"content"):
             pass
@@ -303,7 +305,7 @@ class TestADirectoryThatCannotBeWritten:
         assert [path.name for path in tmp_path.iterdir()] == ["file"]
         assert (tmp_path / "file").read_bytes() == b"whole"
 
-    def test_makes_nobodys_silence_a_fault(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_makes_no_process_look_silent(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         peers, silent = ProcessHealth(tmp_path, dict), tmp_path / f"evkafka-health-{os.getppid()}-00.json"
         silent.write_text(json.dumps({"at_s": 0, "live": []}))
         [check] = peers.others("live")
@@ -318,7 +320,7 @@ class TestADirectoryThatCannotBeWritten:
         [check] = peers.others("live")
         assert check.reasons == ()
 
-    async def test_is_not_needed_by_a_process_without_a_web_part(
+    async def test_does_not_matter_to_a_process_without_a_web_server(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         (tmp_path / "file").touch()
@@ -328,7 +330,7 @@ class TestADirectoryThatCannotBeWritten:
         async with InMemoryKafka() as kafka, kafka.running(app):
             assert "no directory can be made there" in caplog.text
 
-    async def test_what_lies_there_and_cannot_be_read_leaves_ones_own_figures(
+    async def test_with_an_unreadable_file_leaves_the_own_figures(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
@@ -342,7 +344,7 @@ def full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_file_of_figures_is_read_by_prometheus_client(tmp_path: Path) -> None:
+def test_prometheus_client_reads_a_file_of_figures(tmp_path: Path) -> None:
     values = [("k" * length, float(length)) for length in range(1, 40)] + [("ä€", 0.5)]
     (tmp_path / "counter_1.db").write_bytes(encode_file(values))
     read = MmapedDict.read_all_values_from_file(str(tmp_path / "counter_1.db"))  # type: ignore[no-untyped-call]

@@ -38,7 +38,7 @@ def told() -> Iterator[FirstLine]:
     logger.removeHandler(first)
 
 
-async def test_an_endpoint_that_holds_the_loop_is_named_while_it_does(
+async def test_an_endpoint_that_blocks_the_loop_is_named_while_it_does(
     kafka_broker: KafkaBroker, topic: MakeTopic, told: FirstLine
 ) -> None:
     name, handler = await topic(), Handler()

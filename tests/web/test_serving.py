@@ -48,7 +48,7 @@ class TestServing:
         with pytest.raises(ConnectionRefusedError):
             await get(url)
 
-    async def test_yaml_says_the_same_as_json(self) -> None:
+    async def test_yaml_equals_json(self) -> None:
         import yaml
 
         app = app_with()
@@ -72,7 +72,7 @@ class TestServing:
             {"expose_asyncapi": True, "asyncapi_host": "0.0.0.0", "asyncapi_port": 0, "web_host": "127.0.0.1"},
         ],
     )
-    async def test_the_names_of_0_7_mean_the_same(self, options: dict[str, Any]) -> None:
+    async def test_the_parameter_names_of_0_7_still_work(self, options: dict[str, Any]) -> None:
         app = EVKafkaApp(**options)
         async with InMemoryKafka() as kafka, kafka.running(app):
             assert app.web_url is not None
@@ -83,7 +83,7 @@ class TestServing:
         app = EVKafkaApp(web=True)
         assert (app.web_host, app.web_port) == (app.asyncapi_host, app.asyncapi_port) == ("127.0.0.1", 8080)
 
-    async def test_the_log_says_how_it_is_opened(self, caplog: pytest.LogCaptureFixture) -> None:
+    async def test_the_log_has_its_address(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO, "evkafka.web")
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):
@@ -124,14 +124,14 @@ class TestOrder:
             assert (await get(app.web_url, "startupz")).code == 200
         assert seen == ["lifespan, web False", "lifespan's end, web is closed"]
 
-    async def test_an_app_runs_again_with_a_web_part_of_its_own(self) -> None:
+    async def test_an_app_that_runs_again_has_a_new_web_server(self) -> None:
         app = app_with()
         async with InMemoryKafka() as kafka:
             for _ in range(2):
                 async with kafka.running(app):
                     assert (await get(app.web_url)).code == 200
 
-    async def test_a_connection_that_is_left_open_does_not_hold_up_the_stop(self) -> None:
+    async def test_an_open_connection_does_not_delay_the_stop(self) -> None:
         app = app_with()
         async with InMemoryKafka() as kafka:
             async with kafka.running(app):
@@ -144,8 +144,8 @@ class TestOrder:
             writer.close()
 
 
-class TestTrouble:
-    async def test_a_port_in_use_keeps_the_app_from_starting(self) -> None:
+class TestErrors:
+    async def test_a_port_in_use_prevents_the_start(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             app = app_with()
@@ -161,7 +161,7 @@ class TestTrouble:
                     await kafka.send("orders", {}, event_type="OrderPlaced")
                     await kafka.settle()
 
-    async def test_an_address_of_another_machine_is_refused_with_the_way_out(self) -> None:
+    async def test_an_address_of_another_machine_is_refused_with_a_fix(self) -> None:
         app = EVKafkaApp(web=True, web_host="192.0.2.7", web_port=0)
         async with InMemoryKafka() as kafka:
             with pytest.raises(StartFailed, match="this machine has no such address; give one that it has as web_host"):
@@ -194,7 +194,7 @@ EVKafkaApp(web=True, web_port=0).run()
         assert "pip install 'evkafka[web]'" in ended.stderr
         assert "Traceback" not in ended.stderr
 
-    async def test_a_page_that_fails_is_an_answer_and_the_app_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_an_error_in_a_page_is_an_answer_and_the_app_goes_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
         app = app_with()
         monkeypatch.setattr(app, "asyncapi", lambda: 1 / 0)
         async with InMemoryKafka() as kafka, kafka.running(app):
@@ -218,23 +218,23 @@ class TestSecurity:
         assert "server" not in headers
 
     @pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "", "[::2]:80"])
-    async def test_a_name_of_somebody_elses_is_refused_on_loopback(self, host: str) -> None:
+    async def test_a_foreign_host_name_is_refused_on_loopback(self, host: str) -> None:
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):
             assert (await get(app.web_url, "asyncapi.json", host=host)).code == 421
 
     @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:99", "127.0.0.1:1", "[::1]:8080", "[::1]"])
-    async def test_this_machines_own_names_are_answered(self, host: str) -> None:
+    async def test_names_of_this_machine_are_answered(self, host: str) -> None:
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):
             assert (await get(app.web_url, "livez", host=host)).code == 200
 
-    async def test_what_listens_for_others_is_answered_by_any_name(self) -> None:
+    async def test_on_other_addresses_every_host_name_is_answered(self) -> None:
         app = EVKafkaApp(web=True, web_host="0.0.0.0", web_port=0)
         async with InMemoryKafka() as kafka, kafka.running(app):
             assert (await get(app.web_url, "livez", host="10.1.2.3:8080")).code == 200
 
-    async def test_only_reading_is_possible(self) -> None:
+    async def test_only_get_and_head_are_allowed(self) -> None:
         app = app_with()
         async with InMemoryKafka() as kafka, kafka.running(app):
             assert app.web_url is not None
@@ -244,7 +244,7 @@ class TestSecurity:
             assert b"405" in await reader.readline()
             writer.close()
 
-    async def test_a_password_is_in_none_of_the_pages(self) -> None:
+    async def test_no_page_contains_a_password(self) -> None:
         app = app_with(
             security_protocol="SASL_PLAINTEXT",
             sasl_mechanism="PLAIN",

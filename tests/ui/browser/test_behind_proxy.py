@@ -59,9 +59,7 @@ async def proxied() -> AsyncIterator[tuple[str, EVKafkaApp]]:
         await server.stop()
 
 
-async def test_it_lets_in_with_the_token_is_live_and_takes_orders(
-    proxied: tuple[str, EVKafkaApp], open_page: OpenPage
-) -> None:
+async def test_the_token_the_stream_and_actions_work(proxied: tuple[str, EVKafkaApp], open_page: OpenPage) -> None:
     url, app = proxied
     async with open_page(f"{url}ui", expected=is_401) as page:
         await page.get_by_label("Token").fill(TOKEN)

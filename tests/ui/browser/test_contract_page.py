@@ -65,12 +65,12 @@ class TestTheContractPage:
                 await details.evaluate("(one) => { one.open = true; }")
             assert await violations(page) == []
 
-    async def test_fits_a_telephone(self, contract_url: str, open_page: OpenPage) -> None:
+    async def test_fits_a_phone(self, contract_url: str, open_page: OpenPage) -> None:
         async with open_page(contract_url, width=360) as page:
             assert await widest(page) <= 0
             assert await violations(page) == []
 
-    async def test_is_searched_and_followed_by_keyboard(self, contract_url: str, open_page: OpenPage) -> None:
+    async def test_works_with_the_keyboard(self, contract_url: str, open_page: OpenPage) -> None:
         async with open_page(contract_url) as page:
             await page.get_by_label("Search topics").fill("cancelled")
             await page.keyboard.press("Enter")

@@ -54,7 +54,7 @@ async def demo() -> AsyncIterator[Demo]:
             await process.wait()
 
 
-async def test_shows_flights_that_flow_and_a_poisonous_one_can_be_replayed_until_it_is_handled(
+async def test_shows_flights_and_a_failed_one_can_be_replayed_until_it_is_handled(
     open_page: OpenPage,
 ) -> None:
     async with demo() as running, open_page(f"{running.url}ui") as page:

@@ -31,13 +31,13 @@ async def mounted_url() -> AsyncIterator[str]:
 
 class TestEntering:
     @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-    async def test_the_form_is_fit_for_everybody(self, mounted_url: str, open_page: OpenPage, dark: bool) -> None:
+    async def test_the_form_is_accessible(self, mounted_url: str, open_page: OpenPage, dark: bool) -> None:
         async with open_page(f"{mounted_url}ui", dark=dark, width=360, expected=is_401) as page:
             await expect(page.get_by_role("heading")).to_have_text("Shop")
             assert await violations(page) == []
             assert await widest(page) == 0
 
-    async def test_a_wrong_token_is_called_so_and_the_right_one_lets_in(
+    async def test_a_wrong_token_is_reported_and_the_right_one_opens_the_page(
         self, mounted_url: str, open_page: OpenPage
     ) -> None:
         async with open_page(f"{mounted_url}ui", expected=is_401) as page:
@@ -49,7 +49,7 @@ class TestEntering:
             await expect(page.locator("#connection")).to_have_text("Live")
             await expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
 
-    async def test_whoever_leaves_has_to_give_the_token_again(self, mounted_url: str, open_page: OpenPage) -> None:
+    async def test_leaving_needs_the_token_again(self, mounted_url: str, open_page: OpenPage) -> None:
         async with open_page(f"{mounted_url}ui", expected=is_401) as page:
             await page.get_by_label("Token").fill(TOKEN)
             await page.keyboard.press("Enter")

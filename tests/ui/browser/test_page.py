@@ -38,7 +38,7 @@ class TestEveryScreen:
                 assert (screen, await violations(page)) == (screen, [])
                 assert (screen, await widest(page)) == (screen, 0)
 
-    async def test_is_reached_by_keyboard_and_says_where_it_is(self, sampled: Sampled, open_page: OpenPage) -> None:
+    async def test_is_reached_by_keyboard_and_has_a_heading(self, sampled: Sampled, open_page: OpenPage) -> None:
         async with open_page(f"{sampled.url}ui") as page:
             await page.keyboard.press("Tab")
             await expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
@@ -49,7 +49,7 @@ class TestEveryScreen:
 
 
 class TestRecords:
-    async def test_a_time_that_no_calendar_has_is_a_number_in_its_row_and_the_others_are_shown(
+    async def test_an_invalid_timestamp_is_shown_as_a_number_and_does_not_hide_other_rows(
         self, sampled: Sampled, open_page: OpenPage
     ) -> None:
         sampled.answers["records"]["records"][0]["timestamp_ms"] = 9 * 10**17
@@ -59,8 +59,8 @@ class TestRecords:
             await expect(rows).to_have_count(len(sampled.answers["records"]["records"]))
 
 
-class TestWhatComesIn:
-    async def test_is_shown_in_place_with_selection_and_details_as_they_were(
+class TestIncomingSnapshots:
+    async def test_update_the_page_in_place_and_keep_selection_and_details(
         self, sampled: Sampled, open_page: OpenPage
     ) -> None:
         async with open_page(f"{sampled.url}ui#/consumers") as page:
@@ -80,7 +80,7 @@ class TestWhatComesIn:
             assert await page.evaluate("window.cell.isConnected && getSelection().toString() === 'flights[0]'")
             await expect(details).to_have_attribute("open", "")
 
-    async def test_is_text_whatever_it_holds(self, sampled: Sampled, open_page: OpenPage) -> None:
+    async def test_are_shown_as_text(self, sampled: Sampled, open_page: OpenPage) -> None:
         sampled.snapshot["errors"][0] |= {"message": HOSTILE, "traceback": HOSTILE, "type": HOSTILE}
         sampled.answers["letters"]["letters"][0]["value"]["text"] = HOSTILE
         async with open_page(f"{sampled.url}ui#/errors") as page:
@@ -90,9 +90,7 @@ class TestWhatComesIn:
             await expect(page.locator("#screen pre").first).to_have_text(HOSTILE)
             assert await page.evaluate("window.hit === undefined && !document.querySelector('#screen img')")
 
-    async def test_is_called_old_when_the_connection_is_lost_and_new_when_it_is_back(
-        self, sampled: Sampled, open_page: OpenPage
-    ) -> None:
+    async def test_are_stale_while_the_connection_is_lost(self, sampled: Sampled, open_page: OpenPage) -> None:
         expected = ("503", "ERR_INCOMPLETE_CHUNKED", "ERR_CONNECTION")
         async with open_page(
             f"{sampled.url}ui", expected=lambda wrong: any(word in wrong for word in expected)
@@ -105,7 +103,7 @@ class TestWhatComesIn:
             await expect(page.locator("#connection")).to_have_text("Live")
             await expect(page.locator("#banner")).to_be_empty()
 
-    async def test_is_called_old_when_nothing_comes(self, sampled: Sampled, open_page: OpenPage) -> None:
+    async def test_are_stale_when_none_arrive(self, sampled: Sampled, open_page: OpenPage) -> None:
         async with open_page(f"{sampled.url}ui") as page:
             await page.clock.install()
             await page.reload()
@@ -123,9 +121,7 @@ class TestWhatComesIn:
 
 
 class TestOrders:
-    async def test_without_a_token_it_is_explained_where_one_comes_from(
-        self, sampled: Sampled, open_page: OpenPage
-    ) -> None:
+    async def test_without_a_token_explain_where_it_comes_from(self, sampled: Sampled, open_page: OpenPage) -> None:
         async with open_page(f"{sampled.url}ui#/consumers") as page:
             await page.get_by_role("button", name="Pause flights[0]").click()
             await expect(page.get_by_role("dialog")).to_contain_text('app.consumer("board").pause("flights", 0)')
@@ -138,7 +134,7 @@ class TestOrders:
             await expect(page.get_by_text("flights[0] is paused.")).to_be_visible()
         assert sampled.orders == [("pause", {"consumer": "board", "topic": "flights", "partition": 0})]
 
-    async def test_nothing_is_done_by_whoever_declines(self, sampled: Sampled, open_page: OpenPage) -> None:
+    async def test_that_are_cancelled_do_nothing(self, sampled: Sampled, open_page: OpenPage) -> None:
         async with open_page(f"{sampled.url}ui#/consumers") as page:
             button = page.get_by_role("button", name="Seek flights[1]")
             await button.click()
@@ -147,7 +143,7 @@ class TestOrders:
             await expect(button).to_be_focused()
         assert sampled.orders == []
 
-    async def test_the_command_says_what_is_chosen(self, sampled: Sampled, open_page: OpenPage) -> None:
+    async def test_show_the_command_for_the_selection(self, sampled: Sampled, open_page: OpenPage) -> None:
         async with open_page(f"{sampled.url}ui#/letters") as page:
             await page.evaluate("(token) => sessionStorage.setItem('evkafka-token', token)", TOKEN)
             await page.reload()
@@ -165,8 +161,8 @@ class TestOrders:
         assert sampled.orders[0][1]["ids"] == ["departures-board/flights/2/812"]
 
 
-class TestWhatWentWrong:
-    async def test_again_is_said_once_and_covers_nothing_that_cannot_be_scrolled_clear(
+class TestNotices:
+    async def test_are_shown_once_and_hide_nothing_that_cannot_be_scrolled(
         self, sampled: Sampled, open_page: OpenPage
     ) -> None:
         async with open_page(f"{sampled.url}ui") as page:

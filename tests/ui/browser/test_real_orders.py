@@ -43,7 +43,7 @@ async def evkafka(line: str, servers: str) -> str:
 
 
 class TestConsumers:
-    async def test_a_partition_is_paused_and_resumed_and_the_log_says_by_whom(
+    async def test_a_partition_is_paused_and_resumed_and_the_audit_log_has_the_address(
         self, shop: OpenShop, open_page: OpenPage, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO, "evkafka.audit")
@@ -92,7 +92,7 @@ class TestConsumers:
 
 
 class TestDeadLetters:
-    async def test_one_is_looked_for_tried_dry_and_replayed_until_it_is_handled(
+    async def test_one_is_found_dry_run_and_replayed_until_it_is_handled(
         self, shop: OpenShop, open_page: OpenPage
     ) -> None:
         async with shop() as running:
@@ -130,7 +130,7 @@ class TestDeadLetters:
             await containing.press("Enter")
             await expect(page.get_by_role("checkbox", name="Choose billing")).to_have_count(found)
 
-    async def test_some_are_dropped_and_others_by_the_command(
+    async def test_some_are_dropped_on_the_page_and_others_by_the_command(
         self, shop: OpenShop, open_page: OpenPage, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO, "evkafka.audit")

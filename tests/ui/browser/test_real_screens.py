@@ -42,9 +42,7 @@ class TestEveryScreen:
 
 
 class TestOverview:
-    async def test_shows_rate_errors_lag_and_times_and_what_needs_attention(
-        self, shop: OpenShop, open_page: OpenPage
-    ) -> None:
+    async def test_shows_rates_errors_lag_durations_and_problems(self, shop: OpenShop, open_page: OpenPage) -> None:
         async with shop() as running, open_page(f"{running.url}ui") as page:
             await expect(page.get_by_text("Nothing is wrong")).to_be_visible()
             tiles = page.locator(".tile")
@@ -71,7 +69,9 @@ class TestOverview:
 
 
 class TestConsumers:
-    async def test_shows_each_partition_and_what_runs_with_its_age(self, shop: OpenShop, open_page: OpenPage) -> None:
+    async def test_shows_partitions_and_running_attempts_with_their_age(
+        self, shop: OpenShop, open_page: OpenPage
+    ) -> None:
         async with shop() as running, open_page(f"{running.url}ui#/consumers") as page:
             cells = page.get_by_role("row").filter(has_text=f"{running.topic}[0]").get_by_role("cell")
             await running.order(1)
@@ -89,7 +89,7 @@ class TestConsumers:
 
 
 class TestEvents:
-    async def test_shows_counts_percentiles_the_last_error_and_what_no_endpoint_takes(
+    async def test_shows_counts_percentiles_the_last_error_and_unmatched_records(
         self, shop: OpenShop, open_page: OpenPage
     ) -> None:
         async with shop() as running, open_page(f"{running.url}ui#/events") as page:
@@ -109,9 +109,7 @@ class TestEvents:
 
 
 class TestErrors:
-    async def test_are_put_together_and_lead_to_the_record_that_each_came_from(
-        self, shop: OpenShop, open_page: OpenPage
-    ) -> None:
+    async def test_are_grouped_and_link_to_their_records(self, shop: OpenShop, open_page: OpenPage) -> None:
         async with shop() as running, open_page(f"{running.url}ui#/errors") as page:
             await expect(page.get_by_text("No attempt has failed")).to_be_visible()
             await running.order(7, "EUR")
@@ -127,7 +125,7 @@ class TestErrors:
 
 
 class TestConfiguration:
-    async def test_says_what_is_set_and_hides_secrets(self, shop: OpenShop, open_page: OpenPage) -> None:
+    async def test_shows_which_keys_are_set_and_hides_secrets(self, shop: OpenShop, open_page: OpenPage) -> None:
         async with shop() as running, open_page(f"{running.url}ui#/config") as page:
             row = page.get_by_role("row").filter(has_text="sasl_plain_password")
             await expect(row).to_contain_text("hidden")
@@ -141,7 +139,7 @@ class TestConfiguration:
 
 
 class TestSelfCheck:
-    async def test_says_what_is_missing_with_its_fix_and_that_it_is_there_once_it_is(
+    async def test_shows_what_is_missing_with_its_fix(
         self, shop: OpenShop, open_page: OpenPage, topic: MakeTopic
     ) -> None:
         missing = f"{await topic()}-that-is-missing"

@@ -1,0 +1,90 @@
+"""The page's statistics: rates, history and error groups, from the runtime's events."""
+
+from __future__ import annotations
+
+import pytest
+
+from evkafka.telemetry import AttemptFailed, RecordsProcessed, Telemetry
+from evkafka.ui.statistics import ERROR_GROUPS_MAX, HISTORY_S, Statistics
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.s = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.s
+
+
+@pytest.fixture
+def telemetry() -> Telemetry:
+    return Telemetry()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def statistics(telemetry: Telemetry, clock: Clock) -> Statistics:
+    return Statistics(telemetry, now=clock)
+
+
+def processed(status: str = "ok", number: int = 1, event_type: str = "X") -> RecordsProcessed:
+    return RecordsProcessed("shop", "t", {(event_type, status): [0.01] * number})  # type: ignore[dict-item]
+
+
+def failed(error: BaseException, offset: int = 0, endpoint: str = "shop.on_order") -> AttemptFailed:
+    return AttemptFailed("shop", "t", 0, offset, "X", endpoint, 1, error, "wait", 1.0)
+
+
+class TestStatistics:
+    def test_rates_are_those_of_the_last_five_whole_seconds(
+        self, statistics: Statistics, telemetry: Telemetry, clock: Clock
+    ) -> None:
+        for _ in range(5):
+            telemetry.emit(processed(number=100))
+            telemetry.emit(processed("retried", number=10))
+            clock.s += 1
+        assert statistics.rates() == (100.0, 10.0)
+        clock.s += 60
+        assert statistics.rates() == (0.0, 0.0)
+        assert (statistics.handled, statistics.failed) == (500, 50)
+
+    def test_the_history_has_a_value_for_every_second(
+        self, statistics: Statistics, telemetry: Telemetry, clock: Clock
+    ) -> None:
+        telemetry.emit(processed(number=7))
+        statistics.record_lag(42)
+        clock.s += 10
+        history = statistics.history()
+        assert [len(values) for values in history.values()] == [HISTORY_S] * 6  # type: ignore[arg-type]
+        assert history["handled_per_s"][-10] == 7
+        assert history["lag"][-10] == 42
+        assert history["p50_s"][-10] == pytest.approx(0.01)
+        assert sum(history["handled_per_s"]) == 7
+        assert history["p50_s"][-1] is None
+
+    def test_errors_of_one_kind_are_grouped_with_their_last_addresses(
+        self, statistics: Statistics, telemetry: Telemetry, clock: Clock
+    ) -> None:
+        for offset in range(10):
+            telemetry.emit(failed(ValueError(f"no {offset}"), offset))
+            clock.s += 2
+        [group] = statistics.errors()
+        assert (group["count"], group["message"]) == (10, "no 9")
+        assert [one["offset"] for one in group["records"]] == [9, 8, 7, 6, 5]
+
+    def test_error_groups_are_limited(self, statistics: Statistics, telemetry: Telemetry) -> None:
+        for number in range(3 * ERROR_GROUPS_MAX):
+            telemetry.emit(failed(ValueError("x" * 100_000), endpoint=f"shop.on_{number}"))
+            telemetry.emit(processed(event_type=f"type-{number}"))
+        assert len(statistics.errors()) == ERROR_GROUPS_MAX
+        assert all(len(group["message"]) <= 1000 for group in statistics.errors())
+
+    def test_counts_nothing_after_its_end(self, statistics: Statistics, telemetry: Telemetry) -> None:
+        statistics.end()
+        telemetry.emit(processed())
+        assert statistics.handled == 0
+        assert not telemetry.wants(RecordsProcessed)
