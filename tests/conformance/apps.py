@@ -1,4 +1,4 @@
-"""Apps of the conformance suite, and what their telemetry reported."""
+"""The apps of the conformance suite."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from pydantic import BaseModel
 from evkafka import EVKafkaApp, Handler
 from evkafka.telemetry import AttemptFailed, RecordsUnmatched
 
-QUICK = {"backoff_ms": 20, "max_backoff_ms": 50}
-
 
 class Order(BaseModel):
     number: int
 
 
 class Seen(list[Any]):
-    """What an app's endpoint saw, and what its telemetry said."""
+    """The values that an app's endpoint saw, and the telemetry events of the app."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Each test of the suite runs twice: on the in-memory Kafka, and on a real one."""
+"""Runs each test of the suite twice: on the in-memory Kafka, and on a real one."""
 
 from __future__ import annotations
 

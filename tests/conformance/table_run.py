@@ -1,4 +1,4 @@
-"""Runs of one row of the delivery table."""
+"""Runs one row of the delivery table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST, SUBJECT, THIRD = 0, 1, 2
 
 
 class Run:
-    """An app that does to the second of three records what the row says."""
+    """An app whose endpoint does with the second of three records what the row says."""
 
     def __init__(self, row: Row, config: dict[str, Any]) -> None:
         self.attempts: Counter[int] = Counter()
@@ -40,8 +40,8 @@ class Run:
         return self.app.service is not None and self.app.service.failure is not None
 
 
-async def three_records(backend: Backend, topic: str, row: Row) -> None:
-    """The one in question has a key of its own, the others share one."""
+async def send_three(backend: Backend, topic: str, row: Row) -> None:
+    """Send three records; the second has its own key, the others share one."""
     await backend.send(topic, GOOD, key=b"a")
     await backend.send(topic, row.value, row.event_type, key=b"b")
     await backend.send(topic, GOOD, key=b"a")

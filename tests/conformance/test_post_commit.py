@@ -1,4 +1,4 @@
-"""The delivery table, post-commit: what becomes of a record, and of its offset."""
+"""The delivery table, post-commit: the outcomes of records and the commits."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import pytest
 
 from evkafka import DeadLetter, DecodeError, EndpointTimeout, Handler, Request, Retry, Skip
 from evkafka.runtime.settle import StopApp
-from tests.conformance.apps import QUICK, Order, Seen, make_app
-from tests.conformance.table import LANES
+from tests.conformance.apps import Order, Seen, make_app
+from tests.conformance.table import LANES, QUICK
 from tests.support.backends import Backend, committed_is, stopping_app
 
 
 class TestDone:
-    async def test_what_returned_is_committed(self, backend: Backend) -> None:
+    async def test_a_record_whose_endpoint_returned_is_committed(self, backend: Backend) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E")
         async def on_event(order: Order) -> str:
             seen.append(order.number)
-            return "whatever is no outcome means done"
+            return "every other value means done"
 
         config = backend.config(topic)
         for number in range(3):
@@ -50,7 +50,7 @@ class TestUnmatched:
         ("value", "event_type", "reason"),
         [(b"x", None, "no_type"), (b"x", "Other", "no_endpoint"), (None, "E", "tombstone"), (None, None, "tombstone")],
     )
-    async def test_is_passed_over_counted_and_committed(
+    async def test_is_skipped_counted_and_committed(
         self, backend: Backend, value: bytes | None, event_type: str | None, reason: str
     ) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
@@ -67,7 +67,7 @@ class TestUnmatched:
         assert seen == [b"last"]
         assert [(event.reason, event.count) for event in seen.unmatched] == [(reason, 1)]
 
-    async def test_stops_the_app_where_it_is_told_to(self, backend: Backend) -> None:
+    async def test_stops_the_app_if_configured(self, backend: Backend) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E")
@@ -84,7 +84,7 @@ class TestUnmatched:
         assert "no_endpoint" in str(stopped[0])
         assert await backend.committed(config, topic) == 1
 
-    async def test_a_tombstone_goes_to_an_endpoint_that_admits_none(self, backend: Backend) -> None:
+    async def test_a_tombstone_goes_to_an_endpoint_that_accepts_none(self, backend: Backend) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E")
@@ -133,7 +133,7 @@ class TestFailure:
         assert [number for number, attempt in seen if attempt == 1] == [0, 1, 2]
         assert seen[-1] == (2, 1)
 
-    async def test_holds_back_its_own_partition_only(self, backend: Backend) -> None:
+    async def test_blocks_only_its_own_partition(self, backend: Backend) -> None:
         topic, seen, handler = await backend.topic(3), Seen(), Handler()
 
         @handler.event("E")
@@ -153,7 +153,7 @@ class TestFailure:
         assert len(seen) == 10
 
     @pytest.mark.parametrize("then", ["skip", "stop"])
-    async def test_meets_the_policys_end_after_the_last_attempt(self, backend: Backend, then: str) -> None:
+    async def test_ends_as_the_policy_says_after_the_last_attempt(self, backend: Backend, then: str) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E")
@@ -174,7 +174,7 @@ class TestFailure:
         assert bool(stopped) is (then == "stop")
         assert [event.decision for event in seen.failed] == ["wait", "wait", "finish" if then == "skip" else "stop"]
 
-    async def test_of_a_non_retryable_kind_meets_the_end_at_once(self, backend: Backend) -> None:
+    async def test_with_a_non_retryable_error_ends_as_the_policy_says_at_once(self, backend: Backend) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E", on_error={"non_retryable": [ValueError], "then": "skip"})
@@ -188,7 +188,7 @@ class TestFailure:
             await committed_is(backend, config, topic, 1)
         assert seen == [b"x"]
 
-    async def test_past_the_time_limit_is_cut_and_tried_again(self, backend: Backend) -> None:
+    async def test_past_the_time_limit_is_cancelled_and_tried_again(self, backend: Backend) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E", timeout_ms=200)
@@ -204,7 +204,7 @@ class TestFailure:
         assert seen == [1, 2]
         assert isinstance(seen.failed[0].error, EndpointTimeout)
 
-    async def test_an_endpoints_own_cancellation_is_a_failure_like_any_other(self, backend: Backend) -> None:
+    async def test_an_endpoints_own_cancellation_is_a_failure(self, backend: Backend) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E")
@@ -220,7 +220,7 @@ class TestFailure:
         assert seen == [1, 2]
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError])
-    async def test_of_the_process_stops_the_app_with_the_record_uncommitted(
+    async def test_with_a_fatal_exception_stops_the_app_with_the_record_uncommitted(
         self, backend: Backend, error: type[BaseException]
     ) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
@@ -244,7 +244,7 @@ class TestFailure:
 
 
 class TestUndecodable:
-    async def test_waits_where_the_policy_has_no_end(self, backend: Backend) -> None:
+    async def test_is_retried_forever_by_default(self, backend: Backend) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E")
@@ -266,7 +266,7 @@ class TestUndecodable:
         [b"", b"{no json", b"\xff\xfe", b"[" * 100_000, b'{"number": "x"}', b'{"number": 1e999}', b"null"],
         ids=["empty", "no-json", "no-utf-8", "too-deep", "wrong-type", "infinite", "null"],
     )
-    async def test_meets_a_finite_policys_end_at_once(self, backend: Backend, value: bytes) -> None:
+    async def test_ends_at_once_as_a_finite_policy_says(self, backend: Backend, value: bytes) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E")
@@ -284,7 +284,7 @@ class TestUndecodable:
 
 class TestOutcomes:
     @pytest.mark.parametrize("way", ["returned", "raised", "bare class returned", "bare class raised"])
-    async def test_skip_commits_and_goes_on(self, backend: Backend, way: str) -> None:
+    async def test_skip_commits_and_continues(self, backend: Backend, way: str) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E")
@@ -306,7 +306,7 @@ class TestOutcomes:
             await committed_is(backend, config, topic, 1)
         assert seen == [b"x"]
 
-    async def test_retry_tries_again_after_its_own_wait(self, backend: Backend) -> None:
+    async def test_retry_tries_again_after_its_own_delay(self, backend: Backend) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E")
@@ -320,7 +320,7 @@ class TestOutcomes:
             await committed_is(backend, config, topic, 1)
         assert seen == [1, 2, 3, 4]
 
-    async def test_dead_letter_is_written_byte_for_byte_before_the_offset_passes(self, backend: Backend) -> None:
+    async def test_dead_letter_is_written_byte_for_byte_before_the_commit(self, backend: Backend) -> None:
         topic, buried, seen, handler = await backend.topic(), await backend.topic(), Seen(), Handler()
 
         @handler.event("E")
@@ -340,7 +340,7 @@ class TestOutcomes:
 
 @pytest.mark.parametrize("lanes", LANES)
 class TestRebalance:
-    async def test_what_is_in_flight_ends_within_the_drain_time_and_is_committed(
+    async def test_a_record_in_flight_that_ends_within_the_drain_time_is_committed(
         self, backend: Backend, lanes: str
     ) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
@@ -363,7 +363,9 @@ class TestRebalance:
             await backend.until(lambda: _at_least(backend, config, topic, 1))
         assert seen.count(0) == 1
 
-    async def test_what_outlasts_the_drain_time_is_cut_and_comes_again(self, backend: Backend, lanes: str) -> None:
+    async def test_a_record_that_outlasts_the_drain_time_is_cancelled_and_handled_again(
+        self, backend: Backend, lanes: str
+    ) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E")
@@ -376,10 +378,10 @@ class TestRebalance:
         await backend.send(topic, {"number": 0})
         async with backend.running(make_app(config, handler, seen)):
             await backend.until(lambda: seen == [0])
-            async with backend.running(make_app(config, handler, seen)):  # its coming is a rebalance
+            async with backend.running(make_app(config, handler, seen)):  # its join is a rebalance
                 await committed_is(backend, config, topic, 1)
         assert seen == [0, 0]
-        assert seen.failed == []  # cut is neither done nor failed
+        assert seen.failed == []  # a cancelled attempt is neither done nor failed
 
 
 async def _at_least(backend: Backend, config: dict[str, Any], topic: str, offset: int) -> bool:
@@ -387,14 +389,14 @@ async def _at_least(backend: Backend, config: dict[str, Any], topic: str, offset
 
 
 class TestPositions:
-    async def test_a_resets_position_is_committed_at_once(self, backend: Backend) -> None:
+    async def test_the_position_of_a_reset_is_committed_at_once(self, backend: Backend) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
         await backend.send(topic, b"before the group's start")
         config = backend.config(topic, auto_offset_reset="latest", auto_commit_interval_ms=60_000)
         async with backend.running(make_app(config, handler, seen)):
             await committed_is(backend, config, topic, 1)
 
-    async def test_a_gap_holds_up_nothing_and_lag_reads_zero_behind_it(self, backend: Backend) -> None:
+    async def test_an_offset_gap_blocks_nothing_and_lag_is_zero_after_it(self, backend: Backend) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E")
@@ -403,14 +405,14 @@ class TestPositions:
 
         config = backend.config(topic)
         await backend.send(topic, b"a")
-        await backend.make_a_gap(topic)
+        await backend.make_gap(topic)
         await backend.send(topic, b"b")
-        await backend.make_a_gap(topic)
+        await backend.make_gap(topic)
         async with backend.running(make_app(config, handler, seen)):
             await committed_is(backend, config, topic, 6)
         assert seen == [b"a", b"b"]
 
-    async def test_interval_zero_commits_as_soon_as_something_is_done(self, backend: Backend) -> None:
+    async def test_interval_zero_commits_after_each_record(self, backend: Backend) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E")
@@ -426,7 +428,7 @@ class TestPositions:
 
 
 class TestHeaders:
-    async def test_the_first_type_counts_and_strange_headers_do_no_harm(self, backend: Backend) -> None:
+    async def test_the_first_event_type_counts_and_unusual_headers_are_accepted(self, backend: Backend) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E")

@@ -17,7 +17,7 @@ PRE: dict[str, Any] = {"auto_commit_mode": "pre-commit"}
 
 @pytest.fixture(params=[100, 0], ids=["on-interval", "strict"])
 def pre(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Both forms: the client's own auto commit, and every batch committed before it runs."""
+    """Both modes: commits at an interval, and a commit of every batch before it runs."""
     return {**PRE, "auto_commit_interval_ms": request.param}
 
 
@@ -49,7 +49,7 @@ class TestFailure:
         assert seen == [0, 1, 2, 3, 5]
         assert [event.decision for event in seen.failed] == ["finish", "finish"]
 
-    async def test_of_the_process_stops_the_app(self, backend: Backend, pre: dict[str, Any]) -> None:
+    async def test_with_a_fatal_exception_stops_the_app(self, backend: Backend, pre: dict[str, Any]) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E")
@@ -65,7 +65,7 @@ class TestFailure:
         assert isinstance(stopped[0].__cause__, MemoryError)
 
 
-class TestStrictly:
+class TestIntervalZero:
     async def test_a_batch_is_committed_before_its_first_record_runs(self, backend: Backend) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
         gate = asyncio.Event()
@@ -86,7 +86,7 @@ class TestStrictly:
 
 
 class TestDrain:
-    async def test_what_was_received_is_run_at_the_stop(self, backend: Backend, pre: dict[str, Any]) -> None:
+    async def test_received_records_run_at_the_stop(self, backend: Backend, pre: dict[str, Any]) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E")
@@ -102,7 +102,9 @@ class TestDrain:
         committed = await backend.committed(config, topic)
         assert seen == list(range(committed or 0))
 
-    async def test_what_is_left_is_lost_by_address(self, backend: Backend, pre: dict[str, Any]) -> None:
+    async def test_records_past_the_drain_time_are_lost_and_logged_by_address(
+        self, backend: Backend, pre: dict[str, Any]
+    ) -> None:
         topic, seen, handler, lost = await backend.topic(), Seen(), Handler(), list[RecordsLost]()
 
         @handler.event("E")
@@ -120,7 +122,7 @@ class TestDrain:
             await committed_is(backend, config, topic, 3)
         assert [address for event in lost for address in event.addresses] == [(topic, 0, 1), (topic, 0, 2)]
 
-    async def test_what_comes_while_it_stops_is_run_or_left_to_the_next_reader(
+    async def test_records_that_arrive_during_the_stop_run_or_are_left_to_the_next_member(
         self, backend: Backend, pre: dict[str, Any]
     ) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
@@ -135,7 +137,7 @@ class TestDrain:
         async with backend.running(app):
             await backend.until(lambda: seen == [0])
             await committed_is(backend, config, topic, 1)
-            # The partition is given back at once, for it is idle; the poll under way still waits for records.
+            # The partition is revoked at once because it is idle; the running poll still waits for records.
             app.stop()
             await backend.send(topic, {"number": 1})
         committed = await backend.committed(config, topic)

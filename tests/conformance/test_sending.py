@@ -1,5 +1,4 @@
-"""What handlers send: confirmed means that it stands in the log; each key's in order; each handled record's at least
-once."""
+"""Events that endpoints send: a confirmed one is in the log, in order by key, at least once for each handled record."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ RECORDS, KEYS = 24, 3
 
 
 class Relay:
-    """An app that sends on what it gets, under the same key; every fifth record fails once, after it has sent."""
+    """An app that forwards each event with its key; every fifth record fails once, after it has sent."""
 
     def __init__(self, config: dict[str, Any], out: str, *, fails: bool = True) -> None:
         self.confirmed: list[RecordMetadata] = []
@@ -40,7 +39,7 @@ class Relay:
 
 
 async def numbers_by_key(backend: Backend, topic: str) -> dict[str, list[int]]:
-    """The numbers that stand in the log, each key's in order."""
+    """Return the numbers in the log, in order for each key."""
     found: dict[str, list[int]] = {}
     for value, headers in await backend.values(topic):
         assert value is not None
@@ -52,7 +51,7 @@ async def numbers_by_key(backend: Backend, topic: str) -> dict[str, list[int]]:
 
 @pytest.mark.parametrize("lanes", LANES)
 class TestASender:
-    async def test_has_written_each_handled_record_at_least_once_and_each_keys_in_order(
+    async def test_writes_the_output_of_each_handled_record_at_least_once_and_in_order_by_key(
         self, backend: Backend, lanes: str
     ) -> None:
         topic, out = await backend.topic(), await backend.topic(partitions=2)
@@ -71,7 +70,7 @@ class TestASender:
             firsts = {key: list(dict.fromkeys(numbers)) for key, numbers in found.items()}
             assert firsts == {f"k{key}": list(range(key, RECORDS, KEYS)) for key in range(KEYS)}
 
-    async def test_knows_the_place_of_what_it_has_sent(self, backend: Backend, lanes: str) -> None:
+    async def test_returns_the_offset_of_a_sent_event(self, backend: Backend, lanes: str) -> None:
         topic, out = await backend.topic(), await backend.topic(partitions=2)
         config = backend.config(topic, **LANES[lanes])
         for number in range(6):
@@ -87,8 +86,8 @@ class TestASender:
 
 
 class TestKeys:
-    async def test_go_to_the_same_partitions_on_both(self, backend: Backend) -> None:
-        """Those that Java's client takes for k0 to k7."""
+    async def test_map_to_the_same_partitions_on_both_backends(self, backend: Backend) -> None:
+        """The partitions of the Java client for k0 to k7."""
         topic, out = await backend.topic(), await backend.topic(partitions=4)
         config = backend.config(topic)
         for number in range(8):

@@ -1,4 +1,4 @@
-"""Shutdown, members that come and go, logs that change: what is committed, and what comes again."""
+"""Stops, members that join and leave, logs that change: what is committed, and what is handled again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.backends import Backend, committed_is
 
 
 class Worker:
-    """An app that notes (partition, number), and waits at its gate with record 0 of partition 0."""
+    """An app that stores (partition, number), and waits at its gate with record 0 of partition 0."""
 
     def __init__(self, config: dict[str, Any], **app: Any) -> None:
         self.seen: list[tuple[int, int]] = []
@@ -36,8 +36,8 @@ class Worker:
 
 
 @pytest.mark.parametrize("lanes", LANES)
-class TestAtTheStop:
-    async def test_what_is_in_flight_ends_and_is_committed(self, backend: Backend, lanes: str) -> None:
+class TestStop:
+    async def test_a_record_in_flight_finishes_and_is_committed(self, backend: Backend, lanes: str) -> None:
         topic = await backend.topic()
         config = backend.config(topic, auto_commit_interval_ms=60_000, **LANES[lanes])
         await backend.send(topic, {"number": 0}, key=b"a")
@@ -49,7 +49,9 @@ class TestAtTheStop:
             worker.gate.set()
         assert await backend.committed(config, topic) == 1
 
-    async def test_what_outlasts_the_drain_time_is_cut_and_comes_again(self, backend: Backend, lanes: str) -> None:
+    async def test_a_record_that_outlasts_the_drain_time_is_cancelled_and_handled_again(
+        self, backend: Backend, lanes: str
+    ) -> None:
         topic = await backend.topic()
         config = backend.config(topic, drain_timeout_ms=200, **LANES[lanes])
         for number in range(2):
@@ -65,7 +67,7 @@ class TestAtTheStop:
 
 
 class TestMembers:
-    async def test_share_the_work_and_the_one_that_stays_takes_over(self, backend: Backend) -> None:
+    async def test_share_the_partitions_and_the_remaining_one_takes_over(self, backend: Backend) -> None:
         topic = await backend.topic(partitions=4)
         config = backend.config(topic)
         one, two = Worker(config), Worker(config)
@@ -82,7 +84,7 @@ class TestMembers:
 
         async with backend.running(one.app):
             async with backend.running(two.app):
-                await backend.until(lambda: _share(one.app) == _share(two.app) == 2)
+                await backend.until(lambda: _partition_count(one.app) == _partition_count(two.app) == 2)
                 await send_to_all(1)
                 await all_committed(1)
             await send_to_all(2)
@@ -91,15 +93,15 @@ class TestMembers:
         assert len(two.seen) == 2
 
 
-def _share(app: EVKafkaApp) -> int:
-    """How many partitions the app's consumer has now."""
+def _partition_count(app: EVKafkaApp) -> int:
+    """Return the number of partitions of the app's consumer."""
     assert app.service is not None
     [consumer] = app.service.consumers.values()
     return len(consumer._assignment.partitions)
 
 
 class TestLogs:
-    async def test_what_retention_took_is_passed_over_by_the_reset_rule(self, backend: Backend) -> None:
+    async def test_a_position_deleted_by_retention_is_reset(self, backend: Backend) -> None:
         topic = await backend.topic()
         config = backend.config(topic)
         for number in range(1, 6):
@@ -110,7 +112,7 @@ class TestLogs:
             await committed_is(backend, config, topic, 5)
         assert [number for _, number in worker.seen] == [4, 5]
 
-    async def test_what_retention_took_while_nobody_ran_resets_the_group(self, backend: Backend) -> None:
+    async def test_a_committed_offset_deleted_while_no_member_ran_is_reset(self, backend: Backend) -> None:
         topic = await backend.topic()
         config = backend.config(topic)
         await backend.send(topic, {"number": 1})
@@ -136,8 +138,8 @@ class TestLogs:
         assert worker.seen == [(1, 1)]
 
 
-class Swallow:
-    """Middleware that lets no error pass."""
+class Suppress:
+    """Middleware that suppresses all errors."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -149,8 +151,8 @@ class Swallow:
             return Skip("what a middleware returns is never read")
 
 
-class Drop:
-    """Middleware whose result is not the endpoint's."""
+class ReturnNothing:
+    """Middleware that does not return the endpoint's result."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -160,7 +162,7 @@ class Drop:
 
 
 class TestMiddleware:
-    async def test_that_swallows_an_error_makes_the_record_done(self, backend: Backend) -> None:
+    async def test_that_suppresses_an_error_makes_the_record_done(self, backend: Backend) -> None:
         topic, handler, attempts = await backend.topic(), Handler(), list[int]()
 
         @handler.event("E")
@@ -169,14 +171,14 @@ class TestMiddleware:
             raise ValueError("swallowed")
 
         config = backend.config(topic, on_error=QUICK)
-        app = EVKafkaApp(middleware=[Middleware(Swallow)])
+        app = EVKafkaApp(middleware=[Middleware(Suppress)])
         app.add_consumer(config, handler)  # type: ignore[arg-type]
         await backend.send(topic, {"number": 1})
         async with backend.running(app):
             await committed_is(backend, config, topic, 1)
         assert attempts == [1]
 
-    async def test_does_not_take_away_the_endpoints_outcome(self, backend: Backend) -> None:
+    async def test_that_returns_nothing_keeps_the_endpoints_outcome(self, backend: Backend) -> None:
         from evkafka import Retry
 
         topic, handler, attempts = await backend.topic(), Handler(), list[int]()
@@ -187,7 +189,7 @@ class TestMiddleware:
             return Retry(after_ms=10) if request.attempt < 3 else None
 
         config = backend.config(topic, on_error=QUICK)
-        app = EVKafkaApp(middleware=[Middleware(Drop)])
+        app = EVKafkaApp(middleware=[Middleware(ReturnNothing)])
         app.add_consumer(config, handler)  # type: ignore[arg-type]
         await backend.send(topic, {"number": 1})
         async with backend.running(app):
@@ -195,9 +197,9 @@ class TestMiddleware:
         assert attempts == [1, 2, 3]
 
 
-class TestWhileARecordStopsTheApp:
-    async def test_what_arrives_during_the_drain_is_not_passed_over(self, backend: Backend) -> None:
-        """An idle partition's position moves with what a poll still brings; those records are dropped, not done."""
+class TestStopByARecord:
+    async def test_records_that_arrive_during_the_drain_are_not_committed(self, backend: Backend) -> None:
+        """A poll still returns records for an idle partition and moves its position; they are dropped, not done."""
         topic = await backend.topic(partitions=3)
         policy = {"max_attempts": 1, "then": "stop"}
         config = backend.config(topic, concurrency=4, on_error=policy)
@@ -214,7 +216,7 @@ class TestWhileARecordStopsTheApp:
 
         app = EVKafkaApp()
         app.add_consumer(config, handler)  # type: ignore[arg-type]
-        rounds = iter(range(60))  # in memory a tenth of a second each
+        rounds = iter(range(60))  # a tenth of a second each in memory
         with pytest.raises(StopApp, match="attempt 1 of 1 failed"):  # noqa: PT012
             async with backend.running(app):
                 await backend.send(topic, b"first", partition=1)

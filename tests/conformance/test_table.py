@@ -1,4 +1,4 @@
-"""Every row of the delivery table, post-commit, at concurrency 1 and in each order at concurrency 4."""
+"""Every row of the delivery table, post-commit, at concurrency 1 and with each ordering at concurrency 4."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ import pytest
 from evkafka.broker import KafkaBroker
 from evkafka.runtime.settle import StopApp
 from tests.conformance.table import LANES, QUICK, TABLE, Row
-from tests.conformance.table_run import FIRST, SUBJECT, THIRD, Run, three_records
-from tests.support.backends import Backend, MemoryBackend, all_hold, committed_is
+from tests.conformance.table_run import FIRST, SUBJECT, THIRD, Run, send_three
+from tests.support.backends import Backend, MemoryBackend, check_all, committed_is
 
 
 @pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
-async def test_a_record_that(row: Row, lanes: str) -> None:
+async def test_the_outcome_of_a_record_that(row: Row, lanes: str) -> None:
     backend = MemoryBackend()
     async with backend.kafka:
-        await holds(backend, row, lanes)
+        await check_row(backend, row, lanes)
 
 
 @pytest.mark.kafka
 @pytest.mark.parametrize("lanes", LANES)
-async def test_a_real_kafka_says_the_same(kafka_broker: KafkaBroker, lanes: str) -> None:
-    await all_hold(kafka_broker.bootstrap_servers, TABLE, lambda backend, row: holds(backend, row, lanes))
+async def test_all_outcomes_on_a_real_kafka(kafka_broker: KafkaBroker, lanes: str) -> None:
+    await check_all(kafka_broker.bootstrap_servers, TABLE, lambda backend, row: check_row(backend, row, lanes))
 
 
-async def holds(backend: Backend, row: Row, lanes: str) -> None:
+async def check_row(backend: Backend, row: Row, lanes: str) -> None:
     topic, buried = await backend.topic(), await backend.topic()
     policy = {**QUICK, "dead_letter_topic": buried, **row.policy}
     config = backend.config(topic, on_error=policy, max_endpoint_exec_time_ms=100, **row.keys, **LANES[lanes])
-    await three_records(backend, topic, row)
+    await send_three(backend, topic, row)
     run = Run(row, config)
     held_back = lanes in ("one", "by partition")
 
@@ -38,7 +38,7 @@ async def holds(backend: Backend, row: Row, lanes: str) -> None:
             async with backend.running(run.app):
                 await committed_is(backend, config, topic, 3)
                 await backend.until(lambda: run.attempts[SUBJECT] >= row.attempts)
-                if row.end == "dead" and "retry_topics" in row.policy:  # its source is passed long before
+                if row.end == "dead" and "retry_topics" in row.policy:  # its source record was committed long before
                     await backend.until(lambda: backend.values(buried))
             assert run.attempts == {o: n for o, n in ((FIRST, 1), (SUBJECT, row.attempts), (THIRD, 1)) if n}
         case "stop":

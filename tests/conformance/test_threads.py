@@ -1,4 +1,4 @@
-"""Plain `def` endpoints and the time limit: a thread cannot be cut, what stands around it can."""
+"""Plain `def` endpoints and the time limit: a thread cannot be cancelled, the middleware around it can."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from evkafka.context import Context
 from evkafka.middleware import Middleware
 from evkafka.telemetry import EndpointOverran
 from evkafka.types import App
-from tests.conformance.apps import QUICK, Seen, make_app
+from tests.conformance.apps import Seen, make_app
+from tests.conformance.table import QUICK
 from tests.support.backends import Backend, committed_is
 
 
 @pytest.fixture
 def opened() -> Iterator[threading.Event]:
-    """What a thread waits for; it is let go at the end."""
+    """An event that threads wait for; it is set at the end of the test."""
     event = threading.Event()
     yield event
     event.set()
 
 
 class TestAThreadThatOverruns:
-    async def test_is_named_and_its_late_result_counts(self, backend: Backend, opened: threading.Event) -> None:
+    async def test_is_logged_and_its_late_result_counts(self, backend: Backend, opened: threading.Event) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
         overran: list[EndpointOverran] = []
 
@@ -49,7 +50,7 @@ class TestAThreadThatOverruns:
 
 
 class Hanging:
-    """Middleware that hangs before or after the endpoint, the first time."""
+    """Middleware that hangs before or after the endpoint in the first attempt."""
 
     def __init__(self, app: App, where: str) -> None:
         self.app, self.where, self.hung = app, where, False
@@ -69,7 +70,7 @@ class Hanging:
 
 class TestMiddlewareAroundAPlainDef:
     @pytest.mark.parametrize("where", ["before", "after"])
-    async def test_that_hangs_is_cut_at_the_time_limit(self, backend: Backend, where: str) -> None:
+    async def test_that_hangs_is_cancelled_at_the_time_limit(self, backend: Backend, where: str) -> None:
         topic, seen, handler = await backend.topic(), Seen(), Handler()
 
         @handler.event("E")

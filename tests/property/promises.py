@@ -1,4 +1,4 @@
-"""What must hold in and after every schedule."""
+"""The guarantees that are checked during and after every schedule."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ if TYPE_CHECKING:
 GROUP, TOPIC, OUT, DEAD = "g", "t", "out", "t.g.dlq"
 
 WORKS = {"Work", "Bound", "Sync", "Batch"}
-"""The event types that there are endpoints for."""
+"""The event types with an endpoint."""
 
 Lane = tuple[int, "bytes | None"]
 
 
 class Broken(AssertionError):
-    """A guarantee does not hold."""
+    """A guarantee is violated."""
 
 
 def lane_of(config: ConsumerConfig, partition: int, key: bytes | None) -> Lane:
-    """What a record stands in line with: its key's others, or its partition's."""
+    """Return the lane of a record: its partition, and its key if order is kept by key."""
     by_key = config.get("concurrency", 1) > 1 and config.get("ordering", "key") != "partition"
     return partition, key if by_key else None
 
 
 def kept_in_order(config: ConsumerConfig, lane: Lane) -> bool:
-    """True where the configuration promises an order within this lane."""
+    """Return True if the configuration guarantees the order within this lane."""
     if retry_topics(config):
-        return False  # it is given up there
+        return False  # retry topics do not keep the order
     if config.get("concurrency", 1) == 1 or config.get("ordering", "key") == "partition":
         return True
-    return config.get("ordering", "key") == "key" and lane[1] is not None  # records without a key are free
+    return config.get("ordering", "key") == "key" and lane[1] is not None  # records without a key have no order
 
 
 def retry_topics(config: ConsumerConfig) -> list[str]:
-    """The retry topics of TOPIC, the shortest delay first."""
+    """Return the retry topics of TOPIC, the shortest delay first."""
     return [f"{TOPIC}.{GROUP}.retry.{delay_ms}" for delay_ms in config.get("on_error", {}).get("retry_topics") or ()]
 
 
 class Promises:
-    """Compares what the endpoints did with what stands in the logs."""
+    """Compares what the endpoints did with the content of the logs."""
 
     def __init__(self, kafka: InMemoryKafka, journal: Journal, config: ConsumerConfig) -> None:
         self._kafka = kafka
@@ -53,10 +53,10 @@ class Promises:
         self._config = config
 
     def nothing_unhandled_is_committed(self) -> None:
-        """Committed never passes a record that nobody has handled or buried. Holds at any time."""
+        """No offset is committed past a record that is neither handled nor a dead letter. True at any time."""
         for tp in self._kafka.topics.partitions(TOPIC):
             committed = self._kafka.committed(GROUP, TOPIC, tp.partition) or 0
-            done = set(self._journal.handled[tp.partition]) | self._buried(tp)
+            done = set(self._journal.handled[tp.partition]) | self._dead_letters(tp)
             tiers = retry_topics(self._config)
             handled = done | {offset for tier in tiers for _, offset in self._waiting(tier, tp.partition)}
             lost = [offset for offset in self._expected(tp) if offset < committed and offset not in handled]
@@ -64,38 +64,38 @@ class Promises:
                 raise Broken(f"committed {committed} of partition {tp.partition}, but {lost} is unhandled")
             for number, tier in enumerate(tiers):
                 later = {offset for other in tiers[number + 1 :] for _, offset in self._waiting(other, tp.partition)}
-                self._nothing_is_passed_in(tier, tp.partition, done | later)
+                self._nothing_unhandled_is_committed_in(tier, tp.partition, done | later)
 
-    def _nothing_is_passed_in(self, tier: str, partition: int, handled: set[int]) -> None:
+    def _nothing_unhandled_is_committed_in(self, tier: str, partition: int, handled: set[int]) -> None:
         committed = self._kafka.committed(f"{GROUP}.retry", tier, partition) or 0
         waiting = self._waiting(tier, partition)
         if lost := [origin for offset, origin in waiting if offset < committed and origin not in handled]:
             raise Broken(f"committed {committed} of {tier}[{partition}], but {lost} of the source is unhandled")
 
     def _waiting(self, tier: str, partition: int) -> list[tuple[int, int]]:
-        """What stands in a retry topic: (offset there, offset in the source)."""
+        """Return the records of a retry topic: (offset there, offset in the source)."""
         if tier not in self._kafka.topics:
             return []
         records = self._kafka.records(tier, partition=partition)
         return [(record.offset, int(record.header("evkafka-retry-offset") or b"-1")) for record in records]
 
-    def hold(self) -> None:
-        """All of them, once everything has come to rest."""
+    def check_all(self) -> None:
+        """Check all guarantees, when everything is idle."""
         if self._journal.broken:
             raise Broken(self._journal.broken[0])
         self.nothing_unhandled_is_committed()
         for tp in self._kafka.topics.partitions(TOPIC):
             self._all_is_handled_and_committed(tp)
         self._lanes_are_in_order()
-        self._all_that_was_sent_is_there()
-        self._what_was_sent_is_in_order()
+        self._every_confirmed_output_is_in_the_log()
+        self._outputs_are_in_order()
 
     def _expected(self, tp: TopicPartition) -> list[int]:
         records = self._kafka.records(TOPIC, partition=tp.partition)
         return [record.offset for record in records if record.event_type in WORKS]
 
-    def _buried(self, tp: TopicPartition) -> set[int]:
-        """What stands in the dead-letter topic."""
+    def _dead_letters(self, tp: TopicPartition) -> set[int]:
+        """Return the source offsets of the records in the dead-letter topic."""
         return {
             int(record.header("evkafka-dlq-offset") or b"-1")
             for record in self._kafka.records(DEAD)
@@ -104,7 +104,7 @@ class Promises:
 
     def _all_is_handled_and_committed(self, tp: TopicPartition) -> None:
         end = self._kafka.topics.log(tp).end
-        if missing := set(self._expected(tp)) - set(self._journal.handled[tp.partition]) - self._buried(tp):
+        if missing := set(self._expected(tp)) - set(self._journal.handled[tp.partition]) - self._dead_letters(tp):
             raise Broken(f"lost {sorted(missing)} of partition {tp.partition}")
         committed = self._kafka.committed(GROUP, TOPIC, tp.partition)
         if committed != end and end:
@@ -118,30 +118,33 @@ class Promises:
                 raise Broken(f"lane {lane} was handled in the order {firsts}")
 
     def _kept(self) -> set[tuple[int, int]]:
-        """What retention and compaction have left. What they took may be handled late, by a member that was frozen
-        with it in hand, when its successor has long gone on behind it."""
+        """Return the records that retention and compaction have kept.
+
+        A deleted record may be handled late: by a member that was frozen while it had the record in flight, when the
+        partition's next owner has already handled later records.
+        """
         return {(record.partition, record.offset) for record in self._kafka.records(TOPIC)}
 
-    def _all_that_was_sent_is_there(self) -> None:
-        """What was confirmed to an endpoint stands in the log, at least once."""
+    def _every_confirmed_output_is_in_the_log(self) -> None:
+        """Every output that was confirmed to an endpoint is in the log, at least once."""
         outputs = [record.json() for record in self._kafka.records(OUT)]
-        there = {(done["partition"], done["offset"]) for done in outputs}
+        written = {(done["partition"], done["offset"]) for done in outputs}
         works = [record for record in self._kafka.records(TOPIC) if record.event_type in WORKS - {"Sync"}]
-        asked = {(record.partition, record.offset) for record in works if record.json()["sends"]}
-        if missing := sorted(set(self._journal.sent) - there):
+        expected = {(record.partition, record.offset) for record in works if record.json()["sends"]}
+        if missing := sorted(set(self._journal.sent) - written):
             raise Broken(f"the outputs of {missing} were confirmed, and are not in the log")
         handled = {(partition, offset) for partition, offsets in self._journal.handled.items() for offset in offsets}
-        if missing := sorted((asked & handled) - there):
+        if missing := sorted((expected & handled) - written):
             raise Broken(f"{missing} were handled, and their outputs are not in the log")
 
-    def _what_was_sent_is_in_order(self) -> None:
-        """Each key's first outputs stand in the order of their origins (they go to one partition, by their key)."""
+    def _outputs_are_in_order(self) -> None:
+        """The first outputs of each key are in the order of their source records; the key selects their partition."""
         firsts, kept = defaultdict[str, dict[int, None]](dict), self._kept()
         for done in (record.json() for record in self._kafka.records(OUT)):
-            if done["key"] is not None and (done["partition"], done["offset"]) in kept:  # the key tells the partition
+            if done["key"] is not None and (done["partition"], done["offset"]) in kept:  # the key has the partition
                 firsts[done["key"]][done["offset"]] = None
         unordered = self._config.get("concurrency", 1) > 1 and self._config.get("ordering") == "unordered"
         unordered = unordered or bool(retry_topics(self._config))
         for key, offsets in firsts.items():
             if not unordered and list(offsets) != sorted(offsets):
-                raise Broken(f"the outputs of key {key} stand in the order {list(offsets)}")
+                raise Broken(f"the outputs of key {key} are in the order {list(offsets)}")

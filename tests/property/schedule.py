@@ -1,7 +1,7 @@
-"""Random schedules: the real engine on the in-memory Kafka, broken in every way; what must hold after all.
+"""Random schedules: the real runtime on the in-memory Kafka, with faults of every kind.
 
-A schedule is its seed: the same seed is the same run, in any process. What runs is in `worker.py`, what must hold
-after it in `promises.py`.
+A seed determines its schedule: the same seed is the same run, in any process. `worker.py` has the apps that run,
+`promises.py` the guarantees that are checked.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from evkafka.testing import InMemoryKafka
 from tests.property.promises import DEAD, Broken, Promises, retry_topics
 from tests.property.worker import GROUP, KEYS, OUT, PARTITIONS, TOPIC, Journal, Kind, Worker
 
-MOST_MEMBERS = 3
-FOR_EVER = 1_000_000
-REPLAY = "EVKAFKA_SCHEDULE_SEED"
+MAX_MEMBERS = 3
+ALWAYS = 1_000_000
+SEED_VARIABLE = "EVKAFKA_SCHEDULE_SEED"
 
 
 class Schedule:
-    """One run: some members, some records, some trouble, and a quiet end in which everything must be made good."""
+    """One run: members, records and faults; then an end without faults, in which everything must recover."""
 
     def __init__(
         self, seed: int, config: ConsumerConfig, *, steps: int = 12, kind: Kind = "records", cancels: bool = False
@@ -34,7 +34,7 @@ class Schedule:
         self.cancels = cancels
         self.kind: Kind = kind
         self.types = ["Work", "Bound", "Sync", "Batch"] if kind == "all" else ["Work"]
-        self.buries = "max_attempts" in config.get("on_error", {})
+        self.dead_letters = "max_attempts" in config.get("on_error", {})
         self.random = random.Random(seed)
         self.config = config
         self.tiers = retry_topics(config)
@@ -46,7 +46,7 @@ class Schedule:
         self.latencies = AsyncExitStack()
 
     async def run(self) -> None:
-        """Raises Broken where a guarantee does not hold."""
+        """Run the schedule; raise Broken if a guarantee is violated."""
         async with self.kafka, self.latencies:
             self.kafka.create_topic(TOPIC, PARTITIONS)
             self.kafka.create_topic(OUT, PARTITIONS)
@@ -54,20 +54,20 @@ class Schedule:
                 await self._start()
                 for _ in range(self.steps):
                     await self._step()
-                    self._every_offset_is_somewhere()
+                    self._check_offsets()
                     self.promises.nothing_unhandled_is_committed()
-                await self._make_good()
-                self.promises.hold()
+                await self._recover()
+                self.promises.check_all()
             finally:
                 for member in tuple(self.members):
-                    await self._end(member)
+                    await self._stop_member(member)
 
-    async def _end(self, member: tuple[EVKafkaApp, AsyncExitStack]) -> None:
+    async def _stop_member(self, member: tuple[EVKafkaApp, AsyncExitStack]) -> None:
         self.members.remove(member)
-        with suppress(BrokerError):  # six faulty polls in ten minutes end an app, as they should
+        with suppress(BrokerError):  # six failed polls in ten minutes end an app, as intended
             await member[1].aclose()
 
-    # ------------------------------------------------------------------ what happens
+    # ------------------------------------------------------------------ steps
 
     async def _step(self) -> None:
         steps = [
@@ -81,11 +81,11 @@ class Schedule:
             (2, self._fail_commits),
             (1, self._fail_polls),
             (2, self._fail_sends),
-            (2, self._turn_outage),
+            (2, self._toggle_outage),
             (1, self._slow_down),
-            (1, self._make_a_gap),
+            (1, self._make_gap),
             (1, self._transaction),
-            (1, self._retention),
+            (1, self._delete_records),
             (1, self._compact),
             (1, self._pause_or_resume),
             (1, self._seek_back),
@@ -94,25 +94,27 @@ class Schedule:
         [step] = self.random.choices([step for _, step in steps], [weight for weight, _ in steps])
         await step()
 
-    def _some_work(self) -> dict[str, object]:
+    def _random_work(self) -> dict[str, object]:
         return {
-            "fails": self.random.choice([0, 0, 0, 0, 1, 3, FOR_EVER if self.buries else 0]),
+            "fails": self.random.choice([0, 0, 0, 0, 1, 3, ALWAYS if self.dead_letters else 0]),
             "turns": self.random.choice([0, 0, 1, 5]),
             "sends": self.random.choice([False, True]),
         }
 
-    def _some_key(self) -> str | None:
+    def _random_key(self) -> str | None:
         return self.random.choice([None, *(f"k{number}" for number in range(KEYS))])
 
     async def _send(self) -> None:
         for _ in range(self.random.randint(1, 12)):
             event_type = self.random.choice(["Unknown", *self.types * (3 if len(self.types) == 1 else 1)])
-            await self.kafka.send(TOPIC, self._some_work(), event_type=event_type, key=self._some_key())
+            await self.kafka.send(TOPIC, self._random_work(), event_type=event_type, key=self._random_key())
 
     async def _transaction(self) -> None:
         async with self.kafka.transaction() as transaction:
             for _ in range(self.random.randint(1, 3)):
-                await transaction.send(TOPIC, self._some_work(), self.random.choice(self.types), key=self._some_key())
+                await transaction.send(
+                    TOPIC, self._random_work(), self.random.choice(self.types), key=self._random_key()
+                )
             await self._pass_time()
             if self.random.random() < 0.5:
                 transaction.abort()
@@ -121,7 +123,7 @@ class Schedule:
         await self.kafka.advance(ms=self.random.choice([1, 200, 3_000, 20_000]))
 
     async def _start(self) -> None:
-        if len(self.members) >= MOST_MEMBERS or self.kafka.away:
+        if len(self.members) >= MAX_MEMBERS or self.kafka.away:
             return
         app = Worker(self.config, self.journal, kind=self.kind).app
         stack = AsyncExitStack()
@@ -134,11 +136,11 @@ class Schedule:
         if len(self.members) > 1:
             member = self.random.choice(self.members)
             await self.kafka.crash(member[0])
-            await self._end(member)
+            await self._stop_member(member)
 
     async def _stop(self) -> None:
         if len(self.members) > 1:
-            await self._end(self.random.choice(self.members))
+            await self._stop_member(self.random.choice(self.members))
 
     async def _rebalance(self) -> None:
         rebalance = self.kafka.rebalance(self.random.choice([GROUP, f"{GROUP}.retry"]) if self.tiers else GROUP)
@@ -155,7 +157,7 @@ class Schedule:
     async def _fail_sends(self) -> None:
         faults = ["refused", "timed out, written", "timed out, lost"]
         elsewhere = [DEAD, *self.tiers]
-        topic = self.random.choice(elsewhere) if self.buries and self.random.random() < 0.5 else OUT
+        topic = self.random.choice(elsewhere) if self.dead_letters and self.random.random() < 0.5 else OUT
         self.kafka.fail_sends(self.random.choice(faults), topic=topic)  # type: ignore[arg-type]
 
     async def _fail_polls(self) -> None:
@@ -163,8 +165,8 @@ class Schedule:
             self.random.choice([BrokerUnavailable("by the schedule"), BrokerError("by the schedule")])
         )
 
-    async def _turn_outage(self) -> None:
-        """Begin one, whose end another step is, or end it."""
+    async def _toggle_outage(self) -> None:
+        """Start an outage, which another step ends, or end it."""
         if self.kafka.away:
             self.kafka.come_back()
         else:
@@ -174,15 +176,15 @@ class Schedule:
                 self.kafka.come_back()
 
     async def _slow_down(self) -> None:
-        """Answers take their time from now on."""
+        """Delay answers from now on."""
         [fetch, commit, produce] = [(0.0, self.random.choice([0.0, 20.0, 600.0])) for _ in range(3)]
         self.latencies.enter_context(self.kafka.latency(fetch_ms=fetch, commit_ms=commit, produce_ms=produce))
 
-    async def _make_a_gap(self) -> None:
+    async def _make_gap(self) -> None:
         self.kafka.make_gap(TOPIC, self.random.randrange(PARTITIONS), offsets=self.random.randint(1, 3))
 
-    async def _retention(self) -> None:
-        """What is deleted is nobody's any more, handled or not."""
+    async def _delete_records(self) -> None:
+        """Delete records, as retention does, handled or not."""
         tp = TopicPartition(TOPIC, self.random.randrange(PARTITIONS))
         log = self.kafka.topics.log(tp)
         self.kafka.delete_records(TOPIC, tp.partition, before=self.random.randint(log.start, log.end))
@@ -191,43 +193,43 @@ class Schedule:
         self.kafka.compact(TOPIC)
 
     async def _pause_or_resume(self) -> None:
-        control, partition = self._some_control(), self.random.randrange(PARTITIONS)
+        control, partition = self._random_control(), self.random.randrange(PARTITIONS)
         if control.paused:
             control.resume(*min(control.paused))
         else:
             control.pause(TOPIC, partition)
 
     async def _seek_back(self) -> None:
-        """To where everything has been handled: it comes again, and nothing may be lost by it."""
+        """Seek to a handled offset: records are handled again, and none may be lost."""
         partition = self.random.randrange(PARTITIONS)
         committed = self.kafka.committed(GROUP, TOPIC, partition) or 0
-        with suppress(NotAssigned, RuntimeError):  # another member has it, or this one has ended
-            self._some_control().seek(TOPIC, partition, self.random.randint(0, committed))
+        with suppress(NotAssigned, RuntimeError):  # another member owns the partition, or this one has ended
+            self._random_control().seek(TOPIC, partition, self.random.randint(0, committed))
 
-    def _some_control(self) -> ConsumerControl:
+    def _random_control(self) -> ConsumerControl:
         return self.random.choice(self.members)[0].consumer("consumer-1")
 
     async def _cancel_a_task(self) -> None:
-        """Somebody on the loop cancels one of the engine's tasks, whatever it is doing."""
+        """Cancel one of the runtime's tasks, as other code on the loop could."""
         for _ in range(self.random.choice([0, 0, 1, 2, 3, 5, 8, 20])):
             await asyncio.sleep(0)
         services = [app.service for app, _ in self.members]
         tasks = [task for service in services if service is not None for task in service.tasks]
         self.random.choice(tasks).cancel()
 
-    def _every_offset_is_somewhere(self) -> None:
+    def _check_offsets(self) -> None:
         for app, _ in self.members:
             if app.service is not None:
                 for consumer in app.service.consumers.values():
                     consumer.check_offsets()
 
-    async def _make_good(self) -> None:
-        """No more trouble: whatever was broken must come right by itself."""
+    async def _recover(self) -> None:
+        """End all faults; everything must recover without help."""
         self.kafka.come_back()
         for member in tuple(self.members):
             service = member[0].service
             if service is None or service.failure is not None:
-                await self._end(member)
+                await self._stop_member(member)
             else:
                 self._resume_all(member[0])
         if not self.members:
@@ -241,24 +243,26 @@ class Schedule:
             control.resume(*tp)
 
 
-# ---------------------------------------------------------------------------- many of them
+# ---------------------------------------------------------------------------- many schedules
 
 
 def run_schedules(
     seeds: Iterable[int], config: ConsumerConfig, *, steps: int = 12, kind: Kind = "records", cancels: bool = False
 ) -> None:
-    """Run each seed in a loop of its own; the one that the environment names, where it names one.
+    """Run each seed in a new event loop, or only the seed of the environment variable.
 
-    Raises Broken at the first guarantee that does not hold, with a note of how to run that schedule again.
+    Raises Broken at the first violated guarantee, with a note that says how to run that schedule again.
     """
-    replayed = os.environ.get(REPLAY)
+    replayed = os.environ.get(SEED_VARIABLE)
     for seed in seeds if replayed is None else [int(replayed)]:
         schedule = Schedule(seed, config, steps=steps, kind=kind, cancels=cancels)
         try:
             with asyncio.Runner() as runner:
                 runner.run(asyncio.wait_for(schedule.run(), 60))
         except BaseException as error:
-            error.add_note(f"in schedule {seed}; to run it alone, with its trace: {REPLAY}={seed} pytest <this test>")
+            error.add_note(
+                f"in schedule {seed}; to run it alone, with its trace: {SEED_VARIABLE}={seed} pytest <this test>"
+            )
             if replayed is not None:
                 error.add_note("\n".join(schedule.kafka.trace.lines()))
             raise
@@ -271,13 +275,13 @@ SEEDS = int(os.environ.get("EVKAFKA_SCHEDULES", "1500"))
 
 
 MORE = range(1_000_000, 1_000_000 + 4 * SEEDS)
-"""Others than those of every run, for `make test-long`."""
+"""Other seeds than those of every run, for `make test-long`."""
 
 
 BASE: ConsumerConfig = {
     "topics": [TOPIC],
     "group_id": GROUP,
     "auto_offset_reset": "earliest",
-    "consumer_timeout_ms": 2000,  # fewer turns of the virtual clock
+    "consumer_timeout_ms": 2000,  # fewer steps of the virtual clock
     "on_error": {"backoff_ms": 100, "max_backoff_ms": 1000},
 }

@@ -1,6 +1,6 @@
-"""No record is lost and order holds, whatever happens: thousands of schedules of crashes, rebalances and faults.
+"""No record is lost and order is kept in thousands of random schedules of crashes, rebalances and faults.
 
-`EVKAFKA_SCHEDULES` says how many, `EVKAFKA_SCHEDULE_SEED` runs that one alone and shows its trace where it fails.
+`EVKAFKA_SCHEDULES` sets their number; `EVKAFKA_SCHEDULE_SEED` runs only that one and shows its trace if it fails.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from evkafka.testing.memory.pending_record import PendingRecord
 from tests.property.schedule import BASE, MORE, SEEDS, Broken, run_schedules
 from tests.property.worker import Kind
 
-FEW: Any = {"concurrency": 4, "auto_commit_interval_ms": 0, "max_pending_records": 8}
-BURY: Any = {"backoff_ms": 100, "max_attempts": 3, "then": "dead_letter", "dead_letter_limit": None}
-TIERS: Any = {**BURY, "max_attempts": 2, "retry_topics": [500, 3_000]}
+SMALL: Any = {"concurrency": 4, "auto_commit_interval_ms": 0, "max_pending_records": 8}
+DEAD_LETTERS: Any = {"backoff_ms": 100, "max_attempts": 3, "then": "dead_letter", "dead_letter_limit": None}
+TIERS: Any = {**DEAD_LETTERS, "max_attempts": 2, "retry_topics": [500, 3_000]}
 
 RECORDS = [
     pytest.param(0.2, BASE, id="in-order"),
@@ -37,36 +37,36 @@ RECORDS = [
     pytest.param(0.1, {**BASE, "concurrency": 16}, id="by-key"),
     pytest.param(0.1, {**BASE, "concurrency": 16, "ordering": "partition"}, id="by-partition"),
     pytest.param(0.1, {**BASE, "concurrency": 16, "ordering": "unordered"}, id="unordered"),
-    pytest.param(0.1, {**BASE, **FEW, "on_error": BURY}, id="dead-letters"),
+    pytest.param(0.1, {**BASE, **SMALL, "on_error": DEAD_LETTERS}, id="dead-letters"),
     pytest.param(0.03, {**BASE, "concurrency": 16, "on_error": TIERS}, id="retry-topics"),
 ]
 BATCHES = [
     pytest.param(0.05, BASE, id="in-order"),
-    pytest.param(0.05, {**BASE, **FEW}, id="by-key"),
+    pytest.param(0.05, {**BASE, **SMALL}, id="by-key"),
     pytest.param(0.05, {**BASE, "concurrency": 4, "ordering": "partition"}, id="by-partition"),
-    pytest.param(0.05, {**BASE, **FEW, "on_error": BURY}, id="dead-letters"),
-    pytest.param(0.02, {**BASE, **FEW, "on_error": TIERS}, id="retry-topics"),
+    pytest.param(0.05, {**BASE, **SMALL, "on_error": DEAD_LETTERS}, id="dead-letters"),
+    pytest.param(0.02, {**BASE, **SMALL, "on_error": TIERS}, id="retry-topics"),
 ]
 
 
 CANCELLED = [
     pytest.param("records", BASE, id="in-order"),
-    pytest.param("records", {**BASE, **FEW}, id="by-key"),
-    pytest.param("records", {**BASE, **FEW, "on_error": TIERS}, id="retry-topics"),
-    pytest.param("batches", {**BASE, **FEW, "on_error": BURY}, id="batches"),
-    pytest.param("all", {**BASE, **FEW, "on_error": BURY}, id="all-kinds"),
+    pytest.param("records", {**BASE, **SMALL}, id="by-key"),
+    pytest.param("records", {**BASE, **SMALL, "on_error": TIERS}, id="retry-topics"),
+    pytest.param("batches", {**BASE, **SMALL, "on_error": DEAD_LETTERS}, id="batches"),
+    pytest.param("all", {**BASE, **SMALL, "on_error": DEAD_LETTERS}, id="all-kinds"),
 ]
-TOGETHER = [
-    pytest.param({**BASE, **FEW, "on_error": BURY}, id="by-key"),
-    pytest.param({**BASE, **FEW, "ordering": "partition", "on_error": BURY}, id="by-partition"),
-    pytest.param({**BASE, "on_error": BURY}, id="in-order"),
-    pytest.param({**BASE, **FEW, "on_error": TIERS}, id="retry-topics"),
+ALL_KINDS = [
+    pytest.param({**BASE, **SMALL, "on_error": DEAD_LETTERS}, id="by-key"),
+    pytest.param({**BASE, **SMALL, "ordering": "partition", "on_error": DEAD_LETTERS}, id="by-partition"),
+    pytest.param({**BASE, "on_error": DEAD_LETTERS}, id="in-order"),
+    pytest.param({**BASE, **SMALL, "on_error": TIERS}, id="retry-topics"),
 ]
 
 
 @pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """The schedules break things on purpose; what the engine says of it is not the point here."""
+def no_log() -> Iterator[None]:
+    """Suppress the log: the schedules cause errors on purpose."""
     logger = logging.getLogger("evkafka")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -75,11 +75,11 @@ def quiet() -> Iterator[None]:
 
 
 class TestNothingIsLost:
-    """Nor handled out of order, nor confirmed and not there."""
+    """No record is lost or handled out of order, and every confirmed output is written."""
 
     @pytest.mark.timeout(300)
     @pytest.mark.parametrize(("share", "config"), RECORDS)
-    def test_in_any_schedule(self, share: float, config: ConsumerConfig) -> None:
+    def test_in_random_schedules(self, share: float, config: ConsumerConfig) -> None:
         run_schedules(range(int(SEEDS * share)), config)
 
     @pytest.mark.timeout(300)
@@ -88,15 +88,15 @@ class TestNothingIsLost:
         run_schedules(range(int(SEEDS * share)), config, kind="batches")
 
     @pytest.mark.timeout(300)
-    @pytest.mark.parametrize("config", TOGETHER)
-    def test_with_endpoints_of_every_kind_together(self, config: ConsumerConfig) -> None:
-        """Bounded event types, threads and batches, beside pauses, seeks, dead letters, retry topics and stops."""
+    @pytest.mark.parametrize("config", ALL_KINDS)
+    def test_with_endpoints_of_every_kind(self, config: ConsumerConfig) -> None:
+        """Limited event types, threads and batches, with pauses, seeks, dead letters, retry topics and stops."""
         run_schedules(range(int(SEEDS * 0.02)), config, kind="all", steps=25)
 
     @pytest.mark.long
     @pytest.mark.timeout(1200)
-    @pytest.mark.parametrize("config", TOGETHER)
-    def test_with_endpoints_of_every_kind_together_in_many_more(self, config: ConsumerConfig) -> None:
+    @pytest.mark.parametrize("config", ALL_KINDS)
+    def test_with_endpoints_of_every_kind_in_many_more(self, config: ConsumerConfig) -> None:
         run_schedules(MORE[: int(SEEDS * 0.2)], config, kind="all", steps=25)
 
     @pytest.mark.long
@@ -112,47 +112,47 @@ class TestNothingIsLost:
         run_schedules(MORE[: int(len(MORE) * share)], config, kind="batches")
 
 
-class TestAnyTaskThatSomebodyCancels:
-    """At any time, as a helper that cancels all tasks does, or a deadline that an endpoint has left behind."""
+class TestACancelledTask:
+    """Cancelled at any time, as a helper that cancels all tasks does, or a timeout that an endpoint left behind."""
 
     @pytest.mark.timeout(300)
     @pytest.mark.parametrize(("kind", "config"), CANCELLED)
-    def test_takes_nothing_with_it(self, kind: Kind, config: ConsumerConfig) -> None:
+    def test_loses_nothing(self, kind: Kind, config: ConsumerConfig) -> None:
         run_schedules(range(12), config, kind=kind, steps=25, cancels=True)
 
     @pytest.mark.long
     @pytest.mark.timeout(1200)
     @pytest.mark.parametrize(("kind", "config"), CANCELLED)
-    def test_takes_nothing_with_it_in_many_more(self, kind: Kind, config: ConsumerConfig) -> None:
+    def test_loses_nothing_in_many_more(self, kind: Kind, config: ConsumerConfig) -> None:
         run_schedules(range(1000, 1250), config, kind=kind, steps=25, cancels=True)
 
 
-def one_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the ledger pass one record that is open."""
-    honest = OffsetLedger.committable
+def commit_one_too_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the ledger commit one open record."""
+    original = OffsetLedger.committable
 
     def committable(ledger: OffsetLedger) -> int | None:
-        offset = honest(ledger)
+        offset = original(ledger)
         return offset + 1 if offset is not None and ledger.pending else offset
 
     monkeypatch.setattr(OffsetLedger, "committable", committable)
 
 
-class TestTheProofItself:
-    """A proof that cannot fail proves nothing: break what it is about by hand, and the schedules must notice."""
+class TestTheCheckItself:
+    """Each breakage of a guarantee must make the schedules fail."""
 
-    def test_committing_one_too_far_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        one_too_far(monkeypatch)
+    def test_committing_an_open_record_is_detected(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        commit_one_too_far(monkeypatch)
         with pytest.raises(Broken, match=r"committed \d+ of partition"):
             run_schedules(range(300), BASE)
 
-    def test_forgetting_the_epoch_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Ledgers that are kept over assignments, and take results of an old one for results of the new one."""
+    def test_results_of_an_old_assignment_are_detected(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Keep ledgers over assignments, so that they accept results of an old assignment."""
         kept: dict[tuple[int, TopicPartition], Partition] = {}
-        honest = Assignment.begin
+        original = Assignment.begin
 
         def kept_partition(held: Assignment, tp: TopicPartition) -> Partition:
-            partition = honest(held, tp)
+            partition = original(held, tp)
             old = kept.get((id(held), tp))
             if old is not None:
                 partition.ledger = old.ledger
@@ -162,40 +162,41 @@ class TestTheProofItself:
 
         monkeypatch.setattr(OffsetLedger, "seal", lambda ledger: None)
         monkeypatch.setattr(Assignment, "begin", kept_partition)
-        with pytest.raises(
-            (Broken, NotSettled, OffsetMisplaced)
-        ):  # lost, twice open, or a hole in the ledger that nothing can fill any more
+        # A record is lost, or open twice, or the ledger has a gap that nothing fills.
+        with pytest.raises((Broken, NotSettled, OffsetMisplaced)):
             run_schedules(range(300), BASE)
 
-    def test_handling_a_lane_out_of_order_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Records that failed are tried again behind those that came after them."""
-        honest = Executor._put_back
+    def test_handling_a_lane_out_of_order_is_detected(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Retry failed records after later ones."""
+        original = Executor._put_back
 
         def put_back_last(executor: Executor, lane: Lane, record: Record, delay_s: float) -> None:
-            honest(executor, lane, record, delay_s)
+            original(executor, lane, record, delay_s)
             lane.queue.rotate(-1)
 
         monkeypatch.setattr(Executor, "_put_back", put_back_last)
         with pytest.raises(Broken, match="was handled in the order"):
             run_schedules(range(300), BASE)
 
-    def test_confirming_a_send_that_is_not_written_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def write_nothing(way: PartitionQueue, record: PendingRecord) -> int:
+    def test_confirming_an_unwritten_send_is_detected(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def write_nothing(queue: PartitionQueue, record: PendingRecord) -> int:
             return 0
 
         monkeypatch.setattr(PartitionQueue, "_write", write_nothing)
         with pytest.raises(Broken, match="were confirmed, and are not in the log"):
             run_schedules(range(300), BASE)
 
-    def test_burying_without_writing_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_committing_without_the_dead_letter_is_detected(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async def send_to_dead_letter(*_: object) -> None:
             return None
 
         monkeypatch.setattr(DeadLetterWriter, "send_to_dead_letter", send_to_dead_letter)
         with pytest.raises(Broken, match="is unhandled"):
-            run_schedules(range(300), {**BASE, "on_error": BURY})
+            run_schedules(range(300), {**BASE, "on_error": DEAD_LETTERS})
 
-    def test_passing_what_was_not_written_to_its_retry_topic_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_committing_without_the_record_in_its_retry_topic_is_detected(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         async def send_to_retry_topic(*_: object) -> None:
             return None
 
@@ -203,8 +204,8 @@ class TestTheProofItself:
         with pytest.raises(Broken, match="is unhandled"):
             run_schedules(range(300), {**BASE, "on_error": TIERS})
 
-    def test_passing_what_waits_in_a_retry_topic_is_noticed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The position behind what was read, and is not due, is taken for the one that may be committed."""
+    def test_committing_a_record_that_waits_in_a_retry_topic_is_detected(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Take the position after records that were read but are not due for a position that may be committed."""
 
         def arrive(partition: Partition, position: int | None) -> None:
             partition.ledger.read_to(position)
@@ -215,8 +216,8 @@ class TestTheProofItself:
 
 
 class TestAFailingSeed:
-    def test_is_named_and_fails_again_alone_with_its_trace(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        one_too_far(monkeypatch)
+    def test_is_named_and_fails_again_alone_and_shows_its_trace(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        commit_one_too_far(monkeypatch)
         with pytest.raises(Broken) as first:
             run_schedules(range(300), BASE)
         [note] = first.value.__notes__

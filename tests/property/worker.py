@@ -1,4 +1,4 @@
-"""What runs in a schedule: an endpoint that works, fails and sends as its record tells it to, and notes it."""
+"""The apps of a schedule: their endpoints succeed, fail and send as their records say, and write a journal."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Journal:
     """What the endpoints did, in order.
 
     Attributes:
-        handled: partition -> offsets whose attempt ended well, in the order of their ends.
-        in_lanes: lane -> the same, where order is kept.
-        broken: what an endpoint saw that must not be. (Raised there, it would be one more failed attempt.)
-        sent: addresses whose output was confirmed, in the order of the confirmations.
-        running: lane -> the member that is at work in it, in the whole group.
+        handled: partition -> offsets of successful attempts, in the order of their ends.
+        in_lanes: lane -> the same.
+        broken: violations that an endpoint saw. (Raised there, they would be failed attempts.)
+        sent: addresses of records whose output was confirmed, in the order of the confirmations.
+        running: lane -> the member that handles a record of it, in the whole group.
     """
 
     handled: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -51,10 +51,11 @@ class Journal:
 
 
 class Worker:
-    """An app that is one member: its endpoint takes records one by one, or in batches, or it has one of every kind.
+    """An app that is one member of the group.
 
     Args:
-        kind: `records`, `batches`, or `all`: one by one, with a bound of its own, in a thread and in batches.
+        kind: `records` has an endpoint for single records, `batches` one for batches; `all` has one for single records,
+            one with its own concurrency limit, one that runs in a thread, and one for batches.
     """
 
     def __init__(self, config: ConsumerConfig, journal: Journal, *, kind: Kind) -> None:
@@ -62,7 +63,7 @@ class Worker:
         self._journal = journal
         self._sender = Sender()
         self.app = EVKafkaApp()
-        handler, work_on = Handler(), self._work_on()
+        handler, work_on = Handler(), self._make_work_on()
         if kind == "batches":
             self._add_batches(handler, "Work", work_on)
         else:
@@ -76,7 +77,7 @@ class Worker:
 
     @property
     def expired(self) -> bool:
-        """Whether others have its partitions and it does not know: until then it may be at work beside them."""
+        """Whether its session has expired: other members own its partitions, and it may still handle their records."""
         consumers = self.app.service.consumers.values() if self.app.service is not None else ()
         return any(getattr(consumer._assignment.source, "expired", True) for consumer in consumers)
 
@@ -84,7 +85,7 @@ class Worker:
         @handler.event(event_type, **options)
         async def on_work(work: dict[str, Any], request: Request) -> None:
             lane = lane_of(self._config, request.partition, request.key)
-            with self._alone_in({lane}):
+            with self._exclusive({lane}):
                 await work_on(work, request)
             self._handled(lane, request)
 
@@ -92,9 +93,9 @@ class Worker:
         @handler.event(event_type)
         def on_work_in_thread(work: dict[str, Any], request: Request) -> None:
             lane = lane_of(self._config, request.partition, request.key)
-            with self._alone_in({lane}):
+            with self._exclusive({lane}):
                 if request.attempt <= work["fails"]:
-                    raise ValueError("by the schedule")
+                    raise ValueError("requested by the schedule")
             self._handled(lane, request)
 
     def _add_batches(self, handler: Handler, event_type: str, work_on: WorkOn) -> None:
@@ -102,10 +103,10 @@ class Worker:
         async def on_works(works: list[dict[str, Any]], requests: list[Request]) -> None:
             lanes = [lane_of(self._config, request.partition, request.key) for request in requests]
             failed: dict[int, BaseException] = {}
-            with self._alone_in(set(lanes)):
+            with self._exclusive(set(lanes)):
                 for index, (work, request, lane) in enumerate(zip(works, requests, lanes, strict=True)):
                     if any(lanes[before] == lane for before in failed) and kept_in_order(self._config, lane):
-                        continue  # it stands behind one that failed, and counts as not done, whatever is done here
+                        continue  # behind a failed record of its lane it counts as not done in any case
                     try:
                         await work_on(work, request)
                     except (ValueError, DeliveryError) as error:
@@ -115,7 +116,7 @@ class Worker:
             if failed:
                 raise BatchError(failed)
 
-    def _work_on(self) -> WorkOn:
+    def _make_work_on(self) -> WorkOn:
         @self._sender.event("Done", key=lambda done: done["key"])
         async def send_done(done: dict[str, Any]) -> None: ...
 
@@ -123,7 +124,7 @@ class Worker:
             for _ in range(work["turns"]):
                 await asyncio.sleep(0)
             if request.attempt <= work["fails"]:
-                raise ValueError("by the schedule")
+                raise ValueError("requested by the schedule")
             if work["sends"]:
                 key = f"{request.partition}-{request.key!r}" if request.key is not None else None
                 await send_done({"key": key, "partition": request.partition, "offset": request.offset})
@@ -132,13 +133,13 @@ class Worker:
         return work_on
 
     @contextmanager
-    def _alone_in(self, lanes: set[Lane]) -> Iterator[None]:
-        """Nobody else in the whole group may be at work in a lane whose order is kept."""
+    def _exclusive(self, lanes: set[Lane]) -> Iterator[None]:
+        """Check that no other member handles a record of an ordered lane."""
         running = self._journal.running
         mine = {lane for lane in lanes if kept_in_order(self._config, lane)} if not self.expired else set()
-        both = {lane for lane in mine if lane in running and not running[lane].expired}
-        if both:
-            self._journal.broken.append(f"two attempts at once in {both}")
+        shared = {lane for lane in mine if lane in running and not running[lane].expired}
+        if shared:
+            self._journal.broken.append(f"two attempts at once in {shared}")
         running.update(dict.fromkeys(mine, self))
         try:
             yield

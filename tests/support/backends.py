@@ -1,4 +1,4 @@
-"""The two backends of the suite: the in-memory Kafka and a real one, behind the same few calls."""
+"""The two backends of the suite, the in-memory Kafka and a real one, behind one interface."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tests.support.waiting import eventually
 T = TypeVar("T")
 Headers = Sequence[tuple[str, bytes | None]]
 
-AT_ONCE = 8
+CONCURRENCY = 8
 
 
 class Backend(Protocol):
-    """What a conformance test does to a Kafka."""
+    """The operations of a conformance test on Kafka."""
 
     real: bool
 
@@ -45,7 +45,7 @@ class Backend(Protocol):
         key: bytes | None = None,
         headers: Headers = (),
     ) -> None: ...
-    async def make_a_gap(self, topic: str, partition: int = 0) -> None: ...
+    async def make_gap(self, topic: str, partition: int = 0) -> None: ...
     async def delete_records(self, topic: str, partition: int = 0, *, before: int) -> None: ...
     async def add_partitions(self, topic: str, total: int) -> None: ...
     async def committed(self, config: dict[str, Any], topic: str, partition: int = 0) -> int | None: ...
@@ -94,7 +94,7 @@ class MemoryBackend:
         typed = [("Event-Type", event_type.encode())] if event_type is not None else []
         await self.kafka.send(topic, as_bytes(value), key=key, partition=partition, headers=[*typed, *headers])
 
-    async def make_a_gap(self, topic: str, partition: int = 0) -> None:
+    async def make_gap(self, topic: str, partition: int = 0) -> None:
         async with self.kafka.transaction() as transaction:
             await transaction.send(topic, b"aborted", "E", partition=partition)
             transaction.abort()
@@ -115,24 +115,24 @@ class MemoryBackend:
         self.kafka.group(config["group_id"]).rebalance()
 
     async def until(self, predicate: Callable[[], T | Awaitable[T]]) -> T:
-        """Let virtual time pass, a tenth of a second at a time, until it says something true."""
-        refusal: AssertionError | None = None
-        for _ in range(3000):
-            refusal = None
+        """Advance the virtual clock, a tenth of a second at a time, until the predicate returns a true value."""
+        failure: AssertionError | None = None
+        for step in range(3000):
+            failure = None
             try:
-                answer = predicate()
-                value = await answer if asyncio.iscoroutine(answer) else answer
+                result = predicate()
+                value = await result if asyncio.iscoroutine(result) else result
                 if value:
                     return value  # type: ignore[return-value]
             except AssertionError as error:
-                refusal = error
-            await asyncio.sleep(0.001 if _ % 20 == 0 else 0)  # a turn for threads
+                failure = error
+            await asyncio.sleep(0.001 if step % 20 == 0 else 0)  # let threads run
             await self.kafka.advance(ms=100)
-        raise refusal or AssertionError("did not come about within five minutes of the virtual clock")
+        raise failure or AssertionError("the predicate stayed false for five minutes of the virtual clock")
 
 
 class RealBackend:
-    """A real Kafka. Its clients are made when they are first needed, and serve the whole test."""
+    """A real Kafka. Its clients are created when they are first needed, and are used for the whole test."""
 
     real = True
 
@@ -141,7 +141,7 @@ class RealBackend:
         self._clients = AsyncExitStack()
         self._admin_client: AIOKafkaAdminClient | None = None
         self._producer: AIOKafkaProducer | None = None
-        self._making = asyncio.Lock()
+        self._creating = asyncio.Lock()
 
     async def close(self) -> None:
         await self._clients.aclose()
@@ -177,7 +177,7 @@ class RealBackend:
         key: bytes | None = None,
         headers: Headers = (),
     ) -> None:
-        async with self._making:
+        async with self._creating:
             if self._producer is None:
                 producer = AIOKafkaProducer(bootstrap_servers=self.servers)
                 self._producer = await self._clients.enter_async_context(producer)
@@ -185,13 +185,13 @@ class RealBackend:
         await self._producer.send_and_wait(
             topic,
             as_bytes(value),
-            key=b"" if key is None and value is None else key,  # the client sends no null without a key
+            key=b"" if key is None and value is None else key,  # aiokafka sends no null value without a key
             partition=partition,
             headers=[*typed, *headers],  # type: ignore[list-item]
         )
 
-    async def make_a_gap(self, topic: str, partition: int = 0) -> None:
-        """An aborted transaction: a record that nobody may read, and the marker behind it."""
+    async def make_gap(self, topic: str, partition: int = 0) -> None:
+        """Write an aborted transaction: a record that is never delivered, and its marker."""
         producer = AIOKafkaProducer(bootstrap_servers=self.servers, transactional_id=f"x-{uuid.uuid4().hex[:8]}")
         async with producer:
             await producer.begin_transaction()
@@ -217,7 +217,7 @@ class RealBackend:
         admin = await self._admin()
         try:
             offsets = await admin.list_consumer_group_offsets(config["group_id"])
-        except GroupCoordinatorNotAvailableError:  # it is in the making
+        except GroupCoordinatorNotAvailableError:  # the coordinator is being created
             return None
         found = offsets.get(TopicPartition(topic, partition))
         return found.offset if found is not None and found.offset >= 0 else None
@@ -240,7 +240,7 @@ class RealBackend:
         return [pair for tp in partitions for pair in found[tp]]
 
     async def rebalance(self, app: EVKafkaApp, config: dict[str, Any]) -> None:
-        """Another member comes, and with it a rebalance."""
+        """Start another member, which causes a rebalance."""
         consumer = AIOKafkaConsumer(
             *config["topics"], bootstrap_servers=self.servers, group_id=config["group_id"], enable_auto_commit=False
         )
@@ -256,7 +256,7 @@ class RealBackend:
         return await eventually(predicate)
 
     async def _admin(self) -> AIOKafkaAdminClient:
-        async with self._making:
+        async with self._creating:
             if self._admin_client is None:
                 admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
                 await admin.start()
@@ -273,33 +273,33 @@ class Named(Protocol):
 R = TypeVar("R", bound=Named)
 
 
-async def all_hold(servers: str, rows: Sequence[R], hold: Callable[[Backend, R], Awaitable[None]]) -> None:
-    """Try all rows on a real Kafka, several at once, for most of their time is waiting for joins.
+async def check_all(servers: str, rows: Sequence[R], check: Callable[[Backend, R], Awaitable[None]]) -> None:
+    """Check all rows on a real Kafka, several at once, because they mostly wait for joins.
 
     Raises:
-        ExceptionGroup: some do not hold; each error has its row's name in a note.
+        ExceptionGroup: some rows failed; each error has its row's name in a note.
     """
-    backend, places, wrong = RealBackend(servers), asyncio.Semaphore(AT_ONCE), list[Exception]()
+    backend, slots, errors = RealBackend(servers), asyncio.Semaphore(CONCURRENCY), list[Exception]()
 
-    async def try_row(row: R) -> None:
-        async with places:
+    async def check_one(row: R) -> None:
+        async with slots:
             try:
-                await hold(backend, row)
-            except Exception as error:  # whatever it is, the other rows are tried
+                await check(backend, row)
+            except Exception as error:  # the other rows still run
                 error.add_note(f"row: {row.name}")
-                wrong.append(error)
+                errors.append(error)
 
     try:
-        await asyncio.gather(*map(try_row, rows))
+        await asyncio.gather(*map(check_one, rows))
     finally:
         await backend.close()
-    if wrong:
-        raise ExceptionGroup(f"{len(wrong)} of {len(rows)} rows are otherwise on a real Kafka", wrong)
+    if errors:
+        raise ExceptionGroup(f"{len(errors)} of {len(rows)} rows differ on a real Kafka", errors)
 
 
 @contextlib.contextmanager
 def stopping_app() -> Any:
-    """The app in here ends by a record's verdict, which is raised at the exit."""
+    """Catch the StopApp that an app raises at its exit if a record has stopped it."""
     caught: list[StopApp] = []
     try:
         yield caught
@@ -307,7 +307,7 @@ def stopping_app() -> Any:
         caught.append(error)
 
 
-__all__ = ["Backend", "KafkaError", "MemoryBackend", "RealBackend", "all_hold", "stopping_app"]
+__all__ = ["Backend", "KafkaError", "MemoryBackend", "RealBackend", "check_all", "stopping_app"]
 
 
 @pytest.fixture(params=["memory", pytest.param("real", marks=pytest.mark.kafka)])
@@ -330,6 +330,8 @@ async def kafka(kafka_broker: KafkaBroker) -> AsyncIterator[RealBackend]:
 
 
 async def committed_is(backend: Backend, config: dict[str, Any], topic: str, offset: int, partition: int = 0) -> None:
+    """Wait until this offset is committed."""
+
     async def reached() -> bool:
         found = await backend.committed(config, topic, partition)
         assert found == offset

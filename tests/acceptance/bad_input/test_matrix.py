@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from evkafka import EVKafkaApp, Handler
 from evkafka.broker import KafkaBroker
 from evkafka.telemetry import RecordsProcessed
-from tests.support.backends import Backend, Headers, MemoryBackend, all_hold, committed_is
+from tests.support.backends import Backend, Headers, MemoryBackend, check_all, committed_is
 
 CANARY = b"canary-in-the-payload"
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -146,7 +146,7 @@ async def test_the_outcome_under_the_default_policy(row: Row) -> None:
 
 @pytest.mark.kafka
 def test_the_outcome_on_a_real_kafka(kafka_broker: KafkaBroker) -> None:
-    asyncio.run(all_hold(kafka_broker.bootstrap_servers, ROWS, check_outcome))
+    asyncio.run(check_all(kafka_broker.bootstrap_servers, ROWS, check_outcome))
 
 
 async def send_three(backend: Backend, topic: str, row: Row) -> None:
