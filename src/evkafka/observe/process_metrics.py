@@ -87,7 +87,7 @@ class ProcessMetrics:
         """
         end_gauges_of_dead_processes(self._directory)
         registry = CollectorRegistry(auto_describe=False)
-        MultiProcessCollector(registry, path=str(self._directory))  # type: ignore[no-untyped-call]
+        MultiProcessCollector(registry, path=str(self._directory))
         return registry
 
     # ------------------------------------------------------------------ files
@@ -143,7 +143,7 @@ def end_gauges_of_dead_processes(directory: Path) -> None:
             shared_directory(directory).remove(path.name)
             if pid != os.getpid():
                 with suppress(OSError):  # as `remove` does
-                    mark_process_dead(pid, str(directory))  # type: ignore[no-untyped-call] # the gauges it registered
+                    mark_process_dead(pid, str(directory))  # the gauges that it registered itself
 
 
 def _file_kind(family: Metric) -> str:

@@ -99,59 +99,92 @@ class _Attempt:
     offset: int
 
 
+Lane = tuple[int, str | None]
+"""A partition and a key: its records are handled in order."""
+
+
 def _concurrent_attempts(entries: Iterable[Entry], session_s: float) -> tuple[tuple[str, ...], int]:
-    """Attempts that began while another one of their key was running, and how many attempts of frozen processes there
-    were among the others.
-
-    A process that was frozen for as long as its session is a zombie: its partitions belong to another process, and it
-    cannot know that until it has run for a while. Its attempts are excused for one more session.
-    """
-    # The session starts at the last heartbeat before the freeze, which may be a third of a session earlier.
-    expired_s = session_s * 2 / 3
-    running: dict[tuple[int, str | None], list[_Attempt]] = {}
-    frozen_s: dict[str, float] = {}
-    zombie_until_s: dict[str, float] = {}
+    """Attempts that began while another one of their key was running, and how many attempts of zombies there were among
+    the others."""
+    running = _RunningAttempts()
+    zombies = _Zombies(session_s)
     concurrent: list[str] = []
-    zombies: set[tuple[tuple[int, str | None], _Attempt]] = set()
-
-    def is_zombie(who: str, at_s: float) -> bool:
-        asleep_s = at_s - frozen_s.get(who, at_s)
-        return asleep_s > expired_s or at_s <= zombie_until_s.get(who, 0.0)
-
+    excused: set[tuple[Lane, _Attempt]] = set()
     for entry in entries:
         lane = (entry.partition, entry.key)
         match entry.event:
             case "begin":
                 attempt = _Attempt(entry.who, entry.offset)
-                for other in running.setdefault(lane, []):
-                    asleep = [
-                        one for one in (other, attempt) if other.who != attempt.who and is_zombie(one.who, entry.at_s)
-                    ]
-                    if asleep:
-                        zombies.add((lane, asleep[0]))
+                for other in running.of(lane):
+                    if zombie := zombies.one_of(other, attempt, entry.at_s):
+                        excused.add((lane, zombie))
                     else:
                         where = format_address((entry.partition, entry.offset))
                         concurrent.append(
                             f"{where} in {entry.who} beside {other.offset} in {other.who} (key {entry.key})"
                         )
-                running[lane].append(attempt)
+                running.begin(lane, attempt)
             case "end" | "fail" | "cut" | "pass":
-                attempts = running.get(lane, [])
-                for one in attempts:
-                    if one.who == entry.who and one.offset == entry.offset:
-                        attempts.remove(one)
-                        break
+                running.end(lane, _Attempt(entry.who, entry.offset))
             case "killed" | "down":
-                for attempts in running.values():
-                    attempts[:] = [one for one in attempts if one.who != entry.who]
+                running.end_process(entry.who)
             case "frozen":
-                frozen_s[entry.who] = entry.at_s
+                zombies.freeze(entry.who, entry.at_s)
             case "thawed":
-                if entry.at_s - frozen_s.pop(entry.who, entry.at_s) > expired_s:
-                    zombie_until_s[entry.who] = entry.at_s + session_s
+                zombies.thaw(entry.who, entry.at_s)
             case _:
                 pass
-    return tuple(concurrent), len(zombies)
+    return tuple(concurrent), len(excused)
+
+
+class _RunningAttempts:
+    """The attempts that run at one moment, by lane."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[Lane, list[_Attempt]] = {}
+
+    def of(self, lane: Lane) -> Sequence[_Attempt]:
+        return self._lanes.get(lane, ())
+
+    def begin(self, lane: Lane, attempt: _Attempt) -> None:
+        self._lanes.setdefault(lane, []).append(attempt)
+
+    def end(self, lane: Lane, attempt: _Attempt) -> None:
+        if attempt in self.of(lane):
+            self._lanes[lane].remove(attempt)
+
+    def end_process(self, who: str) -> None:
+        for attempts in self._lanes.values():
+            attempts[:] = [one for one in attempts if one.who != who]
+
+
+class _Zombies:
+    """Processes that were frozen for as long as their session: their partitions belong to another process, and they
+    cannot know that until they have run for a while. Their attempts are excused for one more session."""
+
+    def __init__(self, session_s: float) -> None:
+        self._session_s = session_s
+        # The session starts at the last heartbeat before the freeze, which may be a third of a session earlier.
+        self._expired_s = session_s * 2 / 3
+        self._frozen_s: dict[str, float] = {}
+        self._until_s: dict[str, float] = {}
+
+    def freeze(self, who: str, at_s: float) -> None:
+        self._frozen_s[who] = at_s
+
+    def thaw(self, who: str, at_s: float) -> None:
+        if at_s - self._frozen_s.pop(who, at_s) > self._expired_s:
+            self._until_s[who] = at_s + self._session_s
+
+    def one_of(self, first: _Attempt, second: _Attempt, at_s: float) -> _Attempt | None:
+        """The attempt whose process is a zombie now; None if neither is, or if both run in one process."""
+        if first.who == second.who:
+            return None
+        return next((one for one in (first, second) if self._is_zombie(one.who, at_s)), None)
+
+    def _is_zombie(self, who: str, at_s: float) -> bool:
+        asleep_s = at_s - self._frozen_s.get(who, at_s)
+        return asleep_s > self._expired_s or at_s <= self._until_s.get(who, 0.0)
 
 
 # ---------------------------------------------------------------------------- producing

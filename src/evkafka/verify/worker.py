@@ -74,18 +74,15 @@ def built_in_app(task: WorkerTask, history: History) -> EVKafkaApp:
             raise
         history.note("end", partition, offset, key)
 
+    config: Any = {
+        "topics": [task.topic],
+        "bootstrap_servers": task.bootstrap_servers,
+        "group_id": task.group_id,
+        "auto_offset_reset": "earliest",
+        **task.config,
+    }
     app = EVKafkaApp(title="evkafka verify")
-    app.add_consumer(
-        {
-            "topics": [task.topic],
-            "bootstrap_servers": task.bootstrap_servers,
-            "group_id": task.group_id,
-            "auto_offset_reset": "earliest",
-            **task.config,  # type: ignore[typeddict-item]  # checked by add_consumer
-        },
-        handler,
-        "verify",
-    )
+    app.add_consumer(config, handler, "verify")
     return app
 
 
