@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from evkafka import EVKafkaApp
 from evkafka.runtime.backend import current_backend, use_backend
 from evkafka.testing import InMemoryKafka
-from evkafka.testing.blocking_portal import Held
+from evkafka.testing.blocking_portal import TaskOwnedContext
 
 
 @asynccontextmanager
@@ -17,9 +17,9 @@ async def running(kafka: InMemoryKafka, app: EVKafkaApp) -> AsyncIterator[None]:
 
     Producers that the test itself starts also write into the in-memory Kafka.
     """
-    held = Held(kafka.running(app))
-    async with held:
-        backend = held.context[current_backend]
+    owned = TaskOwnedContext(kafka.running(app))
+    async with owned:
+        backend = owned.context[current_backend]
         assert backend is not None
         with use_backend(backend):
             yield

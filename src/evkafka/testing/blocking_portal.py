@@ -1,4 +1,4 @@
-"""A loop in a thread of its own, for tests that are plain functions."""
+"""An event loop in its own thread, for tests that are plain functions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 
 class BlockingPortal:
-    """Holds an async context manager entered in a loop of its own, and runs coroutines there.
+    """Enters an async context manager in an event loop of its own, and runs coroutines there.
 
     Owners: `_calls` is written by the calling threads and by the loop's thread; both under the lock.
     """
@@ -31,17 +31,17 @@ class BlockingPortal:
         self._thread = threading.Thread(target=context.run, args=(self._run,), name="evkafka-test-client", daemon=True)
 
     def open(self) -> None:
-        """Return when the context manager has been entered. Raises what that raised."""
+        """Start the thread, and return when the context manager has been entered. Raises what its entry raises."""
         self._thread.start()
         try:
             self._entered.result()
         except BaseException:
-            self._to_loop(self._cancel)  # a Ctrl-C; where the entry itself has failed, the loop is gone already
+            self._to_loop(self._cancel)  # a Ctrl-C; if the entry itself has failed, the loop has ended already
             self._thread.join()
             raise
 
     def call(self, function: Callable[[], Coroutine[Any, Any, Any]], context: contextvars.Context) -> Any:
-        """Run a coroutine as a task with this context, and wait for it. Cancels it when the wait is interrupted."""
+        """Run a coroutine as a task with this context, and wait for it. An interrupted wait cancels it."""
         call = _Call()
         try:
             with self._lock:
@@ -55,7 +55,7 @@ class BlockingPortal:
                 self._to_loop(call.cancel)
 
     def close(self) -> None:
-        """Leave the context manager and end the loop. Raises what the exit raised, or what had ended the loop."""
+        """Exit the context manager and end the loop. Raises what the exit raises, or the error that ended the loop."""
         assert self._leave is not None
         self._to_loop(self._leave.set)
         try:
@@ -71,7 +71,7 @@ class BlockingPortal:
     def _run(self) -> None:
         try:
             asyncio.run(self._live())
-        except BaseException as error:  # handed to whoever waits: an exit of the lifespan's, or of a user's task
+        except BaseException as error:  # also a SystemExit: raised in the threads that wait
             self._end(error)
         else:
             self._end(None)
@@ -85,8 +85,8 @@ class BlockingPortal:
     def _begin(
         self, function: Callable[[], Coroutine[Any, Any, Any]], context: contextvars.Context, call: _Call
     ) -> None:
-        def done(task: asyncio.Task[Any]) -> None:
-            if task.cancelled():  # by the caller, who waits no longer; or the loop is ending, and `_end` says why
+        def on_done(task: asyncio.Task[Any]) -> None:
+            if task.cancelled():  # by the caller, or by the loop's end: `_end` sets the error
                 return
             with self._lock:
                 self._calls.discard(call)
@@ -96,10 +96,10 @@ class BlockingPortal:
                 call.result.set_result(task.result())
 
         call.task = asyncio.get_running_loop().create_task(function(), context=context)
-        call.task.add_done_callback(done)
+        call.task.add_done_callback(on_done)
 
     def _end(self, error: BaseException | None) -> None:
-        """The loop is gone: nobody may wait for it any longer."""
+        """The loop has ended: end every wait for it."""
         with self._lock:
             self._loop = None
             left, self._calls = self._calls, set()
@@ -126,7 +126,7 @@ class BlockingPortal:
 
 
 class _Call:
-    """One coroutine on its way. `task` is the loop's; `result` is set by the loop's thread alone."""
+    """One running coroutine. Only the loop's thread sets `task` and `result`."""
 
     def __init__(self) -> None:
         self.result: Future[Any] = Future()
@@ -140,13 +140,13 @@ class _Call:
 T = TypeVar("T")
 
 
-class Held(Generic[T]):
-    """Use as `async with Held(manager) as value`, also with entry and exit in different tasks of one loop.
+class TaskOwnedContext(Generic[T]):
+    """Enters and exits an async context manager in one task, also if `async with` begins and ends in two tasks.
 
-    The exit is a clean one for the manager whatever happens inside: a failing test is not its concern.
+    The manager does not see an exception that is raised inside: a failing test does not concern it.
 
     Attributes:
-        context: the context variables as the entry left them.
+        context: the context variables after the entry.
     """
 
     def __init__(self, manager: AbstractAsyncContextManager[T]) -> None:
@@ -157,7 +157,7 @@ class Held(Generic[T]):
 
     async def __aenter__(self) -> T:
         entered: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        task = self._task = asyncio.get_running_loop().create_task(self._live(entered))
+        task = self._task = asyncio.get_running_loop().create_task(self._own(entered))
         try:
             waited: set[asyncio.Future[Any]] = {task, entered}
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -169,7 +169,7 @@ class Held(Generic[T]):
             await task  # raises what the entry raised
         return entered.result()
 
-    async def _live(self, entered: asyncio.Future[T]) -> None:
+    async def _own(self, entered: asyncio.Future[T]) -> None:
         async with self._manager as value:
             self.context = contextvars.copy_context()
             entered.set_result(value)

@@ -1,4 +1,4 @@
-"""The test clients: an app's endpoints, called with what Kafka would have given them."""
+"""The test clients: they call an app's endpoints as records from Kafka would."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from evkafka.producer import Headers, Key
 from evkafka.records import Record
 from evkafka.runtime.backend import use_backend
 from evkafka.service.single_attempt import Delivery
-from evkafka.testing.blocking_portal import BlockingPortal, Held
-from evkafka.testing.harness import Deliveries, Harness, StagedConsumer
+from evkafka.testing.blocking_portal import BlockingPortal, TaskOwnedContext
+from evkafka.testing.harness import CompiledConsumer, Deliveries, Harness
 from evkafka.testing.recording import SentEvent
 
 BatchKey = Key | Callable[[Any], Key | None] | None
@@ -41,15 +41,15 @@ class _Client:
         self.app = app
         self.sent: list[SentEvent] = []
         self._raises = raise_endpoint_errors if raise_handler_errors is None else raise_handler_errors
-        self._stage: Harness | None = None
+        self._harness: Harness | None = None
         self._before = Context()
 
     def _opened(self) -> Harness:
-        if self._stage is None:
+        if self._harness is None:
             name = type(self).__name__
             entry = "async with" if isinstance(self, AsyncTestClient) else "with"
             raise RuntimeError(f"the test client is not open: write `{entry} {name}(app) as client:` and send inside")
-        return self._stage
+        return self._harness
 
     def _records(
         self,
@@ -61,11 +61,11 @@ class _Client:
         timestamp_ms: int | None,
         headers: Headers | None,
         consumer_name: str | None,
-    ) -> tuple[StagedConsumer, list[Record]]:
-        stage = self._opened()
-        consumer = stage.consumer(consumer_name)
+    ) -> tuple[CompiledConsumer, list[Record]]:
+        harness = self._opened()
+        consumer = harness.consumer(consumer_name)
         return consumer, [
-            stage.record(
+            harness.record(
                 consumer,
                 event,
                 event_type,
@@ -79,8 +79,8 @@ class _Client:
         ]
 
     @staticmethod
-    def _told(deliveries: Deliveries) -> list[Delivery]:
-        """What became of the records; or what is to be raised, raised."""
+    def _results(deliveries: Deliveries) -> list[Delivery]:
+        """The deliveries; raises the error that ended them, if there is one."""
         if deliveries.fault is not None:
             raise deliveries.fault
         return deliveries.all
@@ -114,31 +114,31 @@ class TestClient(_Client):
     ) -> None:
         super().__init__(app, raise_endpoint_errors, raise_handler_errors=raise_handler_errors)
         self._portal: BlockingPortal | None = None
-        self._place: AbstractContextManager[None] | None = None
+        self._recording: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> Self:
         _refuse_in_loop("entered")
         if self._portal is not None:
             raise RuntimeError("this test client is open already")
         self.sent = []
-        stage = Harness(self.app, self.sent)
-        portal = BlockingPortal(stage.open())
+        harness = Harness(self.app, self.sent)
+        portal = BlockingPortal(harness.open())
         portal.open()
         # Producers that the test itself starts, in a loop of its own, are recorded too.
-        self._place = use_backend(stage.place)
-        self._place.__enter__()
+        self._recording = use_backend(harness.backend)
+        self._recording.__enter__()
         self._before = copy_context()
-        self._portal, self._stage = portal, stage
+        self._portal, self._harness = portal, harness
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        portal, place = self._portal, self._place
-        self._portal = self._place = self._stage = None
+        portal, recording = self._portal, self._recording
+        self._portal = self._recording = self._harness = None
         assert portal is not None
-        assert place is not None
-        place.__exit__(None, None, None)
+        assert recording is not None
+        recording.__exit__(None, None, None)
         portal.close()
 
     def send_event(
@@ -200,10 +200,10 @@ class TestClient(_Client):
         return self._deliver(events, event_type, topic, key, partition, timestamp_ms, headers, consumer_name)
 
     def _deliver(self, *arguments: Any) -> list[Delivery]:
-        stage, made = self._opened(), self._records(*arguments)
+        harness, records = self._opened(), self._records(*arguments)
         assert self._portal is not None
-        context = stage.context_of(copy_context(), self._before)
-        return self._told(self._portal.call(partial(stage.deliver, *made, stop_at_fault=self._raises), context))
+        context = harness.context_of(copy_context(), self._before)
+        return self._results(self._portal.call(partial(harness.deliver, *records, stop_at_fault=self._raises), context))
 
 
 class AsyncTestClient(_Client):
@@ -219,30 +219,30 @@ class AsyncTestClient(_Client):
         self, app: EVKafkaApp, raise_endpoint_errors: bool = True, *, raise_handler_errors: bool | None = None
     ) -> None:
         super().__init__(app, raise_endpoint_errors, raise_handler_errors=raise_handler_errors)
-        self._life: Held[None] | None = None
-        self._place: AbstractContextManager[None] | None = None
+        self._life: TaskOwnedContext[None] | None = None
+        self._recording: AbstractContextManager[None] | None = None
 
     async def __aenter__(self) -> Self:
         if self._life is not None:
             raise RuntimeError("this test client is open already")
         self.sent = []
-        stage = Harness(self.app, self.sent)
-        life = Held(stage.open())
+        harness = Harness(self.app, self.sent)
+        life = TaskOwnedContext(harness.open())
         await life.__aenter__()
-        self._place = use_backend(stage.place)
-        self._place.__enter__()
+        self._recording = use_backend(harness.backend)
+        self._recording.__enter__()
         self._before = copy_context()
-        self._life, self._stage = life, stage
+        self._life, self._harness = life, harness
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        life, place = self._life, self._place
-        self._life = self._place = self._stage = None
+        life, recording = self._life, self._recording
+        self._life = self._recording = self._harness = None
         assert life is not None
-        assert place is not None
-        place.__exit__(None, None, None)
+        assert recording is not None
+        recording.__exit__(None, None, None)
         await life.__aexit__(None, None, None)
 
     async def send_event(
@@ -277,10 +277,10 @@ class AsyncTestClient(_Client):
         return await self._deliver(events, event_type, topic, key, partition, timestamp_ms, headers, consumer_name)
 
     async def _deliver(self, *arguments: Any) -> list[Delivery]:
-        stage, made = self._opened(), self._records(*arguments)
-        context = stage.context_of(copy_context(), self._before)
-        delivering = stage.deliver(*made, stop_at_fault=self._raises)
-        return self._told(await asyncio.get_running_loop().create_task(delivering, context=context))
+        harness, records = self._opened(), self._records(*arguments)
+        context = harness.context_of(copy_context(), self._before)
+        delivering = harness.deliver(*records, stop_at_fault=self._raises)
+        return self._results(await asyncio.get_running_loop().create_task(delivering, context=context))
 
 
 def _refuse_in_loop(what: str) -> None:

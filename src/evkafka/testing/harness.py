@@ -1,4 +1,4 @@
-"""An app, set up for a test client: its lifespan entered, its producers recording, its consumers compiled."""
+"""Runs an app for a test client: enters its lifespan, replaces its producers by recording ones, delivers records."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from evkafka.testing.recording import Positions, RecordingCluster, SentEvent
 
 @dataclass(frozen=True, slots=True)
 class TestRecord:
-    """A record as a client would hand it out."""
+    """A record as a Kafka client would return it."""
 
     __test__ = False
 
@@ -42,54 +42,53 @@ class TestRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class StagedConsumer:
+class CompiledConsumer:
     """A declared consumer, compiled.
 
     Attributes:
-        header: where its stack reads the event type.
-        threads: where plain `def` endpoints run, as many at once as in production.
+        type_header: the header that its middleware reads the event type from.
+        threads: runs plain `def` endpoints, as many at once as in production.
     """
 
     plan: ConsumerPlan
-    header: str
+    type_header: str
     threads: ThreadPoolExecutor
 
 
 @dataclass(frozen=True, slots=True)
 class Deliveries:
-    """What became of the records, and what ended the delivering, where something did.
-
-    Attributes:
-        fatal: True where it is what no record is to blame for.
-    """
+    """The outcome of each delivered record, and the error that ended the delivery, if there is one."""
 
     all: list[Delivery]
     fault: BaseException | None = None
-    fatal: bool = False
 
 
 class Harness:
-    """One opening of an app.
+    """Runs an app once.
 
     Attributes:
         sent: what the app has sent so far.
-        context: the context variables as the lifespan left them: endpoints see those, as in production.
+        backend: records what producers send that the app's code creates itself.
+        context: the context variables at the end of the lifespan's entry: endpoints see them, as in production.
     """
 
     def __init__(self, app: EVKafkaApp, sent: list[SentEvent]) -> None:
         self.sent = sent
         self._app = app
         self._positions = Positions()
-        self._consumers: dict[str, StagedConsumer] = {}
+        self._consumers: dict[str, CompiledConsumer] = {}
         self._state: Mapping[str, Any] = {}
-        self.place = Backend(RecordingCluster(sent, self._positions), SystemClock())
+        self.backend = Backend(RecordingCluster(sent, self._positions), SystemClock())
         self.context = Context()
 
     # ------------------------------------------------------------------ life
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Lifespan, then producers, as the app itself does; reversed at the exit. Raises what the lifespan raises."""
+        """Enter the lifespan, then start the producers, as the app itself does; reversed at the exit.
+
+        Raises what the lifespan raises.
+        """
         app = self._app
         if app.service is not None or any(one.sender.bound for one in app.producers.values()):
             raise RuntimeError("this app is running already, by itself or in another test client: end that first")
@@ -98,16 +97,16 @@ class Harness:
             for declared in app.consumers.values():
                 self._consumers[declared.name] = consumer = self._compile(declared)
                 stack.callback(consumer.threads.shutdown, wait=False, cancel_futures=True)
-            stack.enter_context(use_backend(self.place))
+            stack.enter_context(use_backend(self.backend))
             self._state = as_state(await stack.enter_async_context(app.lifespan()))
             await self._start_producers(stack)
             self.context = copy_context()
             yield
 
-    def _compile(self, declared: DeclaredConsumer) -> StagedConsumer:
+    def _compile(self, declared: DeclaredConsumer) -> CompiledConsumer:
         plan = self._app.compile_consumer(declared)
         threads = ThreadPoolExecutor(plan.settings.concurrency, thread_name_prefix=f"evkafka-{plan.name}")
-        return StagedConsumer(plan, declared.type_header, threads)
+        return CompiledConsumer(plan, declared.type_header, threads)
 
     async def _start_producers(self, stack: AsyncExitStack) -> None:
         for declared in self._app.producers.values():
@@ -120,11 +119,11 @@ class Harness:
 
     # ------------------------------------------------------------------ delivering
 
-    def consumer(self, name: str | None) -> StagedConsumer:
+    def consumer(self, name: str | None) -> CompiledConsumer:
         """The consumer to deliver to.
 
         Raises:
-            ConfigError: there is none of this name, or no name was given and there are several; it tells the names.
+            ConfigError: there is no consumer of this name, or there are several and no name; the text lists them.
         """
         names = ", ".join(map(repr, self._consumers)) or "none"
         if name is None:
@@ -141,7 +140,7 @@ class Harness:
 
     def record(
         self,
-        consumer: StagedConsumer,
+        consumer: CompiledConsumer,
         event: Any,
         event_type: str | None,
         topic: str,
@@ -150,29 +149,31 @@ class Harness:
         timestamp_ms: int | None,
         headers: Headers | None,
     ) -> Record:
-        """The record as it would come out of the topic, its type in the header that this consumer's stack reads.
+        """The record as read from the topic, with its type in the header that this consumer's middleware reads.
 
         Raises:
-            EncodeError: event, key or a header cannot be made into bytes.
+            EncodeError: event, key or a header cannot be encoded.
         """
         try:
             value = None if event is None else encode(event)
-            own_key, pairs = key_bytes(key), _pairs(headers, consumer.header, event_type)
+            own_key, pairs = key_bytes(key), _pairs(headers, consumer.type_header, event_type)
         except (TypeError, ValueError, RecursionError) as error:
             raise EncodeError(
                 f"event {event_type!r} ({type(event).__name__}) cannot be made into a record of {topic!r}: {error}",
                 topic=topic,
                 event_type=event_type,
             ) from error
-        place = partition or 0
+        number = partition or 0
         stamp = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
-        return TestRecord(topic, place, self._positions.take(topic, place), stamp, own_key, value, pairs)
+        return TestRecord(topic, number, self._positions.take(topic, number), stamp, own_key, value, pairs)
 
-    async def deliver(self, consumer: StagedConsumer, records: Sequence[Record], *, stop_at_fault: bool) -> Deliveries:
-        """One attempt at each record, in order, each in a context of its own.
+    async def deliver(
+        self, consumer: CompiledConsumer, records: Sequence[Record], *, stop_at_fault: bool
+    ) -> Deliveries:
+        """One attempt for each record, in order, each in its own context.
 
         Args:
-            stop_at_fault: leave out what comes behind the first attempt that failed.
+            stop_at_fault: deliver nothing after the first attempt that failed.
         """
         deliveries: list[Delivery] = []
         for work in works(consumer.plan.dispatch, records, lambda: self._slot(consumer)):
@@ -184,29 +185,29 @@ class Harness:
             )
             result = await attempt.run(work)
             if isinstance(result, Fatal):
-                return Deliveries(deliveries, result.error, fatal=True)
+                return Deliveries(deliveries, result.error)
             deliveries += map(delivery_of, work.results(result))
             if stop_at_fault and (fault := work.fault(result)) is not None:
                 return Deliveries(deliveries, fault)
         return Deliveries(deliveries)
 
-    def _slot(self, consumer: StagedConsumer) -> Slot:
+    def _slot(self, consumer: CompiledConsumer) -> Slot:
         return Slot(consumer.plan.identity, self._state, consumer.threads)
 
     def context_of(self, caller: Context, before: Context) -> Context:
-        """What an endpoint sees: the lifespan's context variables, over them what the test has set since `before`."""
+        """An endpoint's context: the lifespan's context variables, and those that the test has set since `before`."""
         context = self.context.copy()
         for variable, value in caller.items():
             if variable not in before or before[variable] is not value:
                 context.run(variable.set, value)
-        context.run(current_backend.set, self.place)
+        context.run(current_backend.set, self.backend)
         return context
 
 
 def _pairs(
     headers: Headers | None, type_header_name: str, event_type: str | None
 ) -> tuple[tuple[str, bytes | None], ...]:
-    """Headers as they come, the type first; where the type is given, a header of that name gives way to it."""
+    """The headers, the event type first; it replaces a given header of the same name."""
     given = header_pairs(headers)
     if event_type is None:
         return tuple(given)

@@ -1,4 +1,4 @@
-"""The real Kafka of a test run, as one test sees it: its address, and topics that no other test has."""
+"""The real Kafka of a test run, for one test: its address, and topics that no other test uses."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from evkafka.config import producer_settings
 
 
 class FreshTopic(str):
-    """A topic's name. Awaiting it gives itself, so that `await kafka.topic()` reads like the other calls of an async
-    test.
-    """
+    """A topic's name. Awaiting it returns itself, so that `await kafka.topic()` works in async tests too."""
 
     __slots__ = ()
 
@@ -24,10 +22,10 @@ class FreshTopic(str):
 
 
 class RealKafka:
-    """What the fixture `evkafka_kafka` gives.
+    """The fixture `evkafka_kafka`.
 
     Attributes:
-        bootstrap_servers: for a configuration's key of the same name.
+        bootstrap_servers: for the configuration key of the same name.
     """
 
     def __init__(self, bootstrap_servers: str) -> None:
@@ -36,11 +34,10 @@ class RealKafka:
     def topic(
         self, partitions: int = 1, *, prefix: str = "test", config: Mapping[str, object] | None = None
     ) -> FreshTopic:
-        """Make a topic with a name that nobody else has, and return the name. Takes some milliseconds, also when
-        it is awaited.
+        """Create a topic with a unique name, and return the name. Takes some milliseconds, also when it is awaited.
 
         Args:
-            prefix: begins the name.
+            prefix: first part of the name.
             config: the topic's own settings, under Kafka's names: `{"cleanup.policy": "compact"}`.
 
         Raises:
@@ -51,7 +48,7 @@ class RealKafka:
         name = FreshTopic(f"{prefix}-{uuid.uuid4().hex[:12]}")
         connection = producer_settings({"bootstrap_servers": self.bootstrap_servers}).connection
         settings = {key: str(value) for key, value in (config or {}).items()}
-        with ThreadPoolExecutor(1) as elsewhere:  # a loop may be running here
-            making = create_topic(connection, name, partitions=partitions, config=settings)
-            elsewhere.submit(asyncio.run, making).result()
+        with ThreadPoolExecutor(1) as thread:  # an event loop may be running here
+            creating = create_topic(connection, name, partitions=partitions, config=settings)
+            thread.submit(asyncio.run, creating).result()
         return name

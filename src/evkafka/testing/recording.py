@@ -1,4 +1,4 @@
-"""What an app sends while it is under test: recorded, and confirmed at once."""
+"""Records the events that an app sends under test, and confirms them at once."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class SentEvent:
     """One event that was sent.
 
     Attributes:
-        event: the value, decoded: JSON where it is JSON, else text, else the bytes; None for a tombstone. What a
-            Sender declares as `str` or `bytes` is that.
-        event_type, topic, key: as they went out.
-        value: the bytes; a tombstone has none (None, whatever the annotation says, so that others need no check).
-        headers: by name, the `Event-Type` among them; the last one of a name, and none that is null.
-        partition, timestamp_ms: as the send gave them; None where it left them open.
-        producer: the name of the app's producer; for an EVKafkaProducer of the code's own, its `client_id`.
+        event: the decoded value: JSON if it is JSON, else text, else the bytes; None for a tombstone. A payload that
+            a Sender declares as `str` or `bytes` is always that.
+        event_type, topic, key: as they were sent.
+        value: the bytes. None for a tombstone; the annotation says `bytes` so that tests of other events need no check.
+        headers: by name, with the `Event-Type`; the last header of a name, and no null headers.
+        partition, timestamp_ms: as given to the send; None if not given.
+        producer: the name of the app's producer; for an EVKafkaProducer that the code creates itself, its `client_id`.
     """
 
     event: Any
@@ -44,7 +44,7 @@ class SentEvent:
 
 
 class Positions:
-    """Offsets that count up in each partition, for what is delivered and what is sent. From any thread."""
+    """Offsets that count up in each partition, for delivered and sent records. Thread-safe."""
 
     def __init__(self) -> None:
         self._next: defaultdict[tuple[str, int], Iterator[int]] = defaultdict(itertools.count)
@@ -54,11 +54,11 @@ class Positions:
 
 
 class RecordingCluster:
-    """Stands where Kafka would: its sinks write into a list.
+    """A cluster whose sinks append to a list.
 
     Args:
-        producer: how the app names the producer; None for those that the user's code makes itself.
-        sender: what declares the producer's events, where the app does.
+        producer: the app's name for the producer; None for producers that the user's code creates itself.
+        sender: the producer's Sender, if it is one of the app's.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class RecordingCluster:
 
 
 class RecordingSink:
-    """One producer's."""
+    """The sink of one producer."""
 
     def __init__(self, sent: list[SentEvent], positions: Positions, producer: str, declared: Mapping[str, Any]) -> None:
         self._sent = sent
@@ -131,9 +131,9 @@ class RecordingSink:
             )
         )
         confirmed: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()
-        place = partition or 0
+        number = partition or 0
         stamp = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
-        confirmed.set_result(RecordMetadata(topic, place, self._positions.take(topic, place), stamp, 0, 0))
+        confirmed.set_result(RecordMetadata(topic, number, self._positions.take(topic, number), stamp, 0, 0))
         return confirmed
 
     def unavailable_reason(self) -> str:
@@ -147,14 +147,14 @@ class RecordingSink:
 
 
 def decoded(value: bytes | None, declared: Any = None) -> Any:
-    """A value as a test wants to see it; `declared` is the payload's type, where one is declared."""
+    """The value decoded for tests; `declared` is the payload's declared type, if there is one."""
     kind = raw_kind(declared)
     if value is None or kind is bytes:
         return value
     if kind is not str:
         try:
             return json.loads(value)
-        except (ValueError, RecursionError):  # no JSON: text, or whatever
+        except (ValueError, RecursionError):  # not JSON: text or bytes
             pass
     try:
         return value.decode()

@@ -1,6 +1,6 @@
-"""An in-memory Kafka behind the engine's ports: topics, groups, offsets, rebalances, crashes, faults, a virtual clock.
+"""An in-memory Kafka for the real engine: topics, groups, offsets, rebalances, crashes, faults, a virtual clock.
 
-The engine that runs on it is the real one. Read `kafka.py` first; `source.py` and `sink.py` are the ports.
+Read `kafka.py` first; `source.py` and `sink.py` implement the ports of `runtime/ports.py`.
 """
 
 from evkafka.testing.memory.clock import VirtualClock

@@ -1,4 +1,4 @@
-"""The apps that run on one in-memory Kafka: what they do now, what they still have to do, and how they crash."""
+"""Apps that run on an in-memory Kafka: their running attempts, their unfinished work, and crashes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_NAMED = 5
 
 
 class ClusterView:
-    """This Kafka as one app sees it: it remembers the app's sources and sinks, so that the app alone can crash."""
+    """The cluster as one app uses it. It keeps the app's sources and sinks, so that this app alone can crash."""
 
     def __init__(self, kafka: MemoryCluster) -> None:
         self._kafka = kafka
@@ -69,12 +69,13 @@ class ClusterView:
 
 
 class RunningApp:
-    """One app on it.
+    """One app that runs on the cluster.
 
     Attributes:
-        phase: where it stands; outside `running` the clock is moved for it, so that it can start and drain.
-        service: what runs, from the end of the start on.
-        failures: (topic, partition, offset) -> the last failed attempt at it.
+        phase: outside `running` the clock is advanced for it, so that it can start and drain.
+        service: the running service; None while the app starts.
+        failures: (topic, partition, offset) -> the last failed attempt.
+        stop_listening: stops the collection of failures.
     """
 
     def __init__(self, app: EVKafkaApp, view: ClusterView) -> None:
@@ -83,9 +84,9 @@ class RunningApp:
         self.phase: Literal["starting", "running", "ending", "ended"] = "starting"
         self.service: Service | None = None
         self.failures: dict[tuple[str, int, int], AttemptFailed] = {}
-        self.deaf = app.telemetry.listen(AttemptFailed, self._failed)
+        self.stop_listening = app.telemetry.listen(AttemptFailed, self._on_failure)
 
-    def _failed(self, event: AttemptFailed) -> None:
+    def _on_failure(self, event: AttemptFailed) -> None:
         if event.decision == "wait":
             self.failures[event.topic, event.partition, event.offset] = event
 
@@ -94,12 +95,12 @@ class RunningApp:
 
     @property
     def joined(self) -> bool:
-        """True once its members have their partitions (or can get none, for the app has failed)."""
+        """True once its members have their partitions, or the app has failed."""
         failed = self.service is None or self.service.failure is not None
         return failed or all(source.joined for source in self.view.sources if source.alive)
 
     def crash(self) -> None:
-        """What kill -9 does: no drain, no commit, no leaving, no flush."""
+        """As `kill -9`: no drain, no commit, no leaving of the group, no flush."""
         for source in self.view.sources:
             source.crash()
         for sink in self.view.sinks:
@@ -107,20 +108,20 @@ class RunningApp:
         if self.service is not None:
             self.service.abandon()
 
-    # ------------------------------------------------------------------ what it does
+    # ------------------------------------------------------------------ work
 
     def at_work(self, sending: set[object]) -> list[Attempt]:
         """The attempts whose endpoints run now.
 
         Args:
-            sending: tasks that wait for a send: nothing but the virtual clock can wake them.
+            sending: tasks that wait for a send: only the virtual clock can wake them.
         """
         found = []
         for name, consumer in self.consumers():
             for executor in consumer.at_work:
                 record, slot = executor.slot.record, executor.slot
                 if record is None or executor.started_s == math.inf or executor.task in sending:
-                    continue  # writing a dead letter, or sending
+                    continue  # it writes a dead letter, or waits for a send
                 thread = slot.thread_future
                 endpoint = slot.route.name if slot.route is not None else "the middleware"
                 in_thread = thread is not None and not thread.done()
@@ -132,7 +133,7 @@ class RunningApp:
         return found
 
     def unfinished(self) -> list[str]:
-        """What it still has to do, in words; empty where nothing is."""
+        """Describe what it still has to do; empty if nothing."""
         words = []
         for name, consumer in self.consumers():
             if consumer.pending:
@@ -144,7 +145,7 @@ class RunningApp:
         return words
 
     def explain(self) -> list[str]:
-        """Why it does not come to an end, as far as it can be told."""
+        """Describe why it does not finish, as far as that is known."""
         words = [f"{attempt} runs, and awaits something that does not come" for attempt in self.at_work(set())]
         for name, _ in self.consumers():
             control = self.app.consumer(name)

@@ -1,4 +1,4 @@
-"""What tests assert, and the errors that show what is there instead."""
+"""Assertions on the in-memory Kafka; their errors show the actual state."""
 
 from __future__ import annotations
 
@@ -28,11 +28,15 @@ LONGEST_VALUE = 200
 # ---------------------------------------------------------------------------- offsets
 
 
-def committed(groups: Mapping[str, Group], topics: Topics, group: str, tp: TopicPartition, offset: int | None) -> None:
-    """Raises:
-    AssertionError: this is not the committed offset; also where there is no such group, topic or partition.
+def assert_committed(
+    groups: Mapping[str, Group], topics: Topics, group: str, tp: TopicPartition, offset: int | None
+) -> None:
+    """Assert the committed offset of a group; None: it has committed nothing.
+
+    Raises:
+        AssertionError: it is another one, or there is no such group, topic or partition.
     """
-    where = f"{tp.topic}[{tp.partition}]"
+    name = f"{tp.topic}[{tp.partition}]"
     if group not in groups:
         raise AssertionError(no_group(group, groups))
     log = topics.log(tp)
@@ -40,7 +44,7 @@ def committed(groups: Mapping[str, Group], topics: Topics, group: str, tp: Topic
     found = known.committed.get(tp)
     if found == offset:
         return
-    has = f"has committed {found} of {where}" if found is not None else f"has not committed {where}"
+    has = f"has committed {found} of {name}" if found is not None else f"has not committed {name}"
     reads = any(tp.topic in member.topics() for member in known.members)
     others = {f"{other.topic}[{other.partition}]": at for other, at in sorted(known.committed.items()) if other != tp}
     notes = [f"group {group!r} {has}, not {offset}; its records are {_range(log.start, log.end)}"]
@@ -63,7 +67,7 @@ def no_group(name: str, groups: Iterable[str]) -> str:
 # ---------------------------------------------------------------------------- records
 
 
-def sent(
+def assert_sent(
     kafka: MemoryCluster,
     topic: str,
     event_type: str | None,
@@ -73,16 +77,18 @@ def sent(
     headers: Mapping[str, bytes | str | None] | None,
     times: int | None,
 ) -> list[MemoryRecord]:
-    """Raises:
-    AssertionError: too few (or too many) records are like this; it lists those of the topic.
+    """Assert that apps have sent such records, and return them.
+
+    Raises:
+        AssertionError: too few or too many records match; the text lists those of the topic.
     """
     if topic not in kafka.topics and times != 0 and not kafka.sent:
         raise UnknownTopic(f"no app has sent anything, and there is no topic {topic!r}")
-    there = [record for record in kafka.sent if record.topic == topic]
+    in_topic = [record for record in kafka.sent if record.topic == topic]
     wanted = {name: text.encode() if isinstance(text, str) else text for name, text in (headers or {}).items()}
     found = [
         record
-        for record in there
+        for record in in_topic
         if (event_type is None or record.event_type == event_type)
         and (event is ANY or _same_value(record, event))
         and (key is ANY or record.key == key_bytes(key))
@@ -93,25 +99,27 @@ def sent(
     count = "a record" if times is None else f"{times} records"
     like = {"event_type": event_type, "headers": headers} if headers else {"event_type": event_type}
     like |= {name: value for name, value in (("event", event), ("key", key)) if value is not ANY}
-    said = ", ".join(f"{name}={value!r}" for name, value in like.items() if value is not None or name != "event_type")
+    criteria = ", ".join(
+        f"{name}={value!r}" for name, value in like.items() if value is not None or name != "event_type"
+    )
     raise AssertionError(
-        f"no app has sent {count} to {topic!r}{' with ' + said if said else ''}"
-        f"{f': {len(found)} are like that' if found else ''}\n{_what_is_there(kafka, topic, there)}"
+        f"no app has sent {count} to {topic!r}{' with ' + criteria if criteria else ''}"
+        f"{f': {len(found)} are like that' if found else ''}\n{_list_sent(kafka, topic, in_topic)}"
     )
 
 
-def _what_is_there(kafka: MemoryCluster, topic: str, there: Sequence[MemoryRecord]) -> str:
-    if there:
-        more = [f"... and {len(there) - MOST_SHOWN} more"] if len(there) > MOST_SHOWN else []
-        return "\n".join(["what apps have sent there:", *map(shown, there[:MOST_SHOWN]), *more])
+def _list_sent(kafka: MemoryCluster, topic: str, records: Sequence[MemoryRecord]) -> str:
+    if records:
+        more = [f"... and {len(records) - MOST_SHOWN} more"] if len(records) > MOST_SHOWN else []
+        return "\n".join(["what apps have sent there:", *map(shown, records[:MOST_SHOWN]), *more])
     own = len(kafka.records(topic)) if topic in kafka.topics else 0
-    by_hand = f" (the {own} records in it were written by the test itself)" if own else ""
+    by_test = f" (the {own} records in it were written by the test itself)" if own else ""
     elsewhere = sorted({record.topic for record in kafka.sent})
-    return f"apps have sent nothing there{by_hand}, only to {elsewhere}" if elsewhere else f"nothing is there{by_hand}"
+    return f"apps have sent nothing there{by_test}, only to {elsewhere}" if elsewhere else f"nothing is there{by_test}"
 
 
 def shown(record: MemoryRecord) -> str:
-    """One line for one record."""
+    """The record as one line."""
     value = repr(record.value)
     cut = value if len(value) <= LONGEST_VALUE else value[:LONGEST_VALUE] + "..."
     others = [(name, text) for name, text in record.headers if name != "Event-Type"]

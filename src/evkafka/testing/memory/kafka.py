@@ -1,4 +1,4 @@
-"""The in-memory Kafka as a test holds it: the apps that run on it, their time, and what a test asserts."""
+"""`InMemoryKafka`, the test's interface: it runs apps, advances their time, and asserts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evkafka.app import EVKafkaApp
 from evkafka.exceptions import EVKafkaError
 from evkafka.records import TopicPartition
 from evkafka.runtime.backend import Backend, use_backend
-from evkafka.testing.memory import assertions as expect
+from evkafka.testing.memory import assertions
 from evkafka.testing.memory.apps import ClusterView, RunningApp
 from evkafka.testing.memory.clock_driver import Attempt, ClockDriver
 from evkafka.testing.memory.cluster import MemoryCluster
@@ -22,20 +22,20 @@ LONGEST_REBALANCE_S = 600.0
 
 
 class NotSettled(EVKafkaError, AssertionError):
-    """The clock ran to its limit and there was still something to do; the message says what."""
+    """Virtual time ran out and there was still something to do; the message says what."""
 
 
 class InMemoryKafka(MemoryCluster):
     """A Kafka without a network. Use as `async with InMemoryKafka() as kafka, kafka.running(app):`.
 
-    Everything in here is done with the loop that it is used in; nothing of it is for threads.
+    It belongs to the event loop that it is used in; it is not thread-safe.
 
     Args:
-        seed: everything that is left to chance (how many turns of the loop an answer takes, the partition of a
-            record without a key, the jitter of a backoff) comes from it: the same seed gives the same run.
-        partitions: of a topic that is not made by `create_topic`.
-        auto_create_topics: a topic is made when something is sent to it, or subscribes to it. False: sends to an
-            unknown topic fail, and a consumer waits for its topic, as at a cluster that makes none by itself.
+        seed: seed of all random decisions (how many turns of the loop an answer takes, the partition of a record
+            without a key, the jitter of a backoff): the same seed gives the same run.
+        partitions: partitions of an automatically created topic.
+        auto_create_topics: create a topic when something is sent to it or subscribes to it. False: sends to an unknown
+            topic fail, and a consumer waits for its topic, as on a cluster without automatic creation.
     """
 
     def __init__(self, *, seed: int = 0, partitions: int = 1, auto_create_topics: bool = True) -> None:
@@ -43,15 +43,15 @@ class InMemoryKafka(MemoryCluster):
         self._driver = ClockDriver(self.clock, self._at_work)
         self._apps: dict[EVKafkaApp, RunningApp] = {}
         self._has_run = False
-        self._place = ExitStack()
+        self._backend = ExitStack()
 
     async def __aenter__(self) -> Self:
-        """From here on, `EVKafkaProducer`s that are started write here."""
-        self._place.enter_context(use_backend(Backend(ClusterView(self), self.clock, self.random.random)))
+        """Inside, every `EVKafkaProducer` that is started writes to this Kafka."""
+        self._backend.enter_context(use_backend(Backend(ClusterView(self), self.clock, self.random.random)))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._place.close()
+        self._backend.close()
         await self.close()
 
     # ------------------------------------------------------------------ running an app
@@ -60,13 +60,13 @@ class InMemoryKafka(MemoryCluster):
     async def running(self, app: EVKafkaApp, *, joined: bool = True) -> AsyncIterator[Mapping[str, Any]]:
         """Run the app on this Kafka, with its virtual clock; stopped (drained, committed) at the exit.
 
-        Its producers write here, and so do the `EVKafkaProducer`s that are started inside, by whomever.
+        Its producers write here, and so does every `EVKafkaProducer` that is started inside.
 
         Args:
             joined: enter when its consumers have their partitions (default); False: as soon as it has started.
 
         Raises:
-            StartFailed: at the entry. StopApp, BrokerError: at the exit, when a consumer could not be saved.
+            StartFailed: at the entry. StopApp, BrokerError: at the exit, if a consumer could not be restarted.
             RuntimeError: it is running already.
         """
         if app in self._apps:
@@ -75,7 +75,7 @@ class InMemoryKafka(MemoryCluster):
         self._apps[app] = running
         self._has_run = True
         ending = asyncio.Event()
-        self.background(self._move_time_for(running, ending))
+        self.background(self._advance_while_not_running(running, ending))
         try:
             async with AsyncExitStack() as stack:
                 stack.enter_context(use_backend(Backend(running.view, self.clock, self.random.random)))
@@ -94,13 +94,12 @@ class InMemoryKafka(MemoryCluster):
         finally:
             running.phase = "ended"
             ending.set()
-            running.deaf()
+            running.stop_listening()
             if self._apps.get(app) is running:
                 del self._apps[app]
 
-    async def _move_time_for(self, running: RunningApp, ending: asyncio.Event) -> None:
-        """An app that starts, or ends (at the exit, by `stop()`, by a fatal record), needs time to pass, whether
-        somebody lets it pass or not."""
+    async def _advance_while_not_running(self, running: RunningApp, ending: asyncio.Event) -> None:
+        """Advance the clock while the app starts, or ends (at the exit, by `stop()`, by a fatal record)."""
         while running.phase == "starting":
             await self._tick(needed=bool(self.sending))
         if running.service is not None:
@@ -109,7 +108,7 @@ class InMemoryKafka(MemoryCluster):
                 await self._tick(needed=True)
         await ending.wait()
         while running.phase != "ended":
-            # Of a crashed app with two consumers one may end before the exit, and the other needs time after it.
+            # Of a failed app with two consumers, one may end before the exit, and the other may need time after it.
             draining = running.service is not None and running.service.draining
             await self._tick(needed=draining or bool(self.sending))
 
@@ -127,7 +126,7 @@ class InMemoryKafka(MemoryCluster):
         return self._apps[app]
 
     async def crash(self, app: EVKafkaApp) -> None:
-        """What kill -9 does: no drain, no commit, no leaving. Its group notices when the session has expired.
+        """As `kill -9`: no drain, no commit, no leaving. The group notices it when the session has expired.
 
         Raises:
             RuntimeError: the app is not running here.
@@ -138,7 +137,7 @@ class InMemoryKafka(MemoryCluster):
         await self._driver.turns()
 
     async def expire(self, app: EVKafkaApp) -> None:
-        """Let the sessions of the app's members expire without their knowing, as a frozen process's do.
+        """Let the sessions of the app's members expire without their knowledge, as in a frozen process.
 
         Raises:
             RuntimeError: the app is not running here.
@@ -148,16 +147,16 @@ class InMemoryKafka(MemoryCluster):
         await self._driver.turns()
 
     def rebalance(self, group: str | None = None) -> Awaitable[None]:
-        """Make the group (None: every group) rebalance. It begins at once; awaiting it lets time pass until it ends.
+        """Rebalance the group (None: every group). It begins at once; awaiting it lets time pass until it ends.
 
         Raises:
-            NotSettled: when awaited: it has not come to an end within ten minutes of the virtual clock.
+            NotSettled: when awaited: it has not ended within ten minutes of virtual time.
             RuntimeError: there is no such group.
         """
         groups = list(self._groups.values()) if group is None else [self._known_group(group)]
         for one in groups:
             one.rebalance()
-        return _Later(lambda: self._until_rebalanced(groups))
+        return _LazyAwaitable(lambda: self._until_rebalanced(groups))
 
     async def _until_rebalanced(self, groups: list[Group]) -> None:
         ended = await self._driver.drive(
@@ -169,14 +168,16 @@ class InMemoryKafka(MemoryCluster):
     # ------------------------------------------------------------------ time
 
     async def advance(self, *, ms: float) -> None:
-        """Let this time pass, timer by timer. Endpoints' own awaits are waited for, really, for a second at most."""
+        """Let this much virtual time pass, timer by timer. Endpoints' own awaits are waited for, in real time, for a
+        second at most.
+        """
         await self._driver.advance(ms / 1000)
 
     async def settle(self, *, max_ms: float = 3_600_000) -> None:
-        """Let time pass until every record is handled and committed. Endpoints' own awaits are waited for, really.
+        """Let time pass until every record is handled and committed. Endpoints' own awaits take their real time.
 
         Raises:
-            NotSettled: this much time has passed and there is still something to do.
+            NotSettled: this much virtual time has passed and there is still something to do.
             RuntimeError: no app has run here yet.
         """
         if not self._has_run:
@@ -188,7 +189,7 @@ class InMemoryKafka(MemoryCluster):
             raise NotSettled(f"not settled after {max_ms / 1000:g} s of the virtual clock:\n- {words}")
 
     def unfinished(self) -> list[str]:
-        """What is still to be done, in words; empty where nothing is."""
+        """Describe what is still to be done; empty if nothing."""
         words = [f"group {group.name} rebalances" for group in self._groups.values() if group.rebalancing]
         for running in self._apps.values():
             words += running.unfinished()
@@ -209,7 +210,7 @@ class InMemoryKafka(MemoryCluster):
 
     @asynccontextmanager
     async def outage(self, *, ms: float = 0) -> AsyncIterator[None]:
-        """Away inside, back at the exit, after this much time has passed there."""
+        """An outage inside; at its end, this much virtual time passes before the cluster is back."""
         self.go_away()
         try:
             yield
@@ -217,53 +218,53 @@ class InMemoryKafka(MemoryCluster):
         finally:
             self.come_back()
 
-    # ------------------------------------------------------------------ groups, and what tests assert
+    # ------------------------------------------------------------------ groups and assertions
 
     def _known_group(self, name: str) -> Group:
         if name not in self._groups:
-            raise RuntimeError(expect.no_group(name, self._groups))
+            raise RuntimeError(assertions.no_group(name, self._groups))
         return self._groups[name]
 
     def committed(self, group: str, topic: str, partition: int = 0) -> int | None:
-        """The group's committed offset; None where there is none."""
+        """The group's committed offset; None if there is none."""
         return self.group(group).committed.get(TopicPartition(topic, partition))
 
     def committed_metadata(self, group: str, topic: str, partition: int = 0) -> str:
-        """What was committed beside the offset; empty where there was nothing."""
+        """The metadata committed with the offset; empty if there is none."""
         return self.group(group).metadata.get(TopicPartition(topic, partition), "")
 
     def commit(self, group: str, topic: str, partition: int = 0, *, offset: int, metadata: str = "") -> None:
-        """Write a group's offset by hand, as an admin tool does while nobody of the group runs."""
+        """Set a group's offset, as an admin tool does while no member of the group runs."""
         tp = TopicPartition(topic, partition)
         self.topics.log(tp)
         self.group(group).write({tp: offset}, {tp: metadata} if metadata else {})
 
     def assert_committed(self, *, group: str, topic: str, partition: int = 0, offset: int | None) -> None:
-        """Fail unless this is the group's committed offset (None: there is none); the error shows what is."""
-        expect.committed(self._groups, self.topics, group, TopicPartition(topic, partition), offset)
+        """Assert the group's committed offset (None: there is none); the error shows the actual one."""
+        assertions.assert_committed(self._groups, self.topics, group, TopicPartition(topic, partition), offset)
 
     def assert_sent(
         self,
         topic: str,
         event_type: str | None = None,
         *,
-        event: Any = expect.ANY,
-        key: Any = expect.ANY,
+        event: Any = assertions.ANY,
+        key: Any = assertions.ANY,
         headers: Mapping[str, bytes | str | None] | None = None,
         times: int | None = None,
     ) -> list[MemoryRecord]:
-        """Fail unless an app has written such a record; the error shows what is there instead. Returns what matched.
+        """Assert that an app has written such a record, and return the matching ones; the error lists the topic's.
 
         Args:
-            event: what its value must be, encoded as a producer would; JSON is compared by its meaning.
-            headers: those that it must have, among others.
-            times: exactly so many; None: one or more; 0: none.
+            event: its value, encoded as by a producer; JSON values are compared by content.
+            headers: headers that it must have, among others.
+            times: the exact number of records; None: one or more; 0: none.
         """
-        return expect.sent(self, topic, event_type, event=event, key=key, headers=headers, times=times)
+        return assertions.assert_sent(self, topic, event_type, event=event, key=key, headers=headers, times=times)
 
 
-class _Later:
-    """An awaitable whose work begins when it is awaited, and that may be left alone without a warning."""
+class _LazyAwaitable:
+    """An awaitable that starts when it is awaited; not awaiting it causes no warning."""
 
     def __init__(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._work = work
