@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from evkafka.cli.env_vars import twin
-from evkafka.cli.exit_codes import said_in_one_sentence
+from evkafka.cli.env_vars import env_var
+from evkafka.cli.exit_codes import exit_code_of
 from evkafka.cli.main import command_line
 from evkafka.environment import producer_config
 from tests.cli.support import ROOT, as_json, evkafka, said
@@ -75,7 +75,7 @@ def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TERM", "dumb")
 
     def done(*arguments: str) -> Ended:
-        code = said_in_one_sentence(lambda: command_line()(arguments, prog_name="evkafka"))
+        code = exit_code_of(lambda: command_line()(arguments, prog_name="evkafka"))
         printed = capfd.readouterr()
         return Ended(code, printed.out + printed.err)
 
@@ -155,7 +155,7 @@ class TestTwins:
         assert "did you mean" not in caplog.text
 
     def test_is_named_by_its_command_and_its_long_flag(self) -> None:
-        assert twin(("dlq", "list"), ["-n", "--event-type"]) == "EVKAFKA_DLQ_LIST_EVENT_TYPE"
+        assert env_var(("dlq", "list"), ["-n", "--event-type"]) == "EVKAFKA_DLQ_LIST_EVENT_TYPE"
 
 
 class TestTheListOfCommands:

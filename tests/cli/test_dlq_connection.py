@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from evkafka.cli.connection import DeadLetters, find, find_dead_letters
-from evkafka.cli.options import Where
+from evkafka.cli.connection import DeadLetters, find_cluster, find_dead_letters
+from evkafka.cli.options import ClusterOptions
 from evkafka.exceptions import ConfigError
 
 APP = """
@@ -25,12 +25,12 @@ app.add_consumer(
 """
 
 
-def told(
-    directory: Path, topic: str | None = None, *, app: str | None = None, servers: str | None = None, **words: str
+def found_by(
+    directory: Path, topic: str | None = None, *, app: str | None = None, servers: str | None = None, **values: str
 ) -> DeadLetters:
-    text = APP.format(**{"event": "", "topics": ["orders"], "then": "dead_letter", **words})
+    text = APP.format(**{"event": "", "topics": ["orders"], "then": "dead_letter", **values})
     (directory / f"{directory.name.replace('-', '_')}.py").write_text(text)
-    return find_dead_letters(Where(app, directory, bootstrap_servers=servers), topic)
+    return find_dead_letters(ClusterOptions(app, app_dir=directory, bootstrap_servers=servers), topic)
 
 
 @pytest.fixture
@@ -41,45 +41,45 @@ def app(tmp_path: Path) -> str:
 
 class TestTheTopic:
     def test_may_be_left_out_where_the_app_has_but_one(self, tmp_path: Path, app: str) -> None:
-        assert told(tmp_path, app=app).topic == "orders.billing.dlq"
+        assert found_by(tmp_path, app=app).topic == "orders.billing.dlq"
 
     def test_must_be_named_where_there_are_several(self, tmp_path: Path, app: str) -> None:
         with pytest.raises(ConfigError, match=r"name .*: this app has 'orders\.billing\.dlq', 'refunds\.billing\.dlq'"):
-            told(tmp_path, app=app, topics='["orders", "refunds"]')
+            found_by(tmp_path, app=app, topics='["orders", "refunds"]')
 
     def test_of_an_event_type_is_found_too(self, tmp_path: Path, app: str) -> None:
         event = ', on_error={"then": "dead_letter", "dead_letter_topic": "graveyard"}'
-        assert told(tmp_path, app=app, event=event, then="skip").topic == "graveyard"
+        assert found_by(tmp_path, app=app, event=event, then="skip").topic == "graveyard"
 
     def test_cannot_be_left_out_where_no_policy_ends_there(self, tmp_path: Path, app: str) -> None:
         with pytest.raises(ConfigError, match="this app's policies name none"):
-            told(tmp_path, app=app, then="skip")
+            found_by(tmp_path, app=app, then="skip")
 
     def test_cannot_be_left_out_without_an_app(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="only with --app it may be left out"):
-            told(tmp_path, servers="localhost:9092")
+            found_by(tmp_path, servers="localhost:9092")
 
 
 class TestTheApp:
     def test_may_come_from_the_environment(self, tmp_path: Path, app: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("EVKAFKA_APP", app)
-        assert told(tmp_path).found.consumer is not None
+        assert found_by(tmp_path).cluster.consumer is not None
 
     def test_of_the_environment_yields_to_what_is_said(
         self, tmp_path: Path, app: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("EVKAFKA_APP", app)
-        assert told(tmp_path, "dead", servers="localhost:9092").found.consumer is None
+        assert found_by(tmp_path, "dead", servers="localhost:9092").cluster.consumer is None
 
     def test_said_twice_is_refused(self, tmp_path: Path, app: str) -> None:
         with pytest.raises(ConfigError, match="say one of them: --app"):
-            told(tmp_path, "dead", app=app, servers="localhost:9092")
+            found_by(tmp_path, "dead", app=app, servers="localhost:9092")
 
     def test_said_nowhere_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("EVKAFKA_APP", "EVKAFKA_BOOTSTRAP_SERVERS"):
             monkeypatch.delenv(name, raising=False)
         with pytest.raises(ConfigError, match="say where Kafka is: --app MODULE:APP"):
-            told(tmp_path, "dead")
+            found_by(tmp_path, "dead")
 
 
 LOGIN = {
@@ -97,16 +97,16 @@ class TestTheClusterIsFoundAsByEveryOtherCommand:
     ) -> None:
         for name, value in {**LOGIN, "EVKAFKA_BOOTSTRAP_SERVERS": "other:9092"}.items():
             monkeypatch.setenv(name, value)
-        found = find_dead_letters(Where(None, tmp_path, bootstrap_servers=servers), "dead").found
-        assert found == find(Where(None, tmp_path, bootstrap_servers=servers))
+        found = find_dead_letters(ClusterOptions(app_dir=tmp_path, bootstrap_servers=servers), "dead").cluster
+        assert found == find_cluster(ClusterOptions(app_dir=tmp_path, bootstrap_servers=servers))
         assert found.connection.bootstrap_servers == (servers or "other:9092",)
         assert found.connection.options["sasl_plain_username"] == "billing"
 
     def test_in_a_file_which_names_the_sources_too(self, tmp_path: Path) -> None:
         path = tmp_path / "consumer.toml"
         path.write_text('bootstrap_servers = "file:9092"\ntopics = ["orders"]\ngroup_id = "billing"\n')
-        letters = find_dead_letters(Where(config=path), "dead")
-        assert letters.found.connection.bootstrap_servers == ("file:9092",)
+        letters = find_dead_letters(ClusterOptions(config=path), "dead")
+        assert letters.cluster.connection.bootstrap_servers == ("file:9092",)
         assert letters.sources is not None
         assert letters.sources.has("orders")
         assert not letters.sources.has("payments")
@@ -117,5 +117,6 @@ class TestTheClusterIsFoundAsByEveryOtherCommand:
             '{"bootstrap_servers": "here:9092",'
             ' "on_error": {"dead_letter_producer": {"bootstrap_servers": "there:9092"}}}'
         )
-        assert find_dead_letters(Where(config=path), "dead").found.connection.bootstrap_servers == ("there:9092",)
-        assert find(Where(config=path)).connection.bootstrap_servers == ("here:9092",)
+        dead_letters = find_dead_letters(ClusterOptions(config=path), "dead")
+        assert dead_letters.cluster.connection.bootstrap_servers == ("there:9092",)
+        assert find_cluster(ClusterOptions(config=path)).connection.bootstrap_servers == ("here:9092",)

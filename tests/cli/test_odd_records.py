@@ -11,10 +11,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from evkafka.broker import KafkaBroker
-from evkafka.cli import output as words
-from evkafka.cli.impl import dlq as dlq_work
-from evkafka.cli.impl import lag
-from evkafka.cli.impl.tail import _Json, _Lines
+from evkafka.cli import output
+from evkafka.cli.impl.dlq import letter_json
+from evkafka.cli.impl.group_offsets import print_group_heading
+from evkafka.cli.impl.tail import JsonPrinter, LinePrinter
 from evkafka.dlq.dead_letter import read_dead_letter
 from evkafka.kafka.admin.groups import Group
 from tests.cli.support import evkafka
@@ -22,7 +22,7 @@ from tests.support.kafka_topics import MakeTopic
 from tests.support.odd_records import HOSTILE, VALUES, OddRecord, odd_records
 from tests.support.unsafe_text import acted_on
 
-FOUND: Any = SimpleNamespace(type_header="Event-Type")
+TYPE_HEADER = "Event-Type"
 
 
 class TestTail:
@@ -31,9 +31,9 @@ class TestTail:
         self, seed: int, capsys: pytest.CaptureFixture[str]
     ) -> None:
         records = odd_records(60, seed=seed)
-        say = _Lines(FOUND)
+        print_record = LinePrinter(TYPE_HEADER)
         for record in records:
-            say(record)
+            print_record(record)
         printed = capsys.readouterr().out
         assert printed.count("\n") == len(records)
         assert set(acted_on(printed)) == {"\n"}
@@ -44,9 +44,9 @@ class TestTail:
         self, seed: int, capsys: pytest.CaptureFixture[str]
     ) -> None:
         records = odd_records(60, seed=seed)
-        say = _Json(FOUND)
+        print_record = JsonPrinter(TYPE_HEADER)
         for record in records:
-            say(record)
+            print_record(record)
         printed = capsys.readouterr().out
         assert set(acted_on(printed)) == {"\n"}
         told = [json.loads(line, parse_constant=pytest.fail) for line in printed.splitlines()]
@@ -56,7 +56,7 @@ class TestTail:
 
     def test_as_json_has_values_that_json_cannot_say_as_text(self, capsys: pytest.CaptureFixture[str]) -> None:
         for value in (b'{"n":NaN}', b'{"n":1e999}', b"[" * 700 + b"]" * 700, b"[" * 10_000 + b"]" * 10_000):
-            _Json(FOUND)(OddRecord("orders", 0, 0, 1, None, value, ()))
+            JsonPrinter(TYPE_HEADER)(OddRecord("orders", 0, 0, 1, None, value, ()))
             told = json.loads(capsys.readouterr().out)["value"]
             assert told == value.decode() or json.dumps(told).replace(" ", "").encode() == value
 
@@ -65,7 +65,7 @@ class TestDeadLetters:
     @pytest.mark.parametrize("record", [*odd_records(len(VALUES))], ids=lambda one: str(one.offset))
     def test_any_record_is_a_row_of_the_list(self, record: OddRecord, capsys: pytest.CaptureFixture[str]) -> None:
         letter = read_dead_letter(record)
-        words.print_json([dlq_work._brief(letter, "open")])
+        output.print_json([letter_json(letter, "open")])
         [told] = json.loads(capsys.readouterr().out)
         assert told["offset"] == record.offset
 
@@ -75,19 +75,19 @@ class TestNames:
     def test_of_groups_are_printed_as_they_are_written(self, name: str, capsys: pytest.CaptureFixture[str]) -> None:
         group: Any = SimpleNamespace(state="Stable", members=())
         assert isinstance(Group, type)
-        lag._say_group(name, group)
-        words.print_table(["group", "what"], [[name, name]])
+        print_group_heading(name, group)
+        output.print_table(["group", "what"], [[name, name]])
         printed = capsys.readouterr().out
         assert printed.count("\n") == 3
         assert acted_on(printed.replace("\n", "")) == []
-        assert printed.startswith(f"group {words.plain(name)}: ")
+        assert printed.startswith(f"group {output.plain(name)}: ")
 
     def test_a_screen_reads_no_markup_in_what_it_prints(self, capsys: pytest.CaptureFixture[str]) -> None:
-        words.screen().print("[/bold] :smile: [red]x")
+        output.screen().print("[/bold] :smile: [red]x")
         assert capsys.readouterr().out == "[/bold] :smile: [red]x\n"
 
     def test_a_block_of_several_lines_looks_like_no_next_field(self) -> None:
-        assert words.block("a\nid: forged\x1b") == "a\n    id: forged\\u001b"
+        assert output.block("a\nid: forged\x1b") == "a\n    id: forged\\u001b"
 
 
 class TestOnARealKafka:

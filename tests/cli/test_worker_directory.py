@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evkafka.cli.impl.workers import LOCK, PREFIX, metrics_together
+from evkafka.cli.impl.workers import LOCK, PREFIX, metrics_directory
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_is_removed_at_the_end(place: Path) -> None:
-    with metrics_together():
+    with metrics_directory():
         assert os.environ["PROMETHEUS_MULTIPROC_DIR"].startswith(str(place / PREFIX))
     assert list(place.iterdir()) == []
     assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
@@ -34,14 +34,14 @@ def test_that_a_killed_supervisor_has_left_is_removed_by_the_next_one(place: Pat
     (left / "counter_1.db").touch()
     with (living / LOCK).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with metrics_together():
+        with metrics_directory():
             assert not left.exists()
             assert living.exists()
 
 
 def test_is_done_without_where_none_can_be_made(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     place.rmdir()
-    with metrics_together():
+    with metrics_directory():
         assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
     assert "no directory can be made in" in caplog.text
     place.mkdir()

@@ -1,4 +1,4 @@
-"""Which letters a filter means, and how fast and how visibly they are gone through. No Kafka."""
+"""Which letters a filter means, and how fast they are gone through. No Kafka."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from evkafka.cli.impl import dlq as dlq_work
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.dlq.dead_letter import DeadLetterFilter, DeadLetterPosition, DeadLetterRecord, read_dead_letter
 from evkafka.dlq.replay import _RateLimiter
@@ -86,31 +84,3 @@ class TestARate:
         for _ in range(3):
             await pace.wait(100)
         assert waits == [0.0, 0.0, 0.0]
-
-
-class TestTheProgressBar:
-    @pytest.fixture
-    def screens(self, monkeypatch: pytest.MonkeyPatch) -> list[Console]:
-        """The terminal that the command writes to, once it does."""
-        made: list[Console] = []
-
-        def console(**options: Any) -> Console:
-            made.append(Console(**{**options, "force_terminal": True, "width": 80}))
-            return made[-1]
-
-        monkeypatch.setattr(dlq_work, "Console", console)
-        return made
-
-    def test_is_shown_on_a_terminal(self, screens: list[Console], capsys: pytest.CaptureFixture[str]) -> None:
-        with dlq_work._watched("replaying") as watch:
-            watch(2, 7)
-            watch(7, 7)
-        shown = capsys.readouterr()
-        assert "replaying" in shown.err
-        assert "7/7" in shown.err
-        assert shown.out == ""
-
-    def test_is_not_written_to_a_file(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with dlq_work._watched("replaying") as watch:
-            watch(7, 7)
-        assert capsys.readouterr() == ("", "")

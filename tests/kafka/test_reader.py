@@ -13,8 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from evkafka.broker import KafkaBroker
 from evkafka.cli.connection import FoundCluster
-from evkafka.cli.impl.tail import Wanted as WantedByTail
-from evkafka.cli.impl.tail import tail
+from evkafka.cli.impl.tail import RecordFilter, RecordRange, tail
 from evkafka.config.settings import ConnectionSettings
 from evkafka.dlq import DeadLetterFilter, DeadLetterTopic, Target, replay_dead_letters
 from evkafka.exceptions import BrokerError
@@ -104,20 +103,18 @@ class TestABatchThatBecomesTooLarge:
         with pytest.raises(BrokerError, match=r"\[0\]@2 to 4 cannot be read: TooLargeUnpacked"):
             await read_log(connection, orders, lambda record: None)
 
-    @pytest.mark.parametrize("wanted", [WantedByTail(), WantedByTail(event_types=("E",))], ids=["all", "some"])
+    @pytest.mark.parametrize("wanted", [RecordFilter(), RecordFilter(event_types=("E",))], ids=["all", "some"])
     async def test_is_a_line_of_tail_whatever_is_wanted(
         self,
         connection: ConnectionSettings,
         orders: str,
-        wanted: WantedByTail,
+        wanted: RecordFilter,
         capsys: pytest.CaptureFixture[str],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr("signal.signal", lambda *_: None)
         found = FoundCluster(connection, None, None)
-        await asyncio.to_thread(
-            tail, found, orders, wanted, start=None, back=10, partition=None, limit=None, following=False, as_json=True
-        )
+        await asyncio.to_thread(tail, found, RecordRange(orders, follow=False), wanted, as_json=True)
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         [row] = [line for line in lines if "unreadable" in line]
         assert row["offset"] == 2

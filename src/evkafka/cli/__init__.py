@@ -14,12 +14,16 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """The console entry point. Always ends with SystemExit."""
+    """The console entry point.
+
+    Raises:
+        SystemExit: always, with the exit code.
+    """
     open_standard_streams()
     if sys.argv[1:2] == ["run"]:
         stop_quietly_until_started()
     try:
-        import typer  # noqa: F401 - is the extra there?
+        import typer  # noqa: F401 - is the extra installed?
     except ImportError:
         print(
             "evkafka: the command line needs an extra that is not installed: pip install 'evkafka[cli]'",

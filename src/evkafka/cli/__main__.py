@@ -1,4 +1,4 @@
-"""`python -m evkafka.cli`: the `evkafka` command where the scripts directory is not on the path."""
+"""`python -m evkafka.cli`: runs `evkafka` if the scripts directory is not on the path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cluster a command means: an app's, a file's, the one at an address, or what the environment says."""
+"""Finds the cluster that a command connects to: an app's, a file's, one at an address, or the environment's."""
 
 from __future__ import annotations
 
@@ -12,29 +12,25 @@ from pathlib import Path
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.app_loader import load_app
-from evkafka.cli.impl.run import unknown
-from evkafka.cli.options import Where
-from evkafka.config import (
-    consumer_settings,
-    dead_letter_producer_settings,
-    dead_letter_topic,
-    producer_settings,
-)
+from evkafka.cli.env_file import load_env_file
+from evkafka.cli.options import AppOptions, ClusterOptions
+from evkafka.cli.suggestions import unknown_name
+from evkafka.config import consumer_settings, dead_letter_producer_settings, dead_letter_topic, producer_settings
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ErrorPolicySettings
 from evkafka.dlq import SourceTopics
 from evkafka.dlq.targets import source_topics
 from evkafka.exceptions import ConfigError
 from evkafka.handler import TYPE_HEADER
-from evkafka.service.plan import DeclaredConsumer
+from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
 
 
 @dataclass(frozen=True, slots=True)
 class FoundCluster:
-    """The cluster, and the app where one was named.
+    """A cluster, and the app that named it, if one did.
 
     Attributes:
-        consumer: the one that was named, or the only one that could be meant.
-        type_header: the header that holds the event type.
+        consumer: the consumer that was named, or the only one that reads the topic; None if there are several.
+        type_header: the header that has the event type.
     """
 
     connection: ConnectionSettings
@@ -45,102 +41,101 @@ class FoundCluster:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetters:
-    """A dead-letter topic, and where it is.
+    """A dead-letter topic and its cluster.
 
     Attributes:
-        found: its cluster, and the consumer that writes to it where an app was named.
-        sources: the topics of the consumer that writes to it; None while they are not known.
+        cluster: with an app, also the consumer that writes to the topic.
+        sources: the topics that this consumer reads; None if they are not known.
     """
 
     topic: str
-    found: FoundCluster
+    cluster: FoundCluster
     sources: SourceTopics | None = None
 
 
-def find(where: Where, *, topic: str | None = None) -> FoundCluster:
-    """
-    Args:
-        topic: what the command is about; it tells which of an app's clusters is meant.
+def open_app(options: AppOptions) -> EVKafkaApp:
+    """Import the app, with the variables of `--env-file` in the environment.
 
     Raises:
-        ConfigError: nothing says where, or more than one thing, or what was said leads nowhere.
+        ConfigError: the file cannot be read, or there is no such app, or it is another kind of app.
     """
-    match _said(where):
+    load_env_file(options.env_file)
+    silence_client_log()
+    app = load_app(options.target, options.app_dir, factory=options.factory)
+    if not isinstance(app, EVKafkaApp):
+        raise ConfigError(f"{options.target!r} is no EVKafkaApp: its consumers are looked into")
+    return app
+
+
+def find_cluster(options: ClusterOptions, *, topic: str | None = None) -> FoundCluster:
+    """
+    Args:
+        topic: the topic that the command is about; it decides between the clusters of an app.
+
+    Raises:
+        ConfigError: no cluster is named, or several are, or the named one cannot be found.
+    """
+    match _read_source(options):
         case EVKafkaApp() as app:
-            return _of_app(app, where.consumer, topic)
+            return cluster_of_app(app, options.consumer, topic)
         case ConsumerSettings() as settings:
             return FoundCluster(settings.connection)
         case connection:
             return FoundCluster(connection)
 
 
-def find_dead_letters(where: Where, topic: str | None) -> DeadLetters:
+def find_dead_letters(options: ClusterOptions, topic: str | None) -> DeadLetters:
     """
     Args:
-        topic: the dead-letter topic; None for the only one that the app has.
+        topic: the dead-letter topic; None for the only one of the app.
 
     Raises:
-        ConfigError: as `find`; or the topic was left out, and it cannot be known; or no consumer writes to it.
+        ConfigError: as `find_cluster`; or the topic is None and the app has several, or no consumer writes to it.
     """
-    said = _said(where)
-    if isinstance(said, EVKafkaApp):
-        return _written_by(said, topic or _only_topic(said, where.consumer), where.consumer)
+    source = _read_source(options)
+    if isinstance(source, EVKafkaApp):
+        return _dead_letters_of_app(source, topic or _only_topic(source, options.consumer), options.consumer)
     if topic is None:
         raise ConfigError("name the dead-letter topic; only with --app it may be left out")
-    if isinstance(said, ConsumerSettings):
-        sources = source_topics(said) if said.topics or said.topic_pattern else None
-        return DeadLetters(topic, FoundCluster(dead_letter_producer_settings(said).connection), sources)
-    return DeadLetters(topic, FoundCluster(said))
+    if isinstance(source, ConsumerSettings):
+        sources = source_topics(source) if source.topics or source.topic_pattern else None
+        return DeadLetters(topic, FoundCluster(dead_letter_producer_settings(source).connection), sources)
+    return DeadLetters(topic, FoundCluster(source))
 
 
-def _said(where: Where) -> EVKafkaApp | ConsumerSettings | ConnectionSettings:
-    """The one way in which every command finds the cluster: what is named on the command line, else the environment."""
-    quiet()
-    said = [one for one in (where.app, where.config, where.bootstrap_servers) if one is not None]
-    if len(said) > 1:
-        raise ConfigError("say one of them: --app MODULE:APP, --config FILE or --bootstrap-servers HOST:PORT")
-    if where.config is not None:
-        return _of_file(where.config)
-    if where.bootstrap_servers is not None:
-        return _at(where.bootstrap_servers)
-    target = where.app or os.environ.get("EVKAFKA_APP")
-    return the_app(target, where) if target is not None else _outside()
-
-
-def quiet() -> None:
-    """What the client says there, our errors say."""
+def silence_client_log() -> None:
+    """Drop the log lines of aiokafka: our own errors report the same faults."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
-def the_app(target: str, where: Where) -> EVKafkaApp:
-    """
-    Raises:
-        ConfigError: it is none, or another kind of app.
-    """
-    loaded = load_app(target, where.app_dir, factory=where.factory)
-    if not isinstance(loaded, EVKafkaApp):
-        raise ConfigError(f"{target!r} is no EVKafkaApp: its consumers are looked into")
-    return loaded
-
-
-def _at(servers: str) -> ConnectionSettings:
-    """These brokers, with the login that the environment has, where it has one."""
-    return producer_settings({**_from_outside(), "bootstrap_servers": servers}).connection
-
-
-def _outside() -> ConnectionSettings:
-    found = _from_outside()
-    if "bootstrap_servers" not in found:
+def _read_source(options: ClusterOptions) -> EVKafkaApp | ConsumerSettings | ConnectionSettings:
+    """The one place that decides where every command finds its cluster: the command line, else the environment."""
+    load_env_file(options.env_file)
+    silence_client_log()
+    if sum(one is not None for one in (options.app, options.config, options.bootstrap_servers)) > 1:
+        raise ConfigError("say one of them: --app MODULE:APP, --config FILE or --bootstrap-servers HOST:PORT")
+    if options.config is not None:
+        return _read_config_file(options.config)
+    if options.bootstrap_servers is not None:
+        # The environment may have the login.
+        return producer_settings(
+            {**_config_of_environment(), "bootstrap_servers": options.bootstrap_servers}
+        ).connection
+    target = options.app or os.environ.get("EVKAFKA_APP")
+    if target is not None:
+        return open_app(AppOptions(target, options.app_dir, options.factory))
+    config = _config_of_environment()
+    if "bootstrap_servers" not in config:
         raise ConfigError(
             "say where Kafka is: --app MODULE:APP, --bootstrap-servers HOST:PORT, --config FILE,"
             " or EVKAFKA_BOOTSTRAP_SERVERS in the environment"
         )
-    return producer_settings(found).connection
+    return producer_settings(config).connection
 
 
-def _from_outside() -> dict[str, object]:
+def _config_of_environment() -> dict[str, object]:
     try:
-        import pydantic_settings  # noqa: F401 - is the extra there?
+        import pydantic_settings  # noqa: F401 - is the extra installed?
     except ImportError:
         servers = os.environ.get("EVKAFKA_BOOTSTRAP_SERVERS")
         return {"bootstrap_servers": servers} if servers else {}
@@ -149,74 +144,81 @@ def _from_outside() -> dict[str, object]:
     return dict(producer_config())
 
 
-def _of_file(path: Path) -> ConsumerSettings:
-    """A consumer's configuration, under its keys, as TOML, YAML or JSON. Its topics are empty where it names none."""
+def _read_config_file(path: Path) -> ConsumerSettings:
+    """Read a consumer's configuration from TOML, YAML or JSON. `topics` is empty if the file names none."""
     try:
         text = path.read_text(encoding="utf-8")
         match path.suffix:
             case ".toml":
-                told = tomllib.loads(text)
+                config = tomllib.loads(text)
             case ".yaml" | ".yml":
                 import yaml
 
-                told = yaml.safe_load(text)
+                config = yaml.safe_load(text)
             case _:
-                told = json.loads(text)
+                config = json.loads(text)
     except OSError as error:
         raise ConfigError(f"--config {path}: the file cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise ConfigError(f"--config {path}: {error}") from error
-    if not isinstance(told, Mapping):
+    if not isinstance(config, Mapping):
         raise ConfigError(f"--config {path}: it must hold a consumer's keys, `bootstrap_servers` and the like")
-    if "topics" in told or "topic_pattern" in told:
-        return consumer_settings(told)
-    return replace(consumer_settings({"topics": ["any"], **told}), topics=())
+    if "topics" in config or "topic_pattern" in config:
+        return consumer_settings(config)
+    return replace(consumer_settings({"topics": ["any"], **config}), topics=())
 
 
-# ---------------------------------------------------------------------------- an app's
+# ---------------------------------------------------------------------------- an app's cluster
 
 
-def _of_app(app: EVKafkaApp, name: str | None, topic: str | None) -> FoundCluster:
-    if name is not None:
-        if name not in app.consumers:
-            raise ConfigError(f"--consumer {name}: {unknown('consumer', name, tuple(app.consumers))}")
-        return _found(app, app.consumers[name])
-    readers = [one for one in app.consumers.values() if topic is None or reads(one, topic)]
+def cluster_of_app(app: EVKafkaApp, consumer: str | None, topic: str | None) -> FoundCluster:
+    """The cluster of the named consumer, or else of the consumers that read the topic, or of a producer that writes it.
+
+    Raises:
+        ConfigError: there is no such consumer, or the app has several clusters, or none.
+    """
+    if consumer is not None:
+        return _cluster_of_consumer(app, _consumer(app, consumer))
+    readers = [one for one in app.consumers.values() if topic is None or reads_topic(one, topic)]
     if len(readers) == 1:
-        return _found(app, readers[0])
-    places = {one.settings.connection.bootstrap_servers: one for one in readers or app.consumers.values()}
+        return _cluster_of_consumer(app, readers[0])
+    clusters = {one.settings.connection.bootstrap_servers: one for one in readers or app.consumers.values()}
     for producer in () if readers else app.producers.values():
         connection = producer_settings(producer.config).connection
-        if topic is None or topic in topics_of(app, producer.name):
+        if topic is None or topic in _topics_of_producer(producer):
             return FoundCluster(connection, app)
-    if len(places) == 1:
-        [declared] = places.values()
-        return FoundCluster(declared.settings.connection, app, None, declared.type_header)
-    if not places:
+    if len(clusters) == 1:
+        [declared] = clusters.values()
+        return replace(_cluster_of_consumer(app, declared), consumer=None)
+    if not clusters:
         raise ConfigError("this app has neither consumers nor producers, so it names no cluster")
     names = ", ".join(map(repr, app.consumers))
     raise ConfigError(f"this app's consumers are at several clusters: say with --consumer which one is meant: {names}")
 
 
-def _found(app: EVKafkaApp, declared: DeclaredConsumer) -> FoundCluster:
+def _cluster_of_consumer(app: EVKafkaApp, declared: DeclaredConsumer) -> FoundCluster:
     return FoundCluster(declared.settings.connection, app, declared, declared.type_header)
 
 
-def reads(declared: DeclaredConsumer, topic: str) -> bool:
+def _consumer(app: EVKafkaApp, name: str) -> DeclaredConsumer:
+    if name not in app.consumers:
+        raise ConfigError(f"--consumer {name}: {unknown_name('consumer', name, tuple(app.consumers))}")
+    return app.consumers[name]
+
+
+def reads_topic(declared: DeclaredConsumer, topic: str) -> bool:
     settings = declared.settings
     if settings.topic_pattern is not None:
         return settings.topic_pattern.match(topic) is not None
     return any(topic == one.name for one in settings.topics)
 
 
-def topics_of(app: EVKafkaApp, producer: str) -> set[str]:
-    """Where a producer's events go."""
-    declared = app.producers[producer]
-    own = declared.config.get("topic")
-    return {topic for one in declared.sender.endpoints if (topic := one.topic or own) is not None}
+def _topics_of_producer(declared: DeclaredProducer) -> set[str]:
+    default = declared.config.get("topic")
+    return {topic for one in declared.sender.endpoints if (topic := one.topic or default) is not None}
 
 
-# ---------------------------------------------------------------------------- the dead letters of an app's consumers
+# ---------------------------------------------------------------------------- an app's dead letters
 
 
 def _only_topic(app: EVKafkaApp, consumer: str | None) -> str:
@@ -236,17 +238,16 @@ def _only_topic(app: EVKafkaApp, consumer: str | None) -> str:
     raise ConfigError(f"name the dead-letter topic: {which}")
 
 
-def _written_by(app: EVKafkaApp, topic: str, name: str | None) -> DeadLetters:
+def _dead_letters_of_app(app: EVKafkaApp, topic: str, consumer: str | None) -> DeadLetters:
     found = {
         declared.name: (declared, policy)
         for declared in app.consumers.values()
         for event_type, policy in declared.policies()
         if _writes_to(declared, policy, event_type or "unmatched", topic)
     }
-    if name is not None:
-        if name not in app.consumers:
-            raise ConfigError(f"--consumer {name}: {unknown('consumer', name, tuple(app.consumers))}")
-        found = {name: found.get(name, (app.consumers[name], app.consumers[name].settings.on_error))}
+    if consumer is not None:
+        declared = _consumer(app, consumer)
+        found = {consumer: found.get(consumer, (declared, declared.settings.on_error))}
     if not found:
         raise ConfigError(
             f"no consumer of this app writes dead letters to {topic!r}; say which one is meant with --consumer:"
@@ -256,8 +257,8 @@ def _written_by(app: EVKafkaApp, topic: str, name: str | None) -> DeadLetters:
         raise ConfigError(f"{', '.join(map(repr, found))} write to {topic!r}: say which one is meant with --consumer")
     [(declared, policy)] = found.values()
     connection = dead_letter_producer_settings(declared.settings, policy).connection
-    there = FoundCluster(connection, app, declared, declared.type_header)
-    return DeadLetters(topic, there, source_topics(declared.settings_with_dead_letter_topics()))
+    cluster = replace(_cluster_of_consumer(app, declared), connection=connection)
+    return DeadLetters(topic, cluster, source_topics(declared.settings_with_dead_letter_topics()))
 
 
 def _writes_to(declared: DeclaredConsumer, policy: ErrorPolicySettings, event_type: str, topic: str) -> bool:

@@ -1,4 +1,4 @@
-"""`--env-file`: variables out of a file into the environment, before the app's module is imported."""
+"""`--env-file`: sets environment variables from a file, before the app's module is imported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from evkafka.exceptions import ConfigError
 
 
 def load_env_file(path: Path | None) -> None:
-    """What is set already wins: a deployment's own variables are stronger than a file in the repository.
+    """Set the variables of the file that are not set yet. A deployment's own variables win over a file in its code.
 
     Raises:
         ConfigError: the file cannot be read.

@@ -1,7 +1,10 @@
-"""Each flag's twin in the environment: `--limit` of `evkafka tail` is EVKAFKA_TAIL_LIMIT.
+"""The environment variable of each option: `--limit` of `evkafka tail` is EVKAFKA_TAIL_LIMIT.
 
-Flags that mean the same in every command have a short twin, given where they are declared (EVKAFKA_LOG_LEVEL). The
-others are named by their command: EVKAFKA_CONCURRENCY is a consumer's setting, and not that of `verify`.
+Options that mean the same in every command declare a short name with `envvar` (EVKAFKA_LOG_LEVEL). The others are
+named after their command: EVKAFKA_CONCURRENCY is a consumer's setting, and not that of `verify`.
+
+Click's own `auto_envvar_prefix` names a variable after the Python parameter, which cannot be called `from`, `in` or
+`type`, and gives variables to `--version` and `--install-completion` too.
 """
 
 from __future__ import annotations
@@ -10,24 +13,25 @@ from typing import Any
 
 PREFIX = "EVKAFKA"
 
-_OF_THE_SHELL = frozenset({"help", "version", "install_completion", "show_completion"})
+_WITHOUT_VARIABLE = frozenset({"help", "version", "install_completion", "show_completion"})
 
 
-def give_twins(command: Any, path: tuple[str, ...] = ()) -> None:
-    """Give each option of this command, and of those below it, its twin where it has none.
+def name_env_vars(command: Any, path: tuple[str, ...] = ()) -> None:
+    """Set the variable of each option that declares none, in this command and in its subcommands.
 
     Args:
-        command: as typer has made it.
-        path: the command's own name and those of its groups.
+        command: a Click command.
+        path: the names of the groups that it is in, and its own.
     """
     for parameter in command.params:
-        if parameter.param_type_name == "option" and parameter.envvar is None and parameter.name not in _OF_THE_SHELL:
-            parameter.envvar = twin(path, parameter.opts)
-    for name, below in getattr(command, "commands", {}).items():
-        give_twins(below, (*path, name))
+        unnamed = parameter.param_type_name == "option" and parameter.envvar is None
+        if unnamed and parameter.name not in _WITHOUT_VARIABLE:
+            parameter.envvar = env_var(path, parameter.opts)
+    for name, subcommand in getattr(command, "commands", {}).items():
+        name_env_vars(subcommand, (*path, name))
 
 
-def twin(path: tuple[str, ...], flags: list[str]) -> str:
-    """The variable of `evkafka PATH --flag`."""
+def env_var(path: tuple[str, ...], flags: list[str]) -> str:
+    """The variable of `evkafka PATH --flag`: the longest flag counts."""
     long = max(flags, key=len).lstrip("-")
     return "_".join((PREFIX, *path, long)).replace("-", "_").upper()

@@ -11,22 +11,22 @@ from evkafka.serde.safe_text import lines
 FAILED, USAGE, NOT_STARTED = 1, 2, 3
 
 
-def said_in_one_sentence(work: Callable[[], object]) -> int:
-    """Do it; its exit code. Errors that a person can mend are said in one sentence, on stderr."""
+def exit_code_of(work: Callable[[], object]) -> int:
+    """Call it, and return its exit code. An EVKafkaError is printed as one sentence on stderr."""
     try:
         work()
     except SystemExit as exit_:
-        return _code_of(exit_)
+        return _code_of_exit(exit_)
     except EVKafkaError as error:
         print(f"evkafka: {lines(str(error))}", file=sys.stderr)
-        return _code_for(error)
+        return _code_of_error(error)
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def _code_for(error: EVKafkaError) -> int:
-    from evkafka.service.service import StartFailed  # loaded by whatever raised it
+def _code_of_error(error: EVKafkaError) -> int:
+    from evkafka.service.service import StartFailed  # already loaded if it was raised
 
     match error:
         case StartFailed(__cause__=ConfigError()):
@@ -41,7 +41,7 @@ def _code_for(error: EVKafkaError) -> int:
             return FAILED
 
 
-def _code_of(exit_: SystemExit) -> int:
+def _code_of_exit(exit_: SystemExit) -> int:
     match exit_.code:
         case None:
             return 0

@@ -1,4 +1,4 @@
-"""How a command logs: to stderr, for people or as JSON."""
+"""Logging of a command: to stderr, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import logging
 from evkafka.observe.log_format import JsonFormatter, PlainFormatter
 
 
-def log_from(level_name: str, *, as_json: bool, worker: int | None = None) -> None:
-    """Log to stderr, unless the app's own module has set up logging: then only our loggers take the level.
+def configure_logging(level_name: str, *, as_json: bool, worker: int | None = None) -> None:
+    """Log to stderr. If the app's module has set up logging, only set the level of our own loggers.
 
     Args:
-        worker: which of several processes this is; its lines say so.
+        worker: the number of this worker process, which each line shows; None if there is one process.
     """
     level = logging.getLevelNamesMapping()[level_name.upper()]
     if not logging.getLogger().handlers:
@@ -20,14 +20,14 @@ def log_from(level_name: str, *, as_json: bool, worker: int | None = None) -> No
         plain = PlainFormatter(f"%(asctime)s %(levelname)-8s {who}%(name)s  %(message)s")
         logging.getLogger().handlers[0].setFormatter(JsonFormatter() if as_json else plain)
         if as_json and worker is not None:
-            logging.getLogger().handlers[0].addFilter(_Worker(worker))
-        # The client is talkative below its warnings, and says things that our own lines say better.
+            logging.getLogger().handlers[0].addFilter(_WorkerField(worker))
+        # Below warnings aiokafka logs a lot, and our own lines report the same things.
         logging.getLogger("aiokafka").setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
     logging.getLogger("evkafka").setLevel(level)
 
 
-class _Worker(logging.Filter):
-    """Gives each line the field `worker`."""
+class _WorkerField(logging.Filter):
+    """Adds the field `worker` to each log record."""
 
     def __init__(self, number: int) -> None:
         super().__init__()

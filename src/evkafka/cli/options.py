@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they are made into."""
+"""The options that several commands take, each defined once, and the groups in which they are taken together."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from typing import Annotated
 import typer
 
 from evkafka.exceptions import ConfigError
+
+DEVELOP, RUN, LOOK, OPERATE = "Develop", "Run", "Look", "Operate"
+"""Panels of the list of commands."""
+
+APP, CLUSTER, PARTS, PROCESSES, WEB = "The app", "The cluster", "Parts of the app", "Processes", "The web part"
+EVENT, SOURCE, FILTERS, POSITION = "The event", "Where it comes from", "Which records", "From where to where"
+"""Panels of a command's help."""
 
 
 class LogFormat(enum.StrEnum):
@@ -32,19 +39,12 @@ class Loop(enum.StrEnum):
     UVLOOP = "uvloop"
 
 
-# ---------------------------------------------------------------------------- which app
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-DEVELOP, RUN, LOOK, OPERATE = "Develop", "Run", "Look", "Operate"
-"""Where a command stands in the list of commands."""
-
-APP = "The app"
-CLUSTER = "The cluster"
+# ---------------------------------------------------------------------------- the app
 
 Target = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODULE:APP", help="Where the app is: module, colon, name.", envvar="EVKAFKA_APP", show_default=False
-    ),
+    str, typer.Argument(metavar="MODULE:APP", help="Where the app is: module, colon, name.", envvar="EVKAFKA_APP")
 ]
 AppDir = Annotated[
     Path,
@@ -64,30 +64,33 @@ EnvFile = Annotated[
         help="Variables for the environment, read before the app is; those that are set already win.",
         envvar="EVKAFKA_ENV_FILE",
         metavar="FILE",
-        show_default=False,
         rich_help_panel=APP,
     ),
 ]
-OnlyApp = Annotated[
-    str | None,
-    typer.Option(
-        "--app", metavar="MODULE:APP", help="Take the cluster from this app.", show_default=False, rich_help_panel=APP
-    ),
-]
-Consumer = Annotated[
-    str | None,
-    typer.Option(help="Which of the app's consumers is meant.", show_default=False, rich_help_panel=APP),
-]
+Consumer = Annotated[str | None, typer.Option(help="Which of the app's consumers is meant.", rich_help_panel=APP)]
 
-# ---------------------------------------------------------------------------- which cluster
 
-Config = Annotated[
+@dataclass(frozen=True, slots=True)
+class AppOptions:
+    """The app that a command runs or looks into."""
+
+    target: Target
+    app_dir: AppDir = Path()
+    factory: Factory = False
+    env_file: EnvFile = None
+
+
+# ---------------------------------------------------------------------------- the cluster
+
+AppOfCluster = Annotated[
+    str | None, typer.Option("--app", metavar="MODULE:APP", help="Take the cluster from this app.", rich_help_panel=APP)
+]
+ConfigFile = Annotated[
     Path | None,
     typer.Option(
         "--config",
         metavar="FILE",
         help="Take it from this file: a consumer's keys as TOML, YAML or JSON.",
-        show_default=False,
         rich_help_panel=CLUSTER,
     ),
 ]
@@ -97,14 +100,101 @@ Servers = Annotated[
         "--bootstrap-servers",
         metavar="HOST:PORT",
         help="The brokers. Without any of these: what the environment and pyproject.toml say.",
-        show_default=False,
         rich_help_panel=CLUSTER,
     ),
 ]
 
-# ---------------------------------------------------------------------------- what is said, and how
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+@dataclass(frozen=True, slots=True)
+class ClusterOptions:
+    """The cluster that a command connects to: an app's, a file's, or the one at an address."""
+
+    app: AppOfCluster = None
+    consumer: Consumer = None
+    app_dir: AppDir = Path()
+    factory: Factory = False
+    env_file: EnvFile = None
+    config: ConfigFile = None
+    bootstrap_servers: Servers = None
+
+
+# ---------------------------------------------------------------------------- running an app
+
+ReloadDir = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="Watch this directory; may be repeated. Default: --app-dir.",
+        metavar="DIR",
+        envvar="EVKAFKA_RELOAD_DIR",
+        rich_help_panel=PROCESSES,
+    ),
+]
+EventLoop = Annotated[
+    Loop,
+    typer.Option(
+        help="The event loop; auto is uvloop where that is installed.",
+        envvar="EVKAFKA_LOOP",
+        case_sensitive=False,
+        rich_help_panel=PROCESSES,
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Run this consumer; may be repeated. Default: all.",
+        metavar="CONSUMER",
+        envvar="EVKAFKA_ONLY",
+        rich_help_panel=PARTS,
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Do not run this consumer; may be repeated.",
+        metavar="CONSUMER",
+        envvar="EVKAFKA_EXCLUDE",
+        rich_help_panel=PARTS,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessOptions:
+    """How an app is run, and which of its consumers."""
+
+    reload_dir: ReloadDir = None
+    loop: EventLoop = Loop.AUTO
+    only: Only = None
+    exclude: Exclude = None
+
+
+Web = Annotated[
+    bool | None,
+    typer.Option(
+        "--web/--no-web",
+        help="Serve contract page, health and metrics. Default: what the app says.",
+        envvar="EVKAFKA_WEB",
+        rich_help_panel=WEB,
+    ),
+]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        help="The address to listen on; 0.0.0.0 for every network. Default: what the app says.",
+        envvar="EVKAFKA_HOST",
+        rich_help_panel=WEB,
+    ),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        help="The port; 0 takes a free one. Default: PORT in the environment, else what the app says.",
+        envvar="EVKAFKA_PORT",
+        min=0,
+        max=65535,
+        rich_help_panel=WEB,
+    ),
+]
 Level = Annotated[
     LogLevel, typer.Option(help="What is logged at least.", envvar="EVKAFKA_LOG_LEVEL", case_sensitive=False)
 ]
@@ -115,150 +205,110 @@ Format = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """Which app or cluster was named on the command line, as it was said.
+class OutputOptions:
+    """What a running app shows of itself: pages and logs."""
 
-    Attributes:
-        app: MODULE:APP, None where none was named.
-        config, bootstrap_servers: the other ways to name a cluster.
-        consumer: which of the app's consumers.
+    web: Web = None
+    host: Host = None
+    port: Port = None
+    log_level: Level = LogLevel.INFO
+    log_format: Format = LogFormat.CONSOLE
+
+
+# ---------------------------------------------------------------------------- records and offsets
+
+Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="The topic.")]
+Group = Annotated[str | None, typer.Argument(metavar="[GROUP]", help="Default: the groups of --app's consumers.")]
+Topics = Annotated[
+    list[str] | None, typer.Option("--topic", help="Only in this topic; may be repeated.", metavar="TOPIC")
+]
+EventTypes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type", "-t", metavar="TYPE", help="Only of this event type; may be repeated.", rich_help_panel=FILTERS
+    ),
+]
+FilteredPartition = Annotated[int | None, typer.Option(min=0, help="Only this one.", rich_help_panel=FILTERS)]
+
+
+# ---------------------------------------------------------------------------- events to send
+
+Payload = Annotated[str | None, typer.Argument(metavar="[PAYLOAD]", help="The value; - for stdin, @FILE for a file.")]
+SentType = Annotated[
+    str | None, typer.Option("--type", "-t", metavar="TYPE", help="Its event type.", rich_help_panel=EVENT)
+]
+SentKey = Annotated[str | None, typer.Option("--key", "-k", help="Its key.", rich_help_panel=EVENT)]
+KeyField = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Take the key from this field of it.", rich_help_panel=EVENT)
+]
+SentHeaders = Annotated[
+    list[str] | None,
+    typer.Option("--header", "-H", metavar="NAME=VALUE", help="A header; may be repeated.", rich_help_panel=EVENT),
+]
+SentPartition = Annotated[int | None, typer.Option(min=0, help="Default: by the key.", rich_help_panel=EVENT)]
+Tombstone = Annotated[bool, typer.Option("--tombstone", help="Send no value at all.", rich_help_panel=EVENT)]
+SourceFile = Annotated[
+    str | None, typer.Option("--file", "-f", metavar="FILE", help="Read it; - is stdin.", rich_help_panel=SOURCE)
+]
+SourceLines = Annotated[bool, typer.Option("--lines", "-l", help="Each line is a payload.", rich_help_panel=SOURCE)]
+SourceRecords = Annotated[
+    bool,
+    typer.Option(
+        "--records",
+        help="Each line is JSON with type, key, headers and value, as `evkafka tail --json` prints it.",
+        rich_help_panel=SOURCE,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class EventOptions:
+    """The events that `evkafka send` sends, and where it reads them from."""
+
+    payload: Payload = None
+    event_type: SentType = None
+    key: SentKey = None
+    key_field: KeyField = None
+    header: SentHeaders = None
+    partition: SentPartition = None
+    tombstone: Tombstone = False
+    file: SourceFile = None
+    lines: SourceLines = False
+    records: SourceRecords = False
+
+
+# ---------------------------------------------------------------------------- values
+
+
+def name_value_pairs(option: str, texts: list[str] | None) -> tuple[tuple[str, str], ...]:
+    """Split each NAME=VALUE.
+
+    Raises:
+        ConfigError: one has no `=`, or no name.
     """
-
-    app: str | None = None
-    app_dir: Path = Path()
-    factory: bool = False
-    config: Path | None = None
-    bootstrap_servers: str | None = None
-    consumer: str | None = None
+    pairs = []
+    for text in texts or ():
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise ConfigError(f"{option} {text}: write NAME=VALUE")
+        pairs.append((name, value))
+    return tuple(pairs)
 
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-def moment(option: str, text: str) -> datetime:
-    """A moment: `2026-01-31T12:00:00Z` (UTC where no zone is said), or how long ago, `2h`, `30m`, `7d`.
+def parse_time(option: str, text: str) -> datetime:
+    """A time as `2026-01-31T12:00:00Z` (UTC if it has no zone), or a time ago as `2h`, `30m`, `7d`.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: the text is neither.
     """
     number, unit = text[:-1], _UNITS.get(text[-1:])
     try:
         if unit is not None:
             return datetime.now(UTC) - timedelta(**{unit: float(number)})
-        found = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
         raise ConfigError(f"{option} {text}: give a time as 2026-01-31T12:00:00Z, or how long ago as 2h") from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-
-
-PROCESSES = "Processes"
-
-
-PARTS = "Parts of the app"
-
-
-WEB = "The web part"
-
-
-Only = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Run this consumer; may be repeated. Default: all.",
-        metavar="CONSUMER",
-        envvar="EVKAFKA_ONLY",
-        show_default=False,
-        rich_help_panel=PARTS,
-    ),
-]
-
-
-Exclude = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="Do not run this consumer; may be repeated.",
-        metavar="CONSUMER",
-        envvar="EVKAFKA_EXCLUDE",
-        show_default=False,
-        rich_help_panel=PARTS,
-    ),
-]
-
-
-Web = Annotated[
-    bool | None,
-    typer.Option(
-        "--web/--no-web",
-        help="Serve contract page, health and metrics. Default: what the app says.",
-        envvar="EVKAFKA_WEB",
-        show_default=False,
-        rich_help_panel=WEB,
-    ),
-]
-
-
-Host = Annotated[
-    str | None,
-    typer.Option(
-        help="The address to listen on; 0.0.0.0 for every network. Default: what the app says.",
-        envvar="EVKAFKA_HOST",
-        show_default=False,
-        rich_help_panel=WEB,
-    ),
-]
-
-
-Port = Annotated[
-    int | None,
-    typer.Option(
-        help="The port; 0 takes a free one. Default: PORT in the environment, else what the app says.",
-        envvar="EVKAFKA_PORT",
-        min=0,
-        max=65535,
-        show_default=False,
-        rich_help_panel=WEB,
-    ),
-]
-
-
-ReloadDir = Annotated[
-    list[Path] | None,
-    typer.Option(
-        help="Watch this directory; may be repeated. Default: --app-dir.",
-        metavar="DIR",
-        envvar="EVKAFKA_RELOAD_DIR",
-        show_default=False,
-        rich_help_panel=PROCESSES,
-    ),
-]
-
-
-EventLoop = Annotated[
-    Loop,
-    typer.Option(
-        help="The event loop; auto is uvloop where that is installed.",
-        envvar="EVKAFKA_LOOP",
-        case_sensitive=False,
-        rich_help_panel=PROCESSES,
-    ),
-]
-
-
-EVENT, SOURCE, FILTERS, PLACE = "The event", "Where it comes from", "Which records", "From where to where"
-
-
-Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="The topic.", show_default=False)]
-
-
-def pairs(option: str, given: list[str] | None) -> tuple[tuple[str, str], ...]:
-    """`NAME=VALUE`, so many as there are.
-
-    Raises:
-        ConfigError: one has no `=`.
-    """
-    found = []
-    for text in given or ():
-        name, sign, value = text.partition("=")
-        if not sign or not name:
-            raise ConfigError(f"{option} {text}: write NAME=VALUE")
-        found.append((name, value))
-    return tuple(found)
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

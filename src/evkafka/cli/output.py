@@ -1,52 +1,60 @@
-"""How commands say what they found: JSON for programs, plain text for people, nothing that moves a cursor."""
+"""What commands print: JSON for programs, plain text for people.
+
+Text that others wrote is made harmless: it moves no cursor, sets no colour, and begins no line.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from evkafka.serde.safe_text import json_text, lines, one_line
 
 
-def print_json(told: object) -> None:
-    print(json_text(told, indent=2))
+def print_json(value: object) -> None:
+    print(json_text(value, indent=2))
 
 
-def print_line(told: object) -> None:
-    """One line of JSON, at once: somebody may be reading along.
+def print_json_line(value: object) -> None:
+    """Print one line of JSON and flush it: a program may read it from a pipe.
 
     Raises:
         ValueError, RecursionError: as `json_text`.
     """
-    print(json_text(told), flush=True)
+    print(json_text(value), flush=True)
 
 
 def screen() -> Console:
-    """For stdout; into a file or a pipe goes one line for each row. Text is printed as it is: what is coloured is said
-    by a style, for names that others chose may look like markup."""
+    """A console for stdout. In a file or a pipe each row is one line.
+
+    Text is printed as it is, and only styles colour it: a name that others chose may look like markup.
+    """
     return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 300)
 
 
 def styled(*parts: str | tuple[str, str]) -> Text:
-    """Pieces of a line, as text or as (text, style)."""
-    told = [(one, "") if isinstance(one, str) else one for one in parts]
-    return Text.assemble(*((plain(text), style) for text, style in told))
+    """One line of parts; each is a text, or (text, style)."""
+    pairs = [(one, "") if isinstance(one, str) else one for one in parts]
+    return Text.assemble(*((plain(text), style) for text, style in pairs))
 
 
 def print_table(
     heads: Sequence[str], rows: Sequence[Sequence[object]], *, numbers: Sequence[str] = (), last_wraps: bool = True
 ) -> None:
-    """A table without lines.
+    """Print a table without borders.
 
     Args:
-        numbers: the columns that stand at the right.
+        numbers: the heads of the columns that are aligned to the right.
     """
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for index, head in enumerate(heads):
@@ -58,18 +66,17 @@ def print_table(
 
 
 def plain(text: str, most: int | None = None) -> str:
-    """What others wrote, on one line: it moves no cursor, sets no colours, and begins no line of its own."""
+    """Text that others wrote, as one line without control characters, cut after `most` characters."""
     return one_line(text, most)
 
 
 def block(text: str) -> str:
-    """What others wrote, on as many lines as it has. Those after the first are indented, so that none of them looks
-    like the next field."""
+    """Text that others wrote, with its lines. Lines after the first are indented, so that none looks like a field."""
     return lines(text).replace("\n", "\n    ")
 
 
 def as_text(data: bytes | None) -> str | dict[str, str] | None:
-    """Text where it is text, else its base64."""
+    """UTF-8 as text, anything else as base64."""
     if data is None:
         return None
     try:
@@ -79,8 +86,10 @@ def as_text(data: bytes | None) -> str | dict[str, str] | None:
 
 
 def as_value(data: bytes | None) -> Any:
-    """What JSON holds where it is JSON, else text, else base64. JSON's own texts and null stay as they are written,
-    so that they can be told from plain text and from nothing."""
+    """JSON as its value, else text, else base64.
+
+    JSON strings and null stay as they are written: they would look like plain text and like a tombstone otherwise.
+    """
     if data is None:
         return None
     try:
@@ -90,13 +99,30 @@ def as_value(data: bytes | None) -> Any:
     return as_text(data) if value is None or isinstance(value, str) else value
 
 
-def shown(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A value of `as_text` or `as_value`, for people."""
     match value:
         case None:
             return "-"
         case {"base64": text}:
             return f"base64 {text}"
         case Mapping():
-            return ", ".join(f"{name} {shown(part)}" for name, part in value.items())
+            return ", ".join(f"{name} {value_text(part)}" for name, part in value.items())
         case _:
             return str(value)
+
+
+@contextmanager
+def progress_bar(description: str, total: int | None = None) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar on stderr, if that is a terminal. Yields a function that sets completed and total."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda completed, total: progress.update(task, completed=completed, total=total)
+
+
+def interrupt_on_sigterm() -> None:
+    """End at SIGTERM as at Ctrl-C. SIGINT is restored too: a shell starts background jobs with SIGINT ignored."""
+    signal.signal(signal.SIGTERM, lambda signum, frame: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGINT, signal.default_int_handler)

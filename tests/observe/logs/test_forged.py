@@ -64,8 +64,8 @@ class TestPlain:
     def test_it_is_what_the_command_line_logs_with(self) -> None:
         program = f"""
 import logging
-from evkafka.cli.logging import log_from
-log_from("info", as_json=False)
+from evkafka.cli.logging import configure_logging
+configure_logging("info", as_json=False)
 try:
     raise ValueError({FORGED!r})
 except ValueError:

@@ -1,1 +1,1 @@
-"""One file a command: its options and its help."""
+"""One file for each command, or group of commands: options and help. `cli/impl/` does the work."""

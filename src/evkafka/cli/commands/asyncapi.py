@@ -1,4 +1,4 @@
-"""The commands `asyncapi` and `asyncapi diff`."""
+"""`evkafka asyncapi` and `evkafka asyncapi diff`: their options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from evkafka.cli.options import AppDir, AsJson, EnvFile, Factory, Target
+from evkafka.cli.command import command
+from evkafka.cli.options import AppDir, AppOptions, AsJson, Factory
 
 PRINT = "print"
 
@@ -23,46 +24,25 @@ class _PrintsByDefault(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(
-    name="asyncapi",
-    cls=_PrintsByDefault,
-    help="Print an app's contract, or compare two: evkafka asyncapi MODULE:APP, evkafka asyncapi diff OLD NEW.",
-    epilog="Example: evkafka asyncapi shop.main:app -o contract.yaml",
-)
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Write it there; YAML where the name ends in .yaml or .yml.", metavar="FILE"),
+]
+Old = Annotated[str, typer.Argument(metavar="OLD", help="A file (JSON, YAML) or MODULE:APP.")]
+New = Annotated[str, typer.Argument(metavar="NEW", help="The same.")]
 
 
-@app.command(PRINT, epilog="Example: evkafka asyncapi shop.main:app -o contract.yaml")
-def print_command(
-    target: Target,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Write it there; YAML where the name ends in .yaml or .yml.",
-            metavar="FILE",
-            show_default=False,
-        ),
-    ] = None,
-    app_dir: AppDir = Path(),
-    factory: Factory = False,
-    env_file: EnvFile = None,
-) -> None:
+@command(PRINT, epilog="Example: evkafka asyncapi shop.main:app -o contract.yaml")
+def print_command(*, output: Output = None, app: AppOptions) -> None:
     """Print an app's contract, as an AsyncAPI document. Nothing is connected. `print` may be left out."""
-    from evkafka.cli.env_file import load_env_file
     from evkafka.cli.impl.asyncapi import print_contract
 
-    load_env_file(env_file)
-    print_contract(target, app_dir=app_dir, factory=factory, output=output)
+    print_contract(app, output)
 
 
-@app.command("diff", epilog="Example: evkafka asyncapi diff contract.yaml shop.main:app")
+@command("diff", epilog="Example: evkafka asyncapi diff contract.yaml shop.main:app")
 def diff_command(
-    old: Annotated[str, typer.Argument(metavar="OLD", help="A file (JSON, YAML) or MODULE:APP.", show_default=False)],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The same.", show_default=False)],
-    app_dir: AppDir = Path(),
-    factory: Factory = False,
-    as_json: AsJson = False,
+    old: Old, new: New, app_dir: AppDir = Path(), factory: Factory = False, as_json: AsJson = False
 ) -> None:
     """Say what is different, and whether it breaks those on the other side. Ends with 1 where it does.
 
@@ -71,3 +51,13 @@ def diff_command(
     from evkafka.cli.impl.asyncapi_diff import compare
 
     raise typer.Exit(compare(old, new, app_dir=app_dir, factory=factory, as_json=as_json))
+
+
+app = typer.Typer(
+    name="asyncapi",
+    cls=_PrintsByDefault,
+    help="Print an app's contract, or compare two: evkafka asyncapi MODULE:APP, evkafka asyncapi diff OLD NEW.",
+    epilog="Example: evkafka asyncapi shop.main:app -o contract.yaml",
+)
+print_command.add_to(app)
+diff_command.add_to(app)

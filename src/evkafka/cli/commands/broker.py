@@ -7,29 +7,30 @@ from typing import Annotated
 
 import typer
 
+from evkafka.cli.command import command
+from evkafka.cli.options import DEVELOP
 
-def broker_command(
-    port: Annotated[
-        int,
-        typer.Option(help="The port on 127.0.0.1; 0 takes a free one.", min=0, max=65535, envvar="EVKAFKA_BROKER_PORT"),
-    ] = 9092,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Keep topics and offsets here. Without it they go with the broker.",
-            metavar="DIR",
-            envvar="EVKAFKA_BROKER_DATA",
-            file_okay=False,
-        ),
-    ] = None,
-    properties: Annotated[
-        list[str] | None,
-        typer.Option("--property", help="A server property of Kafka; may be repeated.", metavar="KEY=VALUE"),
-    ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print only the address.", envvar="EVKAFKA_BROKER_QUIET")
-    ] = False,
-) -> None:
+Port = Annotated[
+    int, typer.Option(help="The port on 127.0.0.1; 0 takes a free one.", min=0, max=65535, envvar="EVKAFKA_BROKER_PORT")
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        help="Keep topics and offsets here. Without it they go with the broker.",
+        metavar="DIR",
+        envvar="EVKAFKA_BROKER_DATA",
+        file_okay=False,
+    ),
+]
+Properties = Annotated[
+    list[str] | None,
+    typer.Option("--property", help="A server property of Kafka; may be repeated.", metavar="KEY=VALUE"),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the address.", envvar="EVKAFKA_BROKER_QUIET")]
+
+
+@command("broker", panel=DEVELOP, short_help="Run Apache Kafka itself, without Docker.")
+def broker_command(port: Port = 9092, data: Data = None, properties: Properties = None, quiet: Quiet = False) -> None:
     """Run Apache Kafka itself on this machine, without Docker, until Ctrl-C or SIGTERM.
 
     A topic is created when a client first writes to it, with one partition;

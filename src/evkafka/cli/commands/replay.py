@@ -2,73 +2,59 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from evkafka.cli.options import (
-    FILTERS,
-    PLACE,
-    AppDir,
-    AsJson,
-    Consumer,
-    EnvFile,
-    Factory,
-    Target,
-    Where,
+from evkafka.cli.command import command
+from evkafka.cli.options import FILTERS, OPERATE, POSITION, AppOptions, AsJson, Consumer, EventTypes, FilteredPartition
+
+Topic = Annotated[str, typer.Option("--topic", metavar="TOPIC", help="Whose history.")]
+From = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="PLACE",
+        help="earliest, an offset, a time (2026-01-31T12:00:00Z), or how long ago (2h).",
+        rich_help_panel=POSITION,
+    ),
+]
+To = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="PLACE",
+        help="The same; excluded. Default: the topic's end as it is now.",
+        rich_help_panel=POSITION,
+    ),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Most records.", rich_help_panel=FILTERS)]
+Rate = Annotated[float | None, typer.Option(min=0.001, help="Most records per second.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="End at the first one that fails.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Decode them only, and count what would fail. The app is not started.")
+]
+
+
+@command(
+    "replay",
+    panel=OPERATE,
+    short_help="Run a piece of history through the app's handler.",
+    epilog="Example: evkafka replay shop.main:app --topic orders --from 2h --dry-run",
 )
-
-
 def replay_command(
-    target: Target,
-    topic: Annotated[str, typer.Option("--topic", metavar="TOPIC", help="Whose history.", show_default=False)],
-    from_: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            metavar="PLACE",
-            help="earliest, an offset, a time (2026-01-31T12:00:00Z), or how long ago (2h).",
-            show_default=False,
-            rich_help_panel=PLACE,
-        ),
-    ],
-    to: Annotated[
-        str | None,
-        typer.Option(
-            "--to",
-            metavar="PLACE",
-            help="The same; excluded. Default: the topic's end as it is now.",
-            show_default=False,
-            rich_help_panel=PLACE,
-        ),
-    ] = None,
-    partition: Annotated[
-        int | None, typer.Option(min=0, help="Only this one.", show_default=False, rich_help_panel=FILTERS)
-    ] = None,
-    event_type: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--type",
-            "-t",
-            metavar="TYPE",
-            help="Only of this event type; may be repeated.",
-            show_default=False,
-            rich_help_panel=FILTERS,
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Most records.", show_default=False, rich_help_panel=FILTERS)
-    ] = None,
-    rate: Annotated[float | None, typer.Option(min=0.001, help="Most records per second.", show_default=False)] = None,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End at the first one that fails.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Decode them only, and count what would fail. The app is not started.")
-    ] = False,
+    *,
+    topic: Topic,
+    from_: From,
+    to: To = None,
+    partition: FilteredPartition = None,
+    event_type: EventTypes = None,
+    limit: Limit = None,
+    rate: Rate = None,
+    fail_fast: FailFast = False,
+    dry_run: DryRun = False,
     consumer: Consumer = None,
-    app_dir: AppDir = Path(),
-    factory: Factory = False,
-    env_file: EnvFile = None,
+    app: AppOptions,
     as_json: AsJson = False,
 ) -> None:
     """Run a piece of a topic's history through this app's handler, here, one record after the other.
@@ -76,20 +62,18 @@ def replay_command(
     No group is joined and no offset is committed: nobody else sees anything of it, but for what the handler does.
     Each record gets one attempt. Ends with 1 where one failed; begin with --dry-run.
     """
-    from evkafka.cli.connection import find
-    from evkafka.cli.env_file import load_env_file
-    from evkafka.cli.impl.replay import Piece, replay
-    from evkafka.cli.position import read_place
+    from evkafka.cli.connection import cluster_of_app, open_app
+    from evkafka.cli.impl.replay import History, replay
+    from evkafka.cli.position import parse_position
 
-    load_env_file(env_file)
-    piece = Piece(
+    history = History(
         topic,
-        read_place("--from", from_),
-        None if to is None else read_place("--to", to),
+        parse_position("--from", from_),
+        None if to is None else parse_position("--to", to),
         partition,
         tuple(event_type or ()),
         limit,
         rate,
     )
-    found = find(Where(target, app_dir, factory, consumer=consumer), topic=topic)
-    raise typer.Exit(replay(found, piece, dry_run=dry_run, fail_fast=fail_fast, as_json=as_json))
+    found = cluster_of_app(open_app(app), consumer, topic)
+    raise typer.Exit(replay(found, history, dry_run=dry_run, fail_fast=fail_fast, as_json=as_json))

@@ -2,122 +2,100 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+from evkafka.cli.command import command
 from evkafka.cli.options import (
     FILTERS,
-    PLACE,
-    AppDir,
-    Config,
-    Consumer,
-    EnvFile,
-    Factory,
-    OnlyApp,
-    Servers,
+    LOOK,
+    POSITION,
+    ClusterOptions,
+    EventTypes,
+    FilteredPartition,
     Topic,
-    Where,
-    pairs,
+    name_value_pairs,
 )
 
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="PLACE",
+        help="earliest, latest, an offset, a time (2026-01-31T12:00:00Z), or how long ago (2h).",
+        rich_help_panel=POSITION,
+    ),
+]
+Last = Annotated[
+    int, typer.Option("--last", "-n", min=0, help="So many records back, without --from.", rich_help_panel=POSITION)
+]
+Follow = Annotated[
+    bool, typer.Option("--follow/--no-follow", help="Wait for more, or end at the end.", rich_help_panel=POSITION)
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="End after so many.", rich_help_panel=POSITION)]
+Key = Annotated[str | None, typer.Option("--key", "-k", help="Only with this key.", rich_help_panel=FILTERS)]
+Headers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--header", "-H", metavar="NAME=VALUE", help="Only with this header; may be repeated.", rich_help_panel=FILTERS
+    ),
+]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="FIELD=VALUE",
+        help="Only where this field of the payload (customer.id) is this; may be repeated.",
+        rich_help_panel=FILTERS,
+    ),
+]
+Text = Annotated[
+    str | None, typer.Option("--grep", help="Only where this stands in the value.", rich_help_panel=FILTERS)
+]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.")]
 
+
+@dataclass(frozen=True, slots=True)
+class _FilterOptions:
+    event_type: EventTypes = None
+    key: Key = None
+    header: Headers = None
+    where: Fields = None
+    text: Text = None
+
+
+@command(
+    "tail",
+    panel=LOOK,
+    short_help="Show what stands in a topic, and what comes.",
+    epilog="Example: evkafka tail orders --from 2h --type OrderPlaced --where status=new",
+)
 def tail_command(
+    *,
     topic: Topic,
-    from_: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="PLACE",
-            help="earliest, latest, an offset, a time (2026-01-31T12:00:00Z), or how long ago (2h).",
-            show_default=False,
-            rich_help_panel=PLACE,
-        ),
-    ] = None,
-    back: Annotated[
-        int,
-        typer.Option("--last", "-n", min=0, help="So many records back, without --from.", rich_help_panel=PLACE),
-    ] = 10,
-    following: Annotated[
-        bool,
-        typer.Option("--follow/--no-follow", help="Wait for more, or end at the end.", rich_help_panel=PLACE),
-    ] = True,
-    limit: Annotated[
-        int | None,
-        typer.Option(min=1, help="End after so many.", show_default=False, rich_help_panel=PLACE),
-    ] = None,
-    partition: Annotated[
-        int | None, typer.Option(min=0, help="Only this one.", show_default=False, rich_help_panel=FILTERS)
-    ] = None,
-    event_type: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--type",
-            "-t",
-            metavar="TYPE",
-            help="Only of this event type; may be repeated.",
-            show_default=False,
-            rich_help_panel=FILTERS,
-        ),
-    ] = None,
-    key: Annotated[
-        str | None, typer.Option("--key", "-k", help="Only with this key.", show_default=False, rich_help_panel=FILTERS)
-    ] = None,
-    header: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--header",
-            "-H",
-            metavar="NAME=VALUE",
-            help="Only with this header; may be repeated.",
-            show_default=False,
-            rich_help_panel=FILTERS,
-        ),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--where",
-            metavar="FIELD=VALUE",
-            help="Only where this field of the payload (customer.id) is this; may be repeated.",
-            show_default=False,
-            rich_help_panel=FILTERS,
-        ),
-    ] = None,
-    text: Annotated[
-        str | None,
-        typer.Option(
-            "--grep", help="Only where this stands in the value.", show_default=False, rich_help_panel=FILTERS
-        ),
-    ] = None,
-    app: OnlyApp = None,
-    consumer: Consumer = None,
-    app_dir: AppDir = Path(),
-    factory: Factory = False,
-    env_file: EnvFile = None,
-    config: Config = None,
-    bootstrap_servers: Servers = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.")] = False,
+    from_: From = None,
+    last: Last = 10,
+    follow: Follow = True,
+    limit: Limit = None,
+    partition: FilteredPartition = None,
+    filters: _FilterOptions,
+    cluster: ClusterOptions,
+    as_json: JsonLines = False,
 ) -> None:
     """Show what stands in a topic and what comes, until Ctrl-C. No group is joined, and nothing is committed."""
-    from evkafka.cli.connection import find
-    from evkafka.cli.env_file import load_env_file
-    from evkafka.cli.impl import tail
-    from evkafka.cli.position import read_place
+    from evkafka.cli.connection import find_cluster
+    from evkafka.cli.impl.tail import RecordFilter, RecordRange, tail
+    from evkafka.cli.position import parse_position
 
-    load_env_file(env_file)
-    wanted = tail.Wanted(tuple(event_type or ()), key, pairs("--header", header), pairs("--where", where), text)
-    start = None if from_ is None else read_place("--from", from_)
-    found = find(Where(app, app_dir, factory, config, bootstrap_servers, consumer), topic=topic)
-    tail.tail(
-        found,
-        topic,
-        wanted,
-        start=start,
-        back=back,
-        partition=partition,
-        limit=limit,
-        following=following,
-        as_json=as_json,
+    wanted = RecordFilter(
+        tuple(filters.event_type or ()),
+        filters.key,
+        name_value_pairs("--header", filters.header),
+        name_value_pairs("--where", filters.where),
+        filters.text,
     )
+    start = None if from_ is None else parse_position("--from", from_)
+    records = RecordRange(topic, partition, start=start, last=last, limit=limit, follow=follow)
+    tail(find_cluster(cluster, topic=topic), records, wanted, as_json=as_json)

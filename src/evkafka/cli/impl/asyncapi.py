@@ -1,4 +1,4 @@
-"""`evkafka asyncapi`: the contract of an app, as JSON or YAML, without a broker."""
+"""`evkafka asyncapi`: prints the contract of an app as JSON or YAML. No broker is needed."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import sys
 from pathlib import Path
 
 from evkafka.cli.app_loader import load_app
+from evkafka.cli.env_file import load_env_file
+from evkafka.cli.options import AppOptions
 from evkafka.exceptions import ConfigError
 
 
-def print_contract(target: str, *, app_dir: Path, factory: bool, output: Path | None) -> None:
-    """Print the document, or write it into a file: YAML where its name ends so, else JSON.
+def print_contract(options: AppOptions, output: Path | None) -> None:
+    """Print the document as JSON, or write it into a file, as YAML if the file's name ends in .yaml or .yml.
 
     Raises:
         ConfigError: the target is not an app that has a contract, or the file cannot be written.
     """
-    text = contract_of(target, app_dir=app_dir, factory=factory)
+    load_env_file(options.env_file)
+    text = contract_of(options.target, app_dir=options.app_dir, factory=options.factory)
     if output is None:
         sys.stdout.write(f"{text}\n")
         return
@@ -29,7 +32,7 @@ def print_contract(target: str, *, app_dir: Path, factory: bool, output: Path | 
 
 
 def contract_of(target: str, *, app_dir: Path, factory: bool) -> str:
-    """The document as JSON.
+    """The contract of an app as JSON.
 
     Raises:
         ConfigError: the target is not an app that has a contract.
@@ -49,5 +52,5 @@ def _yaml(text: str) -> str:
         raise ConfigError(
             "YAML needs an extra that is not installed: pip install 'evkafka[cli]', or name a .json file"
         ) from error
-    told: str = yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True, width=100)
-    return told
+    document: str = yaml.safe_dump(json.loads(text), sort_keys=False, allow_unicode=True, width=100)
+    return document

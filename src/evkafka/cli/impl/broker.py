@@ -1,4 +1,4 @@
-"""`evkafka broker`: Kafka in the foreground."""
+"""`evkafka broker`: runs Kafka in the foreground."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from evkafka.exceptions import ConfigError
 
 
 def run_broker(port: int, *, data_dir: Path | None, properties: Sequence[str], quiet: bool) -> None:
-    """Returns after a signal.
+    """Run Kafka until a signal.
 
     Raises:
-        ConfigError, BrokerError: it could not start.
-        SystemExit: with 1, when Kafka ended by itself.
+        ConfigError, BrokerError: Kafka could not start.
+        SystemExit: with 1, if Kafka ended by itself.
     """
-    broker = KafkaBroker(port, data_dir=data_dir, properties=_pairs(properties))
-    _signals_interrupt()
+    broker = KafkaBroker(port, data_dir=data_dir, properties=_parse_properties(properties))
+    _interrupt_on_signals()
     try:
         if not quiet:
             print("Starting Apache Kafka...", file=sys.stderr, flush=True)
         broker.start()
-        _announce(broker, data_dir, quiet=quiet)
-        while not broker.wait(1.0):  # in short waits, since on Windows a long one would not hear Ctrl-C
+        _print_address(broker, data_dir, quiet=quiet)
+        while not broker.wait(1.0):  # short waits, because on Windows Ctrl-C does not interrupt a wait
             pass
         print(f"evkafka: Kafka has ended by itself. The end of its log:\n{broker.log_tail()}", file=sys.stderr)
         raise SystemExit(1)
@@ -37,7 +37,7 @@ def run_broker(port: int, *, data_dir: Path | None, properties: Sequence[str], q
         _stop(broker)
 
 
-def _announce(broker: KafkaBroker, data_dir: Path | None, *, quiet: bool) -> None:
+def _print_address(broker: KafkaBroker, data_dir: Path | None, *, quiet: bool) -> None:
     if quiet:
         print(broker.bootstrap_servers, flush=True)
         return
@@ -51,28 +51,28 @@ def _announce(broker: KafkaBroker, data_dir: Path | None, *, quiet: bool) -> Non
 def _stop(broker: KafkaBroker) -> None:
     try:
         broker.stop()
-    except KeyboardInterrupt:  # a second Ctrl-C: no more patience
+    except KeyboardInterrupt:  # a second Ctrl-C ends it at once
         broker.kill()
         broker.stop()
 
 
-def _signals_interrupt() -> None:
-    """SIGTERM, and a closed terminal, end this command the way Ctrl-C does."""
+def _interrupt_on_signals() -> None:
+    """End this command at SIGTERM, and when its terminal is closed, as at Ctrl-C."""
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    # SIGINT too: a shell starts background jobs with it ignored, and `kill -INT` should still work.
+    # SIGINT too: a shell starts background jobs with SIGINT ignored, and `kill -INT` should still work.
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), interrupt)
 
 
-def _pairs(properties: Sequence[str]) -> dict[str, str | int | float | bool]:
+def _parse_properties(properties: Sequence[str]) -> dict[str, str | int | float | bool]:
     pairs: dict[str, str | int | float | bool] = {}
-    for given in properties:
-        key, equals, value = given.partition("=")
+    for text in properties:
+        key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"--property {given!r} is not KEY=VALUE, as in num.partitions=6")
+            raise ConfigError(f"--property {text!r} is not KEY=VALUE, as in num.partitions=6")
         pairs[key.strip()] = value.strip()
     return pairs

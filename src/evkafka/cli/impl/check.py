@@ -1,11 +1,12 @@
-"""`evkafka check`: would this app run here? Everything that can be known without consuming a record."""
+"""`evkafka check`: reports whether an app would run here. No record is consumed."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from rich.table import Table
@@ -13,10 +14,11 @@ from rich.text import Text
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.app_loader import load_app
-from evkafka.cli.connection import quiet
+from evkafka.cli.connection import silence_client_log
+from evkafka.cli.env_file import load_env_file
 from evkafka.cli.impl.check_config import config_findings
 from evkafka.cli.impl.topic_plan import Need, needs_of
-from evkafka.cli.options import Where
+from evkafka.cli.options import AppOptions
 from evkafka.cli.output import plain, print_json, screen, styled
 from evkafka.config import missing_group_id, producer_settings
 from evkafka.config.settings import ConnectionSettings
@@ -25,225 +27,239 @@ from evkafka.kafka.admin.permissions import PermissionProbe, missing_codecs, pro
 from evkafka.kafka.admin.topics import TopicShape, topic_shapes
 from evkafka.kafka.client.preflight import reach
 from evkafka.serde.safe_text import lines
+from evkafka.service.plan import DeclaredConsumer
 
 Level = Literal["ok", "warning", "error"]
+STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
 
-REACH_S = 10.0
-RIGHTS_S = 20.0
+REACH_TIMEOUT_S = 10.0
+PERMISSIONS_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         about: a consumer, a topic, a group.
-        fix: what to do; empty where nothing is to be done.
+        fix: what to do; empty if there is nothing to do.
     """
 
     level: Level
     check: str
     about: str
-    said: str
+    message: str
     fix: str = ""
 
+    def as_json(self) -> dict[str, str]:
+        return {
+            "level": self.level,
+            "check": self.check,
+            "about": self.about,
+            "said": self.message,
+            "fix": self.fix,
+        }
 
-def check(where: Where, *, broker: bool, strict: bool, as_json: bool) -> int:
-    """Print what was found; 0 where nothing keeps the app from running, 1 where something does.
+
+def check(options: AppOptions, *, broker: bool, strict: bool, as_json: bool) -> int:
+    """Print the findings. Returns 1 if one keeps the app from running, else 0.
 
     Args:
         broker: also connect.
-        strict: a warning counts like an error.
+        strict: a warning counts as an error.
+
+    Raises:
+        ConfigError: `--env-file` cannot be read.
     """
-    quiet()
-    findings = list(asyncio.run(_findings(where, broker=broker)))
+    load_env_file(options.env_file)
+    silence_client_log()
+    findings = asyncio.run(_check(options, broker=broker))
     failed = any(one.level == "error" or (strict and one.level == "warning") for one in findings)
     if as_json:
-        print_json({"ok": not failed, "findings": [asdict(one) for one in findings]})
+        print_json({"ok": not failed, "findings": [one.as_json() for one in findings]})
     else:
-        _show(findings, failed=failed)
+        _print_findings(findings, failed=failed)
     return 1 if failed else 0
 
 
-STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
-
-
-def _show(findings: list[Finding], *, failed: bool) -> None:
+def _print_findings(findings: list[Finding], *, failed: bool) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for head in ("", "check", "about", "what"):
         table.add_column(head, overflow="fold")
     for one in findings:
-        said = lines(one.said) + (f"\n-> {lines(one.fix)}" if one.fix else "")
-        table.add_row(styled((one.level, STYLES[one.level])), one.check, Text(plain(one.about)), Text(said))
+        text = lines(one.message) + (f"\n-> {lines(one.fix)}" if one.fix else "")
+        table.add_row(styled((one.level, STYLES[one.level])), one.check, Text(plain(one.about)), Text(text))
     screen().print(table)
     errors, warnings = (sum(one.level == level for one in findings) for level in ("error", "warning"))
-    said = f"{_many(errors, 'error')}, {_many(warnings, 'warning')}" if errors or warnings else "everything is in order"
-    screen().print(said, style="red" if failed else "yellow" if warnings else "green")
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-async def _findings(where: Where, *, broker: bool) -> list[Finding]:
-    findings: list[Finding] = []
-    try:
-        app = load_app(str(where.app), where.app_dir, factory=where.factory)
-        if not isinstance(app, EVKafkaApp):
-            raise ConfigError(f"{where.app!r} is no EVKafkaApp")
-    except ConfigError as error:
-        return [Finding("error", "import", str(where.app), str(error))]
-    consumers, producers = len(app.consumers), len(app.producers)
-    findings.append(
-        Finding("ok", "import", str(where.app), f"{_many(consumers, 'consumer')}, {_many(producers, 'producer')}")
+    summary = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
+    screen().print(
+        summary if errors or warnings else "everything is in order",
+        style="red" if failed else "yellow" if warnings else "green",
     )
-    findings += _wiring(app)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+async def _check(options: AppOptions, *, broker: bool) -> list[Finding]:
+    try:
+        app = load_app(options.target, options.app_dir, factory=options.factory)
+        if not isinstance(app, EVKafkaApp):
+            raise ConfigError(f"{options.target!r} is no EVKafkaApp")
+    except ConfigError as error:
+        return [Finding("error", "import", options.target, str(error))]
+    parts = f"{_count(len(app.consumers), 'consumer')}, {_count(len(app.producers), 'producer')}"
+    findings = [Finding("ok", "import", options.target, parts), *_check_wiring(app)]
     for declared in app.consumers.values():
-        findings += [
-            Finding(level, "config", declared.name, said, fix) for level, said, fix in config_findings(declared)
-        ]
+        findings += [Finding(level, "config", declared.name, *rest) for level, *rest in config_findings(declared)]
     if not any(one.level == "error" for one in findings):
-        findings += _tried("contract", "AsyncAPI", lambda: _contract(app))
+        findings += _try("contract", "AsyncAPI", partial(_build_contract, app))
     if missing := missing_codecs():
         fix = "pip install --force-reinstall cramjam"
         findings.append(Finding("error", "codecs", ", ".join(missing), "records in these cannot be read", fix))
     if not broker or any(one.level == "error" and one.check == "wiring" for one in findings):
         return findings
-    return findings + await _connected(app)
+    return findings + await _check_clusters(app)
 
 
 # ---------------------------------------------------------------------------- without a broker
 
 
-def _wiring(app: EVKafkaApp) -> Iterator[Finding]:
+def _check_wiring(app: EVKafkaApp) -> Iterator[Finding]:
     if not app.consumers and not app.producers:
         yield Finding("error", "wiring", "app", "it has neither consumers nor producers", "app.add_consumer(...)")
     for declared in app.consumers.values():
-        yield from _tried("wiring", declared.name, lambda declared=declared: _compile(app, declared))  # type: ignore[misc]
+        yield from _try("wiring", declared.name, partial(_compile, app, declared))
         if declared.endpoints == ():
             yield Finding("warning", "wiring", declared.name, "its handler has no endpoint", '@handler.event("Type")')
         if fault := missing_group_id(declared.settings):
             yield Finding("error", "config", declared.name, fault, 'give one: "group_id": "my-service"')
     for name, producer in app.producers.items():
         for endpoint in producer.sender.endpoints:
-            yield from _tried("wiring", name, endpoint.resolve, quietly=True)
+            yield from _try("wiring", name, endpoint.resolve, report_success=False)
             if (endpoint.topic or producer.config.get("topic")) is None:
                 fix = 'topic="..." at the event, or "topic" in the producer\'s configuration'
                 yield Finding("error", "wiring", name, f"{endpoint.event_type!r} has no topic to go to", fix)
     if app.web:
         from evkafka.web import require_extra
 
-        yield from _tried("wiring", "web part", require_extra, quietly=True)
+        yield from _try("wiring", "web part", require_extra, report_success=False)
 
 
-def _compile(app: EVKafkaApp, declared: Any) -> str:
+def _compile(app: EVKafkaApp, declared: DeclaredConsumer) -> str:
     types = [route.event_type for route in app.compile_consumer(declared).routes]
     return f"takes {', '.join(types)}" if types else "an app callable takes everything"
 
 
-def _contract(app: EVKafkaApp) -> str:
+def _build_contract(app: EVKafkaApp) -> str:
     components = json.loads(app.asyncapi()).get("components", {})
     messages, schemas = (len(components.get(part, ())) for part in ("messages", "schemas"))
-    return f"{_many(messages, 'message')}, {_many(schemas, 'schema')}"
+    return f"{_count(messages, 'message')}, {_count(schemas, 'schema')}"
 
 
-def _tried(check: str, about: str, work: Callable[[], Any], *, quietly: bool = False) -> Iterator[Finding]:
+def _try(check: str, about: str, work: Callable[[], Any], *, report_success: bool = True) -> Iterator[Finding]:
     try:
-        said = work()
+        message = work()
     except EVKafkaError as error:
         yield Finding("error", check, about, str(error))
         return
-    if not quietly:
-        yield Finding("ok", check, about, str(said))
+    if report_success:
+        yield Finding("ok", check, about, str(message))
 
 
-# ---------------------------------------------------------------------------- with one
+# ---------------------------------------------------------------------------- with the brokers
 
 
-async def _connected(app: EVKafkaApp) -> list[Finding]:
+async def _check_clusters(app: EVKafkaApp) -> list[Finding]:
     findings: list[Finding] = []
-    places: dict[tuple[str, ...], ConnectionSettings] = {}
-    for declared in app.consumers.values():
-        places.setdefault(declared.settings.connection.bootstrap_servers, declared.settings.connection)
-    for producer in app.producers.values():
-        connection = producer_settings(producer.config).connection
-        places.setdefault(connection.bootstrap_servers, connection)
-    for servers, connection in places.items():
+    connections = [one.settings.connection for one in app.consumers.values()]
+    connections += [producer_settings(one.config).connection for one in app.producers.values()]
+    clusters: dict[tuple[str, ...], ConnectionSettings] = {}
+    for connection in connections:
+        clusters.setdefault(connection.bootstrap_servers, connection)
+    for servers, connection in clusters.items():
         about = ",".join(servers)
         try:
-            host, port = await reach(connection, timeout_s=REACH_S)
+            host, port = await reach(connection, timeout_s=REACH_TIMEOUT_S)
             shapes = await topic_shapes(connection)
         except BrokerError as error:
-            findings.append(
-                Finding("error", "broker", about, str(error), "see the network, security_protocol and login")
-            )
+            fix = "see the network, security_protocol and login"
+            findings.append(Finding("error", "broker", about, str(error), fix))
             continue
         findings.append(Finding("ok", "broker", about, f"{host}:{port} lets us in"))
         needs = [need for need in needs_of(app) if need.connection.bootstrap_servers == servers]
-        findings += [one for need in needs for one in _topic(need, shapes)]
-        findings += await _rights(app, connection, needs, shapes)
+        findings += [_check_topic(need, shapes.get(need.topic)) for need in needs]
+        findings += await _check_permissions(app, connection, [one for one in needs if one.topic in shapes])
     return findings
 
 
-def _topic(need: Need, shapes: Any) -> Iterator[Finding]:
-    shape: TopicShape | None = shapes.get(need.topic)
+def _check_topic(need: Need, shape: TopicShape | None) -> Finding:
     if shape is None:
-        made = need.role not in ("reads", "writes")
-        said = "it is missing, and made when the app starts" if made else "it is missing"
-        fix = "" if made else "evkafka topics create MODULE:APP, or check the name"
-        yield Finding("warning" if made else "error", "topic", need.topic, said, fix)
-        return
-    said = f"{shape.partitions} partitions, {shape.replicas} replicas; {need.who} {need.role}"
+        if need.role in ("retries", "dead letters"):
+            return Finding("warning", "topic", need.topic, "it is missing, and made when the app starts")
+        fix = "evkafka topics create MODULE:APP, or check the name"
+        return Finding("error", "topic", need.topic, "it is missing", fix)
+    message = f"{shape.partitions} partitions, {shape.replicas} replicas; {need.needed_by} {need.role}"
     if need.role == "reads" and need.ordering == "partition" and need.concurrency > shape.partitions:
         fix = 'more partitions, or "ordering": "key", where only records of one key wait for each other'
         less = f"concurrency {need.concurrency} cannot be used: in order by partition, {shape.partitions} run at once"
-        yield Finding("warning", "topic", need.topic, less, fix)
-    elif shape.replicas == 1 and len(need.connection.bootstrap_servers) > 1:
-        yield Finding("warning", "topic", need.topic, f"{said}: a lost broker takes it along", "three replicas")
-    else:
-        yield Finding("ok", "topic", need.topic, said)
+        return Finding("warning", "topic", need.topic, less, fix)
+    if shape.replicas == 1 and len(need.connection.bootstrap_servers) > 1:
+        return Finding("warning", "topic", need.topic, f"{message}: a lost broker takes it along", "three replicas")
+    return Finding("ok", "topic", need.topic, message)
 
 
-async def _rights(app: EVKafkaApp, connection: ConnectionSettings, needs: list[Need], shapes: Any) -> list[Finding]:
+async def _check_permissions(app: EVKafkaApp, connection: ConnectionSettings, needs: list[Need]) -> list[Finding]:
+    """
+    Args:
+        needs: the topics that exist.
+    """
     findings: list[Finding] = []
-    about = ",".join(connection.bootstrap_servers)
+    servers = connection.bootstrap_servers
+    about = ",".join(servers)
     try:
-        async with probing(connection, timeout_s=RIGHTS_S) as prober:
-            silent = await prober.silent_brokers()
-            for node, error in silent.items():
-                said = f"{error}: the partitions that it leads stand still, and the groups that it coordinates"
-                fix = "start it again, or see the way from here to its advertised.listeners"
-                findings.append(Finding("error", "broker", node, said, fix))
-            if silent:
-                # Whom a question goes to is the cluster's to say: it may be one that never answers.
-                fix = "evkafka check again, when all brokers answer"
-                findings.append(Finding("warning", "rights", about, "not asked: a broker does not answer", fix))
-                return findings
+        async with probing(connection, timeout_s=PERMISSIONS_TIMEOUT_S) as probe:
+            if silent := await probe.silent_brokers():
+                return _silent_broker_findings(silent, about)
+            existing = {need.topic for need in needs}
             for declared in app.consumers.values():
-                settings = declared.settings
-                if settings.connection.bootstrap_servers != connection.bootstrap_servers:
-                    continue
-                there = [topic.name for topic in settings.topics if topic.name in shapes]
-                findings += await _reader_rights(prober, declared.name, settings.group_id, there)
-            written = {need.topic: need for need in needs if need.role != "reads" and need.topic in shapes}
+                if declared.settings.connection.bootstrap_servers == servers:
+                    findings += await _check_reader(probe, declared, existing)
+            written = {need.topic: need for need in needs if need.role != "reads"}
             for topic, need in written.items():
-                lacks = await prober.writing(topic)
-                findings.append(_right(lacks, topic, f"{need.who} may write"))
+                missing = await probe.writing(topic)
+                findings.append(_permission(missing, topic, f"{need.needed_by} may write"))
     except BrokerError as error:
         findings.append(Finding("error", "rights", about, str(error)))
     return findings
 
 
-async def _reader_rights(prober: PermissionProbe, name: str, group: str | None, topics: list[str]) -> list[Finding]:
+def _silent_broker_findings(silent: Mapping[str, object], about: str) -> list[Finding]:
     findings = []
+    for node, error in silent.items():
+        message = f"{error}: the partitions that it leads stand still, and the groups that it coordinates"
+        fix = "start it again, or see the way from here to its advertised.listeners"
+        findings.append(Finding("error", "broker", node, message, fix))
+    # The cluster decides which broker answers a question about permissions: it may be one that never answers.
+    fix = "evkafka check again, when all brokers answer"
+    return [*findings, Finding("warning", "rights", about, "not asked: a broker does not answer", fix)]
+
+
+async def _check_reader(probe: PermissionProbe, declared: DeclaredConsumer, existing: set[str]) -> list[Finding]:
+    findings = []
+    group = declared.settings.group_id
+    topics = [topic.name for topic in declared.settings.topics if topic.name in existing]
     if group is not None:
-        findings.append(_right(await prober.joining(group), name, f"may join group {group!r}"))
+        findings.append(_permission(await probe.joining(group), declared.name, f"may join group {group!r}"))
     if topics:
-        findings.append(_right(await prober.reading(topics), name, f"may read {', '.join(topics)}"))
+        findings.append(_permission(await probe.reading(topics), declared.name, f"may read {', '.join(topics)}"))
     return findings
 
 
-def _right(lacks: str | None, about: str, allowed: str) -> Finding:
-    if lacks is None:
+def _permission(missing: str | None, about: str, allowed: str) -> Finding:
+    if missing is None:
         return Finding("ok", "rights", about, allowed)
-    return Finding("error", "rights", about, f"an ACL is missing: {lacks}", "kafka-acls.sh --add --allow-principal ...")
+    return Finding(
+        "error", "rights", about, f"an ACL is missing: {missing}", "kafka-acls.sh --add --allow-principal ..."
+    )

@@ -1,4 +1,4 @@
-"""`evkafka demo`: the flights of `examples/flights`, which a wheel carries as `evkafka.demo`."""
+"""`evkafka demo`: runs the example `examples/flights`, which a wheel has as `evkafka.demo`."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from evkafka.exceptions import ConfigError
 def run_demo(flights_per_s: float, *, port: int | None, keep_running: bool | None) -> None:
     """
     Args:
-        port: of the page; None: 8080, or any other one where that is taken.
-        keep_running: None: at a terminal.
+        port: the page's port; None for 8080, or a free one if 8080 is taken.
+        keep_running: send the flights again and again; None for only at a terminal.
 
     Raises:
-        ConfigError: an extra is missing, or the demo is not there.
-        SystemExit: it was broken off.
+        ConfigError: an extra is missing, or the demo is not installed.
+        SystemExit: it was interrupted.
     """
     again = sys.stdout.isatty() if keep_running is None else keep_running
-    _flights().run_demo(flights_per_s, port=port, keep_running=again)
+    _demo_module().run_demo(flights_per_s, port=port, keep_running=again)
 
 
-def _flights() -> Any:
-    """The demo's module: out of the wheel, or where EVKafka is installed from a checkout, out of that."""
+def _demo_module() -> Any:
+    """The demo's module, of the wheel or of the checkout that EVKafka is installed from."""
     package = Path(evkafka.__file__).parent
     checkout = package.parents[1]
     if (package / "demo").is_dir():

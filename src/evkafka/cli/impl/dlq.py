@@ -1,21 +1,20 @@
-"""What `evkafka dlq` does, and how it says it: tables and progress for people, JSON for programs."""
+"""`evkafka dlq`: lists, shows, replays and drops dead letters."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing, contextmanager
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from evkafka.cli.connection import DeadLetters
-from evkafka.cli.output import as_text, block, plain, print_json, shown
+from evkafka.cli.impl.local_consumer import dead_letter_handler
+from evkafka.cli.output import as_text, block, interrupt_on_sigterm, plain, print_json, progress_bar, value_text
 from evkafka.dlq import (
     DeadLetterFilter,
     DeadLetterRecord,
@@ -27,180 +26,168 @@ from evkafka.dlq import (
     replay_dead_letters,
 )
 from evkafka.dlq.dry_run import dry_run_check
-from evkafka.dlq.replay import DryRunCheck, LocalHandler
-from evkafka.dlq.replay import Progress as Watch
+from evkafka.dlq.replay import DryRunCheck, LocalHandler, Progress
 from evkafka.dlq.state_topic import Status
 from evkafka.exceptions import ConfigError
 
-SHOWN = 20
-"""Of so many failures the reasons are printed."""
+MAX_FAILURES = 20
+"""The reasons of so many failures are printed."""
 
 
-# ---------------------------------------------------------------------------- reading
+# ---------------------------------------------------------------------------- list and show
 
 
 def list_letters(
-    where: DeadLetters, wanted: DeadLetterFilter, *, closed: bool, limit: int | None, as_json: bool
+    dead_letters: DeadLetters, wanted: DeadLetterFilter, *, closed: bool, limit: int | None, as_json: bool
 ) -> None:
-    """One line for each letter, in the order of the topic."""
-    letters, total = asyncio.run(_listed(where, wanted, closed=closed, limit=limit, whole=False))
+    """Print a line for each letter, in the order of the topic."""
+    letters, total = asyncio.run(_read_letters(dead_letters, wanted, closed=closed, limit=limit, whole=False))
     if as_json:
-        print_json([_brief(letter, status) for letter, status in letters])
+        print_json([letter_json(letter, status) for letter, status in letters])
         return
     table = Table("partition", "offset", "failed at", "event type", "attempts", "error", "from", box=None)
     if closed:
         table.add_column("status")
     for letter, status in letters:
-        attempts = "" if letter.attempts is None else str(letter.attempts)
         cells = [
             *map(str, letter.position),
             f"{letter.failed_at:%Y-%m-%d %H:%M:%S}",
             letter.event_type or "",
-            attempts,
+            "" if letter.attempts is None else str(letter.attempts),
+            _error(letter),
+            _origin(letter),
+            *([status] if closed else []),
         ]
-        cells += [_error(letter), _origin(letter), *([status] if closed else [])]
         table.add_row(*(Text(plain(cell)) for cell in cells))
-    # Into a file or a pipe goes one line for each.
+    # In a file or a pipe each letter is one line.
     screen = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
     if letters:
         screen.print(table)
-    screen.print(_of_all(len(letters), total, "dead letter"), style="dim")
+    screen.print(_part_of(len(letters), total), style="dim")
 
 
-async def _listed(
-    where: DeadLetters, wanted: DeadLetterFilter, *, closed: bool, limit: int | None, whole: bool
+async def _read_letters(
+    dead_letters: DeadLetters, wanted: DeadLetterFilter, *, closed: bool, limit: int | None, whole: bool
 ) -> tuple[list[tuple[DeadLetterRecord, Status]], int]:
-    """The first letters that are wanted, and how many there are."""
-    found: list[tuple[DeadLetterRecord, Status]] = []
+    """The first wanted letters, and the number of all wanted letters."""
+    kept: list[tuple[DeadLetterRecord, Status]] = []
     total = 0
-    async with aclosing(_dead_letter_topic(where).read(wanted, closed=closed)) as letters:
+    async with aclosing(_topic(dead_letters).read(wanted, closed=closed)) as letters:
         async for letter, status in letters:
             total += 1
-            if limit is None or len(found) < limit:
-                found.append((letter if whole else letter.without_content(), status))
-    return found, total
+            if limit is None or len(kept) < limit:
+                kept.append((letter if whole else letter.without_content(), status))
+    return kept, total
 
 
-def show_letter(where: DeadLetters, wanted: DeadLetterFilter, *, as_json: bool) -> None:
-    """All of one letter: the last one, where there are several of one id."""
-    found, _ = asyncio.run(_listed(where, wanted, closed=True, limit=None, whole=True))
-    if not found:
-        topic = where.topic
+def show_letter(dead_letters: DeadLetters, wanted: DeadLetterFilter, *, as_json: bool) -> None:
+    """Print all of one letter; the last one, if several have the same id."""
+    letters, _ = asyncio.run(_read_letters(dead_letters, wanted, closed=True, limit=None, whole=True))
+    if not letters:
+        topic = dead_letters.topic
         raise ConfigError(f"there is no such dead letter in {topic!r}; `evkafka dlq list {topic} --all` tells them")
-    letter, status = found[-1]
+    letter, status = letters[-1]
     record = letter.record
-    told = _brief(letter, status) | {
+    fields = letter_json(letter, status) | {
         "traceback": letter.traceback,
         "key": as_text(record.key),
         "headers": [[name, as_text(value)] for name, value in record.headers],
         "value": as_text(record.value),
     }
     if as_json:
-        print_json(told)
+        print_json(fields)
         return
-    for name, value in told.items():
+    for name, value in fields.items():
         if name == "headers":
             print("headers:")
             for header, text in value:
                 if "traceback" not in header and "stacktrace" not in header:
-                    print(f"  {plain(header)}: {plain(shown(text))}")
+                    print(f"  {plain(header)}: {plain(value_text(text))}")
         elif name == "traceback":
             print(f"traceback:\n{block(value.rstrip())}" if value else "traceback: none")
         else:
-            print(f"{name}: {block(shown(value))}")
+            print(f"{name}: {block(value_text(value))}")
 
 
-# ---------------------------------------------------------------------------- doing
+# ---------------------------------------------------------------------------- replay and drop
 
 
 def replay(
-    where: DeadLetters,
+    dead_letters: DeadLetters,
     wanted: DeadLetterFilter,
+    target: Target | None,
     *,
-    to_topic: str | None,
-    own_topic: bool,
     limit: int | None,
     rate: float | None,
     force: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Returns where every letter that was chosen is done.
+    """Replay the letters. Returns if every chosen letter is done.
+
+    Args:
+        target: the topic to send them to; None to handle them here.
 
     Raises:
-        SystemExit: with 1, where some could not be handled.
+        SystemExit: with 1, if a letter could not be handled.
     """
-    target = Target(None if own_topic else to_topic, where.sources) if to_topic is not None else None
     if dry_run:
-        _rehearse(where, wanted, target, limit=limit, force=force, as_json=as_json)
+        _dry_run(dead_letters, wanted, target, limit=limit, force=force, as_json=as_json)
         return
 
-    async def work(watch: Watch, report: ReplayReport) -> None:
+    async def work(progress: Progress, report: ReplayReport) -> None:
         async with AsyncExitStack() as stack:
             to: Target | LocalHandler
             if target is not None:
                 to = target
             else:
-                from evkafka.cli.impl.dlq_handler import handling
-
-                assert where.found.app is not None
-                assert where.found.consumer is not None
-                to = await stack.enter_async_context(handling(where.found.app, where.found.consumer))
-            topic = _dead_letter_topic(where)
+                assert dead_letters.cluster.app is not None
+                assert dead_letters.cluster.consumer is not None
+                to = await stack.enter_async_context(
+                    dead_letter_handler(dead_letters.cluster.app, dead_letters.cluster.consumer)
+                )
+            topic = _topic(dead_letters)
             await replay_dead_letters(
-                topic, to, wanted, limit=limit, rate=rate, force=force, progress=watch, report=report
+                topic, to, wanted, limit=limit, rate=rate, force=force, progress=progress, report=report
             )
 
-    _do(work, "replaying", "replayed", as_json=as_json)
+    _run(work, "replaying", "replayed", as_json=as_json)
 
 
-def drop(where: DeadLetters, wanted: DeadLetterFilter, *, limit: int | None, dry_run: bool, as_json: bool) -> None:
-    """Mark them as dropped."""
+def drop(
+    dead_letters: DeadLetters, wanted: DeadLetterFilter, *, limit: int | None, dry_run: bool, as_json: bool
+) -> None:
+    """Mark the letters as dropped."""
     if dry_run:
-        choice = asyncio.run(_dead_letter_topic(where).select(wanted, limit=limit))
-        _say_would([(letter, None) for letter in choice.dead_letters.values()], choice.open, "dropped", as_json=as_json)
+        choice = asyncio.run(_topic(dead_letters).select(wanted, limit=limit))
+        letters = [(letter, None) for letter in choice.dead_letters.values()]
+        _print_dry_run(letters, choice.open, "dropped", as_json=as_json)
         return
 
-    async def work(watch: Watch, report: ReplayReport) -> None:
-        await drop_dead_letters(_dead_letter_topic(where), wanted, limit=limit, progress=watch, report=report)
+    async def work(progress: Progress, report: ReplayReport) -> None:
+        await drop_dead_letters(_topic(dead_letters), wanted, limit=limit, progress=progress, report=report)
 
-    _do(work, "dropping", "dropped", as_json=as_json)
+    _run(work, "dropping", "dropped", as_json=as_json)
 
 
-def _do(
-    work: Callable[[Watch, ReplayReport], Coroutine[Any, Any, None]], doing: str, done: str, *, as_json: bool
+def _run(
+    work: Callable[[Progress, ReplayReport], Coroutine[Any, Any, None]], doing: str, done: str, *, as_json: bool
 ) -> None:
-    """What was done is said also where it ended by an error."""
+    """Run the work with a progress bar, and print its report. An error that ends it early also prints what was done."""
     report = ReplayReport()
     try:
-        with _watched(doing) as watch:
-            _run(work(watch, report))
+        with progress_bar(doing) as progress:
+            interrupt_on_sigterm()
+            asyncio.run(work(progress, report))
     except BaseException:
         if report.chosen:
             print(f"ended early: {report.done} of {report.chosen} {done}, and marked", file=sys.stderr)
         raise
-    _say(report, done, as_json=as_json)
+    _print_report(report, done, as_json=as_json)
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    # SIGTERM ends it the way Ctrl-C does; shells start background jobs with Ctrl-C ignored.
-    signal.signal(signal.SIGTERM, lambda signum, frame: signal.raise_signal(signal.SIGINT))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    asyncio.run(work)
-
-
-@contextmanager
-def _watched(doing: str) -> Iterator[Watch]:
-    """A bar on stderr, where somebody looks at it."""
-    screen = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=screen, disable=not screen.is_terminal, transient=True) as bar:
-        task = bar.add_task(doing, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _rehearse(
-    where: DeadLetters,
+def _dry_run(
+    dead_letters: DeadLetters,
     wanted: DeadLetterFilter,
     target: Target | None,
     *,
@@ -210,64 +197,72 @@ def _rehearse(
 ) -> None:
     to: Target | DryRunCheck
     if target is not None:
-        to, what = target, "sent"
+        to, done = target, "sent"
     else:
-        assert where.found.consumer is not None
-        to, what = dry_run_check(where.found.consumer), "tried"
-    result = asyncio.run(dry_run_replay(_dead_letter_topic(where), to, wanted, limit=limit, force=force))
-    _say_would(result.results, result.open, what, as_json=as_json)
+        assert dead_letters.cluster.consumer is not None
+        to, done = dry_run_check(dead_letters.cluster.consumer), "tried"
+    result = asyncio.run(dry_run_replay(_topic(dead_letters), to, wanted, limit=limit, force=force))
+    _print_dry_run(result.results, result.open, done, as_json=as_json)
 
 
-def _say_would(would: Sequence[tuple[DeadLetterRecord, str | None]], total: int, what: str, *, as_json: bool) -> None:
-    """Args:
-    would: each letter, and why it would not be.
-    total: how many are open and wanted.
+def _topic(dead_letters: DeadLetters) -> DeadLetterTopic:
+    return DeadLetterTopic(
+        dead_letters.cluster.connection, dead_letters.topic, type_header=dead_letters.cluster.type_header
+    )
+
+
+# ---------------------------------------------------------------------------- output
+
+
+def _print_dry_run(
+    letters: Sequence[tuple[DeadLetterRecord, str | None]], total: int, done: str, *, as_json: bool
+) -> None:
     """
-    failing = sum(why is not None for _, why in would)
+    Args:
+        letters: each with the reason why it would fail; None if it would not.
+        total: the number of wanted letters that are open.
+        done: what would be done with them.
+    """
+    failing = sum(why is not None for _, why in letters)
     if as_json:
-        letters = [_brief(one, "open") | {"would": what if why is None else "fail", "why": why} for one, why in would]
-        print_json({"dry_run": True, "chosen": len(would), "open": total, "letters": letters})
+        rows = [
+            letter_json(one, "open") | {"would": done if why is None else "fail", "why": why} for one, why in letters
+        ]
+        print_json({"dry_run": True, "chosen": len(letters), "open": total, "letters": rows})
         return
-    for letter, why in would:
+    for letter, why in letters:
         partition, offset = letter.position
-        says = f"would be {what}" if why is None else f"would not be {what}: {why}"
-        told = f"{letter.event_type or ''}  {_origin(letter)}  failed by {_error(letter) or 'an unknown error'}"
-        print(f"{letter.record.topic}[{partition}]@{offset}  {plain(says)}  ({plain(told.strip())})")
-    print(f"{_of_all(len(would) - failing, total, 'dead letter')} would be {what}; nothing was done")
+        verdict = f"would be {done}" if why is None else f"would not be {done}: {why}"
+        details = f"{letter.event_type or ''}  {_origin(letter)}  failed by {_error(letter) or 'an unknown error'}"
+        print(f"{letter.record.topic}[{partition}]@{offset}  {plain(verdict)}  ({plain(details.strip())})")
+    print(f"{_part_of(len(letters) - failing, total)} would be {done}; nothing was done")
     if failing:
-        print(f"{failing} would not be {what}, and stay open")
+        print(f"{failing} would not be {done}, and stay open")
 
 
-def _of_all(shown: int, total: int, what: str) -> str:
-    """`3 of 412 dead letters`; `1 dead letter` where that is all."""
-    whose = f"{total} {what}{'' if total == 1 else 's'}"
-    return whose if shown == total else f"{shown} of {whose}"
-
-
-def _say(report: ReplayReport, what: str, *, as_json: bool) -> None:
+def _print_report(report: ReplayReport, done: str, *, as_json: bool) -> None:
     if as_json:
-        failed = [_brief(one.dead_letter, "open") | {"why": one.reason} for one in report.failed]
-        print_json({"chosen": report.chosen, what: report.done, "failed": failed})
+        failed = [letter_json(one.dead_letter, "open") | {"why": one.reason} for one in report.failed]
+        print_json({"chosen": report.chosen, done: report.done, "failed": failed})
     else:
-        for one in report.failed[:SHOWN]:
+        for one in report.failed[:MAX_FAILURES]:
             partition, offset = one.dead_letter.position
             print(f"failed  {one.dead_letter.record.topic}[{partition}]@{offset}: {plain(one.reason)}", file=sys.stderr)
-        if len(report.failed) > SHOWN:
-            print(f"failed  and {len(report.failed) - SHOWN} more", file=sys.stderr)
+        if len(report.failed) > MAX_FAILURES:
+            print(f"failed  and {len(report.failed) - MAX_FAILURES} more", file=sys.stderr)
         still = f", {len(report.failed)} failed and stay open" if report.failed else ""
-        print(f"{report.done} of {report.chosen} {what}{still}")
+        print(f"{report.done} of {report.chosen} {done}{still}")
     if report.failed:
         raise SystemExit(1)
 
 
-# ---------------------------------------------------------------------------- words
+def _part_of(count: int, total: int) -> str:
+    """`3 of 412 dead letters`, or `1 dead letter` if that is all."""
+    all_of_them = f"{total} dead letter{'' if total == 1 else 's'}"
+    return all_of_them if count == total else f"{count} of {all_of_them}"
 
 
-def _dead_letter_topic(where: DeadLetters) -> DeadLetterTopic:
-    return DeadLetterTopic(where.found.connection, where.topic, type_header=where.found.type_header)
-
-
-def _brief(letter: DeadLetterRecord, status: Status) -> dict[str, Any]:
+def letter_json(letter: DeadLetterRecord, status: Status) -> dict[str, Any]:
     partition, offset = letter.position
     return {
         "id": letter.id,
@@ -292,8 +287,8 @@ def _brief(letter: DeadLetterRecord, status: Status) -> dict[str, Any]:
 
 def _error(letter: DeadLetterRecord) -> str:
     name = letter.error_type.rpartition(".")[2]
-    said = " ".join(letter.error_message.split())[:80]
-    return f"{name}: {said}" if name else said
+    message = " ".join(letter.error_message.split())[:80]
+    return f"{name}: {message}" if name else message
 
 
 def _origin(letter: DeadLetterRecord) -> str:

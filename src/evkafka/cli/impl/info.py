@@ -1,4 +1,4 @@
-"""`evkafka info`: versions, for reports of faults."""
+"""`evkafka info`: prints versions, for bug reports."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ ALWAYS = ("evkafka", "aiokafka", "pydantic", "cramjam")
 
 
 def show_info(*, as_json: bool) -> None:
-    """Print it; nothing of apps, addresses or logins."""
+    """Print the versions of Python and of packages. Nothing of apps, addresses or logins is printed."""
     versions = {name: _version(name) for name in (*ALWAYS, *(name for names in EXTRAS.values() for name in names))}
-    told = {
+    info = {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "executable": sys.executable,
         "platform": platform.platform(),
@@ -34,13 +34,13 @@ def show_info(*, as_json: bool) -> None:
         "extras": {extra: all(versions[name] for name in names) for extra, names in EXTRAS.items()},
     }
     if as_json:
-        print_json(told)
+        print_json(info)
         return
-    rows: list[tuple[str, object]] = [("python", told["python"]), ("platform", told["platform"])]
+    rows: list[tuple[str, object]] = [("python", info["python"]), ("platform", info["platform"])]
     rows += [(name, versions[name]) for name in ALWAYS]
     for extra, names in EXTRAS.items():
-        said = ", ".join(f"{name} {versions[name] or 'not installed'}" for name in names)
-        rows.append((f"evkafka[{extra}]", said))
+        packages = ", ".join(f"{name} {versions[name] or 'not installed'}" for name in names)
+        rows.append((f"evkafka[{extra}]", packages))
     print_table(("what", "version"), rows)
 
 

@@ -1,7 +1,7 @@
-"""What several processes print, on this one's own output: a whole line at a time, so that long lines do not mix.
+"""Copies what several processes print to this process's own output, a whole line at a time.
 
-A pipe takes 4 096 bytes as one piece. A line that is longer is written in several, and those of other processes get in
-between.
+If the processes wrote to one pipe, long lines would mix: a pipe takes at most 4 096 bytes in one piece, and pieces of
+other processes get in between.
 """
 
 from __future__ import annotations
@@ -13,42 +13,44 @@ from typing import TextIO
 
 READ_BYTES = 65536
 LONGEST_LINE_BYTES = 16 * 1024 * 1024
-"""A line that is longer is passed on in pieces."""
+"""A longer line is copied in pieces."""
 
 LAST_LINES_S = 2.0
-"""How long the last lines may take: whoever reads our output may have stopped reading it."""
+"""How long copying the last lines may take: the reader of our output may have stopped reading."""
 
 
 class LineForwarder:
-    """One thread that reads all pipes and writes to our own descriptors. The thread may wait for a slow reader; whoever
-    supervises the processes must not."""
+    """A thread that reads all pipes and writes to our own descriptors.
+
+    It is a thread because it may have to wait for a slow reader, and the supervisor of the processes must not wait.
+    """
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._lock = threading.Lock()
-        self._woken, self._wake = os.pipe()
-        self._selector.register(self._woken, selectors.EVENT_READ)
+        self._wake_reader, self._wake_writer = os.pipe()
+        self._selector.register(self._wake_reader, selectors.EVENT_READ)
         self._broken: set[int] = set()
         self._closing = False
         self._thread = threading.Thread(target=self._forward, name="evkafka-forwarder", daemon=True)
         self._thread.start()
 
     def pipe(self, target: int) -> int:
-        """A new pipe whose lines go to this descriptor; its writing end, which the caller closes."""
+        """Create a pipe whose lines are copied to this descriptor. Returns its writing end, which the caller closes."""
         reading, writing = os.pipe()
         with self._lock:
             self._selector.register(reading, selectors.EVENT_READ, _Pipe(reading, target))
-        os.write(self._wake, b"\0")
+        os.write(self._wake_writer, b"\0")
         return writing
 
     def stream(self, target: int) -> TextIO:
-        """A pipe for what this process itself prints."""
+        """Create a pipe for what this process itself prints."""
         return os.fdopen(self.pipe(target), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
 
     def close(self) -> None:
-        """Wait until all pipes have ended, for two seconds at most: a process of a process may hold one open."""
+        """Wait until all pipes have ended, for `LAST_LINES_S` at most: a child of a process may keep one open."""
         self._closing = True
-        os.write(self._wake, b"\0")
+        os.write(self._wake_writer, b"\0")
         self._thread.join(LAST_LINES_S)
 
     # ------------------------------------------------------------------ the thread
@@ -57,7 +59,7 @@ class LineForwarder:
         while not (self._closing and self._all_ended()):
             for key, _ in self._selector.select():
                 if key.data is None:
-                    os.read(self._woken, 4096)
+                    os.read(self._wake_reader, 4096)
                 else:
                     self._copy(key.data)
 
@@ -71,34 +73,34 @@ class LineForwarder:
             with self._lock:
                 self._selector.unregister(pipe.reading)
             os.close(pipe.reading)
-            if pipe.begun:
-                self._write(pipe.target, bytes(pipe.begun) + b"\n")
+            if pipe.partial_line:
+                self._write(pipe.target, bytes(pipe.partial_line) + b"\n")
             return
-        pipe.begun += read
-        whole = pipe.begun.rfind(b"\n", len(pipe.begun) - len(read)) + 1
-        if not whole and len(pipe.begun) > LONGEST_LINE_BYTES:
-            whole = len(pipe.begun)
-        if whole:
-            self._write(pipe.target, bytes(pipe.begun[:whole]))
-            del pipe.begun[:whole]
+        pipe.partial_line += read
+        end = pipe.partial_line.rfind(b"\n", len(pipe.partial_line) - len(read)) + 1
+        if not end and len(pipe.partial_line) > LONGEST_LINE_BYTES:
+            end = len(pipe.partial_line)
+        if end:
+            self._write(pipe.target, bytes(pipe.partial_line[:end]))
+            del pipe.partial_line[:end]
 
     def _write(self, target: int, lines: bytes) -> None:
-        left = memoryview(lines)
-        while left and target not in self._broken:
+        rest = memoryview(lines)
+        while rest and target not in self._broken:
             try:
-                left = left[os.write(target, left) :]
-            except BlockingIOError:  # somebody has made it non-blocking, as a terminal's other users may
+                rest = rest[os.write(target, rest) :]
+            except BlockingIOError:  # another process made it non-blocking, as users of a terminal may
                 with selectors.DefaultSelector() as ready:
                     ready.register(target, selectors.EVENT_WRITE)
                     ready.select()
-            except OSError:  # nobody reads it any more: the processes must go on
+            except OSError:  # its reader is gone: the processes must go on
                 self._broken.add(target)
 
 
 class _Pipe:
-    """The reading end of one, and the line that has begun in it."""
+    """The reading end of a pipe, and its last line as far as it has been read."""
 
     def __init__(self, reading: int, target: int) -> None:
         self.reading = reading
         self.target = target
-        self.begun = bytearray()
+        self.partial_line = bytearray()

@@ -1,4 +1,4 @@
-"""`evkafka new`: a service to begin with. What it makes runs, and passes its own tests."""
+"""`evkafka new`: creates the files of a service, which runs and passes its own tests."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from evkafka.exceptions import ConfigError
 
 TEMPLATE = "service"
 SUFFIX = ".in"
-"""Behind the names of the template's files: no tool takes them for Python, or for tests."""
+"""The suffix of the template's files, so that no tool takes them for Python code or tests."""
 
 
 def make_service(name: str, directory: Path | None) -> None:
-    """Make the files, and say what to type next.
+    """Create the files, and print the next commands.
 
     Raises:
-        ConfigError: the name cannot be a package's, or there are such files already.
+        ConfigError: the name cannot be the name of a package, or a file exists already.
     """
     package = name.lower().replace("-", "_")
     if not package.isidentifier() or keyword.iskeyword(package) or not package.isascii():
@@ -48,17 +48,17 @@ def _title(package: str) -> str:
 
 
 def _files(words: dict[str, str]) -> dict[Path, str]:
-    """Where each of them goes, and what stands in it."""
+    """The path and the text of each file."""
     root = resources.files("evkafka.cli") / "templates" / TEMPLATE
     files: dict[Path, str] = {}
     with resources.as_file(root) as directory:
         for path in sorted(directory.rglob(f"*{SUFFIX}")):
             name = str(path.relative_to(directory)).removesuffix(SUFFIX)
-            files[Path(_filled(name, words))] = _filled(path.read_text(encoding="utf-8"), words)
+            files[Path(_fill(name, words))] = _fill(path.read_text(encoding="utf-8"), words)
     return files
 
 
-def _filled(text: str, words: dict[str, str]) -> str:
+def _fill(text: str, words: dict[str, str]) -> str:
     for word, value in words.items():
         text = text.replace(word, value)
     return text

@@ -1,4 +1,4 @@
-"""`evkafka run --reload`: the app in a process of its own, which is replaced when a file changes."""
+"""`evkafka run --reload`: runs the app in a child process, and replaces the process when a file changes."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from evkafka.cli.impl.run import RunOptions
-from evkafka.cli.impl.worker_process import Child
-from evkafka.cli.logging import log_from
+from evkafka.cli.impl.child_process import ChildProcess
+from evkafka.cli.impl.run_options import RunOptions
+from evkafka.cli.logging import configure_logging
 from evkafka.exceptions import ConfigError
 
 logger = logging.getLogger("evkafka.cli")
 
-PATIENCE_S = 5.0
-"""What is in flight has so long to end before a reload; then it is cut, and read again by the next process."""
+DRAIN_S = 5.0
+"""How long records in flight may take before a reload. Then they are cut, and the next process reads them again."""
 
 
 def run_reloading(options: RunOptions, directories: Sequence[Path]) -> int:
-    """Run it until a signal; the exit code of the last process.
+    """Run the app until a signal. Returns the exit code of the last process.
 
     Args:
-        directories: what is watched; empty for the app's directory.
+        directories: are watched; empty for the app's directory.
 
     Raises:
         ConfigError: watchfiles is not installed, or there is no such directory.
     """
     try:
-        import watchfiles  # noqa: F401 - is the extra there?
+        import watchfiles  # noqa: F401 - is the extra installed?
     except ImportError as error:
         raise ConfigError("--reload needs an extra that is not installed: pip install 'evkafka[reload]'") from error
     watched = [path.expanduser().resolve() for path in directories or (options.app_dir,)]
     for path in watched:
         if not path.is_dir():
             raise ConfigError(f"--reload-dir {path} is no directory")
-    log_from(options.log_level, as_json=options.json_log)
+    configure_logging(options.log_level, as_json=options.json_log)
     return asyncio.run(_Reloader(options, watched).run())
 
 
 class _Reloader:
-    """One process at a time, and the files that it is made of."""
+    """One process at a time, and the watch on its files."""
 
     def __init__(self, options: RunOptions, watched: Sequence[Path]) -> None:
         self._options = options
         self._watched = watched
-        self._process: Child | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._process: ChildProcess | None = None
+        self._ended: asyncio.Task[None] | None = None
         self._code = 0
-        self._ending = False
+        self._replacing = False
         self._stop = asyncio.Event()
 
     async def run(self) -> int:
@@ -71,20 +71,20 @@ class _Reloader:
         return self._code
 
     def _on_signal(self) -> None:
-        """The first one stops the process, the second one ends it where it stands."""
+        """The first signal stops the process, the second one ends it at once."""
         self._stop.set()
         if self._process is not None:
             self._process.terminate()
 
     async def _start(self) -> None:
-        self._process = await Child.start(self._options, name="the app")
-        self._watch = asyncio.ensure_future(self._tell_end(self._process))
-        if self._stop.is_set():  # told to stop while it was being started
+        self._process = await ChildProcess.start(self._options, name="the app")
+        self._ended = asyncio.ensure_future(self._wait_for_end(self._process))
+        if self._stop.is_set():  # a signal came while it was being started
             self._process.terminate()
 
-    async def _tell_end(self, process: Child) -> None:
+    async def _wait_for_end(self, process: ChildProcess) -> None:
         code = self._code = await process.wait()
-        if self._stop.is_set() or self._process is not process or self._ending:
+        if self._stop.is_set() or self._process is not process or self._replacing:
             return
         if code == 0:
             self._stop.set()
@@ -92,17 +92,20 @@ class _Reloader:
             logger.warning("the app has ended with %d: waiting for a file to change", self._code)
 
     async def _end(self) -> None:
-        """End it: drained where that is quick, by force where it is not; told to stop, at the app's own pace."""
-        self._ending = True
-        process, watch = self._process, self._watch
+        """End the process.
+
+        Before a reload it gets `DRAIN_S`, and a second signal after that. After a signal it may take its own time.
+        """
+        self._replacing = True
+        process, ended = self._process, self._ended
         assert process is not None
-        assert watch is not None
+        assert ended is not None
         if not self._stop.is_set():
             process.terminate()
-            if not await _ends_within(watch, PATIENCE_S):
+            if not await _ends_within(ended, DRAIN_S):
                 process.terminate()
-        await watch
-        self._ending = False
+        await ended
+        self._replacing = False
 
 
 async def _ends_within(ending: asyncio.Task[None], seconds: float) -> bool:

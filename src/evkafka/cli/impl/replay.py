@@ -1,26 +1,20 @@
-"""`evkafka replay`: a piece of a topic's history, through one consumer's handler, in this process."""
+"""`evkafka replay`: runs earlier records of a topic through one consumer's handler, in this process."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from evkafka.cli.connection import FoundCluster, quiet, reads
-from evkafka.cli.impl.dlq_handler import standing
+from evkafka.cli.connection import FoundCluster, reads_topic
+from evkafka.cli.impl.local_consumer import LocalConsumer, local_consumer
 from evkafka.cli.impl.tail import event_type_of
-from evkafka.cli.output import plain, print_json
-from evkafka.cli.position import Position, bounds_of_topic, offsets_of
+from evkafka.cli.output import interrupt_on_sigterm, plain, print_json, progress_bar
+from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_at
 from evkafka.dlq.dry_run import predict_outcome
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.log_reader import follow
@@ -28,21 +22,20 @@ from evkafka.records import Record
 from evkafka.runtime.failure_cause import Fatal, failure_message, reported_exception
 from evkafka.runtime.ports import Slot, UnreadRecord
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.service.service import ConsumerPlan
 from evkafka.service.single_attempt import Attempt, Delivery, delivery_of, works
 
-SHOWN = 20
-"""Of so many failures the reasons are told."""
+MAX_FAILURES = 20
+"""The reasons of so many failures are printed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """What is replayed.
+class History:
+    """The records that are replayed.
 
     Attributes:
-        start, end: places; the end is excluded, None for the topic's end as it is now.
-        limit: most records; None for all.
-        rate: most records per second.
+        end: is excluded; None for the topic's end as it is now.
+        limit: the highest number of records; None for all.
+        rate: the highest number of records per second.
     """
 
     topic: str
@@ -56,11 +49,11 @@ class Piece:
 
 @dataclass(slots=True)
 class Report:
-    """What became of the records.
+    """The outcomes of the records.
 
     Attributes:
-        outcomes: outcome -> how many; in a dry run `would run` stands for those that can be decoded.
-        failures: the first of them, with address and reason.
+        outcomes: how often each occurred; in a dry run `would run` counts the records that can be decoded.
+        failures: address and reason of the first `MAX_FAILURES`.
     """
 
     read: int = 0
@@ -68,92 +61,90 @@ class Report:
     failed: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
 
-    def note(self, record: Record, outcome: str, why: str | None) -> None:
+    def add(self, record: Record, outcome: str, failure: str | None) -> None:
         self.read += 1
         self.outcomes[outcome] += 1
-        if why is not None:
+        if failure is not None:
             self.failed += 1
-            if len(self.failures) < SHOWN:
-                self.failures.append((f"{record.topic}[{record.partition}]@{record.offset}", why))
+            if len(self.failures) < MAX_FAILURES:
+                self.failures.append((f"{record.topic}[{record.partition}]@{record.offset}", failure))
 
 
-Judge = Callable[[Record], Awaitable[tuple[str, str | None]]]
-"""What becomes of a record: its outcome, and why it has failed."""
+Attempts = Callable[[Record], Awaitable[tuple[str, str | None]]]
+"""Runs or decodes a record. Returns the outcome, and the reason of a failure."""
 
 
-def replay(found: FoundCluster, piece: Piece, *, dry_run: bool, fail_fast: bool, as_json: bool) -> int:
-    """Do it, and say what became of each; 1 where one has failed, or would.
+def replay(found: FoundCluster, history: History, *, dry_run: bool, fail_fast: bool, as_json: bool) -> int:
+    """Replay the records, and print their outcomes. Returns 1 if one failed, or would fail.
 
     Raises:
-        ConfigError: it cannot be told which consumer is meant, or there is no such topic.
-        StartFailed, BrokerError: the app could not start, or the topic not be read.
+        ConfigError: it is not clear which consumer is meant, or there is no such topic.
+        StartFailed, BrokerError: the app could not start, or the topic cannot be read.
     """
-    quiet()
-    signal.signal(signal.SIGTERM, lambda signum, frame: signal.raise_signal(signal.SIGINT))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupt_on_sigterm()
     report = Report()
     try:
-        asyncio.run(_replay(found, piece, report, dry_run=dry_run, fail_fast=fail_fast))
+        asyncio.run(_replay(found, history, report, dry_run=dry_run, fail_fast=fail_fast))
     except KeyboardInterrupt:
         print("broken off; what was handled so far:", file=sys.stderr)
-        _say(report, dry_run=dry_run, as_json=as_json)
+        _print_report(report, dry_run=dry_run, as_json=as_json)
         return 130
-    _say(report, dry_run=dry_run, as_json=as_json)
+    _print_report(report, dry_run=dry_run, as_json=as_json)
     return 1 if report.failed else 0
 
 
-def chosen(found: FoundCluster, topic: str) -> DeclaredConsumer:
-    """The consumer whose handler is meant.
+def select_consumer(found: FoundCluster, topic: str) -> DeclaredConsumer:
+    """The consumer whose handler is run.
 
     Raises:
-        ConfigError: none of the app's reads the topic, or several do.
+        ConfigError: no consumer of the app reads the topic, or several do.
     """
     assert found.app is not None
     if found.consumer is not None:
         return found.consumer
-    readers = [one.name for one in found.app.consumers.values() if reads(one, topic)]
+    readers = [one.name for one in found.app.consumers.values() if reads_topic(one, topic)]
     if not readers:
         raise ConfigError(f"--topic {topic}: no consumer of this app reads it; name one with --consumer to force it")
     raise ConfigError(f"{', '.join(map(repr, readers))} read {topic!r}: say with --consumer whose handler is meant")
 
 
-async def _replay(found: FoundCluster, piece: Piece, report: Report, *, dry_run: bool, fail_fast: bool) -> None:
-    declared = chosen(found, piece.topic)
-    bounds = await bounds_of_topic(found.connection, piece.topic, piece.partition)
-    starts = await offsets_of(found.connection, piece.start, bounds)
-    ends = await offsets_of(found.connection, piece.end or Position(word="latest"), bounds)
-    total = min(sum(max(ends[at] - starts[at], 0) for at in bounds), piece.limit or sys.maxsize)
-    records = follow(
+async def _replay(found: FoundCluster, history: History, report: Report, *, dry_run: bool, fail_fast: bool) -> None:
+    declared = select_consumer(found, history.topic)
+    bounds = await bounds_of_topic(found.connection, history.topic, history.partition)
+    starts = await offsets_at(found.connection, history.start, bounds)
+    ends = await offsets_at(found.connection, history.end or Position(keyword=LATEST), bounds)
+    total = min(sum(max(ends[at] - starts[at], 0) for at in bounds), history.limit or sys.maxsize)
+    batches = follow(
         found.connection,
-        piece.topic,
+        history.topic,
         {at.partition: offset for at, offset in starts.items()},
         {at.partition: max(ends[at], starts[at]) for at in bounds},
     )
-    async with _judging(found, declared, dry_run=dry_run) as judge:
-        screen = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=screen, disable=not screen.is_terminal, transient=True) as bar:
-            task = bar.add_task("decoding" if dry_run else "replaying", total=total)
-            async with aclosing(records), aclosing(_wanted(records, piece, found.type_header)) as wanted:
-                async for record in wanted:
+    async with _attempts(found, declared, dry_run=dry_run) as attempt:
+        with progress_bar("decoding" if dry_run else "replaying", total) as show_progress:
+            async with aclosing(batches), aclosing(_records(batches, history, found.type_header)) as records:
+                async for record in records:
                     unread = isinstance(record, UnreadRecord)
-                    outcome, why = ("unreadable", str(record)) if unread else await judge(record)
-                    report.note(record, outcome, why)
-                    bar.update(task, completed=report.read)
-                    if (why is not None and fail_fast) or report.read == piece.limit:
+                    outcome, failure = ("unreadable", str(record)) if unread else await attempt(record)
+                    report.add(record, outcome, failure)
+                    show_progress(report.read, total)
+                    if (failure is not None and fail_fast) or report.read == history.limit:
                         return
 
 
-async def _wanted(batches: AsyncIterator[Sequence[Record]], piece: Piece, header: str) -> AsyncGenerator[Record]:
-    each_s, next_s = 1 / piece.rate if piece.rate else 0.0, time.monotonic()
+async def _records(
+    batches: AsyncIterator[Sequence[Record]], history: History, type_header: str
+) -> AsyncGenerator[Record]:
+    """The records of the wanted event types, at the wanted rate."""
+    interval_s, next_s = 1 / history.rate if history.rate else 0.0, time.monotonic()
     async for batch in batches:
         for record in batch:
-            unread = isinstance(record, UnreadRecord)  # nobody knows its type
-            if piece.event_types and not unread and event_type_of(record, header) not in piece.event_types:
+            unread = isinstance(record, UnreadRecord)  # its type is not known
+            if history.event_types and not unread and event_type_of(record, type_header) not in history.event_types:
                 continue
-            if each_s:
+            if interval_s:
                 await asyncio.sleep(max(0.0, next_s - time.monotonic()))
-                next_s = max(next_s + each_s, time.monotonic())
+                next_s = max(next_s + interval_s, time.monotonic())
             yield record
 
 
@@ -161,43 +152,43 @@ async def _wanted(batches: AsyncIterator[Sequence[Record]], piece: Piece, header
 
 
 @asynccontextmanager
-async def _judging(found: FoundCluster, declared: DeclaredConsumer, *, dry_run: bool) -> AsyncIterator[Judge]:
-    """Inside, records are decoded (dry run), or handled by the app, which has been started without its consumers."""
+async def _attempts(found: FoundCluster, declared: DeclaredConsumer, *, dry_run: bool) -> AsyncIterator[Attempts]:
+    """A function that decodes a record (dry run), or runs it through the handler of the started app."""
     if dry_run:
-        yield _decoding(declared, found.type_header)
+        yield _decode_with(declared, found.type_header)
         return
     assert found.app is not None
-    async with standing(found.app, declared) as (plan, state, threads):
-        yield _handling(plan, state, threads)
+    async with local_consumer(found.app, declared) as consumer:
+        yield _handle_with(consumer)
 
 
-def _decoding(declared: DeclaredConsumer, header: str) -> Judge:
+def _decode_with(declared: DeclaredConsumer, type_header: str) -> Attempts:
     types = declared.topic_event_types
-    handler = declared.handler
 
-    async def judge(record: Record) -> tuple[str, str | None]:
-        event_type = event_type_of(record, header) or types.get(record.topic)
-        return predict_outcome(handler, event_type=event_type, value=record.value)
+    async def decode(record: Record) -> tuple[str, str | None]:
+        event_type = event_type_of(record, type_header) or types.get(record.topic)
+        return predict_outcome(declared.handler, event_type=event_type, value=record.value)
 
-    return judge
+    return decode
 
 
-def _handling(plan: ConsumerPlan, state: Mapping[str, Any], threads: ThreadPoolExecutor) -> Judge:
-    identity, limit_s, shortest_s = plan.identity, plan.settings.max_endpoint_exec_time_s, plan.shortest_limit_s
+def _handle_with(consumer: LocalConsumer) -> Attempts:
+    plan, state, threads = consumer
+    limit_s, shortest_limit_s = plan.settings.max_endpoint_exec_time_s, plan.shortest_limit_s
 
-    async def judge(record: Record) -> tuple[str, str | None]:
-        [work] = works(plan.dispatch, [record], lambda: Slot(identity, state, threads))
-        attempt = Attempt(work.records[0], work.slot, limit_s=limit_s, shortest_limit_s=shortest_s)
+    async def handle(record: Record) -> tuple[str, str | None]:
+        [work] = works(plan.dispatch, [record], lambda: Slot(plan.identity, state, threads))
+        attempt = Attempt(work.records[0], work.slot, limit_s=limit_s, shortest_limit_s=shortest_limit_s)
         result = await attempt.run(work)
         if isinstance(result, Fatal):
             raise result.error
         [ended] = work.results(result)
-        return _said(delivery_of(ended))
+        return _outcome(delivery_of(ended))
 
-    return judge
+    return handle
 
 
-def _said(delivery: Delivery) -> tuple[str, str | None]:
+def _outcome(delivery: Delivery) -> tuple[str, str | None]:
     match delivery:
         case Delivery(outcome="done" | "skip" as outcome):
             return outcome, None
@@ -209,26 +200,25 @@ def _said(delivery: Delivery) -> tuple[str, str | None]:
             return outcome, f"the endpoint says {outcome}" + (f": {reason}" if reason else "")
 
 
-# ---------------------------------------------------------------------------- words
+# ---------------------------------------------------------------------------- the report
 
 
-def _say(report: Report, *, dry_run: bool, as_json: bool) -> None:
+def _print_report(report: Report, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
-        failures = [{"record": address, "why": why} for address, why in report.failures]
         print_json(
             {
                 "dry_run": dry_run,
                 "read": report.read,
                 "outcomes": dict(report.outcomes),
                 "failed": report.failed,
-                "failures": failures,
+                "failures": [{"record": address, "why": why} for address, why in report.failures],
             }
         )
         return
     for address, why in report.failures:
         print(f"{'would fail' if dry_run else 'failed'}  {address}: {plain(why)}", file=sys.stderr)
-    if report.failed > SHOWN:
-        print(f"and {report.failed - SHOWN} more", file=sys.stderr)
-    by_number = sorted(report.outcomes.items(), key=lambda pair: (-pair[1], pair[0]))
-    each = ", ".join(f"{many} {outcome}" for outcome, many in by_number)
-    print(f"{report.read} record{'' if report.read == 1 else 's'}" + (f": {each}" if each else ""))
+    if report.failed > MAX_FAILURES:
+        print(f"and {report.failed - MAX_FAILURES} more", file=sys.stderr)
+    by_count = sorted(report.outcomes.items(), key=lambda pair: (-pair[1], pair[0]))
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in by_count)
+    print(f"{report.read} record{'' if report.read == 1 else 's'}" + (f": {counts}" if counts else ""))

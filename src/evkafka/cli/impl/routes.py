@@ -1,4 +1,4 @@
-"""`evkafka routes`: what an app does with which event, as a tree."""
+"""`evkafka routes`: prints the events that an app handles and sends, as a tree."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ from rich.tree import Tree
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.output import print_json, screen, styled
+from evkafka.config.settings import ConsumerSettings
+from evkafka.endpoints.endpoint import Endpoint
 from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
 
 
 def show_routes(app: EVKafkaApp, *, as_json: bool) -> None:
-    """Print it. Nothing is connected.
+    """Print the routes. Nothing is connected.
 
     Raises:
         ConfigError: an annotation cannot be resolved.
     """
-    told = {
-        "consumers": [_consumer(one) for one in app.consumers.values()],
-        "producers": [_producer(one) for one in app.producers.values()],
+    routes = {
+        "consumers": [_consumer_json(one) for one in app.consumers.values()],
+        "producers": [_producer_json(one) for one in app.producers.values()],
     }
     if as_json:
-        print_json(told)
+        print_json(routes)
         return
     tree = Tree(styled((app.title, "bold"), f" {app.version}"), guide_style="dim")
-    for consumer in told["consumers"]:
-        _show_consumer(tree, consumer)
-    for producer in told["producers"]:
+    for consumer in routes["consumers"]:
+        _add_consumer(tree, consumer)
+    for producer in routes["producers"]:
         branch = tree.add(styled("producer ", (producer["name"], "bold")))
         for event in producer["events"]:
             topic = event["topic"] or "no topic"
@@ -35,38 +37,25 @@ def show_routes(app: EVKafkaApp, *, as_json: bool) -> None:
     screen().print(tree)
 
 
-def _show_consumer(tree: Tree, told: dict[str, Any]) -> None:
-    topics = ", ".join(told["topics"]) or f"/{told['topic_pattern']}/"
-    group = f" as group {told['group_id']}" if told["group_id"] else ""
-    how = f"concurrency {told['concurrency']}" + (f", {told['ordering']}" if told["concurrency"] > 1 else "")
-    branch = tree.add(styled("consumer ", (told["name"], "bold"), f" reads {topics}{group}  ", (how, "dim")))
-    if told["endpoints"] is None:
+def _add_consumer(tree: Tree, consumer: dict[str, Any]) -> None:
+    topics = ", ".join(consumer["topics"]) or f"/{consumer['topic_pattern']}/"
+    group = f" as group {consumer['group_id']}" if consumer["group_id"] else ""
+    details = f"concurrency {consumer['concurrency']}" + (
+        f", {consumer['ordering']}" if consumer["concurrency"] > 1 else ""
+    )
+    branch = tree.add(styled("consumer ", (consumer["name"], "bold"), f" reads {topics}{group}  ", (details, "dim")))
+    if consumer["endpoints"] is None:
         branch.add(styled(("everything", "cyan"), " -> an app callable"))
         return
-    for one in told["endpoints"]:
+    for one in consumer["endpoints"]:
         kind = [one["payload"], *(["batch"] if one["batch"] else []), *(["thread"] if one["thread"] else [])]
         name = one["event_type"] or "anything else"
         branch.add(styled((name, "cyan"), f" -> {one['endpoint']}  ", (", ".join(kind), "dim")))
 
 
-def _consumer(declared: DeclaredConsumer) -> dict[str, Any]:
+def _consumer_json(declared: DeclaredConsumer) -> dict[str, Any]:
     settings = declared.settings
-    endpoints = None
-    if declared.endpoints is not None:
-        endpoints = []
-        for one in declared.endpoints:
-            decoder = one.resolve()
-            endpoints.append(
-                {
-                    "event_type": None if one.is_default else one.event_type,
-                    "endpoint": one.name,
-                    "payload": decoder.expected,
-                    "batch": one.batch is not None,
-                    "thread": one.threaded,
-                    "timeout_ms": round((one.timeout_s or settings.max_endpoint_exec_time_s) * 1000),
-                    "summary": one.summary,
-                }
-            )
+    endpoints = declared.endpoints
     return {
         "name": declared.name,
         "topics": [topic.name for topic in settings.topics],
@@ -75,11 +64,23 @@ def _consumer(declared: DeclaredConsumer) -> dict[str, Any]:
         "type_header": declared.type_header,
         "concurrency": settings.concurrency,
         "ordering": settings.ordering,
-        "endpoints": endpoints,
+        "endpoints": None if endpoints is None else [_endpoint_json(one, settings) for one in endpoints],
     }
 
 
-def _producer(declared: DeclaredProducer) -> dict[str, Any]:
+def _endpoint_json(endpoint: Endpoint, settings: ConsumerSettings) -> dict[str, Any]:
+    return {
+        "event_type": None if endpoint.is_default else endpoint.event_type,
+        "endpoint": endpoint.name,
+        "payload": endpoint.resolve().expected,
+        "batch": endpoint.batch is not None,
+        "thread": endpoint.threaded,
+        "timeout_ms": round((endpoint.timeout_s or settings.max_endpoint_exec_time_s) * 1000),
+        "summary": endpoint.summary,
+    }
+
+
+def _producer_json(declared: DeclaredProducer) -> dict[str, Any]:
     return {
         "name": declared.name,
         "events": [

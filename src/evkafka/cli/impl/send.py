@@ -1,4 +1,4 @@
-"""`evkafka send`: records into a topic, checked by the app's endpoint where an app is named."""
+"""`evkafka send`: sends events to a topic. With an app, its endpoints check them first."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from evkafka.cli.connection import FoundCluster, reads
+from evkafka.cli.connection import FoundCluster, reads_topic
+from evkafka.cli.options import EventOptions, name_value_pairs
 from evkafka.cli.output import print_json
+from evkafka.cli.position import require_topic
+from evkafka.cli.suggestions import nearest
 from evkafka.config.settings import ProducerSettings
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.exceptions import ConfigError, EVKafkaError
-from evkafka.kafka.admin.topics import topic_shapes
 from evkafka.kafka.cluster import KafkaCluster
 from evkafka.records import RecordMetadata
 from evkafka.serde.decode_errors import decode_fault
@@ -24,15 +26,15 @@ from evkafka.serde.decoding import Decoder
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
-MOST_AT_ONCE = 1000
+BATCH_EVENTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What is to be sent.
+    """An event to send.
 
     Attributes:
-        source: where it came from, for errors: `line 7`.
+        source: where it was read, for errors: `line 7 of FILE`.
     """
 
     value: bytes | None
@@ -44,25 +46,18 @@ class Event:
 
 
 class NotTaken(EVKafkaError):
-    """The app's endpoint would not take the payload; nothing was sent."""
+    """An endpoint of the app refuses the payload; nothing was sent."""
 
 
 def send(
-    found: FoundCluster,
-    topic: str,
-    events: Sequence[Event],
-    *,
-    check: bool,
-    create: bool,
-    dry_run: bool,
-    as_json: bool,
+    found: FoundCluster, topic: str, events: Sequence[Event], *, check: bool, create: bool, dry_run: bool, as_json: bool
 ) -> None:
-    """Send them all, or none where one is not what the app takes.
+    """Send all events, or none if the app refuses one.
 
     Raises:
-        ConfigError: there is no such topic, or no endpoint for a type.
-        NotTaken: a payload is not what the endpoint asks for.
-        DeliveryError, BrokerError: it was not confirmed.
+        ConfigError: there is no such topic, or no endpoint for an event type.
+        NotTaken: an endpoint refuses a payload.
+        DeliveryError, BrokerError: the brokers did not confirm an event.
     """
     if check and found.app is not None:
         _check_all(found, topic, events)
@@ -71,8 +66,7 @@ def send(
         return
     confirmed = asyncio.run(_send(found, topic, events, create=create))
     if as_json:
-        told = [{"topic": one.topic, "partition": one.partition, "offset": one.offset} for one in confirmed]
-        print_json(told)
+        print_json([{"topic": one.topic, "partition": one.partition, "offset": one.offset} for one in confirmed])
     elif len(confirmed) == 1:
         [one] = confirmed
         print(f"sent to {one.topic}[{one.partition}]@{one.offset}")
@@ -82,12 +76,12 @@ def send(
 
 async def _send(found: FoundCluster, topic: str, events: Sequence[Event], *, create: bool) -> list[RecordMetadata]:
     if not create:
-        await _must_exist(found, topic)
+        await require_topic(found.connection, topic, otherwise="--create makes it")
     sink = KafkaCluster().sink(ProducerSettings(connection=replace(found.connection, request_timeout_s=40.0)))
     await sink.start()
     try:
         confirmed: list[RecordMetadata] = []
-        for first in range(0, len(events), MOST_AT_ONCE):
+        for first in range(0, len(events), BATCH_EVENTS):
             sent = [
                 await sink.send(
                     topic,
@@ -99,7 +93,7 @@ async def _send(found: FoundCluster, topic: str, events: Sequence[Event], *, cre
                     event_type=event.event_type,
                     timeout_s=30.0,
                 )
-                for event in events[first : first + MOST_AT_ONCE]
+                for event in events[first : first + BATCH_EVENTS]
             ]
             confirmed += [await future for future in sent]
         return confirmed
@@ -107,24 +101,13 @@ async def _send(found: FoundCluster, topic: str, events: Sequence[Event], *, cre
         await sink.stop(timeout_s=5.0)
 
 
-async def _must_exist(found: FoundCluster, topic: str) -> None:
-    import difflib
-
-    shapes = await topic_shapes(found.connection)
-    if topic not in shapes:
-        near = difflib.get_close_matches(topic, shapes, n=1)
-        servers = ",".join(found.connection.bootstrap_servers)
-        hint = f"did you mean {near[0]!r}?" if near else "--create makes it"
-        raise ConfigError(f"there is no topic {topic!r} at {servers}: {hint}")
-
-
-# ---------------------------------------------------------------------------- what the app takes
+# ---------------------------------------------------------------------------- checked by the app
 
 
 def _check_all(found: FoundCluster, topic: str, events: Sequence[Event]) -> None:
     endpoints = _endpoints(found, topic)
     if endpoints is None:
-        return  # an app callable takes whatever comes
+        return  # an app callable accepts everything
     for event in events:
         endpoint = endpoints.get(event.event_type or "") or endpoints.get("")
         if endpoint is None:
@@ -133,9 +116,12 @@ def _check_all(found: FoundCluster, topic: str, events: Sequence[Event]) -> None
 
 
 def _endpoints(found: FoundCluster, topic: str) -> dict[str, Endpoint] | None:
-    """Event type -> endpoint, "" for the default one, of all of the app's consumers that read this topic."""
+    """The endpoints of the consumers that read this topic, by event type; the default endpoint is at "".
+
+    None if one of the consumers has an app callable.
+    """
     assert found.app is not None
-    readers = [one for one in found.app.consumers.values() if reads(one, topic)]
+    readers = [one for one in found.app.consumers.values() if reads_topic(one, topic)]
     if not readers:
         names = sorted({one.name for declared in found.app.consumers.values() for one in declared.settings.topics})
         raise ConfigError(
@@ -148,20 +134,18 @@ def _endpoints(found: FoundCluster, topic: str) -> dict[str, Endpoint] | None:
             return None
         endpoints |= {"" if one.is_default else one.event_type: one for one in declared.endpoints}
         for one in declared.settings.topics:
-            # Records of this topic need no header: they all have one type.
+            # The topic declares an event type: its records need no header.
             if one.name == topic and one.event_type in endpoints:
                 endpoints.setdefault("", endpoints[one.event_type])
     return endpoints
 
 
 def _no_endpoint(topic: str, event_type: str | None, known: Sequence[str]) -> str:
-    import difflib
-
     names = ", ".join(map(repr, sorted(known)))
     if event_type is None:
         return f"which event type? --type says it; at {topic!r} this app takes {names}. --no-check sends it without"
-    near = difflib.get_close_matches(event_type, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"it takes {names}."
+    near = nearest(event_type, known)
+    hint = f"it takes {names}." if near is None else f"did you mean {near!r}?"
     return f"no endpoint of this app takes {event_type!r} at {topic!r}: {hint} --no-check sends it all the same"
 
 
@@ -180,144 +164,121 @@ def _check(endpoint: Endpoint, decoder: Decoder, event: Event) -> None:
         ) from error
 
 
-# ---------------------------------------------------------------------------- where events come from
+# ---------------------------------------------------------------------------- read from the command line
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What the command line says of the events.
+def read_events(options: EventOptions, type_header: str) -> list[Event]:
+    """Read the events from an argument, a file or stdin.
 
-    Attributes:
-        payload: as an argument; `-` for stdin, `@FILE` for a file.
-        file: a file to read, `-` for stdin.
-        lines: each line is a payload.
-        records: each line is an object with type, key, headers and value, as `evkafka tail --json` prints them.
-        key_field: the payload's field that is the key.
-    """
-
-    payload: str | None = None
-    file: str | None = None
-    lines: bool = False
-    records: bool = False
-    event_type: str | None = None
-    key: str | None = None
-    key_field: str | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    partition: int | None = None
-    tombstone: bool = False
-
-
-def events_of(source: Source, type_header: str) -> list[Event]:
-    """
     Raises:
         ConfigError: there is nothing to send, or it cannot be read.
     """
-    return list(_events(source, type_header))
+    headers = tuple((name, text.encode()) for name, text in name_value_pairs("--header", options.header))
+    return list(_EventReader(options, type_header, headers).read())
 
 
-def _events(source: Source, type_header: str) -> Iterator[Event]:
-    if source.tombstone:
-        if source.payload is not None or source.file is not None:
-            raise ConfigError("--tombstone has no payload: leave the other one out")
-        yield _event(source, type_header, None, "the tombstone")
-        return
-    text, name = _text(source)
-    if not (source.lines or source.records):
-        # A file's last line break belongs to the file, not to the payload.
-        yield _event(source, type_header, text.removesuffix(b"\n"), name)
-        return
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            where = f"line {number} of {name}"
-            yield (
-                _record(source, type_header, line, where)
-                if source.records
-                else _event(source, type_header, line, where)
+class _EventReader:
+    """Makes events of the options and of the text that they name."""
+
+    def __init__(self, options: EventOptions, type_header: str, headers: Headers) -> None:
+        self._options = options
+        self._type_header = type_header
+        self._headers = headers
+
+    def read(self) -> Iterator[Event]:
+        options = self._options
+        if options.tombstone:
+            if options.payload is not None or options.file is not None:
+                raise ConfigError("--tombstone has no payload: leave the other one out")
+            yield self._event(None, "the tombstone")
+            return
+        text, name = self._text()
+        if not (options.lines or options.records):
+            # A file's last line break belongs to the file, not to the payload.
+            yield self._event(text.removesuffix(b"\n"), name)
+            return
+        event_of = self._event_of_record if options.records else self._event
+        for number, line in enumerate(text.splitlines(), 1):
+            if line.strip():
+                yield event_of(line, f"line {number} of {name}")
+
+    def _text(self) -> tuple[bytes, str]:
+        """The text that has the events, and its name for errors."""
+        payload, file = self._options.payload, self._options.file
+        if payload is not None and file is not None:
+            raise ConfigError("a payload and --file: say one of them")
+        if payload is not None and payload[:1] == "@":
+            file, payload = payload[1:], None
+        if payload is not None and payload != "-":
+            return payload.encode(), "the payload"
+        if payload == "-" or file == "-" or (file is None and not sys.stdin.isatty()):
+            return sys.stdin.buffer.read(), "stdin"
+        if file is None:
+            raise ConfigError("what shall be sent? A payload as an argument, --file FILE, or - for stdin")
+        try:
+            return Path(file).read_bytes(), file
+        except OSError as error:
+            raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from error
+
+    def _event(self, value: bytes | None, source: str) -> Event:
+        options, headers = self._options, self._headers
+        if options.event_type is not None:
+            headers = ((self._type_header, options.event_type.encode()), *headers)
+        key = None if options.key is None else options.key.encode()
+        if options.key_field is not None and value is not None:
+            key = _key_of_field(value, options.key_field, source)
+        return Event(value, options.event_type, key, headers, options.partition, source)
+
+    def _event_of_record(self, line: bytes, source: str) -> Event:
+        """An event of a line of JSON with type, key, headers and value."""
+        try:
+            record: Any = json.loads(line)
+        except ValueError as error:
+            raise ConfigError(f"{source} is no JSON: {error}") from error
+        if not isinstance(record, dict) or "value" not in record:
+            raise ConfigError(
+                f'{source} is no record: write {{"type": ..., "key": ..., "value": ...}}, as `tail --json` does'
             )
+        event_type = record.get("type") or self._options.event_type
+        try:
+            headers = [(str(name), _bytes(value)) for name, value in record.get("headers", ())]
+            key = _bytes(record.get("key"))
+            value = _value_bytes(record["value"])
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{source} is no record: {error}") from error
+        if event_type is not None:
+            headers = [(name, value) for name, value in headers if name != self._type_header]
+            headers.insert(0, (self._type_header, str(event_type).encode()))
+        return Event(value, event_type, key, (*headers, *self._headers), self._options.partition, source)
 
 
-def _text(source: Source) -> tuple[bytes, str]:
-    payload, file = source.payload, source.file
-    if payload is not None and file is not None:
-        raise ConfigError("a payload and --file: say one of them")
-    if payload is not None and payload[:1] == "@":
-        file, payload = payload[1:], None
-    if payload is not None and payload != "-":
-        return payload.encode(), "the payload"
-    if payload == "-" or file == "-" or (file is None and not sys.stdin.isatty()):
-        return sys.stdin.buffer.read(), "stdin"
-    if file is None:
-        raise ConfigError("what shall be sent? A payload as an argument, --file FILE, or - for stdin")
+def _key_of_field(payload: bytes, field: str, source: str) -> bytes:
     try:
-        return Path(file).read_bytes(), file
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from error
-
-
-def _event(source: Source, type_header: str, value: bytes | None, where: str) -> Event:
-    headers = [(name, text.encode()) for name, text in source.headers]
-    if source.event_type is not None:
-        headers.insert(0, (type_header, source.event_type.encode()))
-    key = None if source.key is None else source.key.encode()
-    if source.key_field is not None and value is not None:
-        key = _key(value, source.key_field, where)
-    return Event(value, source.event_type, key, tuple(headers), source.partition, where)
-
-
-def _key(value: bytes, field: str, where: str) -> bytes:
-    try:
-        told = json.loads(value)
+        fields = json.loads(payload)
     except ValueError as error:
-        raise ConfigError(f"{where} is no JSON, so it has no field {field!r}: {error}") from error
-    if not isinstance(told, dict) or field not in told:
-        raise ConfigError(f"{where} has no field {field!r} to take the key from")
-    found = told[field]
-    return (found if isinstance(found, str) else json.dumps(found)).encode()
+        raise ConfigError(f"{source} is no JSON, so it has no field {field!r}: {error}") from error
+    if not isinstance(fields, dict) or field not in fields:
+        raise ConfigError(f"{source} has no field {field!r} to take the key from")
+    key = fields[field]
+    return (key if isinstance(key, str) else json.dumps(key)).encode()
 
 
-def _record(source: Source, type_header: str, line: bytes, where: str) -> Event:
-    try:
-        told: Any = json.loads(line)
-    except ValueError as error:
-        raise ConfigError(f"{where} is no JSON: {error}") from error
-    if not isinstance(told, dict) or "value" not in told:
-        raise ConfigError(
-            f'{where} is no record: write {{"type": ..., "key": ..., "value": ...}}, as `tail --json` does'
-        )
-    event_type = told.get("type") or source.event_type
-    try:
-        headers = [(str(name), _bytes(value)) for name, value in told.get("headers", ())]
-        key = _bytes(told.get("key"))
-        value = _value(told["value"])
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where} is no record: {error}") from error
-    headers = [(name, value) for name, value in headers if name != type_header or event_type is None]
-    if event_type is not None:
-        headers.insert(0, (type_header, str(event_type).encode()))
-    own = [(name, text.encode()) for name, text in source.headers]
-    return Event(value, event_type, key, (*headers, *own), source.partition, where)
-
-
-def _bytes(told: Any) -> bytes | None:
-    match told:
+def _bytes(value: Any) -> bytes | None:
+    match value:
         case None:
             return None
         case str():
-            return told.encode()
+            return value.encode()
         case {"base64": str(text)}:
             return base64.b64decode(text)
         case _:
-            return json.dumps(told).encode()
+            return json.dumps(value).encode()
 
 
-def _value(told: Any) -> bytes | None:
-    """JSON as JSON, text as text, as `tail --json` told them apart."""
-    return _bytes(told) if told is None or isinstance(told, str) or _is_base64(told) else json.dumps(told).encode()
-
-
-def _is_base64(told: Any) -> bool:
-    match told:
-        case {"base64": str(), **rest}:
-            return not rest
+def _value_bytes(value: Any) -> bytes | None:
+    """The bytes of a value as `tail --json` prints it: an object that has more than `base64` is JSON."""
+    match value:
+        case {"base64": str(), **rest} if rest:
+            return json.dumps(value).encode()
         case _:
-            return False
+            return _bytes(value)

@@ -1,13 +1,12 @@
-"""`evkafka tail`: what stands in a topic, and what comes."""
+"""`evkafka tail`: prints the records of a topic, and those that are written from now on."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -16,27 +15,46 @@ from rich.console import Console
 from rich.text import Text
 
 from evkafka.cli.connection import FoundCluster
-from evkafka.cli.output import as_text, as_value, plain, print_line, shown
-from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_of
+from evkafka.cli.output import as_text, as_value, interrupt_on_sigterm, plain, print_json_line, value_text
+from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_at
+from evkafka.kafka.admin.groups import Bounds
 from evkafka.kafka.admin.log_reader import follow
-from evkafka.records import Record
+from evkafka.records import Record, TopicPartition
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.safe_text import NAME_CHARACTERS, json_text, time_of
 
 MISSING: Any = object()
 
 VALUE_CHARACTERS = 16 * 1024
-"""Of a value as a person reads it; `--json` has all of it."""
+"""A longer value is cut in the lines for people; `--json` has all of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which records are meant; what is empty or None excludes nothing.
+class RecordRange:
+    """The part of a topic that is read.
 
     Attributes:
-        headers: name -> value.
-        fields: a dotted path in the payload -> its value, as text.
-        text: stands somewhere in the value.
+        start: where to begin; None for `last` records before the end, over all partitions.
+        limit: the number of printed records after which to end.
+        follow: wait for more records at the end.
+    """
+
+    topic: str
+    partition: int | None = None
+    start: Position | None = None
+    last: int = 10
+    limit: int | None = None
+    follow: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFilter:
+    """The records that are printed. An empty or None attribute excludes nothing.
+
+    Attributes:
+        headers: name and value of each.
+        fields: a dotted path into the payload, and the text of the value there.
+        text: is part of the value.
     """
 
     event_types: tuple[str, ...] = ()
@@ -45,25 +63,22 @@ class Wanted:
     fields: tuple[tuple[str, str], ...] = ()
     text: str | None = None
 
-    def takes(self, record: Record, event_type: str | None) -> bool:
+    def matches(self, record: Record, event_type: str | None) -> bool:
         if isinstance(record, UnreadRecord):
-            return True  # it may be one of them, or a batch of them
+            return True  # its type and payload are not known
         return (
             (not self.event_types or event_type in self.event_types)
             and (self.key is None or record.key == self.key.encode())
-            and all(
-                any(name == one and value == text.encode() for name, value in record.headers)
-                for one, text in self.headers
-            )
+            and all((name, value.encode()) in record.headers for name, value in self.headers)
             and (self.text is None or self.text.encode() in (record.value or b""))
             and (not self.fields or self._has_fields(as_value(record.value)))
         )
 
-    def _has_fields(self, value: Any) -> bool:
-        return all(_said(_at(value, path)) == text for path, text in self.fields)
+    def _has_fields(self, payload: Any) -> bool:
+        return all(_field_text(_field(payload, path)) == text for path, text in self.fields)
 
 
-def _at(value: Any, path: str) -> Any:
+def _field(value: Any, path: str) -> Any:
     for part in path.split("."):
         if isinstance(value, dict) and part in value:
             value = value[part]
@@ -74,7 +89,7 @@ def _at(value: Any, path: str) -> Any:
     return value
 
 
-def _said(value: Any) -> str:
+def _field_text(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is MISSING else json.dumps(value)
 
 
@@ -85,100 +100,84 @@ def event_type_of(record: Record, header: str) -> str | None:
     return None
 
 
-def tail(
-    found: FoundCluster,
-    topic: str,
-    wanted: Wanted,
-    *,
-    start: Position | None,
-    back: int,
-    partition: int | None,
-    limit: int | None,
-    following: bool,
-    as_json: bool,
-) -> None:
-    """Returns at the topic's end, after so many records, or when it is broken off.
-
-    Args:
-        start: where to begin; None for `back` records before the end, over all partitions.
+def tail(found: FoundCluster, records: RecordRange, wanted: RecordFilter, *, as_json: bool) -> None:
+    """Print the records. Returns at the end of the topic, after `limit` records, or after Ctrl-C.
 
     Raises:
         ConfigError, BrokerError: there is no such topic, or it cannot be read.
     """
-    signal.signal(signal.SIGTERM, lambda signum, frame: signal.raise_signal(signal.SIGINT))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    say = _Json(found) if as_json else _Lines(found)
-    work = _tail(found, topic, wanted, say, start, back, partition, limit, following)
+    interrupt_on_sigterm()
+    printer = JsonPrinter(found.type_header) if as_json else LinePrinter(found.type_header)
     try:
-        asyncio.run(work)
+        asyncio.run(_Tail(found, records, wanted, printer).run())
     except KeyboardInterrupt:
         return
-    except BrokenPipeError:  # the reader of a pipe has seen enough; what is left in the buffer has nowhere to go
+    except BrokenPipeError:  # the reader of the pipe has gone: drop what is left in the buffer
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-async def _tail(
-    found: FoundCluster,
-    topic: str,
-    wanted: Wanted,
-    say: _Json | _Lines,
-    start: Position | None,
-    back: int,
-    partition: int | None,
-    limit: int | None,
-    following: bool,
-) -> None:
-    bounds = await bounds_of_topic(found.connection, topic, partition)
-    starts = await offsets_of(found.connection, start or Position(word=LATEST), bounds)
-    said = 0
-    back = back if limit is None else min(back, limit)
-    if start is None and back:
-        last = await _last(
-            found, topic, wanted, {at.partition: (one.first, one.end) for at, one in bounds.items()}, back
-        )
-        for record in last:
-            say(record)
-        said = len(last)
-    ends = None if following else {at.partition: one.end for at, one in bounds.items()}
-    if limit is not None and said >= limit:
-        return
-    begin = {at.partition: one for at, one in starts.items()}
-    async with aclosing(follow(found.connection, topic, begin, ends)) as batches:
-        async for records in batches:
-            for record in records:
-                if wanted.takes(record, event_type_of(record, found.type_header)):
-                    say(record)
-                    said += 1
-                    if said == limit:
-                        return
+class _Tail:
+    """One run of `evkafka tail`."""
+
+    def __init__(
+        self, found: FoundCluster, records: RecordRange, wanted: RecordFilter, printer: JsonPrinter | LinePrinter
+    ) -> None:
+        self._found = found
+        self._range = records
+        self._wanted = wanted
+        self._print = printer
+        self._left = records.limit
+
+    async def run(self) -> None:
+        connection, start = self._found.connection, self._range.start
+        bounds = await bounds_of_topic(connection, self._range.topic, self._range.partition)
+        starts = await offsets_at(connection, start or Position(keyword=LATEST), bounds)
+        if start is None and self._range.last:
+            self._print_all(await self._last_records(bounds))
+        if self._left == 0:
+            return
+        ends = None if self._range.follow else {at.partition: one.end for at, one in bounds.items()}
+        begin = {at.partition: offset for at, offset in starts.items()}
+        async with aclosing(follow(connection, self._range.topic, begin, ends)) as batches:
+            async for batch in batches:
+                self._print_all([one for one in batch if self._matches(one)])
+                if self._left == 0:
+                    return
+
+    async def _last_records(self, bounds: Mapping[TopicPartition, Bounds]) -> Sequence[Record]:
+        """The last matching records of all partitions, by time. Looks that many offsets back in each partition."""
+        last = self._range.last if self._left is None else min(self._range.last, self._left)
+        starts = {at.partition: max(one.first, one.end - last) for at, one in bounds.items()}
+        ends = {at.partition: one.end for at, one in bounds.items()}
+        kept: list[Record] = []
+        async for batch in follow(self._found.connection, self._range.topic, starts, ends):
+            kept += [one for one in batch if self._matches(one)]
+        return sorted(kept, key=lambda one: (one.timestamp, one.partition, one.offset))[-last:]
+
+    def _matches(self, record: Record) -> bool:
+        return self._wanted.matches(record, event_type_of(record, self._found.type_header))
+
+    def _print_all(self, records: Sequence[Record]) -> None:
+        for record in records[: self._left]:
+            self._print(record)
+            if self._left is not None:
+                self._left -= 1
 
 
-async def _last(
-    found: FoundCluster, topic: str, wanted: Wanted, bounds: dict[int, tuple[int, int]], many: int
-) -> Sequence[Record]:
-    """The last records that are wanted, over all partitions, by their time. Looks `many` offsets back in each."""
-    starts = {number: max(first, end - many) for number, (first, end) in bounds.items()}
-    ends = {number: end for number, (_, end) in bounds.items()}
-    kept: list[Record] = []
-    async for records in follow(found.connection, topic, starts, ends):
-        kept += [one for one in records if wanted.takes(one, event_type_of(one, found.type_header))]
-    return sorted(kept, key=lambda one: (one.timestamp, one.partition, one.offset))[-many:]
+class JsonPrinter:
+    """Prints a line of JSON for each record, in the form that `evkafka send --records` reads."""
 
-
-class _Json:
-    """A line of JSON for each, as `evkafka send --records` takes them."""
-
-    def __init__(self, found: FoundCluster) -> None:
-        self._header = found.type_header
+    def __init__(self, type_header: str) -> None:
+        self._type_header = type_header
 
     def __call__(self, record: Record) -> None:
-        told = self._told(record)
+        fields = self._fields(record)
         try:
-            print_line(told)
+            print_json_line(fields)
         except (ValueError, RecursionError):  # a number that JSON does not have, or nested too deep to be written
-            print_line(told | {"value": as_text(record.value)})
+            print_json_line(fields | {"value": as_text(record.value)})
 
-    def _told(self, record: Record) -> dict[str, Any]:
+    def _fields(self, record: Record) -> dict[str, Any]:
         time = time_of(record.timestamp)
         return {
             "topic": record.topic,
@@ -186,7 +185,7 @@ class _Json:
             "offset": record.offset,
             "timestamp": None if time is None else time.isoformat(timespec="milliseconds"),
             "timestamp_ms": record.timestamp,
-            "type": event_type_of(record, self._header),
+            "type": event_type_of(record, self._type_header),
             "key": as_text(record.key),
             "headers": [[name, as_text(value)] for name, value in record.headers],
             "value": as_value(record.value),
@@ -194,11 +193,11 @@ class _Json:
         }
 
 
-class _Lines:
-    """A line for a person."""
+class LinePrinter:
+    """Prints a line for people for each record."""
 
-    def __init__(self, found: FoundCluster) -> None:
-        self._header = found.type_header
+    def __init__(self, type_header: str) -> None:
+        self._type_header = type_header
         self._screen = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def __call__(self, record: Record) -> None:
@@ -206,9 +205,9 @@ class _Lines:
         line = Text()
         line.append(f"{record.topic}[{record.partition}]@{record.offset}", "dim")
         line.append(f"  {record.timestamp if time is None else f'{time.astimezone():%H:%M:%S}'}", "dim")
-        line.append(f"  {plain(event_type_of(record, self._header) or '-', NAME_CHARACTERS)}", "bold cyan")
+        line.append(f"  {plain(event_type_of(record, self._type_header) or '-', NAME_CHARACTERS)}", "bold cyan")
         if record.key is not None:
-            line.append(f"  key={plain(shown(as_text(record.key)), NAME_CHARACTERS)}", "yellow")
+            line.append(f"  key={plain(value_text(as_text(record.key)), NAME_CHARACTERS)}", "yellow")
         line.append(f"  {plain(self._value(record), VALUE_CHARACTERS)}")
         self._screen.print(line)
         sys.stdout.flush()
@@ -220,6 +219,6 @@ class _Lines:
             return "tombstone"
         try:
             value = as_value(record.value)
-            return json_text(value, compact=False) if isinstance(value, (dict, list)) else shown(value)
+            return json_text(value, compact=False) if isinstance(value, (dict, list)) else value_text(value)
         except (ValueError, RecursionError):
-            return shown(as_text(record.value))
+            return value_text(as_text(record.value))

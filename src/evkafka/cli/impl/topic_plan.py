@@ -1,4 +1,4 @@
-"""Which topics an app needs, and which of them there are."""
+"""The topics that an app needs, and which of them exist."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Need:
     """A topic that an app needs.
 
     Attributes:
-        who: the consumer or producer.
-        role: what for; the app makes topics for retries and dead letters itself when it starts.
-        like: whose number of partitions it has, when it is made.
-        concurrency, ordering: how many of its records are in flight at once, and what of it stays in order.
+        needed_by: the consumer or producer.
+        role: the app itself creates the topics for retries and dead letters when it starts.
+        like: the topic whose number of partitions it gets when it is created.
+        concurrency, ordering: those of the consumer that reads it.
     """
 
     topic: str
     connection: ConnectionSettings
-    who: str
+    needed_by: str
     role: Role
     like: str | None = None
     concurrency: int = 1
@@ -36,16 +36,19 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """A need, and what there is of it; None where there is nothing."""
+class TopicStatus:
+    """A needed topic, and its shape; None if it is missing."""
 
     need: Need
     shape: TopicShape | None
 
 
 def needs_of(app: EVKafkaApp) -> list[Need]:
-    """Every topic that is named anywhere in the app, once for each who needs it. Patterns name none."""
-    return [need for declared in app.consumers.values() for need in _of_consumer(declared)] + [
+    """The topics of all consumers and producers, without those that a pattern matches.
+
+    A topic is listed once for each consumer or producer that needs it.
+    """
+    return [need for declared in app.consumers.values() for need in _consumer_needs(declared)] + [
         Need(topic, producer_settings(declared.config).connection, name, "writes")
         for name, declared in app.producers.items()
         for topic in sorted({one.topic or str(declared.config.get("topic") or "") for one in declared.sender.endpoints})
@@ -53,7 +56,7 @@ def needs_of(app: EVKafkaApp) -> list[Need]:
     ]
 
 
-def _of_consumer(declared: DeclaredConsumer) -> Iterator[Need]:
+def _consumer_needs(declared: DeclaredConsumer) -> Iterator[Need]:
     settings = declared.settings
     for topic in settings.topics:
         yield Need(
@@ -83,26 +86,15 @@ def _of_consumer(declared: DeclaredConsumer) -> Iterator[Need]:
                 yield Need(name, connection, declared.name, "dead letters", like=topic.name)
 
 
-Cluster = tuple[str, ...]
-
-
-def cluster_of(connection: ConnectionSettings) -> Cluster:
-    return connection.bootstrap_servers
-
-
-async def plan(app: EVKafkaApp) -> list[Planned]:
+async def topic_statuses(app: EVKafkaApp) -> list[TopicStatus]:
     """
     Raises:
-        BrokerUnavailable, BrokerRefused, BrokerError: a cluster did not say what there is.
+        BrokerUnavailable, BrokerRefused, BrokerError: a cluster could not be asked.
     """
     needs = needs_of(app)
-    shapes = await shapes_of(needs)
-    return [Planned(need, shapes[cluster_of(need.connection)].get(need.topic)) for need in needs]
-
-
-async def shapes_of(needs: list[Need]) -> Mapping[Cluster, Mapping[str, TopicShape]]:
-    connections = {cluster_of(need.connection): need.connection for need in needs}
-    return {cluster: await topic_shapes(connection) for cluster, connection in connections.items()}
+    connections = {need.connection.bootstrap_servers: need.connection for need in needs}
+    shapes = {servers: await topic_shapes(connection) for servers, connection in connections.items()}
+    return [TopicStatus(need, shapes[need.connection.bootstrap_servers].get(need.topic)) for need in needs]
 
 
 async def create_missing(
@@ -112,31 +104,35 @@ async def create_missing(
     replicas: int | None = None,
     config: Mapping[str, str] | None = None,
 ) -> list[str]:
-    """Make those that are missing; dead letters' like the topic that they come from. Returns their names.
+    """Create the missing topics. Returns their names.
+
+    Topics for retries and dead letters get the size of the topic that their records come from.
 
     Args:
-        partitions, replicas: of each; None takes the brokers' own default.
+        partitions, replicas: of each; None takes the brokers' default.
+        config: settings of the topics that the app reads and writes.
 
     Raises:
-        BrokerUnavailable, BrokerRefused, BrokerError: one was not made.
+        BrokerUnavailable, BrokerRefused, BrokerError: a topic could not be created.
     """
-    planned = await plan(app)
-    made: dict[tuple[Cluster, str], int] = {}
-    there = {(cluster_of(one.need.connection), one.need.topic): one.shape for one in planned if one.shape is not None}
-    for one in planned:
-        need = one.need
-        at = (cluster_of(need.connection), need.topic)
-        if at in there or at in made:
+    statuses = await topic_statuses(app)
+    existing = {_key(one.need, one.need.topic): one.shape for one in statuses if one.shape is not None}
+    created: dict[tuple[object, str], int] = {}
+    for need in (one.need for one in statuses):
+        key, model = _key(need, need.topic), _key(need, need.like or "")
+        if key in existing or key in created:
             continue
-        model = (at[0], need.like or "")
-        like = there[model].partitions if model in there else made.get(model)
         if partitions is None or replicas is None:
             default = await default_shape(need.connection)
         else:
             default = TopicShape(partitions, replicas)
-        count = like or partitions or default.partitions
-        copies = there[model].replicas if model in there else replicas or default.replicas
+        like = existing[model].partitions if model in existing else created.get(model)
+        created[key] = like or partitions or default.partitions
+        copies = existing[model].replicas if model in existing else replicas or default.replicas
         settings = config if need.role in ("reads", "writes") else None
-        await create_topic(need.connection, need.topic, partitions=count, replicas=copies, config=settings)
-        made[at] = count
-    return [topic for _, topic in made]
+        await create_topic(need.connection, need.topic, partitions=created[key], replicas=copies, config=settings)
+    return [topic for _, topic in created]
+
+
+def _key(need: Need, topic: str) -> tuple[object, str]:
+    return need.connection.bootstrap_servers, topic

@@ -1,10 +1,9 @@
-"""`evkafka verify`: run it, say it as a table or as JSON, end with 0 or 1."""
+"""`evkafka verify`: runs a verification, and prints its report as a table or as JSON."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import sys
 from pathlib import Path
 
@@ -13,37 +12,35 @@ from rich.table import Table
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.app_loader import load_app
-from evkafka.cli.output import styled
+from evkafka.cli.output import interrupt_on_sigterm, styled
 from evkafka.exceptions import ConfigError
 from evkafka.verify import Options, Report, verify
 from evkafka.verify.instrumentation import choose_consumer
 
 
 def run_verify(options: Options, *, as_json: bool) -> None:
-    """Returns where nothing that was promised was broken.
+    """Run it, and print the report. Returns if every promise was kept.
 
     Raises:
         ConfigError, BrokerError: it could not be run.
-        SystemExit: with 1, where something was broken.
+        SystemExit: with 1, if a promise was broken.
     """
     if options.app is not None:
-        _check(options)
-    # SIGTERM ends it the way Ctrl-C does: the loop cancels the run, and the run ends its processes.
-    signal.signal(signal.SIGTERM, lambda signum, frame: signal.raise_signal(signal.SIGINT))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs with it ignored
+        _check_app(options.app, options)
+    interrupt_on_sigterm()  # Ctrl-C cancels the run, and the run ends its processes
     screen = Console(stderr=True, highlight=False)
     report = asyncio.run(verify(options, lambda what: screen.print(styled((what, "dim")), soft_wrap=True)))
     if as_json:
         json.dump(report.as_json(), sys.stdout, indent=2)
         print()
     else:
-        _show(report, Console(highlight=False))
+        _print_report(report, Console(highlight=False))
     if not report.clean:
         raise SystemExit(1)
 
 
-def payload_of(given: str | None) -> str | None:
-    """The text, or what stands in the file after an @.
+def read_payload(given: str | None) -> str | None:
+    """The text itself, or the content of FILE for `@FILE`.
 
     Raises:
         ConfigError: the file cannot be read.
@@ -56,32 +53,31 @@ def payload_of(given: str | None) -> str | None:
         raise ConfigError(f"--payload {given}: the file cannot be read: {error.strerror}") from error
 
 
-def _check(options: Options) -> None:
-    """Find out here, in one sentence, what would otherwise end each of the processes."""
-    assert options.app is not None
-    app = load_app(options.app, options.app_dir)
+def _check_app(target: str, options: Options) -> None:
+    """Report here, in one sentence, what would otherwise end each of the processes."""
+    app = load_app(target, options.app_dir)
     if not isinstance(app, EVKafkaApp):
-        raise ConfigError(f"{options.app!r} is no EVKafkaApp: verify looks into an app's consumers")
+        raise ConfigError(f"{target!r} is no EVKafkaApp: verify looks into an app's consumers")
     choose_consumer(app, options.consumer)
 
 
-def _show(report: Report, screen: Console) -> None:
+def _print_report(report: Report, screen: Console) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column()
     table.add_column(justify="right")
     table.add_column(style="dim")
-    for name, figure, remark in _lines(report):
+    for name, figure, remark in _rows(report):
         table.add_row(name, figure, remark)
     screen.print(table)
     for problem in report.problems:
         screen.print(styled(("broken", "red"), f"  {problem}"), soft_wrap=True)
     if report.clean:
-        told = "nothing was lost, nothing was out of order, everything is committed"
-        screen.print(styled(("kept", "green"), f"  {told}"))
+        summary = "nothing was lost, nothing was out of order, everything is committed"
+        screen.print(styled(("kept", "green"), f"  {summary}"))
 
 
-def _lines(report: Report) -> list[tuple[str, str, str]]:
-    faults = ", ".join(f"{many} {kind}" for kind, many in sorted(report.faults.items())) or "none"
+def _rows(report: Report) -> list[tuple[str, str, str]]:
+    faults = ", ".join(f"{count} {kind}" for kind, count in sorted(report.faults.items())) or "none"
     stall = report.stall
     ordered = report.out_of_order is not None
     return [

@@ -1,0 +1,71 @@
+"""A command of `evkafka`: a function, its help, and the groups of options that it takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, get_type_hints
+
+import typer
+from typer.models import ArgumentInfo
+
+
+def command(name: str, *, panel: str | None = None, **settings: Any) -> Callable[[Callable[..., None]], Command]:
+    """Make the function a command.
+
+    Args:
+        panel: the panel of the list of commands that shows it.
+        settings: passed to `typer.Typer.command`.
+    """
+    return lambda function: Command(name, function, {"rich_help_panel": panel, **settings})
+
+
+class Command:
+    """A function that Typer can call.
+
+    A parameter whose type is a dataclass is a group of options: Typer sees the fields of the dataclass as parameters,
+    and the function receives an instance of it.
+    """
+
+    def __init__(self, name: str, function: Callable[..., None], settings: Mapping[str, Any]) -> None:
+        signature = inspect.signature(function, eval_str=True)
+        parameters = [one for parameter in signature.parameters.values() for one in _expand(parameter)]
+        parameters.sort(key=lambda one: not _is_argument(one))
+        self._name = name
+        self._function = function
+        self._settings = settings
+        self._groups = {one.name: one.annotation for one in signature.parameters.values() if _is_group(one.annotation)}
+        # Typer reads these, as it does of a function.
+        self.__name__, self.__doc__ = function.__name__, function.__doc__
+        self.__signature__ = signature.replace(parameters=parameters)
+        self.__annotations__ = {one.name: one.annotation for one in parameters}
+
+    def add_to(self, app: typer.Typer) -> None:
+        app.command(self._name, **self._settings)(self)
+
+    def __call__(self, **values: Any) -> None:
+        for name, group in self._groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in dataclasses.fields(group)})
+        self._function(**values)
+
+
+def _expand(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
+    """The parameter itself, or one parameter for each field of the option group."""
+    group = parameter.annotation
+    if not _is_group(group):
+        yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        return
+    types = get_type_hints(group, include_extras=True)
+    for field in dataclasses.fields(group):
+        default = inspect.Parameter.empty if field.default is dataclasses.MISSING else field.default
+        kind = inspect.Parameter.KEYWORD_ONLY
+        yield inspect.Parameter(field.name, kind, default=default, annotation=types[field.name])
+
+
+def _is_group(annotation: Any) -> bool:
+    return dataclasses.is_dataclass(annotation)
+
+
+def _is_argument(parameter: inspect.Parameter) -> bool:
+    return any(isinstance(one, ArgumentInfo) for one in parameter.annotation.__metadata__)

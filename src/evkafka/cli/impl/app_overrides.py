@@ -1,0 +1,106 @@
+"""Changes that the options of `evkafka run` and `evkafka dev` make to an app before it starts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+from evkafka.app import EVKafkaApp
+from evkafka.cli.impl.run_options import RunOptions
+from evkafka.cli.suggestions import unknown_name
+from evkafka.config import producer_settings
+from evkafka.exceptions import ConfigError
+from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
+
+
+def override_app(app: EVKafkaApp, options: RunOptions) -> None:
+    """Change the app as the command line asks.
+
+    Raises:
+        ConfigError: the app has no such consumer, or none is left to run.
+    """
+    if options.reset_dead_letter_limit:
+        app.reset_dead_letter_limit = True
+    _choose_consumers(app, options.only, options.exclude)
+    if options.bootstrap_servers is not None:
+        redirect(app, options.bootstrap_servers, keep_login=options.new_topic_partitions is None)
+    _override_web(app, options)
+    if options.workers > 1:
+        _number_static_members(app, options.worker)
+
+
+def _choose_consumers(app: EVKafkaApp, only: tuple[str, ...], exclude: tuple[str, ...]) -> None:
+    names = tuple(app.consumers)
+    for option, given in (("--only", only), ("--exclude", exclude)):
+        for name in given:
+            if name not in names:
+                raise ConfigError(f"{option} {name}: {unknown_name('consumer', name, names)}")
+    kept = [name for name in names if (not only or name in only) and name not in exclude]
+    if names and not kept:
+        raise ConfigError("--only and --exclude leave no consumer of this app to run")
+    app.redeclare(consumers=[app.consumers[name] for name in kept])
+
+
+_LOGIN = ("security_protocol", "ssl_", "sasl_")
+
+
+def redirect(app: EVKafkaApp, servers: str, *, keep_login: bool) -> None:
+    """Make all consumers and producers connect to these brokers."""
+    addresses = producer_settings({"bootstrap_servers": servers}).connection.bootstrap_servers
+
+    def kept(key: str) -> bool:
+        return keep_login or not key.startswith(_LOGIN)
+
+    def redirected(declared: DeclaredConsumer) -> DeclaredConsumer:
+        own = declared.settings.connection
+        changed = replace(
+            own,
+            bootstrap_servers=addresses,
+            options={key: value for key, value in own.options.items() if kept(key)},
+            shown={key: value for key, value in own.shown.items() if kept(key)} | {"bootstrap_servers": servers},
+        )
+        return replace(declared, settings=replace(declared.settings, connection=changed))
+
+    def redirected_producer(declared: DeclaredProducer) -> DeclaredProducer:
+        config: Any = {key: value for key, value in declared.config.items() if kept(key)}
+        return replace(declared, config=config | {"bootstrap_servers": servers})
+
+    app.redeclare(
+        consumers=map(redirected, app.consumers.values()), producers=map(redirected_producer, app.producers.values())
+    )
+
+
+def _override_web(app: EVKafkaApp, options: RunOptions) -> None:
+    """Only the first worker serves the web part. Without `--port`, the variable PORT counts, which platforms set."""
+    if options.web is not None or options.host is not None or options.port is not None:
+        app.web = options.web is not False
+    if not app.web:
+        return
+    if options.worker > 1:
+        app.web = False
+        return
+    app.web_host = options.host or app.web_host
+    port = options.port if options.port is not None else _port_of_platform()
+    app.web_port = app.web_port if port is None else port
+
+
+def _port_of_platform() -> int | None:
+    text = os.environ.get("PORT")
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) > 65535:
+        raise ConfigError(f"PORT is {text!r} in the environment: give a number up to 65535, or leave it out")
+    return int(text)
+
+
+def _number_static_members(app: EVKafkaApp, worker: int) -> None:
+    """Give each worker a `group_instance_id` of its own: two members with the same one would fence each other off."""
+
+    def numbered(declared: DeclaredConsumer) -> DeclaredConsumer:
+        instance = declared.settings.group_instance_id
+        if instance is None:
+            return declared
+        return replace(declared, settings=replace(declared.settings, group_instance_id=f"{instance}-{worker}"))
+
+    app.redeclare(consumers=map(numbered, app.consumers.values()))

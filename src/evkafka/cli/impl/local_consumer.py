@@ -1,0 +1,53 @@
+"""Runs the handler of one consumer in this process, for `evkafka replay` and `evkafka dlq replay --to-handler`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+from evkafka.app import EVKafkaApp
+from evkafka.dlq.local_handler import local_handler
+from evkafka.dlq.replay import LocalHandler
+from evkafka.kafka.cluster import KafkaCluster
+from evkafka.runtime.clock import SystemClock
+from evkafka.service.plan import DeclaredConsumer
+from evkafka.service.service import ConsumerPlan
+
+
+class LocalConsumer(NamedTuple):
+    """What an attempt needs of a consumer that is not started.
+
+    Attributes:
+        state: what the app's lifespan yielded.
+        threads: run endpoints that are plain functions.
+    """
+
+    plan: ConsumerPlan
+    state: Mapping[str, Any]
+    threads: ThreadPoolExecutor
+
+
+@asynccontextmanager
+async def local_consumer(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator[LocalConsumer]:
+    """Start the app's lifespan and producers as for a run, but no consumer: no group of the app changes.
+
+    Raises:
+        StartFailed: the app could not start.
+    """
+    service = app.service_without_consumers(KafkaCluster(), SystemClock())
+    with ThreadPoolExecutor(1, thread_name_prefix=f"evkafka-{declared.name}") as threads:
+        async with service.running() as state:
+            yield LocalConsumer(app.compile_consumer(declared), state, threads)
+
+
+@asynccontextmanager
+async def dead_letter_handler(app: EVKafkaApp, declared: DeclaredConsumer) -> AsyncIterator[LocalHandler]:
+    """A function that handles a dead letter with this consumer's handler.
+
+    Raises:
+        StartFailed: the app could not start.
+    """
+    async with local_consumer(app, declared) as consumer:
+        yield local_handler(*consumer)

@@ -1,0 +1,108 @@
+"""`evkafka offsets`: shows and sets the committed offsets of groups."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from evkafka.cli.impl.group_offsets import GroupQuery, PartitionOffsets, print_group_heading, read_group, read_groups
+from evkafka.cli.output import print_json, print_table, screen
+from evkafka.cli.position import Position, offsets_at
+from evkafka.exceptions import ConfigError
+from evkafka.kafka.admin.groups import commit_offsets
+
+
+def show_offsets(queries: list[GroupQuery], *, as_json: bool) -> None:
+    """Print what each group has committed, and its members."""
+    groups = asyncio.run(read_groups(queries))
+    if as_json:
+        print_json(
+            [
+                {
+                    "group": name,
+                    "state": group.state,
+                    "members": [{"client_id": one.client_id, "host": one.host} for one in group.members],
+                    "partitions": [one.as_json() for one in partitions],
+                }
+                for name, (group, partitions) in groups.items()
+            ]
+        )
+        return
+    for name, (group, partitions) in groups.items():
+        print_group_heading(name, group)
+        heads = ("topic", "partition", "first", "committed", "end")
+        rows = [(*one.at, one.bounds.first, one.committed_text, one.bounds.end) for one in partitions]
+        print_table(heads, rows, numbers=heads[1:])
+        print()
+
+
+@dataclass(frozen=True, slots=True)
+class _Reset:
+    """The new offset of each partition of one group.
+
+    Attributes:
+        active: the group has members.
+    """
+
+    query: GroupQuery
+    active: bool
+    partitions: list[tuple[PartitionOffsets, int]]
+
+
+def reset_offsets(
+    queries: list[GroupQuery], position: Position, *, partition: int | None, execute: bool, as_json: bool
+) -> None:
+    """Print the old and the new offset of each partition; with `execute`, commit the new ones first.
+
+    Raises:
+        ConfigError: there is nothing to reset, or the group has members.
+        CommitRefused, BrokerError: the offsets were not committed.
+    """
+    resets = asyncio.run(_plan_resets(queries, position, partition))
+    active = [one.query.group for one in resets if one.active]
+    if execute and active:
+        raise ConfigError(
+            f"group {active[0]!r} has members, and only they may commit: stop them, and reset it then"
+            f" (`evkafka offsets show {active[0]}` tells who they are)"
+        )
+    if execute:
+        asyncio.run(_commit(resets))
+    changes = [change for one in resets for change in one.partitions]
+    if as_json:
+        rows = [{"group": one.group} | one.as_json() | {"becomes": offset} for one, offset in changes]
+        print_json({"executed": execute, "partitions": rows})
+        return
+    heads = ("group", "topic", "partition", "committed", "becomes", "records")
+    cells = [(one.group, *one.at, one.committed_text, offset, _effect(one, offset)) for one, offset in changes]
+    print_table(heads, cells, numbers=heads[2:])
+    for group in () if execute else active:
+        screen().print(f"group {group!r} has members: stop them before", style="yellow")
+    screen().print("done" if execute else "nothing was changed: --execute does it", style="bold")
+
+
+async def _plan_resets(queries: list[GroupQuery], position: Position, partition: int | None) -> list[_Reset]:
+    resets = []
+    for query in queries:
+        group, found = await read_group(query)
+        partitions = [one for one in found if partition is None or one.at.partition == partition]
+        offsets = await offsets_at(query.connection, position, {one.at: one.bounds for one in partitions})
+        resets.append(_Reset(query, group.active, [(one, offsets[one.at]) for one in partitions]))
+    if not any(one.partitions for one in resets):
+        raise ConfigError("there is nothing to reset: no such topic, or the group has committed nothing; name --topic")
+    return resets
+
+
+async def _commit(resets: list[_Reset]) -> None:
+    for one in resets:
+        offsets = {partition.at: offset for partition, offset in one.partitions}
+        await commit_offsets(one.query.connection, one.query.group, offsets)
+
+
+def _effect(partition: PartitionOffsets, offset: int) -> str:
+    """How many records are read again, or skipped."""
+    committed = partition.committed
+    if committed is None:
+        return f"{partition.bounds.end - offset} to read"
+    if offset == committed:
+        return "as it is"
+    return f"{committed - offset} again" if offset < committed else f"{offset - committed} passed over"

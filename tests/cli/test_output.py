@@ -1,0 +1,36 @@
+"""What commands print beside their result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from evkafka.cli import output
+
+
+class TestProgressBar:
+    @pytest.fixture
+    def terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Makes stderr look like a terminal."""
+
+        def console(**options: Any) -> Console:
+            return Console(**{**options, "force_terminal": True, "width": 80})
+
+        monkeypatch.setattr(output, "Console", console)
+
+    @pytest.mark.usefixtures("terminal")
+    def test_is_shown_at_a_terminal(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with output.progress_bar("replaying") as show_progress:
+            show_progress(2, 7)
+            show_progress(7, 7)
+        printed = capsys.readouterr()
+        assert "replaying" in printed.err
+        assert "7/7" in printed.err
+        assert printed.out == ""
+
+    def test_is_not_written_to_a_file(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with output.progress_bar("replaying") as show_progress:
+            show_progress(7, 7)
+        assert capsys.readouterr() == ("", "")
