@@ -1,9 +1,8 @@
-"""MODULE:APP on a command line, and what is wrong with it: cause and fix in one sentence, no traceback."""
+"""Imports the app that MODULE:APP names. Errors say the cause and the fix in one sentence, without a traceback."""
 
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -14,12 +13,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
 
+from evkafka.cli.suggestions import nearest
 from evkafka.exceptions import ConfigError
 
 
 @runtime_checkable
 class RunnableApp(Protocol):
-    """What `evkafka run` needs of an app."""
+    """The methods that `evkafka run` needs of an app."""
 
     def run(self) -> None: ...
 
@@ -27,37 +27,37 @@ class RunnableApp(Protocol):
 
 
 def load_app(target: str, app_dir: Path, *, factory: bool = False, show_traceback: bool = False) -> RunnableApp:
-    """The app that MODULE:APP names; APP may be a dotted path into the module.
+    """Import the app that MODULE:APP names. APP may be a dotted path into the module.
 
     Args:
         app_dir: put first on `sys.path`.
-        factory: APP is a function without arguments that makes the app.
-        show_traceback: print the traceback of a module that fails while it is imported.
+        factory: APP is a function without arguments that returns the app.
+        show_traceback: print the traceback if the module or the factory raises.
 
     Raises:
-        ConfigError: there is no such module or name, the module fails, or what is found is no app.
+        ConfigError: there is no such module or name, the import fails, or the object is no app.
     """
-    module_name, path = _split(target)
-    module = _import(module_name, app_dir, show_traceback=show_traceback)
+    module_name, path = _split_target(target)
+    module = _import_module(module_name, app_dir, show_traceback=show_traceback)
     found = _look_up(module, path)
     if factory:
-        found = _make(found, target, show_traceback=show_traceback)
-    return _check(found, target, made=factory)
+        found = _call_factory(found, target, show_traceback=show_traceback)
+    return _require_app(found, target, from_factory=factory)
 
 
-def _split(target: str) -> tuple[str, str]:
+def _split_target(target: str) -> tuple[str, str]:
     module_name, colon, path = target.partition(":")
     if not colon or not module_name or not path or ":" in path:
-        hint = f"{_as_module(module_name)}:app" if module_name else "orders.main:app"
+        hint = f"{_module_name(module_name)}:app" if module_name else "orders.main:app"
         raise ConfigError(f"{target!r} is not MODULE:APP: name the module and the app in it, as in {hint}")
-    if _as_module(module_name) != module_name:
-        raise ConfigError(f"{module_name!r} is a file, not a module: write {_as_module(module_name)}:{path}")
+    if _module_name(module_name) != module_name:
+        raise ConfigError(f"{module_name!r} is a file, not a module: write {_module_name(module_name)}:{path}")
     if not all(part.isidentifier() for part in (*module_name.split("."), *path.split("."))):
         raise ConfigError(f"{target!r} is not MODULE:APP: both are names with dots, as in orders.main:app")
     return module_name, path
 
 
-def _as_module(name: str) -> str:
+def _module_name(name: str) -> str:
     if name.endswith(".py") or "/" in name or "\\" in name:
         return name.removesuffix(".py").replace("\\", "/").strip("./").replace("/", ".")
     return name
@@ -66,7 +66,7 @@ def _as_module(name: str) -> str:
 # ---------------------------------------------------------------------------- the module
 
 
-def _import(name: str, app_dir: Path, *, show_traceback: bool) -> ModuleType:
+def _import_module(name: str, app_dir: Path, *, show_traceback: bool) -> ModuleType:
     directory = app_dir.expanduser().resolve()
     if not directory.is_dir():
         raise ConfigError(f"--app-dir {app_dir} is no directory")
@@ -75,62 +75,62 @@ def _import(name: str, app_dir: Path, *, show_traceback: bool) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # Not there itself, or does it import something that is not there? Only the first is about the target.
+        # Is the module itself missing, or a module that it imports? Only the first is about the target.
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise ConfigError(_no_module(name, error.name, directory)) from None
+            raise ConfigError(_no_such_module(name, error.name, directory)) from None
         raise _import_failed(name, error, show_traceback) from error
-    except Exception as error:  # whatever the user's module raises
+    except Exception as error:  # the user's module may raise anything
         raise _import_failed(name, error, show_traceback) from error
 
 
-def _no_module(name: str, missing: str, directory: Path) -> str:
+def _no_such_module(name: str, missing: str, directory: Path) -> str:
     below = name.startswith(f"{missing}.")
     what = f"no module {name!r}" + (f" (there is no {missing!r} to look in)" if below else "")
     parent, _, last = missing.rpartition(".")
     siblings = directory.joinpath(*parent.split(".")) if parent else directory
     names = {path.stem for path in siblings.glob("*.py")} | {path.parent.name for path in siblings.glob("*/*.py")}
-    if near := difflib.get_close_matches(last, names, n=1):
-        return f"{what} in {directory}: did you mean {'.'.join(filter(None, (parent, near[0])))!r}?"
+    if near := nearest(last, names):
+        return f"{what} in {directory}: did you mean {f'{parent}.{near}' if parent else near!r}?"
     return f"{what} in {directory}: run from the directory that holds it, or name that with --app-dir"
 
 
 def _import_failed(name: str, error: Exception, show_traceback: bool) -> ConfigError:
-    return _failed(f"module {name!r} cannot be imported", error, show_traceback=show_traceback)
+    return _user_code_failed(f"module {name!r} cannot be imported", error, show_traceback=show_traceback)
 
 
-def _failed(what: str, error: Exception, *, show_traceback: bool) -> ConfigError:
-    """The user's code raised. A ConfigError says what to do by itself; of anything else a traceback may say more."""
+def _user_code_failed(what: str, error: Exception, *, show_traceback: bool) -> ConfigError:
+    """An error for an exception of the user's code. A ConfigError keeps its text, because it says what to do."""
     if show_traceback:
         traceback.print_exception(error)
     if isinstance(error, ConfigError):
-        return ConfigError(f"{_place(error)}{error}")
-    said = str(error.msg if isinstance(error, SyntaxError) else error).partition("\n")[0]
-    how = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    more = "" if show_traceback else "; --log-level debug shows the traceback"
-    return ConfigError(f"{_place(error)}{what}: {how}{more}")
+        return ConfigError(f"{_location(error)}{error}")
+    message = str(error.msg if isinstance(error, SyntaxError) else error).partition("\n")[0]
+    cause = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    hint = "" if show_traceback else "; --log-level debug shows the traceback"
+    return ConfigError(f"{_location(error)}{what}: {cause}{hint}")
 
 
-def _place(error: Exception) -> str:
-    """`file:line: ` of the user's innermost frame: neither the import machinery's nor an installed package's."""
+def _location(error: Exception) -> str:
+    """`file:line: ` of the innermost frame in the user's code, not in the import system or an installed package."""
     if isinstance(error, SyntaxError) and error.filename:
-        return f"{_short(error.filename)}:{error.lineno}: "
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
-    return f"{_short(frames[-1].filename)}:{frames[-1].lineno}: " if frames else ""
+        return f"{_relative_path(error.filename)}:{error.lineno}: "
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_user_code(frame.filename)]
+    return f"{_relative_path(frames[-1].filename)}:{frames[-1].lineno}: " if frames else ""
 
 
-def _is_users(filename: str) -> bool:
+def _is_user_code(filename: str) -> bool:
     ours = str(Path(__file__).resolve().parents[1])
     installed = (ours, sys.prefix, sys.base_prefix)
     under_app_dir = filename.startswith(sys.path[0]) and "site-packages" not in filename
     return under_app_dir or not (filename.startswith("<") or filename.startswith(installed))
 
 
-def _short(filename: str) -> str:
+def _relative_path(filename: str) -> str:
     path = Path(filename)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename
 
 
-# ---------------------------------------------------------------------------- the name in it
+# ---------------------------------------------------------------------------- the name in the module
 
 
 def _look_up(module: ModuleType, path: str) -> Any:
@@ -140,12 +140,12 @@ def _look_up(module: ModuleType, path: str) -> Any:
         try:
             found = getattr(found, name)
         except AttributeError:
-            raise ConfigError(_no_name(module, found, where, name)) from None
+            raise ConfigError(_no_such_name(module, found, where, name)) from None
         where = f"{where}.{name}" if ":" in where else f"{where}:{name}"
     return found
 
 
-def _no_name(module: ModuleType, holder: Any, where: str, name: str) -> str:
+def _no_such_name(module: ModuleType, holder: Any, where: str, name: str) -> str:
     what = f"{where!r} has no {name!r}"
     if holder is module and name in _names_under_main_guard(module):
         return (
@@ -154,20 +154,21 @@ def _no_name(module: ModuleType, holder: Any, where: str, name: str) -> str:
         )
     apps = [key for key, value in vars(holder).items() if _is_app(value)] if hasattr(holder, "__dict__") else []
     public = [key for key in dir(holder) if not key.startswith("_")]
-    if near := difflib.get_close_matches(name, apps, n=1) or difflib.get_close_matches(name, public, n=1):
-        return f"{what}: did you mean {near[0]!r}?"
+    if near := nearest(name, apps) or nearest(name, public):
+        return f"{what}: did you mean {near!r}?"
     if apps:
         return f"{what}: its apps are {', '.join(map(repr, sorted(apps)))}"
     return f"{what}, nor any other app: make one at the top level of the module, as in {name} = EVKafkaApp(...)"
 
 
 def _names_under_main_guard(module: ModuleType) -> set[str]:
-    """The names that are bound only when the module runs as a script, functions called there looked into."""
+    """The names that are bound only when the module runs as a script."""
     try:
         tree = ast.parse(inspect.getsource(module))
     except (OSError, TypeError, SyntaxError):
         return set()
-    guards = [node for node in tree.body if isinstance(node, ast.If) and _is_main_guard(node.test)]
+    tests = ("__name__ == '__main__'", "'__main__' == __name__")
+    guards = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) in tests]
     return {
         node.id
         for guard in guards
@@ -177,23 +178,14 @@ def _names_under_main_guard(module: ModuleType) -> set[str]:
     }
 
 
-def _is_main_guard(test: ast.expr) -> bool:
-    if not isinstance(test, ast.Compare) or len(test.comparators) != 1 or not isinstance(test.ops[0], ast.Eq):
-        return False
-    sides = (test.left, test.comparators[0])
-    names = [side.id for side in sides if isinstance(side, ast.Name)]
-    values = [side.value for side in sides if isinstance(side, ast.Constant)]
-    return names == ["__name__"] and values == ["__main__"]
-
-
 # ---------------------------------------------------------------------------- the app
 
 
-def _make(factory: Callable[[], Any], target: str, *, show_traceback: bool) -> Any:
+def _call_factory(factory: Callable[[], Any], target: str, *, show_traceback: bool) -> Any:
     if _is_app(factory):
         raise ConfigError(f"{target!r} is an app already: leave --factory out")
     if not callable(factory):
-        raise ConfigError(f"{target!r} is {_kind(factory)}, not a function: --factory calls what makes the app")
+        raise ConfigError(f"{target!r} is {_described(factory)}, not a function: --factory calls what makes the app")
     if inspect.iscoroutinefunction(factory):
         raise ConfigError(
             f"{target!r} is an async function: a factory is a plain one, "
@@ -204,31 +196,31 @@ def _make(factory: Callable[[], Any], target: str, *, show_traceback: bool) -> A
     except TypeError as error:
         raise ConfigError(f"{target!r} cannot be called without arguments ({error}): --factory gives it none") from None
     except ValueError:
-        pass  # a builtin without a signature: the call itself will tell
+        pass  # a builtin without a signature: the call will show
     try:
         return factory()
-    except Exception as error:  # whatever the user's function raises
-        raise _failed(f"{target!r} cannot make the app", error, show_traceback=show_traceback) from error
+    except Exception as error:  # the user's function may raise anything
+        raise _user_code_failed(f"{target!r} cannot make the app", error, show_traceback=show_traceback) from error
 
 
-def _check(found: Any, target: str, *, made: bool) -> RunnableApp:
+def _require_app(found: Any, target: str, *, from_factory: bool) -> RunnableApp:
     if _is_app(found):
         app: RunnableApp = found
         return app
-    if made:
-        raise ConfigError(f"{target!r} returned {_kind(found)}, not an EVKafkaApp: return the app that it makes")
+    if from_factory:
+        raise ConfigError(f"{target!r} returned {_described(found)}, not an EVKafkaApp: return the app that it makes")
     if inspect.isroutine(found):
         raise ConfigError(f"{target!r} is a function, not an EVKafkaApp: if it makes the app, add --factory")
     if inspect.ismodule(found) or inspect.isclass(found):
-        raise ConfigError(f"{target!r} is {_kind(found)}, not an EVKafkaApp: name the variable that holds the app")
-    raise ConfigError(f"{target!r} is {_kind(found)}, not an EVKafkaApp: give it to an app, and name that")
+        raise ConfigError(f"{target!r} is {_described(found)}, not an EVKafkaApp: name the variable that holds the app")
+    raise ConfigError(f"{target!r} is {_described(found)}, not an EVKafkaApp: give it to an app, and name that")
 
 
 def _is_app(value: object) -> bool:
     return isinstance(value, RunnableApp) and not isinstance(value, (type, ModuleType))
 
 
-def _kind(value: object) -> str:
+def _described(value: object) -> str:
     if value is None:
         return "None"
     if isinstance(value, type):

@@ -10,23 +10,18 @@ import typer
 from evkafka.cli.command import command
 from evkafka.cli.options import DEVELOP
 
-Port = Annotated[
-    int, typer.Option(help="The port on 127.0.0.1; 0 takes a free one.", min=0, max=65535, envvar="EVKAFKA_BROKER_PORT")
-]
+Port = Annotated[int, typer.Option(help="The port on 127.0.0.1; 0 takes a free one.", min=0, max=65535)]
 Data = Annotated[
     Path | None,
     typer.Option(
-        help="Keep topics and offsets here. Without it they go with the broker.",
-        metavar="DIR",
-        envvar="EVKAFKA_BROKER_DATA",
-        file_okay=False,
+        help="Keep topics and offsets here. Without it they go with the broker.", metavar="DIR", file_okay=False
     ),
 ]
 Properties = Annotated[
     list[str] | None,
     typer.Option("--property", help="A server property of Kafka; may be repeated.", metavar="KEY=VALUE"),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the address.", envvar="EVKAFKA_BROKER_QUIET")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the address.")]
 
 
 @command("broker", panel=DEVELOP, short_help="Run Apache Kafka itself, without Docker.")

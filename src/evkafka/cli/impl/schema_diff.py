@@ -1,0 +1,175 @@
+"""Compares two JSON schemas of one event: what the new schema accepts that the old one did not, and the reverse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+Document = dict[str, Any]
+
+
+class Difference(NamedTuple):
+    breaks: bool
+    path: str
+    what: str
+
+
+def resolve(document: Document, node: Any, depth: int = 0) -> Any:
+    """The node that a `$ref` leads to; any other node is returned as it is."""
+    if not isinstance(node, dict) or "$ref" not in node or depth > 20:
+        return node
+    found: Any = document
+    for part in node["$ref"].removeprefix("#/").split("/"):
+        found = found.get(part.replace("~1", "/").replace("~0", "~"), {}) if isinstance(found, dict) else {}
+    return resolve(document, found, depth + 1)
+
+
+class Schema:
+    """A schema in a document; references are resolved."""
+
+    def __init__(self, document: Document, node: Any) -> None:
+        self._document = document
+        self.node = resolve(document, node)
+
+    def child(self, node: Any) -> Schema:
+        return Schema(self._document, node)
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        return self.node.get(keyword, default)
+
+    def arms(self) -> list[Schema]:
+        """The alternatives of `anyOf` or `oneOf`; empty if it has none."""
+        return [self.child(arm) for arm in self.get("anyOf") or self.get("oneOf") or ()]
+
+    def types(self) -> set[str]:
+        """The JSON types that it accepts; empty if it accepts any."""
+        if arms := self.arms():
+            each = [arm.types() for arm in arms]
+            return set().union(*each) if all(each) else set()
+        kind = self.get("type")
+        if kind is None and ("enum" in self.node or "const" in self.node):
+            return {_type_of(value) for value in self.get("enum", [self.get("const")])}
+        return {kind} if isinstance(kind, str) else set(kind or ())
+
+    def values(self) -> list[Any] | None:
+        """The values of `const` or `enum`; None if it has neither."""
+        if "const" in self.node:
+            return [self.node["const"]]
+        values = self.get("enum")
+        return list(values) if isinstance(values, list) else None
+
+    def container(self) -> Schema:
+        """The one alternative that is an object or a list, so that `X | null` compares like X; else the schema."""
+        containers = [
+            arm
+            for arm in self.arms() or [self]
+            if isinstance(arm.node, dict) and ("properties" in arm.node or "items" in arm.node)
+        ]
+        return containers[0] if len(containers) == 1 else self
+
+
+class SchemaDiff:
+    """Compares two schemas.
+
+    A payload that the app receives must not become narrower, one that it sends must not become wider.
+    """
+
+    def __init__(self, *, receives: bool) -> None:
+        self._receives = receives
+
+    def compare(self, old: Schema, new: Schema, path: str, depth: int = 0) -> Iterator[Difference]:
+        both_objects = isinstance(old.node, dict) and isinstance(new.node, dict)
+        if not both_objects or old.node == new.node or depth > 12:
+            return
+        yield from self._compare_types(old.types(), new.types(), path)
+        yield from self._compare_values(old.values(), new.values(), path)
+        yield from self._compare_limits(old, new, path)
+        old, new = old.container(), new.container()
+        yield from self._compare_fields(old, new, path, depth)
+        if "items" in old.node and "items" in new.node:
+            items = old.child(old.node["items"]), new.child(new.node["items"])
+            yield from self.compare(*items, f"{path}[]", depth + 1)
+
+    def _narrower(self, path: str, what: str) -> Difference:
+        return Difference(self._receives, path, what)
+
+    def _wider(self, path: str, what: str) -> Difference:
+        return Difference(not self._receives, path, what)
+
+    def _compare_types(self, old: set[str], new: set[str], path: str) -> Iterator[Difference]:
+        if old == new:
+            return
+        if not old:
+            yield self._narrower(path, f"must be {' or '.join(sorted(new))} now")
+        elif not new:
+            yield self._wider(path, "may be anything now")
+        else:
+            # An integer is a number too.
+            removed = sorted(old - new - ({"integer"} if "number" in new else set()))
+            added = sorted(new - old - ({"integer"} if "number" in old else set()))
+            if removed:
+                yield self._narrower(path, f"may be {' or '.join(removed)} no more")
+            if added:
+                yield self._wider(path, f"may also be {' or '.join(added)}")
+
+    def _compare_values(self, old: list[Any] | None, new: list[Any] | None, path: str) -> Iterator[Difference]:
+        if old is None and new is not None:
+            yield self._narrower(path, f"must be one of {_joined(new)} now")
+        elif new is None and old is not None:
+            yield self._wider(path, "may have any value now")
+        elif old is not None and new is not None:
+            if removed := [value for value in old if value not in new]:
+                yield self._narrower(path, f"may be {_joined(removed)} no more")
+            if added := [value for value in new if value not in old]:
+                yield self._wider(path, f"may also be {_joined(added)}")
+
+    def _compare_limits(self, old: Schema, new: Schema, path: str) -> Iterator[Difference]:
+        for keyword in (*LOWER_LIMITS, *UPPER_LIMITS, "pattern", "format"):
+            was, now = old.get(keyword), new.get(keyword)
+            if was == now:
+                continue
+            what = f"{keyword} is {_or_none(now)}, and was {_or_none(was)}"
+            if keyword in LOWER_LIMITS:
+                narrower = was is None or (now is not None and now > was)
+            elif keyword in UPPER_LIMITS:
+                narrower = was is None or (now is not None and now < was)
+            else:
+                narrower = now is not None
+            yield self._narrower(path, what) if narrower else self._wider(path, what)
+
+    def _compare_fields(self, old: Schema, new: Schema, path: str, depth: int) -> Iterator[Difference]:
+        was, now = old.get("properties", {}), new.get("properties", {})
+        was_required, now_required = set(old.get("required", ())), set(new.get("required", ()))
+        old_closed, new_closed = (one.get("additionalProperties") is False for one in (old, new))
+        for name in sorted({*was, *now}):
+            field = f"{path}.{name}"
+            if name not in now:
+                # A client may go on to send a field that the app ignores; a client that reads it may need it.
+                yield Difference(new_closed if self._receives else True, field, "is gone")
+            elif name not in was:
+                breaks = name in now_required if self._receives else old_closed
+                yield Difference(breaks, field, "is new, and must be there" if name in now_required else "is new")
+            else:
+                if name in now_required - was_required:
+                    yield self._narrower(field, "must be there now")
+                if name in was_required - now_required:
+                    yield self._wider(field, "may be left out now")
+                yield from self.compare(old.child(was[name]), new.child(now[name]), field, depth + 1)
+
+
+LOWER_LIMITS = ("minimum", "exclusiveMinimum", "minLength", "minItems")
+UPPER_LIMITS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems")
+
+
+def _type_of(value: Any) -> str:
+    names = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null", list: "array"}
+    return names.get(type(value), "object")
+
+
+def _joined(values: list[Any]) -> str:
+    return ", ".join(json.dumps(value, ensure_ascii=False) for value in values)
+
+
+def _or_none(value: Any) -> str:
+    return "none" if value is None else str(value)
