@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import create_model
+from pydantic import BaseModel, create_model
 
 from evkafka import EVKafkaApp, Handler, Sender
 from evkafka.cli.impl.asyncapi_diff import differences
@@ -61,6 +61,27 @@ def test_what_is_gone_breaks_and_what_is_new_does_not() -> None:
     before, after = contract("receives", ID), contract("receives", ID, event="OrderChanged")
     changes = {change.where: change.breaks for change in differences(before, after)}
     assert changes == {"receives OrderPlaced at orders": True, "receives OrderChanged at orders": False}
+
+
+def test_a_change_in_a_nested_model_is_found() -> None:
+    old, new = (create_model("Address", street=(kind, ...)) for kind in (str, int))
+    before, after = (contract("receives", {**ID, "addresses": (list[one], ...)}) for one in (old, new))  # type: ignore[valid-type]
+    changes = list(differences(before, after))
+    assert {(change.breaks, change.where.rpartition(", ")[2]) for change in changes} == {
+        (True, "payload.addresses[].street"),
+        (False, "payload.addresses[].street"),
+    }
+
+
+def test_a_recursive_model_is_compared_to_its_end() -> None:
+    class Part(BaseModel):
+        parts: list[Part] = []
+
+    Part.model_rebuild(_types_namespace={"Part": Part})
+    assert (
+        list(differences(contract("receives", {"root": (Part, ...)}), contract("receives", {"root": (Part, ...)})))
+        == []
+    )
 
 
 class TestCommand:

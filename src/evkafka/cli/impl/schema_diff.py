@@ -8,6 +8,16 @@ from typing import Any, NamedTuple
 
 Document = dict[str, Any]
 
+MISSING: Document = {}
+"""What a `$ref` to nothing leads to."""
+
+MAX_DEPTH = 12
+"""Schemas that are nested deeper are not compared."""
+
+
+Pairs = tuple[tuple[int, int], ...]
+"""Pairs of an old and a new schema, by identity."""
+
 
 class Difference(NamedTuple):
     breaks: bool
@@ -21,7 +31,7 @@ def resolve(document: Document, node: Any, depth: int = 0) -> Any:
         return node
     found: Any = document
     for part in node["$ref"].removeprefix("#/").split("/"):
-        found = found.get(part.replace("~1", "/").replace("~0", "~"), {}) if isinstance(found, dict) else {}
+        found = found.get(part.replace("~1", "/").replace("~0", "~"), MISSING) if isinstance(found, dict) else MISSING
     return resolve(document, found, depth + 1)
 
 
@@ -77,19 +87,32 @@ class SchemaDiff:
 
     def __init__(self, *, receives: bool) -> None:
         self._receives = receives
+        self._equal: set[tuple[int, int]] = set()
 
-    def compare(self, old: Schema, new: Schema, path: str, depth: int = 0) -> Iterator[Difference]:
+    def compare(self, old: Schema, new: Schema, path: str, outer: Pairs = ()) -> list[Difference]:
+        """
+        Args:
+            outer: the pairs of schemas that this pair is nested in. A recursive model leads back to one of them.
+        """
+        # Equal text is not enough: a $ref in it may lead to a model that has changed.
+        pair = id(old.node), id(new.node)
         both_objects = isinstance(old.node, dict) and isinstance(new.node, dict)
-        if not both_objects or old.node == new.node or depth > 12:
-            return
+        if not both_objects or pair in self._equal or pair in outer or len(outer) > MAX_DEPTH:
+            return []
+        found = list(self._compare_objects(old, new, path, (*outer, pair)))
+        if not found:
+            self._equal.add(pair)
+        return found
+
+    def _compare_objects(self, old: Schema, new: Schema, path: str, outer: Pairs) -> Iterator[Difference]:
         yield from self._compare_types(old.types(), new.types(), path)
         yield from self._compare_values(old.values(), new.values(), path)
         yield from self._compare_limits(old, new, path)
         old, new = old.container(), new.container()
-        yield from self._compare_fields(old, new, path, depth)
+        yield from self._compare_fields(old, new, path, outer)
         if "items" in old.node and "items" in new.node:
             items = old.child(old.node["items"]), new.child(new.node["items"])
-            yield from self.compare(*items, f"{path}[]", depth + 1)
+            yield from self.compare(*items, f"{path}[]", outer)
 
     def _narrower(self, path: str, what: str) -> Difference:
         return Difference(self._receives, path, what)
@@ -138,7 +161,7 @@ class SchemaDiff:
                 narrower = now is not None
             yield self._narrower(path, what) if narrower else self._wider(path, what)
 
-    def _compare_fields(self, old: Schema, new: Schema, path: str, depth: int) -> Iterator[Difference]:
+    def _compare_fields(self, old: Schema, new: Schema, path: str, outer: Pairs) -> Iterator[Difference]:
         was, now = old.get("properties", {}), new.get("properties", {})
         was_required, now_required = set(old.get("required", ())), set(new.get("required", ()))
         old_closed, new_closed = (one.get("additionalProperties") is False for one in (old, new))
@@ -155,7 +178,7 @@ class SchemaDiff:
                     yield self._narrower(field, "must be there now")
                 if name in was_required - now_required:
                     yield self._wider(field, "may be left out now")
-                yield from self.compare(old.child(was[name]), new.child(now[name]), field, depth + 1)
+                yield from self.compare(old.child(was[name]), new.child(now[name]), field, outer)
 
 
 LOWER_LIMITS = ("minimum", "exclusiveMinimum", "minLength", "minItems")
