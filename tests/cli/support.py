@@ -92,15 +92,15 @@ def as_json(ended: subprocess.CompletedProcess[str]) -> Any:
         raise AssertionError(f"no JSON: {ended.stdout!r}, {ended.stderr!r}") from error
 
 
-def said(ended: subprocess.CompletedProcess[str], code: int) -> str:
-    """The one sentence on stderr that it ended with this code for."""
+def stderr_of(ended: subprocess.CompletedProcess[str], code: int) -> str:
+    """What it printed to stderr, after checking that it ended with this code and without a traceback."""
     assert ended.returncode == code, (ended.returncode, ended.stdout, ended.stderr)
     assert "Traceback" not in ended.stderr
     return ended.stderr
 
 
 class Running:
-    """`evkafka ...` that runs until it is told to end; what it prints goes to a file."""
+    """`evkafka ...` that runs until it is stopped; its output goes to a file."""
 
     def __init__(self, directory: Path, *arguments: str, env: Mapping[str, str] | None = None) -> None:
         self._log = directory / f"{id(self):x}.log"
@@ -130,7 +130,7 @@ class Running:
         try:
             eventually_sync(there, timeout_s, what=f"{text!r}")
         except AssertionError as error:
-            raise AssertionError(f"{error}; it said:\n{self.printed}") from None
+            raise AssertionError(f"{error}; it printed:\n{self.printed}") from None
 
     def stop(self, signum: signal.Signals = signal.SIGTERM, timeout_s: float = 60) -> int:
         self.process.send_signal(signum)

@@ -1,4 +1,4 @@
-"""A terminal with a shell in it, as a person sits before it: tmux, whose screen is read."""
+"""A terminal with a shell in it: tmux, whose screen the tests read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`evkafka asyncapi`: to the terminal, into files, and what it says when there is nothing to tell."""
+"""`evkafka asyncapi`: output to the terminal and into files, and its errors."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     assert ended.stderr == "evkafka: nowhere/contract.json cannot be written: No such file or directory\n"
 
 
-def test_what_is_no_app_is_one_sentence(tmp_path: Path) -> None:
+def test_a_target_that_is_no_app_is_one_sentence(tmp_path: Path) -> None:
     ended = evkafka(tmp_path, "shop:number")
     assert ended.returncode == 2
     assert "not an EVKafkaApp" in ended.stderr

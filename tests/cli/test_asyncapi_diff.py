@@ -1,4 +1,4 @@
-"""`evkafka asyncapi diff`: what of a change breaks somebody, by who is on the other side."""
+"""`evkafka asyncapi diff`: which changes break a client that writes to the app, or reads from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, create_model
 
 from evkafka import EVKafkaApp, Handler, Sender
 from evkafka.cli.impl.asyncapi_diff import differences
-from tests.cli.support import as_json, evkafka, said, write_app
+from tests.cli.support import as_json, evkafka, stderr_of, write_app
 
 
 def contract(direction: str, fields: dict[str, Any], *, topic: str = "orders", event: str = "OrderPlaced") -> Any:
@@ -57,7 +57,7 @@ def test_a_changed_payload(old: Any, new: Any, receiving_breaks: bool | None, se
             assert any(change.breaks for change in changes) is breaks, (direction, changes)
 
 
-def test_what_is_gone_breaks_and_what_is_new_does_not() -> None:
+def test_a_removed_event_breaks_and_a_new_event_does_not() -> None:
     before, after = contract("receives", ID), contract("receives", ID, event="OrderChanged")
     changes = {change.where: change.breaks for change in differences(before, after)}
     assert changes == {"receives OrderPlaced at orders": True, "receives OrderChanged at orders": False}
@@ -94,11 +94,13 @@ class TestCommand:
         (tmp_path / "shop.py").write_text(source.replace("cents: int", "cents: int\n    currency: str"))
         changed = evkafka(tmp_path, "asyncapi", "diff", "old.yaml", "shop:app", "--json")
         assert changed.returncode == 1
-        told = as_json(changed)
-        assert told["breaking"] == 1
-        [breaking] = [change for change in told["changes"] if change["breaks"]]
+        report = as_json(changed)
+        assert report["breaking"] == 1
+        [breaking] = [change for change in report["changes"] if change["breaks"]]
         assert "payload.currency" in breaking["where"]
 
-    def test_what_is_no_contract_is_one_sentence(self, tmp_path: Path) -> None:
+    def test_a_file_without_a_contract_is_one_sentence(self, tmp_path: Path) -> None:
         (tmp_path / "a.json").write_text("{}")
-        assert "a.json is no AsyncAPI 3 document" in said(evkafka(tmp_path, "asyncapi", "diff", "a.json", "a.json"), 2)
+        assert "a.json is no AsyncAPI 3 document" in stderr_of(
+            evkafka(tmp_path, "asyncapi", "diff", "a.json", "a.json"), 2
+        )

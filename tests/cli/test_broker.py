@@ -70,7 +70,7 @@ class TestBroker:
         assert not java.is_running()
         assert not list(tmp_path.glob("evkafka-broker-*"))
 
-    async def test_says_where_it_is_and_keeps_its_data(self, start, tmp_path):
+    async def test_prints_its_address_and_keeps_its_data(self, start, tmp_path):
         process = start("--port", "0", "--data", "kept")
         address = process.stdout.readline().strip().removeprefix("Apache Kafka is ready: bootstrap_servers = ")
         assert "kept in kept" in process.stdout.readline()

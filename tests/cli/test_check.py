@@ -1,4 +1,4 @@
-"""`evkafka check`, `routes`, `info`: what is found, how it is said, and with which exit code."""
+"""`evkafka check`, `routes`, `info`: findings, output and exit codes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from evkafka.broker import KafkaBroker
-from tests.acceptance.security.logins import PASSWORD, logins
-from tests.cli.support import as_json, environment, evkafka, said, write_app
-from tests.support.kafka_topics import MakeTopic
+from tests.acceptance.security.conftest import PASSWORD, logins
+from tests.cli.support import as_json, environment, evkafka, stderr_of, write_app
+from tests.conftest import MakeTopic
 
 DOUBTFUL = """
 from typing import Any
@@ -74,7 +74,7 @@ app.add_producer(LOGIN, sender, "invoices")
 
 
 class TestCheck:
-    async def test_what_is_in_order_is_exit_code_0_and_what_is_missing_1(
+    async def test_a_working_app_is_exit_code_0_and_a_missing_topic_is_1(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, tmp_path: Path
     ) -> None:
         name = await topic(partitions=3)
@@ -86,26 +86,26 @@ class TestCheck:
         assert "evkafka topics create" in error["fix"]
 
         await topic(name=f"{name}.invoices")
-        whole = evkafka(tmp_path, "check", "shop:app")
-        assert whole.returncode == 0, whole.stdout
-        assert "everything is in order" in whole.stdout
-        assert f"may join group '{name}.group'" in whole.stdout
-        assert "invoices may write" in whole.stdout
+        ended = evkafka(tmp_path, "check", "shop:app")
+        assert ended.returncode == 0, ended.stdout
+        assert "everything is in order" in ended.stdout
+        assert f"may join group '{name}.group'" in ended.stdout
+        assert "invoices may write" in ended.stdout
 
-    def test_without_a_broker_it_looks_at_the_app_alone(self, tmp_path: Path) -> None:
+    def test_without_a_broker_only_the_app_is_checked(self, tmp_path: Path) -> None:
         (tmp_path / "shop.py").write_text(DOUBTFUL)
         ended = evkafka(tmp_path, "check", "shop:app", "--no-broker", "--json")
         assert ended.returncode == 1
         findings = as_json(ended)["findings"]
-        told = {(one["level"], one["check"], one["about"]): one["said"] for one in findings}
-        assert "group_id" in told["error", "config", "orders"]
-        assert told["error", "wiring", "lost"] == "'Lost' has no topic to go to"
-        assert told["warning", "wiring", "empty"] == "its handler has no endpoint"
+        messages = {(one["level"], one["check"], one["about"]): one["said"] for one in findings}
+        assert "group_id" in messages["error", "config", "orders"]
+        assert messages["error", "wiring", "lost"] == "'Lost' has no topic to go to"
+        assert messages["warning", "wiring", "empty"] == "its handler has no endpoint"
         warnings = " ".join(one["said"] for one in findings if one["level"] == "warning")
-        for said_ in ("heartbeat_interval_ms 5000", "drain_timeout_ms 40000 is longer", "may take 60000 ms"):
-            assert said_ in warnings
+        for sentence in ("heartbeat_interval_ms 5000", "drain_timeout_ms 40000 is longer", "may take 60000 ms"):
+            assert sentence in warnings
 
-    def test_a_contract_that_cannot_be_made_is_an_error(self, tmp_path: Path) -> None:
+    def test_a_contract_that_cannot_be_built_is_an_error(self, tmp_path: Path) -> None:
         (tmp_path / "shop.py").write_text(UNDESCRIBED)
         ended = evkafka(tmp_path, "check", "shop:app", "--no-broker", "--json")
         assert ended.returncode == 1
@@ -113,7 +113,7 @@ class TestCheck:
         assert finding["level"] == "error"
         assert "the payload Order cannot be described as a JSON Schema: KeyError: 'a bug'" in finding["said"]
 
-    def test_what_cannot_be_imported_and_whom_nobody_answers(self, tmp_path: Path) -> None:
+    def test_a_failing_import_is_an_error(self, tmp_path: Path) -> None:
         ended = evkafka(tmp_path, "check", "shop:app")
         assert ended.returncode == 1
         assert "no module 'shop'" in ended.stdout
@@ -127,7 +127,7 @@ class TestCheck:
         assert "connection refused" in ended.stdout
 
     @pytest.mark.long
-    def test_rights_that_are_missing_are_named(self, tmp_path: Path) -> None:
+    def test_missing_permissions_are_named(self, tmp_path: Path) -> None:
         properties: dict[str, str | int | bool] = {
             "auto.create.topics.enable": False,
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
@@ -146,32 +146,32 @@ class TestCheck:
             (tmp_path / "shop.py").write_text(SECURED.format(servers=servers, user="ann", password=PASSWORD))
             assert evkafka(tmp_path, "topics", "create", "shop:app").returncode == 0
             assert check("ann") == (0, check("ann")[1])
-            code, told = check("nora")
+            code, printed = check("nora")
             assert code == 1
-            # Who may not DESCRIBE a topic is told that there is none.
-            assert "orders" in told
-            assert "READ of group 'billing'" in told
+            # A user who may not DESCRIBE a topic gets the answer that it does not exist.
+            assert "orders" in printed
+            assert "READ of group 'billing'" in printed
 
 
-class TestLooking:
+class TestOtherCommands:
     def test_routes_are_a_tree_or_json(self, tmp_path: Path) -> None:
         write_app(tmp_path, servers="127.0.0.1:1", topic="orders")
         tree = evkafka(tmp_path, "routes", "shop:app").stdout
         assert "consumer orders reads orders as group orders.group" in tree
         assert "OrderPlaced -> shop.on_order  Order" in tree
         assert "Invoice -> orders.invoices" in tree
-        told = as_json(evkafka(tmp_path, "routes", "shop:app", "--json"))
-        assert told["consumers"][0]["endpoints"][0]["payload"] == "Order"
+        routes = as_json(evkafka(tmp_path, "routes", "shop:app", "--json"))
+        assert routes["consumers"][0]["endpoints"][0]["payload"] == "Order"
 
-    def test_info_tells_versions_and_extras(self, tmp_path: Path) -> None:
-        told = as_json(evkafka(tmp_path, "info", "--json"))
-        assert told["extras"]["cli"] is True
-        assert told["packages"]["aiokafka"].startswith("0.14")
+    def test_info_shows_versions_and_extras(self, tmp_path: Path) -> None:
+        info = as_json(evkafka(tmp_path, "info", "--json"))
+        assert info["extras"]["cli"] is True
+        assert info["packages"]["aiokafka"].startswith("0.14")
 
     def test_a_misspelt_command_names_the_nearest(self, tmp_path: Path) -> None:
-        assert "Did you mean 'check'?" in said(evkafka(tmp_path, "chek"), 2)
+        assert "Did you mean 'check'?" in stderr_of(evkafka(tmp_path, "chek"), 2)
 
-    def test_completion_is_there(self, tmp_path: Path) -> None:
+    def test_completion_is_available(self, tmp_path: Path) -> None:
         script = Path(sys.executable).with_name("evkafka")
         asked = {"_EVKAFKA_COMPLETE": "complete_bash", "COMP_WORDS": "evkafka t", "COMP_CWORD": "1"}
         ended = subprocess.run([script], env=environment(**asked), capture_output=True, text=True, timeout=240)

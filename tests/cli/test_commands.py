@@ -1,4 +1,4 @@
-"""All commands at once: each is run as a process by a test, each explains itself, each flag has its twin."""
+"""All commands at once: each is run by a test and has a help text, each option has an environment variable."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from evkafka.cli.env_vars import env_var
 from evkafka.cli.exit_codes import exit_code_of
 from evkafka.cli.main import command_line
 from evkafka.environment import producer_config
-from tests.cli.support import ROOT, as_json, evkafka, said
+from tests.cli.support import ROOT, as_json, evkafka, stderr_of
 
 RUN_AS_A_PROCESS = {
     "asyncapi print": "tests/cli/test_asyncapi.py::test_it_prints_the_document_and_nothing_else",
     "asyncapi diff": "tests/cli/test_asyncapi_diff.py::test_a_file_against_an_app",
-    "broker": "tests/cli/test_broker.py::test_says_where_it_is_and_keeps_its_data",
-    "check": "tests/cli/test_check.py::test_what_is_in_order_is_exit_code_0_and_what_is_missing_1",
+    "broker": "tests/cli/test_broker.py::test_prints_its_address_and_keeps_its_data",
+    "check": "tests/cli/test_check.py::test_a_working_app_is_exit_code_0_and_a_missing_topic_is_1",
     "demo": "tests/examples/test_flights.py::test_sends_handles_and_commits_every_flight_and_ends_with_0",
-    "dev": "tests/cli/test_processes.py::test_on_a_given_broker_topics_are_made_and_the_hint_works",
+    "dev": "tests/cli/test_processes.py::test_on_a_given_broker_topics_are_created_and_the_hint_works",
     "dlq list": "tests/dlq/test_end_to_end.py::test_list_show_replay_and_drop",
     "dlq show": "tests/dlq/test_end_to_end.py::test_list_show_replay_and_drop",
     "dlq replay": "tests/dlq/test_end_to_end.py::test_list_show_replay_and_drop",
     "dlq drop": "tests/dlq/test_end_to_end.py::test_list_show_replay_and_drop",
-    "info": "tests/cli/test_check.py::test_info_tells_versions_and_extras",
+    "info": "tests/cli/test_check.py::test_info_shows_versions_and_extras",
     "lag": "tests/cli/test_records.py::test_lag_and_reset",
     "new": "tests/cli/test_new.py::test_its_tests_pass",
     "offsets reset": "tests/cli/test_records.py::test_lag_and_reset",
     "offsets show": "tests/cli/test_records.py::test_lag_and_reset",
-    "replay": "tests/cli/test_records.py::test_first_dry_then_in_earnest",
+    "replay": "tests/cli/test_records.py::test_a_dry_run_and_then_a_run",
     "routes": "tests/cli/test_check.py::test_routes_are_a_tree_or_json",
     "run": "tests/cli/test_processes.py::test_with_options_for_one_process",
-    "send": "tests/cli/test_records.py::test_what_is_sent_is_shown",
-    "tail": "tests/cli/test_records.py::test_what_is_sent_is_shown",
-    "topics create": "tests/cli/test_records.py::test_what_is_missing_is_told_and_made",
-    "topics plan": "tests/cli/test_records.py::test_what_is_missing_is_told_and_made",
+    "send": "tests/cli/test_records.py::test_a_sent_event_is_shown",
+    "tail": "tests/cli/test_records.py::test_a_sent_event_is_shown",
+    "topics create": "tests/cli/test_records.py::test_missing_topics_are_listed_and_created",
+    "topics plan": "tests/cli/test_records.py::test_missing_topics_are_listed_and_created",
     "verify": "tests/cli/test_verify.py::test_a_clean_run_is_a_table_and_exit_code_0",
 }
 """The first of the tests that run it."""
@@ -92,7 +92,7 @@ class TestEachCommand:
             assert test in {one.name for one in ast.walk(tree) if isinstance(one, functions)}, node
 
     @pytest.mark.parametrize("name", RUN_AS_A_PROCESS)
-    def test_says_what_it_does_and_names_its_flags_and_their_twins(self, name: str, call: Call) -> None:
+    def test_help_describes_it_its_options_and_their_variables(self, name: str, call: Call) -> None:
         ended = call(*name.split(), "-h")
         assert ended.code == 0
         [command] = [one for known, one in commands() if known == name]
@@ -102,7 +102,7 @@ class TestEachCommand:
             assert option.envvar in ended.printed
 
     @pytest.mark.parametrize("name", RUN_AS_A_PROCESS)
-    def test_refuses_a_flag_that_it_has_not_without_a_traceback(self, name: str, call: Call) -> None:
+    def test_refuses_an_unknown_option_without_a_traceback(self, name: str, call: Call) -> None:
         ended = call(*name.split(), "--nothing-like-it")
         assert ended.code == 2
         assert "No such option: --nothing-like-it" in ended.printed
@@ -112,19 +112,19 @@ class TestEachCommand:
         without = {name for name, one in commands() if "--json" not in {flag for o in options(one) for flag in o.opts}}
         assert without == others
 
-    def test_stands_on_the_page_of_the_command_line(self) -> None:
+    def test_is_on_the_page_of_the_command_line(self) -> None:
         page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
         assert {name.split()[0] for name in RUN_AS_A_PROCESS} <= set(re.findall(r"[a-z]+", page))
 
 
-class TestTwins:
-    def test_each_flag_has_one_and_no_two_of_a_command_have_the_same(self) -> None:
+class TestEnvironmentVariables:
+    def test_each_option_has_one_of_its_own(self) -> None:
         for name, command in commands():
-            twins = [one.envvar for one in options(command)]
-            assert all(twins), name
-            assert len(set(twins)) == len(twins), name
+            variables = [one.envvar for one in options(command)]
+            assert all(variables), name
+            assert len(set(variables)) == len(variables), name
 
-    def test_those_that_several_commands_share_mean_the_same_flag_in_each(self) -> None:
+    def test_a_shared_one_means_the_same_option_in_each_command(self) -> None:
         flags: dict[str, set[str]] = {}
         for _, command in commands():
             for option in options(command):
@@ -133,18 +133,18 @@ class TestTwins:
             "EVKAFKA_BROKER_PORT": {"--port", "--broker-port"}  # of `broker`, and of `dev`, where --port is the page's
         }
 
-    def test_a_command_takes_them(self, tmp_path: Path) -> None:
+    def test_a_command_reads_them(self, tmp_path: Path) -> None:
         assert as_json(evkafka(tmp_path, "info", env={"EVKAFKA_INFO_JSON": "1"}))["extras"]["cli"] is True
 
-    def test_a_wrong_one_is_refused_by_its_name(self, tmp_path: Path) -> None:
+    def test_an_invalid_value_is_refused_with_the_variables_name(self, tmp_path: Path) -> None:
         ended = evkafka(tmp_path, "tail", "orders", env={"EVKAFKA_TAIL_LIMIT": "many"})
-        assert "EVKAFKA_TAIL_LIMIT" in said(ended, 2)
+        assert "EVKAFKA_TAIL_LIMIT" in stderr_of(ended, 2)
 
-    def test_what_is_said_wins_over_them(self, tmp_path: Path) -> None:
+    def test_an_option_wins_over_them(self, tmp_path: Path) -> None:
         ended = evkafka(tmp_path, "tail", "orders", "--limit", "1", env={"EVKAFKA_TAIL_LIMIT": "many"})
-        assert "say where Kafka is" in said(ended, 2)
+        assert "say where Kafka is" in stderr_of(ended, 2)
 
-    def test_of_a_command_they_are_no_misspelt_settings(
+    def test_they_are_not_taken_for_misspelt_settings(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         for _, command in commands():
@@ -154,7 +154,7 @@ class TestTwins:
         producer_config()
         assert "did you mean" not in caplog.text
 
-    def test_is_named_by_its_command_and_its_long_flag(self) -> None:
+    def test_is_named_after_the_command_and_the_longest_flag(self) -> None:
         assert env_var(("dlq", "list"), ["-n", "--event-type"]) == "EVKAFKA_DLQ_LIST_EVENT_TYPE"
 
 

@@ -1,4 +1,4 @@
-"""What `evkafka dlq` is told, and what it finds out by itself: no broker is asked."""
+"""How `evkafka dlq` finds its topic, app and cluster. No broker is needed."""
 
 from __future__ import annotations
 
@@ -65,17 +65,17 @@ class TestTheApp:
         monkeypatch.setenv("EVKAFKA_APP", app)
         assert found_by(tmp_path).cluster.consumer is not None
 
-    def test_of_the_environment_yields_to_what_is_said(
+    def test_of_the_environment_yields_to_the_options(
         self, tmp_path: Path, app: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("EVKAFKA_APP", app)
         assert found_by(tmp_path, "dead", servers="localhost:9092").cluster.consumer is None
 
-    def test_said_twice_is_refused(self, tmp_path: Path, app: str) -> None:
+    def test_named_twice_is_refused(self, tmp_path: Path, app: str) -> None:
         with pytest.raises(ConfigError, match="say one of them: --app"):
             found_by(tmp_path, "dead", app=app, servers="localhost:9092")
 
-    def test_said_nowhere_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_named_nowhere_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("EVKAFKA_APP", "EVKAFKA_BOOTSTRAP_SERVERS"):
             monkeypatch.delenv(name, raising=False)
         with pytest.raises(ConfigError, match="say where Kafka is: --app MODULE:APP"):

@@ -1,4 +1,4 @@
-"""What several processes print comes out a whole line at a time."""
+"""The output of several processes is copied a whole line at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`evkafka new`: what it makes passes its own tests, and is in order by every tool that we have."""
+"""`evkafka new`: the new service passes its own tests, our linters and `evkafka check`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 
 from evkafka.cli.impl.new import make_service
 from evkafka.exceptions import ConfigError
-from tests.cli.support import ROOT, environment, evkafka, said
+from tests.cli.support import ROOT, environment, evkafka, stderr_of
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +105,12 @@ class TestImage:
         assert "No matching distribution found for evkafka" in ended.stderr
 
 
-def test_what_is_there_is_not_overwritten(service: Path) -> None:
-    assert "is there already" in said(evkafka(service.parent, "new", "order-mailer"), 2)
+def test_existing_files_are_not_overwritten(service: Path) -> None:
+    assert "is there already" in stderr_of(evkafka(service.parent, "new", "order-mailer"), 2)
 
 
 def test_a_name_that_no_package_can_have(tmp_path: Path) -> None:
-    assert "cannot be the name of a package" in said(evkafka(tmp_path, "new", "class"), 2)
+    assert "cannot be the name of a package" in stderr_of(evkafka(tmp_path, "new", "class"), 2)
     for name in ("1st", "a b", "größe"):
         with pytest.raises(ConfigError, match="cannot be the name of a package"):
             make_service(name, tmp_path)

@@ -1,4 +1,4 @@
-"""Records as nobody should write them: each is one row, and no command ends or is fooled by one."""
+"""Malformed and hostile records: each is one row, and none ends a command or forges a line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TestTail:
         assert max(map(len, printed.splitlines())) < 20_000
 
     @pytest.mark.parametrize("seed", range(3))
-    def test_as_json_prints_a_line_for_each_that_says_all_of_it(
+    def test_as_json_prints_a_line_with_all_fields_of_each_record(
         self, seed: int, capsys: pytest.CaptureFixture[str]
     ) -> None:
         records = odd_records(60, seed=seed)
@@ -49,16 +49,16 @@ class TestTail:
             print_record(record)
         printed = capsys.readouterr().out
         assert set(acted_on(printed)) == {"\n"}
-        told = [json.loads(line, parse_constant=pytest.fail) for line in printed.splitlines()]
-        assert [one["offset"] for one in told] == [record.offset for record in records]
-        assert [one["timestamp_ms"] for one in told] == [record.timestamp for record in records]
-        assert any(one["timestamp"] is None for one in told)
+        rows = [json.loads(line, parse_constant=pytest.fail) for line in printed.splitlines()]
+        assert [one["offset"] for one in rows] == [record.offset for record in records]
+        assert [one["timestamp_ms"] for one in rows] == [record.timestamp for record in records]
+        assert any(one["timestamp"] is None for one in rows)
 
-    def test_as_json_has_values_that_json_cannot_say_as_text(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_as_json_values_that_json_cannot_represent_are_text(self, capsys: pytest.CaptureFixture[str]) -> None:
         for value in (b'{"n":NaN}', b'{"n":1e999}', b"[" * 700 + b"]" * 700, b"[" * 10_000 + b"]" * 10_000):
             JsonPrinter(TYPE_HEADER)(OddRecord("orders", 0, 0, 1, None, value, ()))
-            told = json.loads(capsys.readouterr().out)["value"]
-            assert told == value.decode() or json.dumps(told).replace(" ", "").encode() == value
+            printed = json.loads(capsys.readouterr().out)["value"]
+            assert printed == value.decode() or json.dumps(printed).replace(" ", "").encode() == value
 
 
 class TestDeadLetters:
@@ -66,8 +66,8 @@ class TestDeadLetters:
     def test_any_record_is_a_row_of_the_list(self, record: OddRecord, capsys: pytest.CaptureFixture[str]) -> None:
         letter = read_dead_letter(record)
         output.print_json([letter_json(letter, "open")])
-        [told] = json.loads(capsys.readouterr().out)
-        assert told["offset"] == record.offset
+        [row] = json.loads(capsys.readouterr().out)
+        assert row["offset"] == record.offset
 
 
 class TestNames:

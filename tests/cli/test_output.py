@@ -1,4 +1,4 @@
-"""What commands print beside their result."""
+"""The progress bar of commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`evkafka run` with options, as several processes, with reload; `evkafka dev`: as a person starts and stops them."""
+"""`evkafka run` with options, with workers, with reload, and `evkafka dev`, as processes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ import psutil
 import pytest
 
 from evkafka.broker import KafkaBroker
-from tests.cli.support import Start, environment, evkafka, said, write_app
-from tests.support.kafka_topics import MakeTopic
+from tests.cli.conftest import Start
+from tests.cli.support import environment, evkafka, stderr_of, write_app
+from tests.conftest import MakeTopic
 from tests.support.waiting import eventually_sync
 
 CAUGHT = "was assigned"
@@ -77,7 +78,7 @@ class TestRun:
         self, tmp_path: Path, arguments: list[str], sentence: str
     ) -> None:
         write_app(tmp_path, servers="127.0.0.1:1", topic="orders")
-        assert sentence in said(evkafka(tmp_path, "run", "shop:app", *arguments), 2)
+        assert sentence in stderr_of(evkafka(tmp_path, "run", "shop:app", *arguments), 2)
 
 
 IN_C = """
@@ -106,7 +107,7 @@ except BaseException as error:
 """
 
 
-class TestToldToStopWhileItStarts:
+class TestSignalDuringTheStart:
     @pytest.mark.parametrize("how", [[], ["--workers", "2"], ["--reload"]])
     @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
     def test_it_ends_with_0(self, tmp_path: Path, running: Start, how: list[str], signum: signal.Signals) -> None:
@@ -116,11 +117,11 @@ class TestToldToStopWhileItStarts:
         assert app.stop(signum) == 0
 
     @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-    @pytest.mark.parametrize("held", [IN_C, BY_A_THREAD, BY_ANOTHER_ERROR])
-    def test_it_ends_with_0_whatever_holds_it(
-        self, tmp_path: Path, running: Start, held: str, signum: signal.Signals
+    @pytest.mark.parametrize("blocked", [IN_C, BY_A_THREAD, BY_ANOTHER_ERROR])
+    def test_it_ends_with_0_whatever_blocks_it(
+        self, tmp_path: Path, running: Start, blocked: str, signum: signal.Signals
     ) -> None:
-        (tmp_path / "shop.py").write_text(held)
+        (tmp_path / "shop.py").write_text(blocked)
         app = running("run", "shop:app")
         app.until("importing")
         assert app.stop(signum) == 0
@@ -163,7 +164,7 @@ class TestWithoutStandardStreams:
 
 
 class TestWorkers:
-    def test_a_killed_one_is_started_again_and_a_signal_stops_them_all(
+    def test_a_killed_worker_is_restarted_and_a_signal_stops_all(
         self, orders: str, tmp_path: Path, running: Start
     ) -> None:
         group = running("run", "shop:app", "--workers", "2", "--only", "orders", "--web", "--port", "0")
@@ -180,7 +181,7 @@ class TestWorkers:
         assert group.stop(signal.SIGINT) == 0
         assert not any(psutil.pid_exists(pid) for pid in now.values())
 
-    def test_one_that_is_frozen_is_killed_after_the_second_signal(
+    def test_a_frozen_worker_is_killed_after_the_second_signal(
         self, orders: str, tmp_path: Path, running: Start
     ) -> None:
         group = running("run", "shop:app", "--workers", "2", "--only", "orders")
@@ -191,12 +192,14 @@ class TestWorkers:
         assert group.stop() == 128 + signal.SIGTERM  # the other one's, which ends where it stands
         assert "worker 2 has not ended within 3 s after its signal: killing it" in group.printed
 
-    def test_one_that_is_held_ends_also_when_its_supervisor_is_killed(
+    def test_a_blocked_worker_ends_when_its_supervisor_is_killed(
         self, orders: str, tmp_path: Path, running: Start
     ) -> None:
         source = tmp_path / "shop.py"
-        held = source.read_text().replace("os._exit(7)", "print('held', flush=True); __import__('time').sleep(10_000)")
-        source.write_text(held.replace('"session_timeout_ms"', '"drain_timeout_ms": 100, "session_timeout_ms"'))
+        blocked = source.read_text().replace(
+            "os._exit(7)", "print('held', flush=True); __import__('time').sleep(10_000)"
+        )
+        source.write_text(blocked.replace('"session_timeout_ms"', '"drain_timeout_ms": 100, "session_timeout_ms"'))
         group = running("run", "shop:app", "--workers", "2", "--only", "orders")
         group.until(CAUGHT, times=2)
         send(tmp_path, orders, "exit")
@@ -206,16 +209,14 @@ class TestWorkers:
         eventually_sync(lambda: not any(psutil.pid_exists(pid) for pid in pids), what="the workers' end")
         assert "the process ends by force with exit code 143" in group.printed
 
-    def test_what_cannot_start_is_not_tried_again(self, tmp_path: Path) -> None:
+    def test_a_worker_that_cannot_start_is_not_restarted(self, tmp_path: Path) -> None:
         (tmp_path / "shop.py").write_text("import nothing_of_that_name\n")
         ended = evkafka(tmp_path, "run", "shop:app", "--workers", "2")
-        assert "No module named 'nothing_of_that_name'" in said(ended, 2)
+        assert "No module named 'nothing_of_that_name'" in stderr_of(ended, 2)
         assert "could not start: stopping them all" in ended.stderr
 
     @pytest.mark.long
-    def test_they_stop_by_themselves_where_their_supervisor_is_killed(
-        self, orders: str, tmp_path: Path, running: Start
-    ) -> None:
+    def test_workers_stop_when_their_supervisor_is_killed(self, orders: str, tmp_path: Path, running: Start) -> None:
         group = running("run", "shop:app", "--workers", "2")
         group.until(CAUGHT, times=4)
         group.process.kill()
@@ -224,7 +225,7 @@ class TestWorkers:
         assert group.printed.count("has stopped") == 4
 
     @pytest.mark.long
-    def test_metrics_are_told_of_all_by_the_first(self, orders: str, tmp_path: Path, running: Start) -> None:
+    def test_the_first_worker_serves_the_metrics_of_all(self, orders: str, tmp_path: Path, running: Start) -> None:
         group = running("run", "shop:app", "--workers", "2", "--only", "orders", "--web", "--port", "0")
         group.until(CAUGHT, times=2)
         for number in range(8):
@@ -244,7 +245,7 @@ class TestWorkers:
 
 
 class TestReload:
-    def test_a_change_starts_anew_and_a_mistake_is_waited_out(
+    def test_a_change_restarts_the_app_also_after_a_failed_start(
         self, orders: str, tmp_path: Path, running: Start
     ) -> None:
         app = running("run", "shop:app", "--reload", "--only", "orders")
@@ -274,7 +275,7 @@ def nobodys_port() -> int:
 
 
 class TestDev:
-    def test_on_a_given_broker_topics_are_made_and_the_hint_works(
+    def test_on_a_given_broker_topics_are_created_and_the_hint_works(
         self, kafka_broker: KafkaBroker, tmp_path: Path, running: Start
     ) -> None:
         topic = f"dev-{time.monotonic_ns()}"

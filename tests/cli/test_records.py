@@ -10,8 +10,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from evkafka.broker import KafkaBroker
-from tests.cli.support import as_json, evkafka, said, write_app
-from tests.support.kafka_topics import MakeTopic
+from tests.cli.support import as_json, evkafka, stderr_of, write_app
+from tests.conftest import MakeTopic
 
 ORDERS = '{"id": "a", "cents": 1}\n{"id": "b", "cents": 2}\n{"id": "a", "cents": 3}\n'
 
@@ -42,7 +42,7 @@ def filled(orders: str, tmp_path: Path) -> str:
 
 
 class TestSendAndTail:
-    def test_what_is_sent_is_shown(self, filled: str, tmp_path: Path, at: tuple[str, str]) -> None:
+    def test_a_sent_event_is_shown(self, filled: str, tmp_path: Path, at: tuple[str, str]) -> None:
         ended = evkafka(tmp_path, "tail", filled, "--no-follow", *at)
         assert ended.returncode == 0, ended.stderr
         lines = ended.stdout.splitlines()
@@ -50,11 +50,11 @@ class TestSendAndTail:
         assert f"{filled}[" in lines[0]
         assert 'OrderPlaced  key=a  {"id": "a", "cents": 1}' in ended.stdout
 
-    def test_lines_of_json_go_round(self, filled: str, tmp_path: Path, at: tuple[str, str]) -> None:
-        told = evkafka(tmp_path, "tail", filled, "--from", "earliest", "--no-follow", "--json", *at)
-        records = [json.loads(line) for line in told.stdout.splitlines()]
+    def test_lines_of_json_make_a_round_trip(self, filled: str, tmp_path: Path, at: tuple[str, str]) -> None:
+        shown = evkafka(tmp_path, "tail", filled, "--from", "earliest", "--no-follow", "--json", *at)
+        records = [json.loads(line) for line in shown.stdout.splitlines()]
         assert sorted(one["value"]["cents"] for one in records) == [1, 2, 3]
-        again = evkafka(tmp_path, "send", filled, "--records", *at, stdin=told.stdout)
+        again = evkafka(tmp_path, "send", filled, "--records", *at, stdin=shown.stdout)
         assert again.stdout == f"3 sent to {filled}\n"
         twice = evkafka(tmp_path, "tail", filled, "--from", "earliest", "--no-follow", "--json", *at)
         both = [json.loads(line) for line in twice.stdout.splitlines()]
@@ -65,7 +65,7 @@ class TestSendAndTail:
         assert sorted(map(essence, both)) == sorted([*map(essence, records), *map(essence, records)])
 
     @pytest.mark.long
-    def test_filters_leave_only_what_is_wanted(self, filled: str, tmp_path: Path, at: tuple[str, str]) -> None:
+    def test_filters_select_records(self, filled: str, tmp_path: Path, at: tuple[str, str]) -> None:
         wanted = ("--type", "OrderPlaced", "--key", "a", "--where", "cents=3")
         ended = evkafka(tmp_path, "tail", filled, "--from", "1h", "--no-follow", "--json", *wanted, *at)
         [record] = [json.loads(line) for line in ended.stdout.splitlines()]
@@ -79,30 +79,30 @@ class TestSendAndTail:
         record = json.loads(shown.stdout)
         assert (record["key"], record["value"], record["headers"]) == ("a", None, [["why", "gone"]])
 
-    def test_of_many_events_none_is_sent_where_one_is_not_what_the_app_takes(
-        self, orders: str, tmp_path: Path, at: tuple[str, str]
-    ) -> None:
+    def test_no_event_is_sent_if_the_app_refuses_one(self, orders: str, tmp_path: Path, at: tuple[str, str]) -> None:
         lines = '{"id": "a", "cents": 1}\n{"id": "b"}\n'
         ended = evkafka(
             tmp_path, "send", orders, "-", "--lines", "--type", "OrderPlaced", "--app", "shop:app", stdin=lines
         )
-        assert "line 2 of stdin is not the Order" in said(ended, 1)
+        assert "line 2 of stdin is not the Order" in stderr_of(ended, 1)
         assert "cents: Field required" in ended.stderr
         assert evkafka(tmp_path, "tail", orders, "--no-follow", *at).stdout == ""
 
-    def test_mistakes_are_one_sentence_with_the_way_out(self, orders: str, tmp_path: Path, at: tuple[str, str]) -> None:
+    def test_mistakes_are_one_sentence_with_the_fix(self, orders: str, tmp_path: Path, at: tuple[str, str]) -> None:
         app = ("--app", "shop:app")
-        assert "did you mean 'OrderPlaced'" in said(
+        assert "did you mean 'OrderPlaced'" in stderr_of(
             evkafka(tmp_path, "send", orders, "{}", "-t", "OrderPlacd", *app), 2
         )
-        assert f"did you mean '{orders}'" in said(evkafka(tmp_path, "send", orders[:-1], "{}", *at), 2)
-        assert "there is no topic 'nothing'" in said(evkafka(tmp_path, "tail", "nothing", *at), 2)
-        assert "give earliest, latest, an offset" in said(evkafka(tmp_path, "tail", orders, "--from", "soon", *at), 2)
-        assert "say where Kafka is" in said(evkafka(tmp_path, "tail", orders), 2)
-        assert "NAME=VALUE" in said(evkafka(tmp_path, "send", orders, "{}", "-H", "oops", *at), 2)
+        assert f"did you mean '{orders}'" in stderr_of(evkafka(tmp_path, "send", orders[:-1], "{}", *at), 2)
+        assert "there is no topic 'nothing'" in stderr_of(evkafka(tmp_path, "tail", "nothing", *at), 2)
+        assert "give earliest, latest, an offset" in stderr_of(
+            evkafka(tmp_path, "tail", orders, "--from", "soon", *at), 2
+        )
+        assert "say where Kafka is" in stderr_of(evkafka(tmp_path, "tail", orders), 2)
+        assert "NAME=VALUE" in stderr_of(evkafka(tmp_path, "send", orders, "{}", "-H", "oops", *at), 2)
 
     @pytest.mark.long
-    def test_the_environment_says_where_kafka_is(self, filled: str, tmp_path: Path, kafka_broker: KafkaBroker) -> None:
+    def test_the_environment_names_the_cluster(self, filled: str, tmp_path: Path, kafka_broker: KafkaBroker) -> None:
         (tmp_path / "pyproject.toml").write_text('[tool.evkafka]\nbootstrap_servers = "127.0.0.1:1"\n')
         env = {"EVKAFKA_BOOTSTRAP_SERVERS": kafka_broker.bootstrap_servers}
         assert evkafka(tmp_path, "tail", filled, "--limit", "1", env=env).stdout.count("\n") == 1
@@ -133,14 +133,14 @@ class TestLagAndOffsets:
 
 
 class TestTopics:
-    def test_what_is_missing_is_told_and_made(self, orders: str, tmp_path: Path) -> None:
+    def test_missing_topics_are_listed_and_created(self, orders: str, tmp_path: Path) -> None:
         plan = evkafka(tmp_path, "topics", "plan", "shop:app", "--json")
         assert plan.returncode == 1
         assert as_json(plan)["missing"] == [f"{orders}.invoices"]
-        made = evkafka(
+        created = evkafka(
             tmp_path, "topics", "create", "shop:app", "--partitions", "4", "--setting", "retention.ms=86400000"
         )
-        assert made.stdout == f"made {orders}.invoices\n", made.stderr
+        assert created.stdout == f"made {orders}.invoices\n", created.stderr
         there = evkafka(tmp_path, "topics", "plan", "shop:app")
         assert there.returncode == 0
         assert "none is missing" in there.stdout
@@ -148,7 +148,7 @@ class TestTopics:
 
 
 class TestReplay:
-    def test_first_dry_then_in_earnest(self, filled: str, tmp_path: Path, at: tuple[str, str]) -> None:
+    def test_a_dry_run_and_then_a_run(self, filled: str, tmp_path: Path, at: tuple[str, str]) -> None:
         evkafka(tmp_path, "send", filled, '{"id": "c"}', "--type", "OrderPlaced", *at)
         evkafka(tmp_path, "send", filled, "{}", "--type", "Other", *at)
         what = ("replay", "shop:app", "--consumer", "orders", "--topic", filled, "--from", "earliest")
@@ -166,12 +166,12 @@ class TestReplay:
         assert "no b today" in real.stderr
         assert as_json(evkafka(tmp_path, "offsets", "show", f"{filled}.group", "--json", *at))[0]["partitions"] == []
         one = evkafka(tmp_path, *what, "--dry-run", "--limit", "1")
-        assert one.stdout.startswith("1 record: 1 ")  # which of them is the cluster's to say: the topic has partitions
+        assert one.stdout.startswith("1 record: 1 ")  # any of them: the topic has several partitions
 
     @pytest.mark.long
-    def test_which_handler_must_be_told_where_several_could_be_meant(self, orders: str, tmp_path: Path) -> None:
+    def test_the_consumer_must_be_named_if_several_read_the_topic(self, orders: str, tmp_path: Path) -> None:
         ended = evkafka(tmp_path, "replay", "shop:app", "--topic", orders, "--from", "earliest", "--dry-run")
-        assert "'orders', 'audit' read" in said(ended, 2)
+        assert "'orders', 'audit' read" in stderr_of(ended, 2)
         assert "--consumer" in ended.stderr
 
     async def test_lag_of_an_open_transaction_shows_both_ends_and_says_so(
@@ -184,10 +184,10 @@ class TestReplay:
             await producer.begin_transaction()
             await producer.send_and_wait(orders, b"undecided", partition=1)
             shown = await asyncio.to_thread(evkafka, tmp_path, "lag", *group)
-            told = as_json(await asyncio.to_thread(evkafka, tmp_path, "lag", *group, "--json"))
+            report = as_json(await asyncio.to_thread(evkafka, tmp_path, "lag", *group, "--json"))
             await producer.abort_transaction()
         finally:
             await producer.stop()
         assert "a transaction is open at offset 0; what is written" in " ".join(shown.stdout.split())
-        [_, partition] = told["groups"][0]["partitions"]
+        [_, partition] = report["groups"][0]["partitions"]
         assert (partition["end"], partition["high_watermark"], partition["lag"]) == (0, 1, 0)

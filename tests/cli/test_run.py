@@ -1,4 +1,4 @@
-"""`evkafka run`, as a process: what it finds, what it says, how it ends."""
+"""`evkafka run` as a process: finding the app, errors, logging and exit codes."""
 
 from __future__ import annotations
 
@@ -139,12 +139,12 @@ class TestRefusing:
         assert 'under `if __name__ == "__main__"`' in line
         assert "move it out of there" in line
 
-    def test_a_module_whose_import_fails_with_the_place(self, evkafka, module):
+    def test_a_failing_import_with_file_and_line(self, evkafka, module):
         module("x = 1\nboom = 1 / 0\n", preamble="")
         line = refusal(evkafka("run", "shop:app"))
         assert "shop.py:2: module 'shop' cannot be imported: ZeroDivisionError" in line
 
-    def test_a_module_that_imports_what_is_not_there(self, evkafka, module):
+    def test_a_module_that_imports_a_missing_module(self, evkafka, module):
         module("import not_installed_here\n", preamble="")
         assert "shop.py:1: module 'shop' cannot be imported: ModuleNotFoundError" in refusal(evkafka("run", "shop:app"))
 
@@ -152,7 +152,7 @@ class TestRefusing:
         module("x = (\n", preamble="")
         assert "shop.py:1: module 'shop' cannot be imported: SyntaxError" in refusal(evkafka("run", "shop:app"))
 
-    def test_a_config_that_cannot_work_in_its_own_words(self, evkafka, module):
+    def test_an_invalid_config_with_its_own_error(self, evkafka, module):
         module("from evkafka.exceptions import ConfigError\nraise ConfigError('topics: name one')\n", preamble="")
         line = refusal(evkafka("run", "shop:app"))
         assert line.endswith("shop.py:2: topics: name one")

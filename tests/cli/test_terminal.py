@@ -1,4 +1,4 @@
-"""The command line as a person has it: in a terminal, with colours, keys and the width of a window."""
+"""The command line in a terminal: colours, keys and the width of the window."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def orders(kafka_broker: KafkaBroker, topic: MakeTopic, tmp_path: Path) ->
     return name
 
 
-class TestLookingAround:
+class TestHelp:
     def test_help_has_colours_and_fits_the_window(self, open_terminal: Open) -> None:
         window = open_terminal(columns=80)
         code, screen = window.run("evkafka", "-h")
@@ -46,14 +46,14 @@ class TestLookingAround:
         assert COLOUR.search(window.coloured) is not None
         assert max(map(len, screen.splitlines())) <= 80
 
-    def test_no_color_takes_them_away(self, open_terminal: Open) -> None:
+    def test_no_color_removes_the_colours(self, open_terminal: Open) -> None:
         window = open_terminal(NO_COLOR="1")
         code, screen = window.run("evkafka", "chek")
         assert code == 2
         assert "Did you mean 'check'?" in screen
         assert COLOUR.search(window.coloured) is None
 
-    def test_a_mistake_is_answered_with_what_was_meant(self, open_terminal: Open, tmp_path: Path) -> None:
+    def test_a_misspelt_command_is_answered_with_a_suggestion(self, open_terminal: Open, tmp_path: Path) -> None:
         write_app(tmp_path, servers="127.0.0.1:1", topic="orders")
         window = open_terminal()
         for words, answer in (
@@ -80,7 +80,7 @@ class TestLookingAround:
 
 
 @pytest.mark.kafka
-class TestADayAtWork:
+class TestCommandsAtATerminal:
     def test_check_is_a_table_that_fits_the_window(self, orders: str, open_terminal: Open) -> None:
         window = open_terminal(columns=90)
         code, screen = window.run("evkafka", "check", "shop:app")
@@ -88,7 +88,7 @@ class TestADayAtWork:
         assert "everything is in order" in screen
         assert COLOUR.search(window.coloured) is not None
 
-    def test_run_says_what_it_does_and_control_c_ends_it_cleanly(
+    def test_run_logs_its_start_and_control_c_ends_it_cleanly(
         self, orders: str, open_terminal: Open, tmp_path: Path
     ) -> None:
         window = open_terminal(columns=160)
@@ -102,7 +102,7 @@ class TestADayAtWork:
         assert "Traceback" not in window.screen
         assert "KeyboardInterrupt" not in window.screen
 
-    def test_tail_shows_what_comes_until_control_c(self, orders: str, open_terminal: Open, tmp_path: Path) -> None:
+    def test_tail_shows_new_records_until_control_c(self, orders: str, open_terminal: Open, tmp_path: Path) -> None:
         window = open_terminal(columns=160)
         window.type("evkafka tail " + orders + ' --from earliest --app shop:app; echo "ended with <$?>"')
         event = ("send", orders, '{"id": "8", "cents": 1}', "--type", "OrderPlaced", "--app", "shop:app")

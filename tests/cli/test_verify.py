@@ -1,4 +1,4 @@
-"""`evkafka verify` as a command: its options, its table, its exit codes. What a run does is tests/verify's."""
+"""`evkafka verify` as a command: its options, its table, its exit codes. tests/verify/ tests the run itself."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SHORT = ("--seconds", "5", "--processes", "2", "--rate", "100", "--session-timeo
 
 class TestOptions:
     @pytest.mark.parametrize(
-        ("arguments", "said"),
+        ("arguments", "sentence"),
         [
             (["--faults", "stop,melt"], "no fault is called 'melt'; there are stop, freeze, members, broker, cancel"),
             (
@@ -54,15 +54,15 @@ class TestOptions:
             (["--ordering", "sideways"], "ordering"),
         ],
     )
-    def test_that_cannot_work_are_said_in_one_sentence_with_exit_code_2(
-        self, tmp_path: Path, arguments: list[str], said: str
+    def test_that_cannot_work_are_one_sentence_with_exit_code_2(
+        self, tmp_path: Path, arguments: list[str], sentence: str
     ) -> None:
         end = evkafka(*arguments, cwd=tmp_path)
         assert end.returncode == 2, end.stderr
-        assert said in end.stderr
+        assert sentence in end.stderr
         assert "Traceback" not in end.stderr
 
-    def test_an_app_of_several_consumers_must_be_told_which(self, tmp_path: Path) -> None:
+    def test_the_consumer_must_be_named_if_the_app_has_several(self, tmp_path: Path) -> None:
         root = Path(__file__).parents[2]
         end = evkafka("--app", "tests.verify.apps:two", "--payload", "{}", "--app-dir", str(root), cwd=tmp_path)
         assert end.returncode == 2
@@ -85,7 +85,7 @@ class TestRun:
         assert "kill" in end.stderr
 
     @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-    def test_broken_off_it_leaves_no_process_behind(self, tmp_path: Path, signum: signal.Signals) -> None:
+    def test_an_interrupted_run_leaves_no_process_behind(self, tmp_path: Path, signum: signal.Signals) -> None:
         home = tmp_path / "home"
         command = [sys.executable, "-m", "evkafka.cli", "verify", "--keep", str(home), "--kill-every", "0"]
         with subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as run:
@@ -96,7 +96,7 @@ class TestRun:
         eventually_sync(lambda: not any(str(home) in command for command in commands()), what="the processes' end")
 
     @pytest.mark.long
-    def test_as_json_it_is_for_a_program_to_read_and_a_broken_promise_is_exit_code_1(
+    def test_a_broken_promise_is_in_the_json_report_and_exit_code_1(
         self, kafka_broker: KafkaBroker, tmp_path: Path
     ) -> None:
         servers = kafka_broker.bootstrap_servers

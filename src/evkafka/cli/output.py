@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -120,9 +119,3 @@ def progress_bar(description: str, total: int | None = None) -> Iterator[Callabl
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task(description, total=total)
         yield lambda completed, total: progress.update(task, completed=completed, total=total)
-
-
-def interrupt_on_sigterm() -> None:
-    """End at SIGTERM as at Ctrl-C. SIGINT is restored too: a shell starts background jobs with SIGINT ignored."""
-    signal.signal(signal.SIGTERM, lambda signum, frame: signal.raise_signal(signal.SIGINT))
-    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -12,7 +12,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
 
 def unknown_name(kind: str, name: str, names: tuple[str, ...]) -> str:
-    """The end of a sentence about a consumer, say, that the app does not have."""
+    """The end of a sentence about a name that the app does not have."""
     if near := nearest(name, names):
         return f"this app has no such {kind}: did you mean {near!r}?"
     return f"this app has no such {kind}; its {kind}s: {', '.join(map(repr, names)) or 'none'}"

@@ -74,7 +74,7 @@ Everything = Annotated[bool, typer.Option("--all", help="All of them, where no f
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """The app, file or address that tells where the dead letters are."""
+    """The app, file or address from which the cluster of the dead letters is found."""
 
     app: App = None
     config: ConfigFile = None

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from evkafka.cli.connection import DeadLetters
 from evkafka.cli.impl.local_consumer import dead_letter_handler
-from evkafka.cli.output import as_text, block, interrupt_on_sigterm, plain, print_json, progress_bar, value_text
+from evkafka.cli.output import as_text, block, plain, print_json, progress_bar, value_text
+from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.dlq import (
     DeadLetterFilter,
     DeadLetterRecord,

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from evkafka.cli.connection import FoundCluster, reads_topic
 from evkafka.cli.impl.local_consumer import LocalConsumer, local_consumer
 from evkafka.cli.impl.tail import event_type_of
-from evkafka.cli.output import interrupt_on_sigterm, plain, print_json, progress_bar
+from evkafka.cli.output import plain, print_json, progress_bar
 from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_at
+from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.dlq.dry_run import predict_outcome
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.log_reader import follow

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.text import Text
 
 from evkafka.cli.connection import FoundCluster
-from evkafka.cli.output import as_text, as_value, interrupt_on_sigterm, plain, print_json_line, value_text
+from evkafka.cli.output import as_text, as_value, plain, print_json_line, value_text
 from evkafka.cli.position import LATEST, Position, bounds_of_topic, offsets_at
+from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.kafka.admin.groups import Bounds
 from evkafka.kafka.admin.log_reader import follow
 from evkafka.records import Record, TopicPartition

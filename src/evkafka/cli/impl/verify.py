@@ -12,7 +12,8 @@ from rich.table import Table
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.app_loader import load_app
-from evkafka.cli.output import interrupt_on_sigterm, styled
+from evkafka.cli.output import styled
+from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.exceptions import ConfigError
 from evkafka.verify import Options, Report, verify
 from evkafka.verify.instrumentation import choose_consumer

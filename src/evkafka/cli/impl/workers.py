@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
-import shutil
 import signal
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from evkafka.cli.exit_codes import NOT_STARTED, USAGE
 from evkafka.cli.impl.child_process import ChildProcess
 from evkafka.cli.impl.line_forwarder import LineForwarder
+from evkafka.cli.impl.metrics_directory import metrics_directory
 from evkafka.cli.impl.run_options import RunOptions
 from evkafka.cli.logging import configure_logging
 
@@ -30,9 +26,6 @@ HEALTHY_AFTER_S = 60.0
 
 MOST_RESTARTS, WITHIN_S = 5, 600.0
 """With more restarts than that the supervisor ends too, so that whatever runs it learns of the failures."""
-
-VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-PREFIX, LOCK = "evkafka-metrics-", ".supervised"
 
 
 def run_workers(options: RunOptions) -> int:
@@ -55,64 +48,6 @@ def _forwarded_output() -> Iterator[LineForwarder]:
             for handler, earlier in zip(handlers, before, strict=True):
                 handler.setStream(earlier)
     forwarder.close()
-
-
-@contextmanager
-def metrics_directory() -> Iterator[None]:
-    """Set the directory in which the processes share their metrics: the first worker's /metrics then covers all."""
-    if os.environ.get(VARIABLE):
-        yield
-        return
-    try:
-        lock, directory = _create_metrics_directory()
-    except OSError as error:
-        logger.warning(
-            "no directory can be made in %s (%s): /metrics and the probes of the first worker tell of that one alone;"
-            " %s may name another place",
-            tempfile.gettempdir() if tempfile.tempdir else "the temporary directory",
-            error.strerror,
-            VARIABLE,
-        )
-        yield
-        return
-    os.environ[VARIABLE] = str(directory)
-    try:
-        yield
-    finally:
-        del os.environ[VARIABLE]
-        shutil.rmtree(directory, ignore_errors=True)
-        os.close(lock)
-
-
-def _create_metrics_directory() -> tuple[int, Path]:
-    """A new directory, and a lock in it that shows that this supervisor lives.
-
-    Directories of supervisors that were killed are removed. A process id could not tell which these are, because
-    several containers may share the temporary directory.
-    """
-    for old in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        _remove_if_abandoned(old)
-    new = Path(tempfile.mkdtemp(prefix="evkafka-new-"))
-    lock = os.open(new / LOCK, os.O_RDWR | os.O_CREAT)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    # Only a locked directory gets the name that another supervisor looks for.
-    directory = new.with_name(new.name.replace("evkafka-new-", PREFIX))
-    new.rename(directory)
-    return lock, directory
-
-
-def _remove_if_abandoned(directory: Path) -> None:
-    try:
-        lock = os.open(directory / LOCK, os.O_RDWR)
-    except OSError:
-        return  # it has no lock, or belongs to another user
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(directory, ignore_errors=True)
-    except BlockingIOError:
-        return  # its supervisor is alive
-    finally:
-        os.close(lock)
 
 
 class Workers:

@@ -1,4 +1,4 @@
-"""The directory that a supervisor makes for its workers' figures."""
+"""The directory in which workers share their metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evkafka.cli.impl.workers import LOCK, PREFIX, metrics_directory
+from evkafka.cli.impl.metrics_directory import LOCK, PREFIX, metrics_directory
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def test_is_removed_at_the_end(place: Path) -> None:
     assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
 
 
-def test_that_a_killed_supervisor_has_left_is_removed_by_the_next_one(place: Path) -> None:
+def test_that_of_a_killed_supervisor_is_removed_by_the_next_one(place: Path) -> None:
     left, living = place / f"{PREFIX}left", place / f"{PREFIX}living"
     for directory in (left, living):
         directory.mkdir()
@@ -39,7 +39,7 @@ def test_that_a_killed_supervisor_has_left_is_removed_by_the_next_one(place: Pat
             assert living.exists()
 
 
-def test_is_done_without_where_none_can_be_made(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_workers_run_without_one_if_none_can_be_created(place: Path, caplog: pytest.LogCaptureFixture) -> None:
     place.rmdir()
     with metrics_directory():
         assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
