@@ -1,4 +1,4 @@
-"""Documents of apps, held against the official schema, and against what that schema does not look at."""
+"""Documents of apps, checked against the official schema, and for what that schema does not check."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def official() -> Draft7Validator:
 
 
 def document_of(app: EVKafkaApp) -> dict[str, Any]:
-    """The app's document, valid."""
+    """The app's document; fails if it is not valid."""
     document: dict[str, Any] = json.loads(app.asyncapi())
     error = best_match(official().iter_errors(document))
     assert error is None, f"{error.json_path}: {error.message}"
@@ -43,7 +43,7 @@ def references(value: Any) -> Iterator[str]:
 
 
 def look_up(document: dict[str, Any], reference: str) -> Any:
-    """What a reference points to; an AssertionError where that is nothing."""
+    """The target of a reference. Raises AssertionError if there is none."""
     found: Any = document
     for part in reference.removeprefix("#/").split("/"):
         name = part.replace("~1", "/").replace("~0", "~")
@@ -64,7 +64,7 @@ def message(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def payload(document: dict[str, Any], name: str) -> dict[str, Any]:
-    """A message's payload schema, its reference followed."""
+    """A message's payload schema, with its reference resolved."""
     schema: dict[str, Any] = message(document, name)["payload"]
     return look_up(document, schema["$ref"]) if "$ref" in schema else schema
 

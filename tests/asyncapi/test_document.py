@@ -1,3 +1,5 @@
+"""The AsyncAPI document: info, servers, channels, operations, messages."""
+
 from __future__ import annotations
 
 import json

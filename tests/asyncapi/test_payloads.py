@@ -1,3 +1,5 @@
+"""The payload schemas and examples of the AsyncAPI document."""
+
 from __future__ import annotations
 
 import enum
@@ -293,10 +295,10 @@ class Breaking(BaseModel):
 
 
 class TestPythonValues:
-    """In examples, defaults and bounds, where pydantic leaves them as they are."""
+    """Python values in examples, defaults and bounds, which pydantic does not convert."""
 
     def read(self, annotation: Any) -> Any:
-        """The document, by a parser that takes nothing but JSON."""
+        """Parse the document with a strict JSON parser."""
 
         def refuse(constant: str) -> None:
             raise AssertionError(constant)

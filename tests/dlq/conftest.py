@@ -1,4 +1,4 @@
-"""The dead letters' tests run on both Kafkas, as the conformance suite does."""
+"""The tests of dead letters run on the in-memory Kafka and on a real one, as the conformance suite does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From poison to replay on a real Kafka, with the command line in processes of their own, some of them killed."""
+"""From failing records to their replay, on a real Kafka. Commands run in their own processes, and some are killed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PARTITIONS = 4
 
 
 class Shop:
-    """A topic with an app that reads it, on disk, for the command line."""
+    """A topic, and an app that reads it, written to a file for the command line."""
 
     def __init__(self, home: Path, kafka: RealBackend, topic: str) -> None:
         self.home, self.kafka, self.topic = home, kafka, topic
@@ -75,7 +75,7 @@ class Shop:
                 await one
 
     async def run(self, records: int, *, poison: set[int]) -> None:
-        """The app before the fix, until all is committed."""
+        """Run the app before the fix, until all records are committed."""
         handler, app = Handler(), EVKafkaApp()
 
         @handler.event("E")

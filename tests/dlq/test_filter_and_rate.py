@@ -1,4 +1,4 @@
-"""Which letters a filter means, and how fast they are gone through. No Kafka."""
+"""The filter of dead letters, and the rate limit of a replay. No Kafka."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.support.dead_letters import ID, Rec, story
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-def letter(**told: Any) -> DeadLetterRecord:
-    """Of OrderPlaced, failed with a ValueError at noon, the sixth of partition 1 of the dead-letter topic."""
+def dead_letter(**told: Any) -> DeadLetterRecord:
+    """A dead letter of OrderPlaced that failed with a ValueError at noon, at offset 5 of partition 1."""
     headers = dead_letter_headers(Rec(), story(**told), ErrorPolicySettings(), id_=ID)
     return read_dead_letter(Rec("orders.billing.dlq", 1, 5, headers=headers))
 
@@ -42,7 +42,7 @@ class TestAFilter:
         ],
     )
     def test_matches_what_it_names(self, wanted: DeadLetterFilter) -> None:
-        assert wanted.matches(letter())
+        assert wanted.matches(dead_letter())
 
     @pytest.mark.parametrize(
         "wanted",
@@ -60,17 +60,17 @@ class TestAFilter:
         ],
     )
     def test_does_not_match_others(self, wanted: DeadLetterFilter) -> None:
-        assert not wanted.matches(letter())
+        assert not wanted.matches(dead_letter())
 
     def test_by_event_type_does_not_match_a_dead_letter_without_one(self) -> None:
-        assert not DeadLetterFilter(event_types=["OrderPlaced"]).matches(letter(event_type=None))
+        assert not DeadLetterFilter(event_types=["OrderPlaced"]).matches(dead_letter(event_type=None))
 
 
 class TestARate:
     async def test_limits_single_dead_letters_and_batches(self) -> None:
-        pace, began_s = _RateLimiter(50.0), time.monotonic()
+        limiter, began_s = _RateLimiter(50.0), time.monotonic()
         for letters in (1, 1, 4, 4, 1):
-            await pace.wait(letters)
+            await limiter.wait(letters)
         assert time.monotonic() - began_s >= 10 / 50 * 0.99
 
     async def test_of_none_does_not_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +80,7 @@ class TestARate:
             waits.append(delay_s)
 
         monkeypatch.setattr("evkafka.dlq.replay.asyncio.sleep", sleep)
-        pace = _RateLimiter(None)
+        limiter = _RateLimiter(None)
         for _ in range(3):
-            await pace.wait(100)
+            await limiter.wait(100)
         assert waits == [0.0, 0.0, 0.0]

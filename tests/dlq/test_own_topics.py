@@ -1,4 +1,4 @@
-"""A consumer never reads its own dead letters: whichever policy names their topic."""
+"""A consumer never reads its own dead letters, whichever policy has their topic."""
 
 from __future__ import annotations
 

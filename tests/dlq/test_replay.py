@@ -1,4 +1,4 @@
-"""Dead letters afterwards, on a real Kafka: what is open, what a replay sends, what a drop leaves."""
+"""Replay and drop on a real Kafka: which dead letters are open, and which records are sent."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ TOKEN = "let-me"
 
 
 class Page:
-    """The page of a running app, asked as its scripts ask."""
+    """The page of a running app, requested as its scripts do."""
 
     def __init__(self, client: httpx.AsyncClient, app: EVKafkaApp, topic: str, servers: str) -> None:
         self.client = client
@@ -46,7 +46,7 @@ class Page:
         return None
 
     async def shows(self, wanted: Callable[[Any], Any]) -> Any:
-        """The first snapshot of which this is true."""
+        """Wait for the first snapshot that fulfils the condition."""
 
         async def shown() -> Any:
             one = await self.snapshot()
@@ -65,7 +65,7 @@ def headers(token: str = TOKEN) -> dict[str, str]:
 
 
 class Shop:
-    """A handler that can be held and broken."""
+    """A handler that a test can block and break."""
 
     def __init__(self) -> None:
         self.handler = Handler()

@@ -1,4 +1,4 @@
-"""Who may look at the operations page, and who may act: each refusal by causing it."""
+"""Who may read the operations page, and who may act: a test causes each refusal."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class TestAnotherSitesPage:
 
     async def test_is_recognized_by_the_browsers_headers(self) -> None:
         async with serving("0.0.0.0", token=TOKEN) as (client, _):
-            hidden = {"origin": "null"}  # of a form on a page that sends no referrer
+            hidden = {"origin": "null"}  # the form is on a page that sends no referrer
             for headers, status in (({**hidden, "sec-fetch-site": "same-origin"}, 303), (hidden, 403)):
                 answer = await client.post("ui/enter", data={"token": TOKEN}, headers=headers)
                 assert answer.status_code == status
@@ -350,7 +350,7 @@ class TestOnOtherAddresses:
             cookie = entered.headers["set-cookie"]
             assert "HttpOnly" in cookie
             assert "SameSite=strict" in cookie
-            assert "t;" not in cookie.split("=", 1)[1][:3]  # the token itself stays out of it
+            assert "t;" not in cookie.split("=", 1)[1][:3]  # the cookie does not contain the token
             assert (await client.get("ui")).status_code == 200
             assert (await client.get("ui/api/config")).status_code == 200
 

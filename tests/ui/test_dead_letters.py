@@ -1,4 +1,4 @@
-"""Dead letters on the operations page: how many are open, which one is meant, and what a replay leaves in the audit."""
+"""Dead letters on the operations page: their number, actions on single ones, and the audit log."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Clock:
 
 
 class NoApp:
-    """An app without consumers: what is counted is the counts."""
+    """An app without consumers, which counts the counts."""
 
     telemetry = Telemetry()
 
@@ -112,7 +112,7 @@ class NoApp:
         self.asked = 0
 
     async def run(self, work: Callable[[], Awaitable[Any]], *, timeout_s: float) -> Any:
-        """As what runs in the background does."""
+        """As `BackgroundRunner.run`."""
         self.asked += 1
         return await work()
 

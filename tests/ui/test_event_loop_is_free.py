@@ -1,4 +1,4 @@
-"""No request holds the app's loop, whatever is in the records, and no list of records is lost to one of them."""
+"""No request blocks the app's event loop, whatever the records contain, and one bad record does not hide the others."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def app_with_letters() -> EVKafkaApp:
 
 
 async def asked(app: EVKafkaApp, path: str) -> Any:
-    """Asked in a thread: what the client does with the answer is no work of the app's loop."""
+    """Send the request from a thread: the work of the client must not count as work of the app's loop."""
 
     def ask() -> Any:
         with urllib.request.urlopen(f"{app.web_url}{path}", timeout=240) as answer:
@@ -48,7 +48,7 @@ async def asked(app: EVKafkaApp, path: str) -> Any:
 
 
 async def snapshot_with(app: EVKafkaApp, text: bytes) -> bytes:
-    """The first snapshot in which this text is."""
+    """The first snapshot that contains the text."""
 
     def ask() -> bytes:
         with urllib.request.urlopen(f"{app.web_url}ui/api/events", timeout=240) as answer:
@@ -65,7 +65,7 @@ def assert_not_held(held: Held) -> None:
 
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
-    """What the page finds in topic and dead-letter topic; empty at first."""
+    """The records of the topic and the dead-letter topic; empty at first."""
     there: list[OddRecord] = []
 
     async def excerpt(*args: object, limit: int, **options: object) -> Excerpt:
@@ -100,7 +100,7 @@ class TestRecords:
     ) -> None:
         app = app_with_letters()
         async with InMemoryKafka() as kafka, kafka.running(app):
-            for path in ("ui/api/records?topic=orders", "ui/api/letters"):  # what is imported for the first answer
+            for path in ("ui/api/records?topic=orders", "ui/api/letters"):  # the first answers import modules
                 await asked(app, path)
             found += odd_records(100, seed=seed)
             with loop_held() as held:

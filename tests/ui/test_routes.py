@@ -1,4 +1,4 @@
-"""The operations page on a real Kafka: what each screen is answered when that happens which it is there for."""
+"""The operations page on a real Kafka: the answers to each screen."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TestLive:
         assert event["handled"] == 20
         assert 0 < event["p50_s"] <= event["p99_s"]
         assert len(shown["history"]["at_s"]) == len(shown["history"]["handled_per_s"]) == 300
-        # A busy machine holds the loop up too, and the page says so: that is no fault of what is shown here.
+        # A busy machine delays the loop too, and the page reports it: that is no error here.
         assert [one for one in shown["problems"] if "event loop was held" not in one["what"]] == []
 
     async def test_shows_the_oldest_record_in_flight_with_its_age(self, page: Page) -> None:
@@ -112,7 +112,7 @@ async def _to_the_end(lines: AsyncIterator[str]) -> None:
         async for _ in lines:
             pass
     except httpx.RemoteProtocolError:
-        pass  # the connection was cut in the midst of the stream: that is its end
+        pass  # the connection was closed during the stream: that is its end
 
 
 class TestOrders:

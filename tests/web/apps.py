@@ -1,4 +1,4 @@
-"""Apps with a web part, on a free port."""
+"""Apps with a web server on a free port."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ async def ask(app: Any, path: str, query: str = "", **headers: str) -> Answer:
     asked = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> dict[str, Any]:
-        return asked.pop() if asked else await asyncio.Future()  # nobody hangs up
+        return asked.pop() if asked else await asyncio.Future()  # the client does not disconnect
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)

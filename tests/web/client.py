@@ -1,4 +1,4 @@
-"""A client for one request at a time, in this loop: no thread, no library that follows or retries anything."""
+"""A client for single requests in this event loop: no threads, redirects or retries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Answer:
 
 
 async def get(url: str | None, path: str = "", **headers: str) -> Answer:
-    """Ask for a path below the url of an app's web part."""
+    """Request a path below the URL of an app's web server."""
     assert url is not None, "the web part does not run"
     where = urlsplit(url)
     reader, writer = await asyncio.open_connection(where.hostname, where.port)

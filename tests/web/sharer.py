@@ -1,4 +1,4 @@
-"""One of several processes of an app, for test_processes.py: handles orders, and says where its web part is."""
+"""One of several processes of an app, for test_processes.py: handles orders, and prints its web address."""
 
 from __future__ import annotations
 

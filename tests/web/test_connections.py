@@ -1,4 +1,4 @@
-"""Connections that say nothing, or not enough: they end in time, and none of them keeps a probe out."""
+"""Silent and slow connections: they are closed in time, and none of them blocks a probe."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class TestManyConnections:
             ended = [await asyncio.wait_for(reader.read(), PATIENCE_S) for reader, _ in many[:6]]
             assert ended == [b""] * 6
             assert not many[-1][0].at_eof()
-            assert not stream[0].at_eof()  # it is being answered
+            assert not stream[0].at_eof()  # its answer is in progress
             await closed([*many, stream])
 
     async def test_of_all_addresses_together_are_limited(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ class TestDeadlines:
             writer.write(b"GET /asyncapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
             web = app._web_part._server._server.server_state  # type: ignore[union-attr]
-            await eventually(lambda: not web.connections)  # nothing is read here meanwhile: the reader is full
+            await eventually(lambda: not web.connections)  # the test does not read meanwhile: the reader is full
             writer.transport.abort()
 
     async def test_a_stream_that_is_read_outlives_all_deadlines(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The contract page: what a person reads, finds and follows, and what a hostile description can do in it."""
+"""The contract page: content, search, links, and hostile descriptions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VOID = {"meta", "link", "input", "br", "hr", "img"}
 
 
 class Page(HTMLParser):
-    """A page, read: its text, its ids, its links; an AssertionError where tags do not fit."""
+    """A parsed page: its text, ids and links. Raises AssertionError if tags do not match."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -298,7 +298,9 @@ class TestOperationsPage:
     async def test_is_linked_if_it_is_served(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("EVKAFKA_UI_TOKEN", raising=False)
         app = app_with(handling())
-        assert "ui" not in Page((await ask(app.asgi(), "/")).text).links  # others may reach it, and there is no token
+        assert (
+            "ui" not in Page((await ask(app.asgi(), "/")).text).links
+        )  # other machines may reach it, and there is no token
         guarded = EVKafkaApp(ui_token="t")
         assert "ui" in Page((await ask(guarded.asgi(), "/")).text).links
 
@@ -329,7 +331,7 @@ PATHS = ("", "?q=order", "asyncapi.json", "asyncapi.yaml")
 
 
 def steps(types: int) -> int:
-    """How many functions are called to describe an app with so many types, and to make its page."""
+    """How many functions are called to describe an app with so many types, and to render its page."""
     handler = Handler()
     for number in range(types):
 
@@ -343,7 +345,7 @@ def steps(types: int) -> int:
         nonlocal calls
         calls += 1
 
-    render(json.loads(app.asyncapi()))  # once before: templates and adapters are made the first time
+    render(json.loads(app.asyncapi()))  # once before: the first time creates templates and adapters
     sys.setprofile(count)
     try:
         render(json.loads(app.asyncapi()))

@@ -1,4 +1,4 @@
-"""The pages, the alerts and the dashboard name what there really is."""
+"""Documentation, alerts and dashboard name only existing metrics, labels, events and fields."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAGES = ["docs/asyncapi.md", "docs/observability.md"]
 
 
 def metrics() -> dict[str, set[str]]:
-    """Every metric's series as they are scraped, with their labels."""
+    """Every metric's series with its labels, as they are scraped."""
     app = app_with()
     app.asgi()
     assert app.metrics is not None
@@ -79,7 +79,7 @@ def test_alerts_and_dashboard_use_existing_metrics_and_labels(expression: str) -
     assert used
     assert used <= set(known)
     labels = {label for name in used for label in known[name]} | {"instance"}
-    labels |= set(re.findall(r'label_replace\(.*?, "(\w+)"', expression))  # made here
+    labels |= set(re.findall(r'label_replace\(.*?, "(\w+)"', expression))  # created by the expression
     grouped = {label.strip() for group in re.findall(r"by \(([^)]*)\)", expression) for label in group.split(",")}
     matched = set(re.findall(r"[{,]\s*(\w+)\s*=", expression))
     joined = {
@@ -95,13 +95,13 @@ def test_alerts_use_existing_statuses() -> None:
 
 
 def section(title: str) -> str:
-    """What stands under a heading of the page."""
+    """The text below a heading of the page."""
     page = (DOCS / "observability.md").read_text()
     return page.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
 
 
 def first_cells(text: str) -> set[str]:
-    """What stands as code in the first column of the tables."""
+    """The code in the first column of the tables."""
     cells = [line.split("|")[1] for line in text.splitlines() if line.startswith("|")]
     return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
@@ -111,7 +111,7 @@ def sources() -> dict[Path, str]:
 
 
 class TestLists:
-    """The page's lists are those of the code."""
+    """The lists of the page match the code."""
 
     def test_of_events(self) -> None:
         kinds = {

@@ -1,4 +1,4 @@
-"""Each condition of health, by causing it. The clock is the in-memory Kafka's."""
+"""Each condition of health: a test causes it. The clock is that of the in-memory Kafka."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class TestStarted:
             go_on.set()
             await starting
             assert (await ask(mounted, "/startupz")).code == 200
-            async with kafka.outage(ms=60_000):  # which is no matter of the start any more
+            async with kafka.outage(ms=60_000):  # after the start it no longer matters
                 assert (await ask(mounted, "/startupz")).code == 200
         assert (await ask(mounted, "/startupz")).code == 503
 
@@ -157,7 +157,7 @@ class TestLive:
                 await asyncio.Future()
 
             monkeypatch.setattr(MemorySource, "poll", hang)
-            monkeypatch.setattr(Watchdog, "_check_stall", lambda *_: None)  # which would make the consumer anew
+            monkeypatch.setattr(Watchdog, "_check_stall", lambda *_: None)  # it would rebuild the consumer
             await kafka.advance(ms=129_000)
             assert live(app).ok
             await kafka.advance(ms=2_000)

@@ -1,4 +1,4 @@
-"""An event loop that is held: noticed while it is held, and by whom. Holding it takes real time."""
+"""A blocked event loop is noticed while it is blocked, with the code that blocks it. These tests take real time."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ WHO = RunningAttempt("billing", "orders", 0, 7, "shop.on_order")
 
 
 class Told(logging.Handler):
-    """Sets an event with the first line that is logged, in whatever thread."""
+    """Sets an event when the first line is logged, in any thread."""
 
     def __init__(self) -> None:
-        super().__init__(logging.ERROR)  # what is below is of a machine that stood still itself
+        super().__init__(logging.ERROR)  # lower levels are logged if the whole machine stood still
         self.first = threading.Event()
         self.text = ""
 
@@ -43,7 +43,7 @@ def told() -> Iterator[Told]:
 
 
 def held_until(told: Told) -> None:
-    """Hold the loop until somebody has noticed."""
+    """Block the loop until it is noticed."""
     assert told.first.wait(60)
 
 
@@ -136,7 +136,7 @@ def test_a_stopped_process_is_not_reported_as_a_blocked_loop() -> None:
             assert process.stdout.readline() == "here\n"
             process.send_signal(signal.SIGSTOP)
             try:
-                # Nothing happens that could be waited for: the time that it stands still is the cause itself.
+                # There is no event to wait for: the time itself is the cause.
                 time.sleep(2.5)
             finally:
                 process.send_signal(signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""Each metric, by causing it; read as a scraper reads it."""
+"""Each metric: a test causes it, and reads it as a scraper does."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Samples = Mapping[tuple[str, ...], float]
 
 
 async def scrape(app: EVKafkaApp) -> dict[str, dict[tuple[str, ...], float]]:
-    """Every sample by its name, by its labels' values in the order of the labels' names."""
+    """Every sample by name, then by the values of its labels, in the order of the labels' names."""
     answer = await get(app.web_url, "metrics")
     assert answer.code == 200
     found: dict[str, dict[tuple[str, ...], float]] = {}
@@ -81,7 +81,7 @@ class TestUnwritten:
 
 class TestEncoding:
     async def test_does_not_wait_for_threads_of_endpoints(self) -> None:
-        """Figures are wanted above all while endpoints hang in the loop's threads."""
+        """Metrics matter most while endpoints block all of the loop's threads."""
         released = threading.Event()
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
         hanging = asyncio.ensure_future(asyncio.to_thread(released.wait))
@@ -249,7 +249,7 @@ class TestConsumers:
         async with InMemoryKafka() as kafka, kafka.running(app):
             await kafka.settle()
             app.consumer("billing").pause("orders", 0)
-            await kafka.advance(ms=1_000)  # the poll under way has returned
+            await kafka.advance(ms=1_000)  # the running poll has returned
             await kafka.send("orders", {}, event_type="OrderPlaced", timestamp_ms=1_000)
             await kafka.send("orders", {}, event_type="OrderPlaced")
             await kafka.advance(ms=1_000)
@@ -344,7 +344,7 @@ class TestPublished:
 
 
 async def _moving(kafka: InMemoryKafka, sending: Any) -> Any:
-    """The send, with time passing for it."""
+    """Run the send while the clock advances."""
     task = asyncio.ensure_future(sending)
     while not task.done():
         await kafka.advance(ms=10)

@@ -1,4 +1,4 @@
-"""A real broker is killed: the app becomes unready, stays live, and is ready again when the broker is back."""
+"""If a real broker is killed, the app is unready but live, and ready again when the broker is back."""
 
 from __future__ import annotations
 

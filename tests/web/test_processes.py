@@ -1,4 +1,4 @@
-"""Metrics of several processes are one: sums of what all count, by whichever is scraped."""
+"""Metrics of several processes: the scraped process reports the sums of all."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Start = Callable[[str], tuple[subprocess.Popen[str], str]]
 
 @pytest.fixture
 def start(tmp_path: Path, kafka_broker: KafkaBroker) -> Iterator[Start]:
-    """Starts one more process, and returns with it and where it is to be asked."""
+    """Start one more process; returns it and its address."""
     started: list[subprocess.Popen[str]] = []
 
     def start_one(topic: str) -> tuple[subprocess.Popen[str], str]:
@@ -49,7 +49,7 @@ def start(tmp_path: Path, kafka_broker: KafkaBroker) -> Iterator[Start]:
             "TOPIC": topic,
             "SERVERS": kafka_broker.bootstrap_servers,
         }
-        (tmp_path / "metrics").mkdir(exist_ok=True)  # prometheus-client wants it at its import
+        (tmp_path / "metrics").mkdir(exist_ok=True)  # prometheus-client requires it at its import
         command = [sys.executable, "-m", "tests.web.sharer"]
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
         started.append(process)
@@ -65,7 +65,7 @@ def start(tmp_path: Path, kafka_broker: KafkaBroker) -> Iterator[Start]:
 
 
 async def totals(url: str) -> dict[str, float]:
-    """The sum over its labels, by each sample's name; no series may stand twice."""
+    """The sum over all labels by sample name. No series may occur twice."""
     found: dict[str, float] = {}
     seen = set()
     for family in text_string_to_metric_families((await get(url, "metrics")).text):
@@ -113,7 +113,7 @@ class TestTwoProcesses:
             handled = told.get("evkafka_events_processed_total") == RECORDS == told["shop_billed_total"]
             return (
                 handled and told.get("evkafka_consumer_committed_offset") == RECORDS
-            )  # else the dead one's come again
+            )  # otherwise those of the dead process would come again
 
         await eventually(all_are_counted)
         told = await totals(url)
@@ -125,8 +125,8 @@ class TestTwoProcesses:
         other.kill()
         other.wait(60)
         assert await workers() == {}
-        assert (await totals(url))["shop_tills"] == 1  # at once: nothing of the dead is told as if it were now
-        await eventually(lambda: share(parts=2, tills=1))  # the one that is left has both
+        assert (await totals(url))["shop_tills"] == 1  # at once: no gauge of the dead process is reported
+        await eventually(lambda: share(parts=2, tills=1))  # the remaining process has both parts
         told = await totals(url)
         assert told["evkafka_events_processed_total"] == RECORDS == told["shop_billed_total"]
         assert told["evkafka_event_duration_seconds_bucket"] > 0
@@ -316,7 +316,7 @@ class TestADirectoryThatCannotBeWritten:
         [check] = peers.others("live")
         assert check.reasons == ()
         assert "cannot be written" in check.notes[0]
-        shared_directory(tmp_path).write("file", b"")  # the others need a moment, too
+        shared_directory(tmp_path).write("file", b"")  # the other tests need a moment too
         [check] = peers.others("live")
         assert check.reasons == ()
 

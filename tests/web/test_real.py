@@ -1,4 +1,4 @@
-"""The web part on a real broker and the real clock: who holds the event loop, and figures of real records."""
+"""The web server on a real broker and the real clock: code that blocks the event loop is named."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.web.client import get
 
 
 class FirstLine(logging.Handler):
-    """Notes the first line that is logged, from whatever thread."""
+    """Keeps the first line that is logged, in any thread."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -45,7 +45,7 @@ async def test_an_endpoint_that_blocks_the_loop_is_named_while_it_does(
 
     @handler.event("OrderPlaced")
     async def on_order(event: dict[str, Any]) -> None:
-        assert told.there.wait(60)  # the loop is held until somebody has noticed
+        assert told.there.wait(60)  # block the loop until it is noticed
 
     app = EVKafkaApp(web=True, web_port=0)
     connection = {"bootstrap_servers": kafka_broker.bootstrap_servers}

@@ -1,3 +1,5 @@
+"""The web server of an app: start, stop, errors, security, mounting."""
+
 from __future__ import annotations
 
 import asyncio
@@ -109,7 +111,7 @@ class TestOrder:
             seen.append(f"lifespan, web {app.web_url is not None}")
             yield
             where = urlsplit(urls[0])
-            # Without an await: the deadline of the stop is on the virtual clock, which does not wait for sockets.
+            # Without an await: the deadline of the stop uses the virtual clock, which does not wait for sockets.
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection((where.hostname, where.port))
             seen.append("lifespan's end, web is closed")
@@ -157,7 +159,7 @@ class TestErrors:
                     async with kafka.running(app):
                         pass
                 app.web_port = 0
-                async with kafka.running(app):  # nothing of the first start is left behind
+                async with kafka.running(app):  # the first start left nothing behind
                     await kafka.send("orders", {}, event_type="OrderPlaced")
                     await kafka.settle()
 

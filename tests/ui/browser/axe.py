@@ -1,4 +1,4 @@
-"""axe-core looks at a page. It is run through the browser's own console, which the page's policy does not concern."""
+"""Runs axe-core on a page, through the browser's console, which the page's security policy does not restrict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(enc
 
 
 async def violations(page: Page) -> list[str]:
-    """What axe finds, one line for each rule, with the first places where it does."""
+    """The violations that axe finds: one line for each rule, with the first elements."""
     if not await page.evaluate("typeof window.axe === 'object'"):
         await page.evaluate(AXE)
     found: list[dict[str, Any]] = await page.evaluate("async () => (await axe.run()).violations")
@@ -24,6 +24,6 @@ async def violations(page: Page) -> list[str]:
 
 
 async def widest(page: Page) -> int:
-    """How much wider than the window the document is, in pixels: it would scroll sideways as a whole."""
+    """How much wider than the window the document is, in pixels; 0 if it does not scroll horizontally."""
     wider: int = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     return wider

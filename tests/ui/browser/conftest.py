@@ -1,4 +1,4 @@
-"""A browser for each run, a page for each test; what a page may never do is looked at after each test that had one."""
+"""One browser for each run and one page for each test. After each test, the page must have had no error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ document.addEventListener("securitypolicyviolation", (event) =>
 
 @dataclass
 class Seen:
-    """What went wrong in a page, and which other hosts it asked."""
+    """The errors of a page, and the other hosts that it requested."""
 
     host: str
     wrong: list[str] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Seen:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[RunningBrowser]:
-    """Started once. Where none can be had, every test that looks at a page fails with the reason: none is skipped."""
+    """The browser. If there is none, every test of a page fails with the reason; none is skipped."""
     chromium = await asyncio.to_thread(find_browser)
     async with async_playwright() as playwright:
         started = await playwright.chromium.launch(
@@ -64,7 +64,7 @@ async def browser() -> AsyncIterator[RunningBrowser]:
 
 @pytest.fixture
 def open_page(browser: RunningBrowser) -> OpenPage:
-    """`async with open_page(url, dark=True, width=360) as page:`; at its end, nothing may have gone wrong in it."""
+    """Open a page: `async with open_page(url, dark=True, width=360) as page:`. Fails if the page had an error."""
 
     @asynccontextmanager
     async def opened(

@@ -1,4 +1,4 @@
-"""Pages in a browser, and what tests look for on them."""
+"""Pages in a browser, and what tests expect on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operations page over samples: answers that no real app gives on demand: silence, hostile text."""
+"""The operations page with sample answers, for cases that a real app does not produce on demand."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def sample(name: str) -> Any:
 
 
 class Sampled:
-    """Answers with the samples, which a test may change; notes what it is ordered to do.
+    """Answers with samples, which a test may change, and records the actions.
 
     Attributes:
         orders: path and body of every order that came with the token.
@@ -50,12 +50,12 @@ class Sampled:
         return bool(self._streams)
 
     def tell(self, change: Callable[[dict[str, Any]], object] = lambda snapshot: None) -> None:
-        """Send the snapshot, changed, to every page that is open."""
+        """Send the snapshot to every open page."""
         change(self.snapshot)
         self._send(f"data: {json.dumps(self.snapshot)}\n\n")
 
     def cut(self) -> None:
-        """End every stream; none is given again until `refuse` is False."""
+        """End every stream, and refuse new ones until `refuse` is False."""
         self.refuse = True
         self._send(None)
 

@@ -1,4 +1,4 @@
-"""A shop on a real Kafka, whose operations page is looked at."""
+"""A shop on a real Kafka, for tests of its operations page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CARD = "4111111111111111"
 
 @dataclass
 class Shop:
-    """An app that cannot bill in euros until it is mended, and sends no parcel until it is let."""
+    """An app that cannot bill in euros until it is fixed, and sends no parcel until the test allows it."""
 
     topic: str
     app: EVKafkaApp
@@ -49,7 +49,7 @@ OpenShop = Callable[..., AbstractAsyncContextManager[Shop]]
 
 @pytest.fixture
 def shop(kafka_broker: KafkaBroker, topic: MakeTopic) -> OpenShop:
-    """`async with shop() as running:`; it may read other topics too, also missing ones."""
+    """Run a shop, which may also read other topics, and missing ones."""
 
     @asynccontextmanager
     async def running(*other_topics: str) -> AsyncIterator[Shop]:
@@ -102,13 +102,13 @@ async def with_token(page: Page) -> None:
 
 
 async def confirmed(page: Page, verb: str) -> None:
-    """Say yes in the dialog, and wait until it is done."""
+    """Confirm the dialog, and wait until it is closed."""
     await page.get_by_role("dialog").get_by_role("button", name=verb).click()
     await expect(page.get_by_role("dialog")).to_have_count(0)
 
 
 async def looked(page: Page) -> None:
-    """Look for letters, and wait for the answer: to look again before it comes would discard it."""
+    """Load the dead letters, and wait for the answer: a second request before it would discard it."""
     async with page.expect_response(lambda answer: "/api/letters" in answer.url):
         await page.get_by_role("button", name="Look").click()
 

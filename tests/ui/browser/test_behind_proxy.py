@@ -1,4 +1,4 @@
-"""The operations page behind a proxy, under a path of the proxy's choosing, that keeps the browser's Host."""
+"""The operations page behind a proxy that serves it under another path and keeps the Host header."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OF_THE_CONNECTION = {"connection", "transfer-encoding", "content-length"}
 
 
 class Proxy:
-    """Hands `/shop/...` on to `/...` of another server, as it comes."""
+    """Forwards `/shop/...` to `/...` of another server, unchanged."""
 
     def __init__(self, behind: str, client: httpx.AsyncClient) -> None:
         self._behind = behind

@@ -1,4 +1,4 @@
-"""The contract page in a real browser: read, searched, dark, narrow, and without help from anywhere else."""
+"""The contract page in a real browser: read, searched, dark, narrow, without other hosts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class OrderPlaced(BaseModel):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def contract_url() -> AsyncIterator[str]:
-    """The page of an app that is not started: it needs no Kafka."""
+    """The page of an app that is not started, so it needs no Kafka."""
     app, handler = EVKafkaApp(title="Orders", description="What the *shop* tells.", web=True), Handler()
 
     @handler.event("OrderPlaced", summary="An order was placed", tags=["orders"])

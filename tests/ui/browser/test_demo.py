@@ -1,4 +1,4 @@
-"""`make demo`, as whoever tries it sees it: flights flow, and a poisonous one is replayed until it is handled."""
+"""`make demo`: the page shows flights, and a failed one is replayed until it is handled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.ui.browser.axe import violations
 from tests.ui.browser.pages import OpenPage
 from tests.ui.browser.shop import confirmed, looked
 
-# Flights are sent one after the other, each awaited: 3 000 of them are seconds, or minutes on a machine that is busy.
+# Flights are sent one by one, each awaited: 3 000 of them take seconds, or minutes on a busy machine.
 pytestmark = [pytest.mark.kafka, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(420)]
 
 ROOT = Path(__file__).parents[3]
@@ -29,7 +29,7 @@ DEMO = (sys.executable, "-m", "examples.flights.demo", "--keep-running", "--rate
 
 @dataclass(frozen=True)
 class Demo:
-    """Where its page is, and the token that it prints."""
+    """The address of its page, and the token that it prints."""
 
     url: str
     token: str
@@ -43,7 +43,7 @@ async def demo() -> AsyncIterator[Demo]:
     try:
         shown = (await asyncio.wait_for(process.stdout.readuntil(b"Ctrl-C stops them"), 120)).decode()
         [url], [token] = re.findall(r"Open (http://\S+/)ui ", shown), re.findall(r"the token (\S+)", shown)
-        reading = asyncio.ensure_future(process.stdout.read())  # so that it is never held up by a full pipe
+        reading = asyncio.ensure_future(process.stdout.read())  # a full pipe would block the process
         yield Demo(url, token)
         process.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(process.wait(), 60) == 0
@@ -76,7 +76,7 @@ async def test_shows_flights_and_a_failed_one_can_be_replayed_until_it_is_handle
 
         async def both_are_there() -> bool:
             await looked(page)
-            return await boxes.count() == 2  # of this airline there are two, however many come in of the others
+            return await boxes.count() == 2  # this airline has two, whatever the others have
 
         await eventually(both_are_there, 180)
         await page.get_by_role("button", name="Show").first.click()
@@ -88,7 +88,7 @@ async def test_shows_flights_and_a_failed_one_can_be_replayed_until_it_is_handle
 
 
 async def replayed(page: Page) -> bool:
-    """Once the airline is registered, as when somebody has mended what was wrong; before that they fail again."""
+    """Replay the dead letters. They fail until the airline is registered, which is the fix."""
     choose = page.get_by_role("checkbox", name="Choose all")
     if not await choose.is_checked():
         await choose.check()

@@ -1,4 +1,4 @@
-"""The operations page over samples: every screen, what it does with bad news, and what it never does."""
+"""The operations page with sample answers: every screen, lost connections, hostile text, actions."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class TestIncomingSnapshots:
 
     async def _is_live_when_told(self, sampled: Sampled, page: Page) -> None:
         async def live() -> bool:
-            sampled.tell()  # again and again: on a slow machine, one may already be old when it is looked at
+            sampled.tell()  # repeated: on a slow machine a snapshot may already be stale when the test looks
             return await page.locator("#connection").inner_text() == "Live"
 
         await eventually(live)

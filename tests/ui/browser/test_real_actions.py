@@ -1,4 +1,4 @@
-"""What can be done on the operations page, on a real Kafka: each order, and the command that does the same."""
+"""The actions of the operations page on a real Kafka, each with the command that does the same."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def partition_of(page: Page, running: Shop) -> Locator:
 
 
 async def evkafka(line: str, servers: str) -> str:
-    """What the command prints; the app's brokers are named in place of the app."""
+    """The output of the command, run with the brokers in place of the app."""
     program, *arguments = shlex.split(line.replace("--app MODULE:APP", f"--bootstrap-servers {servers}"))
     assert program == "evkafka"
     command = [sys.executable, "-m", "evkafka.cli", *arguments]
@@ -57,7 +57,7 @@ class TestConsumers:
             await confirmed(page, "Pause")
             await expect(row).to_contain_text("paused by a person; nothing begins until it is resumed")
             await running.order(2)
-            await expect(row.get_by_role("cell").nth(4)).to_have_text("1")  # behind by one, and stays so
+            await expect(row.get_by_role("cell").nth(4)).to_have_text("1")  # the lag stays 1
             assert running.billed == [1]
             await page.get_by_role("button", name=f"Resume {running.topic}[0]").click()
             resume = await twin(page)
@@ -165,7 +165,7 @@ class TestDeadLetters:
 
 
 def letter(running: Shop, offset: int) -> re.Pattern[str]:
-    """The box of the record at this offset. The id that it has names the cluster and the topic's id, too."""
+    """The checkbox of the record at this offset. Its id also has the ids of cluster and topic."""
     return re.compile(rf"Choose billing.+{running.topic}:.+\b0\W{offset}$")
 
 

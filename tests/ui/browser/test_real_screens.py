@@ -1,4 +1,4 @@
-"""Every screen of the operations page, on a real Kafka, with what it is there for in it."""
+"""Every screen of the operations page on a real Kafka, with typical content."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class TestConsumers:
             await running.send("ParcelPacked")
             for column, text in enumerate(("Reading", "3", "2", "3", "1", "1")):
                 await expect(cells.nth(column)).to_have_text(text)
-            await expect(cells.nth(6)).to_contain_text("s")  # how old the oldest one is
+            await expect(cells.nth(6)).to_contain_text("s")  # the age of the oldest record
             await page.get_by_text("Being handled now (1)").click()
             runs = page.get_by_role("row").filter(has_text=f"{running.topic}[0]@2")
             await expect(runs).to_contain_text("ParcelPacked")

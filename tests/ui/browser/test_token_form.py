@@ -1,4 +1,4 @@
-"""The operations page where others can reach it: nothing is shown before the token is given, in a form."""
+"""The operations page if other machines can reach it: it shows only a form for the token."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKEN = "a-token-for-this-test"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def mounted_url() -> AsyncIterator[str]:
-    """Mounted somewhere, a web part does not know who can reach it: looking needs the token."""
+    """The address of a mounted page. Who can reach it is not known, so reading needs the token."""
     app, handler = EVKafkaApp(title="Shop", ui_token=TOKEN), Handler()
     app.add_consumer({"topics": ["orders"], "group_id": "billing"}, handler, name="billing")
     server = WebServer(app.asgi, host="127.0.0.1", port=0)
