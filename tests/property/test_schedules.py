@@ -207,10 +207,10 @@ class TestTheCheckItself:
     def test_committing_a_record_that_waits_in_a_retry_topic_is_detected(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Take the position after records that were read but are not due for a position that may be committed."""
 
-        def arrive(partition: Partition, position: int | None) -> None:
+        def set_position(partition: Partition, position: int | None) -> None:
             partition.ledger.read_to(position)
 
-        monkeypatch.setattr(Partition, "arrive", arrive)
+        monkeypatch.setattr(Partition, "set_position", set_position)
         with pytest.raises(Broken, match=r"of t\.g\.retry\.\d+\[\d\], but .* is unhandled"):
             run_schedules(range(300), {**BASE, "on_error": TIERS})
 

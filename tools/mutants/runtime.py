@@ -225,8 +225,8 @@ ASSIGNMENT = [
     Breakage(
         "a position from the reset policy is not committed at once",
         "runtime/rebalance.py",
-        "        partition.arrive(to_offset)\n        assignment.commit_due.set()",
-        "        partition.arrive(to_offset)",
+        "        partition.set_position(to_offset)\n        assignment.commit_due.set()",
+        "        partition.set_position(to_offset)",
         "after a crash before the first commit the group reads from another position",
         ("tests/runtime/lanes/test_resets.py",),
     ),

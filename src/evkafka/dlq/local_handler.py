@@ -13,7 +13,7 @@ from evkafka.dlq.replay import LocalHandler
 from evkafka.runtime.failure_cause import Fatal, failure_message, reported_exception
 from evkafka.runtime.ports import Slot
 from evkafka.service.service import ConsumerPlan
-from evkafka.service.single_attempt import Attempt, Delivery, delivery_of, works
+from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ async def _attempt(
 ) -> str | None:
     """One attempt, with the consumer's stack and time limits; None if it succeeded, otherwise the reason."""
     limit_s = plan.settings.max_endpoint_exec_time_s
-    [work] = works(plan.dispatch, [_original_record(dead_letter)], lambda: slot)
-    attempt = Attempt(work.records[0], work.slot, limit_s=limit_s, shortest_limit_s=shortest_limit_s)
-    result = await attempt.run(work)
+    [call] = calls_for(plan.dispatch, [_original_record(dead_letter)], lambda: slot)
+    attempt = TimedAttempt(call.records[0], call.slot, limit_s=limit_s, shortest_limit_s=shortest_limit_s)
+    result = await attempt.run(call)
     if isinstance(result, Fatal):
         raise result.error
-    [ended] = work.results(result)
+    [ended] = call.results(result)
     return _failure_reason(delivery_of(ended))
 
 

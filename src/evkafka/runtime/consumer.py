@@ -389,7 +389,7 @@ class Consumer:
         assignment.scheduler.close(partition)
         partition = assignment.restart(partition)
         source.seek(tp, offset)
-        partition.arrive(offset)
+        partition.set_position(offset)
         assignment.commit_due.set()
 
     @property

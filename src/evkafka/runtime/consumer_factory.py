@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from evkafka.outcomes import Failed, Outcome, Unmatched
@@ -48,9 +48,7 @@ def build_consumer(
     tasks = SupervisedTasks(spec.name, fail)
     assignment = _assignment(spec, environment, clock)
     report = _reporter(spec, environment, assignment)
-    limit = DeadLetterLimit(
-        stop_signal, 0 if assignment.at_most_once else spec.dead_letter_window, resets=spec.reset_dead_letter_limit
-    )
+    limit = _dead_letter_limit(spec, stop_signal)
     corrupt_records = CorruptRecords(assignment, stop_signal, limit, spec.dead_letters, tasks)
     poller = Poller(assignment, stop_signal, report, limit, retry_topics=spec.retry_topics)
     services = ConsumerServices(
@@ -60,17 +58,7 @@ def build_consumer(
     last_round = WatchdogRounds(clock.now())
     threads = ThreadPoolExecutor(spec.settings.concurrency, thread_name_prefix=f"evkafka-{spec.name}")
     executors = _executors(spec, environment, services, writes, last_round, threads)
-    rebalance_listener = RebalanceListener(assignment, stop_signal, executors, report, corrupt_records)
     blocking_records = BlockingRecords(spec.name, assignment.partitions, assignment.flow)
-    watchdog = Watchdog(
-        assignment,
-        executors,
-        shortest_limit_s=spec.shortest_limit_s,
-        last_round=last_round,
-        report=report,
-        each_second=blocking_records.check,
-        on_failure=fail,
-    )
     parts = ConsumerParts(
         assignment,
         stop_signal,
@@ -82,9 +70,9 @@ def build_consumer(
         writes,
         threads,
         executors,
-        rebalance_listener,
+        RebalanceListener(assignment, stop_signal, executors, report, corrupt_records),
         blocking_records,
-        watchdog,
+        _watchdog(spec, assignment, executors, last_round, report, blocking_records, fail),
     )
     return Consumer(parts, environment.cluster)
 
@@ -102,6 +90,11 @@ def _assignment(spec: ConsumerSpec, environment: ConsumerEnvironment, clock: Clo
 def _reporter(spec: ConsumerSpec, environment: ConsumerEnvironment, assignment: Assignment) -> TelemetryReporter:
     warning = UnmatchedWarning(spec.name, environment.telemetry, known=spec.known_types, finished=assignment.finished)
     return TelemetryReporter(spec.name, environment.telemetry, warning)
+
+
+def _dead_letter_limit(spec: ConsumerSpec, stop_signal: StopSignal) -> DeadLetterLimit:
+    window = 0 if spec.at_most_once else spec.dead_letter_window
+    return DeadLetterLimit(stop_signal, window, resets=spec.reset_dead_letter_limit)
 
 
 def _pending_writes(spec: ConsumerSpec, services: ConsumerServices) -> PendingWrites:
@@ -140,6 +133,26 @@ def _executors(
         )
         for _ in range(settings.concurrency)
     ]
+
+
+def _watchdog(
+    spec: ConsumerSpec,
+    assignment: Assignment,
+    executors: Sequence[Executor],
+    last_round: WatchdogRounds,
+    report: TelemetryReporter,
+    blocking_records: BlockingRecords,
+    fail: Callable[[BaseException], None],
+) -> Watchdog:
+    return Watchdog(
+        assignment,
+        executors,
+        shortest_limit_s=spec.shortest_limit_s,
+        last_round=last_round,
+        report=report,
+        each_second=blocking_records.check,
+        on_failure=fail,
+    )
 
 
 def _decide_for(spec: ConsumerSpec, random: Callable[[], float]) -> DecideFor:

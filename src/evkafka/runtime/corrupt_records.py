@@ -87,7 +87,7 @@ class CorruptRecords:
         into dead letters. Stops the app if not."""
         if not self._limit.allows(source, partition):
             return False
-        why = partition.reached(self._assignment.settings.on_error.dead_letter_limit)
+        why = partition.limit_reached(self._assignment.settings.on_error.dead_letter_limit)
         if why is not None:
             self._stop_signal.fail(
                 StopApp(

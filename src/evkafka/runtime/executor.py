@@ -191,8 +191,8 @@ class Executor:
         scheduler, now, time_slice = self._scheduler, self._clock.now, self._time_slice
         note_progress = self._services.note_progress
         while True:
-            if not scheduler.crowded:
-                await scheduler.wait_for_one()
+            if not scheduler.has_ready_lane:
+                await scheduler.wait_for_lane()
             if now() > time_slice.ends_s:  # before a lane is taken: else this executor would keep it while it waits
                 await self._end_time_slice()
             lane = scheduler.take()
@@ -209,7 +209,7 @@ class Executor:
             finally:
                 self.lane = self._batch = None
                 self.slot.record = None
-                scheduler.put_down(lane)
+                scheduler.release(lane)
                 note_progress()
             if self._needs_new_task():
                 return
@@ -304,7 +304,7 @@ class Executor:
                     report.blocked(slot, record, ended - started)
                 if ended > self._time_slice.ends_s:  # another executor may have begun a new one meanwhile
                     await self._end_time_slice()
-                if self._task_is_spent or self._scheduler.crowded:
+                if self._task_is_spent or self._scheduler.has_ready_lane:
                     break
                 ended = now()
                 slice_ends = min(self._time_slice.ends_s, ended + LANE_SLICE_S)

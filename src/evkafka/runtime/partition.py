@@ -333,10 +333,10 @@ class Partition:
         self._taken += len(records)
         self.unreadable = 0
         self.ledger.begin(list(map(_offset, records)))
-        self.arrive(position)
+        self.set_position(position)
         self.polled_bytes.add(records)
 
-    def arrive(self, position: int | None) -> None:
+    def set_position(self, position: int | None) -> None:
         """The client is at this position, and all that it returned is in the ledger, but for `early`."""
         self.ledger.read_to(position if not self.early else self.early[0].offset)
 
@@ -418,7 +418,7 @@ class Partition:
 
     # ------------------------------------------------------------------ dead letters
 
-    def reached(self, limit: DeadLetterLimitSettings | None) -> str | None:
+    def limit_reached(self, limit: DeadLetterLimitSettings | None) -> str | None:
         """Why none of its records may become a dead letter now; None if they may."""
         tally = self.update_tally()
         if tally is None or limit is None:
@@ -470,7 +470,7 @@ class Partition:
 
     # ------------------------------------------------------------------ for the status
 
-    def waiting(self) -> int:
+    def retrying(self) -> int:
         """How many lanes wait for their first record's next attempt."""
         return sum("retry_wait" in lane.reasons for lane in self.lanes())
 
@@ -489,7 +489,7 @@ class Partition:
         oldest = self.ledger.oldest
         return next((lane for lane in self.lanes() if lane.queue and lane.queue[0].offset == oldest), None)
 
-    def tried(self) -> list[tuple[Record, int]]:
+    def failed_records(self) -> list[tuple[Record, int]]:
         """Records that wait for their next attempt, with the number of failed ones."""
         return [(lane.queue[0], lane.attempt - 1) for lane in self.lanes() if lane.queue and lane.attempt > 1]
 

@@ -70,7 +70,7 @@ class PendingWrites:
             self._report.dropped(slot, record)
             return
         if isinstance(verdict, SendToDeadLetter):
-            if why := partition.reached(self._dead_letter_limit(slot.route)):
+            if why := partition.limit_reached(self._dead_letter_limit(slot.route)):
                 raise StopApp(
                     f"{address_of(record)} stops the app, uncommitted: {why} (`dead_letter_limit`); "
                     f"{RESET_DEAD_LETTER_LIMIT}",

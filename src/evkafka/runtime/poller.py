@@ -240,7 +240,7 @@ class Poller:
                 and source.position(tp) is not None
                 and self._limit.allows(source, partition)
             ):
-                partition.arrive(source.position(tp))
+                partition.set_position(source.position(tp))
         if assignment.settings.auto_commit_interval_s == 0 and assignment.uncommitted:
             assignment.commit_due.set()
 

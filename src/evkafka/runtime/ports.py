@@ -1,6 +1,6 @@
-"""What the runtime is given: small Protocols between it, the cluster and what users declare.
+"""The interfaces between the runtime, the cluster and what users declare.
 
-`runtime/kafka/` and `testing/memory/` implement the cluster's side, `handler.py` the user's side.
+`kafka/` and `testing/memory/` implement the cluster's side, `service/dispatch.py` the user's side.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class UnreadRecord:
-    """In the place of a record, or of a batch, that the client cannot read: for those who look at a topic.
+    """A record, or a batch of records, that the client cannot read: for those who browse a topic.
 
     Attributes:
-        next_offset: where reading goes on behind it.
+        next_offset: the offset at which reading continues.
         error: why it cannot be read.
     """
 
@@ -48,19 +48,19 @@ class UnreadRecord:
 
 
 class SourceListener(Protocol):
-    """What a source tells its consumer. Called on the loop; the revoke and assign calls hold up the rebalance."""
+    """What a source calls on its consumer, on the event loop. The rebalance waits for the revoke and assign calls."""
 
     async def on_revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """These partitions go away when this returns; committing them is still legal meanwhile."""
+        """These partitions are revoked when this returns; committing them is still allowed meanwhile."""
 
     async def on_assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """These partitions are ours from now on; the collection is all of the new assignment."""
+        """These partitions are assigned from now on; the collection is the whole new assignment."""
 
     def on_reset(self, reset: OffsetReset) -> None:
-        """A partition's position came from the reset rule. Called before any of its records is handed out."""
+        """The reset rule has set a partition's position. Called before any of its records is handed out."""
 
     def on_unreadable(self, unreadable: Unreadable) -> None:
-        """A partition cannot be read on. The consumer decides: it seeks past it, or polls without it for a while."""
+        """The next record of a partition cannot be read. The consumer seeks past it, or polls without the partition."""
 
 
 SourceState = Literal["connecting", "joining", "steady", "lost"]
@@ -70,7 +70,7 @@ class RecordSource(Protocol):
     """One member of one consumer group (or a groupless reader), for one life: start once, stop once.
 
     Errors: `BrokerUnavailable` (waiting can help), `BrokerRefused` (it cannot), `BrokerError` (any other:
-    this source is beyond use and a new one is made). Every call ends within its time.
+    this source is unusable and a new one is made). Every call ends within its timeout.
     """
 
     async def start(self, listener: SourceListener) -> None:
@@ -79,38 +79,40 @@ class RecordSource(Protocol):
     async def poll(
         self, partitions: Collection[TopicPartition] | None, *, timeout_s: float, max_records: int
     ) -> Mapping[TopicPartition, Sequence[Record]]:
-        """Take what is there, or wait for it up to the timeout (a rebalance may take longer).
+        """Return the records that were fetched, or wait for some up to the timeout (a rebalance may take longer).
 
         Args:
             partitions: the ones to read; None for all that are assigned; empty for none of them, which
                 only keeps the membership alive.
 
-        Between the moment a record leaves the client and this call's return lies no suspension, so that a
-        record of a revoked partition is never handed out. Must not be cancelled, but to discard the source.
+        It does not suspend between the moment a record leaves the client and its return, so that a record of a
+        revoked partition is never handed out. Must not be cancelled, except to discard the source.
         """
 
     def position(self, partition: TopicPartition) -> int | None:
         """The offset of the next record to be handed out; None while unknown."""
 
     def end_offset(self, partition: TopicPartition) -> int | None:
-        """The partition's end as last seen, to a reader of what is committed where the first open transaction begins;
-        None while unknown."""
+        """The partition's end as last seen; None while unknown. For a reader of committed records it ends at the first
+        open transaction."""
 
     def receives(self, partition: TopicPartition) -> bool:
-        """Whether an answer comes in slowly, over many seconds, that may bring this partition's next records."""
+        """Whether a response that may contain its next records is being received slowly, over many seconds."""
 
     def high_watermark(self, partition: TopicPartition) -> int | None:
-        """Where all that is written ends, open transactions included, as last seen; None while unknown."""
+        """The end of the log, open transactions included, as last seen; None while unknown."""
 
     def next_timestamp_ms(self, partition: TopicPartition) -> int | None:
-        """When the next record to be handed out was written; None where it has not been fetched, or has no time."""
+        """The timestamp of the next record to be handed out; None if it was not fetched, or has none."""
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        """Go on at this offset; what was fetched and not handed out is forgotten."""
+        """Continue at this offset; records that were fetched and not handed out are dropped."""
 
     def metadata(self, partition: TopicPartition) -> str:
-        """What the group had committed beside the offset that this assignment began at; empty where there was nothing.
-        Known as soon as the position is."""
+        """The metadata of the commit that this assignment began at; empty if there is none.
+
+        Known as soon as the position is.
+        """
 
     async def commit(
         self,
@@ -122,23 +124,23 @@ class RecordSource(Protocol):
         """Commit exactly these offsets, as the member that this source is now.
 
         Args:
-            metadata: what is kept beside an offset; for a partition that is not in it, what was kept is cleared.
+            metadata: saved with an offset; for a partition that is not in it, the saved metadata is cleared.
 
         Raises:
-            CommitRefused: nothing was written, the partitions are another member's by now.
-            CommitUnknown: no answer within the time; it may have been written, but never lands after this
+            CommitRefused: nothing was written, because another member has the partitions now.
+            CommitUnknown: no response within the timeout; it may have been written, but is never written after this
                 partition has been revoked.
             BrokerUnavailable, BrokerRefused, BrokerError: nothing was written.
         """
 
     def state(self) -> SourceState:
-        """Where the membership stands: `connecting`, `joining` (a rebalance is under way), `steady`, or `lost`."""
+        """The state of the membership: `connecting`, `joining` (during a rebalance), `steady`, or `lost`."""
 
     def assignment(self) -> Collection[TopicPartition]:
-        """The partitions that are this member's now."""
+        """The partitions that are assigned to this member now."""
 
     async def stop(self, *, timeout_s: float) -> None:
-        """Leave the group and close, by force where the time runs out. Never raises, never hangs."""
+        """Leave the group and close, by force after the timeout. Never raises, never hangs."""
 
 
 class RecordSink(Protocol):
@@ -159,12 +161,12 @@ class RecordSink(Protocol):
         event_type: str | None = None,
         timeout_s: float | None = None,
     ) -> asyncio.Future[RecordMetadata]:
-        """Queue one record; the future ends with the broker's answer. May wait for room in the buffer.
+        """Queue one record; the future ends with the broker's response. May wait for room in the buffer.
 
-        Cancelling the call, or the future, withdraws the record where it has not been handed to the client yet.
+        Cancelling the call, or the future, withdraws the record if it was not handed to the client yet.
 
         Args:
-            event_type: what errors call the record.
+            event_type: names the record in errors.
             timeout_s: how long it may take until the future is done, waiting for room included; None takes the
                 settings' `delivery_timeout_s`.
 
@@ -176,20 +178,20 @@ class RecordSink(Protocol):
         """Why nothing can be sent at the moment, as far as it is known; empty while it can."""
 
     async def flush(self) -> None:
-        """Return when everything queued so far is confirmed or has failed: each record within its own time."""
+        """Return when everything queued so far is confirmed or has failed: each record within its own timeout."""
 
     async def stop(self, *, timeout_s: float) -> None:
-        """Flush and close, by force where the time runs out; what is left then fails. Never raises, never hangs."""
+        """Flush and close, by force after the timeout; records that are left then fail. Never raises, never hangs."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopicIds:
-    """Which cluster, and which topics, were asked.
+    """The ids of a cluster and of topics in it.
 
     Attributes:
-        cluster_id: None where the brokers give none.
-        topics: topic -> its id, which no later topic of that name has. Empty where the brokers have no topic ids
-            (before 2.8); a topic that is not there is left out.
+        cluster_id: None if the brokers have none.
+        topics: topic -> its id, which no later topic of that name has. Empty if the brokers have no topic ids (before
+            2.8); a topic that does not exist is left out.
     """
 
     cluster_id: str | None
@@ -197,7 +199,7 @@ class TopicIds:
 
 
 class Cluster(Protocol):
-    """Makes sources and sinks. The real one stands in `runtime/kafka/`, the in-memory one in `testing/`."""
+    """Makes sources and sinks. The real one is in `kafka/`, the in-memory one in `testing/`."""
 
     def source(self, settings: ConsumerSettings) -> RecordSource: ...
 
@@ -206,35 +208,35 @@ class Cluster(Protocol):
     async def ensure_topics(
         self, connection: ConnectionSettings, wanted: Mapping[str, str], *, timeout_s: float
     ) -> Mapping[str, int]:
-        """How many partitions each wanted topic has; what is absent is made, with as many as another topic has.
+        """How many partitions each wanted topic has. A topic that does not exist is created like another topic.
 
         Args:
-            wanted: topic -> the topic that it is like if it has to be made; if that is absent too, partitions and
-                replicas are the broker's defaults.
+            wanted: topic -> the topic whose partitions and replicas it gets if it has to be created; if that one does
+                not exist either, the broker's defaults apply.
 
         Raises:
-            BrokerUnavailable, BrokerRefused, BrokerError: it cannot be looked up, or is absent and cannot be made.
+            BrokerUnavailable, BrokerRefused, BrokerError: a topic cannot be looked up or created.
         """
 
     async def topic_ids(self, connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float) -> TopicIds:
         """The ids of the cluster and of these topics.
 
         Raises:
-            BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not say.
+            BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not return them.
         """
 
     async def read_topic(
         self, connection: ConnectionSettings, topic: str, take: Callable[[Record], object], *, timeout_s: float
     ) -> None:
-        """Read a topic from its beginning to the end that it has now, committed records only; nothing of an absent one.
+        """Read the committed records of a topic from its beginning to its present end; none of a missing topic.
 
         Raises:
-            BrokerUnavailable, BrokerRefused, BrokerError: it could not be read to its end in this time.
+            BrokerUnavailable, BrokerRefused, BrokerError: it could not be read to its end within the timeout.
         """
 
 
 class Clock(Protocol):
-    """The runtime's time. Tests put a virtual one in its place."""
+    """The runtime's time. Tests use a virtual clock."""
 
     def now(self) -> float:
         """Seconds, monotonic."""
@@ -254,7 +256,7 @@ class TimerHandle(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """How large a batch endpoint's batches become, and how long the first record of one waits for more."""
+    """How large a batch endpoint's batches may be, and how long the first record of one waits for more."""
 
     max_records: int
     max_wait_s: float
@@ -265,7 +267,7 @@ class Route(Protocol):
 
     @property
     def name(self) -> str:
-        """How logs and errors name the endpoint: `module.function`."""
+        """The endpoint's name in logs and errors: `module.function`."""
 
     @property
     def event_type(self) -> str: ...
@@ -276,15 +278,15 @@ class Route(Protocol):
 
     @property
     def timeout_s(self) -> float | None:
-        """The event type's own time limit for one attempt; None takes the consumer's."""
+        """The event type's own time limit for one attempt; None for the consumer's."""
 
     @property
     def on_error(self) -> Mapping[str, Any] | None:
-        """The event type's own error policy, as given; the consumer lays it over its own."""
+        """The event type's own error policy, as configured; it is merged over the consumer's."""
 
     @property
     def concurrency(self) -> int | None:
-        """Most attempts of this event type at once in one consumer; None for no bound of its own."""
+        """The most attempts of this event type at once in one consumer; None for no limit of its own."""
 
     @property
     def batch(self) -> BatchLimits | None:
@@ -292,23 +294,23 @@ class Route(Protocol):
 
 
 Overrides = Callable[[], Mapping[Callable[..., Any], Callable[..., Any]]]
-"""Gives what stands in for which dependency just now; `dict` for nothing."""
+"""Returns the current overrides of dependencies; `dict` for none."""
 
 
 class Slot:
-    """One place for a running attempt. The dispatch writes `route`; the runtime writes the rest.
+    """The running attempt of one executor. The dispatch writes `route`; the runtime writes the rest.
 
     Attributes:
         attempt: which attempt at this record this is, from 1.
-        earlier: attempts at it before it came to this topic. Written by the dispatch of a retry topic's records.
+        earlier: attempts at it before it was written to this topic. Written by the dispatch of a retry topic.
         route: the endpoint that was matched, None while none is.
-        record: the record in hand, None between records.
+        record: the record that is handled, None between records.
         state: what the app's lifespan yielded; a Request gets a shallow copy.
         consumer: the consumer as `request.context.consumer` shows it.
-        threads: where plain `def` endpoints run; None takes the loop's default pool.
-        thread_future: the endpoint's call in a thread, from its hand-over until its result is back; None without one.
+        threads: the pool that plain `def` endpoints run in; None for the loop's default pool.
+        thread_future: the endpoint's call in a thread, from its submission until its result is back; None without one.
             Written by the dispatch.
-        overrides: gives what the app puts in the place of dependencies. Written by the dispatch where there are any.
+        overrides: returns the app's overrides of dependencies. Written by the dispatch if the endpoint has any.
     """
 
     __slots__ = ("attempt", "consumer", "earlier", "overrides", "record", "route", "state", "thread_future", "threads")
@@ -329,7 +331,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerIdentity:
-    """Which consumer handles a record: what logs, metrics and `request.context.consumer` show."""
+    """The consumer that handles a record, as logs, metrics and `request.context.consumer` show it."""
 
     name: str
     group_id: str | None
@@ -360,18 +362,18 @@ class Dispatch:
 
 
 class BatchAttempt(Protocol):
-    """One attempt at a batch. Indices are places in the records that it was opened with."""
+    """One attempt at a batch. Indices are positions in the records that it was opened with."""
 
     async def prepare(self) -> Mapping[int, FailureOutcome | None]:
-        """Decode; returns what ended before the endpoint was run, such as a value that cannot be decoded (None: done,
-        by the stack alone)."""
+        """Decode; returns the outcomes of records that ended before the endpoint ran, such as one whose value cannot be
+        decoded (None: done, by the middleware stack alone)."""
 
     async def run(self, wanted: Sequence[int]) -> object:
-        """Run the endpoint with those of the records, in this order; the others are let go of.
+        """Run the endpoint with these records, in this order; the others are dropped.
 
-        Returns `Apart` where the records ended differently, else what the endpoint returned, which is the outcome
-        of all. Raises what it raised, which is the failure of all.
+        Returns `PartialFailure` if the records ended differently, else what the endpoint returned, which is the outcome
+        of all. Raises what the endpoint raised, which is the failure of all.
         """
 
     async def close(self) -> None:
-        """Let go of what is still held. Never raises."""
+        """Release what the attempt still holds, such as dependencies. Never raises."""

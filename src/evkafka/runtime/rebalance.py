@@ -87,7 +87,7 @@ class RebalanceListener:
         if to_offset <= partition.last_read:  # offsets will be read again: that needs a new ledger
             to_offset = self._unfinished_before(partition, reset)
             partition = assignment.restart(partition)
-        partition.arrive(to_offset)
+        partition.set_position(to_offset)
         assignment.commit_due.set()
 
     def _unfinished_before(self, partition: Partition, reset: OffsetReset) -> int:
@@ -163,7 +163,7 @@ class RebalanceListener:
 
     def _log_failed_attempts(self, revoked: Collection[Partition]) -> None:
         """Only this assignment knows how often a record has failed."""
-        tried = [one for partition in revoked for one in partition.tried()]
+        tried = [one for partition in revoked for one in partition.failed_records()]
         if tried and not self._assignment.at_most_once:
             record, failed = tried[0]
             logger.warning(

@@ -12,10 +12,10 @@ goes on when the last one is removed. Each reason is added and removed by method
 | --- | --- | --- | --- |
 | paused | `pause`, or the lane is made while it is paused | `resume` | stays; a new `Partition` begins paused |
 | retry_wait | `wait` | the timer, in `_end_wait` | removed with the timer by `clear` |
-| straggler | `make_ready` | `put_down` of that attempt | stays until that attempt ends |
+| straggler | `make_ready` | `release` of that attempt | stays until that attempt ends |
 | permit | `_admit` | `_release_permit` of another lane | stays until that release, which finds no record |
 | gathering | `Batch`, when it is made | `_close_batch` | stays, without a timer: it ends with its partition |
-| in_batch | `_move` | `put_down` of the batch, `leave_batch` | stays until the batch ends |
+| in_batch | `_move` | `release` of the batch, `leave_batch` | stays until the batch ends |
 | writing | `begin_write` | the end of the lane's last write | failing writes are abandoned, others go on |
 
 The records of a blocked lane are in its queue, as those of any other. A running lane may have reasons too: its walk
@@ -54,7 +54,7 @@ class LaneScheduler:
         self._behind_stragglers: dict[LaneKey, Lane] = {}
 
     @property
-    def crowded(self) -> bool:
+    def has_ready_lane(self) -> bool:
         """True while a lane waits for an executor."""
         return bool(self._turns)
 
@@ -64,12 +64,12 @@ class LaneScheduler:
         """These records were just read, up to this position: put them into their lanes."""
         partition.open(records, position)
         if partition.whole_lane is not None:
-            self.hand_over(partition.whole_lane, records)
+            self.append(partition.whole_lane, records)
         else:
             for record in records:
-                self.hand_over(partition.lane_of(record) or partition.free_lane(), (record,))
+                self.append(partition.lane_of(record) or partition.free_lane(), (record,))
 
-    def hand_over(self, lane: Lane, records: Sequence[Record]) -> None:
+    def append(self, lane: Lane, records: Sequence[Record]) -> None:
         """Append these records to the lane."""
         lane.queue.extend(records)
         if lane.state is LaneState.IDLE:
@@ -225,14 +225,14 @@ class LaneScheduler:
 
     # ------------------------------------------------------------------ executors
 
-    async def wait_for_one(self) -> None:
+    async def wait_for_lane(self) -> None:
         """Return when a lane may be ready."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter
 
     def take(self) -> Lane | None:
-        """Of the partition whose turn it is, the lane with the oldest record. It is the caller's until `put_down`."""
+        """Of the partition whose turn it is, the lane with the oldest record. It is the caller's until `release`."""
         turns = self._turns
         while turns:
             ready = turns[0].ready
@@ -250,7 +250,7 @@ class LaneScheduler:
                 self._release_permit(lane)
         return None
 
-    def put_down(self, lane: Lane) -> None:
+    def release(self, lane: Lane) -> None:
         """The executor leaves this lane: at its end, for another lane's turn, or because it must wait."""
         partition = lane.partition
         partition.running -= 1

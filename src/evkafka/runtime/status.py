@@ -238,7 +238,7 @@ def _partition(
         pending=ledger.pending + len(early),
         oldest=ledger.oldest,
         oldest_timestamp_ms=written_ms,
-        retrying=partition.waiting(),
+        retrying=partition.retrying(),
         held=partition.held,
         paused=partition.paused,
         full=assignment.flow.is_full(tp),

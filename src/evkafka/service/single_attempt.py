@@ -1,4 +1,7 @@
-"""One attempt at one record, outside of any Kafka: the dispatch, the time limit and the outcome are production's."""
+"""One attempt at one record or batch, without Kafka: for tests, dry runs and replays.
+
+The dispatch, the time limit and the outcome are those of production.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from evkafka.runtime.attempt import CancelReason, classify_failure, may_cancel, 
 from evkafka.runtime.attempt_context import first_context
 from evkafka.runtime.deadline import remaining
 from evkafka.runtime.ports import Dispatch, Route, Slot
-from evkafka.runtime.settle import classify
+from evkafka.runtime.settle import classify, error_of
 
 logger = logging.getLogger("evkafka.testing")
 
@@ -29,13 +32,13 @@ OutcomeName = Literal["done", "skip", "retry", "dead_letter", "failed", "unmatch
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What became of one attempt at one record.
+    """The result of one attempt at one record.
 
     Attributes:
         outcome: `done`: the endpoint returned. `skip`, `retry`, `dead_letter`: the outcome that it returned or raised.
             `failed`: it raised, ran past its time limit, or the value could not be decoded. `unmatched`: no endpoint
             takes the record.
-        error: what made it fail; None with any other outcome.
+        error: why it failed; None with any other outcome.
         reason: the outcome's reason, or why nothing matched: `no_type`, `no_endpoint`, `tombstone`.
         after_ms: what `Retry(after_ms=...)` asked for.
     """
@@ -47,7 +50,7 @@ class Delivery:
 
 
 def delivery_of(result: object) -> Delivery:
-    """An attempt's result, by the same reading as the runtime's."""
+    """The result of an attempt, classified as the runtime does."""
     match classify(result):
         case Skip(reason=reason):
             return Delivery("skip", None, reason)
@@ -63,10 +66,10 @@ def delivery_of(result: object) -> Delivery:
             return Delivery("done", None)
 
 
-Work = Callable[[], Awaitable[object]]
+Call = Callable[[], Awaitable[object]]
 
 
-class Attempt:
+class TimedAttempt:
     """Runs once, in its own task and context; past its time limit that task is cancelled.
 
     Args:
@@ -86,13 +89,13 @@ class Attempt:
         self._cancel_reason: CancelReason | None = None
         self._overran = False
 
-    async def run(self, work: Work) -> object:
-        """What the work returned, an outcome that it raised, `Failed`, or `Fatal` if the app would stop.
+    async def run(self, call: Call) -> object:
+        """What the call returned, an outcome that it raised, `Failed`, or `Fatal` if the app would stop.
 
         Raises only when cancelled.
         """
         loop = asyncio.get_running_loop()
-        task = self._task = loop.create_task(self._run(work), name="evkafka-attempt", context=first_context())
+        task = self._task = loop.create_task(self._run(call), name="evkafka-attempt", context=first_context())
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:  # the test, or the replay, is being ended
@@ -102,12 +105,12 @@ class Attempt:
             raise
         return task.result()
 
-    async def _run(self, work: Work) -> object:
+    async def _run(self, call: Call) -> object:
         self._started_s = time.monotonic()
         remaining.set(self._left_s)
         self._check_limit()
         try:
-            return await work()
+            return await call()
         except BaseException as error:  # the one place: `classify_failure` decides what it means, or raises it again
             # A fatal error is returned: raised in here, it would end the loop, and the test client with it.
             return classify_failure(error, self._cancel_reason, self._task, partial(self._timeout, error))
@@ -154,8 +157,8 @@ class Attempt:
         return error
 
 
-class RecordAttempt:
-    """The work of one record."""
+class RecordCall:
+    """The call of one record's endpoint."""
 
     def __init__(self, dispatch: Dispatch, record: Record, slot: Slot) -> None:
         self.records: Sequence[Record] = (record,)
@@ -171,13 +174,13 @@ class RecordAttempt:
         """The attempt's result, record by record."""
         return [result]
 
-    def fault(self, result: object) -> BaseException | None:
-        """What a test is told that the attempt failed with."""
+    def failure(self, result: object) -> BaseException | None:
+        """The error that a test gets; None if the attempt did not fail."""
         return result.error if isinstance(result, Failed) else None
 
 
-class BatchAttempt:
-    """The work of a batch: one call of its endpoint."""
+class BatchCall:
+    """The call of a batch endpoint."""
 
     def __init__(self, dispatch: Dispatch, records: Sequence[Record], slot: Slot, route: Route) -> None:
         self.records = records
@@ -196,59 +199,52 @@ class BatchAttempt:
             await batch.close()
 
     def results(self, result: object) -> list[object]:
-        """The attempt's result, record by record: what was settled before the call, then what the call said."""
+        """The attempt's result, record by record: of those settled before the endpoint ran, then of the others."""
         ends = result.ends if isinstance(result, PartialFailure) else None
         return [
             self._settled[index] if index in self._settled else result if ends is None else ends.get(index)
             for index in range(len(self.records))
         ]
 
-    def fault(self, result: object) -> BaseException | None:
-        """What failed the batch as a whole; else what its BatchError said; else the first value not decoded."""
+    def failure(self, result: object) -> BaseException | None:
+        """The failure of the whole batch; else a BatchError with the failed records; else the first decoding error."""
         match result:
             case Failed(error=error):
                 return error
             case PartialFailure(ends=ends) if errors := [end.error for end in ends.values() if isinstance(end, Failed)]:
-                said = {index: _befell(end) for index, end in ends.items()}
-                fault = BatchError({index: befell for index, befell in said.items() if befell is not None})
-                fault.__cause__ = errors[0]
-                return fault
+                failure = BatchError(
+                    {index: found for index, end in ends.items() if (found := error_of(end)) is not None}
+                )
+                failure.__cause__ = errors[0]
+                return failure
             case _:
                 return next((end.error for end in self._settled.values() if isinstance(end, Failed)), None)
 
 
-def _befell(end: FailureOutcome) -> BaseException | None:
-    match end:
-        case Failed(error=error):
-            return error
-        case BaseException():
-            return end
-        case _:
-            return None
-
-
-def works(
+def calls_for(
     dispatch: Dispatch, records: Sequence[Record], slot: Callable[[], Slot]
-) -> Iterator[RecordAttempt | BatchAttempt]:
-    """The records' works, in order: neighbours of one batch endpoint and partition together, up to its limit.
+) -> Iterator[RecordCall | BatchCall]:
+    """The calls that these records need, in order.
+
+    Neighbours with one batch endpoint and one partition are in one call, up to the endpoint's limit.
 
     Args:
-        slot: makes one for each work.
+        slot: makes a slot for each call.
     """
     left = list(records)
     while left:
         route = dispatch.gated(left[0]) if dispatch.gated is not None else None
         if route is None or route.batch is None:
-            yield RecordAttempt(dispatch, left.pop(0), slot())
+            yield RecordCall(dispatch, left.pop(0), slot())
             continue
         size = 1
-        while size < min(len(left), route.batch.max_records) and _together(dispatch, left[0], left[size]):
+        while size < min(len(left), route.batch.max_records) and _in_one_batch(dispatch, left[0], left[size]):
             size += 1
-        yield BatchAttempt(dispatch, left[:size], slot(), route)
+        yield BatchCall(dispatch, left[:size], slot(), route)
         del left[:size]
 
 
-def _together(dispatch: Dispatch, first: Record, other: Record) -> bool:
+def _in_one_batch(dispatch: Dispatch, first: Record, other: Record) -> bool:
     assert dispatch.gated is not None
     return (first.topic, first.partition) == (other.topic, other.partition) and (
         dispatch.gated(first) is dispatch.gated(other)

@@ -22,7 +22,7 @@ from evkafka.serde.encoding import encode
 from evkafka.service.lifespan import as_state
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.service.service import ConsumerPlan
-from evkafka.service.single_attempt import Attempt, Delivery, delivery_of, works
+from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of
 from evkafka.testing.recording import Positions, RecordingCluster, SentEvent
 
 
@@ -176,18 +176,18 @@ class Harness:
             stop_at_fault: deliver nothing after the first attempt that failed.
         """
         deliveries: list[Delivery] = []
-        for work in works(consumer.plan.dispatch, records, lambda: self._slot(consumer)):
-            attempt = Attempt(
-                work.records[0],
-                work.slot,
+        for call in calls_for(consumer.plan.dispatch, records, lambda: self._slot(consumer)):
+            attempt = TimedAttempt(
+                call.records[0],
+                call.slot,
                 limit_s=consumer.plan.settings.max_endpoint_exec_time_s,
                 shortest_limit_s=consumer.plan.shortest_limit_s,
             )
-            result = await attempt.run(work)
+            result = await attempt.run(call)
             if isinstance(result, Fatal):
                 return Deliveries(deliveries, result.error)
-            deliveries += map(delivery_of, work.results(result))
-            if stop_at_fault and (fault := work.fault(result)) is not None:
+            deliveries += map(delivery_of, call.results(result))
+            if stop_at_fault and (fault := call.failure(result)) is not None:
                 return Deliveries(deliveries, fault)
         return Deliveries(deliveries)
 

@@ -218,7 +218,7 @@ def _executors(app: EVKafkaApp) -> Any:
 async def _settled(app: EVKafkaApp) -> bool:
     assert app.service is not None
     [consumer] = app.service.consumers.values()
-    return all(not p.busy and not p.waiting() for p in consumer._assignment.partitions.values())
+    return all(not p.busy and not p.retrying() for p in consumer._assignment.partitions.values())
 
 
 class NotingCluster:

@@ -163,7 +163,7 @@ class TestALaneThatWaitsForAStraggler:
         lanes.add_records(after, [OneRecord(0, key=b"k")], 1)
         assert lanes.take() is None
         lanes.clear(after)
-        lanes.put_down(straggler)
+        lanes.release(straggler)
         lanes.add_records(after, [OneRecord(1, key=b"k")], 2)
         lane = lanes.take()
         assert lane is not None

@@ -43,7 +43,7 @@ def test_a_record_that_is_tried_again_comes_behind_all_that_was_read_before(lane
     partition(lanes, b"a", b"b", b"c")
     failed = taken(lanes)
     failed.attempt = 2
-    lanes.put_down(failed)  # with its record, as if that was due at once
+    lanes.release(failed)  # with its record, as if that was due at once
     assert [taken(lanes).queue[0].offset for _ in range(3)] == [1, 2, 0]
 
 
@@ -56,7 +56,7 @@ def test_a_key_waits_while_an_attempt_of_its_earlier_assignment_runs_on(lanes: L
     partition(lanes, b"k", b"other", first=1)
     assert taken(lanes).queue[0].offset == 2
     assert lanes.take() is None
-    lanes.put_down(straggler)
+    lanes.release(straggler)
     assert taken(lanes).queue[0].offset == 1
 
 

@@ -114,7 +114,7 @@ class TestAnyReason:
     def test_keeps_a_lane_from_executors_until_it_is_removed(self, engine: Engine, reason: Reason) -> None:
         lane = engine.partition().free_lane()
         engine.lanes.block(lane, reason)
-        engine.lanes.hand_over(lane, records(PLAIN, 0))
+        engine.lanes.append(lane, records(PLAIN, 0))
         assert engine.is_blocked(lane, reason)
         engine.lanes.unblock(lane, reason)
         assert engine.lanes.take() is lane
@@ -122,7 +122,7 @@ class TestAnyReason:
     @pytest.mark.parametrize("reason", REASONS)
     def test_that_is_added_to_a_ready_lane_counts_at_once(self, engine: Engine, reason: Reason) -> None:
         lane = engine.partition().free_lane()
-        engine.lanes.hand_over(lane, records(PLAIN, 0))
+        engine.lanes.append(lane, records(PLAIN, 0))
         engine.lanes.block(lane, reason)
         assert engine.is_blocked(lane, reason)
         engine.lanes.unblock(lane, reason)
@@ -136,7 +136,7 @@ class TestAnyReason:
         lane.queue.popleft()
         engine.lanes.block(lane, reason)
         assert lane.state is LaneState.RUNNING
-        engine.lanes.put_down(lane)
+        engine.lanes.release(lane)
         assert engine.is_blocked(lane, reason)
         engine.lanes.unblock(lane, reason)
         assert engine.lanes.take() is lane
@@ -148,7 +148,7 @@ class TestAnyReason:
         engine.lanes.block(lane, reason)
         engine.lanes.unblock(lane, reason)
         assert lane.state is LaneState.RUNNING
-        engine.lanes.put_down(lane)
+        engine.lanes.release(lane)
         assert engine.lanes.take() is lane
 
     @pytest.mark.parametrize("reason", REASONS)
@@ -156,7 +156,7 @@ class TestAnyReason:
         lane = engine.partition().free_lane()
         engine.lanes.block(lane, reason)
         engine.lanes.block(lane, reason)
-        engine.lanes.hand_over(lane, records(PLAIN, 0))
+        engine.lanes.append(lane, records(PLAIN, 0))
         engine.lanes.unblock(lane, reason)
         assert engine.lanes.take() is lane
 
@@ -165,7 +165,7 @@ class TestAnyReason:
         partition = engine.partition()
         lane = partition.free_lane()
         engine.lanes.unblock(lane, reason)
-        engine.lanes.hand_over(lane, records(PLAIN, 0))
+        engine.lanes.append(lane, records(PLAIN, 0))
         engine.lanes.unblock(lane, reason)
         assert len(partition.ready) == 1
         assert engine.lanes.take() is lane
@@ -190,7 +190,7 @@ class TestTwoReasons:
         lane = engine.partition().free_lane()
         engine.lanes.block(lane, first)
         engine.lanes.block(lane, second)
-        engine.lanes.hand_over(lane, records(PLAIN, 0))
+        engine.lanes.append(lane, records(PLAIN, 0))
         assert engine.is_blocked(lane, first, second)
         one, other = (second, first) if reverse else (first, second)
         engine.lanes.unblock(lane, one)
@@ -207,7 +207,7 @@ class TestTwoReasons:
         engine.lanes.block(lane, first)
         engine.lanes.block(lane, second)
         engine.lanes.unblock(lane, first)
-        engine.lanes.put_down(lane)
+        engine.lanes.release(lane)
         assert engine.is_blocked(lane, second)
         engine.lanes.unblock(lane, second)
         assert engine.lanes.take() is lane
@@ -228,7 +228,7 @@ def retry_wait(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[],
     engine.lanes.add_records(partition, records(PLAIN, 0), 1)
     lane = engine.take()
     engine.lanes.wait(lane, 1.0)
-    engine.lanes.put_down(lane)
+    engine.lanes.release(lane)
     return lane, engine.timers.fire
 
 
@@ -240,7 +240,7 @@ def straggler(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], 
     engine.lanes.end(before)
     engine.lanes.add_records(partition, records(PLAIN, 0), 1)
     [lane] = partition.lanes()
-    return lane, lambda: engine.lanes.put_down(earlier)
+    return lane, lambda: engine.lanes.release(earlier)
 
 
 def permit(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
@@ -249,7 +249,7 @@ def permit(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], obj
     other.queue.clear()
     engine.lanes.add_records(partition, records(FEW, 0), 1)
     [lane] = partition.lanes()
-    return lane, lambda: engine.lanes.put_down(other)
+    return lane, lambda: engine.lanes.release(other)
 
 
 def gathering(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], object]]:
@@ -269,7 +269,7 @@ def in_batch(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], o
     assert offsets(lane) == [1]
 
     def end() -> None:
-        engine.lanes.put_down(batch)
+        engine.lanes.release(batch)
         engine.timers.fire()  # the next batch is gathered
 
     return lane, end
@@ -280,7 +280,7 @@ def writing(engine: Engine, partition: Partition) -> tuple[Lane, Callable[[], ob
     lane = engine.take()
     write: Any = OneWrite(lane, lane.queue.popleft())  # type: ignore[arg-type]
     engine.lanes.begin_write(lane, write)
-    engine.lanes.put_down(lane)
+    engine.lanes.release(lane)
 
     def confirm() -> None:
         write.abandon()  # in the place of Write.end
@@ -374,7 +374,7 @@ class TestALaneOfAPausedPartition:
         assert offsets(lane) == [1, 2, 3]
         engine.lanes.resume(partition)
         assert not walked  # another walk has them
-        engine.lanes.put_down(lane)
+        engine.lanes.release(lane)
         assert offsets(engine.take()) == [1, 2, 3]
 
     def test_gives_its_permit_to_another_partition(self, engine: Engine) -> None:
@@ -397,7 +397,7 @@ class TestAWholeBatchThatIsTriedAgain:
         [lane] = batch.members
         batch.queue.extend(batch.begin())
         engine.lanes.wait(batch, 1.0)
-        engine.lanes.put_down(batch)
+        engine.lanes.release(batch)
         assert batch.reasons == {"retry_wait"}
         assert lane.reasons == {"in_batch"}
         engine.timers.fire()

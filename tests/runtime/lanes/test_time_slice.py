@@ -65,7 +65,7 @@ class TestWhichLaneComesNext:
         came = []
         while (lane := lanes.take()) is not None:
             came.append(lane.queue.popleft().offset)
-            lanes.put_down(lane)
+            lanes.release(lane)
         assert came == [0, 1, 2, 3]
 
     async def test_a_lane_is_not_walked_to_its_end_while_older_records_wait(self) -> None:

@@ -107,7 +107,7 @@ class TestWaiting:
     def test_no_commit_passes_what_waits(self) -> None:
         given = Given()
         given.keep(1, 1)
-        given.partition.arrive(2)
+        given.partition.set_position(2)
         assert given.partition.to_commit() == 0
 
     def test_nothing_is_handed_out_once_the_partition_is_another_assignments(self) -> None:

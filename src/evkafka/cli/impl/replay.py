@@ -23,7 +23,7 @@ from evkafka.records import Record
 from evkafka.runtime.failure_cause import Fatal, failure_message, reported_exception
 from evkafka.runtime.ports import Slot, UnreadRecord
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.service.single_attempt import Attempt, Delivery, delivery_of, works
+from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of
 
 MAX_FAILURES = 20
 """The reasons of so many failures are printed."""
@@ -178,12 +178,12 @@ def _handle_with(consumer: LocalConsumer) -> Attempts:
     limit_s, shortest_limit_s = plan.settings.max_endpoint_exec_time_s, plan.shortest_limit_s
 
     async def handle(record: Record) -> tuple[str, str | None]:
-        [work] = works(plan.dispatch, [record], lambda: Slot(plan.identity, state, threads))
-        attempt = Attempt(work.records[0], work.slot, limit_s=limit_s, shortest_limit_s=shortest_limit_s)
-        result = await attempt.run(work)
+        [call] = calls_for(plan.dispatch, [record], lambda: Slot(plan.identity, state, threads))
+        attempt = TimedAttempt(call.records[0], call.slot, limit_s=limit_s, shortest_limit_s=shortest_limit_s)
+        result = await attempt.run(call)
         if isinstance(result, Fatal):
             raise result.error
-        [ended] = work.results(result)
+        [ended] = call.results(result)
         return _outcome(delivery_of(ended))
 
     return handle

@@ -160,7 +160,7 @@ class Watchdog:
         for tp, partition in self._partitions.items():
             position, end = source.position(tp), source.end_offset(tp)
             idle = position is not None and end is not None and end > position and not partition.busy
-            has_reason = partition.held or partition.paused or partition.early or partition.waiting()
+            has_reason = partition.held or partition.paused or partition.early or partition.retrying()
             if not idle or has_reason or source.receives(tp):
                 self._unmoved.pop(tp, None)
                 continue
