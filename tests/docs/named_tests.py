@@ -1,4 +1,4 @@
-"""Tests that a page names, such as `kafka/test_commits.py::TestDeadlines`: what they look like, whether they exist."""
+"""Finds the tests that a page names, such as `kafka/consumer/test_commit.py::TestDeadlines`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixtures for tests of the client's side: the fake cluster, a proxy, records to read, readers that are stopped."""
+"""Fixtures for tests of kafka/: the fake cluster, a proxy, records to read, readers that are stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our settings, as the client's own options."""
+"""Our settings as options of aiokafka."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TestConsumerOptions:
 
         assert options(connection=connection, rebalance_timeout_s=120.0)["request_timeout_ms"] == 125_000
 
-    def test_what_we_do_not_know_is_passed_on(self) -> None:
+    def test_unknown_options_are_passed_on(self) -> None:
         found = options(
             options={"fetch_max_wait_ms": 7, "client_rack": "r"},
             connection=ConnectionSettings(options={"retry_backoff_ms": 9}),
@@ -48,7 +48,7 @@ class TestConsumerOptions:
             ("pre-commit", 5.0, "g", True),
         ],
     )
-    def test_the_client_commits_by_itself_in_one_case_only(
+    def test_aiokafkas_auto_commit_is_on_in_one_case_only(
         self, mode: Any, interval_s: float, group: str | None, expected: bool
     ) -> None:
         settings = ConsumerSettings(group_id=group, auto_commit_mode=mode, auto_commit_interval_s=interval_s)
@@ -56,7 +56,7 @@ class TestConsumerOptions:
         assert commits_by_itself(settings) is expected
         assert consumer_options(settings)["enable_auto_commit"] is expected
 
-    def test_the_clients_own_reset_is_off(self) -> None:
+    def test_aiokafkas_reset_is_off(self) -> None:
         assert options(auto_offset_reset="latest")["auto_offset_reset"] == "none"
 
     def test_metadata_is_at_most_a_minute_old(self) -> None:
@@ -69,7 +69,7 @@ class TestConsumerOptions:
         )
         assert options()["partition_assignment_strategy"] == (RoundRobinPartitionAssignor,)
 
-    def test_more_than_one_assignor_is_a_mistake(self) -> None:
+    def test_more_than_one_assignor_is_an_error(self) -> None:
         two = [RangePartitionAssignor, RoundRobinPartitionAssignor]
 
         with pytest.raises(ConfigError, match="exactly one"):
@@ -77,5 +77,5 @@ class TestConsumerOptions:
 
 
 class TestConnectionOptions:
-    def test_are_the_clients(self) -> None:
+    def test_are_options_of_aiokafka(self) -> None:
         assert set(connection_options(ConnectionSettings())) <= CLIENT_OPTIONS

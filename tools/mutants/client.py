@@ -35,7 +35,7 @@ PRODUCING = [
         "unknown = refusal.code is None or refusal.code in MAYBE_WRITTEN or not sent_once",
         "unknown = False",
         "a caller that sends it again writes it twice",
-        ("tests/kafka/producer/test_batches_that_end.py",),
+        ("tests/kafka/producer/test_batch_outcomes.py",),
     ),
     Breakage(
         "a record whose send timed out is still sent",
@@ -43,7 +43,7 @@ PRODUCING = [
         "        unfinished = [record for record in records if not record.confirmed.done()]\n        if not",
         "        unfinished = list(records)\n        if not",
         "a send that failed is written nevertheless",
-        ("tests/kafka/producer/test_batches_that_end.py",),
+        ("tests/kafka/producer/test_batch_outcomes.py",),
     ),
     Breakage(
         "a broken sequence is not noticed",
@@ -59,7 +59,7 @@ PRODUCING = [
         "        await self._flush(max(timeout_s - 2 * close_s, 0.0))",
         "        pass",
         "events sent just before the stop are lost",
-        ("tests/kafka/producer/test_confirmed.py",),
+        ("tests/kafka/producer/test_sink.py",),
     ),
 ]
 
@@ -70,7 +70,7 @@ CLIENT = [
         "        if self._assignment_state is not AssignmentState.READY:\n            return True",
         "        pass",
         "they are dropped, and their partition continues after them",
-        ("tests/kafka/test_handing_over.py",),
+        ("tests/kafka/consumer/test_early_records.py",),
     ),
     Breakage(
         "the consumer waits for a client task that has ended",
@@ -86,7 +86,7 @@ CLIENT = [
         'if self._settings.isolation_level == "read_committed" and',
         "if False and",
         "lag never reads 0 while a transaction is open",
-        ("tests/kafka/test_end_offsets.py",),
+        ("tests/kafka/consumer/test_end_offsets.py",),
     ),
     Breakage(
         "a commit is sent for an assignment that has ended",
@@ -94,7 +94,7 @@ CLIENT = [
         "        if self._member.is_current(self._assignment):\n            return\n        if self._unanswered:",
         "        return\n        if self._unanswered:",
         "the next owner's offset moves back, or forward past records that it has not handled",
-        ("tests/kafka/test_commits.py",),
+        ("tests/kafka/consumer/test_commit.py",),
     ),
     Breakage(
         "a commit for a partition that is not ours is sent",
@@ -102,7 +102,7 @@ CLIENT = [
         "        if foreign := [tp for tp in offsets if tp not in assignment.partitions.tps]:",
         "        if foreign := [tp for tp in offsets if False]:",
         "a mistake of ours skips another member's records",
-        ("tests/kafka/test_commits.py",),
+        ("tests/kafka/consumer/test_commit.py",),
     ),
     Breakage(
         "a commit without an answer counts as refused",
@@ -110,7 +110,7 @@ CLIENT = [
         "                self._unanswered = True\n                answer",
         "                answer",
         "it is not committed again, although it may not have been written",
-        ("tests/kafka/test_commits.py",),
+        ("tests/kafka/consumer/test_commit.py",),
     ),
     Breakage(
         "an error of one partition in the offset fetch counts as no committed offset",
@@ -118,7 +118,7 @@ CLIENT = [
         "                if code:\n                    raise kafka.for_code(code)(topic)",
         "                pass",
         "the group begins at the end of the topic, and all before it is skipped",
-        ("tests/kafka/test_handing_over.py",),
+        ("tests/kafka/consumer/test_early_records.py",),
     ),
     Breakage(
         "an error of the whole offset fetch counts as no committed offset",
@@ -126,7 +126,7 @@ CLIENT = [
         "        elif code not in (0, ErrorCode.GROUP_ID_NOT_FOUND) and isinstance(request, EpochOffsetFetchRequest):",
         "        elif False:",
         "the group begins at the end of the topic, and all before it is skipped",
-        ("tests/kafka/test_positions.py::TestFailedLookUps",),
+        ("tests/kafka/consumer/test_start_positions.py::TestFailedLookups",),
     ),
     Breakage(
         "a commit for a topic that was recreated skips its records",
@@ -142,7 +142,7 @@ CLIENT = [
         'if self._reset == "earliest" or is_new:',
         'if self._reset == "earliest":',
         "records written before the group noticed it are skipped",
-        ("tests/kafka/test_positions.py::TestTheRule",),
+        ("tests/kafka/consumer/test_start_positions.py::TestResetRule",),
     ),
     Breakage(
         "a position beyond the log is not reset",
@@ -150,7 +150,7 @@ CLIENT = [
         "                state.await_reset(OffsetResetStrategy.NONE)",
         "                pass",
         "the partition stalls forever",
-        ("tests/kafka/test_positions.py::TestTheRule",),
+        ("tests/kafka/consumer/test_start_positions.py::TestResetRule",),
     ),
     Breakage(
         "the log of a new leader is not checked",
@@ -158,7 +158,7 @@ CLIENT = [
         "        if fetched in (known, UNKNOWN) or known == UNKNOWN:",
         "        if True:",
         "after an unclean election, acknowledged records are skipped without a notice",
-        ("tests/kafka/test_leader_epochs.py",),
+        ("tests/kafka/consumer/test_leader_epochs.py",),
     ),
 ]
 

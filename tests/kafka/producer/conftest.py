@@ -1,4 +1,4 @@
-"""A broker that tests of producers kill and freeze. The fake cluster and the proxy are fixtures of the folder above."""
+"""A broker that producer tests kill and freeze."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cluster that only takes records: a test sees what a producer hands on, and says what becomes of it."""
+"""A cluster that only takes records: tests see what a producer sends, and decide the outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A stream of sends, and how each of them ended."""
+"""A stream of sends, with the outcome of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A producer in a forked child: its loop runs nowhere there, so it is not running."""
+"""A producer in a forked child does not run, because its event loop does not run there."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class TestTimeLeft:
 
     @pytest.mark.parametrize("threaded", [False, True])
     @pytest.mark.parametrize("limit", [{"max_endpoint_exec_time_ms": 2500}, {"timeout_ms": 2500}])
-    async def test_a_send_fails_in_the_endpoints_own_hands(
+    async def test_a_send_fails_before_the_endpoint_times_out(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy, threaded: bool, limit: dict[str, int]
     ) -> None:
         source, out, servers = await topic(), await topic(), kafka_broker.bootstrap_servers
@@ -144,7 +144,7 @@ class TestTimeLeft:
             await proxy.set("pass")
         assert "what was left of the endpoint's own time" in str(failures[0])  # 2.5 s of the attempt, less one
 
-    async def test_between_attempts_and_outside_of_them_a_send_has_its_whole_time(
+    async def test_a_send_outside_of_an_attempt_has_the_delivery_timeout(
         self, kafka_broker: KafkaBroker, topic: MakeTopic
     ) -> None:
         source, servers, handler = await topic(), kafka_broker.bootstrap_servers, Handler()
@@ -291,7 +291,7 @@ class TestOrder:
         ]
         assert await values(servers, out) == [b"a"]
 
-    async def test_several_producers_are_stopped_side_by_side_within_a_bound(self) -> None:
+    async def test_several_producers_are_stopped_at_the_same_time_within_a_limit(self) -> None:
         cluster, app = TakingCluster(), EVKafkaApp()
         for _ in range(3):
             app.add_producer({"topic": "t"}, Sender())
@@ -325,7 +325,7 @@ class TestOrder:
 
 
 class TestStop:
-    async def test_what_could_not_be_sent_by_the_stop_is_logged(
+    async def test_records_that_the_stop_could_not_send_are_logged(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy, caplog: pytest.LogCaptureFixture
     ) -> None:
         producer = EVKafkaProducer({"bootstrap_servers": proxy.bootstrap_servers, "topic": await topic()})

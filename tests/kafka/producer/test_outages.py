@@ -1,4 +1,4 @@
-"""The broker dies, freezes or is cut off in mid-send: every send ends in time, and nothing is written twice."""
+"""The broker dies, freezes or is cut off during sends: each send ends in time, and nothing is written twice."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class TestBrokerFrozen:
         found = await contents(servers, name)
         assert [record.value for record in found[0]] == [b"first", b"0", b"1"]
 
-    async def test_flush_and_stop_keep_their_time(self, broker: KafkaBroker, topic: MakeTopic) -> None:
+    async def test_flush_and_stop_end_in_time(self, broker: KafkaBroker, topic: MakeTopic) -> None:
         servers = broker.bootstrap_servers
         name = await topic(brokers=servers)
         loop = asyncio.get_running_loop()
@@ -122,7 +122,7 @@ class TestBrokerFrozen:
                     await one
         await eventually(lambda: asyncio.all_tasks() == others)
 
-    async def test_a_new_producer_says_that_no_broker_answers(self, broker: KafkaBroker) -> None:
+    async def test_the_start_of_a_producer_reports_that_no_broker_answers(self, broker: KafkaBroker) -> None:
         servers = broker.bootstrap_servers
         producer = EVKafkaProducer(config_for(servers, "t", start_timeout_ms=700))
         with frozen(broker), pytest.raises(BrokerUnavailable):
@@ -130,7 +130,7 @@ class TestBrokerFrozen:
 
 
 class TestCutOff:
-    async def test_an_answer_that_is_lost_doubles_nothing(
+    async def test_a_lost_answer_writes_nothing_twice(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy
     ) -> None:
         name = await topic()
@@ -144,7 +144,7 @@ class TestCutOff:
         found = await contents(kafka_broker.bootstrap_servers, name)
         assert [int(record.value) for record in found[0]] == [0, *range(len(stream.ends))]
 
-    async def test_what_has_not_gone_out_by_its_deadline_never_does(
+    async def test_a_record_that_is_not_sent_by_its_deadline_is_never_sent(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy
     ) -> None:
         name = await topic()
@@ -201,7 +201,7 @@ class TestCutOff:
             await asyncio.gather(*sending)
         assert len((await contents(kafka_broker.bootstrap_servers, name))[0]) == 51
 
-    async def test_the_stop_sends_also_what_waits_behind_the_batch_under_way(
+    async def test_the_stop_also_sends_records_behind_the_batch_in_flight(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy
     ) -> None:
         name = await topic()
@@ -215,7 +215,7 @@ class TestCutOff:
         queued.append(await sending)
         assert [(await one).offset for one in queued] == [1, 2, 3]
 
-    async def test_one_who_waits_for_room_has_a_deadline_too(
+    async def test_a_send_that_waits_for_room_has_a_deadline_too(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy
     ) -> None:
         name = await topic()
@@ -233,7 +233,7 @@ class TestCutOff:
             await proxy.set("pass")
             await eventually(lambda: _sent(producer, "last"))
 
-    async def test_a_cancelled_send_that_has_not_gone_out_is_taken_back(
+    async def test_a_cancelled_send_that_has_not_been_sent_is_withdrawn(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy
     ) -> None:
         name = await topic()

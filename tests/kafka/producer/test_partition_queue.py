@@ -14,7 +14,7 @@ from tests.kafka.producer.fake_client import Client, record
 
 
 @pytest.mark.parametrize("code", sorted(NOT_THE_BATCH))
-class TestABatchThatIsRefusedThroughNoFaultOfItsOwn:
+class TestARefusalThatIsNotTheFaultOfTheBatch:
     async def refused(self, code: int, *, tries: int) -> tuple[Client, PendingRecord]:
         client, one = Client(), record()
         queue = PartitionQueue(TopicPartition("t", 0), client, standard_timeout_s=10.0)

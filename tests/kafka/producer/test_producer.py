@@ -1,4 +1,4 @@
-"""EVKafkaProducer, without a broker: what it hands on, its life, its errors."""
+"""EVKafkaProducer without a broker: records it sends, start and stop, errors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TestEvents:
             ([1, None], b"[1,null]"),
         ],
     )
-    async def test_go_out_by_their_type(self, cluster: TakingCluster, event: Any, value: bytes) -> None:
+    async def test_are_sent_with_their_type(self, cluster: TakingCluster, event: Any, value: bytes) -> None:
         async with producer_on(cluster) as producer:
             await producer.send_event(event, "X")
         assert cluster.last.value == value
@@ -52,7 +52,7 @@ class TestEvents:
                 await producer.send_event(None, "X")
         assert [(taken.value, taken.key) for taken in cluster.taken] == [(None, b"k")]
 
-    async def test_the_arguments_stand_where_0_7_had_them(self, cluster: TakingCluster) -> None:
+    async def test_the_arguments_have_the_order_of_0_7(self, cluster: TakingCluster) -> None:
         async with producer_on(cluster) as producer:
             await producer.send_event({}, "X", "other", b"k", 3, 17, {"h": b"1"})
         taken = cluster.last
@@ -156,7 +156,7 @@ class TestErrors:
 
 
 class TestBatches:
-    async def test_events_go_out_in_order_and_their_places_come_back(self, cluster: TakingCluster) -> None:
+    async def test_events_are_sent_in_order_and_their_offsets_returned(self, cluster: TakingCluster) -> None:
         async with producer_on(cluster) as producer:
             places = await producer.send_events([{"n": n} for n in range(5)], "X", key=lambda event: event["n"])
         assert [taken.key for taken in cluster.taken] == [b"0", b"1", b"2", b"3", b"4"]
@@ -171,7 +171,7 @@ class TestBatches:
 
 
 class TestLife:
-    async def test_it_starts_once_and_stops_as_often_as_one_likes(self, cluster: TakingCluster) -> None:
+    async def test_it_starts_once_and_can_be_stopped_repeatedly(self, cluster: TakingCluster) -> None:
         producer = producer_on(cluster)
         await producer.start()
         with pytest.raises(RuntimeError, match="started already"):
@@ -216,7 +216,7 @@ class TestLife:
         await producer.stop(timeout_s=0.5)
         assert cluster.stop_timeouts_s == [7.0, 0.5]
 
-    async def test_another_loop_is_told_so(self, cluster: TakingCluster) -> None:
+    async def test_another_event_loop_is_an_error(self, cluster: TakingCluster) -> None:
         async def elsewhere() -> None:
             with pytest.raises(RuntimeError, match=r"started in another event loop.*run_coroutine_threadsafe"):
                 await producer.send_event({}, "X")
@@ -238,11 +238,11 @@ class TestConfig:
             ({"linger_ms": 200_000}, "not below delivery_timeout_ms"),
         ],
     )
-    def test_what_contradicts_itself_is_an_error_at_once(self, config: Any, words: str) -> None:
+    def test_contradictions_are_an_error_at_once(self, config: Any, words: str) -> None:
         with pytest.raises(ConfigError, match=words):
             EVKafkaProducer({"topic": "t", **config})
 
-    def test_the_defaults_lose_nothing_and_double_nothing(self) -> None:
+    def test_the_defaults_lose_and_double_nothing(self) -> None:
         settings = EVKafkaProducer({}).settings
         assert (settings.acks, settings.enable_idempotence, settings.delivery_timeout_s) == ("all", True, 120.0)
 
@@ -260,7 +260,7 @@ class TestTimeLeft:
         assert cluster.last.timeout_s == sending_s
 
     @pytest.mark.parametrize("left_s", [0.0, -3.0])
-    async def test_where_none_is_left_nothing_is_sent(self, cluster: TakingCluster, left_s: float) -> None:
+    async def test_without_time_left_nothing_is_sent(self, cluster: TakingCluster, left_s: float) -> None:
         remaining.set(lambda: left_s)
         async with producer_on(cluster) as producer:
             with pytest.raises(DeliveryError, match=r"event 'X' to topic 't' was not sent: .*past its time limit") as e:

@@ -1,4 +1,4 @@
-"""Records that the broker refuses: they fail alone, the producer is replaced, and everybody else goes on."""
+"""Records that the broker refuses fail alone; the producer is replaced, and all other sends continue."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class TestTooLargeForTheTopic:
         written = await values(kafka_broker.bootstrap_servers, name)
         assert [int(value) for value in written] == list(range(100))
 
-    async def test_other_partitions_do_not_notice(
+    async def test_other_partitions_are_not_affected(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy
     ) -> None:
         name, small = await topic(partitions=3), await topic(config={"max.message.bytes": 2000})
@@ -119,7 +119,7 @@ class TestOnTheFake:
         assert await values(fake.bootstrap_servers, name) == [b"0", b"1", b"2"]
 
     @pytest.mark.parametrize("code", [2, 45, 47, 59, 90])
-    async def test_a_lost_sequence_or_a_fence_is_the_producers_and_fails_nobody(
+    async def test_a_lost_sequence_or_fencing_replaces_the_producer_and_fails_no_record(
         self, fake: FakeKafka, name: str, code: int
     ) -> None:
         await fake.create(name, 2)
@@ -135,7 +135,7 @@ class TestOnTheFake:
         await stream.check_written(fake.bootstrap_servers, name)
 
     @pytest.mark.parametrize("code", [3, 6, 7, 19, 20, 56])
-    async def test_what_may_go_away_by_itself_is_waited_for_and_doubles_nothing(
+    async def test_transient_refusals_are_retried_and_write_nothing_twice(
         self, fake: FakeKafka, name: str, code: int
     ) -> None:
         await fake.create(name)
@@ -150,7 +150,7 @@ class TestOnTheFake:
         assert stream.failed == []
         await stream.check_written(fake.bootstrap_servers, name)
 
-    async def test_what_never_goes_away_ends_at_the_deadline(self, fake: FakeKafka, name: str) -> None:
+    async def test_lasting_refusals_end_at_the_deadline(self, fake: FakeKafka, name: str) -> None:
         await fake.create(name)
         async with EVKafkaProducer(config_for(fake.bootstrap_servers, name, delivery_timeout_ms=800)) as producer:
             await producer.send_event("0", "X")
@@ -175,9 +175,7 @@ class TestOnTheFake:
         assert stream.failed == []
         await stream.check_written(fake.bootstrap_servers, name)
 
-    async def test_a_connection_that_breaks_and_an_answer_that_never_comes_double_nothing(
-        self, fake: FakeKafka, name: str
-    ) -> None:
+    async def test_broken_connections_and_missing_answers_write_nothing_twice(self, fake: FakeKafka, name: str) -> None:
         await fake.create(name)
         async with EVKafkaProducer(config_for(fake.bootstrap_servers, name, request_timeout_ms=500)) as producer:
             stream = Stream(producer, 1)
@@ -207,9 +205,7 @@ class TestOnTheFake:
             assert await refusing.hits() == 2
 
     @pytest.mark.parametrize("seed", [1, 2, 3])
-    async def test_whatever_comes_together_nothing_is_lost_doubled_or_out_of_order(
-        self, fake: FakeKafka, name: str, seed: int
-    ) -> None:
+    async def test_combined_faults_lose_double_and_reorder_nothing(self, fake: FakeKafka, name: str, seed: int) -> None:
         chance = random.Random(seed)
         await fake.create(name, 3)
         config = config_for(fake.bootstrap_servers, name, request_timeout_ms=400, max_batch_size=3000)
@@ -236,8 +232,8 @@ class TestOnTheFake:
         await stream.check_written(fake.bootstrap_servers, name)
 
 
-class TestClientThatDies:
-    async def test_its_successor_takes_what_it_had_not_sent(
+class TestAnEndedSender:
+    async def test_its_unsent_records_go_to_the_next_producer(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The client's sending ends by an error of its own that nobody has thought of."""

@@ -1,4 +1,4 @@
-"""What stands in a topic, read from its beginning."""
+"""The records of a topic, read from its beginning."""
 
 from __future__ import annotations
 

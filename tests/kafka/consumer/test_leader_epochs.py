@@ -1,4 +1,4 @@
-"""Leader epochs at the brokers: committed with the offset, and asked for when a leader changes."""
+"""Leader epochs are committed with offsets, and checked when a leader changes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class TestTheEpochOfTheRecordBefore:
 
 class TestAChangeOfLeader:
     @pytest.mark.parametrize("code", [74, 75, 6, 5])  # fenced, unknown, not the leader, no leader
-    async def test_is_checked_again_until_the_leader_answers_and_nothing_is_read_before(
+    async def test_blocks_reading_until_the_leader_has_answered(
         self, fake: FakeKafka, name: str, read: Read, code: int
     ) -> None:
         await fake.create(name)
@@ -74,7 +74,7 @@ class TestAChangeOfLeader:
         assert reader.errors == []
         assert reader.listener.resets == []
 
-    async def test_that_the_metadata_did_not_show_is_seen_by_what_is_fetched(
+    async def test_that_the_metadata_missed_is_noticed_by_fetched_records(
         self, fake: FakeKafka, name: str, read: Read, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(Client, "leader", lambda *_: (1, 0))
@@ -94,7 +94,9 @@ class TestAChangeOfLeader:
         await fault.heal()
         await eventually(lambda: reader.offsets() == list(range(15)))
 
-    async def test_that_may_not_be_asked_ends_the_source_by_name(self, fake: FakeKafka, name: str, read: Read) -> None:
+    async def test_without_the_right_to_ask_ends_the_source_with_the_topic(
+        self, fake: FakeKafka, name: str, read: Read
+    ) -> None:
         await fake.create(name)
         await produce(fake.bootstrap_servers, name)
         reader = await read(fake.bootstrap_servers, name, name)
@@ -142,7 +144,7 @@ class TestAnswers:
             ((43, -1, -1), {}),
         ],
     )
-    async def test_say_where_the_logs_part(self, answer: tuple[int, int, int], found: Any) -> None:
+    async def test_give_the_offset_where_the_logs_differ(self, answer: tuple[int, int, int], found: Any) -> None:
         assert await divergences(Leader(*answer), 1, {AT: EpochOffset(956, 5)}) == found
 
     @pytest.mark.parametrize("error", [NotImplementedError(), kafka.IncompatibleBrokerVersion()])
@@ -150,7 +152,7 @@ class TestAnswers:
         assert await divergences(Leader(error=error), 1, {AT: EpochOffset(956, 5)}) == {}
 
     @pytest.mark.parametrize("code", [74, 75, 3, 5, 6, 9, 77])
-    async def test_that_are_none_are_asked_for_again_with_new_metadata(self, code: int) -> None:
+    async def test_with_an_error_are_requested_again_with_new_metadata(self, code: int) -> None:
         leader = Leader(code, -1, -1)
         with pytest.raises(kafka.NotLeaderForPartitionError, match=r"orders\[0\]"):
             await divergences(leader, 1, {AT: EpochOffset(956, 5)})

@@ -59,7 +59,7 @@ class TestWithBrokers:
         assert LEAVE_GROUP in proxy.requests
         await eventually(lambda: not tasks() and not proxy._writers)
 
-    async def test_commits_what_was_handed_out_last_in_pre_commit_mode(
+    async def test_commits_the_last_handed_out_records_in_pre_commit_mode(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str
     ) -> None:
         servers, orders = kafka_broker.bootstrap_servers, await topic()
@@ -77,7 +77,7 @@ class TestWithBrokers:
         assert await timed_stop(reader, WHOLE_S) < WHOLE_S / 2
         await eventually(lambda: not tasks() and not proxy._writers)
 
-    async def test_twice_is_once(self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str) -> None:
+    async def test_a_second_stop_changes_nothing(self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str) -> None:
         reader = await started(kafka_broker.bootstrap_servers, await topic(), name)
         await timed_stop(reader, 3.0)
 
@@ -117,7 +117,7 @@ class TestWithoutBrokers:
         await eventually(lambda: not tasks())
 
 
-class TestInTheMiddle:
+class TestDuringARebalance:
     async def test_of_a_join_that_does_not_end(self, topic: MakeTopic, proxy: Proxy, name: str) -> None:
         held = proxy.on(JOIN_GROUP, hold=True)
         reader = await Reader(consumer_settings(proxy.bootstrap_servers, await topic(), name)).start()
@@ -126,7 +126,7 @@ class TestInTheMiddle:
         assert await timed_stop(reader, 1.0) <= 1.0 + SLACK_S
         await eventually(lambda: not tasks())
 
-    async def test_of_a_revocation_that_does_not_end_and_the_group_goes_on_without_us(
+    async def test_of_a_revocation_that_does_not_end_lets_the_group_continue(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str
     ) -> None:
         servers, orders = kafka_broker.bootstrap_servers, await topic()

@@ -61,7 +61,7 @@ async def refuse(client: CountingClient, code: int | None) -> None:
 
 
 @pytest.mark.parametrize("code", [None, *sorted(MAYBE_WRITTEN)])
-async def test_where_no_answer_came_a_record_may_have_been_written(code: int | None) -> None:
+async def test_without_an_answer_a_record_may_have_been_written(code: int | None) -> None:
     one = record()
     await refuse(sent(one), code)
     with pytest.raises(DeliveryError) as failure:
@@ -69,7 +69,7 @@ async def test_where_no_answer_came_a_record_may_have_been_written(code: int | N
     assert failure.value.may_have_been_written
 
 
-async def test_where_the_broker_refused_it_at_once_it_was_not_written() -> None:
+async def test_a_record_that_was_refused_at_once_was_not_written() -> None:
     one = record()
     await refuse(sent(one), WRITE_REFUSED)
     with pytest.raises(DeliveryError) as failure:
@@ -77,7 +77,7 @@ async def test_where_the_broker_refused_it_at_once_it_was_not_written() -> None:
     assert not failure.value.may_have_been_written
 
 
-async def test_a_record_that_has_failed_meanwhile_does_not_go_out_with_the_others() -> None:
+async def test_a_record_that_has_failed_meanwhile_is_not_sent_with_the_others() -> None:
     late, other = record(), record()
     client = sent(late, other)
     late.fail(TopicPartition("t", 0), "its time is over", may_have_been_written=False)

@@ -1,4 +1,4 @@
-"""What every source does, on a real Kafka."""
+"""Reading, seeking and polling with a source, on a real Kafka."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class TestReading:
         assert reader.source.end_offset(TopicPartition(orders, 0)) == 100
         assert reader.source.state() == "steady"
 
-    async def test_goes_on_where_the_group_has_committed(
+    async def test_continues_at_the_committed_offset(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
     ) -> None:
         orders = await topic()
@@ -47,7 +47,7 @@ class TestReading:
         assert second.offsets() == [4, 5, 6, 7, 8, 9]
         assert second.listener.resets == []
 
-    async def test_seeking_forgets_what_was_fetched(
+    async def test_a_seek_drops_fetched_records(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
     ) -> None:
         orders = await topic()
@@ -60,7 +60,7 @@ class TestReading:
         await eventually(lambda: len(reader.records) == 13)
         assert reader.offsets()[10:] == [7, 8, 9]
 
-    async def test_takes_no_more_than_asked_for_and_lets_every_partition_have_its_turn(
+    async def test_takes_at_most_max_records_and_lets_every_partition_have_its_turn(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str
     ) -> None:
         orders = await topic(partitions=2)
@@ -129,7 +129,7 @@ class TestReading:
             await source.stop(timeout_s=2)
         assert [record.offset for record in batches[TopicPartition(orders, 0)]] == [0, 1, 2]
 
-    async def test_before_the_start_and_after_the_stop_says_so(
+    async def test_raises_before_the_start_and_after_the_stop(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str
     ) -> None:
         source = await _unpolled(kafka_broker.bootstrap_servers, await topic(), name)
@@ -157,8 +157,8 @@ class TestWithoutAGroup:
             await reader.source.commit({TopicPartition(orders, 0): 1}, timeout_s=1)
 
 
-class TestTheClientsOwnAutoCommit:
-    async def test_commits_what_was_handed_out_on_its_interval_in_pre_commit_mode(
+class TestAiokafkasAutoCommit:
+    async def test_commits_handed_out_records_on_its_interval_in_pre_commit_mode(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
     ) -> None:
         orders, servers = await topic(), kafka_broker.bootstrap_servers
@@ -172,9 +172,7 @@ class TestTheClientsOwnAutoCommit:
 
         await eventually(commits)
 
-    async def test_stays_off_otherwise(
-        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
-    ) -> None:
+    async def test_is_off_otherwise(self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read) -> None:
         orders, servers = await topic(), kafka_broker.bootstrap_servers
         await produce(servers, orders)
         reader = await read(servers, orders, name, auto_commit_mode="pre-commit", auto_commit_interval_s=0)
@@ -185,7 +183,7 @@ class TestTheClientsOwnAutoCommit:
 
 
 class TestAtMostOnceWithoutException:
-    async def test_a_position_that_was_found_is_kept_before_anything_is_handed_out(
+    async def test_a_reset_is_committed_before_any_record_is_handed_out(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
     ) -> None:
         orders, servers = await topic(partitions=2), kafka_broker.bootstrap_servers
@@ -203,7 +201,7 @@ class TestAtMostOnceWithoutException:
 
 
 class TestInsideTheAssignment:
-    async def test_a_seek_counts_and_the_reset_that_it_overrides_is_not_told(
+    async def test_a_seek_takes_effect_and_its_reset_is_not_reported(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
     ) -> None:
         orders = await topic()
@@ -221,8 +219,8 @@ class TestInsideTheAssignment:
         assert reader.listener.resets == []
 
 
-class TestSettingsThatTheClientDoesNotTake:
-    async def test_are_a_mistake_of_the_configuration(self) -> None:
+class TestSettingsThatAiokafkaRefuses:
+    async def test_are_a_config_error(self) -> None:
         source = KafkaSource(consumer_settings("localhost:1", "t", "g", options={"no_such_option": 1}))
 
         with pytest.raises(ConfigError, match="no_such_option"):

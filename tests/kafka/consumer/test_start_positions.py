@@ -34,10 +34,10 @@ async def _add_partitions(servers: str, topic: str, total: int) -> None:
         await admin.close()
 
 
-class TestFailedLookUps:
+class TestFailedLookups:
     @pytest.mark.parametrize("code", [16, 14, 15])
     @pytest.mark.parametrize("reset", ["latest", "earliest"])
-    async def test_an_error_of_the_look_up_is_not_taken_for_no_commit(
+    async def test_an_error_of_the_lookup_does_not_count_as_no_commit(
         self, fake: FakeKafka, name: str, read: Read, code: int, reset: str
     ) -> None:
         await fake.create(name)
@@ -52,7 +52,7 @@ class TestFailedLookUps:
         assert reader.listener.resets == []
         assert await fault.hits() == 3
 
-    async def test_a_look_up_that_is_not_allowed_is_said(self, fake: FakeKafka, name: str, read: Read) -> None:
+    async def test_a_missing_right_for_the_lookup_is_reported(self, fake: FakeKafka, name: str, read: Read) -> None:
         await fake.create(name)
         await fake.fault(OFFSET_FETCH, 30, group=name, count=-1)
 
@@ -63,8 +63,8 @@ class TestFailedLookUps:
         assert f"not authorized for group {name}" in str(reader.errors[0])
 
 
-class TestTheRule:
-    async def test_earliest_begins_at_the_beginning_and_says_so_before_any_record(
+class TestResetRule:
+    async def test_earliest_begins_at_the_beginning_and_reports_it_before_any_record(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
     ) -> None:
         orders = await topic()
@@ -86,7 +86,7 @@ class TestTheRule:
         await produce(kafka_broker.bootstrap_servers, orders, 2)
         await eventually(lambda: reader.offsets() == [10, 11])
 
-    async def test_none_refuses_and_names_the_partition_and_the_way_out(
+    async def test_none_refuses_and_names_the_partition_and_the_fix(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
     ) -> None:
         orders = await topic()
@@ -112,7 +112,7 @@ class TestTheRule:
         assert reader.listener.resets == [OffsetReset(TopicPartition(orders, 1), None, 0, "new_partition")]
         assert reader.offsets(1) == [0, 1, 2]
 
-    async def test_members_who_start_together_do_not_take_each_others_first_commit_for_an_older_life(
+    async def test_members_that_start_together_ignore_each_others_first_commits(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy, name: str, read: Read
     ) -> None:
         servers, orders = kafka_broker.bootstrap_servers, await topic(partitions=2)
@@ -134,7 +134,7 @@ class TestTheRule:
         assert second.listener.resets[0].to_offset == 10
 
     @pytest.mark.parametrize(("reset", "position"), [("earliest", 6), ("latest", 10)])
-    async def test_a_commit_that_retention_has_passed_is_out_of_range(
+    async def test_a_committed_offset_that_retention_has_deleted_is_out_of_range(
         self, fake: FakeKafka, name: str, read: Read, reset: str, position: int
     ) -> None:
         await fake.create(name)
@@ -159,7 +159,7 @@ class TestTheRule:
         await eventually(lambda: reader.errors)
         assert f"{name}[0] no longer has offset 2" in str(reader.errors[0])
 
-    async def test_a_reset_is_told_after_the_assignment_it_belongs_to(
+    async def test_a_reset_is_reported_after_its_assignment(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
     ) -> None:
         orders = await topic()
@@ -185,7 +185,7 @@ class TestTheRule:
 
 
 class TestWithoutAGroup:
-    async def test_a_new_partition_is_read_from_its_beginning_and_the_others_go_on_where_they_are(
+    async def test_a_new_partition_is_read_from_its_beginning_and_the_others_keep_their_positions(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, read: Read
     ) -> None:
         servers, orders = kafka_broker.bootstrap_servers, await topic()
@@ -226,7 +226,7 @@ class TestNewPartitions:
         await eventually(lambda: reader.offsets() == [0, 1, 2])
         assert reader.listener.resets == [OffsetReset(TopicPartition(orders, 0), None, 0, "new_partition")]
 
-    async def test_a_running_group_sees_them_within_the_metadatas_age(
+    async def test_a_running_group_finds_them_within_metadata_max_age(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
     ) -> None:
         servers, orders = kafka_broker.bootstrap_servers, await topic()

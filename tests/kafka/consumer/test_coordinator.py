@@ -19,9 +19,7 @@ from tests.support.waiting import SLACK_S, eventually
 
 class TestHeartbeats:
     @pytest.mark.parametrize("code", [14, 15, 16, 22, 25, 27, 81, 82, -1])
-    async def test_an_answer_that_is_not_final_is_outlived(
-        self, fake: FakeKafka, name: str, read: Read, code: int
-    ) -> None:
+    async def test_survive_an_answer_that_is_not_final(self, fake: FakeKafka, name: str, read: Read, code: int) -> None:
         await fake.create(name)
         reader = await read(fake.bootstrap_servers, name, name, session_timeout_s=1.0)
         await eventually(lambda: reader.source.state() == "steady")
@@ -82,7 +80,7 @@ class TestStates:
 
 class TestJoins:
     @pytest.mark.parametrize("code", [14, 15, 16, 25, 27])
-    async def test_what_may_pass_is_tried_again(self, fake: FakeKafka, name: str, read: Read, code: int) -> None:
+    async def test_transient_errors_are_retried(self, fake: FakeKafka, name: str, read: Read, code: int) -> None:
         await fake.create(name)
         await fake.fault(JOIN_GROUP, code, group=name, count=2)
         reader = await read(fake.bootstrap_servers, name, name)
@@ -98,7 +96,7 @@ class TestJoins:
             (30, "not authorized for group"),
         ],
     )
-    async def test_what_cannot_pass_is_said_in_words(
+    async def test_final_errors_are_reported_with_their_cause(
         self, fake: FakeKafka, name: str, read: Read, code: int, words: str
     ) -> None:
         await fake.create(name)
@@ -109,7 +107,7 @@ class TestJoins:
         assert isinstance(reader.errors[0], BrokerRefused)
         assert words in str(reader.errors[0])
 
-    async def test_an_error_that_the_client_does_not_know_is_named(
+    async def test_an_error_code_that_aiokafka_does_not_know_has_its_name(
         self, fake: FakeKafka, name: str, read: Read
     ) -> None:
         await fake.create(name)
@@ -156,7 +154,7 @@ class TestRebalances:
         await eventually(lambda: len(first.records) + len(second.records) == 20)
         assert len(first.records) == len(second.records) == 10
 
-    async def test_a_listener_that_fails_is_not_passed_over_in_silence(
+    async def test_an_error_of_the_listener_ends_the_source(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
     ) -> None:
         reader = await read(kafka_broker.bootstrap_servers, await topic(), name)
@@ -200,7 +198,7 @@ class TestStaticMembers:
         await eventually(lambda: second.source.state() == "steady" and len(second.source.assignment()) == 1)
         assert second.errors == []
 
-    async def test_members_who_throw_each_other_out_again_and_again_are_found_out(
+    async def test_members_that_expel_each_other_repeatedly_end_with_an_error(
         self, fake: FakeKafka, name: str, read: Read
     ) -> None:
         await fake.create(name)
@@ -228,9 +226,9 @@ class TestStaticMembers:
         assert len(stays.listener.assigned) == assigned
 
 
-class TestDeadTasks:
+class TestEndedTasks:
     @pytest.mark.parametrize("owner", ["fetching", "coordinator"])
-    async def test_a_background_task_that_died_is_an_error_of_the_poll(
+    async def test_a_background_task_that_has_ended_is_an_error_of_the_poll(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read, owner: str
     ) -> None:
         reader = await read(kafka_broker.bootstrap_servers, await topic(), name)

@@ -1,4 +1,4 @@
-"""Bytes to records: the same as aiokafka's own, and what cannot be read costs nothing but itself."""
+"""Decoding: the same records as aiokafka's, and a damaged one costs only its own offset."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class TestWholeBatches:
     @pytest.mark.parametrize("position", [0, 1])
     @pytest.mark.parametrize("read_committed", [True, False])
     @pytest.mark.parametrize("most", [1, 2, 1000])
-    def test_gives_what_aiokafka_gives(self, kind: str, position: int, read_committed: bool, most: int) -> None:
+    def test_decodes_the_same_as_aiokafka(self, kind: str, position: int, read_committed: bool, most: int) -> None:
         raw = WHOLE.get(kind) or _legacy()
         aborted = [(5, 0)] if kind == "an aborted transaction" else []
         theirs = aiokafkas_own(raw, position=position, aborted=aborted, read_committed=read_committed)
@@ -100,7 +100,7 @@ class TestWholeBatches:
         assert records.exhausted
         assert records.position == 5
 
-    def test_makes_no_more_of_a_batch_than_was_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_decodes_no_more_records_than_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         made: list[Any] = []
         monkeypatch.setattr(
             "evkafka.kafka.consumer.record_decoder._NEW",
@@ -120,7 +120,7 @@ class TestWholeBatches:
 
 
 class TestDamagedBatches:
-    def test_a_wrong_checksum_stops_there_and_names_what_lies_behind(self) -> None:
+    def test_a_wrong_checksum_stops_reading_and_gives_the_next_offset(self) -> None:
         records = unread(batch(b"a", b"b") + with_flipped_bit(batch(b"c", b"d", first=2)) + batch(b"e", first=4))
 
         assert offsets(records.take(100)) == [0, 1]
@@ -130,20 +130,20 @@ class TestDamagedBatches:
         assert records.damage[:2] == (2, 4)
         assert "CRC" in str(records.damage.error)
 
-    def test_what_a_call_took_before_the_damage_is_not_lost_when_the_call_ends_there(self) -> None:
+    def test_records_before_the_damage_are_returned_by_the_call_that_finds_it(self) -> None:
         records = unread(batch(b"a", b"b") + with_flipped_bit(batch(b"c", first=2)))
 
         assert offsets(records.take(2)) == [0, 1]
         assert offsets(records.take(2)) == []
         assert records.damage is not None
 
-    def test_behind_the_damage_reading_goes_on(self) -> None:
+    def test_reading_continues_after_the_damage(self) -> None:
         raw = batch(b"a", b"b") + with_flipped_bit(batch(b"c", b"d", first=2)) + batch(b"e", first=4)
 
         assert offsets(unread(raw[len(batch(b"a", b"b") + batch(b"c", b"d")) :], position=4).take(100)) == [4]
 
     @pytest.mark.parametrize("codec", [5, 6, 7])
-    def test_an_unknown_codec_stops_there(self, codec: int) -> None:
+    def test_an_unknown_codec_stops_reading(self, codec: int) -> None:
         records = unread(batch(b"a") + with_codec(batch(b"b", b"c", first=1), codec))
 
         assert offsets(records.take(100)) == [0]
@@ -151,7 +151,7 @@ class TestDamagedBatches:
         assert records.damage[:2] == (1, 3)
 
     @pytest.mark.parametrize("codec", [1, 2, 3, 4])
-    def test_bytes_that_are_not_what_the_codec_says_stop_there(self, codec: int) -> None:
+    def test_bytes_that_the_codec_cannot_read_stop_reading(self, codec: int) -> None:
         records = unread(batch(b"a") + with_codec(batch(b"b" * 50, b"c" * 50, first=1), codec))
 
         assert offsets(records.take(100)) == [0]
@@ -174,7 +174,7 @@ class TestDamagedBatches:
         assert behind.position == 7
 
     @pytest.mark.parametrize("most", [1, 2, 3])
-    def test_what_was_handed_out_before_the_damage_of_the_same_batch_does_not_come_again(self, most: int) -> None:
+    def test_records_before_the_damage_of_their_batch_are_not_returned_twice(self, most: int) -> None:
         records = unread(_with_header_at(3, of=5, first=0, codec=0))
 
         found: list[int] = []
@@ -199,7 +199,7 @@ class TestDamagedBatches:
         assert second.damage[:2] == (1, 2)
         assert offsets(unread(raw, position=2).take(100)) == [2]
 
-    def test_a_damaged_length_is_not_believed(self) -> None:
+    def test_a_damaged_length_stops_reading(self) -> None:
         raw = batch(b"a") + batch(b"b", first=1)[:40]  # the broker cut the last batch off: it comes whole next time
 
         records = unread(raw)

@@ -1,4 +1,4 @@
-"""Readers outside of a consumer: what cannot be read is a row of its own, and a slow line is waited for."""
+"""Readers outside of a consumer: unreadable records are reported, slow answers are waited for."""
 
 from __future__ import annotations
 
@@ -70,22 +70,22 @@ def is_told(shown: list[object]) -> bool:
     return [first, second, *rest] == [b"0", b"1", b"0", b"1"] and "max_decompressed_bytes, 1000000" in str(bomb)
 
 
-class TestABatchThatBecomesTooLarge:
-    async def test_is_a_row_among_what_is_followed(self, connection: ConnectionSettings, orders: str) -> None:
+class TestATooLargeBatch:
+    async def test_is_a_record_of_follow(self, connection: ConnectionSettings, orders: str) -> None:
         seen: list[Record] = []
         async with aclosing(follow(connection, orders, {0: 0}, {0: 7})) as batches:
             async for records in batches:
                 seen += records
         assert is_told(told(seen))
 
-    async def test_is_a_row_of_the_log(self, connection: ConnectionSettings, orders: str) -> None:
+    async def test_is_a_record_of_the_log(self, connection: ConnectionSettings, orders: str) -> None:
         seen: list[Record] = []
         async with aclosing(stream_log(connection, orders)) as batches:
             async for records in batches:
                 seen += records
         assert is_told(told(seen))
 
-    async def test_is_a_row_of_the_page(self, connection: ConnectionSettings, orders: str) -> None:
+    async def test_is_a_row_of_the_operations_page(self, connection: ConnectionSettings, orders: str) -> None:
         found = await excerpt(connection, orders, 0, limit=10, offset=0)
         assert is_told(told(list(found.records)))
         row = record_row(found.records[2], "Event-Type", 1000)
@@ -93,18 +93,18 @@ class TestABatchThatBecomesTooLarge:
         assert row["value"] is not None
         assert row["value"]["text"].startswith("2 to 4 cannot be read: TooLargeUnpacked")
 
-    async def test_is_a_row_at_the_offset_where_reading_begins_inside_of_it(
+    async def test_is_reported_when_reading_begins_inside_of_it(
         self, connection: ConnectionSettings, orders: str
     ) -> None:
         found = await excerpt(connection, orders, 0, limit=10, offset=4)
         assert [one.offset for one in found.records] == [4, 5, 6]
 
-    async def test_is_not_left_out_where_all_must_be_read(self, connection: ConnectionSettings, orders: str) -> None:
+    async def test_is_an_error_of_reading_a_whole_log(self, connection: ConnectionSettings, orders: str) -> None:
         with pytest.raises(BrokerError, match=r"\[0\]@2 to 4 cannot be read: TooLargeUnpacked"):
             await read_log(connection, orders, lambda record: None)
 
     @pytest.mark.parametrize("wanted", [RecordFilter(), RecordFilter(event_types=("E",))], ids=["all", "some"])
-    async def test_is_a_line_of_tail_whatever_is_wanted(
+    async def test_is_a_line_of_tail_with_any_filter(
         self,
         connection: ConnectionSettings,
         orders: str,
@@ -120,7 +120,7 @@ class TestABatchThatBecomesTooLarge:
         assert row["offset"] == 2
         assert len(lines) == (1 if wanted.event_types else 5)
 
-    async def test_is_a_letter_that_stays_open_and_holds_no_other_up(
+    async def test_is_a_dead_letter_that_stays_open_and_does_not_block_others(
         self, connection: ConnectionSettings, kafka_broker: KafkaBroker, topic: MakeTopic
     ) -> None:
         source = await topic()
@@ -145,8 +145,8 @@ class TestABatchThatBecomesTooLarge:
         assert told(sent) == [b"small"]
 
 
-class TestASlowLine:
-    async def test_is_waited_for_as_long_as_more_comes(
+class TestSlowAnswers:
+    async def test_are_waited_for_while_they_make_progress(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy
     ) -> None:
         orders = await topic()
@@ -157,7 +157,7 @@ class TestASlowLine:
             [[record]] = [records async for records in log]
         assert record.value == bytes(4_000)
 
-    async def test_that_is_silent_is_given_up(self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy) -> None:
+    async def test_time_out_after_silence(self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy) -> None:
         orders = await topic()
         for _ in range(6):  # each comes with a fetch of its own
             await produce_one(kafka_broker.bootstrap_servers, orders, 600_000)

@@ -1,4 +1,4 @@
-"""Which partition a key goes to: the one that Java's client takes."""
+"""The partition of a key is the same as in Java's client."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class TestPartitions:
     def test_an_empty_key_is_a_key(self) -> None:
         assert {partition_for(b"", range(50), range(50)) for _ in range(20)} == {(murmur2(b"") & 0x7FFFFFFF) % 50}
 
-    def test_without_a_key_every_partition_that_has_a_leader_gets_its_share(self) -> None:
+    def test_records_without_a_key_are_spread_over_partitions_with_a_leader(self) -> None:
         random.seed(3)
         assert {partition_for(None, [0, 1, 2, 3], [1, 3]) for _ in range(200)} == {1, 3}
 
-    def test_without_a_key_and_without_leaders_any_partition_will_do(self) -> None:
+    def test_records_without_a_key_go_to_any_partition_if_none_has_a_leader(self) -> None:
         random.seed(3)
         assert {partition_for(None, [0, 1], []) for _ in range(100)} == {0, 1}

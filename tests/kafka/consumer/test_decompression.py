@@ -1,4 +1,4 @@
-"""Compressed batches: unpacked as aiokafka does it, up to a bound."""
+"""Decompression: the same bytes as aiokafka's, up to a limit."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class TestEveryCodec:
 
         assert values(decompress(raw, MOST)) == given
 
-    def test_a_batch_that_is_just_as_large_as_allowed_is_unpacked(self, codec: int) -> None:
+    def test_a_batch_of_exactly_the_allowed_size_is_decompressed(self, codec: int) -> None:
         raw = batch(bytes(70_000), codec=codec)
         size = len(batch(bytes(70_000))) - HEAD
 
@@ -59,7 +59,7 @@ class TestEveryCodec:
         with pytest.raises(TooLargeUnpacked, match=f"unpack to more than max_decompressed_bytes, {size - 1}; raise"):
             decompress(raw, size - 1)
 
-    def test_a_larger_one_is_refused_before_it_fills_the_memory(self, codec: int) -> None:
+    def test_a_larger_batch_is_refused_before_it_fills_the_memory(self, codec: int) -> None:
         raw = batch(bytes(9_000_000), codec=codec)
         tracemalloc.start()
         try:
@@ -71,7 +71,7 @@ class TestEveryCodec:
 
         assert peak < 4 * MOST
 
-    def test_it_costs_its_own_batch_and_nothing_else(self, codec: int) -> None:
+    def test_a_too_large_batch_does_not_affect_the_others(self, codec: int) -> None:
         raw = batch(b"a", b"b") + batch(bytes(9_000_000), b"d", first=2, codec=codec) + batch(b"e", first=4)
         records = FetchedRecords(
             "t", 0, raw, position=0, aborted=(), read_committed=True, check_crcs=True, max_decompressed_bytes=MOST
@@ -82,7 +82,7 @@ class TestEveryCodec:
         assert records.damage[:2] == (2, 4)
         assert isinstance(records.damage.error, TooLargeUnpacked)
 
-    def test_bytes_that_it_did_not_write_are_its_own_error(self, codec: int) -> None:
+    def test_bytes_that_it_cannot_read_are_an_error_of_the_codec(self, codec: int) -> None:
         raw = with_records(batch(b"a", codec=codec), b"\xff" * 40)
 
         with pytest.raises(Exception, match=r".") as caught:
@@ -98,7 +98,7 @@ class TestEveryCodec:
 
 
 class TestForms:
-    def test_what_is_not_compressed_stays_the_same_bytes(self) -> None:
+    def test_an_uncompressed_batch_is_returned_as_it_is(self) -> None:
         raw = batch(b"a", b"b")
 
         assert decompress(raw, 1) is raw
@@ -114,7 +114,7 @@ class TestForms:
 
         assert values(decompress(with_records(batch(b"a", b"b", codec=2), packed), MOST)) == [b"a", b"b"]
 
-    def test_snappy_that_is_damaged_behind_a_large_block_is_not_unpacked_to_look_for_it(self) -> None:
+    def test_damaged_snappy_after_a_large_block_is_found_without_decompressing(self) -> None:
         large, broken = bytes(cramjam.snappy.compress_raw(bytes(5 * MOST))), b"\xff" * 12
         framed = b"".join(struct.pack(">i", len(block)) + block for block in (large, broken))
         raw = with_records(batch(b"a", codec=2), b"\x82SNAPPY\x00\x00\x00\x00\x01\x00\x00\x00\x01" + framed)
@@ -128,14 +128,14 @@ class TestForms:
         assert unread.damage is not None
         assert peak < 2 * MOST
 
-    def test_snappy_that_says_it_is_larger_than_it_is(self) -> None:
+    def test_snappy_with_a_too_large_size_in_its_header(self) -> None:
         packed = b"\xff\xff\xff\xff\x0f" + bytes(20)  # 4 GiB, by its header
 
         with pytest.raises(TooLargeUnpacked):
             decompress(with_records(batch(b"a", codec=2), packed), MOST)
 
     @pytest.mark.parametrize(("magic", "codec"), [(0, 1), (0, 2), (1, 1), (1, 2), (1, 3)])
-    def test_older_formats_are_bounded_too(self, magic: int, codec: int) -> None:
+    def test_older_formats_have_the_limit_too(self, magic: int, codec: int) -> None:
         raw = old(codec, b"a", bytes(500_000), magic=magic)
 
         assert decompress(raw, MOST) is raw
@@ -144,7 +144,7 @@ class TestForms:
 
 
 class TestOnKafka:
-    async def test_a_batch_that_becomes_too_large_is_told_and_can_be_passed(
+    async def test_a_too_large_batch_is_reported_and_can_be_skipped(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
     ) -> None:
         servers, orders = kafka_broker.bootstrap_servers, await topic(partitions=2)

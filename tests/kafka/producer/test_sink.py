@@ -1,4 +1,4 @@
-"""Sends to a real broker that is well: confirmed, in order, where they belong."""
+"""Sends to a healthy broker: confirmed, in order, to the right partition."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from tests.support.kafka_topics import MakeTopic
 
 
 class TestOneEvent:
-    async def test_is_confirmed_with_the_place_where_it_stands(
-        self, kafka_broker: KafkaBroker, topic: MakeTopic
-    ) -> None:
+    async def test_is_confirmed_with_its_offset(self, kafka_broker: KafkaBroker, topic: MakeTopic) -> None:
         name, servers = await topic(partitions=3), kafka_broker.bootstrap_servers
         before_ms = int(time.time() * 1000)
         async with EVKafkaProducer({"bootstrap_servers": servers, "topic": name}) as producer:
@@ -37,7 +35,9 @@ class TestOneEvent:
         assert second.timestamp == 1_700_000_000_000
         assert (third.key, third.value, third.headers) == (b"gone", None, (("Event-Type", b"X"),))
 
-    async def test_of_a_key_goes_where_other_clients_send_it(self, kafka_broker: KafkaBroker, topic: MakeTopic) -> None:
+    async def test_with_a_key_goes_to_the_same_partition_as_from_other_clients(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic
+    ) -> None:
         name, servers = await topic(partitions=12), kafka_broker.bootstrap_servers
         keys = [f"key-{number}" for number in range(40)]
         async with (
@@ -49,7 +49,7 @@ class TestOneEvent:
                 assert sent.partition == (await theirs.send_and_wait(name, b"", key=key.encode())).partition
 
     @pytest.mark.parametrize("acks", ["all", 1, 0])
-    async def test_is_sent_with_the_acks_that_are_asked_for(
+    async def test_is_sent_with_the_configured_acks(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, acks: Any
     ) -> None:
         name, servers = await topic(), kafka_broker.bootstrap_servers
@@ -61,9 +61,7 @@ class TestOneEvent:
 
 
 class TestManyEvents:
-    async def test_queued_ones_stand_in_the_order_of_their_calls(
-        self, kafka_broker: KafkaBroker, topic: MakeTopic
-    ) -> None:
+    async def test_queued_events_keep_their_order(self, kafka_broker: KafkaBroker, topic: MakeTopic) -> None:
         name, servers = await topic(partitions=2), kafka_broker.bootstrap_servers
         config: Any = {"bootstrap_servers": servers, "topic": name, "max_batch_size": 2000}
         async with EVKafkaProducer(config) as producer:
@@ -115,7 +113,7 @@ class TestManyEvents:
 
 
 class TestRefusedBeforehand:
-    async def test_larger_than_a_request_may_be_is_an_error_that_names_the_event(
+    async def test_an_event_larger_than_a_request_is_an_error_with_its_name(
         self, kafka_broker: KafkaBroker, topic: MakeTopic
     ) -> None:
         name = await topic()
@@ -135,7 +133,7 @@ class TestRefusedBeforehand:
                 await producer.send_event({}, "X", "ordes")
         assert e.value.may_have_been_written is False
 
-    async def test_a_topic_that_is_made_a_moment_later_is_waited_for(
+    async def test_a_topic_that_is_created_a_moment_later_is_waited_for(
         self, kafka_broker: KafkaBroker, topic: MakeTopic
     ) -> None:
         servers = kafka_broker.bootstrap_servers

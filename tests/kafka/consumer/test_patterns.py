@@ -29,7 +29,7 @@ async def delete_topic(servers: str, topic: str) -> None:
         await admin.close()
 
 
-class TestWhatAPatternMatches:
+class TestMatching:
     @pytest.mark.parametrize("topic", ["orders", "orders.eu", "orders.dlq.archive", "retry.orders", "orders.retry"])
     def test_other_peoples_topics(self, topic: str) -> None:
         assert TopicPattern(re.compile(".*"), [DEFAULT]).match(topic)
@@ -46,7 +46,7 @@ class TestWhatAPatternMatches:
         assert not pattern.match("orders-dead-billing")
         assert pattern.match("orders-alive")
 
-    def test_not_what_the_pattern_does_not_match(self) -> None:
+    def test_only_matching_topics(self) -> None:
         assert not TopicPattern(re.compile("orders"), [DEFAULT]).match("payments")
 
 

@@ -107,7 +107,7 @@ def tls(context: ssl.SSLContext) -> dict[str, Any]:
     return {"options": {"security_protocol": "SSL", "ssl_context": context}}
 
 
-class TestNobodyThere:
+class TestUnreachableServers:
     async def test_a_closed_port_is_named_with_its_cause(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
@@ -158,7 +158,7 @@ class TestNobodyThere:
 
         await eventually(lambda: reader.source.state() == "steady")
 
-    async def test_brokers_that_advertise_an_address_that_leads_nowhere(
+    async def test_brokers_with_an_unreachable_advertised_listener(
         self, kafka_broker: KafkaBroker, proxy: Proxy
     ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
@@ -175,7 +175,7 @@ class TestNobodyThere:
 
 
 class TestLogins:
-    async def test_a_right_password_lets_in(self, sasl_broker: KafkaBroker, name: str, read: Read) -> None:
+    async def test_a_correct_password_is_accepted(self, sasl_broker: KafkaBroker, name: str, read: Read) -> None:
         reader = await read(sasl_broker.bootstrap_servers, name, name, connection=login("s3cret-canary"))
 
         await eventually(lambda: reader.source.state() == "connecting")
@@ -201,7 +201,7 @@ class TestLogins:
         assert isinstance(error, BrokerRefused)
         assert "sasl_mechanism" in str(error)
 
-    async def test_no_login_where_one_is_asked_for(self, sasl_broker: KafkaBroker) -> None:
+    async def test_no_login_although_one_is_required(self, sasl_broker: KafkaBroker) -> None:
         error, _ = await failing_start(sasl_broker.bootstrap_servers, start_timeout_s=1.5)
 
         assert "security_protocol" in str(error)
@@ -232,7 +232,7 @@ class TestLogins:
 
 
 class TestTls:
-    async def test_a_trusted_certificate_lets_in(
+    async def test_a_trusted_certificate_is_accepted(
         self, tls_broker: KafkaBroker, certificate: Path, name: str, read: Read
     ) -> None:
         context = ssl.create_default_context(cafile=certificate / "ca.pem")
@@ -260,7 +260,7 @@ class TestTls:
         assert isinstance(error, BrokerRefused)
         assert "localhost" in str(error)
 
-    async def test_tls_to_a_port_without(self, kafka_broker: KafkaBroker) -> None:
+    async def test_tls_to_a_port_without_tls(self, kafka_broker: KafkaBroker) -> None:
         error, took = await failing_start(
             kafka_broker.bootstrap_servers, connection=tls(ssl.create_default_context()), start_timeout_s=2.0
         )
@@ -268,7 +268,7 @@ class TestTls:
         assert "security_protocol" in str(error)
         assert took < 2.0 + SLACK_S
 
-    async def test_no_tls_to_a_port_with(self, tls_broker: KafkaBroker) -> None:
+    async def test_no_tls_to_a_port_with_tls(self, tls_broker: KafkaBroker) -> None:
         error, took = await failing_start(tls_broker.bootstrap_servers, start_timeout_s=2.0)
 
         assert "security_protocol" in str(error)
@@ -303,7 +303,7 @@ class TestAbsentTopics:
             assert reader.errors == []
             await reader.stop()
 
-    async def test_is_created_where_that_is_asked_for(self, name: str, read: Read) -> None:
+    async def test_is_created_if_configured(self, name: str, read: Read) -> None:
         with KafkaBroker() as broker:
             reader = await read(
                 broker.bootstrap_servers,

@@ -1,4 +1,4 @@
-"""A node that is silent: connections are taken, and nothing is answered. It holds up no other node's work."""
+"""A silent node accepts connections and answers nothing. It does not block requests to other nodes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def silent_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestConnecting:
-    async def test_to_it_keeps_nobody_from_another_node(self, client: Client, proxy: Proxy) -> None:
+    async def test_does_not_block_connections_to_other_nodes(self, client: Client, proxy: Proxy) -> None:
         await proxy.set("blackhole")
         connecting = asyncio.ensure_future(client._get_conn(SILENT))
         await asyncio.sleep(0)
@@ -67,12 +67,12 @@ class TestConnecting:
         assert not connecting.done()
         connecting.cancel()
 
-    async def test_to_it_is_broken_off_when_the_cluster_does_without_it(self, client: Client, proxy: Proxy) -> None:
+    async def test_is_aborted_when_the_cluster_has_removed_the_node(self, client: Client, proxy: Proxy) -> None:
         await proxy.set("blackhole")
         async with asyncio.timeout(PROMPTLY_S):  # less than a connection may take
             assert await client._get_conn(SILENT) is None
 
-    async def test_at_the_start_tries_the_next_server_beside_it(
+    async def test_tries_the_next_server_while_the_first_is_slow(
         self, kafka_broker: KafkaBroker, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(preflight, "NEXT_SERVER_S", 0.05)
@@ -84,24 +84,24 @@ class TestConnecting:
 
 
 @pytest.mark.usefixtures("silent_first")
-class TestWhatAnyNodeCanAnswer:
-    async def test_the_coordinator_is_asked_of_another_one_after_a_moment(self, client: Client, proxy: Proxy) -> None:
+class TestRequestsThatAnyNodeCanAnswer:
+    async def test_a_coordinator_lookup_goes_to_another_node_after_a_moment(self, client: Client, proxy: Proxy) -> None:
         await proxy.set("blackhole")
         async with asyncio.timeout(PROMPTLY_S):
             assert await client.coordinator_lookup(CoordinationType.GROUP, "any") == HEALTHY
 
-    async def test_metadata_are_asked_of_another_one_after_a_moment(self, client: Client, proxy: Proxy) -> None:
+    async def test_a_metadata_request_goes_to_another_node_after_a_moment(self, client: Client, proxy: Proxy) -> None:
         await proxy.set("blackhole")
         async with asyncio.timeout(PROMPTLY_S):
             assert await client._metadata_update(client.cluster, [])
 
-    async def test_a_node_that_was_silent_is_asked_last(self, client: Client, proxy: Proxy) -> None:
+    async def test_a_silent_node_is_asked_last(self, client: Client, proxy: Proxy) -> None:
         assert client.get_random_node() == SILENT
         proxy.on(FIND_COORDINATOR, hold=True)
         await client.coordinator_lookup(CoordinationType.GROUP, "any")
         assert client.get_random_node() == HEALTHY
 
-    async def test_the_only_one_has_all_the_time_that_there_is(self, proxy: Proxy) -> None:
+    async def test_the_only_node_has_the_full_time(self, proxy: Proxy) -> None:
         client = await _client(proxy.bootstrap_servers)
         try:
             proxy.on(METADATA, delay_s=0.5)
@@ -110,8 +110,8 @@ class TestWhatAnyNodeCanAnswer:
             await client.close()
 
 
-class TestAWriteThatWaits:
-    async def test_holds_up_no_question(self, proxy: Proxy) -> None:
+class TestAPendingWrite:
+    async def test_does_not_delay_metadata_requests(self, proxy: Proxy) -> None:
         client = await _client(proxy.bootstrap_servers)
         held: Any = proxy.on(PRODUCE, hold=True)
         try:
@@ -126,15 +126,15 @@ class TestAWriteThatWaits:
             await client.close()
 
 
-class TestWhatItAloneCanAnswer:
-    async def test_is_given_up_when_the_cluster_does_without_it(self, client: Client, proxy: Proxy) -> None:
+class TestRequestsToOneNode:
+    async def test_are_aborted_when_the_cluster_has_removed_it(self, client: Client, proxy: Proxy) -> None:
         proxy.on(HEARTBEAT, hold=True)
         async with asyncio.timeout(PROMPTLY_S):
             with pytest.raises(kafka.KafkaConnectionError):
                 await client.send(SILENT, HeartbeatRequest("any", -1, ""))
         assert SILENT not in {node for node, _ in client._conns}
 
-    async def test_is_waited_for_while_it_is_one_of_the_brokers(self, proxy: Proxy) -> None:
+    async def test_wait_while_it_is_one_of_the_brokers(self, proxy: Proxy) -> None:
         client = await _client(proxy.bootstrap_servers)
         held: Any = proxy.on(HEARTBEAT, hold=True)
         try:

@@ -1,4 +1,4 @@
-"""The ends of partitions that are not fetched are asked for: a lag that grows is seen though nobody reads."""
+"""End offsets of partitions that are not fetched are looked up, so that a growing lag shows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def open_transaction(servers: str, topic: str, records: int) -> AsyncItera
 
 
 class TestAPartitionThatIsNotPolled:
-    async def test_shows_what_was_written_since_and_when_the_next_record_was(
+    async def test_shows_its_new_end_and_the_time_of_its_next_record(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
     ) -> None:
         servers, orders = kafka_broker.bootstrap_servers, await topic()
@@ -61,7 +61,7 @@ class TestAPartitionThatIsNotPolled:
         await eventually(lambda: len(reader.records) == 50)
         assert waiting_since_ms == reader.records[10].timestamp
 
-    async def test_is_asked_again_where_nobody_answers(self, fake: FakeKafka, name: str, read: Read) -> None:
+    async def test_is_looked_up_again_without_an_answer(self, fake: FakeKafka, name: str, read: Read) -> None:
         at = TopicPartition(name, 0)
         await fake.create(name)
         await produce(fake.bootstrap_servers, name)
@@ -84,7 +84,7 @@ class TestAPartitionThatIsNotPolled:
 
 class TestAnOpenTransaction:
     @pytest.mark.parametrize("polled", [True, False])
-    async def test_shows_both_ends(
+    async def test_shows_last_stable_offset_and_high_watermark(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read, polled: bool
     ) -> None:
         servers, orders = kafka_broker.bootstrap_servers, await topic()

@@ -1,4 +1,4 @@
-"""Clients whose start is cancelled while they wait for an answer: no connection stays open behind them."""
+"""Clients whose start is cancelled while they wait for an answer leave no connection open."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[AIOKafkaConnection]:
 
 
 @pytest.mark.parametrize("kind", ["admin", "reader", "client"])
-async def test_a_start_that_is_broken_off_leaves_no_connection_open(
+async def test_a_cancelled_start_leaves_no_connection_open(
     kind: str, kafka_broker: KafkaBroker, asked: asyncio.Queue[AIOKafkaConnection]
 ) -> None:
     connection = producer_settings({"bootstrap_servers": kafka_broker.bootstrap_servers}).connection

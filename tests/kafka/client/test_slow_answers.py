@@ -1,4 +1,4 @@
-"""An answer that takes long because its line is slow is waited for; one that does not come is given up."""
+"""A slow answer is waited for while it makes progress; a silent one times out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TP = TopicPartition("orders", 0)
 
 
 class TestSilenceLimit:
-    async def test_lasts_as_long_as_more_comes(self) -> None:
+    async def test_does_not_expire_while_there_is_progress(self) -> None:
         looks = 0
         enough = asyncio.Event()
 
@@ -43,7 +43,7 @@ class TestSilenceLimit:
         async with SilenceLimit(0.005, come):
             await enough.wait()
 
-    async def test_ends_when_nothing_more_comes(self) -> None:
+    async def test_expires_after_silence(self) -> None:
         with pytest.raises(TimeoutError):
             async with SilenceLimit(0.005, lambda: 7):
                 await asyncio.Event().wait()
@@ -66,9 +66,7 @@ class TestAFetchOverASlowLine:
         assert len(answer.topics[0][1][0][-1]) > 4_000
         conn.close()
 
-    async def test_is_given_up_when_nothing_more_comes(
-        self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy
-    ) -> None:
+    async def test_is_aborted_after_silence(self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy) -> None:
         orders = await topic()
         host, port = proxy.bootstrap_servers.split(":")
         conn = await connect(host, int(port), {"client_id": "c", "request_timeout_ms": 200})
@@ -78,7 +76,7 @@ class TestAFetchOverASlowLine:
             await conn.send(FetchRequest(50, 1, 2**20, 0, [(orders, [(0, 0, 2**20)])]))
         conn.close()
 
-    async def test_is_told_to_the_watchdog_and_is_no_lost_connection(
+    async def test_is_visible_to_the_watchdog_and_is_no_lost_connection(
         self,
         kafka_broker: KafkaBroker,
         topic: MakeTopic,
@@ -150,7 +148,7 @@ class TestAPositionThatDoesNotMove:
         assert self.watch(StillSource(), for_s=59) == []
         assert ["has not moved for 60 s" in str(stall) for stall in self.watch(StillSource(), for_s=65)] == [True]
 
-    async def test_is_none_while_an_answer_comes_in(self) -> None:
+    async def test_is_none_while_an_answer_arrives(self) -> None:
         source = StillSource()
         source.receiving = True
 

@@ -1,4 +1,4 @@
-"""What the client has is handed out once the assignment that it belongs to is taken over; an error is no answer."""
+"""Fetched records are handed out only when the listener has taken over their assignment; a lookup error is raised."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.listening import Read, Reader, consumer_settings
 from tests.support.waiting import eventually
 
 
-async def test_no_record_comes_before_the_listener_has_taken_its_partition_over(
+async def test_no_record_is_handed_out_before_the_listener_has_its_partition(
     kafka_broker: KafkaBroker, topic: MakeTopic, name: str
 ) -> None:
     orders, go_on = await topic(), asyncio.Event()
@@ -41,7 +41,7 @@ async def test_no_record_comes_before_the_listener_has_taken_its_partition_over(
     await reader.stop()
 
 
-async def test_an_error_of_one_partition_in_the_look_up_of_offsets_is_raised(
+async def test_an_error_of_one_partition_in_the_offset_lookup_is_raised(
     kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = await read(kafka_broker.bootstrap_servers, await topic(), name)

@@ -1,4 +1,4 @@
-"""Somebody cancels a task of the client: the poll says so, and it never counts as a failure of the cluster."""
+"""A cancelled task of aiokafka is reported by the poll, and does not count as a failure of the cluster."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def metadata(consumer: ContainedConsumer) -> asyncio.Task[Any]:
 
 
 @pytest.mark.parametrize("find", [coordination, fetching, metadata])
-async def test_a_poll_names_the_task_and_its_consumer_is_rebuilt_however_often_it_happens(
+async def test_a_cancelled_task_is_named_by_the_poll_and_always_allows_a_restart(
     kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read, find: Any
 ) -> None:
     reader = await read(kafka_broker.bootstrap_servers, await topic(), name)
@@ -47,7 +47,7 @@ async def test_a_poll_names_the_task_and_its_consumer_is_rebuilt_however_often_i
     assert all(rule.wait_s(error) is not None for _ in range(100))
 
 
-async def test_one_that_ends_by_an_error_is_a_failure_of_the_client(
+async def test_a_failed_task_is_an_error_of_the_client(
     kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = await read(kafka_broker.bootstrap_servers, await topic(), name)

@@ -37,7 +37,7 @@ class Clock:
 
 
 class TestRepeatedLines:
-    def test_the_first_passes_at_once_and_then_one_in_half_a_minute_with_their_number(self) -> None:
+    def test_pass_at_once_and_then_every_half_minute_with_their_number(self) -> None:
         clock = Clock()
         repeated = RepeatedLineFilter(now=clock)
         passed = []
@@ -51,17 +51,17 @@ class TestRepeatedLines:
             "Group Coordinator Request failed: away (and 239 times more in the last 30 s)",
         ]
 
-    def test_another_sentence_is_news(self) -> None:
+    def test_are_counted_for_each_line(self) -> None:
         repeated = RepeatedLineFilter(now=Clock())
         assert repeated.filter(record("Failed fetch messages from %s", 1))
         assert repeated.filter(record("Failed fetch messages from %s", 2))
         assert not repeated.filter(record("Failed fetch messages from %s", 1))
 
-    def test_what_is_no_warning_is_let_through(self) -> None:
+    def test_below_a_warning_always_pass(self) -> None:
         repeated = RepeatedLineFilter(now=Clock())
         assert all(repeated.filter(record("polling", level=logging.INFO)) for _ in range(3))
 
-    def test_only_so_many_sentences_are_remembered(self) -> None:
+    def test_are_remembered_up_to_a_limit(self) -> None:
         repeated = RepeatedLineFilter(now=Clock())
         for number in range(5_000):
             assert repeated.filter(record("correlation id %d", number))
@@ -94,7 +94,7 @@ class TestInstallation:
             assert filter_.filter(record("Topic %s not found in cluster metadata", "bills"))
         assert log.filters == before
 
-    def test_begins_with_a_user_and_not_with_the_import(self) -> None:
+    def test_begins_with_the_first_user_and_not_with_the_import(self) -> None:
         code = (
             "import logging, evkafka.kafka.cluster, evkafka.kafka.producer.sink, evkafka.kafka.admin.log_reader\n"
             "names = [name for name in logging.root.manager.loggerDict if name.startswith('aiokafka')]\n"
@@ -105,7 +105,7 @@ class TestInstallation:
 
 
 class TestCoordinator:
-    def test_that_it_is_not_there_is_said_once_it_has_lasted(self) -> None:
+    def test_a_missing_one_is_logged_after_a_grace_period(self) -> None:
         clock = Clock()
         missing = MissingCoordinatorFilter(now=clock)
         repeated = RepeatedLineFilter(now=clock)
@@ -117,7 +117,7 @@ class TestCoordinator:
             clock.now_s += 0.125
         assert passed_s == [5, 35]
 
-    def test_that_it_is_marked_dead_is_said_once_that_has_lasted(self) -> None:
+    def test_a_dead_one_is_logged_after_a_grace_period(self) -> None:
         clock = Clock()
         missing = MissingCoordinatorFilter(now=clock)
         line = record("Marking the coordinator dead (node %s)for group %s.", 0, "billing", level=logging.WARNING)
@@ -128,14 +128,14 @@ class TestCoordinator:
             clock.now_s += 1.0
         assert passed_s == [6, 7]
 
-    def test_the_clients_own_lines_are_the_ones_that_are_filtered(self) -> None:
+    def test_the_filtered_lines_exist_in_aiokafka(self) -> None:
         module = inspect.getmodule(GroupCoordinator)
         assert '"Marking the coordinator dead' in inspect.getsource(GroupCoordinator.coordinator_dead)
         with client_log_filters.installed():
             assert any(isinstance(one, MissingCoordinatorFilter) for one in module.log.filters)  # type: ignore[union-attr]
 
 
-async def test_a_topic_that_cannot_be_looked_up_says_which_server_and_why() -> None:
+async def test_a_failed_topic_lookup_names_the_server_and_the_cause() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         server = f"127.0.0.1:{taken.getsockname()[1]}"

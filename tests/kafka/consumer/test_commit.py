@@ -36,7 +36,7 @@ async def _reading(read: Read, servers: str, topic: str, group: str, **overrides
     return reader
 
 
-class TestWhatMayBeCommitted:
+class TestAllowedCommits:
     async def test_refuses_partitions_that_are_not_assigned(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read
     ) -> None:
@@ -96,7 +96,7 @@ class TestWhatMayBeCommitted:
             await waiting
         assert await committed(servers, name, orders, gone.partition) == 10
 
-    async def test_a_commit_held_up_in_the_network_never_lands_after_the_revocation(
+    async def test_a_commit_delayed_in_the_network_is_never_written_after_the_revocation(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy, name: str, read: Read
     ) -> None:
         servers, orders = kafka_broker.bootstrap_servers, await topic(partitions=2)
@@ -142,7 +142,7 @@ class TestDeadlines:
         assert cut.hits == 1
         assert await committed(kafka_broker.bootstrap_servers, name, orders) == 3
 
-    async def test_with_nobody_to_send_it_to_nothing_was_written(
+    async def test_without_a_coordinator_nothing_was_written(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy, name: str, read: Read
     ) -> None:
         orders = await topic()
@@ -169,7 +169,7 @@ class TestAnswers:
         await reader.source.commit({TopicPartition(name, 0): 3}, timeout_s=5)
 
     @pytest.mark.parametrize("code", [14, 15, 16, 7])
-    async def test_what_may_pass_is_tried_again_within_the_time(
+    async def test_transient_errors_are_retried_within_the_time(
         self, fake: FakeKafka, name: str, read: Read, code: int
     ) -> None:
         await fake.create(name)
@@ -184,7 +184,7 @@ class TestAnswers:
     @pytest.mark.parametrize(
         ("code", "kind"), [(29, BrokerRefused), (30, BrokerRefused), (12, BrokerError), (3, CommitRefused)]
     )
-    async def test_a_plain_no_is_said_at_once(
+    async def test_a_final_refusal_is_raised_at_once(
         self, fake: FakeKafka, name: str, read: Read, code: int, kind: type[BrokerError]
     ) -> None:
         await fake.create(name)

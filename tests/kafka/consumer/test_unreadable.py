@@ -1,4 +1,4 @@
-"""Records that the client cannot read: named, held back, and nothing else is lost."""
+"""Records that cannot be read are reported and hold back only their own partition."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ async def poisoned(kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy) ->
     return orders, proxy
 
 
-class TestDamagedOnTheWay:
-    async def test_every_other_record_is_handed_out_and_the_damage_is_told_once(
+class TestDamagedRecords:
+    async def test_every_other_record_is_handed_out_and_the_damage_is_reported_once(
         self, poisoned: Poisoned, name: str, read: Read
     ) -> None:
         orders, proxy = poisoned
@@ -55,7 +55,7 @@ class TestDamagedOnTheWay:
         assert len(reader.listener.unreadable) == 1
         assert reader.errors == []
 
-    async def test_the_records_before_it_are_handed_out_before_it_is_told(
+    async def test_the_records_before_it_are_handed_out_before_it_is_reported(
         self, poisoned: Poisoned, name: str, read: Read
     ) -> None:
         orders, proxy = poisoned
@@ -66,7 +66,7 @@ class TestDamagedOnTheWay:
         await eventually(lambda: seen)
         assert seen == [[0, 1, 2]]
 
-    async def test_seeking_behind_it_reads_on(self, poisoned: Poisoned, name: str, read: Read) -> None:
+    async def test_a_seek_past_it_continues_reading(self, poisoned: Poisoned, name: str, read: Read) -> None:
         orders, proxy = poisoned
         reader = await read(proxy.bootstrap_servers, orders, name)
         reader.listener.when_unreadable = lambda found: reader.source.seek(found.partition, found.next_offset)
@@ -74,7 +74,9 @@ class TestDamagedOnTheWay:
         await eventually(lambda: reader.offsets(0) == [0, 1, 2, 4, 5, 6])
         assert len(reader.listener.unreadable) == 1
 
-    async def test_a_poll_that_names_the_partition_tries_again(self, poisoned: Poisoned, name: str, read: Read) -> None:
+    async def test_a_poll_that_names_the_partition_reads_it_again(
+        self, poisoned: Poisoned, name: str, read: Read
+    ) -> None:
         orders, proxy = poisoned
         reader = await read(proxy.bootstrap_servers, orders, name)
         await eventually(lambda: reader.listener.unreadable)
@@ -84,7 +86,7 @@ class TestDamagedOnTheWay:
 
         await eventually(lambda: reader.offsets(0) == [0, 1, 2, 3, 4, 5, 6])
 
-    async def test_a_poll_of_all_tries_again_once_the_partition_has_been_left_out(
+    async def test_a_poll_of_all_partitions_reads_it_again_after_a_poll_without_it(
         self, poisoned: Poisoned, name: str, read: Read
     ) -> None:
         orders, proxy = poisoned
