@@ -1,7 +1,8 @@
-"""Configuration: plain dicts, checked once, where they are given.
+"""Configuration: plain dicts, checked once, when they are given to the app.
 
-`keys.py` has the keys and their meanings. What is wrong with a configuration is one `ConfigError` that lists every
-fault, each with the key, the value and the way out; `_config_*.py` hold the rules.
+`keys.py` documents the keys for users; `settings.py` declares type, range and default of each; `consumer.py`,
+`producer.py`, `connection.py` and `error_policy.py` read them and check that they do not contradict each other. All
+faults of a configuration are one `ConfigError`, each with the key, the value and what to do.
 """
 
 from __future__ import annotations
@@ -59,14 +60,14 @@ __all__ = [
 ]
 
 
-# ---------------------------------------------------------------------------- from the outside
+# ---------------------------------------------------------------------------- reading
 
 
 def consumer_config(values: Mapping[str, object], /) -> ConsumerConfig:
-    """A consumer's configuration from an untyped mapping, a YAML file's for example.
+    """A consumer's configuration from an untyped mapping, from a YAML file for example.
 
     Raises:
-        ConfigError: it cannot work; all of its faults in one error.
+        ConfigError: it is invalid; the error lists all faults.
     """
     read_consumer(values)
     return cast(ConsumerConfig, dict(values))
@@ -76,7 +77,7 @@ def producer_config(values: Mapping[str, object], /) -> ProducerConfig:
     """A producer's configuration from an untyped mapping.
 
     Raises:
-        ConfigError: it cannot work; all of its faults in one error.
+        ConfigError: it is invalid; the error lists all faults.
     """
     read_producer(values)
     return cast(ProducerConfig, dict(values))
@@ -86,7 +87,7 @@ def consumer_settings(config: ConsumerConfig | Mapping[str, object]) -> Consumer
     """Check a consumer's configuration. A `group_id` may be missing; see `missing_group_id`.
 
     Raises:
-        ConfigError: it cannot work; all of its faults in one error.
+        ConfigError: it is invalid; the error lists all faults.
     """
     return read_consumer(config)
 
@@ -95,7 +96,7 @@ def producer_settings(config: ProducerConfig | Mapping[str, object]) -> Producer
     """Check a producer's configuration.
 
     Raises:
-        ConfigError: it cannot work; all of its faults in one error.
+        ConfigError: it is invalid; the error lists all faults.
     """
     return read_producer(config)
 
@@ -103,31 +104,33 @@ def producer_settings(config: ProducerConfig | Mapping[str, object]) -> Producer
 def error_policy(
     base: ErrorPolicySettings, overlay: Mapping[str, Any] | ErrorPolicy | None, *, where: str
 ) -> ErrorPolicySettings:
-    """An event type's `on_error`, laid over its consumer's: key by key, nested dicts too, sequences replaced.
+    """A consumer's error policy, overridden by an event type's `on_error`.
+
+    Keys are overridden one by one, also in nested dicts; sequences are replaced as a whole.
 
     Args:
-        where: whose it is, for the error.
+        where: names the event type in an error.
 
     Raises:
-        ConfigError: it cannot work; all of its faults in one error.
+        ConfigError: it is invalid; the error lists all faults.
     """
     if overlay is None:
         return base
     faults = Faults(where)
     section = Section(as_mapping(overlay, faults), faults, doc=DOC, path="on_error.")
     policy = read_error_policy(section, base)
-    if section.given("dead_letter_producer") and section.sound("dead_letter_producer"):
+    if section.given("dead_letter_producer") and section.valid("dead_letter_producer"):
         read_dead_letter_producer(section, policy, ConnectionSettings(), login=False)
-    section.end()
+    section.refuse_unknown_keys()
     faults.raise_if_any()
     return policy
 
 
-# ---------------------------------------------------------------------------- at the start
+# ---------------------------------------------------------------------------- checks when an app starts
 
 
 def missing_group_id(settings: ConsumerSettings) -> str | None:
-    """The sentence to say when a group is needed and not given; None where all is well."""
+    """The error text for a missing `group_id`; None if it is given or not needed."""
     if settings.group_id is not None or settings.auto_commit_mode == "pre-commit":
         return None
     return (
@@ -139,13 +142,13 @@ def missing_group_id(settings: ConsumerSettings) -> str | None:
 def dead_letter_producer_settings(
     settings: ConsumerSettings, policy: ErrorPolicySettings | None = None
 ) -> ProducerSettings:
-    """The producer that writes a consumer's dead letters: the policy's `dead_letter_producer` over the connection.
+    """Settings of a consumer's dead-letter producer: the consumer's connection overridden by `dead_letter_producer`.
 
     Args:
-        policy: an event type's; None takes the consumer's.
+        policy: an event type's policy; None: the consumer's.
 
     Raises:
-        ConfigError: the two do not fit together.
+        ConfigError: the connection and the overriding keys contradict each other.
     """
     faults = Faults("the dead letters' producer")
     section = Section({}, faults, doc=DOC, path="on_error.")
@@ -155,10 +158,10 @@ def dead_letter_producer_settings(
 
 
 def dead_letter_topic(policy: ErrorPolicySettings, *, topic: str, group_id: str | None, event_type: str) -> str:
-    """The name of the topic for a record's dead letter.
+    """The name of the dead-letter topic of a record.
 
     Raises:
-        ConfigError: Kafka would not take it; the error names `dead_letter_topic`.
+        ConfigError: the name is illegal in Kafka; the error names `dead_letter_topic`.
     """
     template = policy.dead_letter_topic
     if fault := name_fault(template, topic=topic, group_id=group_id, event_type=event_type):
@@ -172,14 +175,14 @@ def check_dead_letter_topics(
     *,
     retry_topics: Collection[str],
 ) -> None:
-    """No policy may send dead letters to a topic that the same consumer reads.
+    """Check that no policy sends dead letters to a topic that the same consumer reads.
 
     Args:
-        policies: each with its event type; None for the consumer's own.
-        retry_topics: the consumer's own.
+        policies: the policies with their event types; None for the consumer's own policy.
+        retry_topics: the consumer's retry topics.
 
     Raises:
-        ConfigError: one does; it names the event type.
+        ConfigError: a policy does; the error names its event type.
     """
     names = [topic.name for topic in settings.topics]
     for event_type, policy in policies:
@@ -197,10 +200,10 @@ def check_dead_letter_topics(
 
 
 def retry_topic(topic: str, *, group_id: str | None, delay_ms: int) -> str:
-    """The name of the topic that a record of this one waits in for so long.
+    """The name of the retry topic in which records of a topic wait for `delay_ms`.
 
     Raises:
-        ConfigError: Kafka would not take it; the error names `retry_topics`.
+        ConfigError: the name is illegal in Kafka; the error names `retry_topics`.
     """
     name = retry_name(topic, group_id, delay_ms)
     if fault := topic_fault(name):
@@ -212,5 +215,5 @@ def retry_topic(topic: str, *, group_id: str | None, delay_ms: int) -> str:
 
 
 def shown_settings(settings: ConsumerSettings | ProducerSettings) -> dict[str, str]:
-    """The effective configuration, by its keys, for a log line or a page; secrets are `***`."""
+    """The effective configuration as key -> text, for a log line or a page; secrets are `***`."""
     return shown_fields(settings)

@@ -51,7 +51,7 @@ def warn_once(sentence: str) -> None:
 
 
 def read_connection(section: Section, *, request_timeout_s: float, login: bool = True) -> ConnectionSettings:
-    """The connection's part of a consumer's or producer's configuration.
+    """The connection keys of a consumer's or producer's configuration.
 
     Args:
         request_timeout_s: the default of `request_timeout_ms`.
@@ -65,10 +65,10 @@ def read_connection(section: Section, *, request_timeout_s: float, login: bool =
     settings = read_settings(section, base, readers)
     if login:
         _check_login(section, settings.options)
-    if (version := section.take("api_version")) is not MISSING and version is not None:
+    if (version := section.value("api_version")) is not MISSING and version is not None:
         warn_once("api_version is not used: the client asks each broker what it speaks; leave the key out")
     section.refuse("loop", "the running loop is used; leave the key out")
-    hidden_user = isinstance(section.take("sasl_plain_username"), Secret)
+    hidden_user = isinstance(section.value("sasl_plain_username"), Secret)
     return replace(settings, shown=_shown(settings, hidden_user=hidden_user))
 
 
@@ -124,7 +124,7 @@ def override(connection: ConnectionSettings, values: Mapping[str, object]) -> di
 
 def _servers(section: Section) -> tuple[str, ...]:
     key = "bootstrap_servers"
-    value = section.take(key)
+    value = section.value(key)
     if value is MISSING:
         return CONNECTION.bootstrap_servers
     given = [value] if isinstance(value, str) else section.sequence(key, items="'host:port'")
@@ -138,7 +138,7 @@ def _servers(section: Section) -> tuple[str, ...]:
             section.fault(key, fault)
         else:
             found += [server.strip() for server in text.split(",") if server.strip()]
-    if not found and section.sound(key):
+    if not found and section.valid(key):
         section.fault(key, "it names no broker; give 'host:port', several with commas between them")
     return tuple(found) or CONNECTION.bootstrap_servers
 
@@ -172,13 +172,13 @@ def _options(section: Section) -> dict[str, Any]:
     }
     options = read_options(section, CONNECTION_OPTIONS, readers)
     idle_ms = section.milliseconds("connections_max_idle_ms", None, least=1, none=True)
-    if section.take("connections_max_idle_ms") is not MISSING:
+    if section.value("connections_max_idle_ms") is not MISSING:
         options["connections_max_idle_ms"] = idle_ms  # None is a value here: idle connections are kept open
     return options
 
 
 def _ssl_context(section: Section) -> ssl.SSLContext | None:
-    value = section.take("ssl_context")
+    value = section.value("ssl_context")
     if value is MISSING or value is None:
         return None
     if not isinstance(value, ssl.SSLContext):
@@ -188,7 +188,7 @@ def _ssl_context(section: Section) -> ssl.SSLContext | None:
 
 
 def _token_provider(section: Section) -> Any:
-    value = section.take("sasl_oauth_token_provider")
+    value = section.value("sasl_oauth_token_provider")
     if value is MISSING or value is None:
         return None
     # Compared by name: this package must not import aiokafka, which requires its own base class.
@@ -204,7 +204,7 @@ def _token_provider(section: Section) -> Any:
 
 def _check_login(section: Section, options: Mapping[str, Any]) -> None:
     """Check that protocol, mechanism and credentials fit each other."""
-    if not section.sound("security_protocol", "sasl_mechanism"):
+    if not section.valid("security_protocol", "sasl_mechanism"):
         return
     protocol: str = options.get("security_protocol", "PLAINTEXT")
     _check_encryption(section, protocol)
@@ -221,7 +221,7 @@ def _check_login(section: Section, options: Mapping[str, Any]) -> None:
 def _check_encryption(section: Section, protocol: str) -> None:
     encrypted = protocol.endswith("SSL")
     if encrypted:
-        _warn_of_unverified_tls(section.take("ssl_context"))
+        _warn_of_unverified_tls(section.value("ssl_context"))
     if encrypted and not section.given("ssl_context"):
         section.fault("ssl_context", f"security_protocol {protocol} needs one; {MAKE_SSL_CONTEXT}")
     if not encrypted and section.given("ssl_context"):

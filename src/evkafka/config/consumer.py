@@ -42,7 +42,7 @@ def read_consumer(values: object) -> ConsumerSettings:
     """Check a consumer's configuration.
 
     Raises:
-        ConfigError: with every fault in it.
+        ConfigError: it is invalid; the error lists all faults.
     """
     faults = Faults("the consumer's configuration")
     section = Section(as_mapping(values, faults), faults, doc="evkafka.config.ConsumerConfig")
@@ -52,7 +52,7 @@ def read_consumer(values: object) -> ConsumerSettings:
     _check_sizes(section, settings)
     _check_pre_commit(section, settings)
     _check_dead_letters(section, settings)
-    section.end()
+    section.refuse_unknown_keys()
     faults.raise_if_any()
     return settings
 
@@ -115,14 +115,14 @@ def _topics(section: Section) -> tuple[TopicSettings, ...]:
 
 
 def _topic(section: Section) -> TopicSettings:
-    if section.take("name") is MISSING:
+    if section.value("name") is MISSING:
         section.fault("name", "it is missing; give the topic's name")
     topic = TopicSettings(
         name=section.text("name", ""),
         description=section.text("description", None, none=True, empty=True),
         event_type=section.text("event_type", None, none=True),
     )
-    section.end()
+    section.refuse_unknown_keys()
     return topic
 
 
@@ -131,7 +131,7 @@ def _check_names(section: Section, topics: Sequence[TopicSettings]) -> None:
     for name in (topic.name for topic in topics):
         if name in seen and name:
             section.fault("topics", f"{in_error(name)} is there twice; name each topic once")
-        elif not name and section.sound("topics"):
+        elif not name and section.valid("topics"):
             section.fault("topics", "a name is empty; name each topic, and give at least one character")
         elif name and (fault := topic_fault(name)):
             section.fault("topics", fault)
@@ -139,14 +139,14 @@ def _check_names(section: Section, topics: Sequence[TopicSettings]) -> None:
 
 
 def _topic_pattern(section: Section) -> re.Pattern[str] | None:
-    if isinstance(given := section.take("topic_pattern"), re.Pattern) and isinstance(given.pattern, str):
+    if isinstance(given := section.value("topic_pattern"), re.Pattern) and isinstance(given.pattern, str):
         return given
     text = section.text("topic_pattern", None, none=True)
     if text is None:
         return None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what Python may read otherwise some day is no fault of today
+            warnings.simplefilter("ignore")  # warnings about future changes of Python's syntax
             return re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
         section.fault("topic_pattern", f"{in_error(text)} is no regular expression ({error}); see Python's module re")
@@ -169,15 +169,15 @@ def _on_error(section: Section, connection: ConnectionSettings) -> ErrorPolicySe
         return CONSUMER.on_error
     inner = section.section("on_error", values, doc=DOC)
     policy = read_error_policy(inner, CONSUMER.on_error)
-    if inner.given("dead_letter_producer") and inner.sound("dead_letter_producer"):
-        read_dead_letter_producer(inner, policy, connection, login=section.sound(*LOGIN))
-    inner.end()
+    if inner.given("dead_letter_producer") and inner.valid("dead_letter_producer"):
+        read_dead_letter_producer(inner, policy, connection, login=section.valid(*LOGIN))
+    inner.refuse_unknown_keys()
     return policy
 
 
 def _assignor(section: Section) -> tuple[Any] | None:
     key = "partition_assignment_strategy"
-    value = section.take(key)
+    value = section.value(key)
     given: list[Any] | None = [value] if isinstance(value, type) else section.sequence(key, items="one assignor class")
     if given is None:
         return None
@@ -199,13 +199,13 @@ def _assignor(section: Section) -> tuple[Any] | None:
     return (assignor,)
 
 
-# ------------------------------------------------------------------ what contradicts what
+# ------------------------------------------------------------------ contradictions between keys
 
 
 def _check_subscription(section: Section, settings: ConsumerSettings) -> None:
     if section.given("topics") and section.given("topic_pattern"):
         section.fault("topic_pattern", "topics are given too; give one of the two")
-    elif not section.sound("topics", "topic_pattern"):
+    elif not section.valid("topics", "topic_pattern"):
         return
     elif section.given("topics") and not settings.topics:
         section.fault("topics", "the list is empty; name at least one topic")
@@ -214,17 +214,17 @@ def _check_subscription(section: Section, settings: ConsumerSettings) -> None:
 
 
 def _check_times(section: Section, settings: ConsumerSettings) -> None:
-    """Times that cannot hold together, whatever the cluster does."""
+    """Check times that contradict each other on any cluster."""
     heartbeat_ms, session_ms = to_ms(settings.heartbeat_interval_s), to_ms(settings.session_timeout_s)
     rebalance_ms, drain_ms = to_ms(settings.rebalance_timeout_s), to_ms(settings.revoke_drain_timeout_s)
     request_ms = to_ms(settings.connection.request_timeout_s)
-    if section.sound("heartbeat_interval_ms", "session_timeout_ms") and heartbeat_ms >= session_ms:
+    if section.valid("heartbeat_interval_ms", "session_timeout_ms") and heartbeat_ms >= session_ms:
         section.fault(
             "heartbeat_interval_ms",
             f"{heartbeat_ms} is not below session_timeout_ms {session_ms}, so that the session would end between two"
             f" heartbeats; give at most a third of it, {max(session_ms // 3, 1)}",
         )
-    if section.sound("rebalance_timeout_ms", "request_timeout_ms", "max_endpoint_exec_time_ms") and (
+    if section.valid("rebalance_timeout_ms", "request_timeout_ms", "max_endpoint_exec_time_ms") and (
         request_ms < rebalance_ms + 5_000
     ):
         section.fault(
@@ -232,7 +232,7 @@ def _check_times(section: Section, settings: ConsumerSettings) -> None:
             f"{request_ms} is less than rebalance_timeout_ms {rebalance_ms} plus 5000, so that a slow rebalance would"
             f" be begun again without end; give at least {rebalance_ms + 5_000}, or leave it out",
         )
-    if section.sound("rebalance_timeout_ms", "revoke_drain_timeout_ms", "max_endpoint_exec_time_ms") and (
+    if section.valid("rebalance_timeout_ms", "revoke_drain_timeout_ms", "max_endpoint_exec_time_ms") and (
         rebalance_ms <= drain_ms
     ):
         section.fault(
@@ -241,7 +241,7 @@ def _check_times(section: Section, settings: ConsumerSettings) -> None:
             " that drains would be put out of its group; give a shorter drain or a longer rebalance",
         )
     wait_ms = settings.options.get("fetch_max_wait_ms", 0)
-    if section.sound("fetch_max_wait_ms", "request_timeout_ms") and wait_ms >= request_ms:
+    if section.valid("fetch_max_wait_ms", "request_timeout_ms") and wait_ms >= request_ms:
         section.fault(
             "fetch_max_wait_ms",
             f"{wait_ms} is not below request_timeout_ms {request_ms}, so that an idle fetch would never be answered;"
@@ -251,7 +251,7 @@ def _check_times(section: Section, settings: ConsumerSettings) -> None:
 
 def _check_sizes(section: Section, settings: ConsumerSettings) -> None:
     fetch, unpacked = settings.options.get("max_partition_fetch_bytes", 2**20), settings.max_decompressed_bytes
-    if section.sound("max_partition_fetch_bytes", "max_decompressed_bytes") and unpacked < fetch:
+    if section.valid("max_partition_fetch_bytes", "max_decompressed_bytes") and unpacked < fetch:
         section.fault(
             "max_decompressed_bytes",
             f"{unpacked} is below max_partition_fetch_bytes {fetch}, so that a batch which fills a fetch could never be"
@@ -260,7 +260,7 @@ def _check_sizes(section: Section, settings: ConsumerSettings) -> None:
 
 
 def _check_pre_commit(section: Section, settings: ConsumerSettings) -> None:
-    """At most once: a record is run once and its offset is on its way, so nothing can follow from a failure."""
+    """At most once: the offset of a record is committed before it runs, so a failure can have no consequence."""
     if settings.auto_commit_mode != "pre-commit":
         return
     if section.given("on_error"):
@@ -278,17 +278,17 @@ def _check_pre_commit(section: Section, settings: ConsumerSettings) -> None:
 
 
 def _check_dead_letters(section: Section, settings: ConsumerSettings) -> None:
-    """Where dead letters are asked for, their topic must have a name, and one that is not read here.
+    """If dead letters are configured, their topic must have a legal name, and the consumer must not read it.
 
-    A policy that never asks for them is left alone: the default name may be illegal for a group that has run for
-    years under its own.
+    A policy without dead letters is not checked: the default name may be illegal for the `group_id` of an existing
+    service, which would not start any more.
     """
     policy = settings.on_error
-    given = section.take("on_error")
+    given = section.value("on_error")
     named = isinstance(given, Mapping) and "dead_letter_topic" in given
     if not (named or policy.then == "dead_letter" or settings.unmatched == "dead_letter"):
         return
-    if not section.sound("topics", "group_id", "on_error"):
+    if not section.valid("topics", "group_id", "on_error"):
         return
     template, group_id = policy.dead_letter_topic, settings.group_id
     names = [topic.name for topic in settings.topics]

@@ -1,4 +1,4 @@
-"""The keys of an error policy, a consumer's or an event type's, and the names of dead-letter topics."""
+"""Reads the error policy of a consumer or event type; names of retry topics and dead-letter topics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEGAL = re.compile(r"[a-zA-Z0-9._-]+")
 
 
 def topic_fault(name: str) -> str | None:
-    """What Kafka has against a topic's name; None where it is legal."""
+    """The reason why a topic name is illegal in Kafka; None if it is legal."""
     if name in (".", ".."):
         return f"{name!r} is no topic name to Kafka; give another one"
     if len(name) > TOPIC_LENGTH:
@@ -37,7 +37,7 @@ def topic_fault(name: str) -> str | None:
 
 
 def read_error_policy(section: Section, base: ErrorPolicySettings) -> ErrorPolicySettings:
-    """A policy whose missing keys are the base's: nested mappings key by key, sequences as a whole."""
+    """A policy; keys that are not given have the base's values, also in nested mappings."""
     readers: dict[str, Callable[[], Any]] = {
         "max_attempts": lambda: _max_attempts(section, base),
         "non_retryable": lambda: _non_retryable(section, base),
@@ -54,7 +54,7 @@ def read_error_policy(section: Section, base: ErrorPolicySettings) -> ErrorPolic
 
 
 def _check_waits(section: Section, policy: ErrorPolicySettings) -> None:
-    if section.sound("backoff_ms", "max_backoff_ms") and policy.backoff_s > policy.max_backoff_s:
+    if section.valid("backoff_ms", "max_backoff_ms") and policy.backoff_s > policy.max_backoff_s:
         section.fault(
             "backoff_ms" if section.given("backoff_ms") else "max_backoff_ms",
             f"backoff_ms {policy.backoff_s * 1000:g} is above max_backoff_ms {policy.max_backoff_s * 1000:g};"
@@ -63,8 +63,8 @@ def _check_waits(section: Section, policy: ErrorPolicySettings) -> None:
 
 
 def _check_end(section: Section, policy: ErrorPolicySettings) -> None:
-    """A `then` that this very mapping gives must be reachable; an inherited one may be cut off on purpose."""
-    if not section.given("then") or not section.sound("then", "max_attempts", "non_retryable"):
+    """A `then` that is given here must be reachable; an inherited one may be unreachable on purpose."""
+    if not section.given("then") or not section.valid("then", "max_attempts", "non_retryable"):
         return
     if policy.max_attempts is None and not policy.non_retryable:
         section.fault(
@@ -75,7 +75,7 @@ def _check_end(section: Section, policy: ErrorPolicySettings) -> None:
 
 
 def _check_retry_topics(section: Section, policy: ErrorPolicySettings) -> None:
-    if not section.given("retry_topics") or not policy.retry_topics or not section.sound("max_attempts"):
+    if not section.given("retry_topics") or not policy.retry_topics or not section.valid("max_attempts"):
         return
     if policy.max_attempts is None:
         section.fault(
@@ -86,14 +86,14 @@ def _check_retry_topics(section: Section, policy: ErrorPolicySettings) -> None:
 
 
 def _max_attempts(section: Section, base: ErrorPolicySettings) -> int | None:
-    if section.take("max_attempts") is None:
-        return None  # given as None: without end, whatever the base says
+    if section.value("max_attempts") is None:
+        return None  # given as None: forever, whatever the base has
     return section.integer("max_attempts", base.max_attempts, least=1)
 
 
 def _non_retryable(section: Section, base: ErrorPolicySettings) -> tuple[type[Exception], ...]:
     key = "non_retryable"
-    value = section.take(key)
+    value = section.value(key)
     if isinstance(value, type):
         section.fault(key, f"it is {kind_of(value)} where a list is meant; write [{value.__name__}]")
         return base.non_retryable
@@ -105,12 +105,12 @@ def _non_retryable(section: Section, base: ErrorPolicySettings) -> tuple[type[Ex
             section.fault(
                 key, f"{in_error(item)} is not an exception class; give classes derived from Exception, not their names"
             )
-    return tuple(given) if section.sound(key) else base.non_retryable
+    return tuple(given) if section.valid(key) else base.non_retryable
 
 
 def _retry_topics(section: Section, base: ErrorPolicySettings) -> tuple[int, ...]:
     key = "retry_topics"
-    if section.take(key) is None:
+    if section.value(key) is None:
         return ()
     given = section.sequence(key, items="delays in milliseconds")
     if given is None:
@@ -120,7 +120,7 @@ def _retry_topics(section: Section, base: ErrorPolicySettings) -> tuple[int, ...
             section.fault(key, f"{in_error(delay_ms)} is not a whole number of milliseconds; give ints, unquoted")
         elif not 1 <= delay_ms <= INT32:
             section.fault(key, f"{in_error(delay_ms)} is out of range; give 1 to {INT32} milliseconds")
-    if not section.sound(key):
+    if not section.valid(key):
         return base.retry_topics
     if any(late <= early for early, late in pairwise(given)):
         section.fault(key, f"{in_error(list(given))}: each delay must be longer than the one before; sort them")
@@ -130,7 +130,7 @@ def _retry_topics(section: Section, base: ErrorPolicySettings) -> tuple[int, ...
 
 def _dead_letter_limit(section: Section, base: ErrorPolicySettings) -> DeadLetterLimitSettings | None:
     key = "dead_letter_limit"
-    if section.take(key) is None:
+    if section.value(key) is None:
         return None
     values = section.mapping(key, none=True)
     if values is None:
@@ -138,36 +138,36 @@ def _dead_letter_limit(section: Section, base: ErrorPolicySettings) -> DeadLette
     before = base.dead_letter_limit or DeadLetterLimitSettings()
     inner = section.section(key, values, doc="evkafka.config.DeadLetterLimit")
     limit = read_settings(inner, before, {})
-    inner.end()
+    inner.refuse_unknown_keys()
     return limit
 
 
 def _dead_letter_producer(section: Section, base: ErrorPolicySettings) -> Mapping[str, Any] | None:
-    """The producer's keys as they were written; `read_dead_letter_producer` checks them over a connection."""
+    """The producer's keys as given; `read_dead_letter_producer` checks them together with a connection."""
     values = section.mapping("dead_letter_producer", none=True)
     if values is None:
         return base.dead_letter_producer
     return {**(base.dead_letter_producer or {}), **values}
 
 
-# ------------------------------------------------------------------ the topics' names
+# ------------------------------------------------------------------ topic names
 
 
 def retry_name(topic: str, group_id: str | None, delay_ms: int) -> str:
-    """The name of a retry topic; not checked."""
+    """The name of a retry topic; it may be illegal."""
     return f"{topic}.{group_id or 'none'}.retry.{delay_ms}"
 
 
 def dead_letter_name(template: str, *, topic: str, group_id: str | None, event_type: str) -> str:
-    """The name of a dead-letter topic; not checked."""
+    """The name of a dead-letter topic; it may be illegal."""
     return template.format(topic=topic, group_id=group_id or "none", event_type=event_type)
 
 
 def template_of(text: str) -> Iterator[tuple[str, str | None]]:
-    """The parts of a template: a text, and the placeholder behind it.
+    """The parts of a topic name template: literal text, and the placeholder that follows it.
 
     Raises:
-        ValueError: it is no template; the message is for the user.
+        ValueError: it is not a template; the message is for the user.
     """
     for literal, field, spec, conversion in Formatter().parse(text):
         if field is not None and (field not in PLACEHOLDERS or spec or conversion):
@@ -177,7 +177,7 @@ def template_of(text: str) -> Iterator[tuple[str, str | None]]:
 
 
 def _dead_letter_topic(section: Section, base: ErrorPolicySettings) -> str:
-    """The text between the placeholders must be legal; what they stand for is known later (`name_faults`)."""
+    """The text between the placeholders must be legal; the final name is checked by `name_fault`."""
     key = "dead_letter_topic"
     template = section.text(key, base.dead_letter_topic)
     if template == base.dead_letter_topic:
@@ -187,7 +187,7 @@ def _dead_letter_topic(section: Section, base: ErrorPolicySettings) -> str:
     except ValueError as error:
         section.fault(key, f"{in_error(template)}: {error}")
         return base.dead_letter_topic
-    # A placeholder stands for at least one character.
+    # A placeholder has at least one character.
     fault = topic_fault("".join(literal + ("x" if field is not None else "") for literal, field in parts))
     if fault is not None:
         section.fault(key, f"{in_error(template)} cannot name a topic: {fault}")
@@ -196,10 +196,10 @@ def _dead_letter_topic(section: Section, base: ErrorPolicySettings) -> str:
 
 
 def name_fault(template: str, *, topic: str, group_id: str | None, event_type: str | None) -> str | None:
-    """What is wrong with the name that a template makes; None where nothing is.
+    """The reason why a template's name is illegal; None if it is legal.
 
     Args:
-        event_type: None while unknown, then a legal one is taken for it.
+        event_type: None if unknown: a legal one is assumed.
     """
     name = dead_letter_name(
         template, topic=topic, group_id=group_id, event_type="x" if event_type is None else event_type
@@ -214,7 +214,7 @@ def name_fault(template: str, *, topic: str, group_id: str | None, event_type: s
 
 
 def reads_itself(template: str, name: str) -> str:
-    """The sentence for a name that `read_by_itself` has found."""
+    """The error text for a name that `read_by_itself` has found."""
     return f"{in_error(template)} becomes {in_error(name)}, which this consumer reads itself; give another name"
 
 
@@ -227,15 +227,14 @@ def read_by_itself(
     event_type: str | None,
     retry_topics: Collection[str] = (),
 ) -> str | None:
-    """The topic that dead letters would go to and that this consumer reads; None if there is none, or it cannot be
-    told.
+    """The dead-letter topic that this consumer itself reads; None if there is none, or it is not known.
 
-    Dead-letter topics whose names are made from those of the topics that a pattern matches are left out of its
-    subscription, and so are all that end with `.dlq`: see `runtime/subscription.py`.
+    A pattern's subscription leaves out dead-letter topics whose names derive from the matched topics, and all topics
+    that end with `.dlq`: see `runtime/subscription.py`.
 
     Args:
-        event_type: None while unknown.
-        retry_topics: what the consumer reads beside its topics.
+        event_type: None if unknown.
+        retry_topics: topics that the consumer reads besides its own.
     """
     if "{event_type}" in template and event_type is None:
         return None

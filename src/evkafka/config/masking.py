@@ -19,7 +19,7 @@ _USERINFO = re.compile(r".*:.*@", re.DOTALL)
 
 @runtime_checkable
 class Secret(Protocol):
-    """A string that hides itself in logs; pydantic's `SecretStr` is one."""
+    """A string whose repr is masked; pydantic's `SecretStr` is one."""
 
     def get_secret_value(self) -> str: ...
 

@@ -25,12 +25,12 @@ def read_producer(values: object) -> ProducerSettings:
     """Check a producer's configuration.
 
     Raises:
-        ConfigError: with every fault in it.
+        ConfigError: it is invalid; the error lists all faults.
     """
     faults = Faults("the producer's configuration")
     section = Section(as_mapping(values, faults), faults, doc=DOC)
     settings = _producer(section)
-    section.end()
+    section.refuse_unknown_keys()
     faults.raise_if_any()
     return settings
 
@@ -41,21 +41,21 @@ DEAD_LETTER_REQUEST_SIZE = 64 * 1024 * 1024
 def read_dead_letter_producer(
     section: Section, policy: ErrorPolicySettings, connection: ConnectionSettings, *, login: bool
 ) -> ProducerSettings:
-    """Check the keys of `dead_letter_producer`, laid over the consumer's connection.
+    """Check the keys of `dead_letter_producer`, which override the consumer's connection.
 
     Args:
-        section: the policy's; its faults join that one's.
-        login: False where the connection is not known, or has faults of its own.
+        section: the policy's section; faults are added to it.
+        login: False if the connection is not known, or has faults of its own.
     """
-    # What was read must be written, whatever its size: the topic's own limit is the bound.
+    # A record that was read must be writable, whatever its size: only the topic's own limit applies.
     larger = {"max_request_size": DEAD_LETTER_REQUEST_SIZE}
     values = {**larger, **override(connection, policy.dead_letter_producer or {})}
     inner = section.section("dead_letter_producer", values, doc=DOC)
     inner.refuse("topic", "dead_letter_topic names the topic; leave this one out")
     settings = _producer(inner, login=login)
-    if inner.sound("acks") and settings.acks != "all":
+    if inner.valid("acks") and settings.acks != "all":
         inner.fault("acks", f"a dead letter is confirmed by all replicas, and acks is {settings.acks}; leave it out")
-    inner.end()
+    inner.refuse_unknown_keys()
     return settings
 
 
@@ -69,7 +69,7 @@ def _producer(section: Section, *, login: bool = True) -> ProducerSettings:
     base = replace(PRODUCER, acks=acks, enable_idempotence=idempotent)
     settings = read_settings(section, base, readers, already_read=("acks", "enable_idempotence"))
     linger_ms, delivery_ms = settings.options.get("linger_ms", 0), to_ms(settings.delivery_timeout_s)
-    if section.sound("linger_ms", "delivery_timeout_ms") and linger_ms >= delivery_ms:
+    if section.valid("linger_ms", "delivery_timeout_ms") and linger_ms >= delivery_ms:
         section.fault(
             "linger_ms",
             f"{linger_ms} is not below delivery_timeout_ms {delivery_ms}, so that a record's time would be over before"
@@ -88,7 +88,7 @@ def _acks_and_idempotence(section: Section) -> tuple[Any, bool]:
     asked = section.choice("acks", None, ("all", -1, 0, 1))
     acks = "all" if asked in (None, -1) else asked
     idempotent = section.flag("enable_idempotence", None)
-    if not section.sound("acks", "enable_idempotence"):
+    if not section.valid("acks", "enable_idempotence"):
         return "all", True
     if acks == "all":
         return acks, idempotent is not False

@@ -1,7 +1,7 @@
-"""Reading a mapping that somebody wrote by hand: one section at a time, every fault noted, none raised until the end.
+"""Reads the values of a configuration, one section at a time, and collects all faults before one error is raised.
 
-A reader asks its `Section` for each key it knows, with type, range and default. What is wrong is noted and the
-default handed out, so that one look finds all faults. What nobody asked for is unknown, and `end` says so.
+A reader asks its `Section` for each known key, with type, range and default. A wrong value adds a fault and reads as
+the default, so that one run finds all faults. `refuse_unknown_keys` adds a fault for each key that was not asked for.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from evkafka.exceptions import ConfigError
 D = TypeVar("D")
 
 INT32 = 2**31 - 1
-"""The most that Kafka's own fields for times and sizes hold."""
+"""The largest value of Kafka's own fields for times and sizes."""
 
 MISSING: Any = object()
 
 INT16 = 2**15 - 1
-"""The most bytes that a text of Kafka's protocol holds."""
+"""The most bytes of a string in Kafka's protocol."""
 
 NEAR_ENOUGH = 0.6
+"""Similarity from which a known key is suggested for an unknown one."""
 
 
 class Faults:
-    """What is wrong with one configuration."""
+    """The faults of one configuration, each a sentence."""
 
     def __init__(self, subject: str) -> None:
         self._subject = subject
@@ -38,10 +39,10 @@ class Faults:
         self._sentences.append(sentence)
 
     def raise_if_any(self) -> None:
-        """Raise all of them as one error.
+        """Raise all faults as one error.
 
         Raises:
-            ConfigError: there is one.
+            ConfigError: there is at least one fault.
         """
         match self._sentences:
             case []:
@@ -58,8 +59,8 @@ class Section:
     """One mapping of a configuration, while it is read.
 
     Args:
-        path: what stands before its keys in messages, `on_error.` for a section of that name.
-        doc: where its keys are described.
+        path: prefix of its keys in error texts, for example `on_error.`.
+        doc: the class that documents its keys.
         on_fault: called for each fault.
     """
 
@@ -79,31 +80,31 @@ class Section:
         self._on_fault = on_fault
         self._known: dict[str, None] = {}
         self._refused: set[str] = set()
-        self._unsound: set[str] = set()
+        self._invalid: set[str] = set()
 
     # ------------------------------------------------------------------ faults
 
     def fault(self, key: str, sentence: str) -> None:
-        """Note what is wrong with a key's value."""
-        self._unsound.add(key)
+        """Add a fault of a key's value."""
+        self._invalid.add(key)
         self._note(f"{self._path}{key}: {sentence}")
 
     def _note(self, sentence: str) -> None:
         self._faults.add(sentence)
         self._on_fault()
 
-    def sound(self, *keys: str) -> bool:
-        """False when one of the keys has a fault: comparing its default with others would find faults that are none."""
-        return self._unsound.isdisjoint(keys)
+    def valid(self, *keys: str) -> bool:
+        """False if one of the keys has a fault: it reads as its default, which must not be compared with other keys."""
+        return self._invalid.isdisjoint(keys)
 
     def refuse(self, key: str, sentence: str) -> None:
-        """A key that others know and we do not take; the sentence says what to do instead."""
+        """Refuse a key that aiokafka has and we do not support; the sentence says what to do instead."""
         self._refused.add(key)
         if key in self._values:
             self.fault(key, sentence)
 
-    def end(self) -> None:
-        """All keys have been asked for: what is left over is unknown."""
+    def refuse_unknown_keys(self) -> None:
+        """Add a fault for each key that was not asked for; called after all known keys have been read."""
         for key in self._values:
             if key in self._known or key in self._refused:
                 continue
@@ -112,20 +113,20 @@ class Section:
             self._note(f"{self._path}{_key_in_error(key)}: unknown key; {advice}")
 
     def _nearest(self, key: str) -> str | None:
-        """The known key most like it; Java's dots and dashes (`group.id`) count as underscores."""
+        """The most similar known key; Java's dots and dashes (`group.id`) count as underscores."""
         plain = key[:80].lower().replace(".", "_").replace("-", "_")
         near = difflib.get_close_matches(plain, self._known, n=1, cutoff=NEAR_ENOUGH)
         return near[0] if near else None
 
     # ------------------------------------------------------------------ values
 
-    def take(self, key: str) -> Any:
-        """The value as it stands, or MISSING."""
+    def value(self, key: str) -> Any:
+        """The value as given, or MISSING."""
         self._known[key] = None
         return self._values.get(key, MISSING)
 
     def given(self, *keys: str) -> bool:
-        """True when one of the keys is there, with any value but None."""
+        """True if one of the keys has a value other than None."""
         return any(self._values.get(key) is not None for key in keys)
 
     def integer(
@@ -134,9 +135,9 @@ class Section:
         """A whole number.
 
         Args:
-            none: None stands for the default, as it does in aiokafka.
+            none: None means the default, as in aiokafka.
         """
-        value = self.take(key)
+        value = self.value(key)
         if value is MISSING or (none and value is None):
             return default
         if not isinstance(value, int) or isinstance(value, bool):
@@ -148,21 +149,21 @@ class Section:
         return default
 
     def milliseconds(self, key: str, default: D, *, least: int = 0, none: bool = False) -> int | D:
-        """A time, as the key's name says in milliseconds."""
+        """A time in milliseconds; the key's name ends with `_ms`."""
         return self.integer(key, default, least=least, unit=" of milliseconds", none=none)
 
     def seconds(self, key: str, default_s: float, *, least_ms: int = 0, none: bool = False) -> float:
-        """A `*_ms` key as seconds; the default is in seconds too, as settings hold it."""
+        """A `*_ms` key in seconds; the default is in seconds too."""
         value_ms = self.milliseconds(key, None, least=least_ms, none=none)
         return default_s if value_ms is None else value_ms / 1000
 
     def number(self, key: str, default: float, *, least: float, most: float, above: bool = False) -> float:
-        """A number with a fraction.
+        """A number, as a float.
 
         Args:
-            above: the least itself is out of range.
+            above: the value must be above `least`.
         """
-        value = self.take(key)
+        value = self.value(key)
         if value is MISSING:
             return default
         if not isinstance(value, int | float) or isinstance(value, bool):
@@ -177,7 +178,7 @@ class Section:
         return default
 
     def flag(self, key: str, default: D) -> bool | D:
-        value = self.take(key)
+        value = self.value(key)
         if value is MISSING:
             return default
         if not isinstance(value, bool):
@@ -189,10 +190,10 @@ class Section:
         """A string.
 
         Args:
-            none: None stands for the default.
-            empty: an empty one is allowed.
+            none: None means the default.
+            empty: allow an empty string.
         """
-        value = self.take(key)
+        value = self.value(key)
         if value is MISSING or (none and value is None):
             return default
         if not isinstance(value, str):
@@ -206,8 +207,8 @@ class Section:
         return default
 
     def secret(self, key: str) -> str | None:
-        """A password, plain or in a `SecretStr`. Its value goes into no message, whatever it is."""
-        value = self.take(key)
+        """A credential, plain or in a `SecretStr`. Its value is in no error text."""
+        value = self.value(key)
         if value is MISSING or value is None:
             return None
         plain = value.get_secret_value() if isinstance(value, Secret) and not isinstance(value, type) else value
@@ -221,7 +222,7 @@ class Section:
 
     def choice(self, key: str, default: D, options: Sequence[D], *, none: bool = False) -> D:
         """One of a few values."""
-        value = self.take(key)
+        value = self.value(key)
         if value is MISSING or (none and value is None):
             return default
         for option in options:
@@ -231,12 +232,12 @@ class Section:
         return default
 
     def sequence(self, key: str, *, items: str) -> list[Any] | None:
-        """A list or tuple; None when the key is missing or wrong.
+        """A list or tuple; None if the key is missing or wrong.
 
         Args:
-            items: what it is a list of.
+            items: the kind of its items, for error texts.
         """
-        value = self.take(key)
+        value = self.value(key)
         if value is MISSING:
             return None
         if isinstance(value, str):
@@ -248,7 +249,7 @@ class Section:
         return list(value)
 
     def function(self, key: str, *, like: str) -> Callable[..., Any] | None:
-        value = self.take(key)
+        value = self.value(key)
         if value is MISSING or value is None:
             return None
         if not callable(value):
@@ -257,8 +258,8 @@ class Section:
         return value  # type: ignore[no-any-return]
 
     def mapping(self, key: str, *, none: bool = False) -> Mapping[str, object] | None:
-        """A mapping within this one; None when it is missing, wrong, or (`none`) None."""
-        value = self.take(key)
+        """A nested mapping; None if it is missing, wrong, or (with `none`) None."""
+        value = self.value(key)
         if value is MISSING or (none and value is None):
             return None
         if not isinstance(value, Mapping):
@@ -267,16 +268,16 @@ class Section:
         return value
 
     def section(self, key: str, values: Mapping[Any, object], *, doc: str, index: int | None = None) -> Section:
-        """A reader for a mapping within this one; its faults join ours, and make the key unsound.
+        """A section for a nested mapping; its faults are also faults of this section's key.
 
         Args:
-            index: which of the key's mappings, where it has several.
+            index: the position of the mapping, if the key has a list of them.
         """
         path = f"{self._path}{key}." if index is None else f"{self._path}{key}[{index}]."
-        return Section(values, self._faults, doc=doc, path=path, on_fault=lambda: self._unsoundly(key))
+        return Section(values, self._faults, doc=doc, path=path, on_fault=lambda: self._mark_invalid(key))
 
-    def _unsoundly(self, key: str) -> None:
-        self._unsound.add(key)
+    def _mark_invalid(self, key: str) -> None:
+        self._invalid.add(key)
         self._on_fault()
 
     # ------------------------------------------------------------------ for tests
@@ -288,7 +289,7 @@ class Section:
 
 
 def as_mapping(values: object, faults: Faults) -> Mapping[str, object]:
-    """The mapping that a configuration is.
+    """A configuration, checked to be a mapping.
 
     Raises:
         ConfigError: it is something else.
@@ -313,7 +314,7 @@ def _key_in_error(key: object) -> str:
 
 
 def _same(value: object, option: object) -> bool:
-    """Equal and of one kind: True is not 1, but a member of a str enumeration is its text."""
+    """Equal, and of the same type: True is not 1, but a member of a str enumeration equals its text."""
     kind = str if isinstance(option, str) else type(option)
     return isinstance(value, kind) and isinstance(value, bool) == isinstance(option, bool) and value == option
 
