@@ -14,7 +14,6 @@ from typing import Any, Literal
 from evkafka.context import Context, Request
 from evkafka.depends import Depends
 from evkafka.endpoints.signature import (
-    VARIADIC,
     Function,
     Parameter,
     depends_of,
@@ -24,9 +23,9 @@ from evkafka.endpoints.signature import (
     name_of,
     parameters_of,
     request_class,
-    resolved,
     signature_and_place,
     unpartial,
+    with_annotations,
     yields,
     yields_async,
 )
@@ -89,21 +88,12 @@ def read_dependency(function: Function, names: Mapping[str, Any] | None, *, batc
     """
     requests: dict[str, tuple[type[Request[Any]], bool]] = {}
     dependencies: dict[str, Depends] = {}
-    for parameter in parameters_of(function):
-        if parameter.kind in VARIADIC:
-            continue  # a call need not pass it
-        optional = parameter.default is not Parameter.empty
-        try:
-            annotation = resolved(parameter, function, names)
-        except NotYetDefined:
-            if optional and "Depends" not in str(parameter.annotation):
-                continue
-            raise
+    for parameter, annotation in with_annotations(parameters_of(function), function, names):
         if (depends := depends_of(parameter, annotation)) is not None:
             dependencies[parameter.name] = depends
         elif (request := _request_of(parameter, annotation, batch=batch)) is not None:
             requests[parameter.name] = request
-        elif not optional:
+        elif parameter.default is Parameter.empty:
             what = "has no annotation" if annotation is Parameter.empty else "is neither the Request nor a dependency"
             raise TypeError(f"its parameter {parameter.name!r} {what}")
     return DependencySignature(_kind(function), requests, dependencies)

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from evkafka.endpoints.signature import Function, Parameter, innermost, parameters_of, resolved
+from evkafka.endpoints.signature import Function, Parameter, file_and_line, parameters_of, resolved
 from evkafka.exceptions import ConfigError, EncodeError
 from evkafka.serde.annotations import NotYetDefined, may_have_field
 from evkafka.serde.encoding import encoder_for
@@ -103,9 +103,7 @@ class Outbound:
 
     def _described(self) -> str:
         """The endpoint in an error: its name, place and event type."""
-        code = getattr(innermost(self._function), "__code__", None)
-        where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
-        return f"outbound endpoint {self._name}{where} for event type {self._event_type!r}"
+        return f"outbound endpoint {self._name}{file_and_line(self._function)} for event type {self._event_type!r}"
 
     # ------------------------------------------------------------------ encoding an event
 

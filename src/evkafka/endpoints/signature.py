@@ -10,7 +10,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,16 +61,8 @@ def read_signature(function: Function, names: Mapping[str, Any] | None, *, batch
     payloads: dict[str, Any] = {}
     requests: dict[str, type[Request[Any]]] = {}
     dependencies: dict[str, Depends] = {}
-    for parameter in parameters:
-        if parameter.kind in VARIADIC:
-            continue  # a call need not pass it
+    for parameter, annotation in with_annotations(parameters, function, names):
         optional = parameter.default is not Parameter.empty
-        try:
-            annotation = resolved(parameter, function, names)
-        except NotYetDefined:
-            if optional and "Depends" not in str(parameter.annotation):
-                continue
-            raise
         if (depends := depends_of(parameter, annotation)) is not None:
             dependencies[parameter.name] = depends
             continue
@@ -117,6 +109,28 @@ def parameters_of(function: Function) -> list[Parameter]:
         raise NotYetDefined(error.name or str(error)) from error
     except ValueError as error:
         raise TypeError("Python cannot tell its signature") from error
+
+
+def with_annotations(
+    parameters: Iterable[Parameter], function: Function, names: Mapping[str, Any] | None
+) -> Iterator[tuple[Parameter, Any]]:
+    """The parameters that a call can pass by name or position, with their resolved annotations.
+
+    An optional parameter is left out if its annotation cannot be resolved, unless it may be a dependency.
+
+    Raises:
+        NotYetDefined, TypeError: as `read_signature`.
+    """
+    for parameter in parameters:
+        if parameter.kind in VARIADIC:
+            continue
+        try:
+            annotation = resolved(parameter, function, names)
+        except NotYetDefined:
+            if parameter.default is Parameter.empty or "Depends" in str(parameter.annotation):
+                raise
+        else:
+            yield parameter, annotation
 
 
 def _check_counts(
@@ -235,17 +249,17 @@ def _call(function: Function, payload: str, request: str | None, by_position: li
         case [first, _] if first == payload:
             return function
         case [_, _]:
-            return lambda value, asked: function(asked, value)
+            return lambda value, requests: function(requests, value)
         case [only] if request is None:
             return lambda value, _: function(value)
         case [only] if only == payload:
-            return lambda value, asked: function(value, **{str(request): asked})
+            return lambda value, requests: function(value, **{str(request): requests})
         case [_]:
-            return lambda value, asked: function(asked, **{payload: value})
+            return lambda value, requests: function(requests, **{payload: value})
         case _ if request is None:
             return lambda value, _: function(**{payload: value})
         case _:
-            return lambda value, asked: function(**{payload: value, str(request): asked})
+            return lambda value, requests: function(**{payload: value, str(request): requests})
 
 
 # ---------------------------------------------------------------------------- functions of all kinds
@@ -307,15 +321,19 @@ def name_of(function: Function) -> str:
     return f"{module}.{getattr(function, '__qualname__', type(function).__qualname__)}"
 
 
+def file_and_line(function: Function) -> str:
+    """` (file:line)` of its definition, for errors; empty if it has no Python code."""
+    code = getattr(innermost(function), "__code__", None)
+    return f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
+
+
 def signature_and_place(function: Function) -> str:
     """Its name, signature, file and line, for an error about its declaration."""
-    code = getattr(innermost(function), "__code__", None)
-    where = f" ({code.co_filename}:{code.co_firstlineno})" if code is not None else ""
     try:
         signature = str(inspect.signature(function))
     except (ValueError, TypeError, NameError):
         signature = "(...)"
-    return f"{name_of(function)}{signature}{where}"
+    return f"{name_of(function)}{signature}{file_and_line(function)}"
 
 
 def _call_method(function: Function) -> Any:
