@@ -29,11 +29,12 @@ from evkafka.runtime.ports import Clock, Cluster
 from evkafka.runtime.status import AppStatus
 from evkafka.runtime.supervision.stop_deadline import stop_limit_s
 from evkafka.sender import Sender
+from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.lifecycle import AppLifecycle
 from evkafka.service.lifespan import Lifespan, as_lifespan
 from evkafka.service.plan import BoundProducer, DeclaredConsumer, DeclaredProducer
 from evkafka.service.process import leave, run_to_exit_code
-from evkafka.service.service import ConsumerPlan, Service
+from evkafka.service.service import Service
 from evkafka.service.stop_guard import StopGuard
 from evkafka.telemetry import Telemetry
 from evkafka.web.component import WebComponent, mountable_web_app

@@ -12,7 +12,7 @@ from evkafka.dlq.dry_run import other_group_reason
 from evkafka.dlq.replay import LocalHandler
 from evkafka.runtime.failure_cause import Fatal, failure_message, reported_exception
 from evkafka.runtime.ports import Slot
-from evkafka.service.service import ConsumerPlan
+from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of
 
 

@@ -29,8 +29,8 @@ from evkafka.runtime.delayed_records import dispatch_origins
 from evkafka.runtime.ports import Clock, Cluster, Dispatch, Route
 from evkafka.runtime.subscription import excluded_names
 from evkafka.sender import Sender
+from evkafka.service.consumer_plan import ConsumerPlan, RetryPlan
 from evkafka.service.dispatch import build_dispatch
-from evkafka.service.service import ConsumerPlan, RetryPlan
 from evkafka.telemetry import Telemetry
 
 if TYPE_CHECKING:

@@ -6,25 +6,22 @@ import asyncio
 import dataclasses
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from evkafka.config import missing_group_id
-from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, ConfigError, EVKafkaError
-from evkafka.records import TopicPartition
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.consumer import Consumer, ConsumerEnvironment, ConsumerSpec
 from evkafka.runtime.consumer_factory import build_consumer
-from evkafka.runtime.dead_letters.retry_topics import RetryTopics
 from evkafka.runtime.dead_letters.writer import DeadLetterWriter
 from evkafka.runtime.delayed_records import DelayedRecordSink
-from evkafka.runtime.ports import Clock, Cluster, ConsumerIdentity, Dispatch, Route
+from evkafka.runtime.ports import Clock, Cluster
 from evkafka.runtime.status import AppStatus, Phase, ProducerStatus
 from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline, stop_limit_s
 from evkafka.runtime.supervision.tasks import TaskEnded
+from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.lifespan import BoundedLifespan, Lifespan, as_state
 from evkafka.telemetry import Telemetry
 
@@ -61,51 +58,6 @@ class RunningWeb(Protocol):
     def check(self) -> None: ...  # raises ConfigError
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class RetryPlan:
-    """The consumer of a consumer's retry topics, as far as it differs from that consumer."""
-
-    name: str
-    settings: ConsumerSettings
-    dispatch: Dispatch
-    retry_topics: RetryTopics
-    paused: Callable[[], Collection[TopicPartition]] = tuple
-
-
-@dataclass(frozen=True, slots=True)
-class ConsumerPlan:
-    """A declared consumer, compiled: the parts of a `Consumer`.
-
-    Attributes:
-        policies: each endpoint's error policy, merged over the consumer's; at None the consumer's own.
-        paused: gives the partitions that the user has paused.
-        retries: set if a policy has retry topics.
-    """
-
-    name: str
-    settings: ConsumerSettings
-    dispatch: Dispatch
-    policies: Mapping[Route | None, ErrorPolicySettings]
-    paused: Callable[[], Collection[TopicPartition]] = tuple
-    retries: RetryPlan | None = None
-
-    @property
-    def routes(self) -> list[Route]:
-        """Its endpoints; none if an app callable takes its records."""
-        return [route for route in self.policies if route is not None]
-
-    @property
-    def shortest_limit_s(self) -> float:
-        """The shortest time limit for one attempt, of the consumer and its endpoints."""
-        own_s = [route.timeout_s for route in self.routes if route.timeout_s is not None]
-        return min([self.settings.max_endpoint_exec_time_s, *own_s])
-
-    @property
-    def identity(self) -> ConsumerIdentity:
-        connection = self.settings.connection
-        return ConsumerIdentity(self.name, self.settings.group_id, connection.client_id, connection.cluster_name)
 
 
 class Service:
@@ -147,7 +99,7 @@ class Service:
         self.overdue: list[str] = []
         self.state: Mapping[str, Any] = {}
         self.consumers: dict[str, Consumer] = {}
-        self._dead_letters: dict[str, tuple[DeadLetterWriter, Mapping[Route | None, ErrorPolicySettings]]] = {}
+        self._dead_letters: dict[str, DeadLetterWriter] = {}
 
     # ------------------------------------------------------------------ life
 
@@ -348,9 +300,8 @@ class Service:
             run = asyncio.get_running_loop().create_task(consumer.run(), name=f"evkafka-{consumer.name}")
             self._running.append(run)
         stack.push_async_callback(self._stop_consumers)
-        await asyncio.sleep(
-            0
-        )  # a task that is cancelled before its first step never runs, so it could not survive that
+        # Let each task begin: one that is cancelled before its first step never runs, and cannot survive that.
+        await asyncio.sleep(0)
 
     async def _connect_all(self) -> bool:
         """Connect the consumers concurrently. False if the app was stopped before all had connected."""
@@ -363,11 +314,10 @@ class Service:
         return connected
 
     async def _connect(self, plan: ConsumerPlan) -> None:
-        consumer = self.consumers[plan.name]
-        dead_letters, policies = self._dead_letters[plan.name]
+        consumer, dead_letters = self.consumers[plan.name], self._dead_letters[plan.name]
         try:
             await consumer.start()
-            await dead_letters.prepare(policies)
+            await dead_letters.prepare(plan.dead_letter_policies)
             if plan.retries is not None:
                 await dead_letters.prepare_retry_topics(plan.retries.retry_topics)
                 await self.consumers[plan.retries.name].start()
@@ -382,31 +332,26 @@ class Service:
 
     def _add_consumers(self, plan: ConsumerPlan, stack: AsyncExitStack) -> None:
         """Create a plan's consumer, and that of its retry topics, which shares its dead-letter writer."""
-        policies = plan.policies
         _warn_of_policies_without_effect(plan)
-
-        def policy_for(route: Route | None) -> ErrorPolicySettings:
-            return policies.get(route, policies[None])
-
-        dead_letters = DeadLetterWriter(plan.settings, policy_for=policy_for, cluster=self._cluster, clock=self._clock)
-        self._dead_letters[plan.name] = dead_letters, _dead_letter_policies(plan)
+        dead_letters = self._dead_letters[plan.name] = DeadLetterWriter(
+            plan.settings, policy_for=plan.policy_for, cluster=self._cluster, clock=self._clock
+        )
 
         async def stop_writer() -> None:
             await dead_letters.stop(timeout_s=self.deadline.at_most(FLUSH_S, reserve_s=LIFESPAN_RESERVE_S))
 
         stack.push_async_callback(stop_writer)
-        limits = [policy.dead_letter_limit for policy in policies.values()]
         spec = ConsumerSpec(
             plan.name,
             plan.settings,
             plan.dispatch,
-            policy_for=policy_for,
+            policy_for=plan.policy_for,
             shortest_limit_s=plan.shortest_limit_s,
             dead_letters=dead_letters,
             state=self.state,
             known_types=[route.event_type for route in plan.routes],
             paused=plan.paused(),
-            dead_letter_window=max((limit.window for limit in limits if limit is not None), default=0),
+            dead_letter_window=plan.dead_letter_window,
             reset_dead_letter_limit=self._resets_limit,
         )
         environment = ConsumerEnvironment(self._cluster, self._clock, self._telemetry)
@@ -453,19 +398,6 @@ def _warn_of_policies_without_effect(plan: ConsumerPlan) -> None:
                 route.event_type,
                 plan.name,
             )
-
-
-def _dead_letter_policies(plan: ConsumerPlan) -> dict[Route | None, ErrorPolicySettings]:
-    """The policies that may write dead letters even if no endpoint returns `DeadLetter`."""
-    found = {
-        route: policy
-        for route, policy in plan.policies.items()
-        # The consumer's own is merged into each endpoint's; by itself it counts only if an app callable is the handler.
-        if policy.then == "dead_letter" and (route is not None or len(plan.policies) == 1)
-    }
-    if plan.settings.unmatched == "dead_letter":
-        found[None] = plan.policies[None]
-    return found
 
 
 def _describe(error: Exception) -> str:

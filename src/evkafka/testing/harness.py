@@ -21,7 +21,7 @@ from evkafka.runtime.ports import Slot
 from evkafka.serde.encoding import encode
 from evkafka.service.lifespan import as_state
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.service.service import ConsumerPlan
+from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of
 from evkafka.testing.recording import Positions, RecordingCluster, SentEvent
 
