@@ -12,8 +12,8 @@ from evkafka.dlq.local_handler import local_handler
 from evkafka.dlq.replay import LocalHandler
 from evkafka.kafka.cluster import KafkaCluster
 from evkafka.runtime.clock import SystemClock
+from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.service.service import ConsumerPlan
 
 
 class LocalConsumer(NamedTuple):

@@ -22,7 +22,6 @@ from evkafka.kafka.admin.log_reader import follow
 from evkafka.records import Record
 from evkafka.runtime.failure_cause import Fatal, failure_message, reported_exception
 from evkafka.runtime.ports import Slot, UnreadRecord
-from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of
 
