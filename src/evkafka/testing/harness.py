@@ -19,9 +19,9 @@ from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.failure_cause import Fatal
 from evkafka.runtime.ports import Slot
 from evkafka.serde.encoding import encode
+from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.lifespan import as_state
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.single_attempt import Delivery, TimedAttempt, calls_for, delivery_of
 from evkafka.testing.recording import Positions, RecordingCluster, SentEvent
 
