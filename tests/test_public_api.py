@@ -17,10 +17,10 @@ PROGRAM = ROOT / "tests" / "typing" / "api.py"
 
 
 class TestNames:
-    def test_everything_in_all_exists(self) -> None:
+    def test_every_name_of_all_exists(self) -> None:
         assert [name for name in evkafka.__all__ if not hasattr(evkafka, name)] == []
 
-    def test_the_seeds_spelling_names_the_same_class(self) -> None:
+    def test_the_spelling_of_0_7_names_the_same_class(self) -> None:
         assert evkafka.EVkafkaApp is evkafka.EVKafkaApp
 
     @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ class TestNames:
             ("evkafka.types", []),
         ],
     )
-    def test_the_modules_that_users_import_from_have_their_names(self, module: str, names: list[str]) -> None:
+    def test_the_modules_that_users_import_have_their_names(self, module: str, names: list[str]) -> None:
         imported = importlib.import_module(module)
         assert [name for name in names if not hasattr(imported, name)] == []
 

@@ -10,7 +10,7 @@ from tests.docs.programs import Program, Start
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Runs a command in an empty directory: `start("python send.py", "send")`."""
+    """Run a command in an empty directory: `start("python send.py", "send")`."""
     started: list[Program] = []
 
     def run(command: str, name: str) -> Program:

@@ -1,4 +1,4 @@
-"""Code out of the pages, as a reader would copy it."""
+"""Code of the pages, as a reader would copy it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Block:
     """A fenced block of code.
 
     Attributes:
-        title: the name of the file that it is, where the page gives one.
+        title: the file name that the page gives, or None.
     """
 
     language: str
@@ -26,7 +26,7 @@ class Block:
 
 
 def blocks(page: str) -> list[Block]:
-    """All fenced blocks of a page, in order."""
+    """Return all fenced blocks of a page, in order."""
     text = (ROOT / page).read_text()
     return [
         Block(found["language"], title[1] if (title := _TITLE.search(found["options"])) else None, found["code"])
@@ -35,6 +35,6 @@ def blocks(page: str) -> list[Block]:
 
 
 def file(page: str, title: str) -> str:
-    """The block that the page calls by this name."""
+    """Return the code of the block with this file name."""
     [code] = [block.code for block in blocks(page) if block.title == title]
     return code

@@ -1,4 +1,4 @@
-"""Programs out of pages, run as processes of their own."""
+"""Programs of the pages, each in its own process."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ COMMANDS = {
 
 
 class Program:
-    """`evkafka ...` or `python ...` in a directory; what it prints goes to a file there.
+    """`evkafka ...` or `python ...` in a directory; its output is written to a file there.
 
     Args:
-        name: names the file of its output.
+        name: the name of the output file.
     """
 
     def __init__(self, command: str, directory: Path, name: str) -> None:
@@ -41,7 +41,7 @@ class Program:
         return self._log.read_text()
 
     def terminate(self) -> int:
-        """SIGTERM, and the exit code."""
+        """Send SIGTERM; return the exit code."""
         self.process.terminate()
         return self.process.wait(60)
 

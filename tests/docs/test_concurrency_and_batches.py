@@ -1,4 +1,4 @@
-"""The pages "Concurrency and order" and "Batches": their files, in one directory, are suites that pass."""
+"""The pages "Concurrency and order" and "Batches": the tests of their files pass."""
 
 from __future__ import annotations
 

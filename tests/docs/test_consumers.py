@@ -1,4 +1,4 @@
-"""Programs as evkafka's users write them since 0.7: one app, two clusters, each its handlers, or a shared one."""
+"""Programs of evkafka 0.7: one app, two clusters, with one handler each or a shared one."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def clusters() -> Iterator[tuple[str, str]]:
 
 
 async def printed_from_both(app: Program, clusters: tuple[str, str], *expected: str) -> None:
-    """Send to each cluster until the app has printed what is expected; it begins at the end, as `latest` says."""
+    """Send to each cluster until the app has printed the expected lines; it starts at the end, because of `latest`."""
     internal, external = (EVKafkaProducer({"bootstrap_servers": servers, "topic": "topic"}) for servers in clusters)
     async with internal, external:
 
@@ -87,7 +87,7 @@ async def printed_from_both(app: Program, clusters: tuple[str, str], *expected: 
 @pytest.mark.kafka
 class TestParallelConsumers:
     @pytest.mark.parametrize("external_mode", ["post-commit", "pre-commit"])
-    async def test_each_cluster_has_its_handlers(
+    async def test_each_consumer_has_its_own_handler(
         self, clusters: tuple[str, str], external_mode: str, start: Start, tmp_path: Path
     ) -> None:
         head = HEAD.format(internal=clusters[0], external=clusters[1], external_mode=external_mode)
@@ -99,7 +99,7 @@ class TestParallelConsumers:
             last = re.findall(rf"got {number} from .* at (\d+)$", app.printed, re.MULTILINE)[-1]
             assert await committed(servers, "test", "topic") == {0: int(last) + 1}, app.printed
 
-    async def test_clusters_share_a_handler(self, clusters: tuple[str, str], start: Start, tmp_path: Path) -> None:
+    async def test_consumers_share_a_handler(self, clusters: tuple[str, str], start: Start, tmp_path: Path) -> None:
         head = HEAD.format(internal=clusters[0], external=clusters[1], external_mode="post-commit")
         (tmp_path / "app.py").write_text(head + SHARED)
         app = start("python app.py", "app")

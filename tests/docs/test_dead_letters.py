@@ -1,4 +1,4 @@
-"""The page "Dead letters", done as it says, but for the port."""
+"""The page "Dead letters": its commands, with another port."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ PAGE = "docs/dead-letters.md"
 TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
 
 
-def words(text: str) -> list[str]:
-    """What is said, but for when and how it is set."""
+def normalized_words(text: str) -> list[str]:
+    """Return the words of a text, without times and layout."""
     return TIME.sub("TIME", text).split()
 
 
 @pytest.mark.kafka
-def test_its_commands_lead_from_poison_to_nothing_left(start: Start, tmp_path: Path) -> None:
-    said = [block for block in blocks(PAGE) if block.language in ("shell", "text")]
-    run, _, *commands = [line for block in said if block.language == "shell" for line in block.code.splitlines()]
+def test_its_commands_find_fix_and_replay_the_dead_letters(start: Start, tmp_path: Path) -> None:
+    shown = [block for block in blocks(PAGE) if block.language in ("shell", "text")]
+    run, _, *commands = [line for block in shown if block.language == "shell" for line in block.code.splitlines()]
     reset = commands.pop()
 
     broker = start("evkafka broker --port 0", "broker")
@@ -42,8 +42,8 @@ def test_its_commands_lead_from_poison_to_nothing_left(start: Start, tmp_path: P
             (tmp_path / "rates.py").write_text(file(PAGE, "rates.py, mended"))
         done = start(command, f"command-{number}")
         assert done.process.wait(60) == 0, done.printed
-        if (answer := answer_to(command, said, number)) is not None:
-            assert words(done.printed) == words(answer)
+        if (answer := answer_to(command, shown, number)) is not None:
+            assert normalized_words(done.printed) == normalized_words(answer)
         else:
             assert "KeyError: 'CHF'" in done.printed
 
@@ -53,12 +53,12 @@ def test_its_commands_lead_from_poison_to_nothing_left(start: Start, tmp_path: P
     assert broker.terminate() == 0, broker.printed
 
 
-def answer_to(command: str, said: list[Block], number: int) -> str | None:
-    """The block behind the command's, where it shows what is printed."""
-    places = [place for place, block in enumerate(said) if block.language == "shell"]
-    behind = said[places[number + 1] + 1]
-    assert command in said[places[number + 1]].code
-    return behind.code if behind.language == "text" else None
+def answer_to(command: str, shown: list[Block], number: int) -> str | None:
+    """Return the output that the page shows after the command, or None."""
+    positions = [position for position, block in enumerate(shown) if block.language == "shell"]
+    following = shown[positions[number + 1] + 1]
+    assert command in shown[positions[number + 1]].code
+    return following.code if following.language == "text" else None
 
 
 def test_its_policies_are_accepted() -> None:

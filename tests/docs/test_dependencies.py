@@ -1,4 +1,4 @@
-"""The page "Dependencies": its files, in one directory, work as they say."""
+"""The page "Dependencies": its files work."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from tests.docs.pages import blocks, file
 
 PAGE = "docs/dependencies.md"
-APART = ("with_sqlalchemy.py", "with_dishka.py")
-"""They need packages that not every environment has."""
+OPTIONAL = ("with_sqlalchemy.py", "with_dishka.py")
+"""Files that need packages that not every environment has."""
 
 pytest_plugins = ["pytester"]
 
@@ -117,7 +117,7 @@ def test_its_files_work_and_its_tests_pass(pytester: pytest.Pytester) -> None:
     for block in python:
         assert block.title is not None, f"a block without a file's name is not run:\n{block.code}"
     written = {
-        block.title.removesuffix(".py"): block.code for block in python if block.title and block.title not in APART
+        block.title.removesuffix(".py"): block.code for block in python if block.title and block.title not in OPTIONAL
     }
     write(pytester, **written, test_more=TEST_MORE)
 
@@ -126,7 +126,7 @@ def test_its_files_work_and_its_tests_pass(pytester: pytest.Pytester) -> None:
     done.assert_outcomes(passed=sum(code.count("def test_") for code in [*written.values(), TEST_MORE]))
 
 
-def test_the_session_of_sqlalchemy_commits_and_writes_nothing_twice(pytester: pytest.Pytester) -> None:
+def test_the_sqlalchemy_example_commits_and_writes_nothing_twice(pytester: pytest.Pytester) -> None:
     pytest.importorskip("sqlalchemy")
     pytest.importorskip("aiosqlite")
     write(pytester, with_sqlalchemy=file(PAGE, "with_sqlalchemy.py"), test_it=TEST_SQLALCHEMY)
@@ -136,7 +136,7 @@ def test_the_session_of_sqlalchemy_commits_and_writes_nothing_twice(pytester: py
     done.assert_outcomes(passed=1)
 
 
-def test_a_container_of_dishka_is_a_dependency_like_any_other(pytester: pytest.Pytester) -> None:
+def test_a_dishka_container_works_as_a_dependency(pytester: pytest.Pytester) -> None:
     pytest.importorskip("dishka")
     write(pytester, with_dishka=file(PAGE, "with_dishka.py"), database=file(PAGE, "database.py"), test_it=TEST_DISHKA)
 

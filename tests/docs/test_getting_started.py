@@ -1,4 +1,4 @@
-"""The page "Getting started", done as it says, but for the port."""
+"""The page "Getting started": its commands, with another port."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = "docs/getting-started.md"
 
 
 @pytest.mark.kafka
-def test_its_commands_lead_from_nothing_to_a_handled_event(start: Start, tmp_path: Path) -> None:
+def test_its_commands_end_with_a_handled_event(start: Start, tmp_path: Path) -> None:
     commands = [block.code.strip() for block in blocks(PAGE) if block.language == "shell"]
     assert commands[1:] == ["evkafka broker", "evkafka run billing:app", "python send.py"]
 

@@ -1,4 +1,4 @@
-"""The page "The operations page", done as it says, but for the ports."""
+"""The page "The operations page": its commands, with other ports."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ TOKEN = "correct-horse"
 
 
 @dataclass(frozen=True)
-class Place:
-    """A directory with the page's files; their app has a port and a topic of this test's."""
+class ExampleApp:
+    """A directory with the page's files; their app uses the port and the topic of this test."""
 
     directory: Path
     port: int
     topic: str
 
-    def done(self, line: str) -> str:
-        """A line of the page, for this app."""
+    def adapt(self, line: str) -> str:
+        """Replace port and topic in a line of the page."""
         return line.replace("8080", str(self.port)).replace("orders", self.topic)
 
 
@@ -52,35 +52,37 @@ def free_port() -> int:
 
 
 @pytest.fixture
-async def place(kafka_broker: KafkaBroker, topic: MakeTopic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+async def app(
+    kafka_broker: KafkaBroker, topic: MakeTopic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> ExampleApp:
     name = await topic()
     await topic(name=f"{name}.billing.dlq")
-    made = Place(tmp_path, free_port(), name)
-    app = file(PAGE, "shop.py").replace("localhost:9092", kafka_broker.bootstrap_servers)
-    app = app.replace("web=True", f"web=True, web_port={made.port}").replace('["orders"]', f'["{name}"]')
-    (tmp_path / "shop.py").write_text(app)
+    example = ExampleApp(tmp_path, free_port(), name)
+    program = file(PAGE, "shop.py").replace("localhost:9092", kafka_broker.bootstrap_servers)
+    program = program.replace("web=True", f"web=True, web_port={example.port}").replace('["orders"]', f'["{name}"]')
+    (tmp_path / "shop.py").write_text(program)
     (tmp_path / "main.py").write_text(file(PAGE, "main.py"))
     monkeypatch.setenv("EVKAFKA_UI_TOKEN", TOKEN)
-    return made
+    return example
 
 
 @pytest.mark.kafka
-async def test_its_app_is_paused_resumed_and_replayed_by_its_commands_and_the_log_is_kept(
-    kafka_broker: KafkaBroker, place: Place, start: Start
+async def test_its_commands_pause_resume_and_replay_and_are_audited(
+    kafka_broker: KafkaBroker, app: ExampleApp, start: Start
 ) -> None:
-    (place.directory / "kept.py").write_text(file(PAGE, "audit.py") + "from shop import app\n")
-    [_, run, pause, resume, replay, _] = map(place.done, commands())
-    service = start(run.replace("shop:app", "kept:app"), "service")
-    await eventually(lambda: f"operations: http://127.0.0.1:{place.port}/ui" in service.printed)
-    async with EVKafkaProducer({"bootstrap_servers": kafka_broker.bootstrap_servers, "topic": place.topic}) as producer:
+    (app.directory / "audited.py").write_text(file(PAGE, "audit.py") + "from shop import app\n")
+    [_, run, pause, resume, replay, _] = map(app.adapt, commands())
+    service = start(run.replace("shop:app", "audited:app"), "service")
+    await eventually(lambda: f"operations: http://127.0.0.1:{app.port}/ui" in service.printed)
+    async with EVKafkaProducer({"bootstrap_servers": kafka_broker.bootstrap_servers, "topic": app.topic}) as producer:
         await producer.send_event({"currency": "CHF"}, "OrderPlaced")
 
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{place.port}", trust_env=False, timeout=240) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.port}", trust_env=False, timeout=240) as client:
 
-        async def letters() -> Any:
+        async def dead_letters() -> Any:
             return (await client.get("/ui/api/letters")).json()["letters"]
 
-        await eventually(letters)
+        await eventually(dead_letters)
         for line, done in ((pause, "paused"), (resume, "resumed")):
             assert await curl(line, {"EVKAFKA_UI_TOKEN": TOKEN}) == {"done": done}
         refused = await client.post("/ui/api/pause", json={})
@@ -90,18 +92,18 @@ async def test_its_app_is_paused_resumed_and_replayed_by_its_commands_and_the_lo
     assert "1 dead letter would be tried" in dry.printed
     assert await asyncio.to_thread(service.terminate) == 0, service.printed
 
-    [said] = [block.code.splitlines() for block in blocks(PAGE) if block.language == "text"]
-    kept = [line.split(" ", 2)[2] for line in (place.directory / "audit.log").read_text().splitlines()]
-    paused = place.done(said[0])
-    assert kept == [paused, paused.replace("pause", "resume"), said[1]]
+    [expected] = [block.code.splitlines() for block in blocks(PAGE) if block.language == "text"]
+    audit_lines = [line.split(" ", 2)[2] for line in (app.directory / "audit.log").read_text().splitlines()]
+    paused = app.adapt(expected[0])
+    assert audit_lines == [paused, paused.replace("pause", "resume"), expected[1]]
 
 
 @pytest.mark.kafka
-async def test_in_fastapi_it_asks_for_the_token_and_does_not_keep_the_server_from_stopping(place: Place) -> None:
-    server = uvicorn_of(place)
+async def test_in_fastapi_it_requires_the_token_and_does_not_block_the_stop_of_the_server(app: ExampleApp) -> None:
+    server = start_uvicorn(app)
     viewer = None
     try:
-        url = f"http://127.0.0.1:{place.port}/kafka/"
+        url = f"http://127.0.0.1:{app.port}/kafka/"
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=240, follow_redirects=True) as client:
 
             async def is_ready() -> bool:
@@ -115,11 +117,11 @@ async def test_in_fastapi_it_asks_for_the_token_and_does_not_keep_the_server_fro
             entered = await client.post("ui/enter", data={"token": TOKEN})
             assert (entered.status_code, entered.url.path) == (200, "/kafka/ui")
             seen = asyncio.Event()
-            viewer = asyncio.ensure_future(_look(client, seen))
+            viewer = asyncio.ensure_future(_watch(client, seen))
             await asyncio.wait_for(seen.wait(), 60)
             server.send_signal(signal.SIGTERM)
             await asyncio.to_thread(server.wait, 60)
-            assert "Application shutdown complete" in (place.directory / "uvicorn.log").read_text()
+            assert "Application shutdown complete" in (app.directory / "uvicorn.log").read_text()
     finally:
         server.kill()
         if viewer is not None:
@@ -127,22 +129,22 @@ async def test_in_fastapi_it_asks_for_the_token_and_does_not_keep_the_server_fro
             await asyncio.gather(viewer, return_exceptions=True)
 
 
-def uvicorn_of(place: Place) -> subprocess.Popen[bytes]:
-    program, *arguments = place.done(commands()[-1]).split()
-    with (place.directory / "uvicorn.log").open("wb") as log:
+def start_uvicorn(app: ExampleApp) -> subprocess.Popen[bytes]:
+    program, *arguments = app.adapt(commands()[-1]).split()
+    with (app.directory / "uvicorn.log").open("wb") as log:
         command = [sys.executable, "-m", program, *arguments]
-        return subprocess.Popen(command, cwd=place.directory, stdout=log, stderr=log)
+        return subprocess.Popen(command, cwd=app.directory, stdout=log, stderr=log)
 
 
-async def _look(client: httpx.AsyncClient, seen: asyncio.Event) -> None:
-    """As a page does, until the stream ends; a server of others' waits for that when it is to stop."""
+async def _watch(client: httpx.AsyncClient, seen: asyncio.Event) -> None:
+    """Read the stream to its end, as a page does; a server that stops waits for this."""
     async with client.stream("GET", "ui/api/events") as answer:
         async for line in answer.aiter_lines():
             if line.startswith("data: "):
                 seen.set()
 
 
-def test_its_pictures_are_there() -> None:
+def test_its_images_exist() -> None:
     named = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (ROOT / PAGE).read_text())
     assert named
     assert all((ROOT / "docs" / picture).exists() for picture in named)

@@ -1,4 +1,4 @@
-"""The pages' own Python, run; and their links."""
+"""The Python code and the links of the pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.docs.pages import ROOT, Block, blocks
 
 DECLARING = ["docs/delivery.md", "docs/errors.md"]
-"""Pages whose Python declares an app and starts nothing."""
+"""Pages whose Python code declares an app but starts nothing."""
 
 
 def declared() -> list[object]:
@@ -31,13 +31,13 @@ class TestExamples:
 
 class TestLinks:
     @pytest.mark.parametrize("page", sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")))
-    def test_leads_to_a_page_that_is_there(self, page: str) -> None:
+    def test_leads_to_an_existing_page(self, page: str) -> None:
         text = (ROOT / page).read_text()
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
             if "://" not in target:
                 assert ((ROOT / page).parent / target).exists(), target
 
-    def test_of_what_a_coding_assistant_reads_leads_to_a_page_that_is_there_and_its_service_is_accepted(self) -> None:
+    def test_of_llms_txt_lead_to_existing_pages_and_its_service_is_accepted(self) -> None:
         text = (ROOT / "docs" / "llms.txt").read_text()
         named = set(re.findall(r"\]\(([^)]+)\)", text))
         assert all((ROOT / "docs" / page).exists() for page in named)
@@ -48,8 +48,8 @@ class TestLinks:
         assert "app" in namespace
 
 
-class TestTheNavigation:
-    def test_leads_to_every_page(self) -> None:
+class TestNavigation:
+    def test_lists_every_page(self) -> None:
         pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
         assert pages == set(re.findall(r'= "([^"]+\.md)"', (ROOT / "zensical.toml").read_text()))
 

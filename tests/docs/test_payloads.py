@@ -1,4 +1,4 @@
-"""The page "Payloads": its service takes and sends what it says."""
+"""The page "Payloads": its service accepts and sends what the page says."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_it(capsys):
 """
 
 
-def test_its_service_takes_and_sends_what_it_says(pytester: pytest.Pytester) -> None:
+def test_its_service_accepts_and_sends_what_the_page_says(pytester: pytest.Pytester) -> None:
     (pytester.path / "shop.py").write_text(file(PAGE, "shop.py"))
     (pytester.path / "test_it.py").write_text(TEST)
     pytester.makeini("[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n")

@@ -1,4 +1,4 @@
-"""README's examples, run as they are written, but for the port."""
+"""README: its examples run, with another port, and its figures are current."""
 
 from __future__ import annotations
 
@@ -18,27 +18,29 @@ README = (ROOT / "README.md").read_text()
 APP, *MORE = [block.code for block in blocks("README.md") if block.language == "python"]
 
 
-class TestTheFirstExample:
+class TestFirstExample:
     async def test_handles_an_event_and_ends_cleanly(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, start: Start, tmp_path: Path
     ) -> None:
         name = await topic()
         servers = kafka_broker.bootstrap_servers
         program = APP.replace('"localhost:9092"', f'"{servers}"').replace('"orders"', f'"{name}"')
-        program = program.replace('"billing"', f'"{name}"')  # a group of its own
+        program = program.replace('"billing"', f'"{name}"')  # a separate group
         (tmp_path / "app.py").write_text(program)
         app = start("python app.py", "app")
         async with EVKafkaProducer({"bootstrap_servers": servers, "topic": name}) as producer:
 
             async def placed() -> bool:
-                await producer.send_event({"order_id": "1"}, "OrderPlaced")  # it begins at the end, as `latest` says
+                await producer.send_event(
+                    {"order_id": "1"}, "OrderPlaced"
+                )  # the app starts at the end, because of `latest`
                 return "placed 1\n" in app.printed
 
             await eventually(placed)
         assert app.terminate() == 0, app.printed
 
 
-class TestTheOthers:
+class TestOtherExamples:
     @pytest.mark.parametrize("code", MORE)
     def test_is_a_configuration_that_is_accepted(self, code: str) -> None:
         namespace: dict[str, object] = {}
@@ -46,19 +48,19 @@ class TestTheOthers:
         EVKafkaApp().add_consumer(namespace["config"], Handler())  # type: ignore[arg-type]
 
 
-class TestTheFigures:
-    def test_are_those_of_the_last_bench(self) -> None:
+class TestFigures:
+    def test_are_those_of_the_last_benchmark(self) -> None:
         figures = (ROOT / "bench" / "results" / "latest.md").read_text().splitlines()
         missing = [line for line in figures if line not in README.splitlines()]
         assert missing == []
 
-    def test_of_the_comparison_are_about_the_same(self) -> None:
+    def test_of_the_comparison_page_are_about_the_same(self) -> None:
         page = (ROOT / "docs" / "comparison.md").read_text().partition("## Speed")[2]
         rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
-        said = {title: (float(us), float(ratio)) for title, us, _, ratio in rows if us[0].isdigit()}
-        assert len(said) == 6
+        stated = {title: (float(us), float(ratio)) for title, us, _, ratio in rows if us[0].isdigit()}
+        assert len(stated) == 6
         results = json.loads((ROOT / "bench" / "results" / "latest.json").read_text())["results"]
         for one in results:
-            if one["title"] in said:
-                assert said.pop(one["title"]) == pytest.approx((one["cpu_us_per_event"], one["ratio"]), rel=0.4)
-        assert said == {}
+            if one["title"] in stated:
+                assert stated.pop(one["title"]) == pytest.approx((one["cpu_us_per_event"], one["ratio"]), rel=0.4)
+        assert stated == {}

@@ -1,4 +1,4 @@
-"""The reference pages say what source and docstrings say, and leave out nothing that is public."""
+"""The reference pages agree with source and docstrings, and have every public name."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ OTHERS = {"App": "the type of a handler that is a function", "EVkafkaApp": "the 
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, str]:
+def pages() -> dict[str, str]:
     return reference.pages()
 
 
 class TestReference:
     @pytest.mark.parametrize("name", ["configuration.md", "commands.md", *reference_api.PAGES])
-    def test_is_up_to_date(self, made: dict[str, str], name: str) -> None:
-        assert (reference.PAGES / name).read_text() == made[name], "run `make docs`"
+    def test_is_up_to_date(self, pages: dict[str, str], name: str) -> None:
+        assert (reference.PAGES / name).read_text() == pages[name], "run `make docs`"
 
     @pytest.mark.parametrize("module", [evkafka, evkafka.exceptions, evkafka.testing, evkafka.broker])
-    def test_has_every_public_name(self, made: dict[str, str], module: object) -> None:
+    def test_has_every_public_name(self, pages: dict[str, str], module: object) -> None:
         missing = set(module.__all__) - CONFIGURATIONS - OTHERS.keys()  # type: ignore[attr-defined]
-        for text in made.values():
+        for text in pages.values():
             missing -= {line.removeprefix("## `").rstrip("`") for line in text.splitlines() if line.startswith("## `")}
         assert missing == set()
 
-    def test_each_name_and_each_of_its_methods_says_what_it_is(self, made: dict[str, str]) -> None:
+    def test_each_name_and_method_has_a_docstring(self, pages: dict[str, str]) -> None:
         for file in reference_api.PAGES:
-            for part in made[file].split("\n##")[1:]:
+            for part in pages[file].split("\n##")[1:]:
                 head, *lines = part.splitlines()
                 code = False
                 said = []

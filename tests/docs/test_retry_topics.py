@@ -1,4 +1,4 @@
-"""The page "Retry topics": its app on a real Kafka, while the service that it needs is away; its test."""
+"""The page "Retry topics": its app on a real Kafka during an outage of the service that it calls, and its test."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytest_plugins = ["pytester"]
 
 
 class Rates(BaseHTTPRequestHandler):
-    """Knows the Swiss franc; while it is away it answers nobody."""
+    """Knows the Swiss franc; answers nothing during its outage."""
 
     away = True
 
@@ -39,7 +39,7 @@ class Rates(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def rates() -> Iterator[int]:
-    """The port of the service."""
+    """Start the service; yield its port."""
     Rates.away = True
     with HTTPServer(("127.0.0.1", 0), Rates) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -49,7 +49,7 @@ def rates() -> Iterator[int]:
         thread.join()
 
 
-async def test_its_app_hands_on_and_tries_again(
+async def test_its_app_sends_failed_records_to_retry_topics_and_retries_them(
     start: Start, tmp_path: Path, topic: MakeTopic, kafka_broker: KafkaBroker, rates: int
 ) -> None:
     name = await topic(prefix="invoices")

@@ -1,4 +1,4 @@
-"""The page "Settings from outside": its files, as they stand."""
+"""The page "Settings from outside": its files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = "docs/settings.md"
 
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EVKafkaApp:
-    """Its app, imported where its files stand and its variables are set."""
+    """Import the page's app with its files and environment variables."""
     for name in ("shop.py", "pyproject.toml", "production.env"):
         (tmp_path / name).write_text(file(PAGE, name))
     for variable, value in dotenv_values(tmp_path / "production.env").items():
@@ -28,7 +28,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EVKafkaApp:
     return app
 
 
-def test_the_app_has_what_the_page_says(shop: EVKafkaApp) -> None:
+def test_the_app_has_the_settings_of_the_page(shop: EVKafkaApp) -> None:
     [consumer] = [one.settings for one in shop._consumers.values()]
     assert consumer.group_id == "billing-blue"
     assert consumer.concurrency == 8

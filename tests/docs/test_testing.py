@@ -1,4 +1,4 @@
-"""The page "Testing": its files, in one directory, are a suite that passes."""
+"""The page "Testing": the tests of its files pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tutorial, done as it says: a service is made, run, broken, mended, replayed and tested."""
+"""The tutorial: its commands create, run, break, fix, replay and test a service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEV = "evkafka dev order_mailer.main:app"
 ENDPOINT = re.compile(r"@handler\.event.*?(?=\n\n\n)", re.DOTALL)
 
 
-class Desk:
+class Shell:
     """A shell in the service's directory."""
 
     def __init__(self, directory: Path) -> None:
@@ -31,7 +31,7 @@ class Desk:
 
     def do(self, line: str) -> str:
         expected = int(line.rpartition("# ends with ")[2]) if "# ends with" in line else 0
-        ended = subprocess.run(
+        completed = subprocess.run(
             ["bash", "-c", line],
             cwd=self.directory,
             env=environment(**self.variables),
@@ -40,9 +40,9 @@ class Desk:
             text=True,
             timeout=240,
         )
-        assert ended.returncode == expected, (line, ended.stdout, ended.stderr)
-        assert "Traceback" not in ended.stderr
-        return ended.stdout
+        assert completed.returncode == expected, (line, completed.stdout, completed.stderr)
+        assert "Traceback" not in completed.stderr
+        return completed.stdout
 
     def endpoint(self, title: str) -> None:
         """Write the page's endpoint into main.py."""
@@ -55,45 +55,45 @@ class Desk:
 
 @pytest.mark.long
 @pytest.mark.kafka
-def test_an_hour_of_it(tmp_path: Path, running: Start) -> None:
+def test_its_commands_work_in_order(tmp_path: Path, running: Start) -> None:
     lines = iter([line for one in blocks(PAGE) if one.language == "shell" for line in one.code.splitlines()])
-    desk = Desk(tmp_path)
-    desk.do(next(lines))
-    desk.directory = tmp_path / "order-mailer"
-    assert "3 passed" in desk.do(next(lines))
+    shell = Shell(tmp_path)
+    shell.do(next(lines))
+    shell.directory = tmp_path / "order-mailer"
+    assert "3 passed" in shell.do(next(lines))
 
     assert next(lines) == DEV
-    service = running(*DEV.split()[1:], "--app-dir", str(desk.directory / "src"), **desk.variables)
+    service = running(*DEV.split()[1:], "--app-dir", str(shell.directory / "src"), **shell.variables)
     service.until("was assigned")
     address = re.search(r"Apache Kafka is ready: (\S+)", service.printed)
     assert address is not None
-    desk.variables["EVKAFKA_BOOTSTRAP_SERVERS"] = address[1]
-    desk.do(next(lines))
-    look = next(lines)
-    eventually_sync(lambda: '"order_id":"A-1"' in desk.do(look).replace(" ", ""), what="the invoice")
-    desk.do(next(lines))  # cents is missing
+    shell.variables["EVKAFKA_BOOTSTRAP_SERVERS"] = address[1]
+    shell.do(next(lines))
+    show = next(lines)
+    eventually_sync(lambda: '"order_id":"A-1"' in shell.do(show).replace(" ", ""), what="the invoice")
+    shell.do(next(lines))  # cents is missing
 
-    desk.endpoint("a rule")
+    shell.endpoint("a rule")
     service.until("was assigned", times=2)
-    desk.do(next(lines))
-    desk.do(next(lines))
-    letters, lag = next(lines), next(lines)
-    eventually_sync(lambda: "is too large to be true" in desk.do(letters), what="the dead letter")
-    assert '"A-4"' in desk.do(look)
-    eventually_sync(lambda: "lag 0" in desk.do(lag), what="that all is committed")
+    shell.do(next(lines))
+    shell.do(next(lines))
+    dead_letters, lag = next(lines), next(lines)
+    eventually_sync(lambda: "is too large to be true" in shell.do(dead_letters), what="the dead letter")
+    assert '"A-4"' in shell.do(show)
+    eventually_sync(lambda: "lag 0" in shell.do(lag), what="lag 0")
 
-    desk.endpoint("as it was meant")
+    shell.endpoint("as it was meant")
     service.until("was assigned", times=3)
-    assert "1 would be replayed" in desk.do(next(lines))
-    assert "1 replayed" in desk.do(next(lines))
-    assert '"A-3"' in desk.do(next(lines))
-    assert "too large" not in desk.do(letters)
+    assert "1 would be replayed" in shell.do(next(lines))
+    assert "1 replayed" in shell.do(next(lines))
+    assert '"A-3"' in shell.do(next(lines))
+    assert "too large" not in shell.do(dead_letters)
 
-    (desk.directory / "tests" / "test_large_orders.py").write_text(file(PAGE, "tests/test_large_orders.py"))
-    assert "1 passed" in desk.do(next(lines))
-    assert "everything is in order" in desk.do(next(lines))
-    desk.do(next(lines))
-    assert (desk.directory / "contract.yaml").exists()
-    assert "would run" in desk.do(next(lines))
+    (shell.directory / "tests" / "test_large_orders.py").write_text(file(PAGE, "tests/test_large_orders.py"))
+    assert "1 passed" in shell.do(next(lines))
+    assert "everything is in order" in shell.do(next(lines))
+    shell.do(next(lines))
+    assert (shell.directory / "contract.yaml").exists()
+    assert "would run" in shell.do(next(lines))
     assert list(lines) == []
     assert service.stop() == 0

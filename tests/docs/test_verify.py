@@ -1,4 +1,4 @@
-"""The page "Proving it": its commands, in a shorter form, on its app."""
+"""The page "Proving it": its commands, with a shorter duration, on its app."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMMANDS = [
 
 @pytest.mark.long
 @pytest.mark.parametrize("command", COMMANDS)
-def test_its_commands_find_everything_kept(tmp_path: Path, command: str) -> None:
+def test_its_commands_report_no_violation(tmp_path: Path, command: str) -> None:
     (tmp_path / "orders.py").write_text(file(PAGE, "orders.py"))
     arguments = shlex.split(command.replace(" --minutes 5", ""))[1:]
 
@@ -43,5 +43,5 @@ def test_its_commands_find_everything_kept(tmp_path: Path, command: str) -> None
     assert "nothing was lost, nothing was out of order, everything is committed" in ended.stdout
 
 
-def test_there_is_one_for_the_built_in_app_and_one_for_an_app_of_ones_own() -> None:
+def test_it_has_a_command_for_the_built_in_app_and_one_for_a_users_app() -> None:
     assert len(COMMANDS) == 2

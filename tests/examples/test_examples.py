@@ -1,4 +1,4 @@
-"""Each example does on a real Kafka what its first lines say."""
+"""Each example does on a real Kafka what its docstring says."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Example:
-    """An example as a process; what it prints goes to a file."""
+    """An example in its own process, with its output in a file."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self._log = log
@@ -57,7 +57,7 @@ StartExample = Callable[..., Example]
 
 @pytest.fixture
 def example(kafka_broker: KafkaBroker, tmp_path: Path) -> Iterator[StartExample]:
-    """Starts `python -m ...` with the broker and these variables in its environment."""
+    """Start `python -m ...` with the broker and these variables in its environment."""
     started: list[Example] = []
 
     def start(*command: str, **environment: str) -> Example:
@@ -106,7 +106,7 @@ async def test_payments_are_made_once_and_a_poison_order_is_paid_by_a_replay(
 async def test_two_clusters_are_read_by_one_handler_each_with_its_own_header(
     kafka_broker: KafkaBroker, topic: MakeTopic, example: StartExample
 ) -> None:
-    """One broker stands for both clusters: a cluster is what a consumer's servers name."""
+    """One broker serves as both clusters: a cluster is what a consumer's `bootstrap_servers` name."""
     for name in ("scans", "parcels.scanned"):
         await topic(name=name)
     servers = kafka_broker.bootstrap_servers
@@ -182,7 +182,7 @@ async def test_a_batch_is_upserted_and_an_older_reading_never_wins(
 
 
 @pytest.mark.skipif(postgres.BINARIES is None, reason="this machine has no PostgreSQL")
-async def test_the_same_into_postgresql_also_when_all_of_it_comes_again(
+async def test_a_batch_is_upserted_into_postgresql_even_if_all_records_are_handled_again(
     kafka_broker: KafkaBroker, topic: MakeTopic, example: StartExample
 ) -> None:
     name = await topic()
@@ -198,7 +198,7 @@ async def test_the_same_into_postgresql_also_when_all_of_it_comes_again(
             assert connection.execute(READ).fetchall() == LAST
 
 
-async def test_something_is_done_every_few_seconds_beside_the_events(
+async def test_a_periodic_task_runs_beside_the_events(
     kafka_broker: KafkaBroker, topic: MakeTopic, example: StartExample
 ) -> None:
     await topic(name="page-views")

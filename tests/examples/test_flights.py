@@ -1,4 +1,4 @@
-"""The example does what its demo shows: every flight of the sample is sent, handled and committed."""
+"""The demo of the example sends, handles and commits every flight of the sample."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 DATA = ROOT / "examples" / "data" / "flights.csv.gz"
 
 
-class TestTheSample:
+class TestSample:
     def test_has_every_kind_of_flight(self) -> None:
         assert Counter(type(flight) for flight in read_flights()) == {
             FlightDeparted: 3191,
@@ -28,13 +28,13 @@ class TestTheSample:
             FlightCancelled: 976,
         }
 
-    def test_keeps_what_is_not_known_as_none(self) -> None:
+    def test_has_none_for_unknown_values(self) -> None:
         flights = list(read_flights())
 
         assert sum(flight.tail_number is None for flight in flights) == 368
         assert sum(isinstance(flight, FlightDeparted) and flight.arrival_delay_min is None for flight in flights) == 17
 
-    def test_is_late_beyond_fifteen_minutes(self) -> None:
+    def test_calls_a_flight_delayed_after_fifteen_minutes(self) -> None:
         departed = [flight for flight in read_flights() if isinstance(flight, FlightDeparted)]
 
         assert all(isinstance(flight, FlightDelayed) == (flight.departure_delay_min > 15) for flight in departed)
@@ -49,7 +49,7 @@ class TestTheSample:
 
 
 @pytest.mark.kafka
-class TestTheDemo:
+class TestDemo:
     @pytest.fixture
     def demo(self, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
         command = [sys.executable, "-m", *request.param, "--port", "0"]
@@ -63,7 +63,7 @@ class TestTheDemo:
     def test_sends_handles_and_commits_every_flight_and_ends_with_0(self, demo: subprocess.Popen[str]) -> None:
         output, _ = demo.communicate()
 
-        counts = _counted()
+        counts = _count_flights()
         assert (
             f"{counts['departed']:,} departed in time, {counts['delayed']:,} delayed, "
             f"{counts['cancelled']:,} cancelled."
@@ -75,7 +75,7 @@ class TestTheDemo:
         assert demo.returncode == 0
 
     @pytest.mark.parametrize("demo", [["examples.flights.demo", "--rate", "500"]], indirect=True)
-    def test_ends_kafka_too_when_it_is_interrupted(self, demo: subprocess.Popen[str]) -> None:
+    def test_stops_kafka_too_when_it_is_interrupted(self, demo: subprocess.Popen[str]) -> None:
         assert demo.stdout is not None
         shown = _read_until(demo.stdout, "500 flights:")
 
@@ -88,7 +88,7 @@ class TestTheDemo:
         assert not _answers(shown)
 
     @pytest.mark.parametrize("demo", [["examples.flights.demo", "--rate", "3000", "--keep-running"]], indirect=True)
-    def test_goes_on_until_it_is_interrupted_when_asked_to(self, demo: subprocess.Popen[str]) -> None:
+    def test_keep_running_continues_until_it_is_interrupted(self, demo: subprocess.Popen[str]) -> None:
         assert demo.stdout is not None
         _read_until(demo.stdout, "6,000 flights:")  # more than there are
 
@@ -98,8 +98,8 @@ class TestTheDemo:
         assert demo.returncode == 0
 
 
-def _counted() -> Counter[str]:
-    """The data's own answer, counted without the example's code."""
+def _count_flights() -> Counter[str]:
+    """Count the flights of the data without the example's code."""
     counts: Counter[str] = Counter()
     with gzip.open(DATA, "rt", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -110,18 +110,18 @@ def _counted() -> Counter[str]:
     return counts
 
 
-def _read_until(lines: Iterable[str], said: str) -> str:
-    """What was printed up to the line that says this, or to the end."""
+def _read_until(lines: Iterable[str], text: str) -> str:
+    """Return the output up to the line that contains the text, or to the end."""
     shown = []
     for line in lines:
         shown.append(line)
-        if said in line:
+        if text in line:
             break
     return "".join(shown)
 
 
 def _answers(output: str) -> bool:
-    """Whether the Kafka that the demo named still takes connections."""
+    """Return True if the demo's Kafka still accepts connections."""
     port = re.search(r"127\.0\.0\.1:(\d+)", output)
     assert port is not None
     with socket.socket() as client:

@@ -1,4 +1,4 @@
-"""Fuzz: whatever records and configurations look like, nothing is lost and nobody is ended who need not be.
+"""Fuzzing: with any records and configurations no record is lost and no consumer ends without a reason.
 
-`make test` runs a few examples of each property, `make fuzz` ten minutes of them (`__main__.py`).
+`make test` runs a few examples of each property, `make fuzz` runs ten minutes of them (`__main__.py`).
 """

@@ -1,4 +1,4 @@
-"""Configurations as people mistype them, and as nobody would write them."""
+"""Strategies for configurations with typing errors and with arbitrary values."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from evkafka import config
 CANARY = "canary-secret"
 
 
-class Rude:
-    """Cannot be printed, compared, or asked whether it is true."""
+class Hostile:
+    """A value whose `str`, `==` and `bool` raise."""
 
     def __str__(self, *_: object) -> str:
         raise RuntimeError("no")
@@ -55,8 +55,8 @@ SINGLE = st.one_of(
     st.floats(),
     st.text(max_size=12) | st.text("abc.{}-_*[(\\", max_size=12) | st.sampled_from(["\ud800", "x" * 40_000, "a,b", ""]),
     st.binary(max_size=6) | st.just(bytearray(b"x")) | st.just(memoryview(b"x")),
-    st.sampled_from([Rude, Word.SKIP, Word.KEY, Number.ONE, 1 + 2j, range(3), ValueError, object(), print]),
-    st.builds(Rude),
+    st.sampled_from([Hostile, Word.SKIP, Word.KEY, Number.ONE, 1 + 2j, range(3), ValueError, object(), print]),
+    st.builds(Hostile),
     st.sampled_from([re.compile("a.*"), re.compile(b"a"), SecretStr(CANARY), SecretStr, ..., NotImplemented]),
     st.sampled_from(["earliest", "key", "all", "dead_letter", "PLAIN", "SASL_SSL", "SSL", "gzip", "pre-commit", "{x}"]),
     st.sampled_from(["localhost:9092", "h:0", "h:99999", "[::1]:1", "u:p@h:1", "http://h:1", ":", "h", "h:1,", ",,"]),
@@ -71,7 +71,7 @@ ANY = st.recursive(
     ),
     max_leaves=6,
 )
-SOUND = [
+VALID = [
     ("topics", ["orders"]),
     ("topics", [{"name": "orders", "event_type": "E"}, "bills"]),
     ("group_id", "g"),
@@ -104,17 +104,17 @@ POLICY = [("max_attempts", 2), ("then", "skip"), ("backoff_ms", 1), ("jitter", 0
 
 @st.composite
 def configurations(draw: st.DrawFn, kind: str) -> dict[Any, Any]:
-    """Some keys as they should be, some with anything; secrets hold the canary."""
-    sound = [pair for pair in SOUND if pair[0] in KEYS[kind]] + POLICY * (kind == "policy")
-    values: dict[Any, Any] = dict(draw(st.lists(st.sampled_from(sound), max_size=6)))
+    """Return some keys with valid values and some with arbitrary ones; secrets contain the canary."""
+    valid = [pair for pair in VALID if pair[0] in KEYS[kind]] + POLICY * (kind == "policy")
+    values: dict[Any, Any] = dict(draw(st.lists(st.sampled_from(valid), max_size=6)))
     if kind == "consumer" and draw(st.integers(0, 3)):
         values.setdefault("topics", ["orders"])
     known = st.sampled_from(KEYS[kind])
-    strange = known.map(str.upper) | known.map(lambda key: key.replace("_", ".")) | st.text(max_size=8) | NAMES
+    unknown = known.map(str.upper) | known.map(lambda key: key.replace("_", ".")) | st.text(max_size=8) | NAMES
     for _ in range(draw(st.sampled_from([0, 0, 1, 1, 2, 4]))):
         values[draw(known)] = draw(ANY)
     if draw(st.integers(0, 5)) == 5:
-        values[draw(strange)] = draw(ANY)
+        values[draw(unknown)] = draw(ANY)
     for key in SECRETS & values.keys():
         values[key] = draw(st.sampled_from([CANARY, SecretStr(CANARY), [CANARY], {CANARY: CANARY}, CANARY.encode()]))
     return values

@@ -1,4 +1,4 @@
-"""What the documents promise of a record, told without the engine: its decision, and how often it is tried."""
+"""The documented outcome of a record, computed without the runtime: its decision, and the number of its attempts."""
 
 from __future__ import annotations
 
@@ -9,20 +9,32 @@ from pydantic import BaseModel
 
 from tests.fuzz.inputs import TYPE, Case, Sent
 
-Decision = Literal["handled", "passed", "buried", "waits", "halts"]
+Decision = Literal["handled", "skipped", "dead_lettered", "blocked", "stopped"]
 
 
 class Order(BaseModel):
-    do: Literal["ok", "skip", "bury", "fails once", "fails", "hopeless", "again", "rude", "cancelled", "odd"]
+    do: Literal[
+        "ok",
+        "skip",
+        "dead letter",
+        "fails once",
+        "fails",
+        "non-retryable",
+        "retry",
+        "unprintable",
+        "cancelled",
+        "uncomparable",
+    ]
     more: Any = None
 
 
 @dataclass(frozen=True)
 class Expected:
     """Attributes:
-    decisions: one of these; several where a batch's order decides.
-    calls: of the endpoint; None where nobody can say.
-    why: for the books.
+    decisions: the possible decisions; several if the order of a batch decides.
+    calls: the number of calls of the endpoint; None if it is not determined.
+    route: the endpoint.
+    why: the reason, for the statistics.
     """
 
     decisions: frozenset[Decision]
@@ -34,17 +46,17 @@ class Expected:
 def expected(sent: Sent, case: Case) -> Expected:
     rules = _Rules(case)
     route = _route(sent, case)
-    if sent.unreadable:
-        return Expected(frozenset({rules.end("passed")}), 0, None, "unreadable")
+    if sent.corrupt:
+        return Expected(frozenset({rules.end("skipped")}), 0, None, "corrupt")
     if route is None:
         return Expected(frozenset({rules.unmatched()}), 0, None, "unmatched")
-    deed = _deed(sent, route)
-    if deed is None:
-        return Expected(frozenset({rules.end("passed")}), 0, route, "undecodable")
-    decision, calls = rules.of(deed)
-    if route == "batch":  # those behind one that failed in their lane are run once more, and count from one
-        return Expected(frozenset({decision} | ({"handled"} if deed == "fails once" else set())), None, route, deed)
-    return Expected(frozenset({decision}), calls, route, deed)
+    action = _action(sent, route)
+    if action is None:
+        return Expected(frozenset({rules.end("skipped")}), 0, route, "undecodable")
+    decision, calls = rules.of(action)
+    if route == "batch":  # records behind a failed one of their lane run again, from attempt 1
+        return Expected(frozenset({decision} | ({"handled"} if action == "fails once" else set())), None, route, action)
+    return Expected(frozenset({decision}), calls, route, action)
 
 
 def _route(sent: Sent, case: Case) -> str | None:
@@ -56,15 +68,15 @@ def _route(sent: Sent, case: Case) -> str | None:
     return "default" if case.default else None
 
 
-def _deed(sent: Sent, route: str) -> str | None:
-    """None where the value is not what the endpoint asks for."""
+def _action(sent: Sent, route: str) -> str | None:
+    """Return the action that the value asks for; None if the endpoint cannot decode it."""
     if route in ("bytes", "default") or sent.value is None:
         return "ok"
     try:
-        deed = Order.model_validate_json(sent.value).do if not _is_null(sent.value, route) else "ok"
+        action = Order.model_validate_json(sent.value).do if not _is_null(sent.value, route) else "ok"
     except (ValueError, RecursionError):
         return None
-    return "fails" if (deed, route) == ("fails once", "plain") else deed  # it cannot tell the first time
+    return "fails" if (action, route) == ("fails once", "plain") else action  # it does not know the attempt
 
 
 def _is_null(value: bytes, route: str) -> bool:
@@ -81,37 +93,37 @@ class _Rules:
         self._unmatched = case.config.get("unmatched", "skip")
 
     def unmatched(self) -> Decision:
-        return "passed" if self._at_most_once else self._said(self._unmatched)
+        return "skipped" if self._at_most_once else self._decision_of(self._unmatched)
 
-    def end(self, at_most_once: Decision, *, hopeless: bool = False) -> Decision:
-        """What becomes of what cannot succeed."""
+    def end(self, at_most_once: Decision, *, non_retryable: bool = False) -> Decision:
+        """Return the decision for a record that cannot succeed."""
         if self._at_most_once:
             return at_most_once
-        return "waits" if self._attempts is None and not hopeless else self._said(self._then)
+        return "blocked" if self._attempts is None and not non_retryable else self._decision_of(self._then)
 
-    def of(self, deed: str) -> tuple[Decision, int | None]:
-        match deed:
-            case "ok" | "odd":
+    def of(self, action: str) -> tuple[Decision, int | None]:
+        match action:
+            case "ok" | "uncomparable":
                 return "handled", 1
             case "skip":
-                return "passed", 1
-            case "bury":
-                return "buried", 1
-            case "hopeless":
-                return self.end("passed", hopeless=True), 1
+                return "skipped", 1
+            case "dead letter":
+                return "dead_lettered", 1
+            case "non-retryable":
+                return self.end("skipped", non_retryable=True), 1
         if self._at_most_once:
-            return "passed", 1
-        if deed == "fails once" and (self._attempts != 1 or self._topics):
+            return "skipped", 1
+        if action == "fails once" and (self._attempts != 1 or self._topics):
             return "handled", 2
         if self._attempts is None:
-            return "waits", None
-        return self.end("passed"), self._attempts * (1 + self._topics)
+            return "blocked", None
+        return self.end("skipped"), self._attempts * (1 + self._topics)
 
-    def _said(self, word: str) -> Decision:
+    def _decision_of(self, word: str) -> Decision:
         match word:
             case "dead_letter":
-                return "buried"
+                return "dead_lettered"
             case "stop":
-                return "halts"
+                return "stopped"
             case _:
-                return "passed"
+                return "skipped"

@@ -1,4 +1,4 @@
-"""Records as strangers write them, and consumers that read them."""
+"""Strategies for records, well-formed and malformed, and for consumers that read them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,30 @@ Headers = tuple[tuple[str, bytes | None], ...]
 ID = "fuzz-id"
 TYPE = "Event-Type"
 ROUTES = ("model", "plain", "bytes", "nullable", "batch")
-DEEDS = ("ok", "skip", "bury", "fails once", "fails", "hopeless", "again", "rude", "cancelled", "odd")
+ACTIONS = (
+    "ok",
+    "skip",
+    "dead letter",
+    "fails once",
+    "fails",
+    "non-retryable",
+    "retry",
+    "unprintable",
+    "cancelled",
+    "uncomparable",
+)
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A record of the source topic. `unreadable`: the client cannot read it, as if its checksum were wrong."""
+    """A record of the source topic. `corrupt`: the client cannot read it, as if its checksum were wrong."""
 
     number: int
     partition: int
     key: bytes | None
     value: bytes | None
     headers: Headers
-    unreadable: bool = False
+    corrupt: bool = False
 
     @property
     def all_headers(self) -> Headers:
@@ -38,7 +49,7 @@ class Case:
 
     Attributes:
         default: whether the handler has a default endpoint.
-        early: how many of the records stand in the topic before the app starts.
+        early: the number of records that are in the topic before the app starts.
     """
 
     seed: int
@@ -56,21 +67,21 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=8,
 )
-ORDERS = st.fixed_dictionaries({"do": st.sampled_from(DEEDS)}, optional={"more": JSON}).map(
+ORDERS = st.fixed_dictionaries({"do": st.sampled_from(ACTIONS)}, optional={"more": JSON}).map(
     lambda order: json.dumps(order).encode()
 )
 
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """An order that something has happened to: cut, with a byte changed, with something added, in another encoding."""
+    """Return a damaged order: truncated, with a changed byte, with added bytes, or in another encoding."""
     order = draw(ORDERS)
-    place = draw(st.integers(0, len(order) - 1))
+    position = draw(st.integers(0, len(order) - 1))
     return draw(
         st.sampled_from(
             [
-                order[:place],
-                order[:place] + bytes([draw(st.integers(0, 255))]) + order[place + 1 :],
+                order[:position],
+                order[:position] + bytes([draw(st.integers(0, 255))]) + order[position + 1 :],
                 order + draw(st.binary(max_size=3)),
                 b"\xef\xbb\xbf" + order,
                 order.decode().encode("utf-16"),
@@ -111,7 +122,7 @@ TYPES = st.one_of(
 
 @st.composite
 def headers(draw: st.DrawFn) -> Headers:
-    """Most have a type; some have several, or none."""
+    """Return headers: most have one event type, some have several or none."""
     types = [
         (TYPE, event_type) for event_type in draw(st.tuples(TYPES) | st.tuples(TYPES) | st.lists(TYPES, max_size=2))
     ]
@@ -131,7 +142,7 @@ def records(draw: st.DrawFn, number: int, partitions: int) -> Sent:
         draw(KEYS),
         draw(VALUES),
         draw(headers()),
-        unreadable=draw(st.integers(0, 19)) == 19,
+        corrupt=draw(st.integers(0, 19)) == 19,
     )
 
 
@@ -144,7 +155,7 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
         "dead_letter_header_style": draw(st.sampled_from(["evkafka", "spring"])),
         "max_attempts": draw(st.sampled_from([None, 1, 2, 3])),
     }
-    if policy["max_attempts"] is None:  # what ends the app would never be come to behind what is tried without end
+    if policy["max_attempts"] is None:  # a record behind one that is retried forever would never stop the app
         policy |= {"backoff_ms": draw(st.sampled_from([1, 100])), "max_backoff_ms": 1000}
         return {**policy, "then": draw(st.sampled_from(["skip", "dead_letter"]))}
     delays_ms = draw(st.sampled_from([[], [], [50], [50, 1000]]))
@@ -155,7 +166,7 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
 def cases(draw: st.DrawFn) -> Case:
     partitions = draw(st.integers(1, 3))
     policy = draw(policies())
-    ends = policy["max_attempts"] is not None
+    is_finite = policy["max_attempts"] is not None
     config = {
         "topics": ["t"],
         "group_id": "g",
@@ -172,9 +183,9 @@ def cases(draw: st.DrawFn) -> Case:
             del config["group_id"]
     else:
         config["unmatched"] = draw(
-            st.sampled_from(["skip", "dead_letter", "stop"] if ends else ["skip", "dead_letter"])
+            st.sampled_from(["skip", "dead_letter", "stop"] if is_finite else ["skip", "dead_letter"])
         )
         config["on_error"] = policy
-    many = draw(st.integers(1, 12))
-    sent = tuple(draw(records(number, partitions)) for number in range(many))
-    return Case(draw(st.integers(0, 999)), partitions, draw(st.booleans()), config, sent, draw(st.integers(0, many)))
+    count = draw(st.integers(1, 12))
+    sent = tuple(draw(records(number, partitions)) for number in range(count))
+    return Case(draw(st.integers(0, 999)), partitions, draw(st.booleans()), config, sent, draw(st.integers(0, count)))

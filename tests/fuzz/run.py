@@ -1,4 +1,4 @@
-"""One case on the in-memory Kafka: the app that runs it, and the comparison of what came of it with what should."""
+"""Runs a case on the in-memory Kafka, and compares the outcomes with the expected ones."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.fuzz.inputs import ID, Case, Headers, Sent
 
 TOPIC = "t"
 OURS = ("evkafka-", "kafka_dlt-")
-SLOW_S = 60
-"""Most of the real clock that a case may take: milliseconds are usual."""
+TIMEOUT_S = 60
+"""The most real time that a case may take; usually it takes milliseconds."""
 
 
-class Rude(Exception):
-    """An error that cannot be shown."""
+class Unprintable(Exception):
+    """An error whose `str` and `repr` raise."""
 
     def __str__(self) -> str:
         raise RuntimeError("no")
@@ -33,8 +33,8 @@ class Rude(Exception):
     __repr__ = __str__
 
 
-class Odd:
-    """A result that cannot be compared, nor asked whether it is true."""
+class Uncomparable:
+    """A result whose `==` and `bool` raise."""
 
     def __eq__(self, other: object) -> bool:
         raise RuntimeError("no")
@@ -45,8 +45,9 @@ class Odd:
 
 class Endpoints:
     """Attributes:
-    calls: record -> how often it was given to an endpoint; those of `plain` cannot be told apart.
-    done: record -> how often that ended well.
+    calls: record -> the number of calls of an endpoint with it, except of `plain`, which does not know its record.
+    done: record -> the number of successful calls.
+    plain: the number of calls of `plain`.
     """
 
     def __init__(self, *, default: bool) -> None:
@@ -77,7 +78,7 @@ class Endpoints:
                 try:
                     result = await self._do(order.do, request)
                 except (Exception, asyncio.CancelledError) as error:
-                    failed[index] = error if isinstance(error, Exception) else ValueError("instead")
+                    failed[index] = error if isinstance(error, Exception) else ValueError("cancelled")
                 else:
                     if isinstance(result, Skip | DeadLetter | Retry):
                         failed[index] = result
@@ -90,64 +91,64 @@ class Endpoints:
             async def on_any(value: bytes, request: Request) -> object:
                 return await self._do("ok", request)
 
-    async def _do(self, deed: str, request: Request) -> object:
+    async def _do(self, action: str, request: Request) -> object:
         number = int(request.headers[ID])
         self.calls[number] += 1
-        result = await self._act(deed, first=self.calls[number] == 1)
+        result = await self._act(action, first=self.calls[number] == 1)
         self.done[number] += 1
         return result
 
-    async def _act(self, deed: str, *, first: bool) -> object:
+    async def _act(self, action: str, *, first: bool) -> object:
         await asyncio.sleep(0)
-        match deed:
+        match action:
             case "skip":
-                return Skip("by the record")
-            case "bury":
-                return DeadLetter("by the record")
-            case "again":
+                return Skip("requested by the record")
+            case "dead letter":
+                return DeadLetter("requested by the record")
+            case "retry":
                 return Retry(after_ms=3)
-            case "odd":
-                return Odd()
+            case "uncomparable":
+                return Uncomparable()
             case "fails once" if first:
-                raise ValueError("the first time")
+                raise ValueError("in the first attempt")
             case "fails":
                 raise ValueError("always \ud800")
-            case "hopeless":
-                raise LookupError("by the record")
-            case "rude":
-                raise Rude
+            case "non-retryable":
+                raise LookupError("requested by the record")
+            case "unprintable":
+                raise Unprintable
             case "cancelled":
                 raise asyncio.CancelledError
         return None
 
 
-class Lines(logging.Handler):
-    """Shows each line as text and as JSON; what cannot be shown is kept."""
+class FormattedLog(logging.Handler):
+    """Formats each log record as text and as JSON; collects the errors."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.faults: list[BaseException] = []
+        self.errors: list[BaseException] = []
         self._formatters = (logging.Formatter(), JsonFormatter())
 
     def emit(self, record: logging.LogRecord) -> None:
         for formatter in self._formatters:
             try:
                 formatter.format(record)
-            except Exception as error:  # whatever it is, it is what is looked for
-                self.faults.append(error)
+            except Exception as error:  # any error here is a defect
+                self.errors.append(error)
 
 
 @contextmanager
-def lines() -> Iterator[Lines]:
-    logger, taken = logging.getLogger("evkafka"), Lines()
+def formatted_log() -> Iterator[FormattedLog]:
+    logger, log = logging.getLogger("evkafka"), FormattedLog()
     level, propagate = logger.level, logger.propagate
-    logger.addHandler(taken)
+    logger.addHandler(log)
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     try:
-        yield taken
+        yield log
     finally:
-        logger.removeHandler(taken)
+        logger.removeHandler(log)
         logger.setLevel(level)
         logger.propagate = propagate
 
@@ -155,15 +156,15 @@ def lines() -> Iterator[Lines]:
 # ---------------------------------------------------------------------------- a run
 
 
-def hold(case: Case) -> Counter[str]:
-    """Run the case; what was decided, counted.
+def check_case(case: Case) -> Counter[str]:
+    """Run the case; return the number of records by expected outcome.
 
     Raises:
-        AssertionError: something is not as it is promised.
+        AssertionError: an outcome is not the expected one.
     """
-    with lines() as said, asyncio.Runner() as runner:
-        counted = runner.run(asyncio.wait_for(_Run(case).hold(), SLOW_S))
-    assert not said.faults, f"log lines that cannot be shown: {said.faults!r}"
+    with formatted_log() as log, asyncio.Runner() as runner:
+        counted = runner.run(asyncio.wait_for(_Run(case).check(), TIMEOUT_S))
+    assert not log.errors, f"log records that cannot be formatted: {log.errors!r}"
     return counted
 
 
@@ -177,25 +178,25 @@ class _Run:
         self._groupless = "group_id" not in case.config
         self._dead = "t.none.dlq" if self._groupless else "t.g.dlq"
 
-    async def hold(self) -> Counter[str]:
+    async def check(self) -> Counter[str]:
         app, lost = EVKafkaApp(), list[ConsumerLost]()
         app.telemetry.listen(ConsumerLost, lost.append)
         app.add_consumer(self._case.config, self._endpoints.handler)  # type: ignore[arg-type]
         async with self._kafka:
             self._kafka.create_topic(TOPIC, self._case.partitions)
             self._send(self._case.sent[: self._case.early])
-            halted = False
+            stopped = False
             try:
                 async with self._kafka.running(app):
                     self._send(self._case.sent[self._case.early :])
-                    await self._come_to_rest(app)
+                    await self._wait_until_idle(app)
             except StopApp:
-                halted = True
+                stopped = True
         assert not lost, f"the consumer was ended by {lost[0].error!r}"
-        assert halted == self._may("halts"), f"halted: {halted}"
+        assert stopped == self._may_be("stopped"), f"stopped: {stopped}"
         for sent in self._case.sent:
-            self._judge(sent, halted=halted)
-        self._committed(halted=halted)
+            self._check_record(sent, stopped=stopped)
+        self._check_commits(stopped=stopped)
         return Counter(f"{one.why}: {'/'.join(sorted(one.decisions))}" for one in self._expected.values())
 
     def _send(self, some: tuple[Sent, ...]) -> None:
@@ -205,109 +206,114 @@ class _Run:
                 tp, key=sent.key, value=sent.value, headers=sent.all_headers, timestamp_ms=1_700_000_000_000
             )
             self._offsets[sent.number] = (tp.partition, record.offset)
-            if sent.unreadable:
+            if sent.corrupt:
                 self._kafka.make_unreadable(TOPIC, tp.partition, offset=record.offset)
 
-    async def _come_to_rest(self, app: EVKafkaApp) -> None:
-        if self._may("halts"):
+    async def _wait_until_idle(self, app: EVKafkaApp) -> None:
+        if self._may_be("stopped"):
             while app.service is not None and app.service.failure is None:
                 await self._kafka.advance(ms=200)
-        elif self._may("waits"):
+        elif self._may_be("blocked"):
             for _ in range(40):
                 await self._kafka.advance(ms=500)
         else:
             await self._kafka.settle(max_ms=600_000)
-            await self._kafka.advance(ms=2_000)  # at most once, positions behind the last record are committed later
+            await self._kafka.advance(ms=2_000)  # at most once, the position after the last record is committed later
 
-    def _may(self, decision: str) -> bool:
+    def _may_be(self, decision: str) -> bool:
         return any(decision in one.decisions for one in self._expected.values())
 
-    # ------------------------------------------------------------------ what came of it
+    # ------------------------------------------------------------------ outcomes
 
-    def _judge(self, sent: Sent, *, halted: bool) -> None:
+    def _check_record(self, sent: Sent, *, stopped: bool) -> None:
         want, number = self._expected[sent.number], sent.number
-        letters = self._letters(sent)
+        dead_letters = self._dead_letters(sent)
         partition, offset = self._offsets[number]
-        over = offset < (self._kafka.committed("g", TOPIC, partition) or 0) or self._groupless
-        about = f"record {number}: {want}, committed: {over}, letters: {len(letters)}, {self._endpoints.calls[number]}"
-        assert "waits" not in want.decisions or not over, about
-        assert "halts" not in want.decisions or not over or self._stands_in_a_retry_topic(number), about
-        if "buried" not in want.decisions:
-            assert not letters, about
-        if over and want.decisions == {"buried"} and not self._stands_in_a_retry_topic(number):
-            assert letters, about  # whatever else, it is not lost
-        if not over:
+        committed = offset < (self._kafka.committed("g", TOPIC, partition) or 0) or self._groupless
+        calls = self._endpoints.calls[number]
+        about = f"record {number}: {want}, committed: {committed}, dead letters: {len(dead_letters)}, calls: {calls}"
+        assert "blocked" not in want.decisions or not committed, about
+        assert "stopped" not in want.decisions or not committed or self._is_in_a_retry_topic(number), about
+        if "dead_lettered" not in want.decisions:
+            assert not dead_letters, about
+        if committed and want.decisions == {"dead_lettered"} and not self._is_in_a_retry_topic(number):
+            assert dead_letters, about  # in any case it is not lost
+        if not committed:
             return
-        if not halted:
-            assert len(letters) <= 1, about
-        if want.route != "plain" and want.calls is not None and not (halted and self._tried_elsewhere()):
+        if not stopped:
+            assert len(dead_letters) <= 1, about
+        if want.route != "plain" and want.calls is not None and not (stopped and self._has_retry_topics()):
             assert self._endpoints.calls[number] == want.calls, about
-        if want.decisions == {"handled"} and want.route != "plain" and not self._stands_in_a_retry_topic(number):
+        if want.decisions == {"handled"} and want.route != "plain" and not self._is_in_a_retry_topic(number):
             assert self._endpoints.done[number] >= 1, about
-        for letter in letters if not sent.unreadable else ():
-            assert (letter.key, letter.value) == (sent.key, sent.value), about
-            assert _strangers(letter.headers) == _strangers(sent.all_headers), about
+        for dead_letter in dead_letters if not sent.corrupt else ():
+            assert (dead_letter.key, dead_letter.value) == (sent.key, sent.value), about
+            assert _senders_headers(dead_letter.headers) == _senders_headers(sent.all_headers), about
 
-    def _tried_elsewhere(self) -> bool:
+    def _has_retry_topics(self) -> bool:
         return bool(self._case.config.get("on_error", {}).get("retry_topics"))
 
-    def _stands_in_a_retry_topic(self, number: int) -> bool:
-        """And has not been passed there."""
+    def _is_in_a_retry_topic(self, number: int) -> bool:
+        """Return True if the record is in a retry topic and not committed there."""
         for delay_ms in self._case.config.get("on_error", {}).get("retry_topics", ()):
             topic = f"t.g.retry.{delay_ms}"
             for record in self._kafka.records(topic) if topic in self._kafka.topics else ():
-                passed = self._kafka.committed("g.retry", topic, record.partition) or 0
-                if dict(record.headers)[ID] == str(number).encode() and record.offset >= passed:
+                retried = self._kafka.committed("g.retry", topic, record.partition) or 0
+                if dict(record.headers)[ID] == str(number).encode() and record.offset >= retried:
                     return True
         return False
 
-    def _letters(self, sent: Sent) -> list[Any]:
+    def _dead_letters(self, sent: Sent) -> list[Any]:
         if self._dead not in self._kafka.topics:
             return []
         number, (partition, offset) = str(sent.number).encode(), self._offsets[sent.number]
-        if not sent.unreadable:
+        if not sent.corrupt:
             return [one for one in self._kafka.records(self._dead) if dict(one.headers).get(ID) == number]
         return [one for one in self._kafka.records(self._dead) if _address(one.headers) == (partition, offset)]
 
-    def _committed(self, *, halted: bool) -> None:
-        wait = {
+    def _check_commits(self, *, stopped: bool) -> None:
+        first_blocked = {
             partition: min(
-                [offset for number, (own, offset) in self._offsets.items() if own == partition and self._waits(number)],
+                [
+                    offset
+                    for number, (own, offset) in self._offsets.items()
+                    if own == partition and self._is_blocked(number)
+                ],
                 default=None,
             )
             for partition in range(self._case.partitions)
         }
-        roomy = self._case.config["max_pending_records"] > len(self._case.sent)
-        if halted or (self._may("waits") and not roomy):
-            return  # what waits has taken all the room there is
+        has_room = self._case.config["max_pending_records"] > len(self._case.sent)
+        if stopped or (self._may_be("blocked") and not has_room):
+            return  # blocked records fill the pending records
         if self._groupless:
             return
-        for partition, first in wait.items():
+        for partition, first in first_blocked.items():
             end = sum(own == partition for own, _ in self._offsets.values())
             committed = self._kafka.committed("g", TOPIC, partition) or 0
             assert committed == (end if first is None else first), f"partition {partition}: {committed} of {end}"
 
-    def _waits(self, number: int) -> bool:
+    def _is_blocked(self, number: int) -> bool:
         want: Expected = self._expected[number]
-        return "waits" in want.decisions
+        return "blocked" in want.decisions
 
 
-def _strangers(headers: Headers) -> list[tuple[str, bytes | None]]:
+def _senders_headers(headers: Headers) -> list[tuple[str, bytes | None]]:
     return [pair for pair in headers if not pair[0].startswith(OURS)]
 
 
 def _address(headers: Headers) -> tuple[int, int] | None:
-    told = dict(headers)
-    if ID in told:
+    names = dict(headers)
+    if ID in names:
         return None
-    if (offset := told.get("evkafka-dlq-offset")) is not None:
-        return int(told["evkafka-dlq-partition"] or b"-1"), int(offset)
-    partition, offset = told.get("kafka_dlt-original-partition"), told.get("kafka_dlt-original-offset")
+    if (offset := names.get("evkafka-dlq-offset")) is not None:
+        return int(names["evkafka-dlq-partition"] or b"-1"), int(offset)
+    partition, offset = names.get("kafka_dlt-original-partition"), names.get("kafka_dlt-original-offset")
     if partition is None or offset is None:
         return None
     return int.from_bytes(partition, "big"), int.from_bytes(offset, "big")
 
 
 def shown(case: Case) -> str:
-    """For a failure's note: what each record was expected to become."""
+    """Return the expected outcome of each record, for the note of a failure."""
     return json.dumps({sent.number: str(expected(sent, case)) for sent in case.sent}, indent=1)

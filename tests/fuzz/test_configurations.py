@@ -1,4 +1,4 @@
-"""Whatever a configuration looks like: it is taken, and then it runs; or it is one ConfigError that names the keys."""
+"""A configuration is accepted and runs, or is rejected with one ConfigError that names the keys."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz.config_checks import check_app, check_environment, check_settings
 from tests.fuzz.configurations import ANY, ENVIRONMENTS, configurations
-from tests.fuzz.wrong import outside, refused_by_key, taken_or_refused
 
 
 @pytest.mark.parametrize("kind", ["consumer", "producer", "policy"])
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_it_is_taken_or_refused_by_key(kind: str, data: st.DataObject) -> None:
-    refused_by_key(kind, data.draw(configurations(kind)))
+def test_a_configuration_is_accepted_or_its_error_names_the_key(kind: str, data: st.DataObject) -> None:
+    check_settings(kind, data.draw(configurations(kind)))
 
 
 @settings(max_examples=60, deadline=None)
 @given(configurations("consumer"))
-def test_what_is_taken_runs(consumer: dict[Any, Any]) -> None:
-    taken_or_refused({"topics": ["orders"], "group_id": "g", **consumer})
+def test_an_accepted_configuration_runs(consumer: dict[Any, Any]) -> None:
+    check_app({"topics": ["orders"], "group_id": "g", **consumer})
 
 
 @settings(max_examples=60, deadline=None)
 @given(ENVIRONMENTS)
-def test_what_the_environment_says_is_taken_or_refused(variables: dict[str, str]) -> None:
-    outside(variables)
+def test_environment_variables_are_accepted_or_refused(variables: dict[str, str]) -> None:
+    check_environment(variables)
 
 
 @settings(max_examples=60, deadline=None)
 @given(ANY)
-def test_what_is_no_configuration_at_all_is_refused(anything: Any) -> None:
+def test_a_value_of_another_type_is_refused(anything: Any) -> None:
     if not isinstance(anything, dict):
-        taken_or_refused(anything)
+        check_app(anything)

@@ -1,4 +1,4 @@
-"""The programs beside this file, tested as their users tested them: TestClient and unittest.mock."""
+"""The programs of this folder, tested as users of 0.7 tested them: with TestClient and unittest.mock."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ class TestEndpoints:
             ({"a": 1}, "SyncEvent", endpoints.FooEvent(a=1)),
         ],
     )
-    def test_every_kind_of_payload(self, event: object, event_type: str, handled: object) -> None:
+    def test_every_kind_of_payload_is_decoded(self, event: object, event_type: str, handled: object) -> None:
         with mock.patch.object(endpoints, "handled", []) as done, TestClient(endpoints.app) as client:
             client.send_event(event, event_type, "topic")
         assert done == [handled]
 
-    def test_the_request_beside_the_payload(self) -> None:
+    def test_an_endpoint_gets_the_request_beside_the_payload(self) -> None:
         with mock.patch.object(endpoints, "handled", []) as done, TestClient(endpoints.app) as client:
             client.send_event({"a": 1}, "RequestEvent", "topic", key=b"key", headers={"h": b"v"})
         assert done == [
             ({"a": 1}, b"key", {"Event-Type": b"RequestEvent", "h": b"v"}, "RequestEvent", "default"),
         ]
 
-    def test_stacked_decorators_includes_and_consumers_by_name(self) -> None:
+    def test_stacked_decorators_included_handlers_and_named_consumers_work(self) -> None:
         with mock.patch.object(endpoints, "handled", []) as done, TestClient(endpoints.several) as client:
             client.send_event({"a": 1}, "FirstName", "one", consumer_name="consumer-1")
             client.send_event({"a": 2}, "SecondName", "two", consumer_name="two")
@@ -50,7 +50,7 @@ class TestEndpoints:
 
 
 class TestProducers:
-    def test_a_sender_in_a_handler(self) -> None:
+    def test_a_handler_sends_events(self) -> None:
         with TestClient(producers.app) as client:
             client.send_event(producers.Order(order_id="7"), "OrderPlaced", "orders")
         assert [(sent.event_type, sent.topic) for sent in client.sent] == [
@@ -59,7 +59,7 @@ class TestProducers:
         ]
         assert client.sent[0].event == {"order_id": "7", "cents": 100}
 
-    def test_the_sender_replaced_by_a_mock(self) -> None:
+    def test_a_sender_can_be_replaced_by_a_mock(self) -> None:
         sending = mock.AsyncMock()
         with (
             mock.patch.object(producers, "send_bill", sending),
@@ -70,14 +70,14 @@ class TestProducers:
         bill = producers.Bill(order_id="7", cents=100)
         assert sending.mock_calls == [mock.call(bill), mock.call(bill=bill)]
 
-    async def test_a_producer_in_a_context(self) -> None:
+    async def test_a_producer_works_as_a_context_manager(self) -> None:
         async with AsyncTestClient(EVKafkaApp()) as client:
             await producers.produce_in_a_context()
         first, second = client.sent
         assert (first.topic, first.value) == ("bills", b'{"order_id":"1","cents":1}')
         assert (second.topic, second.key, second.headers["trace"]) == ("other", b"2", b"t")
 
-    async def test_a_producer_by_hand_whose_confirmation_was_awaited_once_more(self) -> None:
+    async def test_a_second_await_of_a_send_still_works_with_a_warning(self) -> None:
         async with AsyncTestClient(EVKafkaApp()) as client:
             with pytest.warns(DeprecationWarning, match="second await is not needed"):
                 await producers.produce_by_hand()
@@ -96,12 +96,12 @@ class TestLifespan:
 
 
 class TestMiddleware:
-    def test_ones_own_and_another_decoder(self) -> None:
+    def test_a_users_middleware_and_decoder_run(self) -> None:
         with mock.patch.object(middlewares, "seen", []) as seen, TestClient(middlewares.app) as client:
             client.send_event({"data": {"a": 1}}, "Event", "topic", headers={"X-Trace": b"7"})
         assert seen == ["before", ({"a": 1}, b"7"), "after"]
 
-    def test_a_value_that_its_decoder_cannot_open_is_a_decode_error_and_goes_through_it(self) -> None:
+    def test_a_value_that_the_decoder_rejects_is_a_decode_error_and_passes_the_middleware(self) -> None:
         patched = mock.patch.object(middlewares, "seen", [])
         with patched as seen, TestClient(middlewares.app) as client, pytest.raises(DecodeError):
             client.send_event({"no": "data"}, "Event", "topic")
@@ -109,7 +109,7 @@ class TestMiddleware:
 
 
 class TestRunning:
-    """The same programs, not called but run: on the in-memory Kafka."""
+    """The same programs, run on the in-memory Kafka."""
 
     async def test_endpoints(self) -> None:
         with mock.patch.object(endpoints, "handled", []) as done:
@@ -133,7 +133,7 @@ class TestRunning:
         assert lifespans.opened[-1].rows == ["a"]
 
     @pytest.mark.parametrize("name", ["endpoints", "producers", "lifespans", "middlewares"])
-    def test_every_program_ends_by_running_its_app(self, name: str) -> None:
+    def test_every_program_runs_its_app(self, name: str) -> None:
         with mock.patch.object(EVKafkaApp, "run") as run:
             runpy.run_path(str(Path(__file__).with_name(f"{name}.py")), run_name="__main__")
         run.assert_called_once_with()

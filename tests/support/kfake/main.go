@@ -1,7 +1,7 @@
-// A Kafka cluster in one small process, that fails on demand: kfake of franz-go, steered over HTTP.
+// A Kafka cluster in one small process that fails on demand: kfake of franz-go, controlled over HTTP.
 //
-// It prints one line, {"brokers": [...], "control": "..."}, and lives until its standard input is closed, so that
-// it cannot outlive the tests that started it. Every command is a POST of one JSON object to /NAME.
+// It prints one line, {"brokers": [...], "control": "..."}, and runs until its standard input is closed, so that it
+// ends with the tests that started it. Every command is a POST of one JSON object to /NAME.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// The arguments of all commands; each uses some of them.
+// The arguments of all commands; each command uses some of them.
 type arguments struct {
 	Key        int16  // API key of a request
 	Code       int16  // error code to answer with
@@ -104,7 +104,7 @@ func (l *lab) create(a arguments) (any, error) {
 	return nil, l.cluster.CreateTopic(a.Topic, a.Partitions, nil)
 }
 
-// Answer so many requests of a kind with an error code; the result names the fault for hits and heal.
+// Answer this number of requests of a kind with an error code; the result names the fault for hits and heal.
 func (l *lab) fault(a arguments) (any, error) {
 	var known *kerr.Error
 	if err := kerr.ErrorForCode(a.Code); !errors.As(err, &known) {
@@ -143,8 +143,8 @@ func (l *lab) hangUp(a arguments) (any, error) {
 	return l.control(a, func() error { return errors.New("hung up on demand") })
 }
 
-// A control function that says it has handled a request, and gives no response, leaves it without an answer; one
-// that gives an error closes the connection.
+// A control function that reports a request as handled without a response leaves it unanswered; one that returns an
+// error closes the connection.
 func (l *lab) control(a arguments, answer func() error) (any, error) {
 	for range max(a.Count, 1) {
 		l.cluster.ControlKey(a.Key, func(kmsg.Request) (kmsg.Response, error, bool) {
@@ -165,7 +165,7 @@ func (l *lab) delay(a arguments) (any, error) {
 	return nil, nil
 }
 
-// Give the group another coordinator; the result is the new one.
+// Move the group to another coordinator; the result is the new one.
 func (l *lab) moveCoordinator(a arguments) (any, error) {
 	was := l.cluster.CoordinatorFor(a.Group)
 	for range 1000 {
@@ -195,7 +195,7 @@ func (l *lab) disconnect(arguments) (any, error) {
 	return l.sockets.closeAll(), nil
 }
 
-// sockets remembers the connections of all brokers, to close them on demand.
+// sockets stores the connections of all brokers, to close them on demand.
 type sockets struct {
 	mu   sync.Mutex
 	open map[net.Conn]struct{}

@@ -1,4 +1,4 @@
-"""The pages on moving in and living with others: their files, in one directory, work as they say."""
+"""The pages on migration and on integration with other software: their files work."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OWN_TESTS = ["docs/how-a-record-travels.md", "docs/living-with-others.md", "docs
 
 
 @pytest.mark.parametrize("page", OWN_TESTS)
-def test_the_page_s_own_tests_pass(page: str, pytester: pytest.Pytester) -> None:
+def test_the_tests_of_the_page_pass(page: str, pytester: pytest.Pytester) -> None:
     tests = 0
     for block in blocks(page):
         if block.language == "python":
@@ -54,7 +54,7 @@ def test_every_file_of_living_with_others_can_be_imported(start: Start, tmp_path
 
 
 @pytest.mark.parametrize("command", ["python -m uvicorn page:web --port {port}", "evkafka run worker:app"])
-async def test_starlette_around_it_and_an_api_inside_it_live_and_stop_together(
+async def test_an_app_inside_starlette_and_an_api_inside_an_app_start_and_stop_together(
     command: str,
     kafka_broker: KafkaBroker,
     topic: MakeTopic,
@@ -88,14 +88,14 @@ async def test_starlette_around_it_and_an_api_inside_it_live_and_stop_together(
             except httpx.TransportError:
                 return False
 
-        await eventually(answers, what=f"an answer; it said {service.printed}")
+        await eventually(answers, what=f"an answer; it printed {service.printed}")
         if path == "/orders":
 
             async def handled() -> bool:
                 return "7" in (await client.get(path)).json()
 
             await eventually(handled)
-    # uvicorn ends by the signal itself, once its application has ended.
+    # uvicorn raises the signal again after its application has ended.
     assert service.terminate() == (-signal.SIGTERM if "page" in command else 0), service.printed
     assert "Application shutdown complete" in service.printed or "worker" in command
 
@@ -109,7 +109,7 @@ def test_the_configurations_of_the_page_are_accepted(page: str) -> None:
             assert "app" in namespace or consumer_config(namespace["config"])
 
 
-def test_how_far_a_group_scales_is_said_with_what_was_measured() -> None:
+def test_the_scaling_figures_are_those_of_the_last_benchmark() -> None:
     def curve(name: str, line: str) -> dict[int, float]:
         [found] = [one for one in measured("curves")["curves"] if one["name"] == name]
         return dict(zip(found["xs"], found["lines"][line], strict=True))
@@ -127,9 +127,9 @@ def test_how_far_a_group_scales_is_said_with_what_was_measured() -> None:
     page = (ROOT / "docs" / "deployment.md").read_text()
     for what, us in expected.items():
         [row] = [line for line in page.splitlines() if what in line and line.startswith("|")]
-        said, per_s = (float(cell.split(" a ")[0].replace(" ", "")) for cell in row.split("|")[2:4])
-        assert said == pytest.approx(us, rel=0.4), what
-        assert per_s == pytest.approx(1_000_000 / said, rel=0.05), what
+        stated_us, per_s = (float(cell.split(" a ")[0].replace(" ", "")) for cell in row.split("|")[2:4])
+        assert stated_us == pytest.approx(us, rel=0.4), what
+        assert per_s == pytest.approx(1_000_000 / stated_us, rel=0.05), what
     [_, two] = measured("workers")["workers"]
     [ratio] = re.findall(r"two processes did ([0-9.]+) times", page)
     assert float(ratio) == pytest.approx(two["ratio"], rel=0.1)
@@ -146,7 +146,7 @@ def measured(name: str) -> Any:
         ("docs/moving-from-faststream.md", "faststream run with_faststream:app", "evkafka run with_evkafka:app"),
     ],
 )
-async def test_the_service_before_and_the_one_after_do_the_same_and_go_on_where_the_other_stopped(
+async def test_the_service_after_the_migration_continues_where_the_one_before_stopped(
     page: str,
     before: str,
     after: str,

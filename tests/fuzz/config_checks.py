@@ -1,4 +1,4 @@
-"""What a configuration may bring about: it is taken, or refused by one ConfigError that names the keys."""
+"""Checks that a configuration is accepted, or rejected with one ConfigError that names the keys."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from evkafka.testing import InMemoryKafka
 from tests.fuzz.configurations import CANARY
 
 LINE = re.compile(r"(?:(?P<key>.+?): .+)", re.DOTALL)
-SLOW_S = 60
+TIMEOUT_S = 60
 
 
-def named(error: ConfigError) -> list[str]:
-    """The keys that its faults name, by the beginning of each; an AssertionError where one names none."""
+def named_keys(error: ConfigError) -> list[str]:
+    """Return the keys that the error's faults name; raise AssertionError if a fault names none."""
     message = str(error)
     assert CANARY not in message
     assert CANARY not in repr(error)
@@ -38,60 +38,60 @@ def named(error: ConfigError) -> list[str]:
     return keys
 
 
-def refused_by_key(kind: str, values: dict[Any, Any]) -> Counter[str]:
-    """Raises AssertionError, or whatever else came out of it, where it is not as it must be."""
+def check_settings(kind: str, values: dict[Any, Any]) -> Counter[str]:
+    """Read the settings; raise AssertionError, or the unexpected error, if the configuration is handled wrongly."""
     read = {"consumer": consumer_settings, "producer": producer_settings, "policy": _policy}[kind]
     try:
         settings = read(values)
     except ConfigError as error:
-        _all_are_there(named(error), values)
+        _check_keys_exist(named_keys(error), values)
         return Counter({f"{kind}: refused": 1})
     assert CANARY not in repr(settings)
     if kind != "policy":
         assert CANARY not in repr(shown_settings(settings))  # type: ignore[arg-type]
-    return Counter({f"{kind}: taken": 1})
+    return Counter({f"{kind}: accepted": 1})
 
 
 def _policy(values: dict[Any, Any]) -> ErrorPolicySettings:
     return error_policy(ErrorPolicySettings(), values, where="the endpoint for 'E'")
 
 
-def _all_are_there(keys: list[str], values: dict[Any, Any]) -> None:
+def _check_keys_exist(keys: list[str], values: dict[Any, Any]) -> None:
     for key in keys:
         outer = re.split(r"[.\[]", key)[0]
-        assert any(_is(given, outer, key) for given in values) or _is_missing(outer), (key, list(values))
+        assert any(_matches(given, outer, key) for given in values) or _is_missing(outer), (key, list(values))
 
 
-def _is(given: object, outer: str, key: str) -> bool:
+def _matches(given: object, outer: str, key: str) -> bool:
     return not isinstance(given, str) or outer == given or key.startswith(given[:80]) or not given.isprintable()
 
 
 def _is_missing(outer: str) -> bool:
-    """Keys whose absence is the fault, or that a default clashes with; `on_error` is an endpoint's own path."""
+    """Return True for keys that may be missing, or that conflict with a default; `on_error` is an endpoint's path."""
     return outer in ("topics", "on_error", "dead_letter_topic", "max_backoff_ms", "ssl_context", "security_protocol")
 
 
-def outside(variables: dict[str, str]) -> Counter[str]:
-    """What the environment says is taken, or refused by a ConfigError that names a variable, or a key."""
+def check_environment(variables: dict[str, str]) -> Counter[str]:
+    """Read the environment: it is accepted, or the ConfigError names a variable or a key."""
     with patch.dict(os.environ, variables):
         try:
             environment.consumer_config({"topics": ["orders"]}, name="shop", toml_file=None)
         except ConfigError as error:
             message = str(error)
-            told = any(one.split("__")[0] in message or one.split("__")[-1].lower() in message for one in variables)
+            is_named = any(one.split("__")[0] in message or one.split("__")[-1].lower() in message for one in variables)
         else:
-            return Counter({"environment: taken": 1})
-    assert told, message
+            return Counter({"environment: accepted": 1})
+    assert is_named, message
     return Counter({"environment: refused": 1})
 
 
-def taken_or_refused(consumer: dict[Any, Any]) -> Counter[str]:
-    """What is taken runs: the app starts, and handles a record that comes then. What is not is a ConfigError."""
+def check_app(consumer: dict[Any, Any]) -> Counter[str]:
+    """Run an app: it starts and handles a record, or it fails with a ConfigError."""
     with asyncio.Runner() as runner:
-        return runner.run(asyncio.wait_for(_start(consumer), SLOW_S))
+        return runner.run(asyncio.wait_for(_run_app(consumer), TIMEOUT_S))
 
 
-async def _start(consumer: dict[Any, Any]) -> Counter[str]:
+async def _run_app(consumer: dict[Any, Any]) -> Counter[str]:
     handler, sender, handled = Handler(), Sender(), list[bytes]()
 
     @handler.default()
@@ -99,7 +99,7 @@ async def _start(consumer: dict[Any, Any]) -> Counter[str]:
         handled.append(value)
 
     if isinstance(consumer, dict) and str.__eq__("none", consumer.get("auto_offset_reset")) is True:
-        consumer = {**consumer, "auto_offset_reset": "earliest"}  # without offsets, "none" is to end the app
+        consumer = {**consumer, "auto_offset_reset": "earliest"}  # without offsets "none" ends the app
     app = EVKafkaApp()
     try:
         app.add_consumer(consumer, handler)  # type: ignore[arg-type]
@@ -116,7 +116,7 @@ async def _start(consumer: dict[Any, Any]) -> Counter[str]:
             raise
         return Counter({"app: refused at the start": 1})
     if topic is not None:
-        assert handled == [b"x"], "it was taken, and what came was not handled"
+        assert handled == [b"x"], "the app started but did not handle the record"
     return Counter({"app: runs" if topic is not None else "app: starts": 1})
 
 
