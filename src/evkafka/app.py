@@ -391,7 +391,7 @@ class EVKafkaApp:
 
     def _bound_producers(self, cluster: Cluster, clock: Clock) -> list[BoundProducer]:
         return [
-            declared.bound(cluster=cluster, clock=clock, telemetry=self.telemetry, spans=self._spans)
+            declared.create_producer(cluster=cluster, clock=clock, telemetry=self.telemetry, spans=self._spans)
             for declared in self._producers.values()
         ]
 

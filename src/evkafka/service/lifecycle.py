@@ -199,7 +199,7 @@ class AppLifecycle:
                 telemetry=self._app.telemetry,
             )
             self._loop_monitor.start()
-        forget = undo_in_children(self._forget_in_child)
+        remove_fork_hook = undo_in_children(self._forget_in_child)
         try:
             async with self._shared_with_other_processes(), service.running():
                 for declared in self._app.consumers.values():
@@ -214,7 +214,7 @@ class AppLifecycle:
             if self._loop_monitor is not None:
                 self._loop_monitor.stop()
                 self._loop_monitor = None
-            forget()
+            remove_fork_hook()
             self.service = None
             self.should_exit = False
 

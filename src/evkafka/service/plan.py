@@ -77,7 +77,7 @@ class DeclaredConsumer:
         """Check the error policies of the endpoints declared so far; later ones are checked at the start.
 
         Raises:
-            ConfigError: one of them cannot work.
+            ConfigError: a policy is invalid.
         """
         check_dead_letter_topics(self.settings, self.policies(), retry_topics=self.retry_topics())
 
@@ -85,7 +85,7 @@ class DeclaredConsumer:
         """Each endpoint's error policy, merged over the consumer's; at None, the last key, the consumer's own.
 
         Raises:
-            ConfigError: a policy cannot work.
+            ConfigError: a policy is invalid.
         """
         base = self.settings.on_error
         merged: dict[Endpoint | None, ErrorPolicySettings] = {
@@ -98,7 +98,7 @@ class DeclaredConsumer:
         """The same with the endpoints' event types; None for the consumer's own policy, the last one.
 
         Raises:
-            ConfigError: a policy cannot work.
+            ConfigError: a policy is invalid.
         """
         return [
             (endpoint.event_type if endpoint is not None else None, policy)
@@ -109,7 +109,7 @@ class DeclaredConsumer:
         """The retry topics of its policies.
 
         Raises:
-            ConfigError: a policy cannot work.
+            ConfigError: a policy is invalid.
         """
         return retry_topics_of(self.settings, [policy for _, policy in self.policies()])
 
@@ -122,7 +122,7 @@ class DeclaredConsumer:
         """Describe it for the contract document.
 
         Raises:
-            ConfigError: a policy cannot work.
+            ConfigError: a policy is invalid.
         """
         return ConsumerContract(self.name, self.settings, self.endpoints, self.endpoint_policies(), self.type_header)
 
@@ -140,7 +140,7 @@ class DeclaredConsumer:
             paused: consumer's name -> its paused partitions.
 
         Raises:
-            ConfigError: an annotation cannot be resolved, or a middleware cannot be made.
+            ConfigError: an annotation cannot be resolved, or a middleware cannot be instantiated.
         """
         dispatch = build_dispatch(
             self.target, self.middleware, topic_event_types=self.topic_event_types, overrides=overrides
@@ -202,7 +202,9 @@ class DeclaredProducer:
         """Describe it for the contract document."""
         return ProducerContract(self.name, producer_settings(self.config), self.sender.endpoints)
 
-    def bound(self, *, cluster: Cluster, clock: Clock, telemetry: Telemetry, spans: Tracing | None) -> BoundProducer:
+    def create_producer(
+        self, *, cluster: Cluster, clock: Clock, telemetry: Telemetry, spans: Tracing | None
+    ) -> BoundProducer:
         """Create a producer for one run of the app."""
         producer = EVKafkaProducer(
             self.config, cluster=cluster, clock=clock, telemetry=telemetry, name=self.name, spans=spans

@@ -125,11 +125,11 @@ def signal_handlers(handle: SignalHandler, guard: StopGuard) -> Iterator[None]:
     installed_here = guard.install_signal_handlers(handle)
     previous_descriptor = guard.set_wakeup_descriptor()
     # A forked child shares the pipe: its signals would wake up the parent's guard.
-    forget = undo_in_children(lambda: signal.set_wakeup_fd(-1))
+    remove_fork_hook = undo_in_children(lambda: signal.set_wakeup_fd(-1))
     try:
         yield
     finally:
-        forget()
+        remove_fork_hook()
         signal.set_wakeup_fd(previous_descriptor)
         if installed_here:
             guard.restore_signal_handlers()

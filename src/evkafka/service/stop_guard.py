@@ -38,6 +38,7 @@ LAST_LOG_S = 2.0
 """How long the last log lines may take: the reader of our output may have stopped reading."""
 
 MAX_NAMED = 5
+"""How many blockers the log line of a late stop names."""
 
 
 class StopGuard:
@@ -56,11 +57,11 @@ class StopGuard:
         self._limit_s = limit_s
         self._running_attempts = running_attempts
         self._began_s = self._deadline_s = math.inf
-        self._code = self._signum = self._signals = 0
+        self._code = self._signum = self._signal_count = 0
         self._ended = False
         self._handler: SignalHandler | None = None
         self._previous_handlers: dict[signal.Signals, Any] = {}
-        self._forget: Callable[[], object] = lambda: None
+        self._remove_fork_hook: Callable[[], object] = lambda: None
         self._forward_to = -1
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread: int | None = None
@@ -116,12 +117,12 @@ class StopGuard:
             return False
         self._handler = handler
         self._previous_handlers = {signum: signal.signal(signum, handler) for signum in STOP_SIGNALS}
-        self._forget = undo_in_children(self._restore_handlers)
+        self._remove_fork_hook = undo_in_children(self._restore_handlers)
         return True
 
     def restore_signal_handlers(self) -> None:
         """Idempotent. In the main thread, if handlers are installed."""
-        self._forget()
+        self._remove_fork_hook()
         self._restore_handlers()
 
     def _restore_handlers(self) -> None:
@@ -152,8 +153,8 @@ class StopGuard:
         # Other code may have replaced our signal handler since.
         if byte in STOP_SIGNALS and signal.getsignal(byte) == self._handler:
             self.begin(byte)
-            self._signals += 1
-            if self._signals > 1 and self.ends_process:
+            self._signal_count += 1
+            if self._signal_count > 1 and self.ends_process:
                 self._code, self._signum = 0, byte
                 self.shorten_deadline(LAST_LOG_S / 2)  # until then our handler has ended the process, if it could run
 
