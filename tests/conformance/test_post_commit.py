@@ -321,17 +321,17 @@ class TestOutcomes:
         assert seen == [1, 2, 3, 4]
 
     async def test_dead_letter_is_written_byte_for_byte_before_the_commit(self, backend: Backend) -> None:
-        topic, buried, seen, handler = await backend.topic(), await backend.topic(), Seen(), Handler()
+        topic, dead_letter_topic, seen, handler = await backend.topic(), await backend.topic(), Seen(), Handler()
 
         @handler.event("E")
         async def on_event(value: bytes) -> None:
             raise DeadLetter("bad one")
 
-        config = backend.config(topic, on_error={"dead_letter_topic": buried})
+        config = backend.config(topic, on_error={"dead_letter_topic": dead_letter_topic})
         await backend.send(topic, b"\x00\xff", headers=[("own", b"\x01"), ("empty", None)])
         async with backend.running(make_app(config, handler, seen)):
             await committed_is(backend, config, topic, 1)
-        [(value, headers)] = await backend.values(buried)
+        [(value, headers)] = await backend.values(dead_letter_topic)
         assert value == b"\x00\xff"
         assert (headers["own"], headers["empty"]) == (b"\x01", None)
         assert headers["evkafka-dlq-topic"] == topic.encode()

@@ -26,8 +26,8 @@ async def test_all_outcomes_on_a_real_kafka(kafka_broker: KafkaBroker, lanes: st
 
 
 async def check_row(backend: Backend, row: Row, lanes: str) -> None:
-    topic, buried = await backend.topic(), await backend.topic()
-    policy = {**QUICK, "dead_letter_topic": buried, **row.policy}
+    topic, dead_letter_topic = await backend.topic(), await backend.topic()
+    policy = {**QUICK, "dead_letter_topic": dead_letter_topic, **row.policy}
     config = backend.config(topic, on_error=policy, max_endpoint_exec_time_ms=100, **row.keys, **LANES[lanes])
     await send_three(backend, topic, row)
     run = Run(row, config)
@@ -39,7 +39,7 @@ async def check_row(backend: Backend, row: Row, lanes: str) -> None:
                 await committed_is(backend, config, topic, 3)
                 await backend.until(lambda: run.attempts[SUBJECT] >= row.attempts)
                 if row.end == "dead" and "retry_topics" in row.policy:  # its source record was committed long before
-                    await backend.until(lambda: backend.values(buried))
+                    await backend.until(lambda: backend.values(dead_letter_topic))
             assert run.attempts == {o: n for o, n in ((FIRST, 1), (SUBJECT, row.attempts), (THIRD, 1)) if n}
         case "stop":
             with pytest.raises(StopApp):
@@ -55,7 +55,7 @@ async def check_row(backend: Backend, row: Row, lanes: str) -> None:
             assert await backend.committed(config, topic) == SUBJECT
             assert run.attempts[THIRD] == (0 if held_back else 1)
 
-    dead = await backend.values(buried)
+    dead = await backend.values(dead_letter_topic)
     assert [value for value, _ in dead] == ([row.value] if row.end == "dead" else [])
     if row.end == "dead":
         [(_, headers)] = dead

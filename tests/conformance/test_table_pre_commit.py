@@ -38,7 +38,7 @@ async def test_all_outcomes_on_a_real_kafka(kafka_broker: KafkaBroker, form: str
 async def check_row(backend: Backend, row: Row, form: str, lanes: str) -> None:
     topic = await backend.topic()
     config = backend.config(topic, max_endpoint_exec_time_ms=100, **row.keys, **FORMS[form], **LANES[lanes])
-    buried = await backend.topic(name=f"{topic}.{config['group_id']}.dlq")
+    dead_letter_topic = await backend.topic(name=f"{topic}.{config['group_id']}.dlq")
     await send_three(backend, topic, row)
     run = Run(row, config)
 
@@ -51,4 +51,4 @@ async def check_row(backend: Backend, row: Row, form: str, lanes: str) -> None:
             await backend.until(lambda: run.attempts[THIRD])
             await committed_is(backend, config, topic, 3)
     assert run.attempts[SUBJECT] == row.attempts  # at most once
-    assert [value for value, _ in await backend.values(buried)] == ([row.value] if row.end == "dead" else [])
+    assert [value for value, _ in await backend.values(dead_letter_topic)] == ([row.value] if row.end == "dead" else [])

@@ -38,8 +38,8 @@ class TestReference:
             for part in pages[file].split("\n##")[1:]:
                 head, *lines = part.splitlines()
                 code = False
-                said = []
+                text_lines = []
                 for line in lines:
                     code = not code if line.startswith("```") else code
-                    said += [line] if line and not code and not line.startswith("```") else []
-                assert said, f"{head.strip('# ')} has no docstring"
+                    text_lines += [line] if line and not code and not line.startswith("```") else []
+                assert text_lines, f"{head.strip('# ')} has no docstring"

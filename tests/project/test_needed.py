@@ -1,4 +1,4 @@
-"""What tests need is built before the first of them, once, and said; what fails is left to the tests themselves."""
+"""What tests need is built once, before the first test, with a message; after a failure the tests try themselves."""
 
 from __future__ import annotations
 
@@ -23,49 +23,49 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Thing:
-    """Something that is there once it was made; `made` counts how often that was."""
+    """Something to build; `built` counts the builds."""
 
-    def __init__(self, make: Callable[[], object] = lambda: None) -> None:
-        self.made = 0
-        self._make = make
+    def __init__(self, build_it: Callable[[], object] = lambda: None) -> None:
+        self.built = 0
+        self._build = build_it
 
     def need(self) -> Need:
-        return Need("making the thing", frozenset({"thing", "marked"}), lambda: self.made > 0, self._count)
+        return Need("building the thing", frozenset({"thing", "marked"}), lambda: self.built > 0, self._count_build)
 
-    def _count(self) -> None:
-        self._make()
-        self.made += 1
+    def _count_build(self) -> None:
+        self._build()
+        self.built += 1
 
 
 @pytest.mark.parametrize("one", [item("topic", "thing"), item(marks=("marked",))], ids=["fixture", "mark"])
-def test_what_a_test_asks_for_is_made_and_said(one: Any) -> None:
-    thing, said = Thing(), list[str]()
-    build([item(), one], said.append, [thing.need()])
-    assert thing.made == 1
-    assert said[0] == "Once on this machine: making the thing ..."
-    assert said[1].startswith("... done in ")
+def test_what_a_test_needs_is_built_with_a_message(one: Any) -> None:
+    thing, messages = Thing(), list[str]()
+    build([item(), one], messages.append, [thing.need()])
+    assert thing.built == 1
+    assert messages[0] == "Once on this machine: building the thing ..."
+    assert messages[1].startswith("... done in ")
 
 
-def test_what_is_there_or_no_test_asks_for_is_not_made() -> None:
-    there, unwanted, said = Thing(), Thing(), list[str]()
-    there.made = 1
-    build([item("thing")], said.append, [there.need()])
-    build([item("topic", marks=("kafka",))], said.append, [unwanted.need()])
-    assert (there.made, unwanted.made, said) == (1, 0, [])
+def test_what_exists_or_no_test_needs_is_not_built() -> None:
+    existing, unwanted, messages = Thing(), Thing(), list[str]()
+    existing.built = 1
+    build([item("thing")], messages.append, [existing.need()])
+    build([item("topic", marks=("kafka",))], messages.append, [unwanted.need()])
+    assert (existing.built, unwanted.built, messages) == (1, 0, [])
 
 
-def test_one_of_several_processes_makes_it_while_the_others_wait() -> None:
+def test_one_of_several_processes_builds_it_while_the_others_wait() -> None:
     both, go_on = threading.Event(), threading.Event()
-    thing, said = Thing(lambda: go_on.wait(60)), list[str]()
+    thing, messages = Thing(lambda: go_on.wait(60)), list[str]()
 
     def ask() -> None:
-        if said:
+        if messages:
             both.set()
-        build([item("thing")], said.append, [thing.need()])
+        build([item("thing")], messages.append, [thing.need()])
 
     first = threading.Thread(target=ask)
     first.start()
-    while not said:
+    while not messages:
         first.join(0.01)
     second = threading.Thread(target=ask)
     second.start()
@@ -73,14 +73,14 @@ def test_one_of_several_processes_makes_it_while_the_others_wait() -> None:
     go_on.set()
     for thread in (first, second):
         thread.join(60)
-    assert thing.made == 1
+    assert thing.built == 1
 
 
-def test_a_failure_is_said_and_left_to_the_tests_that_need_the_thing() -> None:
+def test_a_failure_is_reported_and_does_not_raise() -> None:
     def fail() -> None:
         raise OSError("no network")
 
-    said: list[str] = []
-    build([item("thing")], said.append, [Thing(fail).need()])
-    assert said[1].startswith("... failed after ")
-    assert said[1].endswith(" s: no network")
+    messages: list[str] = []
+    build([item("thing")], messages.append, [Thing(fail).need()])
+    assert messages[1].startswith("... failed after ")
+    assert messages[1].endswith(" s: no network")

@@ -1,6 +1,6 @@
-"""What tests need and pip does not install: built before the first test, once for all processes of the run.
+"""Builds what tests need and pip does not install, before the first test and once for all processes of the run.
 
-A build that counts against the time limit of the first test that needs it fails that test on a fresh machine.
+Otherwise the build would count against the time limit of the first test, which would fail on a new machine.
 """
 
 from __future__ import annotations
@@ -25,48 +25,48 @@ from tests.support import chromium, fake_kafka
 
 @dataclass(frozen=True)
 class Need:
-    """One thing that some tests need.
+    """Something that some tests need.
 
     Attributes:
-        what: what is done, as the line says that is shown meanwhile.
-        of: the fixtures and marks of the tests that need it.
-        is_here: True where nothing is left to do.
-        make: does it. Where it raises, each test that needs the thing tries again, and fails with the reason.
+        message: the line that is printed during the build.
+        used_by: the fixtures and marks of the tests that need it.
+        is_ready: whether it exists.
+        build: builds it. If it raises, each test that needs it tries again and fails with the reason.
     """
 
-    what: str
-    of: frozenset[str]
-    is_here: Callable[[], bool]
-    make: Callable[[], object]
+    message: str
+    used_by: frozenset[str]
+    is_ready: Callable[[], bool]
+    build: Callable[[], object]
 
-    def is_of(self, item: pytest.Item) -> bool:
+    def is_used_by(self, item: pytest.Item) -> bool:
         marks = [mark.name for mark in item.iter_markers()]
-        return not self.of.isdisjoint([*getattr(item, "fixturenames", ()), *marks])
+        return not self.used_by.isdisjoint([*getattr(item, "fixturenames", ()), *marks])
 
 
-def build(items: Collection[pytest.Item], say: Callable[[str], None], needs: Collection[Need] | None = None) -> None:
-    """Make what these tests need; `say` is told before and after each thing that is made."""
+def build(items: Collection[pytest.Item], report: Callable[[str], None], needs: Collection[Need] | None = None) -> None:
+    """Build what these tests need; call `report` before and after each build."""
     for need in NEEDS if needs is None else needs:
-        if any(map(need.is_of, items)) and not need.is_here():
-            with _alone():
-                if not need.is_here():  # else another process of this run has made it meanwhile
-                    _make(need, say)
+        if any(map(need.is_used_by, items)) and not need.is_ready():
+            with _exclusively():
+                if not need.is_ready():  # unless another process of this run has built it
+                    _build_one(need, report)
 
 
-def _make(need: Need, say: Callable[[str], None]) -> None:
-    say(f"Once on this machine: {need.what} ...")
-    began_s = time.monotonic()
+def _build_one(need: Need, report: Callable[[str], None]) -> None:
+    report(f"Once on this machine: {need.message} ...")
+    start_s = time.monotonic()
     try:
-        need.make()
+        need.build()
     except Exception as error:
-        say(f"... failed after {time.monotonic() - began_s:.0f} s: {error}")
+        report(f"... failed after {time.monotonic() - start_s:.0f} s: {error}")
     else:
-        say(f"... done in {time.monotonic() - began_s:.0f} s")
+        report(f"... done in {time.monotonic() - start_s:.0f} s")
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """One process of this user at a time. The lock ends with the process that holds it, however it ends."""
+def _exclusively() -> Iterator[None]:
+    """Allow one process of this user at a time. The lock is released when its process ends."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evkafka-tests"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "building.lock").open("w") as lock:
@@ -74,14 +74,14 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _kafka_is_here() -> bool:
+def _kafka_is_ready() -> bool:
     home = cache_dir() / f"kafka-{KAFKA_VERSION}"
     jars = [home / jar.name for jar in locked_jars()]
     return all(jar.exists() for jar in jars) and bool(ClassArchive(find_java(None), jars, FAST_START).options())
 
 
 def _start_kafka_twice() -> None:
-    """The first start writes down which classes Kafka uses; the second one begins with an archive of them."""
+    """The first start lists the classes that Kafka loads; the second one creates the archive of them."""
     for _ in range(2):
         with KafkaBroker():
             pass
@@ -91,7 +91,7 @@ NEEDS = (
     Need(
         "downloading Apache Kafka (45 MB), and starting it twice so that it starts faster",
         frozenset({"kafka", "kafka_broker"}),
-        _kafka_is_here,
+        _kafka_is_ready,
         _start_kafka_twice,
     ),
     Need(

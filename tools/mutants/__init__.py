@@ -1,1 +1,1 @@
-"""Breaks the engine in small ways, one after the other, and looks whether the suite notices: `make mutants`."""
+"""Breaks the source in small ways, one at a time, and checks that the suite fails: `make mutants`."""

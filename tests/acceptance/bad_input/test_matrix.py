@@ -163,14 +163,14 @@ async def check_outcome(backend: Backend, row: Row) -> None:
     run = Run(config)
     async with backend.running(run.app):
         await committed_is(backend, config, topic, 3)
-    letters = await backend.values(dead_letter_topic)
+    dead_letters = await backend.values(dead_letter_topic)
     if row.decision == "handled":
         assert len(run.numbers) == 3
-        assert (letters, sorted(run.ended)) == ([], ["ok"] * 3)
+        assert (dead_letters, sorted(run.ended)) == ([], ["ok"] * 3)
         return
     assert run.numbers == [1, 3]
     assert "dead_lettered" in run.ended
-    [(value, headers)] = letters
+    [(value, headers)] = dead_letters
     assert value == row.value
     assert {name: headers[name] for name, _ in row.headers} == dict(row.headers)
     assert headers["evkafka-dlq-offset"] == b"1"

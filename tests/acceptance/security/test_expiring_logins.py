@@ -41,8 +41,10 @@ async def ends(app: EVKafkaApp, shop: Shop, cause: Callable[[], Awaitable[None]]
 def no_warnings(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Check that no warning was logged, except that of an unencrypted connection."""
     yield
-    said = [line for line in caplog.get_records("call") if line.levelno >= logging.WARNING]
-    assert [line.getMessage() for line in said if "set security_protocol to SASL_SSL" not in line.getMessage()] == []
+    warnings = [line for line in caplog.get_records("call") if line.levelno >= logging.WARNING]
+    assert [
+        line.getMessage() for line in warnings if "set security_protocol to SASL_SSL" not in line.getMessage()
+    ] == []
 
 
 class TestALoginThatExpires:

@@ -55,10 +55,10 @@ def test_the_error_of_a_refused_login_is_the_one_of_the_page(
     monkeypatch.setenv("KAFKA_PASSWORD", "wrong")
     servers = secured.servers("SECURE")
     keys = connection("scram.py", servers, certificates, monkeypatch)
-    code, said = refusal(Shop(secured.servers()).app(servers, keys, sends=False), caplog)
+    code, message = refusal(Shop(secured.servers()).app(servers, keys, sends=False), caplog)
     [shown] = [block.code.strip() for block in blocks(PAGE) if block.language == "text"]
     assert code == 3
-    assert said.replace(servers, ADDRESS) == shown
+    assert message.replace(servers, ADDRESS) == shown
 
 
 def test_every_error_of_the_table_has_a_test() -> None:
