@@ -1,4 +1,4 @@
-"""`KafkaBroker` against the real thing: its life, its place, and what it leaves behind (nothing)."""
+"""`KafkaBroker` with a real Kafka: start and stop, port and data, and that nothing is left behind."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def taken_port() -> Iterator[int]:
 
 
 class TestSharedBroker:
-    async def test_takes_and_gives_back_a_record(self, kafka_broker, topic):
+    async def test_stores_a_record(self, kafka_broker, topic):
         name = await topic(partitions=2)
         await send(kafka_broker, name, b"hello")
         assert await read_one(kafka_broker, name) == b"hello"
@@ -77,7 +77,7 @@ class TestSharedBroker:
 
 
 class TestLife:
-    async def test_goes_on_after_restart_and_kill_with_port_and_data(self):
+    async def test_keeps_port_and_data_over_restart_and_kill(self):
         async with KafkaBroker() as broker:
             address, first = broker.bootstrap_servers, broker.pid
             await send(broker, "orders", b"one")  # which makes the topic
@@ -94,7 +94,7 @@ class TestLife:
             assert broker.bootstrap_servers == address
             assert await read_one(broker, "orders") == b"one"
 
-    async def test_kept_data_comes_back_on_another_port(self, tmp_path):
+    async def test_kept_data_can_be_used_on_another_port(self, tmp_path):
         with KafkaBroker(data_dir=tmp_path / "kept") as broker:
             first_port = broker.port
             await create(broker, "orders")
@@ -139,8 +139,8 @@ class TestLife:
         assert not broker.running
 
 
-class TestPropertiesOfItsOwn:
-    async def test_topics_are_not_created_where_that_is_forbidden(self):
+class TestProperties:
+    async def test_topics_are_not_created_if_that_is_disabled(self):
         async with KafkaBroker(properties={"auto.create.topics.enable": False}) as broker:
             async with AIOKafkaProducer(bootstrap_servers=broker.bootstrap_servers) as producer:
                 producer.client.add_topic("a-typo")
@@ -217,7 +217,7 @@ sys.stdin.readline()
         assert not Path(home).exists()
 
     @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's death")
-    def test_killed_parent_takes_the_broker_with_it(self, parent):
+    def test_killed_parent_ends_the_broker(self, parent):
         pid, home = parent.stdout.readline().split()
         os.kill(parent.pid, signal.SIGKILL)
         eventually_sync(lambda: is_gone(int(pid)))

@@ -1,4 +1,4 @@
-"""Kafka's classes, kept by Java: made once, used after that, and never in the way."""
+"""The archive of Kafka's classes is created once and used after that, and no failure of it prevents a start."""
 
 from __future__ import annotations
 
@@ -42,10 +42,8 @@ def recorded(one: ClassArchive, home: Path, classes: int = 9_000) -> None:
     one.keep(home)
 
 
-class TestTheClasses:
-    def test_are_recorded_first_made_at_the_next_start_and_used_then(
-        self, cache: Path, home: Path, tmp_path: Path
-    ) -> None:
+class TestTheArchive:
+    def test_is_created_from_the_class_list_of_the_first_start(self, cache: Path, home: Path, tmp_path: Path) -> None:
         one = archive_of(tmp_path)
         one.make()
         assert one.options() == []
@@ -57,12 +55,14 @@ class TestTheClasses:
         assert one.recording(home) == []
         assert one.file.read_text() == "made\n"
 
-    def test_of_a_kafka_that_did_not_come_up_are_not_kept(self, cache: Path, home: Path, tmp_path: Path) -> None:
+    def test_is_not_created_from_the_list_of_a_kafka_that_did_not_start(
+        self, cache: Path, home: Path, tmp_path: Path
+    ) -> None:
         one = archive_of(tmp_path)
         recorded(one, home, classes=100)
         assert one.recording(home)
 
-    def test_that_java_makes_no_archive_of_are_left_alone(self, cache: Path, home: Path, tmp_path: Path) -> None:
+    def test_is_not_tried_again_if_java_cannot_create_it(self, cache: Path, home: Path, tmp_path: Path) -> None:
         one = archive_of(tmp_path, FAILS)
         recorded(one, home)
         one.make()
@@ -70,7 +70,7 @@ class TestTheClasses:
         assert one.options() == one.recording(home) == []
         assert "it cannot be done" in one.file.with_suffix(".log").read_text()
 
-    def test_are_made_by_one_process_while_the_others_start_without(
+    def test_is_created_by_one_process_while_the_others_start_without(
         self, cache: Path, home: Path, tmp_path: Path
     ) -> None:
         one = archive_of(tmp_path)
@@ -85,13 +85,11 @@ class TestTheClasses:
         assert one.options()
         assert not lock.exists()
 
-    def test_are_one_for_all_sizes_of_memory_and_another_for_another_collector(
-        self, cache: Path, tmp_path: Path
-    ) -> None:
+    def test_is_the_same_for_all_heap_sizes_and_differs_by_garbage_collector(self, cache: Path, tmp_path: Path) -> None:
         assert archive_of(tmp_path, WRITES, "-Xmx1g").file == archive_of(tmp_path, WRITES, "-Xmx2g").file
         assert archive_of(tmp_path, WRITES, "-XX:+UseG1GC").file != archive_of(tmp_path).file
 
-    def test_in_a_cache_that_cannot_be_written_are_done_without(
+    def test_is_not_needed_if_the_cache_cannot_be_written(
         self, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "file").touch()

@@ -1,4 +1,4 @@
-"""Where Kafka's jars come from, and which ones are refused. A server of our own plays the Maven repository."""
+"""Downloads of Kafka's jars from a local HTTP server that replaces the Maven repository."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def jar(artifact: str, content: bytes) -> Jar:
 
 
 class MavenRepository:
-    """Serves `files` (path -> content) and keeps the paths that were asked for."""
+    """Serves `files` by path, and keeps the requested paths."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -38,7 +38,7 @@ class MavenRepository:
                 self.wfile.write(content or b"")
 
             def log_message(self, *arguments: object) -> None:
-                """Tests are quiet."""
+                """No output in tests."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -61,7 +61,7 @@ def repository() -> Iterator[MavenRepository]:
 
 @pytest.fixture
 def home(tmp_path: Path, repository: MavenRepository, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache and an empty local Maven repository; jgo's configuration names our server."""
+    """An empty cache and an empty local Maven repository; jgo's configuration has the local server."""
     (tmp_path / "jgo.conf").write_text(f"[repositories]\ncentral = {repository.url}\n")
     monkeypatch.setenv("JGO_CONFIG_FILE", str(tmp_path / "jgo.conf"))
     monkeypatch.setenv("M2_REPO", str(tmp_path / "m2"))
@@ -72,25 +72,25 @@ def home(tmp_path: Path, repository: MavenRepository, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def locked(monkeypatch: pytest.MonkeyPatch) -> list[Jar]:
-    """The lock list of these tests: two small files."""
+    """The lock file of these tests: two small jars."""
     two = [jar("one", b"1" * 1000), jar("two", b"2" * 1000)]
     monkeypatch.setattr(jars, "locked_jars", lambda: two)
     return two
 
 
-class TestLockList:
-    def test_names_each_jar_with_its_sum_once(self):
+class TestLockFile:
+    def test_lists_each_jar_once_with_its_checksum(self):
         locked = locked_jars()
         assert len(locked) == 46
         assert len({one.name for one in locked}) == 46
         assert all(len(one.sha256) == 64 and one.size > 0 for one in locked)
 
-    def test_holds_one_version_of_kafka(self):
+    def test_has_one_version_of_kafka(self):
         assert {one.version for one in locked_jars() if one.group == "org.apache.kafka"} == {KAFKA_VERSION}
 
 
 class TestDownload:
-    def test_brings_what_is_missing_and_nothing_twice(self, home, locked, repository):
+    def test_fetches_missing_jars_once(self, home, locked, repository):
         repository.offer(locked[0], b"1" * 1000)
         repository.offer(locked[1], b"2" * 1000)
         paths = kafka_jars()
@@ -99,7 +99,7 @@ class TestDownload:
         assert kafka_jars() == paths
         assert len(repository.asked) == asked
 
-    def test_replaces_a_spoilt_jar_alone(self, home, locked, repository):
+    def test_replaces_only_a_corrupt_jar(self, home, locked, repository):
         repository.offer(locked[0], b"1" * 1000)
         home.mkdir(parents=True)
         (home / locked[0].name).write_bytes(b"1" * 500)
@@ -108,7 +108,7 @@ class TestDownload:
         assert (home / locked[0].name).read_bytes() == b"1" * 1000
         assert {path.rpartition("/")[2].removesuffix(".sha1") for path in repository.asked} == {locked[0].name}
 
-    def test_takes_what_the_local_maven_repository_has(self, home, locked, repository, tmp_path):
+    def test_copies_jars_from_the_local_maven_repository(self, home, locked, repository, tmp_path):
         for one, content in zip(locked, (b"1" * 1000, b"2" * 1000), strict=True):
             at_hand = tmp_path / "m2" / "org" / "example" / one.artifact / "1.0" / one.name
             at_hand.parent.mkdir(parents=True)
@@ -116,7 +116,7 @@ class TestDownload:
         kafka_jars()
         assert repository.asked == []
 
-    def test_leaves_no_scratch_behind(self, home, locked, repository):
+    def test_leaves_no_temporary_files(self, home, locked, repository):
         repository.offer(locked[0], b"1" * 1000)
         with pytest.raises(BrokerError):
             kafka_jars()
@@ -124,7 +124,7 @@ class TestDownload:
 
 
 class TestRefusal:
-    def test_content_of_another_sum_is_not_kept(self, home, locked, repository, caplog):
+    def test_content_with_another_checksum_is_not_kept(self, home, locked, repository, caplog):
         repository.offer(locked[0], b"evil" * 250)
         repository.offer(locked[1], b"2" * 1000)
         with pytest.raises(BrokerError, match=r"one-1\.0\.jar is not the one expected \(sha256 "):

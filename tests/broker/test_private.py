@@ -1,4 +1,4 @@
-"""What the broker's users log in with is in no file that others can read, and on no command line."""
+"""Passwords of the broker's users are in no file that others can read, and on no command line."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def mode(path: Path) -> int:
 
 
 class TestFiles:
-    def test_are_written_for_their_owner_alone(self, tmp_path: Path) -> None:
+    def test_can_be_read_by_their_owner_only(self, tmp_path: Path) -> None:
         write_private(tmp_path / "new", "a")
         assert mode(tmp_path / "new") == 0o600
 
-    def test_that_others_could_read_before_are_closed_to_them(self, tmp_path: Path) -> None:
+    def test_that_others_could_read_before_become_private(self, tmp_path: Path) -> None:
         old = tmp_path / "old"
         old.write_text("a longer text than the new one")
         old.chmod(0o644)
@@ -33,7 +33,7 @@ class TestFiles:
         assert (mode(old), old.read_text()) == (0o600, "b")
 
 
-def test_arguments_for_java_are_written_in_quotes() -> None:
+def test_arguments_for_java_are_quoted() -> None:
     assert as_arguments_file(["-cp", 'a b"c\\d']) == '"-cp"\n"a b\\"c\\\\d"\n'
 
 

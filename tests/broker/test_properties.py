@@ -1,4 +1,4 @@
-"""What is written into `server.properties`."""
+"""The content of `server.properties`."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class TestFile:
     def test_keys_are_escaped(self):
         assert as_properties_file({"a b:c": 1}) == "a\\ b\\:c=1\n"
 
-    def test_other_values_are_refused_by_name(self):
+    def test_other_values_are_rejected_by_name(self):
         with pytest.raises(ConfigError, match=r"broker property 'log.dirs' is \['a'\]"):
             as_properties_file({"log.dirs": ["a"]})
 
 
 class TestDefaults:
-    def test_every_listener_stands_on_the_loopback_address(self):
+    def test_every_listener_is_on_the_loopback_address(self):
         properties = server_properties(1, 2, Path("/data"))
         assert properties["listeners"] == "CLIENT://127.0.0.1:1,CONTROLLER://127.0.0.1:2"
         assert properties["advertised.listeners"] == "CLIENT://127.0.0.1:1"

@@ -1,4 +1,4 @@
-"""Whether a broker tells of itself yet, asked as a client asks."""
+"""Whether a broker is in its own metadata."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Answering = Callable[[bytes], int]
 
 @pytest.fixture
 def answering() -> Iterator[Answering]:
-    """A server that answers its first question with these bytes, and hangs up; returns its port."""
+    """A server that answers the first request with these bytes and closes the connection; returns its port."""
     listening = socket.create_server(("127.0.0.1", 0))
     threads: list[threading.Thread] = []
 
@@ -40,19 +40,17 @@ def answering() -> Iterator[Answering]:
 
 
 class TestABroker:
-    def test_that_is_ready_tells_of_itself(self, kafka_broker: KafkaBroker) -> None:
+    def test_that_is_ready_is_in_its_metadata(self, kafka_broker: KafkaBroker) -> None:
         assert knows_itself(kafka_broker.port) is True
 
     @pytest.mark.parametrize(("brokers", "told"), [(0, False), (1, True)])
-    def test_tells_of_none_as_long_as_it_does_not_know_itself(
-        self, answering: Answering, brokers: int, told: bool
-    ) -> None:
+    def test_that_is_not_in_its_metadata_is_not_ready(self, answering: Answering, brokers: int, told: bool) -> None:
         assert knows_itself(answering(struct.pack(">iiii", 12, 1, 0, brokers))) is told
 
     def test_that_hangs_up_cannot_be_asked(self, answering: Answering) -> None:
         assert knows_itself(answering(b"\x15\x03")) is None  # as TLS does where plain text comes
 
-    def test_that_is_not_there_cannot_be_asked(self) -> None:
+    def test_that_does_not_run_cannot_be_asked(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as bound:
             port = bound.getsockname()[1]
         assert knows_itself(port) is None

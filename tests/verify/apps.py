@@ -15,7 +15,7 @@ async def on_order(order: dict[str, str]) -> None:
 
 
 def config(**more: object) -> dict[str, object]:
-    """As of an app that runs elsewhere, and logs in there."""
+    """The configuration of an app that runs elsewhere, with a login."""
     return {
         "topics": ["orders"],
         "bootstrap_servers": "kafka.example.com:9093",

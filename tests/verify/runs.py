@@ -37,7 +37,7 @@ def attempt(number: int, at_s: float, who: str = "1.1") -> list[Entry]:
 
 
 def handled(records: Sequence[Sent]) -> list[Entry]:
-    """Each record handled soon after it came, one after the other."""
+    """Each record is handled soon after it was sent, one after the other."""
     return [entry for one in records for entry in attempt(one.number, one.at_s + 0.02)]
 
 

@@ -1,4 +1,4 @@
-"""An app that spoils its engine when it is imported: what was read is committed, not what was handled."""
+"""An app that breaks the runtime when it is imported: offsets are committed once they are read, not handled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judgement finds what is planted, and nothing where nothing is."""
+"""The checker finds inserted faults, and none in a clean run."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class TestCleanRun:
         assert report.clean
         assert (report.repeats, report.repeats_percent) == (10, 25.0)
 
-    def test_where_nothing_was_handled_is_none(self) -> None:
+    def test_is_not_one_in_which_nothing_was_handled(self) -> None:
         assert not check_run(observations(records=[], entries=[])).clean
 
     @given(st.permutations(range(runs.KEYS)), st.data())
-    def test_may_take_keys_in_any_order(self, keys: list[int], data: st.DataObject) -> None:
+    def test_may_handle_keys_in_any_order(self, keys: list[int], data: st.DataObject) -> None:
         # Each key's records in order; which key comes next is anybody's choice.
         waiting = {key: [one.number for one in sent() if one.number % runs.KEYS == key] for key in keys}
         entries: list[Entry] = []
@@ -50,11 +50,11 @@ class TestLoss:
         assert report.lost == tuple(f"{p}@{o}" for p, o in sorted(map(address_of, missing)))
         assert not report.clean
 
-    def test_an_attempt_that_was_killed_or_cut_is_no_handling(self) -> None:
+    def test_a_killed_or_cancelled_attempt_has_not_handled_its_record(self) -> None:
         entries = [e for e in handled(sent()) if e.event == "begin" or (e.partition, e.offset) != address_of(7)]
         assert check_run(observations(entries=[*entries, line("cut", 7, 99.0)])).lost == ("1@3",)
 
-    def test_a_record_without_an_acknowledgement_that_stands_in_the_log_counts_too(self) -> None:
+    def test_an_unacknowledged_record_in_the_log_counts_too(self) -> None:
         records = sent()
         records[-1] = replace(records[-1], address=None, acknowledged_s=None, error="unknown")
         entries = handled(records)[:-2]
@@ -86,15 +86,15 @@ class TestOrder:
     def test_a_repeat_after_later_records_is_in_order(self) -> None:
         assert check_run(observations(entries=[*handled(sent()), *attempt(0, 50.0)])).out_of_order == ()
 
-    def test_is_not_asked_of_an_app_that_promises_none(self) -> None:
+    def test_is_not_checked_for_an_app_that_does_not_promise_it(self) -> None:
         entries = [e for one in reversed(sent()) for e in attempt(one.number, 50.0 - one.at_s)]
         report = check_run(observations(entries=entries, promises=Promises(False, 60.0, 60.0)))
         assert report.out_of_order is None
         assert report.clean
 
 
-class TestAtOnce:
-    def test_a_record_begun_beside_another_of_its_key(self) -> None:
+class TestConcurrentAttempts:
+    def test_a_record_begun_while_another_of_its_key_runs(self) -> None:
         first, second = attempt(0, 10.0), attempt(runs.KEYS, 10.001)
         report = check_run(observations(entries=[*handled(sent()), first[0], second[0], first[1], second[1]]))
         assert report.at_once == ("0@3 in 1.1 beside 0 in 1.1 (key k0)",)
@@ -104,13 +104,13 @@ class TestAtOnce:
         again = [line("begin", 0, 10.0, "1.1"), line("begin", 0, 10.001, "2.1")]
         assert len(check_run(observations(entries=[*handled(sent()), *again])).at_once or ()) == 1
 
-    def test_other_keys_may_be_in_hand(self) -> None:
+    def test_records_of_other_keys_may_run(self) -> None:
         first, second = attempt(0, 10.0), attempt(2, 10.001)
         assert (
             check_run(observations(entries=[*handled(sent()), first[0], second[0], first[1], second[1]])).at_once == ()
         )
 
-    def test_what_a_killed_process_had_in_hand_is_over(self) -> None:
+    def test_attempts_of_a_killed_process_have_ended(self) -> None:
         entries = [line("begin", 0, 9.0), Entry("killed", 9.1, "1.1"), *attempt(0, 10.0, "2.1")]
         assert check_run(observations(entries=[*handled(sent()), *entries])).at_once == ()
 
@@ -130,34 +130,34 @@ class TestAtOnce:
 
 
 class TestProducing:
-    def test_a_number_that_stands_in_the_log_twice(self) -> None:
+    def test_a_number_that_is_in_the_log_twice(self) -> None:
         log = written(sent())
         log.append(replace(log[-1], offset=20))
         entries = [*handled(sent()), Entry("begin", 9.0, "1.1", 1, 20, "k3"), Entry("end", 9.1, "1.1", 1, 20, "k3")]
         assert check_run(observations(log=log, entries=entries)).double_writes == (39,)
 
-    def test_a_record_in_the_log_of_which_the_producer_said_that_it_cannot_be(self) -> None:
+    def test_a_record_in_the_log_that_the_producer_denied(self) -> None:
         records = sent()
         records[5] = replace(records[5], address=None, acknowledged_s=None, error="refused", never_written=True)
         report = check_run(observations(records=records, log=written(sent()), entries=handled(records)))
         assert report.denied_writes == (5,)
         assert not report.clean
 
-    def test_another_record_where_one_was_acknowledged(self) -> None:
+    def test_another_record_at_an_acknowledged_address(self) -> None:
         log = written(sent())
         log[0], log[12] = replace(log[0], number=12), replace(log[12], number=0)
         report = check_run(observations(log=log))
         assert report.misplaced == ("0@0: 0 was acknowledged, 12 is there", "0@6: 12 was acknowledged, 0 is there")
         assert report.reordered_writes == ("0@3: 6 after 12 (key k0)", "0@6: 0 after 12 (key k0)")
 
-    def test_a_record_handled_that_the_log_has_not_there(self) -> None:
+    def test_a_handled_record_that_is_not_in_the_log(self) -> None:
         entries = [*handled(sent()), Entry("begin", 9.0, "1.1", 0, 3, "k5")]
         assert check_run(observations(entries=entries)).misplaced == ("0@3: 1.1 got key k5, the log has k0",)
 
 
 class TestStall:
     def late(self, by_s: float) -> list[Entry]:
-        """Partition 0 stands still from 1 s on; the other goes on."""
+        """Partition 0 stalls from 1 s on; the other one continues."""
         return sorted(
             (
                 e
@@ -167,7 +167,7 @@ class TestStall:
             key=lambda entry: entry.at_s,
         )
 
-    def test_one_partition_that_stands_still_is_found_beside_one_that_goes_on(self) -> None:
+    def test_of_one_partition_is_found_although_another_continues(self) -> None:
         report = check_run(observations(entries=self.late(30.0)))
         assert report.stall.partition == 0
         assert report.stall.lasted_s == pytest.approx(30.0, abs=0.1)
@@ -180,29 +180,29 @@ class TestStall:
         assert report.stall.lasted_s == pytest.approx(20.0, abs=0.1)
         assert report.clean
 
-    def test_time_without_records_is_none(self) -> None:
+    def test_time_without_records_does_not_count(self) -> None:
         records = sent(every_s=30.0)
         assert check_run(observations(records=records)).stall.lasted_s < 0.1
 
-    def test_an_outage_is_added_to_what_is_allowed(self) -> None:
+    def test_an_outage_is_added_to_the_allowed_time(self) -> None:
         report = check_run(observations(entries=self.late(30.0), outages=[(0.0, 11.0)]))
         assert report.stall.allowed_s == pytest.approx(31.0, abs=0.1)
         assert report.clean
 
-    def test_faults_faster_than_the_session_are_added_as_far_as_they_go(self) -> None:
+    def test_periods_of_faults_faster_than_the_session_are_added(self) -> None:
         kills = [Entry("killed", 1.0 + 4 * n, "1.1") for n in range(6)]
         report = check_run(observations(entries=sorted([*self.late(30.0), *kills], key=lambda entry: entry.at_s)))
         assert report.stall.allowed_s == pytest.approx(41.0, abs=0.1)
         assert report.clean
 
-    def test_single_faults_are_not(self) -> None:
+    def test_single_faults_are_not_added(self) -> None:
         kills = [Entry("killed", 1.0 + 10 * n, "1.1") for n in range(3)]
         report = check_run(observations(entries=sorted([*self.late(30.0), *kills], key=lambda entry: entry.at_s)))
         assert report.stall.allowed_s == 21.0
 
 
 class TestVerdict:
-    def test_more_repeats_than_allowed_is_a_problem_only_where_a_bound_was_said(self) -> None:
+    def test_repeats_are_a_problem_only_above_a_given_limit(self) -> None:
         run = observations(entries=[*handled(sent()), *attempt(0, 50.0)])
         assert check_run(run).clean
         assert check_run(run, max_duplicates=2.5).clean
@@ -213,11 +213,11 @@ class TestVerdict:
             "process 1.1 ended by itself with code 1",
         )
 
-    def test_records_that_nothing_takes_are_a_problem(self) -> None:
+    def test_unmatched_records_are_a_problem(self) -> None:
         entries = [*handled(sent()), line("pass", 3, 50.0)]
         assert "no endpoint takes" in check_run(observations(entries=entries)).problems[0]
 
-    def test_the_sentences_name_a_few_addresses_and_the_json_all(self) -> None:
+    def test_the_sentences_have_a_few_addresses_and_the_json_has_all(self) -> None:
         report = check_run(observations(entries=handled(sent())[:40]))
         assert report.problems[0].startswith("20 lost: in the log, and never handled (0@10, 0@11,")
         assert report.problems[0].endswith("...)")

@@ -1,4 +1,4 @@
-"""Runs on a real Kafka, with processes that are really killed: what is sound ends clean, what is not is found."""
+"""Runs on a real Kafka with processes that are killed: a correct app is clean, and faults are found."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class TestBuiltInApp:
         assert set(report.faults) == {"stop", "freeze", "members"}
 
     @pytest.mark.long
-    async def test_whose_tasks_are_cancelled_loses_nothing_and_ends_only_when_it_is_told_to(
+    async def test_whose_tasks_are_cancelled_loses_nothing_and_ends_only_on_request(
         self, kafka_broker: KafkaBroker, tmp_path: Path
     ) -> None:
         run = options(
@@ -72,10 +72,10 @@ GIVEN = {"app_dir": HERE, "event_type": "OrderPlaced", "payload": '{"order_id": 
 
 
 class TestGivenApp:
-    """On a broker of the run's own, since the apps log in to their own cluster."""
+    """With a broker that the run starts, because the apps have logins for their own cluster."""
 
     @pytest.mark.long
-    async def test_is_run_with_its_own_settings_away_from_its_own_cluster(
+    async def test_runs_with_its_own_settings_on_the_runs_cluster(
         self, kafka_broker: KafkaBroker, tmp_path: Path
     ) -> None:
         run = options(
@@ -97,7 +97,7 @@ class TestGivenApp:
 
     @pytest.mark.long
     @pytest.mark.parametrize("app", ["tests.verify.apps:at_most_once", "tests.verify.sabotaged:app"])
-    async def test_that_commits_too_far_is_found_to_lose(
+    async def test_that_commits_too_far_loses_records(
         self, kafka_broker: KafkaBroker, tmp_path: Path, app: str
     ) -> None:
         run = options(
@@ -109,7 +109,7 @@ class TestGivenApp:
         assert any("lost: in the log, and never handled" in problem for problem in report.problems)
         assert report.behind == ()  # they were committed, which is why nobody will ever handle them
 
-    async def test_that_has_no_endpoint_for_the_records_is_found(
+    async def test_without_an_endpoint_for_the_records_is_not_clean(
         self, kafka_broker: KafkaBroker, tmp_path: Path
     ) -> None:
         run = options(
@@ -126,7 +126,7 @@ class TestGivenApp:
         assert not report.clean
 
 
-async def test_an_app_that_cannot_start_is_said_with_the_end_of_its_log(
+async def test_an_app_that_cannot_start_is_an_error_with_the_end_of_its_log(
     kafka_broker: KafkaBroker, tmp_path: Path
 ) -> None:
     with pytest.raises(BrokerError, match="could not start"):

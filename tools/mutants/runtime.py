@@ -327,7 +327,7 @@ POLLER = [
         "if assignment.partitions.get(tp) is not partition or partition.leaving or assignment.source is None:",
         "if assignment.source is None:",
         "the next assignment skips records that it has not read",
-        ("tests/runtime/dead_letters/test_letters_that_come_late.py",),
+        ("tests/runtime/dead_letters/test_late_dead_letters.py",),
     ),
     Breakage(
         "time limits are not enforced",

@@ -1,4 +1,4 @@
-"""A line of the log is the program's: no text of an error, a record or a request makes another one of it."""
+"""No text of an error, a record or a request can imitate a log line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BEGINS = re.compile(r"^\S", re.MULTILINE)
 
 
 def logged(formatter: logging.Formatter, message: str, error: BaseException | None = None) -> str:
-    """What a handler with this formatter writes for an error with this message."""
+    """The output of a handler with this formatter for an error with this message."""
     info = None
     if error is not None:
         try:
@@ -41,19 +41,19 @@ def logged(formatter: logging.Formatter, message: str, error: BaseException | No
 
 class TestPlain:
     @pytest.mark.parametrize("text", [FORGED, *HOSTILE])
-    def test_text_of_others_begins_no_line(self, text: str) -> None:
+    def test_an_error_text_begins_no_line(self, text: str) -> None:
         written = logged(PlainFormatter("%(asctime)s %(levelname)-8s %(name)s  %(message)s"), text, ValueError(text))
         assert len(BEGINS.findall(written)) == 1
         assert set(acted_on(written)) <= {"\n", "\t"}
 
     @given(ANY_TEXT, st.booleans())
-    def test_no_text_begins_a_line_or_acts_on_a_terminal(self, text: str, raised: bool) -> None:
+    def test_no_text_begins_a_line_or_controls_a_terminal(self, text: str, raised: bool) -> None:
         written = logged(PlainFormatter("%(levelname)s %(message)s"), text, ValueError(text) if raised else None)
         assert len(BEGINS.findall(written)) == 1
         assert set(acted_on(written)) <= {"\n", "\t"}
         written.encode()
 
-    def test_a_traceback_is_there_indented(self) -> None:
+    def test_a_traceback_is_indented(self) -> None:
         written = logged(PlainFormatter("%(message)s"), "x", ValueError("no rate"))
         assert "\n    Traceback (most recent call last):\n" in written
         assert "\n    ValueError: no rate\n" in written
@@ -61,7 +61,7 @@ class TestPlain:
     def test_an_error_as_long_as_a_record_is_cut(self) -> None:
         assert len(logged(PlainFormatter("%(message)s"), "x", ValueError("y" * 10**6))) < 2 * MOST_CHARACTERS
 
-    def test_it_is_what_the_command_line_logs_with(self) -> None:
+    def test_the_command_line_uses_it(self) -> None:
         program = f"""
 import logging
 from evkafka.cli.logging import configure_logging
@@ -78,7 +78,7 @@ except ValueError:
 
 class TestJson:
     @given(ANY_TEXT)
-    def test_a_record_is_one_line_whatever_is_in_it(self, text: str) -> None:
+    def test_a_record_is_one_line_whatever_it_contains(self, text: str) -> None:
         written = logged(JsonFormatter(), text, ValueError(text))
         assert written.count("\n") == 1
         assert acted_on(written) == ["\n"]
@@ -86,7 +86,7 @@ class TestJson:
 
 
 class TestEvents:
-    """The lines of this package, in a log that the app has set up as it likes."""
+    """Lines of this package in a log that the app has configured."""
 
     @pytest.mark.parametrize("text", [FORGED, "A" * 100_000])
     def test_quote_an_error_on_one_line_of_a_bounded_length(self, text: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""Log lines: their fields, as JSON, and what never stands in them."""
+"""Log lines: their fields as JSON, and what they never contain."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class TestJson:
         assert told["timestamp"].endswith("+00:00")
         assert list(told) == ["timestamp", "level", "logger", "message"]
 
-    def test_fields_of_ours_and_of_others_stand_in_it(self) -> None:
+    def test_it_has_our_fields_and_those_of_other_packages(self) -> None:
         told = line(offset=7, consumer="billing", tenant="a", nothing=None)
         assert list(told)[4:] == ["consumer", "offset", "tenant"]
 
-    def test_an_error_is_its_class_and_its_traceback(self) -> None:
+    def test_an_error_is_logged_with_its_class_and_traceback(self) -> None:
         try:
             raise ValueError("no")
         except ValueError as error:
@@ -47,10 +47,10 @@ class TestJson:
         assert told["error.type"] == "builtins.ValueError"
         assert "raise ValueError" in told["error.stack"]
 
-    def test_what_json_cannot_say_is_said_as_text(self) -> None:
+    def test_values_that_json_has_not_are_text(self) -> None:
         assert line(where=Path("a"))["where"] == "a"
 
-    def test_a_line_inside_of_a_span_names_it(self) -> None:
+    def test_a_line_logged_in_a_span_has_its_ids(self) -> None:
         from opentelemetry import trace
         from opentelemetry.sdk.trace import TracerProvider
 
@@ -61,7 +61,7 @@ class TestJson:
         assert told["span_id"] == trace.format_span_id(context.span_id)
 
 
-class TestRuntimesLines:
+class TestLinesOfTheRuntime:
     async def test_a_failed_attempt_has_all_fields_and_a_hash_for_the_key(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -95,7 +95,7 @@ class TestRuntimesLines:
         assert "planted" not in caplog.text
         assert not any("planted" in str(value) for one in failed for value in one.values())
 
-    async def test_the_start_tells_the_effective_configuration_without_secrets(
+    async def test_the_start_logs_the_effective_configuration_without_secrets(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         app = EVKafkaApp()
@@ -119,7 +119,7 @@ class TestRuntimesLines:
 
 
 @pytest.mark.parametrize("options", [["--log-format", "json"], []])
-def test_run_writes_lines_for_people_or_json(tmp_path: Path, options: list[str]) -> None:
+def test_run_logs_plain_text_or_json(tmp_path: Path, options: list[str]) -> None:
     (tmp_path / "shop.py").write_text(
         "import logging\nclass App:\n"
         "    def run(self):\n        logging.getLogger('evkafka').info('here', extra={'topic': 'orders'})\n"

@@ -1,4 +1,4 @@
-"""Spans of attempts and sends, as an exporter sees them."""
+"""Spans of attempts and sends, as an exporter gets them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 @pytest.fixture(scope="module")
 def exporter() -> InMemorySpanExporter:
-    """The process has one provider, for ever."""
+    """A process can set its provider only once."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
@@ -86,7 +86,7 @@ class TestAttempts:
         }
         assert span.status.status_code is StatusCode.UNSET
 
-    async def test_its_parent_came_in_the_headers(self, spans: InMemorySpanExporter) -> None:
+    async def test_its_parent_is_in_the_headers(self, spans: InMemorySpanExporter) -> None:
         await handled(app_with(handling()), {}, headers={"traceparent": PARENT})
         [span] = named(spans, "process orders")
         assert span.context is not None
@@ -104,7 +104,7 @@ class TestAttempts:
         assert first.context.trace_id != second.context.trace_id
         assert first.parent is second.parent is None
 
-    async def test_a_failed_attempt_says_by_what_and_each_attempt_is_a_span(self, spans: InMemorySpanExporter) -> None:
+    async def test_a_failed_attempt_has_the_error_and_each_attempt_is_a_span(self, spans: InMemorySpanExporter) -> None:
         def fail(event: dict[str, Any]) -> None:
             raise ValueError("no such customer")
 
@@ -124,7 +124,7 @@ class TestAttempts:
         assert "secret" not in span.to_json()
 
     @pytest.mark.parametrize("raised", [True, False])
-    async def test_an_outcome_is_no_error(self, spans: InMemorySpanExporter, raised: bool) -> None:
+    async def test_an_outcome_is_not_an_error(self, spans: InMemorySpanExporter, raised: bool) -> None:
         def skip(event: dict[str, Any]) -> Any:
             if raised:
                 raise Skip("not ours")
@@ -135,7 +135,7 @@ class TestAttempts:
         assert (span.attributes or {})["evkafka.outcome"] == "Skip"
         assert span.status.status_code is StatusCode.UNSET
 
-    async def test_what_no_endpoint_takes_is_said(self, spans: InMemorySpanExporter) -> None:
+    async def test_an_unmatched_record_is_marked(self, spans: InMemorySpanExporter) -> None:
         await handled(app_with(Handler()), {})
         [span] = named(spans, "process orders")
         assert (span.attributes or {})["evkafka.outcome"] == "unmatched"
@@ -215,7 +215,7 @@ class TestSends:
         assert header == f"00-0af7651916cd43dd8448eb211c80319c-{send.context.span_id:016x}-01".encode()
         assert (send.attributes or {})["messaging.kafka.offset"] == 0
 
-    async def test_a_send_that_fails_says_so(self, spans: InMemorySpanExporter) -> None:
+    async def test_a_failed_send_has_an_error(self, spans: InMemorySpanExporter) -> None:
         handler, sender = Handler(), Sender()
 
         @sender.event("Billed", topic="bills")
@@ -252,7 +252,7 @@ class TestSwitch:
         await handled(app, {})
         assert spans.get_finished_spans() == ()
 
-    def test_without_the_extra_one_sentence_says_what_to_install(self) -> None:
+    def test_without_the_extra_the_error_says_what_to_install(self) -> None:
         program = """
 import sys
 sys.modules["opentelemetry"] = None

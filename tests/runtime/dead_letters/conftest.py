@@ -1,4 +1,4 @@
-"""The dead letters' tests run on both Kafkas, as the conformance suite does."""
+"""Tests of dead letters run on both Kafkas, like the conformance suite."""
 
 from __future__ import annotations
 

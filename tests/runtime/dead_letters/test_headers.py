@@ -1,4 +1,4 @@
-"""What a dead letter's headers say, in either style."""
+"""The headers of a dead letter, in both styles."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def only(headers: Headers, prefix: str) -> dict[str, bytes | None]:
 
 
 class TestOurStyle:
-    def test_tells_where_it_came_from_and_why(self) -> None:
+    def test_has_the_origin_and_the_error(self) -> None:
         said = only(dead_letter_headers(Rec(), story(), EVKAFKA, id_=ID), "evkafka-dlq-")
         traceback = said.pop("error-traceback")
         assert said == {
@@ -75,26 +75,26 @@ class TestSpringStyle:
 
 
 @pytest.mark.parametrize("policy", [EVKAFKA, SPRING])
-class TestWhatASourceRecordSaysOfDeadLetters:
-    def test_is_not_believed(self, policy: ErrorPolicySettings) -> None:
+class TestDeadLetterHeadersOfASourceRecord:
+    def test_are_not_trusted(self, policy: ErrorPolicySettings) -> None:
         letter = read_dead_letter(
             Rec("dead", 0, 5, headers=dead_letter_headers(Rec(headers=FORGED), story(), policy, id_=ID))
         )
         assert (letter.topic, letter.partition, letter.offset, letter.group) == ("orders", 2, 41, "billing")
         assert (letter.id, letter.replays, letter.unreadable) == (ID, 0, False)
 
-    def test_is_moved_aside_whole(self, policy: ErrorPolicySettings) -> None:
+    def test_are_renamed_with_all_values(self, policy: ErrorPolicySettings) -> None:
         headers = dead_letter_headers(Rec(headers=[("x", b"1"), *FORGED]), story(), policy, id_=ID)
         own = [*FORGED[:-1], *(FORGED[-1:] if policy is SPRING else ())]
         assert only(headers, "evkafka-source-") == dict(own)
         assert headers[0] == ("x", b"1")
 
-    def test_is_said_once_in_a_letter(self, policy: ErrorPolicySettings) -> None:
+    def test_names_occur_once_in_a_dead_letter(self, policy: ErrorPolicySettings) -> None:
         names = [name for name, _ in dead_letter_headers(Rec(headers=FORGED), story(), policy, id_=ID)]
         assert [name for name in names if name == "evkafka-dlq-id"] == ["evkafka-dlq-id"]
         assert names.count("kafka_dlt-original-topic") == 1
 
-    def test_is_moved_aside_in_the_record_of_another_dead_letter_topic_too(self, policy: ErrorPolicySettings) -> None:
+    def test_are_renamed_in_a_record_of_another_dead_letter_topic(self, policy: ErrorPolicySettings) -> None:
         first = dead_letter_headers(Rec(), story(group_id="another"), policy, id_="another/orders/2/41")
         letter = read_dead_letter(
             Rec(
@@ -106,10 +106,10 @@ class TestWhatASourceRecordSaysOfDeadLetters:
 
 @pytest.mark.parametrize("second", [EVKAFKA, SPRING])
 @pytest.mark.parametrize("first", [EVKAFKA, SPRING])
-class TestWhatOurOwnReplayWrote:
-    """In either style, also where the policy's style has changed meanwhile."""
+class TestHeadersOfAReplay:
+    """In both styles, also if the policy's style has changed since."""
 
-    def test_is_kept_as_the_origin_of_the_next_letter(
+    def test_are_kept_as_the_origin_of_the_next_dead_letter(
         self, first: ErrorPolicySettings, second: ErrorPolicySettings
     ) -> None:
         letter = read_dead_letter(Rec("dead", 0, 5, headers=dead_letter_headers(Rec(), story(), first, id_=ID)))
@@ -132,7 +132,7 @@ class TestAnId:
             (TopicIncarnation(), "billing/orders/2/41"),
         ],
     )
-    def test_names_group_cluster_topic_with_its_id_partition_and_offset(
+    def test_contains_group_cluster_topic_with_its_id_partition_and_offset(
         self, incarnation: TopicIncarnation, id_: str
     ) -> None:
         assert dead_letter_id("billing", Rec(), incarnation) == id_
@@ -159,22 +159,22 @@ class TestASignature:
             {"headers": [*HEADERS, ("evkafka-dlq-id", b"forged")]},
         ],
     )
-    def test_is_another_for_anything_else(self, changes: dict[str, object]) -> None:
+    def test_differs_for_any_other_record(self, changes: dict[str, object]) -> None:
         assert self.signed(**changes) != self.signed()
 
-    def test_covers_nothing_but_key_value_topic_and_what_is_said_of_the_letter(self) -> None:
+    def test_covers_only_topic_key_value_and_dead_letter_headers(self) -> None:
         assert self.signed(headers=[*reversed(HEADERS), ("traceparent", b"00-1")]) == self.signed()
 
 
 class TestLength:
-    def test_of_a_traceback_ends_at_8_kib_and_keeps_its_end(self) -> None:
+    def test_a_traceback_is_cut_to_its_last_8_kib(self) -> None:
         said = only(dead_letter_headers(Rec(), story(error=ValueError("é" * 20_000)), EVKAFKA, id_=ID), "evkafka-dlq-")
         assert said["error-traceback"] is not None
         assert len(said["error-traceback"]) <= 8 * 1024
         said["error-traceback"].decode()  # no character is cut in two
 
     @pytest.mark.parametrize("policy", [EVKAFKA, SPRING])
-    def test_becomes_less_with_each_step_and_the_record_stays(self, policy: ErrorPolicySettings) -> None:
+    def test_each_reduction_shortens_the_failure_and_keeps_the_record(self, policy: ErrorPolicySettings) -> None:
         own: list[tuple[str, bytes | None]] = [("x", bytes(100))]
         sizes = []
         for reduced in range(len(REDUCED_BYTES) + 1):

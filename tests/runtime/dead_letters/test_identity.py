@@ -1,4 +1,4 @@
-"""Which letter is meant: a mark closes the one at its place, and an id names the record in its topic's incarnation."""
+"""A mark closes the dead letter at its address, and an id identifies the record in the incarnation of its topic."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.support.waiting import eventually
 
 @dataclass
 class Shop:
-    """An app that fails on every record, and the desk of its dead letters."""
+    """An app that fails on every record, and its dead-letter topic."""
 
     kafka: RealBackend
     topic: str
@@ -44,7 +44,7 @@ class Shop:
     app: EVKafkaApp
 
     async def letters(self, number: int) -> list[DeadLetterRecord]:
-        """All letters, once there are so many."""
+        """All dead letters, once there are so many."""
 
         async def there() -> bool:
             return len(await read_all(self.dead_letters)) == number
@@ -75,7 +75,7 @@ async def shop(kafka: RealBackend) -> AsyncIterator[Shop]:
 
 
 async def make_again(shop: Shop) -> None:
-    """The topic is deleted and made again, while the app runs."""
+    """Delete the topic and create it again while the app runs."""
     admin = AIOKafkaAdminClient(bootstrap_servers=shop.kafka.servers)
     await admin.start()
     before = (await look_up_topic_ids(shop.connection, [shop.topic])).topics[shop.topic]
@@ -92,7 +92,7 @@ async def make_again(shop: Shop) -> None:
 
 
 class TestARecordThatFailsAgainAtTheSameAddress:
-    async def test_is_an_open_letter_although_the_first_was_dropped(self, shop: Shop) -> None:
+    async def test_is_an_open_dead_letter_although_the_first_was_dropped(self, shop: Shop) -> None:
         [first] = await shop.letters(1)
         await drop_dead_letters(shop.dead_letters, ALL)
         shop.app.consumer("consumer-1").seek(shop.topic, 0, 0)
@@ -100,14 +100,14 @@ class TestARecordThatFailsAgainAtTheSameAddress:
         assert second.id == first.id
         assert await shop.open() == [1]
 
-    async def test_after_a_replay_is_a_letter_of_the_same_id_that_counts_it(self, shop: Shop) -> None:
+    async def test_after_a_replay_has_the_same_id_and_counts_the_replay(self, shop: Shop) -> None:
         [first] = await shop.letters(1)
         assert (await replay_dead_letters(shop.dead_letters, Target(), ALL)).done == 1
         [_, second] = await shop.letters(2)
         assert (second.id, second.offset, second.replays) == (first.id, 0, 1)
         assert await shop.open() == [1]
 
-    async def test_of_a_topic_that_was_made_again_has_another_id(self, shop: Shop) -> None:
+    async def test_in_a_topic_that_was_created_again_has_another_id(self, shop: Shop) -> None:
         [first] = await shop.letters(1)
         await make_again(shop)
         await shop.kafka.send(shop.topic, b"another record")
@@ -121,21 +121,21 @@ class TestARecordThatFailsAgainAtTheSameAddress:
 
 
 class TestAMark:
-    async def test_closes_the_letter_at_its_place_and_no_other_of_its_id(self, given: Given) -> None:
+    async def test_closes_the_dead_letter_at_its_address_and_no_other_of_its_id(self, given: Given) -> None:
         for _ in range(3):
             await given.letter(5)
         report = await drop_dead_letters(given.dead_letters, DeadLetterFilter(positions=[DeadLetterPosition(0, 1)]))
         assert (report.chosen, report.done) == (1, 1)
         assert [letter.record.offset async for letter, _ in given.dead_letters.read(ALL)] == [0, 2]
 
-    def test_closes_nothing_in_a_later_dead_letter_topic_of_that_name(self) -> None:
+    def test_closes_nothing_in_a_dead_letter_topic_that_was_created_again(self) -> None:
         state, letter = ReplayState(), read_letter_at(3, timestamp=1_000)
         state.apply(Rec(key=b"0@3", value=closing_mark(letter, "dropped").as_bytes()))
         assert state.status_of(letter) == "dropped"
         assert state.status_of(read_letter_at(3, timestamp=2_000)) == "open"
         assert state.status_of(read_letter_at(4, timestamp=1_000)) == "open"
 
-    def test_is_taken_back_by_a_tombstone(self) -> None:
+    def test_is_removed_by_a_tombstone(self) -> None:
         state, letter = ReplayState(), read_letter_at(3, timestamp=1_000)
         state.apply(Rec(key=b"0@3", value=closing_mark(letter, "dropped").as_bytes()))
         state.apply(Rec(key=b"0@3", value=None))
@@ -145,7 +145,7 @@ class TestAMark:
         "value",
         [None, b"", b"no JSON", b"[]", b"{}", b'{"status": "lost", "at": "2026-01-01T00:00:00Z", "count": 1}', b"\xff"],
     )
-    def test_that_is_none_closes_nothing(self, value: bytes | None) -> None:
+    def test_that_is_invalid_closes_nothing(self, value: bytes | None) -> None:
         assert parse_mark("0@3", value) is None
 
 
@@ -157,10 +157,10 @@ def read_letter_at(offset: int, *, timestamp: int, replays: int = 0) -> DeadLett
     return read_dead_letter(Rec("dead", 0, offset, timestamp=timestamp, headers=headers))  # type: ignore[arg-type]
 
 
-class TestAMarkOfTheEarlierForm:
-    """It names an id and counts."""
+class TestAMarkOfAnEarlierVersion:
+    """It has an id and a count."""
 
-    async def test_still_closes_the_letters_that_it_was_made_for(self, given: Given) -> None:
+    async def test_still_closes_its_dead_letters(self, given: Given) -> None:
         for offset in (5, 5, 6):
             await given.letter(offset)
         await drop_dead_letters(given.dead_letters, DeadLetterFilter(ids=["nobody's"]))  # makes the state topic
@@ -173,7 +173,7 @@ class TestAMarkOfTheEarlierForm:
         assert await given.open() == [6]
         assert await statuses(given.dead_letters) == ["replayed", "replayed", "open"]
 
-    def test_leaves_a_letter_that_was_written_later_or_was_replayed_since(self) -> None:
+    def test_does_not_close_a_dead_letter_that_was_written_or_replayed_later(self) -> None:
         state = ReplayState()
         old = {"status": "replayed", "count": 2, "at": "1970-01-01T00:00:02+00:00"}
         state.apply(Rec(key=b"g/orders/0/5", value=json.dumps(old).encode()))
@@ -193,8 +193,8 @@ async def statuses(dead_letters: DeadLetterTopic) -> list[str]:
     return [status async for _, status in dead_letters.read(ALL, closed=True)]
 
 
-class TestTheIdOfALetter:
-    async def test_names_the_incarnation_on_either_kafka(self, backend: Backend) -> None:
+class TestTheIdOfADeadLetter:
+    async def test_contains_the_topic_id_on_both_kafkas(self, backend: Backend) -> None:
         topic = await backend.topic()
         config = backend.config(topic, on_error={**BURY, "retry_topics": [500]})
         await backend.send(topic, b"x")
@@ -212,7 +212,7 @@ class TestTheIdOfALetter:
         assert cluster
         assert named.removeprefix(f"{topic}:")
 
-    async def test_goes_without_where_the_cluster_says_nothing(self, kafka: RealBackend) -> None:
+    async def test_has_no_topic_id_if_the_cluster_has_none(self, kafka: RealBackend) -> None:
         ids = await look_up_topic_ids(
             producer_settings({"bootstrap_servers": kafka.servers}).connection, ["there-is-no-such-topic"]
         )
@@ -220,8 +220,8 @@ class TestTheIdOfALetter:
         assert ids.topics == {}
 
 
-class TestOneReplayAfterAnother:
-    async def test_at_the_same_time_sends_no_letter_twice(self, given: Given) -> None:
+class TestTwoReplays:
+    async def test_at_the_same_time_send_no_dead_letter_twice(self, given: Given) -> None:
         for offset in range(4):
             await given.letter(offset)
         ended = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""`dead_letter_limit`: a bad deploy does not empty a topic into its dead letters, on both Kafkas."""
+"""With `dead_letter_limit` a faulty deploy does not turn a whole topic into dead letters. On both Kafkas."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REACHED = "dead_letter_limit.*--reset-dead-letter-limit"
 
 
 class Shop:
-    """A topic, and an app whose endpoint fails by the record's value: "bad" ones do."""
+    """A topic, and an app whose endpoint fails for the value "bad"."""
 
     def __init__(self, backend: Backend, topic: str, **keys: Any) -> None:
         self.backend, self.topic = backend, topic
@@ -64,8 +64,8 @@ class Shop:
 
 
 @pytest.mark.parametrize("lanes", LANES)
-class TestInARow:
-    async def test_so_many_are_written_and_the_next_one_stops_the_app_uncommitted(
+class TestConsecutiveDeadLetters:
+    async def test_are_written_up_to_the_limit_and_the_next_one_stops_the_app_uncommitted(
         self, backend: Backend, lanes: str
     ) -> None:
         shop = Shop(backend, await backend.topic(), **LANES[lanes])
@@ -74,7 +74,7 @@ class TestInARow:
         assert await shop.dead_letters() == [b"bad"] * 3
         assert (await shop.committed() or 0) <= 3
 
-    async def test_a_record_that_ends_otherwise_begins_the_row_anew(self, backend: Backend, lanes: str) -> None:
+    async def test_start_again_after_a_record_that_ends_otherwise(self, backend: Backend, lanes: str) -> None:
         shop = Shop(backend, await backend.topic(), **{**LANES[lanes], "ordering": "partition"})
         await shop.send(*[b"bad", b"asked", b"good"] * 3)
         await shop.until_committed(9)
@@ -82,7 +82,7 @@ class TestInARow:
 
 
 class TestAfterARestart:
-    async def test_it_stops_again_at_once_though_mended_until_it_is_reset(self, backend: Backend) -> None:
+    async def test_it_stops_again_at_once_although_fixed_until_it_is_reset(self, backend: Backend) -> None:
         shop = Shop(backend, await backend.topic())
         await shop.send(*[b"bad"] * 6)
         await shop.until_it_stops()
@@ -96,7 +96,7 @@ class TestAfterARestart:
         await shop.until_committed(6)  # and without a reset it starts again
         assert await shop.dead_letters() == [b"bad"] * 3
 
-    async def test_the_count_goes_on(self, backend: Backend) -> None:
+    async def test_the_count_continues(self, backend: Backend) -> None:
         shop = Shop(backend, await backend.topic())
         await shop.send(b"bad", b"bad")
         await shop.until_committed(2)
@@ -131,7 +131,7 @@ class TestByDefault:
 
 
 class TestABatch:
-    async def test_that_fails_writes_so_many_and_stops_the_app(self, backend: Backend) -> None:
+    async def test_that_fails_writes_up_to_the_limit_and_stops_the_app(self, backend: Backend) -> None:
         shop = Shop(backend, await backend.topic())
         handler, app = Handler(), EVKafkaApp()
 

@@ -1,4 +1,4 @@
-"""A dead letter stands in the partition that its record came from: so letters without keys stay in their order."""
+"""A dead letter has the partition of its record, so that dead letters without keys stay in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records whose endpoint raises out of a TaskGroup, or behind another error, through the engine into the letter."""
+"""Records whose endpoint raises an exception group or an exception with a cause, up to the dead letter."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def in_task_group(*errors: BaseException) -> None:
 
 
 async def handled(endpoint: Endpoint, *, batch: bool = False) -> tuple[list[int], list[tuple[str, str]]]:
-    """The attempts at one record, and error type and message of each dead letter."""
+    """The attempts at one record, and the error type and message of each dead letter."""
     attempts: list[int] = []
     handler = Handler()
 
@@ -64,7 +64,7 @@ class TestTaskGroup:
     async def test_a_dead_letter_is_written_at_once(self, batch: bool) -> None:
         assert await handled(lambda: in_task_group(DeadLetter("s")), batch=batch) == ([1], [("", "s")])
 
-    async def test_the_first_error_names_the_failure(self, batch: bool) -> None:
+    async def test_the_first_error_is_reported(self, batch: bool) -> None:
         seen = await handled(lambda: in_task_group(OSError("first")), batch=batch)
         assert seen == ([1, 2, 3], [("builtins.OSError", "first")])
 
@@ -73,7 +73,7 @@ class TestTaskGroup:
             await handled(lambda: in_task_group(MemoryError()), batch=batch)
 
 
-async def test_a_batch_error_may_hold_groups() -> None:
+async def test_a_batch_error_may_contain_groups() -> None:
     async def endpoint() -> None:
         raise BatchError({0: BaseExceptionGroup("several", [DeadLetter("a"), DeadLetter("b")])})
 
@@ -85,7 +85,7 @@ async def test_a_batch_error_in_a_group_is_a_failure_of_the_whole_batch() -> Non
     assert seen == ([1, 2, 3], [("evkafka.outcomes.BatchError", "1 records of the batch failed")])
 
 
-async def test_a_dead_letter_raised_from_an_error_names_the_error_and_the_reason() -> None:
+async def test_a_dead_letter_raised_from_an_error_has_the_error_and_the_reason() -> None:
     async def endpoint() -> None:
         raise DeadLetter("no such order") from ValueError("17")
 

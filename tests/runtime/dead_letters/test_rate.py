@@ -1,4 +1,4 @@
-"""The count behind `dead_letter_limit`: when it is reached, and that a restart changes nothing of it."""
+"""The rate of dead letters: when a limit is reached, and that a restart does not change it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def naively(steps: Steps, limit: DeadLetterLimitSettings) -> bool:
 
 class TestTheLimit:
     @given(steps=steps, limit=limits)
-    def test_is_reached_exactly_when_a_list_of_all_ends_says_so(
+    def test_is_reached_exactly_when_a_list_of_all_outcomes_reaches_it(
         self, steps: Steps, limit: DeadLetterLimitSettings
     ) -> None:
         assert (told(steps, limit.window).reached(limit) is not None) == naively(steps, limit)
@@ -66,7 +66,7 @@ class TestTheLimit:
 
 class TestAcrossARestart:
     @given(before=steps, behind=steps, limit=limits)
-    def test_it_counts_on_as_if_there_had_been_none(
+    def test_the_rate_is_the_same_as_without_a_restart(
         self, before: Steps, behind: Steps, limit: DeadLetterLimitSettings
     ) -> None:
         without = told(before, limit.window)
@@ -79,7 +79,7 @@ class TestAcrossARestart:
         # Where there were no dead letters, nothing is kept: the window fills anew, and so it counts a little later.
         assert reached == expected or without._ended >= limit.window > after._ended
 
-    def test_a_stop_stays(self) -> None:
+    def test_a_stop_is_kept(self) -> None:
         tally = DeadLetterRate(10)
         tally.stop()
         assert DeadLetterRate.from_text(tally.as_text(), 10).stopped
@@ -87,7 +87,7 @@ class TestAcrossARestart:
 
     @given(seed=st.integers(), many=st.integers(0, 20_000))
     @settings(max_examples=20, deadline=None)
-    def test_its_text_fits_beside_an_offset(self, seed: int, many: int) -> None:
+    def test_its_text_fits_into_commit_metadata(self, seed: int, many: int) -> None:
         chance = random.Random(seed)
         dead = [chance.randrange(60) for _ in range(many)]
         tally = told([step for gap in dead for step in ([gap, 0] if gap else [0])], 1_000_000)
@@ -97,9 +97,9 @@ class TestAcrossARestart:
         assert len(again._dead) == len(tally._dead)
 
     @given(text=st.text())
-    def test_what_another_tool_wrote_tells_nothing(self, text: str) -> None:
+    def test_metadata_of_another_tool_is_ignored(self, text: str) -> None:
         assert DeadLetterRate.from_text(text, 10).as_text() == ""
 
     @given(text=st.text(alphabet="0123456789~ AZaz=+/"))
-    def test_what_is_broken_does_no_harm(self, text: str) -> None:
+    def test_corrupt_metadata_is_ignored(self, text: str) -> None:
         DeadLetterRate.from_text(f"evkafka-dlq/1 {text}", 10).reached(DeadLetterLimitSettings())

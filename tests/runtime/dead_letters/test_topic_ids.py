@@ -1,4 +1,4 @@
-"""Which incarnation of its topic a record was read from: asked for seldom, and never guessed."""
+"""The incarnation of the topic that a record was read from: seldom looked up, and never guessed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.dead_letters import Rec
 
 
 class Cluster:
-    """Its topic is made again between any two questions.
+    """Its topic is created again between any two calls.
 
     Attributes:
         refusal: what it answers instead.
@@ -59,12 +59,14 @@ def incarnations(cluster: Cluster, clock: Clock) -> TopicIncarnations:
     return TopicIncarnations(*untyped, ConnectionSettings())
 
 
-async def test_is_asked_for_once_for_all_letters_of_a_moment(incarnations: TopicIncarnations, cluster: Cluster) -> None:
+async def test_is_looked_up_once_for_all_dead_letters_of_a_moment(
+    incarnations: TopicIncarnations, cluster: Cluster
+) -> None:
     found = {await incarnations.of(Rec(offset=offset)) for offset in range(100)}
     assert (found, cluster.asked) == ({TopicIncarnation("c", "orders-1")}, 1)
 
 
-async def test_is_asked_for_again_when_an_address_comes_again(
+async def test_is_looked_up_again_when_an_address_occurs_again(
     incarnations: TopicIncarnations, cluster: Cluster
 ) -> None:
     assert await incarnations.of(Rec(offset=7)) == TopicIncarnation("c", "orders-1")
@@ -72,13 +74,13 @@ async def test_is_asked_for_again_when_an_address_comes_again(
     assert cluster.asked == 2
 
 
-async def test_is_asked_for_again_when_the_answer_is_old(incarnations: TopicIncarnations, clock: Clock) -> None:
+async def test_is_looked_up_again_when_it_is_no_longer_fresh(incarnations: TopicIncarnations, clock: Clock) -> None:
     await incarnations.of(Rec(offset=7))
     clock.now_s += FRESH_S
     assert await incarnations.of(Rec(offset=8)) == TopicIncarnation("c", "orders-2")
 
 
-async def test_of_a_topic_that_was_just_deleted_is_the_last_one(
+async def test_of_a_topic_that_was_just_deleted_is_the_last_known_one(
     incarnations: TopicIncarnations, cluster: Cluster, clock: Clock
 ) -> None:
     await incarnations.of(Rec(offset=7))
@@ -87,7 +89,7 @@ async def test_of_a_topic_that_was_just_deleted_is_the_last_one(
     assert await incarnations.of(Rec(offset=8)) == TopicIncarnation("c", "orders-1")
 
 
-async def test_is_the_last_one_while_the_cluster_does_not_answer(
+async def test_is_the_last_known_one_while_the_cluster_does_not_answer(
     incarnations: TopicIncarnations, cluster: Cluster, clock: Clock
 ) -> None:
     await incarnations.of(Rec(offset=7))
@@ -96,7 +98,7 @@ async def test_is_the_last_one_while_the_cluster_does_not_answer(
     assert await incarnations.of(Rec(offset=8)) == TopicIncarnation("c", "orders-1")
 
 
-async def test_is_waited_for_where_none_is_known(incarnations: TopicIncarnations, cluster: Cluster) -> None:
+async def test_is_waited_for_if_none_is_known(incarnations: TopicIncarnations, cluster: Cluster) -> None:
     cluster.refusal = BrokerUnavailable("away")
     with pytest.raises(BrokerUnavailable):
         await incarnations.of(Rec())
@@ -104,6 +106,6 @@ async def test_is_waited_for_where_none_is_known(incarnations: TopicIncarnations
     assert await incarnations.of(Rec()) == TopicIncarnation("c", "orders-2")
 
 
-async def test_goes_without_where_it_may_not_be_asked_for(incarnations: TopicIncarnations, cluster: Cluster) -> None:
+async def test_is_left_out_if_the_client_may_not_look_it_up(incarnations: TopicIncarnations, cluster: Cluster) -> None:
     cluster.refusal = BrokerRefused("an ACL is missing")
     assert await incarnations.of(Rec()) == TopicIncarnation()

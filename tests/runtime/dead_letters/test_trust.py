@@ -1,4 +1,4 @@
-"""Whoever may write to a source topic chooses neither where a replay goes, nor which letter is another's."""
+"""A producer of a source topic can choose neither the target of a replay nor the id of a dead letter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from tests.support.kafka_topics import MakeTopic, read_committed
 class TestForgedHeadersOfASourceRecord:
     @pytest.mark.parametrize("style", ["evkafka", "spring"])
     @pytest.mark.parametrize("retry_topics", [[], [100]], ids=["", "through a retry topic"])
-    async def test_say_nothing_in_its_letter(self, backend: Backend, style: str, retry_topics: list[int]) -> None:
+    async def test_are_not_trusted_in_its_dead_letter(
+        self, backend: Backend, style: str, retry_topics: list[int]
+    ) -> None:
         topic = await backend.topic()
         policy = {**BURY, "dead_letter_header_style": style, "retry_topics": retry_topics}
         config = backend.config(topic, on_error=policy)
@@ -44,9 +46,7 @@ class TestForgedHeadersOfASourceRecord:
 
 
 class TestAReplayedRecord:
-    async def test_is_known_by_its_signature_and_another_record_with_the_same_headers_is_not(
-        self, given: Given
-    ) -> None:
+    async def test_is_recognised_by_its_signature_and_a_record_with_the_same_headers_is_not(self, given: Given) -> None:
         config = given.kafka.config(given.source, on_error=BURY, group_id="g")
         await given.letter(41, partition=1)
         await replay_dead_letters(given.dead_letters, Target(), ALL)
@@ -63,15 +63,15 @@ class TestAReplayedRecord:
 
 
 async def spoofed(given: Given, topic: str) -> None:
-    """A letter as it was written when the headers of a source record were believed."""
+    """A dead letter as it was written when the headers of source records were trusted."""
     story = {"topic": topic, "partition": "0", "offset": "0", "group": "g", "id": f"g/{topic}/0/0"}
     headers: Any = [(f"evkafka-dlq-{name}", value.encode()) for name, value in story.items()]
     await given.kafka.send(given.dead, b"ATTACK", "E", key=b"k", headers=headers)
 
 
-class TestALetterThatNamesSomebodyElsesTopic:
+class TestADeadLetterThatNamesAForeignTopic:
     @pytest.mark.parametrize("known", [True, False], ids=["with the consumer's topics", "without"])
-    async def test_stays_open_and_holds_no_other_up(self, given: Given, topic: MakeTopic, known: bool) -> None:
+    async def test_stays_open_and_blocks_no_other(self, given: Given, topic: MakeTopic, known: bool) -> None:
         payments = await topic()
         await given.letter(1)
         await spoofed(given, payments)
@@ -87,7 +87,7 @@ class TestALetterThatNamesSomebodyElsesTopic:
         assert await read_committed(given.kafka.servers, payments) == []
         assert [letter.topic async for letter, _ in given.dead_letters.read(ALL)] == [payments]
 
-    async def test_goes_where_the_operator_says(self, given: Given, topic: MakeTopic) -> None:
+    async def test_is_sent_to_the_topic_that_the_operator_names(self, given: Given, topic: MakeTopic) -> None:
         payments, meant = await topic(), await topic()
         await spoofed(given, payments)
         assert (await replay_dead_letters(given.dead_letters, Target(meant), ALL)).done == 1
@@ -107,14 +107,14 @@ class TestALetterThatNamesSomebodyElsesTopic:
             ("graveyard", "orders", "billing", False),
         ],
     )
-    def test_is_told_by_the_name_of_the_dead_letter_topic(
+    def test_is_recognised_by_the_name_of_the_dead_letter_topic(
         self, dead: str, topic: str, group: str | None, named: bool
     ) -> None:
         assert is_named_after(dead, topic, group) is named
 
 
-class TestALetterThatTheBrokerWouldRefuse:
-    async def test_for_its_size_holds_no_other_up(self, given: Given, topic: MakeTopic) -> None:
+class TestADeadLetterThatTheBrokerRejects:
+    async def test_because_of_its_size_blocks_no_other(self, given: Given, topic: MakeTopic) -> None:
         small = await topic(config={"max.message.bytes": 2_000})
         await given.kafka.send(given.dead, bytes(5_000), "E", key=b"large")
         await given.letter(1)
@@ -122,7 +122,7 @@ class TestALetterThatTheBrokerWouldRefuse:
         assert report.done == 1
         assert "do not fit" in report.failed[0].reason
 
-    async def test_for_want_of_a_key_holds_no_other_up(self, given: Given, topic: MakeTopic) -> None:
+    async def test_because_it_has_no_key_blocks_no_other(self, given: Given, topic: MakeTopic) -> None:
         compacted = await topic(config={"cleanup.policy": "compact"})
         async with Transactions(given.connection, "by-the-test") as transactions:
             await transactions.write([TransactionRecord(given.dead, None, b"v", (), 0)])
@@ -132,16 +132,16 @@ class TestALetterThatTheBrokerWouldRefuse:
         assert "has no key" in report.failed[0].reason
 
 
-class TestATopicThatIsNamedForAll:
+class TestATargetTopicForAllDeadLetters:
     @pytest.mark.parametrize("what", ["dead", "state"])
-    async def test_must_not_be_the_one_that_is_replayed(self, given: Given, what: str) -> None:
+    async def test_must_not_be_the_replayed_topic(self, given: Given, what: str) -> None:
         await given.letter(1)
         name = given.dead if what == "dead" else f"{given.dead}.state"
         with pytest.raises(ConfigError, match="is what is being replayed"):
             await replay_dead_letters(given.dead_letters, Target(name), ALL)
 
 
-async def test_a_filter_by_id_finds_letters_of_either_form_of_id(given: Given) -> None:
+async def test_a_filter_by_id_finds_ids_with_and_without_a_topic_id(given: Given) -> None:
     await given.letter(1)
     found = DeadLetterTopic(given.connection, given.dead).read(DeadLetterFilter(ids=[f"g/{given.source}/0/1"]))
     assert [letter.offset async for letter, _ in found] == [1]

@@ -1,4 +1,4 @@
-"""What the client itself cannot read, under a policy that has an end: the letter names its address and nothing else."""
+"""Records that the client cannot read, with a limit of attempts: the dead letter has their address and nothing else."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def five(kafka: InMemoryKafka, *unreadable: int, partition: int = 0) -> No
 
 
 class TestInMemory:
-    async def test_a_letter_names_the_address_and_the_records_behind_it_go_on(self) -> None:
+    async def test_a_dead_letter_has_the_address_and_later_records_are_handled(self) -> None:
         seen: list[int] = []
         app, ended, lost = app_of(seen), list[RecordsProcessed](), list[ConsumerLost]()
         app.telemetry.listen(RecordsProcessed, ended.append)
@@ -63,7 +63,7 @@ class TestInMemory:
         assert told["evkafka-dlq-error-message"] == b"a bad checksum"
         assert [pair for one in ended for pair in one.durations_s if pair[1] != "ok"] == [("", "dead_lettered")]
 
-    async def test_it_is_confirmed_before_its_offset_is_passed(self) -> None:
+    async def test_the_dead_letter_is_confirmed_before_the_offset_is_committed(self) -> None:
         seen: list[int] = []
         async with InMemoryKafka(seed=1) as kafka:
             await five(kafka, 2)
@@ -76,7 +76,7 @@ class TestInMemory:
         assert seen == [0, 1, 3, 4]
         assert len(kafka.records("orders.g.dlq")) == 1
 
-    async def test_it_is_left_to_the_next_reader_while_its_letter_is_not_written(self) -> None:
+    async def test_the_next_owner_handles_it_if_its_dead_letter_is_not_written(self) -> None:
         seen: list[int] = []
         async with InMemoryKafka(seed=1) as kafka:
             await five(kafka, 2)
@@ -89,7 +89,7 @@ class TestInMemory:
         assert sorted(set(seen)) == [0, 1, 3, 4]
         assert len(kafka.records("orders.g.dlq")) == 1
 
-    async def test_a_cancellation_by_somebody_else_does_not_end_it(self) -> None:
+    async def test_a_cancellation_from_outside_does_not_end_the_write(self) -> None:
         seen: list[int] = []
         async with InMemoryKafka(seed=1) as kafka:
             await five(kafka, 2)
@@ -103,7 +103,7 @@ class TestInMemory:
         assert seen == [0, 1, 3, 4]
         assert len(kafka.records("orders.g.dlq")) == 1
 
-    async def test_a_client_that_can_read_nothing_does_not_empty_the_topic(self) -> None:
+    async def test_a_client_that_can_read_nothing_is_stopped_by_the_dead_letter_limit(self) -> None:
         seen: list[int] = []
         policy = {**BURY, "dead_letter_limit": {"consecutive": 2}}
         async with InMemoryKafka(seed=1) as kafka:
@@ -116,7 +116,7 @@ class TestInMemory:
             assert len(kafka.records("orders.g.dlq")) == 2
 
     @pytest.mark.parametrize("ordering", ["key", "partition", "unordered"])
-    async def test_other_partitions_go_on_meanwhile(self, ordering: str) -> None:
+    async def test_other_partitions_are_read_in_the_meantime(self, ordering: str) -> None:
         seen: list[int] = []
         async with InMemoryKafka(seed=1, partitions=2) as kafka:
             await five(kafka, 0)
@@ -128,7 +128,7 @@ class TestInMemory:
                 await kafka.settle()
         assert seen == [0, 1, 2, 3, 4, 1, 2, 3, 4]
 
-    async def test_skip_passes_it_stop_ends_the_app_and_no_end_holds_its_partition_back(self) -> None:
+    async def test_skip_skips_it_stop_ends_the_app_and_without_a_limit_its_partition_waits(self) -> None:
         async with InMemoryKafka(seed=1) as kafka:
             await five(kafka, 2)
             seen: list[int] = []
@@ -160,7 +160,7 @@ async def run(kafka: InMemoryKafka, app: EVKafkaApp) -> None:
 
 @pytest.mark.kafka
 class TestOnKafka:
-    async def test_damaged_on_the_way_it_is_a_letter_that_no_replay_takes(
+    async def test_a_record_corrupted_in_transit_becomes_a_dead_letter_that_no_replay_accepts(
         self, kafka: RealBackend, proxy: Proxy
     ) -> None:
         topic, seen = await kafka.topic(), list[int]()

@@ -1,4 +1,4 @@
-"""A dead letter, or a record for a retry topic, that cannot be written: it waits in its lane, and nothing else does."""
+"""A dead letter, or a record for a retry topic, that cannot be written waits in its lane and blocks nothing else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REFUSED = "DeliveryError"
 
 
 class Begun:
-    """An endpoint that fails for values that begin with "bad", and what it was given."""
+    """An endpoint that fails for values that begin with "bad", and the values that it got."""
 
     def __init__(self) -> None:
         self.values: list[bytes] = []
@@ -51,10 +51,10 @@ class Unreachable:
 
 
 class TestARecordThatCannotBeWritten:
-    """In memory, where the topic refuses every write until the test has it stop."""
+    """In memory, where the topic rejects every write until the test ends that."""
 
     @pytest.mark.parametrize("policy", [BURY, {**BURY, "retry_topics": [1000]}], ids=["dead letter", "retry topic"])
-    async def test_takes_no_executor_and_holds_back_its_lane_only(self, bench: Bench, policy: dict[str, Any]) -> None:
+    async def test_occupies_no_executor_and_blocks_only_its_lane(self, bench: Bench, policy: dict[str, Any]) -> None:
         begun = Begun()
         topic = f"{TOPIC}.{GROUP}.retry.1000" if "retry_topics" in policy else DLQ
         bench.kafka.fail_sends(*["refused"] * 1000, topic=topic)
@@ -68,7 +68,7 @@ class TestARecordThatCannotBeWritten:
             assert bench.consumer.in_flight == 0
             assert bench.committed(0) in (None, 0)
 
-    async def test_is_named_by_status_health_and_metric(self, bench: Bench) -> None:
+    async def test_is_shown_by_status_health_and_metric(self, bench: Bench) -> None:
         begun = Begun()
         bench.kafka.fail_sends(*["refused"] * 1000, topic=DLQ)
         await bench.send(b"bad")
@@ -81,7 +81,7 @@ class TestARecordThatCannotBeWritten:
             assert note.startswith(f"t[0]@0 cannot be written to {DLQ}, for ")
             assert REFUSED in note
 
-    async def test_is_written_when_it_can_be_and_its_lane_goes_on(self, bench: Bench) -> None:
+    async def test_is_written_when_possible_and_its_lane_continues(self, bench: Bench) -> None:
         begun = Begun()
         bench.kafka.fail_sends(*["refused"] * 4, topic=DLQ)
         await bench.send(b"bad", b"behind")
@@ -90,7 +90,7 @@ class TestARecordThatCannotBeWritten:
         assert begun.values == [b"bad", b"behind"]
         assert [record.value for record in bench.kafka.records(DLQ)] == [b"bad"]
 
-    async def test_takes_a_stop_no_drain_time(self, bench: Bench) -> None:
+    async def test_does_not_delay_a_stop_by_the_drain_time(self, bench: Bench) -> None:
         begun = Begun()
         bench.kafka.fail_sends(*["refused"] * 1000, topic=DLQ)
         await bench.send(b"bad")
@@ -100,7 +100,7 @@ class TestARecordThatCannotBeWritten:
         assert bench.kafka.clock.now() - began_s < 5
         assert bench.committed(0) in (None, 0)
 
-    async def test_is_let_go_by_a_stop_that_meets_its_first_failure(self, bench: Bench) -> None:
+    async def test_is_abandoned_if_its_first_write_fails_during_a_stop(self, bench: Bench) -> None:
         begun = Begun()
         bench.kafka.fail_sends(*["refused"] * 1000, topic=DLQ)
         await bench.send(b"bad")
@@ -111,7 +111,7 @@ class TestARecordThatCannotBeWritten:
             assert bench.kafka.clock.now() - began_s < 10
         assert bench.committed(0) in (None, 0)
 
-    async def test_is_named_as_soon_as_its_producer_cannot_be_started_and_so_are_those_that_wait_with_it(
+    async def test_is_shown_as_soon_as_its_producer_cannot_start_together_with_those_that_wait_for_it(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         begun, clock = Begun(), bench.kafka.clock
@@ -126,7 +126,7 @@ class TestARecordThatCannotBeWritten:
             began_s = clock.now()
         assert clock.now() - began_s < 5
 
-    async def test_comes_again_with_its_next_owner(self, bench: Bench) -> None:
+    async def test_is_handled_again_by_its_next_owner(self, bench: Bench) -> None:
         begun = Begun()
         bench.kafka.fail_sends(*["refused"] * 2, topic=DLQ)
         await bench.send(b"bad")
@@ -158,7 +158,7 @@ class TestARecordThatCannotBeWritten:
 
 
 class TestOnKafka:
-    async def test_a_topic_that_was_deleted_is_made_again(self, kafka: RealBackend) -> None:
+    async def test_a_topic_that_was_deleted_is_created_again(self, kafka: RealBackend) -> None:
         topic, begun, app = await kafka.topic(2), Begun(), EVKafkaApp()
         config = kafka.config(topic, on_error=BURY)
         dead = f"{topic}.{config['group_id']}.dlq"
@@ -173,7 +173,7 @@ class TestOnKafka:
             await eventually(lambda: committed(kafka, config, topic, 1, 2))
         assert (await partitions(kafka.servers, dead)) == 2
 
-    async def test_a_topic_that_has_fewer_partitions_now_is_written_to_by_key(self, kafka: RealBackend) -> None:
+    async def test_a_topic_with_fewer_partitions_than_before_is_written_by_key(self, kafka: RealBackend) -> None:
         topic, begun, app = await kafka.topic(2), Begun(), EVKafkaApp()
         config = kafka.config(topic, on_error=BURY)
         dead = f"{topic}.{config['group_id']}.dlq"
@@ -188,7 +188,7 @@ class TestOnKafka:
         assert (await partitions(kafka.servers, dead)) == 1
 
     @pytest.mark.parametrize("kind", ["dead letter", "retry"])
-    async def test_a_compacted_topic_and_a_record_without_a_key_stop_the_app_by_name(
+    async def test_a_record_without_a_key_stops_the_app_if_the_topic_is_compacted(
         self, kafka: RealBackend, topic: MakeTopic, kind: str
     ) -> None:
         source, begun, app = await kafka.topic(), Begun(), EVKafkaApp()
@@ -218,7 +218,7 @@ async def delete(servers: str, topic: str) -> None:
 
 
 async def create(servers: str, topic: str) -> bool:
-    """With one partition; False while the deleted one of its name is not gone yet."""
+    """With one partition; False while the deleted topic of its name still exists."""
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
     try:

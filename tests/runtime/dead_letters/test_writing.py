@@ -1,4 +1,4 @@
-"""Where dead letters go: topic, partition, producer; and what becomes of those that cannot be written."""
+"""Topic, partition and producer of dead letters, and dead letters that cannot be written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 
 
 class TestTheTopic:
-    async def test_is_made_at_the_start_with_as_many_partitions_and_keeps_the_records_partition(
+    async def test_is_created_at_the_start_with_as_many_partitions_and_keeps_the_records_partition(
         self, kafka: RealBackend
     ) -> None:
         topic = await kafka.topic(partitions=3)
@@ -34,9 +34,7 @@ class TestTheTopic:
             ("x", None),
         ]
 
-    async def test_with_fewer_partitions_takes_the_record_by_its_key(
-        self, kafka: RealBackend, topic: MakeTopic
-    ) -> None:
+    async def test_with_fewer_partitions_gets_the_record_by_its_key(self, kafka: RealBackend, topic: MakeTopic) -> None:
         source, dead = await kafka.topic(partitions=3), await topic(partitions=2)
         config = kafka.config(source, on_error={**BURY, "dead_letter_topic": dead})
         async with kafka.running(app_of(failing(), config)):
@@ -44,7 +42,7 @@ class TestTheTopic:
             await committed_is(kafka, config, source, 1, partition=2)
         assert [letter.key for number in range(2) for letter in await read(kafka.servers, dead, number)] == [b"21"]
 
-    async def test_of_each_event_type_may_be_its_own(self, backend: Backend) -> None:
+    async def test_may_differ_for_each_event_type(self, backend: Backend) -> None:
         topic = await backend.topic()
         config = backend.config(topic, on_error={**BURY, "dead_letter_topic": "{topic}.{event_type}.dead"})
         await backend.send(topic, b"1", "A")
@@ -55,7 +53,9 @@ class TestTheTopic:
             [(found, _)] = await backend.values(f"{topic}.{event_type}.dead")
             assert found == value
 
-    async def test_that_is_not_made_at_the_start_is_made_with_the_first_letter(self, backend: Backend) -> None:
+    async def test_that_is_not_created_at_the_start_is_created_for_the_first_dead_letter(
+        self, backend: Backend
+    ) -> None:
         topic, handler = await backend.topic(), Handler()
 
         @handler.event("E")
@@ -71,7 +71,7 @@ class TestTheTopic:
 
 
 class TestARecordThatIsTooLarge:
-    async def test_has_its_story_cut_first(self, kafka: RealBackend, topic: MakeTopic) -> None:
+    async def test_has_its_failure_headers_shortened_first(self, kafka: RealBackend, topic: MakeTopic) -> None:
         source, dead = await kafka.topic(), await topic(config={"max.message.bytes": 5_000})
         handler, config = Handler(), kafka.config(source, on_error={**BURY, "dead_letter_topic": dead})
 
@@ -86,7 +86,7 @@ class TestARecordThatIsTooLarge:
         assert letter.value == bytes(3_500)
         assert len(dict(letter.headers)["evkafka-dlq-error-message"]) <= 1024
 
-    async def test_even_so_stops_the_app_uncommitted_by_name(self, kafka: RealBackend, topic: MakeTopic) -> None:
+    async def test_even_then_stops_the_app_uncommitted(self, kafka: RealBackend, topic: MakeTopic) -> None:
         source, dead = await kafka.topic(), await topic(config={"max.message.bytes": 1_000})
         config = kafka.config(source, on_error={**BURY, "dead_letter_topic": dead})
         await kafka.send(source, bytes(3_500))
@@ -98,7 +98,7 @@ class TestARecordThatIsTooLarge:
 
 
 class TestTwoServicesOnOneTopic:
-    async def test_do_not_meet_in_one_dead_letter_topic(self, backend: Backend) -> None:
+    async def test_do_not_share_a_dead_letter_topic(self, backend: Backend) -> None:
         topic = await backend.topic()
         configs = [backend.config(topic, on_error=BURY) for _ in range(2)]
         await backend.send(topic, b"poison")
@@ -126,7 +126,7 @@ class TestAProducerOfItsOwn:
 
 
 class TestWhileItCannotBeWritten:
-    async def test_the_record_waits_uncommitted_and_is_written_in_the_end(self) -> None:
+    async def test_the_record_waits_uncommitted_and_is_written_later(self) -> None:
         from evkafka.testing import InMemoryKafka
 
         async with InMemoryKafka(seed=1) as kafka:

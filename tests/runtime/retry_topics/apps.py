@@ -1,4 +1,4 @@
-"""Apps with retry topics, and what their endpoint saw."""
+"""Apps with retry topics, and the attempts of their endpoint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIERS: ErrorPolicy = {
 
 @dataclass
 class Seen:
-    """Attempts, as (number, which attempt), and their requests; `failing` says which numbers fail."""
+    """Attempts as (number, attempt), and their requests; `failing` decides which numbers fail."""
 
     failing: set[int] = field(default_factory=set)
     attempts: list[tuple[int, int]] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Seen:
 
 
 def app_of(seen: Seen, on_error: ErrorPolicy = TIERS, **config: Any) -> EVKafkaApp:
-    """One consumer of `orders`, group `g`; values of 2 and above fail as `seen.failing` says."""
+    """One consumer of `orders` with the group `g`; `seen.failing` decides which values fail."""
     handler = Handler()
 
     @handler.event("E")

@@ -1,4 +1,4 @@
-"""A record that is to come again stays in the cluster that it is read from, wherever its dead letters go."""
+"""A record for a retry topic stays in the cluster that it was read from, wherever its dead letters go."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HERE, ELSEWHERE = "here:9092", "elsewhere:9092"
 
 
 class Clusters:
-    """Confirms whatever is sent. `written` is topic -> the servers that it was sent to."""
+    """Confirms every send. `written` has the servers of each topic that was written."""
 
     def __init__(self) -> None:
         self.written: dict[str, str] = {}
@@ -44,7 +44,7 @@ class Clusters:
         return TopicIds("a-cluster", {})
 
 
-async def test_what_is_deferred_goes_to_its_own_cluster_and_what_is_given_up_to_the_dead_letters() -> None:
+async def test_retries_are_written_to_the_records_cluster_and_dead_letters_to_their_own() -> None:
     elsewhere = {"bootstrap_servers": ELSEWHERE}
     policy = {"then": "dead_letter", "max_attempts": 1, "retry_topics": [5_000], "dead_letter_producer": elsewhere}
     settings = consumer_settings({"topics": ["orders"], "group_id": "g", "bootstrap_servers": HERE, "on_error": policy})

@@ -1,4 +1,4 @@
-"""The way out of a retry topic, piece by piece: kept until due, then run as the record that failed first."""
+"""Records of retry topics are kept until they are due, and then run as the record that failed first."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic
 from evkafka.telemetry import Telemetry
 from tests.support.dead_letters import Rec
 
-TOPIC, TIER = "orders.g.retry.5000", RetryTopic("orders", 5_000)
+TOPIC, RETRY_TOPIC = "orders.g.retry.5000", RetryTopic("orders", 5_000)
 TP = TopicPartition(TOPIC, 0)
 BEGAN_MS = 1_700_000_000_000
 
 
-class HandClock:
-    """Moved by hand."""
+class ManualClock:
+    """Moved manually."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -51,17 +51,17 @@ class HandClock:
 
 
 class Given:
-    """One partition of a retry topic; `taken` are the offsets that were handed out."""
+    """One partition of a retry topic; `taken` has the offsets that were handed out."""
 
     def __init__(self) -> None:
-        self.clock = HandClock()
+        self.clock = ManualClock()
         settings = consumer_settings({"topics": [TOPIC], "group_id": "g.retry"})
         clock = cast(Any, self.clock)
         self.held = Assignment("orders.retry", settings, LaneScheduler(clock), clock=clock, telemetry=Telemetry())
         self.held.source = cast(Any, object())
         self.partition = self.held.begin(TP)
         self.taken: list[int] = []
-        self.waiting = DelayedRecords(self.held, {TOPIC: TIER}, self._take)
+        self.waiting = DelayedRecords(self.held, {TOPIC: RETRY_TOPIC}, self._take)
 
     def _take(self, partition: Partition, records: Sequence[Record]) -> None:
         self.taken += [record.offset for record in records]
@@ -77,7 +77,7 @@ class Given:
 
 
 class TestWaiting:
-    def test_what_is_due_goes_on_and_the_rest_when_it_is(self) -> None:
+    def test_records_are_handed_out_when_they_are_due(self) -> None:
         given = Given()
         given.keep(60, 5, 4, 1)
         assert (given.taken, given.is_read) == ([0, 1], False)
@@ -88,7 +88,7 @@ class TestWaiting:
         given.clock.move(3)
         assert (given.taken, given.is_read) == ([0, 1, 2, 3], True)
 
-    def test_what_comes_due_within_a_grain_goes_together_and_later_rather_than_before(self) -> None:
+    def test_records_due_within_the_shortest_wait_are_handed_out_together_and_not_early(self) -> None:
         given = Given()
         given.keep(4.999, 4.990)
         given.clock.move(SHORTEST_WAIT_S / 2)
@@ -97,20 +97,20 @@ class TestWaiting:
         assert given.taken == [0, 1]
 
     def test_the_order_of_the_topic_is_kept(self) -> None:
-        """One that was written by a clock that goes behind stands behind others and does not pass them."""
+        """A record that was written with a slow clock is behind others and does not pass them."""
         given = Given()
         given.keep(1, 60)
         assert given.taken == []
         given.clock.move(4)
         assert given.taken == [0, 1]
 
-    def test_no_commit_passes_what_waits(self) -> None:
+    def test_no_commit_passes_waiting_records(self) -> None:
         given = Given()
         given.keep(1, 1)
         given.partition.set_position(2)
         assert given.partition.to_commit() == 0
 
-    def test_nothing_is_handed_out_once_the_partition_is_another_assignments(self) -> None:
+    def test_nothing_is_handed_out_after_the_assignment_has_ended(self) -> None:
         for end in (
             lambda given: given.held.begin(TP),
             lambda given: given.held.drop(given.partition),
@@ -123,7 +123,7 @@ class TestWaiting:
             given.clock.move(10)
             assert given.taken == []
 
-    def test_a_pause_by_its_user_is_left_alone(self) -> None:
+    def test_a_pause_by_a_user_is_kept(self) -> None:
         given = Given()
         given.held.flow.close(TP, "user")
         given.keep(1)
@@ -135,18 +135,18 @@ def slot() -> Slot:
     return Slot(ConsumerIdentity("orders.retry", "g.retry", "c"), {})
 
 
-def came_back(offset: int, attempts: bytes = b"2") -> Record:
-    told: list[tuple[str, bytes | None]] = [("own", b"1")]
-    told += [
+def delayed_record(offset: int, attempts: bytes = b"2") -> Record:
+    headers: list[tuple[str, bytes | None]] = [("own", b"1")]
+    headers += [
         ("evkafka-retry-topic", b"orders"),
         ("evkafka-retry-offset", b"%d" % offset),
         ("evkafka-retry-attempts", attempts),
     ]
-    return read_delayed(Rec(TOPIC, 0, 7, BEGAN_MS, headers=told), TIER, now_s=0.0, now_ms=BEGAN_MS)
+    return read_delayed(Rec(TOPIC, 0, 7, BEGAN_MS, headers=headers), RETRY_TOPIC, now_s=0.0, now_ms=BEGAN_MS)
 
 
 class FirstDispatch:
-    """The dispatch of the source's consumer; `seen` is what it was given."""
+    """The dispatch of the source's consumer; `seen` has its calls."""
 
     def __init__(self, *, gate: bool = False) -> None:
         self.seen: list[Any] = []
@@ -167,38 +167,38 @@ class FirstDispatch:
         self.seen.append((record.topic, record.offset))
 
 
-class TestReturning:
-    def test_a_record_is_run_as_it_was_with_the_attempts_that_it_has_had(self) -> None:
+class TestDispatchOrigins:
+    def test_runs_the_origin_with_its_earlier_attempts(self) -> None:
         first = FirstDispatch()
-        dispatch_origins(cast(Any, first)).call(came_back(41), slot())
+        dispatch_origins(cast(Any, first)).call(delayed_record(41), slot())
         assert first.seen == [("orders", 41, [("own", b"1")], 2)]
 
-    def test_one_that_nothing_takes_is_unmatched_as_it_was(self) -> None:
+    def test_reports_the_origin_as_unmatched(self) -> None:
         first = FirstDispatch()
-        assert dispatch_origins(cast(Any, first)).unmatched(came_back(41)) == Unmatched("no_endpoint")
+        assert dispatch_origins(cast(Any, first)).unmatched(delayed_record(41)) == Unmatched("no_endpoint")
         assert first.seen == [("orders", 41)]
 
-    def test_a_batch_has_the_most_attempts_of_its_records(self) -> None:
+    def test_gives_a_batch_the_highest_count_of_its_records(self) -> None:
         first = FirstDispatch()
         dispatch_origins(cast(Any, first)).open_batch(
-            [came_back(1, b"2"), came_back(2, b"4"), came_back(3, b"1")], slot()
+            [delayed_record(1, b"2"), delayed_record(2, b"4"), delayed_record(3, b"1")], slot()
         )
         assert first.seen == [([("orders", 1), ("orders", 2), ("orders", 3)], 4)]
 
-    def test_the_gate_is_asked_about_the_record_as_it_was_and_is_none_where_there_was_none(self) -> None:
+    def test_passes_the_origin_to_the_gate_if_there_is_one(self) -> None:
         first = FirstDispatch(gate=True)
         gate = dispatch_origins(cast(Any, first)).gated
         assert gate is not None
-        assert gate(came_back(41)) is None
+        assert gate(delayed_record(41)) is None
         assert first.seen == [("orders", 41)]
         assert dispatch_origins(cast(Any, FirstDispatch())).gated is None
 
 
-class TestReturnedLetters:
-    async def test_go_on_as_what_they_were_at_first(self) -> None:
+class TestDelayedRecordSink:
+    async def test_writes_origins(self) -> None:
         written: list[Any] = []
 
-        class Letters:
+        class Sink:
             async def send_to_retry_topic(
                 self, record: Record, slot: Slot, verdict: SendToRetryTopic, failed: WriteFailed
             ) -> None:
@@ -212,8 +212,10 @@ class TestReturnedLetters:
             async def send_unreadable(self, unreadable: Unreadable, *, source: str | None = None) -> None:
                 written.append((unreadable.partition.topic, source))
 
-        letters = DelayedRecordSink(cast(Any, Letters()), {TOPIC: TIER})
-        await letters.send_to_retry_topic(came_back(41), slot(), SendToRetryTopic(60_000, "why", None), lambda *_: None)
-        await letters.send_to_dead_letter(came_back(42), slot(), SendToDeadLetter("why", None), lambda *_: None)
-        await letters.send_unreadable(cast(Any, SimpleNamespace(partition=TP)))
+        sink = DelayedRecordSink(cast(Any, Sink()), {TOPIC: RETRY_TOPIC})
+        await sink.send_to_retry_topic(
+            delayed_record(41), slot(), SendToRetryTopic(60_000, "why", None), lambda *_: None
+        )
+        await sink.send_to_dead_letter(delayed_record(42), slot(), SendToDeadLetter("why", None), lambda *_: None)
+        await sink.send_unreadable(cast(Any, SimpleNamespace(partition=TP)))
         assert written == [("orders", 41, 60_000), ("orders", 42, "why"), (TOPIC, "orders")]

@@ -1,4 +1,4 @@
-"""Retry topics on the in-memory Kafka, whose clock jumps over the waits."""
+"""Retry topics on the in-memory Kafka, whose virtual clock skips the delays."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.runtime.retry_topics.apps import Seen, app_of
 
 
 class TestARecordThatFails:
-    async def test_is_tried_again_in_each_tier_and_becomes_a_dead_letter_of_its_first_topic(self) -> None:
+    async def test_is_retried_in_each_retry_topic_and_becomes_a_dead_letter_of_its_source(self) -> None:
         seen = Seen(failing={1})
         async with InMemoryKafka(seed=1, partitions=3) as kafka, kafka.running(app_of(seen)):
             await kafka.send("orders", {"number": 1}, event_type="E", key="k", partition=2, headers={"own": b"\xff"})
@@ -31,7 +31,7 @@ class TestARecordThatFails:
         kafka.assert_committed(group="g.retry", topic="orders.g.retry.5000", partition=2, offset=1)
         kafka.assert_committed(group="g.retry", topic="orders.g.retry.60000", partition=2, offset=1)
 
-    async def test_looks_to_its_endpoint_as_it_did_at_first(self) -> None:
+    async def test_is_unchanged_for_its_endpoint(self) -> None:
         seen = Seen(failing={1})
         async with InMemoryKafka(seed=1) as kafka, kafka.running(app_of(seen)):
             await kafka.send("orders", {"number": 0}, event_type="E")
@@ -41,7 +41,7 @@ class TestARecordThatFails:
         assert len(seen.requests) == 7
         assert len(views) == 1
 
-    async def test_is_done_in_the_tier_in_which_it_succeeds(self) -> None:
+    async def test_is_finished_in_the_retry_topic_in_which_it_succeeds(self) -> None:
         seen = Seen(failing={1})
         async with InMemoryKafka(seed=1) as kafka, kafka.running(app_of(seen)):
             await kafka.send("orders", {"number": 1}, event_type="E")
@@ -53,7 +53,7 @@ class TestARecordThatFails:
         assert kafka.records("orders.g.retry.60000") == []
         assert kafka.records("orders.g.dlq") == []
 
-    async def test_holds_up_nothing_behind_it(self) -> None:
+    async def test_blocks_no_later_record(self) -> None:
         seen = Seen(failing={0})
         async with InMemoryKafka(seed=1) as kafka, kafka.running(app_of(seen)):
             for number in range(3):
@@ -62,7 +62,7 @@ class TestARecordThatFails:
             assert [number for number, _ in seen.attempts] == [0, 0, 1, 2]
             kafka.assert_committed(group="g", topic="orders", offset=3)
 
-    async def test_carries_its_attempts_and_where_it_came_from(self) -> None:
+    async def test_has_headers_for_its_attempts_and_its_origin(self) -> None:
         seen = Seen(failing={1})
         async with InMemoryKafka(seed=1) as kafka, kafka.running(app_of(seen)):
             await kafka.send("orders", {"number": 1}, event_type="E")
@@ -85,7 +85,7 @@ class TestARecordThatFails:
 
 
 class TestWhenItIsDue:
-    async def test_is_never_before(self) -> None:
+    async def test_it_never_runs_early(self) -> None:
         seen = Seen(failing={1, 2})
         async with InMemoryKafka(seed=1) as kafka, kafka.running(app_of(seen)):
             await kafka.send("orders", {"number": 1}, event_type="E")
@@ -98,7 +98,7 @@ class TestWhenItIsDue:
             await kafka.advance(ms=2_000)
             assert seen.of(2) == [1, 2, 3, 4]
 
-    async def test_is_kept_to_over_a_restart(self) -> None:
+    async def test_the_time_is_kept_over_a_restart(self) -> None:
         seen = Seen(failing={1})
         async with InMemoryKafka(seed=1) as kafka:
             async with kafka.running(app_of(seen)):
@@ -111,7 +111,7 @@ class TestWhenItIsDue:
                 assert seen.of(1) == [1, 2, 3, 4]
                 kafka.assert_committed(group="g.retry", topic="orders.g.retry.5000", offset=1)
 
-    async def test_is_kept_to_over_a_rebalance(self) -> None:
+    async def test_the_time_is_kept_over_a_rebalance(self) -> None:
         seen = Seen(failing={1})
         async with InMemoryKafka(seed=1) as kafka, kafka.running(app_of(seen)):
             await kafka.send("orders", {"number": 1}, event_type="E")
@@ -122,7 +122,7 @@ class TestWhenItIsDue:
             await kafka.advance(ms=1_000)
             assert seen.of(1) == [1, 2, 3, 4]
 
-    async def test_is_no_later_than_its_delay_where_the_writers_clock_goes_before(self) -> None:
+    async def test_a_fast_clock_of_the_writer_does_not_delay_it(self) -> None:
         seen = Seen()
         async with InMemoryKafka(seed=1) as kafka, kafka.running(app_of(seen)):
             hour_ahead = kafka.clock.timestamp_ms() + 3_600_000
@@ -132,7 +132,7 @@ class TestWhenItIsDue:
             await kafka.advance(ms=1_000)
             assert seen.of(1) == [1]
 
-    async def test_what_waits_is_shown_and_not_passed_by_a_commit(self) -> None:
+    async def test_a_waiting_record_is_shown_and_no_commit_passes_it(self) -> None:
         seen = Seen(failing={1})
         app = app_of(seen)
         async with InMemoryKafka(seed=1) as kafka, kafka.running(app):

@@ -1,4 +1,4 @@
-"""Retry topics on a real Kafka: when they come, over restarts, after a kill, and replayed in the end."""
+"""Retry topics on a real Kafka: times of retries, restarts, kills and replays."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ pytestmark = pytest.mark.kafka
 
 
 class Failing:
-    """An app whose records fail while `mended` is False, and when their attempts were, by number."""
+    """An app whose records fail while `fixed` is False, and the times of their attempts by number."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self.mended = False
+        self.fixed = False
         self.attempts: dict[int, list[tuple[int, float]]] = {}
         self.seen: list[Request] = []
         handler, self.app = Handler(), EVKafkaApp()
@@ -35,7 +35,7 @@ class Failing:
         async def on_event(event: dict[str, Any], request: Request) -> None:
             self.attempts.setdefault(event["n"], []).append((request.attempt, time.time()))
             self.seen.append(request)
-            if not self.mended:
+            if not self.fixed:
                 raise ConnectionError(f"number {event['n']}")
 
         self.app.add_consumer(config, handler, "c")  # type: ignore[arg-type]
@@ -54,7 +54,7 @@ def policy(*delays_ms: int, attempts: int = 1, then: str = "dead_letter") -> dic
 
 
 class TestRecordsThatFail:
-    async def test_come_again_when_they_are_due_and_end_byte_for_byte(self, kafka: RealBackend) -> None:
+    async def test_are_retried_when_they_are_due_and_end_byte_for_byte(self, kafka: RealBackend) -> None:
         topic = await kafka.topic(3)
         config = kafka.config(topic, **policy(400, 900))
         for number in range(6):
@@ -98,15 +98,15 @@ class TestRecordsThatFail:
         first, second = Failing(config), Failing(config)
         async with kafka.running(first.app):
             await committed_is(kafka, config, topic, 1)
-        second.mended = True
+        second.fixed = True
         async with kafka.running(second.app):
             await eventually(lambda: second.attempts)
         [(_, failed_at)], [(attempt, at)] = first.attempts[1], second.attempts[1]
         assert attempt == 2
         assert at - failed_at >= 2.999
 
-    async def test_leave_the_membership_alone_while_they_wait(self, kafka: RealBackend) -> None:
-        """A session is over after two seconds, and they wait for longer."""
+    async def test_do_not_affect_the_membership_while_they_wait(self, kafka: RealBackend) -> None:
+        """They wait for longer than the session timeout of two seconds."""
         topic = await kafka.topic()
         config = kafka.config(topic, **policy(4_000), session_timeout_ms=2_000, heartbeat_interval_ms=300)
         failing = Failing(config)
@@ -119,7 +119,7 @@ class TestRecordsThatFail:
             ("c.retry", "steady", 0),
         ]
 
-    async def test_are_done_in_the_tier_that_is_mended(self, kafka: RealBackend) -> None:
+    async def test_are_finished_in_the_retry_topic_in_which_they_succeed(self, kafka: RealBackend) -> None:
         topic = await kafka.topic()
         config = kafka.config(topic, **policy(500, 60_000))
         failing = Failing(config)
@@ -127,14 +127,14 @@ class TestRecordsThatFail:
         group = config["group_id"]
         async with kafka.running(failing.app):
             await committed_is(kafka, config, topic, 1)
-            failing.mended = True
+            failing.fixed = True
             await committed_is(kafka, {"group_id": f"{group}.retry"}, f"{topic}.{group}.retry.500", 1)
         assert [number for number, _ in failing.attempts[1]] == [1, 2]
         assert await kafka.values(f"{topic}.{group}.retry.60000") == []
 
 
 class TestTheTopics:
-    async def test_are_made_at_the_start_with_as_many_partitions(self, kafka: RealBackend) -> None:
+    async def test_are_created_at_the_start_with_as_many_partitions(self, kafka: RealBackend) -> None:
         topic = await kafka.topic(4)
         config = kafka.config(topic, **policy(1_000, 2_000))
         async with kafka.running(Failing(config).app):
@@ -166,10 +166,10 @@ app.add_consumer(json.loads(os.environ["CONFIG"]), handler)
 
 class TestKilledAndReplayed:
     @pytest.mark.long
-    async def test_nothing_is_lost_or_tried_too_early_and_a_replay_empties_the_dead_letters(
+    async def test_nothing_is_lost_or_retried_too_early_and_a_replay_empties_the_dead_letters(
         self, kafka: RealBackend, tmp_path: Path
     ) -> None:
-        """Killed while records wait in each of the tiers."""
+        """Killed while records wait in each of the retry topics."""
         topic = await kafka.topic(2)
         keys = policy(*DELAYS_MS)
         config = kafka.config(topic, **keys, session_timeout_ms=1_000, heartbeat_interval_ms=300)

@@ -1,4 +1,4 @@
-"""What the policy's other parts mean where there are retry topics, on the in-memory Kafka."""
+"""The other keys of an error policy together with retry topics, on the in-memory Kafka."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ async def run(kafka: InMemoryKafka, app: EVKafkaApp) -> None:
         await kafka.settle()
 
 
-class TestAfterTheLastTier:
-    async def test_skip_leaves_it(self) -> None:
+class TestAfterTheLastRetryTopic:
+    async def test_skip_skips_the_record(self) -> None:
         seen = Seen(failing={1})
         async with InMemoryKafka(seed=1) as kafka, kafka.running(app_of(seen, {**TIERS, "then": "skip"})):
             await kafka.send("orders", {"number": 1}, event_type="E")
@@ -45,8 +45,8 @@ class TestAfterTheLastTier:
             kafka.assert_committed(group="g", topic="orders", offset=1)
             kafka.assert_committed(group="g.retry", topic="orders.g.retry.60000", offset=0)
 
-    async def test_the_limit_of_dead_letters_counts_none_of_these(self) -> None:
-        """Whatever is there has failed before: that all of it fails again says nothing of a bad deploy."""
+    async def test_the_dead_letter_limit_does_not_count_retries(self) -> None:
+        """All records of a retry topic have failed before: that they fail again does not indicate a faulty deploy."""
         seen = Seen(failing=set(range(10)))
         policy = {**TIERS, "dead_letter_limit": {"consecutive": 2}}
         async with InMemoryKafka(seed=1) as kafka, kafka.running(app_of(seen, policy)):  # type: ignore[arg-type]
@@ -55,7 +55,7 @@ class TestAfterTheLastTier:
             await kafka.settle()
             assert len(kafka.records("orders.g.dlq")) == 10
 
-    async def test_springs_names_tell_the_first_origin(self) -> None:
+    async def test_headers_in_springs_style_have_the_first_origin(self) -> None:
         seen = Seen(failing={1})
         policy = {**TIERS, "dead_letter_header_style": "spring"}
         async with InMemoryKafka(seed=1) as kafka, kafka.running(app_of(seen, policy)):  # type: ignore[arg-type]
@@ -68,8 +68,8 @@ class TestAfterTheLastTier:
         assert not [name for name, _ in dead.headers if name.startswith("evkafka-retry-")]
 
 
-class TestWhatGoesPastTheTiers:
-    async def test_what_is_non_retryable(self) -> None:
+class TestRecordsThatSkipTheRetryTopics:
+    async def test_non_retryable_errors(self) -> None:
         seen = Seen(failing={1})
         policy = {**TIERS, "non_retryable": [ConnectionError]}
         async with InMemoryKafka(seed=1) as kafka, kafka.running(app_of(seen, policy)):  # type: ignore[arg-type]
@@ -79,7 +79,7 @@ class TestWhatGoesPastTheTiers:
         assert len(kafka.records("orders.g.dlq")) == 1
         assert kafka.records("orders.g.retry.5000") == []
 
-    async def test_what_cannot_be_decoded(self) -> None:
+    async def test_values_that_cannot_be_decoded(self) -> None:
         async with InMemoryKafka(seed=1) as kafka, kafka.running(app_of(Seen())):
             await kafka.send("orders", b"{no json", event_type="E")
             await kafka.settle()
@@ -87,7 +87,7 @@ class TestWhatGoesPastTheTiers:
         assert dead.value == b"{no json"
         assert kafka.records("orders.g.retry.5000") == []
 
-    async def test_what_the_endpoint_gives_up_itself(self) -> None:
+    async def test_dead_letters_that_the_endpoint_asks_for(self) -> None:
         handler = Handler()
 
         @handler.event("E")
@@ -106,7 +106,7 @@ class TestWhatGoesPastTheTiers:
 
 
 class TestAnAttempt:
-    async def test_that_asks_for_another_one_counts_like_one_that_failed(self) -> None:
+    async def test_that_asks_for_a_retry_counts_as_a_failed_one(self) -> None:
         attempts = []
         handler = Handler()
 
@@ -122,7 +122,7 @@ class TestAnAttempt:
         [dead] = kafka.records("orders.g.dlq")
         assert dead.header("evkafka-dlq-error-message") == b"attempt 2 of 2 failed"
 
-    async def test_is_told_of_as_retried_with_the_wait_that_follows(self) -> None:
+    async def test_is_reported_as_retried_with_its_wait(self) -> None:
         seen = Seen(failing={1})
         app = app_of(seen)
         failed: list[AttemptFailed] = []
@@ -145,7 +145,7 @@ class TestAnAttempt:
 
 
 class TestAnEventType:
-    async def test_may_have_tiers_of_its_own_or_none(self) -> None:
+    async def test_may_have_retry_topics_of_its_own_or_none(self) -> None:
         handler, attempts = Handler(), []
 
         async def fail(name: str) -> None:
@@ -173,7 +173,7 @@ class TestAnEventType:
                 assert len(kafka.records(f"orders.g.retry.{topic}")) == count
             assert len(kafka.records("orders.g.dlq")) == 3
 
-    async def test_comes_from_its_topic_where_records_carry_none(self) -> None:
+    async def test_is_that_of_the_topic_if_records_have_none(self) -> None:
         seen = Seen(failing={1})
         app = app_of(seen, topics=[{"name": "orders", "event_type": "E"}])
         async with InMemoryKafka(seed=1) as kafka, kafka.running(app):
@@ -184,7 +184,7 @@ class TestAnEventType:
 
 class TestManyInFlight:
     @pytest.mark.parametrize("ordering", ["key", "partition", "unordered"])
-    async def test_each_goes_its_own_way(self, ordering: str) -> None:
+    async def test_each_is_retried_on_its_own(self, ordering: str) -> None:
         seen = Seen(failing=set(range(0, 40, 4)))
         app = app_of(seen, concurrency=8, ordering=ordering)
         async with InMemoryKafka(seed=1, partitions=2) as kafka, kafka.running(app):
@@ -197,7 +197,7 @@ class TestManyInFlight:
             first = next(one for one in kafka.records("orders") if one.value == record.value)
             assert (record.key, record.partition) == (first.key, first.partition)
 
-    async def test_those_of_a_batch_that_failed_wait_and_come_as_a_batch(self) -> None:
+    async def test_failed_records_of_a_batch_wait_and_are_retried_as_a_batch(self) -> None:
         handler, batches = Handler(), []
 
         @handler.event("E", batch=True, max_records=10)
@@ -216,7 +216,7 @@ class TestManyInFlight:
 
 
 class TestWriting:
-    async def test_is_confirmed_before_the_record_is_passed(self) -> None:
+    async def test_is_confirmed_before_the_record_is_committed(self) -> None:
         seen = Seen(failing={1})
         app = app_of(seen)
         async with InMemoryKafka(seed=1) as kafka, kafka.running(app):
@@ -230,7 +230,7 @@ class TestWriting:
             assert seen.of(1) == [1, 2, 3, 4, 5, 6]
             kafka.assert_committed(group="g", topic="orders", offset=2)
 
-    async def test_stops_the_app_where_the_record_does_not_fit(self) -> None:
+    async def test_stops_the_app_if_the_record_does_not_fit(self) -> None:
         seen = Seen(failing={1})
         large = {"number": 1, "text": "x" * 1_048_350}
         async with InMemoryKafka(seed=1) as kafka:
@@ -253,7 +253,7 @@ class TestTheConsumerOfRetryTopics:
             await kafka.settle()
             assert len(seen.of(1)) == 6
 
-    async def test_reads_again_where_it_is_told_to(self) -> None:
+    async def test_continues_at_the_offset_of_a_seek(self) -> None:
         seen = Seen(failing={1})
         app = app_of(seen)
         async with InMemoryKafka(seed=1) as kafka, kafka.running(app):
@@ -271,7 +271,7 @@ class TestTheConsumerOfRetryTopics:
                 await kafka.settle()
                 assert len(kafka.topics.partitions("orders.g.retry.60000")) == 5
 
-    async def test_needs_its_name(self) -> None:
+    async def test_needs_a_name(self) -> None:
         app = app_of(Seen())
         app.add_consumer({"topics": ["others"], "group_id": "g"}, Handler(), "orders.retry")
         async with InMemoryKafka(seed=1) as kafka:
@@ -279,6 +279,6 @@ class TestTheConsumerOfRetryTopics:
                 async with kafka.running(app):
                     pass
 
-    def test_is_known_to_the_app_only_where_there_are_retry_topics(self) -> None:
+    def test_exists_only_if_there_are_retry_topics(self) -> None:
         with pytest.raises(ConfigError, match=r"its consumers: 'orders'$"):
             app_with(Handler(), on_error={}).consumer("orders.retry")

@@ -1,4 +1,4 @@
-"""What a record says on its way to a retry topic, and what is read of it there. Pure."""
+"""The headers of a record in a retry topic, and how it is restored. Pure."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from tests.support.dead_letters import Rec
 
 NOW_S, NOW_MS = 100.0, 1_700_000_000_000
 FIRST = Rec("orders", 2, 41, NOW_MS - 9_000, b"\xffk", b"\x00v", [("own", b"\xff"), ("own", None)])
-STORY = FailureInfo("g", "E", 3, "attempt 1 of 1 failed", ConnectionError("no route"), datetime(2026, 1, 1, tzinfo=UTC))
-TIER = RetryTopic("orders", 5_000)
+FAILURE = FailureInfo(
+    "g", "E", 3, "attempt 1 of 1 failed", ConnectionError("no route"), datetime(2026, 1, 1, tzinfo=UTC)
+)
+RETRY_TOPIC = RetryTopic("orders", 5_000)
 ID = "g/a-cluster/orders:a-topic/2/41"
 
 
@@ -34,17 +36,17 @@ def settings(**keys: Any) -> ConsumerSettings:
     return consumer_settings({"topics": ["orders"], "group_id": "g", **keys})
 
 
-def there(headers: list[tuple[str, bytes | None]] | None = None, *, timestamp: int = NOW_MS) -> Rec:
+def in_retry_topic(headers: list[tuple[str, bytes | None]] | None = None, *, timestamp: int = NOW_MS) -> Rec:
     """The record in its retry topic."""
-    told = retry_headers(FIRST, STORY, id_=ID) if headers is None else headers
-    return Rec("orders.g.retry.5000", 2, 7, timestamp, FIRST.key, FIRST.value, list(told))
+    values = retry_headers(FIRST, FAILURE, id_=ID) if headers is None else headers
+    return Rec("orders.g.retry.5000", 2, 7, timestamp, FIRST.key, FIRST.value, list(values))
 
 
-def back(record: Rec) -> DelayedRecord:
-    return read_delayed(record, TIER, now_s=NOW_S, now_ms=NOW_MS)
+def restored(record: Rec) -> DelayedRecord:
+    return read_delayed(record, RETRY_TOPIC, now_s=NOW_S, now_ms=NOW_MS)
 
 
-class TestAConsumersTiers:
+class TestRetryTopicsOfAConsumer:
     def test_are_one_for_each_topic_and_delay_of_all_its_policies(self) -> None:
         policies = [ErrorPolicySettings(retry_topics=(5_000,)), ErrorPolicySettings(retry_topics=(1_000, 5_000))]
         assert retry_topics_of(settings(topics=["a", "b"]), policies) == {
@@ -54,7 +56,7 @@ class TestAConsumersTiers:
             "b.g.retry.5000": RetryTopic("b", 5_000),
         }
 
-    def test_are_none_where_no_policy_asks_or_nothing_is_tried_again(self) -> None:
+    def test_are_none_if_no_policy_has_any_or_nothing_is_retried(self) -> None:
         asking = [ErrorPolicySettings(retry_topics=(5_000,))]
         assert retry_topics_of(settings(), [ErrorPolicySettings()]) == {}
         assert retry_topics_of(settings(auto_commit_mode="pre-commit"), asking) == {}
@@ -64,22 +66,22 @@ class TestAConsumersTiers:
         with pytest.raises(ConfigError, match=r"retry_topics: .*topic_pattern 'orders\.\*' names none"):
             retry_topics_of(pattern, [ErrorPolicySettings(retry_topics=(5_000,))])
 
-    def test_are_not_read_as_they_are(self) -> None:
+    def test_must_not_be_among_its_topics(self) -> None:
         reading = settings(topics=["orders", "orders.g.retry.5000"])
         with pytest.raises(ConfigError, match=r"5000 makes 'orders\.g\.retry\.5000', which this consumer reads"):
             retry_topics_of(reading, [ErrorPolicySettings(retry_topics=(5_000,))])
 
-    def test_are_read_in_a_group_of_their_own_from_the_beginning(self) -> None:
+    def test_are_read_by_a_group_of_their_own_from_the_beginning(self) -> None:
         first = settings(concurrency=8, auto_offset_reset="latest", allow_auto_create_topics=True)
-        of_tiers = retry_consumer_settings(first, {"orders.g.retry.5000": TIER})
-        assert [topic.name for topic in of_tiers.topics] == ["orders.g.retry.5000"]
-        assert (of_tiers.group_id, of_tiers.auto_offset_reset) == ("g.retry", "earliest")
-        assert (of_tiers.concurrency, of_tiers.allow_auto_create_topics) == (8, False)
+        of_retries = retry_consumer_settings(first, {"orders.g.retry.5000": RETRY_TOPIC})
+        assert [topic.name for topic in of_retries.topics] == ["orders.g.retry.5000"]
+        assert (of_retries.group_id, of_retries.auto_offset_reset) == ("g.retry", "earliest")
+        assert (of_retries.concurrency, of_retries.allow_auto_create_topics) == (8, False)
 
 
-class TestOnItsWay:
-    def test_its_own_headers_stay_and_ours_follow(self) -> None:
-        headers = retry_headers(FIRST, STORY, id_=ID)
+class TestWriting:
+    def test_keeps_the_records_headers_and_appends_ours(self) -> None:
+        headers = retry_headers(FIRST, FAILURE, id_=ID)
         assert headers[:2] == [("own", b"\xff"), ("own", None)]
         assert dict(headers[2:]) == {
             "evkafka-retry-topic": b"orders",
@@ -95,12 +97,12 @@ class TestOnItsWay:
         }
 
     def test_without_an_error_the_reason_is_the_message(self) -> None:
-        told = dict(retry_headers(FIRST, dataclasses.replace(STORY, error=None), id_=ID))
-        assert told["evkafka-retry-error-message"] == b"attempt 1 of 1 failed"
+        values = dict(retry_headers(FIRST, dataclasses.replace(FAILURE, error=None), id_=ID))
+        assert values["evkafka-retry-error-message"] == b"attempt 1 of 1 failed"
 
     @pytest.mark.parametrize("step", range(len(MESSAGE_BYTES)))
-    def test_the_message_becomes_less_with_each_step_and_nothing_else_does(self, step: int) -> None:
-        long = dataclasses.replace(STORY, error=ConnectionError("ä" * 5_000))
+    def test_each_reduction_shortens_the_message_only(self, step: int) -> None:
+        long = dataclasses.replace(FAILURE, error=ConnectionError("ä" * 5_000))
         headers = retry_headers(FIRST, long, id_=ID, reduced=step)
         message = dict(headers).pop("evkafka-retry-error-message")
         assert message is not None
@@ -109,18 +111,18 @@ class TestOnItsWay:
         assert headers[:-1] == retry_headers(FIRST, long, id_=ID)[:-1]
 
 
-class TestBack:
-    def test_it_is_what_it_was(self) -> None:
-        found = back(there())
+class TestReading:
+    def test_restores_the_record(self) -> None:
+        found = restored(in_retry_topic())
         origin = found.origin
         assert (origin.topic, origin.partition, origin.offset, origin.timestamp) == ("orders", 2, 41, FIRST.timestamp)
         assert (origin.key, origin.value, list(origin.headers)) == (FIRST.key, FIRST.value, FIRST.headers)
         assert (found.topic, found.partition, found.offset, found.earlier) == ("orders.g.retry.5000", 2, 7, 3)
 
-    def test_over_a_second_tier_too(self) -> None:
-        again = retry_headers(back(there()).origin, dataclasses.replace(STORY, attempts=4), id_=ID)
-        found = back(there(again))
-        assert (found.origin, found.earlier) == (back(there()).origin, 4)
+    def test_restores_it_from_a_second_retry_topic_too(self) -> None:
+        again = retry_headers(restored(in_retry_topic()).origin, dataclasses.replace(FAILURE, attempts=4), id_=ID)
+        found = restored(in_retry_topic(again))
+        assert (found.origin, found.earlier) == (restored(in_retry_topic()).origin, 4)
 
     @pytest.mark.parametrize(
         ("written_ms", "due_s"),
@@ -133,18 +135,19 @@ class TestBack:
             pytest.param(-1, 105.0, id="without a time"),
         ],
     )
-    def test_it_is_due_so_long_after_it_was_written_and_never_before(self, written_ms: int, due_s: float) -> None:
-        assert back(there(timestamp=written_ms)).due_s == pytest.approx(due_s)
+    def test_it_is_due_one_delay_after_it_was_written(self, written_ms: int, due_s: float) -> None:
+        assert restored(in_retry_topic(timestamp=written_ms)).due_s == pytest.approx(due_s)
 
-    def test_what_somebody_else_wrote_is_a_record_of_its_source_at_its_own_address(self) -> None:
-        found = back(there([("own", b"1")]))
+    def test_a_foreign_record_is_a_record_of_the_source_at_its_own_address(self) -> None:
+        found = restored(in_retry_topic([("own", b"1")]))
         assert (found.origin.topic, found.origin.partition, found.origin.offset) == ("orders", 2, 7)
         assert (found.origin.headers, found.earlier) == ((("own", b"1"),), 0)
 
-    @pytest.mark.parametrize("told", [b"", b"many", b"\xff", b"-3", b"1.5", None])
-    def test_a_count_that_is_none_tells_nothing(self, told: bytes | None) -> None:
-        assert back(there([("evkafka-retry-attempts", told), ("evkafka-retry-offset", b"x")])).earlier == 0
+    @pytest.mark.parametrize("count", [b"", b"many", b"\xff", b"-3", b"1.5", None])
+    def test_an_invalid_count_is_ignored(self, count: bytes | None) -> None:
+        found = restored(in_retry_topic([("evkafka-retry-attempts", count), ("evkafka-retry-offset", b"x")]))
+        assert found.earlier == 0
 
     def test_names_are_matched_whole(self) -> None:
-        found = back(there([("evkafka-retries", b"mine"), ("x-evkafka-retry-offset", b"3")]))
+        found = restored(in_retry_topic([("evkafka-retries", b"mine"), ("x-evkafka-retry-offset", b"3")]))
         assert [name for name, _ in found.origin.headers] == ["evkafka-retries", "x-evkafka-retry-offset"]

@@ -1,4 +1,4 @@
-"""A letter that is confirmed after its partition has gone says nothing about the next assignment of it."""
+"""A dead letter that is confirmed after its partition was revoked does not affect the next assignment."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ TP = TopicPartition("orders", 0)
 UNREADABLE = Unreadable(TP, 3, 4, ValueError("a bad checksum"))
 
 
-class SlowLetters:
-    """Confirms a letter when the test says so."""
+class SlowDeadLetters:
+    """Confirms a dead letter when the test allows it."""
 
     def __init__(self) -> None:
         self.begun, self.confirmed = asyncio.Event(), asyncio.Event()
@@ -38,7 +38,7 @@ class Given:
         settings = consumer_settings({"topics": ["orders"], "group_id": "g", "on_error": policy})
         clock, self.failures = SystemClock(), list[BaseException]()
         self.held = Assignment("it", settings, LaneScheduler(clock), clock=clock, telemetry=Telemetry())
-        self.source, self.letters = SourceAt(3), SlowLetters()
+        self.source, self.letters = SourceAt(3), SlowDeadLetters()
         self.held.source = cast(Any, self.source)
         ending = StopSignal(lambda: None)
         tasks = SupervisedTasks("it", self.failures.append)
@@ -53,14 +53,14 @@ class Given:
             await asyncio.sleep(0)
 
 
-async def test_in_time_it_moves_the_partition_on() -> None:
+async def test_a_dead_letter_confirmed_in_time_skips_the_record() -> None:
     given = Given()
     given.unreadable.handle(UNREADABLE)
     await given.confirm()
     assert given.source.sought == [(TP, 4)]
 
 
-async def test_too_late_it_moves_nothing() -> None:
+async def test_a_dead_letter_confirmed_too_late_skips_nothing() -> None:
     given = Given()
     given.unreadable.handle(UNREADABLE)
     await given.letters.begun.wait()
