@@ -236,7 +236,7 @@ class TestTheAuditLine:
             raise KeyError("a fault of ours")
 
         with caplog.at_level(logging.INFO, "evkafka.audit"), pytest.MonkeyPatch.context() as patch:
-            patch.setattr("evkafka.ui.dead_letters.DeadLetters.replay", broken)
+            patch.setattr("evkafka.ui.dead_letters.DeadLetterScreen.replay", broken)
             order = {"topic": "any", "ids": ["x"], "to": "topic"}
             answer = await page.client.post("ui/api/letters/replay", json=order, headers=headers())
         assert answer.status_code == 500

@@ -8,7 +8,7 @@ from typing import Any
 
 from evkafka.asyncapi.messages import Message, typed_headers
 from evkafka.asyncapi.model import ConsumerContract
-from evkafka.asyncapi.operations import Operation, Topic, received_message, topics_of
+from evkafka.asyncapi.operations import ContractTopic, Operation, received_message, topics_of
 from evkafka.config import dead_letter_producer_settings
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.endpoints.endpoint import Endpoint
@@ -64,7 +64,7 @@ def dead_letter_operations(consumer: ConsumerContract) -> Iterator[Operation]:
 
 
 def _operation(
-    consumer: ConsumerContract, topic: Topic, endpoint: Endpoint | None, policy: ErrorPolicySettings
+    consumer: ConsumerContract, topic: ContractTopic, endpoint: Endpoint | None, policy: ErrorPolicySettings
 ) -> Operation:
     message = _message(consumer, topic, endpoint, policy)
     dead_letter_topic = _dead_letter_topic(consumer, topic, endpoint, policy)
@@ -81,7 +81,7 @@ def _operation(
 
 
 def _message(
-    consumer: ConsumerContract, topic: Topic, endpoint: Endpoint | None, policy: ErrorPolicySettings
+    consumer: ConsumerContract, topic: ContractTopic, endpoint: Endpoint | None, policy: ErrorPolicySettings
 ) -> Message:
     if endpoint is None:
         message = Message("Any other event", None, Any, "in", typed_headers(consumer.type_header, None))
@@ -97,8 +97,8 @@ def _message(
 
 
 def _dead_letter_topic(
-    consumer: ConsumerContract, topic: Topic, endpoint: Endpoint | None, policy: ErrorPolicySettings
-) -> Topic:
+    consumer: ConsumerContract, topic: ContractTopic, endpoint: Endpoint | None, policy: ErrorPolicySettings
+) -> ContractTopic:
     values = {"group_id": consumer.settings.group_id or "none"}
     if topic.name is not None:
         values["topic"] = topic.name
@@ -109,4 +109,6 @@ def _dead_letter_topic(
         name = name.replace(f"{{{placeholder}}}", value)
     parameters = tuple((part, text) for part, text in PLACEHOLDERS.items() if f"{{{part}}}" in name)
     source = topic.name or topic.pattern
-    return Topic(name, f"Dead letters of `{source}`, given up by consumer `{consumer.name}`.", parameters=parameters)
+    return ContractTopic(
+        name, f"Dead letters of `{source}`, given up by consumer `{consumer.name}`.", parameters=parameters
+    )

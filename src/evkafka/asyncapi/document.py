@@ -8,7 +8,7 @@ from typing import Any
 from evkafka.asyncapi.dead_letters import dead_letter_operations
 from evkafka.asyncapi.messages import BINDING
 from evkafka.asyncapi.model import AppContract, Info
-from evkafka.asyncapi.operations import Operation, Topic, receive_operations, send_operations
+from evkafka.asyncapi.operations import ContractTopic, Operation, receive_operations, send_operations
 from evkafka.asyncapi.references import as_key, free_key, ref, without_none
 from evkafka.asyncapi.retry_topics import retry_topic_operations
 from evkafka.asyncapi.servers import Servers
@@ -140,7 +140,7 @@ class _DocumentBuilder:
         return key
 
 
-def _channel(topic: Topic, server: str) -> dict[str, Any]:
+def _channel(topic: ContractTopic, server: str) -> dict[str, Any]:
     fixed = topic.name is not None and not topic.parameters
     return {
         "address": topic.name,

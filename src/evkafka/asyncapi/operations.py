@@ -16,7 +16,7 @@ from evkafka.serde.annotations import written_name
 
 
 @dataclass(frozen=True, slots=True)
-class Topic:
+class ContractTopic:
     """A topic, or several.
 
     Attributes:
@@ -42,7 +42,7 @@ class Operation:
     action: Literal["receive", "send"]
     owner: str
     connection: ConnectionSettings
-    topic: Topic
+    topic: ContractTopic
     message: Message | None
     title: str
     summary: str | None = None
@@ -83,15 +83,15 @@ def receive_operations(consumer: ConsumerContract) -> Iterator[Operation]:
             )
 
 
-def topics_of(consumer: ConsumerContract) -> list[Topic]:
+def topics_of(consumer: ConsumerContract) -> list[ContractTopic]:
     settings = consumer.settings
     if settings.topic_pattern is not None:
         pattern = settings.topic_pattern.pattern
-        return [Topic(None, f"Every topic whose name matches `{pattern}`.", pattern)]
-    return [Topic(topic.name, topic.description) for topic in settings.topics]
+        return [ContractTopic(None, f"Every topic whose name matches `{pattern}`.", pattern)]
+    return [ContractTopic(topic.name, topic.description) for topic in settings.topics]
 
 
-def received_message(consumer: ConsumerContract, topic: Topic, endpoint: Endpoint) -> Message:
+def received_message(consumer: ConsumerContract, topic: ContractTopic, endpoint: Endpoint) -> Message:
     decoder = endpoint.resolve()
     types = {one.name: one.event_type for one in consumer.settings.topics}
     event_type = None if endpoint.is_default else endpoint.event_type
@@ -143,7 +143,7 @@ def send_operations(producer: ProducerContract) -> Iterator[Operation]:
             action="send",
             owner=producer.name,
             connection=producer.settings.connection,
-            topic=Topic(topic) if topic is not None else Topic(None, "No topic is declared."),
+            topic=ContractTopic(topic) if topic is not None else ContractTopic(None, "No topic is declared."),
             message=_sent_message(endpoint),
             title=f"{endpoint.event_type} to {topic or 'a topic that is not declared'}",
             bindings={

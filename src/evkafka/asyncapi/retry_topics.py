@@ -8,7 +8,7 @@ from typing import Any
 
 from evkafka.asyncapi.messages import Message, typed_headers
 from evkafka.asyncapi.model import ConsumerContract
-from evkafka.asyncapi.operations import Operation, Topic, consumer_extensions, group_binding, received_message
+from evkafka.asyncapi.operations import ContractTopic, Operation, consumer_extensions, group_binding, received_message
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.runtime.dead_letters.retry_topics import (
     PREFIX,
@@ -47,12 +47,12 @@ def retry_topic_operations(consumer: ConsumerContract) -> Iterator[Operation]:
         consumer, name=retry_consumer_name(consumer.name), settings=retry_consumer_settings(settings, topics)
     )
     for name, delayed in topics.items():
-        topic = Topic(
+        topic = ContractTopic(
             name,
             f"Records of `{delayed.source}` that consumer `{consumer.name}` tries again, {delayed.delay_ms} ms after"
             " they were written here.",
         )
-        source = next(Topic(one.name, one.description) for one in settings.topics if one.name == delayed.source)
+        source = next(ContractTopic(one.name, one.description) for one in settings.topics if one.name == delayed.source)
         for endpoint, policy in policies.items():
             if delayed.delay_ms not in policy.retry_topics:
                 continue
@@ -80,7 +80,7 @@ def retry_topic_operations(consumer: ConsumerContract) -> Iterator[Operation]:
             )
 
 
-def _message(consumer: ConsumerContract, source: Topic, endpoint: Endpoint | None) -> Message:
+def _message(consumer: ConsumerContract, source: ContractTopic, endpoint: Endpoint | None) -> Message:
     if endpoint is None:
         message = Message("Any event", None, Any, "in", typed_headers(consumer.type_header, None))
     else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from evkafka.config import consumer_settings, producer_settings, shown_settings
-from evkafka.ui.app_view import OperatedApp
 from evkafka.ui.models import Config, ConfigKey, ConfigSection
+from evkafka.ui.operated_app import OperatedApp
 
 MASKED = "***"
 

@@ -16,7 +16,8 @@ from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.topics import topic_shapes
 from evkafka.runtime.subscription import name_pattern
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.ui.app_view import AppTopic, OperatedApp, configured_dead_letter_topics
+from evkafka.ui.app_topics import AppTopic, configured_dead_letter_topics
+from evkafka.ui.operated_app import OperatedApp
 
 logger = logging.getLogger("evkafka.web")
 

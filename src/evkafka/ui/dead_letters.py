@@ -26,10 +26,11 @@ from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.log_reader import partition_numbers
 from evkafka.serde.safe_text import NAME_CHARACTERS, lines, one_line
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.ui.app_view import AppTopic, OperatedApp
+from evkafka.ui.app_topics import AppTopic
 from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.dead_letter_topics import dead_letter_topics
 from evkafka.ui.models import DeadLetterList, DeadLetterRow, FailedDeadLetter, RecordAddress, ReplayResult
+from evkafka.ui.operated_app import OperatedApp
 from evkafka.ui.payload_text import KEY_BYTES, as_text, headers_as_text, unshowable
 
 logger = logging.getLogger("evkafka.web")
@@ -48,10 +49,10 @@ READ_TIMEOUT_S = 30.0
 REPLAY_TIMEOUT_S = 300.0
 
 
-class DeadLetters:
+class DeadLetterScreen:
     """Reads and replays the app's dead letters.
 
-    Topics are read and written in the background. Only the consumer's handler runs in the app's event loop.
+    TopicList are read and written in the background. Only the consumer's handler runs in the app's event loop.
     """
 
     def __init__(self, app: OperatedApp, background: BackgroundRunner) -> None:

@@ -4,12 +4,12 @@ Durations are in seconds, times in milliseconds since the epoch. Unknown values 
 
 | path | |
 | --- | --- |
-| `GET ui/api/events` | a stream of `Snapshot`, one per second |
+| `GET ui/api/events` | a stream of `PageSnapshot`, one per second |
 | `GET ui/api/letters?topic&q&closed` | `DeadLetterList` |
-| `GET ui/api/topics` | `Topics` |
+| `GET ui/api/topics` | `TopicList` |
 | `GET ui/api/records?topic&partition&limit&(offset or at_ms)` | `Records`; without either, the newest |
 | `GET ui/api/config` | `Config` |
-| `GET ui/api/check` | `Checks` |
+| `GET ui/api/check` | `SelfCheckResult` |
 | `POST ui/api/pause`, `resume`, `seek` | `{consumer, topic, partition, offset}` -> `ActionResult` |
 | `POST ui/api/letters/replay` | `{topic, places or ids, to: "handler" or "topic", dry_run}` -> `ReplayResult` |
 | `POST ui/api/letters/drop` | `{topic, places or ids, reason}` -> `ReplayResult` |
@@ -52,7 +52,7 @@ class CurrentFigures(TypedDict):
     dead_lettered: int
 
 
-class History(TypedDict):
+class TimeSeries(TypedDict):
     """One value per second; all lists have the same length."""
 
     at_s: list[int]
@@ -160,10 +160,10 @@ class OpenDeadLetters(TypedDict):
     counted: bool
 
 
-class Snapshot(TypedDict):
+class PageSnapshot(TypedDict):
     at_ms: int
     now: CurrentFigures
-    history: History
+    history: TimeSeries
     problems: list[Problem]
     consumers: list[ConsumerRow]
     events: list[EventRow]
@@ -216,7 +216,7 @@ class TopicRow(TypedDict):
     partitions: list[int]
 
 
-class Topics(TypedDict):
+class TopicList(TypedDict):
     topics: list[TopicRow]
 
 
@@ -252,7 +252,7 @@ class Config(TypedDict):
     parts: list[ConfigSection]
 
 
-class Check(TypedDict):
+class CheckRow(TypedDict):
     name: str
     result: Literal["ok", "note", "warn", "bad"]
     sentence: str
@@ -260,9 +260,9 @@ class Check(TypedDict):
     command: str | None
 
 
-class Checks(TypedDict):
+class SelfCheckResult(TypedDict):
     at_ms: int
-    checks: list[Check]
+    checks: list[CheckRow]
 
 
 # ---------------------------------------------------------------------------- results of actions

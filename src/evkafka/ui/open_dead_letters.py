@@ -10,10 +10,10 @@ from functools import partial
 
 from evkafka.dlq import DeadLetterTopic
 from evkafka.exceptions import EVKafkaError
-from evkafka.ui.app_view import OperatedApp
 from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.dead_letter_topics import dead_letter_topics
 from evkafka.ui.models import OpenDeadLetters
+from evkafka.ui.operated_app import OperatedApp
 
 logger = logging.getLogger("evkafka.web")
 

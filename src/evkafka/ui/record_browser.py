@@ -12,9 +12,10 @@ from evkafka.kafka.admin.log_reader import excerpt, partition_numbers
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.safe_text import NAME_CHARACTERS, one_line
-from evkafka.ui.app_view import OperatedApp, app_topics
+from evkafka.ui.app_topics import app_topics
 from evkafka.ui.background import BackgroundRunner
-from evkafka.ui.models import RecordRow, Records, TopicRow, Topics
+from evkafka.ui.models import RecordRow, Records, TopicList, TopicRow
+from evkafka.ui.operated_app import OperatedApp
 from evkafka.ui.payload_text import KEY_BYTES, SHOWN_BYTES, as_text, headers_as_text, unreadable, unshowable
 
 logger = logging.getLogger("evkafka.web")
@@ -29,7 +30,7 @@ ANSWER_BYTES = 1024 * 1024
 """Size limit of all values of an answer together, as text."""
 
 
-async def list_topics(app: OperatedApp, background: BackgroundRunner) -> Topics:
+async def list_topics(app: OperatedApp, background: BackgroundRunner) -> TopicList:
     """The app's topics that exist, with their partitions.
 
     Raises:
@@ -46,7 +47,7 @@ async def list_topics(app: OperatedApp, background: BackgroundRunner) -> Topics:
         read = partial(partition_numbers, connections[servers], names)
         existing = await background.run(read, timeout_s=READ_TIMEOUT_S)
         rows += [TopicRow(topic=name, partitions=list(numbers)) for name, numbers in existing.items()]
-    return Topics(topics=sorted(rows, key=lambda row: row["topic"]))
+    return TopicList(topics=sorted(rows, key=lambda row: row["topic"]))
 
 
 async def read_records(
@@ -83,26 +84,19 @@ async def read_records(
 
 def record_row(record: Record, type_header: str, value_bytes: int) -> RecordRow:
     """One row. If the record cannot be shown, the row says so, and the other rows of the list are shown."""
-    if isinstance(record, UnreadRecord):
-        return RecordRow(
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            timestamp_ms=record.timestamp,
-            event_type=None,
-            key=None,
-            value=unreadable(record),
-            headers=[],
-        )
+    event_type, key, value, headers = None, None, None, []
     try:
-        types = [value for name, value in record.headers if name == type_header and value is not None]
-        event_type = types[0][: 4 * NAME_CHARACTERS].decode(errors="replace") if types else None
-        key, value = as_text(record.key, most=KEY_BYTES), as_text(record.value, most=min(value_bytes, SHOWN_BYTES))
-        headers = headers_as_text(record.headers)
+        if isinstance(record, UnreadRecord):
+            value = unreadable(record)
+        else:
+            types = [value for name, value in record.headers if name == type_header and value is not None]
+            event_type = types[0][: 4 * NAME_CHARACTERS].decode(errors="replace") if types else None
+            key = as_text(record.key, most=KEY_BYTES)
+            value = as_text(record.value, most=min(value_bytes, SHOWN_BYTES))
+            headers = headers_as_text(record.headers)
     except Exception as error:
         logger.exception("%s[%d]@%d cannot be shown", record.topic, record.partition, record.offset)
-        event_type, key, headers = None, None, []
-        value = unshowable(record.value, error)
+        event_type, key, value, headers = None, None, unshowable(record.value, error), []
     return RecordRow(
         topic=record.topic,
         partition=record.partition,

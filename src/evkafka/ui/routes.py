@@ -16,13 +16,13 @@ from evkafka.control import ConsumerControl
 from evkafka.dlq import ReplayReport, TakenOver
 from evkafka.exceptions import EVKafkaError
 from evkafka.serde.safe_text import lines
-from evkafka.ui.app_view import OperatedApp
 from evkafka.ui.auth import COOKIE, Authenticator, audit
 from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.configuration import configuration
-from evkafka.ui.dead_letters import DeadLetters
-from evkafka.ui.models import ActionResult, Snapshot
+from evkafka.ui.dead_letters import DeadLetterScreen
+from evkafka.ui.models import ActionResult, PageSnapshot
 from evkafka.ui.open_dead_letters import OpenDeadLetterCount
+from evkafka.ui.operated_app import OperatedApp
 from evkafka.ui.record_browser import list_topics, read_records
 from evkafka.ui.request_fields import (
     LONGEST,
@@ -82,7 +82,7 @@ class OperationsPage:
         self.auth = auth
         self._statistics = Statistics(app.telemetry)
         self._background = BackgroundRunner()
-        self._dead_letters = DeadLetters(app, self._background)
+        self._dead_letters = DeadLetterScreen(app, self._background)
         self._open_dead_letters = OpenDeadLetterCount(app, self._background, lambda: self._statistics.dead_lettered)
         self._encoder = WorkerThread(ENCODING_QUEUE)
         self._stream = SnapshotStream(self._snapshot, self._record_lag, self._encoder, one_by_one=mounted)
@@ -100,7 +100,7 @@ class OperationsPage:
         self._dead_letters.end()
         self._encoder.end()
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self) -> PageSnapshot:
         return snapshot(self._app, self._statistics, self._open_dead_letters.current())
 
     def _record_lag(self) -> None:

@@ -9,9 +9,10 @@ from typing import Literal
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.log_reader import partition_numbers
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.ui.app_view import OperatedApp, configured_dead_letter_topics
+from evkafka.ui.app_topics import configured_dead_letter_topics
 from evkafka.ui.background import BackgroundRunner
-from evkafka.ui.models import Check, Checks
+from evkafka.ui.models import CheckRow, SelfCheckResult
+from evkafka.ui.operated_app import OperatedApp
 
 READ_TIMEOUT_S = 20.0
 
@@ -19,7 +20,7 @@ Result = Literal["note", "warn", "bad"]
 Partitions = Mapping[str, Sequence[int]]
 
 
-async def self_check(app: OperatedApp, background: BackgroundRunner) -> Checks:
+async def self_check(app: OperatedApp, background: BackgroundRunner) -> SelfCheckResult:
     """
     Raises:
         TooBusy: too many requests wait.
@@ -30,10 +31,10 @@ async def self_check(app: OperatedApp, background: BackgroundRunner) -> Checks:
         own = [name for name, topic in dead_letter_topics.items() if topic.consumer == declared.name]
         found += await _cluster(declared, own, background)
         found += _timeouts(declared)
-    return Checks(at_ms=int(time.time() * 1000), checks=found)
+    return SelfCheckResult(at_ms=int(time.time() * 1000), checks=found)
 
 
-def _health(app: OperatedApp) -> Iterator[Check]:
+def _health(app: OperatedApp) -> Iterator[CheckRow]:
     status = app.status()
     for name, health in (("Alive", app.health.live(status)), ("Ready", app.health.ready(status))):
         reasons = [f"{check.name}: {reason}".lstrip(": ") for check in health.checks for reason in check.reasons]
@@ -45,7 +46,7 @@ def _health(app: OperatedApp) -> Iterator[Check]:
 
 async def _cluster(
     declared: DeclaredConsumer, dead_letter_topics: list[str], background: BackgroundRunner
-) -> list[Check]:
+) -> list[CheckRow]:
     settings, name = declared.settings, declared.name
     servers = ",".join(settings.connection.bootstrap_servers)
     wanted = [*(topic.name for topic in settings.topics), *declared.retry_topics(), *dead_letter_topics]
@@ -61,7 +62,7 @@ async def _cluster(
     return [_ok(f"{name}: the brokers answer", servers), *_topics(declared, dead_letter_topics, known)]
 
 
-def _topics(declared: DeclaredConsumer, dead_letter_topics: list[str], known: Partitions) -> Iterator[Check]:
+def _topics(declared: DeclaredConsumer, dead_letter_topics: list[str], known: Partitions) -> Iterator[CheckRow]:
     settings, name = declared.settings, declared.name
     for topic in settings.topics:
         if topic.name in known:
@@ -85,7 +86,7 @@ def _topics(declared: DeclaredConsumer, dead_letter_topics: list[str], known: Pa
         )
 
 
-def _timeouts(declared: DeclaredConsumer) -> Iterator[Check]:
+def _timeouts(declared: DeclaredConsumer) -> Iterator[CheckRow]:
     settings, name = declared.settings, f"{declared.name}: times fit together"
     found = []
     if settings.heartbeat_interval_s * 3 > settings.session_timeout_s:
@@ -109,8 +110,8 @@ def _timeouts(declared: DeclaredConsumer) -> Iterator[Check]:
         )
 
 
-def _missing(consumer: str, topic: str, sentence: str, result: Result = "bad") -> Check:
-    return Check(
+def _missing(consumer: str, topic: str, sentence: str, result: Result = "bad") -> CheckRow:
+    return CheckRow(
         name=f"{consumer}: topic {topic} exists",
         result=result,
         sentence=f"It does not. {sentence}",
@@ -119,9 +120,9 @@ def _missing(consumer: str, topic: str, sentence: str, result: Result = "bad") -
     )
 
 
-def _ok(name: str, sentence: str) -> Check:
-    return Check(name=name, result="ok", sentence=sentence, fix=None, command=None)
+def _ok(name: str, sentence: str) -> CheckRow:
+    return CheckRow(name=name, result="ok", sentence=sentence, fix=None, command=None)
 
 
-def _found(name: str, result: Result, sentence: str, fix: str | None) -> Check:
-    return Check(name=name, result=result, sentence=sentence, fix=fix, command=None)
+def _found(name: str, result: Result, sentence: str, fix: str | None) -> CheckRow:
+    return CheckRow(name=name, result=result, sentence=sentence, fix=fix, command=None)

@@ -10,8 +10,16 @@ from typing import Any, TypeVar
 from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
 from evkafka.runtime.status import AppStatus, ConsumerStatus, PartitionStatus
 from evkafka.serde.safe_text import one_line
-from evkafka.ui.app_view import EndpointName, OperatedApp, endpoint_names
-from evkafka.ui.models import AttemptRow, ConsumerRow, CurrentFigures, EventRow, OpenDeadLetters, PartitionRow, Snapshot
+from evkafka.ui.models import (
+    AttemptRow,
+    ConsumerRow,
+    CurrentFigures,
+    EventRow,
+    OpenDeadLetters,
+    PageSnapshot,
+    PartitionRow,
+)
+from evkafka.ui.operated_app import EndpointName, OperatedApp, endpoint_names
 from evkafka.ui.statistics import EventTypeStatistics, Statistics, quantile
 from evkafka.ui.status_text import consumer_state, partition_state, problems
 
@@ -32,7 +40,7 @@ SENTENCE_CHARACTERS = 500
 REASONS_SHOWN = 10
 
 
-def snapshot(app: OperatedApp, statistics: Statistics, open_dead_letters: OpenDeadLetters) -> Snapshot:
+def snapshot(app: OperatedApp, statistics: Statistics, open_dead_letters: OpenDeadLetters) -> PageSnapshot:
     """Create a snapshot without asking the cluster."""
     status = app.status()
     ready, live = app.health.ready(status), app.health.live(status)
@@ -49,7 +57,7 @@ def snapshot(app: OperatedApp, statistics: Statistics, open_dead_letters: OpenDe
     ]
     lag = total_lag(status)
     statistics.record_lag(lag)
-    return Snapshot(
+    return PageSnapshot(
         at_ms=now_ms,
         now=_current_figures(statistics, status, rows, lag),
         history=statistics.history(),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from evkafka.runtime.failure_cause import failure_message, reported_exception
 from evkafka.serde.safe_text import NAME_CHARACTERS, cut, lines, one_line
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched, Telemetry
-from evkafka.ui.models import ErrorGroup, History, RecordAddress, UnmatchedRow
+from evkafka.ui.models import ErrorGroup, RecordAddress, TimeSeries, UnmatchedRow
 
 HISTORY_S = 300
 """How far back the charts go, in seconds."""
@@ -168,14 +168,14 @@ class Statistics:
         now_s = int(self._now())
         return sum(number for at_s, number in counts.recent if now_s - 5 <= at_s < now_s) / 5
 
-    def history(self) -> History:
+    def history(self) -> TimeSeries:
         """One value for each of the last whole seconds, also for those without events."""
         now_s = int(self._now())
         known, empty = dict(self._seconds), SecondCounts()
         seconds = range(now_s - HISTORY_S, now_s)
         counts = [known.get(at_s, empty) for at_s in seconds]
         quantiles_s = [_quantiles(one) for one in counts]
-        return History(
+        return TimeSeries(
             at_s=list(seconds),
             handled_per_s=[one.handled for one in counts],
             failed_per_s=[one.failed for one in counts],

@@ -131,48 +131,30 @@ def _problems_of_consumers(rows: list[ConsumerRow]) -> Iterator[Problem]:
 def _partition_problem(consumer: str, partition: PartitionRow, screen: str) -> Problem | None:
     where = f"{partition['topic']}[{partition['partition']}]"
     behind = f"{partition['lag']:,} records behind" if partition["lag"] else "not behind"
+    kind: Kind = "warn"
     match partition["state"]:
         case "Cannot read on":
-            return Problem(
-                kind="bad",
-                where=consumer,
-                what=f"{where}: {partition['why']}",
-                first="The record is damaged, or of a codec that is missing here: on_error can pass it over.",
-                screen=screen,
-            )
+            kind = "bad"
+            what = f"{where}: {partition['why']}"
+            first = "The record is damaged, or of a codec that is missing here: on_error can pass it over."
         case "Cannot write":
-            return Problem(
-                kind="bad",
-                where=consumer,
-                what=f"{where}: {partition['why']}",
-                first="Look at that topic: is it there, may this login write to it, are its replicas in sync?",
-                screen=screen,
-            )
+            kind = "bad"
+            what = f"{where}: {partition['why']}"
+            first = "Look at that topic: is it there, may this login write to it, are its replicas in sync?"
         case "Retrying":
-            return Problem(
-                kind="warn",
-                where=consumer,
-                what=f"{where} is tried again from offset {partition['oldest']}, and {behind}",
-                first="Look at the error: what is behind the record waits for it.",
-                screen="errors",
-            )
+            what = f"{where} is tried again from offset {partition['oldest']}, and {behind}"
+            first = "Look at the error: what is behind the record waits for it."
+            screen = "errors"
         case "Paused":
-            return Problem(
-                kind="warn",
-                where=consumer,
-                what=f"{where} is paused, and {behind}",
-                first="Resume it when what it was paused for is done.",
-                screen=screen,
-            )
-    if (age_s := partition["oldest_age_s"]) is not None and age_s > LATE_S and partition["state"] != "Waiting":
-        return Problem(
-            kind="warn",
-            where=consumer,
-            what=f"{where} is {age_s:.0f} s late, and {behind}",
-            first="If it does not catch up: more concurrency, or more members.",
-            screen=screen,
-        )
-    return None
+            what = f"{where} is paused, and {behind}"
+            first = "Resume it when what it was paused for is done."
+        case state:
+            age_s = partition["oldest_age_s"]
+            if age_s is None or age_s <= LATE_S or state == "Waiting":
+                return None
+            what = f"{where} is {age_s:.0f} s late, and {behind}"
+            first = "If it does not catch up: more concurrency, or more members."
+    return Problem(kind=kind, where=consumer, what=what, first=first, screen=screen)
 
 
 def _problems_of_loop(status: AppStatus) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 
-from evkafka.ui.models import Snapshot
+from evkafka.ui.models import PageSnapshot
 from evkafka.web.encoding import encode_json
 from evkafka.web.worker_thread import WorkerThread
 
@@ -31,7 +31,7 @@ class SnapshotStream:
 
     def __init__(
         self,
-        make_snapshot: Callable[[], Snapshot],
+        make_snapshot: Callable[[], PageSnapshot],
         on_idle: Callable[[], object],
         encoder: WorkerThread | None = None,
         *,

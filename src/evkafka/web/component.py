@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from evkafka.web import require_extra
 
 if TYPE_CHECKING:
-    from evkafka.ui.app_view import OperatedApp
+    from evkafka.ui.operated_app import OperatedApp
     from evkafka.ui.routes import OperationsPage
     from evkafka.web.server import WebServer
 

@@ -34,10 +34,10 @@ class Connections:
     """All connections of one server."""
 
     def __init__(self) -> None:
-        self._open: dict[Connection, None] = {}  # the oldest first
+        self._open: dict[ClientConnection, None] = {}  # the oldest first
         self._of_address: Counter[str] = Counter()
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: ClientConnection) -> None:
         """Add a connection; close another one if there are too many."""
         address = connection.address
         if self._of_address[address] >= CONNECTIONS_PER_ADDRESS_MAX:
@@ -47,7 +47,7 @@ class Connections:
         self._open[connection] = None
         self._of_address[address] += 1
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: ClientConnection) -> None:
         """Idempotent: uvicorn calls it again for a connection that was closed here."""
         if connection not in self._open:
             return
@@ -64,7 +64,7 @@ class Connections:
         oldest.abort()
 
 
-class Connection(H11Protocol):
+class ClientConnection(H11Protocol):
     """A connection with deadlines for its client: to send a head, to send a body, to read the answer.
 
     Each server defines a subclass with its own `open_connections`: uvicorn creates the objects, and takes only a class.

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from uvicorn.lifespan.off import LifespanOff
 
 from evkafka.exceptions import ConfigError
-from evkafka.web.connections import Connection, Connections
+from evkafka.web.connections import ClientConnection, Connections
 
 logger = logging.getLogger("evkafka.web")
 
@@ -50,7 +50,7 @@ class WebServer:
         listener = _listen(self.host, self.port)
         self.port = listener.getsockname()[1]
 
-        class OwnConnection(Connection):
+        class OwnConnection(ClientConnection):
             open_connections = Connections()
 
         config = uvicorn.Config(

@@ -1,52 +1,12 @@
-"""The app as its operations page sees it, and the topics and endpoints that it declares."""
+"""The topics that the app reads or writes, from its declarations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from evkafka.config import dead_letter_producer_settings, dead_letter_topic, producer_settings
 from evkafka.config.settings import ConnectionSettings
-from evkafka.control import ConsumerControl
-from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
-from evkafka.service.service import Service
-from evkafka.telemetry import Telemetry
-from evkafka.web.app_view import AppView
-
-
-class OperatedApp(AppView, Protocol):
-    """An app, as its operations page sees it."""
-
-    @property
-    def telemetry(self) -> Telemetry: ...
-    @property
-    def service(self) -> Service | None: ...
-    @property
-    def consumers(self) -> Mapping[str, DeclaredConsumer]: ...
-    @property
-    def producers(self) -> Mapping[str, DeclaredProducer]: ...
-    def consumer(self, name: str) -> ConsumerControl: ...
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointName:
-    """An endpoint.
-
-    Attributes:
-        event_type: None for a default endpoint, and for an app callable, which takes all records.
-    """
-
-    event_type: str | None
-    name: str
-
-
-def endpoint_names(declared: DeclaredConsumer) -> list[EndpointName]:
-    if declared.endpoints is not None:
-        return [EndpointName(None if one.is_default else one.event_type, one.name) for one in declared.endpoints]
-    target = declared.target
-    name = getattr(target, "__qualname__", type(target).__qualname__)
-    return [EndpointName(None, f"{getattr(target, '__module__', '')}.{name}")]
+from evkafka.ui.operated_app import OperatedApp
 
 
 @dataclass(frozen=True, slots=True)
