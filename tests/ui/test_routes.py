@@ -88,7 +88,7 @@ class TestLive:
     ) -> None:
         made: list[int] = []
         async with opened(kafka_broker, await topic(), shop) as page:
-            stream = page.app._web_part._operations._stream  # type: ignore[union-attr]
+            stream = page.app._web_component._operations._stream  # type: ignore[union-attr]
             make = stream._make_snapshot
             stream._make_snapshot = lambda: made.append(1) or make()  # type: ignore[func-returns-value]
             asked = [page.client.build_request("GET", "ui/api/events") for _ in range(5)]

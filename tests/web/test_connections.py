@@ -114,7 +114,7 @@ class TestDeadlines:
             reader, writer = await asyncio.open_connection(where.hostname, where.port, limit=1024)
             writer.write(b"GET /asyncapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-            web = app._web_part._server._server.server_state  # type: ignore[union-attr]
+            web = app._web_component._server._server.server_state  # type: ignore[union-attr]
             await eventually(lambda: not web.connections)  # the test does not read meanwhile: the reader is full
             writer.transport.abort()
 
