@@ -13,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import GroupCoordinatorNotAvailableError, for_code
 
 from evkafka.broker import KafkaBroker
-from tests.support import needed
+from tests.support import prerequisites
 from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 
@@ -38,7 +38,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         with capture.global_and_fixture_disabled():
             print(line, file=sys.stderr, flush=True)
 
-    needed.build(session.items, say)
+    prerequisites.build(session.items, say)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.support.fake_kafka import fake, fake_program
-from tests.support.listening import read
+from tests.support.kafka_reader import read
 from tests.support.proxy import proxy
 
 __all__ = ["fake", "fake_program", "proxy", "read"]

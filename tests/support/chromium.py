@@ -52,7 +52,7 @@ def find_browser() -> Browser:
     return Browser(found) if found else fetched()
 
 
-def is_here() -> bool:
+def is_ready() -> bool:
     """Nothing is left to fetch."""
     return _installed() is not None or _place().exists()
 

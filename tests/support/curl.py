@@ -1,4 +1,4 @@
-"""Commands that call curl, done without it: where there is none, they would not be tested."""
+"""Runs curl commands of the documentation without curl, which is not installed everywhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 
 
 async def curl(line: str, environment: Mapping[str, str]) -> Any:
-    """What `curl -X POST URL -H ... -d ...` is answered, as JSON; `$NAMES` are those of the environment."""
+    """The JSON answer to `curl -X POST URL -H ... -d ...`; `$NAMES` are replaced from the environment."""
     for name, value in environment.items():
         line = line.replace(f"${name}", value)
     program, _, method, url, *rest = shlex.split(line)

@@ -18,7 +18,7 @@ TOPIC, GROUP = "t", "g"
 
 
 class Bench:
-    """An in-memory Kafka with one topic, and the app under test on it."""
+    """An in-memory Kafka with one topic, and the app under test."""
 
     def __init__(self, kafka: InMemoryKafka) -> None:
         self.kafka = kafka
@@ -31,7 +31,7 @@ class Bench:
             "group_id": GROUP,
             "auto_offset_reset": "earliest",
             "auto_commit_interval_ms": 100,
-            "max_endpoint_exec_time_ms": 3_600_000,  # the virtual clock must not cut what a test holds
+            "max_endpoint_exec_time_ms": 3_600_000,  # the virtual clock must not time out a blocked endpoint
             **keys,
         }
         self.app.add_consumer(config, handler, "it")  # type: ignore[arg-type]
@@ -47,7 +47,7 @@ class Bench:
             await self.kafka.send(TOPIC, value, event_type, key=key, partition=partition)
 
     async def until(self, predicate: Callable[[], object], *, ms: float = 60_000) -> None:
-        """Let virtual time pass, 10 ms at a time, until it says something true."""
+        """Advance the virtual clock, 10 ms at a time, until the predicate is true."""
         for _ in range(int(ms / 10)):
             await asyncio.sleep(0)
             if predicate():
@@ -60,7 +60,7 @@ class Bench:
 
 
 class Gates:
-    """Endpoints that wait until the test opens their record's gate; `begun` and `ended` are in order."""
+    """An endpoint that waits until the test opens its record's gate; `begun` and `ended` are in order."""
 
     def __init__(self) -> None:
         self.begun: list[bytes] = []
@@ -102,14 +102,14 @@ def gates() -> Gates:
 
 @pytest.fixture
 def handler(gates: Gates) -> Handler:
-    """One endpoint, for type E, which waits at its gate."""
+    """A handler with one endpoint, for type E, which waits at its gate."""
     handler = Handler()
     handler.event("E")(gates.__call__)
     return handler
 
 
 class SourceAt:
-    """A source that stands at this position, and notes where it is told to go."""
+    """A source with this position that records its seeks."""
 
     def __init__(self, position: int) -> None:
         self.sought: list[tuple[TopicPartition, int]] = []

@@ -24,24 +24,24 @@ BUILD_TIMEOUT_S = 600.0
 
 
 class NoGoError(Exception):
-    """There is no Go on this machine to build the fake with."""
+    """Go is not installed, so the fake cannot be built."""
 
 
 class BuildError(Exception):
-    """Go cannot build the fake; the message has its reason."""
+    """Go cannot build the fake; the message has the reason."""
 
 
-def is_here() -> bool:
-    """Nothing is left to build: the program is compiled, or there is no Go that could."""
+def is_ready() -> bool:
+    """True if nothing is left to build: the program is compiled, or Go is not installed."""
     return _program().exists() or shutil.which("go") is None
 
 
 def build() -> Path:
-    """The program, compiled unless this very source has been compiled before.
+    """The path of the program; it is compiled unless the same source has been compiled before.
 
     Raises:
-        NoGoError: there is no Go.
-        BuildError: its modules cannot be downloaded, or do not compile.
+        NoGoError: Go is not installed.
+        BuildError: its modules cannot be downloaded, or it does not compile.
     """
     go = shutil.which("go")
     program = _program()
@@ -60,14 +60,14 @@ def build() -> Path:
                 env=os.environ | {"GOFLAGS": "-mod=readonly -buildvcs=false"},
             )
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            said = (error.stderr or b"").decode(errors="replace").strip().splitlines()
-            raise BuildError(f"the fault-injecting broker cannot be built: {said[-1:] or error}") from error
+            output = (error.stderr or b"").decode(errors="replace").strip().splitlines()
+            raise BuildError(f"the fault-injecting broker cannot be built: {output[-1:] or error}") from error
         unfinished.replace(program)
     return program
 
 
 def _program() -> Path:
-    """Where the program of this very source is, or would be."""
+    """The path of the program for the present source."""
     source = b"".join((_SOURCE / name).read_bytes() for name in ("main.go", "go.mod", "go.sum"))
     return _CACHE / f"kfake-{hashlib.sha256(source).hexdigest()[:16]}"
 
@@ -100,7 +100,7 @@ class FakeKafka:
     async def fault(
         self, api_key: int, code: int, *, count: int = 1, group: str = "", topic: str = "", top_level: bool = False
     ) -> Fault:
-        """Answer the next `count` requests of this kind with this error; -1 is for as long as it is not healed."""
+        """Answer the next `count` requests of this kind with this error; -1: until it is healed."""
         return Fault(
             self,
             await self._ask("fault", key=api_key, code=code, count=count, group=group, topic=topic, topLevel=top_level),
@@ -148,14 +148,14 @@ class FakeKafka:
 
 
 class Fault:
-    """One fault that was set."""
+    """An injected fault."""
 
     def __init__(self, kafka: FakeKafka, number: int) -> None:
         self._kafka = kafka
         self._number = number
 
     async def hits(self) -> int:
-        """How many requests it has hit."""
+        """How many requests it has affected."""
         hits: int = await self._kafka._ask("hits", id=self._number)
         return hits
 
@@ -165,7 +165,7 @@ class Fault:
 
 @pytest.fixture(scope="session")
 def fake_program() -> Any:
-    """The fake's program. Only where there is no Go its tests are skipped: a build that fails is a failure."""
+    """The fake's program. Tests are skipped only if Go is not installed: a failing build is a failure."""
     try:
         return build()
     except NoGoError as reason:
@@ -174,6 +174,6 @@ def fake_program() -> Any:
 
 @pytest.fixture(scope="session")
 def fake(fake_program: Any) -> Iterator[FakeKafka]:
-    """A fake cluster of three brokers, one for the whole run: faults are set for one group or topic."""
+    """A fake cluster of three brokers, shared by the whole run: tests inject faults for one group or topic."""
     with FakeKafka(fake_program) as kafka:
         yield kafka

@@ -31,7 +31,7 @@ class KafkaCluster:
     Nodes are named by their ids: 1, 2, 3.
 
     Args:
-        properties: server properties of all nodes, laid over ours.
+        properties: server properties of all nodes; they override ours.
     """
 
     def __init__(self, *, properties: Mapping[str, Any] | None = None) -> None:
@@ -56,7 +56,7 @@ class KafkaCluster:
         self._controllers = {node: ReservedPort(None) for node in self._ids}
         self.brokers = {node: self._broker(node) for node in self._ids}
         try:
-            self._at_once(self.brokers.values(), KafkaBroker.start)  # a quorum: none is ready alone
+            self._at_once(self.brokers.values(), KafkaBroker.start)  # a quorum: no node becomes ready alone
         except BaseException:
             self._stop()
             raise
@@ -91,7 +91,7 @@ class KafkaCluster:
             "offsets.topic.replication.factor": 3,
             "transaction.state.log.replication.factor": 3,
             "transaction.state.log.min.isr": 2,
-            # As in production: a frozen broker is taken for dead after nine seconds.
+            # As in production: a frozen broker counts as dead after nine seconds.
             "broker.heartbeat.interval.ms": 2000,
             "broker.session.timeout.ms": 9000,
         }
@@ -102,20 +102,20 @@ class KafkaCluster:
             start_timeout_s=START_S,
         )
 
-    # ------------------------------------------------------------------ what is done to nodes
+    # ------------------------------------------------------------------ nodes
 
     def kill(self, node: int) -> None:
         self.brokers[node].kill()
 
     async def start(self, *nodes: int) -> None:
-        """Start them at once, and return when each takes clients."""
+        """Start nodes in parallel, and return when each accepts clients."""
         await asyncio.gather(*(asyncio.to_thread(self.brokers[node].start) for node in nodes))
 
     async def restart(self, node: int) -> None:
         await asyncio.to_thread(self.brokers[node].restart, 30.0)
 
     def freeze(self, node: int) -> None:
-        """Its process stands still: connections stay open, and nothing is answered."""
+        """Stop its process (SIGSTOP): connections stay open, and nothing is answered."""
         self._signal(node, signal.SIGSTOP)
         self._frozen.add(node)
 
@@ -128,10 +128,10 @@ class KafkaCluster:
         if pid is not None:
             os.kill(pid, number)
 
-    # ------------------------------------------------------------------ asking, and administering
+    # ------------------------------------------------------------------ administration
 
     async def _asked(self, question: Callable[[Any], Awaitable[T]], *, what: str, timeout_s: float = 60.0) -> T:
-        """What the nodes that are up answer; asked again while they answer nothing, or nothing that is true."""
+        """The answer of the running nodes; asked again until it is true."""
 
         async def ask() -> T | None:
             up = [node for node in self._ids if self.brokers[node].running and node not in self._frozen]
@@ -147,7 +147,7 @@ class KafkaCluster:
         return await eventually(ask, timeout_s, what=what)  # type: ignore[return-value, arg-type]
 
     async def _described(self, topic: str, is_so: Callable[[list[Any]], bool], what: str) -> list[Any]:
-        """The topic's partitions, once they are so."""
+        """The topic's partitions, once they satisfy the condition."""
 
         async def describe(admin: Any) -> list[Any] | None:
             [described] = await admin.describe_topics([topic])
@@ -156,7 +156,7 @@ class KafkaCluster:
         return await self._asked(describe, what=f"{what} of {topic}")  # type: ignore[return-value]
 
     async def create(self, topic: str, replicas: Mapping[int, Sequence[int]], **config: object) -> None:
-        """A topic, with the replicas of each partition by node; the first of them leads."""
+        """Create a topic with the given replicas (nodes) per partition; the first replica is the leader."""
         configs = {key.replace("_", "."): str(value) for key, value in config.items()}
         new = NewTopic(topic, -1, -1, replica_assignments=dict(replicas), topic_configs=configs)
         await self._asked(lambda admin: admin.create_topics([new]), what=f"making {topic}")
@@ -198,7 +198,7 @@ class KafkaCluster:
         return await self._asked(lambda admin: admin.find_coordinator(group), what=f"the coordinator of {group}")
 
     async def committed(self, group: str, topic: str) -> dict[int, int]:
-        """The group's committed offsets, by partition; asked until it has some."""
+        """The group's committed offsets by partition; waits until there are some."""
 
         async def ask(admin: Any) -> dict[int, int]:
             found = await admin.list_consumer_group_offsets(group)
@@ -207,7 +207,7 @@ class KafkaCluster:
         return await self._asked(ask, what=f"the offsets of {group}")
 
     async def controller(self) -> int:
-        """The node that leads the metadata."""
+        """The active controller."""
         request = DescribeQuorum([("__cluster_metadata", [(0, {})], {})], {})
 
         async def ask(admin: Any) -> int:
@@ -227,14 +227,14 @@ class KafkaCluster:
         await self.in_sync(topic, replicas)
 
     async def elect_preferred(self, topic: str, partitions: Sequence[int]) -> None:
-        """The first of the replicas leads."""
+        """Make the first replica the leader."""
         request = ElectLeaders(0, [(topic, list(partitions), {})], 30_000, {})
         await self._asked(
             lambda admin: admin._client.send(admin._client.get_random_node(), request), what=f"electing for {topic}"
         )
 
 
-# ---------------------------------------------------------------------------- requests that the client library lacks
+# ---------------------------------------------------------------------------- requests that aiokafka does not have
 
 
 class _Plain:

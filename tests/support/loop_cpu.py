@@ -1,8 +1,7 @@
-"""How long the event loop was held, in work and not by the clock.
+"""Measures how long one turn blocks the event loop, in processor time of the loop's thread.
 
-The processor time of the loop's own thread in one turn of the loop: what other processes take of the machine does not
-count, nor does the time in which another thread had the interpreter. Collections of garbage are left out too: how long
-one takes depends on all that the tests before this one have left behind.
+The time of other processes does not count, nor the time in which another thread had the interpreter. Garbage
+collections are left out too: how long one takes depends on what earlier tests have left in memory.
 """
 
 from __future__ import annotations
@@ -17,35 +16,35 @@ from typing import Any
 
 
 @dataclass(slots=True)
-class Held:
+class LongestTurn:
     """The longest turn of the loop, in seconds of its thread's processor time."""
 
-    longest_s: float = 0.0
+    seconds: float = 0.0
 
 
 @contextmanager
-def loop_held() -> Iterator[Held]:
+def measure_turns() -> Iterator[LongestTurn]:
     """Measure the turns of the running loop. The block must await at least once."""
     loop: Any = asyncio.get_running_loop()
-    held, turn = Held(), loop._run_once
+    longest, turn = LongestTurn(), loop._run_once
 
     def timed() -> None:
         began_s = time.thread_time()
         turn()
-        held.longest_s = max(held.longest_s, time.thread_time() - began_s)
+        longest.seconds = max(longest.seconds, time.thread_time() - began_s)
 
     gc.collect()
     gc.disable()
     loop._run_once = timed
     try:
-        yield held
+        yield longest
     finally:
         del loop._run_once
         gc.enable()
 
 
 def machine_factor(work: Callable[[], object] | None = None) -> float:
-    """How much slower than the one that bounds were written on this machine is: the same sum took 10 ms there."""
+    """How much slower this machine is than the one for which bounds are written: the same sum took 10 ms there."""
     best_s = min(_timed(work or _sum) for _ in range(5))
     return max(1.0, best_s / 0.010)
 

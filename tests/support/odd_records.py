@@ -1,4 +1,4 @@
-"""Records as nobody should write them, and as anybody can: for whatever shows records."""
+"""Unusual and hostile records, for tests of everything that shows records."""
 
 from __future__ import annotations
 
@@ -65,26 +65,26 @@ class OddRecord:
 
 
 def odd_records(count: int, *, topic: str = "orders", seed: int = 1) -> list[OddRecord]:
-    """So many, the same ones for the same seed: every value at least once if there are enough."""
-    made = random.Random(seed)
+    """So many records, the same for the same seed; each of `VALUES` at least once if there are enough."""
+    rng = random.Random(seed)
     values = list(VALUES)
-    made.shuffle(values)
+    rng.shuffle(values)
     return [
-        OddRecord(topic, 0, offset, made.choice(TIMESTAMPS), _key(made), values[offset % len(values)], _headers(made))
+        OddRecord(topic, 0, offset, rng.choice(TIMESTAMPS), _key(rng), values[offset % len(values)], _headers(rng))
         for offset in range(count)
     ]
 
 
-def _key(made: random.Random) -> bytes | None:
-    return made.choice([None, b"", b"k" * 500_000, b"\xff\xfe", made.choice(HOSTILE).encode(), b"[" * 60_000])
+def _key(rng: random.Random) -> bytes | None:
+    return rng.choice([None, b"", b"k" * 500_000, b"\xff\xfe", rng.choice(HOSTILE).encode(), b"[" * 60_000])
 
 
-def _headers(made: random.Random) -> list[tuple[str, bytes | None]]:
-    kinds = made.choice([b"A" * 900_000, b"\xff\xfe", made.choice(HOSTILE).encode(), b"Ok"])
-    many = made.choice([0, 0, 0, 5000])
+def _headers(rng: random.Random) -> list[tuple[str, bytes | None]]:
+    kinds = rng.choice([b"A" * 900_000, b"\xff\xfe", rng.choice(HOSTILE).encode(), b"Ok"])
+    many = rng.choice([0, 0, 0, 5000])
     return [
         ("Event-Type", kinds),
-        (made.choice(HOSTILE), made.choice(HOSTILE).encode()),
+        (rng.choice(HOSTILE), rng.choice(HOSTILE).encode()),
         ("h" * 100_000, None),
         ("Cookie", b"session=1"),
         *((f"h{number}", b"v" * 200) for number in range(many)),

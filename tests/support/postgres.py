@@ -1,4 +1,4 @@
-"""A PostgreSQL of a test's own, of the binaries that the machine has; it ends with the test, and leaves nothing."""
+"""A PostgreSQL server for one test, from installed binaries; it is stopped and deleted at the end of the test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def _binaries() -> Path | None:
-    """Debian keeps them off the path, one directory for each version."""
+    """The directory of PostgreSQL's programs. On Debian it is not in PATH, and there is one per version."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or [
         Path(path) for path in [shutil.which("initdb")] if path
     ]
@@ -24,9 +24,9 @@ BINARIES = _binaries()
 
 @contextmanager
 def running() -> Iterator[str]:
-    """The address of a database that is empty."""
+    """The address of an empty database."""
     assert BINARIES is not None
-    # It refuses to run as root; the user of that name comes with the package.
+    # PostgreSQL refuses to run as root; its package creates the user "postgres".
     user = "postgres" if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory(prefix="pg") as home:
         if user is not None:

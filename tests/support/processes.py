@@ -1,4 +1,4 @@
-"""Worker processes of the tests: started, killed, frozen, read."""
+"""Worker processes: tests start, kill and freeze them, and read their journal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Worker:
-    """One process of tests/support/worker.py, with a journal that it may share with others."""
+    """A process of tests/support/worker.py; workers may share a journal."""
 
     def __init__(self, journal: Path, configs: Sequence[Mapping[str, Any]]) -> None:
         self.journal = journal
@@ -53,12 +53,12 @@ class Worker:
         self.process.wait(60)
 
     def terminate(self, timeout_s: float = 60) -> int:
-        """SIGTERM, and the exit code."""
+        """Send SIGTERM, wait, and return the exit code."""
         self.process.terminate()
         return self.process.wait(timeout_s)
 
     def end(self) -> None:
-        """Whatever became of it: it must not outlive its test."""
+        """Kill the process if it still runs: it must not outlive its test."""
         if self.process.poll() is None:
             self.signal(signal.SIGCONT)
             self.kill()
@@ -69,10 +69,10 @@ class Worker:
 
 
 def lines(journal: Path, what: str | None = None, pid: int | None = None) -> list[dict[str, Any]]:
-    """What the workers wrote, in order; not what is still being written, nor the half line of one that was killed.
+    """The complete lines of the journal, in order.
 
-    A write that crosses a page of the file is seen in halves by who reads meanwhile, and stays a half when its writer
-    is killed between the two. Every line starts with a line break of its own, so that a half spoils no other.
+    A write that crosses a page of the file is visible in halves while it is written, and stays half if its writer is
+    killed in between. Every line starts with its own line break, so a half line damages no other line.
     """
     if not journal.exists():
         return []
@@ -87,7 +87,7 @@ def ids(journal: Path, what: str = "done") -> list[Any]:
 
 
 async def committed(bootstrap_servers: str, group_id: str, topic: str) -> dict[int, int]:
-    """The group's committed offsets by partition, as the cluster has them."""
+    """The group's committed offsets by partition."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
     await admin.start()
     try:
@@ -109,7 +109,7 @@ async def send_work(
     partition: int | None = None,
     event_type: str | None = "Work",
 ) -> None:
-    """Records for the workers, confirmed. `partition` may stand in each work instead."""
+    """Send records to the workers, and wait for the confirmation. A work item may have its own `partition`."""
     headers = [("Event-Type", event_type.encode())] if event_type is not None else []
     async with AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all") as producer:
         for work in works:

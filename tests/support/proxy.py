@@ -1,6 +1,6 @@
-"""A TCP proxy in front of one Kafka broker that understands Kafka's frames, and can be told to misbehave.
+"""A TCP proxy in front of one Kafka broker that parses Kafka's frames and injects faults.
 
-Clients stay behind it: in answers that name the broker's address, its port is replaced by the proxy's.
+Clients stay behind it: in answers that contain the broker's address, its port is replaced by the proxy's.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Mode = Literal["pass", "blackhole", "refuse"]
 
 @dataclass
 class Rule:
-    """What happens to requests of one kind.
+    """A fault for requests of one kind.
 
     Attributes:
         cut: "before" closes the connection instead of passing the request on; "after" passes it on and closes
-            before the answer, so that nobody can know whether it was carried out.
-        hold: the request is held back until `release` is set, and then passed on.
-        count: for how many requests this holds.
+            before the answer, so that the client cannot know whether it was executed.
+        hold: the request waits until `release` is set, and is then passed on.
+        count: how many requests it applies to.
     """
 
     api_key: int
@@ -63,7 +63,7 @@ class Proxy:
         self.requests: list[int] = []
         """The API keys of all requests seen, in order."""
         self.bytes_per_s: float | None = None
-        """A slow line: how fast answers come, on each connection."""
+        """Limits the rate of answers on each connection: a slow line."""
 
     @property
     def bootstrap_servers(self) -> str:
@@ -79,11 +79,11 @@ class Proxy:
     ) -> None:
         await self.set("refuse")
 
-    # ------------------------------------------------------------------ misbehaviour
+    # ------------------------------------------------------------------ faults
 
     async def set(self, mode: Mode) -> None:
-        """`blackhole` takes bytes and passes none on, either way, until "pass" lets them go on; `refuse` closes
-        everything and listens no longer."""
+        """`blackhole` accepts bytes in both directions and passes none on until the mode is "pass"; `refuse` closes all
+        connections and stops listening."""
         if mode == "blackhole":
             self._passing.clear()
             return
@@ -104,17 +104,17 @@ class Proxy:
             task.cancel()
 
     def forget(self) -> None:
-        """Half-open: the connections there are stay open and pass nothing on any more, either way; new ones do."""
+        """Make present connections half-open: they stay open and pass nothing on any more; new connections work."""
         self._forgotten.update(self._connections)
 
     def on(self, api_key: int, **rule: object) -> Rule:
         """Apply a `Rule` to the next requests of this kind."""
-        made = Rule(api_key, **rule)  # type: ignore[arg-type]
-        self._rules.append(made)
-        return made
+        new = Rule(api_key, **rule)  # type: ignore[arg-type]
+        self._rules.append(new)
+        return new
 
     def rewrite(self, api_key: int, change: Callable[[bytes], bytes] | None) -> None:
-        """Pass answers to requests of this kind through a function of their bytes (behind the frame's length)."""
+        """Pass answers to requests of this kind through a function of their bytes (without the frame's length)."""
         if change is None:
             self._rewrites.pop(api_key, None)
         else:

@@ -1,8 +1,8 @@
-"""Numbered records that keep coming, an app that handles them, and an observer who says whether that went well.
+"""A stream of numbered records, an app that handles them, and checks of the result.
 
-The observer holds every fault to the same verdict: it is over by itself, nothing is lost, each partition's records are
-begun in order, what is committed is the end of the log, and at no time did records wait in silence for longer than
-session, drain and five seconds.
+After every fault the same must hold: the app recovers by itself, no record is lost, each partition's records start in
+order, the committed offset is the end of the log, and the longest pause without a record is not longer than session
+timeout, drain timeout and five seconds together.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ PACE_S = 0.02
 
 
 class Stream:
-    """One topic, one group, and what became of each record.
+    """One topic, one group, and the records that the app has started.
 
     Args:
-        servers: where records are written, offsets are looked up: past whatever is broken.
-        through: where the app connects to.
+        servers: for writing records and reading offsets, without the injected faults.
+        through: the address that the app connects to; default: `servers`.
     """
 
     def __init__(self, servers: str, *, through: str | None = None, partitions: int = 2) -> None:
         self.servers, self.through, self.partitions = servers, through or servers, partitions
         self.topic, self.group = f"s-{uuid.uuid4().hex[:12]}", f"g-{uuid.uuid4().hex[:12]}"
         self.written: dict[int, list[int]] = {number: [] for number in range(partitions)}
-        self.begun: list[tuple[int, int]] = []
+        self.started: list[tuple[int, int]] = []
         self.longest_silence_s = 0.0
         self._newest_s = time.monotonic()
         self._more = asyncio.Event()
         self._writing: asyncio.Task[None] | None = None
 
-    # ------------------------------------------------------------------ the two ends
+    # ------------------------------------------------------------------ app and producer
 
     def app(self, **config: Any) -> EVKafkaApp:
-        """Another member of the group."""
+        """Another app, a member of the same group."""
         handler, app = Handler(), EVKafkaApp()
 
         @handler.event("E")
@@ -77,7 +77,7 @@ class Stream:
         now_s = time.monotonic()
         self.longest_silence_s = max(self.longest_silence_s, now_s - self._newest_s)
         self._newest_s = now_s
-        self.begun.append((partition, offset))
+        self.started.append((partition, offset))
 
     async def create(self) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
@@ -89,7 +89,7 @@ class Stream:
 
     @contextlib.asynccontextmanager
     async def flowing(self, **config: Any) -> AsyncIterator[EVKafkaApp]:
-        """The app runs, and records keep coming; both are over at the exit."""
+        """Run the app and keep writing records; both end at the exit."""
         app = self.app(**config)
         await self.write(5)
         async with self.coming(), app.running(on_failure=lambda _: None):
@@ -104,18 +104,18 @@ class Stream:
             await self.stop_writing()
 
     async def write(self, rounds: int) -> None:
-        """So many records into each partition."""
+        """Write so many records to each partition."""
         async with AIOKafkaProducer(bootstrap_servers=self.servers, enable_idempotence=True) as producer:
             await self._write(producer, rounds)
 
     async def _write(self, producer: AIOKafkaProducer, rounds: int = 1) -> None:
-        places = [
+        sends = [
             (number, await producer.send(self.topic, b"%d" % len(offsets), partition=number, headers=TYPED))
             for _ in range(rounds)
             for number, offsets in self.written.items()
         ]
-        for number, place in places:
-            self.written[number].append((await place).offset)
+        for number, confirmed in sends:
+            self.written[number].append((await confirmed).offset)
 
     async def _keep_writing(self) -> None:
         async with AIOKafkaProducer(bootstrap_servers=self.servers, enable_idempotence=True) as producer:
@@ -130,15 +130,15 @@ class Stream:
             await self._writing
         self._writing = None
 
-    # ------------------------------------------------------------------ what became of it
+    # ------------------------------------------------------------------ checks
 
     async def goes_on(self, count: int = 20) -> None:
-        """So many more records are begun."""
-        before = len(self.begun)
-        await eventually(lambda: len(self.begun) >= before + count, RECOVERY_S, what="the next records")
+        """Wait until so many more records have started."""
+        before = len(self.started)
+        await eventually(lambda: len(self.started) >= before + count, RECOVERY_S, what="the next records")
 
     async def recovers(self, *, outage_s: float = 0.0, app: EVKafkaApp | None = None) -> None:
-        """The verdict."""
+        """Check everything that must hold after a fault."""
         await self.goes_on()
         await self.stop_writing()
         await self.is_done(app)
@@ -147,7 +147,7 @@ class Stream:
         assert self.longest_silence_s <= allowed_s, f"silent for {self.longest_silence_s:.1f} s, with records to read"
 
     async def is_done(self, app: EVKafkaApp | None = None) -> None:
-        """All that was written is handled and committed; the app has not ended."""
+        """Wait until all written records are handled and committed; the app must not have ended."""
 
         async def over() -> bool:
             assert app is None or app.service is None or app.service.failure is None, app.service.failure  # type: ignore[union-attr]
@@ -161,21 +161,21 @@ class Stream:
         await eventually(over, RECOVERY_S, what="lag 0")
 
     def lost(self) -> list[tuple[int, int]]:
-        begun = set(self.begun)
-        return [(number, o) for number, offsets in self.written.items() for o in offsets if (number, o) not in begun]
+        started = set(self.started)
+        return [(number, o) for number, offsets in self.written.items() for o in offsets if (number, o) not in started]
 
     def in_order(self) -> None:
-        """A record is begun for the first time after all that stand before it; repeats are allowed."""
+        """Check that a record first starts after all earlier records; repeats are allowed."""
         highest: dict[int, int] = {}
-        for number, offset in self.begun:
+        for number, offset in self.started:
             ahead = highest.get(number, -1)
             assert offset <= ahead or offset == min(o for o in self.written[number] if o > ahead), (
-                f"[{number}]@{offset} is begun after {ahead}"
+                f"[{number}]@{offset} is started after {ahead}"
             )
             highest[number] = max(ahead, offset)
 
     async def _ends(self) -> dict[int, int]:
         async with AIOKafkaConsumer(bootstrap_servers=self.servers) as consumer:
-            places = [TopicPartition(self.topic, number) for number in self.written]
-            consumer.assign(places)
-            return {place.partition: end for place, end in (await consumer.end_offsets(places)).items()}
+            partitions = [TopicPartition(self.topic, number) for number in self.written]
+            consumer.assign(partitions)
+            return {tp.partition: end for tp, end in (await consumer.end_offsets(partitions)).items()}

@@ -1,4 +1,4 @@
-"""Text that a terminal or a browser would act on."""
+"""Text with characters that a terminal or a browser interprets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waiting for what comes about by itself, with a deadline. The only place in the suite that sleeps."""
+"""Waits for a condition, with a deadline. The only place in the suite that sleeps."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ T = TypeVar("T")
 _INTERVAL_S = 0.01
 
 PATIENCE_S = 120.0
-"""How long a test waits for what must happen. It ends a wait that would never end: a slow machine may use all of it."""
+"""How long a test waits for an expected event. It only ends endless waits: a slow machine may use all of it."""
 
 SLACK_S = 10.0
-"""What a slow machine may add to a deadline that a test measures: less than what would happen without the deadline."""
+"""Tolerance for slow machines when a test measures a deadline; without the deadline it would take longer than that."""
 
 
 async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout_s: float = PATIENCE_S, *, what: str = "") -> T:
-    """Ask the predicate (plain or async) again and again until it says something true; returns that.
+    """Call the predicate (plain or async) until it returns a true value, and return that.
 
-    An AssertionError out of the predicate counts as "not yet", and is what is raised when the time is up, so a
-    test may wait for its own assertions.
+    An AssertionError of the predicate counts as "not yet", and is raised when the time is up: a test may wait for its
+    own assertions.
     """
     deadline = time.monotonic() + timeout_s
     while True:
@@ -41,7 +41,7 @@ async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout_s: float
 
 
 def eventually_sync(predicate: Callable[[], T], timeout_s: float = PATIENCE_S, *, what: str = "") -> T:
-    """`eventually` for tests without a loop."""
+    """`eventually` for tests without an event loop."""
     deadline = time.monotonic() + timeout_s
     while True:
         if value := predicate():

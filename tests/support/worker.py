@@ -1,6 +1,6 @@
-"""An app to be killed: run as a process by the tests, it writes what it does into a journal, a line at a time.
+"""An app that tests run as a process and kill; it writes what it does to a journal, line by line.
 
-What it does with a record stands in the record:
+The record says what the endpoint does:
 {"id": 7, "wait_for": path, "takes_ms": 50, "fail": path, "raise": "SystemExit", "exit": path}.
 """
 
@@ -22,7 +22,7 @@ journal = os.open(os.environ["WORKER_JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O
 
 
 def note(what: str, **fields: Any) -> None:
-    """One line, one write: what a killed process had written stays written."""
+    """Write one line with one system call: a killed process loses no earlier line."""
     entry = {"what": what, "pid": os.getpid(), "at_s": time.time(), **fields}
     os.write(journal, ("\n" + json.dumps(entry)).encode())
 
@@ -33,16 +33,16 @@ def exists(path: str) -> bool:
 
 @handler.event("Work")
 async def on_work(work: dict[str, Any], request: Request) -> None:
-    where = {
+    position = {
         "topic": request.topic,
         "partition": request.partition,
         "offset": request.offset,
         "id": work.get("id"),
         "group": request.context.consumer.group_id,
     }
-    note("begun", **where, attempt=request.attempt)
+    note("begun", **position, attempt=request.attempt)
     if gate := work.get("wait_for"):
-        while not exists(gate):  # noqa: ASYNC110 - a file is how the test's process speaks to this one
+        while not exists(gate):  # noqa: ASYNC110 - the test signals with a file
             await asyncio.sleep(0.01)
     if takes_ms := work.get("takes_ms"):
         await asyncio.sleep(takes_ms / 1000)
@@ -52,7 +52,7 @@ async def on_work(work: dict[str, Any], request: Request) -> None:
         os._exit(7)
     if name := work.get("raise"):
         raise getattr(builtins, name)
-    note("done", **where)
+    note("done", **position)
 
 
 def main() -> None:

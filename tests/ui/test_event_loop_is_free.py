@@ -19,7 +19,7 @@ from evkafka.testing import InMemoryKafka
 from evkafka.ui import dead_letter_topics, dead_letters
 from evkafka.ui import record_browser as browser
 from tests.support.kafka_topics import MakeTopic
-from tests.support.loop_cpu import Held, loop_held, machine_factor
+from tests.support.loop_cpu import LongestTurn, machine_factor, measure_turns
 from tests.support.odd_records import HOSTILE, VALUES, OddRecord, odd_records
 
 MOST_S = 0.050
@@ -59,8 +59,8 @@ async def snapshot_with(app: EVKafkaApp, text: bytes) -> bytes:
     return await asyncio.to_thread(ask)
 
 
-def assert_not_held(held: Held) -> None:
-    assert 0 < held.longest_s <= MOST_S * machine_factor()
+def assert_not_held(held: LongestTurn) -> None:
+    assert 0 < held.seconds <= MOST_S * machine_factor()
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ class TestRecords:
             for path in ("ui/api/records?topic=orders", "ui/api/letters"):  # the first answers import modules
                 await asked(app, path)
             found += odd_records(100, seed=seed)
-            with loop_held() as held:
+            with measure_turns() as held:
                 records = await asked(app, "ui/api/records?topic=orders&limit=100")
                 told = await asked(app, "ui/api/letters")
         assert_not_held(held)
@@ -155,7 +155,7 @@ class TestSnapshots:
         async with InMemoryKafka() as kafka, kafka.running(app):
             await snapshot_with(app, b"data")
             emit = app.telemetry.emit
-            with loop_held() as held:
+            with measure_turns() as held:
                 for number in range(300):
                     text = f"{number}{HOSTILE[number % len(HOSTILE)]}" + "A" * 100_000
                     error = LookupError(text)
@@ -195,7 +195,7 @@ class TestOnARealKafka:
                 await producer.send_event(value, "Nope")
         async with app.running():
             await asked(app, f"ui/api/records?topic={name}&limit=1")
-            with loop_held() as held:
+            with measure_turns() as held:
                 records = await asked(app, f"ui/api/records?topic={name}&limit=20")
         assert_not_held(held)
         assert len(records["records"]) == 20

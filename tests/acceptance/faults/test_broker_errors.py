@@ -76,7 +76,7 @@ class TestFatalError:
                 await fake.fault(api_key, code, count=-1, **names)
             async with app.running(on_failure=lambda _: None):
                 if api_key != JOIN_GROUP:
-                    await eventually(lambda: len(stream.begun) == 10, RECOVERY_S)
+                    await eventually(lambda: len(stream.started) == 10, RECOVERY_S)
                     await fake.fault(api_key, code, count=-1, **names)
                     await stream.write(5)
                 await eventually(lambda: app.service is not None and app.service.failure, RECOVERY_S)

@@ -60,7 +60,7 @@ async def recreate(stream: Stream) -> None:
         await eventually(created)
     finally:
         await admin.close()
-    stream.begun.clear()
+    stream.started.clear()
     for offsets in stream.written.values():
         offsets.clear()
 
@@ -88,7 +88,7 @@ class TestARecreatedTopic:
         await stream.write(50)
         app = stream.app()
         async with app.running(on_failure=lambda _: None):
-            await eventually(lambda: (0, 30) in stream.begun, RECOVERY_S)
+            await eventually(lambda: (0, 30) in stream.started, RECOVERY_S)
             await delete(stream)
             await eventually(lambda: app.status().consumers[0].membership == "joining", RECOVERY_S)
             if ends == "before":
@@ -151,10 +151,10 @@ class TestAGroupWhoseOffsetsHaveExpired:
         async with app.running(on_failure=lambda _: None):
             await stream.is_done(app)
         await expire_offsets(stream)
-        stream.begun.clear()
+        stream.started.clear()
         app, resets = stream.app(auto_offset_reset=reset), list[PositionReset]()
         app.telemetry.listen(PositionReset, resets.append)
         async with app.running(on_failure=lambda _: None):
             await eventually(lambda: resets, RECOVERY_S)
             await stream.write(5)
-            await eventually(lambda: len(stream.begun) == again + 5, RECOVERY_S)
+            await eventually(lambda: len(stream.started) == again + 5, RECOVERY_S)

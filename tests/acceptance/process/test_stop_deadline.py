@@ -16,12 +16,12 @@ from tests.support.kafka_topics import MakeTopic
 from tests.support.processes import ROOT, committed, send_work
 from tests.support.waiting import eventually
 
-PROGRAM = ROOT / "tests" / "support" / "held_app.py"
+PROGRAM = ROOT / "tests" / "support" / "blocking_app.py"
 SIGTERM = 128 + signal.SIGTERM
 
 
 class HangingApp:
-    """A process of tests/support/held_app.py."""
+    """A process of tests/support/blocking_app.py."""
 
     def __init__(self, log: Path, mode: str, config: dict[str, object], *args: str) -> None:
         self._log = log

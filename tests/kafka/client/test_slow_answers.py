@@ -20,8 +20,8 @@ from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.supervision.watchdog import Watchdog
 from evkafka.telemetry import Telemetry
 from evkafka.testing.memory.clock import VirtualClock
+from tests.support.kafka_reader import Read
 from tests.support.kafka_topics import MakeTopic, produce_one
-from tests.support.listening import Read
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
 

@@ -11,8 +11,8 @@ import pytest
 from evkafka.broker import KafkaBroker
 from evkafka.kafka.consumer.source import KafkaSource
 from evkafka.records import TopicPartition
+from tests.support.kafka_reader import Reader, consumer_settings
 from tests.support.kafka_topics import MakeTopic, committed, produce
-from tests.support.listening import Reader, consumer_settings
 from tests.support.proxy import JOIN_GROUP, LEAVE_GROUP, Mode, Proxy
 from tests.support.waiting import PATIENCE_S, SLACK_S, eventually
 

@@ -12,8 +12,8 @@ from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
 from evkafka.records import TopicPartition
 from tests.support.fake_kafka import FakeKafka
+from tests.support.kafka_reader import Read, Reader
 from tests.support.kafka_topics import MakeTopic, committed, produce
-from tests.support.listening import Read, Reader
 from tests.support.proxy import COMMIT, Proxy
 from tests.support.waiting import SLACK_S, eventually
 

@@ -11,8 +11,8 @@ from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.records import TopicPartition
 from tests.support.fake_kafka import FakeKafka
+from tests.support.kafka_reader import Read
 from tests.support.kafka_topics import MakeTopic, produce
-from tests.support.listening import Read
 from tests.support.proxy import FIND_COORDINATOR, HEARTBEAT, JOIN_GROUP, Proxy
 from tests.support.waiting import SLACK_S, eventually
 

@@ -18,8 +18,8 @@ from evkafka.kafka.consumer.decompression import TooLargeUnpacked, decompress
 from evkafka.kafka.consumer.record_decoder import FetchedRecords
 from evkafka.records import TopicPartition
 from tests.kafka.batches import batch, with_crc
+from tests.support.kafka_reader import Read
 from tests.support.kafka_topics import MakeTopic, produce
-from tests.support.listening import Read
 from tests.support.waiting import eventually
 
 CODECS = {"gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}

@@ -14,8 +14,8 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.broker import KafkaBroker
 from evkafka.kafka.consumer.coordinator import ContainedCoordinator
 from evkafka.records import TopicPartition
+from tests.support.kafka_reader import Read, Reader, consumer_settings
 from tests.support.kafka_topics import MakeTopic, produce
-from tests.support.listening import Read, Reader, consumer_settings
 from tests.support.waiting import eventually
 
 

@@ -13,8 +13,8 @@ from evkafka.broker import KafkaBroker
 from evkafka.kafka.consumer import end_offsets as ends
 from evkafka.records import TopicPartition
 from tests.support.fake_kafka import FakeKafka
+from tests.support.kafka_reader import Read
 from tests.support.kafka_topics import MakeTopic, produce
-from tests.support.listening import Read
 from tests.support.waiting import eventually
 
 LIST_OFFSETS = 2

@@ -12,8 +12,8 @@ from evkafka.exceptions import BrokerError
 from evkafka.kafka.consumer.consumer import ContainedConsumer
 from evkafka.runtime.supervision.restart_policy import RestartPolicy
 from evkafka.runtime.supervision.tasks import TaskEnded
+from tests.support.kafka_reader import Read
 from tests.support.kafka_topics import MakeTopic
-from tests.support.listening import Read
 from tests.support.waiting import eventually
 
 

@@ -15,8 +15,8 @@ from evkafka.kafka.client.protocol import EpochOffsetFetchRequest
 from evkafka.kafka.consumer.leader_epochs import Divergence, EpochOffset, divergences
 from evkafka.records import TopicPartition
 from tests.support.fake_kafka import FakeKafka
+from tests.support.kafka_reader import Read
 from tests.support.kafka_topics import MakeTopic, produce
-from tests.support.listening import Read
 from tests.support.waiting import eventually
 
 OFFSET_FOR_LEADER_EPOCH = 23

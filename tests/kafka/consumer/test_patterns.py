@@ -13,8 +13,8 @@ from evkafka.broker import KafkaBroker
 from evkafka.exceptions import CommitRefused
 from evkafka.records import TopicPartition
 from evkafka.runtime.subscription import TopicPattern
+from tests.support.kafka_reader import Read, Reader
 from tests.support.kafka_topics import MakeTopic, committed, produce
-from tests.support.listening import Read, Reader
 from tests.support.waiting import eventually
 
 DEFAULT = "{topic}.{group_id}.dlq"

@@ -11,8 +11,8 @@ from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError, CommitRefused, ConfigError
 from evkafka.kafka.consumer.source import KafkaSource
 from evkafka.records import TopicPartition
+from tests.support.kafka_reader import Listener, Read, consumer_settings
 from tests.support.kafka_topics import MakeTopic, committed, produce
-from tests.support.listening import Listener, Read, consumer_settings
 from tests.support.waiting import eventually
 
 

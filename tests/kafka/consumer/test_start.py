@@ -16,8 +16,8 @@ import pytest
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
 from evkafka.kafka.consumer.source import KafkaSource
+from tests.support.kafka_reader import Listener, Read, consumer_settings
 from tests.support.kafka_topics import MakeTopic, produce
-from tests.support.listening import Listener, Read, consumer_settings
 from tests.support.proxy import METADATA, Proxy
 from tests.support.waiting import PATIENCE_S, SLACK_S, eventually
 

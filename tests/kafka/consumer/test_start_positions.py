@@ -12,8 +12,8 @@ from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerRefused
 from evkafka.records import OffsetReset, TopicPartition
 from tests.support.fake_kafka import FakeKafka
+from tests.support.kafka_reader import Read
 from tests.support.kafka_topics import MakeTopic, produce
-from tests.support.listening import Read
 from tests.support.proxy import OFFSET_FETCH, Proxy
 from tests.support.waiting import eventually
 

@@ -10,8 +10,8 @@ from aiokafka.protocol.fetch import FetchRequest
 
 from evkafka.broker import KafkaBroker
 from evkafka.records import TopicPartition
+from tests.support.kafka_reader import Read, Reader
 from tests.support.kafka_topics import MakeTopic, produce
-from tests.support.listening import Read, Reader
 from tests.support.proxy import FETCH, Proxy
 from tests.support.waiting import eventually
 

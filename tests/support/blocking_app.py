@@ -1,6 +1,6 @@
-"""An app that something holds up when it is to end: run as a process by the tests.
+"""An app that something blocks when it is to stop; tests run it as a process.
 
-python held_app.py HOW CONFIG       CONFIG is the consumer's, as JSON; without topics the app has no consumer
+python blocking_app.py HOW CONFIG       CONFIG is the consumer's, as JSON; without topics the app has no consumer
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ async def on_hold(value: dict[str, Any]) -> None:
         case "to_thread":
             await asyncio.to_thread(threading.Event().wait)
         case "loop":
-            time.sleep(10_000)  # noqa: ASYNC251 - this is what it is about
+            time.sleep(10_000)  # noqa: ASYNC251 - blocking the loop is what the test is about
         case "c":
-            wait_in_c_deaf_to_signals()
+            wait_in_c_ignoring_signals()
         case "drain":
             while app.status().phase != "stopping":  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -54,20 +54,20 @@ def on_plain(value: dict[str, Any]) -> None:
 
 
 def fork() -> None:
-    """As a library does that works in processes of its own."""
+    """Fork, as a library does that uses child processes."""
     processes = multiprocessing.get_context("fork")
-    looking = processes.Process(target=look_around)
-    looking.start()
-    looking.join()
-    sleeping = processes.Process(target=time.sleep, args=(10_000,))
-    sleeping.start()
-    sleeping.terminate()  # at once: the signal must not be lost in a child that has just been forked
-    sleeping.join()
-    say(f"children ended with {looking.exitcode} and {sleeping.exitcode}")
+    checker = processes.Process(target=check_inherited_state)
+    checker.start()
+    checker.join()
+    sleeper = processes.Process(target=time.sleep, args=(10_000,))
+    sleeper.start()
+    sleeper.terminate()  # at once: the signal must not be lost in a child that has just been forked
+    sleeper.join()
+    say(f"children ended with {checker.exitcode} and {sleeper.exitcode}")
 
 
-def look_around() -> None:
-    """In a child: what it has of its parent's."""
+def check_inherited_state() -> None:
+    """In a child process: check what it inherits from its parent."""
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert signal.set_wakeup_fd(-1) == -1
     assert app.service is None
@@ -79,8 +79,8 @@ async def on_poison(value: dict[str, Any]) -> None:
     raise ValueError("poison")
 
 
-def wait_in_c_deaf_to_signals() -> None:
-    """As a database driver does that waits for a lock: other threads run, signals do not end it."""
+def wait_in_c_ignoring_signals() -> None:
+    """Wait in C, as a database driver that waits for a lock: other threads run, signals do not end it."""
     pthread, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(128)
     pthread.pthread_mutex_init(mutex, None)
     pthread.pthread_mutex_lock(mutex)
@@ -116,7 +116,7 @@ async def never_ends() -> None:
 
 
 async def serve(app: EVKafkaApp, *, force_exit: bool) -> None:
-    """The app is a guest of this program."""
+    """Run the app as a part of this program."""
     try:
         await app.serve(force_exit=force_exit)
     except BaseException as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.needed import Need, build
+from tests.support.prerequisites import Prerequisite, build
 
 
 def item(*fixtures: str, marks: tuple[str, ...] = ()) -> Any:
@@ -29,8 +29,10 @@ class Thing:
         self.built = 0
         self._build = build_it
 
-    def need(self) -> Need:
-        return Need("building the thing", frozenset({"thing", "marked"}), lambda: self.built > 0, self._count_build)
+    def prerequisite(self) -> Prerequisite:
+        return Prerequisite(
+            "building the thing", frozenset({"thing", "marked"}), lambda: self.built > 0, self._count_build
+        )
 
     def _count_build(self) -> None:
         self._build()
@@ -40,7 +42,7 @@ class Thing:
 @pytest.mark.parametrize("one", [item("topic", "thing"), item(marks=("marked",))], ids=["fixture", "mark"])
 def test_what_a_test_needs_is_built_with_a_message(one: Any) -> None:
     thing, messages = Thing(), list[str]()
-    build([item(), one], messages.append, [thing.need()])
+    build([item(), one], messages.append, [thing.prerequisite()])
     assert thing.built == 1
     assert messages[0] == "Once on this machine: building the thing ..."
     assert messages[1].startswith("... done in ")
@@ -49,8 +51,8 @@ def test_what_a_test_needs_is_built_with_a_message(one: Any) -> None:
 def test_what_exists_or_no_test_needs_is_not_built() -> None:
     existing, unwanted, messages = Thing(), Thing(), list[str]()
     existing.built = 1
-    build([item("thing")], messages.append, [existing.need()])
-    build([item("topic", marks=("kafka",))], messages.append, [unwanted.need()])
+    build([item("thing")], messages.append, [existing.prerequisite()])
+    build([item("topic", marks=("kafka",))], messages.append, [unwanted.prerequisite()])
     assert (existing.built, unwanted.built, messages) == (1, 0, [])
 
 
@@ -61,7 +63,7 @@ def test_one_of_several_processes_builds_it_while_the_others_wait() -> None:
     def ask() -> None:
         if messages:
             both.set()
-        build([item("thing")], messages.append, [thing.need()])
+        build([item("thing")], messages.append, [thing.prerequisite()])
 
     first = threading.Thread(target=ask)
     first.start()
@@ -81,6 +83,6 @@ def test_a_failure_is_reported_and_does_not_raise() -> None:
         raise OSError("no network")
 
     messages: list[str] = []
-    build([item("thing")], messages.append, [Thing(fail).need()])
+    build([item("thing")], messages.append, [Thing(fail).prerequisite()])
     assert messages[1].startswith("... failed after ")
     assert messages[1].endswith(" s: no network")

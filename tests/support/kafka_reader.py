@@ -1,4 +1,4 @@
-"""A source's listener that writes everything down, and a source driven by hand."""
+"""A `KafkaSource` that a test polls, and a listener that records its calls."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Hook = Callable[[Collection[TopicPartition]], Awaitable[None]]
 
 
 class Listener:
-    """Remembers what it was told. `revoking` and `assigning` are run inside the calls, where they are set."""
+    """Records its calls. `revoking` and `assigning`, if set, run inside the calls."""
 
     def __init__(self) -> None:
         self.revoked: list[set[TopicPartition]] = []
@@ -48,7 +48,7 @@ class Listener:
 
 
 class Reader:
-    """A source with its listener, and a loop that polls it until told otherwise."""
+    """A source with its listener, and a task that polls it until it is paused."""
 
     def __init__(self, settings: ConsumerSettings) -> None:
         self.source = KafkaSource(settings)
@@ -79,13 +79,13 @@ class Reader:
         return [record.offset for record in self.records if record.partition == partition]
 
     async def want(self, partitions: Collection[TopicPartition] | None) -> None:
-        """Poll only these from now on; returns when the polls before it are over."""
+        """Poll only these partitions from now on; returns when earlier polls have ended."""
         self.wanted = partitions
         polls = self.polls
         await eventually(lambda: self.polls >= polls + 2)
 
     async def pause(self) -> None:
-        """Poll no more; what was handed out stands in `records`."""
+        """Stop polling; `records` has all polled records."""
         if self._polling is not None:
             self._polling.cancel()
             await asyncio.wait({self._polling})
@@ -96,7 +96,7 @@ class Reader:
 
 
 def consumer_settings(servers: str, topic: str, group: str | None = None, **overrides: Any) -> ConsumerSettings:
-    """Settings for tests: fast heartbeats and short sessions, from the beginning unless said otherwise."""
+    """Settings for tests: fast heartbeats, short sessions, `auto_offset_reset` "earliest"."""
     options = overrides.pop("options", {})
     connection = overrides.pop("connection", {})
     defaults: dict[str, Any] = {
