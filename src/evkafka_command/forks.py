@@ -1,4 +1,4 @@
-"""What a forked child must not inherit: signal handlers, and the way to the parent's event loop.
+"""Removes signal handlers and the access to the parent's event loop from forked children.
 
 A handler may fork (multiprocessing, a process pool). The child has a copy of everything, but only the thread that
 forked: the copy of the loop runs nowhere, and its sockets belong to the parent. Without this module a SIGTERM to the

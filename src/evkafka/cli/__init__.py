@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from evkafka.service.standard_streams import open_standard_streams
-from evkafka_command import stop_quietly_until_started
+from evkafka_command.startup_signals import stop_quietly_until_started
 
 __all__ = ["main"]
 

@@ -12,7 +12,7 @@ from evkafka.cli.impl.run_options import RunOptions
 from evkafka.cli.logging import configure_logging
 from evkafka.exceptions import ConfigError
 from evkafka.service.process import end_process, run_to_exit_code
-from evkafka_command import end_with_system_exit
+from evkafka_command.startup_signals import end_with_system_exit
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 

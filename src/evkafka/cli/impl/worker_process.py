@@ -17,7 +17,7 @@ from typing import TextIO
 from evkafka.cli.impl.child_process import KILL_AFTER_S, SIGNALS_READY
 from evkafka.runtime.supervision.stop_deadline import stop_limit_s
 from evkafka.service.standard_streams import open_standard_streams
-from evkafka_command import stop_quietly_until_started
+from evkafka_command.startup_signals import stop_quietly_until_started
 
 
 class _Lifeline:
