@@ -95,9 +95,8 @@ class TestMembers:
 
 def _partition_count(app: EVKafkaApp) -> int:
     """Return the number of partitions of the app's consumer."""
-    assert app.service is not None
-    [consumer] = app.service.consumers.values()
-    return len(consumer._assignment.partitions)
+    [consumer] = app.status().consumers
+    return len(consumer.partitions)
 
 
 class TestLogs:

@@ -7,24 +7,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from tests.fuzz.inputs import TYPE, Case, Sent
+from tests.fuzz.inputs import TYPE, Action, Case, Sent
 
 Decision = Literal["handled", "skipped", "dead_lettered", "blocked", "stopped"]
 
 
 class Order(BaseModel):
-    do: Literal[
-        "ok",
-        "skip",
-        "dead letter",
-        "fails once",
-        "fails",
-        "non-retryable",
-        "retry",
-        "unprintable",
-        "cancelled",
-        "uncomparable",
-    ]
+    do: Action
     more: Any = None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from hypothesis import strategies as st
 
@@ -13,7 +13,7 @@ Headers = tuple[tuple[str, bytes | None], ...]
 ID = "fuzz-id"
 TYPE = "Event-Type"
 ROUTES = ("model", "plain", "bytes", "nullable", "batch")
-ACTIONS = (
+Action = Literal[
     "ok",
     "skip",
     "dead letter",
@@ -24,7 +24,8 @@ ACTIONS = (
     "unprintable",
     "cancelled",
     "uncomparable",
-)
+]
+ACTIONS = get_args(Action)
 
 
 @dataclass(frozen=True)

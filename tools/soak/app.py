@@ -21,10 +21,27 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from evkafka import DeadLetter, EVKafkaApp, Handler, Request, Sender
+from evkafka import ConsumerConfig, DeadLetter, EVKafkaApp, Handler, Request, Sender
 
 TOPIC, OUT, GROUP, DELAY_MS = "soak", "soak-out", "soak", 1_000
 SAMPLE_EVERY_S = 5.0
+
+CONSUMER: ConsumerConfig = {
+    "topics": [TOPIC],
+    "group_id": GROUP,
+    "auto_offset_reset": "earliest",
+    "concurrency": 16,
+    "auto_commit_interval_ms": 500,
+    "session_timeout_ms": 6000,
+    "heartbeat_interval_ms": 1000,
+    "on_error": {
+        "max_attempts": 2,
+        "backoff_ms": 50,
+        "retry_topics": [DELAY_MS],
+        "then": "dead_letter",
+        "dead_letter_limit": None,
+    },
+}
 
 
 class Work(BaseModel):
@@ -94,26 +111,7 @@ def make_app(servers: str, file: Path, *, leaks: bool = False) -> EVKafkaApp:
         sampling.cancel()
 
     app = EVKafkaApp(title="Soak", lifespan=lifespan, web=True, web_port=0)
-    app.add_consumer(
-        {
-            "bootstrap_servers": servers,
-            "topics": [TOPIC],
-            "group_id": GROUP,
-            "auto_offset_reset": "earliest",
-            "concurrency": 16,
-            "auto_commit_interval_ms": 500,
-            "session_timeout_ms": 6000,
-            "heartbeat_interval_ms": 1000,
-            "on_error": {
-                "max_attempts": 2,
-                "backoff_ms": 50,
-                "retry_topics": [DELAY_MS],
-                "then": "dead_letter",
-                "dead_letter_limit": None,
-            },
-        },
-        handler,
-    )
+    app.add_consumer({**CONSUMER, "bootstrap_servers": servers}, handler)
     app.add_producer({"bootstrap_servers": servers, "topic": OUT}, sender)
     return app
 
