@@ -12,6 +12,8 @@ import pytest
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
+from evkafka import EVKafkaProducer
+from evkafka.broker import KafkaBroker
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerUnavailable
 from evkafka.kafka.admin.topics import ensure_topics
@@ -22,6 +24,9 @@ from evkafka.kafka.client.log_filters import (
     RepeatedLineFilter,
     client_log_filters,
 )
+from evkafka.kafka.consumer.source import KafkaSource
+from tests.conftest import MakeTopic
+from tests.support.listening import Listener, Reader, consumer_settings
 
 
 def record(message: str, *args: object, level: int = logging.ERROR) -> logging.LogRecord:
@@ -92,6 +97,32 @@ class TestInstallation:
             [filter_] = [one for one in log.filters if isinstance(one, AbsentTopicFilter) and one not in before][:1]
             assert not filter_.filter(record("Topic %s not found in cluster metadata", "orders"))
             assert filter_.filter(record("Topic %s not found in cluster metadata", "bills"))
+        assert log.filters == before
+
+    async def test_ends_with_the_stop_of_sources_and_sinks(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str
+    ) -> None:
+        log = logging.getLogger("aiokafka.cluster")
+        before = list(log.filters)
+        servers, orders = kafka_broker.bootstrap_servers, await topic()
+        reader = Reader(consumer_settings(servers, orders, name))
+        await reader.start()
+        async with EVKafkaProducer({"bootstrap_servers": servers, "topic": orders}) as producer:
+            await producer.send_event({}, "E")
+            assert any(isinstance(one, RepeatedLineFilter) for one in log.filters)
+        await reader.stop()
+        assert log.filters == before
+
+    async def test_ends_with_a_failed_start(self, unused_tcp_port: int) -> None:
+        log = logging.getLogger("aiokafka.cluster")
+        before = list(log.filters)
+        servers = f"127.0.0.1:{unused_tcp_port}"
+        source = KafkaSource(consumer_settings(servers, "orders", start_timeout_s=0.1))
+        with pytest.raises(BrokerUnavailable):
+            await source.start(Listener())
+        await source.stop(timeout_s=1.0)
+        with pytest.raises(BrokerUnavailable):
+            await EVKafkaProducer({"bootstrap_servers": servers, "start_timeout_ms": 100}).start()
         assert log.filters == before
 
     def test_begins_with_the_first_user_and_not_with_the_import(self) -> None:

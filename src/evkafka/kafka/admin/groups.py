@@ -14,6 +14,7 @@ from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import CommitRefused
 from evkafka.kafka.admin.reader import partitions_of
 from evkafka.kafka.admin.session import admin_session, limited, reader_session
+from evkafka.kafka.errors import ErrorCode
 from evkafka.kafka.options import connection_options
 from evkafka.records import TopicPartition
 
@@ -50,7 +51,7 @@ async def describe_group(connection: ConnectionSettings, group_id: str, *, timeo
         [answer] = await admin.describe_consumer_groups([group_id])
         [described] = answer.groups
         code, _, state, _, _, members = described[:6]
-        if code == GroupAuthorizationFailedError.errno:
+        if code == ErrorCode.GROUP_AUTHORIZATION_FAILED:
             raise GroupAuthorizationFailedError(group_id)
         if code:
             # Newer brokers answer with an error for a group that does not exist.

@@ -131,7 +131,7 @@ class ContainedCoordinator(GroupCoordinator):
         """
         node = await self._client.coordinator_lookup(CoordinationType.GROUP, self.group_id)
         answer = await self._client.send(node, HeartbeatRequest(self.group_id, -1, ""))
-        if answer.error_code == kafka.GroupAuthorizationFailedError.errno:
+        if answer.error_code == ErrorCode.GROUP_AUTHORIZATION_FAILED:
             raise kafka.GroupAuthorizationFailedError(self.group_id)
 
     async def _do_heartbeat(self) -> bool:
@@ -146,7 +146,7 @@ class ContainedCoordinator(GroupCoordinator):
             self._on_failure(translate(error, f"heartbeat of group {self.group_id!r}"))
         except kafka.KafkaError:
             logger.warning("heartbeat of group %r: %s; joining again", self.group_id, code_name(self._last_code))
-            if self._last_code != kafka.GroupLoadInProgressError.errno:
+            if self._last_code != ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
                 self.request_rejoin()
         return False
 
