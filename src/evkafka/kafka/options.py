@@ -31,6 +31,11 @@ CLIENT_OPTIONS = frozenset(
 )
 """The options of a consumer or producer that AIOKafkaClient takes too."""
 
+CLIENT_ONLY_OPTIONS = frozenset(
+    {"bootstrap_servers", "metadata_max_age_ms", "retry_backoff_ms", "connections_max_idle_ms"}
+)
+"""Those of `CLIENT_OPTIONS` that a single connection does not take."""
+
 _FETCHER_OPTIONS = (
     *("fetch_min_bytes", "fetch_max_bytes", "fetch_max_wait_ms", "max_partition_fetch_bytes"),
     *("check_crcs", "retry_backoff_ms", "isolation_level", "client_rack"),

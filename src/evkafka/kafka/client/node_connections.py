@@ -25,7 +25,7 @@ from evkafka.kafka.client.connection import FAILURES, PROGRESS_CHECK_S, Connecti
 from evkafka.kafka.client.log_throttle import LogThrottle
 from evkafka.kafka.client.protocol import EpochMetadataRequest, MetadataResponse_v7
 from evkafka.kafka.errors import translate
-from evkafka.kafka.options import CLIENT_OPTIONS
+from evkafka.kafka.options import CLIENT_ONLY_OPTIONS, CLIENT_OPTIONS
 from evkafka.runtime.leader_epochs import UNKNOWN
 
 logger = logging.getLogger("evkafka.runtime.kafka")
@@ -65,20 +65,9 @@ class NodeConnections(AIOKafkaClient):
         **options: Any,
     ) -> None:
         super().__init__(**{name: value for name, value in options.items() if name in CLIENT_OPTIONS})
-        self._connection_options = {
-            "client_id": self._client_id,
-            "request_timeout_ms": self._request_timeout_ms,
-            "ssl_context": self._ssl_context,
-            "security_protocol": self._security_protocol,
-            "max_idle_ms": self._connections_max_idle_ms,
-            "on_close": self._on_connection_closed,
-            "sasl_mechanism": self._sasl_mechanism,
-            "sasl_plain_username": self._sasl_plain_username,
-            "sasl_plain_password": self._sasl_plain_password,
-            "sasl_kerberos_service_name": self._sasl_kerberos_service_name,
-            "sasl_kerberos_domain_name": self._sasl_kerberos_domain_name,
-            "sasl_oauth_token_provider": self._sasl_oauth_token_provider,
-        }
+        shared = {name: getattr(self, f"_{name}") for name in CLIENT_OPTIONS - CLIENT_ONLY_OPTIONS}
+        own = {"max_idle_ms": self._connections_max_idle_ms, "on_close": self._on_connection_closed}
+        self._connection_options = shared | own
         self._allow_auto_create_topics = allow_auto_create_topics
         self._answer_within_s = answer_within_s or {}
         self._connecting: defaultdict[tuple[Any, Any], asyncio.Lock] = defaultdict(asyncio.Lock)

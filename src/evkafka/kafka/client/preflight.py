@@ -17,7 +17,7 @@ from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
 from evkafka.kafka.client.connection import FAILURES, connect
 from evkafka.kafka.client.diagnosis import closing_cause
 from evkafka.kafka.errors import translate, was_closed
-from evkafka.kafka.options import connection_options
+from evkafka.kafka.options import CLIENT_ONLY_OPTIONS, connection_options
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -28,8 +28,6 @@ NEXT_SERVER_S = 1.0
 """After this time the next server is tried too, while the first has not answered yet."""
 
 RETRY_S = 0.5
-
-_NOT_FOR_CONN = frozenset({"bootstrap_servers", "metadata_max_age_ms", "retry_backoff_ms", "connections_max_idle_ms"})
 
 
 async def reach(connection: ConnectionSettings, *, timeout_s: float) -> tuple[str, int]:
@@ -108,7 +106,7 @@ async def try_login(connection: ConnectionSettings, host: str, port: int, *, tim
         BrokerRefused, BrokerUnavailable, BrokerError: it failed; `__cause__` is aiokafka's error.
     """
     options = connection_options(connection)
-    options = {name: value for name, value in options.items() if name not in _NOT_FOR_CONN}
+    options = {name: value for name, value in options.items() if name not in CLIENT_ONLY_OPTIONS}
     options.setdefault("sasl_mechanism", "PLAIN")
     try:
         async with asyncio.timeout(timeout_s):
