@@ -74,8 +74,8 @@ class Soak:
         if lag:
             self._faults.append(f"lag {lag} at the end")
         print(
-            f"{self._sent} records in {time.monotonic() - began:.0f} s, {self._rebalances} times a second member joined"
-            f" and left, {await self._dead_letters()} dead letters, lag {lag}"
+            f"{self._sent} records in {time.monotonic() - began:.0f} s, {self._rebalances} times a second member came"
+            f" and went, {await self._dead_letters()} dead letters, lag {lag}"
         )
         return self._report()
 

@@ -65,7 +65,7 @@ def judge(samples: Sequence[Mapping[str, float]], *, every_s: float) -> list[Ver
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
-    lines = [f"{'':<12} {'first third':>12} {'last third':>12} {'growth':>10} {'allowed':>10} {'maximum':>12}"]
+    lines = [f"{'':<12} {'at first':>12} {'at last':>12} {'growth':>10} {'allowed':>10} {'most':>12}"]
     for verdict in verdicts:
         growth = verdict.last - verdict.first
         lines.append(

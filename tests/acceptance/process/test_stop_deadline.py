@@ -96,7 +96,7 @@ class TestOneSigterm:
         assert app.process.wait(60) == SIGTERM
         assert named in app.log
 
-    async def test_and_a_second_one_end_it_at_once_even_while_its_loop_is_being_closed(
+    async def test_and_a_second_signal_end_it_at_once_even_while_its_loop_closes(
         self, topic: MakeTopic, start: Start
     ) -> None:
         app = start("pool", await topic(), drain_timeout_ms=600_000)

@@ -34,7 +34,7 @@ class TestTransactions:
                     await producer.send_and_wait(topic, f"{number}{part}".encode(), partition=0, headers=TYPED)
                 await (producer.commit_transaction() if commits else producer.abort_transaction())
 
-    async def test_aborted_ones_are_not_handled_and_the_commit_reaches_the_end(self, kafka: RealBackend) -> None:
+    async def test_aborted_ones_are_not_handled_and_the_end_is_committed(self, kafka: RealBackend) -> None:
         topic, handler = await kafka.topic(), Handled()
         await self.send(kafka, topic, ends=[True, False, True, False])
         config = kafka.config(topic)
@@ -74,7 +74,7 @@ async def readable(servers: str, topic: str) -> list[int]:
 
 
 class TestCompaction:
-    async def test_what_was_compacted_away_holds_up_nothing(self, eager_cleaner: KafkaBroker, topic: MakeTopic) -> None:
+    async def test_compacted_records_do_not_block_commits(self, eager_cleaner: KafkaBroker, topic: MakeTopic) -> None:
         servers = eager_cleaner.bootstrap_servers
         compacting = {
             "cleanup.policy": "compact",
