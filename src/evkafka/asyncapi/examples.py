@@ -35,7 +35,7 @@ def example_of(schema: Any, schemas: Mapping[str, dict[str, Any]], depth: int = 
     if "$ref" in schema:
         return example_of(schemas.get(schema["$ref"].rpartition("/")[2]), schemas, depth + 1)
     if "allOf" in schema:
-        return _merged([example_of(one, schemas, depth) for one in schema["allOf"]])
+        return _merged([example_of(part, schemas, depth) for part in schema["allOf"]])
     if arms := schema.get("anyOf") or schema.get("oneOf"):
         return _first_of(arms, schemas, depth)
     return _of_type(schema, schemas, depth)

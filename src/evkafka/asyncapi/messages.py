@@ -71,7 +71,7 @@ class Message:
         while "$ref" in schema:
             schema = schemas[schema["$ref"].rpartition("/")[2]]
         if own := schema.get("examples"):
-            return [{"payload": one} for one in own]
+            return [{"payload": example} for example in own]
         example = example_of(payload, schemas)
         if example is NO_EXAMPLE or example == {} or not admits(self.payload, example):
             return []

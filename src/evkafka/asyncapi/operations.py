@@ -93,7 +93,7 @@ def topics_of(consumer: ConsumerContract) -> list[ContractTopic]:
 
 def received_message(consumer: ConsumerContract, topic: ContractTopic, endpoint: Endpoint) -> Message:
     decoder = endpoint.resolve()
-    types = {one.name: one.event_type for one in consumer.settings.topics}
+    types = {configured.name: configured.event_type for configured in consumer.settings.topics}
     event_type = None if endpoint.is_default else endpoint.event_type
     return Message(
         title=event_type or "Any other event",

@@ -52,7 +52,11 @@ def retry_topic_operations(consumer: ConsumerContract) -> Iterator[Operation]:
             f"Records of `{delayed.source}` that consumer `{consumer.name}` tries again, {delayed.delay_ms} ms after"
             " they were written here.",
         )
-        source = next(ContractTopic(one.name, one.description) for one in settings.topics if one.name == delayed.source)
+        source = next(
+            ContractTopic(configured.name, configured.description)
+            for configured in settings.topics
+            if configured.name == delayed.source
+        )
         for endpoint, policy in policies.items():
             if delayed.delay_ms not in policy.retry_topics:
                 continue

@@ -62,9 +62,11 @@ def _brokers(connection: ConnectionSettings) -> tuple[str, ...]:
 
 def _server(connections: list[ConnectionSettings]) -> dict[str, Any]:
     first = connections[0]
-    names = [one.cluster_name for one in connections if one.cluster_name]
-    descriptions = [one.cluster_description for one in connections if one.cluster_description]
-    mechanisms = dict.fromkeys(mechanism for one in connections if (mechanism := _mechanism(one)) is not None)
+    names = [connection.cluster_name for connection in connections if connection.cluster_name]
+    descriptions = [connection.cluster_description for connection in connections if connection.cluster_description]
+    mechanisms = dict.fromkeys(
+        mechanism for connection in connections if (mechanism := _mechanism(connection)) is not None
+    )
     return without_none(
         host=without_userinfo(",".join(first.bootstrap_servers)),
         protocol="kafka-secure" if _protocol(first).endswith("SSL") else "kafka",

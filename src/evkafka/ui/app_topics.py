@@ -50,7 +50,7 @@ def app_topics(app: OperatedApp) -> dict[str, AppTopic]:
         found |= dict.fromkeys(declared.retry_topics(), source)
     for producer in app.producers.values():
         settings = producer_settings(producer.config)
-        names = {one.topic or settings.topic for one in producer.sender.endpoints}
+        names = {endpoint.topic or settings.topic for endpoint in producer.sender.endpoints}
         for name in names - {None}:
             found.setdefault(str(name), AppTopic(settings.connection, "Event-Type"))
     return found | {name: topic for name, topic in configured_dead_letter_topics(app).items() if name not in found}

@@ -149,7 +149,7 @@ class DeadLetterScreen:
 
 
 def _replay_result(report: ReplayReport) -> ReplayResult:
-    failed = [_failed(one.dead_letter, one.reason) for one in report.failed]
+    failed = [_failed(failure.dead_letter, failure.reason) for failure in report.failed]
     return ReplayResult(chosen=report.chosen, done=report.done, failed=failed)
 
 

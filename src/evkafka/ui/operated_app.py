@@ -41,7 +41,10 @@ class EndpointName:
 
 def endpoint_names(declared: DeclaredConsumer) -> list[EndpointName]:
     if declared.endpoints is not None:
-        return [EndpointName(None if one.is_default else one.event_type, one.name) for one in declared.endpoints]
+        return [
+            EndpointName(None if endpoint.is_default else endpoint.event_type, endpoint.name)
+            for endpoint in declared.endpoints
+        ]
     target = declared.target
     name = getattr(target, "__qualname__", type(target).__qualname__)
     return [EndpointName(None, f"{getattr(target, '__module__', '')}.{name}")]

@@ -133,24 +133,24 @@ class _JsonWriter:
 
     def _write_object(self, value: dict[str, Any], level: int) -> None:
         pair = _is_secret_pair(value)
-        for number, (name, one) in enumerate(value.items()):
+        for number, (name, field) in enumerate(value.items()):
             self._add(("," if number else "{") + self._break(level + 1) + _quoted(cut(name, self._most)) + ": ")
-            if one is not None and (is_secret(name) or (pair and name == "value")):
+            if field is not None and (is_secret(name) or (pair and name == "value")):
                 self._hide()
             else:
-                self.write(one, level + 1)
+                self.write(field, level + 1)
             if self._length > self._most:
                 return
         self._add(self._break(level) + "}")
 
     def _write_list(self, value: list[Any], level: int) -> None:
         pair = len(value) == 2 and isinstance(value[0], str) and is_secret(value[0])
-        for number, one in enumerate(value):
+        for number, item in enumerate(value):
             self._add(("," if number else "[") + self._break(level + 1))
             if pair and number:
                 self._hide()
             else:
-                self.write(one, level + 1)
+                self.write(item, level + 1)
             if self._length > self._most:
                 return
         self._add(self._break(level) + "]")
@@ -179,7 +179,7 @@ def _quoted(text: str) -> str:
 
 def _is_secret_pair(value: dict[str, Any]) -> bool:
     """`{"name": "password", "value": "..."}`"""
-    return "value" in value and any(isinstance(value.get(one), str) and is_secret(value[one]) for one in _PAIR_NAMES)
+    return "value" in value and any(isinstance(value.get(name), str) and is_secret(value[name]) for name in _PAIR_NAMES)
 
 
 def _string_without_secrets(text: str) -> tuple[str, bool]:
@@ -205,7 +205,7 @@ def _looks_secret(text: str) -> bool:
 def headers_as_text(headers: Iterable[tuple[str, bytes | None]]) -> list[tuple[str, str | None]]:
     """The headers without the tracebacks, which are shown elsewhere; the first ones if there are too many."""
     shown: list[tuple[str, str | None]] = []
-    kept = [one for one in headers if not one[0].endswith(("error-traceback", "exception-stacktrace"))]
+    kept = [header for header in headers if not header[0].endswith(("error-traceback", "exception-stacktrace"))]
     length = 0
     for name, value in kept[:HEADERS_MAX]:
         text = _header(name, value)

@@ -92,7 +92,7 @@ def dead_letter_fields(fields: Mapping[str, Any]) -> DeadLetterFilter:
 
 def _text_list(fields: Mapping[str, Any], name: str) -> list[str]:
     texts = fields.get(name)
-    if not isinstance(texts, list) or not texts or not all(isinstance(one, str) for one in texts):
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
         raise RequestRefused(400, f"{name} must be a list of dead letters' {name}, and not empty")
     if len(texts) > DEAD_LETTERS_MAX:
         raise RequestRefused(400, f"no more than {DEAD_LETTERS_MAX} at once; `evkafka dlq` takes any number")

@@ -260,9 +260,13 @@ class OperationsPage:
             RequestRefused: the offset is past the end of the partition, as last known.
         """
         for status in self._app.status().consumers:
-            for one in status.partitions if status.name == consumer else ():
-                if (one.topic, one.partition) == (topic, partition) and one.end is not None and offset > one.end:
-                    raise RequestRefused(400, f"{topic}[{partition}] ends at {one.end}: give an offset up to that")
+            for known in status.partitions if status.name == consumer else ():
+                if (
+                    (known.topic, known.partition) == (topic, partition)
+                    and known.end is not None
+                    and offset > known.end
+                ):
+                    raise RequestRefused(400, f"{topic}[{partition}] ends at {known.end}: give an offset up to that")
 
     async def _replay(self, request: Request) -> object:
         fields = await read_json_object(request)

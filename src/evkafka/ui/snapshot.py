@@ -52,8 +52,10 @@ def snapshot(app: OperatedApp, statistics: Statistics, open_dead_letters: OpenDe
             known = reasons.setdefault(check.name, [])
             known += [reason for reason in check.reasons if reason not in known]
     rows = [
-        _consumer(one, statistics, now_ms, reasons.get(one.name, []), list(notes.get(one.name, ())), status)
-        for one in status.consumers
+        _consumer(
+            consumer, statistics, now_ms, reasons.get(consumer.name, []), list(notes.get(consumer.name, ())), status
+        )
+        for consumer in status.consumers
     ]
     lag = total_lag(status)
     statistics.record_lag(lag)
@@ -72,7 +74,9 @@ def snapshot(app: OperatedApp, statistics: Statistics, open_dead_letters: OpenDe
 
 def total_lag(status: AppStatus) -> int | None:
     """The sum over all partitions whose lag is known; None if none is."""
-    known = [one.lag for consumer in status.consumers for one in consumer.partitions if one.lag is not None]
+    known = [
+        partition.lag for consumer in status.consumers for partition in consumer.partitions if partition.lag is not None
+    ]
     return sum(known) if known else None
 
 
@@ -101,19 +105,24 @@ def _current_figures(
 
 
 def _consumer(
-    one: ConsumerStatus, statistics: Statistics, now_ms: int, reasons: list[str], notes: list[str], status: AppStatus
+    consumer: ConsumerStatus,
+    statistics: Statistics,
+    now_ms: int,
+    reasons: list[str],
+    notes: list[str],
+    status: AppStatus,
 ) -> ConsumerRow:
-    state, kind = consumer_state(one, ended=one.name in status.ended)
-    partitions = _most_important(PARTITIONS_SHOWN, status, one.partitions, key=_importance)
-    attempts = _most_important(ATTEMPTS_SHOWN, status, one.attempts, key=lambda attempt: attempt.age_s)
-    lags = [partition.lag for partition in one.partitions if partition.lag is not None]
-    ages_s = [age_s for partition in one.partitions if (age_s := _oldest_age_s(partition, now_ms)) is not None]
-    if (hidden := len(one.partitions) - len(partitions)) > 0:
+    state, kind = consumer_state(consumer, ended=consumer.name in status.ended)
+    partitions = _most_important(PARTITIONS_SHOWN, status, consumer.partitions, key=_importance)
+    attempts = _most_important(ATTEMPTS_SHOWN, status, consumer.attempts, key=lambda attempt: attempt.age_s)
+    lags = [partition.lag for partition in consumer.partitions if partition.lag is not None]
+    ages_s = [age_s for partition in consumer.partitions if (age_s := _oldest_age_s(partition, now_ms)) is not None]
+    if (hidden := len(consumer.partitions) - len(partitions)) > 0:
         notes = [*notes[: REASONS_SHOWN - 1], f"{hidden:,} more partitions are not shown; the metrics have all of them"]
     return ConsumerRow(
-        name=one.name,
-        group_id=one.group_id,
-        topics=list(one.topics[:PARTITIONS_SHOWN]),
+        name=consumer.name,
+        group_id=consumer.group_id,
+        topics=list(consumer.topics[:PARTITIONS_SHOWN]),
         state=state,
         kind=kind,
         reasons=_sentences(reasons),
@@ -121,10 +130,10 @@ def _consumer(
         lag=sum(lags) if lags else None,
         lag_s=max(ages_s, default=None),
         handled_per_s=sum(
-            statistics.rate_of(counts) for (name, _), counts in statistics.event_types.items() if name == one.name
+            statistics.rate_of(counts) for (name, _), counts in statistics.event_types.items() if name == consumer.name
         ),
         partitions=[_partition(partition, now_ms) for partition in partitions],
-        rebuilds=one.rebuilds,
+        rebuilds=consumer.rebuilds,
         attempts=[
             AttemptRow(
                 topic=attempt.topic,
@@ -147,8 +156,8 @@ def _most_important(shown: int, status: AppStatus, items: Sequence[T], *, key: C
     return items if len(items) <= most else heapq.nlargest(most, items, key=key)
 
 
-def _importance(one: PartitionStatus) -> tuple[bool, bool, int]:
-    return one.held, bool(one.retrying or one.paused or one.full), one.lag or 0
+def _importance(partition: PartitionStatus) -> tuple[bool, bool, int]:
+    return partition.held, bool(partition.retrying or partition.paused or partition.full), partition.lag or 0
 
 
 def _sentences(sentences: Sequence[str]) -> list[str]:
@@ -156,27 +165,27 @@ def _sentences(sentences: Sequence[str]) -> list[str]:
     return [one_line(sentence, SENTENCE_CHARACTERS) for sentence in sentences[:REASONS_SHOWN]]
 
 
-def _oldest_age_s(one: PartitionStatus, now_ms: int) -> float | None:
-    at_ms = one.oldest_timestamp_ms
-    if at_ms is None or at_ms < 0 or not (one.oldest is not None or one.lag):
+def _oldest_age_s(partition: PartitionStatus, now_ms: int) -> float | None:
+    at_ms = partition.oldest_timestamp_ms
+    if at_ms is None or at_ms < 0 or not (partition.oldest is not None or partition.lag):
         return None
     return max(now_ms - at_ms, 0) / 1000
 
 
-def _partition(one: PartitionStatus, now_ms: int) -> PartitionRow:
-    state, kind, why = partition_state(one)
+def _partition(partition: PartitionStatus, now_ms: int) -> PartitionRow:
+    state, kind, why = partition_state(partition)
     return PartitionRow(
-        topic=one.topic,
-        partition=one.partition,
-        position=one.position,
-        committed=one.committed,
-        end=one.end,
-        high_watermark=one.high_watermark,
-        lag=one.lag,
-        pending=one.pending,
-        oldest=one.oldest,
-        oldest_age_s=_oldest_age_s(one, now_ms),
-        paused=one.paused,
+        topic=partition.topic,
+        partition=partition.partition,
+        position=partition.position,
+        committed=partition.committed,
+        end=partition.end,
+        high_watermark=partition.high_watermark,
+        lag=partition.lag,
+        pending=partition.pending,
+        oldest=partition.oldest,
+        oldest_age_s=_oldest_age_s(partition, now_ms),
+        paused=partition.paused,
         state=state,
         kind=kind,
         why=why,
@@ -194,7 +203,7 @@ def _events(app: OperatedApp, statistics: Statistics) -> list[EventRow]:
     rows = []
     for declared in app.consumers.values():
         endpoints = endpoint_names(declared)
-        named = {one.event_type for one in endpoints}
+        named = {endpoint.event_type for endpoint in endpoints}
         consumers = (declared.name, retry_consumer_name(declared.name))  # the second one reads the retry topics
         all_counts = [
             (event_type, counts) for (name, event_type), counts in statistics.event_types.items() if name in consumers
@@ -209,19 +218,19 @@ def _events(app: OperatedApp, statistics: Statistics) -> list[EventRow]:
 def _event(
     consumer: str, endpoint: EndpointName, counts: list[EventTypeStatistics], statistics: Statistics
 ) -> EventRow:
-    durations_s = sorted(s for one in counts for s in one.durations_s)
-    failed = [one for one in counts if one.error_at_ms is not None]
-    last = max(failed, key=lambda one: one.error_at_ms or 0, default=EventTypeStatistics())
+    durations_s = sorted(s for event_type in counts for s in event_type.durations_s)
+    failed = [event_type for event_type in counts if event_type.error_at_ms is not None]
+    last = max(failed, key=lambda event_type: event_type.error_at_ms or 0, default=EventTypeStatistics())
     return EventRow(
         consumer=consumer,
         event_type=endpoint.event_type,
         endpoint=endpoint.name,
-        handled=sum(one.handled for one in counts),
-        handled_per_s=sum(statistics.rate_of(one) for one in counts),
+        handled=sum(event_type.handled for event_type in counts),
+        handled_per_s=sum(statistics.rate_of(event_type) for event_type in counts),
         p50_s=quantile(durations_s, 0.5),
         p95_s=quantile(durations_s, 0.95),
         p99_s=quantile(durations_s, 0.99),
-        failed=sum(one.failed for one in counts),
+        failed=sum(event_type.failed for event_type in counts),
         last_error=last.error,
         last_error_at_ms=last.error_at_ms,
     )

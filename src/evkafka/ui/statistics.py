@@ -137,7 +137,7 @@ class Statistics:
         group["count"] += 1
         group["last_ms"] = at_ms
         where = RecordAddress(topic=event.topic, partition=event.partition, offset=event.offset)
-        group["records"] = [where, *(one for one in group["records"] if one != where)][:ADDRESSES_PER_GROUP]
+        group["records"] = [where, *(address for address in group["records"] if address != where)][:ADDRESSES_PER_GROUP]
         self._groups[error_id] = group  # the newest is the last, the oldest is removed first
         if len(self._groups) > ERROR_GROUPS_MAX:
             del self._groups[next(iter(self._groups))]
@@ -156,13 +156,13 @@ class Statistics:
     def rates(self) -> tuple[float, float]:
         """Handled and failed records per second, over the last five whole seconds."""
         now_s = int(self._now())
-        last = [one for at_s, one in self._seconds if now_s - 5 <= at_s < now_s]
-        return sum(one.handled for one in last) / 5, sum(one.failed for one in last) / 5
+        last = [second for at_s, second in self._seconds if now_s - 5 <= at_s < now_s]
+        return sum(second.handled for second in last) / 5, sum(second.failed for second in last) / 5
 
     def durations_s(self) -> list[float]:
         """Durations of the attempts of the last ten seconds, sorted."""
         now_s = int(self._now())
-        return sorted(s for at_s, one in self._seconds if at_s >= now_s - 10 for s in one.durations_s)
+        return sorted(s for at_s, second in self._seconds if at_s >= now_s - 10 for s in second.durations_s)
 
     def rate_of(self, counts: EventTypeStatistics) -> float:
         now_s = int(self._now())
@@ -174,12 +174,12 @@ class Statistics:
         known, empty = dict(self._seconds), SecondCounts()
         seconds = range(now_s - HISTORY_S, now_s)
         counts = [known.get(at_s, empty) for at_s in seconds]
-        quantiles_s = [_quantiles(one) for one in counts]
+        quantiles_s = [_quantiles(second) for second in counts]
         return TimeSeries(
             at_s=list(seconds),
-            handled_per_s=[one.handled for one in counts],
-            failed_per_s=[one.failed for one in counts],
-            lag=[one.lag for one in counts],
+            handled_per_s=[second.handled for second in counts],
+            failed_per_s=[second.failed for second in counts],
+            lag=[second.lag for second in counts],
             p50_s=[p50_s for p50_s, _ in quantiles_s],
             p95_s=[p95_s for _, p95_s in quantiles_s],
         )

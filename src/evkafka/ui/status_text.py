@@ -36,15 +36,15 @@ def consumer_state(consumer: ConsumerStatus, *, ended: bool) -> Label:
 def _running_state(partitions: tuple[PartitionStatus, ...]) -> Label:
     if not partitions:
         return "Standing by", ""
-    if any(one.held for one in partitions):
+    if any(partition.held for partition in partitions):
         return "Cannot read on", "bad"
-    if any(one.unwritten for one in partitions):
+    if any(partition.unwritten for partition in partitions):
         return "Cannot write", "bad"
-    if any(one.retrying for one in partitions):
+    if any(partition.retrying for partition in partitions):
         return "Retrying", "warn"
-    if any(one.paused for one in partitions):
+    if any(partition.paused for partition in partitions):
         return "Paused", "warn"
-    return ("Reading", "good") if any(one.lag for one in partitions) else ("Up to date", "good")
+    return ("Reading", "good") if any(partition.lag for partition in partitions) else ("Up to date", "good")
 
 
 def partition_state(partition: PartitionStatus) -> tuple[str, Kind, str]:
@@ -93,7 +93,7 @@ def problems(
         *_problems_of_loop(status),
         *_problems_of_dead_letters(open_dead_letters),
     ]
-    return sorted(found, key=lambda one: one["kind"] != "bad")
+    return sorted(found, key=lambda problem: problem["kind"] != "bad")
 
 
 def _problems_of_health(live: Health, ready: Health) -> Iterator[Problem]:

@@ -43,4 +43,4 @@ class WrongTokenLimit:
 
     def _remove_expired(self) -> None:
         end_s = self._now() - WRONG_TOKENS_PERIOD_S
-        self._wrong = {key: one for key, one in self._wrong.items() if one[0] > end_s}
+        self._wrong = {key: counted for key, counted in self._wrong.items() if counted[0] > end_s}

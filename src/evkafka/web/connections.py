@@ -58,8 +58,8 @@ class Connections:
 
     def _close_one(self, address: str | None) -> None:
         """Close the oldest connection that waits for its client; the oldest of all if none does."""
-        candidates = (one for one in self._open if address is None or one.address == address)
-        oldest = min(candidates, key=lambda one: not one.waits_for_client)
+        candidates = (connection for connection in self._open if address is None or connection.address == address)
+        oldest = min(candidates, key=lambda connection: not connection.waits_for_client)
         self.remove(oldest)
         oldest.abort()
 

@@ -52,8 +52,8 @@ class References:
                 self.uses[message].append(use)
         components = document.get("components", {})
         for kind, part in (("message", "messages"), ("schema", "schemas")):
-            for key, one in components.get(part, {}).items():
-                for schema in _schemas_in(one):
+            for key, component in components.get(part, {}).items():
+                for schema in _schemas_in(component):
                     if (kind, key) != ("schema", schema):
                         self.users[schema][kind, key] = None
 

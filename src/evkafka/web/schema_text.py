@@ -112,12 +112,12 @@ def fields(schema: Any) -> list[Field]:
         Field(
             name,
             name in required,
-            describe(one),
-            one.get("description", "") if isinstance(one, dict) else "",
-            _json(one["default"]) if isinstance(one, dict) and "default" in one else "",
-            _inner(one),
+            describe(property_),
+            property_.get("description", "") if isinstance(property_, dict) else "",
+            _json(property_["default"]) if isinstance(property_, dict) and "default" in property_ else "",
+            _inner(property_),
         )
-        for name, one in schema.get("properties", {}).items()
+        for name, property_ in schema.get("properties", {}).items()
     ]
 
 
