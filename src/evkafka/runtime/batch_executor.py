@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from evkafka.outcomes import Failed, FailureOutcome, PartialFailure, Unmatched
 from evkafka.records import Record
 from evkafka.runtime.attempt import ABANDONED
+from evkafka.runtime.interfaces import ConsumerServices, DecideFor
 from evkafka.runtime.partition import Batch, Lane, SettledBehind
 from evkafka.runtime.ports import BatchAttempt, Slot
 from evkafka.runtime.settle import (
@@ -30,9 +31,6 @@ from evkafka.runtime.settle import (
     classify,
     error_of,
 )
-
-if TYPE_CHECKING:
-    from evkafka.runtime.interfaces import ConsumerServices, DecideFor
 
 OpenBatch = Callable[[Sequence[Record], Slot], BatchAttempt]
 

@@ -47,8 +47,8 @@ class CorruptRecords:
         says."""
         assignment, tp, policy = self._assignment, unreadable.partition, self._assignment.settings.on_error
         partition, source = assignment.partitions.get(tp), assignment.source
-        if partition is None or source is None or partition.held:
-            return  # if it is held already, a poll that was running has read the record once more
+        if partition is None or source is None or "unreadable" in assignment.flow.reasons(tp):
+            return  # if it is blocked already, a poll that was running has read the record once more
         limited = assignment.at_most_once or policy.max_attempts is not None
         if not limited:
             self._report(unreadable, skipped=False)
@@ -132,11 +132,9 @@ class CorruptRecords:
         )
 
     def _block(self, partition: Partition) -> None:
-        partition.held = True
         self._assignment.flow.close(partition.tp, "unreadable")
 
     def _unblock(self, partition: Partition) -> None:
-        partition.held = False
         if self._assignment.partitions.get(partition.tp) is partition:
             self._assignment.flow.open(partition.tp, "unreadable")
 

@@ -269,7 +269,6 @@ class Partition:
         running: how many of its lanes an executor walks now. Written by the scheduler.
         polled_bytes: what its records hold in memory.
         paused: a user has paused it: none of its records may begin. Written by the scheduler.
-        held: it is not read, because the client cannot read its next record.
         unreadable: how often in a row the client could not read its next record.
         early: records of a retry topic that were read and are not due yet: they are not in the ledger.
         tally: how many of its records became dead letters; None until its position, and what was saved, is known.
@@ -278,7 +277,7 @@ class Partition:
 
     __slots__ = (
         "_by_key", "_enqueued", "_keyed", "_quiet", "_taken", "_tallied", "_unkeyed", "_whole", "committed",
-        "dead_letters_pending", "early", "gathering", "held", "ledger", "paused", "polled_bytes", "ready", "running",
+        "dead_letters_pending", "early", "gathering", "ledger", "paused", "polled_bytes", "ready", "running",
         "state", "tally", "tp", "unreadable",
     )  # fmt: skip
 
@@ -291,7 +290,6 @@ class Partition:
         self.ready: list[tuple[int, int, Lane]] = []
         self.running = 0
         self.paused = paused
-        self.held = False
         self.unreadable = 0
         self.early: deque[DelayedRecord] = deque()
         self.tally: DeadLetterRate | None = None

@@ -239,7 +239,7 @@ def _partition(
         oldest=ledger.oldest,
         oldest_timestamp_ms=written_ms,
         retrying=partition.retrying(),
-        held=partition.held,
+        held="unreadable" in assignment.flow.reasons(tp),
         paused=partition.paused,
         full=assignment.flow.is_full(tp),
         high_watermark=source.high_watermark(tp) if source is not None else None,

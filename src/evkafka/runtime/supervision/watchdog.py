@@ -49,6 +49,7 @@ class Watchdog:
         self._settings = assignment.settings
         self._executors = tuple(executors)
         self._partitions = assignment.partitions
+        self._flow = assignment.flow
         self._round_s = min(max(shortest_limit_s / 10, FASTEST_ROUND_S), SLOWEST_ROUND_S)
         self._last_round = last_round
         self._report = report
@@ -160,7 +161,8 @@ class Watchdog:
         for tp, partition in self._partitions.items():
             position, end = source.position(tp), source.end_offset(tp)
             idle = position is not None and end is not None and end > position and not partition.busy
-            has_reason = partition.held or partition.paused or partition.early or partition.retrying()
+            is_held = "unreadable" in self._flow.reasons(tp)
+            has_reason = is_held or partition.paused or partition.early or partition.retrying()
             if not idle or has_reason or source.receives(tp):
                 self._unmoved.pop(tp, None)
                 continue
