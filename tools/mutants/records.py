@@ -212,7 +212,7 @@ DEAD_LETTERS = [
     Breakage(
         "a limit that was reached before the restart is ignored",
         "runtime/dead_letter_limit.py",
-        "        if partition.tally.stopped:",
+        "        if rate.stopped:",
         "        if False:",
         "the app continues although its limit was reached",
         ("tests/runtime/dead_letters/test_limit.py",),

@@ -58,10 +58,10 @@ class Assignment:
 
     def restart(self, partition: Partition) -> Partition:
         """Restart at another offset, with a new ledger; the results of running attempts are ignored."""
-        tally = partition.update_tally()
+        rate = partition.dead_letters.update()
         self.drop(partition)
         partition = self.begin(partition.tp)
-        partition.tally = tally
+        partition.dead_letters.rate = rate
         return partition
 
     def drop(self, partition: Partition) -> None:

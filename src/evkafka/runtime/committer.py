@@ -67,15 +67,16 @@ class Committer:
         for partition in partitions:
             if partition.tp in offsets:
                 partition.committed = offsets[partition.tp]
-                if partition.tally is not None and partition.tally.as_text() == metadata[partition.tp]:
-                    partition.tally.unsaved = False
+                rate = partition.dead_letters.rate
+                if rate is not None and rate.as_text() == metadata[partition.tp]:
+                    rate.unsaved = False
         self._telemetry.emit(OffsetsCommitted(self._consumer, offsets, self._clock.now() - began))
         return True
 
     def _metadata(self, partition: Partition) -> str:
-        """The dead-letter tally; until that was read, the metadata of the last commit."""
-        tally = partition.update_tally()
-        return tally.as_text() if tally is not None else self._source.metadata(partition.tp)
+        """The dead-letter rate; until that was read, the metadata of the last commit."""
+        rate = partition.dead_letters.update()
+        return rate.as_text() if rate is not None else self._source.metadata(partition.tp)
 
     def _not_sent(self, partitions: list[Partition], waited_s: float) -> bool:
         offsets = {p.tp: offset for p in partitions if (offset := p.to_commit()) is not None}

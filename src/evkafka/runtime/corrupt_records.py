@@ -87,7 +87,7 @@ class CorruptRecords:
         into dead letters. Stops the app if not."""
         if not self._limit.allows(source, partition):
             return False
-        why = partition.limit_reached(self._assignment.settings.on_error.dead_letter_limit)
+        why = partition.dead_letters.limit_reached(self._assignment.settings.on_error.dead_letter_limit)
         if why is not None:
             self._stop_signal.fail(
                 StopApp(
@@ -103,7 +103,7 @@ class CorruptRecords:
         await self._dead_letters.send_unreadable(unreadable)
         if assignment.partitions.get(tp) is not partition or partition.leaving or assignment.source is None:
             return  # the partition was revoked or assigned again: its next reader handles the record again
-        partition.count_unreadable()
+        partition.dead_letters.add_unreadable()
         self._report(unreadable, skipped=True)
         self._unblock(partition)
         assignment.source.seek(tp, unreadable.next_offset)

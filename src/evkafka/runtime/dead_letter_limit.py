@@ -29,18 +29,19 @@ class DeadLetterLimit:
         stops. Call it when the position is known, because the commit's metadata is known from then on."""
         if not self._window:
             return True
-        tp = partition.tp
-        if partition.tally is None:
-            partition.tally = DeadLetterRate.from_text(source.metadata(tp), self._window)
+        tp, rate = partition.tp, partition.dead_letters.rate
+        if rate is None:
+            rate = DeadLetterRate.from_text(source.metadata(tp), self._window)
             if self._resets and tp not in self._reset:
                 self._reset.add(tp)
-                if partition.tally.as_text():
-                    partition.tally = DeadLetterRate(self._window)
-                    partition.tally.unsaved = True
-        if partition.tally.stopped:
+                if rate.as_text():
+                    rate = DeadLetterRate(self._window)
+                    rate.unsaved = True
+            partition.dead_letters.rate = rate
+        if rate.stopped:
             self._stop_signal.fail(
                 StopApp(
                     f"{tp.topic}[{tp.partition}]: its `dead_letter_limit` was reached; {RESET_DEAD_LETTER_LIMIT}",
                 )
             )
-        return not partition.tally.stopped
+        return not rate.stopped

@@ -14,9 +14,8 @@ from heapq import heappush
 from operator import attrgetter
 from typing import Literal
 
-from evkafka.config.settings import DeadLetterLimitSettings
 from evkafka.records import Record, TopicPartition
-from evkafka.runtime.dead_letters.rate import DeadLetterRate
+from evkafka.runtime.dead_letters.count import DeadLetterCount
 from evkafka.runtime.dead_letters.retry_topics import DelayedRecord
 from evkafka.runtime.offsets import OffsetLedger
 from evkafka.runtime.polled_bytes import PolledBytes
@@ -202,7 +201,7 @@ class PendingWrite:
         self.ended = True
         self.lane.writes = tuple(other for other in self.lane.writes if other is not self)
         if isinstance(self.verdict, SendToDeadLetter):
-            self.partition.dead_letters_pending -= 1
+            self.partition.dead_letters.pending -= 1
 
     def abandon(self) -> None:
         """Its partition is revoked: the next owner handles the record again."""
@@ -271,14 +270,12 @@ class Partition:
         paused: a user has paused it: none of its records may begin. Written by the scheduler.
         unreadable: how often in a row the client could not read its next record.
         early: records of a retry topic that were read and are not due yet: they are not in the ledger.
-        tally: how many of its records became dead letters; None until its position, and what was saved, is known.
-        dead_letters_pending: how many of its dead letters are being written.
+        dead_letters: how many of its records became dead letters.
     """
 
     __slots__ = (
-        "_by_key", "_enqueued", "_keyed", "_quiet", "_taken", "_tallied", "_unkeyed", "_whole", "committed",
-        "dead_letters_pending", "early", "gathering", "ledger", "paused", "polled_bytes", "ready", "running",
-        "state", "tally", "tp", "unreadable",
+        "_by_key", "_enqueued", "_keyed", "_quiet", "_unkeyed", "_whole", "committed", "dead_letters", "early",
+        "gathering", "ledger", "paused", "polled_bytes", "ready", "running", "state", "tp", "unreadable",
     )  # fmt: skip
 
     def __init__(self, tp: TopicPartition, *, ordering: str, paused: bool = False) -> None:
@@ -292,11 +289,8 @@ class Partition:
         self.paused = paused
         self.unreadable = 0
         self.early: deque[DelayedRecord] = deque()
-        self.tally: DeadLetterRate | None = None
-        self.dead_letters_pending = 0
+        self.dead_letters = DeadLetterCount(self.ledger)
         self.gathering: dict[tuple[Route, int], Batch] = {}
-        self._taken = 0  # records read
-        self._tallied = 0  # of those that have ended, how many the tally has counted
         self._enqueued = 0  # lanes, ever
         self._by_key = ordering == "key"
         self._whole = Lane(self, (tp, None)) if ordering == "partition" else None
@@ -328,7 +322,7 @@ class Partition:
 
     def open(self, records: Sequence[Record], position: int | None) -> None:
         """These records were just read, up to this position: enter them in the ledger."""
-        self._taken += len(records)
+        self.dead_letters.add_read(len(records))
         self.unreadable = 0
         self.ledger.begin(list(map(_offset, records)))
         self.set_position(position)
@@ -409,43 +403,10 @@ class Partition:
     def to_commit(self) -> int | None:
         """The offset to commit now; None if nothing moved since the last confirmed one."""
         offset = self.ledger.committable()
-        if self.tally is not None and self.tally.unsaved:
+        if (rate := self.dead_letters.rate) is not None and rate.unsaved:
             # Reading began at the oldest unfinished record or before it, and nothing behind it is passed.
             return offset if offset is not None else self.ledger.oldest
         return offset if offset != self.committed else None
-
-    # ------------------------------------------------------------------ dead letters
-
-    def limit_reached(self, limit: DeadLetterLimitSettings | None) -> str | None:
-        """Why none of its records may become a dead letter now; None if they may."""
-        tally = self.update_tally()
-        if tally is None or limit is None:
-            return None
-        why = tally.reached(limit, under_way=self.dead_letters_pending)
-        if why is not None:
-            tally.stop()
-        return why
-
-    def count_dead_letter(self) -> None:
-        """A record of it has just become a dead letter, and ends in this step."""
-        tally = self.update_tally()
-        if tally is not None:
-            tally.count_dead_letter()
-            self._tallied += 1
-
-    def count_unreadable(self) -> None:
-        """The same for a record that the client could not read, and that was never taken."""
-        self.count_dead_letter()
-        self._taken += 1
-
-    def update_tally(self) -> DeadLetterRate | None:
-        """Count what has ended since the last update; returns the tally. Records need not be counted one by one."""
-        if self.tally is not None and not self.ledger.sealed:
-            ended = self._taken - self.ledger.unfinished
-            if ended > self._tallied:
-                self.tally.count_other(ended - self._tallied)
-                self._tallied = ended
-        return self.tally
 
     # ------------------------------------------------------------------ becoming quiet
 

@@ -70,13 +70,13 @@ class PendingWrites:
             self._report.dropped(slot, record)
             return
         if isinstance(verdict, SendToDeadLetter):
-            if why := partition.limit_reached(self._dead_letter_limit(slot.route)):
+            if why := partition.dead_letters.limit_reached(self._dead_letter_limit(slot.route)):
                 raise StopApp(
                     f"{address_of(record)} stops the app, uncommitted: {why} (`dead_letter_limit`); "
                     f"{RESET_DEAD_LETTER_LIMIT}",
                     verdict.error,
                 )
-            partition.dead_letters_pending += 1
+            partition.dead_letters.pending += 1
         write = PendingWrite(
             lane,
             record,
@@ -141,7 +141,7 @@ class PendingWrites:
     def _confirmed(self, write: PendingWrite) -> None:
         partition, record = write.partition, write.record
         if isinstance(write.verdict, SendToDeadLetter):
-            partition.count_dead_letter()
+            partition.dead_letters.add()
         self._finish(partition, SettledBehind(record, write.slot, written_status(write.verdict), write.duration_s))
         write.end()
         behind: tuple[SettledBehind, ...] = ()
