@@ -32,18 +32,18 @@ def batch(
 
 
 def with_crc(raw: bytes) -> bytes:
-    """The batch with the checksum that fits its bytes."""
+    """The batch with a correct checksum."""
     return raw[:17] + struct.pack(">I", crc32c(raw[21:])) + raw[21:]
 
 
 def with_codec(raw: bytes, codec: int) -> bytes:
-    """The batch, said to be compressed in another way than it is."""
+    """The batch, marked with a codec that is not its own."""
     (attributes,) = struct.unpack_from(">h", raw, 21)
     return with_crc(raw[:21] + struct.pack(">h", attributes & ~7 | codec) + raw[23:])
 
 
 def with_bad_header(raw: bytes, name: bytes) -> bytes:
-    """The batch with the first header of this name made one that is not UTF-8."""
+    """The batch with the first header of this name replaced by one that is not UTF-8."""
     return with_crc(raw.replace(name, b"\xff" * len(name), 1))
 
 
@@ -53,7 +53,7 @@ def with_flipped_bit(raw: bytes) -> bytes:
 
 
 def control(*, first: int, producer: int, commit: bool) -> bytes:
-    """The batch that ends a transaction."""
+    """The control batch that ends a transaction."""
     key = struct.pack(">hh", 0, 1 if commit else 0)
     raw = batch(b"\x00\x00\x00\x00\x00\x00", first=first, key=key, producer=producer, transactional=True)
     (attributes,) = struct.unpack_from(">h", raw, 21)

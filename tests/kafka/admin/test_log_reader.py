@@ -29,7 +29,7 @@ SIZE = 5_000_000
 
 
 async def produce_bomb(servers: str, topic: str, headers: Any = ()) -> None:
-    """A record of some hundred bytes on the wire, and of five megabytes when it is unpacked."""
+    """Produce a record of a few hundred bytes that decompresses to five megabytes."""
     async with AIOKafkaProducer(
         bootstrap_servers=servers, compression_type="zstd", max_request_size=2 * SIZE
     ) as producer:
@@ -44,7 +44,7 @@ def connection(kafka_broker: KafkaBroker, monkeypatch: pytest.MonkeyPatch) -> Co
 
 @pytest.fixture(params=["gzip", "snappy", "lz4", "zstd"])
 async def orders(request: pytest.FixtureRequest, kafka_broker: KafkaBroker, topic: MakeTopic) -> str:
-    """Two records, three in one batch that unpacks to more than a reader takes, and two more."""
+    """Two records, a batch of three that decompresses to more than a reader takes, and two more records."""
     servers, name = kafka_broker.bootstrap_servers, await topic()
     await produce(servers, name, 2)
     async with AIOKafkaProducer(
@@ -61,11 +61,11 @@ async def orders(request: pytest.FixtureRequest, kafka_broker: KafkaBroker, topi
     return name
 
 
-def told(records: list[Record]) -> list[object]:
+def errors_or_values(records: list[Record]) -> list[object]:
     return [str(one.error) if isinstance(one, UnreadRecord) else one.value for one in records]
 
 
-def is_told(shown: list[object]) -> bool:
+def shows_the_batch_as_unreadable(shown: list[object]) -> bool:
     first, second, bomb, *rest = shown
     return [first, second, *rest] == [b"0", b"1", b"0", b"1"] and "max_decompressed_bytes, 1000000" in str(bomb)
 
@@ -76,18 +76,18 @@ class TestATooLargeBatch:
         async with aclosing(follow(connection, orders, {0: 0}, {0: 7})) as batches:
             async for records in batches:
                 seen += records
-        assert is_told(told(seen))
+        assert shows_the_batch_as_unreadable(errors_or_values(seen))
 
     async def test_is_a_record_of_the_log(self, connection: ConnectionSettings, orders: str) -> None:
         seen: list[Record] = []
         async with aclosing(stream_log(connection, orders)) as batches:
             async for records in batches:
                 seen += records
-        assert is_told(told(seen))
+        assert shows_the_batch_as_unreadable(errors_or_values(seen))
 
     async def test_is_a_row_of_the_operations_page(self, connection: ConnectionSettings, orders: str) -> None:
         found = await excerpt(connection, orders, 0, limit=10, offset=0)
-        assert is_told(told(list(found.records)))
+        assert shows_the_batch_as_unreadable(errors_or_values(list(found.records)))
         row = record_row(found.records[2], "Event-Type", 1000)
         assert row["offset"] == 2
         assert row["value"] is not None
@@ -142,7 +142,7 @@ class TestATooLargeBatch:
         assert left.error_type == "TooLargeUnpacked"
         sent: list[Record] = []
         await read_log(connection, source, sent.append)
-        assert told(sent) == [b"small"]
+        assert errors_or_values(sent) == [b"small"]
 
 
 class TestSlowAnswers:
@@ -159,7 +159,7 @@ class TestSlowAnswers:
 
     async def test_time_out_after_silence(self, kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy) -> None:
         orders = await topic()
-        for _ in range(6):  # each comes with a fetch of its own
+        for _ in range(6):  # each needs a fetch of its own
             await produce_one(kafka_broker.bootstrap_servers, orders, 600_000)
         connection = ConnectionSettings((proxy.bootstrap_servers,))
 

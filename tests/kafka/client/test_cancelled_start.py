@@ -18,7 +18,7 @@ from evkafka.kafka.options import connection_options
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[AIOKafkaConnection]:
-    """The connections that were asked for metadata; none is answered."""
+    """Connections that wait for the answer to a metadata request, which never comes."""
     waiting: asyncio.Queue[AIOKafkaConnection] = asyncio.Queue()
     send = AIOKafkaConnection.send
 

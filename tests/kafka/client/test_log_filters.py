@@ -26,7 +26,7 @@ from evkafka.kafka.client.log_filters import (
 )
 from evkafka.kafka.consumer.source import KafkaSource
 from tests.conftest import MakeTopic
-from tests.support.listening import Listener, Reader, consumer_settings
+from tests.support.kafka_reader import Listener, Reader, consumer_settings
 
 
 def record(message: str, *args: object, level: int = logging.ERROR) -> logging.LogRecord:

@@ -28,7 +28,7 @@ PROMPTLY_S = 5.0
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A moment is a tenth of a second."""
+    """Shorten the checks for progress to a tenth of a second."""
     monkeypatch.setattr(node_connections, "PROGRESS_CHECK_S", 0.1)
     monkeypatch.setattr(connection, "PROGRESS_CHECK_S", 0.1)
 
@@ -42,7 +42,7 @@ async def _client(servers: str) -> Client:
 
 @pytest.fixture
 async def client(kafka_broker: KafkaBroker, proxy: Proxy) -> AsyncIterator[Client]:
-    """It knows two nodes: the real one, and one behind the proxy."""
+    """A client that knows two nodes: the real one, and one behind the proxy."""
     client = await _client(kafka_broker.bootstrap_servers)
     host, port = proxy.bootstrap_servers.split(":")
     client.cluster._brokers[SILENT] = BrokerMetadata(SILENT, host, int(port), None)
@@ -52,7 +52,7 @@ async def client(kafka_broker: KafkaBroker, proxy: Proxy) -> AsyncIterator[Clien
 
 @pytest.fixture
 def silent_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is random begins with the silent node."""
+    """Random orders begin with the silent node."""
     monkeypatch.setattr(random, "shuffle", lambda nodes: nodes.sort(key=lambda node: node != SILENT))
 
 
@@ -69,7 +69,7 @@ class TestConnecting:
 
     async def test_is_aborted_when_the_cluster_has_removed_the_node(self, client: Client, proxy: Proxy) -> None:
         await proxy.set("blackhole")
-        async with asyncio.timeout(PROMPTLY_S):  # less than a connection may take
+        async with asyncio.timeout(PROMPTLY_S):  # less than the time limit of a connection
             assert await client._get_conn(SILENT) is None
 
     async def test_tries_the_next_server_while_the_first_is_slow(
@@ -113,14 +113,14 @@ class TestRequestsThatAnyNodeCanAnswer:
 class TestAPendingWrite:
     async def test_does_not_delay_metadata_requests(self, proxy: Proxy) -> None:
         client = await _client(proxy.bootstrap_servers)
-        held: Any = proxy.on(PRODUCE, hold=True)
+        blocked: Any = proxy.on(PRODUCE, hold=True)
         try:
             writing = asyncio.ensure_future(client.send(HEALTHY, ProduceRequest(None, -1, 1000, [("t", [(0, b"")])])))
-            await held.seen.wait()
+            await blocked.seen.wait()
             async with asyncio.timeout(PROMPTLY_S):
                 assert await client._metadata_update(client.cluster, [])
             assert not writing.done()
-            held.release.set()
+            blocked.release.set()
             await writing
         finally:
             await client.close()
@@ -136,16 +136,16 @@ class TestRequestsToOneNode:
 
     async def test_wait_while_it_is_one_of_the_brokers(self, proxy: Proxy) -> None:
         client = await _client(proxy.bootstrap_servers)
-        held: Any = proxy.on(HEARTBEAT, hold=True)
+        blocked: Any = proxy.on(HEARTBEAT, hold=True)
         try:
             answering = asyncio.ensure_future(
                 client.send(HEALTHY, HeartbeatRequest("any", -1, ""), group=ConnectionGroup.COORDINATION)
             )
-            await held.seen.wait()
+            await blocked.seen.wait()
             asked = proxy.requests.count(METADATA)
             await eventually(lambda: proxy.requests.count(METADATA) > asked, what="another look at the metadata")
             assert not answering.done()
-            held.release.set()
+            blocked.release.set()
             assert (await answering).error_code
         finally:
             await client.close()

@@ -21,11 +21,11 @@ WHOLE_S = 60.0
 
 
 def tasks() -> set[asyncio.Task[Any]]:
-    """The tasks of the client, by where their code stands."""
+    """The tasks of aiokafka and of kafka/, found by the files of their code."""
     return {
         task
         for task in asyncio.all_tasks()
-        if any(part in task.get_coro().cr_code.co_filename for part in ("aiokafka", "runtime/kafka"))  # type: ignore[union-attr]
+        if any(part in task.get_coro().cr_code.co_filename for part in ("aiokafka", "evkafka/kafka"))  # type: ignore[union-attr]
     }
 
 
@@ -119,9 +119,9 @@ class TestWithoutBrokers:
 
 class TestDuringARebalance:
     async def test_of_a_join_that_does_not_end(self, topic: MakeTopic, proxy: Proxy, name: str) -> None:
-        held = proxy.on(JOIN_GROUP, hold=True)
+        blocked = proxy.on(JOIN_GROUP, hold=True)
         reader = await Reader(consumer_settings(proxy.bootstrap_servers, await topic(), name)).start()
-        await held.seen.wait()
+        await blocked.seen.wait()
 
         assert await timed_stop(reader, 1.0) <= 1.0 + SLACK_S
         await eventually(lambda: not tasks())
@@ -148,7 +148,7 @@ class TestDuringARebalance:
         await revoking.wait()
 
         assert await timed_stop(first, 1.0) <= 1.0 + SLACK_S
-        # It said good-bye all the same: the other does not wait for a session's end.
+        # It has left the group nevertheless: the other member does not wait for the end of a session.
         await eventually(lambda: len(second.source.assignment()) == 1)
         await timed_stop(second, 3.0)
         await eventually(lambda: not tasks())

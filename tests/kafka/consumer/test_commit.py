@@ -19,7 +19,7 @@ from tests.support.waiting import SLACK_S, eventually
 
 
 async def metadata(servers: str, group: str, topic: str) -> str:
-    """What is kept beside the group's offset of partition 0."""
+    """The metadata committed with the group's offset of partition 0."""
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
     try:
@@ -82,7 +82,7 @@ class TestAllowedCommits:
         servers, orders = kafka_broker.bootstrap_servers, await topic(partitions=2)
         first = await _reading(read, servers, orders, name)
         lock = first.source._started().coordinator._commit_lock
-        await lock.acquire()  # another commit is under way
+        await lock.acquire()  # another commit is in progress
         waiting = asyncio.ensure_future(
             first.source.commit({TopicPartition(orders, 0): 3, TopicPartition(orders, 1): 3}, timeout_s=30)
         )
@@ -101,16 +101,16 @@ class TestAllowedCommits:
     ) -> None:
         servers, orders = kafka_broker.bootstrap_servers, await topic(partitions=2)
         first = await _reading(read, proxy.bootstrap_servers, orders, name, session_timeout_s=1.0)
-        held = proxy.on(COMMIT, hold=True)
+        blocked = proxy.on(COMMIT, hold=True)
         with pytest.raises(CommitUnknown):
             await first.source.commit({TopicPartition(orders, 0): 3, TopicPartition(orders, 1): 3}, timeout_s=0.3)
-        # Its heartbeats stand behind the commit in the same connection: the member is expelled.
+        # Its heartbeats wait behind the commit on the same connection, so the member is expelled.
         second = await _reading(read, servers, orders, name)
         both = {TopicPartition(orders, 0), TopicPartition(orders, 1)}
         await eventually(lambda: second.listener.assigned[-1] == both)
         await second.source.commit(dict.fromkeys(both, 10), timeout_s=5)
         await second.pause()
-        held.release.set()
+        blocked.release.set()
 
         await eventually(lambda: first.source.state() == "joining" or len(first.listener.assigned) > 1)
         assert await committed(servers, name, orders, 0) == 10
@@ -211,9 +211,11 @@ class TestAnswers:
 
         assert await metadata(fake.bootstrap_servers, name, name) == "x" * 99
         assert await fault.hits() == 1, "it is not tried again with what was refused"
-        said = [record.getMessage() for record in caplog.records if "offset.metadata.max.bytes" in record.getMessage()]
-        assert len(said) == 1
-        assert f"group {name!r}: the brokers do not take 100 bytes of metadata" in said[0]
+        warnings = [
+            record.getMessage() for record in caplog.records if "offset.metadata.max.bytes" in record.getMessage()
+        ]
+        assert len(warnings) == 1
+        assert f"group {name!r}: the brokers do not take 100 bytes of metadata" in warnings[0]
 
     async def test_finds_a_coordinator_that_has_moved(self, fake: FakeKafka, name: str, read: Read) -> None:
         await fake.create(name)

@@ -124,7 +124,7 @@ class TestJoins:
         reader = await read(proxy.bootstrap_servers, await topic(), name)
         await eventually(lambda: reader.source.state() == "steady")
 
-        assert proxy.requests.count(JOIN_GROUP) == 2  # the first is answered with the member's id
+        assert proxy.requests.count(JOIN_GROUP) == 2  # the first is answered with the member id
 
 
 class TestRebalances:
@@ -147,7 +147,7 @@ class TestRebalances:
         for partition in (0, 1):
             await produce(servers, orders, partition=partition)
         polls = first.polls
-        await eventually(lambda: first.polls > polls + 5)  # polls return in their time meanwhile
+        await eventually(lambda: first.polls > polls + 5)  # polls return in time meanwhile
         assert first.records == []
         go_on.set()
 
@@ -235,7 +235,7 @@ class TestEndedTasks:
         await eventually(lambda: reader.source.state() == "steady")
         consumer = reader.source._started()
         if owner == "fetching":
-            consumer.fetcher._get_actions_per_node = None  # the next round of the fetch task trips over it
+            consumer.fetcher._get_actions_per_node = None  # the next round of the fetch task fails
         else:
             consumer.coordinator._maybe_do_autocommit = None
             consumer.coordinator.request_rejoin()

@@ -32,7 +32,7 @@ def values(raw: bytes) -> list[bytes]:
 
 
 def with_records(raw: bytes, records: bytes) -> bytes:
-    """The batch with other bytes in the place of its compressed records."""
+    """The batch with its compressed records replaced by other bytes."""
     return with_crc(raw[:8] + struct.pack(">i", HEAD - 12 + len(records)) + raw[12:HEAD] + records)
 
 
@@ -160,6 +160,6 @@ class TestOnKafka:
         reader.listener.when_unreadable = lambda found: reader.source.seek(found.partition, found.next_offset)
 
         await eventually(lambda: reader.offsets(0) == [0, 1, 3, 4] and reader.offsets(1) == [0, 1, 2])
-        (told,) = reader.listener.unreadable
-        assert (told.partition, told.offset, told.next_offset) == (TopicPartition(orders, 0), 2, 3)
-        assert "max_decompressed_bytes, 2000000" in str(told.error)
+        (reported,) = reader.listener.unreadable
+        assert (reported.partition, reported.offset, reported.next_offset) == (TopicPartition(orders, 0), 2, 3)
+        assert "max_decompressed_bytes, 2000000" in str(reported.error)

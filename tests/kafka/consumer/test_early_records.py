@@ -32,7 +32,7 @@ async def test_no_record_is_handed_out_before_the_listener_has_its_partition(
     reader.listener.assigning = assigning
     await reader.start()
     await eventually(lambda: reader.listener.assigned)
-    await eventually(lambda: bool(reader.source._started().fetcher._records))  # the client has them
+    await eventually(lambda: bool(reader.source._started().fetcher._records))  # aiokafka has fetched them
     polls = reader.polls
     await eventually(lambda: reader.polls > polls + 3)
     assert reader.records == []

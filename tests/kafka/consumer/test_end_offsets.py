@@ -27,7 +27,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def open_transaction(servers: str, topic: str, records: int) -> AsyncIterator[Any]:
-    """Inside, it is not decided."""
+    """An open transaction inside of the context."""
     producer = AIOKafkaProducer(bootstrap_servers=servers, transactional_id=f"{topic}-tx")
     await producer.start()
     try:
@@ -50,7 +50,7 @@ class TestAPartitionThatIsNotPolled:
         await eventually(lambda: len(reader.records) == 10)
         await reader.want([])
         await produce(servers, orders)
-        await eventually(lambda: reader.source.next_timestamp_ms(at) is not None)  # fetched, and not handed out
+        await eventually(lambda: reader.source.next_timestamp_ms(at) is not None)  # fetched, but not handed out
         await produce(servers, orders, 30)
 
         await eventually(lambda: reader.source.end_offset(at) == 50)

@@ -108,7 +108,7 @@ class TestAChangeOfLeader:
 
 
 class Leader:
-    """A client whose broker answers as told."""
+    """A client whose broker gives a fixed answer."""
 
     def __init__(self, *answer: int, error: Exception | None = None) -> None:
         self._answer = answer

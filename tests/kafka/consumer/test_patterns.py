@@ -94,10 +94,10 @@ class TestReading:
 
 
 class TestWhenTheTopicsChange:
-    """What was handled until then is committed in the revoke: nothing of it is read again."""
+    """Records handled before are committed at the revocation, and are not read again."""
 
     async def reading(self, servers: str, read: Read, name: str, *topics: str) -> Reader:
-        """A reader by pattern, of three records in each topic, which commits its position when it is revoked."""
+        """A reader by pattern that has read three records of each topic, and commits its positions when revoked."""
         reader = await read(
             servers,
             "",

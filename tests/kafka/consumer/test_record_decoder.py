@@ -101,16 +101,16 @@ class TestWholeBatches:
         assert records.position == 5
 
     def test_decodes_no_more_records_than_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        made: list[Any] = []
+        decoded: list[Any] = []
         monkeypatch.setattr(
             "evkafka.kafka.consumer.record_decoder._NEW",
-            lambda kind, fields: made.append(fields) or tuple.__new__(kind, fields),
+            lambda kind, fields: decoded.append(fields) or tuple.__new__(kind, fields),
         )
         records = unread(batch(*[b"x"] * 100))
 
         assert offsets(records.take(3)) == [0, 1, 2]
         assert offsets(records.take(2)) == [3, 4]
-        assert len(made) == 5
+        assert len(decoded) == 5
 
     def test_a_record_is_read_only(self) -> None:
         (record,) = unread(batch(b"a")).take(1)
@@ -200,7 +200,9 @@ class TestDamagedBatches:
         assert offsets(unread(raw, position=2).take(100)) == [2]
 
     def test_a_damaged_length_stops_reading(self) -> None:
-        raw = batch(b"a") + batch(b"b", first=1)[:40]  # the broker cut the last batch off: it comes whole next time
+        raw = (
+            batch(b"a") + batch(b"b", first=1)[:40]
+        )  # the broker has truncated the last batch; the next fetch returns it whole
 
         records = unread(raw)
         assert offsets(records.take(100)) == [0]

@@ -91,7 +91,7 @@ class TestReading:
         await produce(kafka_broker.bootstrap_servers, orders)
         polls = reader.polls
 
-        await eventually(lambda: reader.polls > polls + 30)  # more than two sessions of doing nothing
+        await eventually(lambda: reader.polls > polls + 30)  # more than two sessions without reading
         assert reader.records == []
         assert len(reader.listener.assigned) == 1
         reader.wanted = None
@@ -179,7 +179,7 @@ class TestAiokafkasAutoCommit:
         await eventually(lambda: len(reader.records) == 10)
         await reader.stop()
 
-        assert await committed(servers, name, orders) == 0  # the position that was found, and nothing handed out
+        assert await committed(servers, name, orders) == 0  # the reset, before any record is handed out
 
 
 class TestAtMostOnceWithoutException:

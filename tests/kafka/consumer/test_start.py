@@ -25,7 +25,7 @@ JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 
 
 async def failing_start(servers: str, **overrides: Any) -> tuple[BrokerError, float]:
-    """What a start raises, and after how many seconds."""
+    """The error of a start, and after how many seconds it is raised."""
     loop = asyncio.get_running_loop()
     source = KafkaSource(consumer_settings(servers, "orders", "g", **overrides))
     began = loop.time()
@@ -61,7 +61,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sasl_broker() -> Iterator[KafkaBroker]:
-    """A broker that asks for a login: ann, with the password s3cret-canary."""
+    """A broker that requires a login: ann, with the password s3cret-canary."""
     with KafkaBroker(
         properties={
             "listener.security.protocol.map": "CLIENT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
@@ -77,7 +77,7 @@ def sasl_broker() -> Iterator[KafkaBroker]:
 
 @pytest.fixture(scope="module")
 def tls_broker(certificate: Path) -> Iterator[KafkaBroker]:
-    """A broker that speaks TLS only."""
+    """A broker with TLS only."""
     with KafkaBroker(
         properties={
             "listener.security.protocol.map": "CLIENT:SSL,CONTROLLER:PLAINTEXT",
@@ -291,8 +291,8 @@ class TestAbsentTopics:
                 await eventually(lambda: reader.polls > 20)
                 assert reader.source.state() == "connecting"
                 assert name not in await admin.list_topics()
-                said = [record for record in caplog.records if "not found" in record.getMessage()]
-                assert said == []  # the client would call it an error several times a second
+                lines = [record for record in caplog.records if "not found" in record.getMessage()]
+                assert lines == []  # aiokafka would log it several times a second
 
                 await admin.create_topics([NewTopic(name, 1, 1)])
                 await eventually(lambda: reader.source.state() == "steady" and reader.source.assignment())

@@ -120,14 +120,14 @@ class TestResetRule:
             await produce(servers, orders, partition=partition)
         first = await read(servers, orders, name, auto_offset_reset="latest")
         await eventually(lambda: first.source.assignment())
-        proxy.on(OFFSET_FETCH)  # the look before the join passes
-        held = proxy.on(OFFSET_FETCH, hold=True)  # the one for its own partition takes its time
+        proxy.on(OFFSET_FETCH)  # the lookup before the join passes
+        blocked = proxy.on(OFFSET_FETCH, hold=True)  # the lookup for its own partition is slow
 
         second = await read(proxy.bootstrap_servers, orders, name, auto_offset_reset="latest")
-        await held.seen.wait()
+        await blocked.seen.wait()
         await eventually(lambda: len(first.source.assignment()) == 1)
         await first.source.commit(dict.fromkeys(first.source.assignment(), 10), timeout_s=5)
-        held.release.set()
+        blocked.release.set()
 
         await eventually(lambda: second.listener.resets)
         assert second.listener.resets[0].reason == "no_commit"
@@ -169,7 +169,7 @@ class TestResetRule:
         records_known_when_assigned: list[int] = []
 
         async def look(_: Collection[TopicPartition]) -> None:
-            # aiokafka fetches, and hands out, while this call still runs.
+            # aiokafka fetches and hands out records while this call still runs.
             fetching = reader.source._started().fetcher
             await eventually(lambda: fetching._records)
             polls = reader.polls

@@ -25,7 +25,7 @@ async def _polls(reader: Reader, count: int) -> None:
 
 @pytest.fixture
 async def poisoned(kafka_broker: KafkaBroker, topic: MakeTopic, proxy: Proxy) -> Poisoned:
-    """Partition 0: three records, one damaged on its way, three more. Partition 1: ten records."""
+    """Partition 0: three records, a damaged one, three more. Partition 1: ten records."""
     servers, orders = kafka_broker.bootstrap_servers, await topic(partitions=2)
     await produce(servers, orders, 3)
     async with AIOKafkaProducer(bootstrap_servers=servers) as producer:
@@ -117,7 +117,7 @@ class TestDamagedRecords:
 class TestRecordsLargerThanAFetch:
     @pytest.fixture
     def cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Brokers of today give a record whole however small the fetch; older ones cut it off."""
+        """Current brokers return a record whole, however small the fetch; older ones truncate it."""
         from evkafka.kafka.client.client import Client
 
         send = Client.send

@@ -11,7 +11,7 @@ from evkafka.broker import KafkaBroker
 
 @pytest.fixture(scope="module")
 def mortal_broker() -> Iterator[KafkaBroker]:
-    """A broker that tests may kill, freeze and bring back."""
+    """A broker that tests may kill, freeze and restart."""
     with KafkaBroker() as broker:
         yield broker
 

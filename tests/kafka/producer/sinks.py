@@ -97,7 +97,7 @@ class TakingSink:
 
 @contextmanager
 def frozen(broker: KafkaBroker) -> Iterator[None]:
-    """Inside, its process stands still: connections stay, and nobody answers."""
+    """Freeze its process inside of the context: connections stay open, and nothing is answered."""
     pid = broker.pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)

@@ -15,7 +15,7 @@ from tests.support.waiting import SLACK_S
 
 @dataclass
 class End:
-    """How one send ended: `number` is its place in its partition's order."""
+    """The outcome of one send: `number` is its place in the order of its partition."""
 
     partition: int
     number: int
@@ -24,7 +24,7 @@ class End:
 
 
 class Stream:
-    """Sends numbers to each partition, many at once, until it is told to end."""
+    """Sends numbers to each partition, many at once, until it is stopped."""
 
     def __init__(self, producer: EVKafkaProducer, partitions: int) -> None:
         self.ends: list[End] = []
@@ -73,7 +73,7 @@ class Stream:
         assert max(end.took_s for end in self.ends) < delivery_timeout_s + SLACK_S
 
     async def check_written(self, servers: str, topic: str) -> None:
-        """What was confirmed stands there once, what was not written does not, nothing twice, all in order."""
+        """Confirmed records are there once, unwritten ones are not, nothing twice, all in order."""
         found = await contents(servers, topic, len(self._tasks))
         for partition, records in found.items():
             numbers = [int(record.value) for record in records if record.value.isdigit()]

@@ -103,7 +103,7 @@ class TestFromEndpoints:
 
 
 class TestTimeLeft:
-    """Records come from the broker itself; what is sent goes to a proxy that swallows it."""
+    """Records come from the broker itself; sends go to a proxy that drops them."""
 
     @pytest.mark.parametrize("threaded", [False, True])
     @pytest.mark.parametrize("limit", [{"max_endpoint_exec_time_ms": 2500}, {"timeout_ms": 2500}])
@@ -205,7 +205,7 @@ class TestTimeLeft:
         written = await values(servers, out)
         assert written[0] == b"first"
         assert set(written[1:]) == {b"a"}
-        # One that was under way may have been written behind the error; those that waited behind it are not.
+        # A record in flight may have been written despite the error; those that waited behind it are not.
         assert 1 <= len(written[1:]) <= 2
 
 
@@ -222,7 +222,7 @@ async def _settled(app: EVKafkaApp) -> bool:
 
 
 class NotingCluster:
-    """The real Kafka, with a list of what starts and stops."""
+    """The real Kafka, with a list of starts and stops."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []

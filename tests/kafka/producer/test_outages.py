@@ -91,7 +91,7 @@ class TestBrokerFrozen:
             await producer.send_event("first", "X")
             with frozen(broker):
                 sending = await producer.enqueue_event("0", "X", partition=0)
-                # The first request goes unanswered, and the next one is under way when the broker wakes up.
+                # The first request has no answer, and the next one is in flight when the broker wakes up.
                 await asyncio.wait({sending}, timeout=1.5)
             assert (await sending).partition == 0
             assert (await producer.send_event("1", "X")).offset == 2
@@ -160,7 +160,7 @@ class TestCutOff:
             await eventually(lambda: _sent(producer, "last"))
         written = [record.value for record in (await contents(kafka_broker.bootstrap_servers, name))[0]]
         assert not error.value.may_have_been_written
-        assert written.count(b"lost") <= 1  # the first of them was under way when the connection broke
+        assert written.count(b"lost") <= 1  # the first of them was in flight when the connection broke
         assert written[-1] == b"last"
 
     @pytest.mark.parametrize("acks", [1, 0])

@@ -99,7 +99,7 @@ class TestHeaders:
         assert not cluster.taken
 
     @pytest.mark.parametrize(
-        ("headers", "said"),
+        ("headers", "message"),
         [
             ([("a", b"1"), ("b", b"2", b"3")], r"header number 1 is a tuple of 3, not a \(name, value\) pair"),
             (["ab"], r"header number 0 is a str, not a \(name, value\) pair"),
@@ -111,10 +111,10 @@ class TestHeaders:
         ],
     )
     async def test_the_error_says_what_is_wrong_with_them(
-        self, cluster: TakingCluster, headers: Any, said: str
+        self, cluster: TakingCluster, headers: Any, message: str
     ) -> None:
         async with producer_on(cluster) as producer:
-            with pytest.raises(EncodeError, match=said):
+            with pytest.raises(EncodeError, match=message):
                 await producer.send_event({}, "X", headers=headers)
 
 
@@ -123,11 +123,11 @@ class TestErrors:
         async with producer_on(cluster) as producer:
             with pytest.raises(EncodeError) as error:
                 await producer.send_event({"a": object()}, "OrderPlaced")
-        said = error.value
-        assert "event 'OrderPlaced' (dict) to topic 't' cannot be made into bytes" in str(said)
-        assert (said.topic, said.event_type, said.may_have_been_written) == ("t", "OrderPlaced", False)
-        assert isinstance(said, (DeliveryError, TypeError, ValueError))
-        assert isinstance(said.__cause__, TypeError)
+        raised = error.value
+        assert "event 'OrderPlaced' (dict) to topic 't' cannot be made into bytes" in str(raised)
+        assert (raised.topic, raised.event_type, raised.may_have_been_written) == ("t", "OrderPlaced", False)
+        assert isinstance(raised, (DeliveryError, TypeError, ValueError))
+        assert isinstance(raised.__cause__, TypeError)
 
     async def test_without_a_topic_it_is_a_runtime_error(self, cluster: TakingCluster) -> None:
         async with producer_on(cluster, topic=None) as producer:

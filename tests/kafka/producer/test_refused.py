@@ -44,7 +44,7 @@ class TestTooLargeForTheTopic:
                 await producer.send_event("x" * 3000, "Big")
             assert e.value.may_have_been_written is False
             assert [(await producer.send_event("after", "X")).offset for _ in range(3)] == [1, 2, 3]
-        assert ids_asked_for(proxy) == first + 1  # each producer has an id of its own
+        assert ids_asked_for(proxy) == first + 1  # each producer has its own id
         written = await values(kafka_broker.bootstrap_servers, name)
         assert written == [b"before", b"after", b"after", b"after"]
 
@@ -236,7 +236,7 @@ class TestAnEndedSender:
     async def test_its_unsent_records_go_to_the_next_producer(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The client's sending ends by an error of its own that nobody has thought of."""
+        """aiokafka's sender ends with an unexpected error."""
         name = await topic()
         async with EVKafkaProducer(config_for(kafka_broker.bootstrap_servers, name)) as producer:
             await producer.send_event("0", "X")

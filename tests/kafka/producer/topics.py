@@ -24,6 +24,6 @@ async def contents(servers: str, topic: str, partitions: int = 1) -> dict[int, l
 
 
 async def values(servers: str, topic: str, partitions: int = 1) -> list[bytes]:
-    """All values, partition after partition."""
+    """All values, by partition."""
     found = await contents(servers, topic, partitions)
     return [record.value for records in found.values() for record in records]
