@@ -1,6 +1,6 @@
-"""Writes the reference pages out of the docstrings, so that there is one place for each fact.
+"""Generates the reference pages from docstrings, so that each fact has one place.
 
-`python -m tools.reference` writes them; with `--check` it only says whether they are up to date.
+`python -m tools.reference` writes the pages; with `--check` it only checks whether they are up to date.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Key:
 
 
 def main() -> int:
-    made = pages()
+    current = pages()
     if "--check" in sys.argv:
-        return 0 if all((PAGES / name).read_text() == text for name, text in made.items()) else 1
-    for name, text in made.items():
+        return 0 if all((PAGES / name).read_text() == text for name, text in current.items()) else 1
+    for name, text in current.items():
         (PAGES / name).write_text(text)
     return 0
 
@@ -59,40 +59,40 @@ def pages() -> dict[str, str]:
     """All reference pages: name -> text."""
     return {
         "configuration.md": configuration(ROOT / "src" / "evkafka" / "config" / "keys.py"),
-        "commands.md": reference_commands.made(),
-        **reference_api.made_of(str(ROOT / "src")),
+        "commands.md": reference_commands.page(),
+        **reference_api.pages_of(str(ROOT / "src")),
     }
 
 
 def configuration(source: Path) -> str:
-    """The page, of the TypedDicts in this file."""
+    """The page of configuration keys, from the TypedDicts in a source file."""
     classes = {node.name: node for node in ast.parse(source.read_text()).body if isinstance(node, ast.ClassDef)}
     parts = [HEAD]
     for name, title in TITLES.items():
         node = classes[name]
-        said = _flowing(ast.get_docstring(node) or "")
-        parts.append(f"\n## {title}\n\n{said}\n\n{TABLE}")
+        text = _one_line(ast.get_docstring(node) or "")
+        parts.append(f"\n## {title}\n\n{text}\n\n{TABLE}")
         parts += [f"| `{key.name}` | {key.type} | {key.text} |\n" for key in _keys(node)]
     return "".join(parts)
 
 
 def _keys(node: ast.ClassDef) -> Iterator[Key]:
-    for declared, said in zip(node.body, node.body[1:], strict=False):
-        match declared, said:
-            case ast.AnnAssign(target=ast.Name(id=name), annotation=kind), ast.Expr(
+    for declared, docstring in zip(node.body, node.body[1:], strict=False):
+        match declared, docstring:
+            case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation), ast.Expr(
                 value=ast.Constant(value=str(text))
             ):
-                yield Key(name, _kind(kind), _flowing(text).replace("|", "\\|"))
+                yield Key(name, _type_text(annotation), _one_line(text).replace("|", "\\|"))
 
 
-def _kind(annotation: ast.expr) -> str:
+def _type_text(annotation: ast.expr) -> str:
     text = ast.unparse(annotation).replace("'", '"')
     text = re.sub(r"^Required\[(.*)\]$", r"\1", text)
     text = re.sub(r"Literal\[([^\]]*)\]", lambda found: found[1].replace(", ", " | "), text)
     return "`" + text.replace("|", "\\|") + "`"
 
 
-def _flowing(text: str) -> str:
+def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 

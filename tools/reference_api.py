@@ -1,4 +1,4 @@
-"""The reference pages of the Python names, out of signatures and docstrings. The source is read, not imported."""
+"""The reference pages of the Python API, from signatures and docstrings. The source is parsed, not imported."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import griffe
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """A public name, and which of its methods and properties are its users'.
+class PublicName:
+    """A public name, and its methods and properties that are on the page.
 
     Attributes:
-        module: that it is imported from.
+        module: the module that users import it from.
         members: `*` for all that have a docstring.
     """
 
@@ -28,10 +28,10 @@ class Named:
 class Page:
     title: str
     text: str
-    names: tuple[Named, ...]
+    names: tuple[PublicName, ...]
 
 
-def _exceptions() -> tuple[Named, ...]:
+def _exceptions() -> tuple[PublicName, ...]:
     names = (
         *("EVKafkaError", "ConfigError", "RecordError", "DecodeError", "EndpointError", "EndpointTimeout"),
         *(
@@ -45,7 +45,7 @@ def _exceptions() -> tuple[Named, ...]:
         ),
         *("BrokerUnavailable", "BrokerRefused", "CommitRefused", "CommitUnknown", "BatchError"),
     )
-    return tuple(Named("evkafka.exceptions", name) for name in names)
+    return tuple(PublicName("evkafka.exceptions", name) for name in names)
 
 
 _APP = (
@@ -53,7 +53,7 @@ _APP = (
     *("asgi", "asgi_lifespan", "asyncapi", "status", "metrics", "web_url", "started", "should_exit"),
 )
 _QUALIFIED = {("evkafka.environment", "consumer_config"), ("evkafka.environment", "producer_config")}
-"""There are others of these names."""
+"""Names that exist in several modules, so their heading has the module."""
 
 _CLIENT = ("send_event", "send_batch")
 
@@ -62,39 +62,39 @@ PAGES = {
         "The app",
         "What runs: an app, its consumers, its producers. Their configurations are [dictionaries](configuration.md).",
         (
-            Named("evkafka", "EVKafkaApp", _APP),
-            Named("evkafka.control", "ConsumerControl", ("*",)),
-            Named("evkafka.environment", "consumer_config"),
-            Named("evkafka.environment", "producer_config"),
-            Named("evkafka", "consumer_config"),
-            Named("evkafka", "producer_config"),
+            PublicName("evkafka", "EVKafkaApp", _APP),
+            PublicName("evkafka.control", "ConsumerControl", ("*",)),
+            PublicName("evkafka.environment", "consumer_config"),
+            PublicName("evkafka.environment", "producer_config"),
+            PublicName("evkafka", "consumer_config"),
+            PublicName("evkafka", "producer_config"),
         ),
     ),
     "handlers.md": Page(
         "Handlers",
         "What takes records: endpoints, what they are given, what they may answer, and what stands around them.",
         (
-            Named("evkafka", "Handler", ("event", "default", "include_handler")),
-            Named("evkafka", "Request", ("*",)),
-            Named("evkafka", "Depends"),
-            Named("evkafka", "Skip"),
-            Named("evkafka", "Retry"),
-            Named("evkafka", "DeadLetter"),
-            Named("evkafka", "BatchError"),
-            Named("evkafka", "Middleware"),
-            Named("evkafka.middleware", "JsonTypedDecoderMiddleware"),
-            Named("evkafka", "Context", ("*",)),
-            Named("evkafka.state", "State"),
+            PublicName("evkafka", "Handler", ("event", "default", "include_handler")),
+            PublicName("evkafka", "Request", ("*",)),
+            PublicName("evkafka", "Depends"),
+            PublicName("evkafka", "Skip"),
+            PublicName("evkafka", "Retry"),
+            PublicName("evkafka", "DeadLetter"),
+            PublicName("evkafka", "BatchError"),
+            PublicName("evkafka", "Middleware"),
+            PublicName("evkafka.middleware", "JsonTypedDecoderMiddleware"),
+            PublicName("evkafka", "Context", ("*",)),
+            PublicName("evkafka.state", "State"),
         ),
     ),
     "producing.md": Page(
         "Producing",
         "What sends events.",
         (
-            Named("evkafka", "Sender", ("event",)),
-            Named("evkafka.sender", "OutboundEndpoint", ("from_thread",)),
-            Named("evkafka", "EVKafkaProducer", ("start", "flush", "stop", "send_event", "enqueue_event")),
-            Named("evkafka", "RecordMetadata"),
+            PublicName("evkafka", "Sender", ("event",)),
+            PublicName("evkafka.sender", "OutboundEndpoint", ("from_thread",)),
+            PublicName("evkafka", "EVKafkaProducer", ("start", "flush", "stop", "send_event", "enqueue_event")),
+            PublicName("evkafka", "RecordMetadata"),
         ),
     ),
     "exceptions.md": Page(
@@ -107,24 +107,24 @@ PAGES = {
         "The test kit",
         "What tests are written with: [testing](../testing.md), [the in-memory Kafka](../testing-in-memory.md).",
         (
-            Named("evkafka.testing", "TestClient", _CLIENT),
-            Named("evkafka.testing", "AsyncTestClient", _CLIENT),
-            Named("evkafka.testing", "Delivery"),
-            Named("evkafka.testing", "SentEvent"),
-            Named("evkafka.testing", "InMemoryKafka", ("*",)),
-            Named("evkafka.testing", "MemoryRecord", ("*",)),
-            Named("evkafka.testing", "RealKafka", ("*",)),
-            Named("evkafka.testing", "NotSettled"),
-            Named("evkafka.testing", "UnknownTopic"),
-            Named("evkafka.broker", "KafkaBroker", ("*",)),
+            PublicName("evkafka.testing", "TestClient", _CLIENT),
+            PublicName("evkafka.testing", "AsyncTestClient", _CLIENT),
+            PublicName("evkafka.testing", "Delivery"),
+            PublicName("evkafka.testing", "SentEvent"),
+            PublicName("evkafka.testing", "InMemoryKafka", ("*",)),
+            PublicName("evkafka.testing", "MemoryRecord", ("*",)),
+            PublicName("evkafka.testing", "RealKafka", ("*",)),
+            PublicName("evkafka.testing", "NotSettled"),
+            PublicName("evkafka.testing", "UnknownTopic"),
+            PublicName("evkafka.broker", "KafkaBroker", ("*",)),
         ),
     ),
 }
 
 
-def made_of(source: str) -> dict[str, str]:
-    """Each page's text, of the package under this directory."""
-    logging.getLogger("griffe").setLevel(logging.CRITICAL)  # of parameters that one line describes together
+def pages_of(source: str) -> dict[str, str]:
+    """The text of each page, for the package in this directory."""
+    logging.getLogger("griffe").setLevel(logging.CRITICAL)  # it warns about parameters that one line describes together
     package = griffe.load("evkafka", search_paths=[source])
     return {file: "".join(_page(package, page)) for file, page in PAGES.items()}
 
@@ -138,12 +138,12 @@ def _page(package: Any, page: Page) -> Iterator[str]:
         found = found.final_target if found.is_alias else found
         head = named.name if (named.module, named.name) not in _QUALIFIED else f"{named.module}.{named.name}"
         yield f"\n## `{head}`\n\n```text\nfrom {named.module} import {named.name}\n\n{_signature(found)}\n```\n"
-        yield from _said(found)
+        yield from _docstring(found)
         for member in _members(found, named.members):
             yield f"\n### `{named.name}.{member.name}`\n"
             if member.is_function:
                 yield f"\n```text\n{_signature(member)}\n```\n"
-            yield from _said(member)
+            yield from _docstring(member)
 
 
 def _members(found: Any, names: tuple[str, ...]) -> Iterator[Any]:
@@ -159,19 +159,19 @@ def _members(found: Any, names: tuple[str, ...]) -> Iterator[Any]:
 def _signature(found: Any) -> str:
     if not (found.is_function or found.is_class):
         return f"{found.name} = {found.value}"
-    if found.is_class and not _is_made_by_users(found):
+    if found.is_class and not _is_created_by_users(found):
         return f"class {found.name}{_bases(found)}"
-    taken = list(_parameters(found.parameters))
-    marks = [one for one in found.labels if one == "async"] if found.is_function else []
-    gives = f" -> {found.returns}" if found.is_function and found.returns is not None else ""
-    before = "".join(f"{mark} " for mark in marks)
-    line = f"{before}{found.name}({', '.join(taken)}){gives}"
+    parameters = list(_parameters(found.parameters))
+    is_async = found.is_function and "async" in found.labels
+    result = f" -> {found.returns}" if found.is_function and found.returns is not None else ""
+    before = "async " if is_async else ""
+    line = f"{before}{found.name}({', '.join(parameters)}){result}"
     if len(line) <= 110:
         return line
-    return f"{before}{found.name}(\n" + "".join(f"    {one},\n" for one in taken) + f"){gives}"
+    return f"{before}{found.name}(\n" + "".join(f"    {one},\n" for one in parameters) + f"){result}"
 
 
-def _is_made_by_users(found: Any) -> bool:
+def _is_created_by_users(found: Any) -> bool:
     return not any("Exception" in str(base) or "Error" in str(base) for base in found.bases)
 
 
@@ -195,7 +195,7 @@ def _parameters(parameters: Any) -> Iterator[str]:
         yield f"{stars}{one.name}{kind_of}{given}"
 
 
-def _said(found: Any) -> Iterator[str]:
+def _docstring(found: Any) -> Iterator[str]:
     if found.docstring is None:
         return
     for section in found.docstring.parse("google", warn_unknown_params=False):
@@ -210,14 +210,14 @@ def _said(found: Any) -> Iterator[str]:
                 yield "\n| raises | |\n| --- | --- |\n"
                 yield from (f"| `{one.annotation}` | {_cell(one.description)} |\n" for one in section.value)
             case "returns" | "yields":
-                said = " ".join(_cell(one.description) for one in section.value)
-                yield f"\n{section.kind.value.capitalize()} {said}\n"
+                text = " ".join(_cell(one.description) for one in section.value)
+                yield f"\n{section.kind.value.capitalize()} {text}\n"
             case other:
                 raise ValueError(f"{found.path}: a section {other!r} of a docstring has no place in the reference")
 
 
 def _text(text: str) -> str:
-    """Paragraphs; indented ones are code. Fenced as text: what can be run stands in the guides."""
+    """Paragraphs; indented ones are code, fenced as text: the runnable examples are in the guides."""
     parts = []
     for part in text.split("\n\n"):
         lines = part.splitlines()

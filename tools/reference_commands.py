@@ -1,4 +1,4 @@
-"""The reference page of the command line, out of the commands themselves."""
+"""The reference page of the command line, generated from the commands."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Each command, its arguments, its flags, and each flag's twin in the environment.
 """
 
 
-def made() -> str:
-    """The page's text."""
+def page() -> str:
+    """The text of the page."""
     return HEAD + "".join(part for path, one in _leaves(command_line(), ()) for part in _command(path, one))
 
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from evkafka.config.section import INT32, Section
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 T = TypeVar("T")
+S = TypeVar("S", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +148,8 @@ def read_setting(section: Section, base: Any, name: str) -> Any:
 
 
 def read_settings(
-    section: Section, base: T, readers: Mapping[str, Callable[[], Any]], *, already_read: Sequence[str] = ()
-) -> T:
+    section: Section, base: S, readers: Mapping[str, Callable[[], Any]], *, already_read: Sequence[str] = ()
+) -> S:
     """The base, with the values of all given keys.
 
     Args:
@@ -154,12 +158,12 @@ def read_settings(
         already_read: fields that are left as they are.
     """
     values: dict[str, Any] = {}
-    for one in fields(base):  # type: ignore[arg-type]  # a settings class
+    for one in fields(base):
         if one.name in readers:
             values[one.name] = readers[one.name]()
         elif "key_type" in one.metadata and one.name not in already_read:
             values[one.name] = read_setting(section, base, one.name)
-    return replace(base, **values)  # type: ignore[type-var]
+    return replace(base, **values)
 
 
 def read_options(

@@ -44,15 +44,15 @@ class Faults:
         Raises:
             ConfigError: there is at least one fault.
         """
-        match self._sentences:
-            case []:
-                return
-            case [sentence]:
-                raise ConfigError(f"{self._subject}: {sentence}")
-            case sentences:
-                raise ConfigError(
-                    f"{self._subject}: {len(sentences)} faults" + "".join(f"\n- {sentence}" for sentence in sentences)
-                )
+        if self._sentences:
+            raise self.error()
+
+    def error(self) -> ConfigError:
+        """All faults as one error."""
+        if len(self._sentences) == 1:
+            return ConfigError(f"{self._subject}: {self._sentences[0]}")
+        lines = "".join(f"\n- {sentence}" for sentence in self._sentences)
+        return ConfigError(f"{self._subject}: {len(self._sentences)} faults{lines}")
 
 
 class Section:
@@ -255,7 +255,8 @@ class Section:
         if not callable(value):
             self.fault(key, f"{in_error(value)} cannot be called; give a function {like}")
             return None
-        return value  # type: ignore[no-any-return]
+        function: Callable[..., Any] = value
+        return function
 
     def mapping(self, key: str, *, none: bool = False) -> Mapping[str, object] | None:
         """A nested mapping; None if it is missing, wrong, or (with `none`) None."""
@@ -294,10 +295,10 @@ def as_mapping(values: object, faults: Faults) -> Mapping[str, object]:
     Raises:
         ConfigError: it is something else.
     """
-    if not isinstance(values, Mapping):
-        faults.add(f"it is {kind_of(values)}; give a dict of keys and values")
-        faults.raise_if_any()
-    return values  # type: ignore[return-value]
+    if isinstance(values, Mapping):
+        return values
+    faults.add(f"it is {kind_of(values)}; give a dict of keys and values")
+    raise faults.error()
 
 
 def to_ms(seconds: float) -> int:

@@ -158,7 +158,8 @@ def _encoder(annotation: Any) -> Encode:
     if plain is dict:
         return _checked(dict, annotation, encode)
     if by_msgspec(plain):
-        return msgspec_codec(plain).encoder_of(plain, shown(annotation))  # type: ignore[no-any-return]
+        encoder: Encode = msgspec_codec(plain).encoder_of(plain, shown(annotation))
+        return encoder
     if isinstance(plain, type) and issubclass(plain, BaseModel):
         return _of_model(plain, annotation)
     adapter = adapter_of(plain)

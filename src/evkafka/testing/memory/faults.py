@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Literal
+from typing import Literal, get_args
 
 CommitFault = Literal["refused", "unavailable", "unknown, written", "unknown, lost"]
 SendFault = Literal["refused", "timed out, written", "timed out, lost"]
@@ -74,7 +74,7 @@ def seconds(name: str, latency_ms: Milliseconds) -> tuple[float, float]:
 
 
 def _check(faults: tuple[str, ...], kind: object) -> None:
-    known = kind.__args__  # type: ignore[attr-defined]  # a Literal's values
+    known = get_args(kind)
     for fault in faults:
         if fault not in known:
             raise ValueError(f"no such fault: {fault!r}; there are {', '.join(map(repr, known))}")

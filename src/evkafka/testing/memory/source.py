@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
 
 from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
@@ -206,9 +207,11 @@ class MemorySource:
             raise BrokerRefused(f"{tp.topic}[{tp.partition}] has no valid offset, and auto_offset_reset is 'none'")
         new = from_offset is None and (siblings or tp.topic not in self._known_topics)
         to = log.start if new or rule == "earliest" else log.end_for(self._isolation)
-        reason = "new_partition" if new else "no_commit" if from_offset is None else "out_of_range"
+        reason: Literal["new_partition", "no_commit", "out_of_range"] = "out_of_range"
+        if from_offset is None:
+            reason = "new_partition" if new else "no_commit"
         self.epochs.begin(tp, UNKNOWN)
-        self._reset_to(tp, OffsetReset(tp, from_offset, to, reason))  # type: ignore[arg-type]
+        self._reset_to(tp, OffsetReset(tp, from_offset, to, reason))
 
     def _reset_to(self, tp: TopicPartition, reset: OffsetReset) -> None:
         self._cluster.trace.note(
