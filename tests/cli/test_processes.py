@@ -19,8 +19,7 @@ import psutil
 import pytest
 
 from evkafka.broker import KafkaBroker
-from tests.cli.conftest import Start
-from tests.cli.support import environment, evkafka, stderr_of, write_app
+from tests.cli.support import Start, environment, evkafka, stderr_of, write_app
 from tests.conftest import MakeTopic
 from tests.support.waiting import eventually_sync
 
