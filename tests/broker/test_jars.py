@@ -139,9 +139,9 @@ class TestRefusal:
         repository.close()
         with pytest.raises(BrokerError) as refused:
             kafka_jars()
-        said = str(refused.value)
-        assert said.startswith("Kafka's jar one-1.0.jar cannot be downloaded (Connection refused). ")
-        assert "\n" not in said
+        message = str(refused.value)
+        assert message.startswith("Kafka's jar one-1.0.jar cannot be downloaded (Connection refused). ")
+        assert "\n" not in message
 
     def test_cache_that_cannot_be_written(self, home, locked, tmp_path):
         (tmp_path / "cache").touch()

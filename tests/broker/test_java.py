@@ -40,7 +40,7 @@ def without_bundled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestVersion:
     @pytest.mark.parametrize(
-        ("said", "version"),
+        ("output", "version"),
         [
             ('openjdk version "17.0.15" 2025-04-15', 17),
             ('java version "1.8.0_392"', 8),
@@ -49,8 +49,8 @@ class TestVersion:
             ("command not found", None),
         ],
     )
-    def test_is_read_from_the_output_of_java(self, said, version):
-        assert java_version(said) == version
+    def test_is_read_from_the_output_of_java(self, output, version):
+        assert java_version(output) == version
 
 
 class TestChoice:

@@ -43,9 +43,9 @@ class TestABroker:
     def test_that_is_ready_is_in_its_metadata(self, kafka_broker: KafkaBroker) -> None:
         assert knows_itself(kafka_broker.port) is True
 
-    @pytest.mark.parametrize(("brokers", "told"), [(0, False), (1, True)])
-    def test_that_is_not_in_its_metadata_is_not_ready(self, answering: Answering, brokers: int, told: bool) -> None:
-        assert knows_itself(answering(struct.pack(">iiii", 12, 1, 0, brokers))) is told
+    @pytest.mark.parametrize(("brokers", "ready"), [(0, False), (1, True)])
+    def test_that_is_not_in_its_metadata_is_not_ready(self, answering: Answering, brokers: int, ready: bool) -> None:
+        assert knows_itself(answering(struct.pack(">iiii", 12, 1, 0, brokers))) is ready
 
     def test_that_hangs_up_cannot_be_asked(self, answering: Answering) -> None:
         assert knows_itself(answering(b"\x15\x03")) is None  # as TLS does where plain text comes

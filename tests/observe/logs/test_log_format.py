@@ -23,29 +23,29 @@ def line(message: str = "said %s", *args: object, exc_info: Any = None, **extra:
     )
     text = JsonFormatter().format(record)
     assert "\n" not in text
-    told: dict[str, Any] = json.loads(text)
-    return told
+    logged: dict[str, Any] = json.loads(text)
+    return logged
 
 
 class TestJson:
     def test_a_line_is_one_flat_object(self) -> None:
-        told = line()
-        assert told["message"] == "said so"
-        assert (told["level"], told["logger"]) == ("WARNING", "shop")
-        assert told["timestamp"].endswith("+00:00")
-        assert list(told) == ["timestamp", "level", "logger", "message"]
+        logged = line()
+        assert logged["message"] == "said so"
+        assert (logged["level"], logged["logger"]) == ("WARNING", "shop")
+        assert logged["timestamp"].endswith("+00:00")
+        assert list(logged) == ["timestamp", "level", "logger", "message"]
 
     def test_it_has_our_fields_and_those_of_other_packages(self) -> None:
-        told = line(offset=7, consumer="billing", tenant="a", nothing=None)
-        assert list(told)[4:] == ["consumer", "offset", "tenant"]
+        logged = line(offset=7, consumer="billing", tenant="a", nothing=None)
+        assert list(logged)[4:] == ["consumer", "offset", "tenant"]
 
     def test_an_error_is_logged_with_its_class_and_traceback(self) -> None:
         try:
             raise ValueError("no")
         except ValueError as error:
-            told = line(exc_info=(ValueError, error, error.__traceback__))
-        assert told["error.type"] == "builtins.ValueError"
-        assert "raise ValueError" in told["error.stack"]
+            logged = line(exc_info=(ValueError, error, error.__traceback__))
+        assert logged["error.type"] == "builtins.ValueError"
+        assert "raise ValueError" in logged["error.stack"]
 
     def test_values_that_json_has_not_are_text(self) -> None:
         assert line(where=Path("a"))["where"] == "a"
@@ -55,10 +55,10 @@ class TestJson:
         from opentelemetry.sdk.trace import TracerProvider
 
         with TracerProvider().get_tracer("test").start_as_current_span("x") as span:
-            told = line()
+            logged = line()
         context = span.get_span_context()
-        assert told["trace_id"] == trace.format_trace_id(context.trace_id)
-        assert told["span_id"] == trace.format_span_id(context.span_id)
+        assert logged["trace_id"] == trace.format_trace_id(context.trace_id)
+        assert logged["span_id"] == trace.format_span_id(context.span_id)
 
 
 class TestLinesOfTheRuntime:
@@ -137,7 +137,7 @@ def test_run_logs_plain_text_or_json(tmp_path: Path, options: list[str]) -> None
     )
     assert ended.returncode == 0, ended.stderr
     if options:
-        told = json.loads(ended.stderr)
-        assert (told["message"], told["topic"]) == ("here", "orders")
+        logged = json.loads(ended.stderr)
+        assert (logged["message"], logged["topic"]) == ("here", "orders")
     else:
         assert "INFO     evkafka  here" in ended.stderr

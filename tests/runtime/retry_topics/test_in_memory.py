@@ -17,16 +17,16 @@ class TestARecordThatFails:
         assert seen.of(1) == [1, 2, 3, 4, 5, 6]
         assert (dead.key, dead.value, dead.partition) == (first.key, first.value, 2)
         assert dead.headers[: len(first.headers)] == first.headers
-        told = dict(dead.headers[len(first.headers) :])
-        assert (told["evkafka-dlq-topic"], told["evkafka-dlq-partition"], told["evkafka-dlq-offset"]) == (
+        headers = dict(dead.headers[len(first.headers) :])
+        assert (headers["evkafka-dlq-topic"], headers["evkafka-dlq-partition"], headers["evkafka-dlq-offset"]) == (
             b"orders",
             b"2",
             b"0",
         )
-        assert told["evkafka-dlq-id"] == b"g/memory/orders:topic-0/2/0"
-        assert told["evkafka-dlq-group"] == b"g"
-        assert told["evkafka-dlq-attempts"] == b"6"
-        assert not [name for name in told if not name.startswith("evkafka-dlq-")]
+        assert headers["evkafka-dlq-id"] == b"g/memory/orders:topic-0/2/0"
+        assert headers["evkafka-dlq-group"] == b"g"
+        assert headers["evkafka-dlq-attempts"] == b"6"
+        assert not [name for name in headers if not name.startswith("evkafka-dlq-")]
         kafka.assert_committed(group="g", topic="orders", partition=2, offset=1)
         kafka.assert_committed(group="g.retry", topic="orders.g.retry.5000", partition=2, offset=1)
         kafka.assert_committed(group="g.retry", topic="orders.g.retry.60000", partition=2, offset=1)
@@ -69,8 +69,8 @@ class TestARecordThatFails:
             await kafka.settle()
         for topic, attempts in (("orders.g.retry.5000", b"2"), ("orders.g.retry.60000", b"4")):
             [record] = kafka.records(topic)
-            told = {name: value for name, value in record.headers if name.startswith("evkafka-retry-")}
-            assert told == {
+            headers = {name: value for name, value in record.headers if name.startswith("evkafka-retry-")}
+            assert headers == {
                 "evkafka-retry-topic": b"orders",
                 "evkafka-retry-partition": b"0",
                 "evkafka-retry-offset": b"0",
@@ -91,7 +91,7 @@ class TestWhenItIsDue:
             await kafka.send("orders", {"number": 1}, event_type="E")
             await kafka.advance(ms=2_000)
             await kafka.send("orders", {"number": 2}, event_type="E")
-            await kafka.advance(ms=2_900)  # 10 ms after it came the first one was written to its tier
+            await kafka.advance(ms=2_900)  # 10 ms after it came the first one was written to its retry topic
             assert (seen.of(1), seen.of(2)) == ([1, 2], [1, 2])
             await kafka.advance(ms=500)
             assert (seen.of(1), seen.of(2)) == ([1, 2, 3, 4], [1, 2])

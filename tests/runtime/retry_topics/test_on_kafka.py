@@ -77,18 +77,18 @@ class TestRecordsThatFail:
             times = [at for _, at in attempts]
             assert times[1] - times[0] >= 0.399
             assert times[2] - times[1] >= 0.899
-        letters = [record for p in range(3) for record in await read_committed(kafka.servers, dead, p)]
+        dead_letters = [record for p in range(3) for record in await read_committed(kafka.servers, dead, p)]
         source = {record.key: record for p in range(3) for record in await read_committed(kafka.servers, topic, p)}
-        assert len(letters) == 6
-        for letter in letters:
-            first = source[letter.key]
-            assert (letter.partition, letter.value) == (first.partition, first.value)
-            assert letter.headers[: len(first.headers)] == first.headers
-            told = dict(letter.headers[len(first.headers) :])
+        assert len(dead_letters) == 6
+        for dead_letter in dead_letters:
+            first = source[dead_letter.key]
+            assert (dead_letter.partition, dead_letter.value) == (first.partition, first.value)
+            assert dead_letter.headers[: len(first.headers)] == first.headers
+            headers = dict(dead_letter.headers[len(first.headers) :])
             # The id also names the cluster and the topic's id.
             id_ = rf"{group}/[^/]+/{topic}:[^/]+/{first.partition}/{first.offset}"
-            assert re.fullmatch(id_, told["evkafka-dlq-id"].decode())
-            assert told["evkafka-dlq-attempts"] == b"3"
+            assert re.fullmatch(id_, headers["evkafka-dlq-id"].decode())
+            assert headers["evkafka-dlq-attempts"] == b"3"
         assert {(one.topic, one.raw_headers[1:]) for one in failing.seen} == {(topic, (("own", b"\x00"), ("n", None)))}
 
     async def test_are_due_at_the_same_time_after_a_restart(self, kafka: RealBackend) -> None:
@@ -113,8 +113,8 @@ class TestRecordsThatFail:
         await kafka.send(topic, {"n": 1})
         async with kafka.running(failing.app):
             await eventually(lambda: len(failing.attempts.get(1, ())) == 2)
-            told = failing.app.status().consumers
-        assert [(one.name, one.membership, one.rebuilds) for one in told] == [
+            consumers = failing.app.status().consumers
+        assert [(one.name, one.membership, one.rebuilds) for one in consumers] == [
             ("c", "steady", 0),
             ("c.retry", "steady", 0),
         ]
@@ -178,11 +178,11 @@ class TestKilledAndReplayed:
         (tmp_path / "shop.py").write_text(SHOP)
 
         def start(*command: str, **environment: str) -> subprocess.Popen[str]:
-            told = {**os.environ, "CONFIG": json.dumps(config), "JOURNAL": str(journal), **environment}
+            variables = {**os.environ, "CONFIG": json.dumps(config), "JOURNAL": str(journal), **environment}
             return subprocess.Popen(
                 [sys.executable, "-m", "evkafka.cli", *command],
                 cwd=tmp_path,
-                env=told,
+                env=variables,
                 text=True,
                 stdout=subprocess.PIPE,
             )
@@ -203,8 +203,8 @@ class TestKilledAndReplayed:
         shop = start("run", "shop:app", BROKEN="1")
 
         async def all_dead() -> bool:
-            letters = [one for p in range(2) for one in await read_committed(kafka.servers, dead, p)]
-            return {json.loads(one.value)["n"] for one in letters} == set(range(records))
+            dead_letters = [one for p in range(2) for one in await read_committed(kafka.servers, dead, p)]
+            return {json.loads(one.value)["n"] for one in dead_letters} == set(range(records))
 
         await eventually(all_dead)
         shop.terminate()
