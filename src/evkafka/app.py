@@ -32,7 +32,7 @@ from evkafka.sender import Sender
 from evkafka.service.consumer_plan import ConsumerPlan
 from evkafka.service.lifecycle import AppLifecycle
 from evkafka.service.lifespan import Lifespan, as_lifespan
-from evkafka.service.plan import BoundProducer, DeclaredConsumer, DeclaredProducer
+from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
 from evkafka.service.process import leave, run_to_exit_code
 from evkafka.service.service import Service
 from evkafka.service.stop_guard import StopGuard
@@ -378,22 +378,23 @@ class EVKafkaApp:
             self._ensure_metrics()
         if self.web:
             self._web_component = WebComponent(self, host=self.web_host, port=self.web_port, ui_token=self._ui_token)
+        plans = [self.compile_consumer(declared) for declared in self._consumers.values()]
+        return self._service(cluster, clock, plans)
+
+    def _service(self, cluster: Cluster, clock: Clock, plans: Sequence[ConsumerPlan]) -> Service:
         return Service(
             lifespan=self._lifespan,
-            producers=self._bound_producers(cluster, clock),
-            plans=[self.compile_consumer(declared) for declared in self._consumers.values()],
+            producers=[
+                declared.create_producer(cluster=cluster, clock=clock, telemetry=self.telemetry, spans=self._spans)
+                for declared in self._producers.values()
+            ],
+            plans=plans,
             cluster=cluster,
             clock=clock,
             telemetry=self.telemetry,
             web=self._web_component,
             reset_dead_letter_limit=self.reset_dead_letter_limit,
         )
-
-    def _bound_producers(self, cluster: Cluster, clock: Clock) -> list[BoundProducer]:
-        return [
-            declared.create_producer(cluster=cluster, clock=clock, telemetry=self.telemetry, spans=self._spans)
-            for declared in self._producers.values()
-        ]
 
     # ------------------------------------------------------------------ stopping
 
@@ -488,14 +489,7 @@ class EVKafkaApp:
     def service_without_consumers(self, cluster: Cluster, clock: Clock) -> Service:
         """A service of the lifespan and the producers alone, to run single attempts in."""
         self.mark_started()
-        return Service(
-            lifespan=self._lifespan,
-            producers=self._bound_producers(cluster, clock),
-            plans=(),
-            cluster=cluster,
-            clock=clock,
-            telemetry=self.telemetry,
-        )
+        return self._service(cluster, clock, ())
 
 
 EVkafkaApp = EVKafkaApp

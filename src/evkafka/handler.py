@@ -186,7 +186,7 @@ class Handler:
         endpoint = self.find(message.event_type)
         context.slot.route = endpoint
         if endpoint is None:
-            context.outcome = unmatched(message.event_type, tombstone=message.value is None)
+            context.outcome = unmatched_outcome(message.event_type, tombstone=message.value is None)
         elif message.value is None and not endpoint.resolve().admits_none:
             context.slot.route = None
             context.outcome = Unmatched("tombstone", message.event_type)
@@ -206,7 +206,7 @@ def read_type(context: Context, header: str) -> str | None:
     return context.topic_event_type
 
 
-def unmatched(event_type: str | None, *, tombstone: bool) -> Unmatched:
+def unmatched_outcome(event_type: str | None, *, tombstone: bool) -> Unmatched:
     if tombstone:
         return Unmatched("tombstone", event_type)
     return Unmatched("no_type" if event_type is None else "no_endpoint", event_type)

@@ -69,7 +69,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DependencyPlan:
     """All calls, each after those that it needs. `values` maps each parameter of the endpoint to a step."""
 
     steps: Sequence[Step]
@@ -136,9 +136,9 @@ class Dependencies:
         self._batch = batch
         self._signatures: dict[Function, DependencySignature] = {}
         self._plan = self._compile({}, names)
-        self._overridden: tuple[dict[Function, Function], Plan] = ({}, self._plan)
+        self._overridden: tuple[dict[Function, Function], DependencyPlan] = ({}, self._plan)
 
-    def plan(self, overrides: Mapping[Function, Function]) -> Plan:
+    def plan(self, overrides: Mapping[Function, Function]) -> DependencyPlan:
         """The plan with these overrides. Raises as the constructor does, for a new override."""
         if not overrides:
             return self._plan
@@ -147,7 +147,7 @@ class Dependencies:
             self._overridden = (copy, self._compile(copy, None))
         return self._overridden[1]
 
-    def _compile(self, overrides: Mapping[Function, Function], names: Mapping[str, Any] | None) -> Plan:
+    def _compile(self, overrides: Mapping[Function, Function], names: Mapping[str, Any] | None) -> DependencyPlan:
         steps: list[Step] = []
         shared: dict[Function, int] = {}
 
@@ -170,7 +170,7 @@ class Dependencies:
             return len(steps) - 1
 
         values = add_all(self._depends, ())
-        return Plan(tuple(steps), values)
+        return DependencyPlan(tuple(steps), values)
 
     def _read(
         self, function: Function, path: tuple[Function, ...], names: Mapping[str, Any] | None
@@ -196,7 +196,9 @@ def _chain(path: Sequence[Function]) -> str:
 # ---------------------------------------------------------------------------- around an attempt
 
 
-async def make_values(plan: Plan, slot: Slot, contexts: Sequence[Context], exits: AsyncExitStack) -> dict[str, Any]:
+async def make_values(
+    plan: DependencyPlan, slot: Slot, contexts: Sequence[Context], exits: AsyncExitStack
+) -> dict[str, Any]:
     """Make the plan's calls; returns the values of the endpoint's parameters.
 
     Args:

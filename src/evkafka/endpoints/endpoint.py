@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evkafka.context import Context
-from evkafka.endpoints.dependencies import Dependencies, DependencyFault, Plan, make_values
+from evkafka.endpoints.dependencies import Dependencies, DependencyFault, DependencyPlan, make_values
 from evkafka.endpoints.signature import (
     Function,
     Signature,
@@ -306,7 +306,7 @@ class Endpoint:
         self.resolve()
         return self._dependencies is not None
 
-    def dependency_plan(self, overrides: Mapping[Function, Function]) -> Plan:
+    def dependency_plan(self, overrides: Mapping[Function, Function]) -> DependencyPlan:
         """Its dependencies, with these overrides.
 
         Raises:

@@ -16,8 +16,7 @@ from typing import Any
 from evkafka.context import App, Context
 from evkafka.endpoints.batch import DirectBatch, batch_of_one, stack_batch
 from evkafka.endpoints.endpoint import Call, Endpoint, TypeOf
-from evkafka.handler import Handler
-from evkafka.handler import unmatched as unmatched_outcome
+from evkafka.handler import Handler, unmatched_outcome
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, build_stack, type_header
 from evkafka.outcomes import Unmatched
 from evkafka.records import Record
