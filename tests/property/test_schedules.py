@@ -102,7 +102,7 @@ class TestNothingIsLost:
     @pytest.mark.long
     @pytest.mark.timeout(600)
     @pytest.mark.parametrize(("share", "config"), RECORDS)
-    def test_in_many_more(self, share: float, config: ConsumerConfig) -> None:
+    def test_in_many_more_schedules(self, share: float, config: ConsumerConfig) -> None:
         run_schedules(MORE[: int(len(MORE) * share)], config)
 
     @pytest.mark.long

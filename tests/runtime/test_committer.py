@@ -60,7 +60,7 @@ async def turns(count: int = 10) -> None:
         await asyncio.sleep(0)
 
 
-async def test_what_nobody_has_answered_is_committed_again_though_nothing_moved() -> None:
+async def test_a_commit_without_a_response_is_repeated_though_nothing_moved() -> None:
     source, partition = AnsweringSource(CommitUnknown("no answer")), read(2)
     commits = committer(source)
     assert await commits.commit([partition]) is False
@@ -70,7 +70,7 @@ async def test_what_nobody_has_answered_is_committed_again_though_nothing_moved(
 
 
 @pytest.mark.parametrize("error", [CommitRefused("a rebalance"), BrokerUnavailable("away")])
-async def test_so_is_what_was_not_written(error: Exception) -> None:
+async def test_a_commit_that_was_not_written_is_repeated(error: Exception) -> None:
     source, partition = AnsweringSource(error), read(2)
     commits = committer(source)
     assert await commits.commit([partition]) is False
@@ -78,12 +78,12 @@ async def test_so_is_what_was_not_written(error: Exception) -> None:
     assert source.sent == [1, 1]
 
 
-async def test_a_refusal_for_good_is_raised() -> None:
+async def test_a_permanent_refusal_is_raised() -> None:
     with pytest.raises(BrokerRefused):
         await committer(AnsweringSource(BrokerRefused("no right"))).commit([read(2)])
 
 
-async def test_the_second_of_two_waits_for_the_first_and_sends_what_is_newest_then() -> None:
+async def test_the_second_of_two_waits_for_the_first_and_sends_the_newest_offsets() -> None:
     answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     source, partition = AnsweringSource(answer), read(3)
     commits = committer(source)
@@ -98,7 +98,7 @@ async def test_the_second_of_two_waits_for_the_first_and_sends_what_is_newest_th
     assert source.sent == [1, 2]
 
 
-async def test_what_was_finished_while_a_commit_was_under_way_is_not_confirmed_by_it() -> None:
+async def test_records_finished_during_a_commit_are_not_confirmed_by_it() -> None:
     answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     source, partition = AnsweringSource(answer), read(2)
     commit = asyncio.ensure_future(committer(source).commit([partition]))
@@ -109,7 +109,7 @@ async def test_what_was_finished_while_a_commit_was_under_way_is_not_confirmed_b
     assert partition.to_commit() == 2
 
 
-async def test_one_that_has_waited_for_all_of_its_time_is_not_sent() -> None:
+async def test_one_that_has_waited_for_its_whole_timeout_is_not_sent() -> None:
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     source, partition = AnsweringSource(never), read(2)
     commits = committer(source)

@@ -10,7 +10,7 @@ from evkafka.runtime.offsets import OffsetLedger
 
 
 class TestCommittable:
-    def test_is_unknown_before_anything_is_known(self) -> None:
+    def test_is_unknown_before_the_first_position(self) -> None:
         assert OffsetLedger().committable() is None
 
     def test_is_the_position_of_an_idle_partition(self) -> None:
@@ -32,14 +32,14 @@ class TestCommittable:
         ledger.finish(7)
         assert ledger.committable() == 5
 
-    def test_passes_what_was_finished_early_once_the_oldest_is_finished(self) -> None:
+    def test_passes_records_finished_early_once_the_oldest_is_finished(self) -> None:
         ledger = OffsetLedger(5)
         ledger.begin([5, 6, 7, 8])
         for offset in (6, 7, 5):
             ledger.finish(offset)
         assert ledger.committable() == 8
 
-    def test_does_not_wait_for_offsets_that_are_no_records(self) -> None:
+    def test_does_not_wait_for_offsets_without_a_record(self) -> None:
         ledger = OffsetLedger(0)
         ledger.begin([3, 10, 11])
         ledger.finish(3)
@@ -56,7 +56,7 @@ class TestCommittable:
         ledger.finish(1)
         assert ledger.committable() == 3
 
-    def test_does_not_take_a_position_that_lies_before_what_was_begun(self) -> None:
+    def test_ignores_a_position_before_the_records_that_were_begun(self) -> None:
         ledger = OffsetLedger()
         ledger.begin([4, 5])
         ledger.read_to(4)
@@ -66,7 +66,7 @@ class TestCommittable:
 
 
 class TestBegin:
-    def test_refuses_an_offset_that_comes_again(self) -> None:
+    def test_refuses_an_offset_that_is_begun_twice(self) -> None:
         ledger = OffsetLedger()
         ledger.begin([4, 5])
         with pytest.raises(ValueError, match="offset 5 comes again after 5"):
@@ -82,7 +82,7 @@ class TestBegin:
 
 
 class TestSeal:
-    def test_refuses_what_is_finished_too_late(self) -> None:
+    def test_refuses_records_that_finish_too_late(self) -> None:
         ledger = OffsetLedger()
         ledger.begin([0, 1])
         ledger.finish(0)
@@ -90,7 +90,7 @@ class TestSeal:
         assert ledger.finish(1) is False
         assert ledger.committable() is None
 
-    def test_begins_nothing_more(self) -> None:
+    def test_begins_no_more_records(self) -> None:
         ledger = OffsetLedger()
         ledger.seal()
         ledger.begin([0])

@@ -47,24 +47,24 @@ class TestRetryTopics:
     def deferred(self, waited_ms: int, outcome: Outcome | Unmatched | Failed | None = None) -> Verdict:
         return decide(outcome or Failed(ERROR), attempt=2, policy=TIERS, unmatched="skip", waited_ms=waited_ms)
 
-    def test_the_last_attempt_leads_to_the_next_longer_delay(self) -> None:
+    def test_after_the_last_attempt_a_record_waits_for_the_next_longer_delay(self) -> None:
         assert self.deferred(0) == SendToRetryTopic(1_000, "attempt 2 of 2 failed", ERROR)
         assert self.deferred(1_000) == SendToRetryTopic(60_000, "attempt 2 of 2 failed", ERROR)
 
-    def test_the_last_of_them_leads_to_the_end(self) -> None:
+    def test_after_the_longest_delay_the_policys_then_applies(self) -> None:
         assert self.deferred(60_000) == SendToDeadLetter("attempt 2 of 2 failed", ERROR)
 
-    def test_a_delay_that_is_in_the_list_no_more_leads_on_all_the_same(self) -> None:
+    def test_a_delay_that_was_removed_from_the_list_is_followed_by_the_next_longer_one(self) -> None:
         assert self.deferred(5_000) == SendToRetryTopic(60_000, "attempt 2 of 2 failed", ERROR)
         assert self.deferred(600_000) == SendToDeadLetter("attempt 2 of 2 failed", ERROR)
 
-    def test_earlier_attempts_wait_in_their_lane(self) -> None:
+    def test_before_the_last_attempt_a_record_waits_in_its_lane(self) -> None:
         assert isinstance(verdict(Failed(ERROR), TIERS, attempt=1), Wait)
 
-    def test_another_attempt_that_is_asked_for_counts_too(self) -> None:
+    def test_an_attempt_that_a_retry_asks_for_counts_too(self) -> None:
         assert self.deferred(0, Retry(after_ms=5)) == SendToRetryTopic(1_000, "attempt 2 of 2 failed", None)
 
-    def test_what_trying_again_cannot_help_goes_past_them(self) -> None:
+    def test_failures_that_no_retry_can_help_skip_the_retry_topics(self) -> None:
         undecodable = Failed(DecodeError("no"), retriable=False)
         assert isinstance(verdict(undecodable, TIERS), SendToDeadLetter)
         final = dataclasses.replace(TIERS, non_retryable=(ValueError,))
@@ -73,7 +73,7 @@ class TestRetryTopics:
 
 class TestClassify:
     @pytest.mark.parametrize("returned", [None, 0, "Skip", {"a": 1}, ValueError("returned, not raised"), Exception])
-    def test_whatever_is_no_outcome_means_done(self, returned: object) -> None:
+    def test_a_value_that_is_not_an_outcome_means_done(self, returned: object) -> None:
         assert classify(returned) is None
 
     @pytest.mark.parametrize("outcome", [Skip, Retry, DeadLetter])
@@ -82,36 +82,36 @@ class TestClassify:
 
 
 class TestPostCommit:
-    def test_what_returned_is_finished(self) -> None:
+    def test_a_record_whose_endpoint_returned_is_finished(self) -> None:
         assert verdict(None) == Finish("ok")
 
     def test_skip_finishes(self) -> None:
         assert verdict(Skip("not ours")) == Finish("skipped")
 
     @pytest.mark.parametrize("attempt", [1, 5, 10_000])
-    def test_a_failure_is_tried_again_without_end_by_default(self, attempt: int) -> None:
+    def test_a_failure_is_retried_forever_by_default(self, attempt: int) -> None:
         assert isinstance(verdict(Failed(ERROR), attempt=attempt), Wait)
 
-    def test_the_last_attempt_meets_the_end(self) -> None:
+    def test_after_the_last_attempt_then_applies(self) -> None:
         assert isinstance(verdict(Failed(ERROR), THREE, attempt=2), Wait)
         assert isinstance(verdict(Failed(ERROR), THREE, attempt=3), StopConsuming)
 
     @pytest.mark.parametrize(
         ("then", "end"), [("stop", StopConsuming), ("skip", Finish), ("dead_letter", SendToDeadLetter)]
     )
-    def test_the_end_is_what_then_says(self, then: str, end: type[Verdict]) -> None:
+    def test_then_decides_what_follows_the_last_attempt(self, then: str, end: type[Verdict]) -> None:
         policy = ErrorPolicySettings(max_attempts=1, then=then)  # type: ignore[arg-type]
         assert isinstance(verdict(Failed(ERROR), policy), end)
 
-    def test_a_non_retryable_error_meets_the_end_at_once_also_without_max_attempts(self) -> None:
+    def test_after_a_non_retryable_error_then_applies_at_once_also_without_max_attempts(self) -> None:
         policy = ErrorPolicySettings(non_retryable=(ValueError,), then="skip")
         assert verdict(Failed(ERROR), policy) == Finish("failed")
         assert isinstance(verdict(Failed(KeyError()), policy), Wait)
 
-    def test_an_undecodable_record_meets_a_finite_policys_end_at_once(self) -> None:
+    def test_an_undecodable_record_is_not_retried_if_there_are_max_attempts(self) -> None:
         assert isinstance(verdict(Failed(DecodeError("x"), retriable=False), THREE), StopConsuming)
 
-    def test_an_undecodable_record_waits_where_there_is_no_end(self) -> None:
+    def test_an_undecodable_record_waits_without_max_attempts(self) -> None:
         assert isinstance(verdict(Failed(DecodeError("x"), retriable=False)), Wait)
 
     def test_retry_takes_the_policys_backoff_or_its_own_wait(self) -> None:

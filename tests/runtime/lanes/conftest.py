@@ -1,4 +1,4 @@
-"""The lanes' tests run on the in-memory Kafka, whose clock they move."""
+"""Tests of lanes use the in-memory Kafka and move its clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches with records that go to the dead-letter topic: what is behind such a record waits for its letter."""
+"""Batches with dead letters: the records behind one of them wait until it is written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Order(BaseModel):
 
 
 class Orders(list[list[int]]):
-    """What a batch endpoint was given, call by call; numbers below zero are dead letters by its own word."""
+    """The records that a batch endpoint got, call by call; it returns DeadLetter for numbers below zero."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ def orders() -> Orders:
 
 
 async def send(bench: Bench, *numbers: int | None, key: str | None = None) -> None:
-    """Orders with these numbers; None is one that cannot be decoded."""
+    """Send orders with these numbers; None is one that cannot be decoded."""
     for number in numbers:
         await bench.send(b"no" if number is None else b'{"number": %d}' % number, key=key)
 
@@ -55,7 +55,9 @@ def unwritten(bench: Bench) -> object:
 
 
 class TestBehindAnUndecodableRecord:
-    async def test_nothing_of_its_lane_runs_before_its_letter_is_written(self, bench: Bench, orders: Orders) -> None:
+    async def test_no_record_of_its_lane_runs_before_the_dead_letter_is_written(
+        self, bench: Bench, orders: Orders
+    ) -> None:
         bench.kafka.fail_sends("refused", topic=DLQ)
         await send(bench, 1, None, 3)
         async with bench.running(orders.handler, on_error=BURY):
@@ -65,7 +67,7 @@ class TestBehindAnUndecodableRecord:
             await bench.until(lambda: bench.committed() == 3)
         assert orders == [[1, 3]]
 
-    async def test_other_keys_and_records_without_one_go_on(self, bench: Bench, orders: Orders) -> None:
+    async def test_records_of_other_keys_and_without_a_key_continue(self, bench: Bench, orders: Orders) -> None:
         bench.kafka.fail_sends(*["refused"] * 1000, topic=DLQ)
         await send(bench, None, 1, key="a")
         await send(bench, 2, key="b")
@@ -76,7 +78,7 @@ class TestBehindAnUndecodableRecord:
             assert orders == [[2, 3]]
             assert bench.consumer.in_flight == 0
 
-    async def test_the_others_are_tried_again_without_its_lane_which_goes_on_by_itself(self, bench: Bench) -> None:
+    async def test_the_others_are_retried_without_its_lane_which_continues_separately(self, bench: Bench) -> None:
         handler, seen = Handler(), list[list[int]]()
 
         @handler.event("E", batch=True)
@@ -93,7 +95,7 @@ class TestBehindAnUndecodableRecord:
             await bench.until(lambda: bench.committed() == 3, ms=120_000)
         assert seen == [[2], [1], [2]]
 
-    async def test_a_pause_meanwhile_runs_nothing_again(self, bench: Bench, orders: Orders) -> None:
+    async def test_a_pause_during_the_write_runs_no_record_twice(self, bench: Bench, orders: Orders) -> None:
         orders.go.clear()
         await send(bench, None, 1, key="a")
         await send(bench, 2, key="b")
@@ -113,7 +115,7 @@ class TestBehindAnUndecodableRecord:
 
 
 class TestBehindADeadLetterByOutcome:
-    async def test_those_of_its_lane_are_done_once_its_letter_is_written_and_run_once(
+    async def test_records_of_its_lane_run_once_and_are_done_when_the_dead_letter_is_written(
         self, bench: Bench, orders: Orders
     ) -> None:
         statuses: list[str] = []
@@ -130,7 +132,7 @@ class TestBehindADeadLetterByOutcome:
         assert orders == [[1, -2, 3, -4, 5]]
         assert [record.offset for record in bench.kafka.records(DLQ)] == [0, 1]
 
-    async def test_those_of_its_lane_come_again_after_it_where_its_partition_goes(
+    async def test_records_of_its_lane_are_handled_again_after_it_if_the_partition_is_revoked(
         self, bench: Bench, orders: Orders
     ) -> None:
         bench.kafka.fail_sends(*["refused"] * 2, topic=DLQ)
@@ -141,7 +143,7 @@ class TestBehindADeadLetterByOutcome:
             await bench.until(lambda: bench.committed() == 3)
         assert orders == [[1, -2, 3], [-2, 3]]
 
-    async def test_none_of_its_lane_is_done_where_it_stops_the_app(self, bench: Bench, orders: Orders) -> None:
+    async def test_no_record_of_its_lane_is_done_if_it_stops_the_app(self, bench: Bench, orders: Orders) -> None:
         await send(bench, 1, -2, -3, 4)
         with pytest.raises(StopApp, match="dead_letter_limit"):
             async with bench.running(
@@ -151,7 +153,7 @@ class TestBehindADeadLetterByOutcome:
         assert bench.committed() in (1, 2)
         assert orders == [[1, -2, -3, 4]]
 
-    async def test_a_stop_lets_the_letter_under_way_be_written_and_commits_all(
+    async def test_a_stop_waits_for_the_pending_dead_letter_and_commits_everything(
         self, bench: Bench, orders: Orders
     ) -> None:
         await send(bench, 1, -2, 3)
@@ -163,7 +165,7 @@ class TestBehindADeadLetterByOutcome:
 
 
 class TestBehindARecordThatFailed:
-    """An endpoint that stops at the first failure does not know whether the policy tries that one again."""
+    """An endpoint that stops at the first failure does not know whether the policy retries that record."""
 
     @pytest.fixture
     def stopping(self) -> tuple[Handler, list[list[int]]]:
@@ -182,7 +184,7 @@ class TestBehindARecordThatFailed:
     @pytest.mark.parametrize(
         "policy", [BURY, {**BURY, "retry_topics": [1000]}, {"max_attempts": 1, "then": "skip"}], ids=lambda p: str(p)
     )
-    async def test_those_of_its_lane_are_run_after_it_whatever_its_end(
+    async def test_records_of_its_lane_run_after_it_whatever_its_verdict(
         self, bench: Bench, stopping: tuple[Handler, list[list[int]]], policy: dict[str, Any]
     ) -> None:
         handler, done = stopping
@@ -191,7 +193,7 @@ class TestBehindARecordThatFailed:
             await bench.until(lambda: bench.committed() == 5)
         assert [numbers for numbers in done if numbers] == [[1], [3], [5]]
 
-    async def test_those_of_its_lane_run_once_its_letter_is_written_and_other_keys_before(
+    async def test_records_of_its_lane_run_after_the_dead_letter_and_those_of_other_keys_before(
         self, bench: Bench, stopping: tuple[Handler, list[list[int]]]
     ) -> None:
         handler, done = stopping
@@ -205,7 +207,7 @@ class TestBehindARecordThatFailed:
             await bench.until(lambda: bench.committed() == 4)
         assert done == [[1], [4], [3]]
 
-    async def test_at_most_once_they_are_not_run_again(
+    async def test_at_most_once_they_do_not_run_again(
         self, bench: Bench, stopping: tuple[Handler, list[list[int]]]
     ) -> None:
         handler, done = stopping

@@ -1,4 +1,4 @@
-"""Batch endpoints in the engine: how batches are made up, and what becomes of each record."""
+"""Batch endpoints in the engine: how batches are formed, and the verdict on each record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Body = Callable[[list[bytes], list[Request]], object]
 
 
 class Batches(list[list[bytes]]):
-    """What a batch endpoint was given, call by call; and by which attempt."""
+    """The records and the attempt number that a batch endpoint got, call by call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ def handler_for(batches: Batches, **options: Any) -> Handler:
 
 
 def failing(*values: bytes, until_attempt: int = 2) -> Body:
-    """These records fail, by themselves, in every attempt before this one."""
+    """These records fail, each by itself, in every attempt before this one."""
 
     def body(given: list[bytes], requests: list[Request]) -> None:
         if requests[0].attempt < until_attempt:
@@ -64,22 +64,20 @@ async def letters(bench: Bench, text: str, **options: Any) -> None:
 
 
 class TestMakingUp:
-    async def test_what_is_there_goes_together_in_order(self, bench: Bench, batches: Batches) -> None:
+    async def test_available_records_form_a_batch_in_order(self, bench: Bench, batches: Batches) -> None:
         await letters(bench, "abcde")
         async with bench.running(handler_for(batches)):
             await bench.kafka.settle()
         assert batches == [[b"a", b"b", b"c", b"d", b"e"]]
         assert bench.committed() == 5
 
-    async def test_no_more_than_max_records_go_together(self, bench: Bench, batches: Batches) -> None:
+    async def test_a_batch_has_at_most_max_records(self, bench: Bench, batches: Batches) -> None:
         await letters(bench, "abcde")
         async with bench.running(handler_for(batches, max_records=2)):
             await bench.kafka.settle()
         assert batches == [[b"a", b"b"], [b"c", b"d"], [b"e"]]
 
-    async def test_the_first_record_waits_max_wait_ms_for_more_and_no_longer(
-        self, bench: Bench, batches: Batches
-    ) -> None:
+    async def test_the_first_record_waits_at_most_max_wait_ms_for_more(self, bench: Bench, batches: Batches) -> None:
         async with bench.running(handler_for(batches, max_wait_ms=1000)):
             await bench.send(b"a")
             await bench.kafka.advance(ms=600)
@@ -94,21 +92,23 @@ class TestMakingUp:
         async with bench.running(handler_for(batches, max_records=2, max_wait_ms=60_000)):
             await bench.until(lambda: batches, ms=1000)
 
-    async def test_a_full_partition_does_not_wait_for_what_is_not_read(self, bench: Bench, batches: Batches) -> None:
+    async def test_a_full_partition_does_not_wait_for_records_that_are_not_read(
+        self, bench: Bench, batches: Batches
+    ) -> None:
         await bench.send(*(b"%d" % number for number in range(40)))
         keys = {"max_pending_records": 20, "max_poll_records": 10}
         async with bench.running(handler_for(batches, max_records=100, max_wait_ms=60_000), **keys):
             await bench.until(lambda: batches, ms=1000)
         assert [len(batch) for batch in batches] == [10] * len(batches)
 
-    async def test_partitions_are_never_mixed(self, bench: Bench, batches: Batches) -> None:
+    async def test_a_batch_has_records_of_one_partition(self, bench: Bench, batches: Batches) -> None:
         await letters(bench, "ab", partition=0)
         await letters(bench, "xy", partition=1)
         async with bench.running(handler_for(batches), concurrency=4):
             await bench.kafka.settle()
         assert sorted(batches) == [[b"a", b"b"], [b"x", b"y"]]
 
-    async def test_by_key_the_lanes_of_a_partition_go_together_whole(self, bench: Bench, batches: Batches) -> None:
+    async def test_by_key_a_batch_has_records_of_several_lanes(self, bench: Bench, batches: Batches) -> None:
         for value, key in [(b"a1", "a"), (b"b1", "b"), (b"a2", "a"), (b"free", None), (b"b2", "b")]:
             await bench.send(value, key=key)
         async with bench.running(handler_for(batches), concurrency=4):
@@ -171,7 +171,7 @@ class TestMakingUp:
 
 
 class TestTheWholeBatchFails:
-    async def test_it_is_tried_again_as_it_is_with_one_count(self, bench: Bench, batches: Batches) -> None:
+    async def test_the_same_batch_is_retried_with_one_count_of_attempts(self, bench: Bench, batches: Batches) -> None:
         def body(values: list[bytes], requests: list[Request]) -> None:
             if requests[0].attempt < 3 and b"a" in values:
                 raise ValueError("all of it")
@@ -185,7 +185,7 @@ class TestTheWholeBatchFails:
         assert batches == [[b"a", b"b", b"c"]] * 3 + [[b"later"]]
         assert batches.attempts == [1, 2, 3, 1]
 
-    async def test_by_key_other_keys_go_on_meanwhile(self, bench: Bench, batches: Batches) -> None:
+    async def test_by_key_other_keys_continue_meanwhile(self, bench: Bench, batches: Batches) -> None:
         def body(values: list[bytes], requests: list[Request]) -> None:
             if values == [b"a1", b"b1"] and requests[0].attempt == 1:
                 raise ValueError
@@ -201,7 +201,7 @@ class TestTheWholeBatchFails:
             await bench.kafka.settle()
         assert batches == [[b"a1", b"b1"], [b"c1"], [b"a1", b"b1"], [b"a2"]]
 
-    async def test_at_the_policys_end_each_record_is_dead_lettered(self, bench: Bench, batches: Batches) -> None:
+    async def test_after_the_last_attempt_each_record_is_dead_lettered(self, bench: Bench, batches: Batches) -> None:
         batches.body = failing_all
         await letters(bench, "abc")
         policy = {**QUICK, "max_attempts": 2, "then": "dead_letter"}
@@ -211,7 +211,7 @@ class TestTheWholeBatchFails:
         assert sorted(record.value or b"" for record in bench.kafka.records("t.g.dlq")) == [b"a", b"b", b"c"]
         assert bench.committed() == 3
 
-    async def test_at_a_stop_nothing_of_it_is_committed(self, bench: Bench, batches: Batches) -> None:
+    async def test_at_a_stop_none_of_its_records_is_committed(self, bench: Bench, batches: Batches) -> None:
         batches.body = failing_all
         await letters(bench, "abc")
         with pytest.raises(StopApp, match=r"t\[0\]@0"):
@@ -219,7 +219,7 @@ class TestTheWholeBatchFails:
                 await bench.until(lambda: bench.app.service is not None and bench.app.service.failure)
         assert bench.committed() == 0
 
-    async def test_past_its_time_limit_it_is_cut_and_tried_again(self, bench: Bench) -> None:
+    async def test_past_its_time_limit_it_is_cancelled_and_retried(self, bench: Bench) -> None:
         handler, seen = Handler(), []
 
         @handler.event("E", batch=True, timeout_ms=1000)
@@ -235,7 +235,9 @@ class TestTheWholeBatchFails:
         assert bench.committed() == 3
 
     @pytest.mark.parametrize("outcome", [Skip("no"), Skip])
-    async def test_a_returned_outcome_is_every_records(self, bench: Bench, batches: Batches, outcome: Any) -> None:
+    async def test_a_returned_outcome_applies_to_every_record(
+        self, bench: Bench, batches: Batches, outcome: Any
+    ) -> None:
         batches.body = lambda values, requests: outcome
         statuses: list[str] = []
         bench.app.telemetry.listen(
@@ -247,7 +249,7 @@ class TestTheWholeBatchFails:
         assert statuses == ["skipped"] * 3
         assert bench.committed() == 3
 
-    async def test_a_returned_retry_tries_the_batch_again(self, bench: Bench, batches: Batches) -> None:
+    async def test_a_returned_retry_retries_the_batch(self, bench: Bench, batches: Batches) -> None:
         batches.body = lambda values, requests: Retry(after_ms=50) if requests[0].attempt == 1 else None
         await letters(bench, "abc")
         async with bench.running(handler_for(batches)):
@@ -260,7 +262,7 @@ def failing_all(values: list[bytes], requests: list[Request]) -> None:
 
 
 class TestSomeRecordsFail:
-    async def test_by_key_just_those_are_tried_again_and_what_is_behind_them(
+    async def test_by_key_only_those_and_the_records_behind_them_are_retried(
         self, bench: Bench, batches: Batches
     ) -> None:
         batches.body = failing(b"a1")
@@ -272,7 +274,7 @@ class TestSomeRecordsFail:
         assert batches.attempts == [1, 2, 1]
         assert bench.committed() == 5
 
-    async def test_by_partition_all_that_is_behind_counts_as_not_done(self, bench: Bench, batches: Batches) -> None:
+    async def test_by_partition_all_records_behind_it_count_as_not_done(self, bench: Bench, batches: Batches) -> None:
         batches.body = failing(b"b")
         await letters(bench, "abcd")
         async with bench.running(handler_for(batches), on_error=QUICK):
@@ -283,7 +285,7 @@ class TestSomeRecordsFail:
         assert batches == [[b"a", b"b", b"c", b"d"], [b"b"], [b"c", b"d"]]
         assert bench.committed() == 4
 
-    async def test_a_record_without_a_key_holds_back_nobody(self, bench: Bench, batches: Batches) -> None:
+    async def test_a_record_without_a_key_blocks_no_other(self, bench: Bench, batches: Batches) -> None:
         batches.body = failing(b"b", b"d")
         await letters(bench, "abcde")
         async with bench.running(handler_for(batches), concurrency=2, on_error=QUICK):
@@ -291,7 +293,7 @@ class TestSomeRecordsFail:
         assert batches == [[b"a", b"b", b"c", b"d", b"e"], [b"b", b"d"]]  # again together: as many attempts
         assert batches.attempts == [1, 2]
 
-    async def test_each_has_its_own_end_by_the_policy(self, bench: Bench, batches: Batches) -> None:
+    async def test_each_has_its_own_verdict_by_the_policy(self, bench: Bench, batches: Batches) -> None:
         batches.body = failing(b"b", until_attempt=9)
         await letters(bench, "abc")
         policy = {**QUICK, "max_attempts": 2, "then": "dead_letter"}
@@ -303,7 +305,7 @@ class TestSomeRecordsFail:
         assert dict(dead.headers)["evkafka-dlq-attempts"] == b"2"
         assert bench.committed() == 3
 
-    async def test_outcomes_decide_about_their_records_at_once(self, bench: Bench, batches: Batches) -> None:
+    async def test_outcomes_apply_to_their_records_at_once(self, bench: Bench, batches: Batches) -> None:
         def body(values: list[bytes], requests: list[Request]) -> None:
             if len(values) > 1:
                 raise BatchError({1: DeadLetter("bad"), 2: Skip(), 3: Retry(after_ms=10)})
@@ -316,7 +318,7 @@ class TestSomeRecordsFail:
         assert [record.value for record in bench.kafka.records("t.g.dlq")] == [b"b"]
         assert bench.committed() == 4
 
-    async def test_what_is_done_is_committed_where_one_stops_the_app(self, bench: Bench, batches: Batches) -> None:
+    async def test_finished_records_are_committed_if_one_stops_the_app(self, bench: Bench, batches: Batches) -> None:
         batches.body = failing(b"b", until_attempt=9)
         await letters(bench, "abc")
         with pytest.raises(StopApp, match=r"t\[0\]@1"):
@@ -344,7 +346,7 @@ class TestUndecodable:
 
         return handler
 
-    async def test_with_a_finite_policy_it_meets_its_end_before_the_others_are_run(
+    async def test_with_max_attempts_it_is_settled_before_the_others_run(
         self, bench: Bench, orders: Handler, seen: list[Any]
     ) -> None:
         for value in (b'{"number": 1}', b"no", b'{"number": 3}'):
@@ -355,7 +357,7 @@ class TestUndecodable:
         assert [record.value for record in bench.kafka.records("t.g.dlq")] == [b"no"]
         assert bench.committed() == 3
 
-    async def test_without_one_it_waits_and_holds_back_what_is_behind_it(
+    async def test_without_max_attempts_it_waits_and_blocks_the_records_behind_it(
         self, bench: Bench, orders: Handler, seen: list[Any]
     ) -> None:
         for value in (b'{"number": 1}', b"no", b'{"number": 3}'):
@@ -365,7 +367,7 @@ class TestUndecodable:
             assert seen == [[1]]
             assert bench.committed() == 1
 
-    async def test_by_key_it_holds_back_its_key_only(self, bench: Bench, orders: Handler, seen: list[Any]) -> None:
+    async def test_by_key_it_blocks_only_its_key(self, bench: Bench, orders: Handler, seen: list[Any]) -> None:
         await bench.send(b"no", b'{"number": 1}', key="a")
         await bench.send(b'{"number": 2}', b'{"number": 3}', key="b")
         async with bench.running(orders, concurrency=2, on_error=QUICK):
@@ -373,7 +375,7 @@ class TestUndecodable:
             assert seen == [[2, 3]]
             assert bench.committed() == 0
 
-    async def test_what_failed_before_it_is_retried_before_it(self, bench: Bench) -> None:
+    async def test_records_that_failed_before_it_are_retried_before_it(self, bench: Bench) -> None:
         handler, seen = Handler(), []
 
         @handler.event("E", batch=True)
@@ -391,7 +393,7 @@ class TestUndecodable:
 
 
 class TestGivingBack:
-    async def test_a_batch_in_flight_ends_and_is_committed_and_what_gathers_is_let_go(self, bench: Bench) -> None:
+    async def test_a_running_batch_ends_and_is_committed_and_gathered_records_are_dropped(self, bench: Bench) -> None:
         handler, go, seen = Handler(), asyncio.Event(), []
 
         @handler.event("E", batch=True, max_records=2, max_wait_ms=60_000)
@@ -411,7 +413,7 @@ class TestGivingBack:
         assert seen == [[b"a", b"b"], [b"c", b"d"]]
         assert bench.committed() == 4
 
-    async def test_a_batch_that_waits_for_its_next_attempt_is_let_go(self, bench: Bench, batches: Batches) -> None:
+    async def test_a_batch_that_waits_for_its_next_attempt_is_dropped(self, bench: Bench, batches: Batches) -> None:
         batches.body = lambda values, requests: failing_all(values, requests) if len(batches) == 1 else None
         await letters(bench, "ab", key="k")
         async with bench.running(handler_for(batches), concurrency=2, on_error={"backoff_ms": 30_000, "jitter": 0}):
@@ -421,7 +423,7 @@ class TestGivingBack:
         assert batches == [[b"a", b"b"]] * 2
         assert batches.attempts == [1, 1]
 
-    async def test_pre_commit_what_gathers_is_still_run_at_a_stop(self, bench: Bench, batches: Batches) -> None:
+    async def test_pre_commit_gathered_records_still_run_at_a_stop(self, bench: Bench, batches: Batches) -> None:
         await letters(bench, "ab")
         keys = {"auto_commit_mode": "pre-commit"}
         async with bench.running(handler_for(batches, max_wait_ms=3_600_000), **keys):
@@ -429,7 +431,7 @@ class TestGivingBack:
         assert batches == [[b"a", b"b"]]
 
     @pytest.mark.parametrize("keys", [{}, {"concurrency": 4}])
-    async def test_one_that_a_thread_has_still_is_waited_for_by_the_next_assignment(
+    async def test_the_next_assignment_waits_for_a_batch_that_still_runs_in_a_thread(
         self, bench: Bench, keys: dict[str, Any]
     ) -> None:
         handler, go, seen = Handler(), threading.Event(), []

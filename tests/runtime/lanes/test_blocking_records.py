@@ -1,4 +1,4 @@
-"""A partition that is full because a record fails says which one; attempts begin again with the next owner."""
+"""A partition that is full because a record fails logs which one; the next owner counts its attempts from 1."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TestAPartitionThatIsFullBecauseARecordFails:
         for number in range(60):
             await bench.send(b"%d" % number, key=f"k{number}")
 
-    async def test_says_which_one_and_since_when_once_a_minute(
+    async def test_logs_the_record_and_since_when_it_blocks_once_a_minute(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
         await self.fill(bench)
@@ -49,7 +49,7 @@ class TestAPartitionThatIsFullBecauseARecordFails:
             assert len(messages(caplog, "reads no further")) == 1
             await bench.until(lambda: len(messages(caplog, "reads no further")) == 2)
 
-    async def test_is_noted_by_health(self, bench: Bench) -> None:
+    async def test_is_shown_by_health(self, bench: Bench) -> None:
         await self.fill(bench)
         async with bench.running(failing_for(b"bad"), **SMALL):
             await bench.until(lambda: bench.consumer.status().partitions[0].full)
@@ -62,9 +62,7 @@ class TestAPartitionThatIsFullBecauseARecordFails:
         checks = bench.app.health.ready(bench.app.status()).checks
         return [note for one in checks for note in one.notes if "read no further" in note]
 
-    async def test_says_nothing_where_handlers_are_merely_slow(
-        self, bench: Bench, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    async def test_logs_nothing_if_handlers_are_only_slow(self, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
         handler = Handler()
 
         @handler.event("E")
@@ -78,7 +76,7 @@ class TestAPartitionThatIsFullBecauseARecordFails:
 
 
 class TestFailedAttempts:
-    async def test_are_named_when_their_partition_is_given_back(
+    async def test_are_logged_when_their_partition_is_revoked(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
         await bench.send(b"bad")

@@ -1,4 +1,4 @@
-"""Cancellations that none of ours ordered: by an endpoint, by a deadline it left behind, by somebody on the loop."""
+"""Cancellations from outside: by an endpoint, by a deadline that it left behind, by another task on the loop."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def cancel_itself() -> None:
 
 
 async def cancel_itself_unseen() -> None:
-    """Nothing is awaited afterwards: the cancellation strikes at whatever the task awaits next."""
+    """It awaits nothing afterwards: the cancellation is raised at whatever the task awaits next."""
     own_task().cancel()
 
 
@@ -50,7 +50,7 @@ async def swallow_its_cancellation() -> None:
 
 
 async def leave_a_cancel_scope_open() -> None:
-    """As a cancel scope of anyio that was entered and not left: it cancels its task in each round of the loop."""
+    """As an anyio cancel scope that was entered and not left: it cancels its task in each round of the loop."""
     task, loop = own_task(), asyncio.get_running_loop()
 
     def strike() -> None:
@@ -106,7 +106,7 @@ class TestAnEndpointThatIsCancelled:
             await_a_task_that_exits_its_generator,
         ],
     )
-    async def test_has_failed_and_is_tried_again_before_what_is_behind_it(
+    async def test_has_failed_and_is_retried_before_the_records_behind_it(
         self, bench: Bench, keys: dict[str, Any], doing: Callable[[], Any]
     ) -> None:
         endpoint = Doing(doing)
@@ -116,7 +116,7 @@ class TestAnEndpointThatIsCancelled:
         assert endpoint.begun == [(b"0", 1), (b"1", 1), (b"1", 2), (b"2", 1), (b"3", 1)]
 
     @pytest.mark.parametrize("doing", [cancel_itself_unseen, swallow_its_cancellation])
-    async def test_leaves_nothing_of_it_to_the_next_record(
+    async def test_leaves_no_cancellation_to_the_next_record(
         self, bench: Bench, keys: dict[str, Any], doing: Callable[[], Any]
     ) -> None:
         endpoint, through = Doing(doing), list[bytes]()
@@ -135,7 +135,7 @@ class TestAnEndpointThatIsCancelled:
 
 
 class TestADeadlineThatIsLeftBehind:
-    async def test_costs_the_record_in_which_it_strikes_one_attempt(self, bench: Bench) -> None:
+    async def test_fails_one_attempt_of_the_record_that_it_cancels(self, bench: Bench) -> None:
         handler, deadlines, attempts = Handler(), list[asyncio.Task[Any]](), list[int]()
 
         @handler.event("Quick")
@@ -157,7 +157,7 @@ class TestADeadlineThatIsLeftBehind:
             await bench.until(lambda: bench.committed() == 3)
         assert attempts == [1, 2]
 
-    async def test_is_left_with_its_task_and_strikes_no_second_time(
+    async def test_ends_with_its_task_and_cancels_nothing_twice(
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
         handler, through = Handler(), list[bytes]()
@@ -182,7 +182,7 @@ class TestADeadlineThatIsLeftBehind:
 
 class TestAThreadThatExitsItsGenerator:
     @pytest.mark.parametrize("batch", [False, True])
-    async def test_has_failed_and_is_tried_again(self, bench: Bench, batch: bool) -> None:
+    async def test_has_failed_and_is_retried(self, bench: Bench, batch: bool) -> None:
         handler, attempts = Handler(), list[int]()
 
         def fail_first(attempt: int) -> None:
@@ -213,7 +213,7 @@ class TestATaskOfTheEngine:
         "name",
         ["evkafka-it", "evkafka-it-poll", "evkafka-it-commit", "evkafka-it-executor-0", "evkafka-it-executor-3"],
     )
-    async def test_that_somebody_cancels_takes_nothing_with_it(
+    async def test_that_is_cancelled_from_outside_ends_nothing_else(
         self, bench: Bench, gates: Gates, handler: Handler, name: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         async with bench.running(handler, concurrency=4):
@@ -229,7 +229,7 @@ class TestATaskOfTheEngine:
         assert "cancelled" in caplog.text.lower()
 
     @pytest.mark.parametrize("name", ["evkafka-it-poll", "evkafka-it-commit"])
-    async def test_that_cannot_go_on_has_its_consumer_rebuilt_and_says_so(
+    async def test_that_cannot_continue_restarts_its_consumer_and_logs_it(
         self, bench: Bench, gates: Gates, handler: Handler, name: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         gates.open_all()
@@ -242,7 +242,9 @@ class TestATaskOfTheEngine:
             await bench.send(b"0")
             await bench.until(lambda: bench.committed() == 1)
 
-    async def test_is_rebuilt_however_often_that_happens(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+    async def test_restarts_its_consumer_however_often_that_happens(
+        self, bench: Bench, gates: Gates, handler: Handler
+    ) -> None:
         gates.open_all()
         async with bench.running(handler):
             for rebuilds in range(1, 12):
@@ -264,7 +266,7 @@ class TestATaskOfTheEngine:
 
 class TestADeadLetterWhoseWriteIsCancelled:
     @pytest.mark.parametrize("keys", KINDS)
-    async def test_is_written_before_what_is_behind_it_begins(self, bench: Bench, keys: dict[str, Any]) -> None:
+    async def test_is_written_before_the_records_behind_it_begin(self, bench: Bench, keys: dict[str, Any]) -> None:
         handler, begun = Handler(), list[bytes]()
 
         @handler.event("E")
@@ -288,8 +290,8 @@ class TestADeadLetterWhoseWriteIsCancelled:
 
 
 class TestALoopThatIsClosed:
-    def test_ends_an_app_that_nobody_has_stopped(self) -> None:
-        """`asyncio.run` cancels every task and waits for each: one that outlived that would hang the process."""
+    def test_ends_an_app_that_was_not_stopped(self) -> None:
+        """`asyncio.run` cancels every task and waits for each: a task that ignored that would hang the process."""
         program = """
 import asyncio
 from evkafka import EVKafkaApp, Handler

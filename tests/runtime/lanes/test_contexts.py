@@ -1,4 +1,4 @@
-"""Each attempt has a context of its own: what one sets, no other one sees."""
+"""Each attempt has its own context variables: no other attempt sees what one sets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AGAIN: Any = {"backoff_ms": 10, "max_backoff_ms": 10}
 
 
 class Incomparable:
-    """As an array of numpy: comparing two of them has no truth value."""
+    """As a numpy array: comparing two of them has no truth value."""
 
     def __eq__(self, other: object) -> bool:
         raise ValueError("the truth value is ambiguous")
@@ -129,7 +129,7 @@ class TestWhatAnAttemptSets:
         assert set(seen) == {"nobody"}
 
     async def test_a_dependency_that_yields_sees_at_its_end(self, bench: Bench, keys: dict[str, Any]) -> None:
-        """It is made and ended in one context, so it can set its variable back."""
+        """It begins and ends in one context, so it can reset its variable."""
         handler, seen = Handler(), list[tuple[str, str]]()
 
         async def scoped() -> AsyncIterator[str]:
@@ -186,8 +186,8 @@ class TestWhatAnAttemptSets:
 
 
 class TestDecimals:
-    async def test_that_are_used_and_not_changed_cost_no_task(self, bench: Bench) -> None:
-        """Each attempt that sets a variable costs a new task; arithmetic sets one, where there is none."""
+    async def test_that_are_used_and_not_changed_need_no_new_task(self, bench: Bench) -> None:
+        """Each attempt that sets a variable needs a new task; arithmetic sets one if there is none."""
         handler, tasks = Handler(), set[object]()
 
         @handler.event("E")
@@ -214,7 +214,7 @@ class TestWhatWasSetBeforeTheStart:
 
 
 class TestTheTestClient:
-    async def test_gives_each_record_a_context_of_its_own_too(self) -> None:
+    async def test_also_gives_each_record_its_own_context(self) -> None:
         handler, seen = Handler(), list[str]()
 
         @handler.event("E")
@@ -230,7 +230,7 @@ class TestTheTestClient:
         assert seen == ["nobody"] * 3
 
     @pytest.mark.parametrize("doing", ["cancels itself", "exits its generator"])
-    async def test_tells_an_endpoint_that_is_cancelled_from_a_test_that_is(self, doing: str) -> None:
+    async def test_distinguishes_a_cancelled_endpoint_from_a_cancelled_test(self, doing: str) -> None:
         handler = Handler()
 
         @handler.event("E")

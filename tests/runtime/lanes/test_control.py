@@ -26,7 +26,7 @@ def control(bench: Bench) -> ConsumerControl:
 
 class TestPause:
     @pytest.mark.parametrize("keys", IN_ORDER)
-    async def test_none_of_its_records_begins_and_the_one_under_way_ends(
+    async def test_none_of_its_records_begins_and_the_running_one_ends(
         self, bench: Bench, gates: Gates, handler: Handler, keys: dict[str, Any]
     ) -> None:
         await bench.send(b"1", b"2", b"3")
@@ -43,7 +43,7 @@ class TestPause:
         assert gates.ended == [b"1", b"2", b"3", b"4"]
         assert bench.committed() == 4
 
-    async def test_by_key_no_lane_of_it_goes_on(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+    async def test_by_key_none_of_its_lanes_continues(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         await bench.send(b"a1", b"a2", key="a")
         await bench.send(b"b1", b"b2", key="b")
         async with bench.running(handler, concurrency=4):
@@ -59,7 +59,7 @@ class TestPause:
         assert [value for value in gates.ended if value.startswith(b"a")] == [b"a1", b"a2", b"a3"]
         assert bench.committed() == 6
 
-    async def test_the_other_partitions_go_on(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+    async def test_the_other_partitions_continue(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         gates.open_all()
         async with bench.running(handler):
             control(bench).pause(TOPIC, 0)
@@ -71,7 +71,7 @@ class TestPause:
             await bench.kafka.settle()
         assert gates.ended == [b"y", b"x"]
 
-    async def test_a_record_that_is_due_again_meanwhile_waits(self, bench: Bench) -> None:
+    async def test_a_record_whose_retry_is_due_meanwhile_waits(self, bench: Bench) -> None:
         handler, seen = Handler(), []
 
         @handler.event("E")
@@ -126,7 +126,7 @@ class TestPause:
             await bench.kafka.settle()
         assert gates.ended == [b"x"]
 
-    async def test_before_the_start_and_in_the_lifespan_it_counts_from_the_start(
+    async def test_before_the_start_and_in_the_lifespan_it_applies_from_the_start(
         self, bench: Bench, gates: Gates, handler: Handler
     ) -> None:
         @asynccontextmanager
@@ -155,7 +155,7 @@ class TestPause:
         assert bench.kafka.clock.now() - before_s < 1
         assert bench.committed() == 1
 
-    async def test_pre_commit_what_was_received_is_still_run_at_a_stop(
+    async def test_pre_commit_records_that_were_read_still_run_at_a_stop(
         self, bench: Bench, gates: Gates, handler: Handler
     ) -> None:
         async with bench.running(handler, auto_commit_mode="pre-commit"):
@@ -166,7 +166,7 @@ class TestPause:
             await bench.kafka.advance(ms=1000)
         assert gates.ended == [b"1", b"2"]
 
-    async def test_twice_is_once(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+    async def test_twice_is_the_same_as_once(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         gates.open_all()
         async with bench.running(handler):
             control(bench).pause(TOPIC, 0)
@@ -177,7 +177,7 @@ class TestPause:
             await bench.kafka.settle()
         assert gates.ended == [b"x"]
 
-    async def test_a_full_partition_that_is_paused_is_read_when_neither_is_so(
+    async def test_a_full_and_paused_partition_is_read_when_it_is_neither(
         self, bench: Bench, gates: Gates, handler: Handler
     ) -> None:
         await bench.send(*(b"%d" % number for number in range(300)))
@@ -193,7 +193,7 @@ class TestPause:
 
 
 class TestSeek:
-    async def test_back_reads_again_and_stands_through_a_rebalance(
+    async def test_backwards_reads_again_and_survives_a_rebalance(
         self, bench: Bench, gates: Gates, handler: Handler
     ) -> None:
         gates.open_all()
@@ -209,7 +209,7 @@ class TestSeek:
         assert gates.ended == [b"0", b"1", b"2", b"3", b"2", b"3"]
         assert bench.committed() == 4
 
-    async def test_forth_passes_over_what_was_read(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+    async def test_forwards_skips_records_that_were_read(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         await bench.send(*(b"%d" % number for number in range(10)))
         async with bench.running(handler):
             await bench.until(lambda: gates.begun)
@@ -219,7 +219,7 @@ class TestSeek:
         assert gates.ended == [b"0", b"8", b"9"]
         assert bench.committed() == 10
 
-    async def test_what_is_under_way_counts_for_nothing_and_its_key_waits_for_its_end(
+    async def test_the_result_of_a_running_attempt_is_ignored_and_its_key_waits_for_it(
         self, bench: Bench, gates: Gates, handler: Handler
     ) -> None:
         await bench.send(b"0", key="a")
@@ -237,7 +237,7 @@ class TestSeek:
             await bench.kafka.settle()
         assert bench.committed() == 3
 
-    async def test_while_a_commit_is_under_way_the_older_offset_does_not_win(
+    async def test_during_a_commit_the_older_offset_does_not_win(
         self, bench: Bench, gates: Gates, handler: Handler
     ) -> None:
         gates.open_all()
@@ -252,7 +252,9 @@ class TestSeek:
             await bench.kafka.advance(ms=5000)
             assert bench.committed() == 5
 
-    async def test_out_of_range_is_reset_by_the_rule(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+    async def test_out_of_range_is_reset_by_auto_offset_reset(
+        self, bench: Bench, gates: Gates, handler: Handler
+    ) -> None:
         gates.open_all()
         await bench.send(b"0", b"1")
         async with bench.running(handler):
@@ -262,7 +264,7 @@ class TestSeek:
         assert gates.ended == [b"0", b"1", b"0", b"1"]  # earliest
 
     @pytest.mark.parametrize("interval_ms", [0, 100])
-    async def test_pre_commit_too_and_nothing_counts_as_lost(
+    async def test_pre_commit_reports_no_record_as_lost(
         self, bench: Bench, gates: Gates, handler: Handler, interval_ms: int
     ) -> None:
         lost: list[RecordsLost] = []
@@ -278,7 +280,7 @@ class TestSeek:
 
 
 class TestErrors:
-    async def test_they_name_what_there_is(self, bench: Bench, handler: Handler) -> None:
+    async def test_they_list_the_existing_names(self, bench: Bench, handler: Handler) -> None:
         with pytest.raises(ConfigError, match="no consumer named 'it'; its consumers: none"):
             bench.app.consumer("it")
         async with bench.running(handler):
@@ -293,7 +295,7 @@ class TestErrors:
         with pytest.raises(RuntimeError, match="'it' does not run"):
             control(bench).seek(TOPIC, 0, 0)
 
-    async def test_a_patterns_topics_are_known_by_it(self, bench: Bench, handler: Handler) -> None:
+    async def test_topics_that_match_a_pattern_are_accepted(self, bench: Bench, handler: Handler) -> None:
         bench.app.add_consumer({"topic_pattern": "t.*", "group_id": "p"}, handler, "by-pattern")
         bench.app.consumer("by-pattern").pause("tt", 0)
         with pytest.raises(ConfigError, match=r"it reads what matches 't\.\*'"):
@@ -343,7 +345,7 @@ class TestThreads:
 
 
 class TestARunningBatch:
-    async def test_that_ends_while_its_partition_is_paused_leaves_what_was_behind_it(self, bench: Bench) -> None:
+    async def test_that_ends_while_its_partition_is_paused_keeps_the_records_behind_it(self, bench: Bench) -> None:
         handler, handled, go_on = Handler(), list[bytes](), asyncio.Event()
 
         @handler.event("E", batch=True, max_records=2, max_wait_ms=0)

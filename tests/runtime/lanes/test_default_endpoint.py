@@ -1,4 +1,4 @@
-"""Records that no endpoint takes: the default endpoint gets them; where all miss, that is said."""
+"""Records that no endpoint takes: the default endpoint gets them; if no record matches at all, a warning is logged."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def handler() -> Handler:
 
 class TestDefaultEndpoint:
     @pytest.mark.parametrize("concurrency", [1, 4])
-    async def test_gets_what_no_endpoint_matches_also_without_a_type(
+    async def test_gets_records_that_no_endpoint_matches_also_without_a_type(
         self, bench: Bench, handler: Handler, unmatched: list[RecordsUnmatched], concurrency: int
     ) -> None:
         seen = []
@@ -58,7 +58,7 @@ class TestDefaultEndpoint:
         assert unmatched == []
         assert bench.committed() == 4
 
-    async def test_is_included_with_the_rest(self, bench: Bench, handler: Handler) -> None:
+    async def test_is_included_with_its_handler(self, bench: Bench, handler: Handler) -> None:
         outer, seen = Handler(), []
 
         @handler.default()
@@ -86,7 +86,7 @@ class TestAllMiss:
         await bench.send(*[b"x"] * count, event_type=event_type)
 
     @pytest.mark.parametrize("keys", [{}, {"concurrency": 16}, {"auto_commit_mode": "pre-commit"}])
-    async def test_after_the_first_thousand_it_is_said_once_with_types_seen_and_known(
+    async def test_after_the_first_thousand_a_warning_lists_the_types_seen_and_known_once(
         self, bench: Bench, handler: Handler, said: list[NothingMatches], keys: dict[str, Any]
     ) -> None:
         await self.send(bench, 900)
@@ -109,7 +109,7 @@ class TestAllMiss:
         assert "Types seen: 'Other' (1000); types known: 'E'." in caplog.text
 
     @pytest.mark.parametrize("matched_at", [0, 999])
-    async def test_nothing_is_said_where_one_of_them_matches(
+    async def test_there_is_no_warning_if_one_of_them_matches(
         self, bench: Bench, handler: Handler, said: list[NothingMatches], matched_at: int
     ) -> None:
         await self.send(bench, matched_at)
@@ -119,7 +119,7 @@ class TestAllMiss:
             await bench.kafka.settle()
         assert said == []
 
-    async def test_what_is_read_again_after_a_rebalance_is_not_taken_for_matched(
+    async def test_records_read_again_after_a_rebalance_do_not_count_as_matched(
         self, bench: Bench, handler: Handler, said: list[NothingMatches]
     ) -> None:
         await self.send(bench, 400)

@@ -1,4 +1,4 @@
-"""Options of one event type: how many at once, how long, and what becomes of a failure."""
+"""Options of one event type: concurrency, time limit and error policy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.engine import GROUP, TOPIC, Bench, Gates
 
 
 def bounded(gates: Gates, limit: int, *, batch: bool = False) -> Handler:
-    """Type Few is bounded by itself, type E is not; both wait at the gates."""
+    """Type Few has its own concurrency, type E has not; both wait at the gates."""
     handler = Handler()
     handler.event("E")(gates.__call__)
     if batch:
@@ -27,7 +27,7 @@ def bounded(gates: Gates, limit: int, *, batch: bool = False) -> Handler:
 
 class TestConcurrency:
     @pytest.mark.parametrize("batch", [False, True])
-    async def test_no_more_of_the_type_run_at_once_and_the_others_go_on(
+    async def test_limits_records_of_the_type_and_the_others_continue(
         self, bench: Bench, gates: Gates, batch: bool
     ) -> None:
         await bench.send(b"f1", b"f2", b"f3", b"f4", event_type="Few")
@@ -56,7 +56,7 @@ class TestConcurrency:
         assert gates.ended == [b"other", b"1", b"2", b"3"]
         assert bench.committed() == 4
 
-    async def test_another_type_in_the_same_lane_gives_the_place_back(self, bench: Bench, gates: Gates) -> None:
+    async def test_another_type_in_the_same_lane_returns_the_permit(self, bench: Bench, gates: Gates) -> None:
         await bench.send(b"1", key="a", event_type="Few")
         await bench.send(b"2", key="a")
         await bench.send(b"free", event_type="Few")
@@ -65,7 +65,7 @@ class TestConcurrency:
             await bench.until(lambda: gates.running == {b"2", b"free"})
             gates.open_all()
 
-    async def test_at_concurrency_one_a_partition_whose_turn_it_is_not_lets_the_others_go_first(
+    async def test_at_concurrency_one_a_partition_without_a_permit_lets_the_others_run_first(
         self, bench: Bench, gates: Gates
     ) -> None:
         gates.open_all()
@@ -76,7 +76,7 @@ class TestConcurrency:
         assert [value for value in gates.ended if value.isdigit()] == [b"1", b"2", b"3"]
         assert bench.committed(1) == 2
 
-    async def test_a_record_that_waits_for_its_next_attempt_holds_no_place(self, bench: Bench) -> None:
+    async def test_a_record_that_waits_for_its_next_attempt_has_no_permit(self, bench: Bench) -> None:
         handler, seen = Handler(), []
 
         @handler.event("E", concurrency=1)
@@ -91,7 +91,7 @@ class TestConcurrency:
             await bench.kafka.settle()
         assert seen == [b"bad", b"good", b"bad"]
 
-    async def test_places_are_given_back_at_a_revoke(self, bench: Bench, gates: Gates) -> None:
+    async def test_permits_are_returned_at_a_revoke(self, bench: Bench, gates: Gates) -> None:
         await bench.send(*(b"%d" % number for number in range(6)), event_type="Few")
         async with bench.running(bounded(gates, 2), concurrency=4, revoke_drain_timeout_ms=1000):
             await bench.until(lambda: len(gates.begun) == 2)
@@ -100,7 +100,7 @@ class TestConcurrency:
             await bench.kafka.settle()
         assert bench.committed() == 6
 
-    async def test_the_default_endpoint_can_be_bounded(self, bench: Bench, gates: Gates) -> None:
+    async def test_the_default_endpoint_can_be_limited(self, bench: Bench, gates: Gates) -> None:
         handler = Handler()
         handler.default(concurrency=1)(gates.__call__)
         await bench.send(b"1", b"2", event_type="Whatever")
@@ -124,7 +124,7 @@ class TestOtherOptions:
         runs = inner if request.param == "handler" else outer
         return inner, lambda **keys: bench.running(runs, **keys)
 
-    async def test_its_own_time_limit_counts(self, bench: Bench, declare: Any) -> None:
+    async def test_its_own_time_limit_applies(self, bench: Bench, declare: Any) -> None:
         owner, running = declare
         attempts = []
 
@@ -139,7 +139,7 @@ class TestOtherOptions:
             await bench.until(lambda: attempts == [1, 2], ms=2000)
             await bench.kafka.settle()
 
-    async def test_its_own_policy_is_laid_over_the_consumers(self, bench: Bench, declare: Any) -> None:
+    async def test_its_own_policy_is_merged_over_the_consumers(self, bench: Bench, declare: Any) -> None:
         owner, running = declare
 
         @owner.event("E", on_error={"max_attempts": 1, "then": "dead_letter", "dead_letter_topic": "{event_type}.dlq"})

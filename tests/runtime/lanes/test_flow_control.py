@@ -1,4 +1,4 @@
-"""Fairness and bounds: what is read ahead, and whose turn it is."""
+"""Flow control: how much is read ahead, and that no partition starves another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BOUNDED: dict[str, Any] = {"max_pending_records": 200, "max_poll_records": 50}  
 
 
 class TestFairness:
-    async def test_a_hot_partition_starves_nobody(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+    async def test_a_busy_partition_starves_no_other(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         await bench.send(b"first", b"second")
         await bench.send(*(b"hot%d" % number for number in range(500)))
         await bench.send(*(b"cold%d" % number for number in range(3)), partition=1)
@@ -23,7 +23,7 @@ class TestFairness:
             assert gates.begun.index(b"cold2") < 12
             await bench.kafka.settle()
 
-    async def test_a_full_partition_is_left_out_of_the_poll_and_the_other_goes_on(
+    async def test_a_full_partition_is_not_polled_and_the_other_continues(
         self, bench: Bench, gates: Gates, handler: Handler
     ) -> None:
         await bench.send(*(b"hot%d" % number for number in range(500)))
@@ -54,7 +54,7 @@ class TestBounds:
             gates.open_all()
             await bench.kafka.settle()
 
-    async def test_one_stuck_record_bounds_what_is_read_of_its_partition(
+    async def test_one_blocked_record_limits_what_is_read_of_its_partition(
         self, bench: Bench, gates: Gates, handler: Handler
     ) -> None:
         gates.open(*(b"%d" % number for number in range(1, 500)))
@@ -68,7 +68,7 @@ class TestBounds:
             await bench.kafka.settle()
         assert bench.committed() == 500
 
-    async def test_bytes_are_bounded_too(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+    async def test_bytes_are_limited_too(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         await bench.send(*(bytes([number]) * 1000 for number in range(100)))
         keys = {"max_pending_bytes": 20_000, "max_poll_records": 5}
         async with bench.running(handler, concurrency=2, **keys):

@@ -1,4 +1,4 @@
-"""A partition that is given back: who may still run its records, and until when."""
+"""A partition that is revoked: who may still run its records, and until when."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def member(handler: Handler, **keys: Any) -> EVKafkaApp:
 
 class TestAnAttemptThatIsCut:
     async def test_ends_before_another_member_gets_its_record(self, bench: Bench) -> None:
-        """An endpoint's clean-up has a second: until then nobody else has the record."""
+        """An endpoint's clean-up has one second: until then no other member has the record."""
         at_work: dict[int, int] = {}
         begun: list[int] = []
         both_at_once: list[tuple[int, int]] = []
@@ -69,8 +69,8 @@ class TestAnAttemptThatIsCut:
 
 class TestAnAttemptThatFailsWhenItsPartitionHasGone:
     @pytest.mark.parametrize("batch", [False, True])
-    async def test_is_not_tried_again_here(self, bench: Bench, batch: bool) -> None:
-        """A thread cannot be cut. What it leaves behind is another member's record."""
+    async def test_is_not_retried_here(self, bench: Bench, batch: bool) -> None:
+        """A thread cannot be cancelled, and its record is another member's by the time it fails."""
         first, second = list[tuple[int, int]](), list[int]()
         go_on = threading.Event()
         handler, other = Handler(), Handler()
@@ -129,8 +129,8 @@ class TestAnAssignmentWithoutARevoke:
 
 
 class TestAStop:
-    async def test_waits_for_what_is_just_being_handed_over(self, bench: Bench) -> None:
-        """At most once: its commit is under way, so it will not come again, and is run."""
+    async def test_waits_for_a_poll_that_is_being_handed_over(self, bench: Bench) -> None:
+        """At most once: the record's commit is pending, so it is not read again, and must run."""
         handler, ran = Handler(), list[bytes]()
 
         @handler.event("E")
@@ -150,8 +150,8 @@ class TestAStop:
 
 
 class TestALaneThatWaitsForAStraggler:
-    async def test_runs_what_comes_after_it_was_cleared(self) -> None:
-        """An attempt of the assignment before runs on; what waited for it is taken back; then more comes."""
+    async def test_runs_records_that_arrive_after_it_was_cleared(self) -> None:
+        """An attempt of the earlier assignment runs; the records that waited for it are cleared; then more arrive."""
         lanes, tp = LaneScheduler(SystemClock()), TopicPartition("t", 0)
         before = Partition(tp, ordering="key")
         lanes.add_records(before, [OneRecord(0, key=b"k")], 1)

@@ -1,4 +1,4 @@
-"""Somebody cancels an executor between two attempts: it goes on, and its consumer is not rebuilt for that."""
+"""An executor that is cancelled between two attempts continues, and its consumer is not restarted."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from evkafka import Handler
 from tests.support.engine import Bench, Gates
 
 
-async def test_an_executor_that_is_cancelled_while_it_has_nothing_to_do_goes_on(
-    bench: Bench, gates: Gates, handler: Handler
-) -> None:
+async def test_an_idle_executor_that_is_cancelled_continues(bench: Bench, gates: Gates, handler: Handler) -> None:
     gates.open_all()
     async with bench.running(handler):
         await bench.kafka.settle()

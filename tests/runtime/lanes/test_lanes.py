@@ -14,7 +14,7 @@ from tests.support.executors import OneRecord
 
 
 def partition(lanes: LaneScheduler, *keys: bytes, number: int = 0, first: int = 0) -> Partition:
-    """One of which records with these keys were just read."""
+    """A partition of which records with these keys were just read."""
     one = Partition(TopicPartition("t", number), ordering="key")
     lanes.add_records(
         one, [OneRecord(first + n, partition=number, key=key) for n, key in enumerate(keys)], first + len(keys)
@@ -39,7 +39,7 @@ def test_partitions_take_turns(lanes: LaneScheduler) -> None:
     assert [taken(lanes).partition.tp.partition for _ in range(6)] == [0, 1, 0, 1, 0, 1]
 
 
-def test_a_record_that_is_tried_again_comes_behind_all_that_was_read_before(lanes: LaneScheduler) -> None:
+def test_a_record_that_is_retried_comes_after_all_that_were_read_before(lanes: LaneScheduler) -> None:
     partition(lanes, b"a", b"b", b"c")
     failed = taken(lanes)
     failed.attempt = 2
@@ -47,7 +47,7 @@ def test_a_record_that_is_tried_again_comes_behind_all_that_was_read_before(lane
     assert [taken(lanes).queue[0].offset for _ in range(3)] == [1, 2, 0]
 
 
-def test_a_key_waits_while_an_attempt_of_its_earlier_assignment_runs_on(lanes: LaneScheduler) -> None:
+def test_a_key_waits_while_an_attempt_of_its_earlier_assignment_runs(lanes: LaneScheduler) -> None:
     before = partition(lanes, b"k")
     straggler = taken(lanes)
     straggler.queue.popleft()

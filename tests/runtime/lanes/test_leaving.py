@@ -1,4 +1,4 @@
-"""A partition that is given back: what runs ends here, what has not begun is its next owner's."""
+"""A partition that is revoked: running attempts end here, records that have not begun are the next owner's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.engine import GROUP, TOPIC, Bench, Gates
 KEYS: Any = {"topics": [TOPIC], "group_id": GROUP, "auto_offset_reset": "earliest", "heartbeat_interval_ms": 100}
 
 
-async def test_a_record_behind_the_one_that_runs_begins_only_at_the_next_owner(
+async def test_a_record_behind_the_running_one_begins_only_at_the_next_owner(
     bench: Bench, gates: Gates, handler: Handler
 ) -> None:
     heirs, heir, of_heir = Gates(), EVKafkaApp(), Handler()

@@ -1,4 +1,4 @@
-"""What there is for a record, and for how long: no task, a lane while it has work, one consumer for any topics."""
+"""What exists for a record, and for how long: no task, a lane while it has records, one consumer for many topics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.executors import OneRecord, executors, fail
 
 class TestATask:
     @pytest.mark.parametrize("ordering", ["key", "partition", "unordered"])
-    async def test_is_made_for_no_record_and_no_lane(self, ordering: str) -> None:
+    async def test_is_created_for_no_record_and_no_lane(self, ordering: str) -> None:
         lanes = LaneScheduler(SystemClock())
         partition = Partition(TopicPartition("t", 0), ordering=ordering)
         handler, handled, through = Handler(), list[int](), asyncio.Event()
@@ -52,7 +52,7 @@ class TestATask:
 
 
 class TestALane:
-    async def test_is_there_while_its_key_has_work(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+    async def test_exists_while_its_key_has_records(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         for number in range(30):
             await bench.send(b"%d" % number, key=f"k{number % 10}")
         await bench.send(b"free")
@@ -68,7 +68,7 @@ class TestALane:
             await bench.kafka.settle()
             assert list(partition.lanes()) == []
 
-    async def test_at_concurrency_one_is_the_partitions_for_as_long_as_it_is_assigned(
+    async def test_at_concurrency_one_is_one_for_each_assigned_partition(
         self, bench: Bench, gates: Gates, handler: Handler
     ) -> None:
         for number in range(10):

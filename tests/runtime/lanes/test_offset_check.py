@@ -1,4 +1,4 @@
-"""Every open offset is in exactly one place: looked at once a second."""
+"""Every open offset is in exactly one place, which is checked once a second."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def partition_of(bench: Bench) -> Partition:
 
 
 def lose_one(partition: Partition) -> int:
-    """Take a record out of its lane, as a fault of ours would."""
+    """Remove a record from its lane, as a defect of the engine would."""
     lane = next(lane for lane in partition.lanes() if lane.queue)
     return lane.queue.pop().offset
 
 
 class TestARecordThatIsNowhere:
     @pytest.mark.parametrize("keys", KINDS)
-    async def test_fails_the_consumer_which_reads_it_again(
+    async def test_fails_the_consumer_which_reads_the_record_again(
         self, bench: Bench, gates: Gates, handler: Handler, keys: dict[str, Any], caplog: pytest.LogCaptureFixture
     ) -> None:
         await bench.send(*(b"%d" % number for number in range(9)), key="k")
@@ -65,7 +65,7 @@ class TestARecordInTwoPlaces:
 
 class TestNothingIsMisplaced:
     @pytest.mark.parametrize("keys", KINDS)
-    async def test_while_records_run_wait_and_are_put_aside(
+    async def test_while_records_run_wait_and_are_written_elsewhere(
         self, bench: Bench, gates: Gates, handler: Handler, keys: dict[str, Any]
     ) -> None:
         @handler.event("F")
@@ -92,7 +92,7 @@ class TestATimerThatRaises:
     async def test_fails_the_consumer(
         self, bench: Bench, gates: Gates, handler: Handler, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A lane whose next attempt its timer has not begun would wait for ever."""
+        """A lane whose timer has failed would wait for ever."""
         fail_once = FailsOnce()
         handler.event("F")(fail_once.__call__)
         await bench.send(b"0", event_type="F")

@@ -1,4 +1,4 @@
-"""Batches, pauses and seeks on a real broker: what depends on the client's buffers and positions."""
+"""Batches, pauses and seeks on a real broker, because they depend on the client's buffers and positions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def numbers(start: int, end: int) -> list[bytes]:
 
 
 class TestControl:
-    async def test_a_paused_partition_is_read_on_where_it_stood(
+    async def test_a_paused_partition_is_read_from_its_position(
         self, kafka_broker: KafkaBroker, topic: MakeTopic
     ) -> None:
         name, handler, seen = await topic(2), Handler(), []
@@ -62,7 +62,7 @@ class TestControl:
             await eventually(lambda: len(seen) == 101)
         assert seen == [*numbers(0, 4), b"other", *numbers(4, 100)]
 
-    async def test_seek_goes_back_and_forth_with_fetched_records_in_the_buffers(
+    async def test_seek_moves_backwards_and_forwards_with_fetched_records_in_the_buffers(
         self, kafka_broker: KafkaBroker, topic: MakeTopic
     ) -> None:
         name, handler, seen = await topic(1), Handler(), []
@@ -80,7 +80,7 @@ class TestControl:
             await eventually(lambda: seen and seen[-1] == 999)
         assert seen == [*range(51), *range(10, 56), *range(990, 1000)]
 
-    async def test_a_seek_stands_through_a_restart(self, kafka_broker: KafkaBroker, topic: MakeTopic) -> None:
+    async def test_a_seek_survives_a_restart(self, kafka_broker: KafkaBroker, topic: MakeTopic) -> None:
         name, handler, seen = await topic(1), Handler(), []
 
         @handler.event("E")
@@ -98,7 +98,7 @@ class TestControl:
             await eventually(lambda: len(seen) == 8)
         assert seen == [*numbers(0, 5), *numbers(2, 5)]
 
-    async def test_what_is_assigned_is_told(self, kafka_broker: KafkaBroker, topic: MakeTopic) -> None:
+    async def test_the_assigned_partitions_are_listed(self, kafka_broker: KafkaBroker, topic: MakeTopic) -> None:
         name, handler = await topic(2), Handler()
         app = make_app(kafka_broker, name, handler)
         assert app.consumer("it").assigned == frozenset()

@@ -1,4 +1,4 @@
-"""Lanes: what runs side by side, what stays in order, and what holds up whom."""
+"""Lanes: which records run concurrently, which stay in order, and which block others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.engine import Bench, Gates
 
 
 class TestKeyOrder:
-    async def test_different_keys_run_side_by_side(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+    async def test_different_keys_run_concurrently(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         await bench.send(b"a1", key="a")
         await bench.send(b"b1", key="b")
         async with bench.running(handler, concurrency=4):
@@ -32,7 +32,7 @@ class TestKeyOrder:
             await bench.kafka.settle()
         assert gates.begun == [b"a1", b"b1", b"a2"]
 
-    async def test_the_same_key_in_two_partitions_is_two_lanes(
+    async def test_the_same_key_in_two_partitions_has_two_lanes(
         self, bench: Bench, gates: Gates, handler: Handler
     ) -> None:
         await bench.send(b"p0", key="a", partition=0)
@@ -41,7 +41,7 @@ class TestKeyOrder:
             await bench.until(lambda: gates.running == {b"p0", b"p1"})
             gates.open_all()
 
-    async def test_records_without_a_key_are_free(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+    async def test_records_without_a_key_need_no_order(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         await bench.send(b"1", b"2", b"3")
         async with bench.running(handler, concurrency=4):
             await bench.until(lambda: gates.running == {b"1", b"2", b"3"})
@@ -85,7 +85,9 @@ class TestOtherOrders:
             await bench.kafka.settle()
         assert bench.committed() == 2
 
-    async def test_unordered_one_key_runs_side_by_side(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+    async def test_unordered_records_of_one_key_run_concurrently(
+        self, bench: Bench, gates: Gates, handler: Handler
+    ) -> None:
         await bench.send(b"1", b"2", b"3", key="a")
         async with bench.running(handler, concurrency=4, ordering="unordered"):
             await bench.until(lambda: gates.running == {b"1", b"2", b"3"})
@@ -107,7 +109,7 @@ class TestOtherOrders:
 
 
 class TestConcurrency:
-    async def test_no_more_than_so_many_are_in_flight(self, bench: Bench, gates: Gates, handler: Handler) -> None:
+    async def test_limits_the_records_in_flight(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         await bench.send(*(b"%d" % number for number in range(10)))
         async with bench.running(handler, concurrency=3):
             await bench.until(lambda: len(gates.begun) == 3)
@@ -117,7 +119,7 @@ class TestConcurrency:
             await bench.kafka.settle()
         assert bench.committed() == 10
 
-    async def test_plain_functions_run_in_as_many_threads(self, bench: Bench) -> None:
+    async def test_plain_functions_run_in_that_many_threads(self, bench: Bench) -> None:
         handler, together = Handler(), threading.Barrier(4, timeout=20)
         names: list[str] = []
 
@@ -134,7 +136,7 @@ class TestConcurrency:
 
 
 class TestFailures:
-    async def test_a_failed_key_holds_only_its_own(self, bench: Bench) -> None:
+    async def test_a_failed_record_blocks_only_its_key(self, bench: Bench) -> None:
         handler, seen = Handler(), []
 
         @handler.event("E")
@@ -153,7 +155,7 @@ class TestFailures:
         assert [one for one in seen if one[0].startswith(b"a")] == [(b"a1", 1), (b"a1", 2), (b"a1", 3), (b"a2", 1)]
         assert bench.committed() == 4
 
-    async def test_a_record_that_waits_for_its_next_attempt_takes_no_slot(self, bench: Bench) -> None:
+    async def test_a_record_that_waits_for_its_next_attempt_uses_no_executor(self, bench: Bench) -> None:
         handler, seen = Handler(), []
 
         @handler.event("E")
@@ -170,7 +172,7 @@ class TestFailures:
             await bench.kafka.settle()
         assert sorted(seen) == [b"bad1", b"bad1", b"bad2", b"bad2", b"good"]
 
-    async def test_at_concurrency_one_a_failed_record_holds_its_partition_and_no_other(self, bench: Bench) -> None:
+    async def test_at_concurrency_one_a_failed_record_blocks_only_its_partition(self, bench: Bench) -> None:
         handler, seen = Handler(), []
 
         @handler.event("E")

@@ -1,4 +1,4 @@
-"""What a poll brings for a partition that is given back, or that was not committed, is neither run nor passed."""
+"""Records of a revoked partition, or whose commit failed, neither run nor are passed by the position."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_records_of_a_partition_that_begins_nothing_more_are_not_taken(
 
 
 @pytest.mark.parametrize("event", ["leave", "close"])
-async def test_nor_is_the_position_behind_them_committed(bench: Bench, handler: Handler, event: PartitionEvent) -> None:
+async def test_the_position_behind_them_is_not_committed(bench: Bench, handler: Handler, event: PartitionEvent) -> None:
     async with bench.running(handler):
         partition = partition_of(bench)
         before = partition.ledger.committable()
@@ -44,7 +44,7 @@ async def test_nor_is_the_position_behind_them_committed(bench: Bench, handler: 
         partition.state = PartitionState.ACTIVE
 
 
-async def test_at_most_once_the_client_is_moved_back_to_what_was_not_taken(bench: Bench, handler: Handler) -> None:
+async def test_at_most_once_the_client_is_moved_back_to_dropped_records(bench: Bench, handler: Handler) -> None:
     async with bench.running(handler, auto_commit_mode="pre-commit"):
         source, partition = SourceAt(9), partition_of(bench)
         partition.state = PartitionState.STOPPED
@@ -53,7 +53,7 @@ async def test_at_most_once_the_client_is_moved_back_to_what_was_not_taken(bench
         partition.state = PartitionState.ACTIVE
 
 
-async def test_strictly_at_most_once_what_was_not_committed_is_run_when_it_comes_again(
+async def test_at_most_once_records_whose_commit_was_refused_run_when_read_again(
     bench: Bench, gates: Gates, handler: Handler
 ) -> None:
     gates.open_all()

@@ -50,7 +50,7 @@ class Timers:
 
 @dataclass(eq=False)
 class Bounded:
-    """What the admission reads of an event type."""
+    """The part of a route that the admission uses."""
 
     concurrency: int | None = None
     batch: BatchLimits | None = None
@@ -58,7 +58,7 @@ class Bounded:
 
 @dataclass(eq=False)
 class OneWrite:
-    """What lanes read of a write."""
+    """The part of a write that the scheduler uses."""
 
     lane: Lane
     record: OneRecord
@@ -92,7 +92,7 @@ class Engine:
         return lane
 
     def is_blocked(self, lane: Lane, *reasons: Reason) -> bool:
-        """By these, and no executor gets it."""
+        """Whether the lane is blocked by these reasons, and no executor gets it."""
         return lane.reasons == set(reasons) and lane.state is LaneState.BLOCKED and self.lanes.take() is None
 
 
@@ -120,7 +120,7 @@ class TestAnyReason:
         assert engine.lanes.take() is lane
 
     @pytest.mark.parametrize("reason", REASONS)
-    def test_that_is_added_to_a_ready_lane_counts_at_once(self, engine: Engine, reason: Reason) -> None:
+    def test_that_is_added_to_a_ready_lane_applies_at_once(self, engine: Engine, reason: Reason) -> None:
         lane = engine.partition().free_lane()
         engine.lanes.append(lane, records(PLAIN, 0))
         engine.lanes.block(lane, reason)
@@ -130,7 +130,7 @@ class TestAnyReason:
         assert engine.lanes.take() is None
 
     @pytest.mark.parametrize("reason", REASONS)
-    def test_that_is_added_to_a_running_lane_counts_once_it_is_put_down(self, engine: Engine, reason: Reason) -> None:
+    def test_that_is_added_to_a_running_lane_applies_once_it_is_released(self, engine: Engine, reason: Reason) -> None:
         engine.lanes.add_records(engine.partition(), records(PLAIN, 0, 1), 2)
         lane = engine.take()
         lane.queue.popleft()
@@ -142,7 +142,7 @@ class TestAnyReason:
         assert engine.lanes.take() is lane
 
     @pytest.mark.parametrize("reason", REASONS)
-    def test_that_is_removed_while_the_lane_runs_was_never_there(self, engine: Engine, reason: Reason) -> None:
+    def test_that_is_removed_while_the_lane_runs_has_no_effect(self, engine: Engine, reason: Reason) -> None:
         engine.lanes.add_records(engine.partition(), records(PLAIN, 0, 1), 2)
         lane = engine.take()
         engine.lanes.block(lane, reason)
@@ -171,7 +171,7 @@ class TestAnyReason:
         assert engine.lanes.take() is lane
 
     @pytest.mark.parametrize("reason", REASONS)
-    def test_that_is_the_last_leaves_a_lane_without_records_forgotten(self, engine: Engine, reason: Reason) -> None:
+    def test_that_is_the_last_removes_a_lane_without_records(self, engine: Engine, reason: Reason) -> None:
         partition = engine.partition()
         lane = partition.free_lane()
         engine.lanes.block(lane, reason)
@@ -199,7 +199,7 @@ class TestTwoReasons:
         assert engine.lanes.take() is lane
 
     @pytest.mark.parametrize(("first", "second"), PAIRS)
-    def test_one_may_be_removed_before_the_lane_is_put_down(
+    def test_one_may_be_removed_before_the_lane_is_released(
         self, engine: Engine, first: Reason, second: Reason
     ) -> None:
         engine.lanes.add_records(engine.partition(), records(PLAIN, 0, 1), 2)
@@ -341,7 +341,7 @@ class TestTheOwner:
         assert taken is lane or lane in taken.members
 
     @pytest.mark.parametrize("reason", ["retry_wait", "writing", "gathering"])
-    def test_no_record_is_left_in_a_lane_that_is_cleared(self, engine: Engine, reason: Reason) -> None:
+    def test_a_lane_that_is_cleared_has_no_records(self, engine: Engine, reason: Reason) -> None:
         partition = engine.partition()
         lane, _ = OWNERS[reason](engine, partition)
         left = engine.lanes.clear(partition)
@@ -354,7 +354,7 @@ class TestTheOwner:
 
 
 class TestALaneOfAPausedPartition:
-    def test_is_blocked_from_its_first_record_on(self, engine: Engine) -> None:
+    def test_is_blocked_from_its_first_record(self, engine: Engine) -> None:
         partition = engine.partition(paused=True)
         engine.lanes.add_records(partition, records(PLAIN, 0), 1)
         [lane] = partition.lanes()
@@ -377,7 +377,7 @@ class TestALaneOfAPausedPartition:
         engine.lanes.release(lane)
         assert offsets(engine.take()) == [1, 2, 3]
 
-    def test_gives_its_permit_to_another_partition(self, engine: Engine) -> None:
+    def test_returns_its_permit_to_another_partition(self, engine: Engine) -> None:
         first, second = engine.partition(0), engine.partition(1)
         engine.lanes.add_records(first, records(FEW, 0), 1)
         engine.lanes.add_records(second, records(FEW, 0), 1)
@@ -388,7 +388,7 @@ class TestALaneOfAPausedPartition:
 
 
 class TestAWholeBatchThatIsTriedAgain:
-    def test_keeps_its_lanes_blocked_meanwhile(self, engine: Engine) -> None:
+    def test_keeps_its_lanes_blocked(self, engine: Engine) -> None:
         partition = engine.partition()
         engine.lanes.add_records(partition, records(MANY, 0), 1)
         engine.timers.fire()
@@ -403,7 +403,7 @@ class TestAWholeBatchThatIsTriedAgain:
         engine.timers.fire()
         assert engine.take() is batch
 
-    def test_goes_on_without_a_lane_of_which_it_has_nothing(self, engine: Engine) -> None:
+    def test_continues_without_a_lane_of_which_it_has_no_record(self, engine: Engine) -> None:
         partition = engine.partition()
         engine.lanes.add_records(partition, records(MANY, 0), 1)
         engine.timers.fire()
@@ -417,7 +417,7 @@ class TestAWholeBatchThatIsTriedAgain:
 
 
 class TestTheStatus:
-    async def test_says_why_the_oldest_record_does_not_begin(
+    async def test_shows_why_the_oldest_record_does_not_begin(
         self, bench: Bench, gates: Gates, handler: Handler
     ) -> None:
         @handler.event("F")

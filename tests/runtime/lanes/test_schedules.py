@@ -1,4 +1,4 @@
-"""Random schedules (see tests/property) with event types bounded by themselves, and with batches that fail whole."""
+"""Random schedules (see tests/property) with event types that have their own concurrency, and with failing batches."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FewAtOnce(Worker):
 
 
 class FailsWhole(Worker):
-    """Batches that fail as a whole now and then; two of them at once at most."""
+    """Batches that sometimes fail as a whole; at most two of them run at once."""
 
     def _add_batches(self, handler: Handler, event_type: str, work_on: WorkOn) -> None:
         inner = Handler()
@@ -75,7 +75,9 @@ class TestNothingIsLost:
     @pytest.mark.timeout(600)
     @pytest.mark.parametrize("config", CONFIGS)
     @pytest.mark.parametrize("worker", [FewAtOnce, FailsWhole])
-    def test_in_many_more(self, monkeypatch: pytest.MonkeyPatch, config: ConsumerConfig, worker: type[Worker]) -> None:
+    def test_in_many_more_schedules(
+        self, monkeypatch: pytest.MonkeyPatch, config: ConsumerConfig, worker: type[Worker]
+    ) -> None:
         monkeypatch.setattr(schedule, "Worker", worker)
         schedule.run_schedules(
             MORE[: int(len(MORE) * 0.03)], config, kind="batches" if worker is FailsWhole else "records"

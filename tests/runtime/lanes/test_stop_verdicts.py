@@ -1,4 +1,4 @@
-"""A record that stops the app: from the step of that verdict on, nothing behind it begins."""
+"""A record that stops the app: from the moment of that verdict, no record behind it begins."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ FATAL = [
 
 @pytest.mark.parametrize("order", ORDERS)
 class TestBehindARecordThatStopsTheApp:
-    """A poll that was under way brings the next records at the moment of the verdict."""
+    """A running poll returns the next records at the moment of the verdict."""
 
     @pytest.mark.parametrize(("befalls", "keys"), FATAL)
     async def test_no_record_of_its_key_begins(
@@ -122,7 +122,7 @@ def _runs(bench: Bench) -> bool:
 
 
 class TestARecordOfAnotherKey:
-    async def test_that_is_to_be_tried_again_when_the_app_stops_is_not(self, bench: Bench) -> None:
+    async def test_whose_retry_is_due_when_the_app_stops_is_not_retried(self, bench: Bench) -> None:
         handler, begun, both = Handler(), list[tuple[bytes | None, int]](), asyncio.Event()
 
         @handler.event("E")
@@ -146,8 +146,8 @@ class TestARecordOfAnotherKey:
 
 class TestAPartitionWhoseRecordStopsTheApp:
     @pytest.mark.parametrize("ordering", ["key", "partition", "unordered"])
-    async def test_begins_none_of_the_records_that_were_read_of_it(self, ordering: str) -> None:
-        """Not even of other keys: the consumer gets to stop some turns of the loop later."""
+    async def test_begins_no_record_that_was_read(self, ordering: str) -> None:
+        """Not even of other keys, because the consumer stops some rounds of the loop later."""
         lanes = LaneScheduler(SystemClock())
         partition = Partition(TopicPartition("t", 0), ordering=ordering)
         handler, begun, failed = Handler(), list[int](), asyncio.Event()
@@ -167,9 +167,7 @@ class TestAPartitionWhoseRecordStopsTheApp:
         assert begun == [0]
         assert partition.ledger.committable() is None
 
-    async def test_takes_none_of_what_a_poll_under_way_brings(
-        self, bench: Bench, gates: Gates, handler: Handler
-    ) -> None:
+    async def test_drops_the_records_of_a_running_poll(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         async with bench.running(handler):
             await bench.until(lambda: bench.consumer.status().membership == "steady")
             held, tp = bench.consumer._assignment, TopicPartition("t", 0)

@@ -1,4 +1,4 @@
-"""An attempt that is past its time limit is cut, and tried again; one that is not is left alone."""
+"""An attempt that is past its time limit is cancelled and retried; any other is not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.engine import Bench, Gates
 AGAIN: Any = {"backoff_ms": 100, "max_backoff_ms": 100, "jitter": 0}
 
 
-async def test_a_record_whose_attempt_is_cut_is_tried_again_and_passed_when_it_ends(
+async def test_a_record_whose_attempt_is_cancelled_is_retried_and_then_committed(
     bench: Bench, gates: Gates, handler: Handler
 ) -> None:
     await bench.send(b"0")
@@ -24,7 +24,7 @@ async def test_a_record_whose_attempt_is_cut_is_tried_again_and_passed_when_it_e
     assert bench.committed() == 1
 
 
-async def test_an_attempt_within_its_limit_is_not_cut(bench: Bench, gates: Gates, handler: Handler) -> None:
+async def test_an_attempt_within_its_limit_is_not_cancelled(bench: Bench, gates: Gates, handler: Handler) -> None:
     await bench.send(b"0")
     async with bench.running(handler, max_endpoint_exec_time_ms=10_000, on_error=AGAIN):
         await bench.until(lambda: gates.begun)

@@ -1,4 +1,4 @@
-"""Whose turn it is. Endpoints that never await: the loop's other tasks (heartbeats!) get theirs all the same. Lanes
+"""Time slices: other tasks of the loop (heartbeats!) run although endpoints never await. Lanes
 that wait for an executor: the one with the oldest record comes first, and nobody is kept waiting for ever.
 """
 
@@ -25,7 +25,7 @@ def burn_cpu(seconds: float) -> None:
 
 
 class TestTheLoop:
-    async def test_goes_round_between_short_lanes_of_many_executors_that_burn_cpu(self) -> None:
+    async def test_makes_rounds_between_short_lanes_of_many_executors_that_burn_cpu(self) -> None:
         lanes = LaneScheduler(SystemClock())
         partition = Partition(TopicPartition("t", 0), ordering="key")
         handler, handled = Handler(), list[int]()
@@ -56,7 +56,7 @@ def keyed(*keys: bytes) -> list[OneRecord]:
 
 
 class TestWhichLaneComesNext:
-    """Of one partition. What ends behind its oldest record is handled again after a crash, so that one comes first."""
+    """Of one partition. Records behind its oldest one are handled again after a crash, so that one comes first."""
 
     async def test_the_one_with_the_oldest_record(self) -> None:
         lanes = LaneScheduler(SystemClock())
@@ -87,7 +87,7 @@ class TestWhichLaneComesNext:
         one.kill()
         assert handled == sorted(handled)
 
-    async def test_keys_that_fail_at_once_again_and_again_starve_no_other(self) -> None:
+    async def test_keys_that_fail_repeatedly_at_once_starve_no_other(self) -> None:
         lanes = LaneScheduler(SystemClock())
         partition = Partition(TopicPartition("t", 0), ordering="key")
         handler, handled, attempts = Handler(), list[int](), list[int]()
