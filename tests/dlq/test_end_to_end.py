@@ -98,11 +98,11 @@ class Shop:
         return self._evkafka("run", "shop:app", *arguments, **environment)
 
     def _evkafka(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        told = {**os.environ, "CONFIG": json.dumps(self.config), "JOURNAL": str(self.journal), "NO_COLOR": "1"}
+        variables = {**os.environ, "CONFIG": json.dumps(self.config), "JOURNAL": str(self.journal), "NO_COLOR": "1"}
         return subprocess.Popen(
             [sys.executable, "-m", "evkafka.cli", *arguments],
             cwd=self.home,
-            env={**told, "COLUMNS": "200", **environment},
+            env={**variables, "COLUMNS": "200", **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -135,13 +135,13 @@ class TestATopicWithOnePercentFailingRecords:
         await shop.run(RECORDS, poison=poison)
 
         source = {record.key: record for p in range(PARTITIONS) for record in await read_committed(*shop.at(p))}
-        letters = [record for p in range(PARTITIONS) for record in await read_committed(*shop.at(p, dead=True))]
-        assert {int(letter.key) for letter in letters} == poison
-        assert len(letters) == len(poison)
-        for letter in letters:
-            record = source[letter.key]
-            assert (letter.partition, letter.value) == (record.partition, record.value)
-            assert list(letter.headers)[: len(record.headers)] == list(record.headers)
+        dead_letters = [record for p in range(PARTITIONS) for record in await read_committed(*shop.at(p, dead=True))]
+        assert {int(dead_letter.key) for dead_letter in dead_letters} == poison
+        assert len(dead_letters) == len(poison)
+        for dead_letter in dead_letters:
+            record = source[dead_letter.key]
+            assert (dead_letter.partition, dead_letter.value) == (record.partition, record.value)
+            assert list(dead_letter.headers)[: len(record.headers)] == list(record.headers)
 
         report = shop.json("replay", "--app", "shop:app", "--to-handler")
         assert report == {"chosen": len(poison), "replayed": len(poison), "failed": []}
@@ -156,8 +156,8 @@ class TestTheCommands:
         at = ("--app", "shop:app")
 
         assert "ValueError: poison 3" in shop.dlq("list", *at)
-        [three, *_] = letters = sorted(shop.json("list", *at), key=lambda letter: letter["error_message"])
-        assert [letter["error_message"] for letter in letters] == ["poison 3", "poison 4", "poison 5"]
+        [three, *_] = dead_letters = sorted(shop.json("list", *at), key=lambda one: one["error_message"])
+        assert [dead_letter["error_message"] for dead_letter in dead_letters] == ["poison 3", "poison 4", "poison 5"]
         assert three["origin"]["topic"] == shop.topic
 
         shown = shop.json("show", *at, "--id", three["id"])
@@ -168,7 +168,7 @@ class TestTheCommands:
         assert "3 dead letters would be tried; nothing was done" in shop.dlq("replay", *at, "--to-handler", "--dry-run")
         still = shop.json("replay", *at, "--to-handler", code=1, STILL_BROKEN="[3]")
         assert (still["replayed"], [one["why"] for one in still["failed"]]) == (2, ["ValueError: still broken: 3"])
-        assert [letter["id"] for letter in shop.json("list", *at)] == [three["id"]]
+        assert [dead_letter["id"] for dead_letter in shop.json("list", *at)] == [three["id"]]
 
         assert shop.json("drop", *at, "--error", "Value*") == {"chosen": 1, "dropped": 1, "failed": []}
         assert shop.json("list", *at) == []
@@ -179,7 +179,7 @@ class TestTheCommands:
         await shop.fill(40)
         await shop.run(40, poison=set(range(8)))
         at = ("--app", "shop:app")
-        for arguments, said in (
+        for arguments, expected in (
             (("list", *at, "--limit", "3"), "3 of 8 dead letters"),
             (("list", *at), "\n8 dead letters"),
             (("replay", *at, "--to-handler", "--dry-run", "--limit", "3"), "3 of 8 dead letters would be tried"),
@@ -191,9 +191,9 @@ class TestTheCommands:
             process = shop.start(*arguments)
             out, err = process.communicate(timeout=240)
             assert (process.returncode, err) == (0, "")
-            assert said in out
-        told = shop.json("replay", *at, "--to-handler", "--dry-run", "--limit", "2")
-        assert (told["chosen"], told["open"], [one["would"] for one in told["letters"]]) == (2, 5, ["tried"] * 2)
+            assert expected in out
+        answer = shop.json("replay", *at, "--to-handler", "--dry-run", "--limit", "2")
+        assert (answer["chosen"], answer["open"], [one["would"] for one in answer["letters"]]) == (2, 5, ["tried"] * 2)
 
     async def test_a_dry_run_decodes_finds_the_endpoint_and_runs_nothing(self, shop: Shop) -> None:
         async with AIOKafkaProducer(bootstrap_servers=shop.kafka.servers) as producer:
@@ -239,11 +239,11 @@ class TestTheCommands:
             (("list", "--app", "shop:app", "--since", "soon"), "--since soon: give a time"),
         ],
     )
-    async def test_missing_arguments_are_errors(self, shop: Shop, arguments: tuple[str, ...], said: str) -> None:
+    async def test_missing_arguments_are_errors(self, shop: Shop, arguments: tuple[str, ...], expected: str) -> None:
         process = shop.start(*arguments)
         _, err = process.communicate(timeout=240)
         assert process.returncode == 2
-        assert said in err
+        assert expected in err
 
 
 class TestReplayThatIsKilled:
@@ -309,5 +309,5 @@ class TestTheLimit:
             mended.terminate()
             _, err = mended.communicate(timeout=240)
         assert mended.returncode == 0, err
-        dead = {letter["origin"]["offset"] for letter in shop.json("list", "--app", "shop:app")}
+        dead = {dead_letter["origin"]["offset"] for dead_letter in shop.json("list", "--app", "shop:app")}
         assert dead <= {0, 1, 2}

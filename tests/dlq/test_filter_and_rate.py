@@ -17,9 +17,9 @@ from tests.support.dead_letters import ID, Rec, story
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-def dead_letter(**told: Any) -> DeadLetterRecord:
+def dead_letter(**fields: Any) -> DeadLetterRecord:
     """A dead letter of OrderPlaced that failed with a ValueError at noon, at offset 5 of partition 1."""
-    headers = dead_letter_headers(Rec(), story(**told), ErrorPolicySettings(), id_=ID)
+    headers = dead_letter_headers(Rec(), story(**fields), ErrorPolicySettings(), id_=ID)
     return read_dead_letter(Rec("orders.billing.dlq", 1, 5, headers=headers))
 
 

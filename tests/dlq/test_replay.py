@@ -27,7 +27,7 @@ from tests.support.kafka_topics import MakeTopic
 class TestReplayingToATopic:
     async def test_sends_each_open_letter_once_and_closes_it(self, given: Given) -> None:
         for offset in range(3):
-            await given.letter(offset, partition=1)
+            await given.write(offset, partition=1)
         seen: list[tuple[int, int]] = []
         report = await replay_dead_letters(given.dead_letters, Target(), ALL, progress=lambda *at: seen.append(at))
         assert (report.chosen, report.done, report.failed, seen[-1]) == (3, 3, [], (3, 3))
@@ -37,7 +37,7 @@ class TestReplayingToATopic:
         assert [record.value for record in await given.sent(1)] == [b"value 0", b"value 1", b"value 2"]
 
     async def test_sends_key_value_and_headers_unchanged_with_id_and_replay_count(self, given: Given) -> None:
-        await given.letter(5, partition=1)
+        await given.write(5, partition=1)
         await replay_dead_letters(given.dead_letters, Target(), ALL)
         [record] = await given.sent(1)
         assert (record.key, record.value) == (b"k5", b"value 5")
@@ -56,17 +56,17 @@ class TestReplayingToATopic:
         ]
 
     async def test_a_record_that_fails_again_is_a_new_open_dead_letter(self, given: Given) -> None:
-        await given.letter(5)
+        await given.write(5)
         await replay_dead_letters(given.dead_letters, Target(), ALL)
-        await given.letter(5, replays=1)
+        await given.write(5, replays=1)
         assert await given.open() == [5]
         report = await replay_dead_letters(given.dead_letters, Target(), ALL)
         assert report.done == 1
         assert [dict(record.headers)["evkafka-dlq-replays"] for record in await given.sent()] == [b"1", b"2"]
 
     async def test_two_dead_letters_of_one_record_are_replayed_separately(self, given: Given) -> None:
-        await given.letter(5)
-        await given.letter(5)
+        await given.write(5)
+        await given.write(5)
         report = await replay_dead_letters(given.dead_letters, Target(), ALL, limit=1)
         assert report.done == 1
         assert await given.open() == [5]
@@ -74,13 +74,13 @@ class TestReplayingToATopic:
 
     async def test_a_limit_leaves_the_rest_open(self, given: Given) -> None:
         for offset in range(5):
-            await given.letter(offset)
+            await given.write(offset)
         await replay_dead_letters(given.dead_letters, Target(), ALL, limit=2, rate=1000)
         assert await given.open() == [2, 3, 4]
 
     async def test_a_compacted_topic_needs_force(self, given: Given, topic: MakeTopic) -> None:
         compacted = await topic(config={"cleanup.policy": "compact"})
-        await given.letter(1)
+        await given.write(1)
         with pytest.raises(ConfigError, match=f"'{compacted}' is compacted.*--force"):
             await replay_dead_letters(given.dead_letters, Target(compacted), ALL)
         assert await given.open() == [1]
@@ -88,7 +88,7 @@ class TestReplayingToATopic:
         assert report.done == 1
 
     async def test_a_missing_target_topic_is_an_error_before_anything_is_sent(self, given: Given) -> None:
-        await given.letter(1)
+        await given.write(1)
         with pytest.raises(ConfigError, match="no topic 'nowhere'"):
             await replay_dead_letters(given.dead_letters, Target("nowhere"), ALL)
         assert await given.open() == [1]
@@ -97,11 +97,11 @@ class TestReplayingToATopic:
 class TestHandling:
     async def test_success_closes_a_dead_letter_and_failure_leaves_it_open(self, given: Given) -> None:
         for offset in range(3):
-            await given.letter(offset)
+            await given.write(offset)
 
-        async def handle(letter: DeadLetterRecord) -> str | None:
-            assert letter.record.value == b"value %d" % (letter.offset or 0)
-            return "still broken" if letter.offset == 1 else None
+        async def handle(dead_letter: DeadLetterRecord) -> str | None:
+            assert dead_letter.record.value == b"value %d" % (dead_letter.offset or 0)
+            return "still broken" if dead_letter.offset == 1 else None
 
         report = await replay_dead_letters(given.dead_letters, handle, ALL)
         assert (report.done, [(one.dead_letter.offset, one.reason) for one in report.failed]) == (
@@ -112,11 +112,11 @@ class TestHandling:
         assert await given.sent() == []
 
     async def test_a_second_replay_ends_the_first(self, given: Given) -> None:
-        await given.letter(0)
-        await given.letter(1)
+        await given.write(0)
+        await given.write(1)
         reached, go_on = asyncio.Event(), asyncio.Event()
 
-        async def slowly(letter: DeadLetterRecord) -> str | None:
+        async def slowly(dead_letter: DeadLetterRecord) -> str | None:
             reached.set()
             await go_on.wait()
             return None
@@ -133,8 +133,8 @@ class TestHandling:
 
 class TestDropping:
     async def test_closes_without_sending(self, given: Given) -> None:
-        await given.letter(0)
-        await given.letter(1, event_type="F")
+        await given.write(0)
+        await given.write(1, event_type="F")
         report = await drop_dead_letters(given.dead_letters, DeadLetterFilter(event_types=["F"]))
         assert report.done == 1
         assert await given.open() == [0]
@@ -148,7 +148,7 @@ class TestAMissingTopic:
             producer_settings({"bootstrap_servers": kafka.servers}).connection, "nowhere.g.dlq"
         )
         with pytest.raises(ConfigError, match=r"no topic 'nowhere\.g\.dlq'"):
-            [letter async for letter in dead_letters.read(ALL)]
+            [dead_letter async for dead_letter in dead_letters.read(ALL)]
 
 
 class TestUnusualDeadLetters:
@@ -169,8 +169,8 @@ class TestUnusualDeadLetters:
             ("kafka_dlt-exception-fqcn", b"java.lang.IllegalStateException"),
         ]
         await given.kafka.send(given.dead, b"v", "E", key=b"k", headers=story)
-        [(letter, _)] = [one async for one in given.dead_letters.read(DeadLetterFilter(error="IllegalState*"))]
-        assert (letter.topic, letter.partition, letter.offset) == (given.source, 1, 41)
+        [(dead_letter, _)] = [one async for one in given.dead_letters.read(DeadLetterFilter(error="IllegalState*"))]
+        assert (dead_letter.topic, dead_letter.partition, dead_letter.offset) == (given.source, 1, 41)
         await replay_dead_letters(given.dead_letters, Target(), ALL)
         [record] = await given.sent(1)
         assert [name for name, _ in record.headers if name.startswith("kafka_dlt-exception")] == []

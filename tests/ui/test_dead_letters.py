@@ -87,9 +87,9 @@ class TestTheTopics:
         async with opened(kafka_broker, source, shop, **subscription) as page:
             await page.send("Given up", {"id": 1}, {"id": 2}, key="a")
             await page.shows(lambda one: one["letters"] == {"open": 2, "counted": True} and one["now"]["handled"] == 2)
-            told = await page.ask("letters")
-            assert (told["topics"], len(told["letters"])) == ([f"{source}.shop-{source}.dlq"], 2)
-            order = {"topic": told["topic"], "places": [told["letters"][0]["place"]]}
+            answer = await page.ask("letters")
+            assert (answer["topics"], len(answer["letters"])) == ([f"{source}.shop-{source}.dlq"], 2)
+            order = {"topic": answer["topic"], "places": [answer["letters"][0]["place"]]}
             assert (await page.order("letters/drop", **order))["done"] == 1
             await page.shows(lambda one: one["letters"]["open"] == 1)
 
@@ -161,10 +161,10 @@ class TestAnOrder:
         await page.shows(lambda one: one["now"]["dead_lettered"] == 2)
         page.app.consumer("shop").seek(page.topic, *await self._first(page))
         await page.shows(lambda one: one["now"]["dead_lettered"] == 4)
-        told = await page.ask("letters")
-        same = [one for one in told["letters"] if one["id"] == told["letters"][0]["id"]]
+        answer = await page.ask("letters")
+        same = [one for one in answer["letters"] if one["id"] == answer["letters"][0]["id"]]
         assert len(same) == 2
-        done = await page.order("letters/drop", topic=told["topic"], places=[same[0]["place"]])
+        done = await page.order("letters/drop", topic=answer["topic"], places=[same[0]["place"]])
         assert done == {"chosen": 1, "done": 1, "failed": []}
         left = (await page.ask("letters"))["letters"]
         assert same[1]["place"] in {one["place"] for one in left}
@@ -185,9 +185,9 @@ class TestAnOrder:
     async def test_of_a_dry_run_reports_what_could_not_be_tried(self, page: Page) -> None:
         await page.send("Poison", {"id": 1}, [1], key="a")
         await page.shows(lambda one: one["now"]["dead_lettered"] == 2)
-        told = await page.ask("letters")
-        ids = [one["id"] for one in told["letters"]]
-        dry = await page.order("letters/replay", topic=told["topic"], ids=ids, to="handler", dry_run=True)
+        answer = await page.ask("letters")
+        ids = [one["id"] for one in answer["letters"]]
+        dry = await page.order("letters/replay", topic=answer["topic"], ids=ids, to="handler", dry_run=True)
         assert (dry["chosen"], dry["done"]) == (2, 0)
         [failed] = dry["failed"]
         assert failed["why"].startswith("not the dict")
@@ -204,10 +204,10 @@ class TestTheAuditLine:
     ) -> None:
         await page.send("Poison", {"id": 1}, {"id": 2}, key="a")
         await page.shows(lambda one: one["now"]["dead_lettered"] == 2)
-        told = await page.ask("letters")
+        answer = await page.ask("letters")
         reached, go_on = asyncio.Event(), asyncio.Event()
 
-        async def held(letter: object) -> str | None:
+        async def held(dead_letter: object) -> str | None:
             if reached.is_set():
                 await go_on.wait()
             reached.set()
@@ -215,7 +215,7 @@ class TestTheAuditLine:
 
         with caplog.at_level(logging.INFO, "evkafka.audit"), pytest.MonkeyPatch.context() as patch:
             patch.setattr("evkafka.ui.dead_letters.local_handler", lambda *_: held)
-            order = {"topic": told["topic"], "ids": [one["id"] for one in told["letters"]], "to": "handler"}
+            order = {"topic": answer["topic"], "ids": [one["id"] for one in answer["letters"]], "to": "handler"}
             asking = asyncio.ensure_future(page.client.post("ui/api/letters/replay", json=order, headers=headers()))
             await asyncio.wait_for(reached.wait(), 60)
             assert (

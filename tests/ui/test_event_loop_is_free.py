@@ -105,9 +105,9 @@ class TestRecords:
             found += odd_records(100, seed=seed)
             with measure_turns() as held:
                 records = await asked(app, "ui/api/records?topic=orders&limit=100")
-                told = await asked(app, "ui/api/letters")
+                answer = await asked(app, "ui/api/letters")
         assert_not_held(held)
-        assert len(records["records"]) == len(told["letters"]) == 100
+        assert len(records["records"]) == len(answer["letters"]) == 100
 
     @pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value[:20]) if value else repr(value))
     async def test_a_record_that_cannot_be_shown_does_not_hide_the_others(
@@ -119,9 +119,9 @@ class TestRecords:
         app = app_with_letters()
         async with InMemoryKafka() as kafka, kafka.running(app):
             records = (await asked(app, "ui/api/records?topic=orders"))["records"]
-            told = (await asked(app, "ui/api/letters"))["letters"]
+            rows = (await asked(app, "ui/api/letters"))["letters"]
         assert [one["offset"] for one in records] == [0, 1]
-        assert sorted(one["offset"] for one in told) == [0, 1]
+        assert sorted(one["offset"] for one in rows) == [0, 1]
         assert json.loads(records[1]["value"]["text"]) == {"id": 1}
 
     async def test_an_error_in_formatting_a_record_is_shown_in_its_row(
@@ -136,9 +136,9 @@ class TestRecords:
         app = app_with_letters()
         async with InMemoryKafka() as kafka, kafka.running(app):
             records = (await asked(app, "ui/api/records?topic=orders"))["records"]
-            told = (await asked(app, "ui/api/letters"))["letters"]
+            rows = (await asked(app, "ui/api/letters"))["letters"]
         assert [one["value"]["text"] for one in records] == ["0", "cannot be shown: ZeroDivisionError", "2"]
-        assert {one["value"]["text"] for one in told} == {one["value"]["text"] for one in records}
+        assert {one["value"]["text"] for one in rows} == {one["value"]["text"] for one in records}
 
     async def test_the_size_of_the_answer_is_limited(self, found: list[OddRecord]) -> None:
         headers = [(f"h{number}", b"\xff" * 100_000) for number in range(1000)]
@@ -155,7 +155,7 @@ class TestSnapshots:
         async with InMemoryKafka() as kafka, kafka.running(app):
             await snapshot_with(app, b"data")
             emit = app.telemetry.emit
-            with measure_turns() as held:
+            with measure_turns() as blocked:
                 for number in range(300):
                     text = f"{number}{HOSTILE[number % len(HOSTILE)]}" + "A" * 100_000
                     error = LookupError(text)
@@ -164,7 +164,7 @@ class TestSnapshots:
                     emit(RecordsProcessed("shop", "orders", {(text, "ok"): [0.01]}))
                     await asyncio.sleep(0)
                 data = await snapshot_with(app, b"on_299")
-        assert_not_held(held)
+        assert_not_held(blocked)
         assert len(data) < 1024 * 1024
         shown = json.loads(data.removeprefix(b"data: "))
         assert max(len(row["event_type"]) for row in shown["unmatched"]) <= 200
@@ -172,13 +172,13 @@ class TestSnapshots:
         assert "\x1b" not in json.dumps(shown, ensure_ascii=False)
 
     async def test_an_event_type_of_900_kb_is_cut_when_it_is_counted(self) -> None:
-        told: list[RecordsUnmatched] = []
+        events: list[RecordsUnmatched] = []
         app = app_with_letters()
-        app.telemetry.listen(RecordsUnmatched, told.append)
+        app.telemetry.listen(RecordsUnmatched, events.append)
         async with InMemoryKafka() as kafka, kafka.running(app):
             await kafka.send("orders", b"{}", event_type="A" * 900_000)
             await kafka.settle()
-        assert [len(one.event_type or "") for one in told] == [200]
+        assert [len(one.event_type or "") for one in events] == [200]
 
 
 class TestOnARealKafka:
@@ -195,7 +195,7 @@ class TestOnARealKafka:
                 await producer.send_event(value, "Nope")
         async with app.running():
             await asked(app, f"ui/api/records?topic={name}&limit=1")
-            with measure_turns() as held:
+            with measure_turns() as blocked:
                 records = await asked(app, f"ui/api/records?topic={name}&limit=20")
-        assert_not_held(held)
+        assert_not_held(blocked)
         assert len(records["records"]) == 20

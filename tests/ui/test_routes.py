@@ -86,18 +86,18 @@ class TestLive:
     async def test_is_shared_by_all_viewers_and_ends_with_the_app(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, shop: Shop
     ) -> None:
-        made: list[int] = []
+        created: list[int] = []
         async with opened(kafka_broker, await topic(), shop) as page:
             stream = page.app._web_component._operations._stream  # type: ignore[union-attr]
             make = stream._make_snapshot
-            stream._make_snapshot = lambda: made.append(1) or make()  # type: ignore[func-returns-value]
+            stream._make_snapshot = lambda: created.append(1) or make()  # type: ignore[func-returns-value]
             asked = [page.client.build_request("GET", "ui/api/events") for _ in range(5)]
             lines = [(await page.client.send(one, stream=True)).aiter_lines() for one in asked]
             for one in lines:
                 await anext(one)
-            before = len(made)
+            before = len(created)
             await asyncio.gather(*(_after(one, 3) for one in lines))
-            assert len(made) - before <= 4
+            assert len(created) - before <= 4
             ends = asyncio.gather(*(_to_the_end(one) for one in lines))
         await asyncio.wait_for(ends, 60)
 
@@ -133,22 +133,22 @@ class TestOrders:
     async def test_dead_letters_are_listed_dry_run_replayed_and_dropped(self, page: Page, shop: Shop) -> None:
         await page.send("Poison", {"id": 1, "card_number": "4111"}, {"id": 2}, {"id": 3}, key="a")
         await page.shows(lambda one: one["now"]["dead_lettered"] == 3)
-        told = await page.ask("letters")
-        assert told["topic"] == f"{page.topic}.shop-{page.topic}.dlq"
-        letters = {one["origin"]["offset"]: one for one in told["letters"]}
-        assert letters[0]["error_type"] == "builtins.ZeroDivisionError"
-        assert '"card_number": "***"' in letters[0]["value"]["text"]
-        assert letters[0]["value"]["masked"]
-        ids = [letters[offset]["id"] for offset in (0, 1)]
+        answer = await page.ask("letters")
+        assert answer["topic"] == f"{page.topic}.shop-{page.topic}.dlq"
+        dead_letters = {one["origin"]["offset"]: one for one in answer["letters"]}
+        assert dead_letters[0]["error_type"] == "builtins.ZeroDivisionError"
+        assert '"card_number": "***"' in dead_letters[0]["value"]["text"]
+        assert dead_letters[0]["value"]["masked"]
+        ids = [dead_letters[offset]["id"] for offset in (0, 1)]
 
-        dry = await page.order("letters/replay", topic=told["topic"], ids=ids, to="handler", dry_run=True)
+        dry = await page.order("letters/replay", topic=answer["topic"], ids=ids, to="handler", dry_run=True)
         assert dry == {"chosen": 2, "done": 0, "failed": []}
-        still = await page.order("letters/replay", topic=told["topic"], ids=ids, to="handler", dry_run=False)
+        still = await page.order("letters/replay", topic=answer["topic"], ids=ids, to="handler", dry_run=False)
         assert [one["why"] for one in still["failed"]] == ["ZeroDivisionError: division by zero"] * 2
         shop.broken = False
-        done = await page.order("letters/replay", topic=told["topic"], ids=ids, to="handler", dry_run=False)
+        done = await page.order("letters/replay", topic=answer["topic"], ids=ids, to="handler", dry_run=False)
         assert (done["done"], shop.done) == (2, [1, 2])
-        dropped = await page.order("letters/drop", topic=told["topic"], ids=[letters[2]["id"]], reason="a test")
+        dropped = await page.order("letters/drop", topic=answer["topic"], ids=[dead_letters[2]["id"]], reason="a test")
         assert dropped["done"] == 1
 
         assert (await page.ask("letters"))["letters"] == []

@@ -92,8 +92,8 @@ class TestStarted:
         async with InMemoryKafka() as kafka, AsyncExitStack() as stack:
             starting = asyncio.ensure_future(stack.enter_async_context(kafka.running(app)))
             await begun.wait()
-            told = (await ask(mounted, "/startupz", "verbose")).json()
-            assert told["app"]["reasons"] == ["the app is starting"]
+            answer = (await ask(mounted, "/startupz", "verbose")).json()
+            assert answer["app"]["reasons"] == ["the app is starting"]
             assert (await ask(mounted, "/readyz")).code == 503
             assert (await ask(mounted, "/livez")).code == 200
             go_on.set()

@@ -20,7 +20,7 @@ from tests.support.waiting import eventually
 WHO = RunningAttempt("billing", "orders", 0, 7, "shop.on_order")
 
 
-class Told(logging.Handler):
+class FirstLogLine(logging.Handler):
     """Sets an event when the first line is logged, in any thread."""
 
     def __init__(self) -> None:
@@ -34,50 +34,50 @@ class Told(logging.Handler):
 
 
 @pytest.fixture
-def told() -> Iterator[Told]:
-    told = Told()
+def log() -> Iterator[FirstLogLine]:
+    log = FirstLogLine()
     logger = logging.getLogger("evkafka.loop")
-    logger.addHandler(told)
-    yield told
-    logger.removeHandler(told)
+    logger.addHandler(log)
+    yield log
+    logger.removeHandler(log)
 
 
-def held_until(told: Told) -> None:
+def block_until_logged(log: FirstLogLine) -> None:
     """Block the loop until it is noticed."""
-    assert told.first.wait(60)
+    assert log.first.wait(60)
 
 
-async def test_it_is_named_while_it_blocks_the_loop(told: Told) -> None:
+async def test_it_is_named_while_it_blocks_the_loop(log: FirstLogLine) -> None:
     monitor = LoopMonitor(find_attempt=lambda task: WHO)
     monitor.start()
     try:
-        held_until(told)
+        block_until_logged(log)
     finally:
         monitor.stop()
-    assert "shop.on_order has held the event loop for 1." in told.text
-    assert "at orders[0]@7" in told.text
-    assert "it stands in wait" in told.text
+    assert "shop.on_order has held the event loop for 1." in log.text
+    assert "at orders[0]@7" in log.text
+    assert "it stands in wait" in log.text
 
 
-async def test_code_outside_of_attempts_is_named_by_its_line(told: Told) -> None:
+async def test_code_outside_of_attempts_is_named_by_its_line(log: FirstLogLine) -> None:
     monitor = LoopMonitor(find_attempt=lambda task: None)
     monitor.start()
     try:
-        held_until(told)
+        block_until_logged(log)
     finally:
         monitor.stop()
-    assert told.text.startswith("the event loop has been held for 1.")
+    assert log.text.startswith("the event loop has been held for 1.")
 
 
 @pytest.mark.parametrize(("told_already", "times"), [(False, 1), (True, 0)])
-async def test_an_event_is_emitted_if_there_was_none(told: Told, told_already: bool, times: int) -> None:
+async def test_an_event_is_emitted_if_there_was_none(log: FirstLogLine, logged_already: bool, times: int) -> None:
     telemetry, events = Telemetry(), []
     monitor = LoopMonitor(find_attempt=lambda task: WHO, telemetry=telemetry)
     monitor.start()
     telemetry.listen(EndpointBlocked, events.append)
     try:
-        held_until(told)
-        if told_already:
+        block_until_logged(log)
+        if logged_already:
             telemetry.emit(EndpointBlocked("billing", "orders", 0, 7, "shop.on_order", duration_s=1.5))
             events.clear()
         await eventually(lambda: monitor._blocked_by is None)
@@ -87,24 +87,24 @@ async def test_an_event_is_emitted_if_there_was_none(told: Told, told_already: b
         monitor.stop()
 
 
-async def test_a_free_loop_has_little_lag(told: Told) -> None:
+async def test_a_free_loop_has_little_lag(log: FirstLogLine) -> None:
     monitor = LoopMonitor(find_attempt=lambda task: WHO)
     monitor.start()
     try:
         await eventually(lambda: monitor._lags)
         assert monitor.lag_s < 1.0
-        assert not told.text
+        assert not log.text
     finally:
         monitor.stop()
     monitor.stop()
 
 
-async def test_the_running_task_is_reported(told: Told) -> None:
+async def test_the_running_task_is_reported(log: FirstLogLine) -> None:
     asked: list[asyncio.Task[object]] = []
     monitor = LoopMonitor(find_attempt=lambda task: asked.append(task))
     monitor.start()
     try:
-        held_until(told)
+        block_until_logged(log)
     finally:
         monitor.stop()
     assert asked == [asyncio.current_task()]

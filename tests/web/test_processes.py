@@ -86,16 +86,16 @@ class TestTwoProcesses:
         (_, url), (other, other_url) = start(name), start(name)
 
         async def share(*, parts: int, tills: int) -> bool:
-            told = await totals(url)
-            return told["evkafka_assigned_partitions"] == parts and told["shop_tills"] == tills
+            sums = await totals(url)
+            return sums["evkafka_assigned_partitions"] == parts and sums["shop_tills"] == tills
 
         async def each_has_one() -> bool:
             lags = [(await get(one, "readyz?verbose")).json()["consumers"]["billing"] for one in (url, other_url)]
             return all(one["status"] == "ok" and not one["notes"] for one in lags)
 
         async def workers() -> dict[str, Any]:
-            told: dict[str, Any] = (await get(url, "readyz?verbose")).json().get("workers", {})
-            return told
+            workers: dict[str, Any] = (await get(url, "readyz?verbose")).json().get("workers", {})
+            return workers
 
         await eventually(each_has_one)
 
@@ -109,17 +109,17 @@ class TestTwoProcesses:
                 await producer.send_event({}, "OrderPlaced", partition=PARTITIONS[number % 2])
 
         async def all_are_counted() -> bool:
-            told = await totals(url)
-            handled = told.get("evkafka_events_processed_total") == RECORDS == told["shop_billed_total"]
+            sums = await totals(url)
+            handled = sums.get("evkafka_events_processed_total") == RECORDS == sums["shop_billed_total"]
             return (
-                handled and told.get("evkafka_consumer_committed_offset") == RECORDS
+                handled and sums.get("evkafka_consumer_committed_offset") == RECORDS
             )  # otherwise those of the dead process would come again
 
         await eventually(all_are_counted)
-        told = await totals(url)
-        assert told["evkafka_event_duration_seconds_count"] == RECORDS
-        assert told["evkafka_consumer_log_end_offset"] == RECORDS
-        assert told["evkafka_consumer_connected"] == 1
+        sums = await totals(url)
+        assert sums["evkafka_event_duration_seconds_count"] == RECORDS
+        assert sums["evkafka_consumer_log_end_offset"] == RECORDS
+        assert sums["evkafka_consumer_connected"] == 1
         assert (await totals(other_url))["evkafka_events_processed_total"] == RECORDS
 
         other.kill()
@@ -127,9 +127,9 @@ class TestTwoProcesses:
         assert await workers() == {}
         assert (await totals(url))["shop_tills"] == 1  # at once: no gauge of the dead process is reported
         await eventually(lambda: share(parts=2, tills=1))  # the remaining process has both parts
-        told = await totals(url)
-        assert told["evkafka_events_processed_total"] == RECORDS == told["shop_billed_total"]
-        assert told["evkafka_event_duration_seconds_bucket"] > 0
+        sums = await totals(url)
+        assert sums["evkafka_events_processed_total"] == RECORDS == sums["shop_billed_total"]
+        assert sums["evkafka_event_duration_seconds_bucket"] > 0
 
 
 def gauges(directory: Path) -> list[Path]:
@@ -154,9 +154,9 @@ class TestOneProcess:
                 await kafka.send("orders", {}, event_type="OrderPlaced")
                 await kafka.settle()
                 assert second.web_url is not None
-                told = await totals(second.web_url)
-        assert told["evkafka_events_processed_total"] == 2
-        assert told["evkafka_assigned_partitions"] == 1
+                sums = await totals(second.web_url)
+        assert sums["evkafka_events_processed_total"] == 2
+        assert sums["evkafka_assigned_partitions"] == 1
         assert not gauges(tmp_path)
 
     async def test_without_its_own_web_server_it_is_counted_too(
@@ -198,15 +198,15 @@ class TestOneProcess:
         collector = Collector()
         sharing = ProcessMetrics(collector, tmp_path)
 
-        def told() -> list[str]:
+        def reported() -> list[str]:
             sharing.write()
             [family] = sharing.all_processes().collect()
             return [sample.labels["partition"] for sample in family.samples]
 
         async with sharing.running():
-            assert told() == ["0", "1"]
+            assert reported() == ["0", "1"]
             collector.partitions = ["1"]
-            assert told() == ["1"]
+            assert reported() == ["1"]
 
 
 class TestHealth:
@@ -223,20 +223,20 @@ class TestHealth:
         stuck, asked = app_with(handler, topics=["stuck"]), app_with(name="other")
         stuck.web = False
 
-        async def told(path: str) -> tuple[int, Any]:
+        async def fetch(path: str) -> tuple[int, Any]:
             answer = await get(asked.web_url, f"{path}?verbose")
             return answer.code, answer.json().get("workers", {}).get(str(os.getpid()))
 
         async with InMemoryKafka() as kafka, kafka.running(stuck), kafka.running(asked):
-            await eventually(lambda: self._is(told("readyz"), 200, []))
+            await eventually(lambda: self._is(fetch("readyz"), 200, []))
             await kafka.send("stuck", {}, event_type="OrderPlaced")
             await eventually(lambda: stuck.status().consumers[0].attempts)
             await kafka.advance(ms=1_000)
             try:
-                await eventually(lambda: self._is(told("livez"), 503, ["consumer billing: ", "cannot be cut"]))
+                await eventually(lambda: self._is(fetch("livez"), 503, ["consumer billing: ", "cannot be cut"]))
             finally:
                 release.set()
-            await eventually(lambda: self._is(told("livez"), 200, []))
+            await eventually(lambda: self._is(fetch("livez"), 200, []))
         assert not tellings(tmp_path)
 
     async def _is(self, asking: Awaitable[tuple[int, Any]], code: int, words: list[str]) -> bool:

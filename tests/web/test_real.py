@@ -31,7 +31,7 @@ class FirstLine(logging.Handler):
 
 
 @pytest.fixture
-def told() -> Iterator[FirstLine]:
+def log() -> Iterator[FirstLine]:
     first, logger = FirstLine(), logging.getLogger("evkafka.loop")
     logger.addHandler(first)
     yield first
@@ -39,13 +39,13 @@ def told() -> Iterator[FirstLine]:
 
 
 async def test_an_endpoint_that_blocks_the_loop_is_named_while_it_does(
-    kafka_broker: KafkaBroker, topic: MakeTopic, told: FirstLine
+    kafka_broker: KafkaBroker, topic: MakeTopic, log: FirstLine
 ) -> None:
     name, handler = await topic(), Handler()
 
     @handler.event("OrderPlaced")
     async def on_order(event: dict[str, Any]) -> None:
-        assert told.there.wait(60)  # block the loop until it is noticed
+        assert log.there.wait(60)  # block the loop until it is noticed
 
     app = EVKafkaApp(web=True, web_port=0)
     connection = {"bootstrap_servers": kafka_broker.bootstrap_servers}
@@ -55,8 +55,8 @@ async def test_an_endpoint_that_blocks_the_loop_is_named_while_it_does(
     async with EVKafkaProducer({"topic": name, **connection}) as producer:
         await producer.send_event({}, "OrderPlaced")
     async with app.running():
-        await eventually(lambda: told.record)
-        record = told.record
+        await eventually(lambda: log.record)
+        record = log.record
         assert record is not None
         assert "on_order has held the event loop for 1." in record.getMessage()
         assert f"at {name}[0]@0" in record.getMessage()

@@ -123,7 +123,7 @@ class TestARecordThatFailsAgainAtTheSameAddress:
 class TestAMark:
     async def test_closes_the_dead_letter_at_its_address_and_no_other_of_its_id(self, given: Given) -> None:
         for _ in range(3):
-            await given.letter(5)
+            await given.write(5)
         report = await drop_dead_letters(given.dead_letters, DeadLetterFilter(positions=[DeadLetterPosition(0, 1)]))
         assert (report.chosen, report.done) == (1, 1)
         assert [letter.record.offset async for letter, _ in given.dead_letters.read(ALL)] == [0, 2]
@@ -162,7 +162,7 @@ class TestAMarkOfAnEarlierVersion:
 
     async def test_still_closes_its_dead_letters(self, given: Given) -> None:
         for offset in (5, 5, 6):
-            await given.letter(offset)
+            await given.write(offset)
         await drop_dead_letters(given.dead_letters, DeadLetterFilter(ids=["nobody's"]))  # makes the state topic
         old = {"status": "replayed", "count": 1, "at": "2099-01-01T00:00:00+00:00"}
         async with Transactions(given.connection, "by-the-test") as transactions:
@@ -223,7 +223,7 @@ class TestTheIdOfADeadLetter:
 class TestTwoReplays:
     async def test_at_the_same_time_send_no_dead_letter_twice(self, given: Given) -> None:
         for offset in range(4):
-            await given.letter(offset)
+            await given.write(offset)
         ended = await asyncio.gather(
             *(replay_dead_letters(given.dead_letters, Target(), ALL) for _ in range(3)), return_exceptions=True
         )

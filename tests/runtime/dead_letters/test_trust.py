@@ -48,7 +48,7 @@ class TestForgedHeadersOfASourceRecord:
 class TestAReplayedRecord:
     async def test_is_recognised_by_its_signature_and_a_record_with_the_same_headers_is_not(self, given: Given) -> None:
         config = given.kafka.config(given.source, on_error=BURY, group_id="g")
-        await given.letter(41, partition=1)
+        await given.write(41, partition=1)
         await replay_dead_letters(given.dead_letters, Target(), ALL)
         [replayed] = await given.sent(1)
         copied = [pair for pair in replayed.headers if pair[0] != "Event-Type"]
@@ -73,9 +73,9 @@ class TestADeadLetterThatNamesAForeignTopic:
     @pytest.mark.parametrize("known", [True, False], ids=["with the consumer's topics", "without"])
     async def test_stays_open_and_blocks_no_other(self, given: Given, topic: MakeTopic, known: bool) -> None:
         payments = await topic()
-        await given.letter(1)
+        await given.write(1)
         await spoofed(given, payments)
-        await given.letter(2)
+        await given.write(2)
         target = Target(sources=SourceTopics(frozenset({given.source})) if known else None)
         rehearsal = await dry_run_replay(given.dead_letters, target, ALL)
         assert [why is None for _, why in rehearsal.results] == [True, False, True]
@@ -117,7 +117,7 @@ class TestADeadLetterThatTheBrokerRejects:
     async def test_because_of_its_size_blocks_no_other(self, given: Given, topic: MakeTopic) -> None:
         small = await topic(config={"max.message.bytes": 2_000})
         await given.kafka.send(given.dead, bytes(5_000), "E", key=b"large")
-        await given.letter(1)
+        await given.write(1)
         report = await replay_dead_letters(given.dead_letters, Target(small), ALL)
         assert report.done == 1
         assert "do not fit" in report.failed[0].reason
@@ -126,7 +126,7 @@ class TestADeadLetterThatTheBrokerRejects:
         compacted = await topic(config={"cleanup.policy": "compact"})
         async with Transactions(given.connection, "by-the-test") as transactions:
             await transactions.write([TransactionRecord(given.dead, None, b"v", (), 0)])
-        await given.letter(1)
+        await given.write(1)
         report = await replay_dead_letters(given.dead_letters, Target(compacted), ALL, force=True)
         assert report.done == 1
         assert "has no key" in report.failed[0].reason
@@ -135,13 +135,13 @@ class TestADeadLetterThatTheBrokerRejects:
 class TestATargetTopicForAllDeadLetters:
     @pytest.mark.parametrize("what", ["dead", "state"])
     async def test_must_not_be_the_replayed_topic(self, given: Given, what: str) -> None:
-        await given.letter(1)
+        await given.write(1)
         name = given.dead if what == "dead" else f"{given.dead}.state"
         with pytest.raises(ConfigError, match="is what is being replayed"):
             await replay_dead_letters(given.dead_letters, Target(name), ALL)
 
 
 async def test_a_filter_by_id_finds_ids_with_and_without_a_topic_id(given: Given) -> None:
-    await given.letter(1)
+    await given.write(1)
     found = DeadLetterTopic(given.connection, given.dead).read(DeadLetterFilter(ids=[f"g/{given.source}/0/1"]))
     assert [letter.offset async for letter, _ in found] == [1]

@@ -115,6 +115,6 @@ async def looked(page: Page) -> None:
 
 async def twin(page: Page) -> str:
     """The command that the dialog shows."""
-    said = await page.get_by_role("dialog").locator(".command code").text_content()
-    assert said is not None
-    return said
+    line = await page.get_by_role("dialog").locator(".command code").text_content()
+    assert line is not None
+    return line

@@ -94,6 +94,6 @@ async def replayed(page: Page) -> bool:
         await choose.check()
     await page.get_by_role("button", name="Replay").first.click()
     await confirmed(page, "Replay")
-    said = page.locator("#told .notice").last
-    await expect(said).to_contain_text("replayed")
-    return "2 letters of 2 replayed." in await said.inner_text()
+    notice = page.locator("#told .notice").last
+    await expect(notice).to_contain_text("replayed")
+    return "2 letters of 2 replayed." in await notice.inner_text()

@@ -172,8 +172,8 @@ class TestNotices:
                     "async (said) => (await import(new URL('static/ui/dialog.js', location))).notify(said, 'bad')",
                     sentence,
                 )
-            said = page.locator("#told .notice > span")
-            await expect(said).to_have_text(["no broker answers", "0 letters of 2 replayed."])
+            notice = page.locator("#told .notice > span")
+            await expect(notice).to_have_text(["no broker answers", "0 letters of 2 replayed."])
             await page.evaluate("scrollTo(0, document.body.scrollHeight)")
             last, notices = page.locator("main :is(a, button)").last, page.locator("#told")
             ends, begins = await last.bounding_box(), await notices.bounding_box()

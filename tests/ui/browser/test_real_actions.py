@@ -68,10 +68,10 @@ class TestConsumers:
             await expect(row).to_contain_text("paused by a person")
             assert await curl(resume, HAS_TOKEN) == {"done": "resumed"}
             await expect(row).not_to_contain_text("paused by a person")
-        said = [record.getMessage() for record in caplog.records if record.name == "evkafka.audit"]
-        assert [line.partition(" ")[0] for line in said] == ["pause", "resume", "pause", "resume"]
-        assert all("from 127.0.0.1" in line and running.topic in line for line in said)
-        assert not any(TOKEN in line for line in said)
+        messages = [record.getMessage() for record in caplog.records if record.name == "evkafka.audit"]
+        assert [line.partition(" ")[0] for line in messages] == ["pause", "resume", "pause", "resume"]
+        assert all("from 127.0.0.1" in line and running.topic in line for line in messages)
+        assert not any(TOKEN in line for line in messages)
 
     async def test_a_partition_is_read_again_from_an_offset(self, shop: OpenShop, open_page: OpenPage) -> None:
         async with shop() as running, open_page(f"{running.url}ui#/consumers") as page:
@@ -159,9 +159,9 @@ class TestDeadLetters:
                 assert "1 dropped" in await evkafka(drop.replace("0@0", "0@2", 1), servers)
                 await page.get_by_role("button", name="Look").click()
                 await expect(page.get_by_text("No dead letter is open here.")).to_be_visible()
-        [said] = [record.getMessage() for record in caplog.records if record.name == "evkafka.audit"]
-        assert "letters/drop" in said
-        assert "bought twice" in said
+        [message] = [record.getMessage() for record in caplog.records if record.name == "evkafka.audit"]
+        assert "letters/drop" in message
+        assert "bought twice" in message
 
 
 def letter(running: Shop, offset: int) -> re.Pattern[str]:
@@ -183,9 +183,9 @@ class TestRecords:
                 await expect(offsets.first).to_have_text("5")
                 line = await page.locator(".command code").text_content()
                 assert line is not None
-                said = await evkafka(f"{line} --json", running.producer.settings.connection.bootstrap_servers[0])
-                told = [json.loads(one)["offset"] for one in said.splitlines()]
-                assert told == list(range(5, 55))
+                output = await evkafka(f"{line} --json", running.producer.settings.connection.bootstrap_servers[0])
+                offsets = [json.loads(one)["offset"] for one in output.splitlines()]
+                assert offsets == list(range(5, 55))
 
                 await page.get_by_label("From").select_option("newest")
                 await page.get_by_role("button", name="Look").click()
