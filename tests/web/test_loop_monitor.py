@@ -69,7 +69,7 @@ async def test_code_outside_of_attempts_is_named_by_its_line(log: FirstLogLine) 
     assert log.text.startswith("the event loop has been held for 1.")
 
 
-@pytest.mark.parametrize(("told_already", "times"), [(False, 1), (True, 0)])
+@pytest.mark.parametrize(("logged_already", "times"), [(False, 1), (True, 0)])
 async def test_an_event_is_emitted_if_there_was_none(log: FirstLogLine, logged_already: bool, times: int) -> None:
     telemetry, events = Telemetry(), []
     monitor = LoopMonitor(find_attempt=lambda task: WHO, telemetry=telemetry)
