@@ -82,7 +82,7 @@ class Given:
     kafka: RealBackend
     connection: ConnectionSettings
 
-    async def letter(self, offset: int, *, partition: int = 0, replays: int = 0, event_type: str = "E") -> None:
+    async def write(self, offset: int, *, partition: int = 0, replays: int = 0, event_type: str = "E") -> None:
         story = {
             "topic": self.source,
             "partition": str(partition),
