@@ -1,4 +1,4 @@
-"""Where the brokers are, and how to log in to them."""
+"""The brokers' addresses and the login."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from aiokafka import AIOKafkaClient
 from aiokafka.abc import AbstractTokenProvider
 
 from evkafka.kafka.options import connection_options
-
-from .conftest import consumer, producer, refusal
+from tests.support.configurations import consumer, producer, refusal
 
 LOGIN = {"sasl_plain_username": "me", "sasl_plain_password": "pw"}
 
@@ -128,7 +127,7 @@ class TestOptions:
     def test_none_keeps_idle_connections_open(self) -> None:
         assert producer(connections_max_idle_ms=None).connection.options == {"connections_max_idle_ms": None}
 
-    def test_api_version_is_said_once_to_be_unused(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_api_version_logs_once_that_it_is_unused(self, caplog: pytest.LogCaptureFixture) -> None:
         producer(api_version="auto")
         producer(api_version="2.0")
         assert len(caplog.records) == 1

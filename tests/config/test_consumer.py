@@ -1,4 +1,4 @@
-"""A consumer's configuration: what it becomes, and what is refused."""
+"""A consumer's configuration: values, defaults and errors."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from evkafka.config import consumer_config, consumer_settings, missing_group_id
 from evkafka.config.settings import ConsumerSettings, TopicSettings
 from evkafka.exceptions import ConfigError
-
-from .conftest import consumer, refusal
+from tests.support.configurations import consumer, refusal
 
 
 class TestDefaults:
@@ -64,7 +63,7 @@ class TestValues:
             TopicSettings("orders", "Orders.", "OrderPlaced"),
         )
 
-    def test_a_pattern_stands_in_place_of_topics(self) -> None:
+    def test_a_pattern_replaces_topics(self) -> None:
         settings = consumer_settings({"topic_pattern": r"orders-\d+"})
         assert settings.topic_pattern == re.compile(r"orders-\d+")
         assert settings.topics == ()
@@ -100,10 +99,10 @@ class TestValues:
     def test_a_batch_may_unpack_to_a_multiple_of_a_fetch(self, given: dict[str, int], unpacked: int) -> None:
         assert consumer(**given).max_decompressed_bytes == unpacked
 
-    def test_what_is_not_given_is_left_to_the_client(self) -> None:
+    def test_options_that_are_not_given_are_left_to_the_client(self) -> None:
         assert consumer(client_rack=None).options == {}
 
-    def test_none_stands_for_the_default_where_the_client_says_so(self) -> None:
+    def test_none_means_the_default_for_keys_where_the_client_does_so(self) -> None:
         settings = consumer(max_poll_records=None, rebalance_timeout_ms=None, group_instance_id=None)
         assert (settings.max_poll_records, settings.rebalance_timeout_s, settings.group_instance_id) == (
             500,
@@ -267,7 +266,7 @@ class TestContradictions:
 
 
 class TestNotUsed:
-    def test_enable_auto_commit_is_said_once(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_enable_auto_commit_logs_once_that_it_is_unused(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.WARNING, "evkafka"):
             consumer(enable_auto_commit=True)
             consumer(enable_auto_commit=False)
@@ -292,5 +291,5 @@ class TestGroup:
     def test_a_pre_commit_consumer_needs_none(self) -> None:
         assert missing_group_id(consumer_settings({"topics": ["a"], "auto_commit_mode": "pre-commit"})) is None
 
-    def test_a_consumer_with_a_group_is_told_nothing(self) -> None:
+    def test_a_consumer_with_a_group_gets_no_error(self) -> None:
         assert missing_group_id(consumer()) is None

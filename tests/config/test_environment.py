@@ -1,4 +1,4 @@
-"""Configuration from outside of the program: which of two places wins, what is read, and what is refused."""
+"""Configuration from outside of the program: precedence, values, errors."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def _empty(monkeypatch: Set, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-class TestWhoWins:
-    def test_without_anything_outside_the_dictionary_stands(self) -> None:
+class TestPrecedence:
+    def test_without_outside_values_the_dictionary_is_unchanged(self) -> None:
         assert consumer_config({"topics": ["orders"], "group_id": "billing"}) == {
             "topics": ["orders"],
             "group_id": "billing",
@@ -61,7 +61,7 @@ class TestWhoWins:
         found = consumer_config({"on_error": {"then": "skip", "max_attempts": 2}})
         assert found["on_error"] == {"then": "skip", "max_attempts": 4}
 
-    def test_of_a_shared_table_each_takes_what_is_its_own(self, tmp_path: Path) -> None:
+    def test_consumers_and_producers_read_their_own_keys_of_a_shared_table(self, tmp_path: Path) -> None:
         (tmp_path / "pyproject.toml").write_text(
             '[tool.evkafka]\nbootstrap_servers = "k:9092"\ngroup_id = "billing"\nacks = 1\n'
         )
@@ -107,7 +107,7 @@ class TestValues:
         assert context.get_ca_certs()
 
 
-class TestRefusing:
+class TestErrors:
     def test_a_value_of_the_wrong_kind_names_its_variable(self, monkeypatch: Set) -> None:
         monkeypatch.setenv("EVKAFKA_CONCURRENCY", "many")
         with pytest.raises(ConfigError, match=r"EVKAFKA_CONCURRENCY: .*integer"):
@@ -142,7 +142,7 @@ class TestRefusing:
         with pytest.raises(ConfigError, match="letters, digits and underscores"):
             consumer_config(name="a-b")
 
-    def test_a_misspelt_variable_is_told(self, monkeypatch: Set, caplog: pytest.LogCaptureFixture) -> None:
+    def test_a_misspelt_variable_is_logged(self, monkeypatch: Set, caplog: pytest.LogCaptureFixture) -> None:
         monkeypatch.setenv("EVKAFKA_BOOTSTRAP_SERVER", "k:9092")
         with caplog.at_level(logging.WARNING):
             consumer_config()

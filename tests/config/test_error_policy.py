@@ -1,4 +1,4 @@
-"""What becomes of a failed record, as configured: a consumer's policy, an event type's over it, dead letters."""
+"""Error policies: a consumer's, an event type's that overrides it, dead letters."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from evkafka import EVKafkaApp, Handler
 from evkafka.config import consumer_settings, dead_letter_producer_settings, dead_letter_topic, error_policy
 from evkafka.config.settings import DeadLetterLimitSettings, ErrorPolicySettings
 from evkafka.exceptions import ConfigError
-
-from .conftest import consumer, refusal
+from tests.support.configurations import consumer, refusal
 
 FINITE = {"max_attempts": 3}
 
@@ -231,7 +230,7 @@ class TestDeadLetterProducer:
     def test_that_cannot_work_is_refused(self, key: str, value: object) -> None:
         assert "on_error.dead_letter_producer." in refusal(policy, dead_letter_producer={key: value})
 
-    def test_a_fault_of_the_connection_is_not_said_twice(self) -> None:
+    def test_a_fault_of_the_connection_is_reported_once(self) -> None:
         message = refusal(consumer, security_protocol="SSL", on_error={"dead_letter_producer": {"linger_ms": 1}})
         assert message.count("needs one") == 1
 

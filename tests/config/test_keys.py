@@ -1,4 +1,4 @@
-"""The keys: typed, read, and complete beside the installed aiokafka."""
+"""The configuration keys are typed, are read, and include all options of the installed aiokafka."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ class TestBesideAiokafka:
         assert options_of(AIOKafkaProducer) - keys_of(config.ProducerConfig) == REFUSED_BY_PRODUCERS
 
     @pytest.mark.parametrize("key", sorted(REFUSED_BY_CONSUMERS))
-    def test_what_a_consumer_refuses_is_said_with_a_way_out(self, key: str) -> None:
+    def test_a_key_that_a_consumer_refuses_has_an_error_of_its_own(self, key: str) -> None:
         message = self._refused(config.consumer_settings, key)
         assert f"{key}: " in message
         assert "unknown key" not in message
 
     @pytest.mark.parametrize("key", sorted(REFUSED_BY_PRODUCERS))
-    def test_what_a_producer_refuses_is_said_with_a_way_out(self, key: str) -> None:
+    def test_a_key_that_a_producer_refuses_has_an_error_of_its_own(self, key: str) -> None:
         message = self._refused(config.producer_settings, key)
         assert f"{key}: " in message
         assert "unknown key" not in message

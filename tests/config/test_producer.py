@@ -9,8 +9,7 @@ import pytest
 from evkafka.config import producer_config
 from evkafka.config.settings import ProducerSettings
 from evkafka.exceptions import ConfigError
-
-from .conftest import producer, refusal
+from tests.support.configurations import producer, refusal
 
 
 def first(key: bytes | None, every: list[int], available: list[int]) -> int:
@@ -61,7 +60,7 @@ class TestAcks:
         settings = producer(**keys)
         assert (settings.acks, settings.enable_idempotence) == (acks, idempotent)
 
-    def test_turning_it_off_is_said_once(self, caplog: pytest.LogCaptureFixture) -> None:
+    def test_turning_it_off_is_logged_once(self, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.WARNING, "evkafka"):
             producer(acks=1)
             producer(acks=1)

@@ -1,4 +1,4 @@
-"""No password in an error, a repr or a log; and no configuration, however wrong, raises anything but a ConfigError."""
+"""No secret is in an error, a repr or a log; and an invalid configuration only raises ConfigError."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from evkafka.config import (
 )
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings, ProducerSettings
 from evkafka.exceptions import ConfigError
-
-from .conftest import consumer, producer, refusal
+from tests.support.configurations import consumer, producer, refusal
 
 PASSWORD = "s3cr3t-Pa$$,w0rd"
 SASL = {"security_protocol": "SASL_PLAINTEXT", "sasl_plain_username": "me", "sasl_plain_password": PASSWORD}
@@ -177,7 +176,7 @@ class TestJunk:
     @pytest.mark.parametrize("make", MAKERS, ids=["consumer", "producer", "policy"])
     @given(values=configurations, secret=planted)
     @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    def test_becomes_settings_or_one_config_error_and_betrays_nothing(
+    def test_becomes_settings_or_one_config_error_and_shows_no_secret(
         self, make: Callable[[dict[str, object]], object], values: dict[str, object], secret: dict[str, object]
     ) -> None:
         said: list[str] = []

@@ -1,4 +1,4 @@
-"""Connections that work and protect less than they seem to: said at the start, once."""
+"""Connections that are less secure than they seem are logged at the start, once."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ from typing import Any
 
 import pytest
 
-from evkafka.config import connection as connection
 from evkafka.config import consumer_settings, producer_settings
 
 LOGIN = {"sasl_plain_username": "ann", "sasl_plain_password": "hunter2"}
-
-
-@pytest.fixture(autouse=True)
-def nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "_warned", set())
 
 
 def warnings_of(config: dict[str, Any], caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -27,11 +21,11 @@ def warnings_of(config: dict[str, Any], caplog: pytest.LogCaptureFixture) -> lis
 
 
 def context(*, names: bool = True, certificates: bool = True) -> ssl.SSLContext:
-    made = ssl.create_default_context()
-    made.check_hostname = names
+    ssl_context = ssl.create_default_context()
+    ssl_context.check_hostname = names
     if not certificates:
-        made.verify_mode = ssl.CERT_NONE
-    return made
+        ssl_context.verify_mode = ssl.CERT_NONE
+    return ssl_context
 
 
 class TestReadablePasswords:

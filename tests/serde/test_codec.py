@@ -1,4 +1,4 @@
-"""Payloads: what is made of a value, what is said of one that will not do, and the way back to bytes."""
+"""Payloads: decoding, error texts, encoding."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class TestDecoding:
             (Order | None, b"null", None),
         ],
     )
-    def test_a_payload_is_what_its_annotation_says(self, annotation: Any, value: bytes, payload: Any) -> None:
+    def test_a_payload_has_the_type_of_its_annotation(self, annotation: Any, value: bytes, payload: Any) -> None:
         assert decoder_for(annotation).from_bytes(value) == payload
 
     def test_bytes_are_not_copied(self) -> None:
@@ -139,7 +139,7 @@ class TestDecoding:
         ],
         ids=lambda value: repr(value[:12]),
     )
-    async def test_what_is_no_json_object_is_a_decode_error_for_dict(self, value: bytes, stack: Any) -> None:
+    async def test_a_value_that_is_not_a_json_object_is_a_decode_error_for_dict(self, value: bytes, stack: Any) -> None:
         handler = Handler()
 
         @handler.event("A")
@@ -150,7 +150,7 @@ class TestDecoding:
 
 
 class Secretive(BaseModel):
-    """Every way in which a fault of pydantic's repeats what it was given."""
+    """Every way in which a pydantic error repeats a part of the value."""
 
     model_config = ConfigDict(extra="forbid")
     count: int = 0
@@ -183,7 +183,7 @@ class Secretive(BaseModel):
 
 
 class TestDecodeError:
-    async def test_tells_place_type_endpoint_and_what_is_wrong(self, stack: Any) -> None:
+    async def test_shows_field_type_endpoint_and_the_error(self, stack: Any) -> None:
         handler = Handler()
 
         @handler.event("OrderPlaced")
@@ -214,7 +214,7 @@ class TestDecodeError:
         ],
         ids=str,
     )
-    async def test_shows_nothing_out_of_the_payload_nor_does_its_traceback(self, content: Any, stack: Any) -> None:
+    async def test_shows_nothing_of_the_payload_also_in_its_traceback(self, content: Any, stack: Any) -> None:
         handler = Handler()
 
         @handler.event("A")
@@ -226,7 +226,7 @@ class TestDecodeError:
         assert caught.value.__cause__ is None
         assert caught.value.__context__ is None
 
-    async def test_text_that_is_not_utf_8_is_told_by_its_place(self, stack: Any) -> None:
+    async def test_text_that_is_not_utf_8_is_reported_by_its_position(self, stack: Any) -> None:
         handler = Handler()
 
         @handler.event("A")
@@ -289,7 +289,7 @@ class TestTombstones:
         assert await give(handler, record("A", None), middleware=stack) is None
         assert seen == [None]
 
-    async def test_without_an_endpoint_are_told_as_tombstones(self, stack: Any) -> None:
+    async def test_without_an_endpoint_are_reported_as_tombstones(self, stack: Any) -> None:
         assert await give(Handler(), record("A", None), middleware=stack) == Unmatched("tombstone", "A")
 
 
@@ -312,7 +312,7 @@ class TestEncoding:
         assert encode(event) == value
 
     @pytest.mark.parametrize("event", [object(), {"a": object()}, [object()]], ids=["object", "dict", "list"])
-    def test_what_cannot_be_serialized_is_a_type_or_value_error(self, event: Any) -> None:
+    def test_an_event_that_cannot_be_serialized_is_a_type_or_value_error(self, event: Any) -> None:
         with pytest.raises((TypeError, ValueError)):
             encode(event)
 
@@ -330,14 +330,14 @@ class TestEncoding:
             (Cat | Dog, Dog(kind="dog")),
         ],
     )
-    def test_an_encoder_writes_what_the_decoder_of_its_type_reads(self, annotation: Any, event: Any) -> None:
+    def test_a_decoder_reads_the_output_of_the_encoder_of_its_type(self, annotation: Any, event: Any) -> None:
         assert decoder_for(annotation).from_bytes(encoder_for(annotation)(event)) == event
 
     @pytest.mark.parametrize(
         ("annotation", "event"),
         [(dict, "a"), (str, b"a"), (bytes, "a"), (Order, {"order_id": "1"}), (Point, {"x": 1}), (list[int], ["1"])],
     )
-    def test_an_encoder_refuses_what_is_not_of_its_type(self, annotation: Any, event: Any) -> None:
+    def test_an_encoder_refuses_events_of_another_type(self, annotation: Any, event: Any) -> None:
         with pytest.raises(TypeError, match="expected"):
             encoder_for(annotation)(event)
 

@@ -1,4 +1,4 @@
-"""Structs of msgspec's and attrs classes as payloads: in, out, in batches, in the contract, and what does not fit."""
+"""msgspec Structs and attrs classes as payloads: decoding, encoding, batches, the AsyncAPI document, errors."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def client_of(handler: Handler, sender: Sender | None = None) -> TestClient:
     return TestClient(app)
 
 
-class TestComingIn:
+class TestDecoding:
     def test_a_struct_holds_structs_and_pydantic_models(self) -> None:
         handler, got = Handler(), []
 
@@ -117,7 +117,7 @@ class TestComingIn:
         assert by_msgspec(annotation) is expected
 
 
-class TestWhatDoesNotFit:
+class TestDecodeErrors:
     @pytest.mark.parametrize(
         ("value", "said"),
         [
@@ -149,7 +149,7 @@ class TestWhatDoesNotFit:
         assert "canary" not in str(raised.value)
 
 
-class TestGoingOut:
+class TestEncoding:
     def test_key_and_value_are_taken_of_it(self) -> None:
         handler, sender = Handler(), Sender()
 
@@ -166,7 +166,7 @@ class TestGoingOut:
         assert sent.key == b"1"
         assert json.loads(sent.value or b"") == {"id": "1", "cents": 5}
 
-    def test_what_is_something_else_is_refused(self) -> None:
+    def test_an_event_of_another_type_is_refused(self) -> None:
         handler, sender = Handler(), Sender()
 
         @sender.event("Refunded", topic="refunds")
@@ -187,7 +187,7 @@ class TestGoingOut:
         assert decoder_for(type(made)).from_bytes(encode(made)) == made
 
 
-class TestTheContract:
+class TestAsyncApiDocument:
     def test_has_their_schemas_beside_those_of_pydantic(self) -> None:
         handler = Handler()
 
@@ -209,8 +209,8 @@ class TestTheContract:
         assert schemas["Address"]["properties"]["town"]["type"] == "string"
 
 
-class TestWithoutTheExtra:
-    def test_an_attrs_class_is_refused_with_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+class TestWithoutMsgspec:
+    def test_an_attrs_class_is_refused_with_the_package_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         real = builtins.__import__
 
         def without(name: str, *args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Text that others wrote, made safe to show: whatever it is, in whatever it is shown."""
+"""Untrusted text is safe to show."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANY_JSON = st.recursive(
 
 
 class TestOneLine:
-    def test_of_every_character_there_is_shows_none_that_is_acted_on(self) -> None:
+    def test_no_unsafe_character_is_left(self) -> None:
         everything = "".join(map(chr, range(sys.maxunicode + 1)))
         assert acted_on(one_line(everything)) == []
         assert acted_on(lines(everything)) == ["\t", "\n"]
@@ -31,7 +31,7 @@ class TestOneLine:
         plain = "Grüße, 5 €, 日本語, العربية, \U0001f600 [bold] :smile: \\n"
         assert one_line(plain) == lines(plain) == plain
 
-    def test_writes_what_it_escapes_as_json_does(self) -> None:
+    def test_escapes_as_json_does(self) -> None:
         assert one_line("a\n\x1b\x7f\u202e\ud800\U000e0041") == r"a\n\u001b\u007f\u202e\ud800\udb40\udc41"
 
     @given(ANY_TEXT, st.integers(1, 50))
@@ -49,7 +49,7 @@ class TestOneLine:
         assert set(acted_on(shown)) <= {"\t", "\n"}
         assert one_line(shown, most) == one_line(text, most)
 
-    def test_work_is_bounded_by_what_is_shown(self) -> None:
+    def test_work_is_bounded_by_the_shown_length(self) -> None:
         class Text(str):
             """Says how much of it is taken."""
 
@@ -64,7 +64,7 @@ class TestOneLine:
         assert len(one_line(Text("\x1b" * 10_000_000), 100)) == 100
         assert Text.taken < 100
 
-    def test_what_is_cut_says_so(self) -> None:
+    def test_a_cut_text_ends_with_an_ellipsis(self) -> None:
         assert cut("abc", 3) == "abc"
         assert cut("abcd", 3) == "ab…"
 

@@ -1,4 +1,4 @@
-"""AsyncTestClient: the same, in the test's own event loop."""
+"""AsyncTestClient runs in the test's own event loop."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TestAsyncTestClient:
         assert (delivery.outcome, delivery.after_ms) == ("retry", 5)
         seen.assert_called_once_with({"n": 1}, "of the test", True, 1)
 
-    async def test_what_an_endpoint_raised_is_raised_itself(self) -> None:
+    async def test_the_exception_of_an_endpoint_is_raised_itself(self) -> None:
         handler, error = Handler(), LookupError()
 
         @handler.event("X")
@@ -166,7 +166,7 @@ class TestLifespan:
         await asyncio.create_task(client.__aexit__(None, None, None))
         assert tasks[0] is tasks[1]
 
-    async def test_what_it_raises_at_the_end_is_raised_itself(self) -> None:
+    async def test_its_exception_at_the_end_is_raised_itself(self) -> None:
         error = LookupError()
 
         @asynccontextmanager

@@ -1,4 +1,4 @@
-"""send_batch: what a batch endpoint gets together, and what became of each record."""
+"""send_batch: the batches that an endpoint gets, and the outcome of each record."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ class TestOrdinaryEndpoints:
         assert [one.outcome for one in deliveries] == ["skip", "done"]
         assert seen.mock_calls == [mock.call(1, 0), mock.call(2, 1)]
 
-    def test_what_stands_behind_one_that_raised_is_not_delivered(self) -> None:
+    def test_records_after_one_that_raised_are_not_delivered(self) -> None:
         handler, seen = Handler(), mock.Mock()
 
         @handler.event("X")

@@ -1,4 +1,4 @@
-"""What a plain test's client does when its loop, or its test, is interrupted."""
+"""The test client, when its event loop or its test is interrupted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TestInterruptions:
             assert cut.wait(60)
             assert client.send_event({}, "Y", "t").outcome == "done"
 
-    def test_a_task_that_ends_the_loop_is_told_to_those_who_wait(self) -> None:
+    def test_a_task_that_ends_the_loop_ends_every_wait(self) -> None:
         handler = Handler()
 
         async def exit_now() -> None:

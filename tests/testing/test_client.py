@@ -1,4 +1,4 @@
-"""TestClient: an event goes through the consumer's own stack, once, and the test learns what became of it."""
+"""TestClient delivers an event through the consumer's own middleware, once, and returns the outcome."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class TestDelivering:
         assert seen == [("orders", 0, 0), ("orders", 1, 0), ("orders", 0, 1), ("other", 0, 0)]
         assert all(before_ms <= stamp <= time.time() * 1000 for stamp in stamps)
 
-    def test_the_type_stands_in_the_header_that_the_stack_reads(self) -> None:
+    def test_the_type_is_in_the_header_that_the_middleware_reads(self) -> None:
         handler, seen = Handler(), mock.Mock()
 
         @handler.event("X")
@@ -195,7 +195,7 @@ class TestOutcomes:
             (DeadLetter, "dead_letter", "", None),
         ],
     )
-    def test_an_outcome_is_told_and_not_raised(
+    def test_an_outcome_is_returned_and_not_raised(
         self, outcome: Any, name: str, reason: str, after_ms: int | None, raised: bool
     ) -> None:
         handler = Handler()
@@ -215,7 +215,7 @@ class TestOutcomes:
     @pytest.mark.parametrize(
         ("event", "event_type", "reason"), [({}, "Y", "no_endpoint"), ({}, None, "no_type"), (None, "X", "tombstone")]
     )
-    def test_what_no_endpoint_takes_is_unmatched(self, event: Any, event_type: str | None, reason: str) -> None:
+    def test_an_event_without_an_endpoint_is_unmatched(self, event: Any, event_type: str | None, reason: str) -> None:
         handler = Handler()
         handler.event("X")(_calling(mock.Mock()))
 
@@ -236,7 +236,7 @@ class TestOutcomes:
 
         seen.assert_called_once_with(None)
 
-    def test_a_middlewares_outcome_is_told_as_well(self) -> None:
+    def test_a_middlewares_outcome_is_returned_as_well(self) -> None:
         class Bouncer:
             def __init__(self, app: Any) -> None:
                 self.app = app
@@ -253,7 +253,7 @@ class TestOutcomes:
 
 
 class TestErrors:
-    def test_what_an_endpoint_raised_is_raised_itself_with_its_line(self) -> None:
+    def test_the_exception_of_an_endpoint_is_raised_itself_with_its_line(self) -> None:
         handler, error = Handler(), LookupError("no such order")
 
         @handler.event("X")
@@ -343,7 +343,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, MemoryError])
     @pytest.mark.parametrize("threaded", [True, False])
-    def test_what_would_end_the_app_is_always_raised_and_the_client_lives_on(
+    def test_an_exception_that_would_end_the_app_is_always_raised_and_the_client_stays_usable(
         self, kind: type[BaseException], threaded: bool
     ) -> None:
         handler = Handler()
@@ -445,7 +445,7 @@ class TestUse:
         with pytest.raises(ConfigError, match="not Handler"):
             TestClient(Handler())  # type: ignore[arg-type]
 
-    def test_the_same_client_can_be_entered_again_and_begins_anew(self) -> None:
+    def test_a_client_can_be_entered_again_with_a_fresh_state(self) -> None:
         handler, offsets = Handler(), []
 
         @handler.event("X")
@@ -473,7 +473,7 @@ class TestUse:
     def test_pytest_does_not_take_it_for_a_test(self) -> None:
         assert TestClient.__test__ is False
 
-    def test_what_is_declared_after_it_has_started_is_refused(self) -> None:
+    def test_declarations_after_the_start_are_refused(self) -> None:
         app = app_of(Handler())
         with TestClient(app), pytest.raises(RuntimeError, match="has started"):
             app.add_consumer({"topics": ["t"]}, Handler())

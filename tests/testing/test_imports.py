@@ -1,4 +1,4 @@
-"""What importing costs: the test kit is loaded by those who use it."""
+"""Importing evkafka does not load the test kit, and the test kit loads no Kafka client."""
 
 from __future__ import annotations
 

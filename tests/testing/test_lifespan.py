@@ -74,7 +74,7 @@ class TestLifespan:
         assert seen.mock_calls == [mock.call("of the lifespan"), mock.call("of the test")]
 
     @pytest.mark.parametrize("kind", [LookupError, KeyboardInterrupt])
-    def test_what_it_raises_at_the_start_is_raised_itself(self, kind: type[BaseException]) -> None:
+    def test_its_exception_at_the_start_is_raised_itself(self, kind: type[BaseException]) -> None:
         error = kind("no database")
 
         @asynccontextmanager
@@ -87,7 +87,7 @@ class TestLifespan:
         assert raised.value is error
         assert "evkafka-test-client" not in [thread.name for thread in threading.enumerate()]
 
-    def test_what_it_raises_at_the_end_is_raised_itself(self) -> None:
+    def test_its_exception_at_the_end_is_raised_itself(self) -> None:
         error = LookupError("cannot close")
 
         @asynccontextmanager
@@ -136,8 +136,8 @@ class TestLifespan:
             pass
 
 
-class TestWhatIsNoLifespan:
-    def test_one_that_asks_for_the_app_is_refused_when_it_is_given(self) -> None:
+class TestInvalidLifespans:
+    def test_one_with_an_app_parameter_is_refused_at_once(self) -> None:
         @asynccontextmanager
         async def lifespan(app: EVKafkaApp) -> AsyncIterator[None]:
             yield

@@ -1,4 +1,4 @@
-"""The pytest plugin, as a suite of a user's has it: in a pytest of its own, warnings being errors."""
+"""The pytest plugin in a user's suite: run in a separate pytest, with warnings as errors."""
 
 from __future__ import annotations
 

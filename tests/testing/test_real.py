@@ -1,4 +1,4 @@
-"""RealKafka: topics of one's own on a real broker."""
+"""RealKafka creates topics on a real broker that no other test uses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TestTopics:
         assert (there.topic, there.partition) == (one, 2)
         assert two.startswith("two-")
 
-    async def test_what_the_broker_refuses_is_said(self, kafka_broker: KafkaBroker) -> None:
+    async def test_a_refusal_of_the_broker_is_raised(self, kafka_broker: KafkaBroker) -> None:
         kafka = RealKafka(kafka_broker.bootstrap_servers)
         with pytest.raises(BrokerError, match="creating topic 'a b-"):
             kafka.topic(prefix="a b")

@@ -1,4 +1,4 @@
-"""What an app sends under a test client: recorded, confirmed, and nothing dials Kafka."""
+"""A test client records and confirms what an app sends, without a connection to Kafka."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Order(BaseModel):
 
 @dataclass
 class Shop:
-    """An app whose endpoint `Go` runs what a test gives it."""
+    """An app whose endpoint `Go` runs a function of the test."""
 
     app: EVKafkaApp
     sender: Sender
@@ -74,7 +74,7 @@ class TestSenders:
             )
         ]
 
-    def test_what_a_send_leaves_open_is_none_and_its_confirmation_is_plausible(self, shop: Shop) -> None:
+    def test_arguments_that_are_not_given_are_none_and_the_confirmation_is_plausible(self, shop: Shop) -> None:
         @shop.sender.event("X")
         async def send_x(event: dict[str, Any]) -> None: ...
 
@@ -91,7 +91,7 @@ class TestSenders:
         assert second.event == {"n": 2}
 
     @pytest.mark.parametrize(("kind", "event"), [(str, "5"), (bytes, b"5"), (dict, {"a": 5}), (list, [5])])
-    def test_an_event_is_decoded_to_what_it_was(self, shop: Shop, kind: Any, event: Any) -> None:
+    def test_an_event_is_decoded_to_the_sent_value(self, shop: Shop, kind: Any, event: Any) -> None:
         async def send_x(event: Any) -> None: ...
 
         send_x.__annotations__["event"] = kind
@@ -161,7 +161,7 @@ class TestSenders:
             pass
 
 
-class TestProducersOfTheCodesOwn:
+class TestProducersOfUserCode:
     @staticmethod
     async def _send() -> RecordMetadata:
         async with EVKafkaProducer({"client_id": "mine", "bootstrap_servers": "kafka.invalid:9092"}) as producer:

@@ -1,4 +1,4 @@
-"""Apps for the tests of the in-memory Kafka: one endpoint, whose calls are kept."""
+"""Apps for tests of the in-memory Kafka, with one endpoint that records its calls."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Seen(list[tuple[int, int]]):
 
 
 async def nothing(request: Request) -> None:
-    """An endpoint that is done at once."""
+    """An endpoint that returns at once."""
 
 
 def make_app(then: Then = nothing, **keys: Any) -> tuple[EVKafkaApp, Seen]:
-    """An app with one consumer, whose endpoint for `E` notes the record and goes on with `then`. None drops a key."""
+    """An app whose endpoint for `E` records the call and then calls `then`. A config value of None removes the key."""
     seen, handler = Seen(), Handler()
 
     @handler.event("E")
@@ -40,7 +40,7 @@ def make_app(then: Then = nothing, **keys: Any) -> tuple[EVKafkaApp, Seen]:
 
 
 class Relay:
-    """An app whose endpoint sends on what it gets, by a Sender."""
+    """An app whose endpoint sends its event on with a Sender."""
 
     def __init__(self, **producer: Any) -> None:
         self.confirmed: list[RecordMetadata] = []

@@ -1,4 +1,4 @@
-"""Somebody cancels every task that waits for the stop: the app neither stops by that, nor counts as stopped."""
+"""Cancelling every task that waits for the stop neither stops the app nor makes it count as stopped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TURNS = 10
 
 
 async def cancel_waits() -> None:
-    """Cancel what waits for an event, and let everybody notice."""
+    """Cancel every task that waits for an event, and let all tasks run."""
     await asyncio.sleep(0)
     for task in asyncio.all_tasks():
         if getattr(task.get_coro(), "__qualname__", "") == "Event.wait":
@@ -39,7 +39,7 @@ async def test_an_app_that_runs_goes_on() -> None:
 
 
 class SlowCluster(TakingCluster):
-    """Its sinks start when the test lets them."""
+    """A cluster whose sinks start when the test allows it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The same seed is the same run: in this process, and in others whose hashes are salted otherwise."""
+"""The same seed gives the same run, also in processes with another hash seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page "The in-memory Kafka": its files, in one directory, are a suite that passes."""
+"""The files of the page "The in-memory Kafka" are a suite that passes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract's example, as it is written there."""
+"""The example of the specification."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups: who has which partition, and what a crash, an expiry and a rebalance do."""
+"""Consumer groups: assignments, crashes, expired sessions, rebalances."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.testing.memory.apps import make_app
 
 
 def shares(kafka: InMemoryKafka) -> list[int]:
-    """How many partitions each live member has."""
+    """The number of partitions of each live member."""
     return sorted(len(m.positions) for m in kafka.group("billing").members if isinstance(m, MemorySource) and m.alive)
 
 
@@ -134,7 +134,7 @@ class TestRebalance:
             await kafka.settle()
             assert kafka.group("billing").generation == before + 1
 
-    async def test_waits_for_what_is_in_flight(self) -> None:
+    async def test_waits_for_records_in_flight(self) -> None:
         gate = asyncio.Event()
 
         async def wait(request: Request) -> None:

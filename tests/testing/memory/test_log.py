@@ -1,4 +1,4 @@
-"""What Kafka's logs are like: gaps, transactions, compaction, retention, truncation, records that cannot be read."""
+"""The log has Kafka's semantics: gaps, transactions, compaction, retention, truncation, unreadable records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.testing.memory.apps import make_app
 
 
 class TestTransactions:
-    async def test_aborted_records_are_seen_by_nobody_who_reads_what_is_committed(self) -> None:
+    async def test_aborted_records_are_not_read_by_read_committed(self) -> None:
         app, seen = make_app()
         async with InMemoryKafka() as kafka, kafka.running(app):
             async with kafka.transaction() as transaction:
@@ -35,7 +35,7 @@ class TestTransactions:
         assert seen == [(0, 0)]
         assert len(kafka.records("orders", isolation_level="read_uncommitted")) == 1
 
-    async def test_an_open_one_holds_back_what_lies_behind_it(self) -> None:
+    async def test_an_open_transaction_holds_back_later_records(self) -> None:
         app, seen = make_app()
         async with InMemoryKafka() as kafka, kafka.running(app):
             await kafka.send("orders", b"before", "E")
@@ -89,7 +89,7 @@ class TestGaps:
 
 
 class TestLosses:
-    async def test_retention_resets_who_stands_there(self) -> None:
+    async def test_retention_resets_a_position_that_is_deleted(self) -> None:
         app, seen = make_app()
         async with InMemoryKafka() as kafka:
             for _ in range(5):
@@ -151,7 +151,7 @@ class TestRecords:
         with pytest.raises(ValueError, match=r"orders\[0\]@0 is a tombstone"):
             record.json()
 
-    async def test_one_that_cannot_be_read_holds_back_its_partition_and_is_named(self) -> None:
+    async def test_an_unreadable_record_blocks_its_partition_and_is_named(self) -> None:
         app, seen = make_app()
         async with InMemoryKafka(partitions=2) as kafka, kafka.running(app):
             for partition in (0, 0, 1):

@@ -1,4 +1,4 @@
-"""Mistakes of tests: each is told, with the way out."""
+"""Mistakes in tests have an error that says what to do."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TestFaults:
 
 
 class TestAssertCommitted:
-    async def test_shows_what_is_committed_and_what_there_is(self) -> None:
+    async def test_shows_the_committed_offset_and_the_log(self) -> None:
         app, _ = make_app()
         async with InMemoryKafka(partitions=2) as kafka, kafka.running(app):
             await kafka.send("orders", b"x", "E", partition=0)
@@ -68,7 +68,7 @@ class TestAssertCommitted:
             ("idle", "orders", 0, "group 'idle' has not committed orders[0], not 1"),
         ],
     )
-    async def test_names_what_is_not_there(self, group: str, topic: str, partition: int, said: str) -> None:
+    async def test_names_what_does_not_exist(self, group: str, topic: str, partition: int, said: str) -> None:
         app, _ = make_app()
         async with InMemoryKafka() as kafka, kafka.running(app):
             kafka.group("billing")
@@ -96,11 +96,11 @@ class TestAssertSent:
             await kafka.settle()
         return kafka
 
-    def test_returns_what_matched(self, kafka: InMemoryKafka) -> None:
+    def test_returns_the_matching_records(self, kafka: InMemoryKafka) -> None:
         [record] = kafka.assert_sent("out", "Relayed", event={"number": 1, "key": "k"}, key=b"k")
         assert record.offset == 0
 
-    def test_shows_what_was_sent_instead(self, kafka: InMemoryKafka) -> None:
+    def test_shows_the_records_that_were_sent(self, kafka: InMemoryKafka) -> None:
         with pytest.raises(AssertionError) as error:
             kafka.assert_sent("out", "Relayed", event={"number": 2})
         assert str(error.value) == (
@@ -113,7 +113,7 @@ class TestAssertSent:
         with pytest.raises(AssertionError, match=r"apps have sent nothing there, only to \['out'\]"):
             kafka.assert_sent("oust")
 
-    def test_does_not_count_what_the_test_wrote(self, kafka: InMemoryKafka) -> None:
+    def test_does_not_count_records_of_the_test_itself(self, kafka: InMemoryKafka) -> None:
         with pytest.raises(AssertionError, match="the 1 records in it were written by the test itself"):
             kafka.assert_sent("in", "E")
 

@@ -1,4 +1,4 @@
-"""What apps send: confirmed, in order, bounded by its time; in an outage, with latency, with faults."""
+"""Sends of apps: confirmed, in order, with a deadline; in an outage, with latency, with injected faults."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class TestSenders:
                 await kafka.advance(ms=1_500)
                 assert len(relay.confirmed) == 1
 
-    async def test_are_refused_what_no_broker_takes(self) -> None:
+    async def test_records_that_no_broker_accepts_are_refused(self) -> None:
         handler, failed = Handler(), []
 
         @handler.event("E")
@@ -184,7 +184,7 @@ class TestThreads:
 
 
 class TestEnqueued:
-    async def test_what_an_endpoint_leaves_behind_is_waited_for(self) -> None:
+    async def test_sends_that_an_endpoint_did_not_await_are_waited_for(self) -> None:
         handler = Handler()
         kept: list[asyncio.Future[RecordMetadata]] = []
         producer = EVKafkaProducer(PRODUCER)

@@ -1,4 +1,4 @@
-"""A stop, and a revoke, end by their deadlines: a commit without an answer does not add to them."""
+"""A stop and a revoke end by their deadlines: an unanswered commit does not prolong them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.testing.memory.apps import CONFIG, Seen, make_app
 
 
 class Unanswered:
-    """Commits get no answer while `on`; `begun` is the first of them."""
+    """Commits are not answered while `on`; `begun` is set by the first one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, kafka: InMemoryKafka) -> None:
         self.on, self.begun = True, asyncio.Event()

@@ -1,4 +1,4 @@
-"""Time: it passes by the clock of the test, and real waiting is waited for."""
+"""Virtual time passes by the test's clock; real awaits are waited for."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class TestVirtualTime:
         assert second.timestamp - first.timestamp == 1_500
         assert third.timestamp == 7
 
-    async def test_latency_delays_what_is_fetched_and_committed(self) -> None:
+    async def test_latency_delays_fetches_and_commits(self) -> None:
         app, seen = make_app(auto_commit_interval_ms=0)
         async with InMemoryKafka() as kafka, kafka.running(app):
             await kafka.settle()
@@ -86,7 +86,7 @@ class TestVirtualTime:
 
 
 class TestRealTime:
-    async def test_what_endpoints_really_await_is_waited_for_and_costs_no_virtual_time(self) -> None:
+    async def test_real_awaits_of_endpoints_are_waited_for_and_cost_no_virtual_time(self) -> None:
         async def really(request: Request) -> None:
             await asyncio.sleep(0.05)  # the user's own, real
 
@@ -108,7 +108,7 @@ class TestRealTime:
         assert seen == [(0, 0)]
 
 
-class TestWhatDoesNotEnd:
+class TestEndlessWork:
     async def test_an_endpoint_is_named_and_cut_at_its_limit(self) -> None:
         app, seen = make_app(never, max_endpoint_exec_time_ms=1_000)
         async with InMemoryKafka() as kafka, kafka.running(app):
@@ -126,7 +126,7 @@ class TestWhatDoesNotEnd:
         assert "make_app.<locals>.on_event at orders[0]@0 (attempt 1) runs, and awaits" in str(error.value)
         assert "not settled after 10 s of the virtual clock" in str(error.value)
 
-    async def test_one_that_sleeps_for_an_hour_is_not_waited_for(self) -> None:
+    async def test_an_endpoint_that_sleeps_for_an_hour_is_not_waited_for(self) -> None:
         async def long(request: Request) -> None:
             await asyncio.sleep(HOUR_MS / 1000)
 

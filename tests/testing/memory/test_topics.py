@@ -1,4 +1,4 @@
-"""Topics and partitions: made by themselves or by hand, and what a record's key has to do with it."""
+"""Topics and partitions: automatic and explicit creation, and partitioning by key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An unclean election cuts a log that was read (KIP-320), on the in-memory Kafka: the engine's part."""
+"""An unclean election truncates a log that was read (KIP-320), on the in-memory Kafka: the engine's part."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TestAGroupThatIsAway:
             assert "had been read up to offset 10 and its log was cut at 4" in caplog.text
             kafka.assert_committed(group="billing", topic="orders", offset=24)
 
-    async def test_what_an_admin_has_committed_is_taken_as_it_is(self) -> None:
+    async def test_an_offset_that_an_admin_has_committed_is_not_changed(self) -> None:
         async with InMemoryKafka() as kafka:
             await send(kafka, 10)
             kafka.lose_records("orders", after=4)
@@ -95,7 +95,7 @@ class TestAGroupThatRuns:
             await kafka.settle()
             assert seen.offsets() == [*range(10), 4]
 
-    async def test_with_the_new_log_past_its_position_handles_what_came_since(self) -> None:
+    async def test_with_the_new_log_past_its_position_handles_the_new_records(self) -> None:
         app, seen = make_app()
         async with InMemoryKafka() as kafka, kafka.running(app):
             await send(kafka, 10)
@@ -105,7 +105,7 @@ class TestAGroupThatRuns:
             await kafka.settle()
             assert seen.offsets() == [*range(10), *range(4, 24)]
 
-    async def test_what_is_unfinished_before_the_cut_is_handled_again_not_passed(self) -> None:
+    async def test_unfinished_records_before_the_truncation_are_handled_again(self) -> None:
         held = asyncio.Event()
 
         async def wait(request: Request) -> None:
@@ -164,7 +164,7 @@ class TestAGroupThatRuns:
 
 
 class TestRetention:
-    async def test_that_passes_the_position_leaves_what_is_in_memory_to_be_handled(self) -> None:
+    async def test_after_the_position_leaves_records_in_memory_to_be_handled(self) -> None:
         held = asyncio.Event()
 
         async def wait(request: Request) -> None:
@@ -193,14 +193,14 @@ class TestLeaderEpochs:
         assert [epochs.before(ORDERS, offset) for offset in (0, 15, 20, 21)] == [3, 3, 3, 5]
         assert epochs.latest(ORDERS) == 5
 
-    def test_knows_nothing_of_what_was_not_read(self) -> None:
+    def test_knows_no_epoch_of_records_that_were_not_read(self) -> None:
         epochs = LeaderEpochs()
         epochs.begin(ORDERS, UNKNOWN)
         assert (epochs.latest(ORDERS), epochs.before(ORDERS, 7)) == (UNKNOWN, UNKNOWN)
         epochs.read(ORDERS, [EpochStart(7, UNKNOWN)])
         assert epochs.latest(ORDERS) == UNKNOWN
 
-    def test_forgets_what_lies_behind_when_reading_goes_back(self) -> None:
+    def test_forgets_later_epochs_when_reading_goes_back(self) -> None:
         epochs = LeaderEpochs()
         epochs.begin(ORDERS, 3)
         epochs.read(ORDERS, [EpochStart(20, 5)])
