@@ -36,10 +36,10 @@ def _command(path: tuple[str, ...], command: Any) -> Iterator[str]:
     yield f"{_paragraphs(command.help)}\n"
     if arguments:
         yield "\n| argument | | twin |\n| --- | --- | --- |\n"
-        yield from (f"| `{one.metavar or one.name}` | {_cell(one.help)} | {_twin(one)} |\n" for one in arguments)
+        yield from (f"| `{one.metavar or one.name}` | {_cell(one.help)} | {_variable(one)} |\n" for one in arguments)
     if options:
         yield "\n| flag | | default | twin |\n| --- | --- | --- | --- |\n"
-        yield from (f"| {_flags(one)} | {_cell(one.help)} | {_default(one)} | {_twin(one)} |\n" for one in options)
+        yield from (f"| {_flags(one)} | {_cell(one.help)} | {_default(one)} | {_variable(one)} |\n" for one in options)
 
 
 def _flags(option: Any) -> str:
@@ -55,7 +55,7 @@ def _default(option: Any) -> str:
     return "yes" if default is True else f"`{getattr(default, 'value', default)}`"
 
 
-def _twin(parameter: Any) -> str:
+def _variable(parameter: Any) -> str:
     return f"`{parameter.envvar}`" if parameter.envvar else ""
 
 

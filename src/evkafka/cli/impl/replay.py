@@ -71,7 +71,7 @@ class Report:
                 self.failures.append((f"{record.topic}[{record.partition}]@{record.offset}", failure))
 
 
-Attempts = Callable[[Record], Awaitable[tuple[str, str | None]]]
+RecordRunner = Callable[[Record], Awaitable[tuple[str, str | None]]]
 """Runs or decodes a record. Returns the outcome, and the reason of a failure."""
 
 
@@ -121,12 +121,12 @@ async def _replay(found: FoundCluster, history: History, report: Report, *, dry_
         {at.partition: offset for at, offset in starts.items()},
         {at.partition: max(ends[at], starts[at]) for at in bounds},
     )
-    async with _attempts(found, declared, dry_run=dry_run) as attempt:
+    async with _record_runner(found, declared, dry_run=dry_run) as run_record:
         with progress_bar("decoding" if dry_run else "replaying", total) as show_progress:
             async with aclosing(batches), aclosing(_records(batches, history, found.type_header)) as records:
                 async for record in records:
                     unread = isinstance(record, UnreadRecord)
-                    outcome, failure = ("unreadable", str(record)) if unread else await attempt(record)
+                    outcome, failure = ("unreadable", str(record)) if unread else await run_record(record)
                     report.add(record, outcome, failure)
                     show_progress(report.read, total)
                     if (failure is not None and fail_fast) or report.read == history.limit:
@@ -153,7 +153,9 @@ async def _records(
 
 
 @asynccontextmanager
-async def _attempts(found: FoundCluster, declared: DeclaredConsumer, *, dry_run: bool) -> AsyncIterator[Attempts]:
+async def _record_runner(
+    found: FoundCluster, declared: DeclaredConsumer, *, dry_run: bool
+) -> AsyncIterator[RecordRunner]:
     """A function that decodes a record (dry run), or runs it through the handler of the started app."""
     if dry_run:
         yield _decode_with(declared, found.type_header)
@@ -163,7 +165,7 @@ async def _attempts(found: FoundCluster, declared: DeclaredConsumer, *, dry_run:
         yield _handle_with(consumer)
 
 
-def _decode_with(declared: DeclaredConsumer, type_header: str) -> Attempts:
+def _decode_with(declared: DeclaredConsumer, type_header: str) -> RecordRunner:
     types = declared.topic_event_types
 
     async def decode(record: Record) -> tuple[str, str | None]:
@@ -173,7 +175,7 @@ def _decode_with(declared: DeclaredConsumer, type_header: str) -> Attempts:
     return decode
 
 
-def _handle_with(consumer: LocalConsumer) -> Attempts:
+def _handle_with(consumer: LocalConsumer) -> RecordRunner:
     plan, state, threads = consumer
     limit_s, shortest_limit_s = plan.settings.max_endpoint_exec_time_s, plan.shortest_limit_s
 
