@@ -68,7 +68,8 @@ def open_app(options: AppOptions) -> EVKafkaApp:
 
 
 def find_cluster(options: ClusterOptions, *, topic: str | None = None) -> FoundCluster:
-    """
+    """Find the cluster that the options name, or else the environment.
+
     Args:
         topic: the topic that the command is about; it decides between the clusters of an app.
 
@@ -85,7 +86,8 @@ def find_cluster(options: ClusterOptions, *, topic: str | None = None) -> FoundC
 
 
 def find_dead_letters(options: ClusterOptions, topic: str | None) -> DeadLetters:
-    """
+    """Find a dead-letter topic and its cluster.
+
     Args:
         topic: the dead-letter topic; None for the only one of the app.
 

@@ -38,7 +38,8 @@ class Position:
 
 
 def parse_position(option: str, text: str) -> Position:
-    """
+    """Parse the value of an option that takes a position.
+
     Raises:
         ConfigError: the text is no position.
     """

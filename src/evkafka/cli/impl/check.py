@@ -211,7 +211,8 @@ def _check_topic(need: Need, shape: TopicShape | None) -> Finding:
 
 
 async def _check_permissions(app: EVKafkaApp, connection: ConnectionSettings, needs: list[Need]) -> list[Finding]:
-    """
+    """Check what the app may read and write in one cluster.
+
     Args:
         needs: the topics that exist.
     """

@@ -12,7 +12,8 @@ from evkafka.exceptions import ConfigError
 
 
 def run_demo(flights_per_s: float, *, port: int | None, keep_running: bool | None) -> None:
-    """
+    """Run the demo until its end, or until Ctrl-C.
+
     Args:
         port: the page's port; None for 8080, or a free one if 8080 is taken.
         keep_running: send the flights again and again; None for only at a terminal.

@@ -218,7 +218,8 @@ def _topic(dead_letters: DeadLetters) -> DeadLetterTopic:
 def _print_dry_run(
     letters: Sequence[tuple[DeadLetterRecord, str | None]], total: int, done: str, *, as_json: bool
 ) -> None:
-    """
+    """Print what would become of each letter.
+
     Args:
         letters: each with the reason why it would fail; None if it would not.
         total: the number of wanted letters that are open.

@@ -90,7 +90,8 @@ class SchemaDiff:
         self._equal: set[tuple[int, int]] = set()
 
     def compare(self, old: Schema, new: Schema, path: str, outer: Pairs = ()) -> list[Difference]:
-        """
+        """The differences between two schemas, and between those nested in them.
+
         Args:
             outer: the pairs of schemas that this pair is nested in. A recursive model leads back to one of them.
         """

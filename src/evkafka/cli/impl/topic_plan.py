@@ -87,7 +87,8 @@ def _consumer_needs(declared: DeclaredConsumer) -> Iterator[Need]:
 
 
 async def topic_statuses(app: EVKafkaApp) -> list[TopicStatus]:
-    """
+    """The topics that the app needs, each with its shape in its cluster.
+
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: a cluster could not be asked.
     """
