@@ -151,13 +151,13 @@ class TestTheCheckItself:
         kept: dict[tuple[int, TopicPartition], Partition] = {}
         original = Assignment.begin
 
-        def kept_partition(held: Assignment, tp: TopicPartition) -> Partition:
-            partition = original(held, tp)
-            old = kept.get((id(held), tp))
+        def kept_partition(assignment: Assignment, tp: TopicPartition) -> Partition:
+            partition = original(assignment, tp)
+            old = kept.get((id(assignment), tp))
             if old is not None:
                 partition.ledger = old.ledger
                 partition.ledger._last = -1
-            kept[id(held), tp] = partition
+            kept[id(assignment), tp] = partition
             return partition
 
         monkeypatch.setattr(OffsetLedger, "seal", lambda ledger: None)

@@ -60,19 +60,19 @@ def build_consumer(
     executors = _executors(spec, environment, services, writes, last_round, threads)
     blocking_records = BlockingRecords(spec.name, assignment.partitions, assignment.flow)
     parts = ConsumerParts(
-        assignment,
-        stop_signal,
-        RestartPolicy(clock.now, environment.random),
-        tasks,
-        report,
-        corrupt_records,
-        poller,
-        writes,
-        threads,
-        executors,
-        RebalanceListener(assignment, stop_signal, executors, report, corrupt_records),
-        blocking_records,
-        _watchdog(spec, assignment, executors, last_round, report, blocking_records, fail),
+        assignment=assignment,
+        stop_signal=stop_signal,
+        restart_policy=RestartPolicy(clock.now, environment.random),
+        tasks=tasks,
+        report=report,
+        corrupt_records=corrupt_records,
+        poller=poller,
+        writes=writes,
+        threads=threads,
+        executors=executors,
+        rebalance_listener=RebalanceListener(assignment, stop_signal, executors, report, corrupt_records),
+        blocking_records=blocking_records,
+        watchdog=_watchdog(spec, assignment, executors, last_round, report, blocking_records, fail),
     )
     return Consumer(parts, environment.cluster)
 

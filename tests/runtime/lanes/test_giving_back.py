@@ -118,14 +118,14 @@ class TestAnAssignmentWithoutARevoke:
         await bench.send(b"0", b"1")
         async with bench.running(handler):
             await bench.until(lambda: gates.running == {b"0"})
-            held, tp = bench.consumer._assignment, TopicPartition(TOPIC, 0)
-            old = held.partitions[tp]
+            assignment, tp = bench.consumer._assignment, TopicPartition(TOPIC, 0)
+            old = assignment.partitions[tp]
             await bench.consumer._rebalance_listener.on_assigned([tp])
             assert old.ledger.sealed
-            assert held.partitions[tp] is not old
+            assert assignment.partitions[tp] is not old
             gates.open(b"0")
             await bench.until(lambda: not gates.running)
-            assert held.partitions[tp].to_commit() is None
+            assert assignment.partitions[tp].to_commit() is None
 
 
 class TestAStop:

@@ -170,10 +170,10 @@ class TestAPartitionWhoseRecordStopsTheApp:
     async def test_drops_the_records_of_a_running_poll(self, bench: Bench, gates: Gates, handler: Handler) -> None:
         async with bench.running(handler):
             await bench.until(lambda: bench.consumer.status().membership == "steady")
-            held, tp = bench.consumer._assignment, TopicPartition("t", 0)
-            held.block(held.partitions[tp])
+            assignment, tp = bench.consumer._assignment, TopicPartition("t", 0)
+            assignment.block(assignment.partitions[tp])
             await bench.send(b"0", b"1")
             await bench.kafka.advance(ms=5_000)
-            assert held.partitions[tp].ledger.pending == 0
+            assert assignment.partitions[tp].ledger.pending == 0
         assert gates.begun == []
         assert not bench.committed()
