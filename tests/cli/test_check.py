@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from evkafka.broker import KafkaBroker
-from tests.acceptance.security.conftest import PASSWORD, logins
+from tests.acceptance.security.logins import PASSWORD, logins
 from tests.cli.support import as_json, environment, evkafka, stderr_of, write_app
-from tests.conftest import MakeTopic
+from tests.support.kafka_topics import MakeTopic
 
 DOUBTFUL = """
 from typing import Any

@@ -20,7 +20,7 @@ import pytest
 
 from evkafka.broker import KafkaBroker
 from tests.cli.support import Start, environment, evkafka, stderr_of, write_app
-from tests.conftest import MakeTopic
+from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually_sync
 
 CAUGHT = "was assigned"

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 
 from evkafka.broker import KafkaBroker
 from tests.cli.support import as_json, evkafka, stderr_of, write_app
-from tests.conftest import MakeTopic
+from tests.support.kafka_topics import MakeTopic
 
 ORDERS = '{"id": "a", "cents": 1}\n{"id": "b", "cents": 2}\n{"id": "a", "cents": 3}\n'
 

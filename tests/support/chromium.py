@@ -79,7 +79,7 @@ def fetched() -> Browser:
             (whole / "fonts.conf").write_text(FONTS.format(place=place), encoding="utf-8")
             try:
                 whole.rename(place)
-            except OSError:  # somebody else was faster
+            except OSError:  # another process was faster
                 if not place.exists():
                     raise
     return Browser(

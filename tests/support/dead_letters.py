@@ -45,7 +45,7 @@ class Rec:
 
 
 def story(**changes: object) -> FailureInfo:
-    told: dict[str, object] = {
+    defaults: dict[str, object] = {
         "group_id": "billing",
         "event_type": "OrderPlaced",
         "attempts": 3,
@@ -53,7 +53,7 @@ def story(**changes: object) -> FailureInfo:
         "error": ValueError("no such order"),
         "failed_at": datetime(2026, 11, 23, 12, 0, tzinfo=UTC),
     }
-    return FailureInfo(**{**told, **changes})  # type: ignore[arg-type]
+    return FailureInfo(**{**defaults, **changes})  # type: ignore[arg-type]
 
 
 FORGED: Headers = [

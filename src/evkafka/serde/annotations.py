@@ -1,4 +1,4 @@
-"""Looking into annotations: what a payload is behind `Annotated`, `type` aliases, NewTypes and `| None`."""
+"""Inspects payload annotations: looks through `Annotated`, `type` aliases, NewTypes and `| None`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class NotYetDefined(Exception):
 
 
 def raw_kind(annotation: Any) -> type | None:
-    """bytes or str where the annotation says that the value's bytes, or text, are the payload; else None."""
+    """bytes or str, if the payload is the value's bytes or text; else None."""
     plain = inside(annotation)
     if plain is bytes or plain is str:
         return plain
@@ -45,7 +45,7 @@ def is_constrained(annotation: Any) -> bool:
 
 
 def admits_none(annotation: Any) -> bool:
-    """Whether the annotation itself says that None is a value of it. `Any` does."""
+    """Whether None is a value of the annotated type. It is for `Any`."""
     annotation = inside(annotation)
     if _is_none(annotation) or annotation is Any:
         return True
@@ -55,7 +55,7 @@ def admits_none(annotation: Any) -> bool:
 
 
 def by_msgspec(annotation: Any) -> bool:
-    """Whether there is a Struct of msgspec's or an attrs class in the annotation: pydantic knows neither."""
+    """Whether a msgspec Struct or an attrs class is part of the annotation: pydantic supports neither."""
     annotation = inside(annotation)
     if isinstance(annotation, type) and typing.get_origin(annotation) is None:
         return hasattr(annotation, "__struct_config__") or hasattr(annotation, "__attrs_attrs__")
@@ -63,14 +63,14 @@ def by_msgspec(annotation: Any) -> bool:
 
 
 def any_dict(annotation: Any) -> Any:
-    """`dict` as `dict[str, Any]`, which is the same of JSON, and faster: keys need no look at their type."""
+    """`dict` as `dict[str, Any]`: the same for JSON, and faster, because the type of keys is not checked."""
     if annotation is dict:
         return dict[str, Any]
     return dict[str, Any] | None if is_union(annotation) and without_none(annotation) is dict else annotation
 
 
 def may_have_field(annotation: Any, name: str) -> bool:
-    """False where a payload of this type certainly has no such field, attribute or item."""
+    """False if a payload of this type certainly has no such field, attribute or item."""
     if not isinstance(annotation, type):
         return True
     if is_typeddict(annotation):
@@ -89,14 +89,14 @@ def may_have_field(annotation: Any, name: str) -> bool:
 
 
 def written_name(annotation: Any, name: str) -> str:
-    """What a model's field is called in JSON: its alias, if it has one."""
+    """The name of a model's field in JSON: its alias, if it has one."""
     kind = bare(without_none(bare(annotation)))
     if isinstance(kind, type) and issubclass(kind, BaseModel) and name in kind.model_fields:
         return kind.model_fields[name].serialization_alias or name
     return name
 
 
-# ---------------------------------------------------------------------------- one layer after the other
+# ---------------------------------------------------------------------------- layers of an annotation
 
 
 def is_union(annotation: Any) -> bool:
@@ -104,7 +104,7 @@ def is_union(annotation: Any) -> bool:
 
 
 def without_none(annotation: Any) -> Any:
-    """The annotation, without None where it is one arm of a union."""
+    """The annotation without None, if None is an arm of a union."""
     if not is_union(annotation):
         return annotation
     arms = tuple(arm for arm in typing.get_args(annotation) if not _is_none(arm))
@@ -121,7 +121,7 @@ def inside(annotation: Any) -> Any:
 
 
 def bare(annotation: Any) -> Any:
-    """The type behind names that add nothing to it: `type` aliases, generic ones too, and NewTypes."""
+    """The type behind `type` aliases, also generic ones, and NewTypes."""
     while True:
         if isinstance(annotation, ALIASES):
             annotation = annotation.__value__
@@ -148,5 +148,5 @@ def _is_none(annotation: Any) -> bool:
 
 
 def shown(annotation: Any) -> str:
-    """The type, as errors show it."""
+    """The type as text for errors."""
     return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")

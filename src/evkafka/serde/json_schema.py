@@ -112,7 +112,7 @@ def _adapter(annotation: Any) -> TypeAdapter[Any]:
 
 
 def media_type(annotation: Any) -> str:
-    """What a record's value of this payload is."""
+    """The media type of a record's value with this payload."""
     kind = raw_kind(annotation)
     if kind is bytes:
         return "application/octet-stream"
@@ -120,7 +120,7 @@ def media_type(annotation: Any) -> str:
 
 
 class _Describe(GenerateJsonSchema):
-    """Leaves open what cannot be described, instead of giving up."""
+    """Describes a type that has no JSON Schema as `{}`, instead of raising."""
 
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as pydantic declares it
 
@@ -141,7 +141,7 @@ BOUNDS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"
 
 def as_json(value: Any) -> Any:
     """The value as JSON has it. An infinite bound of a number is no bound; elsewhere such numbers become text, which
-    pydantic reads as the number. What cannot be written is named."""
+    pydantic reads as the number. A value that cannot be written is replaced by the name of its type."""
     match value:
         case None | bool() | int():
             return value
@@ -162,7 +162,7 @@ def as_json(value: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    """In the place of what cannot be written: its text could hold an address, and be another one each time."""
+    """Text for a value that cannot be written; its repr could contain an address, which differs each time."""
     return f"<{type(value).__name__}>"
 
 
@@ -183,20 +183,20 @@ SINGLE = ("items", "additionalProperties", "not", "contains", "propertyNames", "
 
 
 def draft_7(schema: Any) -> Any:
-    """A schema of pydantic's (draft 2020-12) in the words of draft 07; examples and defaults are left alone."""
+    """A draft 2020-12 schema, as pydantic makes it, converted to draft 07; examples and defaults are not changed."""
     if not isinstance(schema, dict):
         return schema
-    told = {key: _part(key, value) for key, value in schema.items()}
-    if isinstance(told.get("prefixItems"), list):
-        rest = told.pop("items", None)
-        told["items"] = told.pop("prefixItems")
+    converted = {key: _part(key, value) for key, value in schema.items()}
+    if isinstance(converted.get("prefixItems"), list):
+        rest = converted.pop("items", None)
+        converted["items"] = converted.pop("prefixItems")
         if rest is not None:
-            told["additionalItems"] = rest
-    if isinstance(told.get("discriminator"), dict):
-        told["x-discriminator"] = told.pop("discriminator").get("propertyName")
-    if "$ref" in told and len(told) > 1:  # in draft 07, what stands beside a reference is not read
-        told = {"allOf": [{"$ref": told.pop("$ref")}], **told}
-    return told
+            converted["additionalItems"] = rest
+    if isinstance(converted.get("discriminator"), dict):
+        converted["x-discriminator"] = converted.pop("discriminator").get("propertyName")
+    if "$ref" in converted and len(converted) > 1:  # in draft 07, keywords beside a reference are ignored
+        converted = {"allOf": [{"$ref": converted.pop("$ref")}], **converted}
+    return converted
 
 
 def _part(key: str, value: Any) -> Any:
@@ -210,9 +210,9 @@ def _part(key: str, value: Any) -> Any:
 
 
 def admits(annotation: Any, value: Any) -> bool:
-    """Whether a payload of this type may be this value, as JSON."""
+    """Whether this JSON value is a valid payload of the type."""
     try:
         decoder_for(annotation).from_bytes(json.dumps(value).encode())
-    except Exception:  # pydantic's error, or whatever a user's own validator raises: no example, then
+    except Exception:  # pydantic's error, or any error of a user's own validator: then there is no example
         return False
     return True

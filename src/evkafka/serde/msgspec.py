@@ -29,10 +29,10 @@ def decoder_of(annotation: Any) -> tuple[Callable[[bytes], Any], Callable[[Any],
         NameError: a field refers to a name that is not defined yet.
         TypeError: msgspec cannot decode this type; the text says why.
     """
-    made = msgspec.json.Decoder(annotation, dec_hook=_decode_field)
+    decoder = msgspec.json.Decoder(annotation, dec_hook=_decode_field)
     # Building the schema checks each type that is not msgspec's own: here, and not at the first record.
     msgspec.json.schema_components([annotation], schema_hook=_schema_of)
-    return made.decode, functools.partial(msgspec.convert, type=annotation, dec_hook=_decode_field)
+    return decoder.decode, functools.partial(msgspec.convert, type=annotation, dec_hook=_decode_field)
 
 
 def _decode_field(kind: Any, found: Any) -> Any:

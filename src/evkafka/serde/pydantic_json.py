@@ -88,8 +88,8 @@ def json_encoder(serializer: Any, schema: Any) -> Encode:
 def _may_hide_infinity(schema: Any) -> bool:
     """Whether pydantic may write null for a NaN in it: its default, unless the type sets `ser_json_inf_nan`."""
     parts = list(_parts(schema))
-    said = any("ser_json_inf_nan" in part for part, _ in parts)
-    return not said and any(
+    configured = any("ser_json_inf_nan" in part for part, _ in parts)
+    return not configured and any(
         part.get("type") in ("float", "any")
         or "allow" in (part.get("extra_behavior"), part.get("extra_fields_behavior"))
         for part, _ in parts

@@ -24,11 +24,11 @@ BatchKey = Key | Callable[[Any], Key | None] | None
 
 
 class _Client:
-    """What both clients share.
+    """Base of both clients.
 
     Attributes:
         app: the app under test.
-        sent: what it has sent since the client was entered, oldest first; a plain list, to be looked into or cleared.
+        sent: events that it has sent since the client was entered, oldest first; a plain list, which may be cleared.
     """
 
     __test__ = False
@@ -87,14 +87,14 @@ class _Client:
 
 
 class TestClient(_Client):
-    """Calls an app's endpoints as records would, in tests that are plain functions.
+    """Calls an app's endpoints as records from Kafka would, in tests that are plain functions.
 
         with TestClient(app) as client:
             client.send_event({"order_id": "1"}, "OrderPlaced", "orders")
 
     Entering it runs the lifespan and starts the producers, in an event loop in a thread of its own; nothing connects to
-    Kafka, and neither `group_id` nor `bootstrap_servers` is needed. What is sent goes through the consumer's own stack:
-    middleware, decoding, endpoint, time limit, outcome. Each call is one attempt, without waiting: error policies,
+    Kafka, and neither `group_id` nor `bootstrap_servers` is needed. An event goes through the consumer's middleware,
+    decoding, endpoint, time limit and outcome. Each call is one attempt, without waiting: error policies,
     commits and retries are for `InMemoryKafka`.
 
     Args:
@@ -104,8 +104,8 @@ class TestClient(_Client):
         raise_handler_errors: another name of the same.
 
     Raises (when entered, or left):
-        what the lifespan raised, as it stands.
-        ConfigError: what is declared cannot work.
+        what the lifespan raised, unchanged.
+        ConfigError: a declaration of the app is invalid.
         RuntimeError: an event loop is running here (use `AsyncTestClient`), or the app is running.
     """
 
@@ -152,22 +152,22 @@ class TestClient(_Client):
         headers: Headers | None = None,
         consumer_name: str | None = None,
     ) -> Delivery:
-        """Deliver one event, and return what became of it.
+        """Deliver one event, and return its outcome.
 
         Args:
             event: dict, str, bytes, a pydantic model, or what pydantic can serialize; None is a tombstone.
-            event_type: goes into the header that the consumer's stack reads, and wins over a header of that name;
-                None for a record without a type.
+            event_type: is put into the header that the consumer's middleware reads, and replaces a given header of that
+                name; None for a record without a type.
             topic, key, headers: as the record has them; str values go out as UTF-8.
             partition: default 0. Offsets count up from 0 in each partition.
             timestamp_ms: milliseconds since the epoch; default: now.
-            consumer_name: whose record it is; needed where the app has several consumers.
+            consumer_name: the consumer that gets the record; required if the app has several.
 
         Raises:
             what the endpoint raised: the very exception (see `raise_endpoint_errors`); outcomes are not raised.
-            ConfigError: no such consumer; it names those that there are.
-            EncodeError: event, key or a header cannot be made into bytes.
-            RuntimeError: the client is not open, or is called where an event loop runs.
+            ConfigError: there is no such consumer; the text lists those that exist.
+            EncodeError: event, key or a header cannot be encoded.
+            RuntimeError: the client is not open, or an event loop is running here.
         """
         _refuse_in_loop("called")
         [delivery] = self._deliver([event], event_type, topic, key, partition, timestamp_ms, headers, consumer_name)
@@ -184,17 +184,16 @@ class TestClient(_Client):
         headers: Headers | None = None,
         consumer_name: str | None = None,
     ) -> list[Delivery]:
-        """Deliver events of one type, which stand behind each other in one partition.
+        """Deliver events of one type as consecutive records of one partition.
 
-        A batch endpoint gets them together, at most its `max_records` at once; any other gets one after the other, as
-        if by `send_event`. Arguments are those of `send_event`, but for `key`, which may be a callable that makes each
-        event's key of the event.
+        A batch endpoint gets them together, at most its `max_records` at once; any other endpoint gets them one by one,
+        as with `send_event`. Arguments are those of `send_event`, except that `key` may be a function of the event.
 
-        Returns: what became of each.
+        Returns: the delivery of each event.
 
         Raises:
             what the endpoint raised; of a `BatchError` that names errors, an equal one with the first error as its
-            cause. Events behind those are not delivered.
+            cause. Later events are not delivered.
         """
         _refuse_in_loop("called")
         return self._deliver(events, event_type, topic, key, partition, timestamp_ms, headers, consumer_name)
@@ -256,7 +255,7 @@ class AsyncTestClient(_Client):
         headers: Headers | None = None,
         consumer_name: str | None = None,
     ) -> Delivery:
-        """Deliver one event, and return what became of it; see `TestClient.send_event`."""
+        """Deliver one event, and return its outcome; see `TestClient.send_event`."""
         [delivery] = await self._deliver(
             [event], event_type, topic, key, partition, timestamp_ms, headers, consumer_name
         )

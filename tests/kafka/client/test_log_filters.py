@@ -25,8 +25,8 @@ from evkafka.kafka.client.log_filters import (
     client_log_filters,
 )
 from evkafka.kafka.consumer.source import KafkaSource
-from tests.conftest import MakeTopic
 from tests.support.kafka_reader import Listener, Reader, consumer_settings
+from tests.support.kafka_topics import MakeTopic
 
 
 def record(message: str, *args: object, level: int = logging.ERROR) -> logging.LogRecord:
