@@ -16,7 +16,7 @@ from evkafka.records import RecordMetadata
 from evkafka.runtime.backend import current_backend
 from evkafka.runtime.clock import SystemClock, within
 from evkafka.runtime.deadline import RESERVE_S, sending_time_s
-from evkafka.runtime.ports import Clock, Cluster, RecordSink
+from evkafka.runtime.ports import Clock, Cluster, OutgoingRecord, RecordSink
 from evkafka.serde.encoding import encode
 from evkafka.telemetry import EventPublished, Telemetry
 from evkafka_command.forks import undo_in_children
@@ -208,16 +208,8 @@ class EVKafkaProducer:
         value, own_key, pairs = _encoded(event, event_type, topic, key, headers)
         timeout_s = self._timeout_s(event_type, topic)
         observers = self._observers(topic, event_type, pairs)
-        sending = sink.send(
-            topic,
-            value=value,
-            key=own_key,
-            partition=partition,
-            timestamp_ms=timestamp_ms,
-            headers=pairs,
-            event_type=event_type,
-            timeout_s=timeout_s,
-        )
+        record = OutgoingRecord(topic, value, own_key, partition, timestamp_ms, pairs, event_type)
+        sending = sink.send(record, timeout_s=timeout_s)
         return await (_observe(sending, observers) if observers else sending)
 
     def _observers(self, topic: str, event_type: str, headers: Pairs) -> list[SendEnded]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from evkafka.outcomes import FailureOutcome, Unmatched
 from evkafka.records import OffsetReset, Record, RecordMetadata, TopicPartition, Unreadable
@@ -143,30 +143,36 @@ class RecordSource(Protocol):
         """Leave the group and close, by force after the timeout. Never raises, never hangs."""
 
 
+class OutgoingRecord(NamedTuple):
+    """A record for a sink.
+
+    Attributes:
+        partition: None for the partition of the key; without a key, a random one.
+        timestamp_ms: milliseconds since the epoch; None for the time of the send.
+        event_type: names the record in errors.
+    """
+
+    topic: str
+    value: bytes | None
+    key: bytes | None = None
+    partition: int | None = None
+    timestamp_ms: int | None = None
+    headers: Sequence[tuple[str, bytes | None]] = ()
+    event_type: str | None = None
+
+
 class RecordSink(Protocol):
     """A producer for one life: start once, stop once."""
 
     async def start(self) -> None:
         """Connect and log in. Raises BrokerUnavailable, BrokerRefused or BrokerError."""
 
-    async def send(
-        self,
-        topic: str,
-        *,
-        value: bytes | None,
-        key: bytes | None,
-        partition: int | None,
-        timestamp_ms: int | None,
-        headers: Sequence[tuple[str, bytes | None]],
-        event_type: str | None = None,
-        timeout_s: float | None = None,
-    ) -> asyncio.Future[RecordMetadata]:
+    async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
         """Queue one record; the future ends with the broker's response. May wait for room in the buffer.
 
         Cancelling the call, or the future, withdraws the record if it was not handed to the client yet.
 
         Args:
-            event_type: names the record in errors.
             timeout_s: how long it may take until the future is done, waiting for room included; None takes the
                 settings' `delivery_timeout_s`.
 

@@ -7,13 +7,13 @@ import itertools
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ProducerSettings
 from evkafka.records import Record, RecordMetadata
-from evkafka.runtime.ports import RecordSource, TopicIds
+from evkafka.runtime.ports import OutgoingRecord, RecordSource, TopicIds
 from evkafka.sender import Sender
 from evkafka.serde.annotations import raw_kind
 
@@ -105,18 +105,8 @@ class RecordingSink:
     async def start(self) -> None:
         """Nothing to connect to."""
 
-    async def send(
-        self,
-        topic: str,
-        *,
-        value: bytes | None,
-        key: bytes | None,
-        partition: int | None,
-        timestamp_ms: int | None,
-        headers: Sequence[tuple[str, bytes | None]],
-        event_type: str | None = None,
-        timeout_s: float | None = None,
-    ) -> asyncio.Future[RecordMetadata]:
+    async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
+        topic, value, key, partition, timestamp_ms, headers, event_type = record
         self._sent.append(
             SentEvent(
                 event=decoded(value, self._declared.get(event_type or "")),

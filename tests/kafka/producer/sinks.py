@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from evkafka.broker import KafkaBroker
 from evkafka.config.settings import ConsumerSettings, ProducerSettings
 from evkafka.exceptions import DeliveryError
 from evkafka.records import RecordMetadata
-from evkafka.runtime.ports import RecordSource
+from evkafka.runtime.ports import OutgoingRecord, RecordSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +63,8 @@ class TakingSink:
         if self._cluster.start_error is not None:
             raise self._cluster.start_error
 
-    async def send(
-        self,
-        topic: str,
-        *,
-        value: bytes | None,
-        key: bytes | None,
-        partition: int | None,
-        timestamp_ms: int | None,
-        headers: Sequence[tuple[str, bytes | None]],
-        event_type: str | None = None,
-        timeout_s: float | None = None,
-    ) -> asyncio.Future[RecordMetadata]:
+    async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
+        topic, value, key, partition, timestamp_ms, headers, event_type = record
         taken = self._cluster.taken
         taken.append(Taken(topic, value, key, partition, timestamp_ms, list(headers), event_type, timeout_s))
         confirmed: asyncio.Future[RecordMetadata] = asyncio.get_running_loop().create_future()

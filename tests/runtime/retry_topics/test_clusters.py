@@ -11,7 +11,7 @@ from evkafka.config import consumer_settings
 from evkafka.config.settings import ConnectionSettings, ProducerSettings
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.dead_letters.writer import DeadLetterWriter
-from evkafka.runtime.ports import ConsumerIdentity, Slot, TopicIds
+from evkafka.runtime.ports import ConsumerIdentity, OutgoingRecord, Slot, TopicIds
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic
 from tests.support.dead_letters import Rec
 
@@ -29,8 +29,8 @@ class Clusters:
 
         async def start() -> None: ...
 
-        async def send(topic: str, **_: object) -> asyncio.Future[None]:
-            self.written[topic] = servers
+        async def send(record: OutgoingRecord) -> asyncio.Future[None]:
+            self.written[record.topic] = servers
             confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             confirmed.set_result(None)
             return confirmed

@@ -21,6 +21,7 @@ from evkafka.endpoints.endpoint import Endpoint
 from evkafka.exceptions import ConfigError, EVKafkaError
 from evkafka.kafka.cluster import KafkaCluster
 from evkafka.records import RecordMetadata
+from evkafka.runtime.ports import OutgoingRecord
 from evkafka.serde.decode_errors import decode_fault
 from evkafka.serde.decoding import Decoder
 
@@ -84,13 +85,14 @@ async def _send(found: FoundCluster, topic: str, events: Sequence[Event], *, cre
         for first in range(0, len(events), BATCH_EVENTS):
             sent = [
                 await sink.send(
-                    topic,
-                    value=event.value,
-                    key=event.key,
-                    partition=event.partition,
-                    timestamp_ms=None,
-                    headers=list(event.headers),  # the client takes no other sequence
-                    event_type=event.event_type,
+                    OutgoingRecord(
+                        topic,
+                        event.value,
+                        event.key,
+                        event.partition,
+                        headers=list(event.headers),  # the client takes no other sequence
+                        event_type=event.event_type,
+                    ),
                     timeout_s=30.0,
                 )
                 for event in events[first : first + BATCH_EVENTS]

@@ -12,7 +12,7 @@ import random
 import re
 import time
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ from evkafka.kafka.producer.partition_queue import PartitionQueue
 from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.backoff import exponential
 from evkafka.runtime.partitioner import partition_for
+from evkafka.runtime.ports import OutgoingRecord
 from evkafka.runtime.supervision.tasks import loop_is_closing
 
 T = TypeVar("T")
@@ -149,23 +150,13 @@ class KafkaSink:
 
     # ------------------------------------------------------------------ sending
 
-    async def send(
-        self,
-        topic: str,
-        *,
-        value: bytes | None,
-        key: bytes | None,
-        partition: int | None,
-        timestamp_ms: int | None,
-        headers: Sequence[tuple[str, bytes | None]],
-        event_type: str | None = None,
-        timeout_s: float | None = None,
-    ) -> asyncio.Future[RecordMetadata]:
+    async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
         """Queue one record. Waits for the topic's metadata, and for room in the partition's queue.
 
         Raises (also from the future):
             DeliveryError: it was not confirmed in time, or was refused.
         """
+        topic, value, key, partition, timestamp_ms, headers, event_type = record
         producer = self._producer()
         loop = self._loop
         limit_s = self._settings.delivery_timeout_s if timeout_s is None else timeout_s
@@ -186,16 +177,18 @@ class KafkaSink:
             if partition not in known.partitions:
                 why = f"the configured partitioner chose {partition!r}, and there are {known.partitions}"
                 raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
-        record = PendingRecord(loop.create_future(), value, key, timestamp_ms, headers, event_type, limit_s, deadline_s)
+        pending = PendingRecord(
+            loop.create_future(), value, key, timestamp_ms, headers, event_type, limit_s, deadline_s
+        )
         queue = self._queues.get((topic, partition)) or self._new_queue(topic, partition)
-        queue.put(record)
-        if record.room is not None:
+        queue.put(pending)
+        if pending.room is not None:
             try:
-                await record.room
+                await pending.room
             except asyncio.CancelledError:
-                record.confirmed.cancel()  # it has no place in a batch, so it is not sent
+                pending.confirmed.cancel()  # it has no place in a batch, so it is not sent
                 raise
-        return record.confirmed
+        return pending.confirmed
 
     def _new_queue(self, topic: str, partition: int) -> PartitionQueue:
         address = TopicPartition(topic, partition)

@@ -29,7 +29,7 @@ from evkafka.runtime.dead_letters.replay_signature import ReplaySignatures
 from evkafka.runtime.dead_letters.retry_topics import MESSAGE_BYTES, Origin, RetryTopics, retry_headers
 from evkafka.runtime.dead_letters.topic_ids import TopicIncarnations
 from evkafka.runtime.interfaces import WriteFailed
-from evkafka.runtime.ports import Clock, Cluster, Route, Slot
+from evkafka.runtime.ports import Clock, Cluster, OutgoingRecord, Route, Slot
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, StopApp, address_of
 from evkafka.runtime.subscription import UNMATCHED, UNREADABLE
 
@@ -51,7 +51,7 @@ def _ignore_failure(topic: str, error: BaseException) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Outgoing:
+class TopicWrite:
     """A record on its way to another topic.
 
     Attributes:
@@ -171,7 +171,7 @@ class DeadLetterWriter:
             raise StopApp(f"{address_of(record)} has no dead-letter topic", error) from error
         await self._send(self._dead_letter(record, failure, policy, topic), failed)
 
-    def _dead_letter(self, record: Record, failure: FailureInfo, policy: ErrorPolicySettings, topic: str) -> Outgoing:
+    def _dead_letter(self, record: Record, failure: FailureInfo, policy: ErrorPolicySettings, topic: str) -> TopicWrite:
         producer = self._producer_for(policy)
 
         async def headers(reduced: int) -> Headers:
@@ -179,7 +179,7 @@ class DeadLetterWriter:
             replayed = await self._signatures.is_replay(record, topic, producer.settings.connection)
             return dead_letter_headers(record, failure, policy, id_=id_, replayed=replayed, reduced=reduced)
 
-        return Outgoing(
+        return TopicWrite(
             f"the dead letter of {address_of(record)}",
             record,
             producer,
@@ -203,7 +203,7 @@ class DeadLetterWriter:
             return retry_headers(record, failure, id_=await self._id(record), reduced=reduced)
 
         await self._send(
-            Outgoing(
+            TopicWrite(
                 f"{address_of(record)}, to be retried,",
                 record,
                 self._producer_for(dataclasses.replace(policy, dead_letter_producer=None)),
@@ -226,64 +226,58 @@ class DeadLetterWriter:
         attempts = slot.earlier + slot.attempt
         return FailureInfo(self._group_id, event_type, attempts, verdict.reason, verdict.error, datetime.now(UTC))
 
-    async def _send(self, outgoing: Outgoing, failed: WriteFailed = _ignore_failure) -> None:
+    async def _send(self, write: TopicWrite, failed: WriteFailed = _ignore_failure) -> None:
         reduced = tries = 0
         while True:
             try:
-                await self._write(outgoing, reduced)
+                await self._write(write, reduced)
                 return
             except RecordTooLarge as error:
-                if reduced == outgoing.reductions:
+                if reduced == write.reductions:
                     # Key, value and own headers are written as a whole, or not at all.
-                    sentence = f"{outgoing.name} does not fit into {outgoing.topic}: {outgoing.advice}"
+                    sentence = f"{write.name} does not fit into {write.topic}: {write.advice}"
                     raise StopApp(sentence, error) from error
                 reduced += 1
             except RecordRefused as error:
-                raise StopApp(f"{outgoing.name} is not taken by {outgoing.topic}: {error}", error) from error
+                raise StopApp(f"{write.name} is not taken by {write.topic}: {error}", error) from error
             except (EVKafkaError, TimeoutError) as error:
                 tries += 1
-                failed(outgoing.topic, error)
-                outgoing.producer.forget(outgoing.topic)
+                failed(write.topic, error)
+                write.producer.forget(write.topic)
                 if tries == self._most_tries:
-                    logger.error("%s is lost: %s", outgoing.name, error)
+                    logger.error("%s is lost: %s", write.name, error)
                     return
-                await self._wait(outgoing, tries, error)
+                await self._wait(write, tries, error)
 
-    async def _write(self, outgoing: Outgoing, reduced: int) -> None:
-        record, producer = outgoing.record, outgoing.producer
-        partition = await producer.partition(outgoing.topic, record)
-        confirmed = await (await producer.sink()).send(
-            outgoing.topic,
-            value=record.value,
-            key=record.key,
-            partition=partition,
-            timestamp_ms=None,
-            headers=await outgoing.headers(reduced),
-        )
+    async def _write(self, write: TopicWrite, reduced: int) -> None:
+        record, producer = write.record, write.producer
+        partition = await producer.partition(write.topic, record)
+        sink, headers = await producer.sink(), await write.headers(reduced)
+        confirmed = await sink.send(OutgoingRecord(write.topic, record.value, record.key, partition, headers=headers))
         try:
             if await wait_any(self._clock, confirmed, timeout_s=LOOK_AGAIN_S):
                 await confirmed
                 return
             # The topic may have been deleted. It is created again, and the client sends to the new one. If the new one
             # has fewer partitions, the client would wait for a partition that does not exist.
-            if await self._changed(outgoing, partition):
-                raise TopicChanged(f"{outgoing.topic} has other partitions than before")
+            if await self._changed(write, partition):
+                raise TopicChanged(f"{write.topic} has other partitions than before")
             await within(self._clock, confirmed, SEND_TIMEOUT_S - LOOK_AGAIN_S)
         finally:
             if not confirmed.done():
                 confirmed.cancel()
 
-    async def _changed(self, outgoing: Outgoing, partition: int | None) -> bool:
+    async def _changed(self, write: TopicWrite, partition: int | None) -> bool:
         try:
-            return await outgoing.producer.changed(outgoing.topic, outgoing.record, partition)
+            return await write.producer.changed(write.topic, write.record, partition)
         except EVKafkaError as error:
-            logger.debug("whether %s has changed is not known: %s", outgoing.topic, error)  # the send itself will fail
+            logger.debug("whether %s has changed is not known: %s", write.topic, error)  # the send itself will fail
             return False
 
-    async def _wait(self, outgoing: Outgoing, tries: int, error: BaseException) -> None:
+    async def _wait(self, write: TopicWrite, tries: int, error: BaseException) -> None:
         wait_s = exponential(tries, first_s=0.5, multiplier=2, most_s=30, jitter=0, random=lambda: 0.5)
         logger.error(
-            "%s could not be written to %s, trying again in %.1f s: %r", outgoing.name, outgoing.topic, wait_s, error
+            "%s could not be written to %s, trying again in %.1f s: %r", write.name, write.topic, wait_s, error
         )
         await sleep(self._clock, wait_s)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 from evkafka.config.settings import ProducerSettings
 from evkafka.exceptions import BrokerUnavailable, EVKafkaError
 from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.clock import wait_any
+from evkafka.runtime.ports import OutgoingRecord
 from evkafka.testing.memory.partition_queue import PartitionQueue
 from evkafka.testing.memory.pending_record import PendingRecord, undelivered
 from evkafka.testing.memory.state import ClusterState
@@ -28,23 +28,13 @@ class MemorySink:
         if self._cluster.away:
             raise BrokerUnavailable("the in-memory Kafka is away")
 
-    async def send(
-        self,
-        topic: str,
-        *,
-        value: bytes | None,
-        key: bytes | None,
-        partition: int | None,
-        timestamp_ms: int | None,
-        headers: Sequence[tuple[str, bytes | None]],
-        event_type: str | None = None,
-        timeout_s: float | None = None,
-    ) -> asyncio.Future[RecordMetadata]:
+    async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
+        topic, value, key, partition, timestamp_ms, headers, event_type = record
         try:
             tp = self._cluster.topics.choose(topic, key, partition)
         except (EVKafkaError, ValueError) as error:  # an illegal name is a ValueError
             raise undelivered(event_type, topic, str(error), may_have_been_written=False) from error
-        record = PendingRecord(
+        pending = PendingRecord(
             tp,
             value,
             key,
@@ -54,15 +44,15 @@ class MemorySink:
             self._settings.delivery_timeout_s if timeout_s is None else timeout_s,
             asyncio.get_running_loop().create_future(),
         )
-        self._pending[record] = None
-        self._cluster.sending[record] = None
-        record.answer.add_done_callback(lambda _: self._on_done(record))
+        self._pending[pending] = None
+        self._cluster.sending[pending] = None
+        pending.answer.add_done_callback(lambda _: self._on_done(pending))
         if tp not in self._queues:
             self._queues[tp] = PartitionQueue(self._cluster, tp)
-        self._queues[tp].put(record)
+        self._queues[tp].put(pending)
         if self._settings.acks == 0:  # brokers do not answer: the sender continues at once
-            record.answer.set_result(RecordMetadata(topic, tp.partition, -1, record.timestamp_ms, 0, -1))
-        return record.answer
+            pending.answer.set_result(RecordMetadata(topic, tp.partition, -1, pending.timestamp_ms, 0, -1))
+        return pending.answer
 
     def _on_done(self, record: PendingRecord) -> None:
         self._pending.pop(record, None)
