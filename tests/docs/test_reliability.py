@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.bad_input import test_matrix
+from tests.acceptance.bad_input.rows import ROWS
 from tests.docs.named_tests import TEST, exists, functions_of, known_rows
 from tests.docs.pages import ROOT
 
@@ -68,7 +68,7 @@ class TestTheTablesOfFaults:
 class TestTheTableOfBadRecords:
     def test_gives_each_record_the_decision_that_its_test_checks(self) -> None:
         listed = {cells[0]: cells[1] for _, cells in tables() if len(cells) == 2}
-        assert listed == {row.name: row.decision for row in test_matrix.ROWS}
+        assert listed == {row.name: row.decision for row in ROWS}
 
 
 class TestThePage:
