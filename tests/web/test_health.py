@@ -13,7 +13,7 @@ import pytest
 from evkafka import EVKafkaApp, Handler, Sender
 from evkafka.observe.health import Check, Health
 from evkafka.runtime.settle import StopApp
-from evkafka.runtime.supervision.watchdog import Watchdog
+from evkafka.runtime.watchdog import Watchdog
 from evkafka.service.service import StartFailed
 from evkafka.telemetry import EndpointBlocked
 from evkafka.testing import InMemoryKafka

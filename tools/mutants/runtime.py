@@ -331,7 +331,7 @@ POLLER = [
     ),
     Breakage(
         "time limits are not enforced",
-        "runtime/supervision/watchdog.py",
+        "runtime/watchdog.py",
         "                self._check_limit(executor, now_s)",
         "                pass",
         "an endpoint that hangs blocks its key forever",
@@ -339,7 +339,7 @@ POLLER = [
     ),
     Breakage(
         "a poll that does not return is not noticed",
-        "runtime/supervision/watchdog.py",
+        "runtime/watchdog.py",
         "            self._check_stall(self._source, now_s)",
         "            pass",
         "the consumer stalls while the process stays alive",

@@ -9,7 +9,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings
 from evkafka.exceptions import ConfigError
-from evkafka.kafka.client.log_redaction import hide_logins
+from evkafka.kafka.log_redaction import hide_logins
 
 CLIENT_OPTIONS = frozenset(
     {

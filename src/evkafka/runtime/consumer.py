@@ -5,7 +5,7 @@ Its parts, each in its own file, are connected in `consumer_factory.py`:
 - `rebalance.py` answers the client's rebalances. `assignment.py` holds the partitions; all parts read it.
 - `executor.py` runs attempts. Executors and the scheduler live as long as the consumer and outlast its sources, so that
   a thread which cannot be cancelled still blocks its lane after a restart.
-- `committer.py` commits; `supervision/watchdog.py` ends attempts at their time limit; `supervision/stop_signal.py` says
+- `committer.py` commits; `watchdog.py` ends attempts at their time limit; `supervision/stop_signal.py` says
   why a source is closed.
 """
 
@@ -42,7 +42,7 @@ from evkafka.runtime.supervision.restart_policy import RestartPolicy
 from evkafka.runtime.supervision.stop_deadline import CLOSE_S, StopDeadline
 from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.runtime.supervision.tasks import SupervisedTasks, TaskEnded
-from evkafka.runtime.supervision.watchdog import Watchdog
+from evkafka.runtime.watchdog import Watchdog
 from evkafka.telemetry import ConsumerLost, ConsumerStarted, ConsumerStopped, Telemetry
 
 LEAVE_S = 2.0

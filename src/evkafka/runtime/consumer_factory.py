@@ -24,8 +24,8 @@ from evkafka.runtime.settle import Verdict, decide, decide_at_most_once
 from evkafka.runtime.supervision.restart_policy import RestartPolicy
 from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.runtime.supervision.tasks import SupervisedClock, SupervisedTasks
-from evkafka.runtime.supervision.watchdog import Watchdog
 from evkafka.runtime.time_slice import TimeSlice
+from evkafka.runtime.watchdog import Watchdog
 
 
 def build_consumer(

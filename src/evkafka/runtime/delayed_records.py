@@ -12,9 +12,9 @@ from evkafka.outcomes import Unmatched
 from evkafka.records import Record, Unreadable
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.dead_letters.retry_topics import DelayedRecord, RetryTopics, read_delayed
-from evkafka.runtime.interfaces import DeadLetterSink, WriteFailed
+from evkafka.runtime.interfaces import DeadLetterSink
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.ports import BatchAttempt, Dispatch, Route, Slot
+from evkafka.runtime.ports import BatchAttempt, Dispatch, Route, Slot, WriteFailed
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic
 
 SHORTEST_WAIT_S = 0.02

@@ -9,7 +9,7 @@ from typing import Protocol
 from evkafka.outcomes import Failed, Outcome, Unmatched
 from evkafka.records import Record, Unreadable
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.ports import Clock, Route, Slot
+from evkafka.runtime.ports import Clock, Route, Slot, WriteFailed
 from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, Verdict
 from evkafka.runtime.supervision.tasks import SupervisedTasks
@@ -29,10 +29,6 @@ class Reporter(Protocol):
     def failed(self, slot: Slot, record: Record, error: BaseException | None, verdict: Verdict) -> None: ...
     def blocked(self, slot: Slot, record: Record, duration_s: float) -> None: ...
     def dropped(self, slot: Slot, record: Record) -> None: ...
-
-
-WriteFailed = Callable[[str, BaseException], object]
-"""Called after each failed attempt to write a record, with the topic and the error. The write is tried again then."""
 
 
 class DeadLetterSink(Protocol):

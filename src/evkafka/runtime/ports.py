@@ -161,6 +161,10 @@ class OutgoingRecord(NamedTuple):
     event_type: str | None = None
 
 
+WriteFailed = Callable[[str, BaseException], object]
+"""Called after each failed attempt to write a record, with the topic and the error. The write is tried again then."""
+
+
 class RecordSink(Protocol):
     """A producer for one life: start once, stop once."""
 

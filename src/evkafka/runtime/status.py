@@ -16,7 +16,7 @@ from evkafka.runtime.blocking_records import BlockingRecords
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.partition import Partition, PendingWrite, Reason
 from evkafka.runtime.ports import SourceState
-from evkafka.runtime.supervision.watchdog import Watchdog
+from evkafka.runtime.watchdog import Watchdog
 
 ERROR_CHARACTERS = 300
 

@@ -17,7 +17,7 @@ from evkafka.records import TopicPartition
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.interfaces import WatchdogRounds
 from evkafka.runtime.scheduler import LaneScheduler
-from evkafka.runtime.supervision.watchdog import Watchdog
+from evkafka.runtime.watchdog import Watchdog
 from evkafka.telemetry import Telemetry
 from evkafka.testing.memory.clock import VirtualClock
 from tests.support.kafka_reader import Read

@@ -28,8 +28,7 @@ from evkafka.runtime.dead_letters.producers import DeadLetterProducer
 from evkafka.runtime.dead_letters.replay_signature import ReplaySignatures
 from evkafka.runtime.dead_letters.retry_topics import MESSAGE_BYTES, Origin, RetryTopics, retry_headers
 from evkafka.runtime.dead_letters.topic_ids import TopicIncarnations
-from evkafka.runtime.interfaces import WriteFailed
-from evkafka.runtime.ports import Clock, Cluster, OutgoingRecord, Route, Slot
+from evkafka.runtime.ports import Clock, Cluster, OutgoingRecord, Route, Slot, WriteFailed
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, StopApp, address_of
 from evkafka.runtime.subscription import UNMATCHED, UNREADABLE
 
