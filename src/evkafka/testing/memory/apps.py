@@ -8,7 +8,6 @@ from typing import Literal
 
 from evkafka.app import EVKafkaApp
 from evkafka.config.settings import ConnectionSettings, ConsumerSettings, ProducerSettings
-from evkafka.exceptions import BrokerUnavailable
 from evkafka.records import Record
 from evkafka.runtime.consumer import Consumer
 from evkafka.runtime.ports import RecordSink, RecordSource, TopicIds
@@ -43,9 +42,7 @@ class ClusterView:
     async def ensure_topics(
         self, connection: ConnectionSettings, wanted: Mapping[str, str], *, timeout_s: float
     ) -> Mapping[str, int]:
-        await self._kafka.hop()
-        if self._kafka.away:
-            raise BrokerUnavailable("the in-memory Kafka is away")
+        await self._kafka.reach()
         topics = self._kafka.topics
         for name, like in wanted.items():
             if name not in topics:
@@ -53,17 +50,13 @@ class ClusterView:
         return {name: len(topics.partitions(name)) for name in wanted}
 
     async def topic_ids(self, connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float) -> TopicIds:
-        await self._kafka.hop()
-        if self._kafka.away:
-            raise BrokerUnavailable("the in-memory Kafka is away")
+        await self._kafka.reach()
         return TopicIds("memory", {name: self._kafka.topics.id(name) for name in topics if name in self._kafka.topics})
 
     async def read_topic(
         self, connection: ConnectionSettings, topic: str, take: Callable[[Record], object], *, timeout_s: float
     ) -> None:
-        await self._kafka.hop()
-        if self._kafka.away:
-            raise BrokerUnavailable("the in-memory Kafka is away")
+        await self._kafka.reach()
         for record in self._kafka.records(topic) if topic in self._kafka.topics else ():
             take(record)
 

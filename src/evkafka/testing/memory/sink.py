@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from evkafka.config.settings import ProducerSettings
-from evkafka.exceptions import BrokerUnavailable, EVKafkaError
+from evkafka.exceptions import EVKafkaError
 from evkafka.records import RecordMetadata, TopicPartition
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.ports import OutgoingRecord
@@ -24,9 +24,7 @@ class MemorySink:
         self._pending: dict[PendingRecord, None] = {}  # ordered: the order of a set differs between processes
 
     async def start(self) -> None:
-        await self._cluster.hop()
-        if self._cluster.away:
-            raise BrokerUnavailable("the in-memory Kafka is away")
+        await self._cluster.reach()
 
     async def send(self, record: OutgoingRecord, *, timeout_s: float | None = None) -> asyncio.Future[RecordMetadata]:
         topic, value, key, partition, timestamp_ms, headers, event_type = record

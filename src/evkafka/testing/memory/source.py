@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 from evkafka.config.settings import ConsumerSettings
-from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
+from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.records import OffsetReset, Record, TopicPartition, Unreadable
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs
@@ -57,9 +57,7 @@ class MemorySource:
     # ------------------------------------------------------------------ life
 
     async def start(self, listener: SourceListener) -> None:
-        await self._cluster.hop()
-        if self._cluster.away:
-            raise BrokerUnavailable("the in-memory Kafka is away")
+        await self._cluster.reach()
         self._listener = listener
         for topic in self._settings.topics:
             self._cluster.topics.ensure(topic.name)

@@ -7,6 +7,7 @@ import random
 from collections.abc import Coroutine
 from typing import Any
 
+from evkafka.exceptions import BrokerUnavailable
 from evkafka.records import TopicPartition
 from evkafka.testing.memory.clock import VirtualClock
 from evkafka.testing.memory.faults import Faults
@@ -61,6 +62,16 @@ class ClusterState:
         """Wait for an answer without latency: one to three turns of the event loop."""
         for _ in range(self.random.randint(1, 3)):
             await asyncio.sleep(0)
+
+    async def reach(self) -> None:
+        """Reach the cluster, as a request without latency does.
+
+        Raises:
+            BrokerUnavailable: during an outage.
+        """
+        await self.hop()
+        if self.away:
+            raise BrokerUnavailable("the in-memory Kafka is away")
 
     async def until_back(self) -> None:
         """Wait for the end of the outage, if there is one."""
