@@ -230,7 +230,7 @@ class TestTheCommands:
         assert dict(last.headers)["evkafka-dlq-replays"] == b"1"
 
     @pytest.mark.parametrize(
-        ("arguments", "said"),
+        ("arguments", "expected"),
         [
             (("replay", "--app", "shop:app"), "say where to: --to-handler"),
             (("list",), "say where Kafka is: --app MODULE:APP"),

@@ -8,7 +8,14 @@ from typing import Any
 
 from evkafka.asyncapi.messages import Message, typed_headers
 from evkafka.asyncapi.model import ConsumerContract
-from evkafka.asyncapi.operations import ContractTopic, Operation, consumer_extensions, group_binding, received_message
+from evkafka.asyncapi.operations import (
+    ContractTopic,
+    Operation,
+    consumer_extensions,
+    group_binding,
+    received_message,
+    topics_of,
+)
 from evkafka.endpoints.endpoint import Endpoint
 from evkafka.runtime.dead_letters.retry_topics import (
     PREFIX,
@@ -47,16 +54,12 @@ def retry_topic_operations(consumer: ConsumerContract) -> Iterator[Operation]:
         consumer, name=retry_consumer_name(consumer.name), settings=retry_consumer_settings(settings, topics)
     )
     for name, delayed in topics.items():
-        topic = ContractTopic(
+        retry_topic = ContractTopic(
             name,
             f"Records of `{delayed.source}` that consumer `{consumer.name}` tries again, {delayed.delay_ms} ms after"
             " they were written here.",
         )
-        source = next(
-            ContractTopic(configured.name, configured.description)
-            for configured in settings.topics
-            if configured.name == delayed.source
-        )
+        source = next(topic for topic in topics_of(consumer) if topic.name == delayed.source)
         for endpoint, policy in policies.items():
             if delayed.delay_ms not in policy.retry_topics:
                 continue
@@ -65,7 +68,7 @@ def retry_topic_operations(consumer: ConsumerContract) -> Iterator[Operation]:
                 action="send",
                 owner=consumer.name,
                 connection=settings.connection,
-                topic=topic,
+                topic=retry_topic,
                 message=message,
                 title=f"{message.title} to {name}",
                 summary="Written, and confirmed, before the record's offset is committed.",
@@ -75,7 +78,7 @@ def retry_topic_operations(consumer: ConsumerContract) -> Iterator[Operation]:
                 action="receive",
                 owner=reader.name,
                 connection=settings.connection,
-                topic=topic,
+                topic=retry_topic,
                 message=message,
                 title=f"{message.title} from {name}",
                 summary=f"Run when {delayed.delay_ms} ms have passed. The order of keys is given up.",

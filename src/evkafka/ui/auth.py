@@ -20,7 +20,6 @@ from evkafka.ui.sessions import Sessions
 from evkafka.ui.wrong_tokens import WRONG_TOKENS_PERIOD_S, WrongTokenLimit
 from evkafka.web.security import RequestRefused, check_site
 
-logger = logging.getLogger("evkafka")
 audit_logger = logging.getLogger("evkafka.audit")
 
 COOKIE = "evkafka-ui"

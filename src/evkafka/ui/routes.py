@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -43,8 +42,6 @@ from evkafka.ui.stream import SnapshotStream
 from evkafka.web.encoding import encode_json
 from evkafka.web.security import RequestRefused, check_site
 from evkafka.web.worker_thread import TooBusy, WorkerThread
-
-logger = logging.getLogger("evkafka.web")
 
 FORM_BYTES = 4 * 1024
 ENCODING_QUEUE = 100
