@@ -184,8 +184,8 @@ class TestRecords:
                 line = await page.locator(".command code").text_content()
                 assert line is not None
                 output = await evkafka(f"{line} --json", running.producer.settings.connection.bootstrap_servers[0])
-                offsets = [json.loads(one)["offset"] for one in output.splitlines()]
-                assert offsets == list(range(5, 55))
+                printed = [json.loads(one)["offset"] for one in output.splitlines()]
+                assert printed == list(range(5, 55))
 
                 await page.get_by_label("From").select_option("newest")
                 await page.get_by_role("button", name="Look").click()
