@@ -12,15 +12,15 @@ from evkafka.config.settings import ErrorPolicySettings
 from evkafka.dlq.dead_letter import DeadLetterFilter, DeadLetterPosition, DeadLetterRecord, read_dead_letter
 from evkafka.dlq.replay import _RateLimiter
 from evkafka.runtime.dead_letters.headers import dead_letter_headers
-from tests.support.dead_letters import ID, Rec, story
+from tests.support.dead_letters import ID, Source, failure
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 def dead_letter(**fields: Any) -> DeadLetterRecord:
     """A dead letter of OrderPlaced that failed with a ValueError at noon, at offset 5 of partition 1."""
-    headers = dead_letter_headers(Rec(), story(**fields), ErrorPolicySettings(), id_=ID)
-    return read_dead_letter(Rec("orders.billing.dlq", 1, 5, headers=headers))
+    headers = dead_letter_headers(Source(), failure(**fields), ErrorPolicySettings(), id_=ID)
+    return read_dead_letter(Source("orders.billing.dlq", 1, 5, headers=headers))
 
 
 class TestAFilter:

@@ -13,13 +13,13 @@ from evkafka.exceptions import ConfigError
 from evkafka.runtime.subscription import TopicPattern
 from tests.support.apps import app_of
 from tests.support.backends import Backend
-from tests.support.dead_letters import BURY
+from tests.support.dead_letters import TO_DLQ
 
 
 def handler_with(**policy: Any) -> Handler:
     handler = Handler()
 
-    @handler.event("E", on_error={**BURY, **policy})
+    @handler.event("E", on_error={**TO_DLQ, **policy})
     async def on_event(value: bytes) -> None:
         raise ValueError("poison")
 
@@ -52,7 +52,7 @@ class TestAPattern:
         await backend.topic(name=f"{prefix}-late-{source}")
         app = app_of(handler, pattern(backend, prefix))
 
-        @handler.event("E", on_error={**BURY, "dead_letter_topic": prefix + "-late-{topic}"})
+        @handler.event("E", on_error={**TO_DLQ, "dead_letter_topic": prefix + "-late-{topic}"})
         async def on_event(value: bytes) -> None: ...
 
         async with backend.running(app):
@@ -103,7 +103,7 @@ class TestAPattern:
     ) -> None:
         app = EVKafkaApp()
         app.add_consumer(
-            {"topic_pattern": "(?!(g|E)$).*", "group_id": "g", "on_error": {**BURY, "dead_letter_topic": template}},  # type: ignore[typeddict-item]
+            {"topic_pattern": "(?!(g|E)$).*", "group_id": "g", "on_error": {**TO_DLQ, "dead_letter_topic": template}},  # type: ignore[typeddict-item]
             handler_with(dead_letter_topic=template),
             name="shop",
         )
@@ -140,7 +140,7 @@ class TestAnEventTypesPolicyThatNamesATopicOfItsOwnConsumer:
         handler, source = Handler(), await backend.topic()
         app = app_of(handler, backend.config(source))
 
-        @handler.event("E", on_error={**BURY, "dead_letter_topic": source})
+        @handler.event("E", on_error={**TO_DLQ, "dead_letter_topic": source})
         async def on_event(value: bytes) -> None: ...
 
         with pytest.raises(Exception, match="which this consumer reads itself"):

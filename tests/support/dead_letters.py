@@ -16,10 +16,11 @@ from evkafka.runtime.dead_letters.headers import FailureInfo, Headers
 from tests.support.backends import RealBackend
 from tests.support.kafka_topics import MakeTopic, read_committed
 
-BURY = {"max_attempts": 1, "then": "dead_letter"}
+TO_DLQ = {"max_attempts": 1, "then": "dead_letter"}
 
 
 def failing(*event_types: str) -> Handler:
+    """A handler whose endpoints always fail."""
     handler = Handler()
     for event_type in event_types or ("E",):
 
@@ -34,7 +35,9 @@ ID = "billing/orders/2/41"
 
 
 @dataclass(frozen=True)
-class Rec:
+class Source:
+    """The record that a dead letter is written for."""
+
     topic: str = "orders"
     partition: int = 2
     offset: int = 41
@@ -44,7 +47,8 @@ class Rec:
     headers: list[tuple[str, bytes | None]] = field(default_factory=list)
 
 
-def story(**changes: object) -> FailureInfo:
+def failure(**changes: object) -> FailureInfo:
+    """Why the record is a dead letter; keywords replace the defaults."""
     defaults: dict[str, object] = {
         "group_id": "billing",
         "event_type": "OrderPlaced",

@@ -16,7 +16,7 @@ from evkafka.runtime.dead_letters.headers import (
     dead_letter_id,
 )
 from evkafka.runtime.dead_letters.replay_signature import sign
-from tests.support.dead_letters import FORGED, ID, Rec, story
+from tests.support.dead_letters import FORGED, ID, Source, failure
 
 EVKAFKA = ErrorPolicySettings()
 SPRING = ErrorPolicySettings(dead_letter_header_style="spring")
@@ -28,7 +28,7 @@ def only(headers: Headers, prefix: str) -> dict[str, bytes | None]:
 
 class TestOurStyle:
     def test_has_the_origin_and_the_error(self) -> None:
-        said = only(dead_letter_headers(Rec(), story(), EVKAFKA, id_=ID), "evkafka-dlq-")
+        said = only(dead_letter_headers(Source(), failure(), EVKAFKA, id_=ID), "evkafka-dlq-")
         traceback = said.pop("error-traceback")
         assert said == {
             "topic": b"orders",
@@ -47,7 +47,9 @@ class TestOurStyle:
         assert traceback.endswith(b"ValueError: no such order\n")
 
     def test_without_an_error_the_reason_is_the_message(self) -> None:
-        said = only(dead_letter_headers(Rec(), story(error=None, event_type=None), EVKAFKA, id_=ID), "evkafka-dlq-")
+        said = only(
+            dead_letter_headers(Source(), failure(error=None, event_type=None), EVKAFKA, id_=ID), "evkafka-dlq-"
+        )
         assert (said["error-type"], said["error-message"], said["error-traceback"]) == (
             b"",
             b"attempt 3 of 3 failed",
@@ -57,12 +59,12 @@ class TestOurStyle:
 
     def test_the_records_own_headers_come_first_and_byte_for_byte(self) -> None:
         own = [("x", b"\xff"), ("x", None), ("Event-Type", b"OrderPlaced"), ("", b"")]
-        assert dead_letter_headers(Rec(headers=own), story(), EVKAFKA, id_=ID)[:4] == own
+        assert dead_letter_headers(Source(headers=own), failure(), EVKAFKA, id_=ID)[:4] == own
 
 
 class TestSpringStyle:
     def test_is_what_springs_own_tools_read(self) -> None:
-        headers = dead_letter_headers(Rec(), story(), SPRING, id_=ID)
+        headers = dead_letter_headers(Source(), failure(), SPRING, id_=ID)
         said = only(headers, "kafka_dlt-")
         assert said["original-topic"] == b"orders"
         assert said["original-partition"] == struct.pack(">i", 2)
@@ -78,27 +80,30 @@ class TestSpringStyle:
 class TestDeadLetterHeadersOfASourceRecord:
     def test_are_not_trusted(self, policy: ErrorPolicySettings) -> None:
         letter = read_dead_letter(
-            Rec("dead", 0, 5, headers=dead_letter_headers(Rec(headers=FORGED), story(), policy, id_=ID))
+            Source("dead", 0, 5, headers=dead_letter_headers(Source(headers=FORGED), failure(), policy, id_=ID))
         )
         assert (letter.topic, letter.partition, letter.offset, letter.group) == ("orders", 2, 41, "billing")
         assert (letter.id, letter.replays, letter.unreadable) == (ID, 0, False)
 
     def test_are_renamed_with_all_values(self, policy: ErrorPolicySettings) -> None:
-        headers = dead_letter_headers(Rec(headers=[("x", b"1"), *FORGED]), story(), policy, id_=ID)
+        headers = dead_letter_headers(Source(headers=[("x", b"1"), *FORGED]), failure(), policy, id_=ID)
         own = [*FORGED[:-1], *(FORGED[-1:] if policy is SPRING else ())]
         assert only(headers, "evkafka-source-") == dict(own)
         assert headers[0] == ("x", b"1")
 
     def test_names_occur_once_in_a_dead_letter(self, policy: ErrorPolicySettings) -> None:
-        names = [name for name, _ in dead_letter_headers(Rec(headers=FORGED), story(), policy, id_=ID)]
+        names = [name for name, _ in dead_letter_headers(Source(headers=FORGED), failure(), policy, id_=ID)]
         assert [name for name in names if name == "evkafka-dlq-id"] == ["evkafka-dlq-id"]
         assert names.count("kafka_dlt-original-topic") == 1
 
     def test_are_renamed_in_a_record_of_another_dead_letter_topic(self, policy: ErrorPolicySettings) -> None:
-        first = dead_letter_headers(Rec(), story(group_id="another"), policy, id_="another/orders/2/41")
+        first = dead_letter_headers(Source(), failure(group_id="another"), policy, id_="another/orders/2/41")
         letter = read_dead_letter(
-            Rec(
-                "d", 0, 0, headers=dead_letter_headers(Rec("another.dlq", 0, 7, headers=first), story(), policy, id_=ID)
+            Source(
+                "d",
+                0,
+                0,
+                headers=dead_letter_headers(Source("another.dlq", 0, 7, headers=first), failure(), policy, id_=ID),
             )
         )
         assert (letter.topic, letter.offset, letter.group, letter.id) == ("another.dlq", 7, "billing", ID)
@@ -112,10 +117,10 @@ class TestHeadersOfAReplay:
     def test_are_kept_as_the_origin_of_the_next_dead_letter(
         self, first: ErrorPolicySettings, second: ErrorPolicySettings
     ) -> None:
-        letter = read_dead_letter(Rec("dead", 0, 5, headers=dead_letter_headers(Rec(), story(), first, id_=ID)))
-        back = Rec("orders", 2, 900, timestamp=1, headers=[("x", b"1"), *replayed_headers(letter)])
-        headers = dead_letter_headers(back, story(attempts=1), second, id_="another", replayed=True)
-        again = read_dead_letter(Rec("dead", 0, 6, headers=headers))
+        letter = read_dead_letter(Source("dead", 0, 5, headers=dead_letter_headers(Source(), failure(), first, id_=ID)))
+        back = Source("orders", 2, 900, timestamp=1, headers=[("x", b"1"), *replayed_headers(letter)])
+        headers = dead_letter_headers(back, failure(attempts=1), second, id_="another", replayed=True)
+        again = read_dead_letter(Source("dead", 0, 6, headers=headers))
         assert (again.topic, again.partition, again.offset, again.group) == ("orders", 2, 41, "billing")
         assert (again.id, again.timestamp_ms, again.replays) == (ID, 1_700_000_000_000, 1)
         assert headers[0] == ("x", b"1")
@@ -135,7 +140,7 @@ class TestAnId:
     def test_contains_group_cluster_topic_with_its_id_partition_and_offset(
         self, incarnation: TopicIncarnation, id_: str
     ) -> None:
-        assert dead_letter_id("billing", Rec(), incarnation) == id_
+        assert dead_letter_id("billing", Source(), incarnation) == id_
 
 
 HEADERS: Headers = [("x", b"1"), ("evkafka-dlq-topic", b"orders"), ("evkafka-dlq-replays", b"1")]
@@ -168,7 +173,9 @@ class TestASignature:
 
 class TestLength:
     def test_a_traceback_is_cut_to_its_last_8_kib(self) -> None:
-        said = only(dead_letter_headers(Rec(), story(error=ValueError("é" * 20_000)), EVKAFKA, id_=ID), "evkafka-dlq-")
+        said = only(
+            dead_letter_headers(Source(), failure(error=ValueError("é" * 20_000)), EVKAFKA, id_=ID), "evkafka-dlq-"
+        )
         assert said["error-traceback"] is not None
         assert len(said["error-traceback"]) <= 8 * 1024
         said["error-traceback"].decode()  # no character is cut in two
@@ -179,7 +186,7 @@ class TestLength:
         sizes = []
         for reduced in range(len(REDUCED_BYTES) + 1):
             headers = dead_letter_headers(
-                Rec(headers=own), story(error=ValueError("x" * 20_000)), policy, id_=ID, reduced=reduced
+                Source(headers=own), failure(error=ValueError("x" * 20_000)), policy, id_=ID, reduced=reduced
             )
             assert headers[0] == own[0]
             sizes.append(sum(len(value or b"") for _, value in headers))

@@ -28,7 +28,7 @@ from evkafka.kafka.admin.topic_ids import look_up_topic_ids
 from evkafka.kafka.producer.transactions import TransactionRecord, Transactions
 from tests.support.apps import app_of
 from tests.support.backends import Backend, RealBackend, committed_is
-from tests.support.dead_letters import ALL, BURY, Given, Rec, failing
+from tests.support.dead_letters import ALL, TO_DLQ, Given, Source, failing
 from tests.support.waiting import eventually
 
 
@@ -63,7 +63,7 @@ async def read_all(dead_letters: DeadLetterTopic) -> list[DeadLetterRecord]:
 @pytest.fixture
 async def shop(kafka: RealBackend) -> AsyncIterator[Shop]:
     topic = await kafka.topic()
-    config = kafka.config(topic, on_error=BURY, metadata_max_age_ms=500)
+    config = kafka.config(topic, on_error=TO_DLQ, metadata_max_age_ms=500)
     connection = producer_settings({"bootstrap_servers": kafka.servers}).connection
     app = app_of(failing(), config)
     async with kafka.running(app):
@@ -130,15 +130,15 @@ class TestAMark:
 
     def test_closes_nothing_in_a_dead_letter_topic_that_was_created_again(self) -> None:
         state, letter = ReplayState(), read_letter_at(3, timestamp=1_000)
-        state.apply(Rec(key=b"0@3", value=closing_mark(letter, "dropped").as_bytes()))
+        state.apply(Source(key=b"0@3", value=closing_mark(letter, "dropped").as_bytes()))
         assert state.status_of(letter) == "dropped"
         assert state.status_of(read_letter_at(3, timestamp=2_000)) == "open"
         assert state.status_of(read_letter_at(4, timestamp=1_000)) == "open"
 
     def test_is_removed_by_a_tombstone(self) -> None:
         state, letter = ReplayState(), read_letter_at(3, timestamp=1_000)
-        state.apply(Rec(key=b"0@3", value=closing_mark(letter, "dropped").as_bytes()))
-        state.apply(Rec(key=b"0@3", value=None))
+        state.apply(Source(key=b"0@3", value=closing_mark(letter, "dropped").as_bytes()))
+        state.apply(Source(key=b"0@3", value=None))
         assert state.status_of(letter) == "open"
 
     @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def read_letter_at(offset: int, *, timestamp: int, replays: int = 0) -> DeadLett
 
     headers = [("evkafka-dlq-id", b"g/orders/0/5"), ("evkafka-dlq-topic", b"orders")]
     headers += [("evkafka-dlq-replays", b"%d" % replays)] if replays else []
-    return read_dead_letter(Rec("dead", 0, offset, timestamp=timestamp, headers=headers))  # type: ignore[arg-type]
+    return read_dead_letter(Source("dead", 0, offset, timestamp=timestamp, headers=headers))  # type: ignore[arg-type]
 
 
 class TestAMarkOfAnEarlierVersion:
@@ -176,7 +176,7 @@ class TestAMarkOfAnEarlierVersion:
     def test_does_not_close_a_dead_letter_that_was_written_or_replayed_later(self) -> None:
         state = ReplayState()
         old = {"status": "replayed", "count": 2, "at": "1970-01-01T00:00:02+00:00"}
-        state.apply(Rec(key=b"g/orders/0/5", value=json.dumps(old).encode()))
+        state.apply(Source(key=b"g/orders/0/5", value=json.dumps(old).encode()))
         assert state.status_of(read_letter_at(0, timestamp=1_000)) == "replayed"
         assert state.status_of(read_letter_at(1, timestamp=1_000, replays=1)) == "replayed"
         assert state.status_of(read_letter_at(2, timestamp=1_000, replays=2)) == "open"
@@ -196,7 +196,7 @@ async def statuses(dead_letters: DeadLetterTopic) -> list[str]:
 class TestTheIdOfADeadLetter:
     async def test_contains_the_topic_id_on_both_kafkas(self, backend: Backend) -> None:
         topic = await backend.topic()
-        config = backend.config(topic, on_error={**BURY, "retry_topics": [500]})
+        config = backend.config(topic, on_error={**TO_DLQ, "retry_topics": [500]})
         await backend.send(topic, b"x")
         async with backend.running(app_of(failing(), config)):
             dead = f"{topic}.{config['group_id']}.dlq"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from evkafka.testing import InMemoryKafka
 from tests.support.apps import app_of
-from tests.support.dead_letters import BURY, failing
+from tests.support.dead_letters import TO_DLQ, failing
 
 
 async def test_a_record_without_a_key_keeps_its_partition() -> None:
     async with InMemoryKafka(partitions=4) as kafka:
         kafka.create_topic("orders", 4)
-        config = {"topics": ["orders"], "group_id": "g", "auto_offset_reset": "earliest", "on_error": BURY}
+        config = {"topics": ["orders"], "group_id": "g", "auto_offset_reset": "earliest", "on_error": TO_DLQ}
         async with kafka.running(app_of(failing(), config)):
             for partition in range(4):
                 await kafka.send("orders", b"%d" % partition, "E", partition=partition)

@@ -15,7 +15,7 @@ from evkafka.kafka.admin.topics import create_topic, ensure_compacted, ensure_to
 from evkafka.testing import InMemoryKafka
 from tests.support.apps import app_of
 from tests.support.backends import RealBackend
-from tests.support.dead_letters import BURY, failing
+from tests.support.dead_letters import TO_DLQ, failing
 from tests.support.waiting import eventually
 
 
@@ -69,7 +69,7 @@ class TestATopicWithASource:
 
 class TestAnApp:
     async def test_creates_default_topics_if_its_source_is_created_later(self, kafka: RealBackend) -> None:
-        config = kafka.config("not-yet-there", on_error={**BURY, "retry_topics": [500]})
+        config = kafka.config("not-yet-there", on_error={**TO_DLQ, "retry_topics": [500]})
         async with kafka.running(app_of(failing(), config)):
             shapes = await topic_shapes(producer_settings({"bootstrap_servers": kafka.servers}).connection)
         assert {name for name in shapes if config["group_id"] in name} == {
@@ -78,7 +78,7 @@ class TestAnApp:
         }
 
     async def test_uses_the_default_of_the_in_memory_kafka_too(self) -> None:
-        config = {"topics": ["orders"], "group_id": "g", "on_error": BURY}
+        config = {"topics": ["orders"], "group_id": "g", "on_error": TO_DLQ}
         kafka = InMemoryKafka(partitions=4, auto_create_topics=False)
         async with kafka, kafka.running(app_of(failing(), config)):
             assert len(kafka.topics.partitions("orders.g.dlq")) == 4

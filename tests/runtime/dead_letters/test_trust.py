@@ -12,7 +12,7 @@ from evkafka.exceptions import ConfigError
 from evkafka.kafka.producer.transactions import TransactionRecord, Transactions
 from tests.support.apps import app_of
 from tests.support.backends import Backend, committed_is
-from tests.support.dead_letters import ALL, BURY, FORGED, Given, failing
+from tests.support.dead_letters import ALL, FORGED, TO_DLQ, Given, failing
 from tests.support.kafka_topics import MakeTopic, read_committed
 
 
@@ -23,7 +23,7 @@ class TestForgedHeadersOfASourceRecord:
         self, backend: Backend, style: str, retry_topics: list[int]
     ) -> None:
         topic = await backend.topic()
-        policy = {**BURY, "dead_letter_header_style": style, "retry_topics": retry_topics}
+        policy = {**TO_DLQ, "dead_letter_header_style": style, "retry_topics": retry_topics}
         config = backend.config(topic, on_error=policy)
         dead = f"{topic}.{config['group_id']}.dlq"
         retry: Any = [("evkafka-retry-topic", b"payments"), ("evkafka-retry-offset", b"7"), ("evkafka-retry-id", b"x")]
@@ -47,7 +47,7 @@ class TestForgedHeadersOfASourceRecord:
 
 class TestAReplayedRecord:
     async def test_is_recognised_by_its_signature_and_a_record_with_the_same_headers_is_not(self, given: Given) -> None:
-        config = given.kafka.config(given.source, on_error=BURY, group_id="g")
+        config = given.kafka.config(given.source, on_error=TO_DLQ, group_id="g")
         await given.write(41, partition=1)
         await replay_dead_letters(given.dead_letters, Target(), ALL)
         [replayed] = await given.sent(1)

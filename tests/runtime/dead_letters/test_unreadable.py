@@ -20,7 +20,7 @@ from tests.support.proxy import FETCH, Proxy, proxy
 
 __all__ = ["proxy"]
 
-BURY = {"max_attempts": 3, "then": "dead_letter"}
+TO_DLQ = {"max_attempts": 3, "then": "dead_letter"}
 
 
 def app_of(seen: list[int], **config: Any) -> EVKafkaApp:
@@ -30,7 +30,7 @@ def app_of(seen: list[int], **config: Any) -> EVKafkaApp:
     async def on_event(value: bytes, request: Request) -> None:
         seen.append(request.offset)
 
-    base = {"topics": ["orders"], "group_id": "g", "auto_offset_reset": "earliest", "on_error": BURY}
+    base = {"topics": ["orders"], "group_id": "g", "auto_offset_reset": "earliest", "on_error": TO_DLQ}
     app.add_consumer({**base, **config}, handler)  # type: ignore[typeddict-item]
     return app
 
@@ -105,7 +105,7 @@ class TestInMemory:
 
     async def test_a_client_that_can_read_nothing_is_stopped_by_the_dead_letter_limit(self) -> None:
         seen: list[int] = []
-        policy = {**BURY, "dead_letter_limit": {"consecutive": 2}}
+        policy = {**TO_DLQ, "dead_letter_limit": {"consecutive": 2}}
         async with InMemoryKafka(seed=1) as kafka:
             await five(kafka, 0, 1, 2, 3, 4)
             with pytest.raises(StopApp, match=r"orders\[0\]@2 stops the app, uncommitted: 2 .* \(`dead_letter_limit`"):
@@ -148,7 +148,7 @@ class TestInMemory:
         async with InMemoryKafka(seed=1) as kafka:
             await kafka.send("orders.g.retry.1000", b"{}", event_type="E")
             kafka.make_unreadable("orders.g.retry.1000", offset=0)
-            await run(kafka, app_of([], on_error={**BURY, "retry_topics": [1_000]}))
+            await run(kafka, app_of([], on_error={**TO_DLQ, "retry_topics": [1_000]}))
             [letter] = kafka.records("orders.g.dlq")
         assert letter.header("evkafka-dlq-id") == b"g/memory/orders.g.retry.1000:topic-0/0/0"
 
@@ -164,7 +164,7 @@ class TestOnKafka:
         self, kafka: RealBackend, proxy: Proxy
     ) -> None:
         topic, seen = await kafka.topic(), list[int]()
-        config = {**kafka.config(topic), "bootstrap_servers": proxy.bootstrap_servers, "on_error": BURY}
+        config = {**kafka.config(topic), "bootstrap_servers": proxy.bootstrap_servers, "on_error": TO_DLQ}
         async with AIOKafkaProducer(bootstrap_servers=kafka.servers) as producer:
             for value in (b"0", b"1", b"poison", b"3"):
                 await producer.send_and_wait(topic, value, headers=[("Event-Type", b"E")])

@@ -19,7 +19,7 @@ from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 
 DLQ = f"{TOPIC}.{GROUP}.dlq"
-BURY: dict[str, Any] = {"max_attempts": 1, "then": "dead_letter", "dead_letter_limit": None}
+TO_DLQ: dict[str, Any] = {"max_attempts": 1, "then": "dead_letter", "dead_letter_limit": None}
 REFUSED = "DeliveryError"
 
 
@@ -53,7 +53,7 @@ class Unreachable:
 class TestARecordThatCannotBeWritten:
     """In memory, where the topic rejects every write until the test ends that."""
 
-    @pytest.mark.parametrize("policy", [BURY, {**BURY, "retry_topics": [1000]}], ids=["dead letter", "retry topic"])
+    @pytest.mark.parametrize("policy", [TO_DLQ, {**TO_DLQ, "retry_topics": [1000]}], ids=["dead letter", "retry topic"])
     async def test_occupies_no_executor_and_blocks_only_its_lane(self, bench: Bench, policy: dict[str, Any]) -> None:
         begun = Begun()
         topic = f"{TOPIC}.{GROUP}.retry.1000" if "retry_topics" in policy else DLQ
@@ -72,7 +72,7 @@ class TestARecordThatCannotBeWritten:
         begun = Begun()
         bench.kafka.fail_sends(*["refused"] * 1000, topic=DLQ)
         await bench.send(b"bad")
-        async with bench.running(begun.handler, on_error=BURY):
+        async with bench.running(begun.handler, on_error=TO_DLQ):
             await bench.until(lambda: bench.consumer.status().partitions[0].unwritten)
             [unwritten] = bench.consumer.status().partitions[0].unwritten
             assert (unwritten.offset, unwritten.topic, unwritten.tries) == (0, DLQ, 1)
@@ -85,7 +85,7 @@ class TestARecordThatCannotBeWritten:
         begun = Begun()
         bench.kafka.fail_sends(*["refused"] * 4, topic=DLQ)
         await bench.send(b"bad", b"behind")
-        async with bench.running(begun.handler, on_error=BURY):
+        async with bench.running(begun.handler, on_error=TO_DLQ):
             await bench.until(lambda: bench.committed(0) == 2)
         assert begun.values == [b"bad", b"behind"]
         assert [record.value for record in bench.kafka.records(DLQ)] == [b"bad"]
@@ -94,7 +94,7 @@ class TestARecordThatCannotBeWritten:
         begun = Begun()
         bench.kafka.fail_sends(*["refused"] * 1000, topic=DLQ)
         await bench.send(b"bad")
-        async with bench.running(begun.handler, on_error=BURY):
+        async with bench.running(begun.handler, on_error=TO_DLQ):
             await bench.until(lambda: bench.consumer.status().partitions[0].unwritten)
             began_s = bench.kafka.clock.now()
         assert bench.kafka.clock.now() - began_s < 5
@@ -105,7 +105,7 @@ class TestARecordThatCannotBeWritten:
         bench.kafka.fail_sends(*["refused"] * 1000, topic=DLQ)
         await bench.send(b"bad")
         with bench.kafka.latency(produce_ms=(2_000, 2_000)):
-            async with bench.running(begun.handler, on_error=BURY):
+            async with bench.running(begun.handler, on_error=TO_DLQ):
                 await bench.until(lambda: begun.values == [b"bad"])
                 began_s = bench.kafka.clock.now()
             assert bench.kafka.clock.now() - began_s < 10
@@ -118,7 +118,7 @@ class TestARecordThatCannotBeWritten:
         monkeypatch.setattr(ClusterView, "sink", lambda *_: Unreachable(clock))
         for partition in range(2):
             await bench.send(b"bad", partition=partition)
-        async with bench.running(begun.handler, on_error=BURY):
+        async with bench.running(begun.handler, on_error=TO_DLQ):
             await bench.until(lambda: len(begun.values) == 2)
             began_s = clock.now()
             await bench.until(lambda: all(one.unwritten for one in bench.consumer.status().partitions))
@@ -130,7 +130,7 @@ class TestARecordThatCannotBeWritten:
         begun = Begun()
         bench.kafka.fail_sends(*["refused"] * 2, topic=DLQ)
         await bench.send(b"bad")
-        async with bench.running(begun.handler, on_error=BURY):
+        async with bench.running(begun.handler, on_error=TO_DLQ):
             await bench.until(lambda: bench.consumer.status().partitions[0].unwritten)
             bench.kafka.rebalance(GROUP)
             await bench.until(lambda: bench.committed(0) == 1)
@@ -147,7 +147,7 @@ class TestARecordThatCannotBeWritten:
 
         bench.kafka.fail_sends(*["refused"] * 6, topic=DLQ)
         await bench.send(b"bad", key="a")
-        async with bench.running(handler, on_error=BURY, concurrency=2):
+        async with bench.running(handler, on_error=TO_DLQ, concurrency=2):
             await bench.until(lambda: bench.consumer.status().partitions[0].unwritten)
             await bench.send(b"behind", key="a")
             await bench.send(b"good", key="b")
@@ -160,7 +160,7 @@ class TestARecordThatCannotBeWritten:
 class TestOnKafka:
     async def test_a_topic_that_was_deleted_is_created_again(self, kafka: RealBackend) -> None:
         topic, begun, app = await kafka.topic(2), Begun(), EVKafkaApp()
-        config = kafka.config(topic, on_error=BURY)
+        config = kafka.config(topic, on_error=TO_DLQ)
         dead = f"{topic}.{config['group_id']}.dlq"
         app.add_consumer(config, begun.handler)  # type: ignore[arg-type]
         async with kafka.running(app):
@@ -175,7 +175,7 @@ class TestOnKafka:
 
     async def test_a_topic_with_fewer_partitions_than_before_is_written_by_key(self, kafka: RealBackend) -> None:
         topic, begun, app = await kafka.topic(2), Begun(), EVKafkaApp()
-        config = kafka.config(topic, on_error=BURY)
+        config = kafka.config(topic, on_error=TO_DLQ)
         dead = f"{topic}.{config['group_id']}.dlq"
         app.add_consumer(config, begun.handler)  # type: ignore[arg-type]
         async with kafka.running(app):
@@ -192,7 +192,7 @@ class TestOnKafka:
         self, kafka: RealBackend, topic: MakeTopic, kind: str
     ) -> None:
         source, begun, app = await kafka.topic(), Begun(), EVKafkaApp()
-        policy = {**BURY, "retry_topics": [1000]} if kind == "retry" else BURY
+        policy = {**TO_DLQ, "retry_topics": [1000]} if kind == "retry" else TO_DLQ
         config = kafka.config(source, on_error=policy)
         name = f"{source}.{config['group_id']}." + ("retry.1000" if kind == "retry" else "dlq")
         await topic(name=name, config={"cleanup.policy": "compact"})

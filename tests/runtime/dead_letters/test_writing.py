@@ -10,7 +10,7 @@ from evkafka.broker import KafkaBroker
 from evkafka.runtime.settle import StopApp
 from tests.support.apps import app_of
 from tests.support.backends import Backend, RealBackend, committed_is
-from tests.support.dead_letters import BURY, failing
+from tests.support.dead_letters import TO_DLQ, failing
 from tests.support.kafka_topics import MakeTopic, read
 from tests.support.waiting import eventually
 
@@ -20,7 +20,7 @@ class TestTheTopic:
         self, kafka: RealBackend
     ) -> None:
         topic = await kafka.topic(partitions=3)
-        config = kafka.config(topic, on_error=BURY)
+        config = kafka.config(topic, on_error=TO_DLQ)
         dead = f"{topic}.{config['group_id']}.dlq"
         async with kafka.running(app_of(failing(), config)):
             assert await partitions_of(kafka.servers, dead) == 3
@@ -36,7 +36,7 @@ class TestTheTopic:
 
     async def test_with_fewer_partitions_gets_the_record_by_its_key(self, kafka: RealBackend, topic: MakeTopic) -> None:
         source, dead = await kafka.topic(partitions=3), await topic(partitions=2)
-        config = kafka.config(source, on_error={**BURY, "dead_letter_topic": dead})
+        config = kafka.config(source, on_error={**TO_DLQ, "dead_letter_topic": dead})
         async with kafka.running(app_of(failing(), config)):
             await kafka.send(source, b"poison", partition=2, key=b"21")
             await committed_is(kafka, config, source, 1, partition=2)
@@ -44,7 +44,7 @@ class TestTheTopic:
 
     async def test_may_differ_for_each_event_type(self, backend: Backend) -> None:
         topic = await backend.topic()
-        config = backend.config(topic, on_error={**BURY, "dead_letter_topic": "{topic}.{event_type}.dead"})
+        config = backend.config(topic, on_error={**TO_DLQ, "dead_letter_topic": "{topic}.{event_type}.dead"})
         await backend.send(topic, b"1", "A")
         await backend.send(topic, b"2", "B")
         async with backend.running(app_of(failing("A", "B"), config)):
@@ -73,7 +73,7 @@ class TestTheTopic:
 class TestARecordThatIsTooLarge:
     async def test_has_its_failure_headers_shortened_first(self, kafka: RealBackend, topic: MakeTopic) -> None:
         source, dead = await kafka.topic(), await topic(config={"max.message.bytes": 5_000})
-        handler, config = Handler(), kafka.config(source, on_error={**BURY, "dead_letter_topic": dead})
+        handler, config = Handler(), kafka.config(source, on_error={**TO_DLQ, "dead_letter_topic": dead})
 
         @handler.event("E")
         async def on_event(value: bytes) -> None:
@@ -88,7 +88,7 @@ class TestARecordThatIsTooLarge:
 
     async def test_even_then_stops_the_app_uncommitted(self, kafka: RealBackend, topic: MakeTopic) -> None:
         source, dead = await kafka.topic(), await topic(config={"max.message.bytes": 1_000})
-        config = kafka.config(source, on_error={**BURY, "dead_letter_topic": dead})
+        config = kafka.config(source, on_error={**TO_DLQ, "dead_letter_topic": dead})
         await kafka.send(source, bytes(3_500))
         app = app_of(failing(), config)
         with pytest.raises(StopApp, match=rf"{source}\[0\]@0 does not fit into {dead}.*max.message.bytes"):
@@ -100,7 +100,7 @@ class TestARecordThatIsTooLarge:
 class TestTwoServicesOnOneTopic:
     async def test_do_not_share_a_dead_letter_topic(self, backend: Backend) -> None:
         topic = await backend.topic()
-        configs = [backend.config(topic, on_error=BURY) for _ in range(2)]
+        configs = [backend.config(topic, on_error=TO_DLQ) for _ in range(2)]
         await backend.send(topic, b"poison")
         for config in configs:
             async with backend.running(app_of(failing(), config)):
@@ -116,7 +116,7 @@ class TestAProducerOfItsOwn:
         with KafkaBroker() as other:
             topic = await kafka.topic()
             elsewhere = {"bootstrap_servers": other.bootstrap_servers}
-            policy = {**BURY, "dead_letter_topic": "dead", "dead_letter_producer": elsewhere}
+            policy = {**TO_DLQ, "dead_letter_topic": "dead", "dead_letter_producer": elsewhere}
             config = kafka.config(topic, on_error=policy)
             await kafka.send(topic, b"poison")
             async with kafka.running(app_of(failing(), config)):
@@ -131,7 +131,7 @@ class TestWhileItCannotBeWritten:
 
         async with InMemoryKafka(seed=1) as kafka:
             kafka.create_topic("orders")
-            config = {"topics": ["orders"], "group_id": "g", "auto_offset_reset": "earliest", "on_error": BURY}
+            config = {"topics": ["orders"], "group_id": "g", "auto_offset_reset": "earliest", "on_error": TO_DLQ}
             async with kafka.running(app_of(failing(), config)):
                 async with kafka.outage():
                     pass

@@ -14,7 +14,7 @@ from evkafka.telemetry import RecordsProcessed
 from tests.support.engine import GROUP, TOPIC, Bench
 
 DLQ = f"{TOPIC}.{GROUP}.dlq"
-BURY: dict[str, Any] = {"max_attempts": 1, "then": "dead_letter", "dead_letter_limit": None}
+TO_DLQ: dict[str, Any] = {"max_attempts": 1, "then": "dead_letter", "dead_letter_limit": None}
 
 
 class Order(BaseModel):
@@ -60,7 +60,7 @@ class TestBehindAnUndecodableRecord:
     ) -> None:
         bench.kafka.fail_sends("refused", topic=DLQ)
         await send(bench, 1, None, 3)
-        async with bench.running(orders.handler, on_error=BURY):
+        async with bench.running(orders.handler, on_error=TO_DLQ):
             await bench.until(lambda: unwritten(bench))
             assert orders == []
 
@@ -72,7 +72,7 @@ class TestBehindAnUndecodableRecord:
         await send(bench, None, 1, key="a")
         await send(bench, 2, key="b")
         await send(bench, None, 3)
-        async with bench.running(orders.handler, on_error=BURY, concurrency=2):
+        async with bench.running(orders.handler, on_error=TO_DLQ, concurrency=2):
             await bench.until(lambda: unwritten(bench))
             await bench.kafka.advance(ms=10_000)
             assert orders == [[2, 3]]
@@ -89,7 +89,7 @@ class TestBehindAnUndecodableRecord:
 
         await send(bench, None, 1, key="a")
         await send(bench, 2, key="b")
-        policy = {"backoff_ms": 60_000, "max_backoff_ms": 60_000, "jitter": 0, **BURY, "max_attempts": 2}
+        policy = {"backoff_ms": 60_000, "max_backoff_ms": 60_000, "jitter": 0, **TO_DLQ, "max_attempts": 2}
         async with bench.running(handler, on_error=policy, concurrency=2):
             await bench.until(lambda: seen == [[2], [1]], ms=10_000)
             await bench.until(lambda: bench.committed() == 3, ms=120_000)
@@ -99,7 +99,7 @@ class TestBehindAnUndecodableRecord:
         orders.go.clear()
         await send(bench, None, 1, key="a")
         await send(bench, 2, key="b")
-        async with bench.running(orders.handler, on_error=BURY, concurrency=2):
+        async with bench.running(orders.handler, on_error=TO_DLQ, concurrency=2):
             with bench.kafka.latency(produce_ms=(1000, 1000)):
                 await bench.until(lambda: orders == [[2]], ms=500)
                 bench.app.consumer("it").pause(TOPIC, 0)
@@ -124,7 +124,7 @@ class TestBehindADeadLetterByOutcome:
         )
         bench.kafka.fail_sends(*["refused"] * 2, topic=DLQ)
         await send(bench, 1, -2, 3, -4, 5)
-        async with bench.running(orders.handler, on_error=BURY):
+        async with bench.running(orders.handler, on_error=TO_DLQ):
             await bench.until(lambda: unwritten(bench))
             assert statuses == ["ok"]
             await bench.until(lambda: bench.committed() == 5)
@@ -137,7 +137,7 @@ class TestBehindADeadLetterByOutcome:
     ) -> None:
         bench.kafka.fail_sends(*["refused"] * 2, topic=DLQ)
         await send(bench, 1, -2, 3)
-        async with bench.running(orders.handler, on_error=BURY):
+        async with bench.running(orders.handler, on_error=TO_DLQ):
             await bench.until(lambda: unwritten(bench))
             bench.kafka.rebalance(GROUP)
             await bench.until(lambda: bench.committed() == 3)
@@ -147,7 +147,7 @@ class TestBehindADeadLetterByOutcome:
         await send(bench, 1, -2, -3, 4)
         with pytest.raises(StopApp, match="dead_letter_limit"):
             async with bench.running(
-                orders.handler, on_error={**BURY, "dead_letter_limit": {"consecutive": 1, "ratio": 1, "window": 1000}}
+                orders.handler, on_error={**TO_DLQ, "dead_letter_limit": {"consecutive": 1, "ratio": 1, "window": 1000}}
             ):
                 await bench.until(lambda: bench.app.service is not None and bench.app.service.failure)
         assert bench.committed() in (1, 2)
@@ -158,7 +158,7 @@ class TestBehindADeadLetterByOutcome:
     ) -> None:
         await send(bench, 1, -2, 3)
         with bench.kafka.latency(produce_ms=(1000, 1000)):
-            async with bench.running(orders.handler, on_error=BURY):
+            async with bench.running(orders.handler, on_error=TO_DLQ):
                 await bench.until(lambda: orders, ms=500)
         assert bench.committed() == 3
         assert orders == [[1, -2, 3]]
@@ -182,7 +182,9 @@ class TestBehindARecordThatFailed:
         return handler, done
 
     @pytest.mark.parametrize(
-        "policy", [BURY, {**BURY, "retry_topics": [1000]}, {"max_attempts": 1, "then": "skip"}], ids=lambda p: str(p)
+        "policy",
+        [TO_DLQ, {**TO_DLQ, "retry_topics": [1000]}, {"max_attempts": 1, "then": "skip"}],
+        ids=lambda p: str(p),
     )
     async def test_records_of_its_lane_run_after_it_whatever_its_verdict(
         self, bench: Bench, stopping: tuple[Handler, list[list[int]]], policy: dict[str, Any]
@@ -200,7 +202,7 @@ class TestBehindARecordThatFailed:
         bench.kafka.fail_sends("refused", topic=DLQ)
         await send(bench, 1, key="b")
         await send(bench, -2, 3, key="a")
-        async with bench.running(handler, on_error=BURY, concurrency=2):
+        async with bench.running(handler, on_error=TO_DLQ, concurrency=2):
             await bench.until(lambda: unwritten(bench))
             await send(bench, 4, key="b")
             await bench.until(lambda: [4] in done)

@@ -13,7 +13,7 @@ from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.dead_letters.writer import DeadLetterWriter
 from evkafka.runtime.ports import ConsumerIdentity, OutgoingRecord, Slot, TopicIds
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic
-from tests.support.dead_letters import Rec
+from tests.support.dead_letters import Source
 
 HERE, ELSEWHERE = "here:9092", "elsewhere:9092"
 
@@ -52,7 +52,7 @@ async def test_retries_are_written_to_the_records_cluster_and_dead_letters_to_th
     writer = DeadLetterWriter(
         settings, policy_for=lambda _: settings.on_error, cluster=cast(Any, clusters), clock=SystemClock()
     )
-    record, slot = Rec("orders", 0, 7), Slot(ConsumerIdentity("it", "g", "c"), {})
+    record, slot = Source("orders", 0, 7), Slot(ConsumerIdentity("it", "g", "c"), {})
     await writer.send_to_retry_topic(record, slot, SendToRetryTopic(5_000, "it failed", None))
     await writer.send_to_dead_letter(record, slot, SendToDeadLetter("it failed", None))
     assert clusters.written == {"orders.g.retry.5000": HERE, "orders.g.dlq": ELSEWHERE}

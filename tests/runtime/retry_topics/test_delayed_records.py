@@ -18,7 +18,7 @@ from evkafka.runtime.ports import ConsumerIdentity, Slot
 from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic
 from evkafka.telemetry import Telemetry
-from tests.support.dead_letters import Rec
+from tests.support.dead_letters import Source
 
 TOPIC, RETRY_TOPIC = "orders.g.retry.5000", RetryTopic("orders", 5_000)
 TP = TopicPartition(TOPIC, 0)
@@ -68,7 +68,7 @@ class Given:
 
     def keep(self, *ages_s: float) -> None:
         now_ms = self.clock.timestamp_ms()
-        records = [Rec(TOPIC, 0, offset, round(now_ms - age_s * 1000)) for offset, age_s in enumerate(ages_s)]
+        records = [Source(TOPIC, 0, offset, round(now_ms - age_s * 1000)) for offset, age_s in enumerate(ages_s)]
         self.waiting.keep(self.partition, records)
 
     @property
@@ -142,7 +142,7 @@ def delayed_record(offset: int, attempts: bytes = b"2") -> Record:
         ("evkafka-retry-offset", b"%d" % offset),
         ("evkafka-retry-attempts", attempts),
     ]
-    return read_delayed(Rec(TOPIC, 0, 7, BEGAN_MS, headers=headers), RETRY_TOPIC, now_s=0.0, now_ms=BEGAN_MS)
+    return read_delayed(Source(TOPIC, 0, 7, BEGAN_MS, headers=headers), RETRY_TOPIC, now_s=0.0, now_ms=BEGAN_MS)
 
 
 class FirstDispatch:

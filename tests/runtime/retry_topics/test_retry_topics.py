@@ -21,10 +21,10 @@ from evkafka.runtime.dead_letters.retry_topics import (
     retry_headers,
     retry_topics_of,
 )
-from tests.support.dead_letters import Rec
+from tests.support.dead_letters import Source
 
 NOW_S, NOW_MS = 100.0, 1_700_000_000_000
-FIRST = Rec("orders", 2, 41, NOW_MS - 9_000, b"\xffk", b"\x00v", [("own", b"\xff"), ("own", None)])
+FIRST = Source("orders", 2, 41, NOW_MS - 9_000, b"\xffk", b"\x00v", [("own", b"\xff"), ("own", None)])
 FAILURE = FailureInfo(
     "g", "E", 3, "attempt 1 of 1 failed", ConnectionError("no route"), datetime(2026, 1, 1, tzinfo=UTC)
 )
@@ -36,13 +36,13 @@ def settings(**keys: Any) -> ConsumerSettings:
     return consumer_settings({"topics": ["orders"], "group_id": "g", **keys})
 
 
-def in_retry_topic(headers: list[tuple[str, bytes | None]] | None = None, *, timestamp: int = NOW_MS) -> Rec:
+def in_retry_topic(headers: list[tuple[str, bytes | None]] | None = None, *, timestamp: int = NOW_MS) -> Source:
     """The record in its retry topic."""
     values = retry_headers(FIRST, FAILURE, id_=ID) if headers is None else headers
-    return Rec("orders.g.retry.5000", 2, 7, timestamp, FIRST.key, FIRST.value, list(values))
+    return Source("orders.g.retry.5000", 2, 7, timestamp, FIRST.key, FIRST.value, list(values))
 
 
-def restored(record: Rec) -> DelayedRecord:
+def restored(record: Source) -> DelayedRecord:
     return read_delayed(record, RETRY_TOPIC, now_s=NOW_S, now_ms=NOW_MS)
 
 
