@@ -18,6 +18,7 @@ from evkafka.records import Record
 from evkafka.runtime.attempt import ABANDONED
 from evkafka.runtime.interfaces import ConsumerServices, DecideFor
 from evkafka.runtime.partition import Batch, Lane, SettledBehind
+from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.ports import BatchAttempt, Slot
 from evkafka.runtime.settle import (
     Finish,
@@ -44,26 +45,26 @@ class AttemptRunner(Protocol):
     def raised(self, error: BaseException, record: Record) -> object: ...
     async def clear_cancellation(self) -> None: ...
     async def insist(self, step: Callable[[], Awaitable[None]]) -> None: ...
-    def begin_write(
-        self, lane: Lane, record: Record, verdict: SendToRetryTopic | SendToDeadLetter, duration_s: float
-    ) -> None: ...
-    def add_settled_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None: ...
-
-    @property
-    def at_most_once(self) -> bool:
-        """Whether a record that fails, or is written to another topic, is committed already and blocks no other."""
 
 
 class BatchWalk:
     """One attempt at one batch, by one executor."""
 
-    def __init__(self, runner: AttemptRunner, batch: Batch, services: ConsumerServices, decide: DecideFor) -> None:
+    def __init__(
+        self,
+        runner: AttemptRunner,
+        batch: Batch,
+        services: ConsumerServices,
+        decide: DecideFor,
+        writes: PendingWrites,
+    ) -> None:
         self._runner = runner
         self._batch = batch
         self._scheduler = services.scheduler
         self._report = services.report
         self._clock = services.clock
         self._decide = decide
+        self._writes = writes
         self._records = batch.begin()
         self._open = dict(enumerate(self._records))  # the records that are not settled, by index
         self._failed: dict[Lane, int] = {}  # the record of a lane behind which none of the lane counts as done
@@ -169,7 +170,7 @@ class BatchWalk:
             StopApp: a record stops the app.
         """
         share_s = (self._clock.now() - self._runner.started_s) / count
-        judged = list(self._judge(ends, partial and not self._runner.at_most_once))
+        judged = list(self._judge(ends, partial and not self._writes.at_most_once))
         behind: dict[Lane, list[SettledBehind]] = {}
         for index, end, verdict in judged:
             if isinstance(verdict, Finish):
@@ -188,7 +189,7 @@ class BatchWalk:
                 self._report_failed(index, verdict.error, verdict)
                 self._begin_write(index, verdict, share_s)
         for lane, settled in behind.items():
-            self._runner.add_settled_behind(lane, settled)
+            self._writes.add_settled_behind(lane, settled)
         for index, _, verdict in judged:
             if isinstance(verdict, StopConsuming):
                 self._report_failed(index, verdict.error, verdict)
@@ -213,7 +214,7 @@ class BatchWalk:
             if (
                 owner is not None
                 and isinstance(verdict, SendToRetryTopic | SendToDeadLetter)
-                and not self._runner.at_most_once
+                and not self._writes.at_most_once
             ):
                 self._written.setdefault(owner, index)
             yield index, end, verdict
@@ -221,7 +222,7 @@ class BatchWalk:
     def _begin_write(self, index: int, verdict: SendToRetryTopic | SendToDeadLetter, share_s: float) -> None:
         """The record waits in its own lane, which goes on when the record is written and the batch is over."""
         lane = self._owners[index] or self._free_lane(index)
-        self._runner.begin_write(lane, self._records[index], verdict, share_s)
+        self._writes.begin(lane, self._records[index], self._runner.slot, verdict, share_s)
         del self._open[index]
 
     def _behind(self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float) -> SettledBehind:

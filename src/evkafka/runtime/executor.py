@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import Context
 from typing import Literal
@@ -32,7 +32,7 @@ from evkafka.runtime.batch_executor import BatchWalk
 from evkafka.runtime.deadline import remaining
 from evkafka.runtime.failure_cause import Fatal
 from evkafka.runtime.interfaces import ConsumerServices, DecideFor, WatchdogRounds
-from evkafka.runtime.partition import Batch, Lane, SettledBehind
+from evkafka.runtime.partition import Batch, Lane
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.ports import Dispatch, Slot
 from evkafka.runtime.settle import (
@@ -312,7 +312,7 @@ class Executor:
         lane.attempt = 1
 
     async def _walk_batch(self, batch: Batch) -> None:
-        walk = self._batch = BatchWalk(self, batch, self._services, self._decide)
+        walk = self._batch = BatchWalk(self, batch, self._services, self._decide, self._writes)
         started = self._clock.now()
         await walk.walk(self._dispatch.open_batch)
         took_s = self._clock.now() - started
@@ -365,7 +365,7 @@ class Executor:
                 return False
             case SendToRetryTopic() | SendToDeadLetter():
                 self._report.failed(slot, record, verdict.error, verdict)
-                self.begin_write(lane, record, verdict, duration_s)
+                self._writes.begin(lane, record, slot, verdict, duration_s)
                 lane.attempt = 1
                 return False
             case StopConsuming(reason=reason, error=error):
@@ -388,23 +388,6 @@ class Executor:
         lane.queue.appendleft(record)
         lane.attempt = self.slot.attempt + 1
         self._scheduler.wait(lane, delay_s)
-
-    def begin_write(
-        self, lane: Lane, record: Record, verdict: SendToRetryTopic | SendToDeadLetter, duration_s: float
-    ) -> None:
-        """Write the record to another topic. It stays in the lane until that is confirmed.
-
-        Raises:
-            StopApp: the partition's `dead_letter_limit` is reached.
-        """
-        self._writes.begin(lane, record, self.slot, verdict, duration_s)
-
-    def add_settled_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None:
-        self._writes.add_settled_behind(lane, behind)
-
-    @property
-    def at_most_once(self) -> bool:
-        return self._writes.at_most_once
 
     # ------------------------------------------------------------------ cancellations
 
