@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from evkafka import EVKafkaApp
+from evkafka.http import connections
 from evkafka.testing import InMemoryKafka
-from evkafka.web import connections
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.web.apps import app_with
 from tests.web.client import get

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 
 from starlette.requests import Request
 
+from evkafka.http.security import RequestRefused, check_site
 from evkafka.serde.safe_text import cut, json_text, one_line
 from evkafka.ui.sessions import Sessions
 from evkafka.ui.wrong_tokens import WRONG_TOKENS_PERIOD_S, WrongTokenLimit
-from evkafka.web.security import RequestRefused, check_site
 
 audit_logger = logging.getLogger("evkafka.audit")
 

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from evkafka.web.worker_thread import WorkerThread
+from evkafka.http.worker_thread import WorkerThread
 
 T = TypeVar("T")
 

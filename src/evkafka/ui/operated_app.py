@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from evkafka.control import ConsumerControl
+from evkafka.http.app_view import AppView
 from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
 from evkafka.service.service import Service
 from evkafka.telemetry import Telemetry
-from evkafka.web.app_view import AppView
 
 
 class OperatedApp(AppView, Protocol):

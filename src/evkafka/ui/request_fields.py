@@ -9,8 +9,8 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 
 from evkafka.dlq import DeadLetterFilter, DeadLetterPosition
+from evkafka.http.security import RequestRefused
 from evkafka.serde.safe_text import NAME_CHARACTERS, one_line
-from evkafka.web.security import RequestRefused
 
 BODY_BYTES = 64 * 1024
 DEAD_LETTERS_MAX = 1000

@@ -14,6 +14,9 @@ from starlette.routing import Route
 from evkafka.control import ConsumerControl
 from evkafka.dlq import ReplayReport, TakenOver
 from evkafka.exceptions import EVKafkaError
+from evkafka.http.encoding import encode_json
+from evkafka.http.security import RequestRefused, check_site
+from evkafka.http.worker_thread import TooBusy, WorkerThread
 from evkafka.serde.safe_text import lines
 from evkafka.ui.auth import COOKIE, Authenticator, audit
 from evkafka.ui.background import BackgroundRunner
@@ -39,9 +42,6 @@ from evkafka.ui.sessions import SESSION_S
 from evkafka.ui.snapshot import snapshot, total_lag
 from evkafka.ui.statistics import Statistics
 from evkafka.ui.stream import SnapshotStream
-from evkafka.web.encoding import encode_json
-from evkafka.web.security import RequestRefused, check_site
-from evkafka.web.worker_thread import TooBusy, WorkerThread
 
 FORM_BYTES = 4 * 1024
 ENCODING_QUEUE = 100

@@ -8,9 +8,9 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 
+from evkafka.http.encoding import encode_json
+from evkafka.http.worker_thread import WorkerThread
 from evkafka.ui.models import PageSnapshot
-from evkafka.web.encoding import encode_json
-from evkafka.web.worker_thread import WorkerThread
 
 logger = logging.getLogger("evkafka.web")
 

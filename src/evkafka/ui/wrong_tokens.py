@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from evkafka.web.security import network_of
+from evkafka.http.security import network_of
 
 WRONG_TOKENS_MAX = 10
 WRONG_TOKENS_PERIOD_S = 60.0

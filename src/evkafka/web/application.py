@@ -18,14 +18,14 @@ from starlette.types import ASGIApp
 
 from evkafka import ui
 from evkafka.exceptions import ConfigError
+from evkafka.http.app_view import AppView
+from evkafka.http.encoding import encode_json
+from evkafka.http.security import OnlyLocalNames, RequestRefused, SecureHeaders, check_site
+from evkafka.http.worker_thread import TooBusy, WorkerThread
 from evkafka.observe.health import Check, Health
 from evkafka.ui.routes import OperationsPage
 from evkafka.web import contract
-from evkafka.web.app_view import AppView
-from evkafka.web.encoding import encode_json
 from evkafka.web.search import SearchIndex
-from evkafka.web.security import OnlyLocalNames, RequestRefused, SecureHeaders, check_site
-from evkafka.web.worker_thread import TooBusy, WorkerThread
 
 MAX_WAITING = 16
 """Most pages that wait to be rendered."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from evkafka.web import require_extra
 
 if TYPE_CHECKING:
+    from evkafka.http.server import WebServer
     from evkafka.ui.operated_app import OperatedApp
     from evkafka.ui.routes import OperationsPage
-    from evkafka.web.server import WebServer
 
 logger = logging.getLogger("evkafka.web")
 
@@ -46,7 +46,7 @@ class WebComponent:
         """
         require_extra()
         importlib.import_module("evkafka.web.application")
-        from evkafka.web.server import is_loopback
+        from evkafka.http.server import is_loopback
 
         self._operations = _operations_page(self._app, self._ui_token, open_to_read=is_loopback(self._host))
 
@@ -55,8 +55,8 @@ class WebComponent:
         Raises:
             ConfigError: the server cannot listen on the address.
         """
+        from evkafka.http.server import WebServer, is_loopback
         from evkafka.web.application import web_app
-        from evkafka.web.server import WebServer, is_loopback
 
         operations = self._operations
         assert operations is not None

@@ -17,9 +17,9 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
+from evkafka.http.security import SecureHeaders
+from evkafka.http.server import WebServer
 from evkafka.web.application import STATIC, UI_STATIC
-from evkafka.web.security import SecureHeaders
-from evkafka.web.server import WebServer
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 TOKEN = "the-token-of-the-samples"

@@ -15,8 +15,8 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from evkafka import EVKafkaApp, Handler
+from evkafka.http.server import WebServer
 from evkafka.testing import InMemoryKafka
-from evkafka.web.server import WebServer
 from tests.ui.browser.pages import OpenPage, is_401
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -11,7 +11,7 @@ import pytest_asyncio
 from pydantic import BaseModel, Field
 
 from evkafka import EVKafkaApp, Handler
-from evkafka.web.server import WebServer
+from evkafka.http.server import WebServer
 from tests.ui.browser.axe import violations, widest
 from tests.ui.browser.pages import OpenPage
 

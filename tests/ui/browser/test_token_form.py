@@ -9,7 +9,7 @@ import pytest_asyncio
 from playwright.async_api import expect
 
 from evkafka import EVKafkaApp, Handler
-from evkafka.web.server import WebServer
+from evkafka.http.server import WebServer
 from tests.ui.browser.axe import violations, widest
 from tests.ui.browser.pages import OpenPage, is_401
 

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from uvicorn.lifespan.off import LifespanOff
 
 from evkafka.exceptions import ConfigError
-from evkafka.web.connections import ClientConnection, Connections
+from evkafka.http.connections import ClientConnection, Connections
 
 logger = logging.getLogger("evkafka.web")
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, cast
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from evkafka.web.security import HEADERS, network_of
+from evkafka.http.security import HEADERS, network_of
 
 CONNECTIONS_MAX = 300
 CONNECTIONS_PER_ADDRESS_MAX = 100
