@@ -333,6 +333,8 @@ class Executor:
                 self._task_is_spent = True
         meaning = classify_failure(error, self._cancel_reason, self._task, lambda: self._timeout(record))
         if isinstance(meaning, Fatal):
+            # A KeyboardInterrupt or SystemExit that leaves a task is raised out of the event loop by asyncio, past the
+            # drain and the last commit. As a StopApp it ends the app in order.
             raise StopApp(f"{type(meaning.error).__name__} while handling {address_of(record)}", error)
         return meaning
 

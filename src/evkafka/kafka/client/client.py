@@ -29,7 +29,8 @@ class Admin(AIOKafkaAdminClient):
 
 
 def admin_client(connection: ConnectionSettings, *, first: tuple[str, int] | None = None) -> AIOKafkaAdminClient:
-    """An admin client. Start it, and close it in any case.
+    """An admin client. Start it, and close it in any case. aiokafka's own start leaves its first connection open if
+    it is cancelled: this one is created before, so that `close()` finds it.
 
     Args:
         first: host and port of the server to ask before the others.
