@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, DecodeError
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
+from evkafka.runtime.attempt import classify
 from evkafka.runtime.backoff import exponential
 from evkafka.runtime.settle import (
     Finish,
@@ -20,7 +21,6 @@ from evkafka.runtime.settle import (
     StopConsuming,
     Verdict,
     Wait,
-    classify,
     decide,
     decide_at_most_once,
 )

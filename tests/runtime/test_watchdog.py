@@ -31,7 +31,7 @@ def stalls(state: str, *, for_s: float, polls: bool) -> list[str]:
         Assignment("orders", settings, LaneScheduler(clock), clock=clock, telemetry=Telemetry()),
         executors=(),
         shortest_limit_s=20.0,
-        last_round=WatchdogRounds(0.0),
+        watchdog_rounds=WatchdogRounds(0.0),
         report=cast(Any, None),
         each_second=lambda _: None,
         on_failure=errors.append,

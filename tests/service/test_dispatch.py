@@ -11,7 +11,7 @@ import pytest
 from evkafka import ConfigError, Context, DeadLetter, DecodeError, Handler, Request, Retry, Skip
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
 from evkafka.outcomes import Unmatched
-from evkafka.runtime.settle import classify
+from evkafka.runtime.attempt import classify
 from evkafka.service.dispatch import build_dispatch
 from tests.support.endpoint_calls import FakeRecord, Order, give, no_endpoint, record, slot
 

@@ -45,7 +45,7 @@ def executors(
         clock,
         SupervisedTasks("it", fail),
         note_progress=lambda: None,
-        block=lanes.close,
+        close_partition=lanes.close,
         fail=on_failure,
     )
     return [
@@ -55,7 +55,7 @@ def executors(
             dispatch=dispatch,
             decide=lambda _topic, _route, outcome, _attempt: Wait(0.0) if isinstance(outcome, Retry) else OK,
             writes=None,  # type: ignore[arg-type]
-            last_round=WatchdogRounds(time.monotonic()),
+            watchdog_rounds=WatchdogRounds(time.monotonic()),
             time_slice=time_slice,
             limit_s=20.0,
         )

@@ -16,9 +16,9 @@ from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
 
 from evkafka.outcomes import DeadLetter, FailureOutcome, Outcome, Retry, Skip
 from evkafka.records import Record, RecordMetadata
+from evkafka.runtime.attempt import classify
 from evkafka.runtime.failure_cause import classify_exception, failure_message, reported_exception
 from evkafka.runtime.ports import BatchAttempt, Dispatch, Slot
-from evkafka.runtime.settle import classify
 
 Pairs = list[tuple[str, bytes | None]]
 

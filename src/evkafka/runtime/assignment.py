@@ -66,7 +66,7 @@ class Assignment:
 
     def drop(self, partition: Partition) -> None:
         """End the assignment of this partition. What is not committed by now is never committed here."""
-        partition.change("leave")
+        partition.leave()
         self.report_lost(self.scheduler.close(partition))
         self.taken -= partition.ledger.unfinished
         self.scheduler.end(partition)
@@ -74,17 +74,18 @@ class Assignment:
             del self.partitions[partition.tp]
             self.flow.forget(partition.tp)
 
-    def block(self, partition: Partition) -> None:
+    def close_partition(self, partition: Partition) -> None:
         """A record of the partition fails its consumer: no record behind it begins, in this assignment.
 
-        At most once, the failed record is never handled again and those behind it are committed: they still run within
-        the drain time.
+        In at-most-once mode the failed record is never handled again and those behind it are committed: they still run
+        within the drain time.
         """
         if not self.at_most_once:
             self.scheduler.close(partition)
 
     def report_lost(self, records: Sequence[Record]) -> None:
-        """These records were read and will not run here. Post-commit they are not lost: their next reader gets them."""
+        """These records were read and will not run here. In at-least-once mode they are not lost: their next reader
+        gets them."""
         if records and self.at_most_once:
             addresses = tuple((record.topic, record.partition, record.offset) for record in records)
             self.telemetry.emit(RecordsLost(self.name, addresses))

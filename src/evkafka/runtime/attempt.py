@@ -1,4 +1,4 @@
-"""One attempt at a record: its time limit, why it is cancelled, and what an exception out of it means.
+"""Step 5 of 7: from the result or exception of an attempt to an outcome. Also its time limit, and why it is cancelled.
 
 The executor runs attempts one after the other in its own task; `service/single_attempt.py` runs one attempt alone.
 """
@@ -11,14 +11,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from evkafka.exceptions import EndpointTimeout
-from evkafka.outcomes import Failed, Outcome
+from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
 from evkafka.records import Record
 from evkafka.runtime.failure_cause import Fatal, classify_exception
 from evkafka.runtime.ports import Slot
 
 CancelReason = Literal["timeout", "abandoned", "killed"]
-"""Why we cancel the task of an attempt: the attempt is past its time limit; its partition is being revoked; the task
-must end. A cancellation without a reason comes from outside, and ends only the attempt that it reaches."""
+"""Why we cancel the task of an attempt.
+
+- timeout: the attempt is past its time limit.
+- abandoned: its partition is being revoked, or the app stops.
+- killed: the task must end.
+
+A cancellation without a reason comes from outside, and ends only the attempt that it is raised in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,45 +41,58 @@ def time_limit_s(slot: Slot, default_s: float) -> float:
 
 
 def may_cancel(slot: Slot) -> bool:
-    """Whether cancelling the attempt's task can end it. False while a thread runs the endpoint.
+    """Whether cancelling the attempt's task can end it; withdraws its call if that still waits for a thread.
 
-    Middleware around a plain `def` endpoint can be cancelled before and after the thread runs. A call that waits for a
-    thread is withdrawn here. A call whose result is on its way back keeps its result.
+    False while a thread runs the endpoint. Middleware around a plain `def` endpoint can be cancelled before and after
+    the thread runs. A call that has finished, but whose result has not been delivered, keeps its result.
     """
     call = slot.thread_future
     return call is None or slot.route is None or not slot.route.threaded or call.cancel()
 
 
 def is_current(task: asyncio.Task[Any] | None) -> bool:
-    """Whether this task runs now. False while the loop is gone and the task's coroutine is closed from outside."""
+    """Whether this task runs now. False after the event loop has been closed, when the task's coroutine is closed from
+    outside."""
     try:
         return asyncio.current_task() is task
     except RuntimeError:
         return False
 
 
+def classify(result: object) -> Outcome | Unmatched | Failed | None:
+    """The outcome that an endpoint returned; None means done. A bare outcome class counts as its instance."""
+    match result:
+        case Skip() | Retry() | DeadLetter() | Unmatched() | Failed():
+            return result
+        case type() if issubclass(result, Skip | Retry | DeadLetter):
+            return result()
+        case _:
+            return None
+
+
 def classify_failure(
     error: BaseException,
     reason: CancelReason | None,
     task: asyncio.Task[Any] | None,
-    timeout: Callable[[], EndpointTimeout],
+    make_timeout: Callable[[], EndpointTimeout],
 ) -> Outcome | Failed | Fatal | Abandoned:
-    """What an exception out of an attempt means.
+    """What an exception raised by an attempt means.
 
     Args:
         reason: why we have cancelled the attempt; None if we have not. One exception may stand for several
-            cancellations.
+            cancellations, from outside too: if there is a reason, it decides.
         task: the task that the attempt runs in.
-        timeout: makes the failure of an attempt that is past its time limit.
+        make_timeout: creates the failure of an attempt that is past its time limit.
 
     Raises:
-        BaseException: the error itself if it must end the task: the task is killed, or the loop is gone.
+        BaseException: the error itself if it must end the task: the task is killed, or the event loop is
+            closed.
     """
     match error, reason:
         case asyncio.CancelledError(), "killed":
             raise error
         case asyncio.CancelledError(), "timeout":
-            return Failed(timeout())
+            return Failed(make_timeout())
         case asyncio.CancelledError(), "abandoned":
             return ABANDONED
         case GeneratorExit(), _ if not is_current(task):

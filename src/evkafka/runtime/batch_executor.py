@@ -1,4 +1,4 @@
-"""Steps 3 and 5 of 7 for batches: one attempt at many records, and a verdict on each of them.
+"""Step 3 of 7 for batches: one attempt at many records, and a verdict on each of them.
 
 If the whole batch failed it is tried again unchanged, with one count of attempts. If the endpoint named the records
 that failed (`BatchError`), each of those has its own verdict. Records of the same lane behind a failed one count as not
@@ -15,7 +15,7 @@ from typing import Protocol
 
 from evkafka.outcomes import Failed, FailureOutcome, PartialFailure, Unmatched
 from evkafka.records import Record
-from evkafka.runtime.attempt import ABANDONED
+from evkafka.runtime.attempt import ABANDONED, classify
 from evkafka.runtime.interfaces import ConsumerServices, DecideFor
 from evkafka.runtime.partition import Batch, Lane, SettledBehind
 from evkafka.runtime.pending_writes import PendingWrites
@@ -29,7 +29,6 @@ from evkafka.runtime.settle import (
     Verdict,
     Wait,
     address_of,
-    classify,
     error_of,
 )
 
@@ -42,9 +41,9 @@ class AttemptRunner(Protocol):
     slot: Slot
     started_s: float
 
-    def raised(self, error: BaseException, record: Record) -> object: ...
+    def classify_raised(self, error: BaseException, record: Record) -> object: ...
     async def clear_cancellation(self) -> None: ...
-    async def insist(self, step: Callable[[], Awaitable[None]]) -> None: ...
+    async def run_to_completion(self, step: Callable[[], Awaitable[None]]) -> None: ...
 
 
 class BatchWalk:
@@ -88,7 +87,7 @@ class BatchWalk:
                     runner.started_s = self._clock.now()
                     result = await self._run_step(attempt.run(wanted))
         finally:
-            await runner.insist(attempt.close)
+            await runner.run_to_completion(attempt.close)
         if result is ABANDONED:
             self._report.dropped(runner.slot, first)
         elif not wanted or self._settle_run(result, wanted):
@@ -108,7 +107,7 @@ class BatchWalk:
         try:
             result = await step
         except BaseException as error:  # the executor decides what it means, or raises it again
-            result = self._runner.raised(error, self._records[0])
+            result = self._runner.classify_raised(error, self._records[0])
         await self._runner.clear_cancellation()
         return result
 

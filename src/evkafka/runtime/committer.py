@@ -18,7 +18,7 @@ COMMIT_TIMEOUT_S = 10.0
 class Committer:
     """Commits the offsets that the ledgers call committable.
 
-    The interval's commit and the commit at a revoke share a lock: the second waits for the first, so that no older
+    The periodic commit and the commit at a revoke share a lock: the second waits for the first, so that no older
     offset can be written after a newer one.
     """
 
@@ -30,10 +30,11 @@ class Committer:
         self._lock = asyncio.Lock()
 
     async def commit(self, partitions: Iterable[Partition], *, timeout_s: float = COMMIT_TIMEOUT_S) -> bool:
-        """Commit what moved. False if something could not be committed; only `BrokerRefused` is raised.
+        """Commit the offsets that have advanced. False if one could not be committed; only `BrokerRefused` is raised.
 
-        The time includes the wait for a running commit. If that one has no response by then, nothing is sent: the
-        records are read again. The offsets are read from the ledgers inside the lock, in the step that sends them.
+        `timeout_s` includes waiting for a commit under way. If it is still unanswered then, nothing is sent: the
+        records are read again. The offsets are read from the ledgers inside the lock, without an `await` before they
+        are sent.
         """
         partitions = list(partitions)
         until_s = self._clock.now() + timeout_s
@@ -53,7 +54,7 @@ class Committer:
         try:
             await self._source.commit(offsets, timeout_s=timeout_s, metadata=metadata)
         except CommitUnknown as error:
-            # It may have been written or not: commit again, even if nothing moves until then.
+            # It may have been written or not: commit again, even if no offset has advanced by then.
             for partition in partitions:
                 partition.committed = None
             return self._failed(offsets, error)
@@ -61,8 +62,8 @@ class Committer:
             self._failed(offsets, error)
             raise
         except BrokerError as error:
-            # If it is `CommitRefused`, another member has the partitions, or a rebalance has begun, whose revoke
-            # commits again.
+            # If it is `CommitRefused`, another member has the partitions, or a rebalance has begun; its revoke will
+            # commit.
             return self._failed(offsets, error)
         for partition in partitions:
             if partition.tp in offsets:
@@ -74,7 +75,8 @@ class Committer:
         return True
 
     def _metadata(self, partition: Partition) -> str:
-        """The dead-letter rate; until that was read, the metadata of the last commit."""
+        """The dead-letter rate, which is kept in the commit so that it outlives a restart and moves with the partition.
+        Until it was read, the metadata of the last commit."""
         rate = partition.dead_letters.update()
         return rate.as_text() if rate is not None else self._source.metadata(partition.tp)
 

@@ -243,7 +243,7 @@ class Consumer:
         source = self._assignment.source or await self._tasks.run_to_end(self._reconnect)
         if source is None:
             return
-        self._poller.open = True
+        self._poller.running = True
         self._watchdog.watch(source)
         tasks = [
             self._tasks.start("poll", self._poller.run(source, self._watchdog.polled)),
@@ -265,7 +265,7 @@ class Consumer:
         assignment, interval_s = self._assignment, self.settings.auto_commit_interval_s
         if assignment.at_most_once:
             await asyncio.get_running_loop().create_future()  # the client, or the poller, commits
-        while self._poller.open:
+        while self._poller.running:
             due = asyncio.ensure_future(assignment.commit_due.wait())
             try:
                 await wait_any(self._clock, due, timeout_s=interval_s or None)
@@ -327,7 +327,7 @@ class Consumer:
 
     async def _discard(self, source: RecordSource, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Let the poll return by its own timeout if possible, and close the source, by force if necessary."""
-        self._poller.open = False
+        self._poller.running = False
         self._watchdog.watch(None)
         self._assignment.flow.room.set()
         self._assignment.commit_due.set()

@@ -52,12 +52,12 @@ def build_consumer(
     corrupt_records = CorruptRecords(assignment, stop_signal, limit, spec.dead_letters, tasks)
     poller = Poller(assignment, stop_signal, report, limit, retry_topics=spec.retry_topics)
     services = ConsumerServices(
-        assignment.scheduler, report, clock, tasks, poller.note_progress, assignment.block, fail
+        assignment.scheduler, report, clock, tasks, poller.note_progress, assignment.close_partition, fail
     )
     writes = _pending_writes(spec, services)
-    last_round = WatchdogRounds(clock.now())
+    watchdog_rounds = WatchdogRounds(clock.now())
     threads = ThreadPoolExecutor(spec.settings.concurrency, thread_name_prefix=f"evkafka-{spec.name}")
-    executors = _executors(spec, environment, services, writes, last_round, threads)
+    executors = _executors(spec, environment, services, writes, watchdog_rounds, threads)
     blocking_records = BlockingRecords(spec.name, assignment.partitions, assignment.flow)
     parts = ConsumerParts(
         assignment=assignment,
@@ -72,7 +72,7 @@ def build_consumer(
         executors=executors,
         rebalance_listener=RebalanceListener(assignment, stop_signal, executors, report, corrupt_records),
         blocking_records=blocking_records,
-        watchdog=_watchdog(spec, assignment, executors, last_round, report, blocking_records, fail),
+        watchdog=_watchdog(spec, assignment, executors, watchdog_rounds, report, blocking_records, fail),
     )
     return Consumer(parts, environment.cluster)
 
@@ -111,7 +111,7 @@ def _executors(
     environment: ConsumerEnvironment,
     services: ConsumerServices,
     writes: PendingWrites,
-    last_round: WatchdogRounds,
+    watchdog_rounds: WatchdogRounds,
     threads: ThreadPoolExecutor,
 ) -> list[Executor]:
     settings = spec.settings
@@ -127,7 +127,7 @@ def _executors(
             dispatch=spec.dispatch,
             decide=decide_for,
             writes=writes,
-            last_round=last_round,
+            watchdog_rounds=watchdog_rounds,
             time_slice=time_slice,
             limit_s=settings.max_endpoint_exec_time_s,
         )
@@ -139,7 +139,7 @@ def _watchdog(
     spec: ConsumerSpec,
     assignment: Assignment,
     executors: Sequence[Executor],
-    last_round: WatchdogRounds,
+    watchdog_rounds: WatchdogRounds,
     report: TelemetryReporter,
     blocking_records: BlockingRecords,
     fail: Callable[[BaseException], None],
@@ -148,7 +148,7 @@ def _watchdog(
         assignment,
         executors,
         shortest_limit_s=spec.shortest_limit_s,
-        last_round=last_round,
+        watchdog_rounds=watchdog_rounds,
         report=report,
         each_second=blocking_records.check,
         on_failure=fail,

@@ -25,8 +25,8 @@ class DeadLetterLimit:
         self._reset: set[TopicPartition] = set()
 
     def allows(self, source: RecordSource, partition: Partition) -> bool:
-        """False if the partition has reached its limit, also if it did before a restart: it is not read, and the app
-        stops. Call it when the position is known, because the commit's metadata is known from then on."""
+        """Whether the partition may be read. If it has reached its limit, also before a restart, this stops the app and
+        returns False. Call it when the position is known, because the commit's metadata is known from then on."""
         if not self._window:
             return True
         tp, rate = partition.tp, partition.dead_letters.rate

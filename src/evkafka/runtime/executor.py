@@ -1,8 +1,8 @@
-"""Steps 3 and 5 of 7: attempts. An executor takes a ready lane and runs its records, one after the other.
+"""Step 3 of 7: attempts. An executor takes a ready lane and walks it: it runs the lane's records one after the other.
 
-`Executor._walk` is the hottest code of the program: for a record it makes no task, lock, future, log call or event at
+`Executor._walk` runs most often of all code: for a record it makes no task, lock, future, log call or event at
 concurrency 1, and awaits the endpoint itself. Everything but plain success (an error, an outcome, a time limit) is
-handled in a method outside of the loop body.
+handled in a method of its own, outside of the `while` loop.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from evkafka.runtime.admission import Gated
 from evkafka.runtime.attempt import (
     ABANDONED,
     CancelReason,
+    classify,
     classify_failure,
     is_current,
     may_cancel,
@@ -43,7 +44,6 @@ from evkafka.runtime.settle import (
     StopConsuming,
     Wait,
     address_of,
-    classify,
     error_of,
 )
 from evkafka.runtime.supervision.tasks import TaskEnded
@@ -61,7 +61,7 @@ AttemptCall = Callable[[Record, Slot], "Awaitable[object] | None"]
 
 
 class NotAdmitted(BaseException):
-    """A record that must pass `Admission` was met in the middle of a lane. Users never see it."""
+    """A record that must pass `Admission` was found behind the first record of a lane. Users never see it."""
 
 
 class Executor:
@@ -69,11 +69,11 @@ class Executor:
 
     Args:
         services: what it shares with the consumer's other executors.
-        dispatch: leads from a record to its endpoint.
+        dispatch: finds a record's endpoint and starts its call.
         decide: the verdict for an attempt's outcome.
         writes: writes records to other topics.
-        last_round: when the watchdog last looked.
-        time_slice: how long all executors together may have the event loop.
+        watchdog_rounds: when the watchdog last checked the executors.
+        time_slice: how long all executors together may use the event loop.
         limit_s: the consumer's time limit for an attempt.
 
     Attributes:
@@ -91,7 +91,7 @@ class Executor:
         dispatch: Dispatch,
         decide: DecideFor,
         writes: PendingWrites,
-        last_round: WatchdogRounds,
+        watchdog_rounds: WatchdogRounds,
         time_slice: TimeSlice,
         limit_s: float,
     ) -> None:
@@ -108,14 +108,14 @@ class Executor:
         self._dispatch = dispatch
         self._decide = decide
         self._writes = writes
-        self._last_round = last_round
+        self._watchdog_rounds = watchdog_rounds
         self._time_slice = time_slice
         self._limit_s = limit_s
         self._batch: BatchWalk | None = None
         self._clean_context = self._context = Context()
         self._start_task: Callable[[], asyncio.Task[None]]
         self._cancel_reason: CancelReason | None = None
-        self._task_is_spent = False  # an attempt has left something behind in the current task
+        self._needs_fresh_task = False  # an attempt has left something behind in the current task
         self._task: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------------ life
@@ -133,14 +133,14 @@ class Executor:
         self._begin_new_task()
 
     def _begin_new_task(self) -> None:
-        """Go on in a new task, which has nothing that an attempt left behind: no context variable, no deadline.
+        """Continue in a new task: context variables and cancel scopes of earlier attempts do not reach it.
 
         A context variable that was not there before cannot be removed from a running task's context. And whoever has
         cancelled a task may cancel it again: an anyio cancel scope that was left open does so in each round of the
-        loop. A task for each record would cost more than all else that is done for the record, so that a new task
+        event loop. A task for each record would cost more than all else that is done for the record, so that a new task
         begins only after an attempt has left something behind.
         """
-        self._task_is_spent = False
+        self._needs_fresh_task = False
         self._context = self._clean_context.copy()
         self._tasks.allow_end(self._task)
         self._task = self._start_task()
@@ -169,7 +169,7 @@ class Executor:
         return True
 
     def kill(self) -> asyncio.Task[None] | None:
-        """End the executor, whatever it does. Nothing else ends it."""
+        """End the executor, whatever it does. Nothing else ends it on purpose."""
         self._cancel_reason = "killed"
         self._tasks.cancel(self._task)
         return self._task
@@ -177,9 +177,9 @@ class Executor:
     async def _run(self) -> None:
         try:
             await self._take_lanes()
-        except asyncio.CancelledError as stray:
-            # Between two attempts, when nothing is in flight here: a deadline that an endpoint left behind.
-            self._ignore_cancellation(stray)
+        except asyncio.CancelledError as unrelated:
+            # Between two attempts, when nothing is in flight here: for example an asyncio.timeout that never closed.
+            self._ignore_cancellation(unrelated)
         except GeneratorExit:
             if not is_current(self._task):
                 raise
@@ -193,7 +193,7 @@ class Executor:
         while True:
             if not scheduler.has_ready_lane:
                 await scheduler.wait_for_lane()
-            if now() > time_slice.ends_s:  # before a lane is taken: else this executor would keep it while it waits
+            if now() > time_slice.ends_s:  # before a lane is taken: otherwise the lane would be held during the wait
                 await self._end_time_slice()
             lane = scheduler.take()
             if lane is None:  # other executors were faster
@@ -217,17 +217,17 @@ class Executor:
     def _needs_new_task(self) -> bool:
         """Whether an attempt has set a context variable and not reset it, or the task was cancelled from outside."""
         try:
-            return self._task_is_spent or self._context != self._clean_context
+            return self._needs_fresh_task or self._context != self._clean_context
         except Exception:  # two values that cannot be compared are not the same
             return True
 
     def _walk_failed(self, lane: Lane, error: BaseException) -> None:
         """Fail the consumer. The record in flight stays unfinished, so that none behind it may run: neither those of
-        its lane, nor what a poll brings that has not returned yet. All in this step, because other executors run before
-        the consumer gets to stop."""
+        its lane, nor records of a poll still under way. All without an `await` in between, because other executors run
+        before the consumer gets to stop."""
         if isinstance(error, GeneratorExit) and self._batch is None and is_current(self._task):
-            return  # only the walk has ended: see `raised`
-        self._services.block(lane.partition)
+            return  # thrown by another task (see `classify_raised`): the attempt is settled, only the walk has ended
+        self._services.close_partition(lane.partition)
         if self._cancel_reason == "killed":
             raise error
         if isinstance(error, Exception):
@@ -273,21 +273,24 @@ class Executor:
         self.started_s = started
         while queue:
             try:
-                changed = context != clean_context  # compares identities while nothing was set
+                changed = context != clean_context  # cheap: identical as long as no variable was set
             except Exception:  # two values that cannot be compared are not the same
                 changed = True
             if changed or cancelling():  # nothing that an attempt has left behind may reach the next one
-                self._task_is_spent = True
+                self._needs_fresh_task = True
                 lane.attempt = slot.attempt
                 return
             slot.record = record = queue.popleft()
             try:
                 attempt = call(record, slot)
                 result = await attempt if attempt is not None else self._dispatch.unmatched(record)
-            except BaseException as error:  # the one place: `raised` decides what it means, or raises it again
-                result = self.raised(error, record)
+            except BaseException as error:  # the only handler of endpoint exceptions
+                result = self.classify_raised(error, record)
             if result is None and self._cancel_reason is None:
-                finish(record.offset)
+                if not finish(record.offset):
+                    # The partition was revoked or reset meanwhile: this result is too late to count.
+                    report.dropped(slot, record)
+                    return
                 ended = now()
                 if durations_s is not None:
                     durations_s[slot.route].append(ended - started)
@@ -296,15 +299,15 @@ class Executor:
                 goes_on = await self._settle(lane, record, result, now() - started)
                 if not goes_on:
                     return
-                if self._task_is_spent:
+                if self._needs_fresh_task:
                     break
                 ended = now()
             if ended > slice_ends:
-                if ended - started > BLOCKED_AFTER_S and self._last_round.at_s < started:
+                if ended - started > BLOCKED_AFTER_S and self._watchdog_rounds.at_s < started:
                     report.blocked(slot, record, ended - started)
-                if ended > self._time_slice.ends_s:  # another executor may have begun a new one meanwhile
+                if ended > self._time_slice.ends_s:  # another executor may have begun a new slice meanwhile
                     await self._end_time_slice()
-                if self._task_is_spent or self._scheduler.has_ready_lane:
+                if self._needs_fresh_task or self._scheduler.has_ready_lane:
                     break
                 ended = now()
                 slice_ends = min(self._time_slice.ends_s, ended + LANE_SLICE_S)
@@ -316,21 +319,21 @@ class Executor:
         started = self._clock.now()
         await walk.walk(self._dispatch.open_batch)
         took_s = self._clock.now() - started
-        if took_s > BLOCKED_AFTER_S and self._last_round.at_s < started and self.slot.record is not None:
+        if took_s > BLOCKED_AFTER_S and self._watchdog_rounds.at_s < started and self.slot.record is not None:
             self._report.blocked(self.slot, self.slot.record, took_s)
 
-    def raised(self, error: BaseException, record: Record) -> object:
-        """What an exception out of an attempt means. Raises it again if it must end the executor."""
+    def classify_raised(self, error: BaseException, record: Record) -> object:
+        """What an exception raised by an attempt means. Raises it again if it must end the executor."""
         match error:
             case NotAdmitted():
                 return error
             case asyncio.CancelledError() if self._cancel_reason is None:
                 if not self._tasks.ignores_cancellation:
                     raise error
-                self._task_is_spent = True  # the endpoint awaited what was cancelled, or somebody cancelled its task
+                self._needs_fresh_task = True  # the endpoint awaited what was cancelled, or somebody cancelled its task
             case GeneratorExit():
-                # Thrown into this task by another one, it closes each coroutine: none may await any more.
-                self._task_is_spent = True
+                # GeneratorExit thrown by another task: coroutines here must not await any more.
+                self._needs_fresh_task = True
         meaning = classify_failure(error, self._cancel_reason, self._task, lambda: self._timeout(record))
         if isinstance(meaning, Fatal):
             # A KeyboardInterrupt or SystemExit that leaves a task is raised out of the event loop by asyncio, past the
@@ -341,7 +344,7 @@ class Executor:
     # ------------------------------------------------------------------ verdicts
 
     async def _settle(self, lane: Lane, record: Record, result: object, duration_s: float) -> bool:
-        """Steps 5 and 6: from the result to a verdict, and carry it out. False if the walk must end here."""
+        """Calls steps 5 and 6, from the result to a verdict, and carries it out. False if the walk must end here."""
         await self.clear_cancellation()
         slot = self.slot
         if isinstance(result, NotAdmitted):
@@ -394,17 +397,19 @@ class Executor:
     # ------------------------------------------------------------------ cancellations
 
     async def _end_time_slice(self) -> None:
-        """Let other tasks have the event loop if they must, and flow control and reports see the progress."""
+        """Let other tasks run if they must, and let flow control and reports see the progress."""
         self.slot.record = None  # no attempt runs, so that no time limit may cancel this wait
         self._services.note_progress()
         if self._time_slice.is_over():
             try:
                 await self._time_slice.next()
-            except asyncio.CancelledError as stray:
-                self._ignore_cancellation(stray)
+            except asyncio.CancelledError as unrelated:
+                self._ignore_cancellation(unrelated)
 
     async def clear_cancellation(self) -> None:
-        """Forget whatever cancelled the attempt that has just ended, whether by us or not: it has had its effect.
+        """Forget the cancellation of the attempt that has just ended, regardless of its source.
+
+        It has already taken effect.
 
         Raises:
             asyncio.CancelledError: the executor was killed meanwhile.
@@ -413,21 +418,22 @@ class Executor:
         if self._cancel_reason is None and not self._task.cancelling():
             return
         with self._without_time_limit():
-            self._task_is_spent |= self._cancel_reason is None
+            self._needs_fresh_task |= self._cancel_reason is None
             if self._cancel_reason != "killed":
                 self._uncancel()
                 try:
-                    # Up to Python 3.12 a cancellation that was not delivered outlives its count: it is delivered here.
+                    # Up to Python 3.12 a cancellation may still be delivered after uncancel() brought the count to 0:
+                    # it is delivered here.
                     await asyncio.sleep(0)
                 except asyncio.CancelledError as error:
-                    self._task_is_spent |= self._cancel_reason is None
+                    self._needs_fresh_task |= self._cancel_reason is None
                     if self._cancel_reason is None and not self._tasks.ignores_cancellation:
                         raise error
         if self._cancel_reason == "killed":
             raise asyncio.CancelledError
         self._uncancel()
 
-    async def insist(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def run_to_completion(self, step: Callable[[], Awaitable[None]]) -> None:
         """Run a step that cleans up after an attempt. Run it again if a cancellation has interrupted it."""
         with self._without_time_limit():
             while True:
@@ -449,11 +455,11 @@ class Executor:
         finally:
             self.started_s = started_s
 
-    def _ignore_cancellation(self, stray: asyncio.CancelledError) -> None:
+    def _ignore_cancellation(self, unrelated: asyncio.CancelledError) -> None:
         if self._cancel_reason == "killed":
-            raise stray
-        self._tasks.ignore_cancellation(stray, log=not self._task_is_spent)
-        self._cancel_reason, self._task_is_spent = None, True
+            raise unrelated
+        self._tasks.ignore_cancellation(unrelated, log=not self._needs_fresh_task)
+        self._cancel_reason, self._needs_fresh_task = None, True
 
     def _uncancel(self) -> None:
         assert self._task is not None

@@ -14,7 +14,7 @@ from evkafka.config.settings import ConsumerSettings
 from evkafka.records import TopicPartition
 from evkafka.runtime.partition import Partition
 
-NONE: Collection[TopicPartition] = ()
+NO_PARTITIONS: Collection[TopicPartition] = ()
 
 Reason = Literal["user", "full", "unreadable", "early"]
 """Why a partition is not read: a user has paused it; its share is full; the client cannot read its next record; records
@@ -81,7 +81,7 @@ class FlowControl:
         closed = self._reasons
         if not closed or closed.keys().isdisjoint(self._partitions):
             return None
-        return [tp for tp in self._partitions if tp not in closed] or NONE
+        return [tp for tp in self._partitions if tp not in closed] or NO_PARTITIONS
 
     def _is_over(self, partition: Partition, share_of_bound: float) -> bool:
         partition.polled_bytes.release(partition.ledger.oldest)

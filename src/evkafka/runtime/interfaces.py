@@ -58,7 +58,7 @@ class ConsumerServices:
 
     Attributes:
         note_progress: called when a record has ended, and when an executor leaves its lane.
-        block: called with a partition of which no more record may begin.
+        close_partition: called with a partition of which no more record may begin.
         fail: called with the error that fails the consumer, or stops the app.
     """
 
@@ -67,7 +67,7 @@ class ConsumerServices:
     clock: Clock
     tasks: SupervisedTasks
     note_progress: Callable[[], object]
-    block: Callable[[Partition], object]
+    close_partition: Callable[[Partition], object]
     fail: Callable[[BaseException], object]
 
 

@@ -76,7 +76,7 @@ class OffsetLedger:
     def read_to(self, position: int | None) -> None:
         """The client reads next at this position; each offset before it has been begun, or is not a record.
 
-        Must be called in the same step of the loop as the poll's return, before anything can be begun or revoked.
+        Must be called after the poll's return without an `await` in between, before anything can be begun or revoked.
         """
         if position is not None and not self._sealed and position > self._last:
             self._position = position
@@ -87,7 +87,7 @@ class OffsetLedger:
             return None
         if not self._open and self._position is not None:
             # Nothing is open, so the gap up to the position (markers, compacted records) is committable too:
-            # otherwise lag would never read 0 behind a transaction marker.
+            # otherwise lag would never be 0 after a transaction marker.
             return max(self._position, self._committable or 0)
         return self._committable
 

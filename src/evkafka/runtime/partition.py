@@ -232,7 +232,7 @@ class SettledBehind:
 class PartitionState(Enum):
     ACTIVE = auto()  # its records begin
     STOPPED = auto()  # no more of them begin: one of them fails the consumer, or a user seeks
-    LEAVING = auto()  # it is being revoked; at most once, its records still begin
+    LEAVING = auto()  # it is being revoked; in at-most-once mode its records still begin
     CLOSED = auto()  # it is being revoked, and no more of its records begin
     ENDED = auto()  # its assignment is over; attempts that still run count for nothing
 
@@ -260,7 +260,7 @@ class Partition:
         ordering: how its records are kept in order: `partition`, `key` or `unordered`.
 
     Attributes:
-        state: what may happen to its records. Changed by `change` alone.
+        state: what may happen to its records. Changed by `leave`, `close` and `end` alone.
         gathering: the batches that still take records, by endpoint and attempt.
         committed: the offset last confirmed by the cluster in this assignment; None while there is none. An offset that
             the group committed before does not count: behind a transaction marker the first position lies past it.
@@ -300,12 +300,25 @@ class Partition:
 
     # ------------------------------------------------------------------ its state
 
-    def change(self, event: PartitionEvent) -> None:
+    def leave(self) -> None:
+        """It is being revoked."""
+        self._change("leave")
+
+    def close(self) -> None:
+        """No more of its records begin."""
+        self._change("close")
+
+    def end(self) -> None:
+        """Its assignment is over."""
+        self._change("end")
+
+    def _change(self, event: PartitionEvent) -> None:
         self.state = TRANSITIONS[event].get(self.state, self.state)
 
     @property
     def begins_nothing(self) -> bool:
-        """Whether none of its records may be tried again. At most once, those that were read may still begin."""
+        """Whether none of its records may be tried again. In at-most-once mode, those that were read may still
+        begin."""
         return self.state is not PartitionState.ACTIVE
 
     @property

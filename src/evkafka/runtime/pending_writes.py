@@ -129,7 +129,7 @@ class PendingWrites:
             return
         if (error := task.exception()) is not None:
             behind = write.lane.behind
-            self._services.block(write.partition)  # in this step: none behind it may begin
+            self._services.close_partition(write.partition)  # without an await in between: none behind it may begin
             if not write.ended:
                 write.end()
             write.lane.behind = ()

@@ -19,7 +19,7 @@ from evkafka.runtime.committer import COMMIT_TIMEOUT_S
 from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.dead_letters.retry_topics import RetryTopics
 from evkafka.runtime.delayed_records import DelayedRecords
-from evkafka.runtime.flow_control import NONE
+from evkafka.runtime.flow_control import NO_PARTITIONS
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import RecordSource
 from evkafka.runtime.reporting import TelemetryReporter
@@ -37,7 +37,7 @@ class Poller:
         retry_topics: the retry topics that the consumer reads; None if it reads none.
 
     Attributes:
-        open: once it is False, the loop ends after the current poll.
+        running: once it is False, the poll loop ends after the current poll.
     """
 
     def __init__(
@@ -53,7 +53,8 @@ class Poller:
         self._stop_signal = stop_signal
         self._report = report
         settings = assignment.settings
-        # Without a group there is nothing to commit, and nothing to wait for.
+        # In at-most-once mode without a commit interval, each poll is committed before its records run. Without a group
+        # there is nothing to commit.
         self._commits_first = (
             assignment.at_most_once and settings.auto_commit_interval_s == 0 and settings.group_id is not None
         )
@@ -61,18 +62,18 @@ class Poller:
         self._delayed = DelayedRecords(assignment, retry_topics, self._hand_out) if retry_topics is not None else None
         self._positions_due_s = 0.0
         self._progressed = False
-        self.open = False
+        self.running = False
 
     # ------------------------------------------------------------------ the poll loop
 
     async def run(self, source: RecordSource, polled: Callable[[], None]) -> None:
-        """Poll and hand out records, until `open` is False.
+        """Poll and hand out records, until `running` is False.
 
         Args:
             polled: called whenever a poll has returned.
         """
         assignment = self._assignment
-        while self.open:
+        while self.running:
             partitions = self._partitions_to_read()
             reads_nothing = partitions is not None and not partitions
             batches = await source.poll(
@@ -94,32 +95,36 @@ class Poller:
 
     def _partitions_to_read(self) -> Collection[TopicPartition] | None:
         if self._stop_signal.is_set or self._poll_size() == 0:
-            return NONE
+            return NO_PARTITIONS
         return self._assignment.flow.wanted()
 
     def _poll_size(self) -> int:
-        """How many records the next poll may return. At most once, no more than one poll's worth is unfinished."""
-        most = self._assignment.settings.max_poll_records
-        return most - self._assignment.pending if self._assignment.at_most_once else most
+        """How many records the next poll may return. In at-most-once mode there are never more than `max_poll_records`
+        unfinished records."""
+        max_records = self._assignment.settings.max_poll_records
+        return max_records - self._assignment.pending if self._assignment.at_most_once else max_records
 
     async def _wait_for_room(self) -> None:
         """Wait while nothing can be read. Half a second at most, because the membership needs a poll now and then."""
         room = self._assignment.flow.room
         room.clear()
         if not self._stop_signal.stopping.done():
-            self._progress()  # records that were finished since may have made room already
-        if self.open and not room.is_set():
+            self._progress()  # records that were finished before `clear` may have made room
+        if self.running and not room.is_set():
             waiter = asyncio.ensure_future(room.wait())
             try:
                 await wait_any(self._assignment.clock, waiter, timeout_s=0.5)
             finally:
                 waiter.cancel()
-        await asyncio.sleep(0)  # neither this wait nor a poll of no partition need suspend: let other tasks run
+        await asyncio.sleep(
+            0
+        )  # let other tasks run: this wait and a poll of no partition may both return without suspending
 
     # ------------------------------------------------------------------ from a poll into the lanes
 
     async def _take(self, source: RecordSource, batches: Mapping[TopicPartition, Sequence[Record]]) -> None:
-        """Put the records of a poll into their partitions' lanes; positions are read in this same step."""
+        """Put the records of a poll into their partitions' lanes, without an `await` in between, except when each poll
+        is committed first."""
         if self._commits_first:
             await self._commit_and_take(source, batches)
             return
@@ -127,13 +132,13 @@ class Poller:
             self._accept(source, tp, records)
 
     def _accept(self, source: RecordSource, tp: TopicPartition, records: Sequence[Record]) -> None:
-        partition = self._assignment.partitions.get(tp)
         if not records:
             return
+        partition = self._assignment.partitions.get(tp)
         if partition is None or not self._takes(partition):
             self._move_back(source, tp, records[0])
             return
-        if not self._limit.allows(source, partition):
+        if not self._limit.allows(source, partition):  # this call has stopped the app
             return
         if self._assignment.telemetry.wants(RecordsReceived):
             sizes = [*map(len, filter(None, map(VALUE, records)))]
@@ -155,25 +160,26 @@ class Poller:
             assignment.scheduler.close_batches(partition)
 
     def _takes(self, partition: Partition) -> bool:
-        """Whether its records may still begin. At most once, records that a poll returns while the partition is being
-        revoked run within the drain time too."""
+        """Whether its records may still begin. In at-most-once mode, records that a poll returns while the partition is
+        being revoked run within the drain time too."""
         return not (partition.closed or (partition.leaving and not self._assignment.at_most_once))
 
     def _move_back(self, source: RecordSource, tp: TopicPartition, first: Record) -> None:
-        """A poll has returned records of a partition that was given back meanwhile: they are dropped.
+        """A poll has returned records of a partition that was revoked meanwhile: they are dropped.
 
-        Post-commit, nothing is to be done: they are not committed. At most once the client commits its position, at
-        its stop too, and the position has moved past them in this very step: it is moved back, so that their next
+        In at-least-once mode nothing is to be done: they are not committed. In at-most-once mode the client commits its
+        position, also when it stops. The poll has moved that position past these records, and no `await` has come
+        since: the client would commit a position behind these records. It is set back to the first, so that their next
         reader gets them.
         """
         if self._assignment.at_most_once:
             source.seek(tp, first.offset)
 
     async def _commit_and_take(self, source: RecordSource, batches: Mapping[TopicPartition, Sequence[Record]]) -> None:
-        """At most once with a commit for each poll: nothing runs before its commit has been confirmed.
+        """In at-most-once mode with a commit for each poll: no record runs before its commit has been confirmed.
 
         A revoke waits for the lock, so the records are in their lanes before it drains them. If there is no response,
-        none of them runs: a new source is made and reads on from whatever was committed.
+        none of them runs: a new source is created, and it reads from the offset that was committed.
         """
         assignment = self._assignment
         async with assignment.handing_over:
@@ -190,20 +196,20 @@ class Poller:
                 assignment.telemetry.emit(CommitFailed(assignment.name, offsets, error))
                 for tp, records in batches.items():
                     if records and assignment.partitions.get(tp) is assigned.get(tp):
-                        self._move_back(source, tp, records[0])  # else the position behind them would be committed
+                        self._move_back(source, tp, records[0])  # otherwise the client would commit past them
                 return
             for tp, records in batches.items():
                 if (partition := assignment.partitions.get(tp)) is assigned.get(tp):  # else a user has called seek
                     if partition is not None and tp in offsets:
                         partition.committed = offsets[tp]
                     self._accept(source, tp, records)
-                elif partition is None and tp in offsets:  # given back before the response came
+                elif partition is None and tp in offsets:  # revoked before the response came
                     assignment.report_lost(records)
 
     async def _commit_positions(self, source: RecordSource) -> None:
-        """At most once with a commit for each poll: commit what lies behind the last record too (transaction markers,
-        records that the client could not read), so that lag reads 0. All records before the position have been handed
-        out."""
+        """In at-most-once mode with a commit for each poll: commit also the offsets behind the last record (transaction
+        markers, records that the client could not read), so that lag is 0. All records before the position have been
+        handed out."""
         assignment = self._assignment
         async with assignment.handing_over:
             moved = {
@@ -228,8 +234,8 @@ class Poller:
                 partition.committed = position
 
     def _read_positions(self, source: RecordSource) -> None:
-        """Read the client's positions, in a step in which all that it returned is in the ledgers: an idle partition may
-        be committed up to its position, so that lag reads 0 behind transaction markers."""
+        """Read the client's positions while all records that it returned are in the ledgers (no `await` comes in
+        between): an idle partition may be committed up to its position, so that lag is 0 after transaction markers."""
         assignment = self._assignment
         self._positions_due_s = assignment.clock.now() + 1.0
         for tp, partition in assignment.partitions.items():
@@ -238,7 +244,7 @@ class Poller:
             if (
                 not (partition.leaving or partition.closed)
                 and source.position(tp) is not None
-                and self._limit.allows(source, partition)
+                and self._limit.allows(source, partition)  # stops the app if the limit is reached
             ):
                 partition.set_position(source.position(tp))
         if assignment.settings.auto_commit_interval_s == 0 and assignment.uncommitted:
@@ -247,7 +253,7 @@ class Poller:
     # ------------------------------------------------------------------ making room
 
     def note_progress(self) -> None:
-        """An executor has made progress. It is handled once for all executors, on the loop's next round."""
+        """An executor has made progress. It is handled once for all executors, in the event loop's next round."""
         if not self._progressed:
             self._progressed = True
             asyncio.get_running_loop().call_soon(self._progress)
@@ -257,8 +263,8 @@ class Poller:
         self._progressed = False
         assignment.flow.progress()
         self._report.flush()
-        if assignment.at_most_once and not assignment.flow.room.is_set():
-            if assignment.pending <= assignment.settings.max_poll_records // 2:
-                assignment.flow.room.set()
-        elif assignment.settings.auto_commit_interval_s == 0:
+        waits_for_room = assignment.at_most_once and not assignment.flow.room.is_set()
+        if waits_for_room and assignment.pending <= assignment.settings.max_poll_records // 2:
+            assignment.flow.room.set()
+        if not waits_for_room and assignment.settings.auto_commit_interval_s == 0:
             assignment.commit_due.set()

@@ -112,7 +112,7 @@ class RebalanceListener:
     async def _wait_for_hand_over(self, drain_s: float) -> float:
         """Wait until the records of a poll that has returned are in their lanes; returns the drain time that is left.
 
-        At most once, those records are committed by then, and must run. The wait is part of the drain, so that a
+        In at-most-once mode those records are committed by then, and must run. The wait is part of the drain, so that a
         commit without a response does not make the drain longer.
         """
         clock, until_s = self._assignment.clock, self._assignment.clock.now() + drain_s
@@ -123,9 +123,9 @@ class RebalanceListener:
     async def release(self, revoked: Collection[Partition], drain_s: float, commit_s: Callable[[], float]) -> None:
         """Give partitions back: let running attempts end, cancel those that do not, commit, end the assignment.
 
-        Post-commit, records that have not begun are dropped at once, because the next owner reads them. Pre-commit,
-        their offsets may be committed already: they still run within the drain time, and those that do not get to
-        are reported as lost.
+        In at-least-once mode, records that have not begun are dropped at once, because the next owner reads them. In
+        at-most-once mode their offsets may be committed already: they still run within the drain time, and those that
+        do not get to are reported as lost.
 
         Args:
             commit_s: the time for the commit, called when it begins.
@@ -137,7 +137,7 @@ class RebalanceListener:
         self._corrupt_records.release(revoked)
         self._log_failed_attempts(revoked)
         for partition in revoked:
-            partition.change("leave")
+            partition.leave()
             if not assignment.at_most_once:
                 scheduler.clear(partition)
                 continue

@@ -1,4 +1,4 @@
-"""Step 2 of 7: lanes. A lane is what must stay in order: a partition's records, or the records of one key.
+"""Step 2 of 7: lanes. A lane is a queue of records that must run in order: those of a partition, or of one key.
 
 At concurrency 1 (and with `ordering="partition"`) each partition is one lane, which lives as long as its
 assignment. With `ordering="key"` a lane exists while it has records; a record that needs no order has its own
@@ -6,20 +6,21 @@ lane. Executors take ready lanes from one queue, so that a record costs neither 
 for its record's next attempt delays no other.
 
 A lane is idle, ready, running, or blocked. It is blocked while there is a reason why none of its records may begin, and
-goes on when the last one is removed. Each reason is added and removed by methods of `LaneScheduler`:
+goes on when the last one is removed. Methods of `LaneScheduler` add and remove the reasons, but for two that a lane is
+created with (`Lane`, `Batch`):
 
 | reason | added by | removed by | when the records are cleared (revoke, seek, stop, failure) |
 | --- | --- | --- | --- |
-| paused | `pause`, or the lane is made while it is paused | `resume` | stays; a new `Partition` begins paused |
+| paused | `pause`; `Lane`, created in a paused partition | `resume` | stays; a new `Partition` begins paused |
 | retry_wait | `wait` | the timer, in `_end_wait` | removed with the timer by `clear` |
 | straggler | `make_ready` | `release` of that attempt | stays until that attempt ends |
-| permit | `_admit` | `_release_permit` of another lane | stays until that release, which finds no record |
-| gathering | `Batch`, when it is made | `_close_batch` | stays, without a timer: it ends with its partition |
+| permit | `_admit` | `_release_permit` of another lane | stays until that release, which finds no record in it |
+| gathering | `Batch`, when it is created | `_stop_waiting` | stays, without a timer: it ends with its partition |
 | in_batch | `_move` | `release` of the batch, `leave_batch` | stays until the batch ends |
 | writing | `begin_write` | the end of the lane's last write | failing writes are abandoned, others go on |
 
-The records of a blocked lane are in its queue, as those of any other. A running lane may have reasons too: its walk
-ends, and they count once its executor puts it down.
+The records of a blocked lane are in its queue, as those of any other. A running lane may get reasons too: they take
+effect when the executor releases it.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ from evkafka.runtime.ports import BatchLimits, Clock, Route
 class LaneScheduler:
     """The ready lanes of one consumer, and the executors that wait for one.
 
-    Partitions with ready lanes take turns, lane by lane: one with thousands of busy keys delays no other. Within a
-    partition, the lane whose first record is oldest comes first (see `Partition.enqueue`).
+    Partitions with ready lanes take turns, lane by lane: a partition with thousands of busy keys delays no other.
+    Within a partition, the lane whose first record is oldest comes first (see `Partition.enqueue`).
 
     Args:
         admission: None if the consumer has neither batch endpoints nor event types with their own `concurrency`.
@@ -78,10 +79,10 @@ class LaneScheduler:
             self._add_to_batch(lane)
 
     def make_ready(self, lane: Lane) -> None:
-        """It has a record and no reason against it, unless a straggler or the admission is one now."""
+        """Queue a lane with records and no reasons, unless a straggler or the admission blocks it."""
         if lane.key is not None and lane.key in self._stragglers:
-            # An attempt of an earlier assignment of this very lane is still running (a thread cannot be
-            # cancelled): two of one key at once would break its order, so the new one waits for its end.
+            # An attempt of the same lane in an earlier assignment is still running (a thread cannot be cancelled).
+            # Two attempts of one key at once would break its order, so this lane waits until that attempt ends.
             self._behind_stragglers[lane.key] = lane
             self.block(lane, "straggler")
             return
@@ -101,7 +102,7 @@ class LaneScheduler:
     # ------------------------------------------------------------------ admission
 
     def _admit(self, lane: Lane, admission: Admission) -> bool:
-        """Whether an executor may take the lane now. If not, the lane is blocked until it may."""
+        """Try to admit the lane. False if it was blocked, or its records were moved into a batch."""
         route = lane.route if isinstance(lane, Batch) else admission.gated(lane.queue[0])
         if route is None:
             return True
@@ -127,7 +128,7 @@ class LaneScheduler:
         batch = lane.partition.gathering.get((route, lane.attempt))
         if batch is None:
             gathered = batch = lane.partition.gather(route, limits, lane.attempt)
-            batch.timer = self._clock.call_later(limits.max_wait_s, lambda: self._close_batch(gathered))
+            batch.timer = self._clock.call_later(limits.max_wait_s, lambda: self._stop_waiting(gathered))
         self._move(lane, batch)
 
     def _add_to_batch(self, lane: Lane) -> None:
@@ -150,17 +151,19 @@ class LaneScheduler:
             self.block(lane, "in_batch")
         if batch.is_full:
             partition.stop_gathering(batch)
-            self._close_batch(batch)
+            self._stop_waiting(batch)
         elif lane is partition.whole_lane and (lane.queue or batch.attempt > 1):
-            self._close_batch(batch)  # nothing else can come to it: the only lane goes on with something else
+            self._stop_waiting(
+                batch
+            )  # no more records can be added: the partition's only lane continues with other records
 
     def close_batches(self, partition: Partition) -> None:
-        """No more records come for now: do not wait for them."""
+        """The client has no more records for now: batches do not wait for them."""
         for batch in tuple(partition.gathering.values()):
-            self._close_batch(batch)
+            self._stop_waiting(batch)
 
-    def _close_batch(self, batch: Batch) -> None:
-        """The batch has waited enough. It still takes what comes until an executor has it, unless it is full."""
+    def _stop_waiting(self, batch: Batch) -> None:
+        """Stop waiting for more records. Until an executor takes the batch, it accepts them, unless it is full."""
         if batch.timer is not None:
             batch.timer.cancel()
             batch.timer = None
@@ -175,7 +178,7 @@ class LaneScheduler:
     # ------------------------------------------------------------------ reasons
 
     def block(self, lane: Lane, reason: Reason) -> None:
-        """None of its records begins until this reason is removed. Called by the reason's owner only."""
+        """No record of it begins until this reason is removed. Called by the reason's owner only."""
         lane.reasons |= {reason}
         if lane.state is not LaneState.RUNNING:
             lane.state = LaneState.BLOCKED
@@ -187,7 +190,7 @@ class LaneScheduler:
             self._go_on(lane)
 
     def _go_on(self, lane: Lane) -> None:
-        """Set its state by its reasons and records. No executor walks it, and it is not in the queue of ready lanes."""
+        """Set its state from its reasons and records. No executor walks it, and it is not among the ready lanes."""
         if lane.reasons:
             lane.state = LaneState.BLOCKED
             return
@@ -200,7 +203,7 @@ class LaneScheduler:
     # ------------------------------------------------------------------ pausing
 
     def pause(self, partition: Partition) -> None:
-        """None of its records begins any more; running attempts go on."""
+        """No record of it begins any more; running attempts go on."""
         if partition.paused:
             return
         partition.paused = True
@@ -212,7 +215,7 @@ class LaneScheduler:
             if lane.state is LaneState.RUNNING:
                 lane.end_walk()
             self.block(lane, "paused")
-        for lane in ready:  # when all are blocked, so that a lane of another partition gets the permits
+        for lane in ready:  # only after all are blocked: otherwise another lane of this partition would get the permits
             self._release_permit(lane)
 
     def resume(self, partition: Partition) -> None:
@@ -251,7 +254,7 @@ class LaneScheduler:
         return None
 
     def release(self, lane: Lane) -> None:
-        """The executor leaves this lane: at its end, for another lane's turn, or because it must wait."""
+        """The executor leaves this lane: it is empty, it must wait, or to let another lane run."""
         partition = lane.partition
         partition.running -= 1
         if lane.permit is not None:
@@ -287,22 +290,22 @@ class LaneScheduler:
         self.block(lane, "writing")
 
     def add_settled_behind(self, lane: Lane, behind: Sequence[SettledBehind]) -> None:
-        """These records are settled, but records of the lane that are being written come before them."""
+        """These records are settled, but wait for earlier records that are still being written."""
         lane.behind = (*lane.behind, *behind)
         lane.queue.extendleft(settled.record for settled in behind)
 
     def end_write(self, lane: Lane, records: Iterable[Record]) -> None:
-        """These records have ended with a write: they leave the lane, which goes on after the last of its writes."""
+        """The write of these records has ended: they leave the lane, which goes on after the last of its writes."""
         lane.remove(records)
         if not lane.writes:
             self.unblock(lane, "writing")
         lane.partition.notify_quiet()
 
-    def _abandon_writes(self, lane: Lane, *, failing: bool) -> list[Record]:
+    def _abandon_lane_writes(self, lane: Lane, *, failing: bool) -> list[Record]:
         """Abandon writes of the lane; returns the records.
 
         Args:
-            failing: only those that could not be written so far. The others are as good as done.
+            failing: only those that could not be written so far. The others are allowed to complete.
         """
         abandoned = [write for write in lane.writes if write.fails or not failing]
         records = [write.record for write in abandoned]
@@ -331,16 +334,16 @@ class LaneScheduler:
             lane.timer.cancel()
             lane.timer = None
             self.unblock(lane, "retry_wait")
-        return self._abandon_writes(lane, failing=True) + left
+        return self._abandon_lane_writes(lane, failing=True) + left
 
     def close(self, partition: Partition) -> list[Record]:
         """No more records of the partition begin; returns those that had not begun."""
-        partition.change("close")
+        partition.close()
         return self.clear(partition)
 
     def abandon_writes(self, partition: Partition) -> list[Record]:
         """Abandon the partition's writes to other topics; returns the records."""
-        return [record for lane in partition.lanes() for record in self._abandon_writes(lane, failing=False)]
+        return [record for lane in partition.lanes() for record in self._abandon_lane_writes(lane, failing=False)]
 
     def end(self, partition: Partition) -> None:
         """The assignment is over. The results of attempts that still run will be refused."""
@@ -348,7 +351,7 @@ class LaneScheduler:
         for lane in partition.lanes():
             if lane.state is LaneState.RUNNING:  # the lane of the next assignment waits until this attempt ends
                 self._stragglers.update(one.key for one in (lane, *lane.members) if one.key is not None)
-        partition.change("end")
+        partition.end()
         partition.ledger.seal()
 
     def _straggler_ended(self, lane: Lane) -> None:

@@ -1,6 +1,6 @@
-"""Step 6 of 7: what follows from an outcome. `decide` returns it as a value, and the executor carries it out.
+"""Step 6 of 7: from an outcome to a verdict. `decide` returns it as a value, and the executor carries it out.
 
-Nothing else decides it. docs/delivery.md shows the table, and tests/conformance checks it.
+This is the only place that decides it. docs/delivery.md shows the table, and tests/conformance checks it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from evkafka.telemetry import Status
 class StopApp(Exception):
     """The app must stop because of a record's verdict; the record stays uncommitted."""
 
-    def __init__(self, sentence: str, cause: BaseException | None = None) -> None:
-        super().__init__(sentence)
+    def __init__(self, message: str, cause: BaseException | None = None) -> None:
+        super().__init__(message)
         self.__cause__ = cause
 
 
@@ -34,15 +34,15 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The record is tried again after this time; its lane waits, and no other."""
+    """The record is tried again after this time; only its lane waits."""
 
     delay_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class SendToRetryTopic:
-    """The record is written to a retry topic and is finished here once that is confirmed. It is read again from there
-    after this time."""
+    """The record is written to a retry topic. Once that is confirmed, its offset is finished in the original topic.
+    It is read again from the retry topic after this time."""
 
     delay_ms: int
     reason: str
@@ -79,24 +79,13 @@ def written_status(verdict: SendToRetryTopic | SendToDeadLetter) -> Status:
     return "retried" if isinstance(verdict, SendToRetryTopic) else "dead_lettered"
 
 
-def error_of(end: object) -> BaseException | None:
+def error_of(outcome: object) -> BaseException | None:
     """The error of an outcome; None if it has none."""
-    match end:
+    match outcome:
         case Failed(error=error):
             return error
         case BaseException():
-            return end
-        case _:
-            return None
-
-
-def classify(result: object) -> Outcome | Unmatched | Failed | None:
-    """What an endpoint returned, as an outcome: None means done. A bare outcome class counts as its instance."""
-    match result:
-        case Skip() | Retry() | DeadLetter() | Unmatched() | Failed():
-            return result
-        case type() if issubclass(result, Skip | Retry | DeadLetter):
-            return result()
+            return outcome
         case _:
             return None
 
@@ -110,7 +99,7 @@ def decide(
     waited_ms: int = 0,
     random: Callable[[], float] = _random.random,
 ) -> Verdict:
-    """The at-least-once table (post-commit).
+    """The verdict in at-least-once mode.
 
     Args:
         attempt: which attempt it was, from 1.
@@ -133,6 +122,7 @@ def decide(
         case Failed(error=error) if policy.non_retryable and (found := find_exception(error, policy.non_retryable)):
             raised, kind = found
             return _after_last_attempt(policy, raised, f"{type(kind).__name__} is non_retryable")
+        # Without `max_attempts` a record is tried until it succeeds, also one that cannot be decoded.
         case Failed(error=error, retriable=False) if policy.max_attempts is not None:
             return _after_last_attempt(policy, error, "its value cannot be decoded, and trying again cannot help")
         case Failed(error=error):
@@ -142,7 +132,7 @@ def decide(
 
 
 def decide_at_most_once(outcome: Outcome | Unmatched | Failed | None) -> Verdict:
-    """The at-most-once table (pre-commit): the offset is committed already, so a failure is counted and the next record
+    """The verdict in at-most-once mode: the offset is committed already, so a failure is counted and the next record
     runs."""
     match outcome:
         case None:
@@ -156,7 +146,7 @@ def decide_at_most_once(outcome: Outcome | Unmatched | Failed | None) -> Verdict
 
 
 def _dead_letter(outcome: DeadLetter) -> SendToDeadLetter:
-    """With the error that the outcome was raised from, if there is one: the dead letter names it."""
+    """Includes the error that the outcome was raised from, if there is one: the dead letter names it."""
     return SendToDeadLetter(outcome.reason, outcome if outcome_cause(outcome) is not None else None)
 
 
@@ -181,7 +171,7 @@ def _retry(
 ) -> Verdict:
     if policy.max_attempts is not None and attempt >= policy.max_attempts:
         why = f"attempt {attempt} of {policy.max_attempts} failed"
-        # By the delay and not by a count, so that a record continues correctly after the list was changed.
+        # Chosen by delay, not by index, so that changing `retry_topics` does not disturb records under way.
         longer_ms = next((delay_ms for delay_ms in policy.retry_topics if delay_ms > waited_ms), None)
         return (
             SendToRetryTopic(longer_ms, why, error)

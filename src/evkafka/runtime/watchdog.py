@@ -41,7 +41,7 @@ class Watchdog:
         executors: Iterable[Executor],
         *,
         shortest_limit_s: float,
-        last_round: WatchdogRounds,
+        watchdog_rounds: WatchdogRounds,
         report: TelemetryReporter,
         each_second: Callable[[float], object],
         on_failure: Callable[[Exception], None],
@@ -51,7 +51,7 @@ class Watchdog:
         self._partitions = assignment.partitions
         self._flow = assignment.flow
         self._round_s = min(max(shortest_limit_s / 10, FASTEST_ROUND_S), SLOWEST_ROUND_S)
-        self._last_round = last_round
+        self._watchdog_rounds = watchdog_rounds
         self._report = report
         self._clock = assignment.clock
         self._each_second = each_second
@@ -112,7 +112,7 @@ class Watchdog:
 
     def _check(self) -> None:
         now_s = self._clock.now()
-        self._last_round.at_s = now_s
+        self._watchdog_rounds.at_s = now_s
         for executor in self._executors:
             if executor.slot.record is not None:
                 self._check_limit(executor, now_s)

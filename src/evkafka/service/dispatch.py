@@ -1,7 +1,7 @@
 """Step 4 of 7: finds a record's endpoint and starts its call. Compiled once, when the app starts.
 
-With the default stack nothing of ours is created per record, no context, request or coroutine: the type's bytes are
-looked up as they are in the header, and the executor gets the endpoint's own coroutine. With any other stack, and with
+With the default stack EVKafka creates no object per record: no context, request or coroutine. The header's bytes are
+looked up without decoding, and the executor gets the endpoint's own coroutine. With any other stack, and with
 an app callable, each attempt runs the stack on a new `Context`.
 """
 
@@ -41,7 +41,7 @@ def build_dispatch(
     Args:
         target: a handler, or any app callable.
         middleware: the stack around it; None for the default one.
-        topic_event_types: topic -> the type of those of its records that carry none.
+        topic_event_types: topic -> the event type of records without a type header.
         overrides: gives the app's dependency overrides; called at each attempt.
 
     Raises:
@@ -71,7 +71,7 @@ def build_dispatch(
 
 
 def _is_default(middleware: Sequence[Middleware] | None) -> bool:
-    """Whether the stack does the same as the default one; its header may have another name."""
+    """Whether the stack does the same as the default one. It may read the type from a header with another name."""
     match list(middleware or ()):
         case []:
             return True
@@ -103,19 +103,19 @@ def _encoded(topic_types: Mapping[str, str]) -> dict[str, bytes]:
 
 def _gated(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], Route | None] | None:
     """`Dispatch.gated`; None if no endpoint takes batches or has its own `concurrency`."""
-    gates: dict[bytes | None, Endpoint | None] = {}
+    limited_endpoints: dict[bytes | None, Endpoint | None] = {}
     default: Endpoint | None = None
     for endpoint in handler.endpoints:
-        gate = endpoint if endpoint.batch is not None or endpoint.concurrency is not None else None
+        limited = endpoint if endpoint.batch is not None or endpoint.concurrency is not None else None
         if endpoint.is_default:
-            default = gate
+            default = limited
         else:
-            gates[endpoint.raw_event_type] = gate
-    if default is None and not any(gates.values()):
+            limited_endpoints[endpoint.raw_event_type] = limited
+    if default is None and not any(limited_endpoints.values()):
         return None
 
     def gated(record: Record) -> Route | None:
-        endpoint = gates.get(raw_type(record), default)
+        endpoint = limited_endpoints.get(raw_type(record), default)
         if endpoint is not None and record.value is None and not endpoint.resolve().admits_none:
             return None
         return endpoint
@@ -133,7 +133,7 @@ class CompiledRoute:
     Attributes:
         coroutine_of: payload -> the endpoint's own coroutine; None if the endpoint needs more than its payload.
         decode: bytes -> payload.
-        call: starts an attempt at a tombstone, or at any record if `coroutine_of` is None.
+        call: starts an attempt; used for tombstones, and for all records if `coroutine_of` is None.
         admits_none: whether the endpoint takes tombstones.
     """
 
@@ -189,10 +189,10 @@ def _direct_dispatch(
 def _direct_call(
     routes: Sequence[CompiledRoute], header: str, type_by_topic: Mapping[str, bytes]
 ) -> Callable[[Record, Slot], Awaitable[object] | None]:
-    """`Dispatch.call`: with the executor's walk the hottest function.
+    """`Dispatch.call`. With `Executor._walk`, this runs most often.
 
     To save a call per record, `_raw_type` is repeated in it. A route's functions are bound to a name before they are
-    called: CPython 3.11 calls `route.decode(...)` out of a slot without its cache.
+    called: CPython 3.11 does not cache a call through a `__slots__` attribute, as `route.decode(...)` would be.
     """
     default = next((route for route in routes if route.endpoint.is_default), None)
     route_by_type: dict[bytes | None, CompiledRoute] = {
@@ -223,7 +223,7 @@ def _direct_call(
             fault = route.endpoint.decoding_fault(error, record)
         else:
             return coroutine_of(decoded)
-        raise fault
+        raise fault  # outside of the `except`: the decoder's error, which contains the value, is not its context
 
     return dispatch
 
@@ -244,7 +244,7 @@ def _stack_dispatch(
         return context.outcome
 
     def unmatched(record: Record) -> Unmatched:
-        """Never called: `run_stack` returns the context's outcome also if no endpoint takes the record."""
+        """Never called: `run_stack` returns the context's outcome even if no endpoint takes the record."""
         return Unmatched("no_endpoint")
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:

@@ -16,11 +16,11 @@ from typing import Literal
 from evkafka.exceptions import EndpointTimeout
 from evkafka.outcomes import BatchError, DeadLetter, Failed, FailureOutcome, PartialFailure, Retry, Skip, Unmatched
 from evkafka.records import Record
-from evkafka.runtime.attempt import CancelReason, classify_failure, may_cancel, time_limit_s, timeout_error
+from evkafka.runtime.attempt import CancelReason, classify, classify_failure, may_cancel, time_limit_s, timeout_error
 from evkafka.runtime.attempt_context import first_context
 from evkafka.runtime.deadline import remaining
 from evkafka.runtime.ports import Dispatch, Route, Slot
-from evkafka.runtime.settle import classify, error_of
+from evkafka.runtime.settle import error_of
 
 logger = logging.getLogger("evkafka.testing")
 

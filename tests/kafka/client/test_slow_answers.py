@@ -131,7 +131,7 @@ class TestAPositionThatDoesNotMove:
             assignment,
             executors=(),
             shortest_limit_s=20.0,
-            last_round=WatchdogRounds(0.0),
+            watchdog_rounds=WatchdogRounds(0.0),
             report=cast(Any, None),
             each_second=lambda _: None,
             on_failure=stalls.append,

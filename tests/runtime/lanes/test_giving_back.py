@@ -14,6 +14,7 @@ from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock, sleep
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.scheduler import LaneScheduler
+from evkafka.telemetry import RecordsProcessed, ResultDropped
 from tests.support.engine import GROUP, TOPIC, Bench, Gates
 from tests.support.executors import OneRecord
 
@@ -65,6 +66,40 @@ class TestAnAttemptThatIsCut:
             await members.enter_async_context(bench.kafka.running(member(handler_of(2), **quick), joined=False))
             await bench.until(lambda: 2 in begun)
         assert both_at_once == []
+
+
+class TestAnAttemptThatSucceedsWhenItsPartitionHasGone:
+    async def test_is_reported_and_not_counted(self, bench: Bench) -> None:
+        first, second = list[int](), list[int]()
+        ended, dropped = list[RecordsProcessed](), list[ResultDropped]()
+        go_on = threading.Event()
+        handler, other = Handler(), Handler()
+
+        @handler.event("E")
+        def on_e(value: bytes, request: Request) -> None:
+            first.append(request.partition)
+            go_on.wait(60)
+
+        @other.event("E")
+        async def on_other(value: bytes, request: Request) -> None:
+            second.append(request.partition)
+
+        quick: Any = {"revoke_drain_timeout_ms": 100, "drain_timeout_ms": 100}
+        await bench.send(b"0", partition=0)
+        await bench.send(b"1", partition=1)
+        app = member(handler, concurrency=2, ordering="partition", **quick)
+        app.telemetry.listen(RecordsProcessed, ended.append)
+        app.telemetry.listen(ResultDropped, dropped.append)
+        async with AsyncExitStack() as members:
+            await members.enter_async_context(bench.kafka.running(app))
+            await bench.until(lambda: sorted(first) == [0, 1])
+            await members.enter_async_context(bench.kafka.running(member(other, **quick), joined=False))
+            await bench.until(lambda: len(second) == 1)
+            go_on.set()
+            await bench.until(lambda: bench.committed(1 - second[0]) == 1)
+            await bench.until(lambda: ended)
+        assert sorted(event.partition for event in dropped) == [0, 1]
+        assert [len(durations_s) for event in ended for durations_s in event.durations_s.values()] == [1]
 
 
 class TestAnAttemptThatFailsWhenItsPartitionHasGone:

@@ -26,7 +26,7 @@ async def test_records_of_a_partition_that_begins_nothing_more_are_not_taken(
 ) -> None:
     async with bench.running(handler):
         partition = partition_of(bench)
-        partition.change(event)
+        getattr(partition, event)()
         bench.consumer._poller._accept(SourceAt(1), TP, [OneRecord(0, TOPIC)])  # type: ignore[arg-type]
         assert partition.ledger.last == -1
         partition.state = PartitionState.ACTIVE
@@ -38,7 +38,7 @@ async def test_the_position_behind_them_is_not_committed(bench: Bench, handler: 
     async with bench.running(handler):
         partition = partition_of(bench)
         before = partition.ledger.committable()
-        partition.change(event)
+        getattr(partition, event)()
         bench.consumer._poller._read_positions(SourceAt(7))  # type: ignore[arg-type]
         assert partition.ledger.committable() == before
         partition.state = PartitionState.ACTIVE

@@ -171,7 +171,7 @@ class TestAPartitionWhoseRecordStopsTheApp:
         async with bench.running(handler):
             await bench.until(lambda: bench.consumer.status().membership == "steady")
             assignment, tp = bench.consumer._assignment, TopicPartition("t", 0)
-            assignment.block(assignment.partitions[tp])
+            assignment.close_partition(assignment.partitions[tp])
             await bench.send(b"0", b"1")
             await bench.kafka.advance(ms=5_000)
             assert assignment.partitions[tp].ledger.pending == 0

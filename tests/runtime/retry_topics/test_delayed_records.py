@@ -115,7 +115,7 @@ class TestWaiting:
             lambda given: given.held.begin(TP),
             lambda given: given.held.drop(given.partition),
             lambda given: setattr(given.held, "source", None),
-            lambda given: given.partition.change("leave"),
+            lambda given: given.partition.leave(),
         ):
             given = Given()
             given.keep(1)

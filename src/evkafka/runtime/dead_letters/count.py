@@ -39,7 +39,7 @@ class DeadLetterCount:
         return why
 
     def add(self) -> None:
-        """A record has just become a dead letter, and ends in this step."""
+        """A record has just become a dead letter, and ends without an `await` in between."""
         rate = self.update()
         if rate is not None:
             rate.count_dead_letter()
