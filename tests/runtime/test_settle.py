@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, DecodeError
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip, Unmatched
-from evkafka.runtime.attempt import classify
 from evkafka.runtime.backoff import exponential
 from evkafka.runtime.settle import (
     Finish,
@@ -69,16 +68,6 @@ class TestRetryTopics:
         assert isinstance(verdict(undecodable, TIERS), SendToDeadLetter)
         final = dataclasses.replace(TIERS, non_retryable=(ValueError,))
         assert isinstance(verdict(Failed(ERROR), final), SendToDeadLetter)
-
-
-class TestClassify:
-    @pytest.mark.parametrize("returned", [None, 0, "Skip", {"a": 1}, ValueError("returned, not raised"), Exception])
-    def test_a_value_that_is_not_an_outcome_means_done(self, returned: object) -> None:
-        assert classify(returned) is None
-
-    @pytest.mark.parametrize("outcome", [Skip, Retry, DeadLetter])
-    def test_a_bare_class_counts_as_its_instance(self, outcome: type[Outcome]) -> None:
-        assert isinstance(classify(outcome), outcome)
 
 
 class TestPostCommit:

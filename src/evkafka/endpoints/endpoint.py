@@ -1,4 +1,4 @@
-"""Step 4 of 7: endpoints. A function's signature is read once and compiled into a call."""
+"""Endpoints, which step 4 of 7 calls. A function's signature is read once and compiled into a call."""
 
 from __future__ import annotations
 

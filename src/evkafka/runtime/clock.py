@@ -81,7 +81,7 @@ async def acquire(clock: Clock, lock: asyncio.Lock, timeout_s: float) -> bool:
 
 
 def _retrieve_error(task: asyncio.Future[T]) -> None:
-    """Nobody awaits an abandoned task: retrieve its error, so that the loop does not report it."""
+    """Nobody awaits an abandoned task: retrieve its error, so that the event loop does not report it."""
     if not task.cancelled():
         task.exception()
 

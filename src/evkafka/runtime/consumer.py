@@ -438,7 +438,7 @@ class Consumer:
         return self._tasks.running
 
     def check_offsets(self) -> None:
-        """Check that every open offset is in exactly one place. For tests, which call it between two steps of the loop.
+        """Check that every open offset is in exactly one place. For tests; see `runtime/offset_check.py`.
 
         Raises:
             OffsetMisplaced: one is not.

@@ -211,10 +211,10 @@ class Executor:
                 self.slot.record = None
                 scheduler.release(lane)
                 note_progress()
-            if self._needs_new_task():
+            if self._should_begin_new_task():
                 return
 
-    def _needs_new_task(self) -> bool:
+    def _should_begin_new_task(self) -> bool:
         """Whether an attempt has set a context variable and not reset it, or the task was cancelled from outside."""
         try:
             return self._needs_fresh_task or self._context != self._clean_context

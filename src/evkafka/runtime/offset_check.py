@@ -23,8 +23,8 @@ class OffsetMisplaced(EVKafkaError):
 def check_offsets(partitions: Iterable[Partition], executors: Iterable[Executor]) -> None:
     """Compare each ledger's open offsets with the records in lanes and executors.
 
-    It counts, and compares offset by offset only if the counts differ. Call it between two steps of the loop: within a
-    step, a record may be between two places.
+    It counts, and compares offset by offset only if the counts differ. Call it from a callback or task of its own:
+    between two `await`s of other code, a record may be in no place for a moment.
 
     Raises:
         OffsetMisplaced: with both lists.

@@ -317,7 +317,7 @@ class Slot:
         record: the record that is handled, None between records.
         state: what the app's lifespan yielded; a Request gets a shallow copy.
         consumer: the consumer as `request.context.consumer` shows it.
-        threads: the pool that plain `def` endpoints run in; None for the loop's default pool.
+        threads: the pool that plain `def` endpoints run in; None for the event loop's default pool.
         thread_future: the endpoint's call in a thread, from its submission until its result is back; None without one.
             Written by the dispatch.
         overrides: returns the app's overrides of dependencies. Written by the dispatch if the endpoint has any.

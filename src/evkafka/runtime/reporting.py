@@ -1,7 +1,8 @@
 """Emits the telemetry events of one consumer's executors.
 
 Executors call it for every verdict except a plain success; the durations of plain successes are only collected while
-there is a listener. Everything is added up, and emitted when an executor yields the loop or puts its lane down.
+there is a listener. Everything is added up, and emitted when an executor yields the event loop or releases its
+lane.
 """
 
 from __future__ import annotations

@@ -7,17 +7,17 @@ import asyncio
 from evkafka.runtime.ports import Clock
 
 YIELD_AFTER_S = 0.010
-"""How long lanes are walked before other tasks get the loop. Without it, 500 endpoints of 30 ms CPU each, one after the
-other, got the member expelled from its group."""
+"""How long lanes are walked before other tasks get the event loop. Without it, 500 endpoints of 30 ms CPU each, one
+after the other, got the member expelled from its group."""
 
 
 class TimeSlice:
-    """How long all executors of a consumer together may use the loop before other tasks must get it.
+    """How long all executors of a consumer together may use the event loop before other tasks must get it.
 
     A limit for each executor would not suffice: five hundred executors with an endpoint of 30 ms CPU each would take
-    15 s. When a time slice is over, the next one begins at once if the loop has made a round meanwhile (endpoints that
-    await let it). Otherwise executors queue, first come, first served: an executor that has just used the loop must not
-    come before those that began to wait meanwhile.
+    15 s. When a time slice is over, the next one begins at once if the event loop has made a round meanwhile
+    (endpoints that await let it). Otherwise executors queue, first come, first served: an executor that has just run
+    must not come before those that began to wait meanwhile.
 
     Attributes:
         ends_s: when the current time slice is over, on the consumer's clock.
@@ -31,7 +31,7 @@ class TimeSlice:
         self.ends_s = 0.0
 
     def is_over(self) -> bool:
-        """Whether other tasks must get the loop now. Begins the next time slice if they have had it."""
+        """Whether other tasks must get the event loop now. Begins the next time slice if they have had it."""
         if self._clock.now() <= self.ends_s:
             return False
         if not self._went_round:
@@ -48,7 +48,7 @@ class TimeSlice:
     def _queued(self, queue: list[asyncio.Future[None]]) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         if not self._first and not self._waiting:
-            loop.call_soon(self._wake)  # on the loop's next round, after what is ready now
+            loop.call_soon(self._wake)  # in the event loop's next round, after what is ready now
         waiter: asyncio.Future[None] = loop.create_future()
         queue.append(waiter)
         return waiter

@@ -53,7 +53,7 @@ class StopSignal:
                 return
             self.reset()
         self.failure.set_exception(error)
-        self.failure.exception()  # retrieve it, so that the loop does not report it
+        self.failure.exception()  # retrieve it, so that the event loop does not report it
         self._on_set()
 
     def reset(self) -> None:

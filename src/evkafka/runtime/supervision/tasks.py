@@ -1,7 +1,7 @@
 """The tasks of one consumer or one producer. A task that ends unexpectedly is a failure of its owner.
 
-Any code on the loop may cancel a task: a timer that an endpoint has left behind (`call_later(..., task.cancel)`), or a
-helper that cancels all tasks. Without supervision nobody would notice: asyncio reports a task that ended by an
+Any code on the event loop may cancel a task: a timer that an endpoint has left behind (`call_later(..., task.cancel)`),
+or a helper that cancels all tasks. Without supervision nobody would notice: asyncio reports a task that ended by an
 exception, but not one that was cancelled.
 """
 
@@ -35,7 +35,7 @@ class SupervisedTasks:
 
     Args:
         owner: the consumer's or producer's name.
-        on_failure: called on the loop with the error of such a task: its own exception, or `TaskEnded`.
+        on_failure: called on the event loop with the error of such a task: its own exception, or `TaskEnded`.
     """
 
     def __init__(self, owner: str, on_failure: Callable[[BaseException], object]) -> None:
@@ -117,8 +117,8 @@ class SupervisedTasks:
     def ignores_cancellation(self) -> bool:
         """Whether a task must continue after a cancellation from outside.
 
-        It must not while the loop is being closed: `asyncio.run` cancels every task then, and waits for each, so that a
-        task which continues would hang the process. By then the task that started the owner has ended.
+        It must not while the event loop is being closed: `asyncio.run` cancels every task then, and waits for each, so
+        that a task which continues would hang the process. By then the task that started the owner has ended.
         """
         return not self._closed and (self._starter is None or not self._starter.done() or not loop_is_closing())
 
