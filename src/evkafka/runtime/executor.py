@@ -268,9 +268,8 @@ class Executor:
         cancelling, context, clean_context = self._task.cancelling, self._context, self._clean_context
         slot.attempt = lane.attempt
         durations_s = report.plain_durations(lane.partition.tp.topic)
-        started = now()
+        started = self.started_s = now()
         slice_ends = min(self._time_slice.ends_s, started + LANE_SLICE_S)
-        self.started_s = started
         while queue:
             try:
                 changed = context != clean_context  # cheap: identical as long as no variable was set
@@ -287,8 +286,7 @@ class Executor:
             except BaseException as error:  # the only handler of endpoint exceptions
                 result = self.classify_raised(error, record)
             if result is None and self._cancel_reason is None:
-                if not finish(record.offset):
-                    # The partition was revoked or reset meanwhile: this result is too late to count.
+                if not finish(record.offset):  # its partition was revoked or reset: the result is too late to count
                     report.dropped(slot, record)
                     return
                 ended = now()
@@ -296,8 +294,7 @@ class Executor:
                     durations_s[slot.route].append(ended - started)
                 slot.attempt = 1
             else:
-                goes_on = await self._settle(lane, record, result, now() - started)
-                if not goes_on:
+                if not await self._settle(lane, record, result, now() - started):
                     return
                 if self._needs_fresh_task:
                     break
