@@ -84,7 +84,7 @@ def test_its_commands_work_in_order(tmp_path: Path, running: Start) -> None:
 
     shell.endpoint("as it was meant")
     service.until("was assigned", times=3)
-    assert "1 would be replayed" in shell.do(next(lines))
+    assert "1 dead letter would be tried" in shell.do(next(lines))
     assert "1 replayed" in shell.do(next(lines))
     assert '"A-3"' in shell.do(next(lines))
     assert "too large" not in shell.do(dead_letters)
