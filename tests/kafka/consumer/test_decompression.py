@@ -14,7 +14,7 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
 from evkafka.broker import KafkaBroker
-from evkafka.kafka.consumer.decompression import TooLargeUnpacked, decompress
+from evkafka.kafka.consumer.decompression import TooLargeUnpacked, decompress, is_compressed
 from evkafka.kafka.consumer.record_decoder import FetchedRecords
 from evkafka.records import TopicPartition
 from tests.kafka.batches import batch, with_crc
@@ -98,6 +98,10 @@ class TestEveryCodec:
 
 
 class TestForms:
+    def test_a_compressed_batch_is_recognized_where_it_begins(self) -> None:
+        assert not is_compressed(b"before" + batch(b"a"), 6)
+        assert is_compressed(b"before" + batch(b"a" * 100, codec=1), 6)
+
     def test_an_uncompressed_batch_is_returned_as_it_is(self) -> None:
         raw = batch(b"a", b"b")
 

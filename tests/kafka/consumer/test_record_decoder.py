@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiokafka.codec import gzip_encode
 from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, PartitionRecords
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
@@ -111,6 +112,16 @@ class TestWholeBatches:
         assert offsets(records.take(3)) == [0, 1, 2]
         assert offsets(records.take(2)) == [3, 4]
         assert len(decoded) == 5
+
+    def test_each_record_has_its_own_headers(self) -> None:
+        each = [[("h", b"1")], [("h", b"1")], [("h", b"2")], [], [("h", None)], [("h", b"1")]]
+        builder: Any = DefaultRecordBatchBuilder(2, 0, 0, -1, 0, 0, 10_000)
+        for offset, headers in enumerate(each):
+            builder.append(offset, 1_700_000_000_000, None, b"v", headers)
+
+        records = unread(bytes(builder.build())).take(10)
+
+        assert [record.headers for record in records] == [tuple(headers) for headers in each]
 
     def test_a_record_is_read_only(self) -> None:
         (record,) = unread(batch(b"a")).take(1)

@@ -33,6 +33,12 @@ class TooLargeUnpacked(ValueError):
     """A batch decompresses to more bytes than allowed. The name is part of messages that users see."""
 
 
+def is_compressed(data: bytes, at: int) -> bool:
+    """Whether the batch that begins here is compressed, or names a codec that nobody knows."""
+    flags = at + (_OLD_ATTRIBUTES_AT if data[at + _MAGIC_AT] < 2 else _ATTRIBUTES_AT + 1)
+    return bool(data[flags] & _CODEC)
+
+
 def decompress(batch: bytes, max_bytes: int) -> bytes:
     """Return the batch uncompressed; the same object if it is not compressed.
 

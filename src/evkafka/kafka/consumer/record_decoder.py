@@ -21,7 +21,7 @@ from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
-from evkafka.kafka.consumer.decompression import TooLargeUnpacked, decompress
+from evkafka.kafka.consumer.decompression import TooLargeUnpacked, decompress, is_compressed
 from evkafka.runtime.leader_epochs import UNKNOWN, EpochStart
 
 _LENGTH = struct.Struct(">i")
@@ -175,8 +175,8 @@ class FetchedRecords:
         if self._skips(batch):
             self._end_batch()
             return
-        raw = self._raw[begin : self._at]
-        if (plain := decompress(raw, self._max_decompressed_bytes)) is not raw:
+        if is_compressed(self._raw, begin):  # else the batch is not copied
+            plain = decompress(self._raw[begin : self._at], self._max_decompressed_bytes)
             batch = self._batch = MemoryRecords(plain).next_batch()
         self._left = chain(batch)  # a batch can be iterated only once, and each slice would start it again
 
@@ -189,10 +189,16 @@ class FetchedRecords:
         decoded = islice(self._left, max_records)
         if batch.producer_id is not None:  # format 2; older ones have no producer id
             kind = batch.timestamp_type  # the same for all its records
-            records = [
-                _NEW(KafkaRecord, (topic, partition, r.offset, r.timestamp, kind, r.key, r.value, tuple(r.headers)))
-                for r in decoded
-            ]
+            # Neighbours often have equal headers: one shared tuple leaves the garbage collector fewer objects.
+            last: list[tuple[str, bytes | None]] | None = None
+            headers: tuple[tuple[str, bytes | None], ...] = ()
+            records = []
+            for r in decoded:
+                if (found := r.headers) != last:
+                    last, headers = found, tuple(found)
+                records.append(
+                    _NEW(KafkaRecord, (topic, partition, r.offset, r.timestamp, kind, r.key, r.value, headers))
+                )
         else:
             records = [
                 _NEW(
