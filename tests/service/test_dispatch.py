@@ -97,6 +97,33 @@ class TestRouting:
         assert await give(handler, FakeRecord(b"1"), middleware=stack, topic_event_types=types) == no_endpoint("C")
 
 
+class TestSharedHeaders:
+    """Neighbours in a log may have the very same tuple of headers."""
+
+    async def test_have_the_same_route(self, handler: Handler, seen: list[Any]) -> None:
+        dispatch = build_dispatch(handler, None).call
+        shared, other = (("Event-Type", b"A"),), (("Event-Type", b"B"),)
+        for value, headers in ((b"1", shared), (b"2", shared), (b"3", other), (b"4", shared), (b"5", ())):
+            if (attempt := dispatch(FakeRecord(value=value, headers=headers), slot())) is not None:
+                await attempt
+        assert seen == [("A", b"1"), ("A", b"2"), ("B", b"3"), ("A", b"4")]
+
+    async def test_without_a_type_have_the_route_of_their_topic(self, handler: Handler, seen: list[Any]) -> None:
+        dispatch = build_dispatch(handler, None, topic_event_types={"a": "A", "b": "B"}).call
+        for topic in ("a", "b", "a", "none"):
+            if (attempt := dispatch(FakeRecord(topic=topic, value=b"1", headers=()), slot())) is not None:
+                await attempt
+        assert seen == [("A", b"1"), ("B", b"1"), ("A", b"1")]
+
+    async def test_are_read_again_if_they_can_change(self, handler: Handler, seen: list[Any]) -> None:
+        dispatch = build_dispatch(handler, None).call
+        headers: Any = [("Event-Type", b"A")]
+        await dispatch(FakeRecord(value=b"1", headers=headers), slot())
+        headers[0] = ("Event-Type", b"B")
+        await dispatch(FakeRecord(value=b"2", headers=headers), slot())
+        assert seen == [("A", b"1"), ("B", b"2")]
+
+
 class TestDefaultStack:
     @pytest.mark.parametrize(
         "middleware",

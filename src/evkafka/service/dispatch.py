@@ -191,23 +191,33 @@ def _direct_call(
 ) -> Callable[[Record, Slot], Awaitable[object] | None]:
     """`Dispatch.call`. With `Executor._walk`, this runs most often.
 
-    To save a call per record, `_raw_type` is repeated in it. A route's functions are bound to a name before they are
-    called: CPython 3.11 does not cache a call through a `__slots__` attribute, as `route.decode(...)` would be.
+    To save a call per record, `_raw_type` is repeated in it. A record with the very headers of the one before (the
+    decoder shares the tuple) has the same route. A route's functions are bound to a name before they are called:
+    CPython 3.11 does not cache a call through a `__slots__` attribute, as `route.decode(...)` would be.
     """
     default = next((route for route in routes if route.endpoint.is_default), None)
     route_by_type: dict[bytes | None, CompiledRoute] = {
         route.endpoint.raw_event_type: route for route in routes if route is not default
     }
+    last_headers: object = None
+    last_route: CompiledRoute | None = None
 
     def dispatch(record: Record, slot: Slot) -> Awaitable[object] | None:
-        event_type = None
-        for name, value in record.headers:
-            if name == header:
-                event_type = value
-                break
-        if event_type is None and type_by_topic:
-            event_type = type_by_topic.get(record.topic)
-        route = route_by_type.get(event_type, default)
+        nonlocal last_headers, last_route
+        headers = record.headers
+        if headers is last_headers:
+            route = last_route
+        else:
+            last_headers = headers if type(headers) is tuple else None  # what cannot change
+            event_type = None
+            for name, value in headers:
+                if name == header:
+                    event_type = value
+                    break
+            if event_type is None and type_by_topic:
+                event_type = type_by_topic.get(record.topic)
+                last_headers = None  # the same headers in another topic have another route
+            route = last_route = route_by_type.get(event_type, default)
         payload = record.value
         if route is None or (payload is None and not route.admits_none):
             slot.route = None
