@@ -7,7 +7,7 @@ import importlib
 import re
 from functools import cache
 
-from tests.docs.pages import ROOT
+from tests.support.doc_pages import ROOT
 
 TEST = re.compile(r"`((?:\w+/)+test_\w+\.py(?:::\w+)+(?:\[[^`]+\])?)`")
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.docs.pages import ROOT
+from tests.support.doc_pages import ROOT
 
 COMMANDS = {
     "evkafka": [sys.executable, "-m", "evkafka.cli"],

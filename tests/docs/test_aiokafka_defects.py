@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.named_tests import TEST, exists, functions_of
-from tests.docs.pages import ROOT
+from tests.support.doc_pages import ROOT
 
 PAGE = ROOT / "docs" / "aiokafka-defects.md"
 SOURCE = ROOT / "src" / "evkafka" / "kafka"

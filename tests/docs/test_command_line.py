@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from evkafka.broker import KafkaBroker
-from tests.docs.pages import ROOT, blocks, file
+from tests.support.doc_pages import ROOT, blocks, file
 
 PAGE = "docs/command-line.md"
 ENDS = re.compile(r"# ends with (\d)")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import Block, blocks, file
 from tests.docs.programs import Start
+from tests.support.doc_pages import Block, blocks, file
 from tests.support.waiting import eventually_sync
 
 PAGE = "docs/dead-letters.md"

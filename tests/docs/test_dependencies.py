@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.docs.pages import blocks, file
+from tests.support.doc_pages import blocks, file
 
 PAGE = "docs/dependencies.md"
 OPTIONAL = ("with_sqlalchemy.py", "with_dishka.py")

@@ -14,8 +14,8 @@ import pytest
 
 from evkafka import EVKafkaProducer, consumer_config
 from evkafka.broker import KafkaBroker
-from tests.docs.pages import ROOT, blocks, file
 from tests.docs.programs import Start
+from tests.support.doc_pages import ROOT, blocks, file
 from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 

@@ -17,9 +17,9 @@ import pytest
 
 from evkafka import EVKafkaProducer
 from evkafka.broker import KafkaBroker
-from tests.docs.pages import ROOT, blocks, file
 from tests.docs.programs import Start
 from tests.support.curl import curl
+from tests.support.doc_pages import ROOT, blocks, file
 from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.docs.pages import ROOT, Block, blocks
+from tests.support.doc_pages import ROOT, Block, blocks
 
 DECLARING = ["docs/delivery.md", "docs/errors.md"]
 """Pages whose Python code declares an app but starts nothing."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.docs.pages import file
+from tests.support.doc_pages import file
 
 PAGE = "docs/payloads.md"
 

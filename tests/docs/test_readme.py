@@ -9,8 +9,8 @@ import pytest
 
 from evkafka import EVKafkaApp, EVKafkaProducer, Handler
 from evkafka.broker import KafkaBroker
-from tests.docs.pages import ROOT, blocks
 from tests.docs.programs import Start
+from tests.support.doc_pages import ROOT, blocks
 from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.acceptance.bad_input.rows import ROWS
 from tests.docs.named_tests import TEST, exists, functions_of, known_rows
-from tests.docs.pages import ROOT
+from tests.support.doc_pages import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
 VERDICTS = ("recovers", "waits", "ends")

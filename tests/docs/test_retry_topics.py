@@ -13,8 +13,8 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from evkafka.broker import KafkaBroker
-from tests.docs.pages import file
 from tests.docs.programs import Start
+from tests.support.doc_pages import file
 from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 

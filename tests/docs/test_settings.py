@@ -8,7 +8,7 @@ import pytest
 from dotenv import dotenv_values
 
 from evkafka import EVKafkaApp
-from tests.docs.pages import file
+from tests.support.doc_pages import file
 
 PAGE = "docs/settings.md"
 

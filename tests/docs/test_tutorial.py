@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.support import ROOT, Start, environment, running
-from tests.docs.pages import blocks, file
+from tests.support.doc_pages import blocks, file
 from tests.support.waiting import eventually_sync
 
 __all__ = ["running"]

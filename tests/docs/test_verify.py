@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, blocks, file
+from tests.support.doc_pages import ROOT, blocks, file
 
 PAGE = "docs/verify.md"
 SHORTER = ["--seconds", "6", "--kill-every", "2", "--fault-every", "0", "--processes", "2", "--max-duplicates", "100"]

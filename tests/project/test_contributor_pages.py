@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.docs.pages import ROOT
+from tests.support.doc_pages import ROOT
 
 PAGES = ("AGENTS.md", "CONTRIBUTING.md", "SECURITY.md")
 FOLDERS = (ROOT, ROOT / "src" / "evkafka", ROOT / "tests")

@@ -9,7 +9,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.docs.pages import ROOT
+from tests.support.doc_pages import ROOT
 
 RENEW = "uv.lock is behind pyproject.toml: `make lock` renews it"
 PUBLIC = {"https://pypi.org/simple", "https://files.pythonhosted.org"}

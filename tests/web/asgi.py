@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from tests.web.client import Answer
+from tests.support.http_client import Answer
 
 
 async def ask(app: Any, path: str, query: str = "", **headers: str) -> Answer:

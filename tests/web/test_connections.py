@@ -12,9 +12,9 @@ import pytest
 from evkafka import EVKafkaApp
 from evkafka.http import connections
 from evkafka.testing import InMemoryKafka
+from tests.support.http_client import get
 from tests.support.waiting import PATIENCE_S, eventually
 from tests.web.apps import app_with
-from tests.web.client import get
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

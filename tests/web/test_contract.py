@@ -22,9 +22,9 @@ from evkafka.web.markdown import link, markdown
 from evkafka.web.schema_text import describe
 from evkafka.web.search import RESULTS_MAX, SearchIndex
 from tests.asyncapi.documents import shop
+from tests.support.http_client import get
 from tests.web.apps import app_with, handling
 from tests.web.asgi import ask
-from tests.web.client import get
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
 

@@ -14,7 +14,7 @@ import yaml
 from evkafka import EVKafkaApp, telemetry
 from evkafka.observe.log_format import FIELDS
 from tests.asyncapi.documents import document_of
-from tests.docs.pages import blocks
+from tests.support.doc_pages import blocks
 from tests.web.apps import app_with
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -18,10 +18,10 @@ from evkafka.service.service import StartFailed
 from evkafka.telemetry import EndpointBlocked
 from evkafka.testing import InMemoryKafka
 from evkafka.testing.memory.source import MemorySource
+from tests.support.http_client import get
 from tests.support.waiting import eventually
 from tests.web.apps import app_with, handling
 from tests.web.asgi import ask
-from tests.web.client import get
 
 
 def live(app: EVKafkaApp) -> Health:

@@ -18,9 +18,9 @@ from evkafka import DeliveryError, EVKafkaApp, Handler, Sender, Skip
 from evkafka.observe.prometheus import Histogram
 from evkafka.telemetry import EndpointBlocked
 from evkafka.testing import InMemoryKafka
+from tests.support.http_client import get
 from tests.support.waiting import eventually
 from tests.web.apps import app_with, handling
-from tests.web.client import get
 
 Samples = Mapping[tuple[str, ...], float]
 

@@ -10,9 +10,9 @@ from evkafka import EVKafkaApp, Sender
 from evkafka.broker import KafkaBroker
 from evkafka.config.settings import ConnectionSettings
 from evkafka.kafka.admin.topics import create_topic
+from tests.support.http_client import get
 from tests.support.waiting import eventually
 from tests.web.apps import handling
-from tests.web.client import get
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow]
 

@@ -25,10 +25,10 @@ from evkafka.observe.process_metrics import MINIMUM, SUMMED, ProcessMetrics, enc
 from evkafka.observe.shared_directory import shared_directory
 from evkafka.service.service import StartFailed
 from evkafka.testing import InMemoryKafka
+from tests.support.http_client import get
 from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
 from tests.web.apps import app_with
-from tests.web.client import get
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = [0, 1]

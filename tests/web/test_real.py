@@ -11,9 +11,9 @@ import pytest
 
 from evkafka import EVKafkaApp, EVKafkaProducer, Handler
 from evkafka.broker import KafkaBroker
+from tests.support.http_client import get
 from tests.support.kafka_topics import MakeTopic
 from tests.support.waiting import eventually
-from tests.web.client import get
 
 
 class FirstLine(logging.Handler):

@@ -17,8 +17,8 @@ import pytest
 from evkafka import EVKafkaApp, Sender
 from evkafka.service.service import StartFailed
 from evkafka.testing import InMemoryKafka
+from tests.support.http_client import get
 from tests.web.apps import app_with, handling
-from tests.web.client import get
 
 IMPORTS_AT_THE_START = """
 import asyncio, sys

@@ -26,8 +26,8 @@ from evkafka.config import ConsumerConfig, consumer_settings, producer_settings
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.topics import create_topic
 from evkafka.testing import InMemoryKafka
+from tests.support.http_client import Answer, get
 from tests.support.waiting import eventually
-from tests.web.client import Answer, get
 
 ROOT = Path(__file__).parents[3]
 PASSWORD = "kolibri-Pa55/word+9"

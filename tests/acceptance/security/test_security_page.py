@@ -15,7 +15,7 @@ from tests.acceptance.security.certificates import Certificates
 from tests.acceptance.security.logins import PASSWORD, login
 from tests.acceptance.security.shop import Shop, check_app, refusal
 from tests.acceptance.security.tokens import token
-from tests.docs.pages import ROOT, blocks, file
+from tests.support.doc_pages import ROOT, blocks, file
 from tests.support.waiting import eventually
 
 PAGE = "docs/security.md"

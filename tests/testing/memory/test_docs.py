@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.docs.pages import blocks
+from tests.support.doc_pages import blocks
 
 PAGE = "docs/testing-in-memory.md"
 
