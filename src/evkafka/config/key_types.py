@@ -7,7 +7,7 @@ follow these declarations.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, Field, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from evkafka.config.section import INT32, Section
@@ -143,8 +143,13 @@ def key_types_of(settings_class: Any) -> dict[str, KeyType]:
 
 def read_setting(section: Section, base: Any, name: str) -> Any:
     """The value of one field; its default is the base's value."""
-    key = key_of(name)
-    return key_types_of(base)[key].read(section, key, getattr(base, name))
+    [declared] = [one for one in fields(base) if one.name == name]
+    return _read_field(section, base, declared)
+
+
+def _read_field(section: Section, base: Any, declared: Field[Any]) -> Any:
+    key_type: KeyType = declared.metadata["key_type"]
+    return key_type.read(section, key_of(declared.name), getattr(base, declared.name))
 
 
 def read_settings(
@@ -162,7 +167,7 @@ def read_settings(
         if one.name in readers:
             values[one.name] = readers[one.name]()
         elif "key_type" in one.metadata and one.name not in already_read:
-            values[one.name] = read_setting(section, base, one.name)
+            values[one.name] = _read_field(section, base, one)
     return replace(base, **values)
 
 
