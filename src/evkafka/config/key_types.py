@@ -6,6 +6,7 @@ follow these declarations.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, Field, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -20,7 +21,7 @@ S = TypeVar("S", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True)
-class KeyType:
+class KeyType(ABC):
     """The type of one key.
 
     Attributes:
@@ -32,9 +33,9 @@ class KeyType:
     shown: bool = True
     textual: bool = True
 
+    @abstractmethod
     def read(self, section: Section, key: str, default: Any) -> Any:
         """The key's value, or the default."""
-        raise NotImplementedError(f"{key} is read by a function of its own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +119,18 @@ class Credential(KeyType):
 
 @dataclass(frozen=True, slots=True)
 class Special(KeyType):
-    """A key with rules of its own, which a function of its own reads."""
+    """A key with rules of its own: the readers of `read_settings` and `read_options` must have a function for it."""
 
     _: KW_ONLY
     shown: bool = False
 
+    def read(self, section: Section, key: str, default: Any) -> Any:
+        raise LookupError(f"no function reads {key}")
 
-def setting(default: T, key_type: KeyType) -> T:
+
+def setting(default: T, key_type: KeyType, *, in_repr: bool = True) -> T:
     """A field of a settings class that is read from a key."""
-    declared: T = field(default=default, metadata={"key_type": key_type})
+    declared: T = field(default=default, metadata={"key_type": key_type}, repr=in_repr)
     return declared
 
 

@@ -105,7 +105,7 @@ class ErrorPolicySettings:
     dead_letter_topic: str = setting("{topic}.{group_id}.dlq", Special(shown=True))
     dead_letter_limit: DeadLetterLimitSettings | None = setting(DeadLetterLimitSettings(), Special(shown=True))
     dead_letter_header_style: HeaderStyle = setting("evkafka", Choice(HeaderStyle))
-    dead_letter_producer: Mapping[str, Any] | None = field(default=None, repr=False, metadata={"key_type": Special()})
+    dead_letter_producer: Mapping[str, Any] | None = setting(None, Special(), in_repr=False)
 
 
 @dataclass(frozen=True, slots=True)
