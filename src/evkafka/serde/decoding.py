@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUndefinedAnnotation, TypeAdapter
+from pydantic import BaseModel, PydanticSchemaGenerationError, PydanticUndefinedAnnotation
 from pydantic.errors import PydanticUserError
 
 from evkafka.serde.annotations import (
@@ -27,6 +27,7 @@ from evkafka.serde.annotations import (
     shown,
 )
 from evkafka.serde.decode_errors import words_of
+from evkafka.serde.pydantic_json import adapter_of
 
 Decode = Callable[[bytes], Any]
 
@@ -117,9 +118,7 @@ def _validator(annotation: Any) -> tuple[Any, Callable[[], Any]]:
         if not annotation.__pydantic_complete__:
             annotation.model_rebuild()
         return annotation.__pydantic_validator__, lambda: annotation.__pydantic_core_schema__
-    adapter: TypeAdapter[Any] = TypeAdapter(any_dict(annotation))
-    if not adapter.pydantic_complete:
-        adapter.rebuild()
+    adapter = adapter_of(any_dict(annotation))
     return adapter.validator, lambda: adapter.core_schema
 
 

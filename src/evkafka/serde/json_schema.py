@@ -15,6 +15,7 @@ from pydantic_core import CoreSchema, PydanticOmit, to_jsonable_python
 from evkafka.exceptions import ConfigError
 from evkafka.serde.annotations import any_dict, by_msgspec, raw_kind, shown
 from evkafka.serde.decoding import decoder_for
+from evkafka.serde.pydantic_json import adapter_of
 
 PREFIX = "#/components/schemas/"
 REF = PREFIX + "{model}"
@@ -92,7 +93,7 @@ def _by_pydantic(wanted: Sequence[Wanted]) -> tuple[dict[Hashable, dict[str, Any
 
 def _described(wanted: Sequence[Wanted]) -> tuple[Any, dict[str, Any]]:
     try:
-        inputs = [(one.key, MODES[one.direction], _adapter(one.annotation)) for one in wanted]
+        inputs = [(one.key, MODES[one.direction], adapter_of(any_dict(one.annotation))) for one in wanted]
         return TypeAdapter.json_schemas(inputs, ref_template=REF, schema_generator=_Describe)
     except Exception as error:
         if len(wanted) > 1:
@@ -102,13 +103,6 @@ def _described(wanted: Sequence[Wanted]) -> tuple[Any, dict[str, Any]]:
             f"the payload {shown(wanted[0].annotation)} cannot be described as a JSON Schema: "
             f"{type(error).__name__}: {error}"
         ) from error
-
-
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
-    adapter: TypeAdapter[Any] = TypeAdapter(any_dict(annotation))
-    if not adapter.pydantic_complete:
-        adapter.rebuild()
-    return adapter
 
 
 def media_type(annotation: Any) -> str:
