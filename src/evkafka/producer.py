@@ -381,13 +381,16 @@ def key_bytes(key: Key | None) -> bytes | None:
             raise TypeError(f"a key is bytes, str, int, UUID or None, not {type(key).__name__}")
 
 
-def header_list(headers: Headers | None, event_type: str) -> Pairs:
-    """The headers of a record, the event type first. It replaces a given header `Event-Type`.
+def header_list(headers: Headers | None, event_type: str | None, type_header: str = TYPE_HEADER) -> Pairs:
+    """The headers of a record, the event type first, if there is one. It replaces a given header of its name.
 
     Raises:
-        TypeError: as `header_pairs`.
+        TypeError, ValueError: as `header_pairs`.
     """
-    return [(TYPE_HEADER, event_type.encode()), *(pair for pair in header_pairs(headers) if pair[0] != TYPE_HEADER)]
+    pairs = header_pairs(headers)
+    if event_type is None:
+        return pairs
+    return [(type_header, event_type.encode()), *(pair for pair in pairs if pair[0] != type_header)]
 
 
 def header_pairs(headers: Headers | None) -> Pairs:

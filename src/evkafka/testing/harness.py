@@ -12,7 +12,7 @@ from typing import Any
 
 from evkafka.app import EVKafkaApp
 from evkafka.exceptions import ConfigError, EncodeError
-from evkafka.producer import EVKafkaProducer, Headers, Key, header_pairs, key_bytes
+from evkafka.producer import EVKafkaProducer, Headers, Key, header_list, key_bytes
 from evkafka.records import Record
 from evkafka.runtime.backend import Backend, current_backend, use_backend
 from evkafka.runtime.clock import SystemClock
@@ -156,7 +156,7 @@ class Harness:
         """
         try:
             value = None if event is None else encode(event)
-            own_key, pairs = key_bytes(key), _pairs(headers, consumer.type_header, event_type)
+            own_key, pairs = key_bytes(key), header_list(headers, event_type, consumer.type_header)
         except (TypeError, ValueError, RecursionError) as error:
             raise EncodeError(
                 f"event {event_type!r} ({type(event).__name__}) cannot be made into a record of {topic!r}: {error}",
@@ -165,7 +165,7 @@ class Harness:
             ) from error
         number = partition or 0
         stamp = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
-        return TestRecord(topic, number, self._positions.take(topic, number), stamp, own_key, value, pairs)
+        return TestRecord(topic, number, self._positions.take(topic, number), stamp, own_key, value, tuple(pairs))
 
     async def deliver(
         self, consumer: CompiledConsumer, records: Sequence[Record], *, stop_at_fault: bool
@@ -202,13 +202,3 @@ class Harness:
                 context.run(variable.set, value)
         context.run(current_backend.set, self.backend)
         return context
-
-
-def _pairs(
-    headers: Headers | None, type_header_name: str, event_type: str | None
-) -> tuple[tuple[str, bytes | None], ...]:
-    """The headers, the event type first; it replaces a given header of the same name."""
-    given = header_pairs(headers)
-    if event_type is None:
-        return tuple(given)
-    return ((type_header_name, event_type.encode()), *(pair for pair in given if pair[0] != type_header_name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 from evkafka.producer import Headers, Key, header_list, key_bytes
@@ -17,11 +16,7 @@ def encoded(
     event: Any, event_type: str | None, key: Key | None, headers: Headers | None
 ) -> tuple[bytes | None, bytes | None, Pairs]:
     """Value, key and headers as bytes; without an event type no header is added."""
-    value = None if event is None else encode(event)
-    if event_type is not None:
-        return value, key_bytes(key), tuple(header_list(headers, event_type))
-    pairs = headers.items() if isinstance(headers, Mapping) else headers or ()
-    return value, key_bytes(key), tuple((n, text.encode() if isinstance(text, str) else text) for n, text in pairs)
+    return None if event is None else encode(event), key_bytes(key), tuple(header_list(headers, event_type))
 
 
 class Write(Protocol):
