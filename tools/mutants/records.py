@@ -162,7 +162,7 @@ DEAD_LETTERS = [
     Breakage(
         "a dead letter is abandoned after three tries",
         "runtime/dead_letters/writer.py",
-        'BEST_EFFORT_TRIES if settings.auto_commit_mode == "pre-commit" else None',
+        "BEST_EFFORT_TRIES if settings.at_most_once else None",
         "BEST_EFFORT_TRIES",
         "an outage of a few seconds loses the record",
         ("tests/runtime/dead_letters/test_writing.py",),

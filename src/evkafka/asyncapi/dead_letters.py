@@ -50,7 +50,7 @@ PLACEHOLDERS = {
 def dead_letter_operations(consumer: ConsumerContract) -> Iterator[Operation]:
     """The dead letters that the consumer's error policies write."""
     settings = consumer.settings
-    if settings.auto_commit_mode == "pre-commit":
+    if settings.at_most_once:
         return  # offsets are committed first: failed records are not kept
     for topic in topics_of(consumer):
         for endpoint in consumer.endpoints or ():

@@ -121,8 +121,8 @@ def group_binding(consumer: ConsumerContract) -> dict[str, Any]:
 
 
 def consumer_extensions(consumer: ConsumerContract) -> dict[str, Any]:
-    at_most_once = consumer.settings.auto_commit_mode == "pre-commit"
-    return {"x-consumer": consumer.name, "x-delivery": "at most once" if at_most_once else "at least once"}
+    delivery = "at most once" if consumer.settings.at_most_once else "at least once"
+    return {"x-consumer": consumer.name, "x-delivery": delivery}
 
 
 def _endpoint_extensions(endpoint: Endpoint) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def error_policy(
 
 def missing_group_id(settings: ConsumerSettings) -> str | None:
     """The error text for a missing `group_id`; None if it is given or not needed."""
-    if settings.group_id is not None or settings.auto_commit_mode == "pre-commit":
+    if settings.group_id is not None or settings.at_most_once:
         return None
     return (
         "group_id: it is missing, and a post-commit consumer commits its offsets for a group;"

@@ -261,7 +261,7 @@ def _check_sizes(section: Section, settings: ConsumerSettings) -> None:
 
 def _check_pre_commit(section: Section, settings: ConsumerSettings) -> None:
     """At most once: the offset of a record is committed before it runs, so a failure can have no consequence."""
-    if settings.auto_commit_mode != "pre-commit":
+    if not settings.at_most_once:
         return
     if section.given("on_error"):
         section.fault(

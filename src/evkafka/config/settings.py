@@ -143,6 +143,16 @@ class ConsumerSettings:
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """The given ones of `CONSUMER_OPTIONS`, for aiokafka."""
 
+    @property
+    def at_most_once(self) -> bool:
+        """Whether offsets are committed before their records run."""
+        return self.auto_commit_mode == "pre-commit"
+
+    @property
+    def commits_each_poll(self) -> bool:
+        """Whether each poll is committed before its records run: at most once, without an interval between commits."""
+        return self.at_most_once and self.auto_commit_interval_s == 0 and self.group_id is not None
+
 
 CONSUMER_OPTIONS: Mapping[str, KeyType] = {
     "fetch_max_wait_ms": Milliseconds(),

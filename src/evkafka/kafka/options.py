@@ -102,11 +102,7 @@ def coordinator_options(consumer: AIOKafkaConsumer) -> dict[str, Any]:
 
 def commits_by_itself(settings: ConsumerSettings) -> bool:
     """Whether aiokafka's auto commit runs: only for at most once, on an interval."""
-    return (
-        settings.group_id is not None
-        and settings.auto_commit_mode == "pre-commit"
-        and settings.auto_commit_interval_s > 0
-    )
+    return settings.group_id is not None and settings.at_most_once and settings.auto_commit_interval_s > 0
 
 
 def one_assignor(given: Any) -> Any:

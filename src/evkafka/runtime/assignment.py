@@ -38,7 +38,7 @@ class Assignment:
         self.scheduler = scheduler
         self.clock = clock
         self.telemetry = telemetry
-        self.at_most_once = settings.auto_commit_mode == "pre-commit"
+        self.at_most_once = settings.at_most_once
         self.partitions: dict[TopicPartition, Partition] = {}
         self.flow = FlowControl(settings, self.partitions)
         self.source: RecordSource | None = None

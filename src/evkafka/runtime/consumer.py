@@ -84,10 +84,6 @@ class ConsumerSpec:
     reset_dead_letter_limit: bool = False
     retry_topics: RetryTopics | None = None
 
-    @property
-    def at_most_once(self) -> bool:
-        return self.settings.auto_commit_mode == "pre-commit"
-
 
 @dataclass(frozen=True, slots=True)
 class ConsumerEnvironment:

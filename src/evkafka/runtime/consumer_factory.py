@@ -93,7 +93,7 @@ def _reporter(spec: ConsumerSpec, environment: ConsumerEnvironment, assignment: 
 
 
 def _dead_letter_limit(spec: ConsumerSpec, stop_signal: StopSignal) -> DeadLetterLimit:
-    window = 0 if spec.at_most_once else spec.dead_letter_window
+    window = 0 if spec.settings.at_most_once else spec.dead_letter_window
     return DeadLetterLimit(stop_signal, window, resets=spec.reset_dead_letter_limit)
 
 
@@ -102,7 +102,7 @@ def _pending_writes(spec: ConsumerSpec, services: ConsumerServices) -> PendingWr
         services,
         spec.dead_letters,
         dead_letter_limit=lambda route: spec.policy_for(route).dead_letter_limit,
-        at_most_once=spec.at_most_once,
+        at_most_once=spec.settings.at_most_once,
     )
 
 
@@ -162,7 +162,7 @@ def _decide_for(spec: ConsumerSpec, random: Callable[[], float]) -> DecideFor:
     def decide_for(
         topic: str, route: Route | None, outcome: Outcome | Unmatched | Failed | None, attempt: int
     ) -> Verdict:
-        if spec.at_most_once:
+        if spec.settings.at_most_once:
             return decide_at_most_once(outcome)
         return decide(
             outcome,

@@ -52,12 +52,7 @@ class Poller:
         self._assignment = assignment
         self._stop_signal = stop_signal
         self._report = report
-        settings = assignment.settings
-        # In at-most-once mode without a commit interval, each poll is committed before its records run. Without a group
-        # there is nothing to commit.
-        self._commits_first = (
-            assignment.at_most_once and settings.auto_commit_interval_s == 0 and settings.group_id is not None
-        )
+        self._commits_first = assignment.settings.commits_each_poll
         self._limit = limit
         self._delayed = DelayedRecords(assignment, retry_topics, self._hand_out) if retry_topics is not None else None
         self._positions_due_s = 0.0

@@ -392,7 +392,7 @@ class Service:
 
 def _warn_of_policies_without_effect(plan: ConsumerPlan) -> None:
     for route in plan.routes:
-        if route.on_error is not None and plan.settings.auto_commit_mode == "pre-commit":
+        if route.on_error is not None and plan.settings.at_most_once:
             logger.warning(
                 "the on_error of event type %r has no effect in consumer %s: it commits before it runs (pre-commit)",
                 route.event_type,

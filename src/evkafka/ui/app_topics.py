@@ -27,7 +27,7 @@ def configured_dead_letter_topics(app: OperatedApp) -> dict[str, AppTopic]:
     found: dict[str, AppTopic] = {}
     for declared in app.consumers.values():
         settings = declared.settings
-        if settings.auto_commit_mode == "pre-commit":
+        if settings.at_most_once:
             continue
         for event_type, policy in declared.policies():
             if policy.then != "dead_letter" and (event_type is not None or settings.unmatched != "dead_letter"):

@@ -46,11 +46,7 @@ class KafkaSource:
         # At most once without exception: aiokafka commits nothing by itself. A position that was found by the reset
         # rule is committed at once; otherwise it would be found again after a restart, by another rule (as if the
         # partition were new).
-        self._commits_resets = (
-            settings.group_id is not None
-            and settings.auto_commit_mode == "pre-commit"
-            and settings.auto_commit_interval_s == 0
-        )
+        self._commits_resets = settings.commits_each_poll
         self._failure: BrokerError | None = None
         self._failed: asyncio.Future[None] | None = None  # done on a failure or at the stop; wakes a poll
         self._topic_watch: asyncio.Task[None] | None = None

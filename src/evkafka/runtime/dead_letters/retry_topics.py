@@ -42,7 +42,7 @@ def retry_topics_of(settings: ConsumerSettings, policies: Iterable[ErrorPolicySe
     Raises:
         ConfigError: a name is illegal, or the consumer already reads it; or the consumer's topics are a pattern.
     """
-    if settings.auto_commit_mode == "pre-commit":
+    if settings.at_most_once:
         return {}  # nothing is retried
     delays_ms = sorted({delay_ms for policy in policies for delay_ms in policy.retry_topics})
     if delays_ms and settings.topic_pattern is not None:

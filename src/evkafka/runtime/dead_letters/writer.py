@@ -95,7 +95,7 @@ class DeadLetterWriter:
         self._clock = clock
         # With pre-commit the offset is already being committed: the dead letter is tried a few times and blocks
         # nothing.
-        self._most_tries = BEST_EFFORT_TRIES if settings.auto_commit_mode == "pre-commit" else None
+        self._most_tries = BEST_EFFORT_TRIES if settings.at_most_once else None
         self._incarnations = TopicIncarnations(cluster, clock, settings.connection)
         self._signatures = ReplaySignatures(cluster, clock)
         self._producers: list[DeadLetterProducer] = []
