@@ -68,6 +68,11 @@ class FailureInfo:
     error: BaseException | None
     failed_at: datetime
 
+    @property
+    def message(self) -> str:
+        """The message of the error; the reason if there is no error."""
+        return failure_message(self.error) if self.error is not None else self.reason
+
 
 def dead_letter_headers(
     record: Record,
@@ -107,6 +112,18 @@ def dead_letter_id(group_id: str, record: Record, incarnation: TopicIncarnation)
     topic = f"{record.topic}:{incarnation.topic_id}" if incarnation.topic_id else record.topic
     cluster = [incarnation.cluster_id] if incarnation.cluster_id else []
     return "/".join([group_id, *cluster, topic, str(record.partition), str(record.offset)])
+
+
+def origin_values(record: Record, failure: FailureInfo, id_: str) -> dict[str, bytes]:
+    """The values of `ORIGIN` for a record that fails."""
+    return {
+        "topic": record.topic.encode(),
+        "partition": b"%d" % record.partition,
+        "offset": b"%d" % record.offset,
+        "timestamp": b"%d" % record.timestamp,
+        "group": failure.group_id.encode(),
+        "id": id_.encode(),
+    }
 
 
 def _origin_of(record: Record) -> dict[str, bytes]:
@@ -154,17 +171,9 @@ class _DeadLetterHeaders:
         self.record = record
         self.failure = failure
         self.first_origin = first_origin
-        self.origin = {
-            "topic": record.topic.encode(),
-            "partition": b"%d" % record.partition,
-            "offset": b"%d" % record.offset,
-            "timestamp": b"%d" % record.timestamp,
-            "group": failure.group_id.encode(),
-            "id": id_.encode(),
-            **first_origin,
-        }
+        self.origin = {**origin_values(record, failure, id_), **first_origin}
         self.error_type = error_type_of(error)
-        self.message = cut(failure_message(error) if error is not None else failure.reason, message_bytes)
+        self.message = cut(failure.message, message_bytes)
         self.traceback = _cut_head("".join(traceback.format_exception(error)) if error else "", traceback_bytes)
 
     def as_evkafka(self) -> Headers:

@@ -16,8 +16,7 @@ from evkafka.config import retry_topic
 from evkafka.config.settings import ConsumerSettings, ErrorPolicySettings, TopicSettings
 from evkafka.exceptions import ConfigError
 from evkafka.records import Record
-from evkafka.runtime.dead_letters.headers import FailureInfo, Headers, cut, error_type_of
-from evkafka.runtime.failure_cause import failure_message
+from evkafka.runtime.dead_letters.headers import FailureInfo, Headers, cut, error_type_of, origin_values
 
 PREFIX = "evkafka-retry-"
 
@@ -90,18 +89,11 @@ def retry_headers(record: Record, failure: FailureInfo, *, id_: str, reduced: in
         id_: of the dead letter that it may become.
         reduced: the step of `MESSAGE_BYTES`.
     """
-    message = failure_message(failure.error) if failure.error is not None else failure.reason
-    values = {
-        "topic": record.topic.encode(),
-        "partition": b"%d" % record.partition,
-        "offset": b"%d" % record.offset,
-        "timestamp": b"%d" % record.timestamp,
-        "group": failure.group_id.encode(),
-        "id": id_.encode(),
+    values = origin_values(record, failure, id_) | {
         "event-type": (failure.event_type or "").encode(),
         "attempts": b"%d" % failure.attempts,
         "error-type": error_type_of(failure.error).encode(),
-        "error-message": cut(message, MESSAGE_BYTES[reduced]),
+        "error-message": cut(failure.message, MESSAGE_BYTES[reduced]),
     }
     return [*record.headers, *((PREFIX + name, value) for name, value in values.items())]
 

@@ -149,11 +149,7 @@ class DeadLetterWriter:
         record, policy = unreadable_origin(unreadable), self._policy_for(None)
         error = unreadable.error
         failure = FailureInfo(self._group_id, None, 1, f"it cannot be read: {error!r}", error, datetime.now(UTC))
-        try:
-            topic = self._topic(policy, source or record.topic, UNREADABLE)
-        except ConfigError as fault:
-            raise StopApp(f"{address_of(record)} has no dead-letter topic", fault) from fault
-        await self._send(self._dead_letter(record, failure, policy, topic))
+        await self._send(self._dead_letter(record, failure, policy, source or record.topic, UNREADABLE))
 
     async def send_to_dead_letter(
         self, record: Record, slot: Slot, verdict: SendToDeadLetter, failed: WriteFailed = _ignore_failure
@@ -164,13 +160,24 @@ class DeadLetterWriter:
             StopApp: its topic has an illegal name, or it does not fit into the topic. The record stays uncommitted.
         """
         policy, failure = self._policy_for(slot.route), self._failure(slot, verdict)
+        write = self._dead_letter(record, failure, policy, record.topic, failure.event_type or UNMATCHED)
+        await self._send(write, failed)
+
+    def _dead_letter(
+        self, record: Record, failure: FailureInfo, policy: ErrorPolicySettings, source: str, event_type: str
+    ) -> TopicWrite:
+        """The write of a dead letter.
+
+        Args:
+            source: the topic whose dead letters it joins.
+
+        Raises:
+            StopApp: its topic has an illegal name.
+        """
         try:
-            topic = self._topic(policy, record.topic, failure.event_type or UNMATCHED)
+            topic = self._topic(policy, source, event_type)
         except ConfigError as error:
             raise StopApp(f"{address_of(record)} has no dead-letter topic", error) from error
-        await self._send(self._dead_letter(record, failure, policy, topic), failed)
-
-    def _dead_letter(self, record: Record, failure: FailureInfo, policy: ErrorPolicySettings, topic: str) -> TopicWrite:
         producer = self._producer_for(policy)
 
         async def headers(reduced: int) -> Headers:
