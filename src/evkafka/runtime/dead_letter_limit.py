@@ -10,6 +10,19 @@ from evkafka.runtime.settle import StopApp
 from evkafka.runtime.supervision.stop_signal import StopSignal
 
 
+def limit_error(address: str, why: str, cause: BaseException | None) -> StopApp:
+    """The error that stops the app because a record may not become a dead letter.
+
+    Args:
+        address: of the record.
+        why: how the limit is reached.
+        cause: why the record failed.
+    """
+    return StopApp(
+        f"{address} stops the app, uncommitted: {why} (`dead_letter_limit`); {RESET_DEAD_LETTER_LIMIT}", cause
+    )
+
+
 class DeadLetterLimit:
     """The limits of one consumer.
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from evkafka.config.settings import DeadLetterLimitSettings
 from evkafka.records import Record
-from evkafka.runtime.dead_letters.rate import RESET_DEAD_LETTER_LIMIT
+from evkafka.runtime.dead_letter_limit import limit_error
 from evkafka.runtime.interfaces import ConsumerServices, DeadLetterSink
 from evkafka.runtime.partition import Lane, Partition, PendingWrite, SettledBehind
 from evkafka.runtime.ports import Route, Slot
-from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, StopApp, address_of, written_status
+from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, address_of, written_status
 
 
 class PendingWrites:
@@ -71,11 +71,7 @@ class PendingWrites:
             return
         if isinstance(verdict, SendToDeadLetter):
             if why := partition.dead_letters.limit_reached(self._dead_letter_limit(slot.route)):
-                raise StopApp(
-                    f"{address_of(record)} stops the app, uncommitted: {why} (`dead_letter_limit`); "
-                    f"{RESET_DEAD_LETTER_LIMIT}",
-                    verdict.error,
-                )
+                raise limit_error(address_of(record), why, verdict.error)
             partition.dead_letters.pending += 1
         write = PendingWrite(
             lane,
