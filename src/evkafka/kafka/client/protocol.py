@@ -50,6 +50,11 @@ TAGS = ("tags", TaggedFields)
 NO_TOPIC_ID = uuid.UUID(int=0)
 
 
+def _by_topic(*row: tuple[str, Any]) -> tuple[str, Any]:
+    """The field `topics`: an array of topics, each with an array of these fields of a partition."""
+    return "topics", Array(("topic", TEXT), ("partitions", Array(*row)))
+
+
 class HeartbeatResponse_v3(Response):
     API_KEY = 12
     API_VERSION = 3
@@ -224,16 +229,7 @@ class OffsetCommitRequest_v6(RequestStruct):
         ("group", TEXT),
         ("generation_id", Int32),
         ("member_id", TEXT),
-        (
-            "topics",
-            Array(
-                ("topic", TEXT),
-                (
-                    "partitions",
-                    Array(("partition", Int32), ("offset", Int64), ("leader_epoch", Int32), ("metadata", TEXT)),
-                ),
-            ),
-        ),
+        _by_topic(("partition", Int32), ("offset", Int64), ("leader_epoch", Int32), ("metadata", TEXT)),
     )
 
 
@@ -264,21 +260,12 @@ class OffsetFetchResponse_v5(Response):
     API_VERSION = 5
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        (
-            "topics",
-            Array(
-                ("topic", TEXT),
-                (
-                    "partitions",
-                    Array(
-                        ("partition", Int32),
-                        ("offset", Int64),
-                        ("leader_epoch", Int32),
-                        ("metadata", TEXT),
-                        ("error_code", Int16),
-                    ),
-                ),
-            ),
+        _by_topic(
+            ("partition", Int32),
+            ("offset", Int64),
+            ("leader_epoch", Int32),
+            ("metadata", TEXT),
+            ("error_code", Int16),
         ),
         ("error_code", Int16),
     )
@@ -311,16 +298,7 @@ class OffsetForLeaderEpochResponse_v3(Response):
     API_VERSION = 3
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        (
-            "topics",
-            Array(
-                ("topic", TEXT),
-                (
-                    "partitions",
-                    Array(("error_code", Int16), ("partition", Int32), ("leader_epoch", Int32), ("end_offset", Int64)),
-                ),
-            ),
-        ),
+        _by_topic(("error_code", Int16), ("partition", Int32), ("leader_epoch", Int32), ("end_offset", Int64)),
     )
 
 
@@ -330,16 +308,7 @@ class OffsetForLeaderEpochRequest_v3(RequestStruct):
     RESPONSE_TYPE = OffsetForLeaderEpochResponse_v3
     SCHEMA = Schema(
         ("replica_id", Int32),
-        (
-            "topics",
-            Array(
-                ("topic", TEXT),
-                (
-                    "partitions",
-                    Array(("partition", Int32), ("current_leader_epoch", Int32), ("leader_epoch", Int32)),
-                ),
-            ),
-        ),
+        _by_topic(("partition", Int32), ("current_leader_epoch", Int32), ("leader_epoch", Int32)),
     )
 
 
