@@ -1,10 +1,20 @@
-"""Cancels tasks of aiokafka."""
+"""Starts tasks of a client, and cancels those of aiokafka."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
+
+from evkafka.config.settings import ConnectionSettings
+from evkafka.runtime.supervision.tasks import PREFIX
+
+T = TypeVar("T")
+
+
+def start_task(what: str, connection: ConnectionSettings, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Start a task of a source or sink, with a name like those of the runtime's tasks."""
+    return asyncio.get_running_loop().create_task(work, name=f"{PREFIX}{connection.client_id}-{what}")
 
 
 async def cancel_all(tasks: Iterable[asyncio.Task[Any] | None], timeout_s: float) -> None:

@@ -68,7 +68,7 @@ class ContainedCoordinator(GroupCoordinator):
         self.topics_before: frozenset[str] = frozenset()
         self.metadata: dict[ClientPartition, str] = {}
         self.longest_metadata = LONGEST_METADATA
-        self.heard_at_s = client._loop.time()
+        self.heard_at_s = client.now_s()
 
     # ------------------------------------------------------------------ answers
 
@@ -79,7 +79,7 @@ class ContainedCoordinator(GroupCoordinator):
         elif isinstance(request, OffsetCommitRequest):
             request = self._with_epochs(request)
         answer = await super()._send_req(request)
-        self.heard_at_s = self._client._loop.time()
+        self.heard_at_s = self._client.now_s()
         self._last_code = code = getattr(answer, "error_code", 0)
         if code == ErrorCode.FENCED_INSTANCE_ID:
             self.fenced()
@@ -110,7 +110,7 @@ class ContainedCoordinator(GroupCoordinator):
 
         Brokers before 2.3, and clients that do not fence, show it only like this (aiokafka-defects.md#static-members).
         """
-        now_s = self._client._loop.time()
+        now_s = self._client.now_s()
         self._expelled_at_s.append(now_s)
         if len(self._expelled_at_s) == EXPULSIONS and now_s - self._expelled_at_s[0] < EXPULSIONS_WITHIN_S:
             self._on_failure(

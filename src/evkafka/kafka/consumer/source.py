@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from aiokafka import errors as kafka
 from aiokafka.structs import TopicPartition as ClientPartition
@@ -15,6 +15,7 @@ from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused
 from evkafka.kafka.client import preflight
 from evkafka.kafka.client.log_filters import client_log_filters
+from evkafka.kafka.client.tasks import start_task
 from evkafka.kafka.consumer.close import close
 from evkafka.kafka.consumer.consumer import ContainedConsumer
 from evkafka.kafka.consumer.coordinator import ContainedCoordinator
@@ -24,8 +25,6 @@ from evkafka.kafka.errors import translate
 from evkafka.records import Record, TopicPartition
 from evkafka.runtime.ports import SourceListener, SourceState
 from evkafka.runtime.supervision.tasks import TaskEnded
-
-T = TypeVar("T")
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -67,7 +66,7 @@ class KafkaSource:
         topics = [topic.name for topic in settings.topics]
         self._log_filters.enter_context(client_log_filters.installed(absent_topics=topics))
         first = await preflight.reach(settings.connection, timeout_s=settings.start_timeout_s)
-        opening = _start_task("open", settings, consumer.open(self._rebalances, first=first))
+        opening = start_task("open", settings.connection, consumer.open(self._rebalances, first=first))
         try:
             await asyncio.wait(
                 {opening, self._failed}, timeout=deadline_s - loop.time(), return_when=asyncio.FIRST_COMPLETED
@@ -90,9 +89,9 @@ class KafkaSource:
         ends = EndOffsets(
             consumer.client, consumer.subscriptions, reads_committed=settings.isolation_level == "read_committed"
         )
-        self._end_offsets_watch = _start_task("ends", settings, ends.run())
+        self._end_offsets_watch = start_task("ends", settings.connection, ends.run())
         if settings.topics:
-            self._topic_watch = _start_task("topics", settings, self._watch_topics())
+            self._topic_watch = start_task("topics", settings.connection, self._watch_topics())
 
     async def _check_rights(self, consumer: ContainedConsumer) -> None:
         """Report a missing right at the start, as a mistake in the configuration, not after the group has formed."""
@@ -115,7 +114,7 @@ class KafkaSource:
             self._stopped = True
             self._wake_poll()
             if self._consumer is not None:
-                self._closing = _start_task("close", self._settings, self._close(self._consumer, timeout_s))
+                self._closing = start_task("close", self._settings.connection, self._close(self._consumer, timeout_s))
         if self._closing is not None:
             # A task of its own: if this call is cancelled, the next call waits for the same task.
             await asyncio.wait({self._closing})
@@ -363,8 +362,3 @@ class KafkaSource:
             await asyncio.sleep(ABSENT_TOPIC_CHECK_S)
             if absent:
                 client.force_metadata_update()
-
-
-def _start_task(what: str, settings: ConsumerSettings, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-    name = f"evkafka-{settings.connection.client_id}-{what}"
-    return asyncio.get_running_loop().create_task(work, name=name)

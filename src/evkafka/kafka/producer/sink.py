@@ -12,9 +12,7 @@ import random
 import re
 import time
 from collections import deque
-from collections.abc import Coroutine
 from contextlib import ExitStack
-from typing import Any, TypeVar
 
 from aiokafka import errors as kafka
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -23,6 +21,7 @@ from evkafka.config.settings import ProducerSettings
 from evkafka.exceptions import BrokerUnavailable, EVKafkaError, RecordTooLarge
 from evkafka.kafka.client.log_filters import client_log_filters
 from evkafka.kafka.client.preflight import reach
+from evkafka.kafka.client.tasks import start_task
 from evkafka.kafka.errors import translate
 from evkafka.kafka.producer.batch import PendingRecord, delivery_error
 from evkafka.kafka.producer.idempotent_producer import IdempotentProducer, Refusal, Topic
@@ -32,8 +31,6 @@ from evkafka.runtime.backoff import exponential
 from evkafka.runtime.partitioner import partition_for
 from evkafka.runtime.ports import OutgoingRecord
 from evkafka.runtime.supervision.tasks import loop_is_closing
-
-T = TypeVar("T")
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
@@ -209,7 +206,7 @@ class KafkaSink:
         while True:
             lookup = self._lookups.get(topic)  # shared by all that wait for the topic
             if lookup is None:
-                lookup = self._lookups[topic] = self._start_task("topic", self._look_for(topic))
+                lookup = self._lookups[topic] = start_task("topic", self._settings.connection, self._look_for(topic))
                 lookup.add_done_callback(lambda _: self._lookups.pop(topic, None))
             await asyncio.wait({lookup}, timeout=until_s - self._loop.time())
             if not lookup.cancelled() or self._stopping:
@@ -289,12 +286,8 @@ class KafkaSink:
                 logger.error("task %s was cancelled by somebody else, and is begun again", task.get_name())
                 self._start_replacing()
 
-        self._replacing = self._start_task("replace", self._run_replacement())
+        self._replacing = start_task("replace", self._settings.connection, self._run_replacement())
         self._replacing.add_done_callback(ended)
-
-    def _start_task(self, what: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        name = f"evkafka-{self._settings.connection.client_id}-{what}"
-        return self._loop.create_task(work, name=name)
 
     async def _run_replacement(self) -> None:
         """Start the next producer, however long it takes: the records that wait for it have their own deadlines."""
@@ -328,7 +321,7 @@ class KafkaSink:
         """Close a retired producer without unfinished batches, once the next one has been started."""
         if producer.unfinished == 0 and producer in self._draining and producer is not self._newest:
             self._draining.discard(producer)
-            closing = self._start_task("close", producer.close(timeout_s=CLOSE_S))
+            closing = start_task("close", self._settings.connection, producer.close(timeout_s=CLOSE_S))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
 
