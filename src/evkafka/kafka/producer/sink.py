@@ -127,7 +127,7 @@ class KafkaSink:
             queue.stop(f"the producer was stopped, and {timeout_s:.3g} s were not enough for what was queued")
         await self._end_tasks(close_s)
         left_s = max(deadline_s - time.monotonic(), 0.1)
-        producers = {self._producer(), *self._draining}
+        producers = {self.newest, *self._draining}
         await asyncio.gather(*(producer.close(timeout_s=left_s) for producer in producers))
 
     async def _flush(self, timeout_s: float | None) -> None:
@@ -154,7 +154,7 @@ class KafkaSink:
             DeliveryError: it was not confirmed in time, or was refused.
         """
         topic, value, key, partition, timestamp_ms, headers, event_type = record
-        producer = self._producer()
+        producer = self.newest
         loop = self._loop
         limit_s = self._settings.delivery_timeout_s if timeout_s is None else timeout_s
         deadline_s = loop.time() + limit_s
@@ -211,7 +211,7 @@ class KafkaSink:
             await asyncio.wait({lookup}, timeout=until_s - self._loop.time())
             if not lookup.cancelled() or self._stopping:
                 break  # otherwise it was cancelled from outside: start another one
-        known = self._producer().topic(topic)
+        known = self.newest.topic(topic)
         if known is not None and (partition is None or partition in known.partitions):
             return known
         if known is not None:
@@ -235,7 +235,7 @@ class KafkaSink:
         absent_since_s: float | None = None
         wait_s = FIRST_WAIT_S
         while True:
-            producer = self._producer()
+            producer = self.newest
             answered = await producer.look_for(topic)
             if producer.topic(topic) is not None:
                 return ""
@@ -255,15 +255,12 @@ class KafkaSink:
     @property
     def newest(self) -> IdempotentProducer:
         """The producer started last. Its metadata are used also while it is being replaced."""
-        return self._producer()
-
-    def _producer(self) -> IdempotentProducer:
         assert self._newest is not None
         return self._newest
 
     def current(self) -> IdempotentProducer | None:
         """The producer that takes batches; None while it is being replaced."""
-        newest = self._producer()
+        newest = self.newest
         return None if newest.retired or self._closed else newest
 
     def replace(self, producer: IdempotentProducer, why: Refusal) -> None:
@@ -342,7 +339,7 @@ class KafkaSink:
 
     def last_error(self) -> str:
         """Why nothing can be sent at the moment, for an error message; empty if unknown."""
-        newest = self._producer()
+        newest = self.newest
         if newest.retired and self._last_start_error:
             return f"a new producer could not be started ({self._last_start_error})"
         return str(newest.client.last_error or "")
