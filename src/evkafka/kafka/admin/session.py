@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from aiokafka.errors import KafkaError
@@ -37,17 +37,13 @@ async def admin_session(connection: ConnectionSettings, doing: str, timeout_s: f
         except BrokerError as error:
             raise type(error)(f"{doing}: {error}") from error
         admin = admin_client(connection, first=first)
-        try:
+        with _translated_errors(doing, timeout_s):
             async with asyncio.timeout_at(deadline_s):
                 try:
                     await admin.start()
                     yield admin
                 finally:
                     await admin.close()
-        except TimeoutError as error:
-            raise BrokerError(f"{doing}: no answer within {timeout_s:g} s") from error
-        except (KafkaError, OSError) as error:
-            raise translate(error, doing) from error
 
 
 @asynccontextmanager
@@ -70,10 +66,15 @@ async def limited(doing: str, timeout_s: float, reader: Reader | None = None) ->
         doing: the operation, for error messages.
         timeout_s: the limit; while a large answer arrives at this reader, it does not run.
     """
+    with _translated_errors(doing, timeout_s), client_log_filters.installed():
+        async with SilenceLimit(timeout_s, lambda: reader.progress if reader is not None else None):
+            yield
+
+
+@contextmanager
+def _translated_errors(doing: str, timeout_s: float) -> Iterator[None]:
     try:
-        with client_log_filters.installed():
-            async with SilenceLimit(timeout_s, lambda: reader.progress if reader is not None else None):
-                yield
+        yield
     except TimeoutError as error:
         raise BrokerError(f"{doing}: no answer within {timeout_s:g} s") from error
     except (KafkaError, OSError) as error:
