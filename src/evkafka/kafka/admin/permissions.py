@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
 from aiokafka import errors as kafka
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
 from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.produce import ProduceRequest
@@ -21,6 +20,7 @@ from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.reader import Reader
 from evkafka.kafka.admin.session import admin_session, limited
+from evkafka.kafka.client.client import Admin
 from evkafka.kafka.client.preflight import try_login
 from evkafka.kafka.errors import ErrorCode
 
@@ -37,13 +37,13 @@ REFUSALS = (
 class PermissionProbe:
     """Probes the rights in one cluster. Each method returns the missing right, or None if nothing is missing."""
 
-    def __init__(self, connection: ConnectionSettings, admin: AIOKafkaAdminClient) -> None:
+    def __init__(self, connection: ConnectionSettings, admin: Admin) -> None:
         self._connection = connection
         self._admin = admin
 
     async def silent_brokers(self) -> Mapping[str, BrokerError]:
         """The brokers that accept no connection, by node and address, with the error. All are tried at once."""
-        brokers = sorted(self._admin._client.cluster.brokers(), key=lambda broker: broker.nodeId)
+        brokers = sorted(self._admin.client.cluster.brokers(), key=lambda broker: broker.nodeId)
         logins = (try_login(self._connection, one.host, one.port, timeout_s=LOGIN_S) for one in brokers)
         outcomes = await asyncio.gather(*logins, return_exceptions=True)
         for error in outcomes:
@@ -61,7 +61,7 @@ class PermissionProbe:
             node = await self._coordinator(group)
         except kafka.GroupAuthorizationFailedError:
             return f"DESCRIBE and READ of group {group!r}"
-        answer = await self._admin._client.send(node, HeartbeatRequest(group, -1, "evkafka-check"))
+        answer = await self._admin.client.send(node, HeartbeatRequest(group, -1, "evkafka-check"))
         refused = answer.error_code == ErrorCode.GROUP_AUTHORIZATION_FAILED
         return f"READ of group {group!r}" if refused else None
 
@@ -91,7 +91,7 @@ class PermissionProbe:
 
     async def writing(self, topic: str) -> str | None:
         """Write an empty batch. The broker refuses it as invalid, or because of the missing right."""
-        client = self._admin._client
+        client = self._admin.client
         client.add_topic(topic)
         try:
             await client._wait_on_metadata(topic)

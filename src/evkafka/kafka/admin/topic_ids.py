@@ -9,7 +9,6 @@ import base64
 import uuid
 from collections.abc import Collection
 
-from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.config.settings import ConnectionSettings
@@ -21,28 +20,20 @@ from evkafka.runtime.ports import TopicIds
 async def look_up_topic_ids(
     connection: ConnectionSettings, topics: Collection[str], *, timeout_s: float = 10.0
 ) -> TopicIds:
-    """The ids of a cluster and of these topics, over a new connection.
+    """The ids of a cluster and of these topics. Brokers before 2.8 have no topic ids and return only the cluster id.
 
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     doing = f"looking up the ids of topics {', '.join(sorted(topics))}"
     async with admin_session(connection, doing, timeout_s) as admin:
-        return await topic_ids(admin._client, topics)
-
-
-async def topic_ids(client: AIOKafkaClient, topics: Collection[str]) -> TopicIds:
-    """The same over a connected client. Brokers before 2.8 have no topic ids and return only the cluster id.
-
-    Raises:
-        KafkaError: no answer.
-    """
-    node = client.get_random_node()
-    try:
-        answer = await client.send(node, TopicIdsRequest(topics))
-    except NotImplementedError:
-        answer = await client.send(node, MetadataRequest([], False))
-        return TopicIds(getattr(answer, "cluster_id", None), {})
+        client = admin.client
+        node = client.get_random_node()
+        try:
+            answer = await client.send(node, TopicIdsRequest(topics))
+        except NotImplementedError:
+            answer = await client.send(node, MetadataRequest([], False))
+            return TopicIds(getattr(answer, "cluster_id", None), {})
     found = {name: id_ for code, name, id_, *_ in answer.topics if code == 0 and id_ != NO_TOPIC_ID}
     return TopicIds(answer.cluster_id, {name: as_text(id_) for name, id_ in found.items()})
 

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import (
-    UnknownTopicOrPartitionError,
-    for_code,
-)
+from aiokafka.errors import UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.admin import CreateTopicsRequest
 
 from evkafka.config.settings import ConnectionSettings
@@ -56,7 +53,7 @@ async def default_shape(connection: ConnectionSettings, *, timeout_s: float = 30
 
 
 async def _default_shape(admin: Any) -> TopicShape:
-    node = admin._client.cluster.brokers().copy().pop().nodeId
+    node = admin.client.cluster.brokers().copy().pop().nodeId
     [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.BROKER, str(node))])
     [(code, message, *_, entries)] = answer.resources
     if code:

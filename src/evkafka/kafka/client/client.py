@@ -22,13 +22,18 @@ from evkafka.kafka.options import connection_options
 class Admin(AIOKafkaAdminClient):
     """aiokafka's admin client. Its own way is to ask one random node, and fail if that node is silent."""
 
+    @property
+    def client(self) -> NodeConnections:
+        client: NodeConnections = self._client
+        return client
+
     async def _send_request(self, request: Any, node_id: int | None = None) -> Any:
         if node_id is None and isinstance(request, MetadataRequest | FindCoordinatorRequest):
             return await self._client.ask_any(request)
         return await super()._send_request(request, node_id)
 
 
-def admin_client(connection: ConnectionSettings, *, first: tuple[str, int] | None = None) -> AIOKafkaAdminClient:
+def admin_client(connection: ConnectionSettings, *, first: tuple[str, int] | None = None) -> Admin:
     """An admin client. Start it, and close it in any case. aiokafka's own start leaves its first connection open if
     it is cancelled: this one is created before, so that `close()` finds it.
 
