@@ -1,6 +1,6 @@
 """The cluster, clock and random numbers that this context uses: the real ones, or those of the test kit.
 
-Producers that users make themselves, inside a handler or a lifespan, are passed neither cluster nor clock. They read
+Producers that users create themselves, inside a handler or a lifespan, are passed neither cluster nor clock. They read
 the current backend when they start, so that nothing in a test connects to a real Kafka unnoticed.
 """
 
@@ -18,7 +18,7 @@ from evkafka.runtime.ports import Clock, Cluster
 @dataclass(frozen=True, slots=True)
 class Backend:
     """Attributes:
-    cluster: makes the sinks of producers that were passed no cluster.
+    cluster: creates the sinks of producers that were passed no cluster.
     clock: the time of those producers.
     random: random numbers in [0, 1), as `random.random`, for the jitter of backoffs.
     """

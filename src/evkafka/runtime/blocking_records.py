@@ -25,9 +25,8 @@ class BlockingRecords:
         self._consumer = consumer
         self._partitions = partitions
         self._flow = flow
-        self._since: dict[
-            Partition, tuple[int, float]
-        ] = {}  # the oldest unfinished offset, and since when it is the oldest
+        # The oldest unfinished offset, and since when it is the oldest.
+        self._since: dict[Partition, tuple[int, float]] = {}
         self._logged_at_s = float("-inf")
 
     def check(self, now_s: float) -> None:

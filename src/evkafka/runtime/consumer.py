@@ -1,4 +1,4 @@
-"""A consumer: it polls a source, runs and commits what the polls return, and makes a new source when one fails.
+"""A consumer: it polls a source, runs and commits what the polls return, and creates a new source when one fails.
 
 Its parts, each in its own file, are connected in `consumer_factory.py`:
 - `poller.py` alone takes records from the source, and is always in a poll or about to begin the next one.
@@ -119,7 +119,7 @@ class ConsumerParts:
 
 
 class Consumer:
-    """One `add_consumer`, running. Made by `build_consumer`."""
+    """One `add_consumer`, running. Created by `build_consumer`."""
 
     def __init__(self, parts: ConsumerParts, cluster: Cluster) -> None:
         self._assignment = assignment = parts.assignment
@@ -154,7 +154,7 @@ class Consumer:
         await self._connect()
 
     async def run(self) -> None:
-        """Consume until `stop()`; make a new source when one fails, as the restart policy allows.
+        """Consume until `stop()`; create a new source when one fails, as the restart policy allows.
 
         Raises:
             StopApp, BrokerError: the failure that no new source can help against.
@@ -416,7 +416,7 @@ class Consumer:
     @property
     def in_flight(self) -> int:
         """How many attempts run."""
-        return sum(executor.slot.record is not None for executor in self._executors)
+        return len(self.at_work)
 
     @property
     def at_work(self) -> list[Executor]:

@@ -1,4 +1,4 @@
-"""Makes a consumer: builds its parts and connects them."""
+"""Creates a consumer: builds its parts and connects them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from evkafka.runtime.watchdog import Watchdog
 def build_consumer(
     spec: ConsumerSpec, environment: ConsumerEnvironment, on_verdict: Callable[[], object] = lambda: None
 ) -> Consumer:
-    """Make a consumer.
+    """Create a consumer.
 
     Args:
         on_verdict: called when the consumer's `verdict` is known.

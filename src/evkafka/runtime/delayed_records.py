@@ -120,5 +120,5 @@ class DelayedRecordSink:
 
 
 def _delayed(record: Record) -> DelayedRecord:
-    """The poller of a retry consumer makes a `DelayedRecord` of each record that it reads."""
+    """The poller of a retry consumer creates a `DelayedRecord` of each record that it reads."""
     return cast(DelayedRecord, record)

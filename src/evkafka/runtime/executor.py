@@ -1,6 +1,6 @@
 """Step 3 of 7: attempts. An executor takes a ready lane and walks it: it runs the lane's records one after the other.
 
-`Executor._walk` runs most often of all code: for a record it makes no task, lock, future, log call or event at
+`Executor._walk` runs most often of all code: for a record it creates no task, lock, future, log call or event at
 concurrency 1, and awaits the endpoint itself. Everything but plain success (an error, an outcome, a time limit) is
 handled in a method of its own, outside of the `while` loop.
 """

@@ -254,7 +254,7 @@ TRANSITIONS: Mapping[PartitionEvent, Mapping[PartitionState, PartitionState]] = 
 
 
 class Partition:
-    """Made when the partition is assigned (and again at a seek or reset), ended when it is revoked.
+    """Created when the partition is assigned (and again at a seek or reset), ended when it is revoked.
 
     Args:
         ordering: how its records are kept in order: `partition`, `key` or `unordered`.

@@ -111,9 +111,8 @@ class Poller:
                 await wait_any(self._assignment.clock, waiter, timeout_s=0.5)
             finally:
                 waiter.cancel()
-        await asyncio.sleep(
-            0
-        )  # let other tasks run: this wait and a poll of no partition may both return without suspending
+        # Let other tasks run: this wait and a poll of no partition may both return without suspending.
+        await asyncio.sleep(0)
 
     # ------------------------------------------------------------------ from a poll into the lanes
 

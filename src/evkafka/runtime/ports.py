@@ -70,7 +70,7 @@ class RecordSource(Protocol):
     """One member of one consumer group (or a groupless reader), for one life: start once, stop once.
 
     Errors: `BrokerUnavailable` (waiting can help), `BrokerRefused` (it cannot), `BrokerError` (any other:
-    this source is unusable and a new one is made). Every call ends within its timeout.
+    this source is unusable and a new one is created). Every call ends within its timeout.
     """
 
     async def start(self, listener: SourceListener) -> None:
@@ -209,7 +209,7 @@ class TopicIds:
 
 
 class Cluster(Protocol):
-    """Makes sources and sinks. The real one is in `kafka/`, the in-memory one in `testing/`."""
+    """Creates sources and sinks. The real one is in `kafka/`, the in-memory one in `testing/`."""
 
     def source(self, settings: ConsumerSettings) -> RecordSource: ...
 

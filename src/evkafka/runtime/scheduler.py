@@ -153,9 +153,8 @@ class LaneScheduler:
             partition.stop_gathering(batch)
             self._stop_waiting(batch)
         elif lane is partition.whole_lane and (lane.queue or batch.attempt > 1):
-            self._stop_waiting(
-                batch
-            )  # no more records can be added: the partition's only lane continues with other records
+            # No more records can be added: the partition's only lane continues with other records.
+            self._stop_waiting(batch)
 
     def close_batches(self, partition: Partition) -> None:
         """The client has no more records for now: batches do not wait for them."""

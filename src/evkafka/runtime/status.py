@@ -66,7 +66,7 @@ class PartitionStatus:
         oldest_age_s: how long the oldest unfinished record has been the oldest one; None if there is none.
         failed_attempts: how many attempts at that record have failed, while it waits.
         blocked_by: why that record cannot begin; empty if it runs, waits for an executor, or there is none. See
-            `Reason` in `scheduler.py`.
+            `Reason` in `partition.py`.
         unwritten: records that could not be written to another topic so far.
     """
 

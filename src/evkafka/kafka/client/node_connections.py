@@ -143,7 +143,7 @@ class NodeConnections(AIOKafkaClient):
         """Return a usable connection; None after a failure, which `last_error` describes.
 
         aiokafka returns None for every failure without a reason, and its callers retry for ever
-        (aiokafka-defects.md#bootstrap-causes). It also makes one connection at a time, so a node that does not answer
+        (aiokafka-defects.md#bootstrap-causes). It also opens one connection at a time, so a node that does not answer
         blocks the connections to all others.
         """
         key = (node_id, group)

@@ -57,7 +57,7 @@ class FailureInfo:
 
     Attributes:
         event_type: the type that it was routed by; None if no endpoint takes it.
-        attempts: how many attempts were made.
+        attempts: how many attempts there were.
         reason: the explanation of the endpoint, or of the policy.
     """
 

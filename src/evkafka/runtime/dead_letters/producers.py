@@ -28,7 +28,7 @@ class DeadLetterProducer:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def look_up(self, wanted: Mapping[str, str]) -> None:
-        """Learn the partition counts of these topics, and create those that do not exist.
+        """Look up the partition counts of these topics, and create those that do not exist.
 
         Args:
             wanted: by topic, the topic whose partition count it gets if it is created.
