@@ -11,7 +11,7 @@ from evkafka.cli.main import command_line
 HEAD = """# Commands
 
 Each command, its arguments, its flags, and each flag's twin in the environment.
-[The command line](../command-line.md) shows them at work.
+[Command line](../command-line.md) shows them at work.
 """
 
 

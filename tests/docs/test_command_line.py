@@ -1,4 +1,4 @@
-"""The page "The command line": its commands, in order, on a real Kafka."""
+"""The page "Command line": its commands, in order, on a real Kafka."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages "Concurrency and order" and "Batches": the tests of their files pass."""
+"""The pages "Concurrency and ordering" and "Batches": the tests of their files pass."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from tests.support.waiting import eventually
 pytest_plugins = ["pytester"]
 
 
-OWN_TESTS = ["docs/how-a-record-travels.md", "docs/living-with-others.md", "docs/migrating-from-0.7.md"]
+OWN_TESTS = ["docs/internals.md", "docs/integrations.md", "docs/migrating-from-0.7.md"]
 
 
 @pytest.mark.parametrize("page", OWN_TESTS)
@@ -41,7 +41,7 @@ def test_the_tests_of_the_page_pass(page: str, pytester: pytest.Pytester) -> Non
 
 
 def test_every_file_of_living_with_others_can_be_imported(start: Start, tmp_path: Path) -> None:
-    for block in blocks("docs/living-with-others.md"):
+    for block in blocks("docs/integrations.md"):
         if block.title is not None and not block.title.startswith("test_"):
             (tmp_path / block.title).write_text(block.code)
     (tmp_path / "all_of_it.py").write_text(
@@ -69,7 +69,7 @@ async def test_an_app_inside_starlette_and_an_api_inside_an_app_start_and_stop_t
     monkeypatch.setenv("API_PORT", str(port))
     servers = f'"bootstrap_servers": "{kafka_broker.bootstrap_servers}"'
     for name in ("api.py", "page.py", "worker.py"):
-        code = file("docs/living-with-others.md", name).replace('topic="orders"', f'topic="{orders}"')
+        code = file("docs/integrations.md", name).replace('topic="orders"', f'topic="{orders}"')
         code = code.replace('"topics": ["orders"]', f'"topics": ["{orders}"], {servers}').replace(
             "{}, sender", f"{{{servers}}}, sender"
         )
@@ -142,8 +142,8 @@ def measured(name: str) -> Any:
 @pytest.mark.parametrize(
     ("page", "before", "after"),
     [
-        ("docs/moving-from-aiokafka.md", "python by_hand.py", "python with_evkafka.py"),
-        ("docs/moving-from-faststream.md", "faststream run with_faststream:app", "evkafka run with_evkafka:app"),
+        ("docs/migrating-from-aiokafka.md", "python by_hand.py", "python with_evkafka.py"),
+        ("docs/migrating-from-faststream.md", "faststream run with_faststream:app", "evkafka run with_evkafka:app"),
     ],
 )
 async def test_the_service_after_the_migration_continues_where_the_one_before_stopped(

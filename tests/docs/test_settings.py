@@ -1,4 +1,4 @@
-"""The page "Settings from outside": its files."""
+"""The page "Environment variables and settings files": its files."""
 
 from __future__ import annotations
 

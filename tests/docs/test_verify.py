@@ -1,4 +1,4 @@
-"""The page "Proving it": its commands, with a shorter duration, on its app."""
+"""The page "Chaos testing": its commands, with a shorter duration, on its app."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of the page "The in-memory Kafka" are a suite that passes."""
+"""The files of the page "Testing with the in-memory Kafka" are a suite that passes."""
 
 from __future__ import annotations
 
