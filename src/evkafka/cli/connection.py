@@ -12,6 +12,7 @@ from pathlib import Path
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.app_loader import load_app
+from evkafka.cli.dev_broker import dev_servers, use_dev_broker
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.options import AppOptions, ClusterOptions
 from evkafka.cli.suggestions import unknown_name
@@ -64,6 +65,17 @@ def open_app(options: AppOptions) -> EVKafkaApp:
     app = load_app(options.target, options.app_dir, factory=options.factory)
     if not isinstance(app, EVKafkaApp):
         raise ConfigError(f"{options.target!r} is no EVKafkaApp: its consumers are looked into")
+    return app
+
+
+def open_connected_app(options: AppOptions) -> EVKafkaApp:
+    """Import the app; while `evkafka dev` runs it, it connects to the broker of that.
+
+    Raises:
+        ConfigError: as `open_app`.
+    """
+    app = open_app(options)
+    use_dev_broker(app, options.target, options.app_dir)
     return app
 
 
@@ -125,14 +137,17 @@ def _read_source(options: ClusterOptions) -> EVKafkaApp | ConsumerSettings | Con
         ).connection
     target = options.app or os.environ.get("EVKAFKA_APP")
     if target is not None:
-        return open_app(AppOptions(target, options.app_dir, options.factory))
+        return open_connected_app(AppOptions(target, options.app_dir, options.factory))
     config = _config_of_environment()
     if "bootstrap_servers" not in config:
         raise ConfigError(
             "say where Kafka is: --app MODULE:APP, --bootstrap-servers HOST:PORT, --config FILE,"
             " or EVKAFKA_BOOTSTRAP_SERVERS in the environment"
         )
-    return producer_settings(config).connection
+    connection = producer_settings(config).connection
+    if found := dev_servers(connection.bootstrap_servers, options.app_dir):
+        return producer_settings({"bootstrap_servers": found}).connection
+    return connection
 
 
 def _config_of_environment() -> dict[str, object]:

@@ -62,7 +62,7 @@ def replay_command(
     No group is joined and no offset is committed: nobody else sees anything of it, but for what the handler does.
     Each record gets one attempt. Ends with 1 where one failed; begin with --dry-run.
     """
-    from evkafka.cli.connection import cluster_of_app, open_app
+    from evkafka.cli.connection import cluster_of_app, open_connected_app
     from evkafka.cli.impl.replay import History, replay
     from evkafka.cli.position import parse_position
 
@@ -75,5 +75,5 @@ def replay_command(
         limit,
         rate,
     )
-    found = cluster_of_app(open_app(app), consumer, topic)
+    found = cluster_of_app(open_connected_app(app), consumer, topic)
     raise typer.Exit(replay(found, history, dry_run=dry_run, fail_fast=fail_fast, as_json=as_json))

@@ -22,10 +22,10 @@ Settings = Annotated[
 @command("plan", epilog="Example: evkafka topics plan shop.main:app")
 def plan_command(app: AppOptions, as_json: AsJson = False) -> None:
     """Say which topics the app needs, and which are missing. Ends with 1 where one is."""
-    from evkafka.cli.connection import open_app
+    from evkafka.cli.connection import open_connected_app
     from evkafka.cli.impl.topics import show_plan
 
-    raise typer.Exit(show_plan(open_app(app), as_json=as_json))
+    raise typer.Exit(show_plan(open_connected_app(app), as_json=as_json))
 
 
 @command("create", epilog="Example: evkafka topics create shop.main:app --partitions 12 --replicas 3")
@@ -41,10 +41,10 @@ def create_command(
 
     Topics for retries and dead letters get as many partitions as the topic that they come from.
     """
-    from evkafka.cli.connection import open_app
+    from evkafka.cli.connection import open_connected_app
     from evkafka.cli.impl.topics import create
 
-    found = open_app(app)
+    found = open_connected_app(app)
     config = dict(name_value_pairs("--setting", setting))
     create(found, partitions=partitions, replicas=replicas, config=config, as_json=as_json)
 

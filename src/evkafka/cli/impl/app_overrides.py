@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Any
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.impl.run_options import RunOptions
+from evkafka.cli.redirect import redirect
 from evkafka.cli.suggestions import unknown_name
-from evkafka.config import producer_settings
 from evkafka.exceptions import ConfigError
-from evkafka.service.plan import DeclaredConsumer, DeclaredProducer
+from evkafka.service.plan import DeclaredConsumer
 
 
 def override_app(app: EVKafkaApp, options: RunOptions) -> None:
@@ -40,35 +39,6 @@ def _choose_consumers(app: EVKafkaApp, only: tuple[str, ...], exclude: tuple[str
     if names and not kept:
         raise ConfigError("--only and --exclude leave no consumer of this app to run")
     app.redeclare(consumers=[app.consumers[name] for name in kept])
-
-
-_LOGIN = ("security_protocol", "ssl_", "sasl_")
-
-
-def redirect(app: EVKafkaApp, servers: str, *, keep_login: bool) -> None:
-    """Make all consumers and producers connect to these brokers."""
-    addresses = producer_settings({"bootstrap_servers": servers}).connection.bootstrap_servers
-
-    def kept(key: str) -> bool:
-        return keep_login or not key.startswith(_LOGIN)
-
-    def redirected(declared: DeclaredConsumer) -> DeclaredConsumer:
-        own = declared.settings.connection
-        changed = replace(
-            own,
-            bootstrap_servers=addresses,
-            options={key: value for key, value in own.options.items() if kept(key)},
-            shown={key: value for key, value in own.shown.items() if kept(key)} | {"bootstrap_servers": servers},
-        )
-        return replace(declared, settings=replace(declared.settings, connection=changed))
-
-    def redirected_producer(declared: DeclaredProducer) -> DeclaredProducer:
-        config: Any = {key: value for key, value in declared.config.items() if kept(key)}
-        return replace(declared, config=config | {"bootstrap_servers": servers})
-
-    app.redeclare(
-        consumers=map(redirected, app.consumers.values()), producers=map(redirected_producer, app.producers.values())
-    )
 
 
 def _override_web(app: EVKafkaApp, options: RunOptions) -> None:

@@ -15,6 +15,7 @@ from rich.text import Text
 from evkafka.app import EVKafkaApp
 from evkafka.cli.app_loader import load_app
 from evkafka.cli.connection import silence_client_log
+from evkafka.cli.dev_broker import use_dev_broker
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.impl.check_config import config_findings
 from evkafka.cli.impl.topic_plan import Need, needs_of
@@ -107,6 +108,8 @@ async def _check(options: AppOptions, *, broker: bool) -> list[Finding]:
         app = load_app(options.target, options.app_dir, factory=options.factory)
         if not isinstance(app, EVKafkaApp):
             raise ConfigError(f"{options.target!r} is no EVKafkaApp")
+        if broker:
+            use_dev_broker(app, options.target, options.app_dir)
     except ConfigError as error:
         return [Finding("error", "import", options.target, str(error))]
     parts = f"{_count(len(app.consumers), 'consumer')}, {_count(len(app.producers), 'producer')}"

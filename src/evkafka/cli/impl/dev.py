@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evkafka.cli.dev_broker import announced
 from evkafka.cli.impl.reload import run_reloading
 from evkafka.cli.impl.run import run_app
 from evkafka.cli.impl.run_options import RunOptions
@@ -29,7 +30,7 @@ def run_dev(
     Raises:
         ConfigError, BrokerError: the broker could not start, or the target is no app.
     """
-    with _broker(options.bootstrap_servers, broker_port, data) as servers:
+    with _broker(options, broker_port, data) as servers:
         options = replace(options, bootstrap_servers=servers)
         # The token stays the same after a reload, so that a browser stays logged in.
         os.environ.setdefault(TOKEN_VARIABLE, secrets.token_urlsafe(12))
@@ -45,9 +46,9 @@ def can_serve() -> bool:
 
 
 @contextmanager
-def _broker(servers: str | None, port: int | None, data: Path | None) -> Iterator[str]:
-    if servers is not None:
-        yield servers
+def _broker(options: RunOptions, port: int | None, data: Path | None) -> Iterator[str]:
+    if options.bootstrap_servers is not None:
+        yield options.bootstrap_servers
         return
     from evkafka.broker import KafkaBroker
 
@@ -65,6 +66,7 @@ def _broker(servers: str | None, port: int | None, data: Path | None) -> Iterato
         broker.start()
     try:
         print(f"Apache Kafka is ready: {broker.bootstrap_servers}", file=sys.stderr, flush=True)
-        yield broker.bootstrap_servers
+        with announced(options.target, options.app_dir, broker.port):
+            yield broker.bootstrap_servers
     finally:
         broker.stop()

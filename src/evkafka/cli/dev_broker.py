@@ -1,0 +1,113 @@
+"""Finds the broker of a running `evkafka dev`, so that the other commands connect to it.
+
+If another program has port 9092, the broker of `evkafka dev` listens on a free port, while the app's configuration
+still names localhost:9092. A file in the user's cache directory has the port for as long as `evkafka dev` runs.
+
+An app whose configuration names another machine is never redirected, and neither is one whose address comes from the
+environment: what is configured for production stays so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from evkafka.app import EVKafkaApp
+from evkafka.cli.redirect import redirect
+from evkafka.config import producer_settings
+
+CONNECT_TIMEOUT_S = 1.0
+LOCAL_HOSTS = ("localhost", "127.0.0.1")
+
+
+@contextmanager
+def announced(target: str, app_dir: Path, port: int) -> Iterator[None]:
+    """Let the other commands find the broker of this app. Without a writable cache directory they do not."""
+    file = _directory(app_dir) / _file_name(target)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(str(port), encoding="utf-8")
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def use_dev_broker(app: EVKafkaApp, target: str, app_dir: Path) -> None:
+    """Redirect the app to the broker of `evkafka dev`, if that runs this app and the app names another local port."""
+    connections = [one.settings.connection for one in app.consumers.values()]
+    connections += [producer_settings(one.config).connection for one in app.producers.values()]
+    configured = sorted({server for one in connections for server in one.bootstrap_servers})
+    if found := dev_servers(configured, app_dir, target):
+        redirect(app, found, keep_login=False)
+
+
+def dev_servers(configured: Sequence[str], app_dir: Path, target: str | None = None) -> str | None:
+    """The address of the broker, which is also printed; None if the configured addresses hold.
+
+    Args:
+        target: the app; None for the only one that `evkafka dev` runs in this directory.
+    """
+    if _named_in_environment() or not all(_host(server) in LOCAL_HOSTS for server in configured):
+        return None
+    port = _running_port(app_dir, target)
+    if port is None or all(_port(server) == str(port) for server in configured):
+        return None
+    servers = f"127.0.0.1:{port}"
+    print(
+        f"evkafka: connects to {servers}, the broker of the running `evkafka dev`, instead of {', '.join(configured)};"
+        f" set EVKAFKA_BOOTSTRAP_SERVERS for another",
+        file=sys.stderr,
+    )
+    return servers
+
+
+def _named_in_environment() -> bool:
+    return any(name.startswith("EVKAFKA_") and name.endswith("BOOTSTRAP_SERVERS") for name in os.environ)
+
+
+def _host(server: str) -> str:
+    return server.rpartition(":")[0]
+
+
+def _port(server: str) -> str:
+    return server.rpartition(":")[2]
+
+
+def _running_port(app_dir: Path, target: str | None) -> int | None:
+    directory = _directory(app_dir)
+    files = sorted(directory.glob("*")) if target is None else [directory / _file_name(target)]
+    ports = [port for file in files if (port := _read_port(file)) is not None]
+    return ports[0] if len(ports) == 1 else None
+
+
+def _read_port(file: Path) -> int | None:
+    """The port; None without a broker: a killed `evkafka dev` leaves its file behind."""
+    with contextlib.suppress(OSError, ValueError):
+        port = int(file.read_text(encoding="utf-8"))
+        with contextlib.suppress(OverflowError), socket.create_connection(("127.0.0.1", port), CONNECT_TIMEOUT_S):
+            return port
+    return None
+
+
+def _directory(app_dir: Path) -> Path:
+    from evkafka.broker.jars import cache_dir
+
+    return cache_dir() / "dev" / _digest(str(app_dir.expanduser().resolve()))
+
+
+def _file_name(target: str) -> str:
+    return _digest(target)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:24]

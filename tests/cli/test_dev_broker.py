@@ -1,0 +1,131 @@
+"""The other commands find the broker that `evkafka dev` has started."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from evkafka.cli.connection import find_cluster, open_connected_app
+from evkafka.cli.dev_broker import announced, dev_servers
+from evkafka.cli.options import AppOptions, ClusterOptions
+from evkafka.config import producer_settings
+
+CONFIGURED = ["localhost:9092"]
+TARGET = "shop_of_dev:app"
+
+APP = """
+from evkafka import EVKafkaApp, Handler, Sender
+
+handler, sender = Handler(), Sender()
+login = {{"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "PLAIN",
+         "sasl_plain_username": "shop", "sasl_plain_password": "secret"}}
+
+@handler.event("OrderPlaced")
+async def on_order(order: dict) -> None: ...
+
+app = EVKafkaApp()
+app.add_consumer({{"topics": ["orders"], "group_id": "shop", "bootstrap_servers": "{servers}", **login}}, handler)
+app.add_producer({{"bootstrap_servers": "{servers}", **login}}, sender)
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVKAFKA_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """The port of something that accepts connections, as a broker does."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def write_app(directory: Path, servers: str) -> AppOptions:
+    (directory / "shop_of_dev.py").write_text(APP.format(servers=servers))
+    return AppOptions(TARGET, directory)
+
+
+@pytest.fixture(autouse=True)
+def forget_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "shop_of_dev", raising=False)
+
+
+class TestAnApp:
+    def test_connects_to_the_broker_of_dev_without_its_login(self, tmp_path: Path, port: int) -> None:
+        options = write_app(tmp_path, "localhost:9092")
+        with announced(TARGET, tmp_path, port):
+            app = open_connected_app(options)
+        [consumer], [producer] = app.consumers.values(), app.producers.values()
+        for connection in (consumer.settings.connection, producer_settings(producer.config).connection):
+            assert connection.bootstrap_servers == (f"127.0.0.1:{port}",)
+            assert "sasl_plain_username" not in connection.options
+
+    def test_that_names_another_machine_stays_there(self, tmp_path: Path, port: int) -> None:
+        options = write_app(tmp_path, "localhost:9092,kafka.example.com:9092")
+        with announced(TARGET, tmp_path, port):
+            [consumer] = open_connected_app(options).consumers.values()
+        assert consumer.settings.connection.bootstrap_servers == ("localhost:9092", "kafka.example.com:9092")
+
+    def test_gives_its_cluster_to_a_command(self, tmp_path: Path, port: int) -> None:
+        write_app(tmp_path, "localhost:9092")
+        with announced(TARGET, tmp_path, port):
+            found = find_cluster(ClusterOptions(app=TARGET, app_dir=tmp_path), topic="orders")
+        assert found.connection.bootstrap_servers == (f"127.0.0.1:{port}",)
+
+
+class TestTheAddress:
+    def test_is_that_of_the_running_dev_and_is_printed(
+        self, tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with announced(TARGET, tmp_path, port):
+            assert dev_servers(CONFIGURED, tmp_path, TARGET) == f"127.0.0.1:{port}"
+        assert f"127.0.0.1:{port}, the broker of the running `evkafka dev`" in capsys.readouterr().err
+
+    def test_is_unchanged_if_dev_has_the_configured_port(
+        self, tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with announced(TARGET, tmp_path, port):
+            assert dev_servers([f"localhost:{port}"], tmp_path, TARGET) is None
+        assert capsys.readouterr().err == ""
+
+    def test_is_unchanged_after_dev_has_ended(self, tmp_path: Path, port: int) -> None:
+        with announced(TARGET, tmp_path, port):
+            pass
+        assert dev_servers(CONFIGURED, tmp_path, TARGET) is None
+
+    def test_is_unchanged_after_dev_was_killed(self, tmp_path: Path, port: int) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            ended = listener.getsockname()[1]
+        with announced(TARGET, tmp_path, ended):
+            assert dev_servers(CONFIGURED, tmp_path, TARGET) is None
+
+    def test_is_unchanged_if_the_environment_has_one(
+        self, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("EVKAFKA_BOOTSTRAP_SERVERS", "localhost:9092")
+        with announced(TARGET, tmp_path, port):
+            assert dev_servers(CONFIGURED, tmp_path, TARGET) is None
+
+    def test_is_unchanged_for_an_app_of_another_name_or_directory(self, tmp_path: Path, port: int) -> None:
+        with announced(TARGET, tmp_path, port):
+            assert dev_servers(CONFIGURED, tmp_path, "billing:app") is None
+            assert dev_servers(CONFIGURED, tmp_path / "elsewhere", TARGET) is None
+
+    def test_without_an_app_is_that_of_the_only_dev_in_the_directory(self, tmp_path: Path, port: int) -> None:
+        with announced(TARGET, tmp_path, port):
+            assert dev_servers(CONFIGURED, tmp_path) == f"127.0.0.1:{port}"
+            with announced("billing:app", tmp_path, port):
+                assert dev_servers(CONFIGURED, tmp_path) is None
+
+    def test_is_not_told_without_a_writable_cache_directory(
+        self, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("EVKAFKA_CACHE_DIR", str(tmp_path / "file"))
+        with announced(TARGET, tmp_path, port):
+            assert dev_servers(CONFIGURED, tmp_path, TARGET) is None
