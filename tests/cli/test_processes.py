@@ -281,9 +281,9 @@ class TestDev:
         topic = f"dev-{time.monotonic_ns()}"
         write_app(tmp_path, servers="nowhere:9092", topic=topic)
         app = running("dev", "shop:app", "--bootstrap-servers", kafka_broker.bootstrap_servers, "--partitions", "2")
-        app.until(f"topic {topic} is made")
+        app.until(f"created topic {topic}")
         app.until(CAUGHT, times=2)
-        app.until("Send ")
+        app.until("Send an event")
         hint = re.search(r"evkafka send (\S+) '(.+)' --type OrderPlaced --bootstrap-servers (\S+)", app.printed)
         assert hint is not None
         sent = evkafka(tmp_path, "send", hint[1], hint[2], "--type", "OrderPlaced", "--bootstrap-servers", hint[3])
@@ -302,8 +302,9 @@ class TestDev:
         app.until(CAUGHT, times=2)
         source.write_text(source.read_text() + "\n")
         app.until(CAUGHT, times=4)
-        first, second = re.findall(r"Operate +http://127.0.0.1:\d+/ui  \(to act there: \S+\)", app.printed)
-        assert first == second
+        for line in (r"Dashboard +http://127.0.0.1:\d+/ui", r"Token +\S+"):
+            first, second = re.findall(line, app.printed)
+            assert first == second
         assert app.stop(signal.SIGINT) == 0
 
     @pytest.mark.long
@@ -311,7 +312,7 @@ class TestDev:
         write_app(tmp_path, servers="nowhere:9092", topic="orders", web=True)
         app = running("dev", "shop:app")
         app.until(CAUGHT, times=2)
-        page = re.search(r"Page +(http://\S+/)", app.printed)
+        page = re.search(r"API docs +(http://\S+/)", app.printed)
         assert page is not None
         with urllib.request.urlopen(f"{page[1]}asyncapi.json") as answer:
             assert json.load(answer)["info"]["title"] == "Shop"

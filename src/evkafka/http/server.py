@@ -95,8 +95,13 @@ class WebServer:
 
     @property
     def url(self) -> str:
-        host = {str(IPv4Address(0)): "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"http://[{host}]:{self.port}/" if ":" in host else f"http://{host}:{self.port}/"
+        return url_of(self.host, self.port)
+
+
+def url_of(host: str, port: int) -> str:
+    """The address that a browser on this machine opens for a server that listens on this host."""
+    host = {str(IPv4Address(0)): "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 def is_loopback(host: str) -> bool:

@@ -183,7 +183,7 @@ class DeclaredConsumer:
         topics = ", ".join(topic.name for topic in settings.topics) or str(settings.topic_pattern)
         logger.info("%s: consumer %s reads %s as group %s", title, self.name, topics, settings.group_id, extra=fields)
         effective = " ".join(f"{key}={value}" for key, value in shown_settings(settings).items())
-        logger.info("consumer %s runs with %s", self.name, effective, extra=fields)
+        logger.debug("consumer %s runs with %s", self.name, effective, extra=fields)
 
 
 def _untraced(dispatch: Dispatch) -> Dispatch:

@@ -13,13 +13,17 @@ from evkafka.exceptions import ConfigError
 REQUIRED_PACKAGES = ("starlette", "uvicorn", "jinja2", "markdown_it", "yaml")
 
 
+def missing_packages() -> list[str]:
+    """The packages of the extra that are not installed."""
+    return [name for name in REQUIRED_PACKAGES if find_spec(name) is None]
+
+
 def require_extra() -> None:
     """
     Raises:
         ConfigError: a required package is not installed.
     """
-    missing = [name for name in REQUIRED_PACKAGES if find_spec(name) is None]
-    if missing:
+    if missing := missing_packages():
         raise ConfigError(
             f"the web part needs an extra that is not installed ({', '.join(missing)}): pip install 'evkafka[web]'"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import secrets
 import sys
@@ -38,11 +37,6 @@ def run_dev(
             return run_reloading(options, directories)
         run_app(options)
         return 0
-
-
-def can_serve() -> bool:
-    """Whether the extra of the web part is installed. Without it there is no page, and the rest works."""
-    return all(importlib.util.find_spec(name) is not None for name in ("starlette", "uvicorn", "jinja2"))
 
 
 @contextmanager
