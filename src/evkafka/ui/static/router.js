@@ -1,4 +1,21 @@
 // Shows the screen that the fragment of the address names: `#/letters?topic=orders.dlq`.
+//
+// The address holds all state of a screen that a person would send to a colleague. These are all of them; every
+// parameter may be absent. Build addresses with `to`, never as text.
+//
+// | screen    | parameters |
+// | --------- | ---------- |
+// | overview  | `span` of the charts: `5m` (default), `15m`, `1h`, `6h` |
+// | consumers | `consumer` one consumer; `topic` also: its topic; `partition` also: one partition; `span` as above |
+// | events    | `event` the row of this event type is marked |
+// | errors    | `error` the id of an error group; `consumer`, `topic`, `partition`: only errors of these |
+// | letters   | `topic` the dead-letter topic; `q` text; `error` the class of the error; `event` the event type; `closed=1` replayed and discarded ones too; `letter` the position (`partition@offset`) of the one that is open in the drawer |
+// | records   | `topic`; `partition` a number or `all`; `offset` a number, or `at` a time in milliseconds, neither: the newest; `q` text in key or value; `record` the position (`partition@offset`) of the one that is open |
+// | config    | `q` text in key or value |
+// | check     | |
+//
+// A person who opens something follows a link or `go`: the back button closes it again. A form that filters uses
+// `remember`, which adds no history entry.
 
 import { attribute, cell, h, text } from "./dom.js";
 
@@ -40,9 +57,15 @@ export function remember(params) {
   history.replaceState(null, "", to(here().name, params));
 }
 
+/** Change the parameters of the current screen in the address, with a history entry: the back button undoes it. */
+export function go(params) {
+  location.hash = to(here().name, params);
+}
+
 /**
  * Show the screen of the address, now and whenever the address changes.
- * `screens` are { name, label, make }; make(params) returns an element with optional methods `show(snapshot)` and `end()`.
+ * `screens` are { name, label, make }; make(params) returns an element with optional methods `show(snapshot)`,
+ * `end()`, and `navigate(params)`: the parameters changed while the screen is shown. Without it, the screen is created again.
  */
 export function route(screens, { place, heading, list, title, shown }) {
   const links = new Map();
@@ -56,9 +79,12 @@ export function route(screens, { place, heading, list, title, shown }) {
   list.append(h("li", { class: "apart" }, h("a", { href: "./" }, icon("contract"), "Contract")));
 
   let current = null;
+  let shownScreen = null;
   function change(event) {
     const { name, params } = here();
     const screen = screens.find((one) => one.name === name) ?? screens[0];
+    if (current?.navigate && screen === shownScreen) return current.navigate(params);
+    shownScreen = screen;
     current?.end?.();
     text(heading, screen.label);
     document.title = `${screen.label} - ${title}`;
