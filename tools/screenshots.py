@@ -81,7 +81,7 @@ async def open_overview(page: Page, url: str) -> None:
 
 async def open_page(browser: Browser, size: ViewportSize, *, dark: bool = False) -> Page:
     context = await browser.new_context(
-        color_scheme="dark" if dark else "light", viewport=size, reduced_motion="reduce"
+        color_scheme="dark" if dark else "light", locale="en-US", viewport=size, reduced_motion="reduce"
     )
     context.set_default_timeout(TIMEOUT_S * 1000)
     return await context.new_page()

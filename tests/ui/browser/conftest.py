@@ -77,6 +77,7 @@ def open_page(browser: RunningBrowser) -> OpenPage:
     ) -> AsyncIterator[Page]:
         context = await browser.new_context(
             color_scheme="dark" if dark else "light",
+            locale="en-US",  # with LANG=C, Chromium has none that Intl accepts
             viewport={"width": width, "height": height},
             reduced_motion="reduce",
         )

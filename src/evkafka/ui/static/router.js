@@ -62,6 +62,11 @@ export function go(params) {
   location.hash = to(here().name, params);
 }
 
+// Not scrollIntoView: it moves the start of the tab order, and the first Tab would skip the link to the content.
+function reveal(list, link) {
+  list.scrollLeft = link.offsetLeft - list.offsetLeft - (list.clientWidth - link.clientWidth) / 2;
+}
+
 /**
  * Show the screen of the address, now and whenever the address changes.
  * `screens` are { name, label, make }; make(params) returns an element with optional methods `show(snapshot)`,
@@ -89,7 +94,7 @@ export function route(screens, { place, heading, list, title, shown }) {
     text(heading, screen.label);
     document.title = `${screen.label} - ${title}`;
     for (const [key, link] of links) attribute(link, "aria-current", key === screen.name ? "page" : null);
-    links.get(screen.name).scrollIntoView({ block: "nearest", inline: "nearest" });
+    reveal(list, links.get(screen.name));
     current = screen.make(params);
     place.replaceChildren(current);
     if (event) {
