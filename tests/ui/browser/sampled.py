@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 
 from evkafka.http.security import SecureHeaders
 from evkafka.http.server import WebServer
+from evkafka.ui.stream import INTERVAL_S
 from evkafka.web.application import STATIC, UI_STATIC
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -35,6 +36,7 @@ class Sampled:
     Attributes:
         orders: path and body of every order that came with the token.
         refuse: makes the stream end, and answers it with 503 until it is False again.
+        silent: the snapshot is not sent again and again, as an app does once a second.
     """
 
     def __init__(self) -> None:
@@ -42,6 +44,7 @@ class Sampled:
         self.answers = {name: sample(name) for name in ("letters", "topics", "records", "config", "check")}
         self.orders: list[tuple[str, dict[str, Any]]] = []
         self.refuse = False
+        self.silent = False
         self.url = ""
         self._streams: set[asyncio.Queue[str | None]] = set()
 
@@ -68,9 +71,17 @@ class Sampled:
         server = WebServer(self._asgi, host="127.0.0.1", port=0)
         await server.start()
         self.url = server.url
+        repeating = asyncio.ensure_future(self._repeat())
         yield self
+        repeating.cancel()
         self._send(None)
         await server.stop()
+
+    async def _repeat(self) -> None:
+        while True:
+            await asyncio.sleep(INTERVAL_S)
+            if not self.silent:
+                self.tell()
 
     def _asgi(self) -> Starlette:
         routes = [

@@ -104,6 +104,7 @@ class TestIncomingSnapshots:
             await expect(page.locator("#banner")).to_be_empty()
 
     async def test_are_stale_when_none_arrive(self, sampled: Sampled, open_page: OpenPage) -> None:
+        sampled.silent = True
         async with open_page(f"{sampled.url}ui") as page:
             await page.clock.install()
             await page.reload()
