@@ -38,6 +38,9 @@ class TestAFilter:
             DeadLetterFilter(partition=1, offset=5),
             DeadLetterFilter(ids=["billing/orders/2/41"]),
             DeadLetterFilter(positions=[DeadLetterPosition(1, 5)]),
+            DeadLetterFilter(containing="SUCH ORDER"),
+            DeadLetterFilter(containing="orders/2/41"),
+            DeadLetterFilter(within={1: range(5, 6)}),
             DeadLetterFilter(["OrderPlaced"], "Value*", NOON, NOON.replace(hour=13), 1, 5, ["billing/orders/2/41"]),
         ],
     )
@@ -57,6 +60,9 @@ class TestAFilter:
             DeadLetterFilter(ids=["billing/orders/1/5"]),
             DeadLetterFilter(positions=[DeadLetterPosition(1, 41), DeadLetterPosition(2, 5)]),
             DeadLetterFilter(event_types=["OrderPlaced"], error="Value*", partition=0),
+            DeadLetterFilter(containing="such orders"),
+            DeadLetterFilter(within={1: range(6, 9)}),
+            DeadLetterFilter(within={2: range(9)}),
         ],
     )
     def test_does_not_match_others(self, wanted: DeadLetterFilter) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -33,6 +34,10 @@ def dead_letters_of(page: Page) -> DeadLetterTopic:
     return DeadLetterTopic(connection, f"{page.topic}.shop-{page.topic}.dlq")
 
 
+def counted(number: int, page: Page) -> dict[str, Any]:
+    return {"open": number, "counted": True, "topics": {f"{page.topic}.shop-{page.topic}.dlq": number}}
+
+
 class TestTheNumberOfOpenDeadLetters:
     async def test_includes_those_from_before_the_start(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, shop: Shop
@@ -40,7 +45,7 @@ class TestTheNumberOfOpenDeadLetters:
         source = await topic()
         async with opened(kafka_broker, source, shop) as first:
             await first.send("Poison", {"id": 1}, {"id": 2}, {"id": 3}, key="a")
-            await first.shows(lambda one: one["letters"] == {"open": 3, "counted": True})
+            await first.shows(lambda one: one["letters"] == counted(3, first))
         async with opened(kafka_broker, source, Shop()) as second:
             shown = await second.shows(lambda one: one["letters"]["open"] == 3)
             assert shown["now"]["dead_lettered"] == 0
@@ -86,7 +91,7 @@ class TestTheTopics:
         subscription = {"topic_pattern": f"{source}$", "on_error": {}, "metadata_max_age_ms": 500}
         async with opened(kafka_broker, source, shop, **subscription) as page:
             await page.send("Given up", {"id": 1}, {"id": 2}, key="a")
-            await page.shows(lambda one: one["letters"] == {"open": 2, "counted": True} and one["now"]["handled"] == 2)
+            await page.shows(lambda one: one["letters"] == counted(2, page) and one["now"]["handled"] == 2)
             answer = await page.ask("letters")
             assert (answer["topics"], len(answer["letters"])) == ([f"{source}.shop-{source}.dlq"], 2)
             order = {"topic": answer["topic"], "places": [answer["letters"][0]["place"]]}
@@ -126,9 +131,9 @@ class TestACount:
     async def test_starts_when_somebody_looks_and_not_too_often(self) -> None:
         app, clock, written = NoApp(), Clock(), [0]
         count = OpenDeadLetterCount(app, app, lambda: written[0], now=clock)  # type: ignore[arg-type]
-        assert (count.current(), app.asked) == ({"open": 0, "counted": False}, 0)
+        assert (count.current(), app.asked) == ({"open": 0, "counted": False, "topics": {}}, 0)
         await turn()
-        assert (count.current(), app.asked) == ({"open": 0, "counted": True}, 1)
+        assert (count.current(), app.asked) == ({"open": 0, "counted": True, "topics": {}}, 1)
         for moment, change, asked in (
             (INTERVAL_S - 1, 0, 1),
             (2, 0, 2),
@@ -148,14 +153,38 @@ class TestACount:
     async def test_includes_dead_letters_that_this_process_has_written_since(self) -> None:
         app, clock, written = NoApp(), Clock(), [2]
         count = OpenDeadLetterCount(app, app, lambda: written[0], now=clock)  # type: ignore[arg-type]
-        assert count.current() == {"open": 2, "counted": False}
+        assert count.current() == {"open": 2, "counted": False, "topics": {}}
         await turn()
-        assert count.current() == {"open": 0, "counted": True}
+        assert count.current() == {"open": 0, "counted": True, "topics": {}}
         written[0] += 3
-        assert count.current() == {"open": 3, "counted": True}
+        assert count.current() == {"open": 3, "counted": True, "topics": {}}
 
 
 class TestAnOrder:
+    async def test_for_a_filter_affects_what_matches_and_nothing_newer_than_its_list(
+        self, page: Page, shop: Shop
+    ) -> None:
+        await page.send("Poison", {"id": 1}, {"id": 2}, key="a")
+        await page.send("Unknown", {"id": 3}, key="a")
+        await page.shows(lambda one: one["now"]["dead_lettered"] == 2)
+        listed = await page.ask("letters", error="ZeroDivisionError")
+        await page.send("Poison", {"id": 4}, key="a")
+        await page.shows(lambda one: one["now"]["dead_lettered"] == 3)
+        shop.broken = False
+        wanted = {"q": "", "error": "ZeroDivisionError", "within": listed["within"]}
+        done = await page.order("letters/replay", topic=listed["topic"], filter=wanted, to="handler")
+        assert (done["chosen"], done["done"], done["failed_count"]) == (2, 2, 0)
+        assert sorted(shop.done) == [1, 2]
+        [left] = (await page.ask("letters"))["letters"]
+        assert json.loads(left["value"]["text"]) == {"id": 4}
+
+    @pytest.mark.parametrize("wanted", [{}, {"q": "x"}, "all", {"within": "0-9"}, {"within": "0@0-9", "q": 7}])
+    async def test_for_a_filter_without_its_list_is_refused(self, page: Page, wanted: object) -> None:
+        body = {"topic": "any", "filter": wanted}
+        answer = await page.client.post("ui/api/letters/drop", json=body, headers=headers())
+        assert answer.status_code == 400
+        assert await page.ask("letters")
+
     async def test_for_places_affects_only_those_dead_letters(self, page: Page) -> None:
         await page.send("Poison", {"id": 1}, {"id": 2}, key="a")
         await page.shows(lambda one: one["now"]["dead_lettered"] == 2)
@@ -165,7 +194,7 @@ class TestAnOrder:
         same = [one for one in answer["letters"] if one["id"] == answer["letters"][0]["id"]]
         assert len(same) == 2
         done = await page.order("letters/drop", topic=answer["topic"], places=[same[0]["place"]])
-        assert done == {"chosen": 1, "done": 1, "failed": []}
+        assert done == {"chosen": 1, "done": 1, "failed": [], "failed_count": 0}
         left = (await page.ask("letters"))["letters"]
         assert same[1]["place"] in {one["place"] for one in left}
         assert len(left) == 3
@@ -205,12 +234,14 @@ class TestTheAuditLine:
         await page.send("Poison", {"id": 1}, {"id": 2}, key="a")
         await page.shows(lambda one: one["now"]["dead_lettered"] == 2)
         answer = await page.ask("letters")
+        begun: list[object] = []
         reached, go_on = asyncio.Event(), asyncio.Event()
 
         async def held(dead_letter: object) -> str | None:
-            if reached.is_set():
+            begun.append(dead_letter)
+            if len(begun) == 2:  # the first one is marked
+                reached.set()
                 await go_on.wait()
-            reached.set()
             return None
 
         with caplog.at_level(logging.INFO, "evkafka.audit"), pytest.MonkeyPatch.context() as patch:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import urllib.request
+from collections.abc import AsyncIterator, Collection
 from typing import Any
 
 import pytest
 
 from evkafka import EVKafkaApp, EVKafkaProducer, Handler
 from evkafka.broker import KafkaBroker
-from evkafka.dlq import DeadLetterRecord
-from evkafka.dlq.dead_letter import read_dead_letter
+from evkafka.dlq import DeadLetterPosition, DeadLetterRecord
+from evkafka.dlq.dead_letter import OffsetRanges, read_dead_letter
 from evkafka.kafka.admin.log_reader import Excerpt
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched
 from evkafka.testing import InMemoryKafka
-from evkafka.ui import dead_letter_topics, dead_letters
+from evkafka.ui import dead_letter_list, dead_letter_topics, dead_letters
 from evkafka.ui import record_browser as browser
 from tests.support.kafka_topics import MakeTopic
 from tests.support.loop_cpu import LongestTurn, machine_factor, measure_turns
@@ -81,14 +82,21 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
         def __init__(self, connection: object, name: str, **options: object) -> None:
             self.connection, self.name = connection, name
 
-        async def read(self, wanted: object, *, closed: bool) -> Any:
+        async def newest_ranges(self, most: int) -> tuple[OffsetRanges, int]:
+            return {0: range(len(there))}, 0
+
+        async def read(self, wanted: object, *, closed: bool) -> AsyncIterator[tuple[DeadLetterRecord, str]]:
             for record in there:
-                dead_letter: DeadLetterRecord = read_dead_letter(record)
-                yield dead_letter, "open"
+                yield read_dead_letter(record), "open"
+
+        async def batches(
+            self, selected: Collection[DeadLetterPosition], max_records: int
+        ) -> AsyncIterator[list[DeadLetterRecord]]:
+            yield [one for one in map(read_dead_letter, there) if one.position in selected]
 
     monkeypatch.setattr(browser, "excerpt", excerpt)
     monkeypatch.setattr(dead_letter_topics, "topic_shapes", topic_shapes)
-    monkeypatch.setattr(dead_letters, "partition_numbers", partition_numbers)
+    monkeypatch.setattr(dead_letter_list, "partition_numbers", partition_numbers)
     monkeypatch.setattr(dead_letters, "DeadLetterTopic", Topic)
     return there
 
@@ -128,7 +136,7 @@ class TestRecords:
         self, found: list[OddRecord], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         found += [OddRecord("orders", 0, offset, 1, None, b"%d" % offset, ()) for offset in range(3)]
-        for module in (browser, dead_letters):
+        for module in (browser, dead_letter_list):
             shown = module.as_text
             monkeypatch.setattr(
                 module, "as_text", lambda data, most, s=shown: 1 / 0 if data == b"1" else s(data, most=most)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,6 +14,9 @@ from evkafka.records import Record
 from evkafka.runtime.dead_letters.headers import PREFIX, SPRING, UNREADABLE, Headers
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.safe_text import time_of
+
+OffsetRanges = Mapping[int, range]
+"""Offsets of a topic, by partition."""
 
 UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
 """Used if neither the headers nor the record have a valid time."""
@@ -198,6 +202,8 @@ class DeadLetterFilter:
         partition, offset: the position in the dead-letter topic.
         ids: any of these.
         positions: any of these.
+        containing: a text in the id, the event type or the error; upper and lower case are the same.
+        within: offsets by partition; no dead letter outside of them is read.
     """
 
     event_types: Collection[str] = ()
@@ -208,6 +214,14 @@ class DeadLetterFilter:
     offset: int | None = None
     ids: Collection[str] = ()
     positions: Collection[DeadLetterPosition] = ()
+    containing: str = ""
+    within: OffsetRanges | None = None
+
+    def offset_ranges(self) -> OffsetRanges | None:
+        """The part of the topic that has to be read; None for all of it."""
+        if self.within is not None or not self.positions:
+            return self.within
+        return ranges_around(self.positions)
 
     def matches(self, dead_letter: DeadLetterRecord) -> bool:
         record = dead_letter.record
@@ -220,7 +234,22 @@ class DeadLetterFilter:
             and (self.offset is None or record.offset == self.offset)
             and (not self.ids or dead_letter.id in self.ids)
             and (not self.positions or dead_letter.position in self.positions)
+            and (not self.containing or _contains(dead_letter, self.containing.lower()))
+            and (self.within is None or record.offset in self.within.get(record.partition, ()))
         )
+
+
+def ranges_around(positions: Collection[DeadLetterPosition]) -> OffsetRanges:
+    """The smallest range of each partition that has all of these positions."""
+    offsets: defaultdict[int, list[int]] = defaultdict(list)
+    for position in positions:
+        offsets[position.partition].append(position.offset)
+    return {partition: range(min(found), max(found) + 1) for partition, found in offsets.items()}
+
+
+def _contains(dead_letter: DeadLetterRecord, lower_case: str) -> bool:
+    fields = (dead_letter.id, dead_letter.event_type, dead_letter.error_type, dead_letter.error_message)
+    return any(lower_case in field.lower() for field in fields if field)
 
 
 def _has_error(dead_letter: DeadLetterRecord, error: str) -> bool:

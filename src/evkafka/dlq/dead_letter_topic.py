@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from evkafka.config.settings import ConnectionSettings
-from evkafka.dlq.dead_letter import DeadLetterFilter, DeadLetterPosition, DeadLetterRecord, read_dead_letter
+from evkafka.dlq.dead_letter import (
+    DeadLetterFilter,
+    DeadLetterPosition,
+    DeadLetterRecord,
+    OffsetRanges,
+    ranges_around,
+    read_dead_letter,
+)
 from evkafka.dlq.state_topic import ReplayState, Status
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.groups import bounds_of
@@ -64,7 +71,7 @@ class DeadLetterTopic:
         """
         await self.require_topic()
         state = await self.replay_state()
-        async with aclosing(self._stream()) as stream:
+        async with aclosing(self._stream(wanted.offset_ranges())) as stream:
             async for dead_letter in stream:
                 status = state.status_of(dead_letter)
                 if (closed or status == "open") and wanted.matches(dead_letter):
@@ -74,6 +81,19 @@ class DeadLetterTopic:
         """The open dead letters that match."""
         await self.require_topic()
         return await self.select_open(wanted, await self.replay_state(), limit)
+
+    async def newest_ranges(self, most: int) -> tuple[OffsetRanges, int]:
+        """The newest part of each partition: together no more than `most` offsets, and how many older ones there are.
+
+        Each partition has the same share of its records in it.
+        """
+        bounds = await bounds_of(self.connection, [self.name])
+        number = sum(bound.end - bound.first for bound in bounds.values())
+        if number <= most:
+            return {at.partition: range(bound.first, bound.end) for at, bound in bounds.items()}, 0
+        sizes = {at: (bound.end - bound.first) * most // number for at, bound in bounds.items()}
+        newest = {at.partition: range(bound.end - sizes[at], bound.end) for at, bound in bounds.items()}
+        return newest, number - sum(sizes.values())
 
     async def count_open(self, before: tuple[object, int] | None = None) -> tuple[object, int]:
         """Count the open dead letters.
@@ -105,7 +125,7 @@ class DeadLetterTopic:
         """As `select`, with a state that was read before."""
         selected: dict[DeadLetterPosition, DeadLetterRecord] = {}
         matching = 0
-        async with aclosing(self._stream()) as stream:
+        async with aclosing(self._stream(wanted.offset_ranges())) as stream:
             async for dead_letter in stream:
                 if state.status_of(dead_letter) != "open" or not wanted.matches(dead_letter):
                     continue
@@ -115,14 +135,14 @@ class DeadLetterTopic:
         return SelectedDeadLetters(selected, matching)
 
     async def batches(
-        self, selected: Mapping[DeadLetterPosition, DeadLetterRecord], max_records: int
+        self, selected: Collection[DeadLetterPosition], max_records: int
     ) -> AsyncIterator[list[DeadLetterRecord]]:
         """Read the selected dead letters again, with their content, in batches."""
         batch: list[DeadLetterRecord] = []
         size, left = 0, len(selected)
         if not selected:
             return
-        async with aclosing(self._stream()) as stream:
+        async with aclosing(self._stream(ranges_around(selected))) as stream:
             async for dead_letter in stream:
                 if dead_letter.position not in selected:
                     continue
@@ -152,8 +172,8 @@ class DeadLetterTopic:
             servers = ",".join(self.connection.bootstrap_servers)
             raise ConfigError(f"there is no topic {self.name!r} at {servers}")
 
-    async def _stream(self) -> AsyncGenerator[DeadLetterRecord]:
-        async with aclosing(stream_log(self.connection, self.name)) as log:
+    async def _stream(self, ranges: OffsetRanges | None) -> AsyncGenerator[DeadLetterRecord]:
+        async with aclosing(stream_log(self.connection, self.name, ranges)) as log:
             async for records in log:
                 for record in records:
                     yield read_dead_letter(record, type_header=self._type_header)

@@ -5,14 +5,17 @@ Durations are in seconds, times in milliseconds since the epoch. Unknown values 
 | path | |
 | --- | --- |
 | `GET ui/api/events` | a stream of `PageSnapshot`, one per second |
-| `GET ui/api/letters?topic&q&closed` | `DeadLetterList` |
+| `GET ui/api/letters?topic&status&q&event_type&error&skip&limit&within&at` | `DeadLetterList` |
 | `GET ui/api/topics` | `TopicList` |
 | `GET ui/api/records?topic&partition&limit&(offset or at_ms)` | `Records`; without either, the newest |
 | `GET ui/api/config` | `Config` |
 | `GET ui/api/check` | `SelfCheckResult` |
 | `POST ui/api/pause`, `resume`, `seek` | `{consumer, topic, partition, offset}` -> `ActionResult` |
-| `POST ui/api/letters/replay` | `{topic, places or ids, to: "handler" or "topic", dry_run}` -> `ReplayResult` |
-| `POST ui/api/letters/drop` | `{topic, places or ids, reason}` -> `ReplayResult` |
+| `POST ui/api/letters/replay` | `{topic, filter, places or ids, to: "handler" or "topic", dry_run}` -> `ReplayResult` |
+| `POST ui/api/letters/drop` | `{topic, filter, places or ids, reason}` -> `ReplayResult` |
+
+`status` is open (the default), replayed, dropped or all. A `filter` selects all open dead letters that match it: it has
+the fields `q`, `event_type` and `error` of a list, and its `within`, so that it selects none that came after the list.
 
 Errors have a status of 400 or more, and the answer is `ErrorAnswer`.
 """
@@ -154,10 +157,14 @@ class ErrorGroup(TypedDict):
 
 
 class OpenDeadLetters(TypedDict):
-    """If `counted` is False, `open` has only the dead letters that this process has written."""
+    """If `counted` is False, `open` has only the dead letters that this process has written.
+
+    `topics` has the open ones of each topic that has any; the largest ones if there are many topics.
+    """
 
     open: int
     counted: bool
+    topics: dict[str, int]
 
 
 class PageSnapshot(TypedDict):
@@ -205,10 +212,43 @@ class DeadLetterRow(RecordAddress):
     headers: list[tuple[str, str | None]]
 
 
+class DeadLetterCounts(TypedDict):
+    open: int
+    replayed: int
+    dropped: int
+
+
+class DeadLetterGroup(TypedDict):
+    """Dead letters with one class of error and one event type. `message` is that of the newest.
+
+    `error` is the text that selects this error, in a list and on the command line; None if it cannot be shown.
+    """
+
+    error_type: str
+    event_type: str | None
+    error: str | None
+    message: str
+    dead_letters: int
+    first_ms: int
+    last_ms: int
+
+
 class DeadLetterList(TypedDict):
+    """`counts` are those that match, by status; `open` is all open ones. `other` of them are in none of the groups.
+
+    `within` is the part of the topic that was searched: give it to the next page, and to an action on all that match.
+    `older` records before it were not searched.
+    """
+
     topics: list[str]
     topic: str | None
     letters: list[DeadLetterRow]
+    counts: DeadLetterCounts
+    open: int
+    groups: list[DeadLetterGroup]
+    other: int
+    within: str
+    older: int
 
 
 class TopicRow(TypedDict):
@@ -279,6 +319,9 @@ class FailedDeadLetter(TypedDict):
 
 
 class ReplayResult(TypedDict):
+    """`failed` has the first of the `failed_count` dead letters that failed."""
+
     chosen: int
     done: int
     failed: list[FailedDeadLetter]
+    failed_count: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import time
 from collections.abc import Callable
@@ -24,6 +25,9 @@ CHANGED_INTERVAL_S = 2.0
 """Time between two counts, if this process has written, replayed or dropped dead letters since the last one."""
 
 COUNT_TIMEOUT_S = 30.0
+
+TOPICS_SHOWN = 100
+"""So many topics are in each snapshot."""
 
 
 class OpenDeadLetterCount:
@@ -61,7 +65,14 @@ class OpenDeadLetterCount:
         if (self._counting is None or self._counting.done()) and elapsed_s >= interval_s:
             self._started_at_s, self._changed = self._now(), False
             self._counting = asyncio.get_running_loop().create_task(self._count(self._written()))
-        return OpenDeadLetters(open=(self._counted or 0) + since, counted=self._counted is not None)
+        largest = heapq.nlargest(TOPICS_SHOWN, self.by_topic().items(), key=lambda one: one[1])
+        return OpenDeadLetters(
+            open=(self._counted or 0) + since, counted=self._counted is not None, topics=dict(largest)
+        )
+
+    def by_topic(self) -> dict[str, int]:
+        """The last count of each topic that has open dead letters."""
+        return {name: number for name, (_, number) in self._counts.items() if number}
 
     def note_change(self) -> None:
         """Call it when dead letters are replayed or dropped."""

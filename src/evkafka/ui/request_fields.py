@@ -9,11 +9,15 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 
 from evkafka.dlq import DeadLetterFilter, DeadLetterPosition
+from evkafka.dlq.state_topic import Status
 from evkafka.http.security import RequestRefused
 from evkafka.serde.safe_text import NAME_CHARACTERS, one_line
+from evkafka.ui.dead_letter_list import ROWS_MAX, ListQuery
+from evkafka.ui.offset_ranges import parse_ranges
 
 BODY_BYTES = 64 * 1024
 DEAD_LETTERS_MAX = 1000
+STATUSES: Mapping[str, Status | None] = {"open": "open", "replayed": "replayed", "dropped": "dropped", "all": None}
 
 LONGEST = 2**63 - 1
 """The largest offset and time: the Kafka protocol has 64 bits for them."""
@@ -81,11 +85,49 @@ def partition_fields(fields: Mapping[str, Any]) -> tuple[str, int]:
 
 
 def dead_letter_fields(fields: Mapping[str, Any]) -> DeadLetterFilter:
-    """The selected dead letters: by `places`, each of one dead letter; or by `ids`, each of one record."""
+    """The selected dead letters.
+
+    By `filter`, all that match it; by `places`, each of one dead letter; or by `ids`, each of one record.
+    """
+    if "filter" in fields:
+        chosen = fields["filter"]
+        if not isinstance(chosen, dict) or not all(isinstance(value, str) for value in chosen.values()):
+            raise RequestRefused(400, "filter must be an object of texts: q, event_type, error and within")
+        if not chosen.get("within"):
+            raise RequestRefused(400, "filter needs the within of a list, so that it selects nothing newer than that")
+        return _dead_letter_filter(chosen)
     if "places" not in fields:
         return DeadLetterFilter(ids=frozenset(_text_list(fields, "ids")))
     try:
         return DeadLetterFilter(positions=frozenset(map(DeadLetterPosition.parse, _text_list(fields, "places"))))
+    except ValueError as error:
+        raise RequestRefused(400, str(error)) from None
+
+
+def list_parameters(query: Mapping[str, str]) -> ListQuery:
+    """Which dead letters are to be listed."""
+    status = query.get("status") or ("all" if query.get("closed") or query.get("at") else "open")
+    if status not in STATUSES:
+        raise RequestRefused(400, f"status must be one of {', '.join(STATUSES)}, not {status[:50]!r}")
+    limit = number_parameter(query, "limit", LONGEST)
+    return ListQuery(
+        wanted=_dead_letter_filter(query),
+        status=STATUSES[status],
+        skip=number_parameter(query, "skip", LONGEST) or 0,
+        limit=ROWS_MAX if limit is None else max(1, min(limit, ROWS_MAX)),
+    )
+
+
+def _dead_letter_filter(texts: Mapping[str, str]) -> DeadLetterFilter:
+    event_type, within, at = texts.get("event_type"), texts.get("within"), texts.get("at")
+    try:
+        return DeadLetterFilter(
+            event_types=(event_type,) if event_type else (),
+            error=texts.get("error") or None,
+            containing=texts.get("q", ""),
+            positions=(DeadLetterPosition.parse(at),) if at else (),
+            within=parse_ranges(within) if within else None,
+        )
     except ValueError as error:
         raise RequestRefused(400, str(error)) from None
 

@@ -30,6 +30,7 @@ from evkafka.ui.request_fields import (
     LONGEST,
     PARTITION_MAX,
     dead_letter_fields,
+    list_parameters,
     number_field,
     number_parameter,
     partition_fields,
@@ -79,8 +80,8 @@ class OperationsPage:
         self.auth = auth
         self._statistics = Statistics(app.telemetry)
         self._background = BackgroundRunner()
-        self._dead_letters = DeadLetterScreen(app, self._background)
         self._open_dead_letters = OpenDeadLetterCount(app, self._background, lambda: self._statistics.dead_lettered)
+        self._dead_letters = DeadLetterScreen(app, self._background, self._open_dead_letters.by_topic)
         self._encoder = WorkerThread(ENCODING_QUEUE)
         self._stream = SnapshotStream(self._snapshot, self._record_lag, self._encoder, one_by_one=mounted)
 
@@ -202,9 +203,7 @@ class OperationsPage:
 
     async def _list_dead_letters(self, request: Request) -> object:
         query = request.query_params
-        return await self._dead_letters.list(
-            query.get("topic") or None, query.get("q", ""), closed=bool(query.get("closed"))
-        )
+        return await self._dead_letters.list(query.get("topic") or None, list_parameters(query))
 
     async def _list_topics(self, request: Request) -> object:
         return await list_topics(self._app, self._background)

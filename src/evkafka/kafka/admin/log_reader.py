@@ -43,7 +43,7 @@ async def read_log(
 
 
 async def stream_log(
-    connection: ConnectionSettings, topic: str, *, quiet_s: float = 30.0
+    connection: ConnectionSettings, topic: str, ranges: Mapping[int, range] | None = None, *, quiet_s: float = 30.0
 ) -> AsyncGenerator[Sequence[Record]]:
     """Read the same records as `read_log`, a few of one partition at a time; the caller sets the pace.
 
@@ -51,6 +51,7 @@ async def stream_log(
     `UnreadRecord`.
 
     Args:
+        ranges: partition -> the offsets to read, as far as they exist; None reads the whole topic.
         quiet_s: how long the cluster may be silent.
 
     Raises:
@@ -63,6 +64,8 @@ async def stream_log(
             async with limited(doing, quiet_s, reader):
                 await reader.start()
                 ends = await reader.begin_at_beginning(topic)
+                if ranges is not None:
+                    ends = await _narrow(reader, ends, ranges)
             for at, end in ends.items():
                 part = _read(reader, {at: end}, doing=doing, quiet_s=quiet_s, max_records=STREAM_BATCH)
                 async with aclosing(part) as batches:
@@ -70,6 +73,16 @@ async def stream_log(
                         yield records
         finally:
             await reader.stop()
+
+
+async def _narrow(
+    reader: Reader, ends: Mapping[ClientPartition, int], ranges: Mapping[int, range]
+) -> Mapping[ClientPartition, int]:
+    """Move the reader to the beginnings of these ranges. Returns where they end."""
+    narrowed = {at: min(end, ranges[at.partition].stop) for at, end in ends.items() if at.partition in ranges}
+    for at in narrowed:
+        reader.seek(at, max(await reader.position(at), ranges[at.partition].start))
+    return narrowed
 
 
 async def follow(

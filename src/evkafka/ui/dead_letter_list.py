@@ -1,0 +1,222 @@
+"""The list of dead letters: one page of them, the newest first, with what the whole topic has of each status and error.
+
+Kafka has no index, so each answer reads the topic once, and the letters of the page a second time: no more than
+`SEARCHED_MAX` of its newest records. Of those that are not on the page only a position is kept.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+
+from evkafka.dlq import DeadLetterFilter, DeadLetterPosition, DeadLetterRecord, DeadLetterTopic
+from evkafka.dlq.dead_letter import OffsetRanges
+from evkafka.dlq.state_topic import Status
+from evkafka.kafka.admin.log_reader import partition_numbers
+from evkafka.serde.safe_text import NAME_CHARACTERS, lines, one_line
+from evkafka.ui.models import DeadLetterCounts, DeadLetterGroup, DeadLetterRow, RecordAddress
+from evkafka.ui.payload_text import KEY_BYTES, as_text, headers_as_text, unshowable
+
+logger = logging.getLogger("evkafka.web")
+
+SEARCHED_MAX = 50_000
+"""An answer is about so many of a topic's newest records; `evkafka dlq list` has all of them."""
+
+ROWS_MAX = 200
+"""Most dead letters of one page."""
+
+GROUPS_COUNTED = 1000
+GROUPS_SHOWN = 100
+
+VALUE_BYTES = 4 * 1024
+MESSAGE_CHARACTERS = 1000
+TRACEBACK_CHARACTERS = 8 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """Which dead letters are listed.
+
+    Attributes:
+        wanted: its `within` is the part of the topic that an earlier page was about; None for the newest records.
+        status: None for any.
+        skip, limit: the page, counted from the newest dead letter.
+    """
+
+    wanted: DeadLetterFilter = field(default_factory=DeadLetterFilter)
+    status: Status | None = "open"
+    skip: int = 0
+    limit: int = ROWS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The answer to a `ListQuery`.
+
+    Attributes:
+        counts: the dead letters that match the filter, by status.
+        open: all open dead letters of the part that was searched.
+        other: how many dead letters with the wanted status are in none of the groups.
+        within: the part of the topic that was searched.
+        older: how many older records were not searched.
+    """
+
+    rows: list[DeadLetterRow] = field(default_factory=list)
+    counts: DeadLetterCounts = field(default_factory=lambda: DeadLetterCounts(open=0, replayed=0, dropped=0))
+    open: int = 0
+    groups: list[DeadLetterGroup] = field(default_factory=list)
+    other: int = 0
+    within: OffsetRanges = field(default_factory=dict)
+    older: int = 0
+
+
+async def list_dead_letters(topic: DeadLetterTopic, query: ListQuery) -> Listed:
+    """List a page of dead letters; an empty one if the topic does not exist yet: the first dead letter creates it."""
+    if not await partition_numbers(topic.connection, [topic.name]):
+        return Listed()
+    within, older = query.wanted.offset_ranges(), 0
+    if within is None:
+        within, older = await topic.newest_ranges(SEARCHED_MAX)
+    search = _Search(query)
+    async for dead_letter, status in topic.read(DeadLetterFilter(within=within), closed=True):
+        search.add(dead_letter, status)
+    page = search.page()
+    rows: dict[DeadLetterPosition, DeadLetterRow] = {}
+    async for batch in topic.batches(page, ROWS_MAX):
+        rows |= {
+            dead_letter.position: dead_letter_row(dead_letter, page[dead_letter.position]) for dead_letter in batch
+        }
+    return Listed(
+        rows=[rows[position] for position in page if position in rows],
+        counts=search.counts(),
+        open=search.open,
+        groups=search.groups.largest(),
+        other=search.groups.other(),
+        within=within,
+        older=older,
+    )
+
+
+class _Search:
+    """Counts, groups and sorts the dead letters of a topic."""
+
+    def __init__(self, query: ListQuery) -> None:
+        self._query = query
+        self._counts: Counter[Status] = Counter()
+        self._found: list[tuple[int, DeadLetterPosition, Status]] = []  # when it failed, in ms
+        self.open = 0
+        self.groups = _Groups()
+
+    def add(self, dead_letter: DeadLetterRecord, status: Status) -> None:
+        self.open += status == "open"
+        if not self._query.wanted.matches(dead_letter):
+            return
+        self._counts[status] += 1
+        if self._query.status in (None, status):
+            self.groups.add(dead_letter)
+            self._found.append((_failed_at_ms(dead_letter), dead_letter.position, status))
+
+    def counts(self) -> DeadLetterCounts:
+        counts = self._counts
+        return DeadLetterCounts(open=counts["open"], replayed=counts["replayed"], dropped=counts["dropped"])
+
+    def page(self) -> dict[DeadLetterPosition, Status]:
+        """The newest dead letters first."""
+        skip, limit = self._query.skip, self._query.limit
+        newest = sorted(self._found, reverse=True)[skip : skip + limit]
+        return {position: status for _, position, status in newest}
+
+
+class _Groups:
+    """Groups dead letters by the error's class and the event type. Those without a class are grouped by the reason."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, str | None], DeadLetterGroup] = {}
+        self._all = 0
+
+    def add(self, dead_letter: DeadLetterRecord) -> None:
+        self._all += 1
+        error_type = dead_letter.error_type.rpartition(".")[2]
+        event_type, message = dead_letter.event_type, dead_letter.error_message
+        name = error_type or message
+        key = (name[:NAME_CHARACTERS], event_type and event_type[:NAME_CHARACTERS])
+        at_ms = _failed_at_ms(dead_letter)
+        group = self._groups.get(key)
+        if group is None:
+            if len(self._groups) == GROUPS_COUNTED:
+                return
+            # `--error` is a pattern for the class; if there is no class, it is a part of the message.
+            error = glob.escape(error_type) if error_type else message
+            group = self._groups[key] = DeadLetterGroup(
+                error_type=one_line(error_type, NAME_CHARACTERS),
+                event_type=None if event_type is None else one_line(event_type, NAME_CHARACTERS),
+                error=_exact(error),
+                message="",
+                dead_letters=0,
+                first_ms=at_ms,
+                last_ms=at_ms,
+            )
+        group["dead_letters"] += 1
+        group["first_ms"] = min(group["first_ms"], at_ms)
+        if at_ms >= group["last_ms"]:
+            group["last_ms"], group["message"] = at_ms, lines(message, MESSAGE_CHARACTERS)
+
+    def largest(self) -> list[DeadLetterGroup]:
+        by_number = sorted(self._groups.values(), key=lambda group: group["dead_letters"], reverse=True)
+        return by_number[:GROUPS_SHOWN]
+
+    def other(self) -> int:
+        return self._all - sum(group["dead_letters"] for group in self.largest())
+
+
+def _exact(text: str) -> str | None:
+    """The text if it can be shown as it is; otherwise nobody could read what it selects."""
+    return text if text and len(text) <= NAME_CHARACTERS and one_line(text) == text else None
+
+
+# ---------------------------------------------------------------------------- one row
+
+
+def dead_letter_row(dead_letter: DeadLetterRecord, status: Status) -> DeadLetterRow:
+    """One row. If the content cannot be shown, the row says so, and the other rows of the list are shown."""
+    record = dead_letter.record
+    try:
+        key, value = as_text(record.key, most=KEY_BYTES), as_text(record.value, most=VALUE_BYTES)
+        headers = headers_as_text(record.headers)
+    except Exception as error:
+        logger.exception("dead letter %s[%d]@%d cannot be shown", record.topic, record.partition, record.offset)
+        key, value, headers = None, unshowable(record.value, error), []
+    event_type, timestamp_ms = dead_letter.event_type, dead_letter.timestamp_ms
+    return DeadLetterRow(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        id=dead_letter.id,
+        place=str(dead_letter.position),
+        status=status,
+        failed_at_ms=_failed_at_ms(dead_letter),
+        event_type=None if event_type is None else one_line(event_type, NAME_CHARACTERS),
+        error_type=one_line(dead_letter.error_type, NAME_CHARACTERS),
+        error_message=lines(dead_letter.error_message, MESSAGE_CHARACTERS),
+        origin=_origin(dead_letter),
+        attempts=dead_letter.attempts,
+        replays=dead_letter.replays,
+        timestamp_ms=timestamp_ms if timestamp_ms is not None else record.timestamp,
+        key=key,
+        value=value,
+        traceback=lines(dead_letter.traceback[-TRACEBACK_CHARACTERS:]),
+        headers=headers,
+    )
+
+
+def _failed_at_ms(dead_letter: DeadLetterRecord) -> int:
+    return int(dead_letter.failed_at.timestamp() * 1000)
+
+
+def _origin(dead_letter: DeadLetterRecord) -> RecordAddress | None:
+    topic, partition, offset = dead_letter.topic, dead_letter.partition, dead_letter.offset
+    if topic is None or partition is None or offset is None:
+        return None
+    return RecordAddress(topic=one_line(topic, NAME_CHARACTERS), partition=partition, offset=offset)
