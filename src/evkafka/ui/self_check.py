@@ -36,10 +36,10 @@ async def self_check(app: OperatedApp, background: BackgroundRunner) -> SelfChec
 
 def _health(app: OperatedApp) -> Iterator[CheckRow]:
     status = app.status()
-    for name, health in (("Alive", app.health.live(status)), ("Ready", app.health.ready(status))):
+    for name, health in (("Liveness", app.health.live(status)), ("Readiness", app.health.ready(status))):
         reasons = [f"{check.name}: {reason}".lstrip(": ") for check in health.checks for reason in check.reasons]
         if health.ok and not reasons:
-            yield _ok(name, "Nothing stands against it.")
+            yield _ok(name, "OK")
         else:
             yield _found(name, "bad" if not health.ok else "warn", "; ".join(reasons), None)
 
@@ -56,68 +56,79 @@ async def _cluster(
         reason = str(error) or f"no answer within {READ_TIMEOUT_S:g} s"
         return [
             _found(
-                f"{name}: the brokers answer", "bad", f"{servers}: {reason}", "See that they run, and the way to them."
+                f"{name}: connection",
+                "bad",
+                f"{servers}: {reason}",
+                "Check that the brokers run, and that this host can connect to them.",
             )
         ]
-    return [_ok(f"{name}: the brokers answer", servers), *_topics(declared, dead_letter_topics, known)]
+    return [_ok(f"{name}: connection", f"{servers}: connection OK"), *_topics(declared, dead_letter_topics, known)]
 
 
 def _topics(declared: DeclaredConsumer, dead_letter_topics: list[str], known: Partitions) -> Iterator[CheckRow]:
     settings, name = declared.settings, declared.name
     for topic in settings.topics:
         if topic.name in known:
-            yield _ok(f"{name}: topic {topic.name} exists", f"{len(known[topic.name])} partitions")
+            yield _ok(f"{name}: topic {topic.name}", _partitions(known[topic.name]))
         else:
-            yield _missing(name, topic.name, "It is waited for; nothing is read until it is there.")
+            yield _missing(name, topic.name, "The consumer reads nothing until it exists.")
     for topic_name in (*declared.retry_topics(), *dead_letter_topics):
         if topic_name in known:
-            yield _ok(f"{name}: topic {topic_name} exists", f"{len(known[topic_name])} partitions")
+            yield _ok(f"{name}: topic {topic_name}", _partitions(known[topic_name]))
         else:
             yield _missing(
-                name, topic_name, "It is made when it is first needed, where the brokers allow that.", "note"
+                name, topic_name, "It is created when it is first needed, if the brokers allow that.", "note"
             )
     numbers = sum(len(known.get(topic.name, ())) for topic in settings.topics)
     if settings.ordering == "partition" and settings.concurrency > numbers > 0:
         yield _found(
-            f"{name}: concurrency can be used",
+            f"{name}: concurrency",
             "warn",
-            f"concurrency is {settings.concurrency}, and in order by partition no more than {numbers} run at once",
-            'Say ordering="key", or a smaller concurrency.',
+            f"concurrency is {settings.concurrency}: with ordering by partition, at most {numbers} records run at once",
+            'Set ordering to "key", or lower concurrency.',
         )
 
 
 def _timeouts(declared: DeclaredConsumer) -> Iterator[CheckRow]:
-    settings, name = declared.settings, f"{declared.name}: times fit together"
+    settings, name = declared.settings, f"{declared.name}: timeouts"
     found = []
     if settings.heartbeat_interval_s * 3 > settings.session_timeout_s:
-        found.append("heartbeat_interval_ms is more than a third of session_timeout_ms: two lost heartbeats end it")
+        found.append(
+            "heartbeat_interval_ms is more than a third of session_timeout_ms: two lost heartbeats end the session"
+        )
     if settings.drain_timeout_s > 20:
-        found.append("drain_timeout_ms is above 20 000: the platform must give a stop more than 30 s")
+        found.append("drain_timeout_ms is above 20 000: the platform must allow more than 30 s for a stop")
     if settings.max_endpoint_exec_time_s > settings.revoke_drain_timeout_s:
         sentence = (
-            f"an attempt may take {settings.max_endpoint_exec_time_s:g} s and a rebalance waits"
-            f" {settings.revoke_drain_timeout_s:g} s for it: what takes longer is handled twice then"
+            f"an attempt may take {settings.max_endpoint_exec_time_s:g} s, and a rebalance waits"
+            f" {settings.revoke_drain_timeout_s:g} s for it: a record that takes longer is handled twice"
         )
-        yield _found(name, "note", sentence, "Shorter attempts, or a longer revoke_drain_timeout_ms.")
+        yield _found(name, "note", sentence, "Lower max_endpoint_exec_time_ms, or raise revoke_drain_timeout_ms.")
     for sentence in found:
-        yield _found(name, "warn", sentence, "See docs/tuning.md.")
+        yield _found(name, "warn", sentence, "See the tuning guide of the documentation.")
+    if not found and settings.max_endpoint_exec_time_s <= settings.revoke_drain_timeout_s:
+        yield _ok(name, "Timeouts are consistent")
     if settings.auto_offset_reset == "latest":
         yield _found(
-            f"{declared.name}: where a new group begins",
+            f"{declared.name}: auto_offset_reset",
             "note",
-            'auto_offset_reset is "latest": a group without offsets begins at the end',
-            'Say auto_offset_reset="earliest" where what stands in the topic already is wanted.',
+            'auto_offset_reset is "latest": a group without committed offsets skips the records that exist',
+            'Set auto_offset_reset to "earliest" if the group needs them.',
         )
 
 
 def _missing(consumer: str, topic: str, sentence: str, result: Result = "bad") -> CheckRow:
     return CheckRow(
-        name=f"{consumer}: topic {topic} exists",
+        name=f"{consumer}: topic {topic}",
         result=result,
-        sentence=f"It does not. {sentence}",
+        sentence=f"It does not exist. {sentence}",
         fix="Create it.",
         command="evkafka topics create MODULE:APP",
     )
+
+
+def _partitions(numbers: Sequence[int]) -> str:
+    return f"{len(numbers)} partition{'' if len(numbers) == 1 else 's'}"
 
 
 def _ok(name: str, sentence: str) -> CheckRow:

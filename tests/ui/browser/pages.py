@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -14,10 +15,11 @@ def is_401(wrong: str) -> bool:
     return "401" in wrong
 
 
+LOADING = re.compile("^(Loading|Checking|Searching|Looking)…$")
 SCREENS = ("overview", "consumers", "events", "errors", "letters", "records", "config", "check")
 
 
 async def shows(page: Page, url: str, screen: str) -> None:
     await page.goto(f"{url}ui#/{screen}")
     await expect(page.locator("#connection")).to_have_text("Live")
-    await expect(page.get_by_text("Looking…")).to_have_count(0)
+    await expect(page.get_by_text(LOADING)).to_have_count(0)

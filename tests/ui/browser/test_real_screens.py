@@ -131,9 +131,9 @@ class TestConfiguration:
             await expect(row).to_contain_text("hidden")
             assert PLANTED not in await page.content()
             await expect(page.get_by_role("row").filter(has_text="max_poll_records")).to_contain_text("default")
-            await page.get_by_label("Only what is set").check()
+            await page.get_by_label("Only keys that are set").check()
             await expect(page.get_by_role("row").filter(has_text="max_poll_records")).to_have_count(0)
-            await page.get_by_label("Containing").fill("group")
+            await page.get_by_label("Search").fill("group")
             await expect(row).to_have_count(0)
             await expect(page.get_by_role("row").filter(has_text="group_id")).to_contain_text("billing")
 
@@ -144,8 +144,8 @@ class TestSelfCheck:
     ) -> None:
         missing = f"{await topic()}-that-is-missing"
         async with shop(missing) as running, open_page(f"{running.url}ui#/check") as page:
-            found = page.locator("#screen li").filter(has_text=f"topic {missing} exists")
-            await expect(found).to_contain_text("It does not.")
+            found = page.locator("#screen li").filter(has=page.get_by_text(f"billing: topic {missing}", exact=True))
+            await expect(found).to_contain_text("It does not exist.")
             await expect(found).to_contain_text("Fix: Create it.")
             await expect(found.locator("code")).to_have_text("evkafka topics create MODULE:APP")
             await topic(name=missing)
@@ -157,4 +157,4 @@ class TestSelfCheck:
                 return "1 partition" in await found.inner_text()
 
             await eventually(is_there)
-            await expect(found).to_contain_text("In order")
+            await expect(found).to_contain_text("OK")

@@ -1,14 +1,17 @@
 // The screen of the configuration: each value, and whether it was set. The app masks secrets, so they never reach the browser.
 
 import { get } from "./api.js";
-import { card, cell, h, table, text } from "./dom.js";
+import { card, cell, h, table } from "./dom.js";
+import { emptyState, emptyText } from "./empty_state.js";
+import { plural } from "./format.js";
+import { remember } from "./router.js";
 
-export function config() {
-  const place = h("div", { class: "stack" }, h("p", { class: "card empty", role: "status" }, "Looking…"));
-  const filter = h("input", { type: "search", placeholder: "key or value", oninput: filterRows });
+export function config(params) {
+  const place = h("div", { class: "stack" }, emptyState(...emptyText.loading()));
+  const filter = h("input", { type: "search", placeholder: "key or value", value: params.get("q") ?? "", oninput: filterRows });
   const changed = h("input", { type: "checkbox", onchange: filterRows });
-  const bar = h("div", { class: "card body fields" }, h("label", { class: "grow" }, "Containing", filter), h("label", { class: "beside" }, changed, "Only what is set"));
-  const number = cell("p", { class: "only-read", role: "status" });
+  const bar = h("div", { class: "card body fields" }, h("label", { class: "grow" }, "Search", filter), h("label", { class: "beside" }, changed, "Only keys that are set"));
+  const number = cell("p", { class: "quiet small", role: "status" });
 
   function filterRows() {
     let visible = 0;
@@ -17,18 +20,23 @@ export function config() {
       row.hidden = !found;
       visible += found ? 1 : 0;
     }
-    number.setText(`${visible} keys shown`);
+    for (const section of place.querySelectorAll("section")) section.hidden = !section.querySelector("tbody tr:not([hidden])");
+    number.setText(visible ? plural(visible, "key") : "No key matches.");
+    remember({ q: filter.value.trim() });
   }
 
   get("config").then(
-    (answer) => place.replaceChildren(...answer.parts.map(section)),
-    (error) => text(place.firstElementChild, error.message),
+    (answer) => {
+      place.replaceChildren(...answer.parts.map(section));
+      filterRows();
+    },
+    (error) => place.firstElementChild.say(error.message),
   );
   return h("div", { class: "stack" }, bar, number, place);
 }
 
 function section(one) {
-  const rows = table(one.name, ["Key", "Value", "From"]);
+  const rows = table(one.name, ["Key", "Value", "Source"]);
   rows.classList.add("terse");
   for (const key of one.keys) {
     const value = key.masked ? h("span", { class: "masked" }, "hidden") : h("code", {}, key.value);

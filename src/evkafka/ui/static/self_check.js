@@ -2,22 +2,22 @@
 
 import { get } from "./api.js";
 import { card, command, h, state, text } from "./dom.js";
-import { moment } from "./format.js";
+import { moment, plural } from "./format.js";
 
-const labels = { ok: ["In order", "good"], note: ["Worth knowing", ""], warn: ["Look at this", "warn"], bad: ["Wrong", "bad"] };
+const labels = { ok: ["OK", "good"], note: ["Note", ""], warn: ["Warning", "warn"], bad: ["Failed", "bad"] };
 
 export function check() {
   const list = h("ul", { class: "problems" });
-  const summary = h("p", { class: "empty", role: "status" }, "Looking…");
+  const summary = h("p", { class: "empty", role: "status" }, "Checking…");
   const again = h("button", { type: "button", onclick: load }, "Check again");
-  const section = card("What was looked at", { id: "check", aside: again }, summary, list);
+  const section = card("Checks", { id: "check", aside: again }, summary, list);
 
   async function load() {
     again.disabled = true;
     try {
       const answer = await get("check");
       const wrong = answer.checks.filter((one) => one.result === "bad" || one.result === "warn").length;
-      text(summary, `${wrong ? `${wrong} of ${answer.checks.length} checks found something` : `None of ${answer.checks.length} checks found anything wrong`} (${moment(answer.at_ms)}).`);
+      text(summary, `${wrong ? `${wrong} of ${plural(answer.checks.length, "check")} found a problem` : `${plural(answer.checks.length, "check")}, no problem found`} (${moment(answer.at_ms)}).`);
       const worst = ["bad", "warn", "note", "ok"];
       list.replaceChildren(...answer.checks.toSorted((a, b) => worst.indexOf(a.result) - worst.indexOf(b.result)).map(row));
     } catch (error) {
