@@ -41,11 +41,11 @@ class Result:
     ratios: tuple[float, ...]
 
 
-BASELINE = Row("aiokafka `getmany` loop, by hand", "bench.rows.aiokafka_loop", 1_000_000)
+BASELINE = Row("aiokafka `getmany` loop, hand-written", "bench.rows.aiokafka_loop", 1_000_000)
 ROWS = (
     Row("EVKafka", "bench.rows.evkafka_default", 1_000_000),
     Row("EVKafka, msgspec for pydantic", "bench.rows.evkafka_msgspec", 1_000_000),
-    Row("confluent-kafka, synchronous, by hand", "bench.rows.confluent_sync", 1_000_000),
+    Row("confluent-kafka, synchronous, hand-written", "bench.rows.confluent_sync", 1_000_000),
     Row("EVKafka, with metrics listeners", "bench.rows.evkafka_listeners", 1_000_000),
     Row("EVKafka, metrics scraped every second", "bench.rows.evkafka_web", 1_000_000),
     Row("EVKafka, each attempt traced", "bench.rows.evkafka_traced", 200_000),
@@ -96,7 +96,7 @@ def compare(table: Table, bootstrap_servers: str, topic: str, *, pairs: int) -> 
             before, after = runs[-1]
             print_progress(
                 f"{row.title}, pair {number} of {pairs}: "
-                f"{before.cpu_us_per_event:.2f} us by hand, {after.cpu_us_per_event:.2f} us here"
+                f"{before.cpu_us_per_event:.2f} us hand-written, {after.cpu_us_per_event:.2f} us here"
             )
         baselines += [before for before, _ in runs]
         ratios = tuple(before.cpu_us_per_event / after.cpu_us_per_event for before, after in runs)

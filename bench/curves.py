@@ -73,7 +73,7 @@ class CurveFigures:
 
 
 AIOKAFKA, EVKAFKA, EVKAFKA_64 = (
-    Line("by hand", "aiokafka"),
+    Line("hand-written", "aiokafka"),
     Line("EVKafka", "evkafka"),
     Line("EVKafka, 64 in flight", "evkafka", 64),
 )

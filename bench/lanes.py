@@ -27,7 +27,7 @@ METHOD = (
 
 WAITING = tuple(
     (
-        Row(f"{workers} tasks by hand", "bench.rows.lanes_asyncio", events, (str(workers),)),
+        Row(f"{workers} tasks, hand-written", "bench.rows.lanes_asyncio", events, (str(workers),)),
         Row(f"EVKafka, {workers} in flight", "bench.rows.lanes_evkafka", events, (str(workers), "wait")),
     )
     for workers, events in ((64, 30_000), (500, 150_000))
@@ -143,7 +143,7 @@ async def _fill(servers: str, topic: str) -> None:
 
 
 def markdown(figures: LaneFigures) -> str:
-    lines = ["| 10 ms handlers | events/s by hand | EVKafka | ratio |", "| --- | ---: | ---: | ---: |"]
+    lines = ["| 10 ms handlers | events/s hand-written | EVKafka | ratio |", "| --- | ---: | ---: | ---: |"]
     for pair in figures.waiting:
         title = pair.second.removeprefix("EVKafka, ")
         lines.append(f"| {title} | {pair.first_per_s:,.0f} | {pair.second_per_s:,.0f} | {pair.ratio:.2f} |")

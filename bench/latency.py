@@ -16,7 +16,7 @@ from bench.rows.latency_probe import output_topic
 from bench.topics import create_topic
 
 EVENTS = 12_000
-RELAYS = (("by hand on aiokafka", "bench.rows.relay_aiokafka"), ("EVKafka", "bench.rows.relay_evkafka"))
+RELAYS = (("hand-written on aiokafka", "bench.rows.relay_aiokafka"), ("EVKafka", "bench.rows.relay_evkafka"))
 
 
 @dataclass(frozen=True, slots=True)

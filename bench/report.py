@@ -1,4 +1,4 @@
-"""Formats the figures as a table for the terminal, as Markdown for the README, and as JSON for the next comparison."""
+"""Formats the figures: a table for the terminal, Markdown for docs/performance.md, JSON for the next comparison."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from bench.latency import Latency
 
 METHOD = (
     "174 bytes of JSON into a pydantic model, 4 partitions, a handler that does nothing, Kafka on the same machine. "
-    "Medians; the ratio is the CPU time per event of the loop by hand over the row's, in pairs of runs, one after the "
-    "other. FastStream ran without its two log lines per event."
+    "Medians; the ratio is the hand-written loop's CPU time per event divided by the row's, in pairs of runs, one "
+    "after the other. FastStream ran without its two log lines per event."
 )
 
 WATCHED_METHOD = (
@@ -30,9 +30,9 @@ WATCHED_METHOD = (
 
 SENDING_METHOD = (
     "174 bytes, 4 partitions, 64 keys, confirmed by all replicas (of which there is one) with idempotence on, Kafka on "
-    "the same machine. Medians; the ratio is the CPU time per event of the producer by hand over EVKafka's, in pairs "
-    "of runs. Latency: 1,000 events a second through consume, handle, send, consume, from when an event was due until "
-    "what became of it was read."
+    "the same machine. Medians; the ratio is the CPU time per event of aiokafka's producer divided by EVKafka's, in "
+    "pairs of runs. Latency: 1,000 events a second through consume, handle, send, consume, from when an event was due "
+    "until its result was read."
 )
 
 RESULTS = Path(__file__).parent / "results"
@@ -87,7 +87,7 @@ def text(figures: Figures) -> str:
 
 
 def markdown(figures: Figures, method: str = METHOD) -> str:
-    """Return the table and the sentences for the README."""
+    """Return the table and the sentences for docs/performance.md."""
     lines = [*_markdown_table(figures.results), "", method, *_sentences(figures)]
     return "\n".join([*lines, "", f"{figures.date}, {figures.machine}.", ""])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,7 +26,7 @@ class Program:
     """
 
     def __init__(self, command: str, directory: Path, name: str) -> None:
-        program, *arguments = command.split()
+        program, *arguments = shlex.split(command)
         self._log = directory / f"{name}.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
