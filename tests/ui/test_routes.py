@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -82,6 +83,25 @@ class TestLive:
             [problem] = shown["problems"]
             assert problem["screen"] == "errors"
             assert "is tried again from offset 0" in problem["what"]
+
+    async def test_has_the_history_of_the_app_a_topic_and_a_partition(self, page: Page) -> None:
+        await page.send("OrderPlaced", {"id": 1}, {"id": 2}, key="k")
+        shown = await page.shows(lambda one: one["now"]["handled"] == 2 and one["now"]["lag"] == 0)
+        [number] = [one["partition"] for one in shown["consumers"][0]["partitions"] if one["position"]]
+
+        async def handled(**query: Any) -> bool:
+            answer = await page.ask("history", **query)
+            return any(answer["handled_per_s"]) and not any(answer["failed_per_s"])
+
+        for span in ("5m", "15m", "1h", "6h"):
+            await eventually(partial(handled, span=span))
+        await eventually(lambda: handled(span="5m", consumer="shop"))
+        await eventually(lambda: handled(span="5m", consumer="shop", topic=page.topic))
+        assert not await handled(span="5m", consumer="shop", topic="others")
+        of_partition = await page.ask("history", span="6h", consumer="shop", topic=page.topic, partition=number)
+        assert len(of_partition["lag"]) == 60
+        refused = await page.client.get("ui/api/history", params={"span": "1d"})
+        assert (refused.status_code, refused.json()) == (400, {"error": "span must be one of 5m, 15m, 1h, 6h"})
 
     async def test_is_shared_by_all_viewers_and_ends_with_the_app(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, shop: Shop

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, Telemetry
-from evkafka.ui.statistics import ERROR_GROUPS_MAX, HISTORY_S, Statistics
+from evkafka.ui.statistics import ERROR_GROUPS_MAX, Statistics
 
 
 class Clock:
@@ -51,20 +51,6 @@ class TestStatistics:
         clock.s += 60
         assert statistics.rates() == (0.0, 0.0)
         assert (statistics.handled, statistics.failed) == (500, 50)
-
-    def test_the_history_has_a_value_for_every_second(
-        self, statistics: Statistics, telemetry: Telemetry, clock: Clock
-    ) -> None:
-        telemetry.emit(processed(number=7))
-        statistics.record_lag(42)
-        clock.s += 10
-        history = statistics.history()
-        assert [len(values) for values in history.values()] == [HISTORY_S] * 6  # type: ignore[arg-type]
-        assert history["handled_per_s"][-10] == 7
-        assert history["lag"][-10] == 42
-        assert history["p50_s"][-10] == pytest.approx(0.01)
-        assert sum(history["handled_per_s"]) == 7
-        assert history["p50_s"][-1] is None
 
     def test_errors_of_one_kind_are_grouped_with_their_last_addresses(
         self, statistics: Statistics, telemetry: Telemetry, clock: Clock

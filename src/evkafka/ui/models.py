@@ -8,6 +8,7 @@ Durations are in seconds, times in milliseconds since the epoch. Unknown values 
 | `GET ui/api/letters?topic&status&q&event_type&error&skip&limit&within&at` | `DeadLetterList` |
 | `GET ui/api/topics` | `TopicList` |
 | `GET ui/api/records?topic&partition&limit&(offset or at_ms)` | `Records`; without either, the newest |
+| `GET ui/api/history?span&consumer&topic&partition` | `TimeSeries`; of a partition `PartitionTimeSeries` |
 | `GET ui/api/config` | `Config` |
 | `GET ui/api/check` | `SelfCheckResult` |
 | `POST ui/api/pause`, `resume`, `seek` | `{consumer, topic, partition, offset}` -> `ActionResult` |
@@ -56,14 +57,25 @@ class CurrentFigures(TypedDict):
 
 
 class TimeSeries(TypedDict):
-    """One value per second; all lists have the same length."""
+    """One value per step of `step_s` seconds; all lists have the same length. `at_s` are the beginnings of the steps,
+    since the epoch."""
 
+    step_s: int
     at_s: list[int]
-    handled_per_s: list[float]
-    failed_per_s: list[float]
-    lag: list[int | None]
+    handled_per_s: list[float | None]
+    failed_per_s: list[float | None]
+    lag: list[float | None]
     p50_s: list[float | None]
     p95_s: list[float | None]
+
+
+class PartitionTimeSeries(TypedDict):
+    """The same of a partition; `read_per_s` are offsets that its position has passed."""
+
+    step_s: int
+    at_s: list[int]
+    read_per_s: list[float | None]
+    lag: list[float | None]
 
 
 class Problem(TypedDict):

@@ -22,6 +22,8 @@ from evkafka.ui.auth import COOKIE, Authenticator, audit
 from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.configuration import configuration
 from evkafka.ui.dead_letters import DeadLetterScreen
+from evkafka.ui.history import DETAILS
+from evkafka.ui.lag_sampler import LagSampler
 from evkafka.ui.models import ActionResult, PageSnapshot
 from evkafka.ui.open_dead_letters import OpenDeadLetterCount
 from evkafka.ui.operated_app import OperatedApp
@@ -40,7 +42,7 @@ from evkafka.ui.request_fields import (
 )
 from evkafka.ui.self_check import self_check
 from evkafka.ui.sessions import SESSION_S
-from evkafka.ui.snapshot import snapshot, total_lag
+from evkafka.ui.snapshot import snapshot
 from evkafka.ui.statistics import Statistics
 from evkafka.ui.stream import SnapshotStream
 
@@ -83,15 +85,17 @@ class OperationsPage:
         self._open_dead_letters = OpenDeadLetterCount(app, self._background, lambda: self._statistics.dead_lettered)
         self._dead_letters = DeadLetterScreen(app, self._background, self._open_dead_letters.by_topic)
         self._encoder = WorkerThread(ENCODING_QUEUE)
-        self._stream = SnapshotStream(self._snapshot, self._record_lag, self._encoder, one_by_one=mounted)
+        self._stream = SnapshotStream(self._snapshot, self._encoder, one_by_one=mounted)
+        self._sampler = LagSampler(self._sample, lambda: self._stream.viewers)
 
     def start(self) -> None:
         """Call it in the app's event loop, when the web server listens."""
-        self._stream.start()
+        self._sampler.start()
 
     def end(self) -> None:
         """Call it when the app stops. Does not wait for requests."""
         self._statistics.end()
+        self._sampler.end()
         self._stream.end()
         self._open_dead_letters.end()
         self._background.end()
@@ -101,8 +105,8 @@ class OperationsPage:
     def _snapshot(self) -> PageSnapshot:
         return snapshot(self._app, self._statistics, self._open_dead_letters.current())
 
-    def _record_lag(self) -> None:
-        self._statistics.record_lag(total_lag(self._app.status()))
+    def _sample(self) -> None:
+        self._statistics.sample(self._app.status())
 
     def routes(self) -> list[Route]:
         if self.auth is None:
@@ -111,6 +115,7 @@ class OperationsPage:
             "letters": self._list_dead_letters,
             "topics": self._list_topics,
             "records": self._read_records,
+            "history": self._history,
             "config": self._configuration,
             "check": self._self_check,
         }
@@ -185,6 +190,7 @@ class OperationsPage:
             self._check_may_read(request)
         except RequestRefused as refused:
             return _refusal(refused)
+        self._sampler.start()  # of a mounted page: its loop is not known before
         if self._stream.full:
             return _refusal(RequestRefused(503, "as many look at this page as may"))
         unbuffered = {"x-accel-buffering": "no"}  # nginx buffers the stream otherwise
@@ -219,6 +225,17 @@ class OperationsPage:
             offset=number_parameter(query, "offset", LONGEST),
             at_ms=number_parameter(query, "at_ms", LONGEST),
         )
+
+    async def _history(self, request: Request) -> object:
+        query = request.query_params
+        span = query.get("span", "5m")
+        if span not in DETAILS:
+            raise RequestRefused(400, f"span must be one of {', '.join(DETAILS)}")
+        consumer, topic = query.get("consumer"), query.get("topic")
+        partition = number_parameter(query, "partition", PARTITION_MAX)
+        if consumer is None:
+            return self._statistics.history(span)
+        return self._statistics.history_of(span, consumer, topic, partition)
 
     async def _configuration(self, request: Request) -> object:
         return await self._encoder.run(lambda: configuration(self._app))

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
 from evkafka.runtime.status import AppStatus, ConsumerStatus, PartitionStatus
 from evkafka.serde.safe_text import one_line
+from evkafka.ui.history import total_lag
 from evkafka.ui.models import (
     AttemptRow,
     ConsumerRow,
@@ -20,7 +21,8 @@ from evkafka.ui.models import (
     PartitionRow,
 )
 from evkafka.ui.operated_app import EndpointName, OperatedApp, endpoint_names
-from evkafka.ui.statistics import EventTypeStatistics, Statistics, quantile
+from evkafka.ui.quantile import quantile
+from evkafka.ui.statistics import EventTypeStatistics, Statistics
 from evkafka.ui.status_text import consumer_state, partition_state, problems
 
 T = TypeVar("T")
@@ -57,8 +59,8 @@ def snapshot(app: OperatedApp, statistics: Statistics, open_dead_letters: OpenDe
         )
         for consumer in status.consumers
     ]
-    lag = total_lag(status)
-    statistics.record_lag(lag)
+    lag = total_lag(status.consumers)
+    statistics.sample(status)
     return PageSnapshot(
         at_ms=now_ms,
         now=_current_figures(statistics, status, rows, lag),
@@ -70,14 +72,6 @@ def snapshot(app: OperatedApp, statistics: Statistics, open_dead_letters: OpenDe
         errors=statistics.errors()[:ERRORS_SHOWN],
         letters=open_dead_letters,
     )
-
-
-def total_lag(status: AppStatus) -> int | None:
-    """The sum over all partitions whose lag is known; None if none is."""
-    known = [
-        partition.lag for consumer in status.consumers for partition in consumer.partitions if partition.lag is not None
-    ]
-    return sum(known) if known else None
 
 
 def _current_figures(

@@ -10,18 +10,18 @@ import hashlib
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from evkafka.runtime.failure_cause import failure_message, reported_exception
+from evkafka.runtime.status import AppStatus
 from evkafka.serde.safe_text import NAME_CHARACTERS, cut, lines, one_line
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched, Telemetry
-from evkafka.ui.models import ErrorGroup, RecordAddress, TimeSeries, UnmatchedRow
-
-HISTORY_S = 300
-"""How far back the charts go, in seconds."""
+from evkafka.ui.history import History
+from evkafka.ui.models import ErrorGroup, PartitionTimeSeries, RecordAddress, TimeSeries, UnmatchedRow
 
 DURATIONS_KEPT = 1000
+RECENT_S = 10
 DURATIONS_PER_SECOND = 300
 DURATIONS_PER_BATCH = 50
 ERROR_GROUPS_MAX = 100
@@ -36,17 +36,6 @@ FAILED = frozenset({"retried", "failed", "dead_lettered", "lost"})
 
 
 @dataclass(slots=True)
-class SecondCounts:
-    """Counts of one second."""
-
-    handled: int = 0
-    failed: int = 0
-    durations_s: list[float] = field(default_factory=list)
-    lag: int | None = None
-    quantiles_s: tuple[float | None, float | None] | None = None  # computed once, when the second is over
-
-
-@dataclass(slots=True)
 class EventTypeStatistics:
     """Counts of one event type at one consumer."""
 
@@ -57,13 +46,20 @@ class EventTypeStatistics:
     error: str | None = None
     error_at_ms: int | None = None
 
+    def count_handled(self, at_s: int, number: int) -> None:
+        self.handled += number
+        if self.recent and self.recent[-1][0] == at_s:
+            number += self.recent.pop()[1]
+        self.recent.append((at_s, number))
+
 
 class Statistics:
     """Counts events from its creation until `end()`."""
 
     def __init__(self, telemetry: Telemetry, *, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self._seconds: deque[tuple[int, SecondCounts]] = deque(maxlen=HISTORY_S)
+        self._history = History(now())
+        self._recent: deque[tuple[int, list[float]]] = deque(maxlen=RECENT_S + 1)  # durations by second
         self.event_types: dict[tuple[str, str], EventTypeStatistics] = {}
         self.handled = self.failed = self.dead_lettered = 0
         self._groups: dict[str, ErrorGroup] = {}
@@ -82,27 +78,32 @@ class Statistics:
     # ------------------------------------------------------------------ events
 
     def _on_processed(self, event: RecordsProcessed) -> None:
-        second, at_s = self._current_second(), int(self._now())
+        now_s = self._now()
+        handled = failed = 0
+        sample_s: list[float] = []
         for (event_type, status), durations_s in event.durations_s.items():
-            number = len(durations_s)
-            counts = self._counts(event.consumer, event_type)
+            number, counts = len(durations_s), self._counts(event.consumer, event_type)
             if status in HANDLED:
-                second.handled += number
-                self.handled += number
-                counts.handled += number
-                if counts.recent and counts.recent[-1][0] == at_s:
-                    number += counts.recent.pop()[1]
-                counts.recent.append((at_s, number))
+                handled += number
+                counts.count_handled(int(now_s), number)
             if status in FAILED:
-                second.failed += len(durations_s)
-                self.failed += len(durations_s)
-                counts.failed += len(durations_s)
+                failed += number
+                counts.failed += number
             if status == "dead_lettered":
-                self.dead_lettered += len(durations_s)
-            some = durations_s[:: max(1, len(durations_s) // DURATIONS_PER_BATCH)]
+                self.dead_lettered += number
+            some = durations_s[:: max(1, number // DURATIONS_PER_BATCH)]
             counts.durations_s.extend(some)
-            if len(second.durations_s) < DURATIONS_PER_SECOND:
-                second.durations_s.extend(some)
+            sample_s += some
+        self.handled += handled
+        self.failed += failed
+        self._keep_recent(int(now_s), sample_s)
+        self._history.count(now_s, event.consumer, event.topic, handled=handled, failed=failed, durations_s=sample_s)
+
+    def _keep_recent(self, at_s: int, durations_s: list[float]) -> None:
+        if not self._recent or self._recent[-1][0] < at_s:
+            self._recent.append((at_s, []))
+        if len(self._recent[-1][1]) < DURATIONS_PER_SECOND:
+            self._recent[-1][1].extend(durations_s)
 
     def _on_failed(self, event: AttemptFailed) -> None:
         at_ms = int(self._now() * 1000)
@@ -149,40 +150,34 @@ class Statistics:
 
     # ------------------------------------------------------------------ results
 
-    def record_lag(self, lag: int | None) -> None:
-        """Record the lag of all consumers in this second."""
-        self._current_second().lag = lag
+    def sample(self, status: AppStatus) -> None:
+        """Record the lag of all partitions at this moment."""
+        self._history.sample(self._now(), status)
 
     def rates(self) -> tuple[float, float]:
         """Handled and failed records per second, over the last five whole seconds."""
-        now_s = int(self._now())
-        last = [second for at_s, second in self._seconds if now_s - 5 <= at_s < now_s]
-        return sum(second.handled for second in last) / 5, sum(second.failed for second in last) / 5
+        return self._history.rates(self._now())
 
     def durations_s(self) -> list[float]:
         """Durations of the attempts of the last ten seconds, sorted."""
-        now_s = int(self._now())
-        return sorted(s for at_s, second in self._seconds if at_s >= now_s - 10 for s in second.durations_s)
+        since_s = int(self._now()) - RECENT_S
+        return sorted(s for at_s, durations_s in self._recent if at_s >= since_s for s in durations_s)
 
     def rate_of(self, counts: EventTypeStatistics) -> float:
         now_s = int(self._now())
         return sum(number for at_s, number in counts.recent if now_s - 5 <= at_s < now_s) / 5
 
-    def history(self) -> TimeSeries:
-        """One value for each of the last whole seconds, also for those without events."""
-        now_s = int(self._now())
-        known, empty = dict(self._seconds), SecondCounts()
-        seconds = range(now_s - HISTORY_S, now_s)
-        counts = [known.get(at_s, empty) for at_s in seconds]
-        quantiles_s = [_quantiles(second) for second in counts]
-        return TimeSeries(
-            at_s=list(seconds),
-            handled_per_s=[second.handled for second in counts],
-            failed_per_s=[second.failed for second in counts],
-            lag=[second.lag for second in counts],
-            p50_s=[p50_s for p50_s, _ in quantiles_s],
-            p95_s=[p95_s for _, p95_s in quantiles_s],
-        )
+    def history(self, span: str = "5m") -> TimeSeries:
+        """The time series of the app."""
+        return self._history.of_app(span, self._now())
+
+    def history_of(
+        self, span: str, consumer: str, topic: str | None = None, partition: int | None = None
+    ) -> TimeSeries | PartitionTimeSeries:
+        """The time series of a consumer, one of its topics, or one of its partitions."""
+        if topic is None or partition is None:
+            return self._history.of_consumer(span, self._now(), consumer, topic)
+        return self._history.of_partition(span, self._now(), consumer, topic, partition)
 
     def errors(self) -> list[ErrorGroup]:
         """The error groups, the newest first."""
@@ -196,30 +191,11 @@ class Statistics:
 
     # ------------------------------------------------------------------ helpers
 
-    def _current_second(self) -> SecondCounts:
-        at_s = int(self._now())
-        if not self._seconds or self._seconds[-1][0] < at_s:
-            self._seconds.append((at_s, SecondCounts()))
-        return self._seconds[-1][1]
-
     def _counts(self, consumer: str, event_type: str) -> EventTypeStatistics:
         key = (consumer, one_line(event_type, NAME_CHARACTERS))
         if key not in self.event_types and len(self.event_types) >= EVENT_TYPES_MAX:
             key = (consumer, "")  # too many event types: the further ones are counted together
         return self.event_types.setdefault(key, EventTypeStatistics())
-
-
-def _quantiles(second: SecondCounts) -> tuple[float | None, float | None]:
-    """Median and 95th percentile of a second that is over."""
-    if second.quantiles_s is None:
-        durations_s = sorted(second.durations_s)
-        second.quantiles_s = quantile(durations_s, 0.5), quantile(durations_s, 0.95)
-    return second.quantiles_s
-
-
-def quantile(sorted_s: Sequence[float], share: float) -> float | None:
-    """The quantile of sorted durations, rounded to microseconds; None if there are none."""
-    return round(sorted_s[min(int(len(sorted_s) * share), len(sorted_s) - 1)], 6) if sorted_s else None
 
 
 def _cut(event_type: str | None) -> str | None:

@@ -1,4 +1,7 @@
-"""The stream of snapshots: one per second, shared by all viewers. A slow viewer misses some and delays no other."""
+"""The stream of snapshots: one per second, shared by all viewers. A slow viewer misses some and delays no other.
+
+Nothing runs while nobody looks.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,6 @@ class SnapshotStream:
 
     Args:
         make_snapshot: called in the event loop.
-        on_idle: called every second while nobody looks.
         encoder: the thread that encodes snapshots; None creates one.
         one_by_one: end each stream after one snapshot; the browser then asks for the next. Use it in other servers:
             at their stop they wait for open streams, and the app's consumers would have to wait with them.
@@ -32,13 +34,11 @@ class SnapshotStream:
     def __init__(
         self,
         make_snapshot: Callable[[], PageSnapshot],
-        on_idle: Callable[[], object],
         encoder: WorkerThread | None = None,
         *,
         one_by_one: bool = False,
     ) -> None:
         self._make_snapshot = make_snapshot
-        self._on_idle = on_idle
         self._encoder = encoder or WorkerThread(VIEWERS_MAX)
         self._one_by_one = one_by_one
         self._newest = b""
@@ -53,11 +53,6 @@ class SnapshotStream:
     def full(self) -> bool:
         return self.viewers >= VIEWERS_MAX or self._ended
 
-    def start(self) -> None:
-        """Start the timer. Idempotent."""
-        if self._timer is None or self._timer.done():
-            self._timer = asyncio.ensure_future(self._tick())
-
     def end(self) -> None:
         """End all streams at once."""
         self._ended = True
@@ -68,8 +63,9 @@ class SnapshotStream:
 
     async def stream(self) -> AsyncIterator[bytes]:
         """Server-sent events: the newest snapshot at once, then every new one."""
-        self.start()
         self.viewers += 1
+        if self._timer is None or self._timer.done():
+            self._timer = asyncio.ensure_future(self._tick())
         try:
             if time.monotonic() - self._created_at_s > INTERVAL_S / 2:
                 await self._refresh()
@@ -85,13 +81,10 @@ class SnapshotStream:
 
     async def _tick(self) -> None:
         with contextlib.suppress(asyncio.CancelledError):
-            while True:
+            while self.viewers:
                 await asyncio.sleep(INTERVAL_S)
                 try:
-                    if self.viewers:
-                        await self._refresh()
-                    else:
-                        self._on_idle()
+                    await self._refresh()
                 except Exception:
                     logger.exception("the operations page could not be brought up to date; it is tried again")
                 if self._next is not None and not self._next.done():
