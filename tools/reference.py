@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import html
 import re
 import sys
 from collections.abc import Iterator
@@ -89,7 +90,10 @@ def _type_text(annotation: ast.expr) -> str:
     text = ast.unparse(annotation).replace("'", '"')
     text = re.sub(r"^Required\[(.*)\]$", r"\1", text)
     text = re.sub(r"Literal\[([^\]]*)\]", lambda found: found[1].replace(", ", " | "), text)
-    return "`" + text.replace("|", "\\|") + "`"
+    if "|" not in text:
+        return f"`{text}`"
+    # The site shows a backslash that escapes a bar inside of backticks; an entity is read alike everywhere.
+    return f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>"
 
 
 def _one_line(text: str) -> str:
