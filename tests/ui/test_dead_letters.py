@@ -50,7 +50,7 @@ class TestTheNumberOfOpenDeadLetters:
             shown = await second.shows(lambda one: one["letters"]["open"] == 3)
             assert shown["now"]["dead_lettered"] == 0
             [problem] = [one for one in shown["problems"] if one["screen"] == "letters"]
-            assert problem["what"] == "3 records stand among the dead letters, still open"
+            assert problem["what"] == "3 dead letters"
 
     async def test_follows_changes_by_other_processes(self, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("evkafka.ui.open_dead_letters.INTERVAL_S", 0.2)

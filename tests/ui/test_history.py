@@ -4,45 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from evkafka.runtime.status import AppStatus, ConsumerStatus, PartitionStatus
 from evkafka.ui.history import APP, DETAILS, PARTITIONS_MAX, SUBJECTS_MAX, History
+from tests.ui.statuses import partition, status
 
 START_S = 1_000_000.0
-
-
-def partition(number: int = 0, position: int = 0, end: int = 0, topic: str = "orders") -> PartitionStatus:
-    return PartitionStatus(
-        topic=topic,
-        partition=number,
-        position=position,
-        committed=None,
-        end=end,
-        pending=0,
-        oldest=None,
-        oldest_timestamp_ms=None,
-        retrying=0,
-        held=False,
-        paused=False,
-        full=False,
-    )
-
-
-def status(*partitions: PartitionStatus) -> AppStatus:
-    consumer = ConsumerStatus(
-        name="shop",
-        group_id="shop",
-        topics=("orders",),
-        required=True,
-        membership="steady",
-        partitions=partitions,
-        attempts=(),
-        silent_s=0,
-        joining_s=0,
-        longest_poll_s=300,
-        rebuilds=0,
-        stopping=False,
-    )
-    return AppStatus("running", consumers=(consumer,))
 
 
 @pytest.fixture

@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
-from evkafka.runtime.status import PartitionStatus
-from evkafka.ui.status_text import partition_state
+import pytest
+
+from evkafka.ui.status_text import consumer_state, duration, failed_attempts, partition_state
+from tests.ui.statuses import attempt, consumer, partition, retrying
 
 
 class TestAPartition:
     def test_reports_an_open_transaction_and_both_ends(self) -> None:
-        status = PartitionStatus(
-            topic="orders",
-            partition=0,
-            position=7,
-            committed=7,
-            end=7,
-            pending=0,
-            oldest=None,
-            oldest_timestamp_ms=None,
-            retrying=0,
-            held=False,
-            paused=False,
-            full=False,
-            high_watermark=12,
-        )
-        state, _, why = partition_state(status)
+        status = partition(0, 7, 7, high_watermark=12)
+        state, _, why = partition_state(status, 0)
         assert state == "Reading"
         assert "a transaction is open at offset 7" in why
         assert "up to offset 12" in why
         assert (status.lag, status.undecided) == (0, 5)
+
+    @pytest.mark.parametrize(
+        ("for_s", "label"), [(0.4, "Reading"), (9.9, "Reading"), (10, "Retrying"), (299, "Retrying"), (300, "Stuck")]
+    )
+    def test_retries_only_if_its_oldest_record_fails_for_ten_seconds_and_is_stuck_after_five_minutes(
+        self, for_s: float, label: str
+    ) -> None:
+        assert partition_state(retrying(for_s=for_s), 1)[0] == label
+
+    def test_without_a_failed_attempt_does_not_retry(self) -> None:
+        assert partition_state(partition(0, 8, 20, oldest=7, oldest_age_s=400), 0)[0] == "Reading"
+
+    def test_says_since_when_and_how_often_its_record_has_failed(self) -> None:
+        assert partition_state(retrying(for_s=303, failed=6), 6)[2] == (
+            "offset 7 is unfinished for 5 min 3 s, after 6 failed attempts"
+        )
+
+
+class TestAConsumer:
+    def test_has_the_worst_state_of_its_partitions(self) -> None:
+        states = [partition(0), partition(1, paused=True), retrying(2, for_s=20), retrying(3, for_s=400)]
+        labels = [consumer_state(consumer(*states[:number]), ended=False)[0] for number in range(1, 5)]
+        assert labels == ["Up to date", "Paused", "Retrying", "Stuck"]
+
+    def test_still_retries_while_the_next_attempt_runs(self) -> None:
+        runs = partition(0, 8, 20, oldest=7, oldest_age_s=20)
+        status = consumer(runs, attempts=(attempt(offset=7, attempt=4),))
+        assert failed_attempts(status) == {("orders", 0): 3}
+        assert consumer_state(status, ended=False) == ("Retrying", "warn")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.9, "0 s"), (59, "59 s"), (60, "1 min"), (303, "5 min 3 s"), (7800, "2 h 10 min"), (90_000, "1 d 1 h")],
+)
+def test_durations_have_at_most_two_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

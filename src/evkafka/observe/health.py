@@ -119,7 +119,7 @@ class HealthChecks:
                 "consumer",
                 one.name,
                 self._unready(one, ended=one.name in status.ended),
-                (*_idle_notes(one), *self._notes(one), *(() if one.required else ("it is not `required`",))),
+                (*_idle_notes(one), *self._notes(one), *_required_notes(one)),
                 counts=one.required,
             )
             for one in status.consumers
@@ -151,13 +151,20 @@ class HealthChecks:
             case "steady":
                 return ()
 
+    def consumer_notes(self, consumer: ConsumerStatus) -> tuple[str, ...]:
+        """The notes about a consumer that are not about one of its partitions."""
+        return (*_idle_notes(consumer), *self._blocked_notes(consumer), *_required_notes(consumer))
+
     def _notes(self, consumer: ConsumerStatus) -> tuple[str, ...]:
-        notes = [note for partition in consumer.partitions for note in _partition_notes(partition)]
+        notes = (note for partition in consumer.partitions for note in _partition_notes(partition))
+        return (*notes, *self._blocked_notes(consumer))
+
+    def _blocked_notes(self, consumer: ConsumerStatus) -> tuple[str, ...]:
         if (blocked := self._blocked.get(consumer.name)) is not None:
             at_s, sentence = blocked
             if (ago_s := self._now() - at_s) < BLOCKED_NOTE_S:
-                notes.append(f"{sentence}, {ago_s:.0f} s ago")
-        return tuple(notes)
+                return (f"{sentence}, {ago_s:.0f} s ago",)
+        return ()
 
 
 def _phase_reasons(status: AppStatus) -> tuple[str, ...]:
@@ -197,6 +204,10 @@ def _idle_notes(consumer: ConsumerStatus) -> tuple[str, ...]:
     if consumer.partitions or consumer.membership != "steady":
         return ()
     return ("no partition is assigned to it: the other members of its group have them all",)
+
+
+def _required_notes(consumer: ConsumerStatus) -> tuple[str, ...]:
+    return () if consumer.required else ("it is not `required`",)
 
 
 def _partition_notes(partition: PartitionStatus) -> tuple[str, ...]:

@@ -79,16 +79,23 @@ class PartitionTimeSeries(TypedDict):
 
 
 class Problem(TypedDict):
-    """`first` is the first thing to do about the problem, and `screen` the screen of the page for it."""
+    """`key` is the same while the problem lasts; `for_s` how long it has, if known. `first` is the first thing to do
+    about it; `screen` the address of the screen for that, with its parameters, and `link` the text of the link."""
 
+    key: str
     kind: Kind
     where: str
     what: str
+    for_s: float | None
     first: str
     screen: str
+    link: str
 
 
 class PartitionRow(TypedDict):
+    """`oldest_age_s` is the age of the oldest unfinished record, or of the next one to read; `stuck_s` how long it has
+    been the oldest unfinished one; `error` the id of its error."""
+
     topic: str
     partition: int
     position: int | None
@@ -99,6 +106,9 @@ class PartitionRow(TypedDict):
     pending: int
     oldest: int | None
     oldest_age_s: float | None
+    stuck_s: float | None
+    failed_attempts: int
+    error: str | None
     paused: bool
     state: str
     kind: Kind
@@ -179,6 +189,18 @@ class OpenDeadLetters(TypedDict):
     topics: dict[str, int]
 
 
+class ProcessRow(TypedDict):
+    """This process. `cpu_percent` is in percent of one core, over at least the last five seconds."""
+
+    pid: int
+    app_version: str
+    evkafka_version: str
+    python_version: str
+    uptime_s: float
+    cpu_percent: float | None
+    memory_bytes: int | None
+
+
 class PageSnapshot(TypedDict):
     at_ms: int
     now: CurrentFigures
@@ -189,6 +211,7 @@ class PageSnapshot(TypedDict):
     unmatched: list[UnmatchedRow]
     errors: list[ErrorGroup]
     letters: OpenDeadLetters
+    process: ProcessRow
 
 
 # ---------------------------------------------------------------------------- answers to questions

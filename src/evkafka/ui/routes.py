@@ -24,7 +24,7 @@ from evkafka.ui.configuration import configuration
 from evkafka.ui.dead_letters import DeadLetterScreen
 from evkafka.ui.history import DETAILS
 from evkafka.ui.lag_sampler import LagSampler
-from evkafka.ui.models import ActionResult, PageSnapshot
+from evkafka.ui.models import ActionResult
 from evkafka.ui.open_dead_letters import OpenDeadLetterCount
 from evkafka.ui.operated_app import OperatedApp
 from evkafka.ui.record_browser import list_topics, read_records
@@ -42,7 +42,7 @@ from evkafka.ui.request_fields import (
 )
 from evkafka.ui.self_check import self_check
 from evkafka.ui.sessions import SESSION_S
-from evkafka.ui.snapshot import snapshot
+from evkafka.ui.snapshot import Snapshots
 from evkafka.ui.statistics import Statistics
 from evkafka.ui.stream import SnapshotStream
 
@@ -85,7 +85,8 @@ class OperationsPage:
         self._open_dead_letters = OpenDeadLetterCount(app, self._background, lambda: self._statistics.dead_lettered)
         self._dead_letters = DeadLetterScreen(app, self._background, self._open_dead_letters.by_topic)
         self._encoder = WorkerThread(ENCODING_QUEUE)
-        self._stream = SnapshotStream(self._snapshot, self._encoder, one_by_one=mounted)
+        snapshots = Snapshots(app, self._statistics, self._open_dead_letters.current)
+        self._stream = SnapshotStream(snapshots.create, self._encoder, one_by_one=mounted)
         self._sampler = LagSampler(self._sample, lambda: self._stream.viewers)
 
     def start(self) -> None:
@@ -101,9 +102,6 @@ class OperationsPage:
         self._background.end()
         self._dead_letters.end()
         self._encoder.end()
-
-    def _snapshot(self) -> PageSnapshot:
-        return snapshot(self._app, self._statistics, self._open_dead_letters.current())
 
     def _sample(self) -> None:
         self._statistics.sample(self._app.status())

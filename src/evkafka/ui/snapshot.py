@@ -2,81 +2,58 @@
 
 from __future__ import annotations
 
-import heapq
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable
 
 from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
-from evkafka.runtime.status import AppStatus, ConsumerStatus, PartitionStatus
-from evkafka.serde.safe_text import one_line
+from evkafka.runtime.status import AppStatus
+from evkafka.ui.consumer_rows import ConsumerRows
 from evkafka.ui.history import total_lag
-from evkafka.ui.models import (
-    AttemptRow,
-    ConsumerRow,
-    CurrentFigures,
-    EventRow,
-    OpenDeadLetters,
-    PageSnapshot,
-    PartitionRow,
-)
+from evkafka.ui.models import ConsumerRow, CurrentFigures, EventRow, OpenDeadLetters, PageSnapshot
 from evkafka.ui.operated_app import EndpointName, OperatedApp, endpoint_names
+from evkafka.ui.problems import ProblemList
+from evkafka.ui.process_figures import ProcessFigures
 from evkafka.ui.quantile import quantile
 from evkafka.ui.statistics import EventTypeStatistics, Statistics
-from evkafka.ui.status_text import consumer_state, partition_state, problems
-
-T = TypeVar("T")
 
 EVENT_TYPES_SHOWN = 500
 ERRORS_SHOWN = 40
 PROBLEMS_SHOWN = 50
-PARTITIONS_SHOWN = 1000
-ATTEMPTS_SHOWN = 200
-MIN_SHOWN = 20
-"""At least so many of each consumer, whatever the number of consumers.
-
-The limits exist because a snapshot is created in the event loop, and sent to every viewer once a second.
-"""
-
-SENTENCE_CHARACTERS = 500
-REASONS_SHOWN = 10
 
 
-def snapshot(app: OperatedApp, statistics: Statistics, open_dead_letters: OpenDeadLetters) -> PageSnapshot:
-    """Create a snapshot without asking the cluster."""
-    status = app.status()
-    ready, live = app.health.ready(status), app.health.live(status)
-    now_ms = int(time.time() * 1000)
-    notes = {check.name: check.notes for check in ready.checks if check.kind == "consumer"}
-    reasons: dict[str, list[str]] = {}
-    for check in (*live.checks, *ready.checks):
-        if check.kind == "consumer":
-            known = reasons.setdefault(check.name, [])
-            known += [reason for reason in check.reasons if reason not in known]
-    rows = [
-        _consumer(
-            consumer, statistics, now_ms, reasons.get(consumer.name, []), list(notes.get(consumer.name, ())), status
+class Snapshots:
+    """Creates the snapshots of one app, without asking the cluster."""
+
+    def __init__(
+        self, app: OperatedApp, statistics: Statistics, open_dead_letters: Callable[[], OpenDeadLetters]
+    ) -> None:
+        self._app = app
+        self._statistics = statistics
+        self._open_dead_letters = open_dead_letters
+        self._problems = ProblemList()
+        self._process = ProcessFigures(app.version)
+
+    def create(self) -> PageSnapshot:
+        status, health, statistics = self._app.status(), self._app.health, self._statistics
+        ready, live, now_ms = health.ready(status), health.live(status), int(time.time() * 1000)
+        rows = ConsumerRows(status, health, statistics, now_ms).create(ready, live)
+        dead_letters = self._open_dead_letters()
+        statistics.sample(status)
+        return PageSnapshot(
+            at_ms=now_ms,
+            now=_current_figures(statistics, status, rows),
+            history=statistics.history(),
+            problems=self._problems.update(status, ready, live, rows, dead_letters)[:PROBLEMS_SHOWN],
+            consumers=rows,
+            events=_events(self._app, statistics),
+            unmatched=statistics.unmatched(),
+            errors=statistics.errors()[:ERRORS_SHOWN],
+            letters=dead_letters,
+            process=self._process.now(),
         )
-        for consumer in status.consumers
-    ]
-    lag = total_lag(status.consumers)
-    statistics.sample(status)
-    return PageSnapshot(
-        at_ms=now_ms,
-        now=_current_figures(statistics, status, rows, lag),
-        history=statistics.history(),
-        problems=problems(status, ready, live, rows, open_dead_letters=open_dead_letters["open"])[:PROBLEMS_SHOWN],
-        consumers=rows,
-        events=_events(app, statistics),
-        unmatched=statistics.unmatched(),
-        errors=statistics.errors()[:ERRORS_SHOWN],
-        letters=open_dead_letters,
-    )
 
 
-def _current_figures(
-    statistics: Statistics, status: AppStatus, rows: list[ConsumerRow], lag: int | None
-) -> CurrentFigures:
+def _current_figures(statistics: Statistics, status: AppStatus, rows: list[ConsumerRow]) -> CurrentFigures:
     handled_per_s, failed_per_s = statistics.rates()
     durations_s = statistics.durations_s()
     attempts = [attempt for consumer in status.consumers for attempt in consumer.attempts]
@@ -85,104 +62,13 @@ def _current_figures(
         handled=statistics.handled,
         failed_per_s=failed_per_s,
         failed=statistics.failed,
-        lag=lag,
+        lag=total_lag(status.consumers),
         lag_s=max((row["lag_s"] for row in rows if row["lag_s"] is not None), default=None),
         p50_s=quantile(durations_s, 0.5),
         p95_s=quantile(durations_s, 0.95),
         in_flight=len(attempts),
         oldest_s=max((attempt.age_s for attempt in attempts), default=None),
         dead_lettered=statistics.dead_lettered,
-    )
-
-
-# ---------------------------------------------------------------------------- consumers
-
-
-def _consumer(
-    consumer: ConsumerStatus,
-    statistics: Statistics,
-    now_ms: int,
-    reasons: list[str],
-    notes: list[str],
-    status: AppStatus,
-) -> ConsumerRow:
-    state, kind = consumer_state(consumer, ended=consumer.name in status.ended)
-    partitions = _most_important(PARTITIONS_SHOWN, status, consumer.partitions, key=_importance)
-    attempts = _most_important(ATTEMPTS_SHOWN, status, consumer.attempts, key=lambda attempt: attempt.age_s)
-    lags = [partition.lag for partition in consumer.partitions if partition.lag is not None]
-    ages_s = [age_s for partition in consumer.partitions if (age_s := _oldest_age_s(partition, now_ms)) is not None]
-    if (hidden := len(consumer.partitions) - len(partitions)) > 0:
-        notes = [*notes[: REASONS_SHOWN - 1], f"{hidden:,} more partitions are not shown; the metrics have all of them"]
-    return ConsumerRow(
-        name=consumer.name,
-        group_id=consumer.group_id,
-        topics=list(consumer.topics[:PARTITIONS_SHOWN]),
-        state=state,
-        kind=kind,
-        reasons=_sentences(reasons),
-        notes=_sentences(notes),
-        lag=sum(lags) if lags else None,
-        lag_s=max(ages_s, default=None),
-        handled_per_s=sum(
-            statistics.rate_of(counts) for (name, _), counts in statistics.event_types.items() if name == consumer.name
-        ),
-        partitions=[_partition(partition, now_ms) for partition in partitions],
-        rebuilds=consumer.rebuilds,
-        attempts=[
-            AttemptRow(
-                topic=attempt.topic,
-                partition=attempt.partition,
-                offset=attempt.offset,
-                event_type=attempt.event_type,
-                endpoint=attempt.endpoint,
-                attempt=attempt.attempt,
-                age_s=attempt.age_s,
-                overran=attempt.overran,
-            )
-            for attempt in attempts
-        ],
-    )
-
-
-def _most_important(shown: int, status: AppStatus, items: Sequence[T], *, key: Callable[[T], Any]) -> Sequence[T]:
-    """All items in their order; the most important ones if they are more than this consumer's share of `shown`."""
-    most = max(MIN_SHOWN, shown // max(len(status.consumers), 1))
-    return items if len(items) <= most else heapq.nlargest(most, items, key=key)
-
-
-def _importance(partition: PartitionStatus) -> tuple[bool, bool, int]:
-    return partition.held, bool(partition.retrying or partition.paused or partition.full), partition.lag or 0
-
-
-def _sentences(sentences: Sequence[str]) -> list[str]:
-    """Escape and cut the sentences: they may quote an error, which may quote a record."""
-    return [one_line(sentence, SENTENCE_CHARACTERS) for sentence in sentences[:REASONS_SHOWN]]
-
-
-def _oldest_age_s(partition: PartitionStatus, now_ms: int) -> float | None:
-    at_ms = partition.oldest_timestamp_ms
-    if at_ms is None or at_ms < 0 or not (partition.oldest is not None or partition.lag):
-        return None
-    return max(now_ms - at_ms, 0) / 1000
-
-
-def _partition(partition: PartitionStatus, now_ms: int) -> PartitionRow:
-    state, kind, why = partition_state(partition)
-    return PartitionRow(
-        topic=partition.topic,
-        partition=partition.partition,
-        position=partition.position,
-        committed=partition.committed,
-        end=partition.end,
-        high_watermark=partition.high_watermark,
-        lag=partition.lag,
-        pending=partition.pending,
-        oldest=partition.oldest,
-        oldest_age_s=_oldest_age_s(partition, now_ms),
-        paused=partition.paused,
-        state=state,
-        kind=kind,
-        why=why,
     )
 
 

@@ -163,6 +163,9 @@ class Statistics:
         since_s = int(self._now()) - RECENT_S
         return sorted(s for at_s, durations_s in self._recent if at_s >= since_s for s in durations_s)
 
+    def rate_of_consumer(self, consumer: str) -> float:
+        return sum(self.rate_of(counts) for (name, _), counts in self.event_types.items() if name == consumer)
+
     def rate_of(self, counts: EventTypeStatistics) -> float:
         now_s = int(self._now())
         return sum(number for at_s, number in counts.recent if now_s - 5 <= at_s < now_s) / 5
@@ -182,6 +185,11 @@ class Statistics:
     def errors(self) -> list[ErrorGroup]:
         """The error groups, the newest first."""
         return [group.copy() for group in reversed(self._groups.values())]
+
+    def error_at(self, topic: str, partition: int, offset: int) -> str | None:
+        """The id of the newest error of this record, if it is known."""
+        wanted = RecordAddress(topic=topic, partition=partition, offset=offset)
+        return next((group["id"] for group in reversed(self._groups.values()) if wanted in group["records"]), None)
 
     def unmatched(self) -> list[UnmatchedRow]:
         return [

@@ -1,18 +1,26 @@
-"""Describes states in words, and lists problems, the worst first, each with the first thing to do. No I/O."""
+"""Describes the states of consumers and partitions in words. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 
-from evkafka.observe.health import Health
-from evkafka.runtime.status import AppStatus, ConsumerStatus, PartitionStatus
-from evkafka.ui.models import ConsumerRow, Kind, PartitionRow, Problem
+from evkafka.runtime.status import ConsumerStatus, PartitionStatus
+from evkafka.ui.models import Kind
 
-LATE_S = 60.0
-"""If the oldest record of a partition waits longer than this, that is a problem."""
+RETRYING_S = 10.0
+"""A partition is shown as retrying if its oldest record is unfinished for so long. Shorter retries are ordinary."""
+
+STUCK_S = 300.0
+"""A partition whose oldest record fails for so long is stuck."""
 
 Label = tuple[str, Kind]
 """The name of a state, and how it is shown."""
+
+CANNOT_READ: Label = ("Cannot read", "bad")
+CANNOT_WRITE: Label = ("Cannot write", "bad")
+STUCK: Label = ("Stuck", "bad")
+RETRYING: Label = ("Retrying", "warn")
+PAUSED: Label = ("Paused", "warn")
 
 
 def consumer_state(consumer: ConsumerStatus, *, ended: bool) -> Label:
@@ -30,150 +38,88 @@ def consumer_state(consumer: ConsumerStatus, *, ended: bool) -> Label:
         case "joining":
             return "Rebalancing", "warn"
         case _:
-            return _running_state(consumer.partitions)
+            return _running_state(consumer.partitions, failed_attempts(consumer))
 
 
-def _running_state(partitions: tuple[PartitionStatus, ...]) -> Label:
+def failed_attempts(consumer: ConsumerStatus) -> dict[tuple[str, int], int]:
+    """How often the oldest record of each partition has failed, while it waits and while it is tried again."""
+    running = {(one.topic, one.partition, one.offset): one.attempt - 1 for one in consumer.attempts}
+    return {
+        (one.topic, one.partition): running.get((one.topic, one.partition, one.oldest or 0), one.failed_attempts)
+        for one in consumer.partitions
+    }
+
+
+def _running_state(partitions: tuple[PartitionStatus, ...], failed: Mapping[tuple[str, int], int]) -> Label:
     if not partitions:
         return "Standing by", ""
-    if any(partition.held for partition in partitions):
-        return "Cannot read on", "bad"
-    if any(partition.unwritten for partition in partitions):
-        return "Cannot write", "bad"
-    if any(partition.retrying for partition in partitions):
-        return "Retrying", "warn"
-    if any(partition.paused for partition in partitions):
-        return "Paused", "warn"
+    labels = [_label(partition, failed[partition.topic, partition.partition]) for partition in partitions]
+    for worst in (CANNOT_READ, STUCK, CANNOT_WRITE, RETRYING, PAUSED):
+        if worst in labels:
+            return worst
     return ("Reading", "good") if any(partition.lag for partition in partitions) else ("Up to date", "good")
 
 
-def partition_state(partition: PartitionStatus) -> tuple[str, Kind, str]:
-    """The state, how it is shown, and all reasons for it."""
+def partition_state(partition: PartitionStatus, failed: int) -> tuple[str, Kind, str]:
+    """The state, how it is shown, and all reasons for it. `failed` are the attempts at its oldest record."""
+    label = _label(partition, failed)
     why = []
     if partition.held:
         why.append(f"the client cannot read offset {partition.position}")
     if partition.paused:
-        why.append("paused by a person; nothing begins until it is resumed")
-    if partition.retrying:
-        why.append(f"{partition.retrying} waiting for the next attempt, the oldest at offset {partition.oldest}")
+        why.append("no record starts until it is resumed")
+    if label in (RETRYING, STUCK):
+        why.append(
+            f"offset {partition.oldest} is unfinished for {duration(partition.oldest_age_s or 0)}, after"
+            f" {plural(failed, 'failed attempt')}"
+        )
     if partition.unwritten:
         first = partition.unwritten[0]
-        why.append(f"offset {first.offset} cannot be written to {first.topic}, for {first.age_s:.0f} s: {first.error}")
+        why.append(
+            f"offset {first.offset} cannot be written to {first.topic}, for {duration(first.age_s)}: {first.error}"
+        )
     if partition.full:
-        why.append("as much is in hand as may be; it is read on when some of it is done")
+        why.append(f"{partition.pending} records are unfinished: the next ones are read when some are done")
     if partition.undecided:
         why.append(
-            f"a transaction is open at offset {partition.end}: what is written from there on, up to offset"
-            f" {partition.high_watermark}, is read when it is decided"
+            f"a transaction is open at offset {partition.end}: records up to offset {partition.high_watermark} are read"
+            " when it has ended"
         )
     if partition.due_in_s is not None:
-        why.append(f"its next record is due in {partition.due_in_s:.0f} s")
-    label: Label = ("Reading", "good")
-    if partition.held:
-        label = ("Cannot read on", "bad")
-    elif partition.paused:
-        label = ("Paused", "warn")
-    elif partition.unwritten:
-        label = ("Cannot write", "bad")
-    elif partition.retrying:
-        label = ("Retrying", "warn")
-    elif partition.full:
-        label = ("Full", "warn")
-    elif partition.due_in_s is not None:
-        label = ("Waiting", "")
+        why.append(f"its next record is due in {duration(partition.due_in_s)}")
     return *label, "; ".join(why)
 
 
-def problems(
-    status: AppStatus, ready: Health, live: Health, rows: list[ConsumerRow], *, open_dead_letters: int
-) -> list[Problem]:
-    found = [
-        *_problems_of_health(live, ready),
-        *_problems_of_consumers(rows),
-        *_problems_of_loop(status),
-        *_problems_of_dead_letters(open_dead_letters),
-    ]
-    return sorted(found, key=lambda problem: problem["kind"] != "bad")
+def _label(partition: PartitionStatus, failed: int) -> Label:
+    failing_s = partition.oldest_age_s or 0.0 if failed else 0.0
+    if partition.held:
+        return CANNOT_READ
+    if partition.paused:
+        return PAUSED
+    if failing_s >= STUCK_S:
+        return STUCK
+    if partition.unwritten:
+        return CANNOT_WRITE
+    if failing_s >= RETRYING_S:
+        return RETRYING
+    if partition.full:
+        return "Full", "warn"
+    if partition.due_in_s is not None:
+        return "Waiting", ""
+    return "Reading", "good"
 
 
-def _problems_of_health(live: Health, ready: Health) -> Iterator[Problem]:
-    dead = {(check.kind, check.name, reason) for check in live.checks for reason in check.reasons}
-    for health in (live, ready):
-        for check in health.checks:
-            for reason in check.reasons:
-                if health is ready and (check.kind, check.name, reason) in dead:
-                    continue
-                yield Problem(
-                    kind="bad" if check.counts else "warn",
-                    where=check.name,
-                    what=reason,
-                    first=_advice(alive=health is ready, kind=check.kind),
-                    screen="check" if check.kind == "consumer" else "",
-                )
+def duration(seconds: float) -> str:
+    """A duration in at most two units: `45 s`, `5 min 3 s`, `2 h 10 min`."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
-def _advice(*, alive: bool, kind: str) -> str:
-    if not alive:
-        return "Only a new process helps: see what the endpoint waits for, then restart this one."
-    if kind == "consumer":
-        return "See whether the brokers, the topic and the login are in order: the self-check tells."
-    return "Read the log of this process from here back."
-
-
-def _problems_of_consumers(rows: list[ConsumerRow]) -> Iterator[Problem]:
-    for row in rows:
-        screen = f"consumers?consumer={row['name']}"
-        for partition in row["partitions"]:
-            if (problem := _partition_problem(row["name"], partition, screen)) is not None:
-                yield problem
-
-
-def _partition_problem(consumer: str, partition: PartitionRow, screen: str) -> Problem | None:
-    where = f"{partition['topic']}[{partition['partition']}]"
-    behind = f"{partition['lag']:,} records behind" if partition["lag"] else "not behind"
-    kind: Kind = "warn"
-    match partition["state"]:
-        case "Cannot read on":
-            kind = "bad"
-            what = f"{where}: {partition['why']}"
-            first = "The record is damaged, or of a codec that is missing here: on_error can pass it over."
-        case "Cannot write":
-            kind = "bad"
-            what = f"{where}: {partition['why']}"
-            first = "Look at that topic: is it there, may this login write to it, are its replicas in sync?"
-        case "Retrying":
-            what = f"{where} is tried again from offset {partition['oldest']}, and {behind}"
-            first = "Look at the error: what is behind the record waits for it."
-            screen = "errors"
-        case "Paused":
-            what = f"{where} is paused, and {behind}"
-            first = "Resume it when what it was paused for is done."
-        case state:
-            age_s = partition["oldest_age_s"]
-            if age_s is None or age_s <= LATE_S or state == "Waiting":
-                return None
-            what = f"{where} is {age_s:.0f} s late, and {behind}"
-            first = "If it does not catch up: more concurrency, or more members."
-    return Problem(kind=kind, where=consumer, what=what, first=first, screen=screen)
-
-
-def _problems_of_loop(status: AppStatus) -> Iterator[Problem]:
-    if status.loop_lag_s is not None and status.loop_lag_s > 1:
-        yield Problem(
-            kind="warn",
-            where="",
-            what=f"the event loop was held for {status.loop_lag_s:.1f} s: no heartbeat could run meanwhile",
-            first="The log names the line; what blocks belongs into a plain `def` endpoint.",
-            screen="",
-        )
-
-
-def _problems_of_dead_letters(number: int) -> Iterator[Problem]:
-    if number:
-        yield Problem(
-            kind="warn",
-            where="",
-            what=f"{number:,} record{'' if number == 1 else 's'} stand among the dead letters, still open",
-            first="See why they failed, correct it, and replay them.",
-            screen="letters",
-        )
+def plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
