@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ast
-import html
 import re
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tools import reference_api, reference_commands
+from tools.table_cells import cell, code
 
 ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "docs" / "reference"
@@ -83,17 +83,14 @@ def _keys(node: ast.ClassDef) -> Iterator[Key]:
             case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation), ast.Expr(
                 value=ast.Constant(value=str(text))
             ):
-                yield Key(name, _type_text(annotation), _one_line(text).replace("|", "\\|"))
+                yield Key(name, _type_text(annotation), cell(text))
 
 
 def _type_text(annotation: ast.expr) -> str:
     text = ast.unparse(annotation).replace("'", '"')
     text = re.sub(r"^Required\[(.*)\]$", r"\1", text)
     text = re.sub(r"Literal\[([^\]]*)\]", lambda found: found[1].replace(", ", " | "), text)
-    if "|" not in text:
-        return f"`{text}`"
-    # The site shows a backslash that escapes a bar inside of backticks; an entity is read alike everywhere.
-    return f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>"
+    return code(text)
 
 
 def _one_line(text: str) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 import griffe
 
+from tools.table_cells import cell, code
+
 
 @dataclass(frozen=True, slots=True)
 class PublicName:
@@ -205,12 +207,12 @@ def _docstring(found: Any) -> Iterator[str]:
             case "parameters" | "other parameters" | "attributes":
                 head = "attribute" if section.kind.value == "attributes" else "argument"
                 yield f"\n| {head} | |\n| --- | --- |\n"
-                yield from (f"| `{one.name}` | {_cell(one.description)} |\n" for one in section.value)
+                yield from (f"| `{one.name}` | {cell(one.description)} |\n" for one in section.value)
             case "raises":
                 yield "\n| raises | |\n| --- | --- |\n"
-                yield from (f"| `{one.annotation}` | {_cell(one.description)} |\n" for one in section.value)
+                yield from (f"| {code(str(one.annotation))} | {cell(one.description)} |\n" for one in section.value)
             case "returns" | "yields":
-                text = " ".join(_cell(one.description) for one in section.value)
+                text = " ".join(cell(one.description) for one in section.value)
                 yield f"\n{section.kind.value.capitalize()} {text}\n"
             case other:
                 raise ValueError(f"{found.path}: a section {other!r} of a docstring has no place in the reference")
@@ -226,7 +228,3 @@ def _text(text: str) -> str:
         else:
             parts.append(part)
     return "\n\n".join(parts).replace("```\n\n```text", "\n")
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

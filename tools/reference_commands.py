@@ -2,22 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evkafka.cli.main import command_line
+from evkafka.cli.options import AppOptions, ClusterOptions, OutputOptions, ProcessOptions
+from tools.command_examples import example_of
+from tools.table_cells import cell
 
 HEAD = """# Commands
 
-Each command, its arguments, its flags, and each flag's twin in the environment.
-[Command line](../command-line.md) shows them at work.
+Every command with its arguments and options. [Command line](../command-line.md) explains how to use them. Options
+that several commands share are listed first, environment variables [last](#environment-variables).
 """
+
+SHARED_HEAD = """
+## Shared options
+
+A command's section says which of these it takes too.
+"""
+
+VARIABLES_HEAD = """
+## Environment variables
+
+Each option can be set by an environment variable; the option on the command line wins. A switch takes `1` or `0`.
+
+| variable | option | command |
+| --- | --- | --- |
+"""
+
+OPTIONS_HEAD = "\n| option | meaning | default |\n| --- | --- | --- |\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Options that several commands share.
+
+    Attributes:
+        parameters: their names, as Click has them.
+        shown_by: the command whose texts the table shows.
+    """
+
+    title: str
+    parameters: frozenset[str]
+    shown_by: tuple[str, ...]
+
+    @property
+    def link(self) -> str:
+        return f"[{self.title.lower()}](#{self.title.lower().replace(' ', '-')})"
+
+
+def _names(options: Any, *without: str) -> frozenset[str]:
+    return frozenset(field.name for field in dataclasses.fields(options)) - {*without}
+
+
+# In this order: the options of the cluster include those of the app.
+SHARED = (
+    Shared("Cluster options", _names(ClusterOptions), ("tail",)),
+    Shared("App options", _names(AppOptions, "target"), ("check",)),
+    Shared("Process options", _names(ProcessOptions), ("run",)),
+    Shared("Output options", _names(OutputOptions), ("run",)),
+)
 
 
 def page() -> str:
     """The text of the page."""
-    return HEAD + "".join(part for path, one in _leaves(command_line(), ()) for part in _command(path, one))
+    root = command_line()
+    leaves = dict(_leaves(root, ()))
+    parts = [HEAD, *_overview(root, leaves), SHARED_HEAD, *_shared_tables(leaves)]
+    for path, command in leaves.items():
+        parts += _command(path, command)
+    return "".join([*parts, VARIABLES_HEAD, *_variables(leaves)])
 
 
 def _leaves(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -28,40 +87,117 @@ def _leaves(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ..
         yield path, command
 
 
-def _command(path: tuple[str, ...], command: Any) -> Iterator[str]:
-    options = [one for one in command.params if one.param_type_name == "option" and one.name != "help"]
-    arguments = [one for one in command.params if one.param_type_name == "argument"]
-    usage = " ".join(["evkafka", *path, *(one.metavar or one.name.upper() for one in arguments)])
-    yield f"\n## `evkafka {' '.join(path)}`\n\n```text\n{usage}{' [OPTIONS]' if options else ''}\n```\n\n"
-    yield f"{_paragraphs(command.help)}\n"
-    if arguments:
-        yield "\n| argument | | twin |\n| --- | --- | --- |\n"
-        yield from (f"| `{one.metavar or one.name}` | {_cell(one.help)} | {_variable(one)} |\n" for one in arguments)
+def _overview(root: Any, leaves: Mapping[tuple[str, ...], Any]) -> Iterator[str]:
+    """A table of the panels that `evkafka -h` shows, with their commands."""
+    panels: dict[str, list[str]] = defaultdict(list)
+    for path in leaves:
+        name = " ".join(path)
+        panel = root.commands[path[0]].rich_help_panel
+        panels[panel if isinstance(panel, str) else "Others"].append(f"[`{name}`](#evkafka-{name.replace(' ', '-')})")
+    yield "\n| | |\n| --- | --- |\n"
+    yield from (f"| {panel} | {', '.join(links)} |\n" for panel, links in panels.items())
+
+
+# ---------------------------------------------------------------------------- options
+
+
+def _options(command: Any) -> list[Any]:
+    return [one for one in command.params if one.param_type_name == "option" and one.name != "help"]
+
+
+def _shared_by(command: Any) -> list[Shared]:
+    left = {one.name for one in _options(command)}
+    found = []
+    for shared in SHARED:
+        if shared.parameters <= left:
+            left -= shared.parameters
+            found.append(shared)
+    return found
+
+
+def _shared_tables(leaves: Mapping[tuple[str, ...], Any]) -> Iterator[str]:
+    for shared in SHARED:
+        yield f"\n### {shared.title}\n"
+        options = [one for one in _options(leaves[shared.shown_by]) if one.name in shared.parameters]
+        yield from _option_table(options)
+
+
+def _option_table(options: Sequence[Any]) -> Iterator[str]:
     if options:
-        yield "\n| flag | | default | twin |\n| --- | --- | --- | --- |\n"
-        yield from (f"| {_flags(one)} | {_cell(one.help)} | {_default(one)} | {_variable(one)} |\n" for one in options)
+        yield OPTIONS_HEAD
+        yield from (f"| {_flags(one)} | {cell(one.help)} | {_default(one)} |\n" for one in options)
 
 
 def _flags(option: Any) -> str:
-    return ", ".join(f"`{flag}`" for flag in [*option.opts, *option.secondary_opts])
+    flags = [*option.opts, *option.secondary_opts]
+    value = "" if option.is_flag else f" {_metavar(option)}"
+    return ", ".join(f"`{flag}{value if flag == max(option.opts, key=len) else ''}`" for flag in flags)
+
+
+def _metavar(option: Any) -> str:
+    if option.metavar:
+        return str(option.metavar)
+    choices = getattr(option.type, "choices", None)
+    if choices:
+        return "/".join(str(getattr(one, "value", one)) for one in choices)
+    return "N" if "int" in option.type.name else str(option.type.name).upper()
 
 
 def _default(option: Any) -> str:
     default = option.default() if callable(option.default) else option.default
     if isinstance(option.show_default, str):
-        return option.show_default
+        return str(option.show_default)
     if default is None or default is False or not isinstance(default, (bool, int, float, str, Path)):
         return ""
     return "yes" if default is True else f"`{getattr(default, 'value', default)}`"
 
 
-def _variable(parameter: Any) -> str:
-    return f"`{parameter.envvar}`" if parameter.envvar else ""
+# ---------------------------------------------------------------------------- one command
+
+
+def _command(path: tuple[str, ...], command: Any) -> Iterator[str]:
+    arguments = [one for one in command.params if one.param_type_name == "argument"]
+    options = _options(command)
+    shared = _shared_by(command)
+    own = [one for one in options if not any(one.name in group.parameters for group in shared)]
+    usage = " ".join(["evkafka", *path, *(_argument(one) for one in arguments)])
+    yield f"\n## `evkafka {' '.join(path)}`\n\n{_paragraphs(command.help)}\n"
+    yield f"\n```text\n{usage}{' [OPTIONS]' if options else ''}\n```\n"
+    yield from _example(path)
+    if arguments:
+        yield "\n| argument | meaning |\n| --- | --- |\n"
+        yield from (f"| `{_argument(one)}` | {cell(one.help)} |\n" for one in arguments)
+    yield from _option_table(own)
+    if shared:
+        yield f"\nAlso: {', '.join(group.link for group in shared)}.\n"
+
+
+def _argument(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper())
+
+
+def _example(path: tuple[str, ...]) -> Iterator[str]:
+    if (example := example_of(path)) is not None:
+        yield f"\nExample, from [this page](../{example.page}):\n"
+        yield f"\n```text\n$ {example.line}\n{example.output}```\n"
 
 
 def _paragraphs(text: str | None) -> str:
     return "\n\n".join(" ".join(part.split()) for part in (text or "").split("\n\n"))
 
 
-def _cell(text: str | None) -> str:
-    return " ".join((text or "").split()).replace("|", "\\|")
+# ---------------------------------------------------------------------------- environment variables
+
+
+def _variables(leaves: Mapping[tuple[str, ...], Any]) -> Iterator[str]:
+    """A row for each variable. One that belongs to many commands says so once."""
+    flags: dict[str, str] = {}
+    commands: dict[str, list[str]] = defaultdict(list)
+    for path, command in leaves.items():
+        for one in command.params:
+            if one.envvar and one.name != "help":
+                flag = one.opts[0] if one.param_type_name == "argument" else max(one.opts, key=len)
+                flags.setdefault(one.envvar, _argument(one) if one.param_type_name == "argument" else flag)
+                commands[one.envvar].append(f"`{' '.join(path)}`")
+    for variable in sorted(flags):
+        yield f"| `{variable}` | `{flags[variable]}` | {', '.join(commands[variable])} |\n"

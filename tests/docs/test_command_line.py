@@ -1,46 +1,46 @@
-"""The page "Command line": its commands, in order, on a real Kafka."""
+"""The page "Command line": its commands, in order, on a real Kafka, print what it shows."""
 
 from __future__ import annotations
 
 import os
-import re
-import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from evkafka.broker import KafkaBroker
-from tests.support.doc_pages import ROOT, blocks, file
+from tests.support.doc_pages import ROOT, Block
+from tests.support.doc_shell import SERVERS, Server, Shell, clean_environment, steps
 
 PAGE = "docs/command-line.md"
-ENDS = re.compile(r"# ends with (\d)")
 
 
-def test_its_commands_print_and_exit_as_the_page_says(tmp_path: Path) -> None:
-    commands = [line for block in blocks(PAGE) if block.language == "shell" for line in block.code.splitlines()]
-    assert len(commands) > 15
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    (tmp_path / "shell").mkdir()
+    shell = Shell(tmp_path / "shell", clean_environment(PATH=path, PYTHONPATH=str(ROOT / "src")), tmp_path)
+    yield shell
+    shell.end()
+
+
+@pytest.mark.kafka
+def test_its_commands_print_and_exit_as_the_page_says(shell: Shell) -> None:
+    commands = 0
+    running: list[Server] = []
     with KafkaBroker(properties={"auto.create.topics.enable": False}) as broker:
-        address = broker.bootstrap_servers
-        (tmp_path / "shop.py").write_text(file(PAGE, "shop.py").replace("localhost:9092", address))
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("EVKAFKA_")}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        environment = {**inherited, "PATH": path, "PYTHONPATH": str(ROOT / "src"), "COLUMNS": "160", "NO_COLOR": "1"}
-        printed: dict[str, str] = {}
-        for command in commands:
-            completed = subprocess.run(
-                ["bash", "-c", command.replace("localhost:9092", address)],
-                cwd=tmp_path,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=240,
-            )
-            expected = int(found[1]) if (found := ENDS.search(command)) else 0
-            assert completed.returncode == expected, (command, completed.stdout, completed.stderr)
-            assert "Traceback" not in completed.stderr
-            printed[command] = completed.stdout.replace(address, "localhost:9092")
-    shown = next(block.code for block in blocks(PAGE) if block.language == "text")
-    assert printed["evkafka check shop:app"].split() == shown.split()
-    [real] = [text for command, text in printed.items() if command.endswith("--rate 50")]
-    assert "order 1: 12.50" in real
-    assert "3 records: 3 done" in real
+        for step in steps(PAGE):
+            if isinstance(step, Block):
+                assert step.title is not None
+                (shell.directory / step.title).write_text(step.code.replace("localhost:9092", broker.bootstrap_servers))
+                continue
+            commands += 1
+            if step.line.startswith(SERVERS):
+                running.append(shell.start(step))
+                continue
+            if step.line.startswith("evkafka offsets reset") and running:
+                assert running.pop().interrupt() == 0
+            shell.do(step.with_text("localhost:9092", broker.bootstrap_servers))
+    assert commands > 15
+    assert running == []

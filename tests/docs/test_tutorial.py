@@ -1,99 +1,100 @@
-"""The tutorial: its commands create, run, break, fix, replay and test a service."""
+"""The tutorial, typed as it is written: it installs, creates, runs, breaks, fixes, replays and tests a service."""
 
 from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.cli.support import ROOT, Start, environment, running
-from tests.support.doc_pages import blocks, file
-from tests.support.waiting import eventually_sync
-
-__all__ = ["running"]
+from tests.cli.support import evkafka
+from tests.support.doc_pages import ROOT, Block
+from tests.support.doc_shell import SERVERS, Server, Shell, clean_environment, steps
 
 PAGE = "docs/tutorial.md"
-DEV = "evkafka dev order_mailer.main:app"
+CHECKOUT = "/path/to/the/checkout"
 ENDPOINT = re.compile(r"@handler\.event.*?(?=\n\n\n)", re.DOTALL)
+IMPORT = re.compile(r"^from evkafka import EVKafkaApp.*$", re.MULTILINE)
 
 
-class Shell:
-    """A shell in the service's directory."""
+def edit(service: Path, block: Block) -> None:
+    """Do with a block of code what the page says."""
+    main = service / "src" / "order_mailer" / "main.py"
+    match block.title:
+        case "a rule" | "as it was meant":
+            main.write_text(ENDPOINT.sub(lambda _: block.code.strip(), main.read_text()))
+        case "the import":
+            main.write_text(IMPORT.sub(block.code.strip(), main.read_text()))
+        case str(name):
+            (service / name).write_text(block.code)
+        case None:
+            raise AssertionError(f"what is done with this code? {block.code}")
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        self.variables = {"PATH": path, "PYTHONPATH": f"src{os.pathsep}{ROOT / 'src'}", "EVKAFKA_BROKER_PORT": "0"}
 
-    def do(self, line: str) -> str:
-        expected = int(line.rpartition("# ends with ")[2]) if "# ends with" in line else 0
-        completed = subprocess.run(
-            ["bash", "-c", line],
-            cwd=self.directory,
-            env=environment(**self.variables),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
-        assert completed.returncode == expected, (line, completed.stdout, completed.stderr)
-        assert "Traceback" not in completed.stderr
-        return completed.stdout
+@contextmanager
+def port_taken(number: int) -> Iterator[None]:
+    """Something of ours, or of another process, listens on the port."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", number))
+            listener.listen()
+        except OSError:
+            pass  # then somebody else has it, which is the same
+        yield
 
-    def endpoint(self, title: str) -> None:
-        """Write the page's endpoint into main.py."""
-        main = self.directory / "src" / "order_mailer" / "main.py"
-        text = ENDPOINT.sub(lambda _: file(PAGE, title).strip(), main.read_text())
-        if "DeadLetter" in text:
-            text = text.replace("from evkafka import EVKafkaApp", "from evkafka import DeadLetter, EVKafkaApp")
-        main.write_text(text)
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """A terminal in an empty directory; `python3` has nothing of this environment."""
+    (tmp_path / "start").mkdir()
+    python = Path(sys.base_prefix) / "bin"
+    shell = Shell(tmp_path / "start", clean_environment(PATH=f"{python}{os.pathsep}/usr/bin:/bin"), tmp_path)
+    yield shell
+    shell.end()
 
 
 @pytest.mark.long
 @pytest.mark.kafka
-def test_its_commands_work_in_order(tmp_path: Path, running: Start) -> None:
-    lines = iter([line for one in blocks(PAGE) if one.language == "shell" for line in one.code.splitlines()])
-    shell = Shell(tmp_path)
-    shell.do(next(lines))
-    shell.directory = tmp_path / "order-mailer"
-    assert "3 passed" in shell.do(next(lines))
+@pytest.mark.timeout(900)
+def test_typed_into_an_empty_directory_it_works_while_port_9092_is_taken(shell: Shell) -> None:
+    dev: Server | None = None
+    starts = 0
+    with port_taken(9092):
+        for step in steps(PAGE):
+            if isinstance(step, Block):
+                edit(shell.directory, step)
+            elif step.line.startswith(SERVERS):
+                dev = shell.start(step)
+            else:
+                shell.do(step.with_text(CHECKOUT, str(ROOT)))
+                continue
+            starts += 1
+            assert dev is not None
+            dev.until("was assigned", times=starts)
+    assert dev is not None
+    assert dev.interrupt() == 0, dev.printed
 
-    assert next(lines) == DEV
-    service = running(*DEV.split()[1:], "--app-dir", str(shell.directory / "src"), **shell.variables)
-    service.until("was assigned")
-    address = re.search(r"Apache Kafka is ready: (\S+)", service.printed)
-    assert address is not None
-    shell.variables["EVKAFKA_BOOTSTRAP_SERVERS"] = address[1]
-    shell.do(next(lines))
-    show = next(lines)
-    eventually_sync(lambda: '"order_id":"A-1"' in shell.do(show).replace(" ", ""), what="the invoice")
-    shell.do(next(lines))  # cents is missing
 
-    shell.endpoint("a rule")
-    service.until("was assigned", times=2)
-    shell.do(next(lines))
-    shell.do(next(lines))
-    dead_letters, lag = next(lines), next(lines)
-    eventually_sync(lambda: "is too large to be true" in shell.do(dead_letters), what="the dead letter")
-    assert '"A-4"' in shell.do(show)
-    eventually_sync(lambda: "lag 0" in shell.do(lag), what="lag 0")
-
-    shell.endpoint("as it was meant")
-    service.until("was assigned", times=3)
-    assert "1 dead letter would be tried" in shell.do(next(lines))
-    assert "1 replayed" in shell.do(next(lines))
-    assert '"A-3"' in shell.do(next(lines))
-    assert "too large" not in shell.do(dead_letters)
-
-    (shell.directory / "tests" / "test_large_orders.py").write_text(file(PAGE, "tests/test_large_orders.py"))
-    assert "1 passed" in shell.do(next(lines))
-    assert "everything is in order" in shell.do(next(lines))
-    shell.do(next(lines))
-    assert (shell.directory / "contract.yaml").exists()
-    assert "would run" in shell.do(next(lines))
-    assert list(lines) == []
-    assert service.stop() == 0
+def test_its_code_makes_the_scaffold_pass_the_test_that_it_shows(tmp_path: Path) -> None:
+    assert evkafka(tmp_path, "new", "order-mailer").returncode == 0
+    service = tmp_path / "order-mailer"
+    for step in steps(PAGE):
+        if isinstance(step, Block):
+            edit(service, step)
+    path = os.pathsep.join(["src", str(ROOT / "src")])
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=service,
+        env=clean_environment(PYTHONPATH=path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "4 passed" in ended.stdout, ended.stdout + ended.stderr

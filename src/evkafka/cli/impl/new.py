@@ -36,7 +36,7 @@ def make_service(name: str, directory: Path | None) -> None:
             (home / path).write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{home} cannot be written: {error.strerror or error}") from error
-    print(f"made {home}/ with {len(files)} files\n")
+    print(f"created {home}/ with {len(files)} files\n")
     print(f"  cd {home}")
     print("  pip install -e '.[dev]'")
     print("  pytest")
