@@ -14,7 +14,7 @@ from evkafka import EVKafkaApp, EVKafkaProducer, Handler
 from evkafka.broker import KafkaBroker
 from evkafka.dlq import DeadLetterPosition, DeadLetterRecord
 from evkafka.dlq.dead_letter import OffsetRanges, read_dead_letter
-from evkafka.kafka.admin.log_reader import Excerpt
+from evkafka.kafka.admin.log_pages import LogPage, PageLimits, PartitionRange
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched
 from evkafka.testing import InMemoryKafka
 from evkafka.ui import dead_letter_list, dead_letter_topics, dead_letters
@@ -69,8 +69,11 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
     """The records of the topic and the dead-letter topic; empty at first."""
     there: list[OddRecord] = []
 
-    async def excerpt(*args: object, limit: int, **options: object) -> Excerpt:
-        return Excerpt(0, len(there), there[:limit])
+    async def read_page(
+        connection: object, topic: str, partition: object, start: object, limits: PageLimits, matches: Any
+    ) -> LogPage:
+        shown = [record for record in there if matches(record)][: limits.records]
+        return LogPage(shown, {0: PartitionRange(0, len(there), 0, len(there))}, None)
 
     async def topic_shapes(*args: object, **options: object) -> dict[str, object]:
         return {}
@@ -94,7 +97,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
         ) -> AsyncIterator[list[DeadLetterRecord]]:
             yield [one for one in map(read_dead_letter, there) if one.position in selected]
 
-    monkeypatch.setattr(browser, "excerpt", excerpt)
+    monkeypatch.setattr(browser, "read_page", read_page)
     monkeypatch.setattr(dead_letter_topics, "topic_shapes", topic_shapes)
     monkeypatch.setattr(dead_letter_list, "partition_numbers", partition_numbers)
     monkeypatch.setattr(dead_letters, "DeadLetterTopic", Topic)
@@ -116,6 +119,17 @@ class TestRecords:
                 answer = await asked(app, "ui/api/letters")
         assert_not_held(held)
         assert len(records["records"]) == len(answer["letters"]) == 100
+
+    async def test_a_search_through_odd_records_blocks_the_loop_for_at_most_50_ms(self, found: list[OddRecord]) -> None:
+        app = app_with_letters()
+        async with InMemoryKafka() as kafka, kafka.running(app):
+            await asked(app, "ui/api/records?topic=orders&q=import")  # the first answer imports modules
+            found += odd_records(100, seed=5)
+            with measure_turns() as held:
+                records = await asked(app, "ui/api/records?topic=orders&q=*&key=never")
+                await asked(app, "ui/api/records?topic=orders&q=1")
+        assert_not_held(held)
+        assert records["records"] == []
 
     @pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value[:20]) if value else repr(value))
     async def test_a_record_that_cannot_be_shown_does_not_hide_the_others(

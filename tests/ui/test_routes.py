@@ -200,12 +200,15 @@ class TestReadingRecords:
 
         by_offset = await page.ask("records", **where, offset=7)
         assert [one["offset"] for one in by_offset["records"]] == [7, 8, 9]
-        assert (by_offset["first"], by_offset["end"]) == (0, 10)
+        assert by_offset["partitions"] == [{"partition": used, "first": 0, "end": 10, "begin": 7, "stop": 10}]
+        assert (by_offset["older"], by_offset["newer"]) == (f"before:{used}-7", None)
         newest = await page.ask("records", **where, limit=2)
         assert [one["offset"] for one in newest["records"]] == [8, 9]
         by_time = await page.ask("records", **where, at_ms=newest["records"][0]["timestamp_ms"], limit=100)
         assert by_time["records"][-1]["offset"] == 9
-        assert await page.ask("records", **where, at_ms=4_000_000_000_000) == {"first": 0, "end": 10, "records": []}
+        assert (await page.ask("records", **where, at_ms=4_000_000_000_000))["records"] == []
+        before = await page.ask("records", **where, cursor=by_offset["older"], limit=3)
+        assert [one["offset"] for one in before["records"]] == [4, 5, 6]
         one = newest["records"][0]
         assert (one["event_type"], one["key"]["text"]) == ("OrderPlaced", "a")
         assert "hidden?" not in json.dumps(newest)
@@ -214,7 +217,41 @@ class TestReadingRecords:
         other = await topic()
         answer = await page.client.get("ui/api/records", params={"topic": other, "partition": 0})
         assert answer.status_code == 400
-        assert "has nothing to do with" in answer.json()["error"]
+        assert "does not read or write topic" in answer.json()["error"]
+
+    async def test_a_search_finds_keys_and_text_in_all_partitions(self, page: Page) -> None:
+        for number in range(20):
+            await page.send("OrderPlaced", {"id": number, "note": f"Gift no. {number % 4}"}, key=f"k{number}")
+        where = {"topic": page.topic, "partition": "all"}
+        everything = await page.ask("records", **where)
+        assert sorted(one["key"]["text"] for one in everything["records"]) == sorted(f"k{n}" for n in range(20))
+        assert {one["partition"] for one in everything["records"]} == {0, 1}
+        times_ms = [one["timestamp_ms"] for one in everything["records"]]
+        assert times_ms == sorted(times_ms)
+        [by_key] = (await page.ask("records", **where, key="k1"))["records"]
+        assert by_key["key"]["text"] == "k1"
+        by_text = await page.ask("records", **where, q="GIFT NO. 3")
+        assert {json.loads(one["value"]["text"])["id"] for one in by_text["records"]} == {3, 7, 11, 15, 19}
+        assert (by_text["older"], by_text["reached_ms"]) == (None, None)
+        assert sum(one["stop"] - one["begin"] for one in by_text["partitions"]) == 20
+
+    @pytest.mark.parametrize(
+        ("parameters", "sentence"),
+        [
+            ({"cursor": "sideways:0-1"}, "cursor must be one that an answer has returned"),
+            ({"cursor": "before:0"}, "cursor must be one that an answer has returned"),
+            ({"cursor": f"before:0-{10**30}"}, "cursor must be one that an answer has returned"),
+            ({"q": "x" * 201}, "q has 201 characters; the most is 200"),
+            ({"partition": "some"}, "partition must be a whole number"),
+            ({"partition": 7}, "there is no"),
+        ],
+    )
+    async def test_a_request_that_is_not_valid_is_refused(
+        self, page: Page, parameters: dict[str, Any], sentence: str
+    ) -> None:
+        answer = await page.client.get("ui/api/records", params={"topic": page.topic, **parameters})
+        assert answer.status_code == 400
+        assert sentence in answer.json()["error"]
 
     async def test_the_configuration_says_what_was_set(self, page: Page) -> None:
         [part] = (await page.ask("config"))["parts"]

@@ -7,7 +7,7 @@ Durations are in seconds, times in milliseconds since the epoch. Unknown values 
 | `GET ui/api/events` | a stream of `PageSnapshot`, one per second |
 | `GET ui/api/letters?topic&status&q&event_type&error&skip&limit&within&at` | `DeadLetterList` |
 | `GET ui/api/topics` | `TopicList` |
-| `GET ui/api/records?topic&partition&limit&(offset or at_ms)` | `Records`; without either, the newest |
+| `GET ui/api/records?topic&partition&limit&key&q&(offset, at_ms or cursor)` | `Records`; without the last, the newest |
 | `GET ui/api/history?span&consumer&topic&partition` | `TimeSeries`; of a partition `PartitionTimeSeries` |
 | `GET ui/api/config` | `Config` |
 | `GET ui/api/check` | `SelfCheckResult` |
@@ -303,11 +303,26 @@ class RecordRow(RecordAddress):
     headers: list[tuple[str, str | None]]
 
 
-class Records(TypedDict):
-    """`first` is the first offset that the partition still has, `end` the offset after its last record."""
+class RecordRange(TypedDict):
+    """A partition has the offsets from `first` to before `end`; those from `begin` to before `stop` were searched."""
 
+    partition: int
     first: int
     end: int
+    begin: int
+    stop: int
+
+
+class Records(TypedDict):
+    """The oldest record first. `older` and `newer` are the cursors of the pages before and after; None if nothing is.
+
+    All records up to `reached_ms` (of the newest ones: down to it) were searched; None if no record is left.
+    """
+
+    partitions: list[RecordRange]
+    reached_ms: int | None
+    older: str | None
+    newer: str | None
     records: list[RecordRow]
 
 

@@ -8,23 +8,28 @@ from functools import partial
 
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError
-from evkafka.kafka.admin.log_reader import excerpt, partition_numbers
+from evkafka.kafka.admin.log_pages import LogPage, PageLimits, read_page
+from evkafka.kafka.admin.log_reader import partition_numbers
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.serde.safe_text import NAME_CHARACTERS, one_line
 from evkafka.ui.app_topics import app_topics
 from evkafka.ui.background import BackgroundRunner
-from evkafka.ui.models import RecordRow, Records, TopicList, TopicRow
+from evkafka.ui.models import RecordRange, RecordRow, Records, TopicList, TopicRow
 from evkafka.ui.operated_app import OperatedApp
 from evkafka.ui.payload_text import KEY_BYTES, SHOWN_BYTES, as_text, headers_as_text, unreadable, unshowable
+from evkafka.ui.record_query import PARTITIONS_MAX, RecordQuery, cursor_text
 
 logger = logging.getLogger("evkafka.web")
 
-RECORDS_MAX = 100
 READ_TIMEOUT_S = 20.0
 
+EXAMINED_MAX = 50_000
+SEARCH_S = 4.0
+"""A request reads no more records, and no longer, than this. The page asks for the next ones."""
+
 READ_MAX_BYTES = 16 * 1024 * 1024
-"""No more records are read after this many bytes. The page asks for the next ones."""
+"""Size limit of all values of an answer together, before they are converted to text."""
 
 ANSWER_BYTES = 1024 * 1024
 """Size limit of all values of an answer together, as text."""
@@ -50,36 +55,42 @@ async def list_topics(app: OperatedApp, background: BackgroundRunner) -> TopicLi
     return TopicList(topics=sorted(rows, key=lambda row: row["topic"]))
 
 
-async def read_records(
-    app: OperatedApp,
-    background: BackgroundRunner,
-    topic: str,
-    partition: int,
-    *,
-    limit: int,
-    offset: int | None,
-    at_ms: int | None,
-) -> Records:
-    """Read some records of a partition: from `offset`, or from the time `at_ms`; the newest ones without either.
+async def read_records(app: OperatedApp, background: BackgroundRunner, query: RecordQuery) -> Records:
+    """Read a page of records.
 
     Raises:
         ConfigError: the topic is not one of the app's, or has no such partition.
         TimeoutError, BrokerError, TooBusy: the cluster did not answer.
     """
     known = app_topics(app)
-    if topic not in known:
-        raise ConfigError(f"this app has nothing to do with topic {topic!r}; its topics: {', '.join(sorted(known))}")
-    connection, type_header = known[topic].connection, known[topic].type_header
-    limit = max(1, min(limit, RECORDS_MAX))
+    if query.topic not in known:
+        names = ", ".join(sorted(known))
+        raise ConfigError(f"this app does not read or write topic {query.topic!r}; its topics: {names}")
+    connection, type_header = known[query.topic].connection, known[query.topic].type_header
+    limits = PageLimits(query.limit, EXAMINED_MAX, READ_MAX_BYTES, SEARCH_S, PARTITIONS_MAX)
 
     async def read() -> Records:
-        found = await excerpt(
-            connection, topic, partition, limit=limit, offset=offset, at_ms=at_ms, most_bytes=READ_MAX_BYTES
-        )
-        rows = [record_row(record, type_header, ANSWER_BYTES // limit) for record in found.records]
-        return Records(first=found.first, end=found.end, records=rows)
+        page = await read_page(connection, query.topic, query.partition, query.start, limits, query.filter.matches)
+        rows = [record_row(record, type_header, ANSWER_BYTES // query.limit) for record in page.records]
+        return _answer(page, rows)
 
     return await background.run(read, timeout_s=READ_TIMEOUT_S)
+
+
+def _answer(page: LogPage, rows: list[RecordRow]) -> Records:
+    ranges = page.ranges
+    older = {number: one.begin for number, one in ranges.items()}
+    newer = {number: one.stop for number, one in ranges.items()}
+    return Records(
+        partitions=[
+            RecordRange(partition=number, first=one.first, end=one.end, begin=one.begin, stop=one.stop)
+            for number, one in ranges.items()
+        ],
+        reached_ms=page.reached_ms,
+        older=cursor_text("before", older) if any(one.begin > one.first for one in ranges.values()) else None,
+        newer=cursor_text("after", newer) if any(one.stop < one.end for one in ranges.values()) else None,
+        records=rows,
+    )
 
 
 def record_row(record: Record, type_header: str, value_bytes: int) -> RecordRow:

@@ -28,6 +28,7 @@ from evkafka.ui.models import ActionResult
 from evkafka.ui.open_dead_letters import OpenDeadLetterCount
 from evkafka.ui.operated_app import OperatedApp
 from evkafka.ui.record_browser import list_topics, read_records
+from evkafka.ui.record_query import record_query
 from evkafka.ui.request_fields import (
     LONGEST,
     PARTITION_MAX,
@@ -213,16 +214,7 @@ class OperationsPage:
         return await list_topics(self._app, self._background)
 
     async def _read_records(self, request: Request) -> object:
-        query = request.query_params
-        return await read_records(
-            self._app,
-            self._background,
-            query.get("topic", ""),
-            number_parameter(query, "partition", PARTITION_MAX) or 0,
-            limit=number_parameter(query, "limit", LONGEST) or 50,
-            offset=number_parameter(query, "offset", LONGEST),
-            at_ms=number_parameter(query, "at_ms", LONGEST),
-        )
+        return await read_records(self._app, self._background, record_query(request.query_params))
 
     async def _history(self, request: Request) -> object:
         query = request.query_params

@@ -18,7 +18,8 @@ from evkafka.config.settings import ConnectionSettings
 from evkafka.dlq import DeadLetterFilter, DeadLetterTopic, Target, replay_dead_letters
 from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin import reader as reading
-from evkafka.kafka.admin.log_reader import excerpt, follow, read_log, stream_log
+from evkafka.kafka.admin.log_pages import FromOffset, PageLimits, read_page
+from evkafka.kafka.admin.log_reader import follow, read_log, stream_log
 from evkafka.records import Record
 from evkafka.runtime.ports import UnreadRecord
 from evkafka.ui.record_browser import record_row
@@ -26,6 +27,7 @@ from tests.support.kafka_topics import MakeTopic, produce, produce_one
 from tests.support.proxy import Proxy
 
 SIZE = 5_000_000
+LIMITS = PageLimits(records=10, examined=1000, bytes=10 * SIZE, time_s=60, partitions=1)
 
 
 async def produce_bomb(servers: str, topic: str, headers: Any = ()) -> None:
@@ -86,7 +88,7 @@ class TestATooLargeBatch:
         assert shows_the_batch_as_unreadable(errors_or_values(seen))
 
     async def test_is_a_row_of_the_operations_page(self, connection: ConnectionSettings, orders: str) -> None:
-        found = await excerpt(connection, orders, 0, limit=10, offset=0)
+        found = await read_page(connection, orders, 0, FromOffset(0), LIMITS, lambda record: True)
         assert shows_the_batch_as_unreadable(errors_or_values(list(found.records)))
         row = record_row(found.records[2], "Event-Type", 1000)
         assert row["offset"] == 2
@@ -96,7 +98,7 @@ class TestATooLargeBatch:
     async def test_is_reported_when_reading_begins_inside_of_it(
         self, connection: ConnectionSettings, orders: str
     ) -> None:
-        found = await excerpt(connection, orders, 0, limit=10, offset=4)
+        found = await read_page(connection, orders, 0, FromOffset(4), LIMITS, lambda record: True)
         assert [one.offset for one in found.records] == [4, 5, 6]
 
     async def test_is_an_error_of_reading_a_whole_log(self, connection: ConnectionSettings, orders: str) -> None:

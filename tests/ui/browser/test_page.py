@@ -55,7 +55,7 @@ class TestRecords:
         sampled.answers["records"]["records"][0]["timestamp_ms"] = 9 * 10**17
         async with open_page(f"{sampled.url}ui#/records") as page:
             await expect(page.get_by_text("900000000000000000 ms")).to_be_visible()
-            rows = page.get_by_role("button", name="Show offset")
+            rows = page.get_by_role("button", name="Details of")
             await expect(rows).to_have_count(len(sampled.answers["records"]["records"]))
 
 

@@ -1,4 +1,4 @@
-"""Reads the records of a topic without a group: all of them, a part, or new ones as they arrive."""
+"""Reads the records of a topic without a group: all of them, or new ones as they arrive."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 
 from aiokafka.structs import TopicPartition as ClientPartition
 
 from evkafka.config.settings import ConnectionSettings
-from evkafka.exceptions import BrokerError, ConfigError
+from evkafka.exceptions import BrokerError
 from evkafka.kafka.admin.reader import Reader
 from evkafka.kafka.admin.session import limited, reader_session
 from evkafka.kafka.client.log_filters import client_log_filters
@@ -144,61 +143,6 @@ async def _read(
                 unfinished = await reader.unfinished(ends)
         for records in batches.values():
             yield records
-
-
-@dataclass(frozen=True, slots=True)
-class Excerpt:
-    """A part of a partition.
-
-    Attributes:
-        first, end: the first offset that the partition still has, and the one after its last record.
-        records: one that cannot be read is an `UnreadRecord`.
-    """
-
-    first: int
-    end: int
-    records: Sequence[Record]
-
-
-async def excerpt(
-    connection: ConnectionSettings,
-    topic: str,
-    partition: int,
-    *,
-    limit: int,
-    offset: int | None = None,
-    at_ms: int | None = None,
-    most_bytes: int | None = None,
-    timeout_s: float = 15.0,
-) -> Excerpt:
-    """Read records from an offset or a time on; the newest records if neither is given.
-
-    Args:
-        limit: the largest number of records.
-        most_bytes: reading stops when the values together are larger; None for no such limit.
-
-    Raises:
-        ConfigError: the partition does not exist.
-        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
-    """
-    async with reader_session(connection, f"reading {topic}[{partition}]", timeout_s) as reader:
-        at = ClientPartition(topic, partition)
-        if at not in await reader.partitions_of(topic):
-            raise ConfigError(f"there is no {topic}[{partition}]")
-        first: int = (await reader.beginning_offsets([at]))[at]
-        end: int = (await reader.end_offsets([at]))[at]
-        begin = offset if offset is not None else end - limit
-        if at_ms is not None:
-            found = (await reader.offsets_for_times({at: at_ms}))[at]
-            begin = found.offset if found is not None else end
-        reader.begin_at({at: max(begin, first)})
-        records: list[Record] = []
-        size = 0
-        while len(records) < limit and (most_bytes is None or size < most_bytes) and await reader.unfinished({at: end}):
-            fetched = (await reader.poll([at], {at: end}, limit - len(records))).get(at, ())
-            records += fetched
-            size += sum(len(record.value or b"") for record in fetched)
-        return Excerpt(first, end, records)
 
 
 async def end_offsets(connection: ConnectionSettings, topic: str, *, timeout_s: float = 30.0) -> Mapping[int, int]:

@@ -8,8 +8,8 @@ export function payload(value) {
   if (value === null || value === undefined) return h("p", { class: "quiet" }, "No value: a tombstone.");
   const notes = [
     value.kind === "hex" ? "not text: shown as hexadecimal" : null,
-    value.cut ? `cut: the whole is ${bytes(value.size)}` : null,
-    value.masked ? "fields that are secret are masked" : null,
+    value.cut ? `cut: the payload has ${bytes(value.size)}` : null,
+    value.masked ? "secret fields are masked" : null,
   ].filter(Boolean);
   return h("div", { class: "payload" }, notes.length > 0 && h("p", { class: "small quiet" }, notes.join(" · ")), h("pre", { tabindex: "0" }, value.text));
 }
@@ -27,7 +27,7 @@ export function headers(list) {
 
 export function facts(record) {
   return pairs([
-    ["Written", moment(record.timestamp_ms)],
+    ["Time", moment(record.timestamp_ms)],
     ["Key", keyText(record.key)],
     ["Size", bytes(record.value?.size ?? 0)],
     ...(record.event_type ? [["Event", record.event_type]] : []),

@@ -1,113 +1,159 @@
-// The screen of records in a topic, by offset or by time. Reading them changes no consumer's position.
+// The screen of records: a page of a topic, or a search in it. Reading records changes no consumer's position.
 
 import { get } from "./api.js";
-import { card, command, each, focused, h, shown, table, text } from "./dom.js";
-import { address, bytes, moment, plural } from "./format.js";
+import { card, cell, command, each, focused, h, shown, table } from "./dom.js";
+import { emptyState, emptyText } from "./empty_state.js";
+import { address, bytes, count, moment, plural } from "./format.js";
 import { facts, headers, payload } from "./record.js";
-import { remember } from "./router.js";
+import { recordForm } from "./record_form.js";
+import { go, remember } from "./router.js";
+import { sendLine, tailLine } from "./record_commands.js";
 
 const PAGE_SIZE = 50;
 
 export function records(params) {
-  const topic = h("select", { name: "topic", onchange: () => showPartitions() });
-  const partition = h("select", { name: "partition" });
-  const by = h("select", { name: "by", onchange: showStartField }, h("option", { value: "offset" }, "an offset"), h("option", { value: "time" }, "a time"), h("option", { value: "newest" }, "the newest"));
-  const offset = h("input", { type: "number", name: "offset", min: "0", step: "1", value: params.get("offset") ?? "0" });
-  const time = h("input", { type: "datetime-local", name: "time", step: "1", value: new Date(Date.now() - new Date().getTimezoneOffset() * 60_000 - 3_600_000).toISOString().slice(0, 19) });
-  const offsetField = h("label", {}, "Offset", offset);
-  const timeField = h("label", { hidden: true }, "Time here", time);
-  const search = h("form", { class: "card body fields", role: "search", "aria-label": "Records", onsubmit: (event) => { event.preventDefault(); load(); } },
-    h("label", {}, "Topic", topic), h("label", {}, "Partition", partition), h("label", {}, "From", by), offsetField, timeField, h("button", { type: "submit" }, "Look"));
-  const rows = table("Records", [["Offset", "number"], "Written", "Key", "Event", "Payload", ["Size", "number"], ["Details", "number", true]]);
-  const none = h("p", { class: "empty", role: "status" }, "Looking…");
-  const older = h("button", { type: "button", class: "tiny", onclick: () => page(-1) }, "Older");
-  const newer = h("button", { type: "button", class: "tiny", onclick: () => page(1) }, "Newer");
-  const list = card("Records", { id: "records", aside: h("div", { class: "actions" }, older, newer) }, rows, none);
+  const form = recordForm(params, search);
+  const rows = table("Records", [["Partition", "number"], ["Offset", "number"], "Time", "Key", "Event", "Payload", ["Size", "number"], ["Details", "number", true]]);
+  const none = emptyState(...emptyText.loading());
+  const older = h("button", { type: "button", class: "tiny", onclick: () => load(answer.older) }, "Older");
+  const newer = h("button", { type: "button", class: "tiny", onclick: () => load(answer.newer) }, "Newer");
+  const pages = h("div", { class: "actions" }, older, newer);
+  const further = h("button", { type: "button", onclick: () => load(next(), true) }, "Search further");
+  const summary = cell("span", { class: "quiet small", role: "status" });
+  const foot = h("div", { class: "body" }, h("div", { class: "actions" }, further));
+  const list = card("Records", { id: "records", aside: [summary, pages] }, rows, none, foot);
   const line = command("");
   const same = h("div", {}, h("p", { class: "quiet small" }, "The same from the command line:"), line);
-  const place = h("div", {});
-  let topics = [];
+  let found = [];
+  let searched = 0;
   let answer = null;
+  let requests = 0;
+  let opened = openedIn(params); // the position of the record whose details are shown
 
-  function showStartField() {
-    offsetField.hidden = by.value !== "offset";
-    timeField.hidden = by.value !== "time";
-  }
-
-  function showPartitions(wanted = 0) {
-    const numbers = topics.find((one) => one.topic === topic.value)?.partitions ?? [];
-    each(partition, numbers, (number) => number, (number) => shown(h("option", { value: number }, number), () => {}));
-    partition.value = numbers.includes(Number(wanted)) ? wanted : numbers[0] ?? "";
-  }
+  const next = () => (form.isNewest ? answer?.older : answer?.newer) ?? null;
 
   async function start() {
     try {
-      ({ topics } = await get("topics"));
+      await form.load();
     } catch (error) {
-      text(none, error.message);
-      return;
+      return none.say(error.message);
     }
-    each(topic, topics, (one) => one.topic, (one) => shown(h("option", { value: one.topic }, one.topic), () => {}));
-    if (topics.some((one) => one.topic === params.get("topic"))) topic.value = params.get("topic");
-    showPartitions(params.get("partition") ?? 0);
-    if (!params.has("offset")) by.value = "newest";
-    showStartField();
-    if (topics.length) load();
-    else text(none, "This app reads no topic.");
+    if (form.topic) return load();
+    return none.say(...emptyText.noTopics());
   }
 
-  function page(direction) {
-    if (!answer?.records.length) return;
-    by.value = "offset";
-    showStartField();
-    offset.value = direction > 0 ? answer.records.at(-1).offset + 1 : Math.max(answer.first ?? 0, answer.records[0].offset - PAGE_SIZE);
+  function search() {
+    opened = null;
+    remember(form.params);
     load();
   }
 
-  async function load() {
-    const asked = { topic: topic.value, partition: partition.value, limit: PAGE_SIZE };
-    if (by.value === "offset") asked.offset = offset.value;
-    if (by.value === "time") asked.at_ms = new Date(time.value).getTime();
-    const from = asked.offset ?? (asked.at_ms ? new Date(asked.at_ms).toISOString() : null);
-    line.setText(`evkafka tail ${asked.topic} --app MODULE:APP --partition ${asked.partition} ${from === null ? `--last ${PAGE_SIZE}` : `--from ${from} --limit ${PAGE_SIZE}`} --no-follow`);
-    remember({ topic: asked.topic, partition: asked.partition, offset: asked.offset });
+  /** Ask for the records of the form, or for those at a cursor; `append` adds them to the list. */
+  async function load(cursor = null, append = false) {
+    const request = ++requests;
+    line.setText(tailLine(form, PAGE_SIZE));
+    list.setAttribute("aria-busy", "true");
+    further.disabled = older.disabled = newer.disabled = true;
+    summary.setText(form.isSearch ? "Searching…" : "Loading…");
     try {
-      answer = await get("records", asked);
-      text(none, answer.end > answer.first ? `Nothing there: the partition holds ${answer.first} to ${answer.end - 1}.` : "The partition is empty.");
+      const received = await get("records", { ...form.query, limit: PAGE_SIZE, ...(cursor ? { cursor } : {}) });
+      if (request !== requests) return; // a newer request was sent meanwhile
+      answer = received;
+      found = [...(append ? found : []), ...answer.records].sort((one, other) => one.timestamp_ms - other.timestamp_ms);
+      searched = (append ? searched : 0) + sum(answer.partitions, (one) => one.stop - one.begin);
+      none.say(...(await emptyTextOf()));
     } catch (error) {
-      answer = { records: [], first: 0, end: 0 };
-      text(none, error.message);
+      if (request !== requests) return;
+      [answer, found] = [null, []];
+      none.say(error.message);
     }
+    list.removeAttribute("aria-busy");
     draw();
   }
 
-  function draw() {
-    place.replaceChildren();
-    const listed = by.value === "newest" ? answer.records.toReversed() : answer.records;
-    each(rows.body, listed, (one) => address(one.topic, one.partition, one.offset), (one) => row(one, () => place.replaceChildren(focused(details(one)))));
-    rows.hidden = !answer.records.length;
-    none.hidden = answer.records.length > 0;
-    older.disabled = !answer.records.length || answer.records[0].offset <= answer.first;
-    newer.disabled = !answer.records.length || answer.records.at(-1).offset + 1 >= answer.end;
-    text(list.heading, answer.records.length ? `${plural(answer.records.length, "record")} of ${address(topic.value, partition.value)}, which holds ${answer.first} to ${answer.end - 1}` : "Records");
-    if (by.value === "offset" && params.has("offset") && answer.records[0]?.offset === Number(offset.value)) place.replaceChildren(details(answer.records[0]));
+  async function emptyTextOf() {
+    const size = sum(answer.partitions, (one) => one.end - one.first);
+    if (!size) return emptyText.noRecords(form.topic, await sendLine(form.topic));
+    if (form.isSearch) return [`No match in ${plural(searched, "searched offset")}.`, h("p", {}, h("button", { type: "button", onclick: form.clear }, "Clear the search"))];
+    return [`No record there: ${extent(answer.partitions, form.topic)}.`];
   }
 
+  function draw() {
+    const listed = (form.isNewest ? found.toReversed() : found).flatMap((one) => (positionOf(one) === opened ? [one, { details: one }] : [one]));
+    each(rows.body, listed, (one) => (one.details ? `details of ${positionOf(one.details)}` : positionOf(one)), (one) => (one.details ? detailsRow(one.details) : row(one, form.params.q, open)));
+    for (const button of rows.body.querySelectorAll("button[data-position]")) {
+      const isOpen = button.dataset.position === opened;
+      button.setAttribute("aria-expanded", String(isOpen));
+      button.firstChild.data = isOpen ? "Hide" : "Show";
+    }
+    rows.hidden = !found.length;
+    none.hidden = found.length > 0;
+    pages.hidden = form.isSearch || !answer || !(answer.older || answer.newer);
+    older.disabled = !answer?.older;
+    newer.disabled = !answer?.newer;
+    further.disabled = !next();
+    foot.hidden = !form.isSearch || !next();
+    summary.setText(answer ? summaryText() : "");
+  }
+
+  function summaryText() {
+    const matches = plural(found.length, form.isSearch ? "match" : "record", form.isSearch ? "matches" : "records");
+    if (!form.isSearch) return `${matches} · ${extent(answer.partitions, form.topic)}`;
+    const reach = next() ? (answer.reached_ms === null ? "" : `, ${form.isNewest ? "back to" : "up to"} ${moment(answer.reached_ms)}`) : form.isNewest ? ", all of them" : ", up to the end";
+    return `${matches} in ${plural(searched, "searched offset")}${reach}`;
+  }
+
+  function open(one) {
+    go({ ...form.params, record: opened === positionOf(one) ? null : positionOf(one) });
+  }
+
+  const screen = h("div", { class: "stack" }, form.element, list, same);
+  screen.navigate = (changed) => {
+    const isSame = form.isSame(changed);
+    opened = openedIn(changed);
+    if (isSame) return draw();
+    form.fill(changed);
+    return load();
+  };
   start();
-  return h("div", { class: "stack" }, search, list, place, same);
+  return screen;
 }
 
-function row(one, open) {
-  const brief = one.value ? one.value.text.slice(0, 160).replaceAll(/\s+/g, " ") : "tombstone";
+const sum = (items, value) => items.reduce((total, item) => total + value(item), 0);
+const positionOf = (one) => `${one.partition}@${one.offset}`;
+
+/** A link to an offset of one partition opens that record. */
+function openedIn(params) {
+  const linked = params.get("offset") && Number.isInteger(Number.parseInt(params.get("partition"), 10));
+  return params.get("record") ?? (linked ? `${params.get("partition")}@${params.get("offset")}` : null);
+}
+
+function extent(partitions, topic) {
+  if (partitions.length !== 1) return `${plural(partitions.length, "partition")}, ${plural(sum(partitions, (one) => one.end - one.first), "offset")}`;
+  const [{ partition, first, end }] = partitions;
+  return end > first ? `${address(topic, partition)} has offsets ${count(first)} to ${count(end - 1)}` : `${address(topic, partition)} is empty`;
+}
+
+/** The beginning of a payload on one line; in a search, the part around the match. */
+function brief(value, words) {
+  if (!value) return "tombstone";
+  const line = value.text.replaceAll(/\s+/g, " ");
+  const at = words ? line.toLowerCase().indexOf(words.toLowerCase()) : -1;
+  return at > 60 ? `…${line.slice(at - 30, at + 130)}` : line.slice(0, 160);
+}
+
+function row(one, words, open) {
   return shown(h("tr", {},
-    h("th", { scope: "row", class: "number" }, one.offset), h("td", { class: "nowrap" }, moment(one.timestamp_ms)),
-    h("td", { class: "mono" }, one.key ? one.key.text : "–"), h("td", {}, one.event_type ?? "–"),
-    h("td", { class: "long mono brief" }, brief), h("td", { class: "number" }, bytes(one.value?.size ?? 0)),
-    h("td", { class: "number" }, h("button", { type: "button", class: "tiny", onclick: open, "aria-label": `Show offset ${one.offset}` }, "Show"))), () => {});
+    h("td", { class: "number" }, one.partition), h("th", { scope: "row", class: "number" }, one.offset), h("td", { class: "nowrap" }, moment(one.timestamp_ms)),
+    h("td", { class: "mono key-cell" }, one.key ? one.key.text.slice(0, 120) : "–"), h("td", {}, one.event_type ?? "–"),
+    h("td", { class: "long mono brief" }, brief(one.value, words)), h("td", { class: "number" }, bytes(one.value?.size ?? 0)),
+    h("td", { class: "number" }, h("button", { type: "button", class: "tiny", "data-position": positionOf(one), onclick: () => open(one), "aria-label": `Details of ${positionOf(one)}` }, "Show"))), () => {});
 }
 
-function details(one) {
-  return card(`Record ${address(one.topic, one.partition, one.offset)}`, { id: "record" },
+function detailsRow(one) {
+  const details = card(`Record ${address(one.topic, one.partition, one.offset)}`, { id: "record" },
     h("div", { class: "body" }, facts(one), h("h3", {}, "Payload"), payload(one.value),
       h("details", { open: one.headers.length > 0 }, h("summary", {}, `Headers (${one.headers.length})`), headers(one.headers))));
+  const whole = h("td", { colspan: "8", class: "whole" }, focused(details));
+  return shown(h("tr", { class: "opened" }, whole), () => whole.removeAttribute("data-label"));
 }

@@ -1,0 +1,327 @@
+"""Reads a page of a topic's records without a group: of one partition, or of several, merged by time.
+
+A page begins at a place and goes on in one direction until it has enough records that match. The partition that is
+furthest behind in time is read next, so a search among rare matches covers all partitions alike, and the merge needs
+no more of a partition than it shows. Kafka reads forward only: a page backward reads windows of offsets, each before
+the last one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from aiokafka.structs import TopicPartition as ClientPartition
+
+from evkafka.config.settings import ConnectionSettings
+from evkafka.exceptions import ConfigError
+from evkafka.kafka.admin.reader import Reader
+from evkafka.kafka.admin.session import reader_session
+from evkafka.records import Record
+
+POLL_RECORDS = 200
+WINDOW_MAX = 2000
+WINDOW_S = 0.5
+"""A window that took longer is followed by a smaller one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest records, backward from the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class FromOffset:
+    """Forward from this offset, in each partition."""
+
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class FromTime:
+    """Forward from the first record of this time or later, in each partition."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """Backward from these offsets: partition -> offset."""
+
+    offsets: Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """Forward from these offsets: partition -> offset."""
+
+    offsets: Mapping[int, int]
+
+
+Start = Newest | FromOffset | FromTime | Before | After
+
+
+@dataclass(frozen=True, slots=True)
+class PageLimits:
+    """A page ends at the first limit that is reached. The last three are checked between fetches.
+
+    Attributes:
+        records: most records of the page.
+        examined: most records that are read and compared.
+        bytes: most bytes of all values of the page together.
+        time_s: longest time.
+        partitions: most partitions that are merged.
+    """
+
+    records: int
+    examined: int
+    bytes: int
+    time_s: float
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionRange:
+    """What a page covers of a partition.
+
+    Attributes:
+        first, end: the first offset that the partition still has, and the one after its last record.
+        begin, stop: the page has every record that matches from `begin` on, and before `stop`.
+    """
+
+    first: int
+    end: int
+    begin: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """A page.
+
+    Attributes:
+        records: the oldest first; each partition's in order. One that cannot be read is an `UnreadRecord`.
+        ranges: partition -> its range.
+        reached_ms: the page is complete up to this time (backward: down to it); None if nothing is left to read.
+    """
+
+    records: Sequence[Record]
+    ranges: Mapping[int, PartitionRange]
+    reached_ms: int | None
+
+
+@dataclass(slots=True)
+class _Track:
+    """How far a partition has been read.
+
+    Attributes:
+        found: the matches with their times, the oldest first. A record without a time has that of the one before it.
+        edge_ms: the time of the last record read (backward: of the earliest); None before the first.
+        window: backward: the number of offsets to read next.
+    """
+
+    at: ClientPartition
+    first: int
+    end: int
+    begin: int
+    stop: int
+    window: int
+    found: deque[tuple[int, Record]] = field(default_factory=deque)
+    edge_ms: int | None = None
+
+
+async def read_page(
+    connection: ConnectionSettings,
+    topic: str,
+    partition: int | None,
+    start: Start,
+    limits: PageLimits,
+    matches: Callable[[Record], bool],
+    *,
+    timeout_s: float = 15.0,
+) -> LogPage:
+    """Read a page of one partition, or of all if `partition` is None.
+
+    Args:
+        timeout_s: how long the cluster may be silent.
+
+    Raises:
+        ConfigError: the partition does not exist, or the topic has more partitions than are merged.
+        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
+    """
+    async with reader_session(connection, f"reading topic {topic!r}", timeout_s) as reader:
+        wanted = await _partitions(reader, topic, partition, limits.partitions)
+        tracks = await _tracks(reader, wanted, start, limits.records)
+        page = _Page(reader, tracks, limits, matches, backward=isinstance(start, Newest | Before))
+        await page.read()
+        return page.result()
+
+
+async def _partitions(reader: Reader, topic: str, partition: int | None, most: int) -> list[ClientPartition]:
+    known = await reader.partitions_of(topic)
+    if partition is not None:
+        if (at := ClientPartition(topic, partition)) not in known:
+            raise ConfigError(f"there is no {topic}[{partition}]")
+        return [at]
+    if not known:
+        raise ConfigError(f"there is no topic {topic!r}")
+    if len(known) > most:
+        raise ConfigError(f"topic {topic!r} has {len(known)} partitions, and {most} can be merged: choose one of them")
+    return known
+
+
+async def _tracks(reader: Reader, wanted: Sequence[ClientPartition], start: Start, window: int) -> list[_Track]:
+    firsts: Mapping[ClientPartition, int] = await reader.beginning_offsets(wanted)
+    ends: Mapping[ClientPartition, int] = await reader.end_offsets(wanted)
+    match start:
+        case Newest():
+            places = ends
+        case FromOffset(offset):
+            places = dict.fromkeys(wanted, offset)
+        case FromTime(at_ms):
+            times = await reader.offsets_for_times(dict.fromkeys(wanted, at_ms))
+            places = {at: found.offset if (found := times.get(at)) is not None else ends[at] for at in wanted}
+        case Before(offsets) | After(offsets):
+            places = {at: offsets.get(at.partition, firsts[at]) for at in wanted}
+    places = {at: min(max(places[at], firsts[at]), ends[at]) for at in wanted}
+    return [_Track(at, firsts[at], ends[at], places[at], places[at], window) for at in wanted]
+
+
+class _Page:
+    """Reads one page."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        tracks: Sequence[_Track],
+        limits: PageLimits,
+        matches: Callable[[Record], bool],
+        *,
+        backward: bool,
+    ) -> None:
+        self._reader = reader
+        self._tracks = tracks
+        self._limits = limits
+        self._matches = matches
+        self._backward = backward
+        self._clock = asyncio.get_running_loop().time
+        self._ends_s = self._clock() + limits.time_s
+        self._examined = 0
+        self._bytes = 0
+
+    async def read(self) -> None:
+        if not self._backward:
+            self._reader.begin_at({track.at: track.begin for track in self._tracks})
+        while not self._is_over() and (track := self._next()) is not None:
+            await (self._read_window(track) if self._backward else self._read_on(track))
+
+    def _is_over(self) -> bool:
+        limits = self._limits
+        return self._examined >= limits.examined or self._bytes >= limits.bytes or self._clock() >= self._ends_s
+
+    def _next(self) -> _Track | None:
+        """The partition that is furthest behind in time; None if no record that is left belongs to the page."""
+        track = self._furthest_behind(self._open())
+        if track is None or track.edge_ms is None:
+            return track
+        times = [at_ms for one in self._tracks for at_ms, _ in one.found]
+        if len(times) < self._limits.records:
+            return track
+        if self._backward:
+            return track if track.edge_ms > heapq.nlargest(self._limits.records, times)[-1] else None
+        return track if track.edge_ms < heapq.nsmallest(self._limits.records, times)[-1] else None
+
+    def _open(self) -> list[_Track]:
+        """The partitions that have more records in the direction of the page."""
+        return [
+            track for track in self._tracks if (track.begin > track.first if self._backward else track.stop < track.end)
+        ]
+
+    def _furthest_behind(self, tracks: Collection[_Track]) -> _Track | None:
+        if self._backward:
+            return max(tracks, key=lambda track: math.inf if track.edge_ms is None else track.edge_ms, default=None)
+        return min(tracks, key=lambda track: -math.inf if track.edge_ms is None else track.edge_ms, default=None)
+
+    async def _read_on(self, track: _Track) -> None:
+        fetched = await self._reader.poll([track.at], {track.at: track.end}, min(POLL_RECORDS, self._limits.records))
+        for record in fetched.get(track.at, ()):
+            track.edge_ms = _time_of(record, track.edge_ms)
+            self._keep_match(track, record, track.edge_ms)
+        track.stop = min(await self._reader.position(track.at), track.end)
+
+    async def _read_window(self, track: _Track) -> None:
+        """Read the offsets before those read so far. The newest matches are kept, so that memory is bounded."""
+        began_s = self._clock()
+        end, begin = track.begin, max(track.first, track.begin - track.window)
+        newer, track.found = track.found, deque()
+        earliest_ms = at_ms = None
+        track.begin = begin
+        self._reader.begin_at({track.at: begin})
+        while await self._reader.unfinished({track.at: end}):
+            fetched = await self._reader.poll([track.at], {track.at: end}, POLL_RECORDS)
+            for record in fetched.get(track.at, ()):
+                at_ms = _time_of(record, at_ms)
+                earliest_ms = at_ms if earliest_ms is None else earliest_ms
+                self._keep_match(track, record, at_ms)
+                while len(track.found) > 1 and (
+                    len(track.found) + len(newer) > self._limits.records or self._bytes > self._limits.bytes
+                ):
+                    earliest_ms = self._drop_oldest(track)
+        track.found += newer
+        track.edge_ms = track.edge_ms if earliest_ms is None else earliest_ms
+        faster = self._clock() - began_s < WINDOW_S
+        track.window = min(track.window * 4, WINDOW_MAX) if faster else max(track.window // 4, 1)
+
+    def _keep_match(self, track: _Track, record: Record, at_ms: int) -> None:
+        self._examined += 1
+        if self._matches(record):
+            track.found.append((at_ms, record))
+            self._bytes += len(record.value or b"")
+
+    def _drop_oldest(self, track: _Track) -> int:
+        """Leave the oldest match to the next page. Returns the time of the oldest that is kept."""
+        _, record = track.found.popleft()
+        self._bytes -= len(record.value or b"")
+        track.begin = record.offset + 1
+        return track.found[0][0]
+
+    def result(self) -> LogPage:
+        """The first records in the direction of the page. The others are left to the next page."""
+        lists = [reversed(track.found) if self._backward else iter(track.found) for track in self._tracks]
+        merged = heapq.merge(*lists, key=lambda match: match[0], reverse=self._backward)
+        shown = [record for _, record in islice(merged, self._limits.records)]
+        taken = dict.fromkeys((track.at.partition for track in self._tracks), 0)
+        for record in shown:
+            taken[record.partition] += 1
+        edges_ms = [edge_ms for track in self._tracks if (edge_ms := self._leave(track, taken[track.at.partition]))]
+        reached_ms = (max if self._backward else min)(edges_ms, default=None)
+        ranges = {
+            track.at.partition: PartitionRange(track.first, track.end, track.begin, track.stop)
+            for track in self._tracks
+        }
+        return LogPage(shown[::-1] if self._backward else shown, ranges, reached_ms)
+
+    def _leave(self, track: _Track, taken: int) -> int | None:
+        """Leave the matches after the first `taken` to the next page.
+
+        Returns:
+            the time from which the partition has more to read; None if it has not.
+        """
+        if taken == len(track.found):
+            return track.edge_ms if track in self._open() else None
+        at_ms, record = track.found[-taken - 1 if self._backward else taken]
+        if self._backward:
+            track.begin = record.offset + 1
+        else:
+            track.stop = record.offset
+        return at_ms
+
+
+def _time_of(record: Record, before_ms: int | None) -> int:
+    """The record's time; that of the record before it if it has none."""
+    return record.timestamp if record.timestamp >= 0 else before_ms or 0
