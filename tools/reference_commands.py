@@ -137,10 +137,11 @@ def _flags(option: Any) -> str:
 def _metavar(option: Any) -> str:
     if option.metavar:
         return str(option.metavar)
-    choices = getattr(option.type, "choices", None)
-    if choices:
+    kind = option.type if hasattr(option, "type") else option.type_descriptor  # newer typer
+    if choices := getattr(kind, "choices", None):
         return "/".join(str(getattr(one, "value", one)) for one in choices)
-    return "N" if "int" in option.type.name else str(option.type.name).upper()
+    name = str(kind.name if hasattr(kind, "name") else kind.annotation)
+    return "N" if "int" in name or "float" in name else "TEXT"
 
 
 def _default(option: Any) -> str:
