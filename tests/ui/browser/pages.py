@@ -17,6 +17,7 @@ def is_401(wrong: str) -> bool:
 
 LOADING = re.compile("^(Loading|Checking|Searching|Looking)…$")
 SCREENS = ("overview", "consumers", "events", "errors", "letters", "records", "config", "check")
+DETAILS = ("consumers?consumer=billing", "consumers?consumer=billing&topic=payments&partition=1")
 
 
 async def shows(page: Page, url: str, screen: str) -> None:

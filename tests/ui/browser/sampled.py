@@ -41,7 +41,7 @@ class Sampled:
 
     def __init__(self) -> None:
         self.snapshot: dict[str, Any] = sample("snapshot")
-        self.answers = {name: sample(name) for name in ("letters", "topics", "records", "config", "check")}
+        self.answers = {name: sample(name) for name in ("letters", "topics", "records", "history", "config", "check")}
         self.orders: list[tuple[str, dict[str, Any]]] = []
         self.refuse = False
         self.silent = False

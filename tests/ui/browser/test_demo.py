@@ -67,7 +67,7 @@ async def test_shows_flights_and_a_failed_one_can_be_replayed_until_it_is_handle
         await expect(attention).to_be_visible()
         assert await violations(page) == []
 
-        await attention.get_by_role("link", name="Go there").click()
+        await attention.get_by_role("link", name="View dead letters").click()
         await page.get_by_role("button", name="Enter token").click()
         await page.get_by_role("dialog").get_by_label("Token").fill(running.token)
         await confirmed(page, "Keep it in this tab")

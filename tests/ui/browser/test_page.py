@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 
 from tests.support.waiting import eventually
 from tests.ui.browser.axe import violations, widest
-from tests.ui.browser.pages import SCREENS, OpenPage, shows
+from tests.ui.browser.pages import DETAILS, SCREENS, OpenPage, shows
 from tests.ui.browser.sampled import TOKEN, Sampled
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -26,12 +26,12 @@ async def sampled() -> AsyncIterator[Sampled]:
 
 
 class TestEveryScreen:
-    @pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 360)])
+    @pytest.mark.parametrize(("dark", "width"), [(False, 1440), (False, 800), (True, 360)])
     async def test_axe_finds_nothing_and_it_fits(
         self, sampled: Sampled, open_page: OpenPage, dark: bool, width: int
     ) -> None:
         async with open_page(f"{sampled.url}ui", dark=dark, width=width) as page:
-            for screen in SCREENS:
+            for screen in (*SCREENS, *DETAILS):
                 await shows(page, sampled.url, screen)
                 for details in await page.locator("details").all():
                     await details.evaluate("(one) => { one.open = true; }")
@@ -46,6 +46,79 @@ class TestEveryScreen:
             await expect(page.locator("#heading")).to_be_focused()
             await expect(page).to_have_title("Consumers - Flights")
             await expect(page.locator("nav [aria-current=page]")).to_have_text("Consumers")
+
+
+class TestTheWayFromAConsumer:
+    async def test_leads_to_its_partition_the_record_and_the_error_and_back_again(
+        self, sampled: Sampled, open_page: OpenPage
+    ) -> None:
+        async with open_page(f"{sampled.url}ui") as page:
+            screen, heading = page.locator("#screen"), page.locator("#heading")
+            await screen.get_by_role("link", name="billing").click()
+            await expect(heading).to_have_text("billing")
+            await screen.get_by_role("link", name="payments[1]", exact=True).click()
+            await expect(heading).to_have_text("payments[1]")
+            await expect(screen).to_contain_text("after 6 failed attempts")
+            ways = {
+                "Oldest pending record, offset 812": "#/records?topic=payments&partition=1&offset=812",
+                "Its error, 6 failed attempts": f"#/errors?error={sampled.snapshot['errors'][0]['id']}",
+                "Errors of this partition": "#/errors?consumer=billing&topic=payments&partition=1",
+            }
+            for name, address in ways.items():
+                await expect(screen.get_by_role("link", name=name)).to_have_attribute("href", address)
+            await screen.get_by_role("link", name="Its error").click()
+            await expect(heading).to_have_text("Errors")
+            await page.go_back()
+            await expect(heading).to_have_text("payments[1]")
+            await screen.get_by_role("navigation", name="Breadcrumb").get_by_role("link", name="billing").click()
+            await expect(heading).to_have_text("billing")
+
+    async def test_a_partition_of_another_member_says_so(self, sampled: Sampled, open_page: OpenPage) -> None:
+        async with open_page(f"{sampled.url}ui#/consumers?consumer=billing&topic=payments&partition=9") as page:
+            await expect(page.locator("#screen")).to_contain_text("payments[9] is not assigned to consumer billing")
+
+    async def test_of_many_partitions_only_the_worst_are_shown_at_first(
+        self, sampled: Sampled, open_page: OpenPage
+    ) -> None:
+        rows = sampled.snapshot["consumers"][0]["partitions"]
+        rows += [rows[-1] | {"partition": number} for number in range(4, 30)]
+        async with open_page(f"{sampled.url}ui#/consumers?consumer=billing") as page:
+            partitions = page.get_by_role("group", name="Partitions of billing").locator("tbody tr")
+            await expect(partitions).to_have_count(10)
+            await expect(partitions.first).to_contain_text("Stuck")
+            await page.get_by_role("button", name="Show all 30 partitions").click()
+            await expect(partitions).to_have_count(30)
+
+
+class TestHistory:
+    async def test_of_a_longer_time_is_requested_and_its_span_is_part_of_the_address(
+        self, sampled: Sampled, open_page: OpenPage
+    ) -> None:
+        async with open_page(f"{sampled.url}ui") as page:
+            await expect(page.locator("canvas")).to_have_count(3)
+            chart = page.get_by_role("img", name="Lag in records")
+            async with page.expect_response(lambda answer: "ui/api/history?span=1h" in answer.url):
+                await page.get_by_role("radio", name="1 hour").check()
+            await expect(chart).to_have_attribute("aria-label", "Lag in records: now lag 1,959")
+            assert page.url.endswith("#/overview?span=1h")
+            async with page.expect_response(lambda answer: "ui/api/history?span=1h" in answer.url):
+                await page.reload()
+            await expect(page.get_by_role("radio", name="1 hour")).to_be_checked()
+
+    async def test_that_cannot_be_loaded_says_why(self, sampled: Sampled, open_page: OpenPage) -> None:
+        del sampled.answers["history"]["step_s"]
+        sampled.answers["history"]["at_s"] = None
+        async with open_page(f"{sampled.url}ui#/consumers?consumer=billing") as page:
+            await expect(page.locator(".history [role=status]")).not_to_be_empty()
+            await expect(page.get_by_role("row").filter(has_text="payments[1]")).to_be_visible()
+
+
+class TestTheProcess:
+    async def test_shows_cpu_memory_uptime_and_versions(self, sampled: Sampled, open_page: OpenPage) -> None:
+        async with open_page(f"{sampled.url}ui") as page:
+            process = page.get_by_role("region", name="Process")
+            for text in ("12.4 % of a core", "87 MiB", "2 h 3 min", "2.4.0", "1.0.0", "3.11.9", "4711"):
+                await expect(process).to_contain_text(text)
 
 
 class TestRecords:
@@ -73,7 +146,9 @@ class TestIncomingSnapshots:
             )
 
             def moved(snapshot: dict[str, Any]) -> None:
-                snapshot["consumers"][0]["partitions"][0]["position"] = 123456
+                board = next(one for one in snapshot["consumers"] if one["name"] == "board")
+                first = next(one for one in board["partitions"] if one["partition"] == 0)
+                first["position"] = 123456
 
             sampled.tell(moved)
             await expect(row).to_contain_text("123,456")
@@ -98,7 +173,7 @@ class TestIncomingSnapshots:
             await expect(page.locator("#connection")).to_have_text("Live")
             sampled.cut()
             await expect(page.locator("#connection")).to_have_text("Connection lost")
-            await expect(page.get_by_role("alert")).to_contain_text("All figures are those of")
+            await expect(page.get_by_role("alert")).to_contain_text("All figures are from")
             sampled.refuse = False
             await expect(page.locator("#connection")).to_have_text("Live")
             await expect(page.locator("#banner")).to_be_empty()
@@ -110,7 +185,7 @@ class TestIncomingSnapshots:
             await page.reload()
             await self._is_live_when_told(sampled, page)
             await page.clock.run_for(7000)
-            await expect(page.get_by_role("alert")).to_contain_text("says nothing")
+            await expect(page.get_by_role("alert")).to_contain_text("sends no figures")
             await self._is_live_when_told(sampled, page)
 
     async def _is_live_when_told(self, sampled: Sampled, page: Page) -> None:

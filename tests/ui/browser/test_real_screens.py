@@ -44,27 +44,27 @@ class TestEveryScreen:
 class TestOverview:
     async def test_shows_rates_errors_lag_durations_and_problems(self, shop: OpenShop, open_page: OpenPage) -> None:
         async with shop() as running, open_page(f"{running.url}ui") as page:
-            await expect(page.get_by_text("Nothing is wrong")).to_be_visible()
+            await expect(page.get_by_text("No problems")).to_be_visible()
             tiles = page.locator(".tile")
             for number in range(100):
                 await running.order(number, "EUR" if number % 10 == 0 else "USD")
             await expect(tiles.filter(has_text="Handled per second").locator(".figure")).not_to_have_text("0")
             await expect(tiles.filter(has_text="Failed per second").locator(".figure")).not_to_have_text("0")
-            await expect(tiles.filter(has_text="Handled per second")).to_contain_text("100 in all")
-            await expect(tiles.filter(has_text="95 % within")).to_contain_text("median")
-            await expect(tiles.filter(has_text="95 % within").locator(".figure")).to_contain_text("s")
+            await expect(tiles.filter(has_text="Handled per second")).to_contain_text("100 in total")
+            await expect(tiles.filter(has_text="p95 of an attempt")).to_contain_text("median")
+            await expect(tiles.filter(has_text="p95 of an attempt").locator(".figure")).to_contain_text("s")
             await expect(tiles.filter(has_text="Dead letters").locator(".figure")).to_have_text("10")
             await running.send("ParcelPacked")
             await expect(tiles.filter(has_text="Lag").locator(".figure")).to_have_text("1")
             await expect(tiles.filter(has_text="In flight")).to_contain_text("oldest:")
-            for chart in ("Records per second", "Lag in records", "Time of an attempt"):
+            for chart in ("Records per second", "Lag in records", "Duration of an attempt"):
                 await expect(page.get_by_role("img", name=chart)).to_be_visible()
             await expect(page.get_by_role("img", name="Lag in records")).to_have_attribute(
-                "aria-label", "Lag in records: now behind 1"
+                "aria-label", "Lag in records: now lag 1"
             )
             await expect(page.locator("canvas")).to_have_count(3)
             await expect(page.get_by_role("row").filter(has_text="billing")).to_contain_text("Reading")
-            await page.locator("#screen").get_by_role("link", name="Go there").click()
+            await page.locator("#screen").get_by_role("link", name="View dead letters").click()
             await expect(page.locator("#heading")).to_have_text("Dead letters")
 
 
@@ -82,7 +82,7 @@ class TestConsumers:
             for column, text in enumerate(("Reading", "3", "2", "3", "1", "1")):
                 await expect(cells.nth(column)).to_have_text(text)
             await expect(cells.nth(6)).to_contain_text("s")  # the age of the oldest record
-            await page.get_by_text("Being handled now (1)").click()
+            await page.get_by_text("In flight (1)").click()
             runs = page.get_by_role("row").filter(has_text=f"{running.topic}[0]@2")
             await expect(runs).to_contain_text("ParcelPacked")
             await expect(runs).to_contain_text("on_packed")

@@ -6,13 +6,18 @@ const axisFont = "12px system-ui, sans-serif";
 const wholeSteps = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 const repaints = new Set();
 
-// Hours and minutes; with seconds if the marks are less than a minute apart.
-function timeLabel(at, marks) {
-  return new Date(at * 1000).toLocaleTimeString("en-GB").slice(0, marks.length > 1 && marks[1] - marks[0] < 60 ? 8 : 5);
+const timeSteps = [1, 2, 5, 10, 15, 30, 60, 120].map((minutes) => minutes * 60);
+const timeLabel = (at) => new Date(at * 1000).toLocaleTimeString("en-GB").slice(0, 5);
+
+// Values between two gaps: a line would not show them.
+function alone(u, which) {
+  const values = u.data[which];
+  const found = values.flatMap((value, at) => (value !== null && (values[at - 1] ?? null) === null && (values[at + 1] ?? null) === null ? [at] : []));
+  return found.length ? found : null;
 }
 
 /**
- * Create a figure with one line for each series.
+ * Create a figure with one line for each series. A line has gaps where values are unknown.
  * `series` are { name, colour } with colour "first" or "second"; `format` turns a value into text; with `whole` the axis has whole numbers only.
  */
 export function chart(title, series, format, { whole = false } = {}) {
@@ -32,16 +37,16 @@ export function chart(title, series, format, { whole = false } = {}) {
     const axis = { stroke: quiet, font: axisFont, grid: { stroke: grid, width: 1 }, ticks: { show: false } };
     const options = {
       ...size(),
-      padding: [8, 10, 0, 0],
+      padding: [8, 26, 0, 0],
       legend: { show: false },
       cursor: { y: false, drag: { setScale: false, x: false, y: false } },
       hooks: { setCursor: [showKeys] },
       scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.12 : 1] } },
       axes: [
-        { ...axis, size: 30, gap: 8, space: 46, values: (_, marks) => marks.map((at) => timeLabel(at, marks)) },
+        { ...axis, size: 30, gap: 8, space: 50, incrs: timeSteps, values: (_, marks) => marks.map(timeLabel) },
         { ...axis, size: 52, space: 34, ...(whole ? { incrs: wholeSteps } : {}), values: (_, marks) => marks.map((mark) => format(mark)) },
       ],
-      series: [{}, ...series.map((one) => ({ label: one.name, stroke: () => colour(one.colour), width: 1.75, points: { show: false }, spanGaps: false }))],
+      series: [{}, ...series.map((one) => ({ label: one.name, stroke: () => colour(one.colour), width: 1.75, points: { show: false, filter: alone, size: 4, fill: () => colour(one.colour) }, spanGaps: false }))],
     };
     drawn = new window.uPlot(options, data, plot);
     repaints.add(repaint);

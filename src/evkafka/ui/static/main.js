@@ -55,14 +55,14 @@ function showSnapshot(snapshot) {
 function badge(name, number) {
   const { number: shown } = router.links.get(name);
   shown.setText(number > 0 ? (number > 999 ? "999+" : number) : "");
-  attribute(shown, "title", number > 0 ? `${number} to look at` : null);
+  attribute(shown, "title", number > 0 ? `${number} to check` : null);
 }
 
 const labels = {
   connecting: ["Connecting", ""],
   live: ["Live", "good"],
   lost: ["Connection lost", "bad"],
-  stale: ["No news", "warn"],
+  stale: ["No updates", "warn"],
   locked: ["Locked", "warn"],
 };
 
@@ -76,12 +76,12 @@ function showConnection(state, since) {
   banner.className = isStale ? `notice ${kind}` : "";
   text(banner, isStale ? explain(state, since) : "");
   const locked = state === "locked";
-  if (locked && !connection.dataset.locked) askForToken("This page is open to other machines: reading needs the token too.");
+  if (locked && !connection.dataset.locked) askForToken("Other machines can reach this page, so reading needs the token too.");
   if (locked) connection.dataset.locked = "yes";
   else delete connection.dataset.locked;
 }
 
 function explain(state, since) {
-  const then = `All figures are those of ${timeOfDay(since)}.`;
-  return state === "lost" ? `The app does not answer: it may have ended, or the way to it is cut. ${then} This page tries again by itself.` : `The app is connected and says nothing: it may be busy or stopped. ${then}`;
+  const then = since ? `All figures are from ${timeOfDay(since)}.` : "";
+  return state === "lost" ? `The app does not answer: it may have stopped, or the network is down. ${then} This page retries.` : `The app is connected, but sends no figures: it may be busy or frozen. ${then}`;
 }

@@ -62,6 +62,12 @@ export function go(params) {
   location.hash = to(here().name, params);
 }
 
+/** The path to the current screen, a list of [label, address]. */
+export function breadcrumb(path) {
+  const steps = path.map(([label, address]) => h("li", {}, h("a", { href: address }, label)));
+  return h("nav", { class: "breadcrumb", "aria-label": "Breadcrumb" }, h("ol", {}, steps));
+}
+
 // Not scrollIntoView: it moves the start of the tab order, and the first Tab would skip the link to the content.
 function reveal(list, link) {
   list.scrollLeft = link.offsetLeft - list.offsetLeft - (list.clientWidth - link.clientWidth) / 2;
@@ -71,6 +77,7 @@ function reveal(list, link) {
  * Show the screen of the address, now and whenever the address changes.
  * `screens` are { name, label, make }; make(params) returns an element with optional methods `show(snapshot)`,
  * `end()`, and `navigate(params)`: the parameters changed while the screen is shown. Without it, the screen is created again.
+ * `named` is the heading of a screen that shows one thing, in place of `label`.
  */
 export function route(screens, { place, heading, list, title, shown }) {
   const links = new Map();
@@ -81,7 +88,7 @@ export function route(screens, { place, heading, list, title, shown }) {
     links.set(screen.name, link);
     list.append(h("li", {}, link));
   }
-  list.append(h("li", { class: "apart" }, h("a", { href: "./" }, icon("contract"), "Contract")));
+  list.append(h("li", { class: "apart" }, h("a", { href: "./" }, icon("contract"), "API docs")));
 
   let current = null;
   let shownScreen = null;
@@ -91,12 +98,12 @@ export function route(screens, { place, heading, list, title, shown }) {
     if (current?.navigate && screen === shownScreen) return current.navigate(params);
     shownScreen = screen;
     current?.end?.();
-    text(heading, screen.label);
-    document.title = `${screen.label} - ${title}`;
     for (const [key, link] of links) attribute(link, "aria-current", key === screen.name ? "page" : null);
     reveal(list, links.get(screen.name));
     current = screen.make(params);
     place.replaceChildren(current);
+    text(heading, current.named ?? screen.label);
+    document.title = `${current.named ?? screen.label} - ${title}`;
     if (event) {
       scrollTo(0, 0);
       heading.focus({ preventScroll: true });
