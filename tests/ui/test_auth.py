@@ -149,7 +149,7 @@ class TestTheForm:
                 client.cookies.clear()
             assert cookies[0] != cookies[1]
             first, second = ({"cookie": f"evkafka-ui={one}"} for one in cookies)
-            assert "Leave" in (await client.get("ui", headers=first)).text
+            assert "Sign out" in (await client.get("ui", headers=first)).text
 
             left = await client.post("ui/leave", headers=first)
 
@@ -179,7 +179,8 @@ class TestTheForm:
             assert codes == [303] * 10 + [429] * 2
             right = await client.post("ui/enter", data={"token": TOKEN})
             assert right.status_code == 429
-            assert "too many wrong tokens" in right.json()["error"]
+            assert "Too many wrong tokens from 127.0.0.1: try again in" in right.text
+            assert 'action="../ui/enter"' in right.text
             assert (await client.get("ui/api/config", headers=bearer(TOKEN))).status_code == 429
             assert (await client.get("livez")).status_code == 200
 
@@ -203,6 +204,12 @@ class TestTheForm:
             ]
             assert codes == [401] * 10 + [429] * 2
             assert (await client.post("ui/api/pause", content=ORDER, headers=bearer(TOKEN))).status_code == 429
+
+    async def test_a_token_can_be_checked_without_an_action(self) -> None:
+        async with serving(token=TOKEN) as (client, _):
+            wrong = await client.post("ui/api/unlock", content="{}", headers=bearer("a guess"))
+            right = await client.post("ui/api/unlock", content="{}", headers=bearer(TOKEN))
+            assert (wrong.status_code, right.status_code) == (401, 200)
 
     async def test_sessions_stay_valid_while_others_send_wrong_tokens(self) -> None:
         async with serving("0.0.0.0", token=TOKEN) as (client, _):
@@ -343,7 +350,7 @@ class TestOnOtherAddresses:
             for path in ("config", "events", "letters", "records", "topics", "check"):
                 assert (await client.get(f"ui/api/{path}")).status_code == 401
             wrong = await client.post("ui/enter", data={"token": "x"}, follow_redirects=True)
-            assert "not the right one" in wrong.text
+            assert "This token is wrong." in wrong.text
 
             entered = await client.post("ui/enter", data={"token": "t"})
 

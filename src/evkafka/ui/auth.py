@@ -83,9 +83,9 @@ class Authenticator:
         """
         check_site(request)
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            raise RequestRefused(415, "an order is JSON: content-type application/json")
+            raise RequestRefused(415, "an action is JSON: content-type application/json")
         if not self._has_token(request):
-            raise RequestRefused(401, "that needs the token: authorization: Bearer ...")
+            raise RequestRefused(401, "the token is missing or wrong: send authorization: Bearer ...")
 
     def _has_token(self, request: Request) -> bool:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -94,13 +94,13 @@ class Authenticator:
     def _is_token(self, request: Request, token: str) -> bool:
         address = address_of(request)
         if wait_s := self._wrong_tokens.wait_s(address):
-            raise RequestRefused(429, f"too many wrong tokens came from {address}: try again in {wait_s:.0f} s")
+            raise RequestRefused(429, f"too many wrong tokens from {address}: try again in {wait_s:.0f} s")
         if hmac.compare_digest(token.encode(errors="replace"), self.token.encode()):
             return True
         self._wrong_tokens.note_wrong(address)
         if self._wrong_tokens.wait_s(address):  # logged once: further tokens are refused above
             audit_logger.warning(
-                "too many wrong tokens from %s: no more are looked at for %.0f s", address, WRONG_TOKENS_PERIOD_S
+                "too many wrong tokens from %s: its tokens are refused for %.0f s", address, WRONG_TOKENS_PERIOD_S
             )
         return False
 

@@ -11,6 +11,7 @@ Durations are in seconds, times in milliseconds since the epoch. Unknown values 
 | `GET ui/api/history?span&consumer&topic&partition` | `TimeSeries`; of a partition `PartitionTimeSeries` |
 | `GET ui/api/config` | `Config` |
 | `GET ui/api/check` | `SelfCheckResult` |
+| `POST ui/api/unlock` | `{}` -> `ActionResult`: the token is right |
 | `POST ui/api/pause`, `resume`, `seek` | `{consumer, topic, partition, offset}` -> `ActionResult` |
 | `POST ui/api/letters/replay` | `{topic, filter, places or ids, to: "handler" or "topic", dry_run}` -> `ReplayResult` |
 | `POST ui/api/letters/drop` | `{topic, filter, places or ids, reason}` -> `ReplayResult` |

@@ -119,6 +119,7 @@ class OperationsPage:
             "check": self._self_check,
         }
         writes: Mapping[str, Action] = {
+            "unlock": self._unlock,
             "pause": self._pause,
             "resume": self._resume,
             "seek": self._seek,
@@ -146,10 +147,19 @@ class OperationsPage:
             may_read = self._auth.may_read(request)
         except RequestRefused as refused:
             return _refusal(refused)
-        name = "ui.html" if may_read else "ui_enter.html"
-        wrong, entered = "wrong" in request.query_params, self._auth.has_session(request)
-        page = _templates.get_template(name).render(title=self._app.title, wrong=wrong, entered=entered)
-        return HTMLResponse(page, status_code=200 if may_read else 401)
+        if not may_read:
+            return self._token_form("This token is wrong." if "wrong" in request.query_params else "")
+        entered = self._auth.has_session(request)
+        return HTMLResponse(_templates.get_template("ui.html").render(title=self._app.title, entered=entered))
+
+    def _token_form(self, refusal: str, *, status: int = 401, base: str = "") -> Response:
+        """
+        Args:
+            refusal: why the last token was refused; empty if there was none.
+            base: the path from the request to the page.
+        """
+        form = _templates.get_template("ui_enter.html")
+        return HTMLResponse(form.render(title=self._app.title, refusal=refusal, base=base), status_code=status)
 
     async def _without_slash(self, request: Request) -> Response:
         """A relative redirect: the Host header of the request cannot change where it leads."""
@@ -163,10 +173,12 @@ class OperationsPage:
             token = dict(parse_qsl(body.decode(errors="replace"), max_num_fields=10)).get("token", "")
             cookie = self._auth.begin_session(request, token)
         except RequestRefused as refused:
+            if refused.status == 429:
+                return self._token_form(str(refused).capitalize() + ".", status=429, base="../")
             return _refusal(refused)
         except ValueError:
             return _refusal(RequestRefused(400, "that is no form of this page"))
-        audit(request, "enter", {}, "let in" if cookie else "refused: the token is wrong")
+        audit(request, "enter", {}, "session started" if cookie else "refused: the token is wrong")
         back = RedirectResponse("../ui" if cookie else "../ui?wrong", status_code=303)
         if cookie is not None:
             secure = request.url.scheme == "https"
@@ -202,7 +214,7 @@ class OperationsPage:
         """
         check_site(request)
         if not self._auth.may_read(request):
-            raise RequestRefused(401, "looking needs the token: open the page anew")
+            raise RequestRefused(401, "reading needs the token: reload the page")
 
     # ------------------------------------------------------------------ reading
 
@@ -234,6 +246,10 @@ class OperationsPage:
         return await self_check(self._app, self._background)
 
     # ------------------------------------------------------------------ acting
+
+    async def _unlock(self, request: Request) -> object:
+        """Does nothing: the page learns whether the token that a person entered is right."""
+        return ActionResult(done="unlocked")
 
     async def _pause(self, request: Request) -> object:
         fields = await read_json_object(request)

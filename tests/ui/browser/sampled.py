@@ -121,6 +121,8 @@ class Sampled:
     async def _order(self, request: Request) -> Response:
         if request.headers.get("authorization") != f"Bearer {TOKEN}":
             return JSONResponse({"error": "this needs the token"}, status_code=401)
+        if request.path_params["name"] == "unlock":
+            return JSONResponse({"done": "unlocked"})
         body = await request.json()
         self.orders.append((request.path_params["name"], body))
         ids = body.get("ids", [])

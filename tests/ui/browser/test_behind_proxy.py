@@ -69,8 +69,8 @@ async def test_the_token_the_stream_and_actions_work(proxied: tuple[str, EVKafka
         await page.get_by_role("link", name="Consumers").first.click()
         await page.get_by_role("button", name="Pause orders[0]").click()
         await page.get_by_role("dialog").get_by_role("button", name="Pause").click()
-        await page.get_by_role("dialog", name="The token").get_by_label("Token").fill(TOKEN)
-        await page.get_by_role("button", name="Keep it in this tab").click()
+        await page.get_by_role("dialog", name="Unlock actions").get_by_label("Token").fill(TOKEN)
+        await page.get_by_role("dialog").get_by_role("button", name="Unlock").click()
         await expect(page.get_by_text("orders[0] is paused.").first).to_be_visible()
         assert app.consumer("billing").paused
         await page.get_by_role("link", name="Contract").click()

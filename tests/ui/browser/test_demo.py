@@ -68,9 +68,9 @@ async def test_shows_flights_and_a_failed_one_can_be_replayed_until_it_is_handle
         assert await violations(page) == []
 
         await attention.get_by_role("link", name="View dead letters").click()
-        await page.get_by_role("button", name="Enter token").click()
+        await page.get_by_role("button", name="Unlock").click()
         await page.get_by_role("dialog").get_by_label("Token").fill(running.token)
-        await confirmed(page, "Keep it in this tab")
+        await confirmed(page, "Unlock")
         await page.get_by_label("Containing").fill("'G7'")
         boxes = page.get_by_role("checkbox", name="Choose departures-board")
 

@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 
 from tests.support.waiting import eventually
 from tests.ui.browser.axe import violations, widest
-from tests.ui.browser.pages import DETAILS, SCREENS, OpenPage, shows
+from tests.ui.browser.pages import DETAILS, SCREENS, OpenPage, is_401, shows
 from tests.ui.browser.sampled import TOKEN, Sampled
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -131,6 +131,45 @@ class TestRecords:
             rows = page.get_by_role("button", name="Details of")
             await expect(rows).to_have_count(len(sampled.answers["records"]["records"]))
 
+    async def test_of_a_search_are_added_by_searching_further(self, sampled: Sampled, open_page: OpenPage) -> None:
+        answer = sampled.answers["records"]
+        older = {**answer["records"][0], "offset": 7, "timestamp_ms": 1_600_000_000_000}
+        async with open_page(f"{sampled.url}ui#/records") as page:
+            await page.get_by_label("Text").fill("UA")
+            await page.get_by_role("button", name="Search", exact=True).click()
+            await expect(page.get_by_role("status").filter(has_text="2 matches in 50 searched")).to_contain_text(
+                "back to"
+            )
+            rest = {"records": [older], "older": None, "reached_ms": None}
+            sampled.answers["records"] = {
+                **answer,
+                **rest,
+                "partitions": [{**answer["partitions"][0], "begin": 0, "stop": 950}],
+            }
+            await page.get_by_role("button", name="Search further").click()
+            await expect(page.get_by_text("3 matches in 1,000 searched offsets, all of them")).to_be_visible()
+            await expect(page.get_by_role("button", name="Search further")).to_be_hidden()
+            await expect(page.get_by_role("button", name="Details of")).to_have_count(3)
+            await page.get_by_role("button", name="Details of 0@7").click()
+            await expect(page.locator("#record")).to_have_text("Record flights[0]@7")
+            await page.go_back()
+            await expect(page.locator("#record")).to_have_count(0)
+
+    async def test_are_shown_as_text(self, sampled: Sampled, open_page: OpenPage) -> None:
+        for name in ("key", "value"):
+            sampled.answers["records"]["records"][0][name]["text"] = HOSTILE
+        sampled.answers["records"]["records"][0] |= {"event_type": HOSTILE, "headers": [[HOSTILE, HOSTILE]]}
+        async with open_page(f"{sampled.url}ui#/records?record=0@950") as page:
+            await expect(page.locator("#screen pre").first).to_have_text(HOSTILE)
+            assert await page.evaluate("window.hit === undefined && !document.querySelector('#screen img')")
+
+    async def test_that_are_missing_show_how_to_send_one(self, sampled: Sampled, open_page: OpenPage) -> None:
+        nothing = [{"partition": 0, "first": 0, "end": 0, "begin": 0, "stop": 0}]
+        sampled.answers["records"] |= {"records": [], "partitions": nothing, "older": None}
+        async with open_page(f"{sampled.url}ui#/records", expected=lambda wrong: "404" in wrong) as page:
+            await expect(page.get_by_text("flights has no records. Send one:")).to_be_visible()
+            await expect(page.locator(".steps code")).to_have_text("evkafka send flights '{}' --app MODULE:APP")
+
 
 class TestIncomingSnapshots:
     async def test_update_the_page_in_place_and_keep_selection_and_details(
@@ -202,13 +241,28 @@ class TestOrders:
             await page.get_by_role("button", name="Pause flights[0]").click()
             await expect(page.get_by_role("dialog")).to_contain_text('app.consumer("board").pause("flights", 0)')
             await page.get_by_role("dialog").get_by_role("button", name="Pause").click()
-            asked = page.get_by_role("dialog", name="The token")
+            asked = page.get_by_role("dialog", name="Unlock actions")
             await expect(asked).to_contain_text("EVKAFKA_UI_TOKEN")
             assert await violations(page) == []
             await asked.get_by_label("Token").fill(TOKEN)
             await page.keyboard.press("Enter")
             await expect(page.get_by_text("flights[0] is paused.")).to_be_visible()
         assert sampled.orders == [("pause", {"consumer": "board", "topic": "flights", "partition": 0})]
+
+    async def test_a_wrong_token_is_refused_when_it_is_entered(self, sampled: Sampled, open_page: OpenPage) -> None:
+        async with open_page(f"{sampled.url}ui", expected=is_401) as page:
+            await page.get_by_role("button", name="Unlock").click()
+            asked = page.get_by_role("dialog", name="Unlock actions")
+            for guess in ("a guess", "nicht-für-Köpfe"):
+                await asked.get_by_label("Token").fill(guess)
+                await asked.get_by_role("button", name="Unlock").click()
+                await expect(asked.get_by_role("alert")).to_have_text("This token is wrong.")
+            await asked.get_by_label("Token").fill(TOKEN)
+            await asked.get_by_role("button", name="Unlock").click()
+            await expect(asked).to_have_count(0)
+            await page.get_by_role("button", name="Lock").click()
+            await expect(page.get_by_role("button", name="Unlock")).to_be_visible()
+        assert sampled.orders == []
 
     async def test_that_are_cancelled_do_nothing(self, sampled: Sampled, open_page: OpenPage) -> None:
         async with open_page(f"{sampled.url}ui#/consumers") as page:

@@ -43,7 +43,7 @@ class TestEntering:
         async with open_page(f"{mounted_url}ui", expected=is_401) as page:
             await page.get_by_label("Token").fill("a guess")
             await page.keyboard.press("Enter")
-            await expect(page.get_by_role("alert")).to_have_text("That token was not the right one.")
+            await expect(page.get_by_role("alert")).to_have_text("This token is wrong.")
             await page.get_by_label("Token").fill(TOKEN)
             await page.keyboard.press("Enter")
             await expect(page.locator("#connection")).to_have_text("Live")
@@ -53,7 +53,7 @@ class TestEntering:
         async with open_page(f"{mounted_url}ui", expected=is_401) as page:
             await page.get_by_label("Token").fill(TOKEN)
             await page.keyboard.press("Enter")
-            await page.get_by_role("button", name="Leave").click()
+            await page.get_by_role("button", name="Sign out").click()
             await expect(page.get_by_label("Token")).to_be_visible()
             await page.goto(f"{mounted_url}ui")
             await expect(page.get_by_label("Token")).to_be_visible()

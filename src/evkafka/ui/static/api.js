@@ -21,16 +21,17 @@ export async function get(path, params = {}) {
   return answerOf(await request(`ui/api/${path}${query.size ? `?${query}` : ""}`, {}));
 }
 
-/** Send an action. Asks the person for the token if there is none, or if it is wrong. */
+/** Send an action. Asks the person for the token if there is none, or if it is not valid any more. */
 export async function post(path, body) {
-  if (!token && !(await askForToken())) throw new Refused("Nothing was done: that needs the token.", 401);
-  const send = () => request(`ui/api/${path}`, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } });
-  const response = await send();
+  if (!token && !(await askForToken())) throw new Refused("Nothing was done: actions need the token.", 401);
+  const response = await send(path, body);
   if (response.status !== 401) return answerOf(response);
   setToken("");
-  if (!(await askForToken("That token was not the right one."))) throw new Refused("Nothing was done: that needs the token.", 401);
-  return answerOf(await send());
+  if (!(await askForToken("The token is not valid any more. The app may have restarted with a new one."))) throw new Refused("Nothing was done: actions need the token.", 401);
+  return answerOf(await send(path, body));
 }
+
+const send = (path, body, withToken = token) => request(`ui/api/${path}`, { method: "POST", body: JSON.stringify(body), headers: { "content-type": "application/json" } }, withToken);
 
 /** Yields the data of server-sent events until the stream ends or is aborted. */
 export async function* stream(path, signal) {
@@ -49,8 +50,8 @@ export async function* stream(path, signal) {
   }
 }
 
-async function request(path, options) {
-  const headers = { accept: "application/json", ...options.headers, ...(token ? { authorization: `Bearer ${token}` } : {}) };
+async function request(path, options, withToken = token) {
+  const headers = { accept: "application/json", ...options.headers, ...(withToken ? { authorization: `Bearer ${withToken}` } : {}) };
   try {
     return await fetch(path, { ...options, headers, credentials: "same-origin", cache: "no-store" });
   } catch {
@@ -93,25 +94,41 @@ function storedToken() {
   }
 }
 
-/** Ask the person for the token. Resolves to whether there is one now. */
+/** The sentence about a token that the app refuses; null if the token is right. */
+async function refusalOf(entered) {
+  if (/[^\x21-\x7e]/.test(entered)) return "This token is wrong."; // it cannot be sent in a header
+  const response = await send("unlock", {}, entered);
+  if (response.ok) return null;
+  if (response.status === 401) return "This token is wrong.";
+  return answerOf(response).catch((error) => error.message);
+}
+
+/** Ask the person for the token, and keep it if it is right. Resolves to whether there is one now. */
 export function askForToken(because = "") {
   return new Promise((resolve) => {
     const field = h("input", { type: "password", id: "token-field", required: true, autocomplete: "off", spellcheck: "false" });
     const wrong = h("p", { class: "notice bad", role: "alert", hidden: !because });
     text(wrong, because);
-    const save = (event) => {
+    const unlock = h("button", { type: "submit", class: "main" }, "Unlock");
+    const save = async (event) => {
       event.preventDefault();
+      unlock.disabled = true;
+      const refusal = await refusalOf(field.value.trim()).catch((error) => error.message);
+      unlock.disabled = false;
+      text(wrong, refusal);
+      wrong.hidden = !refusal;
+      if (refusal) return field.select();
       setToken(field.value);
-      if (hasToken()) notify("The token is kept in this tab until it is closed.");
-      box.close();
+      notify("Actions are unlocked in this tab until it is closed.");
+      return box.close();
     };
     const form = h("form", { onsubmit: save },
-      h("h2", { id: "token-title" }, "The token, to change anything"),
-      h("p", {}, "Whoever can open this page may read it. Pausing, seeking, replaying and dropping need the token, which the app writes to its log at the start unless it was set:"),
+      h("h2", { id: "token-title" }, "Unlock actions"),
+      h("p", {}, "Pausing, seeking, replaying and discarding need the token of the app. The app writes it to its log when it starts, unless you set it:"),
       command("export EVKAFKA_UI_TOKEN=$(openssl rand -hex 16)"),
       wrong,
       h("label", {}, "Token", field),
-      h("div", { class: "actions" }, h("button", { type: "button", onclick: () => box.close() }, "Cancel"), h("button", { type: "submit", class: "main" }, "Keep it in this tab")));
+      h("div", { class: "actions" }, h("button", { type: "button", onclick: () => box.close() }, "Cancel"), unlock));
     const box = open(h("dialog", { "aria-labelledby": "token-title" }, form), () => resolve(hasToken()));
     field.focus();
   });
@@ -121,7 +138,7 @@ export function tokenButton(button) {
   button.addEventListener("click", () => {
     if (!hasToken()) return askForToken();
     setToken("");
-    return notify("The token is forgotten: this tab only reads now.");
+    return notify("Actions are locked in this tab.");
   });
-  onToken(() => text(button, hasToken() ? "Forget token" : "Enter token"));
+  onToken(() => text(button, hasToken() ? "Lock" : "Unlock"));
 }
