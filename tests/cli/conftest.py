@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tests.cli.support import running
+from tests.cli.support import call, running
 
-__all__ = ["running"]
+__all__ = ["call", "running"]

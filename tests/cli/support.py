@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evkafka.cli.exit_codes import exit_code_of
+from evkafka.cli.main import command_line
 from tests.support.waiting import eventually_sync
 
 ROOT = Path(__file__).parents[2]
@@ -157,3 +160,31 @@ def running(tmp_path: Path) -> Iterator[Start]:
     yield run
     for one in started:
         one.end()
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def printed(self) -> str:
+        return self.out + self.err
+
+
+Call = Callable[..., Ended]
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """`evkafka ARGUMENTS`, in this process."""
+    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setenv("TERM", "dumb")
+
+    def done(*arguments: str) -> Ended:
+        code = exit_code_of(lambda: command_line()(arguments, prog_name="evkafka"))
+        printed = capfd.readouterr()
+        return Ended(code, *printed)
+
+    return done

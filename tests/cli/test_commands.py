@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evkafka.cli.env_vars import env_var
-from evkafka.cli.exit_codes import exit_code_of
 from evkafka.cli.main import command_line
 from evkafka.environment import producer_config
-from tests.cli.support import ROOT, as_json, evkafka, stderr_of
+from tests.cli.support import ROOT, Call, as_json, evkafka, stderr_of
 
 RUN_AS_A_PROCESS = {
     "asyncapi print": "tests/cli/test_asyncapi.py::test_it_prints_the_document_and_nothing_else",
@@ -59,29 +57,6 @@ def options(command: Any) -> list[Any]:
     return [one for one in command.params if one.param_type_name == "option" and one.name != "help"]
 
 
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    printed: str
-
-
-Call = Callable[..., Ended]
-
-
-@pytest.fixture
-def call(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
-    """`evkafka ARGUMENTS`, in this process."""
-    monkeypatch.setenv("COLUMNS", "250")
-    monkeypatch.setenv("TERM", "dumb")
-
-    def done(*arguments: str) -> Ended:
-        code = exit_code_of(lambda: command_line()(arguments, prog_name="evkafka"))
-        printed = capfd.readouterr()
-        return Ended(code, printed.out + printed.err)
-
-    return done
-
-
 class TestEachCommand:
     def test_is_run_as_a_process_by_a_test(self) -> None:
         assert sorted(RUN_AS_A_PROCESS) == sorted(name for name, _ in commands())
@@ -92,14 +67,42 @@ class TestEachCommand:
             assert test in {one.name for one in ast.walk(tree) if isinstance(one, functions)}, node
 
     @pytest.mark.parametrize("name", RUN_AS_A_PROCESS)
-    def test_help_describes_it_its_options_and_their_variables(self, name: str, call: Call) -> None:
+    def test_help_describes_it_and_its_options(self, name: str, call: Call) -> None:
         ended = call(*name.split(), "-h")
         assert ended.code == 0
         [command] = [one for known, one in commands() if known == name]
         assert command.help
         for option in options(command):
             assert max(option.opts, key=len) in ended.printed
-            assert option.envvar in ended.printed
+            assert option.help
+
+    @pytest.mark.parametrize("name", RUN_AS_A_PROCESS)
+    def test_help_names_one_environment_variable_at_its_end(self, name: str, call: Call) -> None:
+        printed = call(*name.split(), "-h").printed
+        [command] = [one for known, one in commands() if known == name]
+        named = [one.envvar for one in options(command) if re.search(rf"\b{one.envvar}\b", printed)]
+        assert len(named) == 1
+        assert f" by {named[0]}." in printed
+
+    @pytest.mark.parametrize("name", RUN_AS_A_PROCESS)
+    def test_each_value_has_a_placeholder_that_says_what_it_is(self, name: str) -> None:
+        [command] = [one for known, one in commands() if known == name]
+        for option in options(command):
+            assert option.is_flag or option.metavar or hasattr(option.type, "choices"), option.opts
+
+    @pytest.mark.parametrize("name", RUN_AS_A_PROCESS)
+    def test_no_flag_has_capital_letters(self, name: str) -> None:
+        """Typer takes a placeholder that is the parameter's name for the name of the flag."""
+        [command] = [one for known, one in commands() if known == name]
+        long = [flag for option in options(command) for flag in option.opts if flag.startswith("--")]
+        assert long == [flag.lower() for flag in long]
+
+    @pytest.mark.parametrize("name", RUN_AS_A_PROCESS)
+    def test_the_reference_lists_its_environment_variables(self, name: str) -> None:
+        page = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+        [command] = [one for known, one in commands() if known == name]
+        for option in options(command):
+            assert re.search(rf"\| `{option.envvar}` \|.*`{name}`", page)
 
     @pytest.mark.parametrize("name", RUN_AS_A_PROCESS)
     def test_refuses_an_unknown_option_without_a_traceback(self, name: str, call: Call) -> None:
@@ -142,7 +145,7 @@ class TestEnvironmentVariables:
 
     def test_an_option_wins_over_them(self, tmp_path: Path) -> None:
         ended = evkafka(tmp_path, "tail", "orders", "--limit", "1", env={"EVKAFKA_TAIL_LIMIT": "many"})
-        assert "say where Kafka is" in stderr_of(ended, 2)
+        assert "name the cluster" in stderr_of(ended, 2)
 
     def test_they_are_not_taken_for_misspelt_settings(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -161,5 +164,5 @@ class TestEnvironmentVariables:
 class TestTheListOfCommands:
     def test_has_them_in_their_panels(self, call: Call) -> None:
         ended = call("-h")
-        for panel in ("Develop", "Run", "Look", "Operate"):
+        for panel in ("Develop", "Run", "Inspect", "Operate"):
             assert panel in ended.printed

@@ -13,7 +13,6 @@ from evkafka import EVKafkaApp, Handler
 from evkafka.cli.impl import dev_box
 from evkafka.config import ConsumerConfig
 from evkafka.web.component import TOKEN_VARIABLE
-from tests.support.doc_pages import blocks, file
 
 TOKEN = "a-token-that-nobody-can-guess"
 
@@ -113,14 +112,3 @@ class TestBox:
         app = make_app(handler_of("OrderPlaced"))
         app.title = "Shop\nToken      forged"
         assert not re.search("^ *Token +forged", box(app), re.MULTILINE)
-
-
-def test_the_page_shows_it_as_it_is(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    [shown] = [block.code for block in blocks("docs/command-line.md") if block.title == "evkafka dev shop:app"]
-    monkeypatch.setenv("COLUMNS", str(max(map(len, shown.splitlines()))))
-    namespace: dict[str, EVKafkaApp] = {}
-    exec(compile(file("docs/command-line.md", "shop.py"), "shop.py", "exec"), namespace)
-    app = namespace["app"]
-    app.web = True
-    monkeypatch.setenv(TOKEN_VARIABLE, "PcBGmnCdMEkDTcWE")
-    assert box(app).strip() == shown.strip()

@@ -52,11 +52,11 @@ class TestTheTopic:
         assert found_by(tmp_path, app=app, event=event, then="skip").topic == "graveyard"
 
     def test_cannot_be_left_out_where_no_policy_ends_there(self, tmp_path: Path, app: str) -> None:
-        with pytest.raises(ConfigError, match="this app's policies name none"):
+        with pytest.raises(ConfigError, match="the error policies of this app have none"):
             found_by(tmp_path, app=app, then="skip")
 
     def test_cannot_be_left_out_without_an_app(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="only with --app it may be left out"):
+        with pytest.raises(ConfigError, match="it is optional only with --app"):
             found_by(tmp_path, servers="localhost:9092")
 
 
@@ -72,13 +72,13 @@ class TestTheApp:
         assert found_by(tmp_path, "dead", servers="localhost:9092").cluster.consumer is None
 
     def test_named_twice_is_refused(self, tmp_path: Path, app: str) -> None:
-        with pytest.raises(ConfigError, match="say one of them: --app"):
+        with pytest.raises(ConfigError, match="give only one of --app"):
             found_by(tmp_path, "dead", app=app, servers="localhost:9092")
 
     def test_named_nowhere_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("EVKAFKA_APP", "EVKAFKA_BOOTSTRAP_SERVERS"):
             monkeypatch.delenv(name, raising=False)
-        with pytest.raises(ConfigError, match="say where Kafka is: --app MODULE:APP"):
+        with pytest.raises(ConfigError, match="name the cluster: --app MODULE:APP"):
             found_by(tmp_path, "dead")
 
 

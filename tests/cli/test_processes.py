@@ -69,7 +69,7 @@ class TestRun:
         [
             (["--only", "order"], "--only order: this app has no such consumer: did you mean 'orders'?"),
             (["--exclude", "orders", "--exclude", "audit"], "leave no consumer"),
-            (["--reload", "--workers", "2"], "--reload watches one process"),
+            (["--reload", "--workers", "2"], "--reload and --workers cannot be combined"),
             (["--env-file", "nothing.env"], "nothing.env: the file cannot be read"),
         ],
     )

@@ -232,10 +232,10 @@ class TestTheCommands:
     @pytest.mark.parametrize(
         ("arguments", "expected"),
         [
-            (("replay", "--app", "shop:app"), "say where to: --to-handler"),
-            (("list",), "say where Kafka is: --app MODULE:APP"),
+            (("replay", "--app", "shop:app"), "name the target: --to-handler"),
+            (("list",), "name the cluster: --app MODULE:APP"),
             (("show", "--at", "17", "--app", "shop:app"), "--at: '17' is no place of a letter"),
-            (("drop", "--app", "shop:app"), "say --all"),
+            (("drop", "--app", "shop:app"), "discard all with --all"),
             (("list", "--app", "shop:app", "--since", "soon"), "--since soon: give a time"),
         ],
     )

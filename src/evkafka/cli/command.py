@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand, TyperOption
 from typer.models import ArgumentInfo
 
 
@@ -18,7 +19,24 @@ def command(name: str, *, panel: str | None = None, **settings: Any) -> Callable
         panel: the panel of the list of commands that shows it.
         settings: passed to `typer.Typer.command`.
     """
-    return lambda function: Command(name, function, {"rich_help_panel": panel, **settings})
+    return lambda function: Command(name, function, {"rich_help_panel": panel, "cls": ShortHelp, **settings})
+
+
+class ShortHelp(TyperCommand):
+    """A command whose help names one environment variable at its end instead of one under each option."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        options = [one for one in self.params if isinstance(one, TyperOption) and one.envvar]
+        for option in options:
+            option.show_envvar = False  # not earlier: errors about a value name its variable
+        if options:
+            example = next((one for one in options if not one.is_flag), options[0])
+            footer = (
+                f"Every option can be set by an environment variable: {max(example.opts, key=len)} by {example.envvar}."
+                " The reference of the commands lists all of them."
+            )
+            self.epilog = "\n\n".join(filter(None, (self.epilog, footer)))
+        super().format_help(ctx, formatter)
 
 
 class Command:

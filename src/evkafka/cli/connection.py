@@ -64,7 +64,7 @@ def open_app(options: AppOptions) -> EVKafkaApp:
     silence_client_log()
     app = load_app(options.target, options.app_dir, factory=options.factory)
     if not isinstance(app, EVKafkaApp):
-        raise ConfigError(f"{options.target!r} is no EVKafkaApp: its consumers are looked into")
+        raise ConfigError(f"{options.target!r} is not an EVKafkaApp")
     return app
 
 
@@ -110,7 +110,7 @@ def find_dead_letters(options: ClusterOptions, topic: str | None) -> DeadLetters
     if isinstance(source, EVKafkaApp):
         return _dead_letters_of_app(source, topic or _only_topic(source, options.consumer), options.consumer)
     if topic is None:
-        raise ConfigError("name the dead-letter topic; only with --app it may be left out")
+        raise ConfigError("name the dead-letter topic; it is optional only with --app")
     if isinstance(source, ConsumerSettings):
         sources = source_topics(source) if source.topics or source.topic_pattern else None
         return DeadLetters(topic, FoundCluster(dead_letter_producer_settings(source).connection), sources)
@@ -127,7 +127,7 @@ def _read_source(options: ClusterOptions) -> EVKafkaApp | ConsumerSettings | Con
     load_env_file(options.env_file)
     silence_client_log()
     if sum(one is not None for one in (options.app, options.config, options.bootstrap_servers)) > 1:
-        raise ConfigError("say one of them: --app MODULE:APP, --config FILE or --bootstrap-servers HOST:PORT")
+        raise ConfigError("give only one of --app MODULE:APP, --config FILE and --bootstrap-servers HOST:PORT")
     if options.config is not None:
         return _read_config_file(options.config)
     if options.bootstrap_servers is not None:
@@ -141,7 +141,7 @@ def _read_source(options: ClusterOptions) -> EVKafkaApp | ConsumerSettings | Con
     config = _config_of_environment()
     if "bootstrap_servers" not in config:
         raise ConfigError(
-            "say where Kafka is: --app MODULE:APP, --bootstrap-servers HOST:PORT, --config FILE,"
+            "name the cluster: --app MODULE:APP, --bootstrap-servers HOST:PORT, --config FILE,"
             " or EVKAFKA_BOOTSTRAP_SERVERS in the environment"
         )
     connection = producer_settings(config).connection
@@ -179,7 +179,7 @@ def _read_config_file(path: Path) -> ConsumerSettings:
     except ValueError as error:
         raise ConfigError(f"--config {path}: {error}") from error
     if not isinstance(config, Mapping):
-        raise ConfigError(f"--config {path}: it must hold a consumer's keys, `bootstrap_servers` and the like")
+        raise ConfigError(f"--config {path}: the file must be a table of a consumer's keys, as `bootstrap_servers`")
     if "topics" in config or "topic_pattern" in config:
         return consumer_settings(config)
     return replace(consumer_settings({"topics": ["any"], **config}), topics=())
@@ -208,9 +208,9 @@ def cluster_of_app(app: EVKafkaApp, consumer: str | None, topic: str | None) -> 
         [declared] = clusters.values()
         return replace(_cluster_of_consumer(app, declared), consumer=None)
     if not clusters:
-        raise ConfigError("this app has neither consumers nor producers, so it names no cluster")
+        raise ConfigError("this app has neither consumers nor producers, so its cluster is unknown")
     names = ", ".join(map(repr, app.consumers))
-    raise ConfigError(f"this app's consumers are at several clusters: say with --consumer which one is meant: {names}")
+    raise ConfigError(f"this app's consumers use several clusters: choose one with --consumer: {names}")
 
 
 def _cluster_of_consumer(app: EVKafkaApp, declared: DeclaredConsumer) -> FoundCluster:
@@ -251,7 +251,9 @@ def _only_topic(app: EVKafkaApp, consumer: str | None) -> str:
     }
     if len(found) == 1:
         return found.pop()
-    which = f"this app has {', '.join(map(repr, sorted(found)))}" if found else "this app's policies name none"
+    which = (
+        f"this app has {', '.join(map(repr, sorted(found)))}" if found else "the error policies of this app have none"
+    )
     raise ConfigError(f"name the dead-letter topic: {which}")
 
 
@@ -267,11 +269,11 @@ def _dead_letters_of_app(app: EVKafkaApp, topic: str, consumer: str | None) -> D
         found = {consumer: found.get(consumer, (declared, declared.settings.on_error))}
     if not found:
         raise ConfigError(
-            f"no consumer of this app writes dead letters to {topic!r}; say which one is meant with --consumer:"
+            f"no consumer of this app writes dead letters to {topic!r}; choose one with --consumer:"
             f" {', '.join(map(repr, app.consumers)) or 'it has none'}"
         )
     if len(found) > 1:
-        raise ConfigError(f"{', '.join(map(repr, found))} write to {topic!r}: say which one is meant with --consumer")
+        raise ConfigError(f"{', '.join(map(repr, found))} write to {topic!r}: choose one with --consumer")
     [(declared, policy)] = found.values()
     connection = dead_letter_producer_settings(declared.settings, policy).connection
     cluster = replace(_cluster_of_consumer(app, declared), connection=connection)

@@ -27,7 +27,7 @@ from evkafka.cli.commands.tail import tail_command
 from evkafka.cli.commands.verify import verify_command
 from evkafka.cli.env_vars import name_env_vars
 from evkafka.cli.exit_codes import exit_code_of
-from evkafka.cli.options import LOOK, OPERATE
+from evkafka.cli.options import INSPECT, OPERATE
 
 app = typer.Typer(
     name="evkafka",
@@ -55,7 +55,7 @@ for _command in (
     _command.add_to(app)
 app.add_typer(topics.app, rich_help_panel=OPERATE)
 app.add_typer(offsets.app, rich_help_panel=OPERATE)
-app.add_typer(asyncapi.app, rich_help_panel=LOOK, short_help="Print an app's contract, or compare two.")
+app.add_typer(asyncapi.app, rich_help_panel=INSPECT, short_help="Print an AsyncAPI document, or compare two.")
 app.add_typer(dlq.app, rich_help_panel=OPERATE)
 
 

@@ -12,11 +12,11 @@ import typer
 
 from evkafka.exceptions import ConfigError
 
-DEVELOP, RUN, LOOK, OPERATE = "Develop", "Run", "Look", "Operate"
+DEVELOP, RUN, INSPECT, OPERATE = "Develop", "Run", "Inspect", "Operate"
 """Panels of the list of commands."""
 
-APP, CLUSTER, PARTS, PROCESSES, WEB = "The app", "The cluster", "Parts of the app", "Processes", "The web part"
-EVENT, SOURCE, FILTERS, POSITION = "The event", "Where it comes from", "Which records", "From where to where"
+APP, CLUSTER, CONSUMERS, PROCESSES, WEB = "App", "Cluster", "Consumers", "Processes", "HTTP server"
+EVENT, INPUT, FILTERS, RANGE = "Event", "Input", "Filters", "Range"
 """Panels of a command's help."""
 
 
@@ -39,35 +39,39 @@ class Loop(enum.StrEnum):
     UVLOOP = "uvloop"
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 # ---------------------------------------------------------------------------- the app
 
 Target = Annotated[
-    str, typer.Argument(metavar="MODULE:APP", help="Where the app is: module, colon, name.", envvar="EVKAFKA_APP")
+    str,
+    typer.Argument(metavar="MODULE:APP", help="The app: module, colon, name.", envvar="EVKAFKA_APP"),
 ]
 AppDir = Annotated[
     Path,
     typer.Option(
-        help="Where the module is looked for first.", envvar="EVKAFKA_APP_DIR", metavar="DIR", rich_help_panel=APP
+        help="The directory that is searched first for the module.",
+        envvar="EVKAFKA_APP_DIR",
+        metavar="DIR",
+        rich_help_panel=APP,
     ),
 ]
 Factory = Annotated[
     bool,
     typer.Option(
-        "--factory", help="APP is a function that makes the app.", envvar="EVKAFKA_FACTORY", rich_help_panel=APP
+        "--factory", help="APP is a function that returns the app.", envvar="EVKAFKA_FACTORY", rich_help_panel=APP
     ),
 ]
 EnvFile = Annotated[
     Path | None,
     typer.Option(
-        help="Variables for the environment, read before the app is; those that are set already win.",
+        help="Set environment variables from this file before the app is imported; variables that are set already win.",
         envvar="EVKAFKA_ENV_FILE",
         metavar="FILE",
         rich_help_panel=APP,
     ),
 ]
-Consumer = Annotated[str | None, typer.Option(help="Which of the app's consumers is meant.", rich_help_panel=APP)]
+Consumer = Annotated[str | None, typer.Option(help="One of the app's consumers.", metavar="NAME", rich_help_panel=APP)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +87,14 @@ class AppOptions:
 # ---------------------------------------------------------------------------- the cluster
 
 AppOfCluster = Annotated[
-    str | None, typer.Option("--app", metavar="MODULE:APP", help="Take the cluster from this app.", rich_help_panel=APP)
+    str | None, typer.Option("--app", metavar="MODULE:APP", help="Use the cluster of this app.", rich_help_panel=APP)
 ]
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
         "--config",
         metavar="FILE",
-        help="Take it from this file: a consumer's keys as TOML, YAML or JSON.",
+        help="Use the cluster of this file: a consumer's keys in TOML, YAML or JSON.",
         rich_help_panel=CLUSTER,
     ),
 ]
@@ -99,7 +103,7 @@ Servers = Annotated[
     typer.Option(
         "--bootstrap-servers",
         metavar="HOST:PORT",
-        help="The brokers. Without any of these: what the environment and pyproject.toml say.",
+        help="The brokers. Default: the environment, then pyproject.toml.",
         rich_help_panel=CLUSTER,
     ),
 ]
@@ -132,7 +136,7 @@ ReloadDir = Annotated[
 EventLoop = Annotated[
     Loop,
     typer.Option(
-        help="The event loop; auto is uvloop where that is installed.",
+        help="The event loop; auto is uvloop if it is installed, else asyncio.",
         envvar="EVKAFKA_LOOP",
         case_sensitive=False,
         rich_help_panel=PROCESSES,
@@ -141,19 +145,19 @@ EventLoop = Annotated[
 Only = Annotated[
     list[str] | None,
     typer.Option(
-        help="Run this consumer; may be repeated. Default: all.",
-        metavar="CONSUMER",
+        help="Run only this consumer; may be repeated.",
+        metavar="NAME",
         envvar="EVKAFKA_ONLY",
-        rich_help_panel=PARTS,
+        rich_help_panel=CONSUMERS,
     ),
 ]
 Exclude = Annotated[
     list[str] | None,
     typer.Option(
         help="Do not run this consumer; may be repeated.",
-        metavar="CONSUMER",
+        metavar="NAME",
         envvar="EVKAFKA_EXCLUDE",
-        rich_help_panel=PARTS,
+        rich_help_panel=CONSUMERS,
     ),
 ]
 
@@ -172,7 +176,7 @@ Web = Annotated[
     bool | None,
     typer.Option(
         "--web/--no-web",
-        help="Serve contract page, health and metrics. Default: what the app says.",
+        help="Serve dashboard, API docs, health and metrics. Default: as the app is configured.",
         envvar="EVKAFKA_WEB",
         rich_help_panel=WEB,
     ),
@@ -180,7 +184,9 @@ Web = Annotated[
 Host = Annotated[
     str | None,
     typer.Option(
-        help="The address to listen on; 0.0.0.0 for every network. Default: what the app says.",
+        "--host",
+        help="The address to listen on; 0.0.0.0 for all networks. Default: as the app is configured.",
+        metavar="HOST",
         envvar="EVKAFKA_HOST",
         rich_help_panel=WEB,
     ),
@@ -188,7 +194,9 @@ Host = Annotated[
 Port = Annotated[
     int | None,
     typer.Option(
-        help="The port; 0 takes a free one. Default: PORT in the environment, else what the app says.",
+        "--port",
+        help="The port; 0 for a free one. Default: the variable PORT, else as the app is configured.",
+        metavar="PORT",
         envvar="EVKAFKA_PORT",
         min=0,
         max=65535,
@@ -196,11 +204,11 @@ Port = Annotated[
     ),
 ]
 Level = Annotated[
-    LogLevel, typer.Option(help="What is logged at least.", envvar="EVKAFKA_LOG_LEVEL", case_sensitive=False)
+    LogLevel, typer.Option(help="The lowest level that is logged.", envvar="EVKAFKA_LOG_LEVEL", case_sensitive=False)
 ]
 Format = Annotated[
     LogFormat,
-    typer.Option(help="Lines for people, or a JSON object a line.", envvar="EVKAFKA_LOG_FORMAT", case_sensitive=False),
+    typer.Option(help="Log as text, or one JSON object per line.", envvar="EVKAFKA_LOG_FORMAT", case_sensitive=False),
 ]
 
 
@@ -218,45 +226,55 @@ class OutputOptions:
 # ---------------------------------------------------------------------------- records and offsets
 
 Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="The topic.")]
-Group = Annotated[str | None, typer.Argument(metavar="[GROUP]", help="Default: the groups of --app's consumers.")]
-Topics = Annotated[
-    list[str] | None, typer.Option("--topic", help="Only in this topic; may be repeated.", metavar="TOPIC")
+Group = Annotated[
+    str | None,
+    typer.Argument(metavar="[GROUP]", help="The consumer group. Default: the groups of the app's consumers."),
 ]
+Topics = Annotated[list[str] | None, typer.Option("--topic", help="Only this topic; may be repeated.", metavar="TOPIC")]
 EventTypes = Annotated[
     list[str] | None,
     typer.Option(
-        "--type", "-t", metavar="TYPE", help="Only of this event type; may be repeated.", rich_help_panel=FILTERS
+        "--type", "-t", metavar="TYPE", help="Only this event type; may be repeated.", rich_help_panel=FILTERS
     ),
 ]
-FilteredPartition = Annotated[int | None, typer.Option(min=0, help="Only this one.", rich_help_panel=FILTERS)]
+FilteredPartition = Annotated[
+    int | None, typer.Option(min=0, help="Only this partition.", metavar="N", rich_help_panel=FILTERS)
+]
 
 
 # ---------------------------------------------------------------------------- events to send
 
-Payload = Annotated[str | None, typer.Argument(metavar="[PAYLOAD]", help="The value; - for stdin, @FILE for a file.")]
+Payload = Annotated[str | None, typer.Argument(metavar="[PAYLOAD]", help="The value; - reads stdin, @FILE a file.")]
 SentType = Annotated[
-    str | None, typer.Option("--type", "-t", metavar="TYPE", help="Its event type.", rich_help_panel=EVENT)
+    str | None, typer.Option("--type", "-t", metavar="TYPE", help="The event type.", rich_help_panel=EVENT)
 ]
-SentKey = Annotated[str | None, typer.Option("--key", "-k", help="Its key.", rich_help_panel=EVENT)]
+SentKey = Annotated[str | None, typer.Option("--key", "-k", metavar="KEY", help="The key.", rich_help_panel=EVENT)]
 KeyField = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Take the key from this field of it.", rich_help_panel=EVENT)
+    str | None, typer.Option(metavar="FIELD", help="Use this field of the payload as the key.", rich_help_panel=EVENT)
 ]
 SentHeaders = Annotated[
     list[str] | None,
     typer.Option("--header", "-H", metavar="NAME=VALUE", help="A header; may be repeated.", rich_help_panel=EVENT),
 ]
-SentPartition = Annotated[int | None, typer.Option(min=0, help="Default: by the key.", rich_help_panel=EVENT)]
-Tombstone = Annotated[bool, typer.Option("--tombstone", help="Send no value at all.", rich_help_panel=EVENT)]
-SourceFile = Annotated[
-    str | None, typer.Option("--file", "-f", metavar="FILE", help="Read it; - is stdin.", rich_help_panel=SOURCE)
+SentPartition = Annotated[
+    int | None, typer.Option(min=0, help="The partition. Default: by the key.", metavar="N", rich_help_panel=EVENT)
 ]
-SourceLines = Annotated[bool, typer.Option("--lines", "-l", help="Each line is a payload.", rich_help_panel=SOURCE)]
+Tombstone = Annotated[
+    bool, typer.Option("--tombstone", help="Send a tombstone: a record without a value.", rich_help_panel=EVENT)
+]
+SourceFile = Annotated[
+    str | None,
+    typer.Option(
+        "--file", "-f", metavar="FILE", help="Read the payload from this file; - is stdin.", rich_help_panel=INPUT
+    ),
+]
+SourceLines = Annotated[bool, typer.Option("--lines", "-l", help="Each line is one payload.", rich_help_panel=INPUT)]
 SourceRecords = Annotated[
     bool,
     typer.Option(
         "--records",
-        help="Each line is JSON with type, key, headers and value, as `evkafka tail --json` prints it.",
-        rich_help_panel=SOURCE,
+        help="Each line is one record as `evkafka tail --json` prints it: type, key, headers and value.",
+        rich_help_panel=INPUT,
     ),
 ]
 
@@ -299,7 +317,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def parse_time(option: str, text: str) -> datetime:
-    """A time as `2026-01-31T12:00:00Z` (UTC if it has no zone), or a time ago as `2h`, `30m`, `7d`.
+    """A time as `2026-01-31T12:00:00Z` (UTC if it has no zone), or an age as `2h`, `30m`, `7d`.
 
     Raises:
         ConfigError: the text is neither.
@@ -310,5 +328,5 @@ def parse_time(option: str, text: str) -> datetime:
             return datetime.now(UTC) - timedelta(**{unit: float(number)})
         time = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise ConfigError(f"{option} {text}: give a time as 2026-01-31T12:00:00Z, or how long ago as 2h") from None
+        raise ConfigError(f"{option} {text}: give a time as 2026-01-31T12:00:00Z, or an age as 2h") from None
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

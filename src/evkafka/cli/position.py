@@ -51,7 +51,7 @@ def parse_position(option: str, text: str) -> Position:
         return Position(time=parse_time(option, text))
     except ConfigError:
         raise ConfigError(
-            f"{option} {text}: give earliest, latest, an offset, a time as 2026-01-31T12:00:00Z, or how long ago as 2h"
+            f"{option} {text}: give earliest, latest, an offset, a time as 2026-01-31T12:00:00Z, or an age as 2h"
         ) from None
 
 
@@ -83,7 +83,13 @@ async def require_topic(connection: ConnectionSettings, topic: str, *, otherwise
     Raises:
         ConfigError: there is no such topic.
     """
-    shapes = await topic_shapes(connection)
+    return require_existing(connection, topic, await topic_shapes(connection), otherwise=otherwise)
+
+
+def require_existing(
+    connection: ConnectionSettings, topic: str, shapes: Mapping[str, TopicShape], *, otherwise: str | None = None
+) -> TopicShape:
+    """As `require_topic`, with the topics that were read before."""
     if topic in shapes:
         return shapes[topic]
     near = nearest(topic, shapes)
@@ -102,6 +108,6 @@ async def bounds_of_topic(
     """
     shape = await require_topic(connection, topic)
     if partition is not None and partition >= shape.partitions:
-        raise ConfigError(f"--partition {partition}: topic {topic!r} has {shape.partitions}, counted from 0")
+        raise ConfigError(f"--partition {partition}: topic {topic!r} has the partitions 0 to {shape.partitions - 1}")
     bounds = await bounds_of(connection, [topic])
     return {at: one for at, one in bounds.items() if partition is None or at.partition == partition}

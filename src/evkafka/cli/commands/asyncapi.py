@@ -26,15 +26,15 @@ class _PrintsByDefault(TyperGroup):
 
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="Write it there; YAML where the name ends in .yaml or .yml.", metavar="FILE"),
+    typer.Option("--output", "-o", help="Write to this file; YAML if it is named *.yaml or *.yml.", metavar="FILE"),
 ]
-Old = Annotated[str, typer.Argument(metavar="OLD", help="A file (JSON, YAML) or MODULE:APP.")]
-New = Annotated[str, typer.Argument(metavar="NEW", help="The same.")]
+Old = Annotated[str, typer.Argument(metavar="OLD", help="The old document: a file (JSON, YAML) or MODULE:APP.")]
+New = Annotated[str, typer.Argument(metavar="NEW", help="The new document: a file or MODULE:APP.")]
 
 
 @command(PRINT, epilog="Example: evkafka asyncapi shop.main:app -o contract.yaml")
 def print_command(*, output: Output = None, app: AppOptions) -> None:
-    """Print an app's contract, as an AsyncAPI document. Nothing is connected. `print` may be left out."""
+    """Print the AsyncAPI document of an app. Connects to nothing. The word `print` is optional."""
     from evkafka.cli.impl.asyncapi import print_contract
 
     print_contract(app, output)
@@ -44,9 +44,9 @@ def print_command(*, output: Output = None, app: AppOptions) -> None:
 def diff_command(
     old: Old, new: New, app_dir: AppDir = Path(), factory: Factory = False, as_json: AsJson = False
 ) -> None:
-    """Say what is different, and whether it breaks those on the other side. Ends with 1 where it does.
+    """Compare two AsyncAPI documents. Exits with code 1 if a change breaks producers or consumers.
 
-    What the app receives may become wider, what it sends may become narrower; anything else breaks somebody.
+    Compatible: the app accepts more than before, or sends less than before. All other changes are breaking.
     """
     from evkafka.cli.impl.asyncapi_diff import compare
 
@@ -56,7 +56,7 @@ def diff_command(
 app = typer.Typer(
     name="asyncapi",
     cls=_PrintsByDefault,
-    help="Print an app's contract, or compare two: evkafka asyncapi MODULE:APP, evkafka asyncapi diff OLD NEW.",
+    help="Print an AsyncAPI document, or compare two: evkafka asyncapi MODULE:APP, evkafka asyncapi diff OLD NEW.",
     epilog="Example: evkafka asyncapi shop.main:app -o contract.yaml",
 )
 print_command.add_to(app)

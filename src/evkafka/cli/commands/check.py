@@ -9,21 +9,24 @@ import typer
 from evkafka.cli.command import command
 from evkafka.cli.options import RUN, AppOptions, AsJson
 
-Broker = Annotated[bool, typer.Option("--broker/--no-broker", help="Connect too: topics, partitions, rights.")]
-Strict = Annotated[bool, typer.Option("--strict", help="A warning counts like an error.", envvar="EVKAFKA_STRICT")]
+Broker = Annotated[
+    bool,
+    typer.Option("--broker/--no-broker", help="Connect to the brokers too: check topics, partitions and permissions."),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.", envvar="EVKAFKA_STRICT")]
 
 
 @command(
     "check",
     panel=RUN,
-    short_help="Would this app run here? With fixes.",
+    short_help="Check whether an app can run here.",
     epilog="Example: evkafka check shop.main:app --strict --json",
 )
 def check_command(app: AppOptions, broker: Broker = True, strict: Strict = False, as_json: AsJson = False) -> None:
-    """Say whether this app would run here, and what keeps it from it. No record is read, none is written.
+    """Check whether an app can run here. Reads and writes no records.
 
-    Looks at imports, wiring, configuration, times, codecs, brokers, topics and rights. Ends with 1 where something
-    keeps the app from running: for CI, and for an init container.
+    Checks imports, handlers, configuration, timeouts, codecs, brokers, topics and permissions, and prints a fix for
+    each problem. Exits with code 1 if the app cannot run: for CI and init containers.
     """
     from evkafka.cli.impl.check import check
 

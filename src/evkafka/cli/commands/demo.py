@@ -9,25 +9,32 @@ import typer
 from evkafka.cli.command import command
 from evkafka.cli.options import DEVELOP
 
-Rate = Annotated[float, typer.Option(help="Flights per second.", min=1)]
+Rate = Annotated[float, typer.Option(help="Flights per second.", metavar="N", min=1)]
 Port = Annotated[
     int | None,
-    typer.Option(help="The page's port. Default: 8080, or any other one where it is taken.", min=0, max=65535),
+    typer.Option(
+        "--port",
+        help="The dashboard's port. Default: 8080, or a free one if it is taken.",
+        metavar="PORT",
+        min=0,
+        max=65535,
+    ),
 ]
 KeepRunning = Annotated[
     bool | None,
     typer.Option(
         "--keep-running/--once",
-        help="Send them again and again until Ctrl-C, or once. Default: again at a terminal, once elsewhere.",
+        help="Send the flights in a loop until Ctrl-C, or once. Default: in a loop on a terminal, else once.",
     ),
 ]
 
 
-@command("demo", panel=DEVELOP, short_help="See it run: a real Kafka, real flights, the page.")
+@command("demo", panel=DEVELOP, short_help="Run a demo: a real Kafka, an app, the dashboard.")
 def demo_command(rate: Rate = 400, port: Port = None, keep_running: KeepRunning = None) -> None:
-    """Start Apache Kafka, an app that watches departures, its operations page, and a week of flights of 2013.
+    """Start Apache Kafka, an app that tracks departures and its dashboard, and send a week of flights of 2013.
 
-    Among them are some that cannot be handled: replay them on the page. Nothing of it stays behind.
+    Some flights cannot be handled and become dead letters: replay them on the dashboard. Everything is deleted at the
+    end.
     """
     from evkafka.cli.impl.demo import run_demo
 

@@ -13,13 +13,13 @@ from evkafka.cli.commands.run import run_options
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.options import DEVELOP, PROCESSES, AppOptions, OutputOptions, ProcessOptions
 
-BROKER = "The broker"
+BROKER = "Broker"
 
 Reload = Annotated[
     bool,
     typer.Option(
         "--reload/--no-reload",
-        help="Start anew when a file changes.",
+        help="Restart when a file changes.",
         envvar="EVKAFKA_RELOAD",
         rich_help_panel=PROCESSES,
     ),
@@ -27,7 +27,8 @@ Reload = Annotated[
 BrokerPort = Annotated[
     int | None,
     typer.Option(
-        help="The broker's port on 127.0.0.1. Default: 9092, or a free one where that is taken.",
+        help="The broker's port on 127.0.0.1. Default: 9092, or a free one if it is taken.",
+        metavar="PORT",
         min=0,
         max=65535,
         envvar="EVKAFKA_BROKER_PORT",
@@ -37,7 +38,7 @@ BrokerPort = Annotated[
 Data = Annotated[
     Path | None,
     typer.Option(
-        help="Keep topics and offsets here. Without it they go with the broker.",
+        help="Keep topics and offsets in this directory. Default: delete them at the end.",
         metavar="DIR",
         envvar="EVKAFKA_BROKER_DATA",
         file_okay=False,
@@ -45,17 +46,25 @@ Data = Annotated[
     ),
 ]
 Servers = Annotated[
-    str | None, typer.Option(metavar="HOST:PORT", help="Start no broker, use this one.", rich_help_panel=BROKER)
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Use this broker instead of starting one.", rich_help_panel=BROKER),
 ]
 Partitions = Annotated[
-    int, typer.Option(help="Of topics that are made.", min=1, envvar="EVKAFKA_PARTITIONS", rich_help_panel=BROKER)
+    int,
+    typer.Option(
+        help="Partitions of the topics that are created.",
+        metavar="N",
+        min=1,
+        envvar="EVKAFKA_PARTITIONS",
+        rich_help_panel=BROKER,
+    ),
 ]
 
 
 @command(
     "dev",
     panel=DEVELOP,
-    short_help="Run an app with a Kafka of its own, its topics, and reload.",
+    short_help="Run an app with its own Kafka, and reload it.",
     epilog="Example: evkafka dev shop.main:app",
 )
 def dev_command(
@@ -69,9 +78,9 @@ def dev_command(
     partitions: Partitions = 3,
     output: OutputOptions,
 ) -> None:
-    """Run an app with everything around it: a real Kafka, its topics, its page, and a reload at each change.
+    """Start Apache Kafka, create the app's topics, run the app with its dashboard, and restart it at each change.
 
-    All of the app's consumers and producers go to that broker, without login; nothing else is touched.
+    All of the app's consumers and producers connect to that broker, without login, whatever their configuration says.
     """
     from evkafka.cli.impl.dev import run_dev
     from evkafka.web import missing_packages

@@ -3,91 +3,103 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
-from evkafka.cli.command import command
-from evkafka.cli.options import AsJson, ClusterOptions, parse_time
+from evkafka.cli.command import ShortHelp, command
+from evkafka.cli.options import FILTERS, AsJson, ClusterOptions, FilteredPartition, parse_time
 from evkafka.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from evkafka.cli.connection import DeadLetters
     from evkafka.dlq import DeadLetterFilter
 
+TARGET = "Target"
+
 OWN_TOPIC = "@own"
 """`--to-topic` without a name: the topic of each letter's record. No topic can have this name."""
 
 Topic = Annotated[
     str | None,
-    typer.Argument(
-        metavar="[TOPIC]", help="The dead-letter topic. With --app, it may be left out where there is but one."
+    typer.Argument(metavar="[TOPIC]", help="The dead-letter topic. Default: the only one of the app."),
+]
+EventTypes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--event-type",
+        "--type",
+        "-t",
+        metavar="TYPE",
+        help="Only this event type; may be repeated.",
+        rich_help_panel=FILTERS,
     ),
 ]
-App = Annotated[str | None, typer.Option("--app", metavar="MODULE:APP", help="The app whose dead letters they are.")]
-ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", help="A consumer's keys: TOML, YAML or JSON.")
-]
-Servers = Annotated[str | None, typer.Option("--bootstrap-servers", metavar="HOST:PORT", help="The brokers.")]
-Consumer = Annotated[str | None, typer.Option(help="Which of the app's consumers, where several could be meant.")]
-AppDir = Annotated[
-    Path, typer.Option(help="Where the module is looked for first.", metavar="DIR", envvar="EVKAFKA_APP_DIR")
-]
-Factory = Annotated[
-    bool, typer.Option("--factory", help="APP is a function that makes the app.", envvar="EVKAFKA_FACTORY")
-]
-EventTypes = Annotated[list[str] | None, typer.Option("--event-type", help="Only of this type; may be repeated.")]
 Error = Annotated[
-    str | None, typer.Option(help="Only with this error: its type (* stands for anything) or a part of its message.")
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Only this error: its type, as in *Timeout*, or part of its message.",
+        rich_help_panel=FILTERS,
+    ),
 ]
 Since = Annotated[
-    str | None, typer.Option(metavar="TIME", help="Failed then or later: 2026-01-31T12:00:00Z, or 2h (ago), 7d, 30m.")
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Failed at this time (2026-01-31T12:00:00Z) or within this age (2h).",
+        rich_help_panel=FILTERS,
+    ),
 ]
-Until = Annotated[str | None, typer.Option(metavar="TIME", help="Failed before then.")]
-Partition = Annotated[int | None, typer.Option(min=0, help="Only of this partition of TOPIC.")]
-Offset = Annotated[int | None, typer.Option(min=0, help="Only this offset; with --partition.")]
-Ids = Annotated[list[str] | None, typer.Option("--id", help="Only letters of this id; may be repeated.")]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Failed before this time.", rich_help_panel=FILTERS)]
+Offset = Annotated[
+    int | None,
+    typer.Option(
+        "--offset", min=0, metavar="OFFSET", help="Only this offset; with --partition.", rich_help_panel=FILTERS
+    ),
+]
+Ids = Annotated[
+    list[str] | None,
+    typer.Option("--id", metavar="ID", help="Only letters with this id; may be repeated.", rich_help_panel=FILTERS),
+]
 Positions = Annotated[
     list[str] | None,
-    typer.Option("--at", metavar="PARTITION@OFFSET", help="Only the letter at this place of TOPIC; may be repeated."),
+    typer.Option(
+        "--at",
+        metavar="PARTITION@OFFSET",
+        help="Only the letter at this position; may be repeated.",
+        rich_help_panel=FILTERS,
+    ),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="Most letters.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-Closed = Annotated[bool, typer.Option("--all", help="Also those that were replayed or dropped.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="At most this many letters.", rich_help_panel=FILTERS)
+]
+ListLimit = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="At most this many letters. Default: 20, with --json all.", rich_help_panel=FILTERS
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
+Closed = Annotated[
+    bool, typer.Option("--all", help="Also letters that were replayed or dropped.", rich_help_panel=FILTERS)
+]
 ToHandler = Annotated[
-    bool, typer.Option("--to-handler", help="Handle them here, by this app's handler only. Needs --app.")
+    bool,
+    typer.Option("--to-handler", help="Run the app's handler in this process. Needs --app.", rich_help_panel=TARGET),
 ]
 ToTopic = Annotated[
     str | None,
     typer.Option(
         "--to-topic",
         metavar="[TOPIC]",
-        help="Send them to this topic, for all of its readers; without a name, to where each failed first.",
+        help="Send to this topic, for all of its readers. Without a name: to the topic where each letter failed first.",
+        rich_help_panel=TARGET,
     ),
 ]
-Rate = Annotated[float | None, typer.Option(min=0.001, help="Most letters per second.")]
-Force = Annotated[bool, typer.Option("--force", help="Also where the topic is compacted.")]
-Everything = Annotated[bool, typer.Option("--all", help="All of them, where no filter says which.")]
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """The app, file or address from which the cluster of the dead letters is found."""
-
-    app: App = None
-    config: ConfigFile = None
-    bootstrap_servers: Servers = None
-    consumer: Consumer = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Module:
-    """Where the app's module is, and what APP names in it."""
-
-    app_dir: AppDir = Path()
-    factory: Factory = False
+Rate = Annotated[float | None, typer.Option(min=0.001, metavar="N", help="At most this many letters per second.")]
+Force = Annotated[bool, typer.Option("--force", help="Replay to a compacted topic too.")]
+Everything = Annotated[bool, typer.Option("--all", help="All open letters; required without a filter.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +108,7 @@ class _Filter:
     error: Error = None
     since: Since = None
     until: Until = None
-    partition: Partition = None
+    partition: FilteredPartition = None
     offset: Offset = None
 
 
@@ -108,8 +120,8 @@ class _Letters:
     at: Positions = None
 
 
-class _OptionalTopic(TyperCommand):
-    """Lets `--to-topic` be given without a name."""
+class _OptionalTopic(ShortHelp):
+    """Allows `--to-topic` without a name."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         given: list[str] = []
@@ -124,17 +136,16 @@ class _OptionalTopic(TyperCommand):
 def list_command(
     *,
     topic: Topic = None,
-    source: _Source,
     filters: _Filter,
-    limit: Limit = None,
+    limit: ListLimit = None,
     closed: Closed = False,
-    module: _Module,
+    cluster: ClusterOptions,
     as_json: AsJson = False,
 ) -> None:
-    """List the dead letters that nothing was done with yet."""
+    """List the open dead letters, newest first."""
     from evkafka.cli.impl.dlq import list_letters
 
-    found = _find(topic, source, module)
+    found = _find(topic, cluster)
     list_letters(found, _letter_filter(filters), closed=closed, limit=limit, as_json=as_json)
 
 
@@ -142,19 +153,18 @@ def list_command(
 def show_command(
     *,
     topic: Topic = None,
-    partition: Partition = None,
+    partition: FilteredPartition = None,
     offset: Offset = None,
     letters: _Letters,
-    source: _Source,
-    module: _Module,
+    cluster: ClusterOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Show one dead letter whole: --at, or --partition and --offset, or --id (the last one of that id)."""
+    """Print one dead letter completely: --at, or --partition and --offset, or --id (the last one with that id)."""
     from evkafka.cli.impl.dlq import show_letter
 
     if (partition is None or offset is None) and not letters.id_ and not letters.at:
-        raise ConfigError("which one? --at PARTITION@OFFSET, or --id ID; `evkafka dlq list` tells them")
-    found = _find(topic, source, module)
+        raise ConfigError("name the letter with --at PARTITION@OFFSET or --id ID, as `evkafka dlq list` prints them")
+    found = _find(topic, cluster)
     show_letter(found, _letter_filter(_Filter(partition=partition, offset=offset), letters), as_json=as_json)
 
 
@@ -164,28 +174,29 @@ def replay_command(
     topic: Topic = None,
     to_handler: ToHandler = False,
     to_topic: ToTopic = None,
-    source: _Source,
     filters: _Filter,
     letters: _Letters,
     limit: Limit = None,
     rate: Rate = None,
     force: Force = False,
     dry_run: DryRun = False,
-    module: _Module,
+    cluster: ClusterOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Handle dead letters again, or send them again. May be broken off at any point, and begun anew.
+    """Replay dead letters: run the app's handler again, or send them to a topic again.
 
-    Ends with 1 where a letter could not be handled; it stays open.
+    Can be interrupted at any point and started again. Exits with code 1 if a letter fails again; it stays open.
     """
     from evkafka.cli.impl.dlq import replay
     from evkafka.dlq import Target
 
     if to_handler == (to_topic is not None):
-        raise ConfigError("say where to: --to-handler (this app's handler only) or --to-topic (all readers of a topic)")
-    if to_handler and source.app is None and (source.config is not None or source.bootstrap_servers is not None):
-        raise ConfigError("--to-handler runs an app's handler: name the app, --app MODULE:APP")
-    found = _find(topic, source, module)
+        raise ConfigError(
+            "name the target: --to-handler (only this app's handler) or --to-topic (all readers of a topic)"
+        )
+    if to_handler and cluster.app is None and (cluster.config is not None or cluster.bootstrap_servers is not None):
+        raise ConfigError("--to-handler needs the app: --app MODULE:APP")
+    found = _find(topic, cluster)
     wanted = _letter_filter(filters, letters)
     target = None if to_handler else Target(None if to_topic == OWN_TOPIC else to_topic, found.sources)
     replay(found, wanted, target, limit=limit, rate=rate, force=force, dry_run=dry_run, as_json=as_json)
@@ -195,44 +206,35 @@ def replay_command(
 def drop_command(
     *,
     topic: Topic = None,
-    source: _Source,
     filters: _Filter,
     letters: _Letters,
     limit: Limit = None,
     everything: Everything = False,
     dry_run: DryRun = False,
-    module: _Module,
+    cluster: ClusterOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Let dead letters go: no replay takes them any more. They stay in the topic for its retention."""
+    """Discard dead letters: no replay takes them any more. They stay in the topic for its retention."""
     from evkafka.cli.impl.dlq import drop
     from evkafka.dlq import DeadLetterFilter
 
     wanted = _letter_filter(filters, letters)
     if wanted == DeadLetterFilter() and limit is None and not everything:
-        raise ConfigError("which ones? Name them with a filter, or say --all")
-    drop(_find(topic, source, module), wanted, limit=limit, dry_run=dry_run, as_json=as_json)
+        raise ConfigError("name the letters with a filter, or discard all with --all")
+    drop(_find(topic, cluster), wanted, limit=limit, dry_run=dry_run, as_json=as_json)
 
 
-def _find(topic: str | None, source: _Source, module: _Module) -> DeadLetters:
+def _find(topic: str | None, cluster: ClusterOptions) -> DeadLetters:
     from evkafka.cli.connection import find_dead_letters
 
-    options = ClusterOptions(
-        app=source.app,
-        consumer=source.consumer,
-        app_dir=module.app_dir,
-        factory=module.factory,
-        config=source.config,
-        bootstrap_servers=source.bootstrap_servers,
-    )
-    return find_dead_letters(options, topic)
+    return find_dead_letters(cluster, topic)
 
 
 def _letter_filter(options: _Filter, letters: _Letters = _Letters()) -> DeadLetterFilter:
     from evkafka.dlq import DeadLetterFilter, DeadLetterPosition
 
     if options.offset is not None and options.partition is None:
-        raise ConfigError("--offset counts in a partition: name it, --partition N")
+        raise ConfigError("--offset needs --partition N")
     try:
         positions = tuple(map(DeadLetterPosition.parse, letters.at or ()))
     except ValueError as error:
@@ -249,6 +251,6 @@ def _letter_filter(options: _Filter, letters: _Letters = _Letters()) -> DeadLett
     )
 
 
-app = typer.Typer(name="dlq", help="Look at dead letters, handle them again, let them go.", no_args_is_help=True)
+app = typer.Typer(name="dlq", help="List, show, replay or discard dead letters.", no_args_is_help=True)
 for _command in (list_command, show_command, replay_command, drop_command):
     _command.add_to(app)

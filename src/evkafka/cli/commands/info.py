@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from evkafka.cli.command import command
-from evkafka.cli.options import LOOK, AsJson
+from evkafka.cli.options import INSPECT, AsJson
 
 
-@command("info", panel=LOOK, short_help="Versions, for reports of faults.")
+@command("info", panel=INSPECT, short_help="Print versions, for bug reports.")
 def info_command(as_json: AsJson = False) -> None:
-    """Show versions and what is installed; for reports of faults. Tells nothing of apps or logins."""
+    """Print versions and installed extras, for bug reports. Prints nothing of apps or credentials."""
     from evkafka.cli.impl.info import show_info
 
     show_info(as_json=as_json)

@@ -7,21 +7,23 @@ from typing import Annotated
 import typer
 
 from evkafka.cli.command import command
-from evkafka.cli.options import LOOK, AsJson, ClusterOptions, Group, Topics
+from evkafka.cli.options import INSPECT, AsJson, ClusterOptions, Group, Topics
 
-Max = Annotated[int | None, typer.Option("--max", min=0, help="End with 1 where a group's lag is more.")]
+Max = Annotated[
+    int | None, typer.Option("--max", min=0, metavar="N", help="Exit with code 1 if the lag of a group is higher.")
+]
 
 
 @command(
     "lag",
-    panel=LOOK,
-    short_help="How far behind a group is.",
+    panel=INSPECT,
+    short_help="Print the lag of consumer groups.",
     epilog="Example: evkafka lag --app shop.main:app --max 1000",
 )
 def lag_command(
     *, group: Group = None, topic: Topics = None, max_lag: Max = None, cluster: ClusterOptions, as_json: AsJson = False
 ) -> None:
-    """Show how many records a group has not committed yet, partition by partition."""
+    """Print the lag of consumer groups: the records that are written and not committed, per partition."""
     from evkafka.cli.connection import find_cluster
     from evkafka.cli.impl.group_offsets import select_groups
     from evkafka.cli.impl.lag import show_lag

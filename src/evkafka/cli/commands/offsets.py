@@ -14,19 +14,19 @@ To = Annotated[
     str | None,
     typer.Option(
         "--to",
-        metavar="PLACE",
-        help="earliest, latest, an offset, a time (2026-01-31T12:00:00Z), or how long ago (2h).",
+        metavar="POSITION",
+        help="earliest, latest, an offset, a time (2026-01-31T12:00:00Z) or an age (2h).",
     ),
 ]
-Partition = Annotated[int | None, typer.Option(min=0, help="Only this one.")]
-Execute = Annotated[bool, typer.Option("--execute", help="Do it. Without it, it is only said.")]
+Partition = Annotated[int | None, typer.Option(min=0, metavar="N", help="Only this partition.")]
+Execute = Annotated[bool, typer.Option("--execute", help="Commit the new offsets. Without it they are only printed.")]
 
 
 @command("show", epilog="Example: evkafka offsets show billing --bootstrap-servers localhost:9092")
 def show_command(
     *, group: Group = None, topic: Topics = None, cluster: ClusterOptions, as_json: AsJson = False
 ) -> None:
-    """Show what a group has committed, what there is to read, and who is in it."""
+    """Print the committed offsets of groups, the range of their partitions, and their members."""
     from evkafka.cli.connection import find_cluster
     from evkafka.cli.impl.group_offsets import select_groups
     from evkafka.cli.impl.offsets import show_offsets
@@ -45,19 +45,19 @@ def reset_command(
     cluster: ClusterOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Set where a group goes on. Says what it would do; with --execute it does it. The group must have no members."""
+    """Reset the committed offsets of groups. Only prints them; --execute commits them. No member may be running."""
     from evkafka.cli.connection import find_cluster
     from evkafka.cli.impl.group_offsets import select_groups
     from evkafka.cli.impl.offsets import reset_offsets
     from evkafka.cli.position import parse_position
 
     if to is None:
-        raise ConfigError("where to? --to earliest, latest, an offset, a time, or how long ago (2h)")
+        raise ConfigError("--to is missing: earliest, latest, an offset, a time (2026-01-31T12:00:00Z) or an age (2h)")
     position = parse_position("--to", to)
     groups = select_groups(find_cluster(cluster), group, tuple(topic or ()))
     reset_offsets(groups, position, partition=partition, execute=execute, as_json=as_json)
 
 
-app = typer.Typer(name="offsets", help="Where a group goes on: look at it, or set it.", no_args_is_help=True)
+app = typer.Typer(name="offsets", help="Print or reset the committed offsets of groups.", no_args_is_help=True)
 show_command.add_to(app)
 reset_command.add_to(app)

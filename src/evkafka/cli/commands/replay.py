@@ -7,39 +7,41 @@ from typing import Annotated
 import typer
 
 from evkafka.cli.command import command
-from evkafka.cli.options import FILTERS, OPERATE, POSITION, AppOptions, AsJson, Consumer, EventTypes, FilteredPartition
+from evkafka.cli.options import FILTERS, OPERATE, RANGE, AppOptions, AsJson, Consumer, EventTypes, FilteredPartition
 
-Topic = Annotated[str, typer.Option("--topic", metavar="TOPIC", help="Whose history.")]
+Topic = Annotated[str, typer.Option("--topic", metavar="TOPIC", help="The topic to read.")]
 From = Annotated[
     str,
     typer.Option(
         "--from",
-        metavar="PLACE",
-        help="earliest, an offset, a time (2026-01-31T12:00:00Z), or how long ago (2h).",
-        rich_help_panel=POSITION,
+        metavar="POSITION",
+        help="Start at earliest, an offset, a time (2026-01-31T12:00:00Z) or an age (2h).",
+        rich_help_panel=RANGE,
     ),
 ]
 To = Annotated[
     str | None,
     typer.Option(
         "--to",
-        metavar="PLACE",
-        help="The same; excluded. Default: the topic's end as it is now.",
-        rich_help_panel=POSITION,
+        metavar="POSITION",
+        help="Stop before this position. Default: the end of the topic now.",
+        rich_help_panel=RANGE,
     ),
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="Most records.", rich_help_panel=FILTERS)]
-Rate = Annotated[float | None, typer.Option(min=0.001, help="Most records per second.")]
-FailFast = Annotated[bool, typer.Option("--fail-fast", help="End at the first one that fails.")]
+Limit = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="At most this many records.", rich_help_panel=FILTERS)
+]
+Rate = Annotated[float | None, typer.Option(min=0.001, metavar="N", help="At most this many records per second.")]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Decode them only, and count what would fail. The app is not started.")
+    bool, typer.Option("--dry-run", help="Only decode the records, and count the failures. Does not start the app.")
 ]
 
 
 @command(
     "replay",
     panel=OPERATE,
-    short_help="Run a piece of history through the app's handler.",
+    short_help="Run past records through the app's handler.",
     epilog="Example: evkafka replay shop.main:app --topic orders --from 2h --dry-run",
 )
 def replay_command(
@@ -57,10 +59,10 @@ def replay_command(
     app: AppOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Run a piece of a topic's history through this app's handler, here, one record after the other.
+    """Run past records of a topic through the app's handler in this process, one at a time.
 
-    No group is joined and no offset is committed: nobody else sees anything of it, but for what the handler does.
-    Each record gets one attempt. Ends with 1 where one failed; begin with --dry-run.
+    Joins no group and commits no offset; only the handler's own effects are visible elsewhere. Each record gets one
+    attempt. Exits with code 1 if one fails. Try --dry-run first.
     """
     from evkafka.cli.connection import cluster_of_app, open_connected_app
     from evkafka.cli.impl.replay import History, replay

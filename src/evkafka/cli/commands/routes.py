@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from evkafka.cli.command import command
-from evkafka.cli.options import LOOK, AppOptions, AsJson
+from evkafka.cli.options import INSPECT, AppOptions, AsJson
 
 
 @command(
     "routes",
-    panel=LOOK,
-    short_help="Which event goes to which endpoint.",
+    panel=INSPECT,
+    short_help="Print which endpoint handles which event.",
     epilog="Example: evkafka routes shop.main:app",
 )
 def routes_command(app: AppOptions, as_json: AsJson = False) -> None:
-    """Show what the app does with which event: consumers, topics, event types, endpoints; and what it sends."""
+    """Print consumers, topics, event types and endpoints of an app, and what it sends. Connects to nothing."""
     from evkafka.cli.connection import open_app
     from evkafka.cli.impl.routes import show_routes
 

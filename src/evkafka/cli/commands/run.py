@@ -8,7 +8,7 @@ import typer
 
 from evkafka.cli.command import command
 from evkafka.cli.env_file import load_env_file
-from evkafka.cli.options import PARTS, PROCESSES, RUN, AppOptions, LogFormat, OutputOptions, ProcessOptions
+from evkafka.cli.options import CLUSTER, CONSUMERS, PROCESSES, RUN, AppOptions, LogFormat, OutputOptions, ProcessOptions
 from evkafka.exceptions import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ Workers = Annotated[
     typer.Option(
         "--workers",
         "-w",
-        help="So many processes, members of one group; a failed one is started again.",
+        help="The number of processes, members of one group; a failed one is restarted.",
+        metavar="N",
         envvar="EVKAFKA_WORKERS",
         min=1,
         max=256,
@@ -31,7 +32,7 @@ Reload = Annotated[
     typer.Option(
         "--reload",
         "-r",
-        help="Start anew when a file changes; for development.",
+        help="Restart when a file changes; for development.",
         envvar="EVKAFKA_RELOAD",
         rich_help_panel=PROCESSES,
     ),
@@ -40,17 +41,17 @@ Servers = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
-        help="These brokers instead of the app's own, for all of its consumers and producers.",
-        rich_help_panel=PARTS,
+        help="Use these brokers for all consumers and producers instead of the app's own.",
+        rich_help_panel=CLUSTER,
     ),
 ]
 ResetDeadLetterLimit = Annotated[
     bool,
     typer.Option(
         "--reset-dead-letter-limit",
-        help="Go on where a dead_letter_limit has stopped the app.",
+        help="Start again after a dead_letter_limit has stopped the app.",
         envvar="EVKAFKA_RESET_DEAD_LETTER_LIMIT",
-        rich_help_panel=PARTS,
+        rich_help_panel=CONSUMERS,
     ),
 ]
 
@@ -68,11 +69,11 @@ def run_command(
 ) -> None:
     """Run an app until Ctrl-C or SIGTERM.
 
-    What is in flight is ended and committed first; a second signal ends it at once.
+    The first signal lets records in flight finish, and commits; the second one stops at once.
     Exit codes: 0 stopped, 1 failed while running, 2 usage or configuration, 3 could not start.
     """
     if reload and workers > 1:
-        raise ConfigError("--reload watches one process: leave --workers out, or --reload")
+        raise ConfigError("--reload and --workers cannot be combined: --reload runs one process")
     load_env_file(app.env_file)
     options = run_options(
         app,

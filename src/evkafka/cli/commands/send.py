@@ -12,16 +12,18 @@ from evkafka.exceptions import ConfigError
 
 Check = Annotated[
     bool,
-    typer.Option("--check/--no-check", help="With an app: send only what its endpoint takes.", rich_help_panel=EVENT),
+    typer.Option(
+        "--check/--no-check", help="With --app: validate each payload with its endpoint first.", rich_help_panel=EVENT
+    ),
 ]
-Create = Annotated[bool, typer.Option("--create", help="Where there is no such topic, let the brokers make it.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and check it, and send nothing.")]
+Create = Annotated[bool, typer.Option("--create", help="Let the brokers create the topic if it does not exist.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Validate the events, and send nothing.")]
 
 
 @command(
     "send",
     panel=DEVELOP,
-    short_help="Send events, checked by the app's endpoint.",
+    short_help="Send events to a topic.",
     epilog="Examples: evkafka send orders '{\"id\": 1}' --type OrderPlaced --key 1 --app shop.main:app"
     " | evkafka send orders --file orders.jsonl --lines --type OrderPlaced --key-field id",
 )
@@ -37,13 +39,13 @@ def send_command(
 ) -> None:
     """Send events to a topic, and return when the brokers have confirmed them.
 
-    With --app each payload is checked first by the endpoint that would get it; where one does not pass, none is sent.
+    With --app, each payload is validated by the endpoint of its event type; if one is invalid, none is sent.
     """
     from evkafka.cli.connection import find_cluster
     from evkafka.cli.impl import send
 
     if event.lines and event.records:
-        raise ConfigError("--lines and --records: a line is one or the other")
+        raise ConfigError("--lines and --records cannot be combined")
     found = find_cluster(cluster, topic=topic)
     events = send.read_events(event, found.type_header)
     send.send(found, topic, events, check=check, create=create, dry_run=dry_run, as_json=as_json)

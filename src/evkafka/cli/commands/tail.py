@@ -10,8 +10,8 @@ import typer
 from evkafka.cli.command import command
 from evkafka.cli.options import (
     FILTERS,
-    LOOK,
-    POSITION,
+    INSPECT,
+    RANGE,
     ClusterOptions,
     EventTypes,
     FilteredPartition,
@@ -23,23 +23,23 @@ From = Annotated[
     str | None,
     typer.Option(
         "--from",
-        metavar="PLACE",
-        help="earliest, latest, an offset, a time (2026-01-31T12:00:00Z), or how long ago (2h).",
-        rich_help_panel=POSITION,
+        metavar="POSITION",
+        help="Start at earliest, latest, an offset, a time (2026-01-31T12:00:00Z) or an age (2h).",
+        rich_help_panel=RANGE,
     ),
 ]
 Last = Annotated[
-    int, typer.Option("--last", "-n", min=0, help="So many records back, without --from.", rich_help_panel=POSITION)
+    int, typer.Option("--last", "-n", min=0, metavar="N", help="Start with the last N records.", rich_help_panel=RANGE)
 ]
 Follow = Annotated[
-    bool, typer.Option("--follow/--no-follow", help="Wait for more, or end at the end.", rich_help_panel=POSITION)
+    bool, typer.Option("--follow/--no-follow", help="Wait for new records, or stop at the end.", rich_help_panel=RANGE)
 ]
-Limit = Annotated[int | None, typer.Option(min=1, help="End after so many.", rich_help_panel=POSITION)]
-Key = Annotated[str | None, typer.Option("--key", "-k", help="Only with this key.", rich_help_panel=FILTERS)]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N records.", rich_help_panel=RANGE)]
+Key = Annotated[str | None, typer.Option("--key", "-k", metavar="KEY", help="Only this key.", rich_help_panel=FILTERS)]
 Headers = Annotated[
     list[str] | None,
     typer.Option(
-        "--header", "-H", metavar="NAME=VALUE", help="Only with this header; may be repeated.", rich_help_panel=FILTERS
+        "--header", "-H", metavar="NAME=VALUE", help="Only this header; may be repeated.", rich_help_panel=FILTERS
     ),
 ]
 Fields = Annotated[
@@ -47,14 +47,15 @@ Fields = Annotated[
     typer.Option(
         "--where",
         metavar="FIELD=VALUE",
-        help="Only where this field of the payload (customer.id) is this; may be repeated.",
+        help="Only if this field of the payload (customer.id) has this value; may be repeated.",
         rich_help_panel=FILTERS,
     ),
 ]
 Text = Annotated[
-    str | None, typer.Option("--grep", help="Only where this stands in the value.", rich_help_panel=FILTERS)
+    str | None,
+    typer.Option("--grep", metavar="TEXT", help="Only if the value contains this text.", rich_help_panel=FILTERS),
 ]
-JsonLines = Annotated[bool, typer.Option("--json", help="Print a line of JSON for each.")]
+JsonLines = Annotated[bool, typer.Option("--json", help="Print each record as one line of JSON.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,8 @@ class _FilterOptions:
 
 @command(
     "tail",
-    panel=LOOK,
-    short_help="Show what stands in a topic, and what comes.",
+    panel=INSPECT,
+    short_help="Print a topic's records, and follow it.",
     epilog="Example: evkafka tail orders --from 2h --type OrderPlaced --where status=new",
 )
 def tail_command(
@@ -84,7 +85,7 @@ def tail_command(
     cluster: ClusterOptions,
     as_json: JsonLines = False,
 ) -> None:
-    """Show what stands in a topic and what comes, until Ctrl-C. No group is joined, and nothing is committed."""
+    """Print a topic's records, and follow it until Ctrl-C. Joins no group and commits nothing."""
     from evkafka.cli.connection import find_cluster
     from evkafka.cli.impl.tail import RecordFilter, RecordRange, tail
     from evkafka.cli.position import parse_position

@@ -9,19 +9,23 @@ import typer
 from evkafka.cli.command import command
 from evkafka.cli.options import AppOptions, AsJson, name_value_pairs
 
-Partitions = Annotated[int | None, typer.Option(min=1, help="Of each. Default: the brokers' own.")]
-Replicas = Annotated[int | None, typer.Option(min=1, help="Of each. Default: the brokers' own.")]
+Partitions = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Partitions of each topic. Default: the brokers' default.")
+]
+Replicas = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Replicas of each topic. Default: the brokers' default.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "--setting", metavar="NAME=VALUE", help="A topic's own setting (retention.ms=86400000); may be repeated."
+        "--setting", metavar="NAME=VALUE", help="A topic configuration (retention.ms=86400000); may be repeated."
     ),
 ]
 
 
 @command("plan", epilog="Example: evkafka topics plan shop.main:app")
 def plan_command(app: AppOptions, as_json: AsJson = False) -> None:
-    """Say which topics the app needs, and which are missing. Ends with 1 where one is."""
+    """Print the topics that the app needs. Exits with code 1 if one is missing."""
     from evkafka.cli.connection import open_connected_app
     from evkafka.cli.impl.topics import show_plan
 
@@ -37,9 +41,9 @@ def create_command(
     app: AppOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Make the topics that are missing. Those that are there stay as they are.
+    """Create the missing topics. Existing topics are not changed.
 
-    Topics for retries and dead letters get as many partitions as the topic that they come from.
+    Retry and dead-letter topics get as many partitions as their source topic.
     """
     from evkafka.cli.connection import open_connected_app
     from evkafka.cli.impl.topics import create
@@ -49,8 +53,6 @@ def create_command(
     create(found, partitions=partitions, replicas=replicas, config=config, as_json=as_json)
 
 
-app = typer.Typer(
-    name="topics", help="The topics that an app needs: what there is, what is missing.", no_args_is_help=True
-)
+app = typer.Typer(name="topics", help="Print or create the topics that an app needs.", no_args_is_help=True)
 plan_command.add_to(app)
 create_command.add_to(app)

@@ -15,34 +15,50 @@ from evkafka.cli.options import RUN
 
 @dataclass(frozen=True, slots=True)
 class _Load:
-    minutes: Annotated[float, typer.Option(help="How long there is load and faults.", min=0)] = 1.0
-    seconds: Annotated[float | None, typer.Option(help="The same in seconds.", min=1)] = None
-    processes: Annotated[int, typer.Option(help="How many processes run the app.", min=1)] = 3
-    seed: Annotated[int | None, typer.Option(help="Repeats a run's schedule. Without it: at random.")] = None
-    rate: Annotated[int, typer.Option(help="Records per second.", min=1)] = 400
-    partitions: Annotated[int, typer.Option(min=1)] = 6
-    keys: Annotated[int, typer.Option(help="How many keys the records have.", min=1)] = 200
+    minutes: Annotated[float, typer.Option(help="Duration of load and faults, in minutes.", metavar="N", min=0)] = 1.0
+    seconds: Annotated[
+        float | None, typer.Option(help="Duration in seconds; instead of --minutes.", metavar="N", min=1)
+    ] = None
+    processes: Annotated[int, typer.Option(help="Processes that run the app.", metavar="N", min=1)] = 3
+    seed: Annotated[
+        int | None, typer.Option(help="Repeat the schedule of the run with this seed. Default: random.", metavar="N")
+    ] = None
+    rate: Annotated[int, typer.Option(help="Records per second.", metavar="N", min=1)] = 400
+    partitions: Annotated[int, typer.Option(help="Partitions of the topic.", metavar="N", min=1)] = 6
+    keys: Annotated[int, typer.Option(help="Different keys of the records.", metavar="N", min=1)] = 200
 
 
 @dataclass(frozen=True, slots=True)
 class _Faults:
-    kill_every: Annotated[float, typer.Option(help="Seconds between two SIGKILLs; 0 for none.", min=0)] = 10.0
-    fault_every: Annotated[float, typer.Option(help="Seconds between two other faults; 0 for none.", min=0)] = 15.0
+    kill_every: Annotated[
+        float, typer.Option(help="Seconds between two SIGKILLs; 0 for none.", metavar="SECONDS", min=0)
+    ] = 10.0
+    fault_every: Annotated[
+        float, typer.Option(help="Seconds between two other faults; 0 for none.", metavar="SECONDS", min=0)
+    ] = 15.0
     faults: Annotated[
         str | None,
         typer.Option(
-            help="Which other faults: stop, freeze, members, broker, cancel.", metavar="A,B", show_default="all"
+            help="The other faults: stop, freeze, members, broker, cancel.", metavar="A,B", show_default="all"
         ),
     ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Consuming:
-    concurrency: Annotated[int | None, typer.Option(help="Records in flight.", min=1, show_default="16")] = None
-    ordering: Annotated[str | None, typer.Option(help="key, partition or unordered.", show_default="key")] = None
-    session_timeout_ms: Annotated[int | None, typer.Option(min=500, show_default="6000")] = None
-    auto_commit_interval_ms: Annotated[int | None, typer.Option(min=0, show_default="100")] = None
-    work_ms: Annotated[float, typer.Option(help="What the built-in app's endpoint takes.", min=0)] = 5.0
+    concurrency: Annotated[
+        int | None, typer.Option(help="Records in flight.", metavar="N", min=1, show_default="16")
+    ] = None
+    ordering: Annotated[
+        str | None, typer.Option(help="key, partition or unordered.", metavar="ORDER", show_default="key")
+    ] = None
+    session_timeout_ms: Annotated[
+        int | None, typer.Option(help="Of the consumer.", metavar="MS", min=500, show_default="6000")
+    ] = None
+    auto_commit_interval_ms: Annotated[
+        int | None, typer.Option(help="Of the consumer.", metavar="MS", min=0, show_default="100")
+    ] = None
+    work_ms: Annotated[float, typer.Option(help="Duration of the built-in app's endpoint.", metavar="MS", min=0)] = 5.0
 
     def consumer_config(self) -> dict[str, Any]:
         """The consumer's keys that are given. The heartbeat interval follows from the session timeout."""
@@ -59,33 +75,47 @@ class _Consuming:
 @dataclass(frozen=True, slots=True)
 class _App:
     app: Annotated[
-        str | None, typer.Option("--app", metavar="MODULE:APP", help="Verify this app, not the built-in one.")
+        str | None, typer.Option("--app", metavar="MODULE:APP", help="Verify this app instead of the built-in one.")
     ] = None
-    app_dir: Annotated[Path, typer.Option(help="Where the module is looked for first.", metavar="DIR")] = Path()
-    consumer: Annotated[str | None, typer.Option(help="Which of the app's consumers.")] = None
-    event_type: Annotated[str, typer.Option(help="The records' event type.")] = "Verify"
+    app_dir: Annotated[
+        Path, typer.Option(help="The directory that is searched first for the module.", metavar="DIR")
+    ] = Path()
+    consumer: Annotated[str | None, typer.Option(help="One of the app's consumers.", metavar="NAME")] = None
+    event_type: Annotated[str, typer.Option(help="The event type of the records.", metavar="TYPE")] = "Verify"
     payload: Annotated[
         str | None,
-        typer.Option(help="The records' value; {n} is the number, {key} the key. @FILE reads it from a file."),
+        typer.Option(
+            help="The value of the records, with {n} for the number and {key} for the key; @FILE reads a file.",
+            metavar="TEXT",
+        ),
     ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
     bootstrap_servers: Annotated[
-        str | None, typer.Option(help="Run there, on a topic of its own. Without it a broker is started.")
+        str | None,
+        typer.Option(help="Use these brokers, and a new topic. Default: start a broker.", metavar="HOST:PORT"),
     ] = None
-    settle: Annotated[float, typer.Option(help="Seconds until all must be handled, after the load.", min=1)] = 90.0
+    settle: Annotated[
+        float, typer.Option(help="Seconds after the load in which all must be handled.", metavar="SECONDS", min=1)
+    ] = 90.0
     max_duplicates: Annotated[
-        float | None, typer.Option(help="Percent of records that may be handled again.", min=0, show_default="any")
+        float | None,
+        typer.Option(
+            help="Percentage of records that may be handled twice.", metavar="PERCENT", min=0, show_default="any"
+        ),
     ] = None
-    keep: Annotated[Path | None, typer.Option(help="Keep journal and logs here.", metavar="DIR")] = None
+    keep: Annotated[Path | None, typer.Option(help="Keep journal and logs in this directory.", metavar="DIR")] = None
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False
 
 
-@command("verify", panel=RUN, short_help="Prove that nothing is lost, under kills and faults.")
+@command("verify", panel=RUN, short_help="Test for lost records, with kills and faults.")
 def verify_command(load: _Load, faults: _Faults, consuming: _Consuming, app: _App, run: _Run) -> None:
-    """Prove that nothing is lost: load, SIGKILLs and other faults, then a count of everything. Ends with 0 or 1."""
+    """Run an app under load, SIGKILLs and other faults, then check that no record is lost.
+
+    Exits with code 1 if a check fails.
+    """
     from evkafka.cli.impl.verify import read_payload, run_verify
     from evkafka.verify.options import Options, kinds_of
 

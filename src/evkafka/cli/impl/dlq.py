@@ -1,4 +1,4 @@
-"""`evkafka dlq`: lists, shows, replays and drops dead letters."""
+"""`evkafka dlq`: lists, shows, replays and discards dead letters."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
+from datetime import datetime
+from heapq import heappop, heappush
 from typing import Any
 
 from rich.console import Console
@@ -18,6 +21,7 @@ from evkafka.cli.output import as_text, block, plain, print_json, progress_bar, 
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.dlq import (
     DeadLetterFilter,
+    DeadLetterPosition,
     DeadLetterRecord,
     DeadLetterTopic,
     ReplayReport,
@@ -34,6 +38,11 @@ from evkafka.exceptions import ConfigError
 MAX_FAILURES = 20
 """The reasons of so many failures are printed."""
 
+LIST_LIMIT = 20
+"""So many letters are listed by default."""
+
+NO_MATCH = "no open dead letter matches"
+
 
 # ---------------------------------------------------------------------------- list and show
 
@@ -41,15 +50,23 @@ MAX_FAILURES = 20
 def list_letters(
     dead_letters: DeadLetters, wanted: DeadLetterFilter, *, closed: bool, limit: int | None, as_json: bool
 ) -> None:
-    """Print a line for each letter, in the order of the topic."""
-    letters, total = asyncio.run(_read_letters(dead_letters, wanted, closed=closed, limit=limit, whole=False))
+    """Print a line for each letter, the newest first.
+
+    Args:
+        limit: of the printed letters; None for `LIST_LIMIT`, or for all as JSON.
+    """
+    most = sys.maxsize if as_json and limit is None else limit or LIST_LIMIT
+    letters = asyncio.run(_newest_letters(dead_letters, wanted, closed=closed, limit=most))
     if as_json:
-        print_json([letter_json(letter, status) for letter, status in letters])
+        print_json([letter_json(letter, status) for letter, status in letters.newest])
+        return
+    if not letters.matching:
+        print(_no_match(dead_letters.topic, letters.total))
         return
     table = Table("partition", "offset", "failed at", "event type", "attempts", "error", "from", box=None)
     if closed:
         table.add_column("status")
-    for letter, status in letters:
+    for letter, status in letters.newest:
         cells = [
             *map(str, letter.position),
             f"{letter.failed_at:%Y-%m-%d %H:%M:%S}",
@@ -62,32 +79,56 @@ def list_letters(
         table.add_row(*(Text(plain(cell)) for cell in cells))
     # In a file or a pipe each letter is one line.
     screen = Console(highlight=False, width=None if sys.stdout.isatty() else 300)
-    if letters:
-        screen.print(table)
-    screen.print(_part_of(len(letters), total), style="dim")
+    screen.print(table)
+    more = f", newest first; --limit {letters.matching} lists all" if letters.matching > most else ""
+    screen.print(_part_of(len(letters.newest), letters.matching) + more, style="dim")
 
 
-async def _read_letters(
-    dead_letters: DeadLetters, wanted: DeadLetterFilter, *, closed: bool, limit: int | None, whole: bool
-) -> tuple[list[tuple[DeadLetterRecord, Status]], int]:
-    """The first wanted letters, and the number of all wanted letters."""
-    kept: list[tuple[DeadLetterRecord, Status]] = []
-    total = 0
-    async with aclosing(_topic(dead_letters).read(wanted, closed=closed)) as letters:
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """Letters of a topic, and how many there are.
+
+    Attributes:
+        newest: the newest wanted letters, without their content.
+        matching: the number of wanted letters.
+        total: the number of letters, wanted or not.
+    """
+
+    newest: list[tuple[DeadLetterRecord, Status]]
+    matching: int
+    total: int
+
+
+async def _newest_letters(dead_letters: DeadLetters, wanted: DeadLetterFilter, *, closed: bool, limit: int) -> _Listed:
+    kept: list[tuple[datetime, DeadLetterPosition, DeadLetterRecord, Status]] = []  # a heap, the oldest first
+    matching = total = 0
+    async with aclosing(_topic(dead_letters).read(DeadLetterFilter(), closed=closed)) as letters:
         async for letter, status in letters:
             total += 1
-            if limit is None or len(kept) < limit:
-                kept.append((letter if whole else letter.without_content(), status))
-    return kept, total
+            if not wanted.matches(letter):
+                continue
+            matching += 1
+            heappush(kept, (letter.failed_at, letter.position, letter.without_content(), status))
+            if len(kept) > limit:
+                heappop(kept)
+    newest = [(letter, status) for _, _, letter, status in sorted(kept, key=lambda one: one[:2], reverse=True)]
+    return _Listed(newest, matching, total)
+
+
+def _no_match(topic: str, total: int) -> str:
+    """The answer to a filter that matches no letter."""
+    if not total:
+        return f"no dead letters in {topic}"
+    return f"no dead letter matches, of {total} in {topic}"
 
 
 def show_letter(dead_letters: DeadLetters, wanted: DeadLetterFilter, *, as_json: bool) -> None:
     """Print all of one letter; the last one, if several have the same id."""
-    letters, _ = asyncio.run(_read_letters(dead_letters, wanted, closed=True, limit=None, whole=True))
-    if not letters:
+    found = asyncio.run(_last_letter(dead_letters, wanted))
+    if found is None:
         topic = dead_letters.topic
-        raise ConfigError(f"there is no such dead letter in {topic!r}; `evkafka dlq list {topic} --all` tells them")
-    letter, status = letters[-1]
+        raise ConfigError(f"there is no such dead letter in {topic!r}; `evkafka dlq list {topic} --all` lists them")
+    letter, status = found
     record = letter.record
     fields = letter_json(letter, status) | {
         "traceback": letter.traceback,
@@ -108,6 +149,14 @@ def show_letter(dead_letters: DeadLetters, wanted: DeadLetterFilter, *, as_json:
             print(f"traceback:\n{block(value.rstrip())}" if value else "traceback: none")
         else:
             print(f"{name}: {block(value_text(value))}")
+
+
+async def _last_letter(dead_letters: DeadLetters, wanted: DeadLetterFilter) -> tuple[DeadLetterRecord, Status] | None:
+    found = None
+    async with aclosing(_topic(dead_letters).read(wanted, closed=True)) as letters:
+        async for letter in letters:
+            found = letter
+    return found
 
 
 # ---------------------------------------------------------------------------- replay and drop
@@ -182,7 +231,7 @@ def _run(
             asyncio.run(work(progress, report))
     except BaseException:
         if report.chosen:
-            print(f"ended early: {report.done} of {report.chosen} {done}, and marked", file=sys.stderr)
+            print(f"stopped early: {report.done} of {report.chosen} {done}, and marked", file=sys.stderr)
         raise
     _print_report(report, done, as_json=as_json)
 
@@ -218,7 +267,7 @@ def _topic(dead_letters: DeadLetters) -> DeadLetterTopic:
 def _print_dry_run(
     letters: Sequence[tuple[DeadLetterRecord, str | None]], total: int, done: str, *, as_json: bool
 ) -> None:
-    """Print what would become of each letter.
+    """Print what would be done with each letter.
 
     Args:
         letters: each with the reason why it would fail; None if it would not.
@@ -237,6 +286,9 @@ def _print_dry_run(
         verdict = f"would be {done}" if why is None else f"would not be {done}: {why}"
         details = f"{letter.event_type or ''}  {_origin(letter)}  failed by {_error(letter) or 'an unknown error'}"
         print(f"{letter.record.topic}[{partition}]@{offset}  {plain(verdict)}  ({plain(details.strip())})")
+    if not letters:
+        print(NO_MATCH)
+        return
     print(f"{_part_of(len(letters) - failing, total)} would be {done}; nothing was done")
     if failing:
         print(f"{failing} would not be {done}, and stay open")
@@ -253,7 +305,7 @@ def _print_report(report: ReplayReport, done: str, *, as_json: bool) -> None:
         if len(report.failed) > MAX_FAILURES:
             print(f"failed  and {len(report.failed) - MAX_FAILURES} more", file=sys.stderr)
         still = f", {len(report.failed)} failed and stay open" if report.failed else ""
-        print(f"{report.done} of {report.chosen} {done}{still}")
+        print(f"{report.done} of {report.chosen} {done}{still}" if report.chosen else NO_MATCH)
     if report.failed:
         raise SystemExit(1)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from evkafka.cli.connection import FoundCluster
 from evkafka.cli.output import screen, styled
+from evkafka.cli.position import require_existing
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError
 from evkafka.kafka.admin.groups import Bounds, Group, bounds_of, describe_group, group_offsets
@@ -16,11 +17,16 @@ from evkafka.records import TopicPartition
 
 @dataclass(frozen=True, slots=True)
 class GroupQuery:
-    """A group and the topics that are looked at; without topics, all in which the group has committed."""
+    """A group and the topics that are looked at; without topics, all in which the group has committed.
+
+    Attributes:
+        named: the topics are named on the command line, so each must exist.
+    """
 
     connection: ConnectionSettings
     group: str
     topics: tuple[str, ...] = ()
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +65,17 @@ def select_groups(found: FoundCluster, group: str | None, topics: tuple[str, ...
         ConfigError: neither is named, or no consumer has a group.
     """
     if group is not None:
-        return [GroupQuery(found.connection, group, topics)]
+        return [GroupQuery(found.connection, group, topics, named=True)]
     if found.app is None:
-        raise ConfigError("which group? Name it, or an app with --app MODULE:APP")
+        raise ConfigError("name the group, or an app with --app MODULE:APP")
     consumers = [found.consumer] if found.consumer is not None else list(found.app.consumers.values())
     queries = [
-        GroupQuery(settings.connection, settings.group_id, topics or tuple(topic.name for topic in settings.topics))
+        GroupQuery(
+            settings.connection,
+            settings.group_id,
+            topics or tuple(topic.name for topic in settings.topics),
+            named=bool(topics),
+        )
         for settings in (one.settings for one in consumers)
         if settings.group_id is not None
     ]
@@ -74,9 +85,16 @@ def select_groups(found: FoundCluster, group: str | None, topics: tuple[str, ...
 
 
 async def read_group(query: GroupQuery) -> tuple[Group, list[PartitionOffsets]]:
+    """
+    Raises:
+        ConfigError: a topic that was named does not exist.
+        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
+    """
     group = await describe_group(query.connection, query.group)
     committed = await group_offsets(query.connection, query.group)
     existing = await topic_shapes(query.connection)
+    for topic in query.topics if query.named else ():
+        require_existing(query.connection, topic, existing)
     topics = {topic for topic in query.topics or {at.topic for at in committed} if topic in existing}
     bounds = await bounds_of(query.connection, topics) if topics else {}
     return group, [PartitionOffsets(query.group, at, committed.get(at), one) for at, one in sorted(bounds.items())]
@@ -92,7 +110,11 @@ async def read_groups(queries: list[GroupQuery]) -> dict[str, tuple[Group, list[
     return found
 
 
-def print_group_heading(name: str, group: Group) -> None:
+def print_group_heading(name: str, group: Group, partitions: list[PartitionOffsets]) -> None:
+    """One line about a group. It is all that there is to say of a group without partitions."""
     members = f"{len(group.members)} members" if len(group.members) != 1 else "1 member"
-    status = "there is no such group yet" if group.state == "Dead" else f"{group.state.lower()}, {members}"
+    if group.state == "Dead":
+        status = "unknown, no members, no committed offsets"
+    else:
+        status = f"{group.state.lower()}, {members}" + ("" if partitions else ", no committed offsets")
     screen().print(styled("group ", (name, "bold"), f": {status}"))

@@ -20,9 +20,11 @@ def show_lag(queries: list[GroupQuery], *, max_lag: int | None, as_json: bool) -
         print_json(_as_json(groups, lags, exceeded=bool(exceeded)))
         return 1 if exceeded else 0
     for name, (group, partitions) in groups.items():
-        print_group_heading(name, group)
+        print_group_heading(name, group, partitions)
+        if not partitions:
+            continue
         _print_partitions(partitions)
-        limit = f", and {max_lag} are allowed" if name in exceeded else ""
+        limit = f", more than {max_lag}" if name in exceeded else ""
         screen().print(f"lag {lags[name]}{limit}\n", style="red" if name in exceeded else "bold")
     return 1 if exceeded else 0
 
@@ -52,7 +54,7 @@ def _print_partitions(partitions: list[PartitionOffsets]) -> None:
         # An open transaction adds nothing to the lag, and yet no reader gets past it.
         if one.bounds.high_watermark > one.bounds.end:
             screen().print(
-                f"{one.at.topic}[{one.at.partition}]: a transaction is open at offset {one.bounds.end}; what is written"
-                f" from there on, up to offset {one.bounds.high_watermark}, counts when it is decided",
+                f"{one.at.topic}[{one.at.partition}]: open transaction at offset {one.bounds.end}; the records up to"
+                f" offset {one.bounds.high_watermark} count as lag when it ends",
                 style="yellow",
             )

@@ -29,7 +29,7 @@ def make_service(name: str, directory: Path | None) -> None:
     files = _files(words)
     taken = [path for path in files if (home / path).exists()]
     if taken:
-        raise ConfigError(f"{home / taken[0]} is there already: name another directory with --in")
+        raise ConfigError(f"{home / taken[0]} exists already: name another directory with --in")
     try:
         for path, text in files.items():
             (home / path).parent.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,9 @@ def show_offsets(queries: list[GroupQuery], *, as_json: bool) -> None:
         )
         return
     for name, (group, partitions) in groups.items():
-        print_group_heading(name, group)
+        print_group_heading(name, group, partitions)
+        if not partitions:
+            continue
         heads = ("topic", "partition", "first", "committed", "end")
         rows = [(*one.at, one.bounds.first, one.committed_text, one.bounds.end) for one in partitions]
         print_table(heads, rows, numbers=heads[1:])
@@ -55,29 +57,33 @@ def reset_offsets(
     """Print the old and the new offset of each partition; with `execute`, commit the new ones first.
 
     Raises:
-        ConfigError: there is nothing to reset, or the group has members.
+        ConfigError: the group has members.
         CommitRefused, BrokerError: the offsets were not committed.
     """
     resets = asyncio.run(_plan_resets(queries, position, partition))
     active = [one.query.group for one in resets if one.active]
     if execute and active:
         raise ConfigError(
-            f"group {active[0]!r} has members, and only they may commit: stop them, and reset it then"
-            f" (`evkafka offsets show {active[0]}` tells who they are)"
+            f"group {active[0]!r} has members, so only they can commit: stop them first"
+            f" (`evkafka offsets show {active[0]}` lists them)"
         )
     if execute:
         asyncio.run(_commit(resets))
     changes = [change for one in resets for change in one.partitions]
+    if not changes and not as_json:
+        groups = ", ".join(one.query.group for one in resets)
+        print(f"nothing to reset: group {groups} has no committed offsets here; --topic names a topic to begin with")
+        return
     if as_json:
-        rows = [{"group": one.group} | one.as_json() | {"becomes": offset} for one, offset in changes]
+        rows = [{"group": one.group} | one.as_json() | {"new": offset} for one, offset in changes]
         print_json({"executed": execute, "partitions": rows})
         return
-    heads = ("group", "topic", "partition", "committed", "becomes", "records")
+    heads = ("group", "topic", "partition", "committed", "new", "records")
     cells = [(one.group, *one.at, one.committed_text, offset, _effect(one, offset)) for one, offset in changes]
     print_table(heads, cells, numbers=heads[2:])
     for group in () if execute else active:
-        screen().print(f"group {group!r} has members: stop them before", style="yellow")
-    screen().print("done" if execute else "nothing was changed: --execute does it", style="bold")
+        screen().print(f"group {group!r} has members: stop them first", style="yellow")
+    screen().print("committed" if execute else "nothing was changed; --execute commits the new offsets", style="bold")
 
 
 async def _plan_resets(queries: list[GroupQuery], position: Position, partition: int | None) -> list[_Reset]:
@@ -87,15 +93,14 @@ async def _plan_resets(queries: list[GroupQuery], position: Position, partition:
         partitions = [one for one in found if partition is None or one.at.partition == partition]
         offsets = await offsets_at(query.connection, position, {one.at: one.bounds for one in partitions})
         resets.append(_Reset(query, group.active, [(one, offsets[one.at]) for one in partitions]))
-    if not any(one.partitions for one in resets):
-        raise ConfigError("there is nothing to reset: no such topic, or the group has committed nothing; name --topic")
     return resets
 
 
 async def _commit(resets: list[_Reset]) -> None:
     for one in resets:
         offsets = {partition.at: offset for partition, offset in one.partitions}
-        await commit_offsets(one.query.connection, one.query.group, offsets)
+        if offsets:
+            await commit_offsets(one.query.connection, one.query.group, offsets)
 
 
 def _effect(partition: PartitionOffsets, offset: int) -> str:
@@ -104,5 +109,5 @@ def _effect(partition: PartitionOffsets, offset: int) -> str:
     if committed is None:
         return f"{partition.bounds.end - offset} to read"
     if offset == committed:
-        return "as it is"
-    return f"{committed - offset} again" if offset < committed else f"{offset - committed} passed over"
+        return "unchanged"
+    return f"{committed - offset} to read again" if offset < committed else f"{offset - committed} skipped"

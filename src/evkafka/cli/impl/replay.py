@@ -87,9 +87,12 @@ def replay(found: FoundCluster, history: History, *, dry_run: bool, fail_fast: b
     try:
         asyncio.run(_replay(found, history, report, dry_run=dry_run, fail_fast=fail_fast))
     except KeyboardInterrupt:
-        print("broken off; what was handled so far:", file=sys.stderr)
+        print("interrupted; handled so far:", file=sys.stderr)
         _print_report(report, dry_run=dry_run, as_json=as_json)
         return 130
+    if not report.read and not as_json:
+        print(f"no matching records in {history.topic}")
+        return 0
     _print_report(report, dry_run=dry_run, as_json=as_json)
     return 1 if report.failed else 0
 
@@ -105,8 +108,8 @@ def select_consumer(found: FoundCluster, topic: str) -> DeclaredConsumer:
         return found.consumer
     readers = [one.name for one in found.app.consumers.values() if reads_topic(one, topic)]
     if not readers:
-        raise ConfigError(f"--topic {topic}: no consumer of this app reads it; name one with --consumer to force it")
-    raise ConfigError(f"{', '.join(map(repr, readers))} read {topic!r}: say with --consumer whose handler is meant")
+        raise ConfigError(f"--topic {topic}: no consumer of this app reads it; choose one with --consumer")
+    raise ConfigError(f"{', '.join(map(repr, readers))} read {topic!r}: choose one with --consumer")
 
 
 async def _replay(found: FoundCluster, history: History, report: Report, *, dry_run: bool, fail_fast: bool) -> None:
@@ -200,7 +203,7 @@ def _outcome(delivery: Delivery) -> tuple[str, str | None]:
         case Delivery(outcome="failed", error=error) if error is not None:
             return "failed", f"{type(reported_exception(error)).__name__}: {failure_message(error)}"
         case Delivery(outcome=outcome, reason=reason):
-            return outcome, f"the endpoint says {outcome}" + (f": {reason}" if reason else "")
+            return outcome, f"the endpoint returned {outcome}" + (f": {reason}" if reason else "")
 
 
 # ---------------------------------------------------------------------------- the report

@@ -128,6 +128,7 @@ class _Tail:
         self._wanted = wanted
         self._print = printer
         self._left = records.limit
+        self._printed = False
 
     async def run(self) -> None:
         connection, start = self._found.connection, self._range.start
@@ -137,6 +138,8 @@ class _Tail:
             self._print_all(await self._last_records(bounds))
         if self._left == 0:
             return
+        if self._range.follow and not self._printed:
+            print(f"waiting for records of {self._range.topic}; Ctrl-C stops", file=sys.stderr)
         ends = None if self._range.follow else {at.partition: one.end for at, one in bounds.items()}
         begin = {at.partition: offset for at, offset in starts.items()}
         async with aclosing(follow(connection, self._range.topic, begin, ends)) as batches:
@@ -144,6 +147,8 @@ class _Tail:
                 self._print_all([one for one in batch if self._matches(one)])
                 if self._left == 0:
                     return
+        if not self._printed:
+            print(f"no matching records in {self._range.topic}", file=sys.stderr)
 
     async def _last_records(self, bounds: Mapping[TopicPartition, Bounds]) -> Sequence[Record]:
         """The last matching records of all partitions, by time. Looks that many offsets back in each partition."""
@@ -161,6 +166,7 @@ class _Tail:
     def _print_all(self, records: Sequence[Record]) -> None:
         for record in records[: self._left]:
             self._print(record)
+            self._printed = True
             if self._left is not None:
                 self._left -= 1
 

@@ -21,8 +21,8 @@ def show_plan(app: EVKafkaApp, *, as_json: bool) -> int:
         print_table(heads, [_cells(one) for one in topics], numbers=("partitions", "replicas"))
         for declared in app.consumers.values():
             if (pattern := declared.settings.topic_pattern) is not None:
-                screen().print(styled((f"{declared.name} reads what matches {pattern.pattern}", "dim")))
-        summary = f"{len(missing)} missing: `evkafka topics create` makes them" if missing else "none is missing"
+                screen().print(styled((f"{declared.name} reads the topics that match {pattern.pattern}", "dim")))
+        summary = f"{len(missing)} missing: `evkafka topics create` creates them" if missing else "all topics exist"
         screen().print(summary, style="yellow" if missing else "green")
     return 1 if missing else 0
 
@@ -36,9 +36,9 @@ def create(
         print_json({"created": created})
         return
     for topic in created:
-        print(f"made {topic}")
+        print(f"created {topic}")
     if not created:
-        print("none was missing")
+        print("nothing to create: all topics exist")
 
 
 def _cells(one: TopicStatus) -> tuple[object, ...]:
