@@ -71,6 +71,7 @@ class EVKafkaApp:
             attempt.
         reset_dead_letter_limit: set it to True before the start, to go on after a `dead_letter_limit` was reached; the
             same as `evkafka run --reset-dead-letter-limit`.
+        started_as: the options that name this app in commands, `--app shop:app`, if `evkafka run` or `dev` started it.
         telemetry: the runtime's events; subscribe listeners before the start.
         health: gives liveness, readiness and startup for an `app.status()`.
     """
@@ -109,6 +110,7 @@ class EVKafkaApp:
         self._ui_token = ui_token
         self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.reset_dead_letter_limit = False
+        self.started_as: str | None = None
         self.telemetry = Telemetry()
         log_events(self.telemetry)
         self.health = HealthChecks(self.telemetry)

@@ -72,6 +72,17 @@ class TestAFilter:
         assert not DeadLetterFilter(event_types=["OrderPlaced"]).matches(dead_letter(event_type=None))
 
 
+class TestAPlace:
+    def test_names_one_dead_letter_or_a_range(self) -> None:
+        assert DeadLetterPosition.parse_range("1@5") == [(1, 5)]
+        assert DeadLetterPosition.parse_range("1@5-7") == [(1, 5), (1, 6), (1, 7)]
+
+    @pytest.mark.parametrize("text", ["5", "1@", "1@7-5", "1@5-", "1@5-x", "1@0-100000"])
+    def test_of_another_form_is_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match="place"):
+            DeadLetterPosition.parse_range(text)
+
+
 class TestARate:
     async def test_limits_single_dead_letters_and_batches(self) -> None:
         limiter, began_s = _RateLimiter(50.0), time.monotonic()

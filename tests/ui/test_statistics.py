@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, Telemetry
-from evkafka.ui.statistics import ERROR_GROUPS_MAX, Statistics
+from evkafka.ui.error_groups import GROUPS_MAX, MINUTES
+from evkafka.ui.statistics import Statistics
 
 
 class Clock:
@@ -62,11 +63,25 @@ class TestStatistics:
         assert (group["count"], group["message"]) == (10, "no 9")
         assert [one["offset"] for one in group["records"]] == [9, 8, 7, 6, 5]
 
+    def test_errors_are_counted_by_minute_and_those_that_became_dead_letters_too(
+        self, statistics: Statistics, telemetry: Telemetry, clock: Clock
+    ) -> None:
+        clock.s = 60_000.0
+        for decision, pause_s in (("wait", 59), ("wait", 1), ("dead_letter", 180), ("wait", 0)):
+            telemetry.emit(AttemptFailed("shop", "t", 0, 1, "X", "shop.on_order", 1, ValueError(), decision, 1.0))
+            clock.s += pause_s
+        [group] = statistics.errors()
+        assert group["counts"] == [0] * (MINUTES - 5) + [2, 1, 0, 0, 1]
+        assert group["dead_lettered"] == 1
+        clock.s += 60 * MINUTES
+        [group] = statistics.errors()
+        assert (group["counts"], group["count"]) == ([0] * MINUTES, 4)
+
     def test_error_groups_are_limited(self, statistics: Statistics, telemetry: Telemetry) -> None:
-        for number in range(3 * ERROR_GROUPS_MAX):
+        for number in range(3 * GROUPS_MAX):
             telemetry.emit(failed(ValueError("x" * 100_000), endpoint=f"shop.on_{number}"))
             telemetry.emit(processed(event_type=f"type-{number}"))
-        assert len(statistics.errors()) == ERROR_GROUPS_MAX
+        assert len(statistics.errors()) == GROUPS_MAX
         assert all(len(group["message"]) <= 1000 for group in statistics.errors())
 
     def test_counts_nothing_after_its_end(self, statistics: Statistics, telemetry: Telemetry) -> None:

@@ -18,6 +18,9 @@ from evkafka.serde.safe_text import time_of
 OffsetRanges = Mapping[int, range]
 """Offsets of a topic, by partition."""
 
+POSITIONS_MAX = 100_000
+"""Most positions of one range."""
+
 UNKNOWN_TIME = datetime.fromtimestamp(0, UTC)
 """Used if neither the headers nor the record have a valid time."""
 
@@ -53,6 +56,23 @@ class DeadLetterPosition(NamedTuple):
         if not (sign and partition.isdecimal() and offset.isdecimal()):
             raise ValueError(f"{text[:50]!r} is no place of a letter: give PARTITION@OFFSET, 0@17 for example")
         return cls(int(partition), int(offset))
+
+    @classmethod
+    def parse_range(cls, text: str) -> list[DeadLetterPosition]:
+        """Parse PARTITION@OFFSET, or PARTITION@FIRST-LAST for all offsets from the first to the last.
+
+        Raises:
+            ValueError: the text has another form, or names more than `POSITIONS_MAX` offsets.
+        """
+        first_text, dash, last = text.partition("-")
+        first = cls.parse(first_text)
+        if not dash:
+            return [first]
+        if not last.isdecimal() or int(last) < first.offset:
+            raise ValueError(f"{text[:50]!r} is no range of places: give PARTITION@FIRST-LAST, 0@17-41 for example")
+        if int(last) - first.offset >= POSITIONS_MAX:
+            raise ValueError(f"{text[:50]!r} names more than {POSITIONS_MAX} places; a filter selects any number")
+        return [cls(first.partition, offset) for offset in range(first.offset, int(last) + 1)]
 
 
 @dataclass(frozen=True, slots=True)

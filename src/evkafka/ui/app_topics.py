@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from evkafka.config import dead_letter_producer_settings, dead_letter_topic, producer_settings
 from evkafka.config.settings import ConnectionSettings
+from evkafka.runtime.dead_letters.retry_topics import retry_consumer_name
 from evkafka.ui.operated_app import OperatedApp
 
 
@@ -39,6 +40,26 @@ def configured_dead_letter_topics(app: OperatedApp) -> dict[str, AppTopic]:
                 connection = dead_letter_producer_settings(settings, policy).connection
                 found.setdefault(name, AppTopic(connection, declared.type_header, declared.name))
     return found
+
+
+def dead_letter_topic_of(app: OperatedApp, consumer: str, topic: str, event_type: str | None) -> str | None:
+    """The topic to which a consumer writes the dead letters of this topic and event type.
+
+    Args:
+        consumer: its name, or the name of the one that reads its retry topics.
+        topic: a topic that it reads, or a retry topic of one.
+    """
+    declared = next(
+        (one for one in app.consumers.values() if consumer in (one.name, retry_consumer_name(one.name))), None
+    )
+    if declared is None:
+        return None
+    settings, policies = declared.settings, dict(declared.policies())
+    sources = [source.name for source in settings.topics if topic.startswith(f"{source.name}.")]
+    if topic in declared.retry_topics() and sources:
+        topic = max(sources, key=len)
+    policy = policies.get(event_type, policies[None])
+    return dead_letter_topic(policy, topic=topic, group_id=settings.group_id, event_type=event_type or "unmatched")
 
 
 def app_topics(app: OperatedApp) -> dict[str, AppTopic]:

@@ -22,7 +22,7 @@ from evkafka.dlq.targets import source_topics
 from evkafka.exceptions import ConfigError
 from evkafka.serde.safe_text import lines
 from evkafka.service.plan import DeclaredConsumer
-from evkafka.ui.app_topics import AppTopic
+from evkafka.ui.app_topics import AppTopic, dead_letter_topic_of
 from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.dead_letter_list import Listed, ListQuery, list_dead_letters
 from evkafka.ui.dead_letter_topics import dead_letter_topics
@@ -62,19 +62,21 @@ class DeadLetterScreen:
 
     # ------------------------------------------------------------------ reading
 
-    async def list(self, topic: str | None, query: ListQuery) -> DeadLetterList:
+    async def list(
+        self, topic: str | None, query: ListQuery, *, consumer: str = "", source: str = ""
+    ) -> DeadLetterList:
         """A page of a topic's dead letters, the newest first.
 
         Args:
-            topic: None for the app's first topic with open dead letters.
+            topic: None for the one to which this consumer writes the dead letters of the topic `source`; if there is
+                none, for the app's first topic with open dead letters.
 
         Raises:
             ConfigError: the app has no such dead-letter topic.
             TimeoutError, BrokerError, TooBusy: the topic could not be read.
         """
         topics = await self._topics()
-        counted = self._open_by_topic()
-        name = topic or next((name for name in topics if counted.get(name)), next(iter(topics), None))
+        name = topic or self._default_topic(topics, consumer, source, query)
         found = Listed()
         if name is not None:
             dead_letters = _dead_letter_topic(topics, name)
@@ -90,6 +92,16 @@ class DeadLetterScreen:
             within=ranges_as_text(found.within),
             older=found.older,
         )
+
+    def _default_topic(
+        self, topics: Mapping[str, AppTopic], consumer: str, source: str, query: ListQuery
+    ) -> str | None:
+        event_type = next(iter(query.wanted.event_types), None)
+        named = dead_letter_topic_of(self._app, consumer, source, event_type) if consumer and source else None
+        if named in topics:
+            return named
+        counted = self._open_by_topic()
+        return next((name for name in topics if counted.get(name)), next(iter(topics), None))
 
     async def _topics(self) -> Mapping[str, AppTopic]:
         return await self._background.run(lambda: dead_letter_topics(self._app), timeout_s=READ_TIMEOUT_S)

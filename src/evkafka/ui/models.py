@@ -16,6 +16,9 @@ Durations are in seconds, times in milliseconds since the epoch. Unknown values 
 | `POST ui/api/letters/replay` | `{topic, filter, places or ids, to: "handler" or "topic", dry_run}` -> `ReplayResult` |
 | `POST ui/api/letters/drop` | `{topic, filter, places or ids, reason}` -> `ReplayResult` |
 
+Without a `topic`, a list is of the one to which `consumer` writes the dead letters of the topic `source`; without those
+either, of the first one with open dead letters.
+
 `status` is open (the default), replayed, dropped or all. A `filter` selects all open dead letters that match it: it has
 the fields `q`, `event_type` and `error` of a list, and its `within`, so that it selects none that came after the list.
 
@@ -164,7 +167,10 @@ class UnmatchedRow(TypedDict):
 
 
 class ErrorGroup(TypedDict):
-    """Errors of one class at one endpoint."""
+    """Errors of one class at one endpoint.
+
+    `counts` are the errors of each of the last 60 minutes. `dead_lettered` of its records became dead letters.
+    """
 
     id: str
     type: str
@@ -175,8 +181,10 @@ class ErrorGroup(TypedDict):
     count: int
     first_ms: int
     last_ms: int
+    counts: list[int]
     traceback: str
     records: list[RecordAddress]
+    dead_lettered: int
 
 
 class OpenDeadLetters(TypedDict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,6 +19,7 @@ from evkafka.http.encoding import encode_json
 from evkafka.http.security import RequestRefused, check_site
 from evkafka.http.worker_thread import TooBusy, WorkerThread
 from evkafka.serde.safe_text import lines
+from evkafka.ui.app_option import app_option
 from evkafka.ui.auth import COOKIE, Authenticator, audit
 from evkafka.ui.background import BackgroundRunner
 from evkafka.ui.configuration import configuration
@@ -149,8 +151,10 @@ class OperationsPage:
             return _refusal(refused)
         if not may_read:
             return self._token_form("This token is wrong." if "wrong" in request.query_params else "")
-        entered = self._auth.has_session(request)
-        return HTMLResponse(_templates.get_template("ui.html").render(title=self._app.title, entered=entered))
+        page = _templates.get_template("ui.html").render(
+            title=self._app.title, entered=self._auth.has_session(request), app_option=self._app_option
+        )
+        return HTMLResponse(page)
 
     def _token_form(self, refusal: str, *, status: int = 401, base: str = "") -> Response:
         """
@@ -160,6 +164,10 @@ class OperationsPage:
         """
         form = _templates.get_template("ui_enter.html")
         return HTMLResponse(form.render(title=self._app.title, refusal=refusal, base=base), status_code=status)
+
+    @cached_property
+    def _app_option(self) -> str:
+        return app_option(self._app)
 
     async def _without_slash(self, request: Request) -> Response:
         """A relative redirect: the Host header of the request cannot change where it leads."""
@@ -220,7 +228,12 @@ class OperationsPage:
 
     async def _list_dead_letters(self, request: Request) -> object:
         query = request.query_params
-        return await self._dead_letters.list(query.get("topic") or None, list_parameters(query))
+        return await self._dead_letters.list(
+            query.get("topic") or None,
+            list_parameters(query),
+            consumer=query.get("consumer", ""),
+            source=query.get("source", ""),
+        )
 
     async def _list_topics(self, request: Request) -> object:
         return await list_topics(self._app, self._background)

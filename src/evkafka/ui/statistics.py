@@ -6,17 +6,15 @@ the durations.
 
 from __future__ import annotations
 
-import hashlib
 import time
-import traceback
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from evkafka.runtime.failure_cause import failure_message, reported_exception
 from evkafka.runtime.status import AppStatus
-from evkafka.serde.safe_text import NAME_CHARACTERS, cut, lines, one_line
+from evkafka.serde.safe_text import NAME_CHARACTERS, cut, one_line
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, RecordsUnmatched, Telemetry
+from evkafka.ui.error_groups import ErrorGroups, cut_event_type
 from evkafka.ui.history import History
 from evkafka.ui.models import ErrorGroup, PartitionTimeSeries, RecordAddress, TimeSeries, UnmatchedRow
 
@@ -24,12 +22,8 @@ DURATIONS_KEPT = 1000
 RECENT_S = 10
 DURATIONS_PER_SECOND = 300
 DURATIONS_PER_BATCH = 50
-ERROR_GROUPS_MAX = 100
+UNMATCHED_MAX = 100
 EVENT_TYPES_MAX = 1000
-ADDRESSES_PER_GROUP = 5
-TRACEBACK_FRAMES = 50
-TRACEBACK_CHARACTERS = 8 * 1024
-MESSAGE_CHARACTERS = 1000
 
 HANDLED = frozenset({"ok", "skipped", "dead_lettered"})
 FAILED = frozenset({"retried", "failed", "dead_lettered", "lost"})
@@ -62,7 +56,7 @@ class Statistics:
         self._recent: deque[tuple[int, list[float]]] = deque(maxlen=RECENT_S + 1)  # durations by second
         self.event_types: dict[tuple[str, str], EventTypeStatistics] = {}
         self.handled = self.failed = self.dead_lettered = 0
-        self._groups: dict[str, ErrorGroup] = {}
+        self._errors = ErrorGroups()
         self._unmatched: Counter[tuple[str, str | None, str]] = Counter()
         self._unsubscribe = [
             telemetry.listen(RecordsProcessed, self._on_processed),
@@ -106,46 +100,15 @@ class Statistics:
             self._recent[-1][1].extend(durations_s)
 
     def _on_failed(self, event: AttemptFailed) -> None:
-        at_ms = int(self._now() * 1000)
-        error = event.error
-        name, message = "An outcome", f"the endpoint asked for it: {event.decision}"
-        if error is not None:
-            name = one_line(type(reported_exception(error)).__name__, NAME_CHARACTERS)
-            message = lines(failure_message(error), MESSAGE_CHARACTERS)
-        event_type = _cut(event.event_type)
-        counts = self._counts(event.consumer, event_type or "")
-        counts.error, counts.error_at_ms = cut(f"{name}: {message}", NAME_CHARACTERS), at_ms
-        words = "\0".join((name, event.endpoint, event_type or "", event.consumer))
-        error_id = hashlib.sha256(words.encode()).hexdigest()[:12]
-        group = self._groups.pop(error_id, None)
-        if group is None:
-            group = ErrorGroup(
-                id=error_id,
-                type=name,
-                message=message,
-                endpoint=event.endpoint,
-                event_type=event_type,
-                consumer=event.consumer,
-                count=0,
-                first_ms=at_ms,
-                last_ms=0,
-                traceback="",
-                records=[],
-            )
-        if at_ms - group["last_ms"] >= 1000 and error is not None:  # many errors at once: format one traceback a second
-            group["traceback"] = _traceback(error)
-            group["message"] = message
-        group["count"] += 1
-        group["last_ms"] = at_ms
-        where = RecordAddress(topic=event.topic, partition=event.partition, offset=event.offset)
-        group["records"] = [where, *(address for address in group["records"] if address != where)][:ADDRESSES_PER_GROUP]
-        self._groups[error_id] = group  # the newest is the last, the oldest is removed first
-        if len(self._groups) > ERROR_GROUPS_MAX:
-            del self._groups[next(iter(self._groups))]
+        at_s = self._now()
+        group = self._errors.add(event, at_s)
+        counts = self._counts(event.consumer, group["event_type"] or "")
+        counts.error = cut(f"{group['type']}: {group['message']}", NAME_CHARACTERS)
+        counts.error_at_ms = int(at_s * 1000)
 
     def _on_unmatched(self, event: RecordsUnmatched) -> None:
-        key = (event.consumer, _cut(event.event_type), event.reason)
-        if key in self._unmatched or len(self._unmatched) < ERROR_GROUPS_MAX:
+        key = (event.consumer, cut_event_type(event.event_type), event.reason)
+        if key in self._unmatched or len(self._unmatched) < UNMATCHED_MAX:
             self._unmatched[key] += event.count
 
     # ------------------------------------------------------------------ results
@@ -184,12 +147,11 @@ class Statistics:
 
     def errors(self) -> list[ErrorGroup]:
         """The error groups, the newest first."""
-        return [group.copy() for group in reversed(self._groups.values())]
+        return self._errors.newest(self._now())
 
     def error_at(self, topic: str, partition: int, offset: int) -> str | None:
         """The id of the newest error of this record, if it is known."""
-        wanted = RecordAddress(topic=topic, partition=partition, offset=offset)
-        return next((group["id"] for group in reversed(self._groups.values()) if wanted in group["records"]), None)
+        return self._errors.id_at(RecordAddress(topic=topic, partition=partition, offset=offset))
 
     def unmatched(self) -> list[UnmatchedRow]:
         return [
@@ -204,20 +166,3 @@ class Statistics:
         if key not in self.event_types and len(self.event_types) >= EVENT_TYPES_MAX:
             key = (consumer, "")  # too many event types: the further ones are counted together
         return self.event_types.setdefault(key, EventTypeStatistics())
-
-
-def _cut(event_type: str | None) -> str | None:
-    """Escape and cut an event type: a producer may write any text."""
-    return None if event_type is None else one_line(event_type, NAME_CHARACTERS)
-
-
-def _traceback(error: BaseException) -> str:
-    """The last frames of each error in the chain. A recursion has a thousand, and this runs in the event loop."""
-    try:
-        formatted = traceback.TracebackException.from_exception(
-            error, limit=-TRACEBACK_FRAMES, max_group_width=5, max_group_depth=3, compact=True
-        )
-        text = "".join(formatted.format())
-    except Exception as failure:
-        return f"{type(error).__name__}, whose traceback cannot be shown: {type(failure).__name__}"
-    return lines(text[-TRACEBACK_CHARACTERS:])

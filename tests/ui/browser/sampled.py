@@ -24,6 +24,7 @@ from evkafka.web.application import STATIC, UI_STATIC
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 TOKEN = "the-token-of-the-samples"
+APP = "--app flights:app"
 
 
 def sample(name: str) -> Any:
@@ -35,6 +36,8 @@ class Sampled:
 
     Attributes:
         orders: path and body of every order that came with the token.
+        failing: the dead letters that a replay fails, as in its answer.
+        asked: the query of every request for dead letters.
         refuse: makes the stream end, and answers it with 503 until it is False again.
         silent: the snapshot is not sent again and again, as an app does once a second.
     """
@@ -43,6 +46,8 @@ class Sampled:
         self.snapshot: dict[str, Any] = sample("snapshot")
         self.answers = {name: sample(name) for name in ("letters", "topics", "records", "history", "config", "check")}
         self.orders: list[tuple[str, dict[str, Any]]] = []
+        self.failing: list[dict[str, str]] = []
+        self.asked: list[dict[str, str]] = []
         self.refuse = False
         self.silent = False
         self.url = ""
@@ -97,7 +102,7 @@ class Sampled:
 
     async def _page(self, request: Request) -> Response:
         environment = Environment(loader=PackageLoader("evkafka.ui"), autoescape=True, undefined=StrictUndefined)
-        return HTMLResponse(environment.get_template("ui.html").render(title="Flights"))
+        return HTMLResponse(environment.get_template("ui.html").render(title="Flights", app_option=APP))
 
     async def _stream(self, request: Request) -> Response:
         if self.refuse:
@@ -116,7 +121,11 @@ class Sampled:
         return StreamingResponse(parts(), media_type="text/event-stream")
 
     async def _answer(self, request: Request) -> Response:
-        return JSONResponse(self.answers[request.path_params["name"]])
+        name, query = request.path_params["name"], dict(request.query_params)
+        if name == "letters":
+            self.asked.append(query)
+            return JSONResponse(page_of(self.answers[name], query))
+        return JSONResponse(self.answers[name])
 
     async def _order(self, request: Request) -> Response:
         if request.headers.get("authorization") != f"Bearer {TOKEN}":
@@ -125,5 +134,16 @@ class Sampled:
             return JSONResponse({"done": "unlocked"})
         body = await request.json()
         self.orders.append((request.path_params["name"], body))
-        ids = body.get("ids", [])
-        return JSONResponse({"chosen": len(ids), "done": len(ids), "failed": []})
+        chosen = len(body["places"]) if "places" in body else self.answers["letters"]["counts"]["open"]
+        failed = [one for one in self.failing if body.get("places") is None or one["place"] in body["places"]]
+        done = 0 if body.get("dry_run") else chosen - len(failed)
+        return JSONResponse({"chosen": chosen, "done": done, "failed": failed, "failed_count": len(failed)})
+
+
+def page_of(answer: dict[str, Any], query: dict[str, str]) -> dict[str, Any]:
+    """The page of a list of dead letters that was asked for, or the one dead letter."""
+    letters = answer["letters"]
+    if "at" in query:
+        return answer | {"letters": [one for one in letters if one["place"] == query["at"]]}
+    first = int(query.get("skip", 0))
+    return answer | {"letters": letters[first : first + int(query.get("limit", 200))]}

@@ -110,7 +110,7 @@ async def confirmed(page: Page, verb: str) -> None:
 async def looked(page: Page) -> None:
     """Load the dead letters, and wait for the answer: a second request before it would discard it."""
     async with page.expect_response(lambda answer: "/api/letters" in answer.url):
-        await page.get_by_role("button", name="Look").click()
+        await page.get_by_role("button", name="Search").click()
 
 
 async def twin(page: Page) -> str:

@@ -72,7 +72,7 @@ async def test_shows_flights_and_a_failed_one_can_be_replayed_until_it_is_handle
         await page.get_by_role("dialog").get_by_label("Token").fill(running.token)
         await confirmed(page, "Unlock")
         await page.get_by_label("Containing").fill("'G7'")
-        boxes = page.get_by_role("checkbox", name="Choose departures-board")
+        boxes = page.get_by_role("checkbox", name="Select departures-board")
 
         async def both_are_there() -> bool:
             await looked(page)
@@ -80,20 +80,20 @@ async def test_shows_flights_and_a_failed_one_can_be_replayed_until_it_is_handle
 
         await eventually(both_are_there, 180)
         await page.get_by_role("button", name="Show").first.click()
-        await expect(page.locator("#screen pre").first).to_contain_text('"carrier": "G7"')
+        await expect(page.locator(".drawer pre").first).to_contain_text('"carrier": "G7"')
         await eventually(lambda: replayed(page), 180)
-        await expect(page.get_by_text("No dead letter is open here.")).to_be_visible()
-        await page.get_by_label("Also replayed").check()
+        await expect(page.get_by_text("Nothing matches.")).to_be_visible()
+        await page.get_by_role("button", name="Replayed").click()
         await expect(page.get_by_role("row").filter(has_text="replayed")).to_have_count(2)
 
 
 async def replayed(page: Page) -> bool:
     """Replay the dead letters. They fail until the airline is registered, which is the fix."""
-    choose = page.get_by_role("checkbox", name="Choose all")
+    choose = page.get_by_role("checkbox", name="Select all")
     if not await choose.is_checked():
         await choose.check()
-    await page.get_by_role("button", name="Replay").first.click()
+    await page.get_by_role("group", name="Selection").get_by_role("button", name="Replay").click()
     await confirmed(page, "Replay")
-    notice = page.locator("#told .notice").last
-    await expect(notice).to_contain_text("replayed")
-    return "2 letters of 2 replayed." in await notice.inner_text()
+    result = page.locator(".result .notice")
+    await expect(result).to_contain_text("replayed")
+    return "2 of 2 dead letters replayed." in await result.inner_text()

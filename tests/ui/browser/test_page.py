@@ -201,7 +201,7 @@ class TestIncomingSnapshots:
             await expect(page.get_by_text(HOSTILE).first).to_be_visible()
             await shows(page, sampled.url, "letters")
             await page.get_by_role("button", name="Show").first.click()
-            await expect(page.locator("#screen pre").first).to_have_text(HOSTILE)
+            await expect(page.locator(".drawer pre").first).to_have_text(HOSTILE)
             assert await page.evaluate("window.hit === undefined && !document.querySelector('#screen img')")
 
     async def test_are_stale_while_the_connection_is_lost(self, sampled: Sampled, open_page: OpenPage) -> None:
@@ -273,23 +273,6 @@ class TestOrders:
             await expect(button).to_be_focused()
         assert sampled.orders == []
 
-    async def test_show_the_command_for_the_selection(self, sampled: Sampled, open_page: OpenPage) -> None:
-        async with open_page(f"{sampled.url}ui#/letters") as page:
-            await page.evaluate("(token) => sessionStorage.setItem('evkafka-token', token)", TOKEN)
-            await page.reload()
-            await page.get_by_role("checkbox", name="Choose departures-board/flights/2/812").check()
-            await page.get_by_role("button", name="Drop…").click()
-            asked = page.get_by_role("dialog")
-            await asked.get_by_label("Why").fill("a test's")
-            await expect(asked.locator(".command code")).to_contain_text(
-                "evkafka dlq drop flights.departures-board.dlq --app MODULE:APP --at 0@0"
-            )
-            await asked.get_by_role("button", name="Drop").click()
-            await expect(page.get_by_text("1 letter of 1 dropped.")).to_be_visible()
-        await eventually(lambda: sampled.orders)
-        assert sampled.orders[0][1]["places"] == ["0@0"]
-        assert sampled.orders[0][1]["ids"] == ["departures-board/flights/2/812"]
-
 
 class TestNotices:
     async def test_are_shown_once_and_hide_nothing_that_cannot_be_scrolled(
@@ -305,7 +288,7 @@ class TestNotices:
             notice = page.locator("#told .notice > span")
             await expect(notice).to_have_text(["no broker answers", "0 letters of 2 replayed."])
             await page.evaluate("scrollTo(0, document.body.scrollHeight)")
-            last, notices = page.locator("main :is(a, button)").last, page.locator("#told")
+            last, notices = page.locator("main :is(a, button):visible").last, page.locator("#told")
             ends, begins = await last.bounding_box(), await notices.bounding_box()
             assert ends is not None
             assert begins is not None

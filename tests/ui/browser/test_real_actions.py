@@ -103,34 +103,35 @@ class TestDeadLetters:
                 await shows(page, running.url, "letters")
                 await self._looked_for(page)
                 await page.get_by_role("button", name="Show", exact=False).first.click()
-                await expect(page.locator("#letter")).to_contain_text(f"/{running.topic}:")
-                await expect(page.locator("#screen pre").first).to_contain_text('"card_number": "***"')
+                await expect(page.locator(".drawer")).to_contain_text(f"/{running.topic}:")
+                await expect(page.locator(".drawer pre").first).to_contain_text('"card_number": "***"')
+                await page.keyboard.press("Escape")
 
-                await order(page, "Dry run")
-                await expect(page.locator("#told")).to_contain_text("1 letter of 1 would be tried")
-                await order(page, "Replay")
-                await expect(page.locator("#told")).to_contain_text("LookupError: no rate for EUR")
+                result = page.locator(".result")
+                await order(page, dry_run=True)
+                await expect(result).to_contain_text("0 of 1 dead letter replayed. 1 failed and stays open.")
+                await expect(result).to_contain_text("LookupError: no rate for EUR")
                 assert running.billed == []
                 badge = page.locator("#screens a").filter(has_text="Dead letters").locator(".count")
                 await expect(badge).to_have_text("1")
 
                 running.mended = True
-                await order(page, "Replay")
-                await expect(page.locator("#told")).to_contain_text("1 letter of 1 replayed.")
+                await order(page)
+                await expect(result).to_contain_text("1 of 1 dead letter replayed.")
                 assert running.billed == [7]
-                await expect(page.get_by_text("No dead letter is open here.")).to_be_visible()
+                await expect(page.get_by_text("Nothing matches.")).to_be_visible()
                 await expect(badge).to_be_empty()
-                await page.get_by_label("Also replayed").check()
-                await expect(page.get_by_role("row").filter(has_text="replayed")).to_have_count(1)
+                await page.get_by_role("button", name="Replayed").click()
+                await expect(page.get_by_role("button", name="Show billing")).to_have_count(1)
 
     async def _looked_for(self, page: Page) -> None:
         containing = page.get_by_label("Containing")
         for text, found in (("a rate for CHF", 0), ("RATE for eur", 1)):
             await containing.fill(text)
             await containing.press("Enter")
-            await expect(page.get_by_role("checkbox", name="Choose billing")).to_have_count(found)
+            await expect(page.get_by_role("checkbox", name="Select billing")).to_have_count(found)
 
-    async def test_some_are_dropped_on_the_page_and_others_by_the_command(
+    async def test_some_are_discarded_on_the_page_and_others_by_the_command(
         self, shop: OpenShop, open_page: OpenPage, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.INFO, "evkafka.audit")
@@ -140,7 +141,7 @@ class TestDeadLetters:
             servers = running.producer.settings.connection.bootstrap_servers[0]
             async with open_page(f"{running.url}ui#/letters") as page:
                 await with_token(page)
-                boxes = page.get_by_role("checkbox", name="Choose billing")
+                boxes = page.get_by_role("checkbox", name="Select billing")
 
                 async def all_there() -> bool:
                     await looked(page)
@@ -149,16 +150,16 @@ class TestDeadLetters:
                 await eventually(all_there)
                 await page.get_by_role("checkbox", name=letter(running, 0)).check()
                 await page.get_by_role("checkbox", name=letter(running, 1)).check()
-                await page.get_by_role("button", name="Drop…").click()
-                await page.get_by_role("dialog").get_by_label("Why").fill("bought twice")
+                await page.get_by_role("button", name="Discard…").click()
+                await page.get_by_role("dialog").get_by_label("Reason").fill("bought twice")
                 drop = await twin(page)
-                await confirmed(page, "Drop")
-                await expect(page.locator("#told")).to_contain_text("2 letters of 2 dropped.")
+                await confirmed(page, "Discard")
+                await expect(page.locator(".result")).to_contain_text("2 of 2 dead letters discarded.")
                 await expect(boxes).to_have_count(1)
 
-                assert "1 dropped" in await evkafka(drop.replace("0@0", "0@2", 1), servers)
-                await page.get_by_role("button", name="Look").click()
-                await expect(page.get_by_text("No dead letter is open here.")).to_be_visible()
+                assert "1 dropped" in await evkafka(drop.replace("0@0-1", "0@1-2", 1), servers)
+                await page.get_by_role("button", name="Search").click()
+                await expect(page.get_by_text(f"No open dead letters in {running.dead_letters}.")).to_be_visible()
         [message] = [record.getMessage() for record in caplog.records if record.name == "evkafka.audit"]
         assert "letters/drop" in message
         assert "bought twice" in message
@@ -166,7 +167,7 @@ class TestDeadLetters:
 
 def letter(running: Shop, offset: int) -> re.Pattern[str]:
     """The checkbox of the record at this offset. Its id also has the ids of cluster and topic."""
-    return re.compile(rf"Choose billing.+{running.topic}:.+\b0\W{offset}$")
+    return re.compile(rf"Select billing.+{running.topic}:.+\b0\W{offset}$")
 
 
 class TestRecords:
@@ -201,9 +202,12 @@ class TestRecords:
                 await expect(page.get_by_text("Nothing there: the partition holds 0 to 59.")).to_be_visible()
 
 
-async def order(page: Page, button: str) -> None:
-    choose = page.get_by_role("checkbox", name="Choose all")
+async def order(page: Page, *, dry_run: bool = False) -> None:
+    choose = page.get_by_role("checkbox", name="Select all")
     if not await choose.is_checked():
         await choose.check()
-    await page.get_by_role("button", name=button).first.click()
-    await confirmed(page, button)
+    await page.get_by_role("group", name="Selection").get_by_role("button", name="Replay").click()
+    if dry_run:
+        await page.get_by_role("dialog").get_by_role("button", name="Dry run").click()
+        await expect(page.get_by_role("dialog")).to_contain_text("1 of 1 dead letter would reach an endpoint")
+    await confirmed(page, "Replay")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,6 +44,12 @@ Error = Annotated[
         rich_help_panel=FILTERS,
     ),
 ]
+Containing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT", help="Only with this text in the id, the event type or the error.", rich_help_panel=FILTERS
+    ),
+]
 Since = Annotated[
     str | None,
     typer.Option(
@@ -67,7 +74,7 @@ Positions = Annotated[
     typer.Option(
         "--at",
         metavar="PARTITION@OFFSET",
-        help="Only the letter at this position; may be repeated.",
+        help="Only the letter at this position; may be repeated, or name a range: 0@17-41.",
         rich_help_panel=FILTERS,
     ),
 ]
@@ -106,6 +113,7 @@ Everything = Annotated[bool, typer.Option("--all", help="All open letters; requi
 class _Filter:
     event_type: EventTypes = None
     error: Error = None
+    containing: Containing = None
     since: Since = None
     until: Until = None
     partition: FilteredPartition = None
@@ -236,12 +244,13 @@ def _letter_filter(options: _Filter, letters: _Letters = _Letters()) -> DeadLett
     if options.offset is not None and options.partition is None:
         raise ConfigError("--offset needs --partition N")
     try:
-        positions = tuple(map(DeadLetterPosition.parse, letters.at or ()))
+        positions = tuple(chain.from_iterable(map(DeadLetterPosition.parse_range, letters.at or ())))
     except ValueError as error:
         raise ConfigError(f"--at: {error}") from None
     return DeadLetterFilter(
         event_types=tuple(options.event_type or ()),
         error=options.error,
+        containing=options.containing or "",
         since=None if options.since is None else parse_time("--since", options.since),
         until=None if options.until is None else parse_time("--until", options.until),
         partition=options.partition,

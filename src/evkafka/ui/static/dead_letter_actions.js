@@ -1,74 +1,143 @@
-// Actions on dead letters: replay, dry run and drop, each with the command that does the same.
+// Actions on dead letters: replay, with a dry run first, and discard. Each shows the command that does the same.
+//
+// `chosen` is { topic, number, all, wanted, places, ids }. With `all`, the action takes all that match the filter
+// `wanted`; otherwise these places. `wanted` is null if they are not all that match.
 
 import { post } from "./api.js";
-import { confirm, notify } from "./dialog.js";
-import { h } from "./dom.js";
-import { plural } from "./format.js";
+import { appOption, option, quoted } from "./command_line.js";
+import { open } from "./dialog.js";
+import { command, h, text } from "./dom.js";
+import { count, plural } from "./format.js";
 
-const LISTED_MAX = 5;
-const quoted = (word) => (/^[\w./:-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+const NAMED_MAX = 50; // the log has the ids of so many; of more it has the places only
+const REASONS_SHOWN = 3;
 
-function commandLine(what, topic, places, ...options) {
-  return ["evkafka dlq", what, quoted(topic), "--app MODULE:APP", ...places.map((place) => `--at ${place}`), ...options].join(" ");
+const filterOptions = (wanted) => [...option("--event-type", wanted.event_type), ...option("--error", wanted.error), ...option("--containing", wanted.q)];
+
+/** The options of `evkafka dlq` that select the same dead letters. */
+const options = (chosen) => (chosen.wanted ? filterOptions(chosen.wanted) : ranges(chosen.places).map((range) => `--at ${range}`));
+
+/** Places as few ranges: 0@3, 0@4 and 0@5 are 0@3-5. */
+function ranges(places) {
+  const sorted = places.map((place) => place.split("@").map(Number)).sort((one, other) => one[0] - other[0] || one[1] - other[1]);
+  const found = [];
+  for (const [partition, offset] of sorted) {
+    const range = found.at(-1);
+    if (range?.partition === partition && range.last === offset - 1) range.last = offset;
+    else found.push({ partition, first: offset, last: offset });
+  }
+  return found.map(({ partition, first, last }) => `${partition}@${first}${last > first ? `-${last}` : ""}`);
 }
 
-/** The ids of the dead letters at these places, for people to read: only the places identify them. */
-function idsOf(places, found) {
-  const ids = new Map(found.map((one) => [`${one.partition}@${one.offset}`, one.id]));
-  return places.map((place) => ids.get(place) ?? place);
+/** The command that lists the dead letters of a query. */
+export const listCommand = (topic, query) => ["evkafka dlq list", quoted(topic), appOption(), ...(query.status === "open" ? [] : ["--all"]), ...filterOptions(query)].join(" ");
+
+function commandLine(what, chosen, ...more) {
+  return ["evkafka dlq", what, quoted(chosen.topic), appOption(), ...options(chosen), ...more].join(" ");
 }
 
-function idList(places, found) {
-  const more = places.length - LISTED_MAX;
-  return h("ul", { class: "small mono" }, idsOf(places.slice(0, LISTED_MAX), found).map((id) => h("li", {}, id)), more > 0 && h("li", {}, `and ${more} more`));
+function order(chosen, more) {
+  const which = chosen.all ? { filter: chosen.wanted } : { places: chosen.places, ...(chosen.ids.length <= NAMED_MAX ? { ids: chosen.ids } : {}) };
+  return { topic: chosen.topic, ...which, ...more };
 }
 
-/** The result of a replay or drop as one sentence. */
-function resultText(done, verb) {
-  const whole = `${plural(done.done, "letter")} of ${done.chosen} ${verb}.`;
-  const [first] = done.failed;
-  return first ? `${whole} ${first.id}: ${first.why}` : whole;
+/** The failures of a result by their reason, the most frequent first: [reason, number]. */
+function reasons(result) {
+  const found = new Map();
+  for (const { why } of result.failed) found.set(why, (found.get(why) ?? 0) + 1);
+  return [...found].sort((one, other) => other[1] - one[1]);
 }
 
-/** The result of a dry run as one sentence. */
-function dryRunText(done, way) {
-  const verb = way === "handler" ? "tried" : "sent";
-  const whole = `Dry run: ${plural(done.chosen - done.failed.length, "letter")} of ${done.chosen} would be ${verb}. Nothing was done.`;
-  const [first] = done.failed;
-  return first ? `${whole} ${first.id}: ${first.why}` : whole;
+/** The reasons of what failed, as a list. */
+export function reasonList(result) {
+  if (!result.failed.length) return null;
+  const all = reasons(result);
+  const rest = all.length - REASONS_SHOWN;
+  return h("ul", { class: "why small" }, all.slice(0, REASONS_SHOWN).map(([why, number]) => h("li", {}, number > 1 ? `${count(number)} times: ` : "", why)), rest > 0 && h("li", {}, `and ${plural(rest, "more reason")}`));
 }
 
-export async function replay(topic, places, found, dry) {
-  const way = (value, label, checked) => h("label", { class: "beside" }, h("input", { type: "radio", name: "way", value, checked }), label);
-  const ways = h("fieldset", {}, h("legend", { class: "quiet small" }, "How"),
-    way("handler", "by this app's endpoint only", true), way("topic", "sent to the topic they came from: every group there gets them", false));
-  const chosenWay = () => ways.querySelector("input:checked").value;
-  const to = () => (chosenWay() === "handler" ? "--to-handler" : "--to-topic");
-  const done = await confirm({
-    title: `${dry ? "Try" : "Replay"} ${plural(places.length, "dead letter")}${dry ? ", without doing it" : ""}?`,
-    sentence: dry ? "Decodes each letter and finds its endpoint, or its topic. Nothing is handled, sent or marked." : "What is handled is marked as replayed, and is not offered again. What fails stays open.",
-    line: () => commandLine("replay", topic, places, to(), ...(dry ? ["--dry-run"] : [])),
-    verb: dry ? "Dry run" : "Replay",
-    fields: [idList(places, found), ways],
-    act: () => post("letters/replay", { topic, places, ids: idsOf(places, found), to: chosenWay(), dry_run: dry }),
+function dryRunResult(result, to) {
+  const good = result.chosen - result.failed_count;
+  const verb = to === "handler" ? "reach an endpoint" : "be sent";
+  return h("div", { class: result.failed_count ? "notice warn" : "notice good", role: "status" },
+    h("div", {}, h("p", {}, `Dry run: ${count(good)} of ${plural(result.chosen, "dead letter")} would ${verb}. Nothing was done.`), reasonList(result)));
+}
+
+/** Ask how to replay, and do it. Resolves to the result, or to undefined. */
+export function replay(chosen) {
+  const way = (value, label, note, checked) => h("label", { class: "way" }, h("input", { type: "radio", name: "way", value, checked }), h("span", {}, label, h("span", { class: "small quiet" }, note)));
+  const ways = h("fieldset", {}, h("legend", { class: "quiet small" }, "Where to"),
+    way("handler", "This app's endpoint", "One attempt each, in this process. No other consumer group sees the records.", true),
+    way("topic", "The topic that each came from", "Every consumer group of that topic gets them again.", false));
+  const to = () => ways.querySelector("input:checked").value;
+  const outcome = h("div", {});
+  const run = (dry) => post("letters/replay", order(chosen, { to: to(), dry_run: dry }));
+  const result = ask({
+    title: `Replay ${plural(chosen.number, "dead letter")}?`,
+    sentence: "What succeeds is marked as replayed. What fails stays open.",
+    content: [ways, outcome],
+    line: () => commandLine("replay", chosen, to() === "handler" ? "--to-handler" : "--to-topic"),
+    verb: "Replay",
+    busy: `Replaying ${plural(chosen.number, "dead letter")}…`,
+    act: () => run(false),
+    second: { verb: "Dry run", act: async () => { const way = to(); outcome.replaceChildren(dryRunResult(await run(true), way)); outcome.scrollIntoView({ block: "nearest" }); } },
   });
-  if (!done) return false;
-  if (dry) notify(dryRunText(done, chosenWay()), done.failed.length ? "bad" : "good");
-  else notify(resultText(done, "replayed"), done.failed.length ? "bad" : "good");
-  return !dry;
+  ways.addEventListener("change", () => outcome.replaceChildren());
+  return result;
 }
 
-export async function drop(topic, places, found) {
-  const why = h("input", { type: "text", maxlength: "200", placeholder: "written to the log" });
-  const done = await confirm({
-    title: `Drop ${plural(places.length, "dead letter")}?`,
-    sentence: "They are marked as dropped, and not offered again. The records stay in the topic as long as it keeps them.",
-    line: () => commandLine("drop", topic, places),
-    verb: "Drop",
+/** Ask whether to discard, and do it. Resolves to the result, or to undefined. */
+export function discard(chosen) {
+  const why = h("input", { type: "text", maxlength: "200", placeholder: "written to the audit log" });
+  return ask({
+    title: `Discard ${plural(chosen.number, "dead letter")}?`,
+    sentence: "They are marked as discarded: no list offers them and no replay takes them any more. The records stay in the topic for its retention.",
+    content: [h("label", {}, "Reason", why)],
+    line: () => commandLine("drop", chosen, ...(options(chosen).length ? [] : ["--all"])),
+    verb: "Discard",
     danger: true,
-    fields: [idList(places, found), h("label", {}, "Why", why)],
-    act: () => post("letters/drop", { topic, places, ids: idsOf(places, found), reason: why.value.trim() }),
+    busy: `Discarding ${plural(chosen.number, "dead letter")}…`,
+    act: () => post("letters/drop", order(chosen, { reason: why.value.trim() })),
   });
-  if (done) notify(resultText(done, "dropped"), done.failed.length ? "bad" : "good");
-  return Boolean(done);
+}
+
+/** A dialog whose buttons stay in view, however long its content is. */
+function ask({ title, sentence, content, line, verb, busy, danger = false, act, second }) {
+  return new Promise((resolve) => {
+    let result;
+    const shownLine = command(line());
+    const wrong = h("p", { class: "notice bad", role: "alert", hidden: true });
+    const doing = h("span", { class: "quiet small", role: "status" });
+    const go = h("button", { type: "submit", class: danger ? "danger" : "main" }, verb);
+    const other = second && h("button", { type: "button", onclick: () => attempt(second.act, "Checking…") }, second.verb);
+    const no = h("button", { type: "button", onclick: () => box.close() }, "Cancel");
+
+    async function attempt(what, label, then = () => {}) {
+      for (const button of [go, other]) if (button) button.disabled = true;
+      wrong.hidden = true;
+      text(doing, label);
+      try {
+        then(await what());
+      } catch (error) {
+        text(wrong, error.message);
+        wrong.hidden = false;
+        wrong.scrollIntoView({ block: "nearest" });
+      } finally {
+        text(doing, "");
+        for (const button of [go, other]) if (button) button.disabled = false;
+      }
+    }
+
+    const submit = (event) => {
+      event.preventDefault();
+      attempt(act, busy, (done) => { result = done; box.close(); });
+    };
+    const form = h("form", { onsubmit: submit, oninput: () => shownLine.setText(line()) },
+      h("div", { class: "asked", tabindex: "0", role: "group", "aria-labelledby": "asked" },
+        h("h2", { id: "asked" }, title), h("p", {}, sentence), content,
+        h("div", {}, h("p", { class: "quiet small" }, "The same from the command line:"), shownLine), wrong),
+      h("div", { class: "decide" }, doing, h("span", { class: "spring" }), no, other, go));
+    const box = open(h("dialog", { class: "sheet", "aria-labelledby": "asked" }, form), () => resolve(result));
+    (danger ? no : go).focus();
+  });
 }
