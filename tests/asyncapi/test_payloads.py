@@ -240,7 +240,7 @@ class TestExamples:
 
     def test_a_type_without_an_example_gets_one_from_the_schema(self) -> None:
         [example] = message(document(Order), "X")["examples"]
-        assert example["summary"] == "Made from the schema"
+        assert example["summary"] == "Generated from the schema"
         Order.model_validate(example["payload"])
 
     def test_an_example_that_the_type_refuses_is_not_shown(self) -> None:

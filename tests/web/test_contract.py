@@ -1,4 +1,4 @@
-"""The contract page: content, search, links, and hostile descriptions."""
+"""The API documentation: content, search, links, and hostile descriptions."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from tests.support.http_client import get
 from tests.web.apps import app_with, handling
 from tests.web.asgi import ask
 
+OWN_SCRIPTS = ["static/ui/theme.js", "static/ui/documentation.js"]
 VOID = {"meta", "link", "input", "br", "hr", "img"}
 
 
@@ -38,6 +39,7 @@ class Page(HTMLParser):
         self.ids: list[str] = []
         self.links: list[str] = []
         self.tags: list[str] = []
+        self.scripts: list[str] = []
         self.attributes: list[str] = []
         self.headings: list[int] = []
         self.words: list[str] = []
@@ -53,6 +55,8 @@ class Page(HTMLParser):
                 self.ids.append(value or "")
             if name == "href":
                 self.links.append(value or "")
+        if tag == "script":
+            self.scripts.append(dict(attrs).get("src") or "inline")
         if re.fullmatch("h[1-6]", tag):
             self.headings.append(int(tag[1]))
         if tag == "br":
@@ -128,11 +132,34 @@ class TestReading:
         assert {"https://shop.example/terms", "mailto:shop@shop.example"} <= set(page.links)
         assert "MIT" in page.text
 
+    def test_a_column_without_content_is_left_out(self) -> None:
+        html = page_of(baskets()).html
+        tables = dict(re.findall(r'aria-label="Fields of (\w+)">(.*?)</table>', html, re.DOTALL))
+        assert ">Description</th>" in tables["Line"]
+        assert ">Description</th>" not in tables["Basket"]
+        assert all(">Field</th>" in table and ">Type</th>" in table for table in tables.values())
+
+    def test_copies_of_events_in_dead_letter_topics_are_folded(self) -> None:
+        app = app_with(handling(), on_error={"max_attempts": 1, "retry_topics": [5_000], "then": "dead_letter"})
+        html = page_of(app).html
+        before, _, folded = html.partition("<summary>Copies of events in dead-letter and retry topics (")
+        assert 'id="message-OrderPlaced"' in before
+        assert "dead-letter" in "".join(re.findall(r'id="message-([^"]*)"', folded))
+        assert "dead-letter" not in "".join(re.findall(r'id="message-([^"]*)"', before))
+        assert 'id="channel-orders"' in before.partition("<summary>Dead-letter and retry topics (2)</summary>")[0]
+        assert 'class="folded" open' not in html
+
+    def test_copies_of_events_are_unfolded_by_a_search(self) -> None:
+        app = app_with(handling(), on_error={"max_attempts": 1, "then": "dead_letter"})
+        assert 'class="folded" open' in page_of(app, "dlq").html
+
     def test_it_marks_dead_letter_topics(self) -> None:
         assert "dead letters of orders" in page_of(shop()).text
 
     def test_an_app_without_declarations_has_a_page(self) -> None:
-        assert "None." in page_of(EVKafkaApp()).text
+        text = page_of(EVKafkaApp()).text
+        assert "This app reads and writes no topic: add a consumer or a producer." in text
+        assert "This app declares no event." in text
 
     @pytest.mark.parametrize("app", [baskets(), shop(), EVKafkaApp()])
     def test_every_internal_link_has_a_target_and_ids_are_unique(self, app: EVKafkaApp) -> None:
@@ -141,9 +168,10 @@ class TestReading:
         assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
 
     @pytest.mark.parametrize("app", [baskets(), shop(), EVKafkaApp()])
-    def test_it_needs_no_script_and_no_inline_style(self, app: EVKafkaApp) -> None:
+    def test_its_scripts_are_its_own_and_nothing_is_inline(self, app: EVKafkaApp) -> None:
         page = page_of(app)
-        assert not {"script", "style", "iframe", "object"} & set(page.tags)
+        assert page.scripts == OWN_SCRIPTS
+        assert not {"style", "iframe", "object"} & set(page.tags)
         assert not [name for name in page.attributes if name == "style" or name.startswith("on")]
 
     def test_headings_go_down_one_level_at_a_time(self) -> None:
@@ -155,7 +183,7 @@ class TestReading:
     def test_nothing_is_fetched_from_other_hosts(self) -> None:
         html = page_of(shop()).html
         assert not re.findall(r'(?:src|action)="https?:', html)
-        assert re.findall(r'<link[^>]*href="([^"]*)"', html) == ["data:,", "static/contract.css"]
+        assert re.findall(r'<link[^>]*href="([^"]*)"', html) == ["data:,", "static/ui/ui.css", "static/contract.css"]
 
 
 class TestSearching:
@@ -174,7 +202,7 @@ class TestSearching:
 
     def test_the_query_is_shown_in_the_field_as_text(self) -> None:
         page = page_of(baskets(), '"><script>alert(1)</script>')
-        assert "script" not in page.tags
+        assert page.scripts == OWN_SCRIPTS
 
     async def test_the_field_is_a_plain_form(self) -> None:
         app = app_with()
@@ -217,7 +245,8 @@ class TestHostileText:
 
     def test_descriptions_add_no_tags_scripts_or_unsafe_addresses(self) -> None:
         page = page_of(self.hostile())
-        assert not {"script", "style", "img", "b", "i"} & set(page.tags)
+        assert page.scripts == OWN_SCRIPTS
+        assert not {"style", "img", "b", "i"} & set(page.tags)
         assert not [href for href in page.links if href.startswith(("javascript:", "data:text"))]
         assert "https://ok.example/" in page.links
         assert "{{ 7 * 7 }}" in page.text

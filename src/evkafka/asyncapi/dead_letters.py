@@ -18,13 +18,13 @@ HEADERS = {
     "evkafka-dlq-partition": "Its partition there",
     "evkafka-dlq-offset": "Its offset there",
     "evkafka-dlq-timestamp": "Its timestamp there, in milliseconds since the epoch",
-    "evkafka-dlq-group": "The consumer group that gave it up",
-    "evkafka-dlq-event-type": "The event type of the endpoint that gave it up",
+    "evkafka-dlq-group": "The consumer group whose attempts failed",
+    "evkafka-dlq-event-type": "The event type of the endpoint that failed",
     "evkafka-dlq-attempts": "How often it was tried",
     "evkafka-dlq-error-type": "The class of the last error",
     "evkafka-dlq-error-message": "The last error, or the reason that the endpoint gave",
     "evkafka-dlq-error-traceback": "The last 8 KiB of its traceback",
-    "evkafka-dlq-failed-at": "When it was given up (RFC 3339)",
+    "evkafka-dlq-failed-at": "When its last attempt failed (RFC 3339)",
     "evkafka-dlq-id": "group/cluster id/topic:topic id/partition/offset of the record that failed first",
 }
 
@@ -33,7 +33,7 @@ SPRING_HEADERS = {
     "kafka_dlt-original-partition": "Its partition there, as 4 bytes, big-endian",
     "kafka_dlt-original-offset": "Its offset there, as 8 bytes, big-endian",
     "kafka_dlt-original-timestamp": "Its timestamp there, as 8 bytes, big-endian",
-    "kafka_dlt-original-consumer-group": "The consumer group that gave it up",
+    "kafka_dlt-original-consumer-group": "The consumer group whose attempts failed",
     "kafka_dlt-exception-fqcn": "The class of the last error",
     "kafka_dlt-exception-message": "The last error, or the reason that the endpoint gave",
     "kafka_dlt-exception-stacktrace": "Its traceback",
@@ -90,7 +90,7 @@ def _message(
     return dataclasses.replace(
         message,
         title=f"{message.title}, dead letter",
-        summary="A record that was given up: key, value and headers as they came.",
+        summary="A record whose last attempt failed: its key, value and headers, unchanged.",
         description=None,
         headers=message.headers_with(SPRING_HEADERS if policy.dead_letter_header_style == "spring" else HEADERS),
     )
@@ -110,5 +110,5 @@ def _dead_letter_topic(
     parameters = tuple((part, text) for part, text in PLACEHOLDERS.items() if f"{{{part}}}" in name)
     source = topic.name or topic.pattern
     return ContractTopic(
-        name, f"Dead letters of `{source}`, given up by consumer `{consumer.name}`.", parameters=parameters
+        name, f"Dead letters of `{source}`, written by consumer `{consumer.name}`.", parameters=parameters
     )

@@ -75,7 +75,7 @@ class Message:
         example = example_of(payload, schemas)
         if example is NO_EXAMPLE or example == {} or not admits(self.payload, example):
             return []
-        return [{"summary": "Made from the schema", "payload": example}]
+        return [{"summary": "Generated from the schema", "payload": example}]
 
 
 def tags_of(tags: tuple[str, ...]) -> list[dict[str, str]]:

@@ -1,4 +1,7 @@
-"""The contract page: the AsyncAPI document as HTML, with links in the place of references, and without scripts."""
+"""The API documentation: the AsyncAPI document as HTML, with links in the place of references.
+
+The page is complete without scripts; they add the theme and the navigation of the operations page.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -59,8 +62,16 @@ class References:
 
 
 def _address(document: Document, channel: str) -> str:
-    found = document["channels"][channel]
-    return str(found["address"] or found.get("x-topic-pattern") or channel)
+    return _channel_name(channel, document["channels"][channel])
+
+
+def _channel_name(key: str, channel: Mapping[str, Any]) -> str:
+    return str(channel["address"] or channel.get("x-topic-pattern") or key)
+
+
+def _is_of_copies(operation: Mapping[str, Any]) -> bool:
+    """Whether an operation writes failed records to another topic, or reads them there."""
+    return "x-dead-letters-of" in operation or "x-retries-of" in operation
 
 
 def _schemas_in(part: Any) -> Iterator[str]:
@@ -77,7 +88,7 @@ def _schemas_in(part: Any) -> Iterator[str]:
                 rest += found
 
 
-@dataclass(slots=True)
+@dataclass
 class ContractPage:
     """The content of the page: the parts of the document that match the query."""
 
@@ -86,13 +97,31 @@ class ContractPage:
     query: str
     found: SearchResult
 
-    @property
+    @cached_property
     def channels(self) -> dict[str, Any]:
-        return self.found.channels
+        return {key: channel for key, channel in self.found.channels.items() if not self._has_only_copies(key)}
 
-    @property
+    @cached_property
+    def folded_channels(self) -> dict[str, Any]:
+        """The dead-letter topics and retry topics."""
+        return {key: channel for key, channel in self.found.channels.items() if self._has_only_copies(key)}
+
+    @cached_property
     def messages(self) -> dict[str, Any]:
-        return self.found.messages
+        return {key: message for key, message in self.found.messages.items() if not self._is_copy(key)}
+
+    @cached_property
+    def folded_messages(self) -> dict[str, Any]:
+        """The copies of events that are written to dead-letter topics and retry topics."""
+        return {key: message for key, message in self.found.messages.items() if self._is_copy(key)}
+
+    def _has_only_copies(self, channel: str) -> bool:
+        operations = [operation for _, operation in self.operations(channel)]
+        return bool(operations) and all(map(_is_of_copies, operations))
+
+    def _is_copy(self, message: str) -> bool:
+        uses = self.uses(message)
+        return bool(uses) and all(_is_of_copies(use.operation) for use in uses)
 
     @property
     def schemas(self) -> dict[str, Any]:
@@ -106,7 +135,19 @@ class ContractPage:
     @property
     def is_cut(self) -> bool:
         """Whether some of them are not shown."""
-        return self.count > len(self.channels) + len(self.messages) + len(self.schemas)
+        return self.count > len(self.found.channels) + len(self.found.messages) + len(self.schemas)
+
+    def names(self, channels: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """The keys of these channels with their names, for the table of contents."""
+        return [(key, _channel_name(key, channel)) for key, channel in channels.items()]
+
+    def titles(self, messages: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """The keys of these messages with their titles."""
+        return [(key, message["title"]) for key, message in messages.items()]
+
+    def schema_names(self) -> list[tuple[str, str]]:
+        """The keys of the schemas, which are their names too."""
+        return [(key, key) for key in self.schemas]
 
     def operations(self, channel: str) -> list[tuple[str, Mapping[str, Any]]]:
         """The operations of a channel, by key."""

@@ -44,6 +44,11 @@ class Field:
     default: str
     inner: Mapping[str, Any] | None
 
+    @property
+    def is_described(self) -> bool:
+        """Whether the column for the description has a content."""
+        return bool(self.description or self.inner)
+
 
 def describe(schema: Any) -> list[TextPart]:
     """The description of a schema's values."""

@@ -73,7 +73,7 @@ async def test_the_token_the_stream_and_actions_work(proxied: tuple[str, EVKafka
         await page.get_by_role("dialog").get_by_role("button", name="Unlock").click()
         await expect(page.get_by_text("orders[0] is paused.").first).to_be_visible()
         assert app.consumer("billing").paused
-        await page.get_by_role("link", name="Contract").click()
-        await expect(page.get_by_role("link", name="Operations")).to_be_visible()
-        await page.get_by_role("link", name="Operations").click()
+        await page.get_by_role("link", name="API docs").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("API documentation")
+        await page.get_by_role("link", name="Consumers").click()
         await expect(page.locator("#connection")).to_have_text("Live")

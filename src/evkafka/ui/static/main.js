@@ -3,6 +3,7 @@
 import { attribute, text } from "./dom.js";
 import { askForToken, onToken, tokenButton } from "./api.js";
 import { timeOfDay } from "./format.js";
+import { screens } from "./navigation.js";
 import { readSnapshots } from "./snapshot_stream.js";
 import { route } from "./router.js";
 import { themeButton } from "./theme_button.js";
@@ -19,17 +20,9 @@ const at = (id) => document.getElementById(id);
 const connection = at("connection");
 let newest = null;
 
+const make = { overview, consumers, events, errors, letters, records, config, check };
 const router = route(
-  [
-    { name: "overview", label: "Overview", make: overview },
-    { name: "consumers", label: "Consumers", make: consumers },
-    { name: "events", label: "Events", make: events },
-    { name: "errors", label: "Errors", make: errors },
-    { name: "letters", label: "Dead letters", make: letters },
-    { name: "records", label: "Records", make: records },
-    { name: "config", label: "Configuration", make: config },
-    { name: "check", label: "Self-check", make: check },
-  ],
+  screens.map(([name, label]) => ({ name, label, make: make[name] })),
   {
     place: at("screen"),
     heading: at("heading"),

@@ -18,27 +18,7 @@
 // `remember`, which adds no history entry.
 
 import { attribute, cell, h, text } from "./dom.js";
-
-const iconPaths = {
-  overview: "M3 13h4l3-8 4 14 3-6h4",
-  consumers: "M4 5h16v5H4zM4 14h16v5H4zM8 7.5h.01M8 16.5h.01",
-  events: "M4 6h6l4 6h6M4 18h6l4-6M17 9l3 3-3 3",
-  errors: "M12 4 2.8 20h18.4zM12 10v4M12 17h.01",
-  letters: "M3 6h18v12H3zM3 7l9 7 9-7",
-  records: "M10.5 4a6.5 6.5 0 1 1 0 13 6.5 6.5 0 0 1 0-13zM15.5 15.5 21 21",
-  config: "M4 7h9M17 7h3M4 17h3M11 17h9M15 4.5v5M9 14.5v5",
-  check: "M4 12.5 9.5 18 20 6.5",
-  contract: "M6 3h9l4 4v14H6zM14 3v5h5M9 13h6M9 17h6",
-};
-
-function icon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", iconPaths[name]);
-  for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", fill: "none", stroke: "currentColor", "stroke-width": "2", "stroke-linecap": "round", "stroke-linejoin": "round", "aria-hidden": "true" })) svg.setAttribute(key, value);
-  svg.append(path);
-  return svg;
-}
+import { documentationItem, navigationLink } from "./navigation.js";
 
 /** The current screen and its parameters: { name, params }. */
 export function here() {
@@ -83,12 +63,12 @@ export function route(screens, { place, heading, list, title, shown }) {
   const links = new Map();
   for (const screen of screens) {
     const number = cell("span", { class: "count" });
-    const link = h("a", { href: to(screen.name) }, icon(screen.name), screen.label, number);
+    const link = navigationLink(screen.name, to(screen.name), screen.label, number);
     link.number = number;
     links.set(screen.name, link);
     list.append(h("li", {}, link));
   }
-  list.append(h("li", { class: "apart" }, h("a", { href: "./" }, icon("contract"), "API docs")));
+  list.append(documentationItem());
 
   let current = null;
   let shownScreen = null;
