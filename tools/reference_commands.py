@@ -38,6 +38,10 @@ Each option can be set by an environment variable; the option on the command lin
 OPTIONS_HEAD = "\n| option | meaning | default |\n| --- | --- | --- |\n"
 
 
+_TYPES = {"text": "TEXT", "str": "TEXT", "integer": "N", "int": "N", "integer range": "N", "float range": "N"}
+"""What a value is called if its option has no name for it; Click and Typer have different names for a type."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """Options that several commands share.
@@ -88,14 +92,13 @@ def _leaves(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ..
 
 
 def _overview(root: Any, leaves: Mapping[tuple[str, ...], Any]) -> Iterator[str]:
-    """A table of the panels that `evkafka -h` shows, with their commands."""
-    panels: dict[str, list[str]] = defaultdict(list)
+    """A list of the panels that `evkafka -h` shows, with their commands."""
+    panels: dict[str, list[str]] = {str(one.rich_help_panel): [] for one in root.commands.values()}
     for path in leaves:
         name = " ".join(path)
-        panel = root.commands[path[0]].rich_help_panel
-        panels[panel if isinstance(panel, str) else "Others"].append(f"[`{name}`](#evkafka-{name.replace(' ', '-')})")
-    yield "\n| | |\n| --- | --- |\n"
-    yield from (f"| {panel} | {', '.join(links)} |\n" for panel, links in panels.items())
+        panels[str(root.commands[path[0]].rich_help_panel)].append(f"[`{name}`](#evkafka-{name.replace(' ', '-')})")
+    yield "\n"
+    yield from (f"- {panel}: {', '.join(links)}\n" for panel, links in panels.items())
 
 
 # ---------------------------------------------------------------------------- options
