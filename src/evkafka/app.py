@@ -112,7 +112,7 @@ class EVKafkaApp:
         self.reset_dead_letter_limit = False
         self.started_as: str | None = None
         self.telemetry = Telemetry()
-        log_events(self.telemetry)
+        self._failure_log = log_events(self.telemetry)
         self.health = HealthChecks(self.telemetry)
         self._spans = create_tracing() if tracing else None
         self._metrics: Metrics | None = None
@@ -384,6 +384,7 @@ class EVKafkaApp:
         return self._service(cluster, clock, plans)
 
     def _service(self, cluster: Cluster, clock: Clock, plans: Sequence[ConsumerPlan]) -> Service:
+        self._failure_log.use_clock(clock.now)
         return Service(
             lifespan=self._lifespan,
             producers=[

@@ -6,11 +6,9 @@ No line has a payload or a raw key.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
-from evkafka.exceptions import message_of
-from evkafka.runtime.failure_cause import first_failure
-from evkafka.serde.safe_text import one_line
+from evkafka.observe.error_text import error_text
+from evkafka.observe.failure_log import FailureLog
 from evkafka.telemetry import (
     AttemptFailed,
     CommitFailed,
@@ -20,6 +18,7 @@ from evkafka.telemetry import (
     EndpointBlocked,
     EndpointOverran,
     NothingMatches,
+    OffsetsCommitted,
     PartitionBlocked,
     PartitionsAssigned,
     PartitionsRevoked,
@@ -31,12 +30,14 @@ from evkafka.telemetry import (
 
 logger = logging.getLogger("evkafka.events")
 
-ERROR_CHARACTERS = 2000
 
-
-def log_events(telemetry: Telemetry) -> None:
-    """Log each event of the runtime that an operator should know of."""
+def log_events(telemetry: Telemetry) -> FailureLog:
+    """Log each event of the runtime that an operator should know of. Returns the log of failed attempts."""
+    failures = FailureLog()
     listen = telemetry.listen
+    listen(AttemptFailed, failures.on_failed)
+    listen(OffsetsCommitted, failures.close_ended)
+    listen(ConsumerStopped, failures.on_stopped)
     listen(ConsumerStarted, _started)
     listen(ConsumerStopped, _stopped)
     listen(ConsumerLost, _lost_source)
@@ -44,13 +45,13 @@ def log_events(telemetry: Telemetry) -> None:
     listen(PartitionsRevoked, _revoked)
     listen(PositionReset, _reset)
     listen(NothingMatches, _nothing_matches)
-    listen(AttemptFailed, _failed)
     listen(RecordsLost, _lost)
     listen(CommitFailed, _commit_failed)
     listen(EndpointOverran, _overran)
     listen(EndpointBlocked, _blocked)
     listen(ResultDropped, _dropped)
     listen(PartitionBlocked, _unreadable)
+    return failures
 
 
 def _started(event: ConsumerStarted) -> None:
@@ -63,7 +64,7 @@ def _stopped(event: ConsumerStopped) -> None:
     if event.error is None:
         logger.info("consumer %s has stopped", event.consumer, extra=fields)
     else:
-        text = _error_text(event.error, str) or _error_text(event.error)
+        text = error_text(event.error, str) or error_text(event.error)
         logger.error("consumer %s has ended: %s", event.consumer, text, exc_info=event.error, extra=fields)
 
 
@@ -72,7 +73,7 @@ def _lost_source(event: ConsumerLost) -> None:
         "consumer %s lost its connection or stalled, and is made anew in %.1f s: %s",
         event.consumer,
         event.retry_in_s,
-        _error_text(event.error),
+        error_text(event.error),
         extra={"consumer": event.consumer},
     )
 
@@ -144,41 +145,6 @@ def _nothing_matches(event: NothingMatches) -> None:
     )
 
 
-def _failed(event: AttemptFailed) -> None:
-    level = logging.CRITICAL if event.decision == "stop" else logging.WARNING
-    endpoint = event.endpoint or "the stack"
-    consequence = {
-        "wait": f"trying again in {event.retry_in_s:.1f} s",
-        "finish": "going on without it",
-        "retry_topic": f"writing it to a retry topic, for {event.retry_in_s:g} s",
-        "dead_letter": "writing it to the dead-letter topic",
-        "stop": "the app stops, the record stays uncommitted",
-    }[event.decision]
-    logger.log(
-        level,
-        "%s failed at %s[%d]@%d, attempt %d; %s: %s",
-        endpoint,
-        event.topic,
-        event.partition,
-        event.offset,
-        event.attempt,
-        consequence,
-        "asked for by the endpoint" if event.error is None else _error_text(first_failure(event.error)),
-        # A retried record usually fails in the same way: its traceback is logged once, then one line per attempt.
-        exc_info=event.error if event.attempt == 1 or event.decision != "wait" else None,
-        extra={
-            "consumer": event.consumer,
-            "topic": event.topic,
-            "partition": event.partition,
-            "offset": event.offset,
-            "event_type": event.event_type,
-            "handler": event.endpoint or None,
-            "attempt": event.attempt,
-            "key_hash": event.key_hash,
-        },
-    )
-
-
 def _lost(event: RecordsLost) -> None:
     logger.error(
         "consumer %s lost %d records that it had received and could not run in the drain time (pre-commit): %s",
@@ -194,7 +160,7 @@ def _commit_failed(event: CommitFailed) -> None:
         "consumer %s could not commit %s: %s",
         event.consumer,
         ", ".join(f"{tp[0]}[{tp[1]}]={offset}" for tp, offset in event.offsets.items()),
-        _error_text(event.error),
+        error_text(event.error),
         extra={"consumer": event.consumer},
     )
 
@@ -241,14 +207,9 @@ def _unreadable(event: PartitionBlocked) -> None:
         event.partition[1],
         event.offset,
         "it is passed over" if event.skipped else "its partition waits there",
-        _error_text(event.error),
+        error_text(event.error),
         extra={"consumer": event.consumer, "topic": event.partition[0], "partition": event.partition[1]},
     )
-
-
-def _error_text(error: BaseException, show: Callable[[BaseException], str] = repr) -> str:
-    """The text of an error, shortened and on one line: it may quote a record."""
-    return one_line(message_of(error, show), ERROR_CHARACTERS)
 
 
 def _address(event: EndpointOverran | EndpointBlocked | ResultDropped) -> dict[str, object]:
