@@ -58,7 +58,6 @@ bench: $(BENCH_VENV)/.for-bench
 docs: $(DOCS_VENV)/.for-docs
 	PYTHONPATH=. $(DOCS_VENV)/bin/python -m tools.reference
 	$(DOCS_VENV)/bin/zensical build --strict $(ARGS)
-	PYTHONPATH=. $(DOCS_VENV)/bin/python -m tools.site_search
 
 dist: $(DIST_VENV)/.for-dist
 	$(DIST_VENV)/bin/python -m tools.dist $(ARGS)

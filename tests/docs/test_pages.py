@@ -48,13 +48,6 @@ class TestLinks:
         assert "app" in namespace
 
 
-class TestTables:
-    @pytest.mark.parametrize("page", sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")))
-    def test_have_no_escaped_bar_in_code_because_the_site_shows_the_backslash(self, page: str) -> None:
-        cells = [line for line in (ROOT / page).read_text().splitlines() if line.startswith("|")]
-        assert [line for line in cells if any("\\|" in code for code in line.split("`")[1::2])] == []
-
-
 class TestNavigation:
     def test_lists_every_page(self) -> None:
         pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
