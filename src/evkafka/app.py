@@ -51,11 +51,11 @@ class EVKafkaApp:
         middleware: the stack around every consumer's handler, outermost first; None (default) is
             `[Middleware(JsonTypedDecoderMiddleware)]`.
         lifespan: an async context manager factory without arguments; the mapping that it yields is `request.state`.
-        title, version, description, terms_of_service, contact, license_info: for the contract document.
-        web: serve contract page, health and metrics; needs the extra `evkafka[web]`. Default False.
+        title, version, description, terms_of_service, contact, license_info: for the AsyncAPI document.
+        web: serve the AsyncAPI page, health and metrics; needs the extra `evkafka[web]`. Default False.
         web_host: the address to listen on; default "127.0.0.1", which only this machine can reach.
         web_port: the port to listen on; default 8080, 0 takes a free one.
-        expose_asyncapi, asyncapi_host, asyncapi_port: evkafka 0.7's names of the same.
+        expose_asyncapi, asyncapi_host, asyncapi_port: the names of evkafka 0.7 for `web`, `web_host` and `web_port`.
         ui_token: the token that actions on the operations page require (pause, resume, seek, replay, drop); if other
             machines can reach its address, reading the page requires it too. Default None: `EVKAFKA_UI_TOKEN` of the
             environment, else a token is generated for each run and logged, and the page is not served on an address
@@ -69,8 +69,8 @@ class EVKafkaApp:
     Attributes:
         dependency_overrides: dependency -> its replacement, for tests: `{open_session: open_fake}`. Read at each
             attempt.
-        reset_dead_letter_limit: set it to True before the start, to go on after a `dead_letter_limit` was reached; the
-            same as `evkafka run --reset-dead-letter-limit`.
+        reset_dead_letter_limit: set it to True before the start, to continue after a `dead_letter_limit` was reached;
+            the same as `evkafka run --reset-dead-letter-limit`.
         started_as: the options that name this app in commands, `--app shop:app`, if `evkafka run` or `dev` started it.
         telemetry: the runtime's events; subscribe listeners before the start.
         health: gives liveness, readiness and startup for an `app.status()`.
@@ -151,8 +151,8 @@ class EVKafkaApp:
         """
         if self._handler is None:
             raise RuntimeError(
-                "app.event needs a consumer: make the app with EVKafkaApp(config=...), "
-                "or declare endpoints on a Handler and give it to app.add_consumer(config, handler)"
+                "app.event needs a consumer: create the app with EVKafkaApp(config=...), or declare endpoints on a"
+                " Handler and pass it to app.add_consumer(config, handler)"
             )
         return self._handler.event(
             event_type,
@@ -235,7 +235,7 @@ class EVKafkaApp:
         for other in self._producers.values():
             if other.sender is sender:
                 raise ConfigError(
-                    f"this Sender already sends over producer {other.name!r}: make a second Sender for a second one"
+                    f"this Sender already uses producer {other.name!r}: create a second Sender for the second producer"
                 )
         name = self._unique(name, "producer", self._producers)
         self._producers[name] = DeclaredProducer(name, config, sender)
@@ -247,7 +247,7 @@ class EVKafkaApp:
                 number += 1
             return f"{kind}-{number}"
         if name in taken:
-            raise ConfigError(f"this app has a {kind} named {name!r} already: give another name")
+            raise ConfigError(f"this app already has a {kind} named {name!r}: use another name")
         return name
 
     def _refuse_when_started(self, what: str) -> None:
@@ -266,7 +266,7 @@ class EVKafkaApp:
         return json.dumps(build_document(self._declared()), ensure_ascii=False, indent=2, allow_nan=False)
 
     def asgi(self) -> Any:
-        """Contract page, health and metrics as an ASGI app: `api.mount("/kafka", app.asgi())`. Call it before the
+        """The AsyncAPI page, health and metrics as an ASGI app: `api.mount("/kafka", app.asgi())`. Call it before the
         start: metrics count from this call on.
 
         Raises:
@@ -302,10 +302,10 @@ class EVKafkaApp:
         """Run until a signal or `stop()`; ends the process with an exit code.
 
         0 after a clean stop (then it returns), 1 after a failure while running, 3 if it could not start, 128+n if a
-        second signal, the drain time or the deadline of the stop forced the end.
+        second signal, the drain time or the deadline of the stop forced the exit.
 
         A stop takes at most the longest `drain_timeout_ms` and 5 seconds, whatever blocks it: an endpoint, a thread,
-        the lifespan, the event loop. After that the process ends by force, and the log names what blocked it.
+        the lifespan, the event loop. After that the process is forced to exit, and the log names what blocked it.
         """
         guard = self.take_process()
         leave(run_to_exit_code(self.serve, guard=guard), guard)
@@ -319,7 +319,7 @@ class EVKafkaApp:
 
         Args:
             install_signal_handlers: handle SIGINT and SIGTERM (default; only possible in the main thread).
-            force_exit: end this process by force if a stop has not ended by its deadline (the longest
+            force_exit: force this process to exit if a stop has not ended by its deadline (the longest
                 `drain_timeout_ms` and 5 seconds). Default False: only log what blocks the stop, because the process
                 may do other things too.
 
@@ -351,7 +351,7 @@ class EVKafkaApp:
         Args:
             on_failure: called with the error if a consumer has failed for good; None (default) logs it as critical and
                 sends SIGTERM to this process, because a program whose consumer is dead should not look alive.
-            force_exit: end this process by force if the stop has not ended by its deadline (the longest
+            force_exit: force this process to exit if the stop has not ended by its deadline (the longest
                 `drain_timeout_ms` and 5 seconds). Default False: only log what blocks the stop.
             cluster, clock: the Kafka cluster and the clock to run on; for the test kit's in-memory Kafka.
 

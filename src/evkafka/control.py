@@ -41,7 +41,7 @@ class ConsumerControl:
         self._running = running
 
     def pause(self, topic: str, partition: int) -> None:
-        """Start no attempts at the partition's records until `resume`; running attempts go on.
+        """Start no attempts at the partition's records until `resume`; running attempts continue.
 
         The partition stays paused through rebalances, also while another member has it, and when the app is started
         again. The pause is local to this process: another member that gets the partition reads it. Idempotent.
@@ -69,8 +69,8 @@ class ConsumerControl:
         """Continue at this offset, before or after the current one. It is committed at once, so that it survives a
         rebalance; with `auto_commit_mode` "pre-commit" it is committed with the next records.
 
-        Running attempts go on, but their results are ignored; records of their keys wait until they have ended. If the
-        offset does not exist, `auto_offset_reset` applies.
+        Running attempts continue, but their results are ignored; records of their keys wait until they have ended. If
+        the offset does not exist, `auto_offset_reset` applies.
 
         Raises:
             ConfigError: the consumer does not read this topic, or partition or offset is not a whole number from 0.
@@ -79,9 +79,11 @@ class ConsumerControl:
         """
         tp = self._partition(topic, partition)
         if not is_whole_number(offset):
-            raise ConfigError(f"an offset is a whole number from 0, not {offset!r}")
+            raise ConfigError(f"an offset is a whole number of 0 or more, not {offset!r}")
         if not self._call(lambda consumer: consumer.seek(tp, offset)):
-            raise RuntimeError(f"consumer {self.name!r} does not run: seek works between the app's start and its stop")
+            raise RuntimeError(
+                f"consumer {self.name!r} is not running: seek works between the app's start and its stop"
+            )
 
     @property
     def paused(self) -> frozenset[TopicPartition]:
@@ -117,10 +119,10 @@ class ConsumerControl:
         names = [topic_settings.name for topic_settings in settings.topics]
         pattern = settings.topic_pattern
         if topic not in names and (pattern is None or not pattern.match(topic)):
-            known = ", ".join(map(repr, names)) or f"what matches {pattern.pattern if pattern else ''!r}"
+            known = ", ".join(map(repr, names)) or f"topics that match {pattern.pattern if pattern else ''!r}"
             raise ConfigError(f"consumer {self.name!r} does not read topic {topic!r}; it reads {known}")
         if not is_whole_number(partition):
-            raise ConfigError(f"a partition is a whole number from 0, not {partition!r}")
+            raise ConfigError(f"a partition is a whole number of 0 or more, not {partition!r}")
         return TopicPartition(topic, partition)
 
 

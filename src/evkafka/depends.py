@@ -1,4 +1,4 @@
-"""`Depends`: names the function that makes an endpoint's parameter."""
+"""`Depends`: names the function that provides an endpoint's parameter."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Function = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True, init=False)
 class Depends:
-    """Marks a parameter whose value a function makes, for each attempt.
+    """Marks a parameter whose value a function provides, for each attempt.
 
         @handler.event("OrderPlaced")
         async def on_order(order: Order, session: Annotated[AsyncSession, Depends(open_session)]) -> None: ...
 
-    The function may take a `Request`, and dependencies of its own. An `async def` runs on the loop, anything else
+    The function may take a `Request` and other dependencies. An `async def` runs on the loop, anything else
     (a plain `def`, a class) in the consumer's threads. A function that yields, once, continues when the endpoint has
     ended, within the attempt and its time limit: an exception of the endpoint is raised at the `yield`; if the function
     raises, the attempt has failed.
 
     Args:
         dependency: the function; it is also the key in `app.dependency_overrides`.
-        use_cache: share one value among all parameters of an attempt that have this dependency (default); False makes
-            a value for this parameter alone.
+        use_cache: share one value among all parameters of an attempt that have this dependency (default); False
+            creates a separate value for this parameter.
 
     Raises:
         ConfigError: it is not callable, or not hashable.
@@ -40,11 +40,13 @@ class Depends:
 
     def __init__(self, dependency: Function, *, use_cache: bool = True) -> None:
         if not callable(dependency):
-            raise ConfigError(f"Depends takes a function, not {dependency!r}: write Depends(open_session), uncalled")
+            raise ConfigError(
+                f"Depends takes a function, not {dependency!r}: write Depends(open_session), without calling it"
+            )
         try:
             hash(dependency)
         except TypeError as error:
-            raise ConfigError(f"Depends knows {dependency!r} by its hash, and it has none: {error}") from error
+            raise ConfigError(f"Depends needs a hashable function, and {dependency!r} is not: {error}") from error
         object.__setattr__(self, "dependency", dependency)
         object.__setattr__(self, "use_cache", use_cache)
 
@@ -61,14 +63,14 @@ def find_depends(parameter: inspect.Parameter, annotation: Any) -> Depends | Non
     while isinstance(annotation, ALIASES):
         annotation = annotation.__value__
     if _is_depends(annotation):
-        raise TypeError(f"its parameter {name!r} says Depends and no type: {_example(name)}")
+        raise TypeError(f"its parameter {name!r} has Depends without a type: {_example(name)}")
     if typing.get_origin(annotation) is not typing.Annotated:
         if any(_hides_depends(argument) for argument in typing.get_args(annotation)):
-            raise TypeError(f"its parameter {name!r} has Depends inside of another type: {_example(name)}")
+            raise TypeError(f"its parameter {name!r} has Depends inside another type: {_example(name)}")
         return None
     found = [one for one in annotation.__metadata__ if _is_depends(one)]
     if len(found) > 1:
-        raise TypeError(f"its parameter {name!r} has {len(found)} Depends; it is made by one")
+        raise TypeError(f"its parameter {name!r} has {len(found)} Depends; give exactly one")
     if found and not isinstance(found[0], Depends):
         raise TypeError(f"its parameter {name!r} has {_describe_mistake(found[0])}")
     return found[0] if found else None

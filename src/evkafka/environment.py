@@ -1,4 +1,4 @@
-"""Configuration from outside of the program: environment, `.env`, `pyproject.toml`. Needs `evkafka[settings]`.
+"""Configuration from environment variables, `.env` files and `pyproject.toml`. Needs `evkafka[settings]`.
 
 A dictionary gives the defaults, and values from outside override them:
 `app.add_consumer(consumer_config({"topics": ["orders"]}), handler)`.
@@ -157,11 +157,11 @@ def consumer_config(
     env_file: str | Path | None = None,
     toml_file: str | Path | None = "pyproject.toml",
 ) -> ConsumerConfig:
-    """A consumer's configuration: the dictionary, overridden by values from outside of the program.
+    """A consumer's configuration: the dictionary, overridden by settings files and environment variables.
 
     From weakest to strongest: the dictionary, `[tool.evkafka]`, `[tool.evkafka.NAME]`, the env file, the
     environment (`EVKAFKA_GROUP_ID`), the environment for this name (`EVKAFKA_NAME__GROUP_ID`). Nested keys are
-    joined by two underscores: `EVKAFKA_ON_ERROR__MAX_ATTEMPTS`; lists have commas, or are JSON; `none` is None.
+    joined by two underscores: `EVKAFKA_ON_ERROR__MAX_ATTEMPTS`; lists are separated by commas, or JSON; `none` is None.
 
     Args:
         name: tells several consumers and producers apart; letters, digits and underscores only.
@@ -198,7 +198,9 @@ def _configuration(
     toml_file: str | Path | None,
 ) -> _Values:
     if name is not None and not name.isidentifier():
-        raise ConfigError(f"name={name!r}: give letters, digits and underscores, for it is a part of variables' names")
+        raise ConfigError(
+            f"name={name!r}: use letters, digits and underscores, because it is part of the variables' names"
+        )
     values: _Values = dict(defaults or {})
     for table in _tables(kind, toml_file, name):
         values = _override(values, table)
@@ -247,7 +249,7 @@ def _read_table(file: str | Path | None) -> _Values:
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise ConfigError(f"{file} is no TOML: {error}") from error
+        raise ConfigError(f"{file} is not valid TOML: {error}") from error
     for part in TABLE:
         table = table.get(part, {})
         if not isinstance(table, dict):
@@ -274,7 +276,7 @@ def _from_environment(kind: Kind, prefix: str, env_file: str | Path | None) -> _
             "configuration from the environment needs an extra that is not installed: pip install 'evkafka[settings]'"
         ) from error
     if env_file is not None and not Path(env_file).is_file():
-        raise ConfigError(f"env_file={str(env_file)!r}: there is no such file")
+        raise ConfigError(f"env_file={str(env_file)!r}: the file does not exist")
 
     try:
         settings = model_of(kind)(
@@ -303,7 +305,7 @@ def _warn_of_misspelt() -> None:
             near = difflib.get_close_matches(variable, known, n=1, cutoff=MISSPELT)
             # EVKAFKA_RUN_BOOTSTRAP_SERVERS belongs to the command line: it contains the whole key.
             if near and not variable.endswith(near[0].removeprefix(PREFIX)):
-                logger.warning("%s is not read: did you mean %s?", variable, near[0])
+                logger.warning("environment variable %s is ignored: did you mean %s?", variable, near[0])
 
 
 # ---------------------------------------------------------------------------- TLS

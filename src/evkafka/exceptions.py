@@ -1,4 +1,4 @@
-"""Every error that EVKafka raises, as a tree whose first level says where the fault is.
+"""Every error that EVKafka raises, as a tree whose first level says what failed.
 
 EVKafkaError
 +-- ConfigError            you, when declaring or starting (also a ValueError)
@@ -13,8 +13,8 @@ EVKafkaError
 |   +-- EncodeError          the event cannot be serialized (also a TypeError and a ValueError)
 +-- NotAssigned            a seek in a partition that is not assigned to this member
 +-- BrokerError            the cluster
-    +-- BrokerUnavailable    it cannot be reached at the moment: another try can help
-    +-- BrokerRefused        it rejects this client (login, authorization, fenced member): another try cannot help
+    +-- BrokerUnavailable    it cannot be reached at the moment: a retry can help
+    +-- BrokerRefused        it rejects this client (login, authorization, fenced member): a retry cannot help
     +-- CommitRefused        an offset commit was rejected: the partitions belong to another member now
     +-- CommitUnknown        an offset commit got no response: it may or may not have been written
 
@@ -58,7 +58,7 @@ class ConfigError(EVKafkaError, ValueError):
 
 
 class RecordError(EVKafkaError):
-    """A fault of one record, or of handling it.
+    """An error of one record, or of handling it.
 
     Attributes:
         topic: of the record.
@@ -128,7 +128,7 @@ class DeliveryError(EVKafkaError):
 
 
 class RecordRefused(DeliveryError):
-    """The topic never accepts such a record, such as a compacted topic a record without a key."""
+    """The topic never accepts such a record: for example, a compacted topic rejects a record without a key."""
 
 
 class RecordTooLarge(DeliveryError):
@@ -150,11 +150,11 @@ class BrokerError(EVKafkaError):
 
 
 class BrokerUnavailable(BrokerError):
-    """The cluster cannot be reached at the moment. Another try can help."""
+    """The cluster cannot be reached at the moment. A retry can help."""
 
 
 class BrokerRefused(BrokerError):
-    """The cluster rejects this client: login, authorization, a fenced member. Another try cannot help."""
+    """The cluster rejects this client: login, authorization, a fenced member. A retry cannot help."""
 
 
 class CommitRefused(BrokerError):
@@ -173,4 +173,4 @@ def message_of(error: BaseException, show: Callable[[BaseException], str] = str)
     try:
         return show(error)
     except Exception:
-        return f"{type(error).__name__}, which cannot be shown: its own text fails"
+        return f"{type(error).__name__}, whose message cannot be shown: its __str__ raised an error"

@@ -52,12 +52,13 @@ class Handler:
 
         Args:
             event_type: the value of the record's `Event-Type` header.
-            summary, description, tags: for the contract document; the description defaults to the docstring.
+            summary, description, tags: for the AsyncAPI document; the description defaults to the docstring.
             on_error: the event type's own error policy, merged key by key over the consumer's.
             timeout_ms: the event type's own time limit for one attempt; default: `max_endpoint_exec_time_ms`.
-            concurrency: most attempts of this event type at once in one consumer; default: only the consumer's limit.
+            concurrency: the maximum number of attempts of this event type at once in one consumer; default: only the
+                consumer's limit.
             batch: it takes `list[Payload]` (and may take `list[Request]`): records of one partition, in order.
-            max_records: most records in a batch.
+            max_records: the maximum number of records in a batch.
             max_wait_ms: how long the first record of a batch waits for more.
 
         Raises:
@@ -81,7 +82,7 @@ class Handler:
         timeout_ms: int | None = None,
         concurrency: int | None = None,
     ) -> Callable[[F], F]:
-        """Declare the endpoint for all records that no other endpoint takes, also those without a type.
+        """Declare the endpoint for all records that no other endpoint handles, including those without a type.
 
         Args:
             on_error, timeout_ms, concurrency: as for `event`.
@@ -153,14 +154,14 @@ class Handler:
 
     def _check(self, endpoints: Collection[Endpoint]) -> None:
         if self._frozen:
-            raise RuntimeError("the app has started: endpoints must be declared before")
+            raise RuntimeError("the app has started: endpoints must be declared before it starts")
         for endpoint in endpoints:
             known = self._default if endpoint.is_default else self._endpoints.get(endpoint.event_type)
             if known is not None and known is not endpoint:
                 what = "a handler" if endpoint.is_default else f"event type {endpoint.event_type!r}"
                 raise ConfigError(
-                    f"{what} has two {'default ' if endpoint.is_default else ''}endpoints: {known.name} and "
-                    f"{endpoint.name}; a record goes to one: let it call the other"
+                    f"{what} has two {'default ' if endpoint.is_default else ''}endpoints: {known.name} and"
+                    f" {endpoint.name}; a record goes to one endpoint only: call the second function from the first"
                 )
 
     # ------------------------------------------------------------------ look-up

@@ -42,7 +42,7 @@ class Middleware:
         try:
             wrapped: App = self.cls(app, *self.args, **self.options)
         except TypeError as error:
-            raise ConfigError(f"middleware {self._name()} cannot be made with its options: {error}") from error
+            raise ConfigError(f"middleware {self._name()} cannot be created with its options: {error}") from error
         if not callable(wrapped):
             raise ConfigError(f"middleware {self._name()} needs `async def __call__(self, context)`")
         return wrapped
@@ -83,7 +83,7 @@ def build_stack(app: App, middleware: Sequence[Middleware]) -> App:
     """
     for layer in reversed(middleware):
         if not isinstance(layer, Middleware):
-            raise ConfigError(f"{layer!r} in the middleware list is no Middleware: write Middleware(cls, **options)")
+            raise ConfigError(f"{layer!r} in the middleware list is not a Middleware: write Middleware(cls, **options)")
         app = layer.wrap(app)
     return app
 

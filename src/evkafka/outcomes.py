@@ -53,7 +53,7 @@ class Retry(Outcome):
 
 
 class DeadLetter(Outcome):
-    """Write this record to the dead-letter topic, whatever the policy's `then` says.
+    """Write this record to the dead-letter topic, whatever the policy's `then` is.
 
     Args:
         reason: written into the headers of the dead letter.
@@ -81,7 +81,7 @@ UnmatchedReason = Literal["no_type", "no_endpoint", "tombstone"]
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
-    """No endpoint takes this record."""
+    """No endpoint handles this record."""
 
     reason: UnmatchedReason
     event_type: str | None = None

@@ -84,7 +84,7 @@ class EVKafkaProducer:
             RuntimeError: it has been started already.
         """
         if self._loop is not None:
-            raise RuntimeError("this producer has been started already")
+            raise RuntimeError("this producer has already been started")
         self._loop = asyncio.get_running_loop()
         try:
             sink = self._find_cluster().sink(self.settings)
@@ -202,7 +202,7 @@ class EVKafkaProducer:
         topic = topic or self.settings.topic
         if topic is None:
             raise RuntimeError(
-                f"event {event_type!r} has no topic: give `topic=` to the send, or `topic` in the producer's config"
+                f"event {event_type!r} has no topic: pass `topic=` to the send, or set `topic` in the producer's config"
             )
         _check(event_type, partition, timestamp_ms)
         value, own_key, pairs = _encoded(event, event_type, topic, key, headers)
@@ -280,8 +280,9 @@ class EVKafkaProducer:
             )
         if asyncio.get_running_loop() is not self._loop:
             raise RuntimeError(
-                "the producer was started in another event loop, and works in that one only: make one for this loop, "
-                "or hand the call over with asyncio.run_coroutine_threadsafe(producer.send_event(...), producer.loop)"
+                "the producer was started in another event loop and works only there: create one for this loop, or"
+                " pass the call to that loop with asyncio.run_coroutine_threadsafe(producer.send_event(...),"
+                " producer.loop)"
             )
         return self._sink
 
@@ -292,8 +293,8 @@ class EVKafkaProducer:
             return None
         if left_s <= 0:
             raise DeliveryError(
-                f"event {event_type!r} to topic {topic!r} was not sent: the endpoint has run past its time limit "
-                "(max_endpoint_exec_time_ms, or its timeout_ms)",
+                f"event {event_type!r} to topic {topic!r} was not sent: the endpoint has exceeded its time limit"
+                " (max_endpoint_exec_time_ms, or its timeout_ms)",
                 topic=topic,
                 event_type=event_type,
                 may_have_been_written=False,
@@ -332,12 +333,13 @@ async def _observe(
 
 def _check(event_type: Any, partition: Any, timestamp_ms: Any) -> None:
     if not isinstance(event_type, str) or not event_type:
-        raise TypeError(f"event_type is a str, and not empty; got {event_type!r}")
+        raise TypeError(f"event_type must be a non-empty str; got {event_type!r}")
     if partition is not None and (type(partition) is not int or partition < 0):
-        raise ValueError(f"event {event_type!r}: partition is an int from 0, or None; got {partition!r}")
+        raise ValueError(f"event {event_type!r}: partition must be an int of 0 or more, or None; got {partition!r}")
     if timestamp_ms is not None and (type(timestamp_ms) is not int or timestamp_ms < 0):
         raise ValueError(
-            f"event {event_type!r}: timestamp_ms is an int, milliseconds since the epoch, or None; got {timestamp_ms!r}"
+            f"event {event_type!r}: timestamp_ms must be an int (milliseconds since the epoch) or None; got"
+            f" {timestamp_ms!r}"
         )
 
 
@@ -355,8 +357,8 @@ def _encoded(
         return None if event is None else encode(event), key_bytes(key), header_list(headers, event_type)
     except (TypeError, ValueError, RecursionError) as error:
         raise EncodeError(
-            f"event {event_type!r} ({type(event).__name__}) to topic {topic!r} cannot be made into bytes: "
-            f"{str(error) or type(error).__name__}; nothing was sent",
+            f"event {event_type!r} ({type(event).__name__}) to topic {topic!r} cannot be encoded:"
+            f" {str(error) or type(error).__name__}; nothing was sent",
             topic=topic,
             event_type=event_type,
         ) from error
@@ -378,7 +380,7 @@ def key_bytes(key: Key | None) -> bytes | None:
         case int() | UUID() if not isinstance(key, bool):
             return str(key).encode()
         case _:
-            raise TypeError(f"a key is bytes, str, int, UUID or None, not {type(key).__name__}")
+            raise TypeError(f"a key must be bytes, str, int, UUID or None, not {type(key).__name__}")
 
 
 def header_list(headers: Headers | None, event_type: str | None, type_header: str = TYPE_HEADER) -> Pairs:
@@ -404,7 +406,7 @@ def header_pairs(headers: Headers | None) -> Pairs:
         return []
     given: Any = headers.items() if isinstance(headers, Mapping) else headers
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        raise TypeError(f"headers are a mapping, or (name, value) pairs; got {type(given).__name__}")
+        raise TypeError(f"headers must be a mapping or (name, value) pairs; got {type(given).__name__}")
     pairs: Pairs = []
     for number, pair in enumerate(given):
         match pair:
@@ -413,7 +415,7 @@ def header_pairs(headers: Headers | None) -> Pairs:
             case (str() as name, str() as text):
                 pairs.append((name, text.encode()))
             case (name, _):
-                raise TypeError(f"header {name!r}: a name is a str, a value bytes, str or None")
+                raise TypeError(f"header {name!r}: the name must be a str, and the value bytes, str or None")
             case _:
                 size = f" of {len(pair)}" if isinstance(pair, list | tuple) else ""
                 raise TypeError(f"header number {number} is a {type(pair).__name__}{size}, not a (name, value) pair")

@@ -48,7 +48,7 @@ class RecordMetadata(NamedTuple):
         import warnings
 
         warnings.warn(
-            "the send has been confirmed already: the second await is not needed",
+            "the send has already been confirmed: the second await is not needed",
             DeprecationWarning,
             stacklevel=2,
         )

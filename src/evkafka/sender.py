@@ -35,7 +35,7 @@ class OutboundOptions:
     """The options of an outbound event's declaration; see `Sender.event`.
 
     Attributes:
-        key: makes the record's key of the payload; a str is the name of the payload's field.
+        key: returns the record's key for the payload; a str is the name of the payload's field.
     """
 
     topic: str | None
@@ -134,14 +134,14 @@ class OutboundEndpoint(Generic[T]):
             loop = asyncio.get_running_loop()
         except RuntimeError:
             raise RuntimeError(
-                f"{self.name} was called where no event loop runs, as in a plain def endpoint: "
-                f"call {self.name.rpartition('.')[2]}.from_thread(...) there"
+                f"{self.name} was called without a running event loop, as in a plain def endpoint: call"
+                f" {self.name.rpartition('.')[2]}.from_thread(...) there"
             ) from None
         producer = self._sender.producer(self)
         if producer.loop is not None and producer.loop is not loop:
             raise RuntimeError(
-                f"{self.name} was called in another event loop than the app's: call "
-                f"{self.name.rpartition('.')[2]}.from_thread(...), in a thread of that loop"
+                f"{self.name} was called in an event loop that is not the app's: call"
+                f" {self.name.rpartition('.')[2]}.from_thread(...), in a thread"
             )
         return self._send(producer, event, key, partition, timestamp_ms, headers)
 
@@ -209,8 +209,8 @@ class OutboundEndpoint(Generic[T]):
                 raise  # a TimeoutError of the send itself
             confirmed.cancel()
             raise DeliveryError(
-                f"{self.name} sent event {self.event_type!r} from a thread, and the app's event loop has not answered "
-                f"within {timeout_s:g} s; it may have been written",
+                f"{self.name} sent event {self.event_type!r} from a thread, but the app's event loop has not answered"
+                f" within {timeout_s:g} s; it may have been written",
                 topic=self._topic(producer),
                 event_type=self.event_type,
                 may_have_been_written=True,
@@ -262,7 +262,7 @@ class Sender:
         Args:
             event_type: the value of the `Event-Type` header.
             topic: default: the `topic` of the producer's configuration.
-            key: makes the record's key of the payload.
+            key: returns the record's key for the payload.
             key_field: the name of the payload's field (or item) that is the key, instead of `key`.
 
         Raises:
@@ -301,7 +301,7 @@ class Sender:
         """
         self.check(producer)
         if self._producer is not None:
-            raise ConfigError("this Sender sends over another producer already: make a second Sender")
+            raise ConfigError("this Sender already uses another producer: create a second Sender")
         self._producer = producer
 
     @property
@@ -323,8 +323,8 @@ class Sender:
         without_topic = [endpoint.name for endpoint in self._endpoints if endpoint.topic is None]
         if without_topic and producer.settings.topic is None:
             raise ConfigError(
-                f"{', '.join(without_topic)}: no topic. Give `topic=` to @sender.event, or `topic` in the producer's"
-                " config"
+                f"{', '.join(without_topic)}: no topic. Pass `topic=` to @sender.event, or set `topic` in the"
+                " producer's config"
             )
 
     def producer(self, endpoint: OutboundEndpoint[Any]) -> EVKafkaProducer:
@@ -340,21 +340,21 @@ class Sender:
     @staticmethod
     def not_running(endpoint: OutboundEndpoint[Any]) -> RuntimeError:
         return RuntimeError(
-            f"{endpoint.name} cannot send now: its producer starts after the lifespan and stops before its end. "
-            "Send from a handler or a task of the running app; in the lifespan, use an EVKafkaProducer of its own. "
-            "(Has the Sender been given to app.add_producer?)"
+            f"{endpoint.name} cannot send now: its producer starts after the lifespan and stops before its end. Send"
+            " from an endpoint or a task of the running app; in the lifespan, use a separate EVKafkaProducer. (Was"
+            " the Sender passed to app.add_producer?)"
         )
 
 
 def _check_event(event_type: str, topic: str | None, key: object, key_field: str | None) -> None:
     if not is_text(event_type):
-        raise ConfigError(f"an event type is a str, and not empty; got {event_type!r}: @sender.event('OrderPlaced')")
+        raise ConfigError(f"an event type must be a non-empty str; got {event_type!r}: @sender.event('OrderPlaced')")
     if key is not None and key_field is not None:
         raise ConfigError(f"event {event_type!r}: give key or key_field, not both")
     if key is not None and not callable(key):
         raise ConfigError(
-            f"event {event_type!r}: key is a callable that makes the key of the payload, got {key!r}; "
-            "for a field of the payload, give its name as key_field"
+            f"event {event_type!r}: key must be a callable that returns the key for a payload, got {key!r}; to use a"
+            " field of the payload, give its name as key_field"
         )
     if topic is not None and (fault := topic_fault(topic)):
         raise ConfigError(f"event {event_type!r}: topic: {fault}")

@@ -28,7 +28,7 @@ class State(MutableMapping[str, Any]):
 
     def __getattr__(self, name: str) -> Any:
         known = ", ".join(sorted(map(str, _values(self)))) or "nothing"
-        raise AttributeError(f"the state has no {name!r}: the lifespan (and the middleware) put in {known}")
+        raise AttributeError(f"the state has no {name!r}; the lifespan and the middleware have set {known}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         _values(self)[name] = value

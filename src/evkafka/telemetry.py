@@ -61,6 +61,7 @@ class PartitionsRevoked(Event):
 @dataclass(frozen=True, slots=True)
 class PositionReset(Event):
     reset: OffsetReset
+    auto_offset_reset: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class RecordsProcessed(Event):
 
 @dataclass(frozen=True, slots=True)
 class RecordsUnmatched(Event):
-    """Records were skipped because no endpoint takes them."""
+    """Records were skipped because no endpoint handles them."""
 
     topic: str
     reason: str
@@ -223,4 +224,4 @@ class Telemetry:
             try:
                 listener(event)
             except Exception:
-                logger.exception("a listener for %s failed; the event is passed over", type(event).__name__)
+                logger.exception("a listener for %s failed; the event is ignored", type(event).__name__)

@@ -24,11 +24,9 @@ __all__ = ["evkafka_app", "evkafka_client", "evkafka_kafka", "evkafka_memory"]
 def evkafka_app(request: pytest.FixtureRequest) -> EVKafkaApp:
     """The app under test. Override it: define a fixture of this name that returns your app."""
     pytest.fail(
-        f"{request.node.nodeid} asks for evkafka_client or evkafka_memory, which need the app under test: define a "
-        "fixture named evkafka_app that returns it, in conftest.py for example:\n\n"
-        "    @pytest.fixture\n"
-        "    def evkafka_app():\n"
-        "        return app",
+        f"{request.node.nodeid} uses evkafka_client or evkafka_memory, which need the app under test: define a fixture"
+        " named evkafka_app that returns it, for example in conftest.py:\n\n    @pytest.fixture\n    def"
+        " evkafka_app():\n        return app",
         pytrace=False,
     )
 
@@ -51,8 +49,8 @@ def evkafka_memory(request: pytest.FixtureRequest, evkafka_app: EVKafkaApp) -> I
     production."""
     if not _is_async(request):
         pytest.fail(
-            "evkafka_memory is for async tests: write `async def`, or use evkafka.testing.InMemoryKafka in a loop of "
-            "your own",
+            "evkafka_memory is for async tests: write `async def`, or use evkafka.testing.InMemoryKafka in your own"
+            " event loop",
             pytrace=False,
         )
     kafka: InMemoryKafka = _async_fixture(request, "memory")
@@ -101,7 +99,7 @@ def _async_fixture(request: pytest.FixtureRequest, name: str) -> Any:
     plugins = request.config.pluginmanager
     if "anyio_backend" in request.fixturenames:
         if request.getfixturevalue("anyio_backend_name") != "asyncio":
-            pytest.fail("EVKafka runs on asyncio: give the test the anyio backend 'asyncio'", pytrace=False)
+            pytest.fail("EVKafka runs on asyncio: use the anyio backend 'asyncio' for the test", pytrace=False)
         runner = "anyio"
     elif plugins.hasplugin("asyncio"):
         runner = "asyncio"

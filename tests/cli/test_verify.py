@@ -43,7 +43,7 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
         [
-            (["--faults", "stop,melt"], "no fault is called 'melt'; there are stop, freeze, members, broker, cancel"),
+            (["--faults", "stop,melt"], "unknown fault 'melt'; the faults are stop, freeze, members, broker, cancel"),
             (
                 ["--faults", "broker", "--bootstrap-servers", "localhost:1"],
                 "a broker that was given cannot be restarted",

@@ -48,7 +48,7 @@ class TestBrokers:
             ("kafka:0", "'kafka:0' has a port out of range"),
             ("kafka:65536", "'kafka:65536' has a port out of range"),
             ("ka fka:9092", "is not 'host:port'"),
-            ("kafka://host:9092", "is a URL; give 'host:port' alone"),
+            ("kafka://host:9092", "is a URL; give only 'host:port'"),
             ([9092], "9092 is not a str"),
             (9092, "a value of type int; give a list of 'host:port'"),
             (None, "it is None"),

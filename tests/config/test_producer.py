@@ -80,12 +80,12 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("key", "value", "said"),
         [
-            ("transactional_id", "t", "there is no exactly-once yet"),
+            ("transactional_id", "t", "does not support transactions"),
             ("key_serializer", str.encode, "encode before sending"),
             ("value_serializer", str.encode, "encode before sending"),
-            ("compression_type", "brotli", "give 'gzip', 'snappy', 'lz4' or 'zstd' or None"),
-            ("partitioner", "first", "'first' cannot be called"),
-            ("topic", "a b", "'a b' is no topic name to Kafka"),
+            ("compression_type", "brotli", "use 'gzip', 'snappy', 'lz4' or 'zstd' or None"),
+            ("partitioner", "first", "'first' is not callable"),
+            ("topic", "a b", "'a b' is not a valid topic name"),
             ("delivery_timeout_ms", 0, "0 is out of range"),
             ("linger_ms", 120_000, "is not below delivery_timeout_ms 120000"),
             ("topics", ["a"], "unknown key; did you mean 'topic'?"),

@@ -32,7 +32,7 @@ class TestReadablePasswords:
     @pytest.mark.parametrize("mechanism", [{}, {"sasl_mechanism": "PLAIN"}])
     def test_are_warned_about(self, mechanism: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
         [said] = warnings_of({"security_protocol": "SASL_PLAINTEXT", **mechanism, **LOGIN}, caplog)
-        assert "PLAIN with security_protocol SASL_PLAINTEXT: the password is sent readable" in said
+        assert "PLAIN with security_protocol SASL_PLAINTEXT: the password is sent unencrypted" in said
         assert "set security_protocol to SASL_SSL" in said
         assert "hunter2" not in said
 
@@ -45,7 +45,7 @@ class TestReadablePasswords:
 
         config = {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "OAUTHBEARER"}
         [said] = warnings_of({**config, "sasl_oauth_token_provider": Tokens()}, caplog)
-        assert "OAUTHBEARER with security_protocol SASL_PLAINTEXT: the token is sent readable" in said
+        assert "OAUTHBEARER with security_protocol SASL_PLAINTEXT: the token is sent unencrypted" in said
 
     @pytest.mark.parametrize(
         "config",

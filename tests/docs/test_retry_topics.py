@@ -60,7 +60,7 @@ async def test_its_app_sends_failed_records_to_retry_topics_and_retries_them(
     async with AIOKafkaProducer(bootstrap_servers=kafka_broker.bootstrap_servers) as producer:
         value = json.dumps({"id": 1, "currency": "CHF", "amount": 10}).encode()
         await producer.send_and_wait(name, value, headers=[("Event-Type", b"InvoiceWritten")])
-    await eventually(lambda: "writing it to a retry topic, for 1.5 s" in service.printed)
+    await eventually(lambda: "writing it to a retry topic, next attempt in 1.5 s" in service.printed)
     Rates.away = False
     await eventually(lambda: "invoice 1: 10.30 EUR, attempt 3" in service.printed)
     assert service.terminate() == 0, service.printed

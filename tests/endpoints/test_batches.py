@@ -77,13 +77,13 @@ class TestDeclaring:
         async def on_orders(orders: Any) -> None: ...
 
         on_orders.__annotations__["orders"] = annotation
-        with pytest.raises(ConfigError, match=r"'orders' is no list.*orders: list\[Order\]"):
+        with pytest.raises(ConfigError, match=r"'orders' is not a list.*orders: list\[Order\]"):
             Handler().event("A", batch=True)(on_orders)
 
     def test_a_request_that_is_no_list_is_refused(self) -> None:
         async def on_orders(orders: list[Order], request: Request) -> None: ...
 
-        with pytest.raises(ConfigError, match="'request' is no list"):
+        with pytest.raises(ConfigError, match="'request' is not a list"):
             Handler().event("A", batch=True)(on_orders)
 
     @pytest.mark.parametrize(
@@ -287,4 +287,4 @@ class TestACustomStack:
         async def on_orders(orders: list[Order]) -> None: ...
 
         build_dispatch(handler, [Middleware(Through)])
-        assert "are found by the header 'Event-Type'" in caplog.text
+        assert "are chosen by the header 'Event-Type'" in caplog.text

@@ -109,7 +109,7 @@ class TestStack:
 
     def test_options_that_its_class_does_not_take_are_refused(self, handler: Handler) -> None:
         wrong: Any = {"labl": "a"}
-        with pytest.raises(ConfigError, match="middleware Noting cannot be made with its options"):
+        with pytest.raises(ConfigError, match="middleware Noting cannot be created with its options"):
             build_dispatch(handler, [Middleware(Noting, **wrong)])
 
     @pytest.mark.parametrize("name", ["", 5, None])
@@ -119,7 +119,7 @@ class TestStack:
 
     def test_options_of_the_default_middleware_are_checked_too(self, handler: Handler) -> None:
         wrong: Any = {"header": "X"}
-        with pytest.raises(ConfigError, match="cannot be made with its options"):
+        with pytest.raises(ConfigError, match="cannot be created with its options"):
             build_dispatch(handler, [Middleware(JsonTypedDecoderMiddleware, **wrong)])
 
 

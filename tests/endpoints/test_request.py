@@ -91,7 +91,7 @@ class TestState:
 
     async def test_a_missing_name_is_an_attribute_error_that_lists_the_existing_names(self, stack: Any) -> None:
         state = (await requested(record("A"), stack, state={"engine": 5, "db": 1})).state
-        with pytest.raises(AttributeError, match=r"no 'motor': .* put in db, engine"):
+        with pytest.raises(AttributeError, match=r"no 'motor'; .* have set db, engine"):
             state.motor  # noqa: B018
         with pytest.raises(KeyError):
             state["motor"]

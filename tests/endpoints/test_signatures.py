@@ -244,13 +244,13 @@ class TestRefused:
             (two_requests, r"it takes 2 Requests \(one, two\)"),
             (unsaid, "its parameter 'order' has no annotation"),
             (stars, "it takes no payload; is a decorator missing its functools.wraps"),
-            (generates, "it yields"),
-            (generates_plainly, "it yields"),
-            (unknown_kind, "pydantic cannot make"),
+            (generates, "it is a generator"),
+            (generates_plainly, "it is a generator"),
+            (unknown_kind, "pydantic cannot create"),
             (no_type, "order"),
             (hidden, "it takes no payload"),
-            (Order, "is no endpoint"),
-            (5, "is no endpoint"),
+            (Order, "cannot be an endpoint"),
+            (5, "cannot be an endpoint"),
         ],
     )
     def test_other_signatures_are_refused_with_the_allowed_ones(self, function: Any, why: str) -> None:

@@ -190,7 +190,7 @@ async def test_of_a_request_taking_endpoint_is_its_decode_error(stack: Any) -> N
 
 async def test_the_error_names_the_validator_and_its_line() -> None:
     handler, _ = handler_of(Field)
-    with pytest.raises(DecodeError, match=r"asks for: KeyError in refuse \(test_validators.py:\d+\)$"):
+    with pytest.raises(DecodeError, match=r"expects: KeyError in refuse \(test_validators.py:\d+\)$"):
         await give(handler, record("E", value_of("", SECRET)))
 
 

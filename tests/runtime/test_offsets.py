@@ -69,7 +69,7 @@ class TestBegin:
     def test_refuses_an_offset_that_is_begun_twice(self) -> None:
         ledger = OffsetLedger()
         ledger.begin([4, 5])
-        with pytest.raises(ValueError, match="offset 5 comes again after 5"):
+        with pytest.raises(ValueError, match="offset 5 was added after 5"):
             ledger.begin([5, 6])
 
     def test_counts_what_memory_must_hold_from_the_oldest_unfinished_record(self) -> None:

@@ -195,7 +195,7 @@ class TestDecodeError:
         assert (error.topic, error.partition, error.offset, error.event_type) == ("orders", 2, 7, "OrderPlaced")
         assert str(error) == (
             "the value of orders[2]@7 (event type 'OrderPlaced') is not the Order that "
-            f"{handler.endpoints[0].name} asks for: order_id: Field required; "
+            f"{handler.endpoints[0].name} expects: order_id: Field required; "
             "amount: Input should be a valid integer, unable to parse string as an integer"
         )
 
@@ -232,7 +232,7 @@ class TestDecodeError:
         @handler.event("A")
         async def on_a(payload: str) -> None: ...
 
-        with pytest.raises(DecodeError, match=r"it is not UTF-8 \(byte 2\)") as caught:
+        with pytest.raises(DecodeError, match=r"it is not valid UTF-8 \(byte 2\)") as caught:
             await give(handler, record("A", b"ab\xff"), middleware=stack)
         assert caught.value.__context__ is None
 

@@ -19,4 +19,4 @@ def test_a_main_task_that_somebody_else_cancels_is_a_failure_that_the_log_names(
         await asyncio.sleep(0)
 
     assert run_to_exit_code(serve) == FAILED
-    assert "somebody else has cancelled its main task" in caplog.text
+    assert "its main task was cancelled by code outside EVKafka" in caplog.text

@@ -380,7 +380,7 @@ class TestErrors:
 
         with (
             TestClient(app_of(handler)) as client,
-            pytest.raises(EncodeError, match=r"event 'X' \(dict\) cannot be made"),
+            pytest.raises(EncodeError, match=r"event 'X' \(dict\) cannot be encoded"),
         ):
             client.send_event({"a": object()}, "X", "orders")
 

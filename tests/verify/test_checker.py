@@ -209,8 +209,8 @@ class TestVerdict:
         assert check_run(run, max_duplicates=1).problems == ("2.5 % handled again, more than the 1 % that are allowed",)
 
     def test_a_process_that_ended_badly_is_a_problem(self) -> None:
-        assert check_run(observations(unclean=["process 1.1 ended by itself with code 1"])).problems == (
-            "process 1.1 ended by itself with code 1",
+        assert check_run(observations(unclean=["process 1.1 exited unexpectedly with code 1"])).problems == (
+            "process 1.1 exited unexpectedly with code 1",
         )
 
     def test_unmatched_records_are_a_problem(self) -> None:
@@ -219,7 +219,7 @@ class TestVerdict:
 
     def test_the_sentences_have_a_few_addresses_and_the_json_has_all(self) -> None:
         report = check_run(observations(entries=handled(sent())[:40]))
-        assert report.problems[0].startswith("20 lost: in the log, and never handled (0@10, 0@11,")
+        assert report.problems[0].startswith("20 lost: in the log, but never handled (0@10, 0@11,")
         assert report.problems[0].endswith("...)")
         assert len(report.as_json()["lost"]) == 20
         assert report.as_json()["clean"] is False

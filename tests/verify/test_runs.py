@@ -106,7 +106,7 @@ class TestGivenApp:
         report = await verify(run)
         assert not report.clean
         assert len(report.lost) > 0
-        assert any("lost: in the log, and never handled" in problem for problem in report.problems)
+        assert any("lost: in the log, but never handled" in problem for problem in report.problems)
         assert report.behind == ()  # they were committed, which is why nobody will ever handle them
 
     async def test_without_an_endpoint_for_the_records_is_not_clean(

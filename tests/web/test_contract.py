@@ -315,7 +315,7 @@ class TestRetryTopics:
         for topic in ("orders.billing.retry.5000", "orders.billing.retry.60000", "orders.billing.dlq"):
             assert topic in text
         assert "consumer billing, retries of orders Written, and confirmed, before" in text
-        assert "Run when 5000 ms have passed. The order of keys is given up." in text
+        assert "Handled after 5000 ms. The order of keys is not kept." in text
 
     def test_are_linked_with_their_messages(self) -> None:
         page = self.page()

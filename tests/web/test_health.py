@@ -60,7 +60,7 @@ class TestAnswers:
                 "billing": {"status": "not ok", "reasons": ["the brokers do not answer"], "notes": []},
             },
             "producers": {
-                "invoices": {"status": "not ok", "reasons": ["the in-memory Kafka is away"], "notes": []},
+                "invoices": {"status": "not ok", "reasons": ["the in-memory Kafka is unavailable"], "notes": []},
             },
         }
 
@@ -121,7 +121,7 @@ class TestLive:
                 await kafka.advance(ms=400)
                 [reason] = consumer(live(app)).reasons
                 assert "on_order runs at orders[0]@0" in reason
-                assert "past its limit, and cannot be cut" in reason
+                assert "past its time limit, and cannot be cancelled" in reason
                 assert (await get(app.web_url, "livez")).code == 503
                 assert ready(app).ok
             finally:
@@ -171,12 +171,12 @@ class TestLive:
             monkeypatch.setattr(MemorySource, "state", lambda self: "joining")
             await kafka.advance(ms=100_000)
             assert live(app).ok
-            assert consumer(ready(app)).reasons[0].startswith("its group is rebalancing, for ")
+            assert consumer(ready(app)).reasons[0].startswith("its group has been rebalancing for ")
             said: list[str] = []
             for _ in range(400):
                 await kafka.advance(ms=100)
                 said += consumer(live(app)).reasons
-            assert "its group has been rebalancing for 130 s, without an end" in said
+            assert "its group has been rebalancing for 130 s" in said
             monkeypatch.undo()
 
     async def test_a_fatal_error_makes_it_dead(self) -> None:
@@ -193,7 +193,7 @@ class TestLive:
             await kafka.send("orders", {}, event_type="OrderPlaced")
             await eventually(lambda: not live(app).ok)
             [reason] = live(app).checks[0].reasons
-            assert "a consumer could not be saved" in reason
+            assert "a consumer has failed" in reason
             assert "orders[0]@0" in reason
             assert (await get(app.web_url, "livez")).code == 503
             assert consumer(ready(app)).reasons == ("it has ended",)
@@ -330,7 +330,9 @@ class TestNotes:
         async with InMemoryKafka() as kafka, kafka.running(app):
             await kafka.send("orders", {}, event_type="OrderPlaced")
             await eventually(lambda: consumer(ready(app)).notes)
-            assert consumer(ready(app)).notes == ("orders[0]: 1 records wait for their next attempt, the oldest @0",)
+            assert consumer(ready(app)).notes == (
+                "orders[0]: 1 records are waiting for their next attempt, the oldest at offset 0",
+            )
             assert ready(app).ok
 
     async def test_an_unreadable_record_is_a_note(self) -> None:
@@ -354,4 +356,4 @@ class TestNotes:
         async with InMemoryKafka() as kafka, kafka.running(app):
             app.telemetry.emit(EndpointBlocked("billing", "orders", 0, 7, "shop.on_order", 2.5))
             [note] = consumer(live(app)).notes
-            assert note == "shop.on_order held the event loop for 2.5 s at orders[0]@7, 0 s ago"
+            assert note == "shop.on_order blocked the event loop for 2.5 s at orders[0]@7, 0 s ago"

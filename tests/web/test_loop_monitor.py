@@ -54,9 +54,9 @@ async def test_it_is_named_while_it_blocks_the_loop(log: FirstLogLine) -> None:
         block_until_logged(log)
     finally:
         monitor.stop()
-    assert "shop.on_order has held the event loop for 1." in log.text
+    assert "shop.on_order has blocked the event loop for 1." in log.text
     assert "at orders[0]@7" in log.text
-    assert "it stands in wait" in log.text
+    assert "it is running wait" in log.text
 
 
 async def test_code_outside_of_attempts_is_named_by_its_line(log: FirstLogLine) -> None:
@@ -66,7 +66,7 @@ async def test_code_outside_of_attempts_is_named_by_its_line(log: FirstLogLine) 
         block_until_logged(log)
     finally:
         monitor.stop()
-    assert log.text.startswith("the event loop has been held for 1.")
+    assert log.text.startswith("the event loop has been blocked for 1.")
 
 
 @pytest.mark.parametrize(("logged_already", "times"), [(False, 1), (True, 0)])
@@ -145,7 +145,7 @@ def test_a_stopped_process_is_not_reported_as_a_blocked_loop() -> None:
             said += process.stdout.read()
         finally:
             process.kill()
-    assert said.startswith("WARNING this process stood still for ")
+    assert said.startswith("WARNING this process did not run for ")
     assert "it was stopped (SIGSTOP, a debugger), or the machine gave it no CPU time" in said
-    assert "held the event loop" not in said
+    assert "blocked the event loop" not in said
     assert "has been held" not in said

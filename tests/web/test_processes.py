@@ -233,7 +233,7 @@ class TestHealth:
             await eventually(lambda: stuck.status().consumers[0].attempts)
             await kafka.advance(ms=1_000)
             try:
-                await eventually(lambda: self._is(fetch("livez"), 503, ["consumer billing: ", "cannot be cut"]))
+                await eventually(lambda: self._is(fetch("livez"), 503, ["consumer billing: ", "cannot be cancelled"]))
             finally:
                 release.set()
             await eventually(lambda: self._is(fetch("livez"), 200, []))
@@ -253,7 +253,7 @@ class TestHealth:
             (tmp_path / f"evkafka-health-{pid}-0123.json").write_text(json.dumps(said))
         [silent] = ProcessHealth(tmp_path, dict).others("live")
         assert silent.name == str(os.getpid())
-        assert "it has said nothing for 100 s: its event loop is held, or it was stopped" in silent.reasons[0]
+        assert "it has not reported for 100 s: its event loop is blocked, or the process is paused" in silent.reasons[0]
         assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -309,7 +309,7 @@ class TestADirectoryThatCannotBeWritten:
         peers, silent = ProcessHealth(tmp_path, dict), tmp_path / f"evkafka-health-{os.getppid()}-00.json"
         silent.write_text(json.dumps({"at_s": 0, "live": []}))
         [check] = peers.others("live")
-        assert "has said nothing for" in check.reasons[0]
+        assert "has not reported for" in check.reasons[0]
         with monkeypatch.context() as disk:
             disk.setattr(Path, "write_bytes", full)
             shared_directory(tmp_path).write("file", b"")

@@ -58,7 +58,7 @@ async def test_an_endpoint_that_blocks_the_loop_is_named_while_it_does(
         await eventually(lambda: log.record)
         record = log.record
         assert record is not None
-        assert "on_order has held the event loop for 1." in record.getMessage()
+        assert "on_order has blocked the event loop for 1." in record.getMessage()
         assert f"at {name}[0]@0" in record.getMessage()
 
         async def is_counted() -> bool:
@@ -68,5 +68,5 @@ async def test_an_endpoint_that_blocks_the_loop_is_named_while_it_does(
         await eventually(is_counted)
         verbose = (await get(app.web_url, "livez?verbose")).json()
         [note] = verbose["consumers"]["billing"]["notes"]
-        assert "on_order held the event loop for" in note
+        assert "on_order blocked the event loop for" in note
         assert "evkafka_event_loop_lag_seconds" in (await get(app.web_url, "metrics")).text

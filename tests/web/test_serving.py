@@ -166,7 +166,9 @@ class TestErrors:
     async def test_an_address_of_another_machine_is_refused_with_a_fix(self) -> None:
         app = EVKafkaApp(web=True, web_host="192.0.2.7", web_port=0)
         async with InMemoryKafka() as kafka:
-            with pytest.raises(StartFailed, match="this machine has no such address; give one that it has as web_host"):
+            with pytest.raises(
+                StartFailed, match="this machine does not have that address; set web_host to one that it has"
+            ):
                 async with kafka.running(app):
                     pass
 

@@ -63,8 +63,8 @@ def receive_operations(consumer: ConsumerContract) -> Iterator[Operation]:
                 connection=consumer.settings.connection,
                 topic=topic,
                 message=None,
-                title=f"Everything from {where}",
-                summary="An app callable takes every record; what it makes of them is not declared.",
+                title=f"All records from {where}",
+                summary="A plain callable handles every record; its payloads are not declared.",
                 bindings=group_binding(consumer),
                 extensions=consumer_extensions(consumer),
             )
@@ -178,4 +178,4 @@ def _key(key: object, payload: Any) -> dict[str, Any] | None:
         case str():
             return {"type": "string", "description": f"The payload's `{written_name(payload, key)}`, as UTF-8"}
         case _:
-            return {"type": "string", "description": "Made of the payload"}
+            return {"type": "string", "description": "Derived from the payload"}

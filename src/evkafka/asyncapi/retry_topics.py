@@ -29,12 +29,12 @@ HEADERS = {
     "partition": "Its partition there",
     "offset": "Its offset there",
     "timestamp": "Its timestamp there, in milliseconds since the epoch",
-    "group": "The consumer group whose attempts are over",
-    "id": "The id of the dead letter that it may become",
-    "event-type": "The event type of the endpoint that it failed in",
-    "attempts": "How often it was tried so far",
+    "group": "The consumer group that retries it",
+    "id": "The id of its dead letter, if it becomes one",
+    "event-type": "The event type of the endpoint that failed",
+    "attempts": "Number of attempts so far",
     "error-type": "The class of the last error",
-    "error-message": "The last error, cut at 1 KiB",
+    "error-message": "The last error, truncated to 1 KiB",
 }
 
 
@@ -56,8 +56,8 @@ def retry_topic_operations(consumer: ConsumerContract) -> Iterator[Operation]:
     for name, delayed in topics.items():
         retry_topic = ContractTopic(
             name,
-            f"Records of `{delayed.source}` that consumer `{consumer.name}` tries again, {delayed.delay_ms} ms after"
-            " they were written here.",
+            f"Records of `{delayed.source}` that consumer `{consumer.name}` retries {delayed.delay_ms} ms after they"
+            " were written here.",
         )
         source = next(topic for topic in topics_of(consumer) if topic.name == delayed.source)
         for endpoint, policy in policies.items():
@@ -81,7 +81,7 @@ def retry_topic_operations(consumer: ConsumerContract) -> Iterator[Operation]:
                 topic=retry_topic,
                 message=message,
                 title=f"{message.title} from {name}",
-                summary=f"Run when {delayed.delay_ms} ms have passed. The order of keys is given up.",
+                summary=f"Handled after {delayed.delay_ms} ms. The order of keys is not kept.",
                 bindings=group_binding(reader),
                 extensions={**consumer_extensions(reader), "x-retries-of": delayed.source},
             )
@@ -95,7 +95,7 @@ def _message(consumer: ConsumerContract, source: ContractTopic, endpoint: Endpoi
     return dataclasses.replace(
         message,
         title=f"{message.title}, to be retried",
-        summary="A record whose attempts are over for now: key, value and headers as they came.",
+        summary="A record that waits for its next attempt, with its original key, value and headers.",
         description=None,
         headers=message.headers_with({PREFIX + name: text for name, text in HEADERS.items()}),
     )

@@ -259,7 +259,9 @@ class KafkaBroker:
             self._home.mkdir(mode=0o700, parents=True, exist_ok=True)  # it has the passwords of users
             (self._home / "log").mkdir(exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"the broker's data directory {self._home} cannot be made: {error.strerror}") from error
+            raise ConfigError(
+                f"the broker's data directory {self._home} cannot be created: {error.strerror}"
+            ) from error
 
     def _refuse_used_directory(self) -> None:
         """Kafka checks its own lock late: until then a second broker reads, and may truncate, the log of the first."""
@@ -267,7 +269,7 @@ class KafkaBroker:
             raise BrokerError(self._used_text())
 
     def _used_text(self) -> str:
-        return f"another Kafka is using the data directory {self.home}: stop that one, or name another directory"
+        return f"another Kafka is using the data directory {self.home}: stop it, or use another directory"
 
     def _write_files(self) -> None:
         assert self._controller is not None
@@ -291,7 +293,7 @@ class KafkaBroker:
             formatting = ChildProcess([java, f"@{arguments}"], self._log)
             self._process = formatting
             if not formatting.wait(self._start_timeout_s):
-                raise self._failed(f"was not done formatting its data directory within {self._start_timeout_s:g} s")
+                raise self._failed(f"did not finish formatting its data directory within {self._start_timeout_s:g} s")
             if formatting.exit_code != 0:
                 raise self._failed(f"could not format its data directory (exit code {formatting.exit_code})")
         finally:

@@ -95,7 +95,7 @@ def _download(jars: list[Jar], home: Path) -> None:
             finally:
                 pool.shutdown(cancel_futures=True)
     except OSError as error:  # of the directory; `fetch` has translated those of the network
-        raise BrokerError(f"Kafka's jars cannot be kept in {home}: {error}") from error
+        raise BrokerError(f"Kafka's jars cannot be stored in {home}: {error}") from error
 
 
 def _fetcher(scratch: Path, advance: Callable[[int], None]) -> Callable[[Jar], Path]:
@@ -130,8 +130,8 @@ def _fetcher(scratch: Path, advance: Callable[[int], None]) -> Callable[[Jar], P
             downloaded: Path = artifact.resolve()
         except (requests.RequestException, RuntimeError) as error:
             raise BrokerError(
-                f"Kafka's jar {jar.name} cannot be downloaded ({_cause(error)}). The first start of a broker needs "
-                f"the internet, or a Maven mirror named under [repositories] in jgo's configuration file"
+                f"Kafka's jar {jar.name} cannot be downloaded ({_cause(error)}). The first start of a broker needs"
+                " internet access, or a Maven mirror under [repositories] in jgo's configuration file"
             ) from error
         return downloaded
 
@@ -141,8 +141,8 @@ def _fetcher(scratch: Path, advance: Callable[[int], None]) -> Callable[[Jar], P
 def _check_checksum(jar: Jar, path: Path) -> None:
     if (found := _sha256(path)) != jar.sha256:
         raise BrokerError(
-            f"the downloaded {jar.name} is not the one expected (sha256 {found}, expected {jar.sha256}): "
-            f"it was not kept; try again, and distrust the mirror or proxy in between if it happens twice"
+            f"the downloaded {jar.name} has an unexpected checksum (sha256 {found}, expected {jar.sha256}) and was"
+            " discarded; try again, and if it happens twice, do not trust the mirror or proxy in between"
         )
 
 

@@ -32,7 +32,9 @@ def find_java(wanted: str | Path | None) -> Path:
     if wanted is not None:
         found = shutil.which(str(wanted))
         if found is None:
-            raise ConfigError(f"java={str(wanted)!r} is no program: name a Java {OLDEST} or later, or leave it out")
+            raise ConfigError(
+                f"java={str(wanted)!r} is not a program: give the path of Java {OLDEST} or later, or remove it"
+            )
         _check_version(Path(found))
         return Path(found)
     bundled = _bundled()
@@ -48,7 +50,7 @@ def find_java(wanted: str | Path | None) -> Path:
             refusals.append(str(error))
         else:
             return candidate
-    raise ConfigError(refusals[0] if refusals else f"no Java was found: {_ADVICE}")
+    raise ConfigError(refusals[0] if refusals else f"Java was not found: {_ADVICE}")
 
 
 def _bundled() -> Path | None:
@@ -65,12 +67,12 @@ def _check_version(java: Path) -> None:
         command = [str(java), "-version"]
         output = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stderr  # noqa: S603  # nosec B603 # the user's own Java
     except (OSError, subprocess.SubprocessError) as error:
-        raise ConfigError(f"{java} does not run ({error}): {_ADVICE}") from error
+        raise ConfigError(f"{java} cannot be run ({error}): {_ADVICE}") from error
     version = java_version(output)
     if version is None:
-        raise ConfigError(f"{java} does not tell its version: {_ADVICE}")
+        raise ConfigError(f"the version of {java} cannot be determined: {_ADVICE}")
     if version < OLDEST:
-        raise ConfigError(f"{java} is Java {version}, and Kafka needs {OLDEST}: {_ADVICE}")
+        raise ConfigError(f"{java} is Java {version}, but Kafka needs {OLDEST} or later: {_ADVICE}")
 
 
 def java_version(output: str) -> int | None:

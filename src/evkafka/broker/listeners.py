@@ -27,7 +27,7 @@ def checked_listeners(listeners: Mapping[str, str]) -> dict[str, str]:
                 f" that is not {' or '.join(OURS)}"
             )
         if protocol not in PROTOCOLS:
-            raise ConfigError(f"broker listener {name!r}: {protocol!r} is none of {', '.join(PROTOCOLS)}")
+            raise ConfigError(f"broker listener {name!r}: {protocol!r} is not one of {', '.join(PROTOCOLS)}")
     return dict(listeners)
 
 
@@ -41,8 +41,8 @@ def scram_options(users: Mapping[str, str]) -> list[str]:
     for user, password in users.items():
         if not user or not password or re.search(r"[\[\],=\s]", user + password):
             raise ConfigError(
-                f"broker user {user!r}: name and password may not be empty, and hold no brackets, commas, blanks"
-                " or equals signs"
+                f"broker user {user!r}: name and password must not be empty, nor contain brackets, commas, spaces or"
+                " equals signs"
             )
         options += [f"--add-scram={mechanism}=[name={user},password={password}]" for mechanism in MECHANISMS]
     return options

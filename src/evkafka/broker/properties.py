@@ -97,7 +97,7 @@ def _text(key: str, value: object) -> str:
         case str() | int() | float():
             return str(value)
         case _:
-            raise ConfigError(f"broker property {key!r} is {value!r}: give text, a number, True or False")
+            raise ConfigError(f"broker property {key!r} is {value!r}: use a string, a number, True or False")
 
 
 def _escaped(text: str, *, in_key: bool = False) -> str:

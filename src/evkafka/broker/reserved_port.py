@@ -29,7 +29,7 @@ class ReservedPort:
             self._socket.close()
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 raise ConfigError(
-                    f"port {number} of 127.0.0.1 is taken: stop what uses it, or choose another"
+                    f"port {number} of 127.0.0.1 is in use: stop the program that uses it, or choose another port"
                 ) from error
             raise ConfigError(f"port {number} of 127.0.0.1 cannot be used: {error}") from error
         self.number: int = self._socket.getsockname()[1]
@@ -46,4 +46,4 @@ def _check_no_listener(number: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         if probe.connect_ex(("127.0.0.1", number)) == 0:
-            raise OSError(errno.EADDRINUSE, "somebody listens there")
+            raise OSError(errno.EADDRINUSE, "another program is listening there")

@@ -134,8 +134,8 @@ def missing_group_id(settings: ConsumerSettings) -> str | None:
     if settings.group_id is not None or settings.at_most_once:
         return None
     return (
-        "group_id: it is missing, and a post-commit consumer commits its offsets for a group;"
-        ' give one, "group_id": "my-service" for example'
+        "group_id is missing: a post-commit consumer commits its offsets for a group; add one, for example"
+        ' "group_id": "my-service"'
     )
 
 
@@ -150,7 +150,7 @@ def dead_letter_producer_settings(
     Raises:
         ConfigError: the connection and the overriding keys contradict each other.
     """
-    faults = Faults("the dead letters' producer")
+    faults = Faults("the dead-letter producer")
     section = Section({}, faults, doc=DOC, path="on_error.")
     producer = read_dead_letter_producer(section, policy or settings.on_error, settings.connection, login=True)
     faults.raise_if_any()
@@ -208,8 +208,8 @@ def retry_topic(topic: str, *, group_id: str | None, delay_ms: int) -> str:
     name = retry_name(topic, group_id, delay_ms)
     if fault := topic_fault(name):
         raise ConfigError(
-            f"on_error.retry_topics: {delay_ms} for topic {topic!r} needs a topic of its own, and {fault}; give a"
-            " group_id that makes a legal name with it, or leave retry_topics out"
+            f"on_error.retry_topics: {delay_ms} for topic {topic!r} needs a retry topic, but {fault}; change group_id"
+            " so that the topic's name is valid, or remove retry_topics"
         )
     return name
 

@@ -34,8 +34,8 @@ CONNECTION = ConnectionSettings()
 """The defaults."""
 
 MAKE_SSL_CONTEXT = (
-    "make one with `from aiokafka.helpers import create_ssl_context` and "
-    '`"ssl_context": create_ssl_context(cafile="ca.pem")`'
+    'create one with `from aiokafka.helpers import create_ssl_context` and `"ssl_context":'
+    ' create_ssl_context(cafile="ca.pem")`'
 )
 
 _SERVER = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\],]+)(?::(\d{1,5}))?|[0-9A-Fa-f:]*::[0-9A-Fa-f:.]*")
@@ -66,8 +66,8 @@ def read_connection(section: Section, *, request_timeout_s: float, login: bool =
     if login:
         _check_login(section, settings.options)
     if (version := section.value("api_version")) is not MISSING and version is not None:
-        warn_once("api_version is not used: the client asks each broker what it speaks; leave the key out")
-    section.refuse("loop", "the running loop is used; leave the key out")
+        warn_once("api_version is not used: the client asks each broker for its API versions; remove the key")
+    section.refuse("loop", "the running loop is used; remove the key")
     hidden_user = isinstance(section.value("sasl_plain_username"), Secret)
     return replace(settings, shown=_shown(settings, hidden_user=hidden_user))
 
@@ -139,7 +139,7 @@ def _servers(section: Section) -> tuple[str, ...]:
         else:
             found += [server.strip() for server in text.split(",") if server.strip()]
     if not found and section.valid(key):
-        section.fault(key, "it names no broker; give 'host:port', several with commas between them")
+        section.fault(key, "it names no broker; give 'host:port', or several separated by commas")
     return tuple(found) or CONNECTION.bootstrap_servers
 
 
@@ -149,15 +149,15 @@ def _server_fault(text: str) -> str | None:
         # Not split, and nothing before the last @ is shown: it may be a login, which may contain commas.
         host = HIDDEN + text[text.rindex("@") :] if "@" in text else text
         return (
-            f"{in_error(host)} is a URL; give 'host:port' alone, and the login as security_protocol, sasl_mechanism,"
+            f"{in_error(host)} is a URL; give only 'host:port', and the login in security_protocol, sasl_mechanism,"
             " sasl_plain_username and sasl_plain_password"
         )
     for server in filter(None, map(str.strip, text.split(","))):
         match = _SERVER.fullmatch(server)
         if match is None:
-            return f"{in_error(server)} is not 'host:port' (an IPv6 address stands in brackets: '[::1]:9092')"
+            return f"{in_error(server)} is not 'host:port' (an IPv6 address needs brackets: '[::1]:9092')"
         if match[2] is not None and not 1 <= int(match[2]) <= 65_535:
-            return f"{in_error(server)} has a port out of range; give 1 to 65535"
+            return f"{in_error(server)} has a port out of range; use 1 to 65535"
     return None
 
 
@@ -228,8 +228,8 @@ def _check_encryption(section: Section, protocol: str) -> None:
         wanted = "SASL_SSL" if protocol.startswith("SASL_") else "SSL"
         section.fault(
             "security_protocol",
-            f"ssl_context is given, but {protocol} does not encrypt; set security_protocol to {wanted!r},"
-            " or leave ssl_context out",
+            f"ssl_context is given, but {protocol} does not encrypt; set security_protocol to {wanted!r}, or remove"
+            " ssl_context",
         )
 
 
@@ -239,13 +239,14 @@ def _warn_of_unverified_tls(context: object) -> None:
         return
     if context.verify_mode == ssl.CERT_NONE:
         warn_once(
-            "ssl_context: the brokers' certificates are not checked (verify_mode is CERT_NONE), so that anybody on the"
-            f" way can be the broker and read the login; {MAKE_SSL_CONTEXT}"
+            "ssl_context: the brokers' certificates are not verified (verify_mode is CERT_NONE), so anyone on the"
+            f" network path can impersonate a broker and read the login; {MAKE_SSL_CONTEXT}"
         )
     elif not context.check_hostname:
         warn_once(
-            "ssl_context: the name in the brokers' certificates is not compared (check_hostname is False), so that"
-            " anybody with a certificate of the same authority can be the broker; set context.check_hostname = True"
+            "ssl_context: the host name in the brokers' certificates is not verified (check_hostname is False), so"
+            " anyone with a certificate of the same authority can impersonate a broker; set context.check_hostname ="
+            " True"
         )
 
 
@@ -253,12 +254,12 @@ def _check_mechanism(section: Section, protocol: str, mechanism: str) -> None:
     if protocol == "SASL_PLAINTEXT" and mechanism in READABLE:
         warn_once(
             f"sasl_mechanism {mechanism} with security_protocol SASL_PLAINTEXT: the {READABLE[mechanism]} is sent"
-            " readable for everybody on the way to the brokers; set security_protocol to SASL_SSL"
+            " unencrypted over the network; set security_protocol to SASL_SSL"
         )
     if section.given("sasl_oauth_token_provider") and mechanism != "OAUTHBEARER":
         section.fault(
             "sasl_oauth_token_provider",
-            f"it is not used with sasl_mechanism {mechanism}; set sasl_mechanism to 'OAUTHBEARER', or leave it out",
+            f"it is not used with sasl_mechanism {mechanism}; set sasl_mechanism to 'OAUTHBEARER', or remove it",
         )
     match mechanism:
         case "OAUTHBEARER":
@@ -270,10 +271,10 @@ def _check_mechanism(section: Section, protocol: str, mechanism: str) -> None:
                 )
         case "GSSAPI":
             if importlib.util.find_spec("gssapi") is None:
-                section.fault("sasl_mechanism", "GSSAPI needs the package gssapi; pip install gssapi")
+                section.fault("sasl_mechanism", "GSSAPI needs the gssapi package: pip install gssapi")
         case _:
             for key in ("sasl_plain_username", "sasl_plain_password"):
                 if not section.given(key):
                     section.fault(
-                        key, f"sasl_mechanism {mechanism} needs one; give it, from the environment for example"
+                        key, f"sasl_mechanism {mechanism} needs one; set it, for example from an environment variable"
                     )

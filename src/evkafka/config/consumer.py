@@ -33,8 +33,8 @@ LARGEST_RATIO = 64
 """Default limit for decompression: how many times larger than a partition's fetch a batch may become."""
 
 DECODING = (
-    "payloads are decoded by the endpoint's annotation; for a format of your own, let a middleware set"
-    " message.decoded_value_cb"
+    "payloads are decoded by the endpoint's annotation; for another format, set message.decoded_value_cb in a"
+    " middleware"
 )
 
 
@@ -90,9 +90,11 @@ def _consumer(section: Section) -> ConsumerSettings:
 def _read_unused(section: Section) -> None:
     """Keys of aiokafka that are accepted and not used, and those that are refused."""
     if section.flag("enable_auto_commit", None) is not None:
-        warn_once("enable_auto_commit is not used: auto_commit_mode says when offsets are committed; leave the key out")
+        warn_once("enable_auto_commit is not used: auto_commit_mode decides when offsets are committed; remove the key")
     section.milliseconds("max_poll_interval_ms", None, least=1)
-    section.refuse("key_deserializer", f"a consumer has none; request.key is the key as it came, and {DECODING}")
+    section.refuse(
+        "key_deserializer", f"a consumer does not have this key; request.key is the key as received, and {DECODING}"
+    )
     section.refuse("value_deserializer", f"a consumer has none; {DECODING}")
 
 
@@ -109,7 +111,7 @@ def _topics(section: Section) -> tuple[TopicSettings, ...]:
                 inner = section.section("topics", item, index=index, doc="evkafka.config.TopicConfig")
                 topics.append(_topic(inner))
             case _:
-                section.fault("topics", f"{in_error(item)} is no topic; give a name, or a dict with a name")
+                section.fault("topics", f"{in_error(item)} is not a topic; give a name, or a dict with a name")
     _check_names(section, topics)
     return tuple(topics)
 
@@ -130,9 +132,9 @@ def _check_names(section: Section, topics: Sequence[TopicSettings]) -> None:
     seen: set[str] = set()
     for name in (topic.name for topic in topics):
         if name in seen and name:
-            section.fault("topics", f"{in_error(name)} is there twice; name each topic once")
+            section.fault("topics", f"{in_error(name)} is listed twice; list each topic once")
         elif not name and section.valid("topics"):
-            section.fault("topics", "a name is empty; name each topic, and give at least one character")
+            section.fault("topics", "a topic name is empty; use at least one character")
         elif name and (fault := topic_fault(name)):
             section.fault("topics", fault)
         seen.add(name)
@@ -149,7 +151,9 @@ def _topic_pattern(section: Section) -> re.Pattern[str] | None:
             warnings.simplefilter("ignore")  # warnings about future changes of Python's syntax
             return re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
-        section.fault("topic_pattern", f"{in_error(text)} is no regular expression ({error}); see Python's module re")
+        section.fault(
+            "topic_pattern", f"{in_error(text)} is not a regular expression ({error}); see Python's re module"
+        )
         return None
 
 
@@ -158,7 +162,7 @@ def _group_instance_id(section: Section) -> str | None:
     if instance is not None and topic_fault(instance):
         section.fault(
             "group_instance_id",
-            f"{in_error(instance)} is none to Kafka; give 1 to 249 letters a-z and A-Z, digits, '.', '_' and '-'",
+            f"{in_error(instance)} is invalid in Kafka; use 1 to 249 letters a-z and A-Z, digits, '.', '_' and '-'",
         )
     return instance
 
@@ -184,17 +188,17 @@ def _assignor(section: Section) -> tuple[Any] | None:
     if len(given) != 1:
         section.fault(
             key,
-            f"it names {len(given)} strategies, and the client would join the group once for each; give exactly one",
+            f"it names {len(given)} strategies, but the client supports only one; give exactly one",
         )
         return None
     [assignor] = given
     if not (callable(getattr(assignor, "assign", None)) and isinstance(getattr(assignor, "name", None), str)):
-        section.fault(key, f"{in_error(assignor)} is no assignor; give a class of aiokafka.coordinator.assignors")
+        section.fault(key, f"{in_error(assignor)} is not an assignor; give a class from aiokafka.coordinator.assignors")
         return None
     if assignor.name == "sticky":
         warn_once(
-            "partition_assignment_strategy: the client's sticky assignor is broken for a consumer that joins again;"
-            " prefer its round robin (the default) or range assignor"
+            "partition_assignment_strategy: the client's sticky assignor is broken for a consumer that rejoins its"
+            " group; use its round-robin (the default) or range assignor"
         )
     return (assignor,)
 
@@ -204,13 +208,13 @@ def _assignor(section: Section) -> tuple[Any] | None:
 
 def _check_subscription(section: Section, settings: ConsumerSettings) -> None:
     if section.given("topics") and section.given("topic_pattern"):
-        section.fault("topic_pattern", "topics are given too; give one of the two")
+        section.fault("topic_pattern", "it cannot be combined with topics; give one of the two")
     elif not section.valid("topics", "topic_pattern"):
         return
     elif section.given("topics") and not settings.topics:
-        section.fault("topics", "the list is empty; name at least one topic")
+        section.fault("topics", "the list is empty; list at least one topic")
     elif not section.given("topics", "topic_pattern"):
-        section.fault("topics", "it is missing; name the topics to read, or give a topic_pattern")
+        section.fault("topics", "it is missing; list the topics to read, or give a topic_pattern")
 
 
 def _check_times(section: Section, settings: ConsumerSettings) -> None:
@@ -221,31 +225,31 @@ def _check_times(section: Section, settings: ConsumerSettings) -> None:
     if section.valid("heartbeat_interval_ms", "session_timeout_ms") and heartbeat_ms >= session_ms:
         section.fault(
             "heartbeat_interval_ms",
-            f"{heartbeat_ms} is not below session_timeout_ms {session_ms}, so that the session would end between two"
-            f" heartbeats; give at most a third of it, {max(session_ms // 3, 1)}",
+            f"{heartbeat_ms} is not below session_timeout_ms {session_ms}, so the session would expire between two"
+            f" heartbeats; use at most a third of it, {max(session_ms // 3, 1)}",
         )
     if section.valid("rebalance_timeout_ms", "request_timeout_ms", "max_endpoint_exec_time_ms") and (
         request_ms < rebalance_ms + 5_000
     ):
         section.fault(
             "request_timeout_ms",
-            f"{request_ms} is less than rebalance_timeout_ms {rebalance_ms} plus 5000, so that a slow rebalance would"
-            f" be begun again without end; give at least {rebalance_ms + 5_000}, or leave it out",
+            f"{request_ms} is less than rebalance_timeout_ms {rebalance_ms} plus 5000, so a slow rebalance would"
+            f" restart forever; give at least {rebalance_ms + 5_000}, or leave it out",
         )
     if section.valid("rebalance_timeout_ms", "revoke_drain_timeout_ms", "max_endpoint_exec_time_ms") and (
         rebalance_ms <= drain_ms
     ):
         section.fault(
             "revoke_drain_timeout_ms" if section.given("revoke_drain_timeout_ms") else "rebalance_timeout_ms",
-            f"revoke_drain_timeout_ms {drain_ms} is not below rebalance_timeout_ms {rebalance_ms}, so that a consumer"
-            " that drains would be put out of its group; give a shorter drain or a longer rebalance",
+            f"revoke_drain_timeout_ms {drain_ms} is not below rebalance_timeout_ms {rebalance_ms}, so a draining"
+            " consumer would be removed from its group; use a shorter drain or a longer rebalance timeout",
         )
     wait_ms = settings.options.get("fetch_max_wait_ms", 0)
     if section.valid("fetch_max_wait_ms", "request_timeout_ms") and wait_ms >= request_ms:
         section.fault(
             "fetch_max_wait_ms",
-            f"{wait_ms} is not below request_timeout_ms {request_ms}, so that an idle fetch would never be answered;"
-            " give less, 500 for example",
+            f"{wait_ms} is not below request_timeout_ms {request_ms}, so an idle fetch would always time out; use"
+            " less, for example 500",
         )
 
 
@@ -254,8 +258,8 @@ def _check_sizes(section: Section, settings: ConsumerSettings) -> None:
     if section.valid("max_partition_fetch_bytes", "max_decompressed_bytes") and unpacked < fetch:
         section.fault(
             "max_decompressed_bytes",
-            f"{unpacked} is below max_partition_fetch_bytes {fetch}, so that a batch which fills a fetch could never be"
-            f" unpacked; give at least {fetch}, or leave it out",
+            f"{unpacked} is below max_partition_fetch_bytes {fetch}, so a batch that fills a fetch could never be"
+            f" decompressed; use at least {fetch}, or remove it",
         )
 
 
@@ -266,14 +270,14 @@ def _check_pre_commit(section: Section, settings: ConsumerSettings) -> None:
     if section.given("on_error"):
         section.fault(
             "on_error",
-            "a pre-commit consumer has committed a record before it runs, and cannot try it again;"
-            " leave on_error out, or set auto_commit_mode to 'post-commit'",
+            "a pre-commit consumer commits a record before handling it, so it cannot retry; remove on_error, or set"
+            " auto_commit_mode to 'post-commit'",
         )
     if settings.unmatched != "skip":
         section.fault(
             "unmatched",
-            f"{settings.unmatched!r} has no effect in a pre-commit consumer, which has committed the record already;"
-            " leave it out, or set auto_commit_mode to 'post-commit'",
+            f"{settings.unmatched!r} has no effect in a pre-commit consumer, which has already committed the record;"
+            " remove it, or set auto_commit_mode to 'post-commit'",
         )
 
 

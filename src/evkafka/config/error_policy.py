@@ -25,11 +25,11 @@ _LEGAL = re.compile(r"[a-zA-Z0-9._-]+")
 def topic_fault(name: str) -> str | None:
     """The reason why a topic name is illegal in Kafka; None if it is legal."""
     if name in (".", ".."):
-        return f"{name!r} is no topic name to Kafka; give another one"
+        return f"{name!r} is not a valid topic name; use another one"
     if len(name) > TOPIC_LENGTH:
-        return f"{in_error(name)} has {len(name)} characters; Kafka takes 1 to {TOPIC_LENGTH}"
+        return f"{in_error(name)} has {len(name)} characters; a topic name has 1 to {TOPIC_LENGTH}"
     if not _LEGAL.fullmatch(name):
-        return f"{in_error(name)} is no topic name to Kafka; it takes letters a-z and A-Z, digits, '.', '_' and '-'"
+        return f"{in_error(name)} is not a valid topic name; use letters a-z and A-Z, digits, '.', '_' and '-'"
     return None
 
 
@@ -57,8 +57,8 @@ def _check_waits(section: Section, policy: ErrorPolicySettings) -> None:
     if section.valid("backoff_ms", "max_backoff_ms") and policy.backoff_s > policy.max_backoff_s:
         section.fault(
             "backoff_ms" if section.given("backoff_ms") else "max_backoff_ms",
-            f"backoff_ms {policy.backoff_s * 1000:g} is above max_backoff_ms {policy.max_backoff_s * 1000:g};"
-            " give max_backoff_ms at least as much",
+            f"backoff_ms {policy.backoff_s * 1000:g} is above max_backoff_ms {policy.max_backoff_s * 1000:g}; raise"
+            " max_backoff_ms to at least the same value",
         )
 
 
@@ -69,8 +69,8 @@ def _check_end(section: Section, policy: ErrorPolicySettings) -> None:
     if policy.max_attempts is None and not policy.non_retryable:
         section.fault(
             "then",
-            f"{policy.then!r} would never be reached, for without max_attempts a record is tried again without end;"
-            " give max_attempts, or name the errors that end it at once in non_retryable",
+            f"{policy.then!r} would never be reached: without max_attempts a record is retried forever; set"
+            " max_attempts, or list the errors that must not be retried in non_retryable",
         )
 
 
@@ -80,8 +80,8 @@ def _check_retry_topics(section: Section, policy: ErrorPolicySettings) -> None:
     if policy.max_attempts is None:
         section.fault(
             "retry_topics",
-            "they would never be reached, for without max_attempts a record is tried again in its place without end;"
-            " give max_attempts, the attempts before the first of them and in each",
+            "they would never be reached: without max_attempts a record is retried in place forever; set"
+            " max_attempts, the number of attempts before the first retry topic and in each of them",
         )
 
 
@@ -95,7 +95,7 @@ def _non_retryable(section: Section, base: ErrorPolicySettings) -> tuple[type[Ex
     key = "non_retryable"
     value = section.value(key)
     if isinstance(value, type):
-        section.fault(key, f"it is {kind_of(value)} where a list is meant; write [{value.__name__}]")
+        section.fault(key, f"it is {kind_of(value)}, but must be a list; write [{value.__name__}]")
         return base.non_retryable
     given = section.sequence(key, items="exception classes")
     if given is None:
@@ -103,7 +103,7 @@ def _non_retryable(section: Section, base: ErrorPolicySettings) -> tuple[type[Ex
     for item in given:
         if not (isinstance(item, type) and issubclass(item, Exception)):
             section.fault(
-                key, f"{in_error(item)} is not an exception class; give classes derived from Exception, not their names"
+                key, f"{in_error(item)} is not an exception class; list classes derived from Exception, not their names"
             )
     return tuple(given) if section.valid(key) else base.non_retryable
 
@@ -123,7 +123,7 @@ def _retry_topics(section: Section, base: ErrorPolicySettings) -> tuple[int, ...
     if not section.valid(key):
         return base.retry_topics
     if any(late <= early for early, late in pairwise(given)):
-        section.fault(key, f"{in_error(list(given))}: each delay must be longer than the one before; sort them")
+        section.fault(key, f"{in_error(list(given))}: each delay must be longer than the one before it")
         return base.retry_topics
     return tuple(given)
 
@@ -172,7 +172,7 @@ def template_of(text: str) -> Iterator[tuple[str, str | None]]:
     for literal, field, spec, conversion in Formatter().parse(text):
         if field is not None and (field not in PLACEHOLDERS or spec or conversion):
             allowed = ", ".join("{" + name + "}" for name in PLACEHOLDERS)
-            raise ValueError(f"its placeholders can be {allowed}, as they stand here")
+            raise ValueError(f"the allowed placeholders are {allowed}, without format options")
         yield literal, field
 
 
@@ -207,15 +207,12 @@ def name_fault(template: str, *, topic: str, group_id: str | None, event_type: s
     fault = topic_fault(name)
     if fault is None:
         return None
-    return (
-        f"{in_error(template)} becomes {in_error(name)} for topic {topic!r}, and {fault};"
-        " give a dead_letter_topic that leaves out what makes it so"
-    )
+    return f"{in_error(template)} becomes {in_error(name)} for topic {topic!r}, but {fault}; change dead_letter_topic"
 
 
 def reads_itself(template: str, name: str) -> str:
     """The error text for a name that `read_by_itself` has found."""
-    return f"{in_error(template)} becomes {in_error(name)}, which this consumer reads itself; give another name"
+    return f"{in_error(template)} becomes {in_error(name)}, which this consumer reads itself; use another name"
 
 
 def read_by_itself(

@@ -36,219 +36,220 @@ class TokenProvider(Protocol):
 
 
 class _ConnectionOptions(TypedDict, total=False):
-    """How to reach a cluster and log in to it."""
+    """The connection to a cluster, and the login."""
 
     bootstrap_servers: str | Sequence[str]
-    """Brokers to begin with, "host:port": a list, or one str with commas. Default "localhost:9092"
+    """The brokers to connect to first, "host:port": a list, or one str with commas. Default "localhost:9092"
     [bootstrap.servers]."""
     client_id: str
-    """The name that the brokers' logs and quotas know this client by. Default "evkafka" [client.id]."""
+    """The client's name in the brokers' logs and quotas. Default "evkafka" [client.id]."""
     request_timeout_ms: int
-    """How long a request waits for its answer, in milliseconds [request.timeout.ms]. Default for a consumer:
-    `rebalance_timeout_ms` and 5000, and no less is possible; for a producer 40000."""
+    """How long to wait for the response to a request, in milliseconds [request.timeout.ms]. Default for a consumer:
+    `rebalance_timeout_ms` plus 5000, which is also the minimum; for a producer 40000."""
     metadata_max_age_ms: int
-    """After how many milliseconds the client asks for topics and partitions anew. Default 60000
+    """How often the client refreshes its list of topics and partitions, in milliseconds. Default 60000
     [metadata.max.age.ms]."""
     retry_backoff_ms: int
-    """The client's pause before it repeats a failed request, in milliseconds. Default 100 [retry.backoff.ms]."""
+    """The client's wait before it repeats a failed request, in milliseconds. Default 100 [retry.backoff.ms]."""
     connections_max_idle_ms: int | None
-    """After how many idle milliseconds a connection is closed, None for never. Default 540000
+    """Idle time after which a connection is closed, in milliseconds; None for never. Default 540000
     [connections.max.idle.ms]."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-    """Encrypted or not, with login or not. Default "PLAINTEXT" [security.protocol]."""
+    """Whether connections are encrypted (SSL) and authenticated (SASL). Default "PLAINTEXT" [security.protocol]."""
     ssl_context: ssl.SSLContext | None
-    """For "SSL" and "SASL_SSL", which need one: `aiokafka.helpers.create_ssl_context(cafile="ca.pem")` makes it."""
+    """Required for "SSL" and "SASL_SSL"; create one with `aiokafka.helpers.create_ssl_context(cafile="ca.pem")`."""
     sasl_mechanism: Literal["PLAIN", "GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
-    """How to log in. Default "PLAIN" [sasl.mechanism]."""
+    """The SASL mechanism of the login. Default "PLAIN" [sasl.mechanism]."""
     sasl_plain_username: str | Secret | None
-    """The user, for PLAIN and SCRAM."""
+    """The user name, for PLAIN and SCRAM."""
     sasl_plain_password: str | Secret | None
     """The password, for PLAIN and SCRAM: a str or a pydantic `SecretStr`. Never shown."""
     sasl_kerberos_service_name: str
-    """The brokers' Kerberos service, for GSSAPI. Default "kafka" [sasl.kerberos.service.name]."""
+    """The Kerberos service name of the brokers, for GSSAPI. Default "kafka" [sasl.kerberos.service.name]."""
     sasl_kerberos_domain_name: str | None
-    """The brokers' Kerberos domain, for GSSAPI. Default None: the host that is connected to."""
+    """The Kerberos domain of the brokers, for GSSAPI. Default None: the host name of the connection."""
     sasl_oauth_token_provider: TokenProvider | None
-    """Where tokens come from, for OAUTHBEARER."""
+    """The provider of tokens, for OAUTHBEARER."""
     cluster_name: str | None
-    """What people call this cluster; for the contract document and `request.context.consumer`. Default None."""
+    """A display name of this cluster, for the AsyncAPI document and `request.context.consumer`. Default None."""
     cluster_description: str | None
-    """A sentence on this cluster, for the contract document. Default None."""
+    """A description of this cluster, for the AsyncAPI document. Default None."""
     api_version: str | None
-    """Not used, accepted for older configurations: the client asks each broker what it speaks."""
+    """Not used, accepted for older configurations: the client asks each broker for its API versions."""
 
 
 class BrokerConfig(_ConnectionOptions, total=False, closed=True):
-    """The part of a configuration that several may share: `{"topics": [...], **broker}`."""
+    """The connection keys, to share between configurations: `{"topics": [...], **broker}`."""
 
 
 # ---------------------------------------------------------------------------- consumers
 
 
 class TopicConfig(TypedDict, total=False, closed=True):
-    """A topic with more to say of it than its name."""
+    """A topic with further options."""
 
     name: Required[str]
     """The topic's name."""
     description: str | None
-    """A sentence for the contract document. Default None."""
+    """A description for the AsyncAPI document. Default None."""
     event_type: str | None
-    """The type of all records of this topic that carry none. Default None."""
+    """The event type of records of this topic that carry none. Default None."""
 
 
 class DeadLetterLimit(TypedDict, total=False, closed=True):
-    """When so many records of a partition are dead letters that the fault must lie elsewhere: the app stops."""
+    """Stops the app if so many records of a partition become dead letters that the records cannot be the cause."""
 
     consecutive: int
-    """So many are written one after the other; the next one stops the app. Default 100."""
+    """How many records in a row may become dead letters; the next one stops the app. Default 100."""
     ratio: float
-    """The same where this share of the last `window` records has been written, above 0 and at most 1. Default 0.5."""
+    """The share of the last `window` records that may become dead letters, above 0 and at most 1. Default 0.5."""
     window: int
-    """How many records the share is taken of; fewer than that have no share yet. Default 1000."""
+    """The number of records that `ratio` refers to; it does not apply before that many records. Default 1000."""
 
 
 class ErrorPolicy(TypedDict, total=False, closed=True):
-    """What becomes of a record whose attempt failed; of a consumer, or key by key over it of one event type."""
+    """What happens after a failed attempt, for a consumer or for one event type, whose keys override the consumer's."""
 
     max_attempts: int | None
-    """Attempts before `then`, the first included. Default None: without end, so that nothing is lost."""
+    """Attempts before `then` applies, including the first. Default None: retry forever, so that nothing is lost."""
     backoff_ms: int
     """The wait before the second attempt, in milliseconds. Default 500."""
     backoff_multiplier: float
-    """By how much each wait is longer than the one before, at least 1. Default 2.0."""
+    """The factor from each wait to the next, at least 1. Default 2.0."""
     max_backoff_ms: int
     """The longest wait, in milliseconds. Default 30000."""
     jitter: float
-    """The share by which a wait is longer or shorter at random, 0 to 1. Default 0.2."""
+    """The random variation of each wait, as a share of it, 0 to 1. Default 0.2."""
     non_retryable: Sequence[type[Exception]]
-    """Errors that end a record's attempts at once, subclasses included. Default none."""
+    """Exceptions that are not retried, subclasses included. Default none."""
     retry_topics: Sequence[int] | None
-    """Delays in milliseconds, the shortest first, [5_000, 60_000] for example: after its last attempt a record is
-    written to the topic "{topic}.{group_id}.retry.{delay}", and comes again when that has passed, with `max_attempts`
-    attempts each time; after the last of them `then` follows. The order of keys is given up. Default none."""
+    """Delays in milliseconds, shortest first, for example [5_000, 60_000]: after its last attempt a record is
+    written to the topic "{topic}.{group_id}.retry.{delay}" and read again after that delay, with `max_attempts`
+    attempts each time; after the last delay `then` applies. The order of keys is not kept. Default none."""
     then: Literal["stop", "skip", "dead_letter"]
-    """After the last attempt: "stop" ends the app with the record uncommitted (default), "skip" leaves the record,
-    "dead_letter" writes it to `dead_letter_topic` first."""
+    """After the last attempt: "stop" stops the app with the record uncommitted (default), "skip" skips the record,
+    "dead_letter" writes it to `dead_letter_topic` and continues."""
     dead_letter_topic: str
-    """Where dead letters go; {topic}, {group_id} and {event_type} stand for the record's.
-    Default "{topic}.{group_id}.dlq"."""
+    """The name of the dead-letter topic; {topic}, {group_id} and {event_type} are replaced by the record's. Default
+    "{topic}.{group_id}.dlq"."""
     dead_letter_limit: DeadLetterLimit | None
-    """When there are too many of them, None for never. Default 100 in a row, or half of the last 1000. At the limit
-    the app stops, and stops again until `evkafka run --reset-dead-letter-limit`."""
+    """When too many records become dead letters; None for no limit. Default 100 in a row, or half of the last 1000.
+    At the limit the app stops, and stops again at each start until `evkafka run --reset-dead-letter-limit`."""
     dead_letter_header_style: Literal["evkafka", "spring"]
-    """How the headers that tell a dead letter's story are named. Default "evkafka"."""
+    """The names of the headers that describe the failure. Default "evkafka"."""
     dead_letter_producer: ProducerConfig
-    """Laid over the consumer's connection, for the producer that writes them. Default: nothing is different."""
+    """Overrides the consumer's connection for the producer that writes dead letters. Default: no difference."""
 
 
 class ConsumerConfig(_ConnectionOptions, total=False, closed=True):
-    """A consumer: what it reads, as whom, and what becomes of the records."""
+    """A consumer: its topics, its group, and how records are handled."""
 
     topics: Sequence[str | TopicConfig]
-    """What is read. This or `topic_pattern`."""
+    """The topics to read. Give either this or `topic_pattern`."""
     topic_pattern: str | re.Pattern[str]
-    """A regular expression: topics whose names begin with a match are read, new ones within `metadata_max_age_ms`."""
+    """A regular expression: topics whose names start with a match are read, new ones within `metadata_max_age_ms`."""
     group_id: str | None
-    """The consumer group, whose members share the partitions. Needed for post-commit [group.id]."""
+    """The consumer group, whose members share the partitions. Required for post-commit [group.id]."""
     group_instance_id: str | None
-    """A name that outlives a restart, unique in the group: a restart within `session_timeout_ms` then moves no
-    partition. Default None [group.instance.id]."""
+    """A name that survives restarts, unique in the group (static membership): a restart within `session_timeout_ms`
+    causes no rebalance. Default None [group.instance.id]."""
     auto_commit_mode: Literal["pre-commit", "post-commit"]
     """"post-commit" (default): at least once, an offset is committed after its record was processed.
     "pre-commit": at most once, an offset is committed as its record is received."""
     auto_commit_interval_ms: int
     """Milliseconds between commits. Default 5000 [auto.commit.interval.ms]. 0 with post-commit: as soon as there is
-    something to commit; with pre-commit: each polled batch, before its first record runs."""
+    something to commit; with pre-commit: each polled batch, before its first record is handled."""
     auto_offset_reset: Literal["latest", "earliest", "none"]
-    """Where a group without a committed offset begins; "none" is an error. Default "latest" [auto.offset.reset]."""
+    """Where to start without a committed offset; "none" is an error. Default "latest" [auto.offset.reset]."""
     unmatched: Literal["skip", "dead_letter", "stop"]
-    """What becomes of a record that no endpoint takes. Default "skip"; post-commit only."""
+    """What to do with a record that no endpoint handles. Default "skip"; post-commit only."""
     on_error: ErrorPolicy
-    """What becomes of a record whose attempt failed. Default: tried again without end; post-commit only."""
+    """What to do after a failed attempt. Default: retry forever; post-commit only."""
     max_endpoint_exec_time_ms: int
-    """How long one attempt may take, in milliseconds. Default 20000."""
+    """The time limit of one attempt, in milliseconds. Default 20000."""
     concurrency: int
-    """Records in flight at once, 1 to 10000. Default 1."""
+    """The maximum number of records in flight, 1 to 10000. Default 1."""
     ordering: Literal["partition", "key", "unordered"]
-    """With concurrency above 1, what stays in order: a partition, a key's records (default), or nothing."""
+    """With concurrency above 1, which records stay in order: those of a partition, those of a key (default), or
+    none."""
     max_poll_records: int | None
-    """Most records taken per poll. Default 500 [max.poll.records]."""
+    """The maximum number of records per poll. Default 500 [max.poll.records]."""
     max_pending_records: int
-    """Most records that are read and not committable, over all partitions. Default 10000."""
+    """The maximum number of records read and not yet committable, over all partitions. Default 10000."""
     max_pending_bytes: int
-    """The same in bytes. Default 67108864 (64 MiB)."""
+    """The same limit in bytes. Default 67108864 (64 MiB)."""
     max_decompressed_bytes: int
-    """Most bytes that one compressed batch may unpack to; a larger one counts as unreadable. Default 64 times
-    `max_partition_fetch_bytes`, and 67108864 (64 MiB) at least."""
+    """The maximum size of one batch after decompression, in bytes; a larger one counts as unreadable. Default 64
+    times `max_partition_fetch_bytes`, and 67108864 (64 MiB) at least."""
     consumer_timeout_ms: int
     """How long one poll waits for records, in milliseconds. Default 200."""
     drain_timeout_ms: int
-    """How long work in flight may take to end when the app stops, in milliseconds. Default 20000."""
+    """How long records in flight may take to finish when the app stops, in milliseconds. Default 20000."""
     revoke_drain_timeout_ms: int
-    """The same when partitions go to another member; the whole group stands still meanwhile. Default 10000."""
+    """The same when partitions are revoked; the whole group waits meanwhile. Default 10000."""
     session_timeout_ms: int
-    """After how many milliseconds without a heartbeat the group goes on without this member. Default 10000
-    [session.timeout.ms]. The brokers bound it (group.min.session.timeout.ms, group.max.session.timeout.ms)."""
+    """Time without a heartbeat after which the group removes this member, in milliseconds. Default 10000
+    [session.timeout.ms]. The brokers limit it (group.min.session.timeout.ms, group.max.session.timeout.ms)."""
     heartbeat_interval_ms: int
-    """Milliseconds between heartbeats, less than the session's. Default 3000 [heartbeat.interval.ms]."""
+    """Milliseconds between heartbeats, less than `session_timeout_ms`. Default 3000 [heartbeat.interval.ms]."""
     rebalance_timeout_ms: int | None
-    """How long the group waits for its members when partitions are shared out anew, in milliseconds. Default 60000,
-    or `max_endpoint_exec_time_ms` and 10000 where that is more [max.poll.interval.ms]."""
+    """How long the group waits for its members in a rebalance, in milliseconds. Default 60000, or
+    `max_endpoint_exec_time_ms` plus 10000 if that is more [max.poll.interval.ms]."""
     start_timeout_ms: int
-    """How long connecting and logging in may take before the start has failed, in milliseconds. Default 30000."""
+    """How long connecting and logging in may take before the start fails, in milliseconds. Default 30000."""
     required: bool
-    """False: this consumer's cluster being away keeps the app neither from starting nor from running. Default True."""
+    """False: the app starts and keeps running while this consumer's cluster is unavailable. Default True."""
     allow_auto_create_topics: bool
-    """True: brokers may create an absent topic. Default False: it is waited for [allow.auto.create.topics]."""
+    """True: brokers may create a missing topic. Default False: wait for it [allow.auto.create.topics]."""
     isolation_level: Literal["read_committed", "read_uncommitted"]
     """Whether records of open and aborted transactions are read. Default "read_committed" [isolation.level]."""
     partition_assignment_strategy: type | Sequence[type]
     """Exactly one of aiokafka's assignors. Default its RoundRobinPartitionAssignor [partition.assignment.strategy]."""
     exclude_internal_topics: bool
-    """Whether a `topic_pattern` leaves Kafka's own topics out. Default True [exclude.internal.topics]."""
+    """Whether a `topic_pattern` ignores Kafka's internal topics. Default True [exclude.internal.topics]."""
     client_rack: str | None
     """Where this consumer runs, to fetch from the nearest replica. Default None [client.rack]."""
     fetch_min_bytes: int
-    """What a broker gathers before it answers a fetch, in bytes. Default 1 [fetch.min.bytes]."""
+    """The least data that a broker returns for a fetch, in bytes. Default 1 [fetch.min.bytes]."""
     fetch_max_wait_ms: int
-    """How long it gathers at most, in milliseconds. Default 500 [fetch.max.wait.ms]."""
+    """How long a broker waits for that much data, in milliseconds. Default 500 [fetch.max.wait.ms]."""
     fetch_max_bytes: int
-    """Most bytes of one fetch. Default 52428800 [fetch.max.bytes]."""
+    """The maximum size of one fetch, in bytes. Default 52428800 [fetch.max.bytes]."""
     max_partition_fetch_bytes: int
-    """Most bytes of one partition in it. Default 1048576 [max.partition.fetch.bytes]."""
+    """The maximum size per partition in a fetch, in bytes. Default 1048576 [max.partition.fetch.bytes]."""
     check_crcs: bool
-    """Whether each batch's checksum is compared. Default True [check.crcs]."""
+    """Whether the checksum of each batch is verified. Default True [check.crcs]."""
     enable_auto_commit: bool
-    """Not used, accepted for older configurations: `auto_commit_mode` says when offsets are committed."""
+    """Not used, accepted for older configurations: `auto_commit_mode` decides when offsets are committed."""
     max_poll_interval_ms: int
-    """Not used, accepted: our own clock says when a consumer is stuck, and an idle one is not."""
+    """Not used, accepted for older configurations: EVKafka detects a stuck consumer itself."""
 
 
 # ---------------------------------------------------------------------------- producers
 
 
 class ProducerConfig(_ConnectionOptions, total=False, closed=True):
-    """A producer: where its events go, and when a send counts as done."""
+    """A producer: its topic, and when a send is confirmed."""
 
     topic: str | None
-    """Where events go that name no topic themselves. Default None."""
+    """The topic of events that name none themselves. Default None."""
     acks: Literal["all", -1, 0, 1]
-    """Whose confirmation a send waits for: all replicas' (default, also -1), the leader's (1), nobody's (0) [acks]."""
+    """Whose confirmation a send waits for: all replicas (default, also -1), the leader (1), none (0) [acks]."""
     enable_idempotence: bool
-    """Whether the brokers drop what the client sends twice; needs acks "all". Default True, but False when `acks` is
-    0 or 1 [enable.idempotence]."""
+    """Whether the brokers discard duplicates from the client's retries; needs acks "all". Default True, but False
+    when `acks` is 0 or 1 [enable.idempotence]."""
     delivery_timeout_ms: int
     """How long a send, flush or stop may take, in milliseconds. Default 120000 [delivery.timeout.ms]."""
     start_timeout_ms: int
-    """How long connecting and logging in may take before the start has failed, in milliseconds. Default 30000."""
+    """How long connecting and logging in may take before the start fails, in milliseconds. Default 30000."""
     linger_ms: int
-    """How long the client gathers records for a batch, in milliseconds. Default 0 [linger.ms]."""
+    """How long the client collects records for a batch, in milliseconds. Default 0 [linger.ms]."""
     max_batch_size: int
-    """Most bytes of a batch, of one partition. Default 16384 [batch.size]."""
+    """The maximum size of a batch, which belongs to one partition, in bytes. Default 16384 [batch.size]."""
     max_request_size: int
-    """Most bytes of a request, and with that of a record. Default 1048576 [max.request.size]."""
+    """The maximum size of a request, and so of a record, in bytes. Default 1048576 [max.request.size]."""
     compression_type: Literal["gzip", "snappy", "lz4", "zstd"] | None
-    """How batches are compressed. Default None [compression.type]."""
+    """The compression of batches. Default None [compression.type]."""
     partitioner: Callable[[bytes | None, list[int], list[int]], int]
-    """Chooses the partition from key, all partitions and those that have a leader. Default: by the key's murmur2
-    hash, as Java does; without a key at random [partitioner.class]."""
+    """Chooses the partition, from the key, all partitions, and those that have a leader. Default: by the key's
+    murmur2 hash, as Java does; without a key at random [partitioner.class]."""

@@ -18,7 +18,7 @@ PRODUCER = ProducerSettings()
 """The defaults."""
 
 REQUEST_TIMEOUT_S = 40.0
-ENCODING = "payloads are encoded by their type, and bytes go out as they are; encode before sending"
+ENCODING = "payloads are encoded by their type, and bytes are sent unchanged; encode before sending"
 
 
 def read_producer(values: object) -> ProducerSettings:
@@ -51,10 +51,10 @@ def read_dead_letter_producer(
     larger = {"max_request_size": DEAD_LETTER_REQUEST_SIZE}
     values = {**larger, **override(connection, policy.dead_letter_producer or {})}
     inner = section.section("dead_letter_producer", values, doc=DOC)
-    inner.refuse("topic", "dead_letter_topic names the topic; leave this one out")
+    inner.refuse("topic", "dead_letter_topic sets the topic; remove this key")
     settings = _producer(inner, login=login)
     if inner.valid("acks") and settings.acks != "all":
-        inner.fault("acks", f"a dead letter is confirmed by all replicas, and acks is {settings.acks}; leave it out")
+        inner.fault("acks", f"a dead letter must be confirmed by all replicas, but acks is {settings.acks}; remove it")
     inner.refuse_unknown_keys()
     return settings
 
@@ -72,10 +72,12 @@ def _producer(section: Section, *, login: bool = True) -> ProducerSettings:
     if section.valid("linger_ms", "delivery_timeout_ms") and linger_ms >= delivery_ms:
         section.fault(
             "linger_ms",
-            f"{linger_ms} is not below delivery_timeout_ms {delivery_ms}, so that a record's time would be over before"
-            " it is sent; give less",
+            f"{linger_ms} is not below delivery_timeout_ms {delivery_ms}, so a record would time out before it is"
+            " sent; use less",
         )
-    no_transactions = "there is no exactly-once yet; leave it out, and make consumers idempotent"
+    no_transactions = (
+        "EVKafka does not support transactions (exactly once) yet; remove it, and make consumers idempotent"
+    )
     section.refuse("transactional_id", no_transactions)
     section.refuse("transaction_timeout_ms", no_transactions)
     section.refuse("key_serializer", f"a producer has none; {ENCODING}")
@@ -95,12 +97,12 @@ def _acks_and_idempotence(section: Section) -> tuple[Any, bool]:
     if idempotent:
         section.fault(
             "enable_idempotence",
-            f"True needs acks 'all', and acks is {acks}; leave acks out, or set enable_idempotence to False",
+            f"True needs acks 'all', but acks is {acks}; remove acks, or set enable_idempotence to False",
         )
     elif idempotent is None:
         warn_once(
-            f"acks {acks} turns enable_idempotence off, so that a record may be lost or written twice;"
-            " set enable_idempotence to False to say that this is meant"
+            f"acks {acks} turns enable_idempotence off, so a record may be lost or written twice; if that is intended,"
+            " set enable_idempotence to False"
         )
     return acks, False
 

@@ -52,7 +52,7 @@ class Faults:
         if len(self._sentences) == 1:
             return ConfigError(f"{self._subject}: {self._sentences[0]}")
         lines = "".join(f"\n- {sentence}" for sentence in self._sentences)
-        return ConfigError(f"{self._subject}: {len(self._sentences)} faults{lines}")
+        return ConfigError(f"{self._subject}: {len(self._sentences)} errors{lines}")
 
 
 class Section:
@@ -109,7 +109,7 @@ class Section:
             if key in self._known or key in self._refused:
                 continue
             near = self._nearest(key) if isinstance(key, str) else None
-            advice = f"did you mean {near!r}?" if near else f"leave it out; {self._doc} has the keys"
+            advice = f"did you mean {near!r}?" if near else f"remove it; {self._doc} lists the keys"
             self._note(f"{self._path}{_key_in_error(key)}: unknown key; {advice}")
 
     def _nearest(self, key: str) -> str | None:
@@ -199,9 +199,9 @@ class Section:
         if not isinstance(value, str):
             self.fault(key, f"{in_error(value)} is not a str; give a str{_or_none(none)}")
         elif not value and not empty:
-            self.fault(key, "it is empty; give a text, or leave the key out")
+            self.fault(key, "it is empty; give a text, or remove the key")
         elif not _fits(value):
-            self.fault(key, f"it holds what is not UTF-8, or more than {INT16} bytes; give a shorter plain text")
+            self.fault(key, f"it is not valid UTF-8, or longer than {INT16} bytes")
         else:
             return str.__str__(value)
         return default
@@ -215,7 +215,7 @@ class Section:
         if not isinstance(plain, str):
             self.fault(key, f"it is {kind_of(plain)}; give a str, or a pydantic SecretStr")
         elif not _fits(plain):
-            self.fault(key, f"it holds what is not UTF-8, or more than {INT16} bytes")
+            self.fault(key, f"it is not valid UTF-8, or longer than {INT16} bytes")
         else:
             return str.__str__(plain)
         return None
@@ -228,7 +228,7 @@ class Section:
         for option in options:
             if _same(value, option):
                 return option
-        self.fault(key, f"{in_error(value)} is none of them; give {one_of(options)}{_or_none(none)}")
+        self.fault(key, f"{in_error(value)} is not allowed; use {one_of(options)}{_or_none(none)}")
         return default
 
     def sequence(self, key: str, *, items: str) -> list[Any] | None:
@@ -241,7 +241,7 @@ class Section:
         if value is MISSING:
             return None
         if isinstance(value, str):
-            self.fault(key, f"{in_error(value)} is one str where a list of {items} is meant; write [{in_error(value)}]")
+            self.fault(key, f"{in_error(value)} is one str, but must be a list of {items}; write [{in_error(value)}]")
             return None
         if not isinstance(value, Sequence) or isinstance(value, bytes | bytearray | memoryview | range):
             self.fault(key, f"it is {kind_of(value)}; give a list of {items}")
@@ -253,7 +253,7 @@ class Section:
         if value is MISSING or value is None:
             return None
         if not callable(value):
-            self.fault(key, f"{in_error(value)} cannot be called; give a function {like}")
+            self.fault(key, f"{in_error(value)} is not callable; give a function {like}")
             return None
         function: Callable[..., Any] = value
         return function

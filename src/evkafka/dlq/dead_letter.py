@@ -54,7 +54,9 @@ class DeadLetterPosition(NamedTuple):
         """
         partition, sign, offset = text.partition("@")
         if not (sign and partition.isdecimal() and offset.isdecimal()):
-            raise ValueError(f"{text[:50]!r} is no place of a letter: give PARTITION@OFFSET, 0@17 for example")
+            raise ValueError(
+                f"{text[:50]!r} is not the address of a dead letter: give PARTITION@OFFSET, for example 0@17"
+            )
         return cls(int(partition), int(offset))
 
     @classmethod

@@ -170,7 +170,7 @@ class DeadLetterTopic:
         """
         if not await topic_settings(self.connection, self.name):
             servers = ",".join(self.connection.bootstrap_servers)
-            raise ConfigError(f"there is no topic {self.name!r} at {servers}")
+            raise ConfigError(f"topic {self.name!r} does not exist at {servers}")
 
     async def _stream(self, ranges: OffsetRanges | None) -> AsyncGenerator[DeadLetterRecord]:
         async with aclosing(stream_log(self.connection, self.name, ranges)) as log:

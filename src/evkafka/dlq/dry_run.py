@@ -82,4 +82,4 @@ def other_group_reason(dead_letter: DeadLetterRecord, group_id: str | None) -> s
     """Why this consumer must not handle the dead letter: another group wrote it. None if it may."""
     if dead_letter.group in (None, group_id):
         return None
-    return f"it is a dead letter of group {dead_letter.group!r}, and this consumer's is {group_id!r}"
+    return f"it is a dead letter of group {dead_letter.group!r}, but this consumer's group is {group_id!r}"

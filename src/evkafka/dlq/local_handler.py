@@ -80,6 +80,6 @@ def _failure_reason(delivery: Delivery) -> str | None:
         case Delivery(outcome="failed", error=error) if error is not None:
             return f"{type(reported_exception(error)).__name__}: {failure_message(error)}"
         case Delivery(outcome="unmatched", reason=reason):
-            return f"no endpoint takes it ({reason})"
+            return f"no endpoint handles it ({reason})"
         case Delivery(outcome=outcome, reason=reason):
-            return f"the endpoint says {outcome}" + (f": {reason}" if reason else "")
+            return f"the endpoint returned {outcome}" + (f": {reason}" if reason else "")

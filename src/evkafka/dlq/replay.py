@@ -212,19 +212,20 @@ async def _transactions(topic: DeadLetterTopic) -> AsyncIterator[Transactions]:
     await topic.require_topic()
     state = topic.state_topic
     if fault := topic_fault(state):
-        raise ConfigError(f"what is done with would be noted in {state!r}, and {fault}")
+        raise ConfigError(f"the state of the dead letters would be recorded in topic {state!r}, but {fault}")
     settings = await ensure_compacted(topic.connection, state, like=topic.name)
     if "compact" not in settings.get("cleanup.policy", ""):
         raise ConfigError(
-            f"topic {state!r} is not compacted, so its marks would be lost: kafka-configs.sh --alter"
-            f" --entity-type topics --entity-name {state} --add-config cleanup.policy=compact"
+            f"topic {state!r} is not compacted, so its records would be lost: kafka-configs.sh --alter --entity-type"
+            f" topics --entity-name {state} --add-config cleanup.policy=compact"
         )
     async with Transactions(topic.connection, topic.name) as transactions:
         try:
             yield transactions
         except Fenced as error:
             raise TakenOver(
-                f"another replay or drop of {topic.name!r} has begun, so this one has ended; what it did is marked"
+                f"another replay or drop of {topic.name!r} has started, so this one has stopped; what it completed is"
+                " recorded"
             ) from error
 
 

@@ -17,7 +17,8 @@ RECORD_OVERHEAD_BYTES = 128
 """Least size of a batch of one record, without its key, value and headers."""
 
 NO_CONTENT = (
-    "the client could not read the record, so there is nothing to replay: look at its address, and drop the letter"
+    "the client could not read the record, so there is nothing to replay: inspect the record at its address, then"
+    " drop the dead letter"
 )
 
 
@@ -82,16 +83,16 @@ class TargetTopics:
     async def refusal(self, dead_letter: DeadLetterRecord) -> str | None:
         """Why this dead letter cannot be replayed; None if no reason is known."""
         if isinstance(dead_letter.record, UnreadRecord):
-            return f"the letter itself, {dead_letter.record}"
+            return f"the dead letter itself, {dead_letter.record}"
         if dead_letter.unreadable:
             return NO_CONTENT
         topic = self.topic_for(dead_letter)
         if self._to is None:
             return await self._topic_refusal(topic) if topic and self._is_source(topic, dead_letter) else None
         if topic is None:
-            return "it does not tell where it came from: name the topic, --to-topic TOPIC"
+            return "it does not name its source topic: give one with --to-topic TOPIC"
         if self._to.topic is None and not self._is_source(topic, dead_letter):
-            return f"it says that it came from {topic!r}, and {self._foreign_source_reason()}"
+            return f"its source topic is {topic!r}, but {self._foreign_source_reason()}"
         return await self._topic_refusal(topic) or self._record_refusal(topic, dead_letter)
 
     def topic_for(self, dead_letter: DeadLetterRecord) -> str | None:
@@ -105,26 +106,27 @@ class TargetTopics:
     def _foreign_source_reason(self) -> str:
         if self._to is not None and self._to.sources is not None:
             return (
-                "the consumer of these dead letters does not read that topic; if it is right, name it: --to-topic TOPIC"
+                "the consumer of these dead letters does not read that topic; if it is right, confirm it with"
+                " --to-topic TOPIC"
             )
         return (
-            "it cannot be told whether these are dead letters of that topic; say whose they are, --app MODULE:APP or"
-            " --config FILE, or name the topic: --to-topic TOPIC"
+            "it is unknown whether these are dead letters of that topic; name their app (--app MODULE:APP or --config"
+            " FILE), or the topic (--to-topic TOPIC)"
         )
 
     async def _topic_refusal(self, topic: str) -> str | None:
         if topic in (self._topic, state_topic(self._topic)):
-            return f"{topic!r} is what is being replayed: name another topic"
+            return f"{topic!r} is the topic being replayed: name another topic"
         if topic not in self._settings:
             self._settings[topic] = await topic_settings(self._connection, topic)
         settings = self._settings[topic]
         if not settings:
             servers = ",".join(self._connection.bootstrap_servers)
-            return f"there is no topic {topic!r} at {servers}" if self._to is not None else None
+            return f"topic {topic!r} does not exist at {servers}" if self._to is not None else None
         if "compact" in settings.get("cleanup.policy", "") and not self._force:
             return (
-                f"{topic!r} is compacted: a replayed record may take the place of a newer one of its key;"
-                " --force does it all the same"
+                f"{topic!r} is compacted: a replayed record could replace a newer one with the same key; use --force"
+                " to replay anyway"
             )
         return None
 
@@ -132,7 +134,7 @@ class TargetTopics:
         """Why the broker would refuse the record. The whole transaction would fail with it."""
         record, settings = dead_letter.record, self._settings[topic]
         if record.key is None and "compact" in settings.get("cleanup.policy", ""):
-            return f"it has no key, and {topic!r} is compacted: brokers take no record without a key there"
+            return f"it has no key, but {topic!r} is compacted, and a compacted topic requires keys"
         size = len(record.key or b"") + len(record.value or b"") + RECORD_OVERHEAD_BYTES
         size += sum(len(name.encode()) + len(value or b"") + 8 for name, value in replayed_headers(dead_letter))
         most = int(settings.get("max.message.bytes", size))

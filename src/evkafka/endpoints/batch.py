@@ -32,7 +32,7 @@ def failure_outcome(failure: object) -> FailureOutcome:
             return failure_outcome(failure())
         case StopIteration():
             # A coroutine would raise a RuntimeError, too. A future refuses it, and each record of a stack awaits one.
-            error = RuntimeError("BatchError says StopIteration of a record")
+            error = RuntimeError("BatchError gives StopIteration for a record")
             error.__cause__ = failure
             return failure_outcome(error)
         case BaseException():
@@ -41,7 +41,7 @@ def failure_outcome(failure: object) -> FailureOutcome:
                 raise failure
             return outcome
         case _:
-            raise TypeError(f"BatchError says {failure!r} of a record: give an exception or an outcome")
+            raise TypeError(f"BatchError gives {failure!r} for a record: give an exception or an outcome")
 
 
 def partial_failure(error: BatchError, wanted: Sequence[int]) -> PartialFailure:
@@ -54,7 +54,7 @@ def partial_failure(error: BatchError, wanted: Sequence[int]) -> PartialFailure:
     ends = {}
     for position, failure in failed.items():
         if not isinstance(position, int) or not 0 <= position < len(wanted):
-            raise TypeError(f"BatchError names record {position!r}, the batch has records 0 to {len(wanted) - 1}")
+            raise TypeError(f"BatchError names record {position!r}, but the batch has records 0 to {len(wanted) - 1}")
         ends[wanted[position]] = failure_outcome(failure)
     return PartialFailure(ends)
 

@@ -34,8 +34,8 @@ from evkafka.runtime.ports import Slot
 from evkafka.serde.annotations import NotYetDefined
 
 ALLOWED = (
-    "A dependency takes the Request and dependencies of its own, by annotation, never the payload: "
-    "`async def open_session(request: Request, engine: Annotated[Engine, Depends(get_engine)])`"
+    "A dependency may take the Request and other dependencies, by annotation, but not the payload: `async def"
+    " open_session(request: Request, engine: Annotated[Engine, Depends(get_engine)])`"
 )
 
 Kind = Literal["coroutine", "async generator", "generator", "in thread"]
@@ -105,7 +105,7 @@ def _request_of(parameter: Parameter, annotation: Any, *, batch: bool) -> tuple[
     if request is None:
         return None
     if many and not batch:
-        raise TypeError(f"its parameter {name!r} is a list of Requests, and the endpoint takes no batches")
+        raise TypeError(f"its parameter {name!r} is a list of Requests, but the endpoint is not a batch endpoint")
     if parameter.kind is Parameter.POSITIONAL_ONLY:
         raise TypeError(f"its parameter {name!r} is positional-only: a dependency's parameters are given by name")
     return request, many
@@ -160,7 +160,7 @@ class Dependencies:
             if depends.use_cache and key in shared:
                 return shared[key]
             if key in path:
-                raise DependencyFault(f"{_chain((*path, key))} is a cycle. {ALLOWED}")
+                raise DependencyFault(f"{_chain((*path, key))} is a dependency cycle. {ALLOWED}")
             function = overrides.get(key, key)
             path = (*path, key)
             signature = self._read(function, path, names)
@@ -179,12 +179,12 @@ class Dependencies:
             what = f"dependency {signature_and_place(function)}"
             try:
                 if not callable(function):
-                    raise TypeError("an override is a function that gives the value: write `lambda: value`")
+                    raise TypeError("an override must be a function that returns the value: write `lambda: value`")
                 self._signatures[function] = read_dependency(function, names, batch=self._batch)
             except NotYetDefined as error:
                 raise NotYetDefined(error.name, f"the annotations of its {what}") from error
             except TypeError as error:
-                route = f", by way of {_chain(path)}" if len(path) > 1 else ""
+                route = f", reached through {_chain(path)}" if len(path) > 1 else ""
                 raise DependencyFault(f"its {what}{route}: {error}. {ALLOWED}") from error
         return self._signatures[function]
 

@@ -169,9 +169,11 @@ class Endpoint:
 
     def _check_kind(self) -> None:
         if isinstance(self.function, type) or not callable(self.function):
-            raise ConfigError(f"{self.function!r} is no endpoint for event type {self.event_type!r}. {self._allowed}")
+            raise ConfigError(
+                f"{self.function!r} cannot be an endpoint for event type {self.event_type!r}. {self._allowed}"
+            )
         if is_generator(self.function):
-            raise ConfigError(f"{self._described()}: it yields, so that a call of it runs nothing. {self._allowed}")
+            raise ConfigError(f"{self._described()}: it is a generator, so calling it runs nothing. {self._allowed}")
 
     def _described(self) -> str:
         """The endpoint in an error: its name, signature and place."""
@@ -353,8 +355,8 @@ class Endpoint:
         """Describes the fault in a record's value, without any part of the value."""
         decoder = self.resolve()
         return DecodeError(
-            f"the value of {record.topic}[{record.partition}]@{record.offset} (event type {self.event_type!r}) is not "
-            f"the {decoder.expected} that {self.name} asks for: {decode_fault(error, decoder.names())}",
+            f"the value of {record.topic}[{record.partition}]@{record.offset} (event type {self.event_type!r}) is not"
+            f" the {decoder.expected} that {self.name} expects: {decode_fault(error, decoder.names())}",
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,
@@ -364,8 +366,8 @@ class Endpoint:
 
 def _undefined(error: NotYetDefined) -> str:
     return (
-        f"{error.name!r} in {error.place} does not exist where it is defined. "
-        "Import it for real (not under TYPE_CHECKING only): payloads are decoded by it, dependencies are found by it"
+        f"{error.name!r} in {error.place} does not exist in the module that defines the function. Import it at runtime"
+        " (not only under TYPE_CHECKING): it is needed to decode payloads and to find dependencies"
     )
 
 

@@ -69,8 +69,9 @@ class Outbound:
                 self._read()
             except NotYetDefined as error:
                 raise ConfigError(
-                    f"{self._described()}: {error.name!r} in its annotation does not exist where it is defined. "
-                    "Import it for real (not under TYPE_CHECKING only): payloads are encoded by it"
+                    f"{self._described()}: {error.name!r} in its annotation does not exist in the module that defines"
+                    " the function. Import it at runtime (not only under TYPE_CHECKING): it is needed to encode"
+                    " payloads"
                 ) from error
         assert self._encode is not None
         return self._encode
@@ -84,7 +85,7 @@ class Outbound:
         except TypeError as error:
             raise ConfigError(f"{self._described()}: {error}. {ALLOWED}") from error
         if self._key_field is not None and not may_have_field(payload, self._key_field):
-            raise ConfigError(f"{self._described()}: key_field {self._key_field!r} is no field of its payload")
+            raise ConfigError(f"{self._described()}: key_field {self._key_field!r} is not a field of its payload")
         self.payload, self._encode, self._names = payload, encode, None
 
     def _one_parameter(self) -> Parameter:
@@ -96,8 +97,8 @@ class Outbound:
             raise ConfigError(f"{self._described()}: it takes {len(parameters)} parameters. {ALLOWED}")
         if parameters[0].name in OPTIONS:
             raise ConfigError(
-                f"{self._described()}: its payload cannot be named {parameters[0].name!r}, for that is an option of "
-                "the call; give it another name"
+                f"{self._described()}: its payload cannot be named {parameters[0].name!r}, which is an option of the"
+                " call; rename it"
             )
         return parameters[0]
 
@@ -140,7 +141,7 @@ class Outbound:
         try:
             return self._key_of(event)
         except Exception as error:  # the user's own function may raise anything; the error names the event
-            raise self._error(f"its key could not be made: {type(error).__name__}: {error}", topic) from error
+            raise self._error(f"its key could not be created: {type(error).__name__}: {error}", topic) from error
 
     def _error(self, why: str, topic: str) -> EncodeError:
         return EncodeError(

@@ -108,7 +108,7 @@ def parameters_of(function: Function) -> list[Parameter]:
     except NameError as error:  # from Python 3.14 on, annotations are evaluated here
         raise NotYetDefined(error.name or str(error)) from error
     except ValueError as error:
-        raise TypeError("Python cannot tell its signature") from error
+        raise TypeError("Python cannot determine its signature") from error
 
 
 def with_annotations(
@@ -204,7 +204,7 @@ def is_list(annotation: Any) -> bool:
 def element_type(name: str, annotation: Any) -> Any:
     """The element type of a batch endpoint's list."""
     if not is_list(annotation):
-        raise TypeError(f"its parameter {name!r} is no list: a batch endpoint takes lists")
+        raise TypeError(f"its parameter {name!r} is not a list: a batch endpoint takes lists")
     return typing.get_args(annotation)[0] if typing.get_args(annotation) else Any
 
 
@@ -234,7 +234,7 @@ def _by_position(parameters: list[Parameter], payload: str, request: str | None)
         wanted.append(parameter.name)
     unreachable = [p.name for p in parameters if p.kind is Parameter.POSITIONAL_ONLY and p.name in (payload, request)]
     if not set(unreachable) <= set(wanted):
-        raise TypeError(f"its positional-only parameter {unreachable[0]!r} stands behind another one")
+        raise TypeError(f"its positional-only parameter {unreachable[0]!r} must come first")
     return wanted
 
 

@@ -89,7 +89,7 @@ def check_site(request: Request, *, page: bool = False) -> None:
         and headers.get("sec-fetch-dest") == "document"
     )
     if not (page and follows_link):
-        raise RequestRefused(403, "this is for this page only, not for another site's")
+        raise RequestRefused(403, "this endpoint serves only its own pages, not other sites")
 
 
 class OnlyLocalNames:
@@ -104,7 +104,7 @@ class OnlyLocalNames:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not is_local_name(Headers(scope=scope).get("host", "")):
-            refusal = PlainTextResponse("this is served to localhost only: open it by that name\n", status_code=421)
+            refusal = PlainTextResponse("this is served on localhost only: open it under that name\n", status_code=421)
             await refusal(scope, receive, send)
             return
         await self._app(scope, receive, send)

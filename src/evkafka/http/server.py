@@ -70,9 +70,9 @@ class WebServer:
         server.lifespan = LifespanOff(config)
         await server.startup(sockets=[listener])
         self._main_loop = asyncio.ensure_future(server.main_loop())
-        logger.info("the contract, health and metrics of this app: %s", self.url)
+        logger.info("AsyncAPI documentation, health and metrics of this app: %s", self.url)
         if is_loopback(self.host):
-            logger.info('only this machine can open it; web_host="0.0.0.0" lets others in')
+            logger.info('it is reachable only from this machine; web_host="0.0.0.0" opens it to the network')
 
     async def stop(self) -> None:
         """Accept no more requests, wait up to `CLOSE_S` for running ones, then close. Never raises, never hangs."""
@@ -123,13 +123,13 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _describe_error(host: str, port: int, error: OSError) -> str:
-    where = f"the web part cannot listen on {host}:{port}"
+    where = f"the HTTP server cannot listen on {host}:{port}"
     match error.errno:
         case errno.EADDRINUSE:
-            return f"{where}: the port is in use; give another one as web_port (0 takes a free one)"
+            return f"{where}: the port is in use; set web_port to another one (0 takes a free one)"
         case errno.EACCES:
-            return f"{where}: this user may not use the port; give one from 1024 on as web_port"
+            return f"{where}: this user may not use the port; set web_port to 1024 or higher"
         case errno.EADDRNOTAVAIL:
-            return f"{where}: this machine has no such address; give one that it has as web_host"
+            return f"{where}: this machine does not have that address; set web_host to one that it has"
         case _:
-            return f"{where}: {error.strerror or error}; give another web_host or web_port"
+            return f"{where}: {error.strerror or error}; set another web_host or web_port"

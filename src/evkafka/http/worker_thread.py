@@ -41,7 +41,7 @@ class WorkerThread:
             TooBusy: too many functions wait.
         """
         if self._waiting >= self._max_waiting:
-            raise TooBusy("this page is asked too much at once; try again in a moment")
+            raise TooBusy("too many requests at once; try again in a moment")
         self._waiting += 1
         done = asyncio.get_running_loop().run_in_executor(self._threads, work)
         done.add_done_callback(self._count_done)

@@ -12,7 +12,7 @@ from aiokafka import errors as kafka
 
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable
 
-_CLOSED = "the server closed the connection: it goes down, or it expects TLS or a login (see security_protocol)"
+_CLOSED = "the server closed the connection: it is shutting down, or it expects TLS or a login (see security_protocol)"
 
 
 class ErrorCode(IntEnum):
@@ -118,7 +118,7 @@ def cause(error: BaseException) -> str:
         case socket.gaierror():
             return f"name not found: {error.strerror}"
         case ConnectionRefusedError():
-            return "connection refused: nothing listens there"
+            return "connection refused: nothing is listening there"
         case TimeoutError():
             return "no answer in time"
         case asyncio.IncompleteReadError() | ConnectionResetError():
@@ -138,8 +138,8 @@ def _tls_cause(error: ssl.SSLError) -> str:
         return "the server does not speak TLS on this port (see security_protocol)"
     if _is_certificate_alert(error):
         return (
-            "the server does not accept the client's certificate, or asks for one that is not there"
-            f" ({error.reason}); give the ssl_context one that the server trusts (load_cert_chain)"
+            f"the server does not accept the client's certificate, or requires one and got none ({error.reason}); load"
+            " one that the server trusts into the ssl_context (load_cert_chain)"
         )
     return f"TLS failed: {error.reason or error}"
 
@@ -164,12 +164,12 @@ def _client_cause(error: kafka.KafkaError) -> str:
             )
         case kafka.InvalidSessionTimeoutError():
             return (
-                "the broker does not accept session_timeout_ms: it must lie between its"
+                "the broker does not accept session_timeout_ms: it must be between the broker's"
                 " group.min.session.timeout.ms and group.max.session.timeout.ms"
             )
         case kafka.InconsistentGroupProtocolError():
             return (
-                "the other members of the group use another partition_assignment_strategy, or are no consumers;"
+                "the other members of the group use a different partition_assignment_strategy, or are not consumers;"
                 " stop the whole group to change it"
             )
         case kafka.KafkaConnectionError() if error.__cause__ is not None:
@@ -184,13 +184,14 @@ def _verification_cause(error: ssl.SSLCertVerificationError) -> str:
     why = (error.verify_message or str(error)).rstrip(".")
     match error.verify_code:
         case 10:  # X509_V_ERR_CERT_HAS_EXPIRED
-            return f"{why}; renew it on the brokers (and look at this machine's clock)"
+            return f"{why}; renew it on the brokers (and check this machine's clock)"
         case 62 | 63 | 64:  # host name, e-mail, IP address
             return (
-                f"{why}; connect by a name that stands in it (bootstrap_servers; advertised.listeners of the brokers)"
+                f"{why}; connect by a name that the certificate contains (bootstrap_servers; advertised.listeners of"
+                " the brokers)"
             )
         case _:
-            return f"{why}; give the ssl_context the authority that signed it (create_ssl_context(cafile=...))"
+            return f"{why}; add the authority that signed it to the ssl_context (create_ssl_context(cafile=...))"
 
 
 def was_closed(error: BaseException) -> bool:

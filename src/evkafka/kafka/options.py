@@ -113,8 +113,8 @@ def one_assignor(given: Any) -> Any:
     strategies = list(given) if isinstance(given, list | tuple) else [given]
     if len(strategies) != 1:
         raise ConfigError(
-            f"partition_assignment_strategy names {len(strategies)} strategies; give exactly one,"
-            " and stop the whole group to change it"
+            f"partition_assignment_strategy names {len(strategies)} strategies; give exactly one (to change it, stop"
+            " the whole group)"
         )
     return strategies[0]
 

@@ -136,21 +136,21 @@ def _raised_at(error: BaseException) -> str:
 def _log(event: AttemptFailed, *, traceback: bool, level: int = logging.WARNING) -> None:
     consequence = {
         "wait": f"trying again in {event.retry_in_s:.1f} s",
-        "finish": "going on without it",
-        "retry_topic": f"writing it to a retry topic, for {event.retry_in_s:g} s",
+        "finish": "skipping it",
+        "retry_topic": f"writing it to a retry topic, next attempt in {event.retry_in_s:g} s",
         "dead_letter": "writing it to the dead-letter topic",
-        "stop": "the app stops, the record stays uncommitted",
+        "stop": "stopping the app, the record stays uncommitted",
     }[event.decision]
     logger.log(
         logging.CRITICAL if event.decision == "stop" else level,
         "%s failed at %s[%d]@%d, attempt %d; %s: %s",
-        event.endpoint or "the stack",
+        event.endpoint or "the middleware",
         event.topic,
         event.partition,
         event.offset,
         event.attempt,
         consequence,
-        "asked for by the endpoint" if event.error is None else error_text(first_failure(event.error)),
+        "requested by the endpoint" if event.error is None else error_text(first_failure(event.error)),
         exc_info=event.error if traceback else None,
         extra={
             "consumer": event.consumer,

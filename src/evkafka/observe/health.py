@@ -81,7 +81,7 @@ class HealthChecks:
         where = f"{event.topic}[{event.partition}]@{event.offset}"
         self._blocked[event.consumer] = (
             self._now(),
-            f"{event.endpoint or 'the stack'} held the event loop for {event.duration_s:.1f} s at {where}",
+            f"{event.endpoint or 'the middleware'} blocked the event loop for {event.duration_s:.1f} s at {where}",
         )
 
     # ------------------------------------------------------------------ the three questions
@@ -145,9 +145,9 @@ class HealthChecks:
                 return (f"the brokers do not answer{because}",)
             case "connecting":
                 topics = ", ".join(consumer.topics)
-                return (f"it waits for its topics ({topics}), or for the group's coordinator{because}",)
+                return (f"it is waiting for its topics ({topics}) or the group coordinator{because}",)
             case "joining":
-                return (f"its group is rebalancing, for {consumer.joining_s:.0f} s{because}",)
+                return (f"its group has been rebalancing for {consumer.joining_s:.0f} s{because}",)
             case "steady":
                 return ()
 
@@ -182,7 +182,7 @@ def _phase_reasons(status: AppStatus) -> tuple[str, ...]:
 def _failure_reasons(status: AppStatus) -> tuple[str, ...]:
     if status.failure is None:
         return ()
-    return (f"a consumer could not be saved: {type(status.failure).__name__}: {status.failure}",)
+    return (f"a consumer has failed: {type(status.failure).__name__}: {status.failure}",)
 
 
 def _not_live(consumer: ConsumerStatus) -> tuple[str, ...]:
@@ -190,20 +190,20 @@ def _not_live(consumer: ConsumerStatus) -> tuple[str, ...]:
     if consumer.silent_s > consumer.longest_poll_s:
         reasons.append(f"its poll has not returned for {consumer.silent_s:.0f} s")
     if consumer.joining_s > consumer.longest_poll_s:
-        reasons.append(f"its group has been rebalancing for {consumer.joining_s:.0f} s, without an end")
+        reasons.append(f"its group has been rebalancing for {consumer.joining_s:.0f} s")
     return tuple(reasons)
 
 
 def _overrun_reason(attempt: AttemptStatus) -> str:
     where = f"{attempt.topic}[{attempt.partition}]@{attempt.offset}"
-    what = attempt.endpoint or "the stack"
-    return f"{what} runs at {where} for {attempt.age_s:.0f} s, past its limit, and cannot be cut"
+    what = attempt.endpoint or "the middleware"
+    return f"{what} has been running at {where} for {attempt.age_s:.0f} s, past its time limit, and cannot be cancelled"
 
 
 def _idle_notes(consumer: ConsumerStatus) -> tuple[str, ...]:
     if consumer.partitions or consumer.membership != "steady":
         return ()
-    return ("no partition is assigned to it: the other members of its group have them all",)
+    return ("no partitions assigned: the other members of its group have them all",)
 
 
 def _required_notes(consumer: ConsumerStatus) -> tuple[str, ...]:
@@ -219,19 +219,20 @@ def _partition_notes(partition: PartitionStatus) -> tuple[str, ...]:
         notes.append(f"{where}@{partition.position} cannot be read by the client: the partition waits there")
     if partition.retrying:
         notes.append(
-            f"{where}: {partition.retrying} records wait for their next attempt, the oldest @{partition.oldest}"
+            f"{where}: {partition.retrying} records are waiting for their next attempt, the oldest at offset"
+            f" {partition.oldest}"
         )
     notes += [
-        f"{where}@{one.offset} cannot be written to {one.topic}, for {one.age_s:.0f} s ({one.error}); what is behind it"
-        " in its order waits"
+        f"{where}@{one.offset} could not be written to {one.topic} for {one.age_s:.0f} s ({one.error}); the records"
+        " behind it wait"
         for one in partition.unwritten[:MOST_UNWRITTEN]
     ]
     if (more := len(partition.unwritten) - MOST_UNWRITTEN) > 0:
-        notes.append(f"{where}: {more} more records cannot be written to their other topics")
+        notes.append(f"{where}: {more} more records could not be written to dead-letter or retry topics")
     if partition.full and partition.failed_attempts and partition.oldest_age_s is not None:
         notes.append(
-            f"{where} is read no further: {partition.pending - 1} records wait for @{partition.oldest}, unfinished for"
-            f" {partition.oldest_age_s:.0f} s, with {partition.failed_attempts} failed attempts"
+            f"{where} is not read at the moment: {partition.pending - 1} records wait for offset {partition.oldest},"
+            f" unfinished for {partition.oldest_age_s:.0f} s after {partition.failed_attempts} failed attempts"
         )
     return tuple(notes)
 

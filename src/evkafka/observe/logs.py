@@ -55,7 +55,7 @@ def log_events(telemetry: Telemetry) -> FailureLog:
 
 
 def _started(event: ConsumerStarted) -> None:
-    again = f" (rebuilt {event.rebuilds} times)" if event.rebuilds else ""
+    again = f" (restarted {event.rebuilds} times)" if event.rebuilds else ""
     logger.info("consumer %s is connected%s", event.consumer, again, extra={"consumer": event.consumer})
 
 
@@ -70,7 +70,7 @@ def _stopped(event: ConsumerStopped) -> None:
 
 def _lost_source(event: ConsumerLost) -> None:
     logger.warning(
-        "consumer %s lost its connection or stalled, and is made anew in %.1f s: %s",
+        "consumer %s lost its connection or stalled; restarting it in %.1f s: %s",
         event.consumer,
         event.retry_in_s,
         error_text(event.error),
@@ -82,17 +82,20 @@ def _assigned(event: PartitionsAssigned) -> None:
     logger.info(
         "consumer %s was assigned %s",
         event.consumer,
-        _partitions(event.partitions) or "no partition: the others have them, or there is none yet",
+        _partitions(event.partitions)
+        or "no partitions: the other members of its group have them, or the topic does not exist yet",
         extra={"consumer": event.consumer},
     )
 
 
 def _revoked(event: PartitionsRevoked) -> None:
     level = logging.WARNING if event.abandoned else logging.INFO
-    cut = f"; {event.abandoned} attempts did not end within the drain time and were cut" if event.abandoned else ""
+    cut = (
+        f"; {event.abandoned} attempts did not end within the drain time and were cancelled" if event.abandoned else ""
+    )
     logger.log(
         level,
-        "consumer %s gave back %s%s",
+        "consumer %s: partitions revoked: %s%s",
         event.consumer,
         _partitions(event.partitions),
         cut,
@@ -102,31 +105,33 @@ def _revoked(event: PartitionsRevoked) -> None:
 
 def _reset(event: PositionReset) -> None:
     reset = event.reset
-    where = {"consumer": event.consumer, "topic": reset.partition[0], "partition": reset.partition[1]}
-    if reset.reason == "truncated":
-        logger.warning(
-            "consumer %s: %s[%d] had been read up to offset %s and its log was cut at %d (an unclean election, or a new"
-            " topic of this name): records behind the cut are gone, and it goes on there",
-            event.consumer,
-            *reset.partition,
-            reset.from_offset,
-            reset.to_offset,
-            extra=where,
-        )
-        return
     # The first start of a group has no committed offset. If there was one and it is gone, records may be lost.
     level = logging.INFO if reset.from_offset is None else logging.WARNING
     logger.log(
         level,
-        "consumer %s starts %s[%d] at offset %d by the reset rule (%s; from %s)",
+        "consumer %s: %s[%d]: %s; reading from offset %d",
         event.consumer,
-        reset.partition[0],
-        reset.partition[1],
+        *reset.partition,
+        _reset_reason(event),
         reset.to_offset,
-        reset.reason,
-        "no committed offset" if reset.from_offset is None else reset.from_offset,
-        extra=where,
+        extra={"consumer": event.consumer, "topic": reset.partition[0], "partition": reset.partition[1]},
     )
+
+
+def _reset_reason(event: PositionReset) -> str:
+    rule = f"auto.offset.reset={event.auto_offset_reset}"
+    match event.reset.reason:
+        case "no_commit":
+            return f"no committed offset, {rule}"
+        case "new_partition":
+            return "new partition without a committed offset"
+        case "out_of_range":
+            return f"offset {event.reset.from_offset} is out of range, {rule}"
+        case "truncated":
+            return (
+                "the log was truncated (unclean leader election, or the topic was created again) after it had been read"
+                f" up to offset {event.reset.from_offset}"
+            )
 
 
 def _nothing_matches(event: NothingMatches) -> None:
@@ -134,9 +139,9 @@ def _nothing_matches(event: NothingMatches) -> None:
         f"{name!r} ({count})" if name is not None else f"none ({count})" for name, count in event.seen.items()
     )
     logger.warning(
-        "consumer %s: its first %d records have all been passed over, for no endpoint takes them. Types seen: %s; types"
-        " known: %s. Is it the right topic? Is the type in another header (JsonTypedDecoderMiddleware's"
-        " type_header_name), or is it the topic's (event_type in `topics`)?",
+        "consumer %s: its first %d records were all skipped: no handler. Event types received: %s; event types with a"
+        " handler: %s. Check the topic; the header that carries the event type (type_header_name of"
+        " JsonTypedDecoderMiddleware); and event_type in `topics`, if the records have no such header",
         event.consumer,
         event.count,
         seen,
@@ -147,7 +152,8 @@ def _nothing_matches(event: NothingMatches) -> None:
 
 def _lost(event: RecordsLost) -> None:
     logger.error(
-        "consumer %s lost %d records that it had received and could not run in the drain time (pre-commit): %s",
+        "consumer %s lost %d records that were already committed and could not be handled within the drain time"
+        " (pre-commit): %s",
         event.consumer,
         len(event.addresses),
         ", ".join(f"{topic}[{partition}]@{offset}" for topic, partition, offset in event.addresses),
@@ -167,8 +173,8 @@ def _commit_failed(event: CommitFailed) -> None:
 
 def _overran(event: EndpointOverran) -> None:
     logger.error(
-        "%s runs past its limit of %.1f s at %s[%d]@%d and cannot be cut: it keeps its place",
-        event.endpoint or "the stack",
+        "%s exceeds its time limit of %.1f s at %s[%d]@%d and cannot be cancelled: it keeps occupying its place",
+        event.endpoint or "the middleware",
         event.limit_s,
         event.topic,
         event.partition,
@@ -179,8 +185,9 @@ def _overran(event: EndpointOverran) -> None:
 
 def _blocked(event: EndpointBlocked) -> None:
     logger.error(
-        "%s held the event loop for %.1f s at %s[%d]@%d: no heartbeat could run; make it await, or a plain def",
-        event.endpoint or "the stack",
+        "%s blocked the event loop for %.1f s at %s[%d]@%d: no heartbeat could be sent; use awaitable calls, or"
+        " declare it as a plain def",
+        event.endpoint or "the middleware",
         event.duration_s,
         event.topic,
         event.partition,
@@ -191,8 +198,8 @@ def _blocked(event: EndpointBlocked) -> None:
 
 def _dropped(event: ResultDropped) -> None:
     logger.warning(
-        "the attempt of %s at %s[%d]@%d ended after its partition was given back: it counts for nothing",
-        event.endpoint or "the stack",
+        "the attempt of %s at %s[%d]@%d ended after its partition was revoked: its result is ignored",
+        event.endpoint or "the middleware",
         event.topic,
         event.partition,
         event.offset,
@@ -206,7 +213,7 @@ def _unreadable(event: PartitionBlocked) -> None:
         event.partition[0],
         event.partition[1],
         event.offset,
-        "it is passed over" if event.skipped else "its partition waits there",
+        "it is skipped" if event.skipped else "its partition waits there",
         error_text(event.error),
         extra={"consumer": event.consumer, "topic": event.partition[0], "partition": event.partition[1]},
     )

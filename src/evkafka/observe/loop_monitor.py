@@ -42,7 +42,7 @@ class RunningAttempt:
     endpoint: str
 
     def __str__(self) -> str:
-        return f"{self.endpoint or 'the stack'} at {self.topic}[{self.partition}]@{self.offset}"
+        return f"{self.endpoint or 'the middleware'} at {self.topic}[{self.partition}]@{self.offset}"
 
 
 def running_attempts(consumer: Consumer) -> list[RunningAttempt]:
@@ -178,11 +178,13 @@ class LoopMonitor:
         self._blocked_by = found
         location = _describe_innermost(sys._current_frames().get(loop_thread))
         if found is None:
-            logger.error("the event loop has been held for %.1f s: no heartbeat can run; %s", blocked_s, location)
+            logger.error(
+                "the event loop has been blocked for %.1f s: no heartbeat can be sent; %s", blocked_s, location
+            )
             return
         logger.error(
-            "%s has held the event loop for %.1f s, at %s[%d]@%d: no heartbeat can run; %s",
-            found.endpoint or "the stack",
+            "%s has blocked the event loop for %.1f s at %s[%d]@%d: no heartbeat can be sent; %s",
+            found.endpoint or "the middleware",
             blocked_s,
             found.topic,
             found.partition,
@@ -201,14 +203,14 @@ class LoopMonitor:
 def _log_standstill(stood_s: float) -> None:
     """This thread could not run either. Code that keeps all threads from running uses CPU time, and none was used."""
     logger.warning(
-        "this process stood still for %.1f s, without heartbeats: it was stopped (SIGSTOP, a debugger), or the machine"
-        " gave it no CPU time; no endpoint of its own held it",
+        "this process did not run for %.1f s and sent no heartbeats: it was paused (SIGSTOP, a debugger) or got no"
+        " CPU time; none of its endpoints blocked it",
         stood_s,
     )
 
 
 def _describe_innermost(frame: FrameType | None) -> str:
     if frame is None:
-        return "where it stands is not known"
+        return "its current line is unknown"
     code = frame.f_code
-    return f"it stands in {code.co_name} ({code.co_filename}:{frame.f_lineno})"
+    return f"it is running {code.co_name} ({code.co_filename}:{frame.f_lineno})"

@@ -66,7 +66,7 @@ class Metrics:
             encoded = _encode(sharing.all_processes(), accept)
         except Exception as error:  # the directory may hold anything: half a file, or a foreign one
             if not self._logged:
-                logger.warning("the figures of the app's other processes cannot be read, and are left out: %s", error)
+                logger.warning("cannot read the metrics of the app's other processes, which are left out: %s", error)
             self._logged = True
             return _encode(own, accept)
         self._logged = False
@@ -108,10 +108,10 @@ def multiprocess_directory(*, needed: bool = True) -> Path | None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        sentence = f"{DIRECTORY_VARIABLE} names {named!r}, and no directory can be made there: {error.strerror}"
+        sentence = f"{DIRECTORY_VARIABLE} names {named!r}, and that directory cannot be created: {error.strerror}"
         if needed:
             raise ConfigError(sentence) from error
-        logger.warning("%s; the app's other processes do not learn what this one counts and how it is", sentence)
+        logger.warning("%s; the metrics and health of this process are missing in the app's other processes", sentence)
         return None
     return directory
 

@@ -75,10 +75,10 @@ class ProcessHealth:
         except FileNotFoundError:  # it has just ended
             return None
         except (OSError, ValueError, KeyError) as error:
-            return Check("worker", str(pid), notes=(f"how it is cannot be read: {error}",))
+            return Check("worker", str(pid), notes=(f"its health cannot be read: {error}",))
         if silent_s > SILENT_S and self._shared.failing:
             # The other process cannot write either: that its file is old says nothing about it.
-            return Check("worker", str(pid), notes=(f"how it is is not known: {self._directory} cannot be written",))
+            return Check("worker", str(pid), notes=(f"its health is unknown: {self._directory} is not writable",))
         return _as_check(pid, content, question, silent_s)
 
 
@@ -93,7 +93,7 @@ def _as_check(pid: int, content: dict[str, Any], question: Question, silent_s: f
         return Check(
             "worker",
             str(pid),
-            (f"it has said nothing for {silent_s:.0f} s: its event loop is held, or it was stopped",),
+            (f"it has not reported for {silent_s:.0f} s: its event loop is blocked, or the process is paused",),
         )
     parts = content[question]
     return Check(

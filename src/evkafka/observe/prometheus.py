@@ -224,7 +224,7 @@ class Snapshot:
 COUNTERS: tuple[tuple[str, str, Labels, Callable[[MetricValues], Mapping[Labels, int]]], ...] = (
     (
         "evkafka_events_processed",
-        "Attempts that ended, by what became of the record.",
+        "Attempts that ended, by outcome.",
         (*EVENT, "status"),
         lambda values: values.processed,
     ),
@@ -236,16 +236,21 @@ COUNTERS: tuple[tuple[str, str, Labels, Callable[[MetricValues], Mapping[Labels,
     ),
     (
         "evkafka_events_unmatched",
-        "Records that no endpoint took: no_type, no_endpoint or tombstone.",
+        "Records without a handler, by reason: no_type, no_endpoint or tombstone.",
         (*CONSUMER_TOPIC, "reason"),
         lambda values: values.unmatched,
     ),
     ("evkafka_commits", "Commits of offsets.", (*CONSUMER, "result"), lambda values: values.commits),
     ("evkafka_rebalances", "Assignments of partitions.", CONSUMER, lambda values: values.rebalances),
-    ("evkafka_consumer_rebuilds", "How often it was made anew.", CONSUMER, lambda values: values.rebuilds),
+    (
+        "evkafka_consumer_rebuilds",
+        "Restarts of a consumer after a failure or a lost connection.",
+        CONSUMER,
+        lambda values: values.rebuilds,
+    ),
     (
         "evkafka_event_loop_blocked",
-        "Attempts that held the event loop for more than a second.",
+        "Attempts that blocked the event loop for more than a second.",
         (*CONSUMER, "endpoint"),
         lambda values: values.blocked,
     ),
@@ -256,7 +261,7 @@ HISTOGRAMS: tuple[tuple[str, str, Labels, Callable[[MetricValues], Mapping[Label
     ("evkafka_event_duration_seconds", "How long attempts took.", EVENT, lambda values: values.durations),
     (
         "evkafka_event_size_bytes",
-        "Values of records read, but for empty ones.",
+        "Sizes of the values of records read, without empty ones.",
         CONSUMER_TOPIC,
         lambda values: values.sizes,
     ),
@@ -268,7 +273,7 @@ HISTOGRAMS: tuple[tuple[str, str, Labels, Callable[[MetricValues], Mapping[Label
     ),
     (
         "evkafka_rebalance_duration_seconds",
-        "From a consumer's start, or its giving back of partitions, to its next assignment.",
+        "From a consumer's start, or the revocation of its partitions, to its next assignment.",
         CONSUMER,
         lambda values: values.rebalance_durations,
     ),
@@ -285,23 +290,23 @@ HISTOGRAMS: tuple[tuple[str, str, Labels, Callable[[MetricValues], Mapping[Label
 
 
 def _loop_lag(status: AppStatus) -> Metric:
-    help_text = "The longest time that the event loop was late by, in the last 15 s."
+    help_text = "The largest delay of the event loop in the last 15 s."
     lag = [((), status.loop_lag_s)] if status.loop_lag_s is not None else []
     return _gauge("evkafka_event_loop_lag_seconds", help_text, (), lag)
 
 
 def _of_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
     gauges: tuple[tuple[str, str, Callable[[ConsumerStatus], float]], ...] = (
-        ("evkafka_events_in_flight", "Attempts under way.", lambda one: len(one.attempts)),
+        ("evkafka_events_in_flight", "Attempts in flight.", lambda one: len(one.attempts)),
         ("evkafka_assigned_partitions", "Partitions assigned.", lambda one: len(one.partitions)),
         (
             "evkafka_paused_partitions",
-            "Partitions that are not read: paused by somebody, full, or held at a record that cannot be read.",
+            "Partitions that are not read: paused, full, or blocked by a record that cannot be read.",
             lambda one: sum(partition.paused or partition.full or partition.held for partition in one.partitions),
         ),
         (
             "evkafka_consumer_connected",
-            "1 while the consumer is a member in good standing.",
+            "1 while the consumer is an active member of its group.",
             lambda one: one.membership == "steady",
         ),
     )
@@ -309,7 +314,7 @@ def _of_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
         yield _gauge(name, help_text, CONSUMER, (((one.name,), value(one)) for one in consumers))
     yield _gauge(
         "evkafka_consumer_info",
-        "1; its labels tell what belongs to a consumer's name.",
+        "1; its labels name the consumer and its group.",
         ("consumer", "group"),
         (((one.name, one.group_id or ""), 1.0) for one in consumers),
     )
@@ -321,31 +326,31 @@ def _of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
         ("evkafka_consumer_lag", "Records from the oldest unfinished one to the end.", lambda one: one.lag),
         (
             "evkafka_consumer_lag_seconds",
-            "Age of the oldest unfinished record, else of the next that is to be read; 0 where nothing is to be done.",
+            "Age of the oldest unfinished record, otherwise of the next record to read; 0 if there is none.",
             lambda one: _lag_s(one, now_ms),
         ),
-        ("evkafka_consumer_position_offset", "The offset read next.", lambda one: one.position),
+        ("evkafka_consumer_position_offset", "The next offset to read.", lambda one: one.position),
         (
             "evkafka_consumer_watermark_offset",
-            "The offset before which all is finished.",
+            "The offset up to which every record is finished.",
             lambda one: one.position if one.oldest is None else one.oldest,
         ),
-        ("evkafka_consumer_committed_offset", "The offset last committed.", lambda one: one.committed),
+        ("evkafka_consumer_committed_offset", "The last committed offset.", lambda one: one.committed),
         (
             "evkafka_consumer_log_end_offset",
-            "The end of the partition: to a reader of what is committed, where the first open transaction begins.",
+            "The end offset of the partition; with read_committed the last stable offset.",
             lambda one: one.end,
         ),
         (
             "evkafka_consumer_high_watermark_offset",
-            "The end of all that is written, open transactions included.",
+            "The high watermark: the end offset with open transactions included.",
             lambda one: one.high_watermark,
         ),
-        ("evkafka_uncommitted_events", "Records read and not committable.", lambda one: one.pending),
-        ("evkafka_events_awaiting_retry", "Lanes that wait for a next attempt.", lambda one: one.retrying),
+        ("evkafka_uncommitted_events", "Records read and not yet committable.", lambda one: one.pending),
+        ("evkafka_events_awaiting_retry", "Lanes waiting for the next attempt.", lambda one: one.retrying),
         (
             "evkafka_events_unwritten",
-            "Records that could not be written to a dead-letter or retry topic so far.",
+            "Records waiting to be written to a dead-letter or retry topic after a failed write.",
             lambda one: len(one.unwritten),
         ),
     )

@@ -47,7 +47,7 @@ class SharedDirectory:
                 unfinished.unlink(missing_ok=True)
             return False
         if self._failures:
-            logger.info("%s can be written again", self.path)
+            logger.info("%s is writable again", self.path)
             self._failures, self.works_since_s = 0, time.time()
         return True
 
@@ -60,8 +60,8 @@ class SharedDirectory:
         self._failures += 1
         if self._failures == 1:
             logger.warning(
-                "%s cannot be written (%s): the app's other processes do not learn what this one counts and how it is;"
-                " it is tried again every second",
+                "cannot write %s (%s): the metrics and health of this process are missing in the app's other"
+                " processes; trying again every second",
                 self.path,
                 error.strerror or error,
             )

@@ -104,7 +104,7 @@ def timeout_error(slot: Slot, record: Record, *, limit: str = "", details: str) 
     """The failure of an attempt that is past its time limit."""
     route = slot.route
     return EndpointTimeout(
-        f"{route.name if route is not None else 'the stack'} ran past its time limit{limit} at"
+        f"{route.name if route is not None else 'the middleware'} exceeded its time limit{limit} at"
         f" {record.topic}[{record.partition}]@{record.offset} ({details})",
         topic=record.topic,
         partition=record.partition,

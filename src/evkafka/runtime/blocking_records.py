@@ -56,9 +56,9 @@ class BlockingRecords:
         topic, number = partition.tp
         since_s = self.since_s(partition)
         logger.warning(
-            "consumer %s reads no further in %s[%d]: %d records wait for @%d, which is unfinished for %.0f s, with %d"
-            " failed attempts%s. What is behind it cannot be committed: give it an end (`max_attempts` with `then`, or"
-            " `retry_topics`), or more room (`max_pending_records`)",
+            "consumer %s has stopped reading %s[%d]: %d records wait for offset %d, unfinished for %.0f s after %d"
+            " failed attempts%s. Later offsets cannot be committed before it. Limit its attempts (`max_attempts` with"
+            " `then`, or `retry_topics`), or raise `max_pending_records`",
             self._consumer,
             topic,
             number,
@@ -66,5 +66,5 @@ class BlockingRecords:
             partition.ledger.oldest,
             now_s - since_s if since_s is not None else 0.0,
             failed,
-            f"; so do {len(stuck) - 1} other partitions" if len(stuck) > 1 else "",
+            f"; {len(stuck) - 1} other partitions have stopped in the same way" if len(stuck) > 1 else "",
         )

@@ -85,7 +85,7 @@ class Committer:
         if not offsets:
             return True
         return self._failed(
-            offsets, CommitUnknown(f"it was not sent: an earlier commit has had no answer for {waited_s:.1f} s")
+            offsets, CommitUnknown(f"not sent: an earlier commit has had no answer for {waited_s:.1f} s")
         )
 
     def _failed(self, offsets: dict[TopicPartition, int], error: BrokerError) -> bool:

@@ -316,7 +316,7 @@ class Consumer:
         if connecting.cancelled():
             if self._stop_signal.stopping.done():
                 return None
-            raise TaskEnded(f"consumer {self.name} was connecting, and somebody else has cancelled it")
+            raise TaskEnded(f"consumer {self.name} was cancelled by code outside EVKafka while it was connecting")
         source = connecting.result()
         self._restart_policy.recovered()
         return source
@@ -378,8 +378,8 @@ class Consumer:
         if partition is None or partition.leaving or source is None:
             assigned = ", ".join(f"{one.topic}[{one.partition}]" for one in sorted(assignment.partitions)) or "none"
             raise NotAssigned(
-                f"consumer {self.name!r} cannot seek in {tp.topic}[{tp.partition}], which is not assigned to it now;"
-                f" assigned are {assigned}"
+                f"consumer {self.name!r} cannot seek in {tp.topic}[{tp.partition}], which is not assigned to it; it is"
+                f" assigned {assigned}"
             )
         # Records that were read and have not begun are not reported as lost: the user has asked to leave them.
         assignment.scheduler.close(partition)

@@ -54,7 +54,7 @@ class CorruptRecords:
             self._retry_later(partition)
         elif policy.then == "stop" and not assignment.at_most_once:
             self._report(unreadable, skipped=False)
-            sentence = f"{_address(unreadable)} cannot be read, and `then` says stop"
+            sentence = f"{_address(unreadable)} cannot be read, and `then` is 'stop'"
             self._stop_signal.fail(StopApp(sentence, unreadable.error))
         elif policy.then == "skip" or assignment.at_most_once:
             self._report(unreadable, skipped=True)

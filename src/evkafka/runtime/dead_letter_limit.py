@@ -19,7 +19,7 @@ def limit_error(address: str, why: str, cause: BaseException | None) -> StopApp:
         cause: why the record failed.
     """
     return StopApp(
-        f"{address} stops the app, uncommitted: {why} (`dead_letter_limit`); {RESET_DEAD_LETTER_LIMIT}", cause
+        f"{address} stops the app and stays uncommitted: {why} (`dead_letter_limit`); {RESET_DEAD_LETTER_LIMIT}", cause
     )
 
 
@@ -54,7 +54,7 @@ class DeadLetterLimit:
         if rate.stopped:
             self._stop_signal.fail(
                 StopApp(
-                    f"{tp.topic}[{tp.partition}]: its `dead_letter_limit` was reached; {RESET_DEAD_LETTER_LIMIT}",
+                    f"{tp.topic}[{tp.partition}]: the `dead_letter_limit` was reached; {RESET_DEAD_LETTER_LIMIT}",
                 )
             )
         return not rate.stopped

@@ -233,7 +233,7 @@ class Executor:
         if isinstance(error, Exception):
             self._services.fail(error)
         else:
-            self._services.fail(TaskEnded(f"{type(error).__name__} while {lane.partition.tp} was handled"))
+            self._services.fail(TaskEnded(f"{type(error).__name__} while handling {lane.partition.tp}"))
             raise error
 
     # ------------------------------------------------------------------ time limits

@@ -66,9 +66,9 @@ def _compare(partition: Partition, walking: Sequence[Executor]) -> None:
         lost = [offset for offset in open_offsets if offset not in places]
         twice = [offset for offset, count in places.items() if count > 1]
         raise OffsetMisplaced(
-            f"{partition.tp.topic}[{partition.tp.partition}]: open are {_shown(open_offsets)}, in lanes"
-            f" {_shown(in_lanes)}, in flight {_shown(in_flight)}; nowhere {_shown(lost)}, in two places"
-            f" {_shown(twice)}. This is a fault of EVKafka"
+            f"{partition.tp.topic}[{partition.tp.partition}]: open offsets {_shown(open_offsets)}; in lanes"
+            f" {_shown(in_lanes)}; in flight {_shown(in_flight)}; in neither {_shown(lost)}; in both or twice"
+            f" {_shown(twice)}. This is a bug in EVKafka"
         )
 
 

@@ -44,7 +44,7 @@ class OffsetLedger:
         if not offsets or self._sealed:
             return
         if offsets[0] <= self._last:
-            raise ValueError(f"offset {offsets[0]} comes again after {self._last}: a seek needs a new ledger")
+            raise ValueError(f"offset {offsets[0]} was added after {self._last}: a seek needs a new ledger")
         if not self._open:
             # Nothing was open, so all before the position was committable: these records must not take that back.
             self._committable = self.committable()

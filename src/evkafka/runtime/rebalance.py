@@ -79,7 +79,7 @@ class RebalanceListener:
         """The position that the reset rule found is committed at once: a crash before the first commit skips
         nothing."""
         assignment = self._assignment
-        assignment.telemetry.emit(PositionReset(assignment.name, reset))
+        assignment.telemetry.emit(PositionReset(assignment.name, reset, assignment.settings.auto_offset_reset))
         partition = assignment.partitions.get(reset.partition)
         if partition is None:
             return
@@ -167,11 +167,12 @@ class RebalanceListener:
         if tried and not self._assignment.at_most_once:
             record, failed = tried[0]
             logger.warning(
-                "consumer %s gives back %s after %d failed attempts%s: they are counted from 1 again by its next owner",
+                "consumer %s: partition revoked while %s was being retried, after %d failed attempts%s; its next"
+                " owner counts attempts from 1 again",
                 self._assignment.name,
                 address_of(record),
                 failed,
-                f", and {len(tried) - 1} other records that have failed" if len(tried) > 1 else "",
+                f", and {len(tried) - 1} other failed records" if len(tried) > 1 else "",
             )
 
     async def _wait_until_quiet(self, revoked: list[Partition], timeout_s: float) -> None:

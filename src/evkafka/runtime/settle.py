@@ -124,7 +124,7 @@ def decide(
             return _after_last_attempt(policy, raised, f"{type(kind).__name__} is non_retryable")
         # Without `max_attempts` a record is tried until it succeeds, also one that cannot be decoded.
         case Failed(error=error, retriable=False) if policy.max_attempts is not None:
-            return _after_last_attempt(policy, error, "its value cannot be decoded, and trying again cannot help")
+            return _after_last_attempt(policy, error, "its value cannot be decoded, so another attempt would fail too")
         case Failed(error=error):
             return _retry(attempt, policy, after_ms=None, error=error, waited_ms=waited_ms, random=random)
         case _:
@@ -155,7 +155,7 @@ def _unmatched(reason: str, unmatched: str) -> Verdict:
         case "dead_letter":
             return SendToDeadLetter(f"unmatched: {reason}", None)
         case "stop":
-            return StopConsuming(f"no endpoint takes it ({reason}), and `unmatched` says stop", None)
+            return StopConsuming(f"no endpoint handles it ({reason}), and `unmatched` is 'stop'", None)
         case _:
             return Finish("skipped")
 

@@ -50,7 +50,9 @@ class TopicPattern:
             return True
         if topic not in self._excluded:
             self._excluded.add(topic)
-            logger.info("topic %s matches %r and is left out: its name is one of dead letters", topic, self.pattern)
+            logger.info(
+                "topic %s matches %r but is not read: it is a dead-letter topic by its name", topic, self.pattern
+            )
         return False
 
     def _is_dead_letter_topic(self, name: re.Pattern[str], topic: str) -> bool:

@@ -145,9 +145,11 @@ class Watchdog:
         if silent_s > longest_poll_s:
             self._stalled(f"the poll has not returned for {silent_s:.0f} s")
         elif (joining_s := self._joining_s(source, now_s)) > longest_poll_s:
-            self._stalled(f"the group has been rebalancing for {joining_s:.0f} s without an end")
+            self._stalled(f"the group has been rebalancing for {joining_s:.0f} s")
         elif stalled := self._stalled_partition(source, now_s):
-            self._stalled(f"{stalled} has records to read and has not moved for {self.stalled_after_s:.0f} s")
+            self._stalled(
+                f"{stalled} has records to read, but its position has not moved for {self.stalled_after_s:.0f} s"
+            )
 
     def _joining_s(self, source: RecordSource, now_s: float) -> float:
         if source.state() != "joining":
@@ -177,4 +179,4 @@ class Watchdog:
     def _stalled(self, sentence: str) -> None:
         source, self._source = self._source, None
         state = source.state() if source is not None else "gone"
-        self._on_failure(BrokerError(f"{sentence} (membership: {state}); the consumer is made anew"))
+        self._on_failure(BrokerError(f"{sentence} (membership: {state}); the consumer is restarted"))

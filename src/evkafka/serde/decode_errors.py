@@ -65,7 +65,7 @@ def decode_fault(error: BaseException, names: frozenset[str] = frozenset()) -> s
             more = f"; and {len(faults) - MOST_ERRORS_SHOWN} more" if len(faults) > MOST_ERRORS_SHOWN else ""
             return "; ".join(shown) + more
         case UnicodeDecodeError():
-            return f"it is not UTF-8 (byte {error.start})"
+            return f"it is not valid UTF-8 (byte {error.start})"
         case RecursionError():
             return "it is nested too deeply"
         case _ if type(error).__module__ == "msgspec":

@@ -77,7 +77,7 @@ def decoder_for(annotation: Any) -> Decoder:
     except (PydanticUndefinedAnnotation, NameError) as error:
         raise NotYetDefined(error.name or expected) from error
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
-        raise TypeError(f"pydantic cannot make {expected} of JSON: {str(error).splitlines()[0]}") from error
+        raise TypeError(f"pydantic cannot create {expected} from JSON: {str(error).splitlines()[0]}") from error
     names = functools.cache(functools.partial(words_of, schema))
     if raw is not None:
         return Decoder(
@@ -93,7 +93,7 @@ def _msgspec_decoder(annotation: Any, expected: str) -> Decoder:
     except NameError as error:
         raise NotYetDefined(error.name or expected) from error
     except (TypeError, ValueError) as error:
-        raise TypeError(f"msgspec cannot make {expected} of JSON: {str(error).splitlines()[0]}") from error
+        raise TypeError(f"msgspec cannot create {expected} from JSON: {str(error).splitlines()[0]}") from error
     return Decoder(from_bytes, from_object, admits_none(annotation), expected, frozenset)
 
 
@@ -107,7 +107,7 @@ def msgspec_codec(annotation: Any) -> Any:
         from evkafka.serde import msgspec as codec
     except ModuleNotFoundError as error:
         raise TypeError(
-            f"{shown(annotation)} is an attrs class, which needs msgspec: pip install 'evkafka[attrs]'"
+            f"{shown(annotation)} is an attrs class, which requires msgspec: pip install 'evkafka[attrs]'"
         ) from error
     return codec
 

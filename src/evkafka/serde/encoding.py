@@ -103,7 +103,7 @@ def _encode_utf8(written: str) -> bytes:
         try:
             pydantic_core.from_json(written)
         except ValueError as error:
-            raise ValueError(f"a text in it is no Unicode, so that it could not be read back: {error}") from None
+            raise ValueError(f"a text in it is not valid Unicode, so it could not be read back: {error}") from None
     return written.encode()
 
 
@@ -214,8 +214,8 @@ def _raw_encoder(annotation: Any, kind: type) -> Encode:
         written = adapter.dump_python(validate(event), mode=mode, warnings=False)
         if not isinstance(written, str | bytes):
             raise TypeError(
-                f"{shown(annotation)} goes out as {kind.__name__}, and its validators or serializers make "
-                f"{type(written).__name__} of it"
+                f"{shown(annotation)} is sent as {kind.__name__}, but its validators or serializers turn it into"
+                f" {type(written).__name__}"
             )
         return encode(written)
 

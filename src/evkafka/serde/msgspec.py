@@ -123,7 +123,7 @@ def _schema_of(kind: Any) -> dict[str, Any]:
     try:
         adapter = _adapter(kind)
     except PydanticUserError as error:
-        raise TypeError(f"neither msgspec nor pydantic knows {kind.__name__}") from error
+        raise TypeError(f"neither msgspec nor pydantic supports {kind.__name__}") from error
     if not issubclass(kind, BaseModel):
         return {}
     schema = adapter.json_schema()

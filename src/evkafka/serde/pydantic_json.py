@@ -127,7 +127,9 @@ def refuse_infinite(value: Any) -> None:
 
 
 def _refuse(number: str) -> None:
-    raise ValueError(f"a number in it is {number}, and JSON has neither NaN nor Infinity: send None or a text instead")
+    raise ValueError(
+        f"a number in it is {number}, but JSON has neither NaN nor Infinity: send None or a string instead"
+    )
 
 
 # ---------------------------------------------------------------------------- secrets

@@ -63,8 +63,8 @@ def build_dispatch(
         return _direct_dispatch(target, header, topic_types, raw_type, gated, overrides)
     if gated is not None and not any(layer.reads_types for layer in middleware or ()):
         logger.warning(
-            "batch endpoints, and those with a concurrency of their own, are found by the header %r: a type that a"
-            " middleware sets is known too late, and such records come one by one",
+            "batch endpoints and endpoints with their own `concurrency` are chosen by the header %r; if a middleware"
+            " sets the event type, their records are handled one by one",
             header,
         )
     return _stack_dispatch(stack, topic_types, gated, overrides)

@@ -108,7 +108,8 @@ class AppLifecycle:
                 raise ForcedExit(self._signum or signal.SIGTERM, f"{'; '.join(service.overdue)}, was cancelled")
             if service.cut:
                 raise ForcedExit(
-                    self._signum or signal.SIGTERM, "what ran past the drain time was cut, and will be read again"
+                    self._signum or signal.SIGTERM,
+                    "attempts that exceeded the drain time were cancelled; their records will be read again",
                 )
         except BaseException:
             guard.shorten_deadline(REMAINING_S)
@@ -176,7 +177,7 @@ class AppLifecycle:
         if on_failure is not None:
             on_failure(failure)
             return
-        logger.critical("a consumer could not be saved, ending the process: %s", failure)
+        logger.critical("a consumer has failed, ending the process: %s", failure)
         os.kill(os.getpid(), signal.SIGTERM)
 
     # ------------------------------------------------------------------ both
@@ -184,7 +185,7 @@ class AppLifecycle:
     @asynccontextmanager
     async def _serving(self, cluster: Cluster | None, clock: Clock | None) -> AsyncIterator[Service]:
         if self.service is not None:
-            raise RuntimeError("this app is running already")
+            raise RuntimeError("this app is already running")
         self.started = True
         self.loop = asyncio.get_running_loop()
         if self._guard is not None:
@@ -262,7 +263,7 @@ class AppLifecycle:
     def on_signal(self, signum: int) -> None:
         """The first one stops the app, the second one ends it at once."""
         if self._signum:
-            second = "a second signal: ending at once; what is in flight will be read again"
+            second = "second signal: exiting immediately; records in flight will be read again"
             if self._guard is not None and self._guard.ends_process:
                 force_exit(128 + signum, lambda: second)
             logger.error(second)

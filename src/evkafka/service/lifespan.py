@@ -70,8 +70,9 @@ def as_lifespan(lifespan: object) -> Lifespan:
         return no_lifespan
     if not callable(lifespan):
         raise ConfigError(
-            f"lifespan must be an async context manager factory without arguments, not {type(lifespan).__name__}: "
-            "write `@asynccontextmanager async def lifespan(): ... yield {...}` and give the function, uncalled"
+            f"lifespan must be an async context manager factory without arguments, not {type(lifespan).__name__}:"
+            " write `@asynccontextmanager async def lifespan(): ... yield {...}` and pass the function without"
+            " calling it"
         )
     if required := _required_parameters(lifespan):
         raise ConfigError(

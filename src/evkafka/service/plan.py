@@ -222,7 +222,7 @@ class BoundProducer:
 
     def check(self) -> None:
         if self.sender.bound:
-            raise ConfigError("its Sender sends over another app's producer already: make a second Sender")
+            raise ConfigError("its Sender already uses another app's producer: create a second Sender")
         self.sender.check(self.producer)
 
     async def start(self) -> None:

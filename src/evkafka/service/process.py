@@ -76,7 +76,7 @@ def _serve(runner: asyncio.Runner, serve: Callable[[], Coroutine[Any, Any, None]
     except (
         asyncio.CancelledError
     ) as error:  # by a timeout that the lifespan has left open, or by other code on the loop
-        logger.critical("the app has failed: somebody else has cancelled its main task", exc_info=error)
+        logger.critical("the app has failed: its main task was cancelled by code outside EVKafka", exc_info=error)
         return FAILED
     except Exception as error:
         logger.critical("the app has failed: %s", error, exc_info=error)

@@ -169,7 +169,7 @@ class Service:
             if not task.cancelled() and (error := task.exception()) is not None:
                 return error
             if task.cancelled() and not self._abandoned:
-                return TaskEnded(f"task {task.get_name()} was cancelled by somebody else")
+                return TaskEnded(f"task {task.get_name()} was cancelled by code outside EVKafka")
         return next((verdict for _, consumer in self.alive() if (verdict := consumer.verdict) is not None), None)
 
     def status(self) -> AppStatus:
@@ -224,8 +224,8 @@ class Service:
         ]
         names = {plan.name for plan in self._plans}
         faults += [
-            f"consumer {plan.retries.name!r}: {plan.name!r} has retry topics, whose consumer is called so too;"
-            " give one of the two another name"
+            f"consumer {plan.retries.name!r}: {plan.name!r} has retry topics, and the consumer that reads them has the"
+            " same name; rename one of the two"
             for plan in self._plans
             if plan.retries is not None and plan.retries.name in names
         ]
@@ -286,7 +286,7 @@ class Service:
     def _on_lifespan_overdue(self, place: str) -> None:
         self.overdue.append(f"the exit of the lifespan, {place}")
         logger.error(
-            "the exit of the lifespan has not ended by the deadline of the stop (%g s) and was cancelled; it was %s",
+            "the exit of the lifespan had not finished at the stop deadline (%g s) and was cancelled; it was %s",
             self.deadline.limit_s,
             place,
         )
@@ -325,7 +325,7 @@ class Service:
             if consumer.settings.required:
                 raise
             logger.warning(
-                "consumer %s cannot reach its cluster; it is not `required`, so the app starts: %s",
+                "consumer %s cannot reach its cluster; the app starts without it (`required` is False): %s",
                 consumer.name,
                 error,
             )
@@ -394,7 +394,8 @@ def _warn_of_policies_without_effect(plan: ConsumerPlan) -> None:
     for route in plan.routes:
         if route.on_error is not None and plan.settings.at_most_once:
             logger.warning(
-                "the on_error of event type %r has no effect in consumer %s: it commits before it runs (pre-commit)",
+                "the on_error of event type %r has no effect in consumer %s, which commits records before it handles"
+                " them (pre-commit)",
                 route.event_type,
                 plan.name,
             )

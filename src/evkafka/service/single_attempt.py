@@ -137,7 +137,7 @@ class TimedAttempt:
             assert self._slot.route is not None
             self._overran = True
             logger.warning(
-                "%s ran past its time limit of %g s; a thread cannot be cut, so its end is waited for",
+                "%s exceeded its time limit of %g s; a thread cannot be cancelled, so waiting for its end",
                 self._slot.route.name,
                 self._limit_s(),
             )

@@ -178,15 +178,15 @@ class StopGuard:
 
     def _on_deadline(self) -> None:
         if not self.ends_process:
-            logger.critical("%s; this process is not EVKafka's to end", self._describe_delay())
+            logger.critical("%s; EVKafka does not own this process and leaves it running", self._describe_delay())
             return
         code = self._code or 128 + (self._signum or signal.SIGTERM)
-        force_exit(code, lambda: f"{self._describe_delay()}; the process ends by force with exit code {code}")
+        force_exit(code, lambda: f"{self._describe_delay()}; forcing the process to exit with code {code}")
 
     def _describe_delay(self) -> str:
         took_s = time.monotonic() - self._began_s
-        blockers = self._blockers() or "nothing that can be seen"
-        return f"the stop has not ended after {took_s:.1f} s, its deadline has passed; held by {blockers}"
+        blockers = self._blockers() or "nothing visible"
+        return f"the stop has not finished after {took_s:.1f} s and its deadline has passed; blocked by {blockers}"
 
     def _blockers(self) -> str:
         found = [f"the attempt of {what}" for what in self._running_attempts()]

@@ -37,7 +37,7 @@ class _Client:
         self, app: EVKafkaApp, raise_endpoint_errors: bool = True, *, raise_handler_errors: bool | None = None
     ) -> None:
         if not isinstance(app, EVKafkaApp):
-            raise ConfigError(f"a test client takes the EVKafkaApp, not {type(app).__name__}: write TestClient(app)")
+            raise ConfigError(f"a test client needs the EVKafkaApp, not {type(app).__name__}: write TestClient(app)")
         self.app = app
         self.sent: list[SentEvent] = []
         self._raises = raise_endpoint_errors if raise_handler_errors is None else raise_handler_errors
@@ -48,7 +48,9 @@ class _Client:
         if self._harness is None:
             name = type(self).__name__
             entry = "async with" if isinstance(self, AsyncTestClient) else "with"
-            raise RuntimeError(f"the test client is not open: write `{entry} {name}(app) as client:` and send inside")
+            raise RuntimeError(
+                f"the test client is not open: write `{entry} {name}(app) as client:` and send inside the block"
+            )
         return self._harness
 
     def _records(
@@ -101,7 +103,7 @@ class TestClient(_Client):
         app: the app under test.
         raise_endpoint_errors: raise what an endpoint raised, an `EndpointTimeout`, a `DecodeError` (default); False
             leaves them in `Delivery.error`. KeyboardInterrupt, SystemExit and MemoryError are always raised.
-        raise_handler_errors: another name of the same.
+        raise_handler_errors: an alias of `raise_endpoint_errors`.
 
     Raises (when entered, or left):
         what the lifespan raised, unchanged.

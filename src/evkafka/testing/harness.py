@@ -91,7 +91,7 @@ class Harness:
         """
         app = self._app
         if app.service is not None or any(one.sender.bound for one in app.producers.values()):
-            raise RuntimeError("this app is running already, by itself or in another test client: end that first")
+            raise RuntimeError("this app is already running, on its own or in another test client: stop that first")
         app.mark_started()
         async with AsyncExitStack() as stack:
             for declared in app.consumers.values():
@@ -130,9 +130,9 @@ class Harness:
             if len(self._consumers) == 1:
                 return next(iter(self._consumers.values()))
             raise ConfigError(
-                f"consumer_name: this app has {len(self._consumers)} consumers, so say which one: {names}"
+                f"consumer_name: this app has {len(self._consumers)} consumers, choose one: {names}"
                 if self._consumers
-                else "this app has no consumer that an event could go to: declare one with app.add_consumer"
+                else "this app has no consumer: declare one with app.add_consumer"
             )
         if name not in self._consumers:
             raise ConfigError(f"consumer_name: this app has no consumer named {name!r}; its consumers: {names}")
@@ -159,7 +159,7 @@ class Harness:
             own_key, pairs = key_bytes(key), header_list(headers, event_type, consumer.type_header)
         except (TypeError, ValueError, RecursionError) as error:
             raise EncodeError(
-                f"event {event_type!r} ({type(event).__name__}) cannot be made into a record of {topic!r}: {error}",
+                f"event {event_type!r} ({type(event).__name__}) cannot be encoded as a record of {topic!r}: {error}",
                 topic=topic,
                 event_type=event_type,
             ) from error

@@ -70,9 +70,7 @@ class RecordingCluster:
         self._sender = sender
 
     def source(self, settings: ConsumerSettings) -> RecordSource:
-        raise RuntimeError(
-            "a test client has no Kafka that an app could read from: run the app on evkafka.testing.InMemoryKafka"
-        )
+        raise RuntimeError("a test client has no Kafka to read from: run the app on evkafka.testing.InMemoryKafka")
 
     def sink(self, settings: ProducerSettings) -> RecordingSink:
         name = self._producer or settings.connection.client_id

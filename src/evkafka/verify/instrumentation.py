@@ -92,7 +92,7 @@ def choose_consumer(app: EVKafkaApp, consumer: str | None) -> str:
         return str(consumer)
     shown = ", ".join(map(repr, names)) or "none"
     if consumer is None:
-        raise ConfigError(f"the app's consumers are {shown}: say with --consumer which one is to be verified")
+        raise ConfigError(f"the app's consumers are {shown}: choose one with --consumer")
     raise ConfigError(f"the app has no consumer {consumer!r}; its consumers: {shown}")
 
 

@@ -51,7 +51,7 @@ class Nemesis:
     async def _process(self, fault: Fault) -> None:
         worker = self._workers.pick(fault.pick)
         if worker is None:
-            self._progress(f"no process is free for the fault {fault.kind!r} at {fault.at_s:.1f} s: it is left out")
+            self._progress(f"no process is free for the fault {fault.kind!r} at {fault.at_s:.1f} s: skipping it")
             return
         worker.busy = True
         self._progress(f"{fault.at_s:6.1f} s  {fault.kind:<8} process {worker.who}, for {fault.lasts_s:.1f} s")

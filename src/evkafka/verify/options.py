@@ -83,9 +83,9 @@ class Options:
             if value < least
         ]
         if self.bootstrap_servers is not None and "broker" in self.kinds:
-            faults.append("a broker that was given cannot be restarted: leave the fault 'broker' out")
+            faults.append("a broker given by address cannot be restarted: remove the fault 'broker'")
         if self.app is not None and self.payload is None:
-            faults.append("a given app needs records that it can handle: say their event type and payload")
+            faults.append("your own app needs records that it can handle: give their event type and payload")
         if faults:
             raise ConfigError("; ".join(faults))
 
@@ -107,5 +107,5 @@ def kinds_of(given: str | None, *, own_broker: bool, own_app: bool = True) -> tu
         return tuple(kind for kind in OTHERS if kind not in left_out)
     names = [name.strip() for name in given.split(",") if name.strip()]
     if unknown := [name for name in names if name not in OTHERS]:
-        raise ConfigError(f"no fault is called {', '.join(map(repr, unknown))}; there are {', '.join(OTHERS)}")
+        raise ConfigError(f"unknown fault {', '.join(map(repr, unknown))}; the faults are {', '.join(OTHERS)}")
     return tuple(kind for kind in OTHERS if kind in names)

@@ -117,7 +117,7 @@ class Workers:
             worker.signal(signal.SIGKILL)
             await worker.ended(10)
         elif worker.exit_code not in (0, -signal.SIGTERM):  # the latter if it did not handle signals yet
-            self._record_unclean(f"process {worker.who} ended with code {worker.exit_code} after SIGTERM", worker)
+            self._record_unclean(f"process {worker.who} exited with code {worker.exit_code} after SIGTERM", worker)
         self._history.note("down", who=worker.who)
 
     def freeze(self, worker: Worker) -> None:
@@ -146,7 +146,7 @@ class Workers:
         for worker in list(self._slots.values()):
             if worker.exit_code is not None and not worker.stopping:
                 worker.stopping = True
-                self._record_unclean(f"process {worker.who} ended by itself with code {worker.exit_code}", worker)
+                self._record_unclean(f"process {worker.who} exited unexpectedly with code {worker.exit_code}", worker)
                 self._history.note("down", who=worker.who)
                 self.restart(worker)
 

@@ -113,24 +113,27 @@ def problems(report: Report, *, max_duplicates: float | None = None) -> tuple[st
     """
     sentences = []
     for name, found in (
-        ("lost: in the log, and never handled", report.lost),
-        ("out of order: handled for the first time after a later record of their key", report.out_of_order or ()),
-        ("at once: begun while another record of their key was in hand", report.at_once or ()),
-        ("lost writes: acknowledged, and not in the log", report.lost_writes),
+        ("lost: in the log, but never handled", report.lost),
+        ("out of order: first handled after a later record of the same key", report.out_of_order or ()),
+        ("at once: started while another record of the same key was in flight", report.at_once or ()),
+        ("lost writes: acknowledged, but not in the log", report.lost_writes),
         ("written twice", report.double_writes),
-        ("in the log, although the producer said that they cannot be", report.denied_writes),
-        ("inconsistent offsets: another record stands where this one was acknowledged or handled", report.misplaced),
-        ("written in another order than sent", report.reordered_writes),
-        ("partitions not committed to their end", report.behind),
+        ("in the log, although the producer reported that they were not written", report.denied_writes),
+        (
+            "inconsistent offsets: another record is at the offset where this one was acknowledged or handled",
+            report.misplaced,
+        ),
+        ("written in a different order than sent", report.reordered_writes),
+        ("partitions not committed up to their end", report.behind),
     ):
         if found:
             sentences.append(f"{len(found)} {name} ({_some(found)})")
     if report.passed_over:
-        sentences.append(f"{report.passed_over} records passed over, since no endpoint takes their event type")
+        sentences.append(f"{report.passed_over} records skipped: no endpoint handles their event type")
     if report.stall.too_long:
         sentences.append(
-            f"partition {report.stall.partition} stood still for {report.stall.lasted_s:.1f} s with records to handle "
-            f"(at most {report.stall.allowed_s:.1f} s are allowed)"
+            f"partition {report.stall.partition} made no progress for {report.stall.lasted_s:.1f} s with records to"
+            f" handle (at most {report.stall.allowed_s:.1f} s are allowed)"
         )
     if max_duplicates is not None and report.repeats_percent > max_duplicates:
         sentences.append(

@@ -60,7 +60,7 @@ async def verify(options: Options, progress: Progress = lambda what: None) -> Re
         BrokerError: the broker, or a process of the app, did not start.
     """
     if os.name == "nt":
-        raise ConfigError("verify kills and freezes processes by POSIX signals: run it on Linux, macOS or in WSL")
+        raise ConfigError("verify kills and freezes processes with POSIX signals: run it on Linux, macOS or WSL")
     consumer_settings({"topics": ["any"], **options.consumer_config})
     home = options.home or Path(tempfile.mkdtemp(prefix="evkafka-verify-"))
     home.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ async def verify(options: Options, progress: Progress = lambda what: None) -> Re
         if options.home is None and removable:
             shutil.rmtree(home, ignore_errors=True)
         else:
-            progress(f"journal and logs are in {home}")
+            progress(f"the journal and logs are in {home}")
     return report
 
 
@@ -173,9 +173,9 @@ class _Run:
                 if worker.exit_code is not None:
                     raise BrokerError(f"process {worker.who} could not start. The end of its log:\n{worker.log_tail()}")
             if time.monotonic() > deadline_s:
-                raise BrokerError(f"the processes did not come up within {UP_S:g} s")
+                raise BrokerError(f"the processes did not start within {UP_S:g} s")
             await asyncio.sleep(0.1)
-        self._progress(f"{len(workers)} processes are up; load for {self._options.lasts_s:g} s")
+        self._progress(f"{len(workers)} processes are running; sending records for {self._options.lasts_s:g} s")
 
     # ------------------------------------------------------------------ load and faults
 
@@ -208,7 +208,7 @@ class _Run:
     async def _settle(self) -> None:
         """Wait until everything is handled and committed. If everything is committed and nothing happens, the rest is
         lost."""
-        self._progress("the load is over; waiting until everything is handled and committed")
+        self._progress("all records are sent; waiting until they are handled and committed")
         deadline_s = time.monotonic() + self._options.settle_s
         while time.monotonic() < deadline_s:
             self._workers.replace_ended()

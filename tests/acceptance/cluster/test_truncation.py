@@ -98,7 +98,7 @@ async def test_running_and_restarted_consumers_handle_all_records_after_the_trun
             await eventually(lambda service=service: service.values[-1] == 1299, what=f"{name}: all records")
             assert service.values.count(1000) == 1, name
             assert service.values[-300:] == list(range(1000, 1300)), name
-    assert "had been read up to offset 200 and its log was cut at 100" in caplog.text
+    assert "after it had been read up to offset 200; reading from offset 100" in caplog.text
     restarted = Service(cluster, topic, f"{topic}-away")
     async with restarted.app.running():
         await eventually(lambda: restarted.values[-1:] == [1299])

@@ -82,7 +82,7 @@ class TestALoginThatExpires:
         async with shop.app(secured.servers("SHORT"), keys).running():
             await eventually(lambda: shop.handled == [0])
             tokens.fails = OSError("the token server is away")
-            await eventually(lambda: "gave no token: OSError: the token server is away" in caplog.text)
+            await eventually(lambda: "failed: OSError: the token server is away" in caplog.text)
             tokens.fails = None
             await shop.place(1)
             await eventually(lambda: shop.handled == [0, 1])

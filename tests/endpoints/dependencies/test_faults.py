@@ -44,15 +44,18 @@ class TestDependencies:
             (payload, "its parameter 'order' is neither the Request nor a dependency"),
             (no_annotation, "its parameter 'request' has no annotation"),
             (positional, "its parameter 'request' is positional-only"),
-            (many_requests, "'requests' is a list of Requests, and the endpoint takes no batches"),
+            (many_requests, "'requests' is a list of Requests, but the endpoint is not a batch endpoint"),
             (
                 nested,
                 (
-                    "by way of tests.endpoints.dependencies.test_faults.nested"
+                    "reached through tests.endpoints.dependencies.test_faults.nested"
                     " -> tests.endpoints.dependencies.test_faults.payload"
                 ),
             ),
-            (in_a_circle, "the_other_way -> tests.endpoints.dependencies.test_faults.in_a_circle is a cycle"),
+            (
+                in_a_circle,
+                "the_other_way -> tests.endpoints.dependencies.test_faults.in_a_circle is a dependency cycle",
+            ),
         ],
     )
     def test_are_refused_at_registration_with_the_endpoint_and_the_fix(self, dependency: Any, sentence: str) -> None:
@@ -64,7 +67,7 @@ class TestDependencies:
         assert sentence in said
         assert "endpoint tests.endpoints.dependencies.test_faults.TestDependencies" in said
         assert "for event type 'A'" in said
-        assert "A dependency takes the Request and dependencies of its own" in said
+        assert "A dependency may take the Request and other dependencies" in said
 
     def test_name_the_place_of_a_name_that_does_not_exist(self) -> None:
         handler = Handler()
@@ -110,7 +113,7 @@ class TestAnnotations:
             (as_default, "has a Depends as its default: write it: Annotated[Session, Depends(open_session)]"),
             (uncalled, "Depends without the function"),
             (twice, "has 2 Depends"),
-            (inside, "Depends inside of another type"),
+            (inside, "Depends inside another type"),
             (only_by_place, "positional-only"),
         ],
     )

@@ -137,7 +137,7 @@ class TestATooLargeBatch:
 
         [failure] = report.failed
         assert (report.chosen, report.done) == (2, 1)
-        assert failure.reason.startswith("the letter itself, 0 cannot be read: TooLargeUnpacked")
+        assert failure.reason.startswith("the dead letter itself, 0 cannot be read: TooLargeUnpacked")
         [(left, _)] = [one async for one in dead_letters.read(DeadLetterFilter())]
         assert left.position == (0, 0)
         assert left.unreadable

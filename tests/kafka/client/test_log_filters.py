@@ -175,5 +175,5 @@ async def test_a_failed_topic_lookup_names_the_server_and_the_cause() -> None:
                 ConnectionSettings(bootstrap_servers=(server,)), {"orders.billing.dlq": "orders"}, timeout_s=1.0
             )
     assert "looking up topics orders.billing.dlq" in str(raised.value)
-    assert f"{server}: connection refused: nothing listens there" in str(raised.value)
+    assert f"{server}: connection refused: nothing is listening there" in str(raised.value)
     assert "check bootstrap_servers" in str(raised.value)

@@ -208,7 +208,7 @@ class TestStaticMembers:
 
         await eventually(lambda: reader.errors)
         assert isinstance(reader.errors[0], BrokerRefused)
-        assert "thrown this member out 5 times" in str(reader.errors[0])
+        assert "removed this member 5 times" in str(reader.errors[0])
 
     async def test_a_restart_within_the_session_gets_its_partitions_back_without_a_rebalance(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str, read: Read

@@ -42,7 +42,7 @@ async def test_a_cancelled_task_is_named_by_the_poll_and_always_allows_a_restart
     await eventually(lambda: reader.errors)
     [error] = reader.errors
     assert isinstance(error, TaskEnded)
-    assert "was cancelled by somebody else" in str(error)
+    assert "was cancelled by code outside EVKafka" in str(error)
     rule = RestartPolicy(lambda: 0.0)
     assert all(rule.wait_s(error) is not None for _ in range(100))
 
@@ -63,4 +63,4 @@ async def test_a_failed_task_is_an_error_of_the_client(
         await eventually(lambda: reader.errors)
     [error] = reader.errors
     assert isinstance(error, BrokerError)
-    assert "the client's fetch task has ended by itself" in str(error)
+    assert "the client's fetch task has ended unexpectedly" in str(error)

@@ -142,7 +142,7 @@ class TestTimeLeft:
             await put_in(servers, source, "a")
             await eventually(lambda: failures)
             await proxy.set("pass")
-        assert "what was left of the endpoint's own time" in str(failures[0])  # 2.5 s of the attempt, less one
+        assert "the time that the endpoint had left" in str(failures[0])  # 2.5 s of the attempt, less one
 
     async def test_a_send_outside_of_an_attempt_has_the_delivery_timeout(
         self, kafka_broker: KafkaBroker, topic: MakeTopic

@@ -71,7 +71,9 @@ class TestEvents:
     @pytest.mark.parametrize("key", [1.5, True, object(), ("a",)])
     async def test_other_keys_are_an_error_that_names_the_event(self, cluster: TakingCluster, key: Any) -> None:
         async with producer_on(cluster) as producer:
-            with pytest.raises(EncodeError, match=r"event 'X' \(dict\) to topic 't' .*a key is bytes, str, int, UUID"):
+            with pytest.raises(
+                EncodeError, match=r"event 'X' \(dict\) to topic 't' .*a key must be bytes, str, int, UUID"
+            ):
                 await producer.send_event({}, "X", key=key)
         assert not cluster.taken
 
@@ -105,7 +107,7 @@ class TestHeaders:
             (["ab"], r"header number 0 is a str, not a \(name, value\) pair"),
             ("ab", r"headers are a mapping, or \(name, value\) pairs; got str"),
             (7, r"headers are a mapping, or \(name, value\) pairs; got int"),
-            ([(b"a", b"1")], "header b'a': a name is a str, a value bytes, str or None"),
+            ([(b"a", b"1")], "header b'a': the name must be a str, and the value bytes, str or None"),
             ({"\ud800": b"1"}, "surrogates not allowed"),
             ({"a": "\ud800"}, "surrogates not allowed"),
         ],
@@ -124,7 +126,7 @@ class TestErrors:
             with pytest.raises(EncodeError) as error:
                 await producer.send_event({"a": object()}, "OrderPlaced")
         raised = error.value
-        assert "event 'OrderPlaced' (dict) to topic 't' cannot be made into bytes" in str(raised)
+        assert "event 'OrderPlaced' (dict) to topic 't' cannot be encoded" in str(raised)
         assert (raised.topic, raised.event_type, raised.may_have_been_written) == ("t", "OrderPlaced", False)
         assert isinstance(raised, (DeliveryError, TypeError, ValueError))
         assert isinstance(raised.__cause__, TypeError)

@@ -82,7 +82,7 @@ class TestADeadLetterThatNamesAForeignTopic:
         report = await replay_dead_letters(given.dead_letters, target, ALL)
         [failure] = report.failed
         assert (report.chosen, report.done) == (3, 2)
-        assert f"it says that it came from '{payments}'" in failure.reason
+        assert f"its source topic is '{payments}'" in failure.reason
         assert "--to-topic TOPIC" in failure.reason
         assert await read_committed(given.kafka.servers, payments) == []
         assert [letter.topic async for letter, _ in given.dead_letters.read(ALL)] == [payments]

@@ -108,7 +108,9 @@ class TestInMemory:
         policy = {**TO_DLQ, "dead_letter_limit": {"consecutive": 2}}
         async with InMemoryKafka(seed=1) as kafka:
             await five(kafka, 0, 1, 2, 3, 4)
-            with pytest.raises(StopApp, match=r"orders\[0\]@2 stops the app, uncommitted: 2 .* \(`dead_letter_limit`"):
+            with pytest.raises(
+                StopApp, match=r"orders\[0\]@2 stops the app and stays uncommitted: 2 .* \(`dead_letter_limit`"
+            ):
                 await run(kafka, app_of(seen, on_error=policy))
             assert len(kafka.records("orders.g.dlq")) == 2
             with pytest.raises(StopApp, match="its `dead_letter_limit` was reached"):
@@ -139,7 +141,7 @@ class TestInMemory:
                 assert app.status().consumers[0].partitions[0].held
             assert seen == [0, 1]
             assert not blocked[0].skipped
-            with pytest.raises(StopApp, match=r"orders\[0\]@2 cannot be read, and `then` says stop"):
+            with pytest.raises(StopApp, match=r"orders\[0\]@2 cannot be read, and `then` is 'stop'"):
                 await run(kafka, app_of([], on_error={"max_attempts": 1}, group_id="stops"))
             await run(kafka, app_of(seen, on_error={"max_attempts": 1, "then": "skip"}, group_id="skips"))
             assert seen == [0, 1, 0, 1, 3, 4]

@@ -198,7 +198,7 @@ class TestOnKafka:
         await topic(name=name, config={"cleanup.policy": "compact"})
         app.add_consumer(config, begun.handler)  # type: ignore[arg-type]
         await kafka.send(source, b"bad")
-        with pytest.raises(StopApp, match=r"is not taken by .*the record has no key, and a compacted topic takes none"):
+        with pytest.raises(StopApp, match=r"refuses .*the record has no key, and a compacted topic takes none"):
             async with kafka.running(app):
                 await eventually(lambda: app.service is not None and app.service.failure)
         assert await kafka.committed(config, source) in (None, 0)

@@ -39,15 +39,15 @@ class TestAPartitionThatIsFullBecauseARecordFails:
     ) -> None:
         await self.fill(bench)
         async with bench.running(failing_for(b"bad"), **SMALL):
-            await bench.until(lambda: messages(caplog, "reads no further"))
-            [said] = messages(caplog, "reads no further")
-            assert "consumer it reads no further in t[0]: " in said
-            assert "records wait for @0, which is unfinished for " in said
+            await bench.until(lambda: messages(caplog, "has stopped reading"))
+            [said] = messages(caplog, "has stopped reading")
+            assert "consumer it has stopped reading t[0]: " in said
+            assert "records wait for offset 0, unfinished for " in said
             assert "failed attempts" in said
             assert "`max_attempts`" in said
             await bench.kafka.advance(ms=55_000)
-            assert len(messages(caplog, "reads no further")) == 1
-            await bench.until(lambda: len(messages(caplog, "reads no further")) == 2)
+            assert len(messages(caplog, "has stopped reading")) == 1
+            await bench.until(lambda: len(messages(caplog, "has stopped reading")) == 2)
 
     async def test_is_shown_by_health(self, bench: Bench) -> None:
         await self.fill(bench)
@@ -55,8 +55,8 @@ class TestAPartitionThatIsFullBecauseARecordFails:
             await bench.until(lambda: bench.consumer.status().partitions[0].full)
             await bench.until(lambda: self.notes(bench))
             [note] = self.notes(bench)
-            assert note.startswith("t[0] is read no further: ")
-            assert " records wait for @0, unfinished for " in note
+            assert note.startswith("t[0] is not read at the moment: ")
+            assert " records wait for offset 0, unfinished for " in note
 
     def notes(self, bench: Bench) -> list[str]:
         checks = bench.app.health.ready(bench.app.status()).checks
@@ -72,7 +72,7 @@ class TestAPartitionThatIsFullBecauseARecordFails:
         await self.fill(bench)
         async with bench.running(handler, **SMALL):
             await bench.until(lambda: bench.committed() == 61)
-        assert messages(caplog, "reads no further") == []
+        assert messages(caplog, "has stopped reading") == []
 
 
 class TestFailedAttempts:
@@ -85,7 +85,7 @@ class TestFailedAttempts:
             bench.kafka.rebalance(GROUP)
             await bench.until(lambda: messages(caplog, "gives back"))
         said = messages(caplog, "gives back t[0]@0 after 1 failed attempts")
-        assert said[0].endswith(": they are counted from 1 again by its next owner")
+        assert said[0].endswith("; its next owner counts attempts from 1 again")
         assert {record.levelno for record in caplog.records if "gives back t[0]@0" in record.getMessage()} == {
             logging.WARNING
         }

@@ -235,7 +235,7 @@ class TestWriting:
         large = {"number": 1, "text": "x" * 1_048_350}
         async with InMemoryKafka(seed=1) as kafka:
             await kafka.send("orders", large, event_type="E")
-            with pytest.raises(StopApp, match=r"orders\[0\]@0, to be retried, does not fit into orders\.g\.retry"):
+            with pytest.raises(StopApp, match=r"orders\[0\]@0 does not fit into orders\.g\.retry"):
                 await run(kafka, app_of(seen))
             kafka.assert_committed(group="g", topic="orders", offset=0)
 

@@ -57,7 +57,7 @@ class TestTransactions:
                     await transaction.send("orders", b"x", "E")
                     raise ZeroDivisionError
             assert kafka.records("orders") == []
-            with pytest.raises(RuntimeError, match="this transaction is over"):
+            with pytest.raises(RuntimeError, match="this transaction has ended"):
                 await transactions[0].send("orders", b"x", "E")
 
 

@@ -51,7 +51,7 @@ class TestSenders:
                     pass
                 assert kafka.records("out") == []
                 await kafka.settle()
-        assert "no answer came within 5 s, for the in-memory Kafka is away" in str(relay.failed[0])
+        assert "no answer within 5 s, because the in-memory Kafka is unavailable" in str(relay.failed[0])
         kafka.assert_sent("out", times=1)
         kafka.assert_committed(group="g", topic="in", offset=1)
 

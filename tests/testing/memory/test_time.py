@@ -143,7 +143,7 @@ class TestEndlessWork:
         app, _ = make_app(fail)
         async with InMemoryKafka() as kafka, kafka.running(app):
             await kafka.send("orders", b"x", "E")
-            with pytest.raises(NotSettled, match=r"has failed \d+ times, the last time by ValueError\('no stock'\)"):
+            with pytest.raises(NotSettled, match=r"has failed \d+ times, most recently with ValueError\('no stock'\)"):
                 await kafka.settle(max_ms=60_000)
 
     async def test_a_paused_partition_is_named(self) -> None:
@@ -162,6 +162,6 @@ class TestEndlessWork:
         async with InMemoryKafka() as kafka, kafka.running(app):
             kafka.go_away()
             await kafka.send("orders", b"x", "E")
-            with pytest.raises(NotSettled, match="the in-memory Kafka is away"):
+            with pytest.raises(NotSettled, match="the in-memory Kafka is unavailable"):
                 await kafka.settle(max_ms=60_000)
             kafka.come_back()

@@ -24,7 +24,7 @@ class TestTopics:
     async def test_a_second_one_of_the_same_name_is_refused(self) -> None:
         async with InMemoryKafka() as kafka:
             kafka.create_topic("orders")
-            with pytest.raises(ValueError, match="'orders' is there already"):
+            with pytest.raises(ValueError, match="'orders' already exists"):
                 kafka.create_topic("orders")
 
     @pytest.mark.parametrize("name", ["", "a b", "ä", "x" * 250, "."])

@@ -47,7 +47,7 @@ async def describe_group(connection: ConnectionSettings, group_id: str, *, timeo
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
-    async with admin_session(connection, f"looking at group {group_id!r}", timeout_s) as admin:
+    async with admin_session(connection, f"describing group {group_id!r}", timeout_s) as admin:
         [answer] = await admin.describe_consumer_groups([group_id])
         [described] = answer.groups
         code, _, state, _, _, members = described[:6]
@@ -69,7 +69,7 @@ async def group_offsets(
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
-    async with admin_session(connection, f"reading the offsets of group {group_id!r}", timeout_s) as admin:
+    async with admin_session(connection, f"reading the committed offsets of group {group_id!r}", timeout_s) as admin:
         found = await admin.list_consumer_group_offsets(group_id)
     return {TopicPartition(at.topic, at.partition): meta.offset for at, meta in found.items() if meta.offset >= 0}
 
@@ -98,7 +98,7 @@ async def bounds_of(
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
-    doing = f"reading where {', '.join(map(repr, sorted(topics)))} begin and end"
+    doing = f"reading the first and last offsets of {', '.join(map(repr, sorted(topics)))}"
     async with reader_session(connection, doing, timeout_s) as reader:
         partitions = [at for topic in sorted(topics) for at in await reader.partitions_of(topic)]
         if not partitions:
@@ -122,7 +122,7 @@ async def offsets_for_time(
     """
     if not partitions:
         return {}
-    async with reader_session(connection, "looking offsets up by time", timeout_s) as reader:
+    async with reader_session(connection, "looking up offsets by timestamp", timeout_s) as reader:
         for topic in {at.topic for at in partitions}:
             await reader.partitions_of(topic)
         asked = {ClientPartition(at.topic, at.partition): timestamp_ms for at in partitions}
@@ -139,7 +139,7 @@ async def commit_offsets(
         CommitRefused: it has members.
         BrokerUnavailable, BrokerRefused, BrokerError: the offsets may or may not have been written.
     """
-    async with limited(f"writing the offsets of group {group_id!r}", timeout_s):
+    async with limited(f"committing offsets of group {group_id!r}", timeout_s):
         consumer: Any = AIOKafkaConsumer(**connection_options(connection), group_id=group_id, enable_auto_commit=False)
         try:
             await consumer.start()
@@ -149,6 +149,8 @@ async def commit_offsets(
             consumer.assign(list(named))
             await consumer.commit(named)
         except CommitFailedError as error:
-            raise CommitRefused(f"group {group_id!r} has members, and only they may commit: stop them first") from error
+            raise CommitRefused(
+                f"group {group_id!r} has active members, and only they may commit: stop them first"
+            ) from error
         finally:
             await consumer.stop()

@@ -151,7 +151,7 @@ async def end_offsets(connection: ConnectionSettings, topic: str, *, timeout_s: 
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
-    async with reader_session(connection, f"reading the ends of topic {topic!r}", timeout_s) as reader:
+    async with reader_session(connection, f"reading the end offsets of topic {topic!r}", timeout_s) as reader:
         ends = await reader.end_offsets(await reader.partitions_of(topic))
     return {at.partition: offset for at, offset in ends.items()}
 
@@ -164,7 +164,7 @@ async def partition_numbers(
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
-    async with reader_session(connection, "reading which topics there are", timeout_s) as reader:
+    async with reader_session(connection, "listing the topics", timeout_s) as reader:
         known = await reader.topics()
         wanted = [topic for topic in topics if topic in known]
         found = await asyncio.gather(*(reader.partitions_of(topic) for topic in wanted))

@@ -116,7 +116,7 @@ async def probing(connection: ConnectionSettings, *, timeout_s: float = 30.0) ->
     Raises (also for errors inside):
         BrokerUnavailable, BrokerRefused, BrokerError: a request was not answered.
     """
-    doing = "asking what is allowed"
+    doing = "checking permissions"
     async with limited(doing, timeout_s), admin_session(connection, doing, timeout_s) as admin:
         yield PermissionProbe(connection, admin)
 

@@ -48,7 +48,7 @@ async def default_shape(connection: ConnectionSettings, *, timeout_s: float = 30
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
-    async with admin_session(connection, "asking a broker for its defaults", timeout_s) as admin:
+    async with admin_session(connection, "reading the broker's defaults", timeout_s) as admin:
         return await _default_shape(admin)
 
 
@@ -142,7 +142,7 @@ async def topic_settings(connection: ConnectionSettings, name: str, *, timeout_s
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
-    async with admin_session(connection, f"looking up the settings of topic {name!r}", timeout_s) as admin:
+    async with admin_session(connection, f"reading the configuration of topic {name!r}", timeout_s) as admin:
         known = {topic["topic"] for topic in await admin.describe_topics(None)}
         return await _settings(admin, name) if name in known else {}
 
@@ -176,8 +176,8 @@ async def _create(
         if code == ErrorCode.TOPIC_AUTHORIZATION_FAILED:
             # Brokers hide topics that a login may not see, so it is unknown whether the topic exists.
             raise BrokerRefused(
-                f"{doing} is not allowed: an ACL is missing (WRITE and DESCRIBE where it does exist and is hidden from"
-                " this login, CREATE where it does not)"
+                f"{doing} is not allowed: an ACL is missing (WRITE and DESCRIBE if the topic exists and is hidden from"
+                " this user, CREATE if it does not)"
             )
         if code and not (may_exist and code == ErrorCode.TOPIC_ALREADY_EXISTS):
             raise translate(for_code(code)(message), doing)

@@ -112,16 +112,16 @@ class Connection(AIOKafkaConnection):
         except (kafka.SaslAuthenticationFailed, kafka.AuthenticationFailedError) as error:
             raise self._refused(_text(error) or "no reason was given", self._advice()) from error
         except kafka.UnsupportedSaslMechanismError as error:
-            raise self._refused("the server does not have this mechanism", "set sasl_mechanism") from error
+            raise self._refused("the server does not support this mechanism", "set sasl_mechanism") from error
         except kafka.IllegalSaslStateError as error:
             protocol = "SSL" if self._security_protocol == "SASL_SSL" else "PLAINTEXT"
-            fix = f"set security_protocol to {protocol!r}, or bootstrap_servers to the port for logins"
-            raise self._refused("the server takes no logins on this port", fix) from error
+            fix = f"set security_protocol to {protocol!r}, or bootstrap_servers to the port that accepts SASL"
+            raise self._refused("the server does not accept SASL logins on this port", fix) from error
         except (ValueError, KeyError, AssertionError) as error:
             # The server failed its half of the SCRAM proof, or its answer was malformed.
             raise self._refused(
-                f"the server's answer is not that of one which knows this user ({type(error).__name__})",
-                "make sure that bootstrap_servers leads to the right cluster",
+                f"the server's answer does not prove that it knows this user's password ({type(error).__name__})",
+                "check that bootstrap_servers points to the right cluster",
             ) from error
 
     def _refused(self, why: str, fix: str) -> BrokerRefused:
@@ -133,11 +133,11 @@ class Connection(AIOKafkaConnection):
     def _advice(self) -> str:
         match self._sasl_mechanism:
             case "OAUTHBEARER":
-                return "check what sasl_oauth_token_provider gives: its expiry, issuer and audience"
+                return "check the token from sasl_oauth_token_provider: its expiry, issuer and audience"
             case "GSSAPI":
                 return "check the Kerberos ticket and sasl_kerberos_service_name"
             case _:
-                return "check sasl_plain_username and sasl_plain_password, and that this user has this mechanism"
+                return "check sasl_plain_username and sasl_plain_password, and that this user exists for this mechanism"
 
     def authenticator_oauth(self) -> TokenLogin:
         return TokenLogin(self._sasl_oauth_token_provider, f"{self._host}:{self._port}")
@@ -239,12 +239,12 @@ class TokenLogin:
             raise
         except Exception as error:  # of the user's provider; it may be temporary
             raise BrokerUnavailable(
-                f"{self._server}: OAUTHBEARER: sasl_oauth_token_provider gave no token: {type(error).__name__}: {error}"
+                f"{self._server}: OAUTHBEARER: sasl_oauth_token_provider failed: {type(error).__name__}: {error}"
             ) from error
         if not isinstance(token, str) or not token:
             raise BrokerRefused(
-                f"{self._server}: OAUTHBEARER: sasl_oauth_token_provider gave {type(token).__name__}"
-                f"{'' if token else ', empty'} for a token; let it give a str"
+                f"{self._server}: OAUTHBEARER: sasl_oauth_token_provider gave"
+                f" {type(token).__name__}{'' if token else ', empty'}; it must return the token as a str"
             )
         return token
 

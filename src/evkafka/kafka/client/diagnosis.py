@@ -32,24 +32,24 @@ async def closing_cause(host: str, port: int, options: dict[str, Any]) -> str | 
     if not encrypted and await _speaks_tls(host, port):
         wanted = "'SASL_SSL'" if logs_in else "'SSL' (or 'SASL_SSL', with a login)"
         return (
-            f"the server speaks TLS on this port, and security_protocol is {protocol}; set it to {wanted},"
-            " with an ssl_context"
+            f"the server speaks TLS on this port, and security_protocol is {protocol}; set it to {wanted}, and give an"
+            " ssl_context"
         )
     if encrypted and await _speaks_plainly(host, port):
         wanted = "SASL_PLAINTEXT" if logs_in else "PLAINTEXT"
         return (
-            f"the server does not speak TLS on this port, and security_protocol is {protocol};"
-            f" set it to {wanted!r}, or bootstrap_servers to the port for TLS"
+            f"the server does not speak TLS on this port, and security_protocol is {protocol}; set it to {wanted!r},"
+            " or bootstrap_servers to the TLS port"
         )
     if not logs_in and (mechanisms := await _asks_for_login(host, port, options)):
         return (
-            f"the server asks for a login ({', '.join(mechanisms)}), and security_protocol is {protocol};"
-            f" set it to {'SASL_SSL' if encrypted else 'SASL_PLAINTEXT'!r}, with sasl_mechanism and credentials"
+            f"the server requires SASL ({', '.join(mechanisms)}), and security_protocol is {protocol}; set it to"
+            f" {'SASL_SSL' if encrypted else 'SASL_PLAINTEXT'!r}, and give sasl_mechanism and credentials"
         )
     if encrypted and await _hangs_up_after_tls(host, port, options):
         return (
-            "the server closed the connection after the TLS handshake: it asks for a certificate that it trusts;"
-            " give the ssl_context one (load_cert_chain)"
+            "the server closed the connection after the TLS handshake: it requires a client certificate that it"
+            " trusts; load one into the ssl_context (load_cert_chain)"
         )
     return None
 

@@ -160,7 +160,7 @@ class NodeConnections(AIOKafkaClient):
             broker = self.cluster.broker_metadata(node_id)
             try:
                 if broker is None:
-                    raise kafka.StaleMetadata(f"node {node_id} is not among the brokers known now")
+                    raise kafka.StaleMetadata(f"node {node_id} is not in the cluster's metadata")
                 conn = await self._connect(key, broker)
             except FAILURES as error:
                 self._note_failure(node_id, broker, error)
@@ -273,7 +273,7 @@ class NodeConnections(AIOKafkaClient):
             KafkaError: none of them answered.
         """
         nodes = self._nodes_to_ask()
-        failure: BaseException = kafka.NodeNotReadyError("no broker is known")
+        failure: BaseException = kafka.NodeNotReadyError("no broker is available")
         for node_id in nodes:
             try:
                 async with asyncio.timeout(PROGRESS_CHECK_S if node_id != nodes[-1] else ANSWER_S):

@@ -52,10 +52,10 @@ async def reach(connection: ConnectionSettings, *, timeout_s: float) -> tuple[st
         sentence = "; ".join(str(error) for error in causes.values())
         if loop.time() + RETRY_S >= deadline_s:
             raise BrokerUnavailable(
-                f"no Kafka broker could be reached within {timeout_s:g} s ({sentence}); check bootstrap_servers"
+                f"could not reach a Kafka broker within {timeout_s:g} s ({sentence}); check bootstrap_servers"
             ) from None  # the sentence has each server's cause; their tracebacks are the client's own
         if not warned:
-            logger.warning("no Kafka broker can be reached yet (%s); trying again", sentence)
+            logger.warning("cannot reach a Kafka broker yet (%s); trying again", sentence)
             warned = True
         await asyncio.sleep(RETRY_S)
 

@@ -29,7 +29,7 @@ async def close(
     if stopping.done() and not stopping.cancelled() and stopping.exception() is None:
         return
     tasks = consumer.tasks()
-    logger.debug("the consumer did not stop by itself; %d tasks are cancelled", len(tasks))
+    logger.debug("the consumer did not stop in time; cancelling %d tasks", len(tasks))
     await cancel_all([stopping, *tasks], max(0.0, deadline_s - loop.time()) * 0.4)
     if consumer.coordinator is not None:
         await consumer.coordinator.leave(max(0.0, deadline_s - loop.time()) * 0.5)

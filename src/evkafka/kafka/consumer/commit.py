@@ -137,7 +137,7 @@ class Commit:
         if self._member.is_current(self._assignment):
             return
         if self._unanswered:
-            raise CommitUnknown("the partitions were revoked before an answer came; it may have been written")
+            raise CommitUnknown("the partitions were revoked before the answer arrived; it may have been written")
         raise CommitRefused("the partitions were revoked before the commit was sent; nothing was written")
 
     def _is_written(self, answer: Any) -> bool:
@@ -151,19 +151,19 @@ class Commit:
                 self._last_error, self._unanswered = code_name(code), False
                 return False
             case ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:  # not tried again: a new topic of this name may exist by then
-                raise CommitRefused(f"{what}: deleted, it seems; nothing was written")
+                raise CommitRefused(f"{what}: the topic seems to have been deleted; nothing was written")
             case ErrorCode.COORDINATOR_NOT_AVAILABLE | ErrorCode.NOT_COORDINATOR | ErrorCode.REQUEST_TIMED_OUT:
                 self._last_error, self._unanswered = code_name(code), code == ErrorCode.REQUEST_TIMED_OUT
                 member.coordinator_dead()
                 return False
             case ErrorCode.FENCED_INSTANCE_ID if member.is_static:
                 member.fenced()
-                raise BrokerRefused(f"{what}: another process has this group_instance_id")
+                raise BrokerRefused(f"{what}: another process uses this group_instance_id")
             case _ if code in MEMBERSHIP_LOST:
                 if member.is_current(self._assignment):
                     # Only while it is still this member: a late answer must not reset a later membership.
                     member.request_rejoin() if code == ErrorCode.REBALANCE_IN_PROGRESS else member.reset_generation()
-                raise CommitRefused(f"{what}: the group has rebalanced, the partitions may be another member's")
+                raise CommitRefused(f"{what}: the group has rebalanced, so the partitions may belong to another member")
             case ErrorCode.OFFSET_METADATA_TOO_LARGE if length := self._shortest_refused(answer):
                 self._last_error = code_name(code)
                 member.leave_out_metadata(length)

@@ -51,7 +51,7 @@ class ContainedConsumer(AIOKafkaConsumer):
         try:
             super().__init__(**options)
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"the Kafka client does not take these settings: {error}") from error
+            raise ConfigError(f"the Kafka client rejects these settings: {error}") from error
         self._settings = settings
         self._on_failure = on_failure
         self._subscription = Subscriptions()
@@ -132,7 +132,9 @@ class ContainedConsumer(AIOKafkaConsumer):
         try:
             await client.bootstrap()
         except kafka.KafkaConnectionError as error:
-            raise BrokerUnavailable(f"{first[0]}:{first[1]} let us in a moment ago, and does no longer") from error
+            raise BrokerUnavailable(
+                f"{first[0]}:{first[1]} accepted this login a moment ago, and refuses it now"
+            ) from error
         # Bootstrap servers may answer while the brokers that they name (advertised.listeners) do not.
         while not await client.force_metadata_update():  # noqa: ASYNC110  # no event says when to try again
             await asyncio.sleep(self._retry_backoff_ms / 1000)

@@ -101,7 +101,7 @@ class ContainedCoordinator(GroupCoordinator):
         self._on_failure(
             BrokerRefused(
                 f"group {self.group_id!r} has fenced this member: another running process joined with the same"
-                f" group_instance_id {self._group_instance_id!r}; every process needs one of its own"
+                f" group_instance_id {self._group_instance_id!r}; give every process its own"
             )
         )
 
@@ -115,8 +115,8 @@ class ContainedCoordinator(GroupCoordinator):
         if len(self._expelled_at_s) == EXPULSIONS and now_s - self._expelled_at_s[0] < EXPULSIONS_WITHIN_S:
             self._on_failure(
                 BrokerRefused(
-                    f"group {self.group_id!r} has thrown this member out {EXPULSIONS} times within a minute: most"
-                    f" likely another running process uses the same group_instance_id {self._group_instance_id!r}"
+                    f"group {self.group_id!r} has removed this member {EXPULSIONS} times within a minute: another"
+                    f" running process probably uses the same group_instance_id {self._group_instance_id!r}"
                 )
             )
 
@@ -183,7 +183,7 @@ class ContainedCoordinator(GroupCoordinator):
             async with asyncio.timeout(timeout_s):
                 await self._client.send(node_id, request, group=ConnectionGroup.COORDINATION)
         except (kafka.KafkaError, OSError, TimeoutError) as error:
-            logger.debug("group %r was not left in time: %r", self.group_id, error)
+            logger.debug("could not leave group %r in time: %r", self.group_id, error)
 
     def tasks(self) -> list[asyncio.Task[Any] | None]:
         """Its background tasks; some do not exist before the first join."""
@@ -282,7 +282,7 @@ class ContainedCoordinator(GroupCoordinator):
                 self.metadata[ClientPartition(topic, partition)] = metadata or ""
                 found[ClientPartition(topic, partition)] = EpochOffset(offset, *(epoch or (UNKNOWN,)))
         if partitions is not None and (missing := set(partitions) - set(found)):
-            raise kafka.KafkaProtocolError(f"the answer leaves out {sorted(missing)}")
+            raise kafka.KafkaProtocolError(f"the response lacks {sorted(missing)}")
         return {tp: committed for tp, committed in found.items() if committed.offset >= 0}
 
     def _handle_metadata_update(self, cluster: Any) -> None:
@@ -331,22 +331,25 @@ class ContainedCoordinator(GroupCoordinator):
         """
         assignment = self.assignment
         if assignment is None or not self.is_current(assignment):
-            raise CommitRefused(f"group {self.group_id!r}: a rebalance is under way, these partitions are not ours now")
+            raise CommitRefused(
+                f"group {self.group_id!r}: a rebalance is in progress; these partitions are no longer assigned to this"
+                " member"
+            )
         if foreign := [tp for tp in offsets if tp not in assignment.partitions.tps]:
             raise CommitRefused(f"group {self.group_id!r}: not assigned to this member: {format_partitions(foreign)}")
         deleted = self._deleted_since(assignment)
         if existing := {tp: offset for tp, offset in offsets.items() if tp.topic not in deleted}:
             await Commit(self, assignment, existing).run(timeout_s)
         if refused := [tp for tp in offsets if tp.topic in deleted]:
-            raise CommitRefused(f"group {self.group_id!r}: deleted since it was assigned: {format_partitions(refused)}")
+            raise CommitRefused(f"group {self.group_id!r}: deleted after assignment: {format_partitions(refused)}")
 
     def leave_out_metadata(self, length: int) -> None:
         """Commit offsets without metadata of this length from now on: metadata must not prevent a commit."""
         if self.longest_metadata == LONGEST_METADATA:
             logger.warning(
-                "group %r: the brokers do not take %d bytes of metadata beside an offset (%s): offsets are committed"
-                " without it. It holds what dead_letter_limit has counted, which begins again with each restart and"
-                " rebalance; raise offset.metadata.max.bytes of the brokers (4096 by default)",
+                "group %r: the brokers reject %d bytes of offset metadata (%s), so offsets are committed without it."
+                " The metadata holds the counts of dead_letter_limit, which now start from 0 after each restart and"
+                " rebalance; raise offset.metadata.max.bytes on the brokers (4096 by default)",
                 self.group_id,
                 length,
                 code_name(ErrorCode.OFFSET_METADATA_TOO_LARGE),

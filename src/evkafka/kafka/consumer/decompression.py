@@ -87,7 +87,7 @@ def _decompress_gzip(packed: bytes, max_bytes: int) -> bytearray:
             del records  # the exception keeps this frame and its variables alive
             _too_large(packed, max_bytes)
         if not member.eof:
-            raise EOFError("gzip: the stream ends too early")
+            raise EOFError("gzip: the stream is truncated")
         packed = member.unused_data.lstrip(_GZIP_PADDING)
     return records
 
@@ -140,8 +140,8 @@ def _decompress_into_buffer(codec: Any, packed: bytes, max_bytes: int) -> memory
 
 def _too_large(packed: bytes, max_bytes: int) -> NoReturn:
     raise TooLargeUnpacked(
-        f"{len(packed)} bytes unpack to more than max_decompressed_bytes, {max_bytes}; raise that where the batch is"
-        " meant to be so large"
+        f"{len(packed)} bytes unpack to more than max_decompressed_bytes, {max_bytes}; raise it if the batch is meant"
+        " to be that large"
     )
 
 

@@ -45,7 +45,7 @@ class EndOffsets:
             try:
                 await self._update(assignment)
             except (kafka.KafkaError, OSError, TimeoutError) as error:
-                logger.debug("the ends of partitions that are not read are not known: %r", error)
+                logger.debug("cannot look up the end offsets of partitions that are not being read: %r", error)
 
     async def _update(self, assignment: Any) -> None:
         since_ms = (time.time() - EVERY_S) * 1000

@@ -270,7 +270,7 @@ class ContainedFetcher(RawFetcher):
             return
         self._max_partition_fetch_bytes = min(self._max_partition_fetch_bytes * 2, self._fetch_max_bytes)
         logger.warning(
-            "%s[%d]@%d is larger than a fetch: max_partition_fetch_bytes is raised to %d",
+            "%s[%d]@%d is larger than max_partition_fetch_bytes, which is raised to %d",
             tp.topic,
             tp.partition,
             offset,
@@ -345,7 +345,9 @@ class ContainedFetcher(RawFetcher):
         except asyncio.CancelledError:
             return False
         except (kafka.KafkaError, BrokerError) as error:
-            failure = translate(error, "looking up where to begin in " + ", ".join(sorted({tp.topic for tp in tps})))
+            failure = translate(
+                error, "looking up the starting offsets of " + ", ".join(sorted({tp.topic for tp in tps}))
+            )
             if isinstance(failure, BrokerRefused) or not getattr(error, "retriable", False):
                 self._on_failure(failure)
             else:
@@ -425,9 +427,9 @@ class ContainedFetcher(RawFetcher):
         if self._reset == "none":
             at = divergence.common_end.offset if divergence.common_end is not None else 0
             raise BrokerRefused(
-                f"{tp.topic}[{tp.partition}] was cut at {at} by an unclean election, and was read up to"
-                f' {divergence.read_to}; auto_offset_reset is "none": commit an offset for the group with an admin'
-                ' tool, or set auto_offset_reset to "earliest" or "latest"'
+                f"{tp.topic}[{tp.partition}] was truncated to offset {at} by an unclean leader election, after it had"
+                f' been read up to {divergence.read_to}; auto_offset_reset is "none": commit an offset for the group'
+                ' with an admin tool, or set auto_offset_reset to "earliest" or "latest"'
             )
         if divergence.common_end is None:
             # All of the log is new, as in a partition that appeared after the start.

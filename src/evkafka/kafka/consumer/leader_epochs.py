@@ -54,7 +54,10 @@ async def divergences(
     try:
         answer = await client.send(node_id, OffsetForLeaderEpochRequest(list(by_topic.items())))
     except (NotImplementedError, kafka.IncompatibleBrokerVersion):
-        logger.debug("node %s does not answer OffsetForLeaderEpoch (before 2.3): a cut log is not noticed", node_id)
+        logger.debug(
+            "node %s does not support OffsetForLeaderEpoch (Kafka before 2.3): log truncation cannot be detected",
+            node_id,
+        )
         return {}
     found: dict[ClientPartition, Divergence] = {}
     for topic, rows in answer.topics:

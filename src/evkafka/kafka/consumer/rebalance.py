@@ -64,7 +64,7 @@ class Rebalances(ConsumerRebalanceListener):
             if revoked and self.state is AssignmentState.READY:
                 await self._listener.on_revoked([TopicPartition(*tp) for tp in revoked])
         except Exception as error:
-            self._on_failure(translate(error, "giving partitions back"))
+            self._on_failure(translate(error, "revoking partitions"))
         finally:
             self.state = self.state.revoke()
             self._consumer.coordinator.end_assignment()
@@ -75,6 +75,6 @@ class Rebalances(ConsumerRebalanceListener):
         try:
             await self._listener.on_assigned([TopicPartition(*tp) for tp in assigned])
         except Exception as error:
-            self._on_failure(translate(error, "taking over partitions"))
+            self._on_failure(translate(error, "assigning partitions"))
         self.state = self.state.take_over()
         self._consumer.note_first_assignment()

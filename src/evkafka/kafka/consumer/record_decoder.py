@@ -168,7 +168,7 @@ class FetchedRecords:
         self._at = begin + _HEAD + _LENGTH.unpack_from(self._raw, begin + 8)[0]
         batch = self._batch = self._memory.next_batch()
         if self._check_crcs and not batch.validate_crc():
-            raise CorruptRecordException("invalid CRC: the batch is not what its producer sent")
+            raise CorruptRecordException("invalid CRC: the batch is corrupt")
         epoch = first_epoch(self._raw, begin)
         if epoch != UNKNOWN and (not self.epoch_starts or self.epoch_starts[-1].epoch != epoch):
             self.epoch_starts.append(EpochStart(batch.base_offset, epoch))
@@ -255,7 +255,7 @@ class FetchedRecords:
                 offset, end = _offset_and_end(batch)
                 if not 0 < end <= len(buffer) or offset >= next_offset:
                     raise CorruptRecordException(
-                        f"a record's length or offset leads out of its batch ({end}, {offset})"
+                        f"a record's length or offset lies outside its batch ({end}, {offset})"
                     )
                 if offset < self.position:
                     batch._pos = end

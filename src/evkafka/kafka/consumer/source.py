@@ -80,7 +80,7 @@ class KafkaSource:
         if not opening.done() or opening.cancelled():
             cause = consumer.client.last_error
             raise BrokerUnavailable(
-                f"{self._servers} answer, but no metadata came within {settings.start_timeout_s:g} s"
+                f"{self._servers} answers, but sent no metadata within {settings.start_timeout_s:g} s"
                 + (f": {cause}; check advertised.listeners of the brokers" if cause else "")
             )
         if (error := opening.exception()) is not None:
@@ -105,7 +105,7 @@ class KafkaSource:
             except kafka.GroupAuthorizationFailedError as error:
                 raise translate(kafka.GroupAuthorizationFailedError(self._settings.group_id), self._servers) from error
             except (kafka.KafkaError, OSError, TimeoutError) as error:
-                logger.debug("whether group %r may be joined will show: %r", self._settings.group_id, error)
+                logger.debug("cannot check yet whether group %r may be joined: %r", self._settings.group_id, error)
 
     async def stop(self, *, timeout_s: float) -> None:
         if self._stopped and self._closing is None:
@@ -191,7 +191,7 @@ class KafkaSource:
         except BrokerRefused:
             raise
         except BrokerError as error:
-            logger.warning("the position that was found is not kept: %s", error)
+            logger.warning("could not commit the starting position: %s", error)
 
     async def _wait_for_news(
         self, consumer: ContainedConsumer, wanted: Collection[ClientPartition] | None, timeout_s: float
@@ -218,12 +218,12 @@ class KafkaSource:
         except kafka.KafkaError as error:
             raise consumer.coordinator.failure(error) from error
         except asyncio.CancelledError as error:  # its task was cancelled; nothing here awaits, so this task was not
-            raise TaskEnded("the client's coordination task was cancelled by somebody else") from error
+            raise TaskEnded("the client's coordination task was cancelled by code outside EVKafka") from error
         for what, task in self._needed_tasks(consumer):
             if task is not None and task.done():
                 if task.cancelled() or (fault := task.exception()) is None:  # some return when they are cancelled
-                    raise TaskEnded(f"the client's {what} task was cancelled by somebody else")
-                raise BrokerError(f"the client's {what} task has ended by itself") from fault
+                    raise TaskEnded(f"the client's {what} task was cancelled by code outside EVKafka")
+                raise BrokerError(f"the client's {what} task has ended unexpectedly") from fault
 
     def _needed_tasks(self, consumer: ContainedConsumer) -> Iterator[tuple[str, asyncio.Task[Any] | None]]:
         """The tasks without which nothing is read or the membership is lost (aiokafka-defects.md#ended-tasks).
@@ -324,7 +324,7 @@ class KafkaSource:
     ) -> None:
         coordinator = self._started().coordinator
         if not isinstance(coordinator, ContainedCoordinator):
-            raise CommitRefused("a reader without a group commits nothing: give it a group_id")
+            raise CommitRefused("a consumer without a group cannot commit: give it a group_id")
         if self._stopped:
             raise CommitRefused("this source has been stopped")
         if offsets:
@@ -355,7 +355,7 @@ class KafkaSource:
             if absent and loop.time() - warned_at_s >= ABSENT_TOPIC_WARNING_S:
                 warned_at_s = loop.time()
                 logger.warning(
-                    "waiting for %s, which %s does not have; it is read as soon as it is created",
+                    "waiting for %s, which does not exist on %s; reading starts as soon as it is created",
                     ", ".join(f"topic {name!r}" for name in absent),
                     self._servers,
                 )

@@ -259,11 +259,11 @@ class ContainedSender(Sender):
         try:
             await super()._send_produce_req(node_id, batches)
         except Exception as error:
-            logger.exception("an answer to a produce request could not be understood")
+            logger.exception("could not parse the response to a produce request")
             self._failed(node_id, batches, error)
         except asyncio.CancelledError:
             if not self._message_accumulator._closed:  # cancelled from outside: the batches would never end
-                self._failed(node_id, batches, kafka.KafkaError("its request was cancelled by somebody else"))
+                self._failed(node_id, batches, kafka.KafkaError("its request was cancelled by code outside EVKafka"))
             raise
         finally:
             self.requests.discard(task)
@@ -281,7 +281,7 @@ class ContainedSender(Sender):
         error = None if task.cancelled() else task.exception()
         if error is None and accumulator._closed:
             return
-        accumulator.fail_all(error or kafka.KafkaError("its sender was cancelled by somebody else"))
+        accumulator.fail_all(error or kafka.KafkaError("its sender was cancelled by code outside EVKafka"))
         for batches in accumulator._batches.values():
             for batch in batches:
                 batch._drain_waiter.exception()  # retrieved: nobody waits for it

@@ -30,7 +30,7 @@ logger = logging.getLogger("evkafka.runtime.kafka")
 
 NEVER = float("inf")
 
-WHOLE, PART = "delivery_timeout_ms", "what was left of the endpoint's own time"
+WHOLE, PART = "delivery_timeout_ms", "the time that the endpoint had left"
 
 MAX_TRIES = 3
 """How often a batch is sent again by another producer, after a refusal that was not its own fault."""
@@ -219,7 +219,7 @@ class PartitionQueue:
             # The producer ended with the batch still in its queue.
             self._resend.appendleft((batch.records, batch.tries))
         elif refusal.code in NOT_THE_BATCH and sent_once and batch.tries < MAX_TRIES:
-            logger.warning("%s[%d]: %s; its batch goes out anew", *self.partition, refusal)
+            logger.warning("%s[%d]: %s; sending its batch again", *self.partition, refusal)
             self._resend.appendleft((batch.records, batch.tries + 1))
         elif refusal.code in ONE_RECORD and sent_once and len(batch.records) > 1:
             self._split(batch, too_large=refusal.code == ErrorCode.MESSAGE_TOO_LARGE)
@@ -254,8 +254,8 @@ class PartitionQueue:
                 )
             case ErrorCode.INVALID_RECORD if any(record.key is None for record in batch.records):
                 return (
-                    f"{refusal}: the record has no key, and a compacted topic takes none without; give it one, or make"
-                    " the topic with cleanup.policy=delete"
+                    f"{refusal}: the record has no key, and a compacted topic requires one; give it a key, or use"
+                    " cleanup.policy=delete for the topic"
                 )
             case ErrorCode.TOPIC_AUTHORIZATION_FAILED:
                 return f"not authorized for topic {self.partition.topic}: an ACL for WRITE is missing"

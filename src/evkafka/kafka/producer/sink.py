@@ -124,7 +124,7 @@ class KafkaSink:
         if left := sum(len(queue.pending()) for queue in self._queues.values()):
             logger.warning("%d records were not confirmed when the producer was stopped", left)
         for queue in self._queues.values():
-            queue.stop(f"the producer was stopped, and {timeout_s:.3g} s were not enough for what was queued")
+            queue.stop(f"the producer was stopped, and the records in its queue were not sent within {timeout_s:.3g} s")
         await self._end_tasks(close_s)
         left_s = max(deadline_s - time.monotonic(), 0.1)
         producers = {self.newest, *self._draining}
@@ -172,7 +172,7 @@ class KafkaSink:
         if partition is None:
             partition = self._partitioner(key, known.partitions, known.available)
             if partition not in known.partitions:
-                why = f"the configured partitioner chose {partition!r}, and there are {known.partitions}"
+                why = f"the configured partitioner chose {partition!r}, but the partitions are {known.partitions}"
                 raise delivery_error(why, topic, f"topic {topic!r}", event_type, may_have_been_written=False)
         pending = PendingRecord(
             loop.create_future(), value, key, timestamp_ms, headers, event_type, limit_s, deadline_s
@@ -215,7 +215,7 @@ class KafkaSink:
         if known is not None and (partition is None or partition in known.partitions):
             return known
         if known is not None:
-            why = f"there is no partition {partition}: the topic has {len(known.partitions)}, counted from 0"
+            why = f"partition {partition} does not exist: the topic has {len(known.partitions)}, counted from 0"
         elif lookup.cancelled():
             why = "the producer is being stopped"
         elif lookup.done():
@@ -227,7 +227,7 @@ class KafkaSink:
     async def _look_for(self, topic: str) -> str:
         """Ask for the topic until it is known. Returns why it cannot be found, or an empty string."""
         if not LEGAL_NAME.fullmatch(topic) or topic in (".", ".."):
-            return "that is no legal name: letters, digits, '.', '_' and '-', at most 249"
+            return "the name is invalid; use up to 249 letters, digits, '.', '_' and '-'"
         with client_log_filters.installed(absent_topics=(topic,)):
             return await self._until_known(topic)
 
@@ -246,7 +246,7 @@ class KafkaSink:
                 absent_since_s = now_s
             if absent_since_s is not None and now_s - absent_since_s > TOPIC_WAIT_S:
                 producer.forget(topic)
-                return "there is no such topic; create it, or look for a typo"
+                return "the topic does not exist; create it, or check the name"
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 1.5, 1.0)
 
@@ -267,20 +267,20 @@ class KafkaSink:
         """Retire a producer and start the next one. A second call for the same producer changes nothing."""
         if producer.retired or self._closed:
             return
-        logger.warning("the producer is replaced, for a broken sequence: %s", why)
+        logger.warning("replacing the producer because its sequence is broken: %s", why)
         producer.retired = True
         self._draining.add(producer)
         self._start_replacing()
 
     def _died(self, producer: IdempotentProducer) -> None:
         if not loop_is_closing():
-            self.replace(producer, Refusal(None, "a task of the client has ended, and nothing had told it to"))
+            self.replace(producer, Refusal(None, "a task of the client has ended unexpectedly"))
 
     def _start_replacing(self) -> None:
         def ended(task: asyncio.Task[None]) -> None:
             # Cancelled from outside: without this task no record would ever be sent again.
             if task.cancelled() and not self._stopping and not loop_is_closing():
-                logger.error("task %s was cancelled by somebody else, and is begun again", task.get_name())
+                logger.error("task %s was cancelled by code outside EVKafka and is restarted", task.get_name())
                 self._start_replacing()
 
         self._replacing = start_task("replace", self._settings.connection, self._run_replacement())
@@ -329,7 +329,7 @@ class KafkaSink:
         """
         newest = self._newest
         if newest is None:
-            return "it has not been started"
+            return "the producer has not been started"
         client = newest.client
         if not newest.retired and client.answered_at_s >= client.failed_at_s:
             return ""

@@ -141,7 +141,7 @@ class Transactions:
     def _translated(self, error: BaseException, within_s: float) -> BrokerError:
         match error:
             case kafka.ProducerFenced():
-                return Fenced(f"{self._doing}: somebody else has begun to")
+                return Fenced(f"{self._doing}: another process has started to do so")
             case TimeoutError():
                 return BrokerError(f"{self._doing}: no answer within {within_s:g} s")
             case _:

@@ -81,7 +81,7 @@ class DeadLetterProducer:
         del self._running[topic]
         # All callers may have been cancelled: asyncio would then report an error that nobody has retrieved.
         if not task.cancelled() and (error := task.exception()) is not None:
-            logger.debug("an attempt for %s failed: %s", topic or "a producer of dead letters", error)
+            logger.debug("an attempt failed for %s: %s", topic or "the start of a dead-letter producer", error)
 
     async def stop(self, *, timeout_s: float) -> None:
         if running := set(self._running.values()):

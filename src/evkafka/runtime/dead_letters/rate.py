@@ -14,7 +14,7 @@ from collections import deque
 from evkafka.config.settings import DeadLetterLimitSettings
 
 PREFIX = "evkafka-dlq/1"
-RESET_DEAD_LETTER_LIMIT = "once what fails is mended, go on with `evkafka run --reset-dead-letter-limit`"
+RESET_DEAD_LETTER_LIMIT = "fix the cause, then run `evkafka run --reset-dead-letter-limit`"
 
 LONGEST_TEXT = 2_000
 """Brokers accept 4096 bytes by default (offset.metadata.max.bytes), for all metadata of a partition."""

@@ -109,8 +109,8 @@ class ReplaySignatures:
             await self._cluster.read_topic(connection, state_topic(topic), take, timeout_s=READ_S)
         except BrokerRefused as error:
             logger.warning(
-                "replayed records cannot be told from others, for %s may not be read (READ is missing): their letters"
-                " name the address where they failed last: %s",
+                "replayed records cannot be recognized, because topic %s may not be read (an ACL for READ is"
+                " missing): their new dead letters name the replayed record instead of the original one: %s",
                 state_topic(topic),
                 error,
             )

@@ -46,8 +46,8 @@ def retry_topics_of(settings: ConsumerSettings, policies: Iterable[ErrorPolicySe
     delays_ms = sorted({delay_ms for policy in policies for delay_ms in policy.retry_topics})
     if delays_ms and settings.topic_pattern is not None:
         raise ConfigError(
-            "on_error.retry_topics: each belongs to one topic, and topic_pattern"
-            f" {settings.topic_pattern.pattern!r} names none; give the topics by name, in `topics`"
+            f"on_error.retry_topics cannot be combined with topic_pattern {settings.topic_pattern.pattern!r}, because"
+            " each retry topic belongs to one topic; list the topics in `topics`"
         )
     found = {}
     for topic in settings.topics:
@@ -55,8 +55,8 @@ def retry_topics_of(settings: ConsumerSettings, policies: Iterable[ErrorPolicySe
             name = retry_topic(topic.name, group_id=settings.group_id, delay_ms=delay_ms)
             if any(name == other.name for other in settings.topics):
                 raise ConfigError(
-                    f"on_error.retry_topics: {delay_ms} makes {name!r}, which this consumer reads already;"
-                    " take it out of `topics`: it is read by itself"
+                    f"on_error.retry_topics: {delay_ms} creates retry topic {name!r}, which `topics` lists too; remove"
+                    " it from `topics`, retry topics are read automatically"
                 )
             found[name] = RetryTopic(topic.name, delay_ms)
     return found

@@ -56,7 +56,7 @@ class TopicIncarnations:
         except BrokerError as error:
             if topic not in self._known and not isinstance(error, BrokerRefused):
                 raise  # the dead letter waits, as if its topic could not be written
-            logger.warning("the id of topic %s cannot be looked up; letters keep the last one known: %s", topic, error)
+            logger.warning("cannot look up the id of topic %s; dead letters keep the last known id: %s", topic, error)
             return
         # A topic that has just been deleted no longer has an id; its records were read before.
         last = self._known.get(topic, TopicIncarnation())

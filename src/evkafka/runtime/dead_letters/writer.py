@@ -148,7 +148,9 @@ class DeadLetterWriter:
         """
         record, policy = unreadable_origin(unreadable), self._policy_for(None)
         error = unreadable.error
-        failure = FailureInfo(self._group_id, None, 1, f"it cannot be read: {error!r}", error, datetime.now(UTC))
+        failure = FailureInfo(
+            self._group_id, None, 1, f"the record cannot be read: {error!r}", error, datetime.now(UTC)
+        )
         await self._send(self._dead_letter(record, failure, policy, source or record.topic, UNREADABLE))
 
     async def send_to_dead_letter(
@@ -210,7 +212,7 @@ class DeadLetterWriter:
 
         await self._send(
             TopicWrite(
-                f"{address_of(record)}, to be retried,",
+                address_of(record),
                 record,
                 self._producer_for(dataclasses.replace(policy, dead_letter_producer=None)),
                 retry_topic(record.topic, group_id=self._group_id, delay_ms=verdict.delay_ms),
@@ -245,13 +247,13 @@ class DeadLetterWriter:
                     raise StopApp(sentence, error) from error
                 reduced += 1
             except RecordRefused as error:
-                raise StopApp(f"{write.name} is not taken by {write.topic}: {error}", error) from error
+                raise StopApp(f"{write.topic} refuses {write.name}: {error}", error) from error
             except (EVKafkaError, TimeoutError) as error:
                 tries += 1
                 failed(write.topic, error)
                 write.producer.forget(write.topic)
                 if tries == self._most_tries:
-                    logger.error("%s is lost: %s", write.name, error)
+                    logger.error("could not write %s, it is lost: %s", write.name, error)
                     return
                 await self._wait(write, tries, error)
 
@@ -267,7 +269,7 @@ class DeadLetterWriter:
             # The topic may have been deleted. It is created again, and the client sends to the new one. If the new one
             # has fewer partitions, the client would wait for a partition that does not exist.
             if await self._changed(write, partition):
-                raise TopicChanged(f"{write.topic} has other partitions than before")
+                raise TopicChanged(f"{write.topic} has a different number of partitions than before")
             await within(self._clock, confirmed, SEND_TIMEOUT_S - LOOK_AGAIN_S)
         finally:
             if not confirmed.done():
@@ -277,14 +279,14 @@ class DeadLetterWriter:
         try:
             return await write.producer.changed(write.topic, write.record, partition)
         except EVKafkaError as error:
-            logger.debug("whether %s has changed is not known: %s", write.topic, error)  # the send itself will fail
+            logger.debug(
+                "cannot find out whether topic %s has changed: %s", write.topic, error
+            )  # the send itself will fail
             return False
 
     async def _wait(self, write: TopicWrite, tries: int, error: BaseException) -> None:
         wait_s = exponential(tries, first_s=0.5, multiplier=2, most_s=30, jitter=0, random=lambda: 0.5)
-        logger.error(
-            "%s could not be written to %s, trying again in %.1f s: %r", write.name, write.topic, wait_s, error
-        )
+        logger.error("could not write %s to %s, trying again in %.1f s: %r", write.name, write.topic, wait_s, error)
         await sleep(self._clock, wait_s)
 
     # ------------------------------------------------------------------ topics and producers

@@ -80,7 +80,7 @@ def _describe(innermost_first: Iterable[CodeLocation]) -> str:
     """The innermost location, and the innermost one that is neither in the standard library nor in EVKafka."""
     locations = list(innermost_first)
     if not locations:
-        return "at a place that is not known"
+        return "at an unknown place"
     users = next((location for location in locations if _is_users_code(location[0].co_filename)), None)
     if users is None or users == locations[0]:
         return f"in {_format(locations[0])}"

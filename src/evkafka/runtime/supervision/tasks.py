@@ -106,8 +106,8 @@ class SupervisedTasks:
         if expected or self._closed or (returns and error is None and not task.cancelled()):
             return
         if error is None:
-            how = "was cancelled by somebody else" if task.cancelled() else "has returned"
-            error = TaskEnded(f"task {task.get_name()} {how}: nothing had told it to end")
+            how = "was cancelled by code outside EVKafka" if task.cancelled() else "has ended"
+            error = TaskEnded(f"task {task.get_name()} {how} unexpectedly")
             logger.error("%s", error)
         report(error)
 
@@ -139,7 +139,7 @@ class SupervisedTasks:
         if self._starter is not None and self._starter.done():
             asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._check_closing)
         if log:
-            logger.warning("task %s was cancelled by somebody else, and goes on", task.get_name())
+            logger.warning("task %s was cancelled by code outside EVKafka and continues", task.get_name())
 
     def _check_closing(self) -> None:
         """A loop that is being closed may not have been recognised: a cancelled task may start another one."""

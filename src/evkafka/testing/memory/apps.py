@@ -132,21 +132,21 @@ class RunningApp:
             if consumer.pending:
                 words.append(f"consumer {name} has {consumer.pending} records unfinished")
             elif consumer.uncommitted:
-                words.append(f"consumer {name} has not committed all that it has done")
+                words.append(f"consumer {name} has not committed all finished records")
             elif not consumer.connected:
                 words.append(f"consumer {name} is not connected")
         return words
 
     def explain(self) -> list[str]:
         """Describe why it does not finish, as far as that is known."""
-        words = [f"{attempt} runs, and awaits something that does not come" for attempt in self.at_work(set())]
+        words = [f"{attempt} is running and awaits something that does not happen" for attempt in self.at_work(set())]
         for name, _ in self.consumers():
             control = self.app.consumer(name)
             words += [f"{tp.topic}[{tp.partition}] is paused in consumer {name}" for tp in sorted(control.paused)]
         open_ = [event for event in self.failures.values() if self._is_open(event)]
         words += [
             f"{event.topic}[{event.partition}]@{event.offset} ({event.event_type}, {event.endpoint}) has failed"
-            f" {event.attempt} times, the last time by {event.error!r}"
+            f" {event.attempt} times, most recently with {event.error!r}"
             for event in open_[:MOST_NAMED]
         ]
         if len(open_) > MOST_NAMED:

@@ -49,9 +49,9 @@ def assert_committed(
     others = {f"{other.topic}[{other.partition}]": at for other, at in sorted(known.committed.items()) if other != tp}
     notes = [f"group {group!r} {has}, not {offset}; its records are {_range(log.start, log.end)}"]
     if known.members and not reads:
-        notes.append(f"none of its members reads {tp.topic!r}")
+        notes.append(f"no member of the group reads {tp.topic!r}")
     if others:
-        notes.append(f"of others it has committed {others}")
+        notes.append(f"it has committed offsets of other partitions: {others}")
     raise AssertionError("; ".join(notes))
 
 
@@ -61,7 +61,11 @@ def _range(start: int, end: int) -> str:
 
 def no_group(name: str, groups: Iterable[str]) -> str:
     known = ", ".join(map(repr, groups))
-    return f"there is no group {name!r}, only {known}" if known else f"there is no group {name!r}, nor any other yet"
+    return (
+        f"group {name!r} does not exist; the groups are {known}"
+        if known
+        else f"group {name!r} does not exist; there are no groups yet"
+    )
 
 
 # ---------------------------------------------------------------------------- records
@@ -83,7 +87,7 @@ def assert_sent(
         AssertionError: too few or too many records match; the text lists those of the topic.
     """
     if topic not in kafka.topics and times != 0 and not kafka.sent:
-        raise UnknownTopic(f"no app has sent anything, and there is no topic {topic!r}")
+        raise UnknownTopic(f"no app has sent anything, and topic {topic!r} does not exist")
     in_topic = [record for record in kafka.sent if record.topic == topic]
     wanted = {name: text.encode() if isinstance(text, str) else text for name, text in (headers or {}).items()}
     found = [
@@ -102,20 +106,21 @@ def assert_sent(
     criteria = ", ".join(
         f"{name}={value!r}" for name, value in like.items() if value is not None or name != "event_type"
     )
+    matching = f": {len(found)} match" if found else ""
     raise AssertionError(
-        f"no app has sent {count} to {topic!r}{' with ' + criteria if criteria else ''}"
-        f"{f': {len(found)} are like that' if found else ''}\n{_list_sent(kafka, topic, in_topic)}"
+        f"no app has sent {count} to {topic!r}{' with ' + criteria if criteria else ''}{matching}\n"
+        f"{_list_sent(kafka, topic, in_topic)}"
     )
 
 
 def _list_sent(kafka: MemoryCluster, topic: str, records: Sequence[MemoryRecord]) -> str:
     if records:
         more = [f"... and {len(records) - MOST_SHOWN} more"] if len(records) > MOST_SHOWN else []
-        return "\n".join(["what apps have sent there:", *map(shown, records[:MOST_SHOWN]), *more])
+        return "\n".join(["apps have sent these records to it:", *map(shown, records[:MOST_SHOWN]), *more])
     own = len(kafka.records(topic)) if topic in kafka.topics else 0
     by_test = f" (the {own} records in it were written by the test itself)" if own else ""
     elsewhere = sorted({record.topic for record in kafka.sent})
-    return f"apps have sent nothing there{by_test}, only to {elsewhere}" if elsewhere else f"nothing is there{by_test}"
+    return f"apps have sent nothing to it{by_test}, only to {elsewhere}" if elsewhere else f"it is empty{by_test}"
 
 
 def shown(record: MemoryRecord) -> str:

@@ -77,4 +77,4 @@ def _check(faults: tuple[str, ...], kind: object) -> None:
     known = get_args(kind)
     for fault in faults:
         if fault not in known:
-            raise ValueError(f"no such fault: {fault!r}; there are {', '.join(map(repr, known))}")
+            raise ValueError(f"unknown fault {fault!r}; the faults are {', '.join(map(repr, known))}")

@@ -70,7 +70,7 @@ class InMemoryKafka(MemoryCluster):
             RuntimeError: it is running already.
         """
         if app in self._apps:
-            raise RuntimeError(f"app {app.title!r} is running already, on this Kafka")
+            raise RuntimeError(f"app {app.title!r} is already running on this Kafka")
         running = RunningApp(app, ClusterView(self))
         self._apps[app] = running
         self._has_run = True
@@ -163,7 +163,7 @@ class InMemoryKafka(MemoryCluster):
             lambda: not any(group.rebalancing for group in groups), most_s=LONGEST_REBALANCE_S
         )
         if not ended:
-            raise NotSettled(f"the rebalance has not ended: {'; '.join(self._explain(self.unfinished()))}")
+            raise NotSettled(f"the rebalance has not finished: {'; '.join(self._explain(self.unfinished()))}")
 
     # ------------------------------------------------------------------ time
 
@@ -186,7 +186,7 @@ class InMemoryKafka(MemoryCluster):
         self.raise_if_broken()
         if not settled:
             words = "\n- ".join(self._explain(self.unfinished()))
-            raise NotSettled(f"not settled after {max_ms / 1000:g} s of the virtual clock:\n- {words}")
+            raise NotSettled(f"not settled after {max_ms / 1000:g} s on the virtual clock:\n- {words}")
 
     def unfinished(self) -> list[str]:
         """Describe what is still to be done; empty if nothing."""
@@ -201,7 +201,7 @@ class InMemoryKafka(MemoryCluster):
 
     def _explain(self, words: list[str]) -> list[str]:
         because = [word for running in self._apps.values() for word in running.explain()]
-        away = ["the in-memory Kafka is away: `come_back()` ends the outage"] if self.away else []
+        away = ["the in-memory Kafka is unavailable: `come_back()` ends the outage"] if self.away else []
         return [*because, *away, *words]
 
     def _at_work(self) -> list[Attempt]:

@@ -65,14 +65,14 @@ class OffsetCommits:
             case "refused":
                 raise CommitRefused("refused by the test")
             case "unavailable":
-                raise BrokerUnavailable("away by the test")
+                raise BrokerUnavailable("made unavailable by the test")
             case "unknown, lost":
                 raise CommitUnknown("no answer, by the test")
             case "unknown, written":
                 self._write(offsets, metadata, generation)
                 raise CommitUnknown("no answer, by the test")
         if self._cluster.away:
-            raise BrokerUnavailable("the in-memory Kafka is away")
+            raise BrokerUnavailable("the in-memory Kafka is unavailable")
         self._write(offsets, metadata, generation)
         if latency_s:
             await sleep(self._cluster.clock, latency_s / 2)
@@ -82,10 +82,10 @@ class OffsetCommits:
     ) -> None:
         member = self._member
         if self._group is None:
-            raise CommitRefused("a reader without a group commits nothing: give it a group_id")
+            raise CommitRefused("a consumer without a group cannot commit: give it a group_id")
         is_member = member.alive and not member.expired and generation == member.generation != -1
         if not is_member or any(tp not in member.positions for tp in offsets):
-            raise CommitRefused("the partitions are another member's by now")
+            raise CommitRefused("the partitions now belong to another member")
         self._group.write(offsets, metadata, member.epochs)
 
     def is_behind(self, tp: TopicPartition, position: int) -> bool:

@@ -31,8 +31,8 @@ class PartitionQueue:
             self._task = self._cluster.background(self._run())
 
     def _on_deadline(self, record: PendingRecord) -> None:
-        away = ", for the in-memory Kafka is away" if self._cluster.away else ""
-        record.fail(f"no answer came within {record.timeout_s:g} s{away}", may_have_been_written=record.in_flight)
+        away = ", because the in-memory Kafka is unavailable" if self._cluster.away else ""
+        record.fail(f"no answer within {record.timeout_s:g} s{away}", may_have_been_written=record.in_flight)
 
     async def _run(self) -> None:
         cluster = self._cluster

@@ -72,7 +72,7 @@ def undelivered(
     may_have_been_written: bool,
     kind: type[DeliveryError] = DeliveryError,
 ) -> DeliveryError:
-    written = "it may have been written all the same" if may_have_been_written else "it was not written"
+    written = "it may have been written" if may_have_been_written else "it was not written"
     return kind(
         f"event {event_type!r} to topic {topic!r} was not delivered: {why}; {written}",
         topic=topic,

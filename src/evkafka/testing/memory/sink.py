@@ -57,7 +57,7 @@ class MemorySink:
         self._cluster.sending.pop(record, None)
 
     def unavailable_reason(self) -> str:
-        return "the in-memory Kafka is away" if self._cluster.away else ""
+        return "the in-memory Kafka is unavailable" if self._cluster.away else ""
 
     async def flush(self) -> None:
         if self._pending:
@@ -70,7 +70,9 @@ class MemorySink:
         finally:
             flushing.cancel()
         for record in tuple(self._pending):
-            record.fail(f"its producer was stopped, within {timeout_s:g} s", may_have_been_written=record.in_flight)
+            record.fail(
+                f"its producer was stopped with a timeout of {timeout_s:g} s", may_have_been_written=record.in_flight
+            )
 
     def crash(self) -> None:
         """The process is killed: what was queued is lost."""

@@ -85,7 +85,7 @@ class MemorySource:
         """The process is killed: the group notices it when the session expires."""
         if not self.alive:
             return
-        self._cluster.trace.note("%s is gone without a word", self.name)
+        self._cluster.trace.note("%s has crashed", self.name)
         self.alive = False
         self.positions.clear()
         self._commits.stop()
@@ -192,8 +192,8 @@ class MemorySource:
         tp, at = log.tp, log.end_of(epoch)
         if self._settings.auto_offset_reset == "none":
             raise BrokerRefused(
-                f"{tp.topic}[{tp.partition}] was cut at {at} and had been read up to {from_offset}, and"
-                " auto_offset_reset is 'none'"
+                f"{tp.topic}[{tp.partition}] was truncated to offset {at} after it had been read up to {from_offset},"
+                " and auto_offset_reset is 'none'"
             )
         self.epochs.go_back(tp, at)
         self._reset_to(tp, OffsetReset(tp, from_offset, at, "truncated"))
@@ -361,11 +361,11 @@ class MemorySource:
     def unfinished(self) -> list[str]:
         """Describe what this member still has to do."""
         if self.haunts:
-            return [f"{self.name} has crashed, and its session has not expired yet"]
+            return [f"{self.name} has crashed, but its session has not expired yet"]
         if not self.alive:
             return []
         if self.expired:
-            return [f"the session of {self.name} has expired, and it has not joined again"]
+            return [f"the session of {self.name} has expired, and it has not rejoined"]
         open_work = []
         for tp, position in self.positions.items():
             log = self._cluster.topics.log(tp)

@@ -71,7 +71,7 @@ class ClusterState:
         """
         await self.hop()
         if self.away:
-            raise BrokerUnavailable("the in-memory Kafka is away")
+            raise BrokerUnavailable("the in-memory Kafka is unavailable")
 
     async def until_back(self) -> None:
         """Wait for the end of the outage, if there is one."""
@@ -124,6 +124,4 @@ class ClusterState:
         """
         if self._broken is not None:
             broken, self._broken = self._broken, None
-            raise RuntimeError(
-                "the in-memory Kafka itself is broken; this is a fault in EVKafka's test kit"
-            ) from broken
+            raise RuntimeError("the in-memory Kafka itself has failed; this is a bug in EVKafka's test kit") from broken

@@ -54,7 +54,7 @@ class Topics:
         """
         partitions = self._partitions if partitions is None else partitions
         if name in self._logs:
-            raise ValueError(f"topic {name!r} is there already, with {len(self._logs[name])} partitions")
+            raise ValueError(f"topic {name!r} already exists with {len(self._logs[name])} partitions")
         if not LEGAL.fullmatch(name) or name in (".", ".."):
             raise ValueError(f"topic {name!r}: a name has 1 to 249 letters, digits, dots, underscores and hyphens")
         if partitions < 1:
@@ -104,16 +104,16 @@ class Topics:
         """
         logs = self.logs(tp.topic)
         if not 0 <= tp.partition < len(logs):
-            has = f"it has {len(logs)} (0 to {len(logs) - 1})" if len(logs) > 1 else "it has partition 0 alone"
+            has = f"it has {len(logs)} (0 to {len(logs) - 1})" if len(logs) > 1 else "it has only partition 0"
             raise UnknownTopic(f"topic {tp.topic!r} has no partition {tp.partition}: {has}")
         return logs[tp.partition]
 
     def _unknown_topic(self, name: str) -> str:
         if not self._logs:
-            return f"there is no topic {name!r}, nor any other yet"
+            return f"topic {name!r} does not exist; there are no topics yet"
         near = difflib.get_close_matches(name, self._logs, 1)
         meant = f"; did you mean {near[0]!r}?" if near else ""
-        return f"there is no topic {name!r}, only {', '.join(map(repr, self.names()))}{meant}"
+        return f"topic {name!r} does not exist; the topics are {', '.join(map(repr, self.names()))}{meant}"
 
     # ------------------------------------------------------------------ writing
 
@@ -148,7 +148,7 @@ class Topics:
         """
         size = len(key or b"") + len(value or b"") + sum(len(name) + len(text or b"") for name, text in headers)
         if size > MAX_MESSAGE_BYTES:
-            raise TooLarge(f"a record of {size} bytes; the brokers take {MAX_MESSAGE_BYTES} (message.max.bytes)")
+            raise TooLarge(f"a record of {size} bytes; the brokers accept {MAX_MESSAGE_BYTES} (message.max.bytes)")
         return self.log(tp).append(
             key=key, value=value, headers=headers, timestamp_ms=timestamp_ms, transaction=transaction
         )

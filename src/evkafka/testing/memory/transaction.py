@@ -58,7 +58,7 @@ class Transaction:
             RuntimeError: the transaction has ended.
         """
         if self._ended:
-            raise RuntimeError("this transaction is over: begin another one with `kafka.transaction()`")
+            raise RuntimeError("this transaction has ended: begin another one with `kafka.transaction()`")
         return self._write(topic, event, event_type, key, partition, timestamp_ms, headers, self._number)
 
     def commit(self) -> None:
