@@ -207,7 +207,7 @@ class TestWorkers:
         group.process.kill()
         pids = workers_of(group.printed).values()
         eventually_sync(lambda: not any(psutil.pid_exists(pid) for pid in pids), what="the workers' end")
-        assert "the process ends by force with exit code 143" in group.printed
+        assert "forcing the process to exit with code 143" in group.printed
 
     def test_a_worker_that_cannot_start_is_not_restarted(self, tmp_path: Path) -> None:
         (tmp_path / "shop.py").write_text("import nothing_of_that_name\n")

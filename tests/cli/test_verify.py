@@ -46,9 +46,9 @@ class TestOptions:
             (["--faults", "stop,melt"], "unknown fault 'melt'; the faults are stop, freeze, members, broker, cancel"),
             (
                 ["--faults", "broker", "--bootstrap-servers", "localhost:1"],
-                "a broker that was given cannot be restarted",
+                "a broker given by address cannot be restarted",
             ),
-            (["--app", "shop:app"], "a given app needs records that it can handle"),
+            (["--app", "shop:app"], "your own app needs records that it can handle"),
             (["--app", "shop:app", "--payload", "{}"], "no module 'shop'"),
             (["--payload", "@nowhere.json"], "--payload @nowhere.json: the file cannot be read"),
             (["--ordering", "sideways"], "ordering"),
@@ -66,7 +66,7 @@ class TestOptions:
         root = Path(__file__).parents[2]
         end = evkafka("--app", "tests.verify.apps:two", "--payload", "{}", "--app-dir", str(root), cwd=tmp_path)
         assert end.returncode == 2
-        assert "the app's consumers are 'billing', 'shipping': say with --consumer which one" in end.stderr
+        assert "the app's consumers are 'billing', 'shipping': choose one with --consumer" in end.stderr
 
     def test_brokers_that_are_not_there_are_exit_code_3(self, tmp_path: Path) -> None:
         end = evkafka(*SHORT, "--bootstrap-servers", "127.0.0.1:1", cwd=tmp_path)

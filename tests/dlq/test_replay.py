@@ -89,7 +89,7 @@ class TestReplayingToATopic:
 
     async def test_a_missing_target_topic_is_an_error_before_anything_is_sent(self, given: Given) -> None:
         await given.write(1)
-        with pytest.raises(ConfigError, match="no topic 'nowhere'"):
+        with pytest.raises(ConfigError, match="topic 'nowhere' does not exist"):
             await replay_dead_letters(given.dead_letters, Target("nowhere"), ALL)
         assert await given.open() == [1]
 
@@ -147,7 +147,7 @@ class TestAMissingTopic:
         dead_letters = DeadLetterTopic(
             producer_settings({"bootstrap_servers": kafka.servers}).connection, "nowhere.g.dlq"
         )
-        with pytest.raises(ConfigError, match=r"no topic 'nowhere\.g\.dlq'"):
+        with pytest.raises(ConfigError, match=r"topic 'nowhere\.g\.dlq' does not exist"):
             [dead_letter async for dead_letter in dead_letters.read(ALL)]
 
 
@@ -178,4 +178,4 @@ class TestUnusualDeadLetters:
     async def test_without_a_source_topic_need_a_target_topic(self, given: Given) -> None:
         await given.kafka.send(given.dead, b"v", "E", key=b"k")
         [failure] = (await replay_dead_letters(given.dead_letters, Target(), ALL)).failed
-        assert "name the topic, --to-topic TOPIC" in failure.reason
+        assert "give one with --to-topic TOPIC" in failure.reason

@@ -312,7 +312,7 @@ class TestErrors:
         app.add_consumer({"topics": ["t"], "max_endpoint_exec_time_ms": 30}, handler)
         with (
             TestClient(app) as client,
-            pytest.raises(EndpointTimeout, match=r"past its time limit of 0\.03 s") as raised,
+            pytest.raises(EndpointTimeout, match=r"exceeded its time limit of 0\.03 s") as raised,
         ):
             client.send_event({}, "X", "t")
 
@@ -393,7 +393,10 @@ class TestConsumers:
         return app
 
     def test_with_several_the_name_is_asked_for(self) -> None:
-        with TestClient(self._app("one", "two")) as client, pytest.raises(ConfigError, match="which one: 'one', 'two'"):
+        with (
+            TestClient(self._app("one", "two")) as client,
+            pytest.raises(ConfigError, match="choose one: 'one', 'two'"),
+        ):
             client.send_event({}, "X", "one")
 
     def test_an_unknown_name_is_answered_with_those_there_are(self) -> None:

@@ -243,7 +243,7 @@ class TestReadingRecords:
             ({"cursor": f"before:0-{10**30}"}, "cursor must be one that an answer has returned"),
             ({"q": "x" * 201}, "q has 201 characters; the most is 200"),
             ({"partition": "some"}, "partition must be a whole number"),
-            ({"partition": 7}, "there is no"),
+            ({"partition": 7}, "does not exist"),
         ],
     )
     async def test_a_request_that_is_not_valid_is_refused(

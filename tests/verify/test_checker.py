@@ -215,7 +215,7 @@ class TestVerdict:
 
     def test_unmatched_records_are_a_problem(self) -> None:
         entries = [*handled(sent()), line("pass", 3, 50.0)]
-        assert "no endpoint takes" in check_run(observations(entries=entries)).problems[0]
+        assert "no endpoint handles" in check_run(observations(entries=entries)).problems[0]
 
     def test_the_sentences_have_a_few_addresses_and_the_json_has_all(self) -> None:
         report = check_run(observations(entries=handled(sent())[:40]))

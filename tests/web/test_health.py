@@ -120,7 +120,7 @@ class TestLive:
                 assert live(app).ok
                 await kafka.advance(ms=400)
                 [reason] = consumer(live(app)).reasons
-                assert "on_order runs at orders[0]@0" in reason
+                assert "on_order has been running at orders[0]@0" in reason
                 assert "past its time limit, and cannot be cancelled" in reason
                 assert (await get(app.web_url, "livez")).code == 503
                 assert ready(app).ok
@@ -145,7 +145,7 @@ class TestLive:
             assert live(app).ok
             while live(app).ok:
                 await kafka.advance(ms=500)
-            assert "on_order runs at orders[0]@0" in consumer(live(app)).reasons[0]
+            assert "on_order has been running at orders[0]@0" in consumer(live(app)).reasons[0]
             release.set()
             await eventually(lambda: live(app).ok)
 
@@ -215,7 +215,7 @@ class TestReady:
         app = app_with()
         async with InMemoryKafka(auto_create_topics=False) as kafka, kafka.running(app, joined=False):
             await kafka.advance(ms=1_000)
-            assert "waits for its topics (orders)" in consumer(ready(app)).reasons[0]
+            assert "waiting for its topics (orders)" in consumer(ready(app)).reasons[0]
             assert live(app).ok
             kafka.create_topic("orders")
             await kafka.advance(ms=5_000)
@@ -229,7 +229,7 @@ class TestReady:
             assert ready(first).ok
             assert ready(second).ok
             assert sorted(map(len, notes)) == [0, 1]
-            assert "no partition is assigned" in max(notes)[0]
+            assert "no partitions assigned" in max(notes)[0]
 
     async def test_it_is_not_ready_while_its_group_rebalances(self) -> None:
         going_on, released = asyncio.Event(), asyncio.Event()
@@ -331,7 +331,7 @@ class TestNotes:
             await kafka.send("orders", {}, event_type="OrderPlaced")
             await eventually(lambda: consumer(ready(app)).notes)
             assert consumer(ready(app)).notes == (
-                "orders[0]: 1 records are waiting for their next attempt, the oldest at offset 0",
+                "orders[0]: records waiting for their next attempt: 1, the oldest at offset 0",
             )
             assert ready(app).ok
 

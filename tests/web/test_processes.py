@@ -282,7 +282,7 @@ class TestADirectoryThatCannotBeWritten:
             await eventually(lambda: not shared_directory(directory).failing)
         said = [line for line in caplog.messages if str(directory) in line]
         assert len(said) == 1
-        assert "cannot be written (No such file or directory)" in said[0]
+        assert said[0].startswith("cannot write ")
 
     async def test_at_the_end_does_not_fail_the_app(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         directory = tmp_path / "shared"
@@ -315,7 +315,7 @@ class TestADirectoryThatCannotBeWritten:
             shared_directory(tmp_path).write("file", b"")
         [check] = peers.others("live")
         assert check.reasons == ()
-        assert "cannot be written" in check.notes[0]
+        assert "is not writable" in check.notes[0]
         shared_directory(tmp_path).write("file", b"")  # the other tests need a moment too
         [check] = peers.others("live")
         assert check.reasons == ()

@@ -219,7 +219,7 @@ def _partition_notes(partition: PartitionStatus) -> tuple[str, ...]:
         notes.append(f"{where}@{partition.position} cannot be read by the client: the partition waits there")
     if partition.retrying:
         notes.append(
-            f"{where}: {partition.retrying} records are waiting for their next attempt, the oldest at offset"
+            f"{where}: records waiting for their next attempt: {partition.retrying}, the oldest at offset"
             f" {partition.oldest}"
         )
     notes += [
@@ -232,7 +232,7 @@ def _partition_notes(partition: PartitionStatus) -> tuple[str, ...]:
     if partition.full and partition.failed_attempts and partition.oldest_age_s is not None:
         notes.append(
             f"{where} is not read at the moment: {partition.pending - 1} records wait for offset {partition.oldest},"
-            f" unfinished for {partition.oldest_age_s:.0f} s after {partition.failed_attempts} failed attempts"
+            f" unfinished for {partition.oldest_age_s:.0f} s (failed attempts: {partition.failed_attempts})"
         )
     return tuple(notes)
 

@@ -56,8 +56,8 @@ class BlockingRecords:
         topic, number = partition.tp
         since_s = self.since_s(partition)
         logger.warning(
-            "consumer %s has stopped reading %s[%d]: %d records wait for offset %d, unfinished for %.0f s after %d"
-            " failed attempts%s. Later offsets cannot be committed before it. Limit its attempts (`max_attempts` with"
+            "consumer %s has stopped reading %s[%d]: %d records wait for offset %d, unfinished for %.0f s (failed"
+            " attempts: %d)%s. Later offsets cannot be committed before it. Limit its attempts (`max_attempts` with"
             " `then`, or `retry_topics`), or raise `max_pending_records`",
             self._consumer,
             topic,

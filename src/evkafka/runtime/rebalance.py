@@ -167,8 +167,8 @@ class RebalanceListener:
         if tried and not self._assignment.at_most_once:
             record, failed = tried[0]
             logger.warning(
-                "consumer %s: partition revoked while %s was being retried, after %d failed attempts%s; its next"
-                " owner counts attempts from 1 again",
+                "consumer %s: partition revoked while %s was being retried (failed attempts: %d)%s; its next owner"
+                " counts attempts from 1 again",
                 self._assignment.name,
                 address_of(record),
                 failed,

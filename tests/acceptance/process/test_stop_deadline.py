@@ -140,7 +140,7 @@ class TestALoopThatIsBlockedWhileItDrains:
         await app.logs("holding")
         await send_work(kafka_broker.bootstrap_servers, name, [{}], event_type="Poison", partition=1)
         assert app.process.wait(60) == 1
-        assert "the process ends by force with exit code 1" in app.log
+        assert "forcing the process to exit with code 1" in app.log
 
 
 class TestAnEmbeddedApp:
@@ -150,7 +150,7 @@ class TestAnEmbeddedApp:
         app = start("lifespan-deaf", await topic(), "serve")
         await app.logs("started")
         app.process.terminate()
-        await app.logs("this process is not EVKafka's to end")
+        await app.logs("EVKafka does not own this process and leaves it running")
         assert app.process.poll() is None
 
     async def test_ends_the_process_with_force_exit(self, topic: MakeTopic, start: Start) -> None:
@@ -158,7 +158,7 @@ class TestAnEmbeddedApp:
         await app.logs("started")
         app.process.terminate()
         assert app.process.wait(60) == SIGTERM
-        assert "the process ends by force with exit code 143" in app.log
+        assert "forcing the process to exit with code 143" in app.log
 
     async def test_cancels_a_lifespan_exit_that_hangs_and_raises_from_serve(
         self, topic: MakeTopic, start: Start

@@ -63,7 +63,7 @@ class TestCertificates:
         self, shop: Shop, secured: KafkaBroker, caplog: pytest.LogCaptureFixture
     ) -> None:
         message = refused(shop, secured.servers("TLS"), self.tls(ssl.create_default_context()), caplog)
-        assert "give the ssl_context the authority that signed it (create_ssl_context(cafile=...))" in message
+        assert "add the authority that signed it to the ssl_context (create_ssl_context(cafile=...))" in message
 
     def test_that_the_client_lacks_are_asked_for(
         self, shop: Shop, secured: KafkaBroker, certificates: Certificates, caplog: pytest.LogCaptureFixture

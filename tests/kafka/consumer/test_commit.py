@@ -215,7 +215,7 @@ class TestAnswers:
             record.getMessage() for record in caplog.records if "offset.metadata.max.bytes" in record.getMessage()
         ]
         assert len(warnings) == 1
-        assert f"group {name!r}: the brokers do not take 100 bytes of metadata" in warnings[0]
+        assert f"group {name!r}: the brokers reject 100 bytes of offset metadata" in warnings[0]
 
     async def test_finds_a_coordinator_that_has_moved(self, fake: FakeKafka, name: str, read: Read) -> None:
         await fake.create(name)

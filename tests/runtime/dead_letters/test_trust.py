@@ -137,7 +137,7 @@ class TestATargetTopicForAllDeadLetters:
     async def test_must_not_be_the_replayed_topic(self, given: Given, what: str) -> None:
         await given.write(1)
         name = given.dead if what == "dead" else f"{given.dead}.state"
-        with pytest.raises(ConfigError, match="is what is being replayed"):
+        with pytest.raises(ConfigError, match="is the topic being replayed"):
             await replay_dead_letters(given.dead_letters, Target(name), ALL)
 
 

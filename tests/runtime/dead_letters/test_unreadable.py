@@ -113,7 +113,7 @@ class TestInMemory:
             ):
                 await run(kafka, app_of(seen, on_error=policy))
             assert len(kafka.records("orders.g.dlq")) == 2
-            with pytest.raises(StopApp, match="its `dead_letter_limit` was reached"):
+            with pytest.raises(StopApp, match="the `dead_letter_limit` was reached"):
                 await run(kafka, app_of(seen, on_error=policy))
             assert len(kafka.records("orders.g.dlq")) == 2
 

@@ -78,7 +78,7 @@ class TestARecordThatCannotBeWritten:
             assert (unwritten.offset, unwritten.topic, unwritten.tries) == (0, DLQ, 1)
             assert REFUSED in unwritten.error
             [note] = [note for one in bench.app.health.ready(bench.app.status()).checks for note in one.notes]
-            assert note.startswith(f"t[0]@0 cannot be written to {DLQ}, for ")
+            assert note.startswith(f"t[0]@0 could not be written to {DLQ} for ")
             assert REFUSED in note
 
     async def test_is_written_when_possible_and_its_lane_continues(self, bench: Bench) -> None:
@@ -198,7 +198,7 @@ class TestOnKafka:
         await topic(name=name, config={"cleanup.policy": "compact"})
         app.add_consumer(config, begun.handler)  # type: ignore[arg-type]
         await kafka.send(source, b"bad")
-        with pytest.raises(StopApp, match=r"refuses .*the record has no key, and a compacted topic takes none"):
+        with pytest.raises(StopApp, match=r"refuses .*the record has no key, and a compacted topic requires one"):
             async with kafka.running(app):
                 await eventually(lambda: app.service is not None and app.service.failure)
         assert await kafka.committed(config, source) in (None, 0)

@@ -275,7 +275,9 @@ class TestTheConsumerOfRetryTopics:
         app = app_of(Seen())
         app.add_consumer({"topics": ["others"], "group_id": "g"}, Handler(), "orders.retry")
         async with InMemoryKafka(seed=1) as kafka:
-            with pytest.raises(StartFailed, match="'orders' has retry topics, whose consumer is called so too"):
+            with pytest.raises(
+                StartFailed, match="'orders' has retry topics, and the consumer that reads them has the same name"
+            ):
                 async with kafka.running(app):
                     pass
 

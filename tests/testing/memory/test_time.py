@@ -124,7 +124,7 @@ class TestEndlessWork:
             with pytest.raises(NotSettled) as error:
                 await kafka.settle(max_ms=10_000)
         assert "make_app.<locals>.on_event at orders[0]@0 (attempt 1) runs, and awaits" in str(error.value)
-        assert "not settled after 10 s of the virtual clock" in str(error.value)
+        assert "not settled after 10 s on the virtual clock" in str(error.value)
 
     async def test_an_endpoint_that_sleeps_for_an_hour_is_not_waited_for(self) -> None:
         async def long(request: Request) -> None:

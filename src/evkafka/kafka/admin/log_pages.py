@@ -166,10 +166,10 @@ async def _partitions(reader: Reader, topic: str, partition: int | None, most: i
     known = await reader.partitions_of(topic)
     if partition is not None:
         if (at := ClientPartition(topic, partition)) not in known:
-            raise ConfigError(f"there is no {topic}[{partition}]")
+            raise ConfigError(f"{topic}[{partition}] does not exist")
         return [at]
     if not known:
-        raise ConfigError(f"there is no topic {topic!r}")
+        raise ConfigError(f"topic {topic!r} does not exist")
     if len(known) > most:
         raise ConfigError(f"topic {topic!r} has {len(known)} partitions, and {most} can be merged: choose one of them")
     return known
