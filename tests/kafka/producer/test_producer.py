@@ -232,8 +232,8 @@ class TestConfig:
         ("config", "words"),
         [
             ({"transactional_id": "x"}, "transactional_id.*no exactly-once yet"),
-            ({"acks": 1, "enable_idempotence": True}, "True needs acks 'all', and acks is 1"),
-            ({"acks": 0, "enable_idempotence": True}, "True needs acks 'all', and acks is 0"),
+            ({"acks": 1, "enable_idempotence": True}, "True needs acks 'all', but acks is 1"),
+            ({"acks": 0, "enable_idempotence": True}, "True needs acks 'all', but acks is 0"),
             ({"acks": 2}, "acks"),
             ({"value_serializer": str}, "payloads are encoded by their type"),
             ({"ack": 1}, "acks"),
