@@ -151,9 +151,9 @@ class TestRecords:
             await expect(page.get_by_role("button", name="Search further")).to_be_hidden()
             await expect(page.get_by_role("button", name="Details of")).to_have_count(3)
             await page.get_by_role("button", name="Details of 0@7").click()
-            await expect(page.locator("#record")).to_have_text("Record flights[0]@7")
+            await expect(page.locator(".drawer h2")).to_have_text("flights[0]@7")
             await page.go_back()
-            await expect(page.locator("#record")).to_have_count(0)
+            await expect(page.locator(".drawer")).to_be_hidden()
 
     async def test_are_shown_as_text(self, sampled: Sampled, open_page: OpenPage) -> None:
         for name in ("key", "value"):
@@ -168,7 +168,7 @@ class TestRecords:
         sampled.answers["records"] |= {"records": [], "partitions": nothing, "older": None}
         async with open_page(f"{sampled.url}ui#/records", expected=lambda wrong: "404" in wrong) as page:
             await expect(page.get_by_text("flights has no records. Send one:")).to_be_visible()
-            await expect(page.locator(".steps code")).to_have_text("evkafka send flights '{}' --app MODULE:APP")
+            await expect(page.locator(".steps code")).to_have_text("evkafka send flights '{}' --app flights:app")
 
 
 class TestIncomingSnapshots:

@@ -123,7 +123,7 @@ class TestErrors:
             await expect(page.get_by_role("button", name="Remove the filter Error: LookupError")).to_be_visible()
             await page.go_back()
             await group.get_by_role("link", name=f"{running.topic}[0]@0").click()
-            await expect(page.locator("#record")).to_have_text(f"Record {running.topic}[0]@0")
+            await expect(page.locator(".drawer h2")).to_have_text(f"{running.topic}[0]@0")
             await expect(page.locator("#screen pre").first).to_contain_text('"order_id": 7')
             await expect(page.locator("#screen pre").first).to_contain_text('"card_number": "***"')
 

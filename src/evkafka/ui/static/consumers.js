@@ -18,7 +18,7 @@ function allConsumers() {
   const list = h("div", { class: "stack" });
   return shown(h("div", { class: "stack" }, none, list), (snapshot) => {
     none.hidden = snapshot.consumers.length > 0;
-    if (!snapshot.consumers.length) none.say(...emptyText.noConsumers());
+    if (!snapshot.consumers.length) none.say(...emptyText.noConsumers(snapshot));
     each(list, snapshot.consumers, (one) => one.name, (one) => consumerCard(one, { link: true }));
   });
 }

@@ -27,11 +27,11 @@ const link = (screen, label, params) => h("a", { href: to(screen, params) }, lab
 export const emptyText = {
   loading: () => ["Loading…"],
   notStarted: () => ["The consumers have not started yet.", paragraph("If this takes longer than a few seconds, the ", link("check", "self-check"), " shows what is missing.")],
-  noConsumers: () => ["This app has no consumer. Add one:", command('app.add_consumer({"topics": ["orders"], "group_id": "billing"}, handler)')],
+  noConsumers: (snapshot) => (snapshot.events.length ? emptyText.notStarted() : emptyText.noneDeclared()),
+  noneDeclared: () => ["This app has no consumer. Add one:", command('app.add_consumer({"topics": ["orders"], "group_id": "billing"}, handler)')],
   noErrors: () => ["No attempt has failed since this app started.", paragraph("An error appears here with its traceback and its records. Records that failed earlier are in ", link("letters", "dead letters"), ".")],
   noDeadLetters: (topic) => [`No open dead letters in ${topic}.`, paragraph("A record is written there when its last attempt has failed. Failed attempts are in ", link("errors", "errors"), ".")],
   noDeadLetterTopic: () => ["No consumer of this app writes dead letters. To keep the records that fail, set in a consumer's configuration:", command('"on_error": {"max_attempts": 5, "then": "dead_letter"}')],
   noRecords: (topic, sendLine) => [`${topic} has no records. Send one:`, command(sendLine)],
-  noTopics: () => ["This app reads and writes no topic. Add a consumer:", command('app.add_consumer({"topics": ["orders"], "group_id": "billing"}, handler)')],
   noMatch: (clear) => ["Nothing matches.", h("p", {}, h("button", { type: "button", onclick: clear }, "Clear the search"))],
 };

@@ -20,7 +20,7 @@ export function overview() {
     wrong.show(snapshot.problems);
     tiles.show({ ...snapshot.now, ...snapshot.letters });
     charts.show(snapshot);
-    list.show(snapshot.consumers);
+    list.show(snapshot);
     process.show(snapshot.process);
   };
   screen.end = () => charts.end();
@@ -55,11 +55,12 @@ function consumers() {
   const rows = table("Consumers", ["Consumer", "State", ["Lag", "number"], ["Oldest", "number"], ["Per second", "number"], ["Partitions", "number"], "Topics"]);
   const none = emptyState();
   const section = card("Consumers", { id: "consumers", live: true }, rows, none);
-  return shown(section, (list) => {
+  return shown(section, (snapshot) => {
+    const list = snapshot.consumers;
     each(rows.body, list, (one) => one.name, row);
     rows.hidden = !list.length;
     none.hidden = list.length > 0;
-    if (!list.length) none.say(...emptyText.noConsumers());
+    if (!list.length) none.say(...emptyText.noConsumers(snapshot));
   });
 }
 

@@ -1,13 +1,13 @@
 // Commands of the command line about records.
 
-const quoted = (text) => (/^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+import { appOption, quoted } from "./command_line.js";
 
 /** The command that prints the records of the form. */
 export function tailLine(form, limit) {
   const { topic, partition, offset, at, key, q } = form.params;
   const start = offset || (at === null ? null : new Date(at).toISOString());
   return [
-    "evkafka tail", quoted(topic), "--app MODULE:APP",
+    "evkafka tail", quoted(topic), appOption(),
     partition !== "all" && `--partition ${partition}`,
     key && `--key ${quoted(key)}`,
     q && `--grep ${quoted(q)}`,
@@ -21,7 +21,7 @@ export function tailLine(form, limit) {
 export async function sendLine(topic) {
   const example = await exampleOf(topic).catch(() => null);
   const payload = JSON.stringify(example?.payload ?? {});
-  return ["evkafka send", quoted(topic), quoted(payload), example?.type && `--type ${quoted(example.type)}`, "--app MODULE:APP"].filter(Boolean).join(" ");
+  return ["evkafka send", quoted(topic), quoted(payload), example?.type && `--type ${quoted(example.type)}`, appOption()].filter(Boolean).join(" ");
 }
 
 async function exampleOf(topic) {

@@ -1,7 +1,8 @@
 // The screen of records: a page of a topic, or a search in it. Reading records changes no consumer's position.
 
 import { get } from "./api.js";
-import { card, cell, command, each, focused, h, shown, table } from "./dom.js";
+import { card, cell, command, each, h, shown, table } from "./dom.js";
+import { withDrawer } from "./drawer.js";
 import { emptyState, emptyText } from "./empty_state.js";
 import { address, bytes, count, moment, plural } from "./format.js";
 import { facts, headers, payload } from "./record.js";
@@ -14,6 +15,7 @@ const PAGE_SIZE = 50;
 export function records(params) {
   const form = recordForm(params, search);
   const rows = table("Records", [["Partition", "number"], ["Offset", "number"], "Time", "Key", "Event", "Payload", ["Size", "number"], ["Details", "number", true]]);
+  rows.classList.add("record-rows");
   const none = emptyState(...emptyText.loading());
   const older = h("button", { type: "button", class: "tiny", onclick: () => load(answer.older) }, "Older");
   const newer = h("button", { type: "button", class: "tiny", onclick: () => load(answer.newer) }, "Newer");
@@ -22,6 +24,8 @@ export function records(params) {
   const summary = cell("span", { class: "quiet small", role: "status" });
   const foot = h("div", { class: "body" }, h("div", { class: "actions" }, further));
   const list = card("Records", { id: "records", aside: [summary, pages] }, rows, none, foot);
+  const both = withDrawer(list, "Record", () => { opened = null; remember(form.params); draw(); });
+  both.classList.add("records");
   const line = command("");
   const same = h("div", {}, h("p", { class: "quiet small" }, "The same from the command line:"), line);
   let found = [];
@@ -39,7 +43,7 @@ export function records(params) {
       return none.say(error.message);
     }
     if (form.topic) return load();
-    return none.say(...emptyText.noTopics());
+    return none.say(...emptyText.noneDeclared());
   }
 
   function search() {
@@ -79,13 +83,10 @@ export function records(params) {
   }
 
   function draw() {
-    const listed = (form.isNewest ? found.toReversed() : found).flatMap((one) => (positionOf(one) === opened ? [one, { details: one }] : [one]));
-    each(rows.body, listed, (one) => (one.details ? `details of ${positionOf(one.details)}` : positionOf(one)), (one) => (one.details ? detailsRow(one.details) : row(one, form.params.q, open)));
-    for (const button of rows.body.querySelectorAll("button[data-position]")) {
-      const isOpen = button.dataset.position === opened;
-      button.setAttribute("aria-expanded", String(isOpen));
-      button.firstChild.data = isOpen ? "Hide" : "Show";
-    }
+    each(rows.body, form.isNewest ? found.toReversed() : found, positionOf, (one) => row(one, form.params.q, { open, isOpen: () => positionOf(one) === opened }));
+    const shownRecord = found.find((one) => positionOf(one) === opened);
+    if (shownRecord) both.open(opened, address(shownRecord.topic, shownRecord.partition, shownRecord.offset), [], details(shownRecord));
+    else if (both.isOpen) both.close();
     rows.hidden = !found.length;
     none.hidden = found.length > 0;
     pages.hidden = form.isSearch || !answer || !(answer.older || answer.newer);
@@ -104,10 +105,12 @@ export function records(params) {
   }
 
   function open(one) {
-    go({ ...form.params, record: opened === positionOf(one) ? null : positionOf(one) });
+    if (opened === positionOf(one)) both.close();
+    else go({ ...form.params, record: positionOf(one) });
   }
 
-  const screen = h("div", { class: "stack" }, form.element, list, same);
+  const screen = h("div", { class: "stack" }, form.element, both, same);
+  screen.end = both.end;
   screen.navigate = (changed) => {
     const isSame = form.isSame(changed);
     opened = openedIn(changed);
@@ -142,18 +145,19 @@ function brief(value, words) {
   return at > 60 ? `…${line.slice(at - 30, at + 130)}` : line.slice(0, 160);
 }
 
-function row(one, words, open) {
-  return shown(h("tr", {},
+function row(one, words, { open, isOpen }) {
+  const button = h("button", { type: "button", class: "tiny", onclick: () => open(one), "aria-label": `Details of ${positionOf(one)}` }, "Show");
+  const whole = h("tr", {},
     h("td", { class: "number" }, one.partition), h("th", { scope: "row", class: "number" }, one.offset), h("td", { class: "nowrap" }, moment(one.timestamp_ms)),
     h("td", { class: "mono key-cell" }, one.key ? one.key.text.slice(0, 120) : "–"), h("td", {}, one.event_type ?? "–"),
     h("td", { class: "long mono brief" }, brief(one.value, words)), h("td", { class: "number" }, bytes(one.value?.size ?? 0)),
-    h("td", { class: "number" }, h("button", { type: "button", class: "tiny", "data-position": positionOf(one), onclick: () => open(one), "aria-label": `Details of ${positionOf(one)}` }, "Show"))), () => {});
+    h("td", { class: "number" }, button));
+  return shown(whole, () => {
+    button.setAttribute("aria-expanded", String(isOpen()));
+    whole.className = isOpen() ? "opened" : "";
+  });
 }
 
-function detailsRow(one) {
-  const details = card(`Record ${address(one.topic, one.partition, one.offset)}`, { id: "record" },
-    h("div", { class: "body" }, facts(one), h("h3", {}, "Payload"), payload(one.value),
-      h("details", { open: one.headers.length > 0 }, h("summary", {}, `Headers (${one.headers.length})`), headers(one.headers))));
-  const whole = h("td", { colspan: "8", class: "whole" }, focused(details));
-  return shown(h("tr", { class: "opened" }, whole), () => whole.removeAttribute("data-label"));
+function details(one) {
+  return [facts(one), h("h3", {}, "Payload"), payload(one.value), h("details", { open: one.headers.length > 0 }, h("summary", {}, `Headers (${one.headers.length})`), headers(one.headers))];
 }

@@ -1,6 +1,7 @@
 // The screen of the self-check: what the app finds wrong, and how to fix it.
 
 import { get } from "./api.js";
+import { appOption } from "./command_line.js";
 import { card, command, h, state, text } from "./dom.js";
 import { moment, plural } from "./format.js";
 
@@ -36,5 +37,5 @@ function row(check) {
     h("p", {}, state(label, kind), " ", h("span", { class: "what" }, check.name)),
     check.sentence && h("p", {}, check.sentence),
     check.fix && h("p", {}, h("span", { class: "quiet" }, "Fix: "), check.fix),
-    check.command && command(check.command));
+    check.command && command(check.command.replace("MODULE:APP", appOption().replace(/^--app /, ""))));
 }
