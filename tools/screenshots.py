@@ -17,7 +17,7 @@ from playwright.async_api import Browser, Page, ViewportSize, async_playwright, 
 from tests.support.chromium import find_browser
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
-SIZE = ViewportSize(width=1280, height=720)
+SIZE = ViewportSize(width=1280, height=770)
 TALL = ViewportSize(width=1280, height=1060)
 PHONE = ViewportSize(width=360, height=720)
 DEMO = (sys.executable, "-m", "examples.flights.demo", "--keep-running", "--rate", "60")
