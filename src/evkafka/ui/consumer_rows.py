@@ -111,9 +111,10 @@ def _importance(partition: PartitionStatus) -> tuple[bool, bool, float, int]:
     return partition.held, waits, partition.oldest_age_s or 0.0, partition.lag or 0
 
 
-def _order(row: PartitionRow) -> tuple[int, float]:
+def _order(row: PartitionRow) -> tuple[int, float, str, int]:
     """The worst first. Only of bad ones the longest first: the others would change their places all the time."""
-    return SEVERITY[row["kind"]], -(row["stuck_s"] or 0.0) if row["kind"] == "bad" else 0.0
+    stuck_s = (row["stuck_s"] or 0.0) if row["kind"] == "bad" else 0.0
+    return SEVERITY[row["kind"]], -stuck_s, row["topic"], row["partition"]
 
 
 def _oldest_age_s(partition: PartitionStatus, now_ms: int) -> float | None:
