@@ -98,12 +98,12 @@ class TestHistory:
             await expect(page.locator("canvas")).to_have_count(3)
             chart = page.get_by_role("img", name="Lag in records")
             async with page.expect_response(lambda answer: "ui/api/history?span=1h" in answer.url):
-                await page.get_by_role("radio", name="1 hour").check()
+                await page.get_by_role("button", name="1 hour").click()
             await expect(chart).to_have_attribute("aria-label", "Lag in records: now lag 1,959")
             assert page.url.endswith("#/overview?span=1h")
             async with page.expect_response(lambda answer: "ui/api/history?span=1h" in answer.url):
                 await page.reload()
-            await expect(page.get_by_role("radio", name="1 hour")).to_be_checked()
+            await expect(page.get_by_role("button", name="1 hour")).to_have_attribute("aria-pressed", "true")
 
     async def test_that_cannot_be_loaded_says_why(self, sampled: Sampled, open_page: OpenPage) -> None:
         del sampled.answers["history"]["step_s"]

@@ -84,7 +84,7 @@ class TestConsumers:
             await expect(page.get_by_role("dialog").locator(".command code")).to_contain_text('"offset":1')
             seek = await twin(page)
             await confirmed(page, "Seek")
-            await expect(page.locator("#told")).to_contain_text(f"{running.topic}[0] is read from 1 on.")
+            await expect(page.locator("#told")).to_contain_text(f"{running.topic}[0] continues at offset 1.")
             await eventually(lambda: sorted(running.billed) == [1, 2, 2, 3, 3])
 
             assert await curl(seek, HAS_TOKEN) == {"done": "reads on at 1"}

@@ -104,7 +104,7 @@ class TestEvents:
             await expect(row.get_by_role("cell").nth(5)).to_have_text("1")
             await expect(row).to_contain_text("LookupError: no rate for EUR")
             await expect(page.get_by_role("row").filter(has_text="Strange")).to_contain_text(
-                "no endpoint takes this type"
+                "no endpoint for this type"
             )
 
 

@@ -5,7 +5,7 @@ import { ago, count, rate, seconds } from "./format.js";
 import { to } from "./router.js";
 
 export function events() {
-  const rows = table("Event types and their endpoints", ["Event and endpoint", ["Handled", "number"], ["Per second", "number"], ["Median", "number"], ["95 %", "number"], ["99 %", "number"], ["Failed", "number"], "Last error"]);
+  const rows = table("Event types and their endpoints", ["Event and endpoint", ["Handled", "number"], ["Per second", "number"], ["Median", "number"], ["p95", "number"], ["p99", "number"], ["Failed", "number"], "Last error"]);
   const none = h("p", { class: "empty" }, "No endpoint is declared: every record is skipped.");
   const declared = card("Event types and their endpoints", { id: "declared", live: true }, rows, none);
   const unmatchedRows = table("Records without an endpoint", ["Event type", "Why", "Consumer", ["Records", "number"]]);
@@ -21,11 +21,11 @@ export function events() {
 
 function row(first) {
   const [handled, speed, p50, p95, p99, failed] = Array.from({ length: 6 }, () => cell("td", { class: "number" }));
-  const error = h("a", { href: to("errors") });
+  const error = h("a", { href: to("errors", { consumer: first.consumer }) });
   const when = cell("span", { class: "small quiet" });
   const none = h("span", { class: "quiet" }, "none");
   const whole = h("tr", {},
-    h("th", { scope: "row" }, first.event_type ?? "anything else", h("div", { class: "small quiet where mono" }, dotted(first.endpoint)), h("div", { class: "small quiet" }, `consumer ${first.consumer}`)), handled, speed, p50, p95, p99, failed, h("td", { class: "long" }, error, " ", when, none));
+    h("th", { scope: "row" }, first.event_type ?? "all other types", h("div", { class: "small quiet where mono" }, dotted(first.endpoint)), h("div", { class: "small quiet" }, "consumer ", h("a", { href: to("consumers", { consumer: first.consumer }) }, first.consumer))), handled, speed, p50, p95, p99, failed, h("td", { class: "long" }, error, " ", when, none));
   return shown(whole, (one) => {
     handled.setText(count(one.handled));
     speed.setText(rate(one.handled_per_s));
@@ -40,7 +40,7 @@ function row(first) {
   });
 }
 
-const reasons = { no_type: "it carries no type", no_endpoint: "no endpoint takes this type", tombstone: "a tombstone" };
+const reasons = { no_type: "no event type", no_endpoint: "no endpoint for this type", tombstone: "a tombstone" };
 
 function unmatchedRow(first) {
   const number = cell("td", { class: "number" });

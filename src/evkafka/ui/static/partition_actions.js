@@ -18,7 +18,7 @@ export async function pause(where) {
   const name = address(where.topic, where.partition);
   const done = await confirm({
     title: `Pause ${name}?`,
-    sentence: "None of its records begins until it is resumed; what runs now runs on. It stays paused in this process through rebalances and restarts of the consumer, and its lag grows.",
+    sentence: "No record of it starts until it is resumed; attempts in flight continue. It stays paused in this process through rebalances and restarts of the consumer, and its lag grows.",
     line: curl("pause", where),
     fields: [python(where, `pause(${JSON.stringify(where.topic)}, ${where.partition})`)],
     verb: "Pause",
@@ -31,13 +31,13 @@ export async function resume(where) {
   const name = address(where.topic, where.partition);
   const done = await confirm({
     title: `Resume ${name}?`,
-    sentence: "It goes on where it stood.",
+    sentence: "It continues at its position.",
     line: curl("resume", where),
     fields: [python(where, `resume(${JSON.stringify(where.topic)}, ${where.partition})`)],
     verb: "Resume",
     act: () => post("resume", where),
   });
-  if (done) notify(`${name} goes on.`);
+  if (done) notify(`${name} is resumed.`);
 }
 
 export async function seek(where, now) {
@@ -46,12 +46,12 @@ export async function seek(where, now) {
   const offset = () => Math.max(0, Math.trunc(Number(field.value) || 0));
   const done = await confirm({
     title: `Read ${name} from another offset?`,
-    sentence: "Going back handles records again; going forward leaves records out, for good once it is committed. The new position is committed at once.",
+    sentence: "Seeking back handles records again; seeking forward skips records for good. The new position is committed at once.",
     line: () => curl("seek", { ...where, offset: offset() }),
     verb: "Seek",
     danger: true,
     fields: [h("label", {}, `Offset (now at ${count(now.position)}, the end is ${count(now.end)})`, field), python(where, `seek(${JSON.stringify(where.topic)}, ${where.partition}, offset)`)],
     act: () => post("seek", { ...where, offset: offset() }),
   });
-  if (done) notify(`${name} is read from ${offset()} on.`);
+  if (done) notify(`${name} continues at offset ${offset()}.`);
 }
