@@ -39,7 +39,7 @@ def test_its_commands_find_fix_and_replay_the_dead_letters(start: Start, tmp_pat
 
     for number, command in enumerate(commands):
         if "replay" in command:
-            (tmp_path / "rates.py").write_text(file(PAGE, "rates.py, mended"))
+            (tmp_path / "rates.py").write_text(file(PAGE, "rates.py, fixed"))
         done = start(command, f"command-{number}")
         assert done.process.wait(60) == 0, done.printed
         if (answer := answer_to(command, shown, number)) is not None:
