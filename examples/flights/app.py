@@ -2,7 +2,7 @@
 
 BOOTSTRAP_SERVERS=localhost:9092 evkafka run examples.flights.app:app
 
-What it does is shown at http://127.0.0.1:8080/ui. A flight of an airline that nobody has registered is a dead letter.
+The dashboard is http://127.0.0.1:8080/ui. A flight of an airline that is not registered becomes a dead letter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ handler = Handler()
 
 
 class State(TypedDict):
-    """What every endpoint finds in `request.state`."""
+    """`request.state` of every endpoint."""
 
     board: Board
 
@@ -47,14 +47,14 @@ async def on_delayed(flight: FlightDelayed, request: Request[State]) -> None:
     show_progress(board)
 
 
-@handler.event("FlightCancelled", summary="A flight never left")
+@handler.event("FlightCancelled", summary="A flight was cancelled")
 async def on_cancelled(flight: FlightCancelled, request: Request[State]) -> None:
     board = request.state["board"]
     board.cancelled(flight)
     show_progress(board)
 
 
-@handler.event("AirlineRegistered", summary="An airline flies now that did not before")
+@handler.event("AirlineRegistered", summary="A new airline")
 async def on_registered(airline: AirlineRegistered, request: Request[State]) -> None:
     request.state["board"].registered(airline)
 

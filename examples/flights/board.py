@@ -1,4 +1,4 @@
-"""What the app knows of the flights so far: a board, like the one in the hall."""
+"""The app's state: statistics of the flights so far."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WORST = 5
 
 
 class UnknownAirline(Exception):
-    """A flight of an airline that nobody has registered: to try again would change nothing."""
+    """The airline of a flight is not registered. A retry would fail too."""
 
 
 @dataclass
@@ -37,11 +37,13 @@ class Board:
         self.airlines = airlines()
         self.carriers: defaultdict[str, Carrier] = defaultdict(Carrier)
         self.worst: list[FlightDelayed] = []
+        self.new_airlines: list[AirlineRegistered] = []
         self.handled = 0
         self._counted = asyncio.Event()
 
     def registered(self, airline: AirlineRegistered) -> None:
         self.airlines[airline.carrier] = airline.name
+        self.new_airlines.append(airline)
 
     def departed(self, flight: FlightDeparted) -> None:
         self._carrier(flight).departed += 1
@@ -51,7 +53,8 @@ class Board:
         carrier = self._carrier(flight)
         carrier.delayed += 1
         carrier.delay_min += flight.departure_delay_min
-        self.worst = nlargest(WORST, [*self.worst, flight], key=lambda late: late.departure_delay_min)
+        if flight not in self.worst:  # the demo sends each flight again and again
+            self.worst = nlargest(WORST, [*self.worst, flight], key=lambda late: late.departure_delay_min)
         self._count()
 
     def cancelled(self, flight: FlightCancelled) -> None:

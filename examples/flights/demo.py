@@ -1,7 +1,7 @@
-"""`make demo`, `evkafka demo`: a real Kafka, the app with its page, a week of flights; one process, which cleans up.
+"""`make demo`, `evkafka demo`: a real Kafka, the app with its dashboard, and a week of flights, in one process.
 
-Among them are flights of an airline that nobody has registered: dead letters. A while later it is registered, as when
-somebody has mended what was wrong, and from then on they can be replayed.
+Some flights are of an airline that is not registered: they become dead letters. Later the airline is registered, as if
+somebody had fixed the cause, and from then on they can be replayed. Everything is deleted at the end.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from evkafka.exceptions import EVKafkaError
 
 from .app import make_app
 from .board import Board
+from .browser import open_in_browser
 from .events import TOPIC, AirlineRegistered, Flight, read_flights
 from .produce import FLIGHTS_PER_S, produce
 from .table import LiveTable
@@ -46,12 +47,12 @@ STRANGERS = (
     AirlineRegistered(carrier="PT", name="Piedmont Airlines"),
     AirlineRegistered(carrier="CP", name="Compass Airlines"),
 )
-"""Airlines that the board does not know, one for each time that the flights are sent."""
+"""Airlines that are not registered, one for each time that the flights are sent."""
 
 STRANGE_AT = (500, 1500)
-"""The flights before which one of theirs is sent, ..."""
+"""Before these flights, one of the unregistered airline is sent."""
 REGISTERED_AT = 3000
-"""... and the one before which they are registered."""
+"""Before this flight, the airline is registered."""
 
 console = Console()
 
@@ -62,16 +63,16 @@ def main() -> None:
 
 
 def run_demo(flights_per_s: float = FLIGHTS_PER_S, *, port: int | None = None, keep_running: bool) -> None:
-    """Returns once all flights are handled, where it does not keep running.
+    """Run the demo. Returns when all flights are handled, unless it keeps running.
 
     Args:
-        port: of the page; None: 8080, or any other one where that is taken.
+        port: of the dashboard; None for 8080, or a free one if 8080 is taken.
 
     Raises:
-        SystemExit: it was broken off, or could not go on.
+        SystemExit: it was interrupted, or failed.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
-    # A group that starts for the first time, on a Kafka that does, is told so by log lines that need no answer.
+    # A new group on a new Kafka logs warnings that mean nothing here.
     logging.basicConfig(level=logging.ERROR)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
@@ -96,19 +97,21 @@ async def demo(flights_per_s: float, *, port: int | None, keep_running: bool) ->
         assert task is not None
         async with app.running(on_failure=lambda error: task.cancel()) as state:
             board = state["board"]
-            show_where(app, token, keep_running=keep_running)
+            await show_where(app, token, keep_running=keep_running)
             sent = await produce_and_show(servers, board, flights_per_s, keep_running=keep_running)
         summarize(board, sent, await committed(servers), time.monotonic() - began_s)
 
 
-def show_where(app: EVKafkaApp, token: str, *, keep_running: bool) -> None:
-    """Where to look, before the flights are drawn below it."""
-    console.print(f"\n  Open [bold]{app.web_url}ui[/bold] to see them flow.\n", highlight=False)
-    console.print("  Some flights are of an airline that nobody has registered: they become dead letters.")
-    console.print("  Once it has been registered, replay them there, under Dead letters, with")
-    console.print(f"  the token [bold]{token}[/bold]\n", highlight=False)
+async def show_where(app: EVKafkaApp, token: str, *, keep_running: bool) -> None:
+    """Open the dashboard, and print its address and what to try."""
+    url = f"{app.web_url}ui"
+    opened = await asyncio.to_thread(open_in_browser, url)
+    console.print(f"\n  Dashboard  [bold]{url}[/bold]{' (opened in your browser)' if opened else ''}", highlight=False)
+    console.print(f"  Token      [bold]{token}[/bold]\n", highlight=False)
+    console.print("  Some flights are of an airline that is not registered: they become dead letters.")
+    console.print("  When it is registered, replay them on the dashboard, under Dead letters, with the token.\n")
     if keep_running:
-        console.print("  The flights are sent again and again. Ctrl-C stops them.\n")
+        console.print("  The flights are sent in a loop. Ctrl-C stops it.\n")
 
 
 async def create_topic(servers: str) -> None:
@@ -121,13 +124,14 @@ async def create_topic(servers: str) -> None:
 
 
 async def produce_and_show(servers: str, board: Board, flights_per_s: float, *, keep_running: bool) -> int:
-    """Send the flights, with the table redrawn meanwhile; returns how many were sent, once all are handled."""
+    """Send the flights while the table is redrawn. Returns how many were sent, when all are handled."""
     flights = list(read_flights())
     table, sent = LiveTable(board, len(flights)), 0
     with Live(table.render(), console=console, auto_refresh=False) as live:
 
         async def redraw() -> None:
             while True:
+                show_new_airlines(board)
                 live.update(table.render(), refresh=True)
                 await asyncio.sleep(REDRAW_S)
 
@@ -151,19 +155,26 @@ async def produce_and_show(servers: str, board: Board, flights_per_s: float, *, 
     return sent
 
 
+def show_new_airlines(board: Board) -> None:
+    """Say above the table which airlines were registered."""
+    while board.new_airlines:
+        airline = board.new_airlines.pop(0)
+        console.print(f"{airline.name} ({airline.carrier}) is registered now: replay its flights, under Dead letters.")
+
+
 def _between(flights: Sequence[Flight], stranger: AirlineRegistered) -> dict[int, Flight | AirlineRegistered]:
     strange = {at: flights[at].model_copy(update={"carrier": stranger.carrier}) for at in STRANGE_AT}
     return {**strange, REGISTERED_AT: stranger}
 
 
 def _free(port: int) -> int:
-    """This port, or 0 for any other one where it is taken."""
+    """This port, or 0 for a free one if it is taken."""
     with socket.socket() as probe:
         return port if probe.connect_ex(("127.0.0.1", port)) else 0
 
 
 async def committed(servers: str) -> int:
-    """How far the app's group has committed, all partitions together."""
+    """The number of records that the app's group has committed, in all partitions."""
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
     try:
@@ -187,12 +198,12 @@ def summarize(board: Board, sent: int, committed: int, took_s: float) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.flights.demo", description=__doc__)
     parser.add_argument("--rate", type=float, default=FLIGHTS_PER_S, help="flights per second (400)")
-    parser.add_argument("--port", type=int, help="the page's port (8080, or any other one where it is taken)")
+    parser.add_argument("--port", type=int, help="the dashboard's port (8080, or a free one if it is taken)")
     parser.add_argument(
         "--keep-running",
         action=argparse.BooleanOptionalAction,
         default=sys.stdout.isatty(),
-        help="send them again and again until Ctrl-C (at a terminal), or once (elsewhere)",
+        help="send the flights in a loop until Ctrl-C (on a terminal), or once (elsewhere)",
     )
     return parser.parse_args()
 

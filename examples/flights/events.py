@@ -1,4 +1,4 @@
-"""The events, and the rows that they are made of. What the data does not know is None."""
+"""The events, read from the rows of the sample. Unknown values are None."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Flight(BaseModel):
     carrier: str
     number: int
     tail_number: str | None
-    """The aircraft; None where a flight was cancelled before it had one."""
+    """The aircraft; None if the flight was cancelled before it had one."""
     origin: str
     destination: str
     scheduled_departure: AwareDatetime
@@ -27,24 +27,24 @@ class Flight(BaseModel):
 
 
 class FlightDeparted(Flight):
-    """It left, at most 15 minutes late. A delay below zero means that it left early."""
+    """It left at most 15 minutes late. A negative delay means that it left early."""
 
     departure_delay_min: int
     arrival_delay_min: int | None
-    """None where it was diverted."""
+    """None if it was diverted."""
     air_time_min: int | None
 
 
 class FlightDelayed(FlightDeparted):
-    """It left, more than 15 minutes late."""
+    """It left more than 15 minutes late."""
 
 
 class FlightCancelled(Flight):
-    """It never left: there is no departure and no arrival to tell of."""
+    """It was cancelled: it has no departure and no arrival."""
 
 
 class AirlineRegistered(BaseModel):
-    """An airline that the board did not know flies now."""
+    """A new airline."""
 
     carrier: str
     name: str

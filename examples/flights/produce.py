@@ -1,12 +1,13 @@
-"""Sends the flights, each when its turn has come: `python -m examples.flights.produce --bootstrap-servers ...`."""
+"""Sends the flights at a constant rate: `python -m examples.flights.produce --bootstrap-servers ...`."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Callable, Mapping
 
-from evkafka import EVKafkaProducer
+from evkafka import EVKafkaError, EVKafkaProducer
 
 from .events import TOPIC, AirlineRegistered, Flight, read_flights
 
@@ -20,11 +21,14 @@ async def produce(
     sent: Callable[[int], object] = lambda count: None,
     between: Mapping[int, Flight | AirlineRegistered] | None = None,
 ) -> int:
-    """Send every flight, keyed by its aircraft, so that what happens to one stays in order. Returns how many.
+    """Send every flight. Its key is its aircraft, so that the flights of one aircraft stay in order.
 
     Args:
-        between: the number of a flight -> what else is sent before it, and not counted.
-        sent: called with the number of flights that Kafka has confirmed.
+        sent: called with the number of confirmed flights.
+        between: number of a flight -> another event to send before it, which is not counted.
+
+    Returns:
+        The number of flights.
     """
     count = 0
     loop = asyncio.get_running_loop()
@@ -45,7 +49,10 @@ def main() -> None:
     parser.add_argument("--bootstrap-servers", default="localhost:9092")
     parser.add_argument("--rate", type=float, default=FLIGHTS_PER_S, help="flights per second (400)")
     asked = parser.parse_args()
-    count = asyncio.run(produce(asked.bootstrap_servers, flights_per_s=asked.rate))
+    try:
+        count = asyncio.run(produce(asked.bootstrap_servers, flights_per_s=asked.rate))
+    except EVKafkaError as error:
+        sys.exit(f"not sent: {error}")
     print(f"{count:,} flights sent")
 
 

@@ -22,11 +22,11 @@ class LiveTable:
         self._handled = self._progress.add_task("handled", total=flights)
 
     def sent(self) -> None:
-        """One more was sent."""
+        """Count one more sent flight."""
         self._progress.advance(self._sent)
 
     def more(self, flights: int) -> None:
-        """So many there are now, in all."""
+        """Set the total number of flights."""
         for task in (self._sent, self._handled):
             self._progress.update(task, total=flights)
 

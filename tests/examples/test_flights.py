@@ -9,12 +9,18 @@ import signal
 import socket
 import subprocess
 import sys
+import webbrowser
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from examples.flights import produce
+from examples.flights.board import Board
+from examples.flights.browser import open_in_browser
 from examples.flights.events import FlightCancelled, FlightDelayed, FlightDeparted, airlines, read_flights
+
+from evkafka.exceptions import BrokerUnavailable
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "examples" / "data" / "flights.csv.gz"
@@ -48,6 +54,62 @@ class TestSample:
         assert {flight.carrier for flight in read_flights()} <= airlines().keys()
 
 
+class TestWorstDelays:
+    def test_have_each_flight_once_if_the_flights_are_sent_again(self) -> None:
+        board = Board()
+        delayed = [flight for flight in read_flights() if isinstance(flight, FlightDelayed)]
+        for flight in delayed * 3:
+            board.delayed(flight)
+        worst = sorted({flight.departure_delay_min for flight in board.worst}, reverse=True)
+        assert len({(flight.carrier, flight.number, flight.scheduled_departure) for flight in board.worst}) == 5
+        assert worst[0] == max(flight.departure_delay_min for flight in delayed)
+
+
+class TestBrowser:
+    @pytest.fixture
+    def opened(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The addresses that were opened; a terminal of a Linux desktop."""
+        addresses: list[str] = []
+        monkeypatch.setattr(webbrowser, "open", lambda url: addresses.append(url) or True)
+        monkeypatch.setattr(sys, "platform", "linux")
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+        monkeypatch.setenv("DISPLAY", ":0")
+        for name in ("CI", "SSH_CONNECTION", "WAYLAND_DISPLAY"):
+            monkeypatch.delenv(name, raising=False)
+        return addresses
+
+    def test_is_opened_on_a_desktop(self, opened: list[str]) -> None:
+        assert open_in_browser("http://127.0.0.1:8080/ui") is True
+        assert opened == ["http://127.0.0.1:8080/ui"]
+
+    @pytest.mark.parametrize(
+        ("name", "value"), [("DISPLAY", ""), ("CI", "true"), ("SSH_CONNECTION", "10.0.0.1 1 10.0.0.2 22")]
+    )
+    def test_is_not_opened_without_a_display_in_ci_or_over_ssh(
+        self, opened: list[str], monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    ) -> None:
+        monkeypatch.setenv(name, value)
+        assert open_in_browser("http://127.0.0.1:8080/ui") is False
+        assert opened == []
+
+    def test_is_not_opened_if_the_output_is_no_terminal(
+        self, opened: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
+        assert open_in_browser("http://127.0.0.1:8080/ui") is False
+
+
+def test_sending_without_a_broker_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unavailable(*_: object, **__: object) -> int:
+        raise BrokerUnavailable("no Kafka broker could be reached within 30 s")
+
+    monkeypatch.setattr(produce, "produce", unavailable)
+    monkeypatch.setattr(sys, "argv", ["produce"])
+    with pytest.raises(SystemExit) as ended:
+        produce.main()
+    assert ended.value.code == "not sent: no Kafka broker could be reached within 30 s"
+
+
 @pytest.mark.kafka
 class TestDemo:
     @pytest.fixture
@@ -72,6 +134,8 @@ class TestDemo:
         others = 3  # two flights of an unknown airline, and its registration
         assert f"{flights} flights sent, {flights} handled, {counts.total() + others:,} events committed" in output
         assert "2 flights of an unknown airline are dead letters, in flights.departures-board.dlq." in output
+        assert "GoJet Airlines (G7) is registered now" in output
+        assert re.search(r"Dashboard  http://127\.0\.0\.1:\d+/ui\n", output)
         assert demo.returncode == 0
 
     @pytest.mark.parametrize("demo", [["examples.flights.demo", "--rate", "500"]], indirect=True)
