@@ -89,7 +89,7 @@ class TestCommand:
         write_app(tmp_path, servers="k:9092", topic="orders")
         assert evkafka(tmp_path, "asyncapi", "shop:app", "-o", "old.yaml").returncode == 0
         same = evkafka(tmp_path, "asyncapi", "diff", "old.yaml", "shop:app")
-        assert (same.returncode, same.stdout) == (0, "no difference\n")
+        assert (same.returncode, same.stdout) == (0, "no differences\n")
         source = (tmp_path / "shop.py").read_text()
         (tmp_path / "shop.py").write_text(source.replace("cents: int", "cents: int\n    currency: str"))
         changed = evkafka(tmp_path, "asyncapi", "diff", "old.yaml", "shop:app", "--json")
@@ -101,6 +101,6 @@ class TestCommand:
 
     def test_a_file_without_a_contract_is_one_sentence(self, tmp_path: Path) -> None:
         (tmp_path / "a.json").write_text("{}")
-        assert "a.json is no AsyncAPI 3 document" in stderr_of(
+        assert "a.json is not an AsyncAPI 3 document" in stderr_of(
             evkafka(tmp_path, "asyncapi", "diff", "a.json", "a.json"), 2
         )

@@ -87,7 +87,7 @@ class TestBroker:
         java_of(process).kill()
         _, err = process.communicate(timeout=240)
         assert process.returncode == 1
-        assert err.startswith("evkafka: Kafka has ended by itself. The end of its log:\n")
+        assert err.startswith("evkafka: Kafka exited. The end of its log:\n")
 
     def test_signal_while_starting_ends_it_cleanly(self, start, tmp_path):
         process = start("--port", "0")

@@ -99,7 +99,7 @@ class TestCheck:
         findings = as_json(ended)["findings"]
         messages = {(one["level"], one["check"], one["about"]): one["said"] for one in findings}
         assert "group_id" in messages["error", "config", "orders"]
-        assert messages["error", "wiring", "lost"] == "'Lost' has no topic to go to"
+        assert messages["error", "wiring", "lost"] == "'Lost' has no topic"
         assert messages["warning", "wiring", "empty"] == "its handler has no endpoint"
         warnings = " ".join(one["said"] for one in findings if one["level"] == "warning")
         for sentence in ("heartbeat_interval_ms 5000", "drain_timeout_ms 40000 is longer", "may take 60000 ms"):

@@ -106,7 +106,7 @@ class TestImage:
 
 
 def test_existing_files_are_not_overwritten(service: Path) -> None:
-    assert "is there already" in stderr_of(evkafka(service.parent, "new", "order-mailer"), 2)
+    assert "exists already" in stderr_of(evkafka(service.parent, "new", "order-mailer"), 2)
 
 
 def test_a_name_that_no_package_can_have(tmp_path: Path) -> None:

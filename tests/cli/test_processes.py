@@ -170,7 +170,7 @@ class TestWorkers:
         group.until(CAUGHT, times=2)
         pids = workers_of(group.printed)
         os.kill(pids[2], signal.SIGKILL)
-        group.until("worker 2 has ended with 137; starting it again")
+        group.until("worker 2 exited with code 137; restarting it")
         group.until("worker 2 runs as process", times=2)
         send(tmp_path, orders, "a")
         group.until("order a by")
@@ -190,7 +190,7 @@ class TestWorkers:
         group.until("stopping 2 processes")
         # The killed worker's code, or the other one's: the second signal ends it, unless it has stopped before.
         assert group.stop() in (128 + signal.SIGTERM, 128 + signal.SIGKILL)
-        assert "worker 2 has not ended within 3 s after its signal: killing it" in group.printed
+        assert "worker 2 did not exit within 3 s after its signal: killing it" in group.printed
 
     def test_a_blocked_worker_ends_when_its_supervisor_is_killed(
         self, orders: str, tmp_path: Path, running: Start
@@ -213,7 +213,7 @@ class TestWorkers:
         (tmp_path / "shop.py").write_text("import nothing_of_that_name\n")
         ended = evkafka(tmp_path, "run", "shop:app", "--workers", "2")
         assert "No module named 'nothing_of_that_name'" in stderr_of(ended, 2)
-        assert "could not start: stopping them all" in ended.stderr
+        assert "could not start: stopping all workers" in ended.stderr
 
     @pytest.mark.long
     def test_workers_stop_when_their_supervisor_is_killed(self, orders: str, tmp_path: Path, running: Start) -> None:

@@ -123,7 +123,7 @@ class TestRefusing:
         assert "did you mean 'shop'?" in refusal(evkafka("run", "shpo:app"))
 
     def test_an_app_dir_that_is_not_there(self, evkafka):
-        assert "--app-dir nowhere is no directory" in refusal(evkafka("run", "shop:app", "--app-dir", "nowhere"))
+        assert "--app-dir nowhere is not a directory" in refusal(evkafka("run", "shop:app", "--app-dir", "nowhere"))
 
     def test_a_misspelt_name(self, evkafka, module):
         module("billing = App()")
@@ -172,12 +172,12 @@ class TestRefusing:
     @pytest.mark.parametrize(
         ("source", "says"),
         [
-            ("app = App()", "leave --factory out"),
+            ("app = App()", "omit --factory"),
             ("app = 5", "is an int, not a function"),
             ("async def app():\n    return App()\n", "is an async function"),
             ("def app(settings):\n    return App()\n", "missing a required argument: 'settings'"),
             ("def app():\n    App()\n", "returned None, not an EVKafkaApp"),
-            ("def app():\n    raise KeyError('HOME')\n", "'shop:app' cannot make the app: KeyError: 'HOME'"),
+            ("def app():\n    raise KeyError('HOME')\n", "'shop:app' cannot create the app: KeyError: 'HOME'"),
         ],
     )
     def test_what_is_no_factory(self, evkafka, module, source, says):

@@ -69,7 +69,7 @@ def _module_name(name: str) -> str:
 def _import_module(name: str, app_dir: Path, *, show_traceback: bool) -> ModuleType:
     directory = app_dir.expanduser().resolve()
     if not directory.is_dir():
-        raise ConfigError(f"--app-dir {app_dir} is no directory")
+        raise ConfigError(f"--app-dir {app_dir} is not a directory")
     sys.path.insert(0, str(directory))
     importlib.invalidate_caches()
     try:
@@ -91,7 +91,7 @@ def _no_such_module(name: str, missing: str, directory: Path) -> str:
     names = {path.stem for path in siblings.glob("*.py")} | {path.parent.name for path in siblings.glob("*/*.py")}
     if near := nearest(last, names):
         return f"{what} in {directory}: did you mean {f'{parent}.{near}' if parent else near!r}?"
-    return f"{what} in {directory}: run from the directory that holds it, or name that with --app-dir"
+    return f"{what} in {directory}: run in the directory that contains it, or name that with --app-dir"
 
 
 def _import_failed(name: str, error: Exception, show_traceback: bool) -> ConfigError:
@@ -158,7 +158,7 @@ def _no_such_name(module: ModuleType, holder: Any, where: str, name: str) -> str
         return f"{what}: did you mean {near!r}?"
     if apps:
         return f"{what}: its apps are {', '.join(map(repr, sorted(apps)))}"
-    return f"{what}, nor any other app: make one at the top level of the module, as in {name} = EVKafkaApp(...)"
+    return f"{what}, nor any other app: create one at the top level of the module, as in {name} = EVKafkaApp(...)"
 
 
 def _names_under_main_guard(module: ModuleType) -> set[str]:
@@ -183,9 +183,11 @@ def _names_under_main_guard(module: ModuleType) -> set[str]:
 
 def _call_factory(factory: Callable[[], Any], target: str, *, show_traceback: bool) -> Any:
     if _is_app(factory):
-        raise ConfigError(f"{target!r} is an app already: leave --factory out")
+        raise ConfigError(f"{target!r} is an app: omit --factory")
     if not callable(factory):
-        raise ConfigError(f"{target!r} is {_described(factory)}, not a function: --factory calls what makes the app")
+        raise ConfigError(
+            f"{target!r} is {_described(factory)}, not a function: --factory calls a function that returns the app"
+        )
     if inspect.iscoroutinefunction(factory):
         raise ConfigError(
             f"{target!r} is an async function: a factory is a plain one, "
@@ -194,13 +196,13 @@ def _call_factory(factory: Callable[[], Any], target: str, *, show_traceback: bo
     try:
         inspect.signature(factory).bind()
     except TypeError as error:
-        raise ConfigError(f"{target!r} cannot be called without arguments ({error}): --factory gives it none") from None
+        raise ConfigError(f"{target!r} cannot be called without arguments ({error}): --factory passes none") from None
     except ValueError:
         pass  # a builtin without a signature: the call will show
     try:
         return factory()
     except Exception as error:  # the user's function may raise anything
-        raise _user_code_failed(f"{target!r} cannot make the app", error, show_traceback=show_traceback) from error
+        raise _user_code_failed(f"{target!r} cannot create the app", error, show_traceback=show_traceback) from error
 
 
 def _require_app(found: Any, target: str, *, from_factory: bool) -> RunnableApp:
@@ -208,11 +210,11 @@ def _require_app(found: Any, target: str, *, from_factory: bool) -> RunnableApp:
         app: RunnableApp = found
         return app
     if from_factory:
-        raise ConfigError(f"{target!r} returned {_described(found)}, not an EVKafkaApp: return the app that it makes")
+        raise ConfigError(f"{target!r} returned {_described(found)}, not an EVKafkaApp: return the app")
     if inspect.isroutine(found):
-        raise ConfigError(f"{target!r} is a function, not an EVKafkaApp: if it makes the app, add --factory")
+        raise ConfigError(f"{target!r} is a function, not an EVKafkaApp: if it returns the app, add --factory")
     if inspect.ismodule(found) or inspect.isclass(found):
-        raise ConfigError(f"{target!r} is {_described(found)}, not an EVKafkaApp: name the variable that holds the app")
+        raise ConfigError(f"{target!r} is {_described(found)}, not an EVKafkaApp: name the variable of the app")
     raise ConfigError(f"{target!r} is {_described(found)}, not an EVKafkaApp: give it to an app, and name that")
 
 

@@ -60,7 +60,7 @@ def _port_of_platform() -> int | None:
     if not text:
         return None
     if not text.isdecimal() or int(text) > 65535:
-        raise ConfigError(f"PORT is {text!r} in the environment: give a number up to 65535, or leave it out")
+        raise ConfigError(f"PORT is {text!r} in the environment: set a number up to 65535, or unset it")
     return int(text)
 
 

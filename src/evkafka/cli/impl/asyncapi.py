@@ -40,7 +40,7 @@ def contract_of(target: str, *, app_dir: Path, factory: bool) -> str:
     app = load_app(target, app_dir, factory=factory)
     contract = getattr(app, "asyncapi", None)
     if contract is None:
-        raise ConfigError(f"{target!r} is a {type(app).__name__}, which has no contract: name an EVKafkaApp")
+        raise ConfigError(f"{target!r} is a {type(app).__name__}, which has no AsyncAPI document: name an EVKafkaApp")
     text: str = contract()
     return text
 

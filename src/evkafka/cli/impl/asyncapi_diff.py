@@ -47,10 +47,10 @@ def compare(old: str, new: str, *, app_dir: Path, factory: bool, as_json: bool) 
 def _print_changes(changes: list[Change], breaking: int) -> None:
     out = screen()
     for change in sorted(changes, key=lambda one: (not one.breaks, one.where)):
-        mark = ("breaks ", "red") if change.breaks else ("is fine", "green")
+        mark = ("breaking  ", "red") if change.breaks else ("compatible", "green")
         out.print(styled(mark, f" {change.where}: {change.what}"), soft_wrap=True)
     if not changes:
-        out.print("no difference")
+        out.print("no differences")
     else:
         out.print(f"{len(changes)} differences, {breaking} of them breaking", style="dim")
 
@@ -67,7 +67,7 @@ def _read(source: str, *, app_dir: Path, factory: bool) -> Document:
             raise ConfigError(f"{source} cannot be read: {error.strerror or error}") from error
     document = _parse_yaml(source, text) if path.suffix in (".yaml", ".yml") else _parse_json(source, text)
     if not isinstance(document, dict) or not str(document.get("asyncapi", "")).startswith("3."):
-        raise ConfigError(f"{source} is no AsyncAPI 3 document: `evkafka asyncapi MODULE:APP` makes one")
+        raise ConfigError(f"{source} is not an AsyncAPI 3 document; `evkafka asyncapi MODULE:APP` prints one")
     return document
 
 
@@ -75,7 +75,7 @@ def _parse_json(source: str, text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ConfigError(f"{source} is neither JSON nor a file with the end .yaml: {error}") from error
+        raise ConfigError(f"{source} is neither JSON nor named *.yaml: {error}") from error
 
 
 def _parse_yaml(source: str, text: str) -> Any:
@@ -84,7 +84,7 @@ def _parse_yaml(source: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
-        raise ConfigError(f"{source} is no YAML: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"{source} is not YAML: {str(error).splitlines()[0]}") from error
 
 
 # ---------------------------------------------------------------------------- operations
@@ -101,10 +101,10 @@ def differences(old: Document, new: Document) -> Iterator[Change]:
         receives = action == "receive"
         where = f"{'receives' if receives else 'sends'} {event} at {topic}"
         if operation not in after:
-            effect = "who sends it is heard no more" if receives else "who reads it waits for it in vain"
-            yield Change(True, where, f"is gone: {effect}")
+            effect = "its producers are not read any more" if receives else "its consumers get none any more"
+            yield Change(True, where, f"removed: {effect}")
         elif operation not in before:
-            yield Change(False, where, "is new")
+            yield Change(False, where, "added")
         else:
             diff = SchemaDiff(receives=receives)
             for breaks, path, what in diff.compare(before[operation], after[operation], "payload"):

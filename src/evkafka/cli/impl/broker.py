@@ -28,7 +28,7 @@ def run_broker(port: int, *, data_dir: Path | None, properties: Sequence[str], q
         _print_address(broker, data_dir, quiet=quiet)
         while not broker.wait(1.0):  # short waits, because on Windows Ctrl-C does not interrupt a wait
             pass
-        print(f"evkafka: Kafka has ended by itself. The end of its log:\n{broker.log_tail()}", file=sys.stderr)
+        print(f"evkafka: Kafka exited. The end of its log:\n{broker.log_tail()}", file=sys.stderr)
         raise SystemExit(1)
     except KeyboardInterrupt:
         if not quiet:
@@ -41,10 +41,10 @@ def _print_address(broker: KafkaBroker, data_dir: Path | None, *, quiet: bool) -
     if quiet:
         print(broker.bootstrap_servers, flush=True)
         return
-    data = f"kept in {data_dir}" if data_dir else "temporary, gone at the end (--data DIR keeps it)"
+    data = f"kept in {data_dir}" if data_dir else "temporary, deleted at the end (--data DIR keeps it)"
     print(f"Apache Kafka is ready: bootstrap_servers = {broker.bootstrap_servers}")
     print(f"  data    {data}")
-    print("  topics  are created when first written to (--property auto.create.topics.enable=false: they are not)")
+    print("  topics  are created at the first use (--property auto.create.topics.enable=false: they are not)")
     print("Ctrl-C stops it.", flush=True)
 
 

@@ -107,7 +107,7 @@ async def _check(options: AppOptions, *, broker: bool) -> list[Finding]:
     try:
         app = load_app(options.target, options.app_dir, factory=options.factory)
         if not isinstance(app, EVKafkaApp):
-            raise ConfigError(f"{options.target!r} is no EVKafkaApp")
+            raise ConfigError(f"{options.target!r} is not an EVKafkaApp")
         if broker:
             use_dev_broker(app, options.target, options.app_dir)
     except ConfigError as error:
@@ -120,7 +120,9 @@ async def _check(options: AppOptions, *, broker: bool) -> list[Finding]:
         findings += _try("contract", "AsyncAPI", partial(_build_contract, app))
     if missing := missing_codecs():
         fix = "pip install --force-reinstall cramjam"
-        findings.append(Finding("error", "codecs", ", ".join(missing), "records in these cannot be read", fix))
+        findings.append(
+            Finding("error", "codecs", ", ".join(missing), "records with this compression cannot be read", fix)
+        )
     if not broker or any(one.level == "error" and one.check == "wiring" for one in findings):
         return findings
     return findings + await _check_clusters(app)
@@ -131,7 +133,7 @@ async def _check(options: AppOptions, *, broker: bool) -> list[Finding]:
 
 def _check_wiring(app: EVKafkaApp) -> Iterator[Finding]:
     if not app.consumers and not app.producers:
-        yield Finding("error", "wiring", "app", "it has neither consumers nor producers", "app.add_consumer(...)")
+        yield Finding("error", "wiring", "app", "no consumers and no producers", "app.add_consumer(...)")
     for declared in app.consumers.values():
         yield from _try("wiring", declared.name, partial(_compile, app, declared))
         if declared.endpoints == ():
@@ -142,8 +144,8 @@ def _check_wiring(app: EVKafkaApp) -> Iterator[Finding]:
         for endpoint in producer.sender.endpoints:
             yield from _try("wiring", name, endpoint.resolve, report_success=False)
             if (endpoint.topic or producer.config.get("topic")) is None:
-                fix = 'topic="..." at the event, or "topic" in the producer\'s configuration'
-                yield Finding("error", "wiring", name, f"{endpoint.event_type!r} has no topic to go to", fix)
+                fix = 'topic="..." of the event, or "topic" in the producer\'s configuration'
+                yield Finding("error", "wiring", name, f"{endpoint.event_type!r} has no topic", fix)
     if app.web:
         from evkafka.web import require_extra
 
@@ -152,7 +154,7 @@ def _check_wiring(app: EVKafkaApp) -> Iterator[Finding]:
 
 def _compile(app: EVKafkaApp, declared: DeclaredConsumer) -> str:
     types = [route.event_type for route in app.compile_consumer(declared).routes]
-    return f"takes {', '.join(types)}" if types else "an app callable takes everything"
+    return f"takes {', '.join(types)}" if types else "an app callable takes all events"
 
 
 def _build_contract(app: EVKafkaApp) -> str:
@@ -187,10 +189,10 @@ async def _check_clusters(app: EVKafkaApp) -> list[Finding]:
             host, port = await reach(connection, timeout_s=REACH_TIMEOUT_S)
             shapes = await topic_shapes(connection)
         except BrokerError as error:
-            fix = "see the network, security_protocol and login"
+            fix = "check the network, security_protocol and the login"
             findings.append(Finding("error", "broker", about, str(error), fix))
             continue
-        findings.append(Finding("ok", "broker", about, f"{host}:{port} lets us in"))
+        findings.append(Finding("ok", "broker", about, f"{host}:{port} connection OK"))
         needs = [need for need in needs_of(app) if need.connection.bootstrap_servers == servers]
         findings += [_check_topic(need, shapes.get(need.topic)) for need in needs]
         findings += await _check_permissions(app, connection, [one for one in needs if one.topic in shapes])
@@ -200,16 +202,21 @@ async def _check_clusters(app: EVKafkaApp) -> list[Finding]:
 def _check_topic(need: Need, shape: TopicShape | None) -> Finding:
     if shape is None:
         if need.role in ("retries", "dead letters"):
-            return Finding("warning", "topic", need.topic, "it is missing, and made when the app starts")
+            return Finding("warning", "topic", need.topic, "missing; the app creates it when it starts")
         fix = "evkafka topics create MODULE:APP, or check the name"
-        return Finding("error", "topic", need.topic, "it is missing", fix)
+        return Finding("error", "topic", need.topic, "missing", fix)
     message = f"{shape.partitions} partitions, {shape.replicas} replicas; {need.needed_by} {need.role}"
     if need.role == "reads" and need.ordering == "partition" and need.concurrency > shape.partitions:
-        fix = 'more partitions, or "ordering": "key", where only records of one key wait for each other'
-        less = f"concurrency {need.concurrency} cannot be used: in order by partition, {shape.partitions} run at once"
+        fix = 'more partitions, or "ordering": "key"'
+        less = (
+            f"concurrency {need.concurrency} has no effect: with ordering by partition at most {shape.partitions}"
+            " records run at once"
+        )
         return Finding("warning", "topic", need.topic, less, fix)
     if shape.replicas == 1 and len(need.connection.bootstrap_servers) > 1:
-        return Finding("warning", "topic", need.topic, f"{message}: a lost broker takes it along", "three replicas")
+        return Finding(
+            "warning", "topic", need.topic, f"{message}: if its broker is lost, the topic is lost", "three replicas"
+        )
     return Finding("ok", "topic", need.topic, message)
 
 
@@ -242,12 +249,12 @@ async def _check_permissions(app: EVKafkaApp, connection: ConnectionSettings, ne
 def _silent_broker_findings(silent: Mapping[str, object], about: str) -> list[Finding]:
     findings = []
     for node, error in silent.items():
-        message = f"{error}: the partitions that it leads stand still, and the groups that it coordinates"
-        fix = "start it again, or see the way from here to its advertised.listeners"
+        message = f"{error}: the partitions that it leads and the groups that it coordinates are blocked"
+        fix = "restart it, or check the network to its advertised.listeners"
         findings.append(Finding("error", "broker", node, message, fix))
     # The cluster decides which broker answers a question about permissions: it may be one that never answers.
-    fix = "evkafka check again, when all brokers answer"
-    return [*findings, Finding("warning", "rights", about, "not asked: a broker does not answer", fix)]
+    fix = "run evkafka check again when all brokers answer"
+    return [*findings, Finding("warning", "rights", about, "not checked: a broker does not answer", fix)]
 
 
 async def _check_reader(probe: PermissionProbe, declared: DeclaredConsumer, existing: set[str]) -> list[Finding]:

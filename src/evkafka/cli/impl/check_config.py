@@ -24,7 +24,7 @@ class ConfigFinding(NamedTuple):
 def config_findings(declared: DeclaredConsumer) -> list[ConfigFinding]:
     """The findings about one consumer; one `ok` if there is no other."""
     findings = [*_check_times(declared.settings, _longest_attempt_s(declared)), *_check_limits(declared.settings)]
-    return findings or [ConfigFinding("ok", "the times fit each other")]
+    return findings or [ConfigFinding("ok", "timeouts are consistent")]
 
 
 def _longest_attempt_s(declared: DeclaredConsumer) -> float:
@@ -38,21 +38,21 @@ def _check_times(settings: ConsumerSettings, attempt_s: float) -> Iterator[Confi
     if settings.heartbeat_interval_s * 3 > session_s:
         yield ConfigFinding(
             "warning",
-            f"heartbeat_interval_ms {_ms(settings.heartbeat_interval_s)} leaves less than three tries in"
+            f"heartbeat_interval_ms {_ms(settings.heartbeat_interval_s)} allows fewer than three heartbeats in"
             f" session_timeout_ms {_ms(session_s)}",
             f"heartbeat_interval_ms {_ms(session_s / 3)} or less",
         )
     if drain_s + LAST_STEPS_S > KUBERNETES_GRACE_S:
         yield ConfigFinding(
             "warning",
-            f"drain_timeout_ms {_ms(drain_s)} is longer than Kubernetes waits by default (30 s)",
-            f"terminationGracePeriodSeconds: {round(drain_s + 10)}, or a shorter drain",
+            f"drain_timeout_ms {_ms(drain_s)} is longer than the default grace period of Kubernetes (30 s)",
+            f"terminationGracePeriodSeconds: {round(drain_s + 10)}, or a shorter drain_timeout_ms",
         )
     if attempt_s > drain_s:
         yield ConfigFinding(
             "warning",
             f"an attempt may take {_ms(attempt_s)} ms, and drain_timeout_ms is {_ms(drain_s)}:"
-            " a stop may cut it, and it is run again",
+            " a stop may cancel it, and it runs again",
             "a longer drain_timeout_ms, or a shorter max_endpoint_exec_time_ms",
         )
     if attempt_s > rebalance_s:
@@ -65,7 +65,7 @@ def _check_times(settings: ConsumerSettings, attempt_s: float) -> Iterator[Confi
         yield ConfigFinding(
             "error",
             f"revoke_drain_timeout_ms {_ms(settings.revoke_drain_timeout_s)} is not less than rebalance_timeout_ms"
-            f" {_ms(rebalance_s)}: the group would go on without this member",
+            f" {_ms(rebalance_s)}: the group would continue without this member",
             "a shorter revoke_drain_timeout_ms",
         )
 
@@ -74,15 +74,15 @@ def _check_limits(settings: ConsumerSettings) -> Iterator[ConfigFinding]:
     if settings.group_instance_id is not None and settings.session_timeout_s < KUBERNETES_GRACE_S:
         yield ConfigFinding(
             "warning",
-            "group_instance_id saves a restart from a rebalance only within session_timeout_ms"
-            f" {_ms(settings.session_timeout_s)}, and a restart takes longer",
-            "session_timeout_ms 60000 or so, with static members",
+            "group_instance_id avoids a rebalance only if a restart takes less than session_timeout_ms"
+            f" {_ms(settings.session_timeout_s)}",
+            "session_timeout_ms of about 60000 for static members",
         )
     if settings.concurrency > settings.max_pending_records:
         yield ConfigFinding(
             "warning",
             f"concurrency {settings.concurrency} is more than max_pending_records {settings.max_pending_records}",
-            "a greater max_pending_records",
+            "a higher max_pending_records",
         )
 
 

@@ -117,7 +117,7 @@ class ChildProcess:
 
     def _kill(self, waited_s: float) -> None:
         if self.is_running:
-            logger.error("%s has not ended within %g s after its signal: killing it", self._name, waited_s)
+            logger.error("%s did not exit within %g s after its signal: killing it", self._name, waited_s)
             self._process.kill()
 
     def _stop_limit_s(self) -> float:

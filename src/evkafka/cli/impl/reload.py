@@ -35,7 +35,7 @@ def run_reloading(options: RunOptions, directories: Sequence[Path]) -> int:
     watched = [path.expanduser().resolve() for path in directories or (options.app_dir,)]
     for path in watched:
         if not path.is_dir():
-            raise ConfigError(f"--reload-dir {path} is no directory")
+            raise ConfigError(f"--reload-dir {path} is not a directory")
     configure_logging(options.log_level, as_json=options.json_log)
     return asyncio.run(_Reloader(options, watched).run())
 
@@ -89,7 +89,7 @@ class _Reloader:
         if code == 0:
             self._stop.set()
         else:
-            logger.warning("the app has ended with %d: waiting for a file to change", self._code)
+            logger.warning("the app exited with code %d: waiting for a file to change", self._code)
 
     async def _end(self) -> None:
         """End the process.

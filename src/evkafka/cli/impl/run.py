@@ -70,7 +70,7 @@ def _run_other_app(app: RunnableApp, options: RunOptions) -> None:
     }
     for option, value in given.items():
         if value:
-            raise ConfigError(f"{option} is for an EVKafkaApp, and {options.target!r} is none")
+            raise ConfigError(f"{option} needs an EVKafkaApp, and {options.target!r} is not one")
     end_with_system_exit()
     app.run()
 
@@ -88,6 +88,6 @@ def find_loop_factory(name: str) -> LoopFactory | None:
     except ImportError as error:
         if name == "auto":
             return None
-        raise ConfigError("--loop uvloop: it is not installed: pip install 'evkafka[uvloop]'") from error
+        raise ConfigError("--loop uvloop: uvloop is not installed: pip install 'evkafka[uvloop]'") from error
     factory: LoopFactory = uvloop.new_event_loop
     return factory

@@ -77,7 +77,7 @@ def send(
 
 async def _send(found: FoundCluster, topic: str, events: Sequence[Event], *, create: bool) -> list[RecordMetadata]:
     if not create:
-        await require_topic(found.connection, topic, otherwise="--create makes it")
+        await require_topic(found.connection, topic, otherwise="--create creates it")
     sink = KafkaCluster().sink(ProducerSettings(connection=replace(found.connection, request_timeout_s=40.0)))
     await sink.start()
     try:
@@ -128,7 +128,7 @@ def _endpoints(found: FoundCluster, topic: str) -> dict[str, Endpoint] | None:
         names = sorted({one.name for declared in found.app.consumers.values() for one in declared.settings.topics})
         raise ConfigError(
             f"no consumer of this app reads {topic!r}; they read {', '.join(map(repr, names)) or 'no topic by name'}."
-            " --no-check sends it all the same"
+            " --no-check sends it anyway"
         )
     endpoints: dict[str, Endpoint] = {}
     for declared in readers:
@@ -145,16 +145,16 @@ def _endpoints(found: FoundCluster, topic: str) -> dict[str, Endpoint] | None:
 def _no_endpoint(topic: str, event_type: str | None, known: Sequence[str]) -> str:
     names = ", ".join(map(repr, sorted(known)))
     if event_type is None:
-        return f"which event type? --type says it; at {topic!r} this app takes {names}. --no-check sends it without"
+        return f"--type is missing; at {topic!r} this app takes {names}. --no-check sends it without a type"
     near = nearest(event_type, known)
     hint = f"it takes {names}." if near is None else f"did you mean {near!r}?"
-    return f"no endpoint of this app takes {event_type!r} at {topic!r}: {hint} --no-check sends it all the same"
+    return f"no endpoint of this app takes {event_type!r} at {topic!r}: {hint} --no-check sends it anyway"
 
 
 def _check(endpoint: Endpoint, decoder: Decoder, event: Event) -> None:
     if event.value is None:
         if not decoder.admits_none:
-            raise NotTaken(f"{event.source}: {endpoint.name} takes no tombstone; --no-check sends it all the same")
+            raise NotTaken(f"{event.source}: {endpoint.name} takes no tombstone; --no-check sends it anyway")
         return
     try:
         decoder.from_bytes(event.value)
@@ -162,7 +162,7 @@ def _check(endpoint: Endpoint, decoder: Decoder, event: Event) -> None:
         why = decode_fault(error, decoder.names())
         raise NotTaken(
             f"{event.source} is not the {decoder.expected} that {endpoint.name} asks for: {why};"
-            " nothing was sent. --no-check sends it all the same"
+            " nothing was sent. --no-check sends it anyway"
         ) from error
 
 
@@ -191,7 +191,7 @@ class _EventReader:
         options = self._options
         if options.tombstone:
             if options.payload is not None or options.file is not None:
-                raise ConfigError("--tombstone has no payload: leave the other one out")
+                raise ConfigError("--tombstone and a payload cannot be combined")
             yield self._event(None, "the tombstone")
             return
         text, name = self._text()
@@ -208,7 +208,7 @@ class _EventReader:
         """The text that has the events, and its name for errors."""
         payload, file = self._options.payload, self._options.file
         if payload is not None and file is not None:
-            raise ConfigError("a payload and --file: say one of them")
+            raise ConfigError("a payload and --file cannot be combined")
         if payload is not None and payload[:1] == "@":
             file, payload = payload[1:], None
         if payload is not None and payload != "-":
@@ -216,7 +216,7 @@ class _EventReader:
         if payload == "-" or file == "-" or (file is None and not sys.stdin.isatty()):
             return sys.stdin.buffer.read(), "stdin"
         if file is None:
-            raise ConfigError("what shall be sent? A payload as an argument, --file FILE, or - for stdin")
+            raise ConfigError("give a payload as an argument, with --file FILE, or - for stdin")
         try:
             return Path(file).read_bytes(), file
         except OSError as error:
@@ -236,10 +236,10 @@ class _EventReader:
         try:
             record: Any = json.loads(line)
         except ValueError as error:
-            raise ConfigError(f"{source} is no JSON: {error}") from error
+            raise ConfigError(f"{source} is not JSON: {error}") from error
         if not isinstance(record, dict) or "value" not in record:
             raise ConfigError(
-                f'{source} is no record: write {{"type": ..., "key": ..., "value": ...}}, as `tail --json` does'
+                f'{source} is not a record: write {{"type": ..., "key": ..., "value": ...}}, as `tail --json` does'
             )
         event_type = record.get("type") or self._options.event_type
         try:
@@ -247,7 +247,7 @@ class _EventReader:
             key = _bytes(record.get("key"))
             value = _value_bytes(record["value"])
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"{source} is no record: {error}") from error
+            raise ConfigError(f"{source} is not a record: {error}") from error
         if event_type is not None:
             headers = [(name, value) for name, value in headers if name != self._type_header]
             headers.insert(0, (self._type_header, str(event_type).encode()))
@@ -258,9 +258,9 @@ def _key_of_field(payload: bytes, field: str, source: str) -> bytes:
     try:
         fields = json.loads(payload)
     except ValueError as error:
-        raise ConfigError(f"{source} is no JSON, so it has no field {field!r}: {error}") from error
+        raise ConfigError(f"{source} is not JSON, so it has no field {field!r}: {error}") from error
     if not isinstance(fields, dict) or field not in fields:
-        raise ConfigError(f"{source} has no field {field!r} to take the key from")
+        raise ConfigError(f"{source} has no field {field!r} for the key")
     key = fields[field]
     return (key if isinstance(key, str) else json.dumps(key)).encode()
 

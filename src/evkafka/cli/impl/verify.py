@@ -58,7 +58,7 @@ def _check_app(target: str, options: Options) -> None:
     """Report here, in one sentence, what would otherwise end each of the processes."""
     app = load_app(target, options.app_dir)
     if not isinstance(app, EVKafkaApp):
-        raise ConfigError(f"{target!r} is no EVKafkaApp: verify looks into an app's consumers")
+        raise ConfigError(f"{target!r} is not an EVKafkaApp")
     choose_consumer(app, options.consumer)
 
 
@@ -71,10 +71,10 @@ def _print_report(report: Report, screen: Console) -> None:
         table.add_row(name, figure, remark)
     screen.print(table)
     for problem in report.problems:
-        screen.print(styled(("broken", "red"), f"  {problem}"), soft_wrap=True)
+        screen.print(styled(("failed", "red"), f"  {problem}"), soft_wrap=True)
     if report.clean:
         summary = "nothing was lost, nothing was out of order, everything is committed"
-        screen.print(styled(("kept", "green"), f"  {summary}"))
+        screen.print(styled(("passed", "green"), f"  {summary}"))
 
 
 def _rows(report: Report) -> list[tuple[str, str, str]]:
@@ -85,13 +85,13 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
         ("faults", str(sum(report.faults.values())), f"{faults}; seed {report.seed}"),
         ("sent", str(report.sent), f"acknowledged {report.acknowledged}, with an error {report.unconfirmed}"),
         ("in the log", str(report.written), ""),
-        ("lost writes", str(len(report.lost_writes)), "acknowledged, and not in the log"),
+        ("lost writes", str(len(report.lost_writes)), "acknowledged, but not in the log"),
         ("written twice", str(len(report.double_writes)), ""),
-        ("denied writes", str(len(report.denied_writes)), "said not to be in the log, and in it"),
+        ("denied writes", str(len(report.denied_writes)), "reported as failed, but in the log"),
         ("inconsistent offsets", str(len(report.misplaced)), ""),
         ("written out of order", str(len(report.reordered_writes)), ""),
-        ("handled", str(report.handled), f"attempts that failed {report.failed}, were cut {report.cut}"),
-        ("lost", str(len(report.lost)), "in the log, and never handled"),
+        ("handled", str(report.handled), f"failed attempts {report.failed}, cancelled {report.cut}"),
+        ("lost", str(len(report.lost)), "in the log, but never handled"),
         ("handled again", str(report.repeats), f"{report.repeats_percent:g} %"),
         ("out of order", str(len(report.out_of_order or ())) if ordered else "-", "first handlings, by key"),
         (

@@ -96,19 +96,19 @@ class Workers:
             if self._stopping.is_set():
                 return code
             if code == 0:
-                logger.info("worker %d has ended by itself", number)
+                logger.info("worker %d exited", number)
                 return code
             if code == USAGE or (code == NOT_STARTED and launches == 1):
                 return self._stop_failed(f"worker {number} could not start", code)
             if self._restarts_exhausted():
                 return self._stop_failed(
-                    f"worker {number} has ended with {code}, and {MOST_RESTARTS} restarts in"
+                    f"worker {number} exited with code {code}, and {MOST_RESTARTS} restarts in"
                     f" {WITHIN_S / 60:g} minutes did not help",
                     code,
                 )
             if time.monotonic() - began_s > HEALTHY_AFTER_S:
                 wait_s = FIRST_WAIT_S
-            logger.error("worker %d has ended with %d; starting it again in %g s", number, code, wait_s)
+            logger.error("worker %d exited with code %d; restarting it in %g s", number, code, wait_s)
             if await self._stopped_within(wait_s):
                 return code
             wait_s = min(wait_s * 2, LONGEST_WAIT_S)
@@ -130,7 +130,7 @@ class Workers:
     def _stop_failed(self, why: str, code: int) -> int:
         if self._failed_code is None:
             self._failed_code = code
-            logger.critical("%s: stopping them all", why)
+            logger.critical("%s: stopping all workers", why)
         self._stop()
         return code
 
