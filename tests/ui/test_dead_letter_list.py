@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from evkafka.dlq import DeadLetterFilter, DeadLetterPosition, drop_dead_letters
+from evkafka.dlq import DeadLetterFilter, DeadLetterPosition, DeadLetterTopic, drop_dead_letters
 from evkafka.ui import dead_letter_list
-from evkafka.ui.dead_letter_list import Listed, ListQuery, list_dead_letters
+from evkafka.ui.dead_letter_list import DeadLetterLists, Listed, ListQuery
 from tests.support.backends import backend, kafka
 from tests.support.dead_letters import Given, given
 from tests.support.engine import bench
 
 __all__ = ["backend", "bench", "given", "kafka"]
+
+
+async def list_dead_letters(topic: DeadLetterTopic, query: ListQuery) -> Listed:
+    return await DeadLetterLists().page(topic, query)
 
 
 def offsets(listed: Listed) -> list[int]:
@@ -34,6 +38,18 @@ class TestAPage:
         third = await list_dead_letters(given.dead_letters, ListQuery(within, skip=4, limit=2))
         assert [offsets(page) for page in (first, second, third)] == [[4, 3], [2, 1], [0]]
         assert [page.counts["open"] for page in (first, second, third)] == [5, 5, 5]
+
+    async def test_after_the_first_reads_only_its_own_dead_letters(self, given: Given) -> None:
+        for offset in range(5):
+            await given.write(offset)
+        lists = DeadLetterLists()
+        first = await lists.page(given.dead_letters, ListQuery(limit=2))
+        await dropped(given, 1)
+        within = DeadLetterFilter(within=first.within)
+        second = await lists.page(given.dead_letters, ListQuery(within, skip=2, limit=2))
+        assert [(row["offset"], row["status"]) for row in second.rows] == [(2, "open"), (1, "open")]
+        again = await lists.page(given.dead_letters, ListQuery(limit=2))
+        assert again.counts["open"] == 4
 
     async def test_has_the_wanted_status_and_the_number_of_each(self, given: Given) -> None:
         for offset in range(4):
@@ -76,6 +92,10 @@ class TestALargeTopic:
         found = await list_dead_letters(given.dead_letters, ListQuery())
         assert (offsets(found), found.older) == ([9, 8, 7, 6], 6)
         assert (found.counts["open"], found.within) == (4, {0: range(6, 10)})
+        before = await list_dead_letters(given.dead_letters, ListQuery(before=found.within))
+        assert (offsets(before), before.older) == ([5, 4, 3, 2], 2)
+        first = await list_dead_letters(given.dead_letters, ListQuery(before=before.within))
+        assert (offsets(first), first.older) == ([1, 0], 0)
 
 
 class TestGroups:

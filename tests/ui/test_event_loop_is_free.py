@@ -85,7 +85,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[OddRecord]:
         def __init__(self, connection: object, name: str, **options: object) -> None:
             self.connection, self.name = connection, name
 
-        async def newest_ranges(self, most: int) -> tuple[OffsetRanges, int]:
+        async def newest_ranges(self, most: int, before: None) -> tuple[OffsetRanges, int]:
             return {0: range(len(there))}, 0
 
         async def read(self, wanted: object, *, closed: bool) -> AsyncIterator[tuple[DeadLetterRecord, str]]:

@@ -180,7 +180,7 @@ class TestOrders:
             ({"consumer": "nobody", "topic": "t", "partition": 0}, "no consumer named 'nobody'"),
             ({"consumer": "shop", "topic": "other", "partition": 0}, "does not read topic 'other'"),
             ({"consumer": "shop", "topic": "t"}, "partition must be a whole number"),
-            ([], "no JSON object"),
+            ([], "not a JSON object"),
         ],
     )
     async def test_errors_are_answered_with_a_sentence(self, page: Page, body: object, sentence: str) -> None:

@@ -71,9 +71,11 @@ class DeadLetterPosition(NamedTuple):
         if not dash:
             return [first]
         if not last.isdecimal() or int(last) < first.offset:
-            raise ValueError(f"{text[:50]!r} is no range of places: give PARTITION@FIRST-LAST, 0@17-41 for example")
+            raise ValueError(
+                f"{text[:50]!r} is not a range of addresses: give PARTITION@FIRST-LAST, for example 0@17-41"
+            )
         if int(last) - first.offset >= POSITIONS_MAX:
-            raise ValueError(f"{text[:50]!r} names more than {POSITIONS_MAX} places; a filter selects any number")
+            raise ValueError(f"{text[:50]!r} names more than {POSITIONS_MAX} offsets; a filter selects any number")
         return [cls(first.partition, offset) for offset in range(first.offset, int(last) + 1)]
 
 

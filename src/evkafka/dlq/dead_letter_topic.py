@@ -82,18 +82,25 @@ class DeadLetterTopic:
         await self.require_topic()
         return await self.select_open(wanted, await self.replay_state(), limit)
 
-    async def newest_ranges(self, most: int) -> tuple[OffsetRanges, int]:
+    async def newest_ranges(self, most: int, before: OffsetRanges | None = None) -> tuple[OffsetRanges, int]:
         """The newest part of each partition: together no more than `most` offsets, and how many older ones there are.
 
         Each partition has the same share of its records in it.
+
+        Args:
+            before: a part that was returned earlier: the newest part before that one.
         """
         bounds = await bounds_of(self.connection, [self.name])
-        number = sum(bound.end - bound.first for bound in bounds.values())
-        if number <= most:
-            return {at.partition: range(bound.first, bound.end) for at, bound in bounds.items()}, 0
-        sizes = {at: (bound.end - bound.first) * most // number for at, bound in bounds.items()}
-        newest = {at.partition: range(bound.end - sizes[at], bound.end) for at, bound in bounds.items()}
-        return newest, number - sum(sizes.values())
+        whole = {at.partition: range(bound.first, bound.end) for at, bound in bounds.items()}
+        if before is not None:
+            whole = {
+                number: range(all_.start, before[number].start) for number, all_ in whole.items() if number in before
+            }
+        records = sum(map(len, whole.values()))
+        if records <= most:
+            return whole, 0
+        newest = {number: all_[len(all_) - len(all_) * most // records :] for number, all_ in whole.items()}
+        return newest, records - sum(map(len, newest.values()))
 
     async def count_open(self, before: tuple[object, int] | None = None) -> tuple[object, int]:
         """Count the open dead letters.

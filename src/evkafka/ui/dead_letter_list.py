@@ -1,7 +1,7 @@
 """The list of dead letters: one page of them, the newest first, with what the whole topic has of each status and error.
 
-Kafka has no index, so each answer reads the topic once, and the letters of the page a second time: no more than
-`SEARCHED_MAX` of its newest records. Of those that are not on the page only a position is kept.
+Kafka has no index, so a list reads the topic once: no more than `SEARCHED_MAX` of its records, the newest ones. Of what
+it finds only the positions are kept, for the further pages; the dead letters of a page are read a second time.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import logging
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from evkafka.dlq import DeadLetterFilter, DeadLetterPosition, DeadLetterRecord, DeadLetterTopic
 from evkafka.dlq.dead_letter import OffsetRanges
@@ -21,8 +21,8 @@ from evkafka.ui.payload_text import KEY_BYTES, as_text, headers_as_text, unshowa
 
 logger = logging.getLogger("evkafka.web")
 
-SEARCHED_MAX = 50_000
-"""An answer is about so many of a topic's newest records; `evkafka dlq list` has all of them."""
+SEARCHED_MAX = 20_000
+"""A list is about so many of a topic's records. A further one is about the records before them."""
 
 ROWS_MAX = 200
 """Most dead letters of one page."""
@@ -41,11 +41,13 @@ class ListQuery:
 
     Attributes:
         wanted: its `within` is the part of the topic that an earlier page was about; None for the newest records.
+        before: the part of an earlier list: list what is before it.
         status: None for any.
         skip, limit: the page, counted from the newest dead letter.
     """
 
     wanted: DeadLetterFilter = field(default_factory=DeadLetterFilter)
+    before: OffsetRanges | None = None
     status: Status | None = "open"
     skip: int = 0
     limit: int = ROWS_MAX
@@ -72,42 +74,67 @@ class Listed:
     older: int = 0
 
 
-async def list_dead_letters(topic: DeadLetterTopic, query: ListQuery) -> Listed:
-    """List a page of dead letters; an empty one if the topic does not exist yet: the first dead letter creates it."""
-    if not await partition_numbers(topic.connection, [topic.name]):
-        return Listed()
+class DeadLetterLists:
+    """Lists dead letters. Keeps what the last search found, for its further pages."""
+
+    def __init__(self) -> None:
+        self._last: _Search | None = None
+
+    async def page(self, topic: DeadLetterTopic, query: ListQuery) -> Listed:
+        """A page; an empty one if the topic does not exist yet: the first dead letter creates it."""
+        if not await partition_numbers(topic.connection, [topic.name]):
+            return Listed()
+        search = self._last
+        if search is None or not query.skip or not search.is_for(topic.name, query):
+            search = self._last = await _search(topic, query)
+        page = search.page(query.skip, query.limit)
+        rows: dict[DeadLetterPosition, DeadLetterRow] = {}
+        async for batch in topic.batches(page, ROWS_MAX):
+            for dead_letter in batch:
+                rows[dead_letter.position] = dead_letter_row(dead_letter, page[dead_letter.position])
+        return Listed(
+            rows=[rows[position] for position in page if position in rows],
+            counts=search.counts(),
+            open=search.open,
+            groups=search.groups.largest(),
+            other=search.groups.other(),
+            within=search.within,
+            older=search.older,
+        )
+
+
+async def _search(topic: DeadLetterTopic, query: ListQuery) -> _Search:
     within, older = query.wanted.offset_ranges(), 0
     if within is None:
-        within, older = await topic.newest_ranges(SEARCHED_MAX)
-    search = _Search(query)
+        within, older = await topic.newest_ranges(SEARCHED_MAX, query.before)
+    search = _Search(topic.name, query, within, older)
     async for dead_letter, status in topic.read(DeadLetterFilter(within=within), closed=True):
         search.add(dead_letter, status)
-    page = search.page()
-    rows: dict[DeadLetterPosition, DeadLetterRow] = {}
-    async for batch in topic.batches(page, ROWS_MAX):
-        rows |= {
-            dead_letter.position: dead_letter_row(dead_letter, page[dead_letter.position]) for dead_letter in batch
-        }
-    return Listed(
-        rows=[rows[position] for position in page if position in rows],
-        counts=search.counts(),
-        open=search.open,
-        groups=search.groups.largest(),
-        other=search.groups.other(),
-        within=within,
-        older=older,
-    )
+    search.sort()
+    return search
 
 
 class _Search:
-    """Counts, groups and sorts the dead letters of a topic."""
+    """Counts, groups and sorts the dead letters of a part of a topic."""
 
-    def __init__(self, query: ListQuery) -> None:
+    def __init__(self, topic: str, query: ListQuery, within: OffsetRanges, older: int) -> None:
+        self._topic = topic
         self._query = query
+        self.within = within
+        self.older = older
         self._counts: Counter[Status] = Counter()
         self._found: list[tuple[int, DeadLetterPosition, Status]] = []  # when it failed, in ms
         self.open = 0
         self.groups = _Groups()
+
+    def is_for(self, topic: str, query: ListQuery) -> bool:
+        """Whether this search has the pages of that query."""
+        own = replace(self._query.wanted, within=self.within)
+        return (topic, query.status, query.wanted) == (self._topic, self._query.status, own)
+
+    def sort(self) -> None:
+        """Sort what was found, the newest first."""
+        self._found.sort(reverse=True)
 
     def add(self, dead_letter: DeadLetterRecord, status: Status) -> None:
         self.open += status == "open"
@@ -122,11 +149,8 @@ class _Search:
         counts = self._counts
         return DeadLetterCounts(open=counts["open"], replayed=counts["replayed"], dropped=counts["dropped"])
 
-    def page(self) -> dict[DeadLetterPosition, Status]:
-        """The newest dead letters first."""
-        skip, limit = self._query.skip, self._query.limit
-        newest = sorted(self._found, reverse=True)[skip : skip + limit]
-        return {position: status for _, position, status in newest}
+    def page(self, skip: int, limit: int) -> dict[DeadLetterPosition, Status]:
+        return {position: status for _, position, status in self._found[skip : skip + limit]}
 
 
 class _Groups:

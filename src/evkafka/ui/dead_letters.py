@@ -24,7 +24,7 @@ from evkafka.serde.safe_text import lines
 from evkafka.service.plan import DeclaredConsumer
 from evkafka.ui.app_topics import AppTopic, dead_letter_topic_of
 from evkafka.ui.background import BackgroundRunner
-from evkafka.ui.dead_letter_list import Listed, ListQuery, list_dead_letters
+from evkafka.ui.dead_letter_list import DeadLetterLists, Listed, ListQuery
 from evkafka.ui.dead_letter_topics import dead_letter_topics
 from evkafka.ui.models import DeadLetterList, FailedDeadLetter, ReplayResult
 from evkafka.ui.offset_ranges import ranges_as_text
@@ -54,6 +54,7 @@ class DeadLetterScreen:
         self._background = background
         self._open_by_topic = open_by_topic
         self._actions = BackgroundRunner()
+        self._lists = DeadLetterLists()
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="evkafka-replay")
 
     def end(self) -> None:
@@ -80,7 +81,7 @@ class DeadLetterScreen:
         found = Listed()
         if name is not None:
             dead_letters = _dead_letter_topic(topics, name)
-            found = await self._background.run(lambda: list_dead_letters(dead_letters, query), timeout_s=READ_TIMEOUT_S)
+            found = await self._background.run(lambda: self._lists.page(dead_letters, query), timeout_s=READ_TIMEOUT_S)
         return DeadLetterList(
             topics=list(topics),
             topic=name,
@@ -153,7 +154,7 @@ class DeadLetterScreen:
         service = self._app.service
         plan = service.plan(topic.consumer or "") if service is not None else None
         if service is None or plan is None:
-            raise ConfigError("no consumer of this app runs that handles these letters")
+            raise ConfigError("no running consumer of this app handles these dead letters")
         handle, loop = local_handler(plan, service.state, self._threads), asyncio.get_running_loop()
 
         async def in_background(dead_letter: DeadLetterRecord) -> str | None:

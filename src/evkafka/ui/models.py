@@ -5,7 +5,7 @@ Durations are in seconds, times in milliseconds since the epoch. Unknown values 
 | path | |
 | --- | --- |
 | `GET ui/api/events` | a stream of `PageSnapshot`, one per second |
-| `GET ui/api/letters?topic&status&q&event_type&error&skip&limit&within&at` | `DeadLetterList` |
+| `GET ui/api/letters?topic&status&q&event_type&error&skip&limit&within&before&at` | `DeadLetterList` |
 | `GET ui/api/topics` | `TopicList` |
 | `GET ui/api/records?topic&partition&limit&key&q&(offset, at_ms or cursor)` | `Records`; without the last, the newest |
 | `GET ui/api/history?span&consumer&topic&partition` | `TimeSeries`; of a partition `PartitionTimeSeries` |
@@ -281,7 +281,7 @@ class DeadLetterList(TypedDict):
     """`counts` are those that match, by status; `open` is all open ones. `other` of them are in none of the groups.
 
     `within` is the part of the topic that was searched: give it to the next page, and to an action on all that match.
-    `older` records before it were not searched.
+    `older` records before it were not searched: give it as `before` to search those.
     """
 
     topics: list[str]

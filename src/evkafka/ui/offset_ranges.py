@@ -19,6 +19,6 @@ def parse_ranges(text: str) -> OffsetRanges:
         partition, _, offsets = part.partition("@")
         start, _, stop = offsets.partition("-")
         if not all(number.isascii() and number.isdecimal() and len(number) < 20 for number in (partition, start, stop)):
-            raise ValueError(f"{part[:50]!r} is no range of offsets: give PARTITION@FIRST-END, 0@17-41 for example")
+            raise ValueError(f"{part[:50]!r} is not a range of offsets: write PARTITION@FIRST-END, for example 0@17-41")
         ranges[int(partition)] = range(int(start), int(stop))
     return ranges

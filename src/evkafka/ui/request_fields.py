@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 
 from evkafka.dlq import DeadLetterFilter, DeadLetterPosition
+from evkafka.dlq.dead_letter import OffsetRanges
 from evkafka.dlq.state_topic import Status
 from evkafka.http.security import RequestRefused
 from evkafka.serde.safe_text import NAME_CHARACTERS, one_line
@@ -35,9 +36,9 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
         async for chunk in request.stream():
             body += chunk
             if len(body) > max_bytes:
-                raise RequestRefused(413, f"no more than {max_bytes} bytes are taken here")
+                raise RequestRefused(413, f"the body of the request is longer than {max_bytes} bytes")
     except ClientDisconnect:
-        raise RequestRefused(408, "the rest of the request did not come") from None
+        raise RequestRefused(408, "the request ended before its body was complete") from None
     return bytes(body)
 
 
@@ -51,15 +52,15 @@ async def read_json_object(request: Request) -> Mapping[str, Any]:
     try:
         fields = json.loads(body, parse_constant=_refuse_constant, parse_float=str)
     except (ValueError, RecursionError) as error:
-        raise RequestRefused(400, f"the order is no JSON: {error}") from None
+        raise RequestRefused(400, f"the body is not JSON: {error}") from None
     if not isinstance(fields, dict):
-        raise RequestRefused(400, "the order is no JSON object")
+        raise RequestRefused(400, "the body is not a JSON object")
     request.state.order = {name: value for name, value in fields.items() if name != "token"}
     return fields
 
 
 def _refuse_constant(text: str) -> object:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a number in JSON")
 
 
 # The functions below raise RequestRefused if the field is missing or not valid.
@@ -112,6 +113,7 @@ def list_parameters(query: Mapping[str, str]) -> ListQuery:
     limit = number_parameter(query, "limit", LONGEST)
     return ListQuery(
         wanted=_dead_letter_filter(query),
+        before=_ranges(query.get("before")),
         status=STATUSES[status],
         skip=number_parameter(query, "skip", LONGEST) or 0,
         limit=ROWS_MAX if limit is None else max(1, min(limit, ROWS_MAX)),
@@ -119,15 +121,23 @@ def list_parameters(query: Mapping[str, str]) -> ListQuery:
 
 
 def _dead_letter_filter(texts: Mapping[str, str]) -> DeadLetterFilter:
-    event_type, within, at = texts.get("event_type"), texts.get("within"), texts.get("at")
+    event_type, at = texts.get("event_type"), texts.get("at")
     try:
-        return DeadLetterFilter(
-            event_types=(event_type,) if event_type else (),
-            error=texts.get("error") or None,
-            containing=texts.get("q", ""),
-            positions=(DeadLetterPosition.parse(at),) if at else (),
-            within=parse_ranges(within) if within else None,
-        )
+        positions = (DeadLetterPosition.parse(at),) if at else ()
+    except ValueError as error:
+        raise RequestRefused(400, str(error)) from None
+    return DeadLetterFilter(
+        event_types=(event_type,) if event_type else (),
+        error=texts.get("error") or None,
+        containing=texts.get("q", ""),
+        positions=positions,
+        within=_ranges(texts.get("within")),
+    )
+
+
+def _ranges(text: str | None) -> OffsetRanges | None:
+    try:
+        return parse_ranges(text) if text else None
     except ValueError as error:
         raise RequestRefused(400, str(error)) from None
 
@@ -135,9 +145,9 @@ def _dead_letter_filter(texts: Mapping[str, str]) -> DeadLetterFilter:
 def _text_list(fields: Mapping[str, Any], name: str) -> list[str]:
     texts = fields.get(name)
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise RequestRefused(400, f"{name} must be a list of dead letters' {name}, and not empty")
+        raise RequestRefused(400, f"{name} must be a list of {name} of dead letters, and not empty")
     if len(texts) > DEAD_LETTERS_MAX:
-        raise RequestRefused(400, f"no more than {DEAD_LETTERS_MAX} at once; `evkafka dlq` takes any number")
+        raise RequestRefused(400, f"at most {DEAD_LETTERS_MAX} {name} at once; a filter selects any number")
     return texts
 
 

@@ -289,10 +289,15 @@ class TestALargeTopic:
         sampled.answers["letters"]["older"] = 1234
         async with open_page(f"{sampled.url}ui#/letters?event=FlightDeparted") as page:
             note = page.locator(".note")
-            await expect(note).to_contain_text("1,234 older records are not.")
+            await expect(note).to_contain_text("1,234 older records are not in this list.")
             await expect(note.locator("code")).to_have_text(
                 f"evkafka dlq list {TOPIC} --app flights:app --event-type FlightDeparted"
             )
+            sampled.answers["letters"] |= {"older": 0, "within": "0@0-1"}
+            await note.get_by_role("button", name="Search the older ones").click()
+            await note.get_by_role("button", name="Back to the newest").click()
+            await expect(note).to_be_hidden()
+        assert [one.get("before") for one in sampled.asked] == [None, "0@0-3", None]
 
 
 class TestAccessibility:

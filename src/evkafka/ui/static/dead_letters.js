@@ -23,6 +23,7 @@ export function letters(params) {
   const verdicts = new Map(); // place -> why the last action failed
   let found = nothing;
   let skip = 0;
+  let before = ""; // the part of a large topic that the list is before; empty for its newest records
   let requests = 0;
   let opened = params.get("letter"); // the place of the one in the drawer
   let more = 0;
@@ -58,18 +59,23 @@ export function letters(params) {
     load();
   }
 
-  /** Load the list again: its first page, with `keep` the same page. With `from`, another page of the same list. */
-  async function load({ from = null, keep = false } = {}) {
+  /**
+   * Load the list again: its first page; with `keep` the same page.
+   * With `from`, another page of the same list; with `older`, the list of the records before it.
+   */
+  async function load({ from = null, keep = false, older = false } = {}) {
     const request = ++requests;
     const page = Math.max(0, from ?? (keep ? skip : 0));
     list.classList.add("loading");
     newer.hidden = true;
     more = 0;
     try {
-      const answer = await get("letters", { ...bar.query(), skip: page, limit: bar.view() === "errors" ? 1 : PAGE, within: from === null ? "" : found.within });
+      if (older) before = found.within;
+      else if (from === null && !keep) before = "";
+      const answer = await get("letters", { ...bar.query(), before, skip: page, limit: bar.view() === "errors" ? 1 : PAGE, within: from === null ? "" : found.within });
       if (request !== requests) return; // a newer request was sent meanwhile
       if (keep && page > 0 && !answer.letters.length) return load({ from: null });
-      found = { ...answer, older: from === null ? answer.older : found.older };
+      found = answer;
       skip = page;
       bar.setAnswer(answer);
       sayEmpty();
@@ -121,9 +127,18 @@ export function letters(params) {
     back.hidden = forth.hidden = !isList || total <= PAGE;
     back.disabled = skip === 0;
     forth.disabled = skip + found.letters.length >= total;
-    note.hidden = !found.older;
-    if (found.older) note.replaceChildren(h("p", {}, `Only the newest records of this topic are searched here: ${plural(found.older, "older record")} ${found.older === 1 ? "is" : "are"} not. This command searches all:`), command(listCommand(found.topic, bar.query())));
+    note.hidden = !found.older && !before;
+    if (!note.hidden) drawNote();
     pager.hidden = !at.textContent && newer.hidden;
+  }
+
+  /** What of a large topic was searched. */
+  function drawNote() {
+    const turn = (label, how) => h("button", { type: "button", class: "tiny", onclick: () => { chosen.clear(); load(how); } }, label);
+    note.replaceChildren(
+      h("p", {}, `This topic is large: its records are searched in parts, the newest first.${found.older ? ` ${plural(found.older, "older record")} ${found.older === 1 ? "is" : "are"} not in this list.` : ""} The command lists all:`),
+      command(listCommand(found.topic, bar.query())),
+      h("div", { class: "actions" }, before && turn("Back to the newest", {}), found.older > 0 && turn("Search the older ones", { older: true })));
   }
 
   function show(one) {
@@ -177,7 +192,7 @@ export function letters(params) {
     bar.setOpen(open);
     const added = snapshot.letters?.counted && found.topic !== null ? (open[found.topic] ?? 0) - found.open : 0;
     more = added > 0 && !list.classList.contains("loading") ? more + 1 : 0;
-    newer.hidden = more < SEEN_MORE || found.older > 0;
+    newer.hidden = more < SEEN_MORE || found.older > 0 || before !== "";
     newer.textContent = `${plural(added, "new dead letter")}: reload`;
     pager.hidden = !at.textContent && newer.hidden;
   };
