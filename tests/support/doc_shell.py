@@ -54,11 +54,12 @@ class Command:
 
 
 def steps(page: str) -> Iterator[Command | Block]:
-    """The commands of a page and its other code, in order. A `text` block after a shell block is its output."""
+    """The commands of a page and its other code, in order. A `text` block without a title is the output of the shell
+    block before it."""
     waiting: list[str] = []
     for block in blocks(page):
         if waiting:
-            output = block.code if block.language == "text" else None
+            output = block.code if block.language == "text" and block.title is None else None
             yield from (Command(line) for line in waiting[:-1])
             yield Command(waiting[-1], output)
             waiting = []
