@@ -15,7 +15,8 @@ from evkafka.service import process
 from tests.support.doc_pages import ROOT
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
-MESSAGES = re.findall(r"^### `(.+)`$", PAGE, re.MULTILINE)
+MESSAGES = re.findall(r"^(?:### |- )`([^`]+)`(?::|$)", PAGE, re.MULTILINE)
+"""The texts of headings, and those that explain a part of one."""
 VARIABLE = "…"
 LOG_FORMAT = re.compile(r"%\.?\d*[srdgf]")
 NOT_RAISED = {"EVKafkaError"}
