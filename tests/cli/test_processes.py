@@ -174,7 +174,7 @@ class TestWorkers:
         group.until("worker 2 runs as process", times=2)
         send(tmp_path, orders, "a")
         group.until("order a by")
-        assert group.printed.count("the contract, health and metrics") == 1
+        assert group.printed.count("AsyncAPI documentation, health and metrics of this app") == 1
         now = workers_of(group.printed)
         assert now[1] == pids[1]
         assert group.stop(signal.SIGINT) == 0
