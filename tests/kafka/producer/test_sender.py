@@ -109,7 +109,7 @@ class TestCalls:
 
         async with running(sender, cluster):
             sent = await send_order(Order(order_id="1"))
-            with pytest.warns(DeprecationWarning, match="confirmed already") as said:
+            with pytest.warns(DeprecationWarning, match="already been confirmed") as said:
                 assert await sent is sent  # type: ignore[misc]
         assert said[0].filename == __file__
 
@@ -389,7 +389,7 @@ class TestBeforeTheStart:
         @sender.event("OrderPlaced")
         async def send_order(order: Order) -> None: ...
 
-        with pytest.raises(StartFailed, match=r"send_order: no topic. Give `topic=` to @sender.event") as error:
+        with pytest.raises(StartFailed, match=r"send_order: no topic. Pass `topic=` to @sender.event") as error:
             async with running(sender, cluster, topic=None):
                 raise AssertionError("it starts")
         assert isinstance(error.value.__cause__, ConfigError)
@@ -404,7 +404,7 @@ class TestBeforeTheStart:
     async def test_a_sender_on_two_running_apps_is_an_error(self, cluster: TakingCluster) -> None:
         sender = Sender()
         async with running(sender, cluster):
-            with pytest.raises(StartFailed, match="sends over another app's producer already"):
+            with pytest.raises(StartFailed, match="already uses another app's producer"):
                 async with running(sender, TakingCluster()):
                     raise AssertionError("it starts")
 
@@ -426,7 +426,7 @@ class TestPlaceOfTheCall:
         @sender.event("OrderPlaced")
         async def send_order(order: Order) -> None: ...
 
-        with pytest.raises(RuntimeError, match=r"send_order cannot send now.*Has the Sender been given to app"):
+        with pytest.raises(RuntimeError, match=r"send_order cannot send now.*Was the Sender passed to app"):
             await send_order(Order(order_id="1"))
         async with running(sender, cluster):
             await send_order(Order(order_id="1"))
@@ -522,7 +522,7 @@ class TestPlaceOfTheCall:
         async def send(event: str) -> None: ...
 
         async def elsewhere() -> None:
-            with pytest.raises(RuntimeError, match=r"another event loop than the app's: call send.from_thread"):
+            with pytest.raises(RuntimeError, match=r"an event loop that is not the app's: call send.from_thread"):
                 await send("x")
             with warnings.catch_warnings(record=True) as said:
                 send.from_thread("y")
