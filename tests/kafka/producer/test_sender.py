@@ -468,7 +468,7 @@ class TestPlaceOfTheCall:
         async with app.running(cluster=cluster):
             await send("x")
         assert len(said) == 2
-        assert all("in the lifespan, use an EVKafkaProducer of its own" in one for one in said)
+        assert all("in the lifespan, use a separate EVKafkaProducer" in one for one in said)
 
     def test_without_a_running_loop_it_raises_at_once_and_names_from_thread(self) -> None:
         sender = Sender()
