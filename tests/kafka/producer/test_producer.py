@@ -265,7 +265,9 @@ class TestTimeLeft:
     async def test_without_time_left_nothing_is_sent(self, cluster: TakingCluster, left_s: float) -> None:
         remaining.set(lambda: left_s)
         async with producer_on(cluster) as producer:
-            with pytest.raises(DeliveryError, match=r"event 'X' to topic 't' was not sent: .*exceeded its time limit") as e:
+            with pytest.raises(
+                DeliveryError, match=r"event 'X' to topic 't' was not sent: .*exceeded its time limit"
+            ) as e:
                 await producer.send_event({}, "X")
         assert e.value.may_have_been_written is False
         assert not cluster.taken
