@@ -30,7 +30,7 @@ class TestAPartition:
 
     def test_says_since_when_and_how_often_its_record_has_failed(self) -> None:
         assert partition_state(retrying(for_s=303, failed=6), 6)[2] == (
-            "offset 7 is unfinished for 5 min 3 s, after 6 failed attempts"
+            "offset 7 has been unfinished for 5 min 3 s, after 6 failed attempts"
         )
 
 

@@ -8,7 +8,7 @@ from evkafka.runtime.status import ConsumerStatus, PartitionStatus
 from evkafka.ui.models import Kind
 
 RETRYING_S = 10.0
-"""A partition is shown as retrying if its oldest record is unfinished for so long. Shorter retries are ordinary."""
+"""A partition is shown as retrying once its oldest record fails for so long. Shorter retries are ordinary."""
 
 STUCK_S = 300.0
 """A partition whose oldest record fails for so long is stuck."""
@@ -70,7 +70,7 @@ def partition_state(partition: PartitionStatus, failed: int) -> tuple[str, Kind,
         why.append("no record starts until it is resumed")
     if label in (RETRYING, STUCK):
         why.append(
-            f"offset {partition.oldest} is unfinished for {duration(partition.oldest_age_s or 0)}, after"
+            f"offset {partition.oldest} has been unfinished for {duration(partition.oldest_age_s or 0)}, after"
             f" {plural(failed, 'failed attempt')}"
         )
     if partition.unwritten:

@@ -14,7 +14,7 @@ export function partitionScreen({ consumer, topic, partition }) {
   const charts = timeCharts(where);
   const none = emptyState();
   const label = state();
-  const why = cell("p");
+  const why = cell("p", { class: "sentence" });
   const actions = partitionActions(where);
   const figures = ["Position", "Committed", "End", "Lag", "Pending", "Oldest record"].map((term) => [term, cell("dd")]);
   const ways = waysOn(where);
