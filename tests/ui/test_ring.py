@@ -43,27 +43,28 @@ class TestRing:
 
 
 class TestWindow:
-    def test_has_whole_steps_and_the_one_that_has_run_for_a_second(self) -> None:
-        assert list(Window(MINUTE, 1060.5, 0).at_s) == [1000, 1010, 1020, 1030, 1040, 1050]
-        assert list(Window(MINUTE, 1061, 0).at_s) == [1010, 1020, 1030, 1040, 1050, 1060]
-        assert list(Window(Resolution(1, 2), 1000.5, 0).at_s) == [998, 999]
+    def test_ends_with_the_last_whole_step_or_with_the_first_of_all(self) -> None:
+        assert Window(MINUTE, 1069, 0).at_s == [1000, 1010, 1020, 1030, 1040, 1050]
+        assert Window(MINUTE, 1070, 0).at_s == [1010, 1020, 1030, 1040, 1050, 1060]
+        assert Window(MINUTE, 1069, started_s=1062).at_s == [1010, 1020, 1030, 1040, 1050, 1060]
+        assert Window(Resolution(1, 2), 1000.5, 0).at_s == [998, 999]
 
     def test_events_are_0_only_after_the_start(self) -> None:
         ring = Ring(MINUTE)
         ring.add(1047, 12)
-        window = Window(MINUTE, 1065, started_s=1037)
+        window = Window(MINUTE, 1070, started_s=1037)
         assert window.at_s == [1010, 1020, 1030, 1040, 1050, 1060]
         assert window.event_rates(ring) == [None, None, 0, 1.2, 0, 0]
 
     def test_a_rate_counts_only_the_part_of_a_step_that_was_measured(self) -> None:
         ring = Ring(MINUTE)
         ring.add(1038, 6)
-        ring.add(1062, 8)
-        assert Window(MINUTE, 1064, started_s=1037).rates(ring) == [None, None, 2, None, None, 2]
+        assert Window(MINUTE, 1070, started_s=1037).rates(ring)[:3] == [None, None, 2]
+        assert Window(MINUTE, 1039, started_s=1035).rates(ring)[-1] == 1.5
 
     def test_a_sample_is_valid_until_the_next_one_or_for_its_time(self) -> None:
         ring = Ring(MINUTE)
         ring.put(1005, 3)
         ring.put(1040, 4)
-        assert Window(MINUTE, 1059, 0).samples(ring, valid_s=20) == [3, 3, None, None, 4, 4]
-        assert Window(MINUTE, 1059, 0).samples(ring) == [3, None, None, None, 4, None]
+        assert Window(MINUTE, 1060, 0).samples(ring, valid_s=20) == [3, 3, None, None, 4, 4]
+        assert Window(MINUTE, 1060, 0).samples(ring) == [3, None, None, None, 4, None]

@@ -59,7 +59,7 @@ class Ring:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The steps of a chart, up to now. The last one is not over; it counts from its first full second on."""
+    """The steps of a chart, up to the last one that is over. The first step of all is shown before it is over."""
 
     resolution: Resolution
     now_s: float
@@ -67,7 +67,8 @@ class Window:
 
     @property
     def steps(self) -> range:
-        end = int((self.now_s - 1) // self.resolution.step_s) + 1
+        step_s = self.resolution.step_s
+        end = max(int(self.now_s // step_s), int(self.started_s // step_s) + 1)
         return range(end - self.resolution.steps, end)
 
     @property
