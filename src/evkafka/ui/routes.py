@@ -56,8 +56,8 @@ ENCODING_QUEUE = 100
 SENTENCE_CHARACTERS = 2000
 
 NOT_SERVED = (
-    "the operations page is not served: others can reach this address, and no token is set."
-    " Give the app one, EVKafkaApp(ui_token=...) or EVKAFKA_UI_TOKEN in its environment; or listen on 127.0.0.1"
+    "the operations page is not served: other machines can reach this address, and no token is set."
+    " Set EVKafkaApp(ui_token=...) or EVKAFKA_UI_TOKEN in the environment, or listen on 127.0.0.1"
 )
 
 _templates = Environment(
@@ -185,7 +185,7 @@ class OperationsPage:
                 return self._token_form(str(refused).capitalize() + ".", status=429, base="../")
             return _refusal(refused)
         except ValueError:
-            return _refusal(RequestRefused(400, "that is no form of this page"))
+            return _refusal(RequestRefused(400, "the body is not the form of this page"))
         audit(request, "enter", {}, "session started" if cookie else "refused: the token is wrong")
         back = RedirectResponse("../ui" if cookie else "../ui?wrong", status_code=303)
         if cookie is not None:
@@ -211,7 +211,7 @@ class OperationsPage:
             return _refusal(refused)
         self._sampler.start()  # of a mounted page: its loop is not known before
         if self._stream.full:
-            return _refusal(RequestRefused(503, "as many look at this page as may"))
+            return _refusal(RequestRefused(503, "too many viewers have this page open: close one, and reload"))
         unbuffered = {"x-accel-buffering": "no"}  # nginx buffers the stream otherwise
         return StreamingResponse(self._stream.stream(), media_type="text/event-stream", headers=unbuffered)
 
@@ -345,7 +345,7 @@ class OperationsPage:
                 if refused.status != 429:  # logged once, when there were too many wrong tokens
                     audit(request, name, {}, f"refused: {refused}")
                 return _refusal(refused)
-            ended = "ended early, by the app's stop or the browser's leaving"
+            ended = "ended early: the app stopped, or the browser disconnected"
             try:
                 response = await self._respond(action, request)
                 ended = bytes(response.body).decode()[:500]
@@ -377,7 +377,7 @@ class OperationsPage:
             return _refusal(RequestRefused(400, str(error)))
         except TimeoutError:
             return _refusal(
-                RequestRefused(504, "that took too long, and was given up; the command line has no such limit")
+                RequestRefused(504, "the clusters did not answer in time; the command line has no such limit")
             )
 
 

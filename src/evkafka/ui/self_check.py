@@ -39,7 +39,7 @@ def _health(app: OperatedApp) -> Iterator[CheckRow]:
     for name, health in (("Liveness", app.health.live(status)), ("Readiness", app.health.ready(status))):
         reasons = [f"{check.name}: {reason}".lstrip(": ") for check in health.checks for reason in check.reasons]
         if health.ok and not reasons:
-            yield _ok(name, "OK")
+            yield _ok(name, "")
         else:
             yield _found(name, "bad" if not health.ok else "warn", "; ".join(reasons), None)
 
@@ -84,7 +84,7 @@ def _topics(declared: DeclaredConsumer, dead_letter_topics: list[str], known: Pa
         yield _found(
             f"{name}: concurrency",
             "warn",
-            f"concurrency is {settings.concurrency}: with ordering by partition, at most {numbers} records run at once",
+            f"Concurrency is {settings.concurrency}: with ordering by partition, at most {numbers} records run at once",
             'Set ordering to "key", or lower concurrency.',
         )
 
@@ -100,7 +100,7 @@ def _timeouts(declared: DeclaredConsumer) -> Iterator[CheckRow]:
         found.append("drain_timeout_ms is above 20 000: the platform must allow more than 30 s for a stop")
     if settings.max_endpoint_exec_time_s > settings.revoke_drain_timeout_s:
         sentence = (
-            f"an attempt may take {settings.max_endpoint_exec_time_s:g} s, and a rebalance waits"
+            f"An attempt may take {settings.max_endpoint_exec_time_s:g} s, and a rebalance waits"
             f" {settings.revoke_drain_timeout_s:g} s for it: a record that takes longer is handled twice"
         )
         yield _found(name, "note", sentence, "Lower max_endpoint_exec_time_ms, or raise revoke_drain_timeout_ms.")

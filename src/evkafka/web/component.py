@@ -19,8 +19,8 @@ logger = logging.getLogger("evkafka.web")
 TOKEN_VARIABLE = "EVKAFKA_UI_TOKEN"  # noqa: S105  # nosec B105 # the name of the variable
 
 WEAK = (
-    "others can reach the operations page, and its token is short enough to be guessed."
-    " Give it 16 characters or more that nobody can guess: openssl rand -hex 16"
+    "other machines can reach the operations page, and its token is short enough to be guessed."
+    " Use one of 16 random characters or more: openssl rand -hex 16"
 )
 
 
@@ -115,6 +115,6 @@ def _log_how_to_open(operations: OperationsPage, url: str) -> None:
     if auth is None:
         logger.warning("%s: %s", url, NOT_SERVED)
     elif auth.is_generated:
-        logger.info("operations: %s; to act there, the token of this run is %s", url, auth.token)
+        logger.info("operations: %s; token of this run, for actions: %s", url, auth.token)
     else:
-        logger.info("operations: %s; to act there, give it the token that is set", url)
+        logger.info("operations: %s; actions need the token that is set", url)
