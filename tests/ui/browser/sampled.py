@@ -38,6 +38,7 @@ class Sampled:
         orders: path and body of every order that came with the token.
         failing: the dead letters that a replay fails, as in its answer.
         asked: the query of every request for dead letters.
+        refusal: the error of every order; empty if they succeed.
         refuse: makes the stream end, and answers it with 503 until it is False again.
         silent: the snapshot is not sent again and again, as an app does once a second.
     """
@@ -48,6 +49,7 @@ class Sampled:
         self.orders: list[tuple[str, dict[str, Any]]] = []
         self.failing: list[dict[str, str]] = []
         self.asked: list[dict[str, str]] = []
+        self.refusal = ""
         self.refuse = False
         self.silent = False
         self.url = ""
@@ -134,6 +136,8 @@ class Sampled:
             return JSONResponse({"done": "unlocked"})
         body = await request.json()
         self.orders.append((request.path_params["name"], body))
+        if self.refusal:
+            return JSONResponse({"error": self.refusal}, status_code=409)
         chosen = len(body["places"]) if "places" in body else self.answers["letters"]["counts"]["open"]
         failed = [one for one in self.failing if body.get("places") is None or one["place"] in body["places"]]
         done = 0 if body.get("dry_run") else chosen - len(failed)

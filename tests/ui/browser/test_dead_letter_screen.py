@@ -197,6 +197,22 @@ class TestTheSelection:
             await expect(page.get_by_text("None selected")).to_be_visible()
         assert sampled.orders == []
 
+    async def test_stays_if_the_action_is_refused_and_the_list_is_loaded_again(
+        self, sampled: Sampled, open_page: OpenPage
+    ) -> None:
+        sampled.refusal = "another replay has started"
+        async with open_page(f"{sampled.url}ui#/letters", expected=lambda wrong: "409" in wrong) as page:
+            await with_token(page)
+            await page.get_by_role("checkbox", name="Select departures-board/flights/2/812").check()
+            await asked_for_replay(page)
+            await page.get_by_role("dialog").get_by_role("button", name="Replay").click()
+            await expect(page.get_by_role("dialog").get_by_role("alert")).to_have_text("another replay has started")
+            before = len(sampled.asked)
+            async with page.expect_response(lambda answer: "/api/letters" in answer.url):
+                await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+            await expect(page.get_by_text("1 selected")).to_be_visible()
+            assert len(sampled.asked) == before + 1
+
     async def test_of_one_dead_letter_is_discarded_with_its_reason(self, sampled: Sampled, open_page: OpenPage) -> None:
         async with open_page(f"{sampled.url}ui#/letters") as page:
             await with_token(page)

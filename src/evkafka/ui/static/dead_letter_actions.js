@@ -63,7 +63,7 @@ function dryRunResult(result, to) {
     h("div", {}, h("p", {}, `Dry run: ${count(good)} of ${plural(result.chosen, "dead letter")} would ${verb}. Nothing was done.`), reasonList(result)));
 }
 
-/** Ask how to replay, and do it. Resolves to the result, or to undefined. */
+/** Ask how to replay, and do it. Resolves to the result; to null if it failed, and to undefined if it was cancelled. */
 export function replay(chosen) {
   const way = (value, label, note, checked) => h("label", { class: "way" }, h("input", { type: "radio", name: "way", value, checked }), h("span", {}, label, h("span", { class: "small quiet" }, note)));
   const ways = h("fieldset", {}, h("legend", { class: "quiet small" }, "Where to"),
@@ -86,7 +86,7 @@ export function replay(chosen) {
   return result;
 }
 
-/** Ask whether to discard, and do it. Resolves to the result, or to undefined. */
+/** Ask whether to discard, and do it. Resolves as `replay`. */
 export function discard(chosen) {
   const why = h("input", { type: "text", maxlength: "200", placeholder: "written to the audit log" });
   return ask({
@@ -104,7 +104,7 @@ export function discard(chosen) {
 /** A dialog whose buttons stay in view, however long its content is. */
 function ask({ title, sentence, content, line, verb, busy, danger = false, act, second }) {
   return new Promise((resolve) => {
-    let result;
+    let result; // undefined if nothing was tried
     const shownLine = command(line());
     const wrong = h("p", { class: "notice bad", role: "alert", hidden: true });
     const doing = h("span", { class: "quiet small", role: "status" });
@@ -130,6 +130,7 @@ function ask({ title, sentence, content, line, verb, busy, danger = false, act, 
 
     const submit = (event) => {
       event.preventDefault();
+      result = null;
       attempt(act, busy, (done) => { result = done; box.close(); });
     };
     const form = h("form", { onsubmit: submit, oninput: () => shownLine.setText(line()) },

@@ -175,7 +175,8 @@ export function letters(params) {
 
   async function act(how, done, about = subject()) {
     const answer = await how(about);
-    if (!answer) return; // cancelled: the selection stays
+    if (answer === null) await load({ keep: true }); // a part may be done
+    if (!answer) return; // the selection stays
     verdicts.clear();
     for (const { place, why } of answer.failed) verdicts.set(place, why);
     if (about.number > 1 || chosen.all || chosen.places.includes(about.places[0])) chosen.keep(answer.failed.map((one) => one.place));
