@@ -1,12 +1,13 @@
 // The screen of events: each type with its endpoint, rates, durations and last error.
 
-import { card, cell, dotted, each, h, shown, table } from "./dom.js";
+import { card, cell, command, dotted, each, h, shown, table } from "./dom.js";
+import { emptyState } from "./empty_state.js";
 import { ago, count, rate, seconds } from "./format.js";
 import { to } from "./router.js";
 
 export function events() {
   const rows = table("Event types and their endpoints", ["Event and endpoint", ["Handled", "number"], ["Per second", "number"], ["Median", "number"], ["p95", "number"], ["p99", "number"], ["Failed", "number"], "Last error"]);
-  const none = h("p", { class: "empty" }, "No endpoint is declared: every record is skipped.");
+  const none = emptyState("No endpoint is declared: every record is skipped. Declare one:", command('@handler.event("OrderPlaced")'));
   const declared = card("Event types and their endpoints", { id: "declared", live: true }, rows, none);
   const unmatchedRows = table("Records without an endpoint", ["Event type", "Why", "Consumer", ["Records", "number"]]);
   const unmatched = card("Records without an endpoint", { id: "unmatched", live: true }, unmatchedRows);

@@ -10,7 +10,7 @@
 // | events    | |
 // | errors    | `error` the id of an error group; `consumer`, `topic`, `partition`: only errors of these |
 // | letters   | `topic` the dead-letter topic, or `consumer` and `source`: the one of that consumer and source topic; `q` text; `error` the class of the error; `event` the event type; `status` `replayed`, `dropped` or `all`; `view=errors` groups; `letter` the position (`partition@offset`) of the one that is open in the drawer |
-// | records   | `topic`; `partition` a number or `all`; `offset` a number, or `at` a time in milliseconds, neither: the newest; `q` text in key or value; `record` the position (`partition@offset`) of the one that is open |
+// | records   | `topic`; `partition` a number or `all`; `offset` a number, or `at` a time in milliseconds, neither: the newest; `key` the whole key; `q` text in key, payload or headers; `record` the position (`partition@offset`) of the one that is open |
 // | config    | `q` text in key or value |
 // | check     | |
 //
