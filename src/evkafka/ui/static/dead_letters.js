@@ -136,7 +136,7 @@ export function letters(params) {
   function drawNote() {
     const turn = (label, how) => h("button", { type: "button", class: "tiny", onclick: () => { chosen.clear(); load(how); } }, label);
     note.replaceChildren(
-      h("p", {}, `This topic is large: its records are searched in parts, the newest first.${found.older ? ` ${plural(found.older, "older record")} ${found.older === 1 ? "is" : "are"} not in this list.` : ""} The command lists all:`),
+      h("p", {}, `This topic is large: its records are searched in parts, the newest first.${found.older ? ` ${plural(found.older, "older record")} ${found.older === 1 ? "is" : "are"} not in this list.` : ""} This command searches the whole topic:`),
       command(listCommand(found.topic, bar.query())),
       h("div", { class: "actions" }, before && turn("Back to the newest", {}), found.older > 0 && turn("Search the older ones", { older: true })));
   }
