@@ -11,7 +11,7 @@ from tests.docs.named_tests import TEST, exists, functions_of, known_rows
 from tests.support.doc_pages import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
-VERDICTS = ("recovers", "waits", "ends")
+VERDICTS = ("recovers", "waits", "exits with code", "ends")
 
 
 def tables() -> list[tuple[str, list[str]]]:
