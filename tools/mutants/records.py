@@ -99,8 +99,8 @@ VERDICTS = [
     Breakage(
         "unmatched='stop' skips",
         "runtime/settle.py",
-        '        case "stop":\n            return StopConsuming(f"no endpoint takes it',
-        '        case "halt":\n            return StopConsuming(f"no endpoint takes it',
+        '        case "stop":\n            return StopConsuming(f"no endpoint handles it',
+        '        case "halt":\n            return StopConsuming(f"no endpoint handles it',
         "events that no endpoint handles are skipped without a notice",
         (SETTLE,),
     ),

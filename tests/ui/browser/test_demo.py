@@ -41,8 +41,8 @@ async def demo() -> AsyncIterator[Demo]:
     process = await asyncio.create_subprocess_exec(*DEMO, cwd=ROOT, stdout=asyncio.subprocess.PIPE, env=unbuffered)
     assert process.stdout is not None
     try:
-        shown = (await asyncio.wait_for(process.stdout.readuntil(b"Ctrl-C stops them"), 120)).decode()
-        [url], [token] = re.findall(r"Open (http://\S+/)ui ", shown), re.findall(r"the token (\S+)", shown)
+        shown = (await asyncio.wait_for(process.stdout.readuntil(b"Ctrl-C stops it"), 120)).decode()
+        [url], [token] = re.findall(r"Dashboard +(http://\S+/)ui", shown), re.findall(r"Token +(\S+)", shown)
         reading = asyncio.ensure_future(process.stdout.read())  # a full pipe would block the process
         yield Demo(url, token)
         process.send_signal(signal.SIGINT)
