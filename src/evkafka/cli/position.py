@@ -95,7 +95,7 @@ def require_existing(
     near = nearest(topic, shapes)
     hint = otherwise if near is None else f"did you mean {near!r}?"
     servers = ",".join(connection.bootstrap_servers)
-    raise ConfigError(f"there is no topic {topic!r} at {servers}" + (f": {hint}" if hint else ""))
+    raise ConfigError(f"topic {topic!r} does not exist at {servers}" + (f": {hint}" if hint else ""))
 
 
 async def bounds_of_topic(

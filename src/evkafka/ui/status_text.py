@@ -76,7 +76,7 @@ def partition_state(partition: PartitionStatus, failed: int) -> tuple[str, Kind,
     if partition.unwritten:
         first = partition.unwritten[0]
         why.append(
-            f"offset {first.offset} cannot be written to {first.topic}, for {duration(first.age_s)}: {first.error}"
+            f"offset {first.offset} could not be written to {first.topic} for {duration(first.age_s)}: {first.error}"
         )
     if partition.full:
         why.append(f"{partition.pending} records are unfinished: the next ones are read when some are done")

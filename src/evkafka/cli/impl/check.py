@@ -18,7 +18,7 @@ from evkafka.cli.connection import silence_client_log
 from evkafka.cli.dev_broker import use_dev_broker
 from evkafka.cli.env_file import load_env_file
 from evkafka.cli.impl.check_config import config_findings
-from evkafka.cli.impl.topic_plan import Need, needs_of
+from evkafka.cli.impl.topic_plan import Need, Role, needs_of
 from evkafka.cli.options import AppOptions
 from evkafka.cli.output import plain, print_json, screen, styled
 from evkafka.config import missing_group_id, producer_settings
@@ -32,6 +32,13 @@ from evkafka.service.plan import DeclaredConsumer
 
 Level = Literal["ok", "warning", "error"]
 STYLES = {"ok": "green", "warning": "yellow", "error": "red"}
+
+USES: Mapping[Role, str] = {
+    "reads": "read by",
+    "writes": "written by",
+    "retries": "retries of",
+    "dead letters": "dead letters of",
+}
 
 REACH_TIMEOUT_S = 10.0
 PERMISSIONS_TIMEOUT_S = 20.0
@@ -57,7 +64,7 @@ class Finding:
             "level": self.level,
             "check": self.check,
             "about": self.about,
-            "said": self.message,
+            "message": self.message,
             "fix": self.fix,
         }
 
@@ -94,7 +101,7 @@ def _print_findings(findings: list[Finding], *, failed: bool) -> None:
     errors, warnings = (sum(one.level == level for one in findings) for level in ("error", "warning"))
     summary = f"{_count(errors, 'error')}, {_count(warnings, 'warning')}"
     screen().print(
-        summary if errors or warnings else "everything is in order",
+        summary if errors or warnings else "OK",
         style="red" if failed else "yellow" if warnings else "green",
     )
 
@@ -117,7 +124,7 @@ async def _check(options: AppOptions, *, broker: bool) -> list[Finding]:
     for declared in app.consumers.values():
         findings += [Finding(level, "config", declared.name, *rest) for level, *rest in config_findings(declared)]
     if not any(one.level == "error" for one in findings):
-        findings += _try("contract", "AsyncAPI", partial(_build_contract, app))
+        findings += _try("asyncapi", options.target, partial(_count_of_document, app))
     if missing := missing_codecs():
         fix = "pip install --force-reinstall cramjam"
         findings.append(
@@ -149,15 +156,15 @@ def _check_wiring(app: EVKafkaApp) -> Iterator[Finding]:
     if app.web:
         from evkafka.web import require_extra
 
-        yield from _try("wiring", "web part", require_extra, report_success=False)
+        yield from _try("wiring", "HTTP server", require_extra, report_success=False)
 
 
 def _compile(app: EVKafkaApp, declared: DeclaredConsumer) -> str:
     types = [route.event_type for route in app.compile_consumer(declared).routes]
-    return f"takes {', '.join(types)}" if types else "an app callable takes all events"
+    return f"handles {', '.join(types)}" if types else "an app callable handles all events"
 
 
-def _build_contract(app: EVKafkaApp) -> str:
+def _count_of_document(app: EVKafkaApp) -> str:
     components = json.loads(app.asyncapi()).get("components", {})
     messages, schemas = (len(components.get(part, ())) for part in ("messages", "schemas"))
     return f"{_count(messages, 'message')}, {_count(schemas, 'schema')}"
@@ -205,7 +212,8 @@ def _check_topic(need: Need, shape: TopicShape | None) -> Finding:
             return Finding("warning", "topic", need.topic, "missing; the app creates it when it starts")
         fix = "evkafka topics create MODULE:APP, or check the name"
         return Finding("error", "topic", need.topic, "missing", fix)
-    message = f"{shape.partitions} partitions, {shape.replicas} replicas; {need.needed_by} {need.role}"
+    size = f"{_count(shape.partitions, 'partition')}, {_count(shape.replicas, 'replica')}"
+    message = f"{size}; {USES[need.role]} {need.needed_by}"
     if need.role == "reads" and need.ordering == "partition" and need.concurrency > shape.partitions:
         fix = 'more partitions, or "ordering": "key"'
         less = (
@@ -242,7 +250,7 @@ async def _check_permissions(app: EVKafkaApp, connection: ConnectionSettings, ne
                 missing = await probe.writing(topic)
                 findings.append(_permission(missing, topic, f"{need.needed_by} may write"))
     except BrokerError as error:
-        findings.append(Finding("error", "rights", about, str(error)))
+        findings.append(Finding("error", "permissions", about, str(error)))
     return findings
 
 
@@ -254,7 +262,7 @@ def _silent_broker_findings(silent: Mapping[str, object], about: str) -> list[Fi
         findings.append(Finding("error", "broker", node, message, fix))
     # The cluster decides which broker answers a question about permissions: it may be one that never answers.
     fix = "run evkafka check again when all brokers answer"
-    return [*findings, Finding("warning", "rights", about, "not checked: a broker does not answer", fix)]
+    return [*findings, Finding("warning", "permissions", about, "not checked: a broker does not answer", fix)]
 
 
 async def _check_reader(probe: PermissionProbe, declared: DeclaredConsumer, existing: set[str]) -> list[Finding]:
@@ -270,7 +278,7 @@ async def _check_reader(probe: PermissionProbe, declared: DeclaredConsumer, exis
 
 def _permission(missing: str | None, about: str, allowed: str) -> Finding:
     if missing is None:
-        return Finding("ok", "rights", about, allowed)
+        return Finding("ok", "permissions", about, allowed)
     return Finding(
-        "error", "rights", about, f"an ACL is missing: {missing}", "kafka-acls.sh --add --allow-principal ..."
+        "error", "permissions", about, f"an ACL is missing: {missing}", "kafka-acls.sh --add --allow-principal ..."
     )

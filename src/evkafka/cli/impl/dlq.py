@@ -127,7 +127,7 @@ def show_letter(dead_letters: DeadLetters, wanted: DeadLetterFilter, *, as_json:
     found = asyncio.run(_last_letter(dead_letters, wanted))
     if found is None:
         topic = dead_letters.topic
-        raise ConfigError(f"there is no such dead letter in {topic!r}; `evkafka dlq list {topic} --all` lists them")
+        raise ConfigError(f"{topic!r} has no such dead letter; `evkafka dlq list {topic} --all` lists them")
     letter, status = found
     record = letter.record
     fields = letter_json(letter, status) | {
