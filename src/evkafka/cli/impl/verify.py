@@ -20,11 +20,11 @@ from evkafka.verify.instrumentation import choose_consumer
 
 
 def run_verify(options: Options, *, as_json: bool) -> None:
-    """Run it, and print the report. Returns if every promise was kept.
+    """Run it, and print the report. Returns if every guarantee was kept.
 
     Raises:
         ConfigError, BrokerError: it could not be run.
-        SystemExit: with 1, if a promise was broken.
+        SystemExit: with 1, if a guarantee was broken.
     """
     if options.app is not None:
         _check_app(options.app, options)
@@ -97,7 +97,7 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
         (
             "at once",
             str(len(report.at_once or ())) if ordered else "-",
-            f"records of one key; beside these, {report.zombies} of processes frozen past their session",
+            f"records of one key; not counted: {report.zombies} by processes frozen past their session",
         ),
         ("committed", f"{report.committed} of {report.end}", ""),
         ("longest stall", f"{stall.lasted_s:.1f} s", f"partition {stall.partition}, allowed {stall.allowed_s:.1f} s"),
