@@ -126,5 +126,5 @@ class TestFaults:
         def fake(of: Annotated[str, Depends(session)]) -> None: ...
 
         app.dependency_overrides[session] = fake
-        with pytest.raises(ConfigError, match="is a cycle"), TestClient(app):
+        with pytest.raises(ConfigError, match="is a dependency cycle"), TestClient(app):
             pass
