@@ -88,7 +88,7 @@ CURVES = (
     Curve(
         "handlers",
         "Handlers",
-        "handlers, each with a type and a model of its own, in turn",
+        "handlers, each with its own type and model, in turn",
         tuple(Point(number, handlers=number) for number in (1, 10, 100, 1_000)),
         (AIOKAFKA, EVKAFKA),
     ),

@@ -1,13 +1,13 @@
-"""Many records into a database at once, and each of them exactly once in its table.
+"""Writes many records to a database in one statement. Each record has one row, also if it is handled twice.
 
     BOOTSTRAP_SERVERS=localhost:9092 METERS_DB=meters.db evkafka run examples.batch_upsert:app
 
     pip install 'psycopg[binary]'
     METERS_DB=postgresql://user:password@host/meters evkafka run examples.batch_upsert:app
 
-At least once means that a batch may come again, whole or in part: after a crash between the database's commit and
-Kafka's. The upsert makes that harmless. A row holds the offset that it comes from, and an older record of the same
-partition never overwrites a newer one. The statement is SQLite's and PostgreSQL's alike, but for the placeholders.
+At least once means that a batch may be handled again, whole or in part, after a crash between the database's commit and
+Kafka's. The upsert makes that harmless. A row contains the offset of its record, and an older record of the same
+partition never overwrites a newer one. The statement works in SQLite and PostgreSQL; only the placeholders differ.
 """
 
 from __future__ import annotations

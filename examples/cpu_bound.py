@@ -1,10 +1,10 @@
-"""Work for the processor: a plain `def` endpoint runs in a thread, and the loop goes on polling.
+"""CPU-bound work: a plain `def` endpoint runs in a thread, and the event loop continues to poll.
 
     BOOTSTRAP_SERVERS=localhost:9092 evkafka run examples.cpu_bound:app
 
-`concurrency` is the number of records in work at once, and of threads. What lets go of the interpreter's lock while it
-computes (hashing, compression, numpy, image codecs) uses as many cores in one process; pure Python does not:
-`evkafka run --workers 4` gives it four processes in one group.
+`concurrency` is the number of records in flight, and of threads. Code that releases the GIL while it computes (hashing,
+compression, numpy, image codecs) uses that many cores in one process. Pure Python does not: `evkafka run --workers 4`
+runs four processes in one group.
 """
 
 from __future__ import annotations

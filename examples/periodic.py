@@ -1,4 +1,4 @@
-"""Something every few seconds beside the events, without a scheduler: a task that the lifespan starts and ends.
+"""A periodic task beside the events, without a scheduler: the lifespan starts and ends it.
 
 BOOTSTRAP_SERVERS=localhost:9092 evkafka run examples.periodic:app
 """
@@ -32,7 +32,7 @@ async def report(seen: Counter[str]) -> None:
 @asynccontextmanager
 async def lifespan() -> AsyncIterator[State]:
     seen: Counter[str] = Counter()
-    # A task group: an error in the periodic work ends the app, instead of leaving it without anybody noticing.
+    # A task group: an error in the periodic task ends the app, instead of going unnoticed.
     async with asyncio.TaskGroup() as tasks:
         reporting = tasks.create_task(report(seen))
         yield {"seen": seen}

@@ -1,10 +1,10 @@
-"""Moving from one Kafka cluster to another, without a day of silence: one handler, a consumer on each cluster.
+"""Migrates from one Kafka cluster to another without downtime: one handler, with a consumer on each cluster.
 
     OLD_SERVERS=old:9092 NEW_SERVERS=new:9092 evkafka run examples.two_clusters:app
 
-The old cluster's producers spell the event type in a header of their own, `type`: a middleware of that consumer alone
-reads it. The new cluster is not required: while it is being set up, or away, the old one is served. When the lag of the
-old topic is 0 and nobody writes to it any more, take the first `add_consumer` out.
+The old cluster's producers use another header for the event type, `type`: a middleware of the old consumer reads it. The
+new cluster is not required: while it is being set up, or is unavailable, the old one is served. When the lag of the
+old topic is 0 and nobody writes to it any more, remove the first `add_consumer`.
 """
 
 from __future__ import annotations

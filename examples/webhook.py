@@ -1,9 +1,9 @@
-"""A webhook in front of Kafka: FastAPI takes the call, and answers when Kafka has confirmed the event.
+"""A webhook in front of Kafka: FastAPI receives the request, and responds when Kafka has confirmed the event.
 
     pip install fastapi uvicorn
     BOOTSTRAP_SERVERS=localhost:9092 uvicorn examples.webhook:api
 
-The same process handles the events as well: `app.asgi_lifespan` starts and stops EVKafka with FastAPI. Its contract
+The same process also handles the events: `app.asgi_lifespan` starts and stops EVKafka with FastAPI. The AsyncAPI
 page, health and metrics are mounted under `/events`.
 """
 

@@ -1,4 +1,4 @@
-"""The app. Run it against a Kafka of your own, and then `python -m examples.flights.produce`:
+"""The app. Run it on your own Kafka, and then run `python -m examples.flights.produce`:
 
 BOOTSTRAP_SERVERS=localhost:9092 evkafka run examples.flights.app:app
 

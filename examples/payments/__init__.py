@@ -1,1 +1,1 @@
-"""Orders are paid, what fails ends among the dead letters, and is replayed after the fix."""
+"""Handles payments of orders. Orders that fail become dead letters, and are replayed after the fix."""

@@ -1,9 +1,9 @@
-"""Takes the money for an order, once, and says so in another topic.
+"""Charges each order once, and sends an event to another topic.
 
     BOOTSTRAP_SERVERS=localhost:9092 evkafka run examples.payments.app:app
 
-A currency without a rate is a poison record: no number of attempts will help. It becomes a dead letter, the other
-orders go on, and once the rate is there (`RATE_CHF=1.05`), `evkafka dlq replay` has it handled:
+An order in a currency without a rate is a poison record: retries do not help. It becomes a dead letter, and the other
+orders continue. When the rate is configured (`RATE_CHF=1.05`), `evkafka dlq replay` handles the order:
 
     RATE_CHF=1.05 evkafka dlq replay orders.payments.dlq --app examples.payments.app:app --to-handler
 """
@@ -28,7 +28,7 @@ sender = Sender()
 
 
 class NoRate(Exception):
-    """There is no rate for this currency: trying again would not bring one."""
+    """There is no rate for this currency. A retry would fail too."""
 
 
 class State(TypedDict):
@@ -52,10 +52,10 @@ async def tell(paid: OrderPaid) -> None: ...
 @handler.event("OrderPlaced", summary="An order waits for its payment")
 async def on_order(order: OrderPlaced, request: Request[State]) -> None:
     amount_eur = (order.amount * rate(order.currency)).quantize(Decimal("0.01"))
-    # At least once: the same order may come again, and must not be paid twice. The primary key sees to that.
+    # At least once: the same order may be handled again, but must not be paid twice. The primary key prevents that.
     with request.state["ledger"] as ledger:
         ledger.execute("INSERT OR IGNORE INTO paid VALUES (?, ?)", (order.order_id, str(amount_eur)))
-    # The offset passes only when Kafka has confirmed this: an order that was paid is always told of.
+    # The offset is committed only after Kafka has confirmed this event, so no payment goes unreported.
     await tell(OrderPaid(order_id=order.order_id, amount_eur=amount_eur))
     print(f"order {order.order_id}: {amount_eur} EUR", flush=True)
 

@@ -1,4 +1,4 @@
-"""What is placed, and what becomes of it."""
+"""The events: an order is placed, and paid."""
 
 from __future__ import annotations
 
