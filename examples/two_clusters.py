@@ -2,8 +2,8 @@
 
     OLD_SERVERS=old:9092 NEW_SERVERS=new:9092 evkafka run examples.two_clusters:app
 
-The old cluster's producers use another header for the event type, `type`: a middleware of the old consumer reads it. The
-new cluster is not required: while it is being set up, or is unavailable, the old one is served. When the lag of the
+The old cluster's producers use another header for the event type, `type`: a middleware of the old consumer reads it.
+The new cluster is not required: while it is being set up, or is unavailable, the old one is served. When the lag of the
 old topic is 0 and nobody writes to it any more, remove the first `add_consumer`.
 """
 
