@@ -43,5 +43,5 @@ def test_workers_run_without_one_if_none_can_be_created(place: Path, caplog: pyt
     place.rmdir()
     with metrics_directory():
         assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
-    assert "no directory can be made in" in caplog.text
+    assert "no directory can be created in" in caplog.text
     place.mkdir()
