@@ -149,7 +149,7 @@ def _no_such_name(module: ModuleType, holder: Any, where: str, name: str) -> str
     what = f"{where!r} has no {name!r}"
     if holder is module and name in _names_under_main_guard(module):
         return (
-            f'{what} when it is imported: it is made under `if __name__ == "__main__"`, '
+            f'{what} when it is imported: it is created under `if __name__ == "__main__"`, '
             f"which runs only as a script; move it out of there, and leave {name}.run() inside"
         )
     apps = [key for key, value in vars(holder).items() if _is_app(value)] if hasattr(holder, "__dict__") else []

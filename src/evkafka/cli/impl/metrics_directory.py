@@ -27,8 +27,8 @@ def metrics_directory() -> Iterator[None]:
         lock, directory = _create_metrics_directory()
     except OSError as error:
         logger.warning(
-            "no directory can be created in %s (%s): /metrics and the probes of the first worker cover that worker only;"
-            " set %s to another directory",
+            "no directory can be created in %s (%s): /metrics and the probes of the first worker cover that worker"
+            " only; set %s to another directory",
             tempfile.gettempdir() if tempfile.tempdir else "the temporary directory",
             error.strerror,
             VARIABLE,
