@@ -180,7 +180,7 @@ class TestOneProcess:
         (tmp_path / "file").touch()
         monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "file"))
         async with InMemoryKafka() as kafka:
-            with pytest.raises(StartFailed, match=r"PROMETHEUS_MULTIPROC_DIR names .*no directory can be made there"):
+            with pytest.raises(StartFailed, match=r"PROMETHEUS_MULTIPROC_DIR names .*that directory cannot be created"):
                 async with kafka.running(app_with()):
                     pass
 
@@ -328,7 +328,7 @@ class TestADirectoryThatCannotBeWritten:
         app = app_with()
         app.web = False
         async with InMemoryKafka() as kafka, kafka.running(app):
-            assert "no directory can be made there" in caplog.text
+            assert "that directory cannot be created" in caplog.text
 
     async def test_with_an_unreadable_file_leaves_the_own_figures(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
