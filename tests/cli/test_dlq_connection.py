@@ -20,7 +20,7 @@ async def on_order(order: dict) -> None: ...
 
 app = EVKafkaApp()
 app.add_consumer(
-    {{"topics": {topics}, "group_id": "billing", "on_error": {{"max_attempts": 3, "then": "{then}"}}}}, handler
+    {{"{key}": {topics}, "group_id": "billing", "on_error": {{"max_attempts": 3, "then": "{then}"}}}}, handler
 )
 """
 
@@ -28,7 +28,7 @@ app.add_consumer(
 def found_by(
     directory: Path, topic: str | None = None, *, app: str | None = None, servers: str | None = None, **values: str
 ) -> DeadLetters:
-    text = APP.format(**{"event": "", "topics": ["orders"], "then": "dead_letter", **values})
+    text = APP.format(**{"event": "", "key": "topics", "topics": ["orders"], "then": "dead_letter", **values})
     (directory / f"{directory.name.replace('-', '_')}.py").write_text(text)
     return find_dead_letters(ClusterOptions(app, app_dir=directory, bootstrap_servers=servers), topic)
 
@@ -52,8 +52,17 @@ class TestTheTopic:
         assert found_by(tmp_path, app=app, event=event, then="skip").topic == "graveyard"
 
     def test_cannot_be_left_out_where_no_policy_ends_there(self, tmp_path: Path, app: str) -> None:
-        with pytest.raises(ConfigError, match="the error policies of this app have none"):
+        with pytest.raises(ConfigError, match=r'this app write no dead letters: add "on_error": .* to the consumer'):
             found_by(tmp_path, app=app, then="skip")
+
+    def test_cannot_be_left_out_where_a_pattern_finds_the_source_topics(self, tmp_path: Path, app: str) -> None:
+        with pytest.raises(ConfigError, match="name the dead-letter topic: its source topics come from a pattern"):
+            found_by(tmp_path, app=app, key="topic_pattern", topics='"orders.*"')
+
+    def test_of_an_unknown_consumer_names_the_consumers(self, tmp_path: Path, app: str) -> None:
+        found_by(tmp_path, app=app)
+        with pytest.raises(ConfigError, match="this app has no such consumer"):
+            find_dead_letters(ClusterOptions(app, app_dir=tmp_path, consumer="ordrs"), None)
 
     def test_cannot_be_left_out_without_an_app(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="it is optional only with --app"):

@@ -1,4 +1,4 @@
-"""The progress bar of commands."""
+"""Texts of several lines and the progress bar of commands."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ import pytest
 from rich.console import Console
 
 from evkafka.cli import output
+
+
+class TestIndented:
+    def test_indents_each_line_equally(self) -> None:
+        text = "Traceback (most recent call last):\n  File\nValueError: no"
+        assert output.indented(text) == "    Traceback (most recent call last):\n      File\n    ValueError: no"
 
 
 class TestProgressBar:

@@ -163,7 +163,9 @@ class TestTheCommands:
         shown = shop.json("show", *at, "--id", three["id"])
         assert (shown["value"], shown["key"]) == ('{"n": 3}', "3")
         assert "Traceback" in shown["traceback"]
-        assert "poison 3" in shop.dlq("show", *at, "--partition", "3", "--offset", str(three["offset"]))
+        text = shop.dlq("show", *at, "--partition", "3", "--offset", str(three["offset"]))
+        assert "\ntraceback:\n    Traceback (most recent call last):\n" in text
+        assert "\n    ValueError: poison 3\n" in text
 
         assert "3 dead letters would be tried; nothing was done" in shop.dlq("replay", *at, "--to-handler", "--dry-run")
         still = shop.json("replay", *at, "--to-handler", code=1, STILL_BROKEN="[3]")

@@ -239,21 +239,27 @@ def _topics_of_producer(declared: DeclaredProducer) -> set[str]:
 
 
 def _only_topic(app: EVKafkaApp, consumer: str | None) -> str:
-    found = {
-        dead_letter_topic(
-            policy, topic=source.name, group_id=declared.settings.group_id, event_type=event_type or "unmatched"
-        )
-        for declared in app.consumers.values()
-        if consumer in (None, declared.name)
+    consumers = app.consumers.values() if consumer is None else [_consumer(app, consumer)]
+    policies = [
+        (declared.settings, event_type or "unmatched", policy)
+        for declared in consumers
         for event_type, policy in declared.policies()
         if policy.then == "dead_letter"
-        for source in declared.settings.topics
+    ]
+    if not policies:
+        whose = "this app" if consumer is None else f"consumer {consumer!r}"
+        raise ConfigError(
+            f"the error policies of {whose} write no dead letters: add "
+            '"on_error": {"max_attempts": 5, "then": "dead_letter"} to the consumer, or name the dead-letter topic'
+        )
+    found = {
+        dead_letter_topic(policy, topic=source.name, group_id=settings.group_id, event_type=event_type)
+        for settings, event_type, policy in policies
+        for source in settings.topics
     }
     if len(found) == 1:
         return found.pop()
-    which = (
-        f"this app has {', '.join(map(repr, sorted(found)))}" if found else "the error policies of this app have none"
-    )
+    which = f"this app has {', '.join(map(repr, sorted(found)))}" if found else "its source topics come from a pattern"
     raise ConfigError(f"name the dead-letter topic: {which}")
 
 

@@ -74,6 +74,11 @@ def block(text: str) -> str:
     return lines(text).replace("\n", "\n    ")
 
 
+def indented(text: str) -> str:
+    """Text that others wrote, with its lines, all of them indented: for a text that begins on a line of its own."""
+    return f"    {block(text)}"
+
+
 def as_text(data: bytes | None) -> str | dict[str, str] | None:
     """UTF-8 as text, anything else as base64."""
     if data is None:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from evkafka.cli.connection import DeadLetters
 from evkafka.cli.impl.local_consumer import dead_letter_handler
-from evkafka.cli.output import as_text, block, plain, print_json, progress_bar, value_text
+from evkafka.cli.output import as_text, block, indented, plain, print_json, progress_bar, value_text
 from evkafka.cli.signals import interrupt_on_sigterm
 from evkafka.dlq import (
     DeadLetterFilter,
@@ -146,7 +146,7 @@ def show_letter(dead_letters: DeadLetters, wanted: DeadLetterFilter, *, as_json:
                 if "traceback" not in header and "stacktrace" not in header:
                     print(f"  {plain(header)}: {plain(value_text(text))}")
         elif name == "traceback":
-            print(f"traceback:\n{block(value.rstrip())}" if value else "traceback: none")
+            print(f"traceback:\n{indented(value.rstrip())}" if value else "traceback: none")
         else:
             print(f"{name}: {block(value_text(value))}")
 
