@@ -223,8 +223,8 @@ def _partition_notes(partition: PartitionStatus) -> tuple[str, ...]:
             f" {partition.oldest}"
         )
     notes += [
-        f"{where}@{one.offset} could not be written to {one.topic} for {one.age_s:.0f} s ({one.error}); the records"
-        " behind it wait"
+        f"{where}@{one.offset} could not be written to {one.topic} for {one.age_s:.0f} s ({one.error});"
+        " later records wait"
         for one in partition.unwritten[:MOST_UNWRITTEN]
     ]
     if (more := len(partition.unwritten) - MOST_UNWRITTEN) > 0:

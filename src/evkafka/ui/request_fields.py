@@ -95,7 +95,7 @@ def dead_letter_fields(fields: Mapping[str, Any]) -> DeadLetterFilter:
         if not isinstance(chosen, dict) or not all(isinstance(value, str) for value in chosen.values()):
             raise RequestRefused(400, "filter must be an object of texts: q, event_type, error and within")
         if not chosen.get("within"):
-            raise RequestRefused(400, "filter needs the within of a list, so that it selects nothing newer than that")
+            raise RequestRefused(400, "filter needs `within` from a list: it selects nothing newer than that list")
         return _dead_letter_filter(chosen)
     if "places" not in fields:
         return DeadLetterFilter(ids=frozenset(_text_list(fields, "ids")))

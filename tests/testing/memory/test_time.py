@@ -123,7 +123,7 @@ class TestEndlessWork:
             await kafka.send("orders", b"x", "E")
             with pytest.raises(NotSettled) as error:
                 await kafka.settle(max_ms=10_000)
-        assert "make_app.<locals>.on_event at orders[0]@0 (attempt 1) runs, and awaits" in str(error.value)
+        assert "make_app.<locals>.on_event at orders[0]@0 (attempt 1) is running and awaits" in str(error.value)
         assert "not settled after 10 s on the virtual clock" in str(error.value)
 
     async def test_an_endpoint_that_sleeps_for_an_hour_is_not_waited_for(self) -> None:

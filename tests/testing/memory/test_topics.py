@@ -43,9 +43,11 @@ class TestWithoutAutoCreation:
     async def test_an_unknown_topic_is_refused_and_the_nearest_named(self) -> None:
         async with InMemoryKafka(auto_create_topics=False) as kafka:
             kafka.create_topic("orders")
-            with pytest.raises(UnknownTopic, match="no topic 'ordres', only 'orders'; did you mean 'orders'"):
+            with pytest.raises(
+                UnknownTopic, match="topic 'ordres' does not exist; the topics are 'orders'; did you mean 'orders'"
+            ):
                 await kafka.send("ordres", b"x", "E")
-            with pytest.raises(UnknownTopic, match="no topic 'ordres'"):
+            with pytest.raises(UnknownTopic, match="topic 'ordres' does not exist"):
                 kafka.records("ordres")
 
     async def test_a_consumer_waits_for_its_topic_and_reads_it_from_its_beginning(self) -> None:

@@ -133,7 +133,7 @@ class SchemaDiff:
             removed = sorted(old - new - ({"integer"} if "number" in new else set()))
             added = sorted(new - old - ({"integer"} if "number" in old else set()))
             if removed:
-                yield self._narrower(path, f"may be {' or '.join(removed)} no more")
+                yield self._narrower(path, f"may no longer be {' or '.join(removed)}")
             if added:
                 yield self._wider(path, f"may also be {' or '.join(added)}")
 
@@ -144,7 +144,7 @@ class SchemaDiff:
             yield self._wider(path, "may have any value now")
         elif old is not None and new is not None:
             if removed := [value for value in old if value not in new]:
-                yield self._narrower(path, f"may be {_joined(removed)} no more")
+                yield self._narrower(path, f"may no longer be {_joined(removed)}")
             if added := [value for value in new if value not in old]:
                 yield self._wider(path, f"may also be {_joined(added)}")
 
@@ -169,16 +169,16 @@ class SchemaDiff:
         for name in sorted({*was, *now}):
             field = f"{path}.{name}"
             if name not in now:
-                # A client may go on to send a field that the app ignores; a client that reads it may need it.
-                yield Difference(new_closed if self._receives else True, field, "is gone")
+                # A client may continue to send a field that the app ignores; a client that reads it may need it.
+                yield Difference(new_closed if self._receives else True, field, "was removed")
             elif name not in was:
                 breaks = name in now_required if self._receives else old_closed
-                yield Difference(breaks, field, "is new, and must be there" if name in now_required else "is new")
+                yield Difference(breaks, field, "was added, required" if name in now_required else "was added")
             else:
                 if name in now_required - was_required:
-                    yield self._narrower(field, "must be there now")
+                    yield self._narrower(field, "is required now")
                 if name in was_required - now_required:
-                    yield self._wider(field, "may be left out now")
+                    yield self._wider(field, "is optional now")
                 yield from self.compare(old.child(was[name]), new.child(now[name]), field, outer)
 
 

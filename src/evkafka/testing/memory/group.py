@@ -65,7 +65,7 @@ class Group:
 
     def leave(self, member: Member) -> None:
         if member in self.members:
-            self._cluster.trace.note("group %s: %s is gone", self.name, member.name)
+            self._cluster.trace.note("group %s: %s leaves", self.name, member.name)
             self.members.remove(member)
             self.rebalance()
 
