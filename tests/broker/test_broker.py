@@ -177,7 +177,7 @@ class TestStartThatFails:
         assert not broker.running
 
     def test_taken_port_is_named(self, taken_port):
-        with pytest.raises(ConfigError, match=f"port {taken_port} of 127.0.0.1 is taken"):
+        with pytest.raises(ConfigError, match=f"port {taken_port} of 127.0.0.1 is in use"):
             KafkaBroker(taken_port).start()
 
     def test_start_that_takes_too_long_is_ended(self):

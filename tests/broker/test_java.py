@@ -89,7 +89,7 @@ class TestRefusal:
             find_java("/nowhere/java")
 
     def test_program_that_is_not_java(self):
-        with pytest.raises(ConfigError, match="does not"):
+        with pytest.raises(ConfigError, match="cannot be determined"):
             find_java("/bin/true")
 
     def test_missing_extra_is_one_sentence(self, monkeypatch):

@@ -90,7 +90,7 @@ class TestRun:
         command = [sys.executable, "-m", "evkafka.cli", "verify", "--keep", str(home), "--kill-every", "0"]
         with subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True) as run:
             assert run.stderr is not None
-            next(line for line in run.stderr if "processes are up" in line)
+            next(line for line in run.stderr if "processes are running" in line)
             run.send_signal(signum)
             assert run.wait(60) == 130
         eventually_sync(lambda: not any(str(home) in command for command in commands()), what="the processes' end")

@@ -29,7 +29,7 @@ def named_keys(error: ConfigError) -> list[str]:
     assert CANARY not in repr(error)
     subject, _, rest = message.partition(": ")
     assert subject.startswith(("the ", "the consumer", "the producer", "a ")), message
-    faults = rest.split("\n- ")[1:] if re.match(r"\d+ faults\n- ", rest) else [rest]
+    faults = rest.split("\n- ")[1:] if re.match(r"\d+ errors\n- ", rest) else [rest]
     keys = []
     for fault in faults:
         found = LINE.fullmatch(fault)

@@ -146,6 +146,6 @@ def test_a_stopped_process_is_not_reported_as_a_blocked_loop() -> None:
         finally:
             process.kill()
     assert said.startswith("WARNING this process did not run for ")
-    assert "it was stopped (SIGSTOP, a debugger), or the machine gave it no CPU time" in said
+    assert "it was paused (SIGSTOP, a debugger) or got no" in said
     assert "blocked the event loop" not in said
     assert "has been held" not in said

@@ -154,7 +154,7 @@ class TestErrors:
             app.web_port = port
             async with InMemoryKafka() as kafka:
                 with pytest.raises(
-                    StartFailed, match=f"cannot listen on 127.0.0.1:{port}: the port is in use; give ano"
+                    StartFailed, match=f"cannot listen on 127.0.0.1:{port}: the port is in use; set web_port"
                 ):
                     async with kafka.running(app):
                         pass

@@ -19,6 +19,7 @@ FIELDS = (
     "event_type",
     "handler",
     "attempt",
+    "failures",
     "duration_ms",
     "worker",
     "action",

@@ -75,13 +75,13 @@ class TestOneSigterm:
         await app.logs("holding")
         app.process.terminate()
         assert app.process.wait(60) == SIGTERM
-        assert "held by" in app.log
+        assert "blocked by" in app.log
         assert ("thread asyncio_0" if mode == "to_thread" else f"on_hold at {name}[0]@0") in app.log
 
     @pytest.mark.parametrize(
         ("mode", "named"),
         [
-            ("lifespan", "the exit of the lifespan has not ended"),
+            ("lifespan", "the exit of the lifespan had not finished"),
             ("lifespan-deaf", "never_ends"),
             ("pool", "thread asyncio_0"),
             ("task", "never_ends"),
@@ -105,7 +105,7 @@ class TestOneSigterm:
         await app.logs("has stopped")  # now only a thread of the loop's pool keeps the process alive
         app.process.terminate()
         assert app.process.wait(60) == SIGTERM
-        assert "a second signal" in app.log
+        assert "second signal" in app.log
 
     async def test_ends_a_process_in_which_nothing_hangs_with_0(self, topic: MakeTopic, start: Start) -> None:
         app = start("not", await topic())

@@ -188,18 +188,18 @@ class TestRecords:
                 printed = [json.loads(one)["offset"] for one in output.splitlines()]
                 assert printed == list(range(5, 55))
 
-                await page.get_by_label("From").select_option("newest")
-                await page.get_by_role("button", name="Look").click()
+                await page.get_by_label("Start at").select_option("newest")
+                await page.get_by_role("button", name="Search", exact=True).click()
                 await expect(offsets.first).to_have_text("59")
-                await page.get_by_label("From").select_option("time")
-                await page.get_by_label("Time here").fill("2001-01-01T00:00:00")
-                await page.get_by_role("button", name="Look").click()
+                await page.get_by_label("Start at").select_option("time")
+                await page.get_by_label("Time (of this browser)").fill("2001-01-01T00:00:00")
+                await page.get_by_role("button", name="Search", exact=True).click()
                 await expect(offsets.first).to_have_text("0")
-                await page.get_by_role("button", name="Show offset 3", exact=True).click()
-                await expect(page.locator("#screen pre").first).to_contain_text('"order_id": 3')
-                await page.get_by_label("Time here").fill("2101-01-01T00:00:00")
-                await page.get_by_role("button", name="Look").click()
-                await expect(page.get_by_text("Nothing there: the partition holds 0 to 59.")).to_be_visible()
+                await page.get_by_role("button", name="Details of 0@3", exact=True).click()
+                await expect(page.locator("#screen pre").filter(visible=True).first).to_contain_text('"order_id": 3')
+                await page.get_by_label("Time (of this browser)").fill("2101-01-01T00:00:00")
+                await page.get_by_role("button", name="Search", exact=True).click()
+                await expect(page.get_by_text("No record there")).to_be_visible()
 
 
 async def order(page: Page, *, dry_run: bool = False) -> None:

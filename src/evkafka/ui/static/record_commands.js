@@ -2,10 +2,10 @@
 
 import { appOption, quoted } from "./command_line.js";
 
-/** The command that prints the records of the form. */
-export function tailLine(form, limit) {
+/** The command that prints the records of the form, or those from an offset on. */
+export function tailLine(form, limit, from = null) {
   const { topic, partition, offset, at, key, q } = form.params;
-  const start = offset || (at === null ? null : new Date(at).toISOString());
+  const start = from ?? (offset || (at === null ? null : new Date(at).toISOString()));
   return [
     "evkafka tail", quoted(topic), appOption(),
     partition !== "all" && `--partition ${partition}`,

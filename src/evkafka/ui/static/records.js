@@ -65,6 +65,9 @@ export function records(params) {
       answer = received;
       found = [...(append ? found : []), ...answer.records].sort((one, other) => one.timestamp_ms - other.timestamp_ms);
       searched = (append ? searched : 0) + sum(answer.partitions, (one) => one.stop - one.begin);
+      if (cursor && !form.isSearch && form.params.partition !== "all" && found.length) {
+        line.setText(tailLine(form, PAGE_SIZE, Math.min(...found.map((one) => one.offset))));
+      }
       none.say(...(await emptyTextOf()));
     } catch (error) {
       if (request !== requests) return;
