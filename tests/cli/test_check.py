@@ -92,6 +92,23 @@ class TestCheck:
         assert f"may join group '{name}.group'" in ended.stdout
         assert "invoices may write" in ended.stdout
 
+    async def test_more_metadata_than_the_brokers_accept_is_a_warning(
+        self, kafka_broker: KafkaBroker, topic: MakeTopic, tmp_path: Path
+    ) -> None:
+        name = await topic(partitions=3)
+        await topic(name=f"{name}.invoices")
+        write_app(tmp_path, servers=kafka_broker.bootstrap_servers, topic=name)
+        shop = tmp_path / "shop.py"
+        shop.write_text(shop.read_text().replace('"group_id":', '"commit_metadata_max_bytes": 5000, "group_id":', 1))
+
+        def warnings(*options: str) -> list[str]:
+            findings = as_json(evkafka(tmp_path, "check", "shop:app", "--json", *options))["findings"]
+            return [f"{one['about']}: {one['said']}" for one in findings if one["level"] == "warning"]
+
+        sentence = "commit_metadata_max_bytes 5000 is more than the brokers accept"
+        assert f"orders: {sentence} (offset.metadata.max.bytes 4096)" in warnings()
+        assert f"orders: {sentence} by default (offset.metadata.max.bytes 4096)" in warnings("--no-broker")
+
     def test_without_a_broker_only_the_app_is_checked(self, tmp_path: Path) -> None:
         (tmp_path / "shop.py").write_text(DOUBTFUL)
         ended = evkafka(tmp_path, "check", "shop:app", "--no-broker", "--json")

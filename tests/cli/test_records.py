@@ -7,9 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.structs import TopicPartition
 
 from evkafka.broker import KafkaBroker
+from evkafka.config.settings import ConnectionSettings
+from evkafka.kafka.admin.topic_ids import look_up_topic_ids
+from evkafka.runtime.commit_metadata import CommitMetadata
+from evkafka.runtime.completed_offsets import OffsetRange
 from tests.cli.support import as_json, evkafka, stderr_of, write_app
 from tests.support.kafka_topics import MakeTopic
 
@@ -130,6 +135,26 @@ class TestLagAndOffsets:
         assert sum(change["committed"] - change["new"] for change in changes) == 3
         shown = as_json(evkafka(tmp_path, "offsets", "show", group, "--json", *at))
         assert [one["committed"] for one in shown[0]["partitions"]] == [0, 0]
+
+    async def test_lag_shows_what_is_done_ahead_of_the_committed_offset(
+        self, filled: str, tmp_path: Path, at: tuple[str, str], kafka_broker: KafkaBroker
+    ) -> None:
+        group = f"{filled}.group"
+        connection = ConnectionSettings(bootstrap_servers=(kafka_broker.bootstrap_servers,))
+        topic_id = (await look_up_topic_ids(connection, [filled])).topics[filled]
+        finished = (OffsetRange(2, 5), OffsetRange(7, 8))
+        metadata = {0: CommitMetadata(1, topic_id, finished=finished).as_text(3_500), 1: "another program's"}
+        consumer = AIOKafkaConsumer(bootstrap_servers=kafka_broker.bootstrap_servers, group_id=group)
+        await consumer.start()
+        try:
+            consumer.assign([TopicPartition(filled, 0), TopicPartition(filled, 1)])
+            await consumer.commit({TopicPartition(filled, number): (1, text) for number, text in metadata.items()})
+        finally:
+            await consumer.stop()
+        report = as_json(await asyncio.to_thread(evkafka, tmp_path, "lag", group, "--json", *at))
+        assert [one["done_ahead"] for one in report["groups"][0]["partitions"]] == [4, 0]
+        shown = await asyncio.to_thread(evkafka, tmp_path, "lag", group, *at)
+        assert "done ahead" in shown.stdout
 
 
 class TestTopics:

@@ -12,8 +12,10 @@ import pytest
 from evkafka.exceptions import BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import SystemClock
+from evkafka.runtime.commit_metadata import MetadataLimit
 from evkafka.runtime.committer import Committer
 from evkafka.runtime.partition import Partition
+from evkafka.runtime.ports import MetadataTooLarge
 from evkafka.telemetry import Telemetry
 from tests.support.executors import OneRecord
 
@@ -25,22 +27,30 @@ class AnsweringSource:
 
     Attributes:
         sent: the offsets of each commit, in order.
+        texts: their metadata.
     """
 
     def __init__(self, *answers: BaseException | asyncio.Future[None]) -> None:
         self.sent: list[int] = []
+        self.texts: list[str] = []
         self._answers = deque(answers)
 
-    async def commit(self, offsets: Mapping[TopicPartition, int], **_: Any) -> None:
+    async def commit(
+        self, offsets: Mapping[TopicPartition, int], *, metadata: Mapping[TopicPartition, str], **_: Any
+    ) -> None:
         self.sent.append(offsets[TP])
+        self.texts.append(metadata[TP])
         answer = self._answers.popleft() if self._answers else None
         if isinstance(answer, BaseException):
             raise answer
         if answer is not None:
             await answer
 
-    def metadata(self, partition: TopicPartition) -> str:
-        return ""
+    def topic_id(self, topic: str) -> str:
+        return "id"
+
+    def leader_epoch(self, partition: TopicPartition, offset: int) -> int:
+        return 0
 
 
 def read(records: int) -> Partition:
@@ -52,7 +62,9 @@ def read(records: int) -> Partition:
 
 
 def committer(source: AnsweringSource) -> Committer:
-    return Committer(source, consumer="it", clock=SystemClock(), telemetry=Telemetry())  # type: ignore[arg-type]
+    return Committer(
+        source, consumer="it", clock=SystemClock(), telemetry=Telemetry(), metadata_limit=MetadataLimit(3_500)
+    )  # type: ignore[arg-type]
 
 
 async def turns(count: int = 10) -> None:
@@ -101,12 +113,29 @@ async def test_the_second_of_two_waits_for_the_first_and_sends_the_newest_offset
 async def test_records_finished_during_a_commit_are_not_confirmed_by_it() -> None:
     answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     source, partition = AnsweringSource(answer), read(2)
-    commit = asyncio.ensure_future(committer(source).commit([partition]))
+    commits = committer(source)
+    commit = asyncio.ensure_future(commits.commit([partition]))
     await turns()
     partition.ledger.finish(1)
     answer.set_result(None)
     assert await commit is True
-    assert partition.to_commit() == 2
+    assert commits.next_commit(partition) == (2, "")
+
+
+async def test_metadata_that_is_too_large_is_halved_until_the_offset_is_committed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    too_large = MetadataTooLarge("OFFSET_METADATA_TOO_LARGE")
+    source, partition = AnsweringSource(too_large, too_large), read(400)
+    for offset in range(2, 400, 2):
+        partition.ledger.finish(offset)
+    assert await committer(source).commit([partition]) is True
+    assert source.sent == [1, 1, 1]
+    first, second, third = map(len, source.texts)
+    assert first > 60
+    assert second <= first // 2
+    assert third <= second // 2
+    assert "offset.metadata.max.bytes" in caplog.text
 
 
 async def test_one_that_has_waited_for_its_whole_timeout_is_not_sent() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
@@ -72,13 +74,13 @@ class TestBegin:
         with pytest.raises(ValueError, match="offset 5 was added after 5"):
             ledger.begin([5, 6])
 
-    def test_counts_what_memory_must_hold_from_the_oldest_unfinished_record(self) -> None:
+    def test_counts_the_unfinished_records(self) -> None:
         ledger = OffsetLedger()
         ledger.begin([0, 1, 2, 3])
         ledger.finish(2)
-        assert (ledger.pending, ledger.oldest) == (4, 0)
+        assert (ledger.unfinished, ledger.oldest) == (3, 0)
         ledger.finish(0)
-        assert (ledger.pending, ledger.oldest) == (3, 1)
+        assert (ledger.unfinished, ledger.oldest) == (2, 1)
 
 
 class TestSeal:
@@ -95,7 +97,7 @@ class TestSeal:
         ledger.seal()
         ledger.begin([0])
         ledger.read_to(9)
-        assert (ledger.pending, ledger.committable()) == (0, None)
+        assert (ledger.unfinished, ledger.committable()) == (0, None)
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -167,10 +169,18 @@ class LedgerMachine(RuleBasedStateMachine):
         self.last_committable = committable
 
     @invariant()
-    def holds_no_more_than_lies_behind_the_oldest_open_record(self) -> None:
-        oldest = min(self.open, default=None)
-        expected = 0 if oldest is None else sum(offset >= oldest for offset in self.read)
-        assert self.ledger.pending == expected
+    def counts_the_open_records(self) -> None:
+        assert self.ledger.unfinished == len(self.open)
+
+    @invariant()
+    def finished_ranges_hold_every_record_finished_early_and_no_open_one(self) -> None:
+        base = self.ledger.committable()
+        assert base is not None
+        ranges = self.ledger.finished_from(base)
+        early = {offset for offset in self.read if offset >= base} - self.open
+        inside = {offset for offset in self.read if any(start <= offset < end for start, end in ranges)}
+        assert inside == early
+        assert all(before.end < after.start for before, after in pairwise(ranges))
 
 
 TestLedgerMachine = LedgerMachine.TestCase

@@ -118,8 +118,8 @@ class SourceAt:
     def position(self, partition: TopicPartition) -> int:
         return self._position
 
-    def metadata(self, partition: TopicPartition) -> str:
-        return ""
+    def starting_commit(self, partition: TopicPartition) -> None:
+        return None
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self.sought.append((partition, offset))

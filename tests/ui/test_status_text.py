@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from evkafka.runtime.status import OneAtATimeStatus
 from evkafka.ui.status_text import consumer_state, duration, failed_attempts, partition_state
 from tests.ui.statuses import attempt, consumer, partition, retrying
 
@@ -32,6 +33,18 @@ class TestAPartition:
         assert partition_state(retrying(for_s=303, failed=6), 6)[2] == (
             "offset 7 has been unfinished for 5 min 3 s, after 6 failed attempts"
         )
+
+    def test_that_is_full_of_metadata_names_the_record_that_holds_it_up(self) -> None:
+        state, kind, why = partition_state(partition(oldest=7, done_ahead=2_800, unread_because=("metadata",)), 0)
+        assert (state, kind) == ("Full", "warn")
+        assert why.startswith("the 2,800 offsets finished behind offset 7 do not fit into the metadata")
+
+    def test_is_handled_one_at_a_time_after_a_crash(self) -> None:
+        state, kind, why = partition_state(partition(one_at_a_time=OneAtATimeStatus(deaths=1, suspect=None)), 0)
+        assert (state, kind) == ("One at a time", "warn")
+        assert why == "records are handled one at a time: 1 process died at a record that is not known yet"
+        known = partition_state(partition(one_at_a_time=OneAtATimeStatus(deaths=3, suspect=812)), 0)
+        assert known[2] == "records are handled one at a time: 3 processes died at offset 812"
 
 
 class TestAConsumer:

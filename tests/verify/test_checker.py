@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from evkafka.verify.checker import check_run
 from evkafka.verify.history import Entry
 from evkafka.verify.observations import Promises
+from evkafka.verify.repeats import repeats_by_cause
 from tests.verify import runs
 from tests.verify.runs import address_of, attempt, handled, line, observations, sent, written
 
@@ -27,6 +28,18 @@ class TestCleanRun:
         report = check_run(observations(entries=[*entries, *entries[20:40]]))
         assert report.clean
         assert (report.repeats, report.repeats_percent) == (10, 25.0)
+
+    def test_counts_what_was_handled_again_by_what_happened_to_the_process_before(self) -> None:
+        def end(who: str, offset: int) -> Entry:
+            return Entry("end", 0.0, who, 0, offset)
+
+        killed = [end("0.0", 0), Entry("killed", 0.0, "0.0"), Entry("down", 0.0, "0.0"), end("0.1", 0)]
+        frozen = [end("1.0", 1), Entry("frozen", 0.0, "1.0"), end("2.0", 1), Entry("thawed", 0.0, "1.0")]
+        stopped = [end("3.0", 2), Entry("down", 0.0, "3.0"), end("3.1", 2)]
+        moved = [end("4.0", 3), end("5.0", 3), end("5.0", 3), end("5.0", 4)]
+        assert repeats_by_cause([*killed, *frozen, *stopped, *moved]) == {
+            "after a kill": 1, "after a freeze": 1, "after a stop": 1, "otherwise": 2,
+        }  # fmt: skip
 
     def test_is_not_one_in_which_nothing_was_handled(self) -> None:
         assert not check_run(observations(records=[], entries=[])).clean

@@ -79,6 +79,40 @@ class TestUnwritten:
             assert await count() == 0
 
 
+class TestAPartitionThatIsNotRead:
+    async def test_has_a_sample_for_each_reason(self) -> None:
+        released = asyncio.Event()
+        handler = Handler()
+
+        @handler.event("Slow")
+        async def on_slow(event: dict[str, Any]) -> None:
+            await released.wait()
+
+        @handler.event("Fast")
+        async def on_fast(event: dict[str, Any]) -> None:
+            pass
+
+        small: dict[str, Any] = {"concurrency": 4, "max_poll_records": 10, "commit_metadata_max_bytes": 8}
+        app = app_with(handler, auto_offset_reset="earliest", **small)
+        async with InMemoryKafka() as kafka:
+            await kafka.send("orders", {}, event_type="Slow", key="slow", partition=0)
+            for number in range(60):  # every second one waits, so that what is finished is no single range
+                key = "slow" if number % 2 else f"k{number}"
+                await kafka.send("orders", {}, event_type="Fast", key=key, partition=0)
+            async with kafka.running(app):
+                while not app.status().consumers[0].partitions[0].metadata_full:
+                    await kafka.advance(ms=10)
+                app.consumer("billing").pause("orders", 0)
+                metrics = await scrape(app)
+                assert metrics["evkafka_partition_blocked"] == {
+                    ("billing", "0", "metadata", "orders"): 1.0,
+                    ("billing", "0", "user", "orders"): 1.0,
+                }
+                assert metrics["evkafka_events_done_ahead"]["billing", "0", "orders"] >= 1
+                assert metrics["evkafka_paused_partitions"] == {("billing",): 1.0}
+                released.set()
+
+
 class TestEncoding:
     async def test_does_not_wait_for_threads_of_endpoints(self) -> None:
         """Metrics matter most while endpoints block all of the loop's threads."""

@@ -11,10 +11,10 @@ LEDGER = [
         "a record that ends early moves the watermark",
         "runtime/offsets.py",
         """        self._early.add(offset)
-        return True""",
+""",
         """        self._early.add(offset)
         self._committable = offset + 1
-        return True""",
+""",
         "a crash skips the unfinished records before it",
         (OFFSETS,),
     ),
@@ -52,12 +52,90 @@ LEDGER = [
     ),
 ]
 
+METADATA, DONE = "tests/runtime/test_commit_metadata.py", "tests/testing/memory/test_completed_offsets.py"
+
+COMPLETED = [
+    Breakage(
+        "the committed offset counts as finished",
+        "runtime/offsets.py",
+        "OffsetRange(max(start, base), end)",
+        "OffsetRange(base, end)",
+        "a restart skips the unfinished record that holds up the commit",
+        (OFFSETS, DONE),
+    ),
+    Breakage(
+        "finished offsets of another commit are believed",
+        "runtime/commit_metadata.py",
+        "    if found.base != base:",
+        "    if False:",
+        "after another program has set the offset, records are skipped",
+        (METADATA, DONE),
+    ),
+    Breakage(
+        "finished offsets of an earlier topic of this name are believed",
+        "runtime/commit_metadata.py",
+        "    if found.topic_id != topic_id:",
+        "    if False:",
+        "records of the new topic are skipped",
+        (METADATA, DONE),
+    ),
+    Breakage(
+        "finished offsets of a truncated log are believed",
+        "runtime/take_over.py",
+        "        if -1 < inherited.epoch < source.leader_epoch(tp, records[-1].offset + 1):",
+        "        if False:",
+        "records that were written after an unclean election are skipped",
+        (DONE,),
+    ),
+    Breakage(
+        "damaged metadata is believed",
+        "runtime/commit_metadata.py",
+        "    if checksum != _checksum(body):",
+        "    if False:",
+        "records are skipped that nobody has handled",
+        (METADATA,),
+    ),
+    Breakage(
+        "a seek keeps what an earlier owner has finished",
+        "runtime/assignment.py",
+        """        # Nothing is inherited: what somebody asks to read again is handled again.
+        partition.inherit(CommitMetadata(-1))""",
+        "        self.inherit(partition)",
+        "records that somebody asks to read again are skipped",
+        (DONE,),
+    ),
+    Breakage(
+        "attempts are counted from 1 by each owner",
+        "runtime/partition.py",
+        "        self.tries.update(inherited.attempts)",
+        "        pass",
+        "`max_attempts` begins again at every rebalance",
+        (DONE,),
+    ),
+    Breakage(
+        "finished offsets are handled again",
+        "runtime/take_over.py",
+        "        return [one for one in records if not ledger.inherits(one.offset)]",
+        "        return records",
+        "one poison record repeats its whole backlog at each restart",
+        (DONE,),
+    ),
+    Breakage(
+        "an owner leaves no mark where it begins",
+        "runtime/take_over.py",
+        "            partition.mark = OwnerMark(Ownership.BEGUN, 1, owner=self._owner)",
+        "            partition.mark = OPEN",
+        "a record that kills its process kills it for ever",
+        (DONE,),
+    ),
+]
+
 COMMITS = [
     Breakage(
         "a commit without an answer counts as confirmed",
         "runtime/committer.py",
-        "                partition.committed = None",
-        "                partition.committed = offsets.get(partition.tp, partition.committed)",
+        "                    partition.committed = partition.saved = None",
+        "                    partition.saved = commits.get(partition.tp, partition.saved)",
         "if no more records arrive, the offset is never committed and a restart handles the records again",
         ("tests/runtime/test_committer.py",),
     ),
@@ -72,8 +150,8 @@ COMMITS = [
     Breakage(
         "the dead-letter rate is not committed",
         "runtime/committer.py",
-        "timeout_s=timeout_s, metadata=metadata)",
-        "timeout_s=timeout_s, metadata={})",
+        "metadata=metadata)",
+        "metadata={})",
         "each restart allows as many dead letters as the limit again",
         ("tests/runtime/dead_letters/test_limit.py",),
     ),
@@ -265,4 +343,4 @@ RETRIES = [
     ),
 ]
 
-BREAKAGES = (*LEDGER, *COMMITS, *VERDICTS, *DEAD_LETTERS, *RETRIES)
+BREAKAGES = (*LEDGER, *COMPLETED, *COMMITS, *VERDICTS, *DEAD_LETTERS, *RETRIES)

@@ -175,9 +175,13 @@ class ConsumerConfig(_ConnectionOptions, total=False, closed=True):
     max_poll_records: int | None
     """The maximum number of records per poll. Default 500 [max.poll.records]."""
     max_pending_records: int
-    """The maximum number of records read and not yet committable, over all partitions. Default 10000."""
+    """The maximum number of records read and not yet finished, over all partitions. Default 10000."""
     max_pending_bytes: int
     """The same limit in bytes. Default 67108864 (64 MiB)."""
+    commit_metadata_max_bytes: int
+    """The maximum size of the metadata beside a committed offset, in bytes. It says which records behind the offset are
+    finished. A partition that needs more is read no further until its oldest unfinished record ends. Default 3500; the
+    brokers' limit is offset.metadata.max.bytes, 4096 by default. 0 to 32767."""
     max_decompressed_bytes: int
     """The maximum size of one batch after decompression, in bytes; a larger one counts as unreadable. Default 64
     times `max_partition_fetch_bytes`, and 67108864 (64 MiB) at least."""

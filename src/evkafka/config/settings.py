@@ -123,6 +123,7 @@ class ConsumerSettings:
     ordering: Ordering = setting("key", Choice(Ordering))
     max_pending_records: int = setting(10_000, Integer(1))
     max_pending_bytes: int = setting(64 * 1024 * 1024, Integer(1, MOST_BYTES))
+    commit_metadata_max_bytes: int = setting(3_500, Integer(0, 32_767))
     max_decompressed_bytes: int = setting(64 * 1024 * 1024, Integer(1, MOST_DECOMPRESSED_BYTES))
     max_poll_records: int = setting(500, Integer(1, none=True))
     drain_timeout_s: float = setting(20.0, Seconds())

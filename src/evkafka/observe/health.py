@@ -229,12 +229,27 @@ def _partition_notes(partition: PartitionStatus) -> tuple[str, ...]:
     ]
     if (more := len(partition.unwritten) - MOST_UNWRITTEN) > 0:
         notes.append(f"{where}: {more} more records could not be written to dead-letter or retry topics")
-    if partition.full and partition.failed_attempts and partition.oldest_age_s is not None:
+    if partition.full and partition.failed_attempts:
         notes.append(
-            f"{where} is not read at the moment: {partition.pending - 1} records wait for offset {partition.oldest},"
-            f" unfinished for {partition.oldest_age_s:.0f} s (failed attempts: {partition.failed_attempts})"
+            f"{where} is not read at the moment: {partition.pending} records are unfinished{_oldest(partition)}"
         )
+    if partition.metadata_full:
+        notes.append(
+            f"{where} is not read at the moment: {partition.done_ahead} offsets finished behind offset"
+            f" {partition.oldest} do not fit into the metadata of a commit{_oldest(partition)}"
+        )
+    if (alone := partition.one_at_a_time) is not None:
+        deaths = "1 process" if alone.deaths == 1 else f"{alone.deaths} processes"
+        suspect = f"offset {alone.suspect}" if alone.suspect is not None else "a record that is not known yet"
+        notes.append(f"records of {where} are handled one at a time: {deaths} died at {suspect}")
     return tuple(notes)
+
+
+def _oldest(partition: PartitionStatus) -> str:
+    return (
+        f"; the oldest unfinished record is at offset {partition.oldest}, for {partition.oldest_age_s or 0.0:.0f} s"
+        f" (failed attempts: {partition.failed_attempts})"
+    )
 
 
 def _producer_check(producer: ProducerStatus) -> Check:

@@ -6,6 +6,7 @@ Names and attributes are those of the semantic conventions 1.44 for messaging. N
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from opentelemetry import trace
@@ -52,7 +53,7 @@ class Tracing:
     def trace_dispatch(self, dispatch: Dispatch) -> Dispatch:
         """The same dispatch, with a span for each attempt. Its parent is in the record's headers."""
         traced = _Traced(dispatch, self._tracer)
-        return Dispatch(traced.call, dispatch.unmatched, dispatch.gated, traced.open_batch)
+        return replace(dispatch, call=traced.call, open_batch=traced.open_batch)
 
     # ------------------------------------------------------------------ sending
 

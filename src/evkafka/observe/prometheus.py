@@ -302,7 +302,10 @@ def _of_consumers(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
         (
             "evkafka_paused_partitions",
             "Partitions that are not read: paused, full, or blocked by a record that cannot be read.",
-            lambda one: sum(partition.paused or partition.full or partition.held for partition in one.partitions),
+            lambda one: sum(
+                partition.paused or partition.full or partition.held or partition.metadata_full
+                for partition in one.partitions
+            ),
         ),
         (
             "evkafka_consumer_connected",
@@ -346,7 +349,12 @@ def _of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
             "The high watermark: the end offset with open transactions included.",
             lambda one: one.high_watermark,
         ),
-        ("evkafka_uncommitted_events", "Records read and not yet committable.", lambda one: one.pending),
+        ("evkafka_uncommitted_events", "Records read and not finished.", lambda one: one.pending),
+        (
+            "evkafka_events_done_ahead",
+            "Offsets behind the oldest unfinished record that are finished.",
+            lambda one: one.done_ahead,
+        ),
         ("evkafka_events_awaiting_retry", "Lanes waiting for the next attempt.", lambda one: one.retrying),
         (
             "evkafka_events_unwritten",
@@ -362,6 +370,17 @@ def _of_partitions(consumers: Sequence[ConsumerStatus]) -> Iterator[Metric]:
             if (found := value(partition)) is not None
         )
         yield _gauge(name, help_text, PARTITION, samples)
+    yield _gauge(
+        "evkafka_partition_blocked",
+        "1 for each reason why a partition is not read at the moment.",
+        (*PARTITION, "reason"),
+        (
+            ((one.name, partition.topic, str(partition.partition), reason), 1.0)
+            for one in consumers
+            for partition in one.partitions
+            for reason in partition.unread_because
+        ),
+    )
 
 
 def _lag_s(partition: PartitionStatus, now_ms: float) -> float | None:

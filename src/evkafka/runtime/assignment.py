@@ -6,16 +6,20 @@ The consumer's parts share it. `partitions` is changed by `rebalance.py`, and by
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from evkafka.config.settings import ConsumerSettings
 from evkafka.records import Record, TopicPartition
+from evkafka.runtime.commit_metadata import CommitMetadata, MetadataLimit, Unusable, parse_metadata
 from evkafka.runtime.committer import Committer
 from evkafka.runtime.flow_control import FlowControl
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import Clock, RecordSource
 from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.telemetry import RecordsLost, Telemetry
+
+logger = logging.getLogger("evkafka.runtime")
 
 
 class Assignment:
@@ -25,6 +29,7 @@ class Assignment:
         name: the consumer's.
         source, committer: None while there is no source.
         at_most_once: offsets are committed before their records run (pre-commit).
+        metadata_limit: how much metadata a commit may have.
         taken: records put into lanes, without those that were dropped unfinished.
         handing_over: locked from a poll's return until its records are in their lanes.
         commit_due: set when a commit should not wait for the interval.
@@ -40,7 +45,8 @@ class Assignment:
         self.telemetry = telemetry
         self.at_most_once = settings.at_most_once
         self.partitions: dict[TopicPartition, Partition] = {}
-        self.flow = FlowControl(settings, self.partitions)
+        self.metadata_limit = MetadataLimit(settings.commit_metadata_max_bytes)
+        self.flow = FlowControl(settings, self.partitions, self.metadata_limit)
         self.source: RecordSource | None = None
         self.committer: Committer | None = None
         self.taken = 0
@@ -56,13 +62,43 @@ class Assignment:
         partition = self.partitions[tp] = Partition(tp, ordering=self._ordering, paused=paused)
         return partition
 
+    def inherit(self, partition: Partition) -> None:
+        """Read what an earlier owner of the partition has left in the group's last commit. Called when the position is
+        known, before any of its records begins."""
+        if partition.inherited is not None:
+            return
+        source = self.source
+        commit = source.starting_commit(partition.tp) if source is not None and not self.at_most_once else None
+        if source is None or commit is None:
+            partition.inherit(CommitMetadata(-1))
+            return
+        partition.saved = offset, text = commit
+        try:
+            partition.inherit(parse_metadata(text, offset, source.topic_id(partition.tp.topic)))
+        except Unusable as error:
+            logger.warning(
+                "consumer %s: the metadata of the committed offset %s[%d]@%d is ignored: %s. Records behind that offset"
+                " that were finished before are handled again",
+                self.name,
+                *partition.tp,
+                offset,
+                error,
+            )
+            partition.inherit(CommitMetadata(offset))
+
     def restart(self, partition: Partition) -> Partition:
         """Restart at another offset, with a new ledger; the results of running attempts are ignored."""
         rate = partition.dead_letters.update()
         self.drop(partition)
         partition = self.begin(partition.tp)
         partition.dead_letters.rate = rate
+        # Nothing is inherited: what somebody asks to read again is handled again.
+        partition.inherit(CommitMetadata(-1))
         return partition
+
+    def owns(self, partition: Partition) -> bool:
+        """Whether it is assigned now, and its records may begin."""
+        return self.partitions.get(partition.tp) is partition and not partition.begins_nothing
 
     def drop(self, partition: Partition) -> None:
         """End the assignment of this partition. What is not committed by now is never committed here."""
@@ -92,10 +128,16 @@ class Assignment:
 
     # ------------------------------------------------------------------ numbers
 
+    def poll_size(self) -> int:
+        """How many records the next poll may return. In at-most-once mode there are never more than `max_poll_records`
+        unfinished records."""
+        max_records = self.settings.max_poll_records
+        return max_records - self.pending if self.at_most_once else max_records
+
     @property
     def pending(self) -> int:
-        """Records read and not finished, or finished behind an unfinished one."""
-        return sum(partition.ledger.pending for partition in self.partitions.values())
+        """Records read and not finished."""
+        return sum(partition.ledger.unfinished for partition in self.partitions.values())
 
     def finished(self) -> int:
         """Records that were finished since the start."""
@@ -104,4 +146,7 @@ class Assignment:
     @property
     def uncommitted(self) -> bool:
         """Whether an offset is committable and not confirmed yet."""
-        return not self.at_most_once and any(p.to_commit() is not None for p in self.partitions.values())
+        committer = self.committer
+        if self.at_most_once or committer is None:
+            return False
+        return any(committer.next_commit(partition) is not None for partition in self.partitions.values())

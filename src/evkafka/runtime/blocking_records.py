@@ -1,7 +1,8 @@
-"""Which record blocks the commits of each partition, and since when.
+"""Which record is the oldest unfinished one of each partition, and since when.
 
-Offsets are committed in order, and what is read and not committable is limited. So a few records that fail again and
-again finally stop the reading of their partition, and with it all records behind them that could be handled.
+What is read and not finished is limited, and so is what a commit can say about records that are finished behind the
+oldest unfinished one. So records that fail again and again may finally stop the reading of their partition, and with it
+all records behind them that could be handled.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from evkafka.records import TopicPartition
+from evkafka.runtime.completed_offsets import OffsetRanges
 from evkafka.runtime.flow_control import FlowControl
 from evkafka.runtime.partition import Partition
 
@@ -45,26 +47,31 @@ class BlockingRecords:
         known = self._since.get(partition)
         return known[1] if known is not None and known[0] == partition.ledger.oldest else None
 
-    def _stuck(self) -> Iterable[tuple[Partition, int]]:
-        """Partitions that are full because a record fails, with the number of its failed attempts."""
+    def _stuck(self) -> Iterable[tuple[Partition, str, str]]:
+        """Partitions that have stopped because of a record, with what they are full of and what bounds it."""
         for tp, partition in self._partitions.items():
-            if self._flow.is_full(tp) and (failed := partition.failed_attempts()):
-                yield partition, failed
+            ledger, reasons = partition.ledger, self._flow.reasons(tp)
+            if "metadata" in reasons and (oldest := ledger.oldest) is not None:
+                done_ahead = OffsetRanges(ledger.finished_from(oldest)).offsets
+                full_of = (
+                    f"{done_ahead} offsets finished behind offset {oldest} do not fit into the metadata of a commit"
+                )
+                yield partition, full_of, "`commit_metadata_max_bytes`, and the brokers' offset.metadata.max.bytes"
+            elif "full" in reasons and partition.failed_attempts():
+                yield partition, f"{ledger.unfinished} records are unfinished", "`max_pending_records`"
 
-    def _log(self, stuck: list[tuple[Partition, int]], now_s: float) -> None:
-        partition, failed = stuck[0]
-        topic, number = partition.tp
+    def _log(self, stuck: list[tuple[Partition, str, str]], now_s: float) -> None:
+        partition, full_of, bound = stuck[0]
         since_s = self.since_s(partition)
         logger.warning(
-            "consumer %s has stopped reading %s[%d]: %d records wait for offset %d, unfinished for %.0f s (failed"
-            " attempts: %d)%s. Later offsets cannot be committed before it. Limit its attempts (`max_attempts` with"
-            " `then`, or `retry_topics`), or raise `max_pending_records`",
+            "consumer %s has stopped reading %s[%d]: %s. The oldest unfinished record is at offset %d, for %.0f s"
+            " (failed attempts: %d)%s. Limit its attempts (`max_attempts` with `then`, or `retry_topics`), or raise %s",
             self._consumer,
-            topic,
-            number,
-            partition.ledger.pending - 1,
+            *partition.tp,
+            full_of,
             partition.ledger.oldest,
             now_s - since_s if since_s is not None else 0.0,
-            failed,
+            partition.failed_attempts(),
             f"; {len(stuck) - 1} other partitions have stopped in the same way" if len(stuck) > 1 else "",
+            bound,
         )

@@ -229,7 +229,13 @@ class Consumer:
             await source.stop(timeout_s=LEAVE_S)
             raise
         assignment = self._assignment
-        assignment.committer = Committer(source, consumer=self.name, clock=self._clock, telemetry=self._telemetry)
+        assignment.committer = Committer(
+            source,
+            consumer=self.name,
+            clock=self._clock,
+            telemetry=self._telemetry,
+            metadata_limit=assignment.metadata_limit,
+        )
         assignment.source = source
         self._telemetry.emit(ConsumerStarted(self.name, self._restarts))
         return source
@@ -411,7 +417,7 @@ class Consumer:
     def pending(self) -> int:
         """Records read and not finished, or finished behind an unfinished one, or not due yet."""
         assignment = self._assignment
-        return assignment.pending + sum(len(partition.early) for partition in assignment.partitions.values())
+        return assignment.pending + sum(len(one.early) + len(one.held) for one in assignment.partitions.values())
 
     @property
     def in_flight(self) -> int:

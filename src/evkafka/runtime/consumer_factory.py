@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,10 +14,12 @@ from evkafka.runtime.consumer import Consumer, ConsumerEnvironment, ConsumerPart
 from evkafka.runtime.corrupt_records import CorruptRecords
 from evkafka.runtime.dead_letter_limit import DeadLetterLimit
 from evkafka.runtime.executor import Executor
+from evkafka.runtime.intake import Intake
 from evkafka.runtime.interfaces import ConsumerServices, DecideFor, WatchdogRounds
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.poller import Poller
 from evkafka.runtime.ports import Clock, ConsumerIdentity, Route, Slot
+from evkafka.runtime.progress import Progress
 from evkafka.runtime.rebalance import RebalanceListener
 from evkafka.runtime.reporting import TelemetryReporter, UnmatchedWarning
 from evkafka.runtime.scheduler import LaneScheduler
@@ -24,6 +27,8 @@ from evkafka.runtime.settle import Verdict, decide, decide_at_most_once
 from evkafka.runtime.supervision.restart_policy import RestartPolicy
 from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.runtime.supervision.tasks import SupervisedClock, SupervisedTasks
+from evkafka.runtime.suspect_records import SuspectRecords
+from evkafka.runtime.take_over import TakeOver
 from evkafka.runtime.time_slice import TimeSlice
 from evkafka.runtime.watchdog import Watchdog
 
@@ -49,12 +54,14 @@ def build_consumer(
     assignment = _assignment(spec, environment, clock)
     report = _reporter(spec, environment, assignment)
     limit = _dead_letter_limit(spec, stop_signal)
-    corrupt_records = CorruptRecords(assignment, stop_signal, limit, spec.dead_letters, tasks)
-    poller = Poller(assignment, stop_signal, report, limit, retry_topics=spec.retry_topics)
+    progress = Progress(assignment, report)
     services = ConsumerServices(
-        assignment.scheduler, report, clock, tasks, poller.note_progress, assignment.close_partition, fail
+        assignment.scheduler, report, clock, tasks, progress.note, assignment.close_partition, fail
     )
     writes = _pending_writes(spec, services)
+    take_over = _take_over(spec, environment, assignment, services, writes)
+    corrupt_records = CorruptRecords(assignment, stop_signal, limit, spec.dead_letters, tasks)
+    poller = Poller(assignment, stop_signal, report, limit, take_over, progress)
     watchdog_rounds = WatchdogRounds(clock.now())
     threads = ThreadPoolExecutor(spec.settings.concurrency, thread_name_prefix=f"evkafka-{spec.name}")
     executors = _executors(spec, environment, services, writes, watchdog_rounds, threads)
@@ -106,6 +113,35 @@ def _pending_writes(spec: ConsumerSpec, services: ConsumerServices) -> PendingWr
     )
 
 
+def _take_over(
+    spec: ConsumerSpec,
+    environment: ConsumerEnvironment,
+    assignment: Assignment,
+    services: ConsumerServices,
+    writes: PendingWrites,
+) -> TakeOver:
+    intake = Intake(assignment, spec.retry_topics)
+    identity, owner = _identity(spec), secrets.token_hex(4)
+    suspects = SuspectRecords(
+        assignment,
+        services,
+        writes,
+        spec.dispatch,
+        _decide_for(spec, environment.random),
+        lambda: Slot(identity, spec.state),
+        intake,
+        owner=owner,
+    )
+    return TakeOver(assignment, services.tasks, suspects, intake.place, services.fail, owner=owner)
+
+
+def _identity(spec: ConsumerSpec) -> ConsumerIdentity:
+    settings = spec.settings
+    return ConsumerIdentity(
+        spec.name, settings.group_id, settings.connection.client_id, settings.connection.cluster_name
+    )
+
+
 def _executors(
     spec: ConsumerSpec,
     environment: ConsumerEnvironment,
@@ -115,9 +151,7 @@ def _executors(
     threads: ThreadPoolExecutor,
 ) -> list[Executor]:
     settings = spec.settings
-    identity = ConsumerIdentity(
-        spec.name, settings.group_id, settings.connection.client_id, settings.connection.cluster_name
-    )
+    identity = _identity(spec)
     time_slice = TimeSlice(services.clock)
     decide_for = _decide_for(spec, environment.random)
     return [

@@ -16,7 +16,6 @@ from evkafka.runtime.backoff import exponential
 from evkafka.runtime.dead_letter_limit import DeadLetterLimit, limit_error
 from evkafka.runtime.interfaces import DeadLetterSink
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.ports import RecordSource
 from evkafka.runtime.settle import StopApp
 from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.runtime.supervision.tasks import SupervisedTasks
@@ -48,6 +47,10 @@ class CorruptRecords:
         partition, source = assignment.partitions.get(tp), assignment.source
         if partition is None or source is None or "unreadable" in assignment.flow.reasons(tp):
             return  # if it is blocked already, a poll that was running has read the record once more
+        assignment.inherit(partition)
+        if partition.ledger.inherits(unreadable.offset):  # an earlier owner is done with it
+            source.seek(tp, unreadable.next_offset)
+            return
         limited = assignment.at_most_once or policy.max_attempts is not None
         if not limited:
             self._report(unreadable, skipped=False)
@@ -59,7 +62,7 @@ class CorruptRecords:
         elif policy.then == "skip" or assignment.at_most_once:
             self._report(unreadable, skipped=True)
             source.seek(tp, unreadable.next_offset)
-        elif self._within_limit(source, partition, unreadable):
+        elif self._within_limit(partition, unreadable):
             self._block(partition)
             task = self._tasks.start("unreadable", self._send_to_dead_letter(partition, unreadable), returns=True)
             self._writing[partition] = task
@@ -81,10 +84,10 @@ class CorruptRecords:
 
     # ------------------------------------------------------------------ dead letters
 
-    def _within_limit(self, source: RecordSource, partition: Partition, unreadable: Unreadable) -> bool:
+    def _within_limit(self, partition: Partition, unreadable: Unreadable) -> bool:
         """Whether the dead-letter limit allows it: a codec that is missing after a deploy must not turn the whole topic
         into dead letters. Stops the app if not."""
-        if not self._limit.allows(source, partition):
+        if not self._limit.allows(partition):
             return False
         why = partition.dead_letters.limit_reached(self._assignment.settings.on_error.dead_letter_limit)
         if why is not None:

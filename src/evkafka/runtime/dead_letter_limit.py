@@ -5,7 +5,6 @@ from __future__ import annotations
 from evkafka.records import TopicPartition
 from evkafka.runtime.dead_letters.rate import RESET_DEAD_LETTER_LIMIT, DeadLetterRate
 from evkafka.runtime.partition import Partition
-from evkafka.runtime.ports import RecordSource
 from evkafka.runtime.settle import StopApp
 from evkafka.runtime.supervision.stop_signal import StopSignal
 
@@ -37,19 +36,18 @@ class DeadLetterLimit:
         self._resets = resets
         self._reset: set[TopicPartition] = set()
 
-    def allows(self, source: RecordSource, partition: Partition) -> bool:
+    def allows(self, partition: Partition) -> bool:
         """Whether the partition may be read. If it has reached its limit, also before a restart, this stops the app and
-        returns False. Call it when the position is known, because the commit's metadata is known from then on."""
+        returns False. Call it when the partition has inherited what the last commit says."""
         if not self._window:
             return True
         tp, rate = partition.tp, partition.dead_letters.rate
         if rate is None:
-            rate = DeadLetterRate.from_text(source.metadata(tp), self._window)
+            saved = partition.inherited.rate if partition.inherited is not None else ""
             if self._resets and tp not in self._reset:
                 self._reset.add(tp)
-                if rate.as_text():
-                    rate = DeadLetterRate(self._window)
-                    rate.unsaved = True
+                saved = ""
+            rate = DeadLetterRate.from_text(saved, self._window)
             partition.dead_letters.rate = rate
         if rate.stopped:
             self._stop_signal.fail(

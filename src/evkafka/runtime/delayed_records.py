@@ -41,10 +41,14 @@ class DelayedRecords:
 
     def keep(self, partition: Partition, records: Sequence[Record]) -> None:
         """Hand out the records that are due, and keep the others until they are. They were just read."""
-        retry_topic, clock = self._retry_topics[partition.tp.topic], self._assignment.clock
-        now_s, now_ms = clock.now(), clock.timestamp_ms()
-        partition.early.extend(read_delayed(record, retry_topic, now_s=now_s, now_ms=now_ms) for record in records)
+        partition.early.extend(map(self.read, records))
         self._hand_out(partition)
+
+    def read(self, record: Record) -> DelayedRecord:
+        """A record that was just read, with the record that failed first."""
+        clock = self._assignment.clock
+        retry_topic = self._retry_topics[record.topic]
+        return read_delayed(record, retry_topic, now_s=clock.now(), now_ms=clock.timestamp_ms())
 
     def _hand_out(self, partition: Partition) -> None:
         assignment, tp, early = self._assignment, partition.tp, partition.early
@@ -88,7 +92,10 @@ def dispatch_origins(dispatch: Dispatch) -> Dispatch:
         assert gate is not None
         return gate(_delayed(record).origin)
 
-    return Dispatch(call, unmatched, gated if gate is not None else None, open_batch)
+    def route(record: Record) -> Route | None:
+        return dispatch.route(_delayed(record).origin)
+
+    return Dispatch(call, unmatched, route, gated if gate is not None else None, open_batch)
 
 
 class SourceDeadLetterSink(DeadLetterSink, Protocol):

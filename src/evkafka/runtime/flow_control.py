@@ -1,4 +1,4 @@
-"""Flow control: which partitions the next poll reads. It limits what is read and not committable.
+"""Flow control: which partitions the next poll reads. It limits what is read and not finished.
 
 The client's `pause()` is not used, because it drops what was fetched (16 times the traffic for one slow partition).
 Passing the partitions to the poll has the same effect and keeps the buffers.
@@ -12,13 +12,23 @@ from typing import Literal
 
 from evkafka.config.settings import ConsumerSettings
 from evkafka.records import TopicPartition
+from evkafka.runtime.commit_metadata import MetadataLimit
+from evkafka.runtime.completed_offsets import range_text_length
 from evkafka.runtime.partition import Partition
+
+READ_UNTIL, READ_AGAIN = 0.75, 0.5
+"""A partition is read until the text about its finished offsets takes this share of the metadata, and is read again at
+that one. Records that were read are still finished meanwhile."""
+
+MOST_CHARACTERS = 12
+"""What one range takes of that text at most."""
 
 NO_PARTITIONS: Collection[TopicPartition] = ()
 
-Reason = Literal["user", "full", "unreadable", "early"]
+Reason = Literal["user", "full", "unreadable", "early", "beginning", "metadata"]
 """Why a partition is not read: a user has paused it; its share is full; the client cannot read its next record; records
-of it that were read are not due yet."""
+of it that were read are not due yet, or wait for this owner's mark; what is finished behind its oldest unfinished
+record does not fit into the metadata of a commit."""
 
 
 class FlowControl:
@@ -31,8 +41,14 @@ class FlowControl:
         room: set whenever a partition may be read again; the poll loop waits for it.
     """
 
-    def __init__(self, settings: ConsumerSettings, partitions: Mapping[TopicPartition, Partition]) -> None:
+    def __init__(
+        self,
+        settings: ConsumerSettings,
+        partitions: Mapping[TopicPartition, Partition],
+        metadata_limit: MetadataLimit,
+    ) -> None:
         self._partitions = partitions
+        self._metadata_limit = metadata_limit
         self._settings = settings
         self._reasons: dict[TopicPartition, set[Reason]] = {}
         self.room = asyncio.Event()
@@ -58,11 +74,16 @@ class FlowControl:
         self.open(tp, "full")
         self.open(tp, "unreadable")
         self.open(tp, "early")
+        self.open(tp, "beginning")
+        self.open(tp, "metadata")
 
     def check_full(self, partition: Partition) -> None:
         """Stop reading this partition if it is full now. Called after each poll that returned records of it."""
         if self._is_over(partition, 1.0):
             self.close(partition.tp, "full")
+            self.room.clear()
+        if self._fills_metadata(partition, READ_UNTIL):
+            self.close(partition.tp, "metadata")
             self.room.clear()
 
     def is_full(self, tp: TopicPartition) -> bool:
@@ -74,6 +95,10 @@ class FlowControl:
         for tp in tuple(self._reasons):
             if self.is_full(tp) and ((full := self._partitions.get(tp)) is None or not self._is_over(full, 0.5)):
                 self.open(tp, "full")
+            if "metadata" in self._reasons.get(tp, ()) and (
+                (full := self._partitions.get(tp)) is None or not self._fills_metadata(full, READ_AGAIN)
+            ):
+                self.open(tp, "metadata")
 
     def wanted(self) -> Collection[TopicPartition] | None:
         """The partitions to poll: None for all of them; empty if none may be read."""
@@ -84,11 +109,21 @@ class FlowControl:
         return [tp for tp in self._partitions if tp not in closed] or NO_PARTITIONS
 
     def _is_over(self, partition: Partition, share_of_bound: float) -> bool:
-        partition.polled_bytes.release(partition.ledger.oldest)
+        ledger, polled_bytes = partition.ledger, partition.polled_bytes
         count = max(len(self._partitions), 1)
         records = max(self._settings.max_pending_records // count, self._settings.max_poll_records)
-        size = self._settings.max_pending_bytes / count
-        return (
-            partition.ledger.pending >= records * share_of_bound
-            or partition.polled_bytes.total >= size * share_of_bound
-        )
+        if ledger.unfinished >= records * share_of_bound:
+            return True
+        size = self._settings.max_pending_bytes / count * share_of_bound
+        polled_bytes.release(ledger.oldest)
+        if polled_bytes.total >= size and polled_bytes.may_shrink(ledger.unfinished):
+            polled_bytes.shrink(ledger.open_offsets())
+        return polled_bytes.total >= size
+
+    def _fills_metadata(self, partition: Partition, share_of_bound: float) -> bool:
+        """Whether the text about finished offsets takes this share of a commit's metadata."""
+        bound, ledger = self._metadata_limit.max_bytes * share_of_bound, partition.ledger
+        if not bound or ledger.most_ranges * MOST_CHARACTERS < bound:
+            return False
+        base = ledger.oldest
+        return base is not None and range_text_length(base, ledger.finished_from(base)) >= bound

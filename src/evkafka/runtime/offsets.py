@@ -1,4 +1,4 @@
-"""The ledger of one partition: which records are open, and how far it is safe to commit.
+"""The ledger of one partition: which records are open, how far it is safe to commit, and what is finished beyond that.
 
 Everything else relies on these rules:
 
@@ -7,14 +7,26 @@ Everything else relies on these rules:
    offsets it was given and the position the client has reached; it never assumes that `last + 1` exists.
 3. A ledger belongs to one assignment. Once sealed, at the end of that assignment, it refuses `finish()`
    and has nothing committable: results of an old assignment are dropped, never committed.
+4. `finished_from()` never contains an unfinished record: neither one that is open, nor one that was not read yet,
+   unless an earlier owner of the partition has finished it.
 
 There is no asyncio, no Kafka and no clock in here: what can lose data depends on the calls alone.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from operator import attrgetter
+
+from evkafka.runtime.completed_offsets import OffsetRange
+
+_start = attrgetter("start")
+
+MOST_EARLY = 1024
+"""How many offsets finished early are kept one by one, before they are kept as ranges."""
 
 
 class OffsetLedger:
@@ -24,15 +36,37 @@ class OffsetLedger:
         position: the offset at which reading starts, if it is known already.
     """
 
-    __slots__ = ("_committable", "_early", "_last", "_open", "_position", "_sealed")
+    __slots__ = ("_committable", "_early", "_last", "_open", "_position", "_ranges", "_sealed", "_some_early")
 
     def __init__(self, position: int | None = None) -> None:
         self._open: deque[int] = deque()  # ascending; the head is the oldest unfinished record
         self._early: set[int] = set()  # finished while an older record was open; still in _open
+        self._ranges: deque[OffsetRange] = deque()  # the same, but not in _open; ascending
+        self._some_early = False  # whether one of the two is not empty: a single check for each record
         self._position = position  # the offset that the client reads next: all records before it have been handed out
         self._committable = position
         self._last = -1  # the highest offset ever begun
         self._sealed = False
+
+    def inherit(self, finished: Iterable[OffsetRange]) -> None:
+        """These offsets were finished in an earlier assignment, and are not begun here. Called before any is begun."""
+        self._ranges = deque(finished)
+        self._some_early = bool(self._ranges)
+
+    def inherits_from(self, offset: int) -> bool:
+        """Whether an offset that is not lower than this one was finished in an earlier assignment."""
+        return bool(self._ranges) and self._ranges[-1].end > offset
+
+    def inherits(self, offset: int) -> bool:
+        """Whether this offset, which is not begun, was finished in an earlier assignment."""
+        at = bisect_right(self._ranges, offset, key=_start) - 1
+        return at >= 0 and self._ranges[at].end > offset
+
+    def forget_inherited(self, offset: int) -> None:
+        """From this offset on, nothing of what was finished in an earlier assignment is valid."""
+        ranges = [one if one.end <= offset else OffsetRange(one.start, offset) for one in self._ranges]
+        self._ranges = deque(one for one in ranges if one.start < offset)
+        self._some_early = bool(self._early or self._ranges)
 
     def begin(self, offsets: Sequence[int]) -> None:
         """These records have been read, in this order, and are open from now on.
@@ -57,21 +91,80 @@ class OffsetLedger:
         if open_ and open_[0] == offset:
             open_.popleft()
             self._committable = offset + 1
-            if self._early:
+            if self._some_early:
                 self._pass_early()
             return True
         if self._sealed:
             return False
         self._early.add(offset)
+        self._some_early = True
+        if len(self._early) >= MOST_EARLY:
+            self._move_to_ranges()
         return True
 
     def _pass_early(self) -> None:
         """The head has moved: move past the records behind it that were finished before it."""
-        open_, early = self._open, self._early
+        open_, early, ranges = self._open, self._early, self._ranges
         while open_ and open_[0] in early:
             head = open_.popleft()
             early.discard(head)
             self._committable = head + 1
+        # Ranges hold no open offset: those that begin before the oldest open one, or before the position, are passed.
+        passed = open_[0] if open_ else self._last + 1
+        while ranges and ranges[0].end <= passed:
+            self._committable = max(self._committable or 0, ranges.popleft().end)
+        self._some_early = bool(early or ranges)
+
+    def _move_to_ranges(self) -> None:
+        """Keep what was finished early as ranges. Their number depends on the open records, not on the finished."""
+        early = self._early
+        if not early:
+            return
+        ranges = list(merge(self._ranges, self._early_ranges()))
+        self._open = deque([offset for offset in self._open if offset not in early])
+        early.clear()
+        self._ranges = deque(self._joined(ranges))
+
+    def _early_ranges(self) -> Iterator[OffsetRange]:
+        """The offsets of `_early`, those without an open one between them together."""
+        early = self._early
+        start = last = None
+        for offset in self._open:
+            if offset in early:
+                start, last = offset if start is None else start, offset
+            elif start is not None and last is not None:
+                yield OffsetRange(start, last + 1)
+                start = None
+        if start is not None and last is not None:
+            yield OffsetRange(start, last + 1)
+
+    def _joined(self, ranges: Sequence[OffsetRange]) -> Iterator[OffsetRange]:
+        """Join neighbours, if nothing between them is open, and all between them has been read."""
+        open_ = list(self._open)
+        before: OffsetRange | None = None
+        for after in ranges:
+            if before is None:
+                before = after
+            elif before.end == after.start or (
+                after.start <= self._last
+                and ((at := bisect_left(open_, before.end)) == len(open_) or open_[at] >= after.end)
+            ):
+                before = OffsetRange(before.start, max(before.end, after.end))
+            else:
+                yield before
+                before = after
+        if before is not None:
+            yield before
+
+    def finished_from(self, base: int) -> Sequence[OffsetRange]:
+        """The finished offsets from this one on, in ascending ranges.
+
+        The committable offset itself is among them only while reading has not passed what was inherited.
+        """
+        if not self._some_early:
+            return ()
+        self._move_to_ranges()
+        return [OffsetRange(max(start, base), end) for start, end in self._ranges if end > base]
 
     def read_to(self, position: int | None) -> None:
         """The client reads next at this position; each offset before it has been begun, or is not a record.
@@ -96,20 +189,26 @@ class OffsetLedger:
         self._sealed = True
         self._open.clear()
         self._early.clear()
+        self._ranges.clear()
+        self._some_early = False
 
     @property
     def sealed(self) -> bool:
         return self._sealed
 
     @property
-    def pending(self) -> int:
-        """Records from the oldest unfinished one to the last one read: what memory must hold."""
-        return len(self._open)
-
-    @property
     def unfinished(self) -> int:
         """Records begun and not finished."""
         return len(self._open) - len(self._early)
+
+    @property
+    def most_ranges(self) -> int:
+        """`finished_from` has no more ranges than this."""
+        return len(self._early) + len(self._ranges)
+
+    def is_open(self, offset: int) -> bool:
+        """Whether this record is begun and not finished."""
+        return offset in self._open and offset not in self._early
 
     def open_offsets(self) -> list[int]:
         """The records begun and not finished, in order."""

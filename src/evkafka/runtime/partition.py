@@ -15,6 +15,7 @@ from operator import attrgetter
 from typing import Literal
 
 from evkafka.records import Record, TopicPartition
+from evkafka.runtime.commit_metadata import OPEN, CommitMetadata, OwnerMark, Ownership
 from evkafka.runtime.dead_letters.count import DeadLetterCount
 from evkafka.runtime.dead_letters.retry_topics import DelayedRecord
 from evkafka.runtime.offsets import OffsetLedger
@@ -264,6 +265,13 @@ class Partition:
         gathering: the batches that still take records, by endpoint and attempt.
         committed: the offset last confirmed by the cluster in this assignment; None while there is none. An offset that
             the group committed before does not count: behind a transaction marker the first position lies past it.
+        saved: that offset, or the one that the assignment began at, with its metadata; None if there is none.
+        inherited: what the metadata says that the assignment began at; None while that is not known.
+        mark: what its commits say about this owner. Written by `TakeOver` and `SuspectRecords`.
+        began_at: the offset that the first records of this assignment begin at; None until they were read.
+        was_reset: the reset rule has set its position.
+        tries: unfinished offset -> how many attempts have failed, earlier owners' included.
+        held: records that were read and wait until this owner has committed its mark: they are not in the ledger.
         ready: a heap of its lanes that wait for an executor, first the one that comes next. Written by the scheduler.
         running: how many of its lanes an executor walks now. Written by the scheduler.
         polled_bytes: what its records hold in memory.
@@ -274,8 +282,9 @@ class Partition:
     """
 
     __slots__ = (
-        "_by_key", "_enqueued", "_keyed", "_quiet", "_unkeyed", "_whole", "committed", "dead_letters", "early",
-        "gathering", "ledger", "paused", "polled_bytes", "ready", "running", "state", "tp", "unreadable",
+        "_by_key", "_enqueued", "_keyed", "_more_held", "_progress", "_quiet", "_unkeyed", "_whole", "began_at",
+        "committed", "dead_letters", "early", "gathering", "held", "inherited", "ledger", "mark", "paused",
+        "polled_bytes", "ready", "running", "saved", "state", "tp", "tries", "unreadable", "was_reset",
     )  # fmt: skip
 
     def __init__(self, tp: TopicPartition, *, ordering: str, paused: bool = False) -> None:
@@ -284,6 +293,13 @@ class Partition:
         self.ledger = OffsetLedger()
         self.polled_bytes = PolledBytes()
         self.committed: int | None = None
+        self.saved: tuple[int, str] | None = None
+        self.inherited: CommitMetadata | None = None
+        self.mark: OwnerMark = OPEN
+        self.began_at: int | None = None
+        self.was_reset = False
+        self.tries: dict[int, int] = {}
+        self.held: deque[Record] = deque()
         self.ready: list[tuple[int, int, Lane]] = []
         self.running = 0
         self.paused = paused
@@ -297,6 +313,8 @@ class Partition:
         self._keyed: dict[bytes, Lane] = {}
         self._unkeyed: dict[Lane, None] = {}  # lanes of single records, and batches
         self._quiet: asyncio.Future[None] | None = None
+        self._progress: asyncio.Future[None] | None = None
+        self._more_held: asyncio.Future[None] | None = None
 
     # ------------------------------------------------------------------ its state
 
@@ -345,13 +363,88 @@ class Partition:
         self.polled_bytes.add(records)
 
     def set_position(self, position: int | None) -> None:
-        """The client is at this position, and all that it returned is in the ledger, but for `early`."""
-        self.ledger.read_to(position if not self.early else self.early[0].offset)
+        """The client is at this position, and all that it returned is in the ledger, but for `early` and `held`."""
+        waiting = self.early or self.held
+        self.ledger.read_to(waiting[0].offset if waiting else position)
 
     @property
     def last_read(self) -> int:
         """The highest offset that was read; -1 if none was."""
-        return self.early[-1].offset if self.early else self.ledger.last
+        waiting = self.held or self.early
+        return waiting[-1].offset if waiting else self.ledger.last
+
+    def inherit(self, inherited: CommitMetadata) -> None:
+        """Go on where an earlier owner of the partition has ended. Called before any of its records begins."""
+        if self.was_reset:
+            inherited = CommitMetadata(inherited.base, rate=inherited.rate)
+        self.inherited = inherited
+        self.ledger.inherit(inherited.finished)
+        self.tries.update(inherited.attempts)
+
+    @property
+    def first_unfinished(self) -> int | None:
+        """The first offset that is not finished, as far as is known."""
+        if self.ledger.oldest is not None:
+            return self.ledger.oldest
+        waiting = self.early or self.held
+        return waiting[0].offset if waiting else self.ledger.committable()
+
+    def failed_tries(self, base: int) -> dict[int, int]:
+        """How many attempts at its unfinished records from this offset on have failed, by offset."""
+        if self.tries:
+            unfinished, last = set(self.ledger.open_offsets()), self.ledger.last
+            # Those behind the last record that was read are inherited, and still to be read.
+            self.tries = {
+                at: tried for at, tried in self.tries.items() if at >= base and (at in unfinished or at > last)
+            }
+        return self.tries
+
+    # ------------------------------------------------------------------ waiting for this owner's mark
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its records wait until this owner has committed its mark."""
+        return self._more_held is not None
+
+    def hold(self, records: Sequence[Record]) -> None:
+        """Keep these records, which were just read, until the mark is committed."""
+        self.held.extend(records)
+        self.set_position(None)
+        if self._more_held is not None and not self._more_held.done():
+            self._more_held.set_result(None)
+        self._more_held = self._more_held or asyncio.get_running_loop().create_future()
+
+    def more_held(self) -> asyncio.Future[None]:
+        """Done when more records are held."""
+        self._more_held = asyncio.get_running_loop().create_future()
+        return self._more_held
+
+    def release_held(self) -> Sequence[Record]:
+        """The mark is committed, or its assignment is over: records do not wait any more. Returns those that did."""
+        self._more_held = None
+        records = list(self.held)
+        self.held.clear()
+        return records
+
+    def unmark(self) -> None:
+        """Its commits do not say any more that this owner has just begun."""
+        if self.mark.ownership is Ownership.BEGUN:
+            self.mark = OPEN
+
+    def give_back(self) -> None:
+        """It is given back in order: its last commit has no mark."""
+        self.mark = OPEN
+
+    def is_in_attempt(self, offset: int, failed: int) -> bool:
+        """Whether this record has not ended its attempt: it is neither finished, nor has it failed more often than so
+        many times, nor is it written to another topic."""
+        if any(record.offset == offset for record in self.early):
+            return True
+        return (
+            self.ledger.is_open(offset)
+            and self.tries.get(offset, 0) <= failed
+            and not any(write.record.offset == offset for write in self.writes())
+        )
 
     # ------------------------------------------------------------------ lanes
 
@@ -416,13 +509,33 @@ class Partition:
 
     # ------------------------------------------------------------------ committing
 
-    def to_commit(self) -> int | None:
-        """The offset to commit now; None if nothing moved since the last confirmed one."""
-        offset = self.ledger.committable()
-        if (rate := self.dead_letters.rate) is not None and rate.unsaved:
-            # Reading began at the oldest unfinished record or before it, and nothing behind it is passed.
-            return offset if offset is not None else self.ledger.oldest
-        return offset if offset != self.committed else None
+    def to_commit(self, *, topic_id: str, epoch: int, longest: int) -> tuple[int, str] | None:
+        """The offset to commit now, with its metadata; None if both are saved already.
+
+        Args:
+            epoch: the leader epoch of the last record that was read.
+            longest: the most characters of metadata.
+        """
+        offset, rate = self.ledger.committable(), self.dead_letters.update()
+        # Reading began at the oldest unfinished record or before it, and nothing behind it is passed.
+        base = offset if offset is not None else self.ledger.oldest
+        if base is None:
+            return None
+        if base != self.began_at:
+            self.unmark()
+        inherited_rate = self.inherited.rate if self.inherited is not None else ""
+        metadata = CommitMetadata(
+            base,
+            topic_id,
+            max(epoch, self.inherited.epoch if self.inherited is not None else epoch),
+            self.ledger.finished_from(base),
+            self.failed_tries(base),
+            self.mark,
+            rate.as_text() if rate is not None else inherited_rate,
+        ).as_text(longest)
+        if (base, metadata) == self.saved or (offset is None and not metadata and self.saved is None):
+            return None
+        return base, metadata
 
     # ------------------------------------------------------------------ becoming quiet
 
@@ -438,8 +551,16 @@ class Partition:
             self.notify_quiet()
         return self._quiet
 
+    def progress(self) -> asyncio.Future[None]:
+        """Done when records have left a lane."""
+        if self._progress is None or self._progress.done():
+            self._progress = asyncio.get_running_loop().create_future()
+        return self._progress
+
     def notify_quiet(self) -> None:
         """Called by the scheduler whenever records have left a lane."""
+        if self._progress is not None and not self._progress.done():
+            self._progress.set_result(None)
         if self._quiet is not None and not self.busy and not self._quiet.done():
             self._quiet.set_result(None)
 

@@ -17,13 +17,13 @@ from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.clock import wait_any
 from evkafka.runtime.committer import COMMIT_TIMEOUT_S
 from evkafka.runtime.dead_letter_limit import DeadLetterLimit
-from evkafka.runtime.dead_letters.retry_topics import RetryTopics
-from evkafka.runtime.delayed_records import DelayedRecords
 from evkafka.runtime.flow_control import NO_PARTITIONS
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.ports import RecordSource
+from evkafka.runtime.progress import Progress
 from evkafka.runtime.reporting import TelemetryReporter
 from evkafka.runtime.supervision.stop_signal import StopSignal
+from evkafka.runtime.take_over import TakeOver
 from evkafka.telemetry import CommitFailed, RecordsReceived
 
 VALUE = attrgetter("value")
@@ -34,7 +34,6 @@ class Poller:
 
     Args:
         limit: decides whether a partition may be read.
-        retry_topics: the retry topics that the consumer reads; None if it reads none.
 
     Attributes:
         running: once it is False, the poll loop ends after the current poll.
@@ -46,17 +45,17 @@ class Poller:
         stop_signal: StopSignal,
         report: TelemetryReporter,
         limit: DeadLetterLimit,
-        *,
-        retry_topics: RetryTopics | None,
+        take_over: TakeOver,
+        progress: Progress,
     ) -> None:
         self._assignment = assignment
         self._stop_signal = stop_signal
         self._report = report
         self._commits_first = assignment.settings.commits_each_poll
         self._limit = limit
-        self._delayed = DelayedRecords(assignment, retry_topics, self._hand_out) if retry_topics is not None else None
+        self._take_over = take_over
+        self._progress = progress
         self._positions_due_s = 0.0
-        self._progressed = False
         self.running = False
 
     # ------------------------------------------------------------------ the poll loop
@@ -74,7 +73,7 @@ class Poller:
             batches = await source.poll(
                 partitions,
                 timeout_s=0 if reads_nothing else assignment.settings.consumer_timeout_s,
-                max_records=self._poll_size(),
+                max_records=self._assignment.poll_size(),
             )
             polled()
             if batches:
@@ -89,22 +88,16 @@ class Poller:
                 await self._wait_for_room()
 
     def _partitions_to_read(self) -> Collection[TopicPartition] | None:
-        if self._stop_signal.is_set or self._poll_size() == 0:
+        if self._stop_signal.is_set or self._assignment.poll_size() == 0:
             return NO_PARTITIONS
         return self._assignment.flow.wanted()
-
-    def _poll_size(self) -> int:
-        """How many records the next poll may return. In at-most-once mode there are never more than `max_poll_records`
-        unfinished records."""
-        max_records = self._assignment.settings.max_poll_records
-        return max_records - self._assignment.pending if self._assignment.at_most_once else max_records
 
     async def _wait_for_room(self) -> None:
         """Wait while nothing can be read. Half a second at most, because the membership needs a poll now and then."""
         room = self._assignment.flow.room
         room.clear()
         if not self._stop_signal.stopping.done():
-            self._progress()  # records that were finished before `clear` may have made room
+            self._progress.handle()  # records that were finished before `clear` may have made room
         if self.running and not room.is_set():
             waiter = asyncio.ensure_future(room.wait())
             try:
@@ -132,26 +125,23 @@ class Poller:
         if partition is None or not self._takes(partition):
             self._move_back(source, tp, records[0])
             return
-        if not self._limit.allows(source, partition):  # this call has stopped the app
+        if not self._begins(partition):  # this call has stopped the app
             return
         if self._assignment.telemetry.wants(RecordsReceived):
             sizes = [*map(len, filter(None, map(VALUE, records)))]
             self._assignment.telemetry.emit(
                 RecordsReceived(self._assignment.name, tp.topic, tp.partition, len(records), sizes)
             )
-        if self._delayed is not None:
-            self._delayed.keep(partition, records)
+        unfinished = self._take_over.unfinished(source, partition, records)
+        if unfinished:
+            self._take_over.take(partition, unfinished)
         else:
-            self._hand_out(partition, records)
+            partition.set_position(source.position(tp))
 
-    def _hand_out(self, partition: Partition, records: Sequence[Record]) -> None:
-        assignment, tp = self._assignment, partition.tp
-        assert assignment.source is not None
-        assignment.taken += len(records)
-        assignment.scheduler.add_records(partition, records, assignment.source.position(tp))
-        assignment.flow.check_full(partition)
-        if assignment.flow.is_full(tp) or self._poll_size() == 0:
-            assignment.scheduler.close_batches(partition)
+    def _begins(self, partition: Partition) -> bool:
+        """Whether the partition may be read, by what the last commit says. If not, this stops the app."""
+        self._assignment.inherit(partition)
+        return self._limit.allows(partition)
 
     def _takes(self, partition: Partition) -> bool:
         """Whether its records may still begin. In at-most-once mode, records that a poll returns while the partition is
@@ -238,27 +228,8 @@ class Poller:
             if (
                 not (partition.leaving or partition.closed)
                 and source.position(tp) is not None
-                and self._limit.allows(source, partition)  # stops the app if the limit is reached
+                and self._begins(partition)  # stops the app if the limit is reached
             ):
                 partition.set_position(source.position(tp))
         if assignment.settings.auto_commit_interval_s == 0 and assignment.uncommitted:
-            assignment.commit_due.set()
-
-    # ------------------------------------------------------------------ making room
-
-    def note_progress(self) -> None:
-        """An executor has made progress. It is handled once for all executors, in the event loop's next round."""
-        if not self._progressed:
-            self._progressed = True
-            asyncio.get_running_loop().call_soon(self._progress)
-
-    def _progress(self) -> None:
-        assignment = self._assignment
-        self._progressed = False
-        assignment.flow.progress()
-        self._report.flush()
-        waits_for_room = assignment.at_most_once and not assignment.flow.room.is_set()
-        if waits_for_room and assignment.pending <= assignment.settings.max_poll_records // 2:
-            assignment.flow.room.set()
-        if not waits_for_room and assignment.settings.auto_commit_interval_s == 0:
             assignment.commit_due.set()

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from evkafka.exceptions import BrokerError
 from evkafka.outcomes import FailureOutcome, Unmatched
 from evkafka.records import OffsetReset, Record, RecordMetadata, TopicPartition, Unreadable
 
@@ -45,6 +46,10 @@ class UnreadRecord:
         last = self.next_offset - 1
         where = f"{self.offset} cannot" if last <= self.offset else f"{self.offset} to {last} cannot"
         return f"{where} be read: {type(self.error).__name__}: {self.error}"
+
+
+class MetadataTooLarge(BrokerError):
+    """The metadata of an offset is longer than the brokers allow."""
 
 
 class SourceListener(Protocol):
@@ -108,11 +113,18 @@ class RecordSource(Protocol):
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Continue at this offset; records that were fetched and not handed out are dropped."""
 
-    def metadata(self, partition: TopicPartition) -> str:
-        """The metadata of the commit that this assignment began at; empty if there is none.
+    def starting_commit(self, partition: TopicPartition) -> tuple[int, str] | None:
+        """The offset and the metadata of the commit that this assignment began at; None if the group has none.
 
         Known as soon as the position is.
         """
+
+    def topic_id(self, topic: str) -> str:
+        """The id of an assigned topic, which no later topic of that name has; empty while it is not known, and if the
+        brokers have none (before 2.8)."""
+
+    def leader_epoch(self, partition: TopicPartition, offset: int) -> int:
+        """The leader epoch of the last record before this offset that was read; -1 while unknown."""
 
     async def commit(
         self,
@@ -127,6 +139,7 @@ class RecordSource(Protocol):
             metadata: saved with an offset; for a partition that is not in it, the saved metadata is cleared.
 
         Raises:
+            MetadataTooLarge: the brokers do not take the metadata of a partition; other partitions may be written.
             CommitRefused: nothing was written, because another member has the partitions now.
             CommitUnknown: no response within the timeout; it may have been written, but is never written after this
                 partition has been revoked.
@@ -360,6 +373,7 @@ class Dispatch:
             endpoint takes the record. Raises `DecodeError` if the value is not what the endpoint asks for. A batch
             endpoint gets a batch of one record.
         unmatched: why no endpoint takes the record, after `call` has returned None.
+        route: the record's endpoint, without decoding its value; None if it is not known.
         gated: the record's endpoint if it takes batches or has its own `concurrency`, else None: such a record must
             pass `Admission`. The attribute is None if the handler has no such endpoint.
         open_batch: one attempt at these records, all of them `gated` to the batch endpoint `slot.route`.
@@ -367,6 +381,7 @@ class Dispatch:
 
     call: Callable[[Record, Slot], Awaitable[object] | None]
     unmatched: Callable[[Record], Unmatched]
+    route: Callable[[Record], Route | None]
     gated: Callable[[Record], Route | None] | None
     open_batch: Callable[[Sequence[Record], Slot], BatchAttempt]
 

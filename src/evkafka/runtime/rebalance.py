@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable, Collection, Sequence
 
 from evkafka.exceptions import BrokerRefused
@@ -19,11 +18,8 @@ from evkafka.runtime.corrupt_records import CorruptRecords
 from evkafka.runtime.executor import Executor
 from evkafka.runtime.partition import Partition
 from evkafka.runtime.reporting import TelemetryReporter
-from evkafka.runtime.settle import address_of
 from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.telemetry import PartitionsAssigned, PartitionsRevoked, PositionReset
-
-logger = logging.getLogger("evkafka.runtime")
 
 CANCEL_S = 1.0
 """How long a cancelled attempt may take to end before the consumer goes on without it."""
@@ -84,6 +80,8 @@ class RebalanceListener:
         if partition is None:
             return
         to_offset = reset.to_offset
+        partition.was_reset = True
+        assignment.inherit(partition)
         if to_offset <= partition.last_read:  # offsets will be read again: that needs a new ledger
             to_offset = self._unfinished_before(partition, reset)
             partition = assignment.restart(partition)
@@ -135,8 +133,8 @@ class RebalanceListener:
         if not revoked:
             return
         self._corrupt_records.release(revoked)
-        self._log_failed_attempts(revoked)
         for partition in revoked:
+            partition.give_back()
             partition.leave()
             if not assignment.at_most_once:
                 scheduler.clear(partition)
@@ -160,20 +158,6 @@ class RebalanceListener:
         self._report.flush()
         addresses = tuple(sorted(partition.tp for partition in revoked))
         assignment.telemetry.emit(PartitionsRevoked(assignment.name, addresses, cut))
-
-    def _log_failed_attempts(self, revoked: Collection[Partition]) -> None:
-        """Only this assignment knows how often a record has failed."""
-        tried = [one for partition in revoked for one in partition.failed_records()]
-        if tried and not self._assignment.at_most_once:
-            record, failed = tried[0]
-            logger.warning(
-                "consumer %s: partition revoked while %s was being retried (failed attempts: %d)%s; its next owner"
-                " counts attempts from 1 again",
-                self._assignment.name,
-                address_of(record),
-                failed,
-                f", and {len(tried) - 1} other failed records" if len(tried) > 1 else "",
-            )
 
     async def _wait_until_quiet(self, revoked: list[Partition], timeout_s: float) -> None:
         if any(partition.busy for partition in revoked):

@@ -72,6 +72,8 @@ class LaneScheduler:
 
     def append(self, lane: Lane, records: Sequence[Record]) -> None:
         """Append these records to the lane."""
+        if lane.partition.tries and not lane.queue and lane.state is not LaneState.RUNNING:
+            lane.attempt = lane.partition.tries.get(records[0].offset, 0) + 1  # an earlier owner has tried it
         lane.queue.extend(records)
         if lane.state is LaneState.IDLE:
             self.make_ready(lane)
@@ -268,7 +270,11 @@ class LaneScheduler:
         partition.notify_quiet()
 
     def wait(self, lane: Lane, delay_s: float) -> None:
-        """Try the lane's first record again after this time. The caller walks the lane."""
+        """Try the lane's first record, or the batch's records, again after this time. The caller walks the lane."""
+        for record in lane.queue:
+            lane.partition.tries[record.offset] = lane.attempt - 1
+            if not isinstance(lane, Batch):
+                break
         self.block(lane, "retry_wait")
         lane.timer = self._clock.call_later(delay_s, lambda: self._end_wait(lane))
 
@@ -322,6 +328,7 @@ class LaneScheduler:
     def clear(self, partition: Partition) -> list[Record]:
         """Remove every record of the partition that has not begun, and return them; running attempts go on."""
         partition.early.clear()
+        partition.release_held()
         return [record for lane in partition.lanes() for record in self._clear_lane(lane)]
 
     def _clear_lane(self, lane: Lane) -> list[Record]:
@@ -352,6 +359,7 @@ class LaneScheduler:
                 self._stragglers.update(one.key for one in (lane, *lane.members) if one.key is not None)
         partition.end()
         partition.ledger.seal()
+        partition.notify_quiet()
 
     def _straggler_ended(self, lane: Lane) -> None:
         if lane.key is not None:

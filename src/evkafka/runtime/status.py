@@ -13,7 +13,10 @@ from typing import Literal
 from evkafka.exceptions import message_of
 from evkafka.runtime.assignment import Assignment
 from evkafka.runtime.blocking_records import BlockingRecords
+from evkafka.runtime.commit_metadata import Ownership
+from evkafka.runtime.completed_offsets import OffsetRanges
 from evkafka.runtime.executor import Executor
+from evkafka.runtime.flow_control import Reason as UnreadReason
 from evkafka.runtime.partition import Partition, PendingWrite, Reason
 from evkafka.runtime.ports import SourceState
 from evkafka.runtime.watchdog import Watchdog
@@ -44,6 +47,19 @@ class UnwrittenStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class OneAtATimeStatus:
+    """Processes died while they handled records of a partition: its records are handled one at a time for a while.
+
+    Attributes:
+        deaths: how many processes died.
+        suspect: the offset of the record that they handled; None while that is not known.
+    """
+
+    deaths: int
+    suspect: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionStatus:
     """One assigned partition.
 
@@ -54,7 +70,7 @@ class PartitionStatus:
             while unknown.
         high_watermark: the end of everything written, as last seen; None while unknown. Between `end` and this are
             open transactions, and the records behind them.
-        pending: records that were read and cannot be committed yet.
+        pending: records that were read and are not finished.
         oldest: the oldest unfinished offset; None if there is none.
         oldest_timestamp_ms: when that record was written, or if there is none, when the next record to read was
             written; in milliseconds since the epoch, None while unknown.
@@ -68,6 +84,10 @@ class PartitionStatus:
         blocked_by: why that record cannot begin; empty if it runs, waits for an executor, or there is none. See
             `Reason` in `partition.py`.
         unwritten: records that could not be written to another topic so far.
+        done_ahead: how many offsets behind the oldest unfinished one are finished. The partition's next owner skips
+            those that the last commit names.
+        unread_because: why it is not read at the moment; empty if it is. See `Reason` in `flow_control.py`.
+        one_at_a_time: records are handled one at a time, because processes died; None if they are not.
     """
 
     topic: str
@@ -88,6 +108,15 @@ class PartitionStatus:
     failed_attempts: int = 0
     blocked_by: tuple[Reason, ...] = ()
     unwritten: tuple[UnwrittenStatus, ...] = ()
+    done_ahead: int = 0
+    unread_because: tuple[UnreadReason, ...] = ()
+    one_at_a_time: OneAtATimeStatus | None = None
+
+    @property
+    def metadata_full(self) -> bool:
+        """Whether it is not read because what is finished behind its oldest unfinished record does not fit into the
+        metadata of a commit."""
+        return "metadata" in self.unread_because
 
     @property
     def undecided(self) -> int:
@@ -146,6 +175,11 @@ class ConsumerStatus:
     longest_poll_s: float
     rebuilds: int
     stopping: bool
+
+    @property
+    def done_ahead(self) -> int:
+        """How many offsets behind the oldest unfinished ones of its partitions are finished."""
+        return sum(partition.done_ahead for partition in self.partitions)
 
 
 Phase = Literal["new", "starting", "running", "stopping", "ended"]
@@ -235,7 +269,7 @@ def _partition(
         position=early[0].offset if early else position,
         committed=partition.committed,
         end=source.end_offset(tp) if source is not None else None,
-        pending=ledger.pending + len(early),
+        pending=ledger.unfinished + len(early) + len(partition.held),
         oldest=ledger.oldest,
         oldest_timestamp_ms=written_ms,
         retrying=partition.retrying(),
@@ -248,7 +282,23 @@ def _partition(
         failed_attempts=partition.failed_attempts(),
         blocked_by=tuple(sorted(partition.blocked_by())),
         unwritten=tuple(_unwritten(write, now_s) for write in partition.writes() if write.fails),
+        done_ahead=_done_ahead(partition),
+        unread_because=tuple(sorted(assignment.flow.reasons(tp))),
+        one_at_a_time=_one_at_a_time(partition),
     )
+
+
+def _done_ahead(partition: Partition) -> int:
+    base = partition.first_unfinished
+    return OffsetRanges(partition.ledger.finished_from(base)).offsets if base is not None else 0
+
+
+def _one_at_a_time(partition: Partition) -> OneAtATimeStatus | None:
+    """Records wait for this owner's mark while others are handled alone, if an earlier owner's mark was found."""
+    found = partition.inherited.mark if partition.inherited is not None else None
+    if found is None or found.ownership is Ownership.OPEN or not partition.is_held:
+        return None
+    return OneAtATimeStatus(found.deaths, found.offset)
 
 
 def _unwritten(write: PendingWrite, now_s: float) -> UnwrittenStatus:

@@ -51,7 +51,7 @@ def build_dispatch(
     stack = build_stack(target, middleware or ())
     topic_types = dict(topic_event_types or {})
     if not isinstance(target, Handler):
-        return _stack_dispatch(stack, topic_types, None, overrides)
+        return _stack_dispatch(stack, topic_types, lambda _: None, None, overrides)
     target.freeze()
     for endpoint in target.endpoints:
         if endpoint.has_dependencies:
@@ -67,7 +67,7 @@ def build_dispatch(
             " sets the event type, their records are handled one by one",
             header,
         )
-    return _stack_dispatch(stack, topic_types, gated, overrides)
+    return _stack_dispatch(stack, topic_types, _route(target, raw_type), gated, overrides)
 
 
 def _is_default(middleware: Sequence[Middleware] | None) -> bool:
@@ -99,6 +99,15 @@ def _raw_type(header: str, topic_types: Mapping[str, str]) -> RawTypeOf:
 
 def _encoded(topic_types: Mapping[str, str]) -> dict[str, bytes]:
     return {topic: event_type.encode() for topic, event_type in topic_types.items()}
+
+
+def _route(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], Route | None]:
+    """`Dispatch.route`."""
+    default = next((endpoint for endpoint in handler.endpoints if endpoint.is_default), None)
+    by_type: dict[bytes | None, Endpoint] = {
+        endpoint.raw_event_type: endpoint for endpoint in handler.endpoints if endpoint is not default
+    }
+    return lambda record: by_type.get(raw_type(record), default)
 
 
 def _gated(handler: Handler, raw_type: RawTypeOf) -> Callable[[Record], Route | None] | None:
@@ -183,7 +192,8 @@ def _direct_dispatch(
         return DirectBatch(slot.route, records, slot)
 
     routes = [_compile_route(endpoint, type_of, overrides) for endpoint in handler.endpoints]
-    return Dispatch(_direct_call(routes, header, _encoded(topic_types)), unmatched, gated, open_batch)
+    call = _direct_call(routes, header, _encoded(topic_types))
+    return Dispatch(call, unmatched, _route(handler, raw_type), gated, open_batch)
 
 
 def _direct_call(
@@ -242,7 +252,11 @@ def _direct_call(
 
 
 def _stack_dispatch(
-    stack: App, topic_types: Mapping[str, str], gated: Callable[[Record], Route | None] | None, overrides: Overrides
+    stack: App,
+    topic_types: Mapping[str, str],
+    route: Callable[[Record], Route | None],
+    gated: Callable[[Record], Route | None] | None,
+    overrides: Overrides,
 ) -> Dispatch:
     """The stack runs on a new context for each attempt; the context's outcome is the result."""
 
@@ -261,4 +275,4 @@ def _stack_dispatch(
         slot.overrides = overrides
         return stack_batch(stack, records, slot, topic_types)
 
-    return Dispatch(run_stack, unmatched, gated, open_batch)
+    return Dispatch(run_stack, unmatched, route, gated, open_batch)

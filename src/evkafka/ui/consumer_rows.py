@@ -94,6 +94,7 @@ class ConsumerRows:
             high_watermark=partition.high_watermark,
             lag=partition.lag,
             pending=partition.pending,
+            done_ahead=partition.done_ahead,
             oldest=partition.oldest,
             oldest_age_s=_oldest_age_s(partition, self.now_ms),
             stuck_s=partition.oldest_age_s,
@@ -107,7 +108,8 @@ class ConsumerRows:
 
 
 def _importance(partition: PartitionStatus) -> tuple[bool, bool, float, int]:
-    waits = bool(partition.retrying or partition.paused or partition.full or partition.unwritten)
+    is_full = partition.full or partition.metadata_full
+    waits = bool(partition.retrying or partition.paused or is_full or partition.unwritten)
     return partition.held, waits, partition.oldest_age_s or 0.0, partition.lag or 0
 
 

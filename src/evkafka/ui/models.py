@@ -108,6 +108,7 @@ class PartitionRow(TypedDict):
     high_watermark: int | None
     lag: int | None
     pending: int
+    done_ahead: int
     oldest: int | None
     oldest_age_s: float | None
     stuck_s: float | None

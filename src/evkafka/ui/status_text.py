@@ -80,6 +80,15 @@ def partition_state(partition: PartitionStatus, failed: int) -> tuple[str, Kind,
         )
     if partition.full:
         why.append(f"{partition.pending} records are unfinished: the next ones are read when some are done")
+    if partition.metadata_full:
+        why.append(
+            f"the {partition.done_ahead:,} offsets finished behind offset {partition.oldest} do not fit into the"
+            f" metadata of a commit: the next ones are read when offset {partition.oldest} is finished"
+        )
+    if (alone := partition.one_at_a_time) is not None:
+        at = f"offset {alone.suspect}" if alone.suspect is not None else "a record that is not known yet"
+        deaths = "1 process" if alone.deaths == 1 else f"{alone.deaths} processes"
+        why.append(f"records are handled one at a time: {deaths} died at {at}")
     if partition.undecided:
         why.append(
             f"a transaction is open at offset {partition.end}: records up to offset {partition.high_watermark} are read"
@@ -102,8 +111,10 @@ def _label(partition: PartitionStatus, failed: int) -> Label:
         return CANNOT_WRITE
     if failing_s >= RETRYING_S:
         return RETRYING
-    if partition.full:
+    if partition.full or partition.metadata_full:
         return "Full", "warn"
+    if partition.one_at_a_time is not None:
+        return "One at a time", "warn"
     if partition.due_in_s is not None:
         return "Waiting", ""
     return "Reading", "good"

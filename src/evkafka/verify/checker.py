@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from evkafka.verify.history import Entry
 from evkafka.verify.observations import Observations, Sent, Written
+from evkafka.verify.repeats import repeats_by_cause
 from evkafka.verify.report import Report, Stall, problems
 
 GRACE_S = 5.0
@@ -48,6 +49,7 @@ def check_run(observations: Observations, *, max_duplicates: float | None = None
         handled=len(written.keys() & handled.keys()),
         lost=tuple(format_address(address) for address in sorted(written.keys() - handled.keys())),
         repeats=sum(many - 1 for many in handled.values()),
+        repeats_by_cause=repeats_by_cause(observations.entries),
         out_of_order=_out_of_order(observations.entries) if in_order else None,
         at_once=at_once if in_order else None,
         zombies=zombies,

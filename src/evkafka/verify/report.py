@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from evkafka.verify.repeats import Cause
+
 ADDRESSES_SHOWN = 5
 """How many addresses a sentence has."""
 
@@ -48,6 +50,7 @@ class Report:
         handled: records in the log that were handled at least once.
         lost: records in the log that were never handled.
         repeats: how many times records were handled again.
+        repeats_by_cause: these, by what had happened to the process that had handled the record before.
         out_of_order: records that were handled for the first time after a later record of their key; None if no order
             is promised.
         at_once: attempts that began while another attempt at a record of their key was running.
@@ -76,6 +79,7 @@ class Report:
     handled: int = 0
     lost: tuple[str, ...] = ()
     repeats: int = 0
+    repeats_by_cause: Mapping[Cause, int] = field(default_factory=dict)
     out_of_order: tuple[str, ...] | None = ()
     at_once: tuple[str, ...] | None = ()
     zombies: int = 0

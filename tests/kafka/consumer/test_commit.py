@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
 from evkafka.records import TopicPartition
+from evkafka.runtime.ports import MetadataTooLarge
 from tests.support.fake_kafka import FakeKafka
 from tests.support.kafka_reader import Read, Reader
 from tests.support.kafka_topics import MakeTopic, committed, produce
@@ -194,28 +195,18 @@ class TestAnswers:
         with pytest.raises(kind, match=r"committing|not authorized"):
             await reader.source.commit({TopicPartition(name, 0): 3}, timeout_s=5)
 
-    async def test_metadata_that_is_too_large_is_left_out_and_the_offset_is_committed(
-        self, fake: FakeKafka, name: str, read: Read, caplog: pytest.LogCaptureFixture
+    async def test_metadata_that_is_too_large_is_an_error_of_its_own(
+        self, fake: FakeKafka, name: str, read: Read
     ) -> None:
         await fake.create(name)
         place = TopicPartition(name, 0)
         reader = await _reading(read, fake.bootstrap_servers, name, name)
-        fault = await fake.fault(8, 12, group=name)
+        await fake.fault(8, 12, group=name)
 
-        await reader.source.commit({place: 3}, timeout_s=5, metadata={place: "x" * 100})
-        assert await committed(fake.bootstrap_servers, name, name) == 3
-        assert await metadata(fake.bootstrap_servers, name, name) == ""
-        await reader.source.commit({place: 4}, timeout_s=5, metadata={place: "x" * 100})
-        assert await metadata(fake.bootstrap_servers, name, name) == ""
-        await reader.source.commit({place: 5}, timeout_s=5, metadata={place: "x" * 99})
-
-        assert await metadata(fake.bootstrap_servers, name, name) == "x" * 99
-        assert await fault.hits() == 1, "it is not tried again with what was refused"
-        warnings = [
-            record.getMessage() for record in caplog.records if "offset.metadata.max.bytes" in record.getMessage()
-        ]
-        assert len(warnings) == 1
-        assert f"group {name!r}: the brokers reject 100 bytes of offset metadata" in warnings[0]
+        with pytest.raises(MetadataTooLarge, match="another try needs less metadata"):
+            await reader.source.commit({place: 3}, timeout_s=5, metadata={place: "x" * 100})
+        await reader.source.commit({place: 3}, timeout_s=5, metadata={place: "x" * 50})
+        assert await metadata(fake.bootstrap_servers, name, name) == "x" * 50
 
     async def test_finds_a_coordinator_that_has_moved(self, fake: FakeKafka, name: str, read: Read) -> None:
         await fake.create(name)

@@ -217,6 +217,7 @@ class TestStaticMembers:
         stays = await read(servers, orders, name, group_instance_id="stays")
         goes = await read(servers, orders, name, group_instance_id="goes")
         await eventually(lambda: len(stays.source.assignment()) == len(goes.source.assignment()) == 1)
+        await eventually(lambda: stays.listener.assigned[-1:] == [set(stays.source.assignment())])
         before, assigned = set(goes.source.assignment()), len(stays.listener.assigned)
         await goes.stop()
 

@@ -160,7 +160,7 @@ class TestAnAssignmentWithoutARevoke:
             assert assignment.partitions[tp] is not old
             gates.open(b"0")
             await bench.until(lambda: not gates.running)
-            assert assignment.partitions[tp].to_commit() is None
+            assert assignment.partitions[tp].ledger.committable() is None
 
 
 class TestAStop:

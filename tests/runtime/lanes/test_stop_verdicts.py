@@ -174,6 +174,6 @@ class TestAPartitionWhoseRecordStopsTheApp:
             assignment.close_partition(assignment.partitions[tp])
             await bench.send(b"0", b"1")
             await bench.kafka.advance(ms=5_000)
-            assert assignment.partitions[tp].ledger.pending == 0
+            assert assignment.partitions[tp].ledger.unfinished == 0
         assert gates.begun == []
         assert not bench.committed()

@@ -108,7 +108,7 @@ class TestWaiting:
         given = Given()
         given.keep(1, 1)
         given.partition.set_position(2)
-        assert given.partition.to_commit() == 0
+        assert given.partition.ledger.committable() == 0
 
     def test_nothing_is_handed_out_after_the_assignment_has_ended(self) -> None:
         for end in (

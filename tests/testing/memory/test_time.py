@@ -60,16 +60,17 @@ class TestVirtualTime:
     async def test_latency_delays_fetches_and_commits(self) -> None:
         app, seen = make_app(auto_commit_interval_ms=0)
         async with InMemoryKafka() as kafka, kafka.running(app):
+            await kafka.send("orders", b"first", "E")
             await kafka.settle()
             with kafka.latency(fetch_ms=700, commit_ms=400):
                 await kafka.send("orders", b"x", "E")
                 await kafka.advance(ms=600)
-                assert seen == []
-                await kafka.advance(ms=200)
                 assert seen == [(0, 0)]
-                kafka.assert_committed(group="billing", topic="orders", offset=0)
-                await kafka.advance(ms=400)
+                await kafka.advance(ms=200)
+                assert seen == [(0, 0), (0, 1)]
                 kafka.assert_committed(group="billing", topic="orders", offset=1)
+                await kafka.advance(ms=400)
+                kafka.assert_committed(group="billing", topic="orders", offset=2)
 
     def test_negative_latency_is_refused(self) -> None:
         with pytest.raises(ValueError, match="fetch_ms=-1"), InMemoryKafka().latency(fetch_ms=-1):

@@ -59,6 +59,7 @@ class TestTheWayFromAConsumer:
             await screen.get_by_role("link", name="payments[1]", exact=True).click()
             await expect(heading).to_have_text("payments[1]")
             await expect(screen).to_contain_text("after 6 failed attempts")
+            await expect(screen.get_by_text("Done ahead").locator("+ dd")).to_have_text("2,845")
             ways = {
                 "Oldest pending record, offset 812": "#/records?topic=payments&partition=1&offset=812",
                 "Its error, 6 failed attempts": f"#/errors?error={sampled.snapshot['errors'][0]['id']}",

@@ -17,7 +17,7 @@ from evkafka.cli.app_loader import load_app
 from evkafka.cli.connection import silence_client_log
 from evkafka.cli.dev_broker import use_dev_broker
 from evkafka.cli.env_file import load_env_file
-from evkafka.cli.impl.check_config import config_findings
+from evkafka.cli.impl.check_config import config_findings, metadata_findings
 from evkafka.cli.impl.topic_plan import Need, Role, needs_of
 from evkafka.cli.options import AppOptions
 from evkafka.cli.output import plain, print_json, screen, styled
@@ -25,7 +25,7 @@ from evkafka.config import missing_group_id, producer_settings
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import BrokerError, ConfigError, EVKafkaError
 from evkafka.kafka.admin.permissions import PermissionProbe, missing_codecs, probing
-from evkafka.kafka.admin.topics import TopicShape, topic_shapes
+from evkafka.kafka.admin.topics import TopicShape, broker_settings, topic_shapes
 from evkafka.kafka.client.preflight import reach
 from evkafka.serde.safe_text import lines
 from evkafka.service.plan import DeclaredConsumer
@@ -123,6 +123,8 @@ async def _check(options: AppOptions, *, broker: bool) -> list[Finding]:
     findings = [Finding("ok", "import", options.target, parts), *_check_wiring(app)]
     for declared in app.consumers.values():
         findings += [Finding(level, "config", declared.name, *rest) for level, *rest in config_findings(declared)]
+        if not broker:
+            findings += _check_metadata(declared, None)
     if not any(one.level == "error" for one in findings):
         findings += _try("asyncapi", options.target, partial(_count_of_document, app))
     if missing := missing_codecs():
@@ -180,6 +182,11 @@ def _try(check: str, about: str, work: Callable[[], Any], *, report_success: boo
         yield Finding("ok", check, about, str(message))
 
 
+def _check_metadata(declared: DeclaredConsumer, broker_limit: int | None) -> list[Finding]:
+    found = metadata_findings(declared.settings, broker_limit)
+    return [Finding(level, "config", declared.name, *rest) for level, *rest in found]
+
+
 # ---------------------------------------------------------------------------- with the brokers
 
 
@@ -202,8 +209,20 @@ async def _check_clusters(app: EVKafkaApp) -> list[Finding]:
         findings.append(Finding("ok", "broker", about, f"{host}:{port} connection OK"))
         needs = [need for need in needs_of(app) if need.connection.bootstrap_servers == servers]
         findings += [_check_topic(need, shapes.get(need.topic)) for need in needs]
+        if consumers := [one for one in app.consumers.values() if one.settings.connection.bootstrap_servers == servers]:
+            broker_limit = await _offset_metadata_limit(connection)
+            findings += [finding for one in consumers for finding in _check_metadata(one, broker_limit)]
         findings += await _check_permissions(app, connection, [one for one in needs if one.topic in shapes])
     return findings
+
+
+async def _offset_metadata_limit(connection: ConnectionSettings) -> int | None:
+    """The brokers' offset.metadata.max.bytes; None if this client may not see it."""
+    try:
+        found = (await broker_settings(connection)).get("offset.metadata.max.bytes")
+    except BrokerError:
+        return None
+    return int(found) if found is not None else None
 
 
 def _check_topic(need: Need, shape: TopicShape | None) -> Finding:

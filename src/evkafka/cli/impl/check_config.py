@@ -14,6 +14,9 @@ KUBERNETES_GRACE_S = 30.0
 LAST_STEPS_S = 5.0
 """For the commit, leaving the group and flushing, after the drain."""
 
+OFFSET_METADATA_MAX_BYTES = 4096
+"""The brokers' default `offset.metadata.max.bytes`."""
+
 
 class ConfigFinding(NamedTuple):
     level: Literal["ok", "warning", "error"]
@@ -83,6 +86,23 @@ def _check_limits(settings: ConsumerSettings) -> Iterator[ConfigFinding]:
             "warning",
             f"concurrency {settings.concurrency} is more than max_pending_records {settings.max_pending_records}",
             "a higher max_pending_records",
+        )
+
+
+def metadata_findings(settings: ConsumerSettings, broker_limit: int | None) -> Iterator[ConfigFinding]:
+    """The finding about the metadata of commits, if it may be larger than the brokers take.
+
+    Args:
+        broker_limit: the brokers' offset.metadata.max.bytes; None if it is not known.
+    """
+    limit = broker_limit if broker_limit is not None else OFFSET_METADATA_MAX_BYTES
+    if settings.commit_metadata_max_bytes > limit and not settings.at_most_once:
+        default = " by default" if broker_limit is None else ""
+        yield ConfigFinding(
+            "warning",
+            f"commit_metadata_max_bytes {settings.commit_metadata_max_bytes} is more than the brokers accept{default}"
+            f" (offset.metadata.max.bytes {limit})",
+            f"commit_metadata_max_bytes {limit} or less, or raise offset.metadata.max.bytes of the brokers",
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +12,12 @@ from evkafka.cli.output import screen, styled
 from evkafka.cli.position import require_existing
 from evkafka.config.settings import ConnectionSettings
 from evkafka.exceptions import ConfigError
-from evkafka.kafka.admin.groups import Bounds, Group, bounds_of, describe_group, group_offsets
+from evkafka.kafka.admin.groups import Bounds, Group, GroupCommit, bounds_of, describe_group, group_commits
+from evkafka.kafka.admin.topic_ids import look_up_topic_ids
 from evkafka.kafka.admin.topics import topic_shapes
 from evkafka.records import TopicPartition
+from evkafka.runtime.commit_metadata import Unusable, parse_metadata
+from evkafka.runtime.completed_offsets import OffsetRanges
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +36,19 @@ class GroupQuery:
 
 @dataclass(frozen=True, slots=True)
 class PartitionOffsets:
-    """One partition as one group has read it; `committed` is None if the group has committed nothing there."""
+    """One partition as one group has read it.
+
+    Attributes:
+        committed: None if the group has committed nothing there.
+        done_ahead: how many offsets behind that one are finished, according to the commit's metadata: they count as lag
+            and are not handled again.
+    """
 
     group: str
     at: TopicPartition
     committed: int | None
     bounds: Bounds
+    done_ahead: int = 0
 
     @property
     def lag(self) -> int:
@@ -91,13 +103,35 @@ async def read_group(query: GroupQuery) -> tuple[Group, list[PartitionOffsets]]:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
     group = await describe_group(query.connection, query.group)
-    committed = await group_offsets(query.connection, query.group)
+    committed = await group_commits(query.connection, query.group)
     existing = await topic_shapes(query.connection)
     for topic in query.topics if query.named else ():
         require_existing(query.connection, topic, existing)
     topics = {topic for topic in query.topics or {at.topic for at in committed} if topic in existing}
     bounds = await bounds_of(query.connection, topics) if topics else {}
-    return group, [PartitionOffsets(query.group, at, committed.get(at), one) for at, one in sorted(bounds.items())]
+    done_ahead = await _done_ahead(query.connection, {at: committed[at] for at in bounds if at in committed})
+    return group, [
+        PartitionOffsets(
+            query.group, at, commit.offset if (commit := committed.get(at)) else None, one, done_ahead.get(at, 0)
+        )
+        for at, one in sorted(bounds.items())
+    ]
+
+
+async def _done_ahead(
+    connection: ConnectionSettings, commits: Mapping[TopicPartition, GroupCommit]
+) -> dict[TopicPartition, int]:
+    """How many offsets behind the committed one are finished; without partitions whose metadata says nothing of it."""
+    topics = {at.topic for at, commit in commits.items() if commit.metadata}
+    if not topics:
+        return {}
+    topic_ids = (await look_up_topic_ids(connection, topics)).topics
+    done_ahead = {}
+    for at, (offset, metadata) in commits.items():
+        with suppress(Unusable):  # another program's, or from before the topic was created again
+            finished = parse_metadata(metadata, offset, topic_ids.get(at.topic, "")).finished
+            done_ahead[at] = OffsetRanges(finished).offsets
+    return done_ahead
 
 
 async def read_groups(queries: list[GroupQuery]) -> dict[str, tuple[Group, list[PartitionOffsets]]]:

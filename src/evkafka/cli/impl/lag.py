@@ -39,7 +39,7 @@ def _as_json(groups: Groups, lags: dict[str, int], *, exceeded: bool) -> dict[st
                 "state": group.state,
                 "members": len(group.members),
                 "lag": lags[name],
-                "partitions": [one.as_json() | {"lag": one.lag} for one in partitions],
+                "partitions": [one.as_json() | {"lag": one.lag, "done_ahead": one.done_ahead} for one in partitions],
             }
             for name, (group, partitions) in groups.items()
         ],
@@ -47,8 +47,11 @@ def _as_json(groups: Groups, lags: dict[str, int], *, exceeded: bool) -> dict[st
 
 
 def _print_partitions(partitions: list[PartitionOffsets]) -> None:
-    heads = ("topic", "partition", "committed", "end", "written", "lag")
-    rows = [(*one.at, one.committed_text, one.bounds.end, one.bounds.high_watermark, one.lag) for one in partitions]
+    heads = ("topic", "partition", "committed", "end", "written", "lag", "done ahead")
+    rows = [
+        (*one.at, one.committed_text, one.bounds.end, one.bounds.high_watermark, one.lag, one.done_ahead)
+        for one in partitions
+    ]
     print_table(heads, rows, numbers=heads[1:])
     for one in partitions:
         # An open transaction adds nothing to the lag, and yet no reader gets past it.

@@ -79,6 +79,7 @@ def _print_report(report: Report, screen: Console) -> None:
 
 def _rows(report: Report) -> list[tuple[str, str, str]]:
     faults = ", ".join(f"{count} {kind}" for kind, count in sorted(report.faults.items())) or "none"
+    causes = "".join(f", {count} {cause}" for cause, count in sorted(report.repeats_by_cause.items()))
     stall = report.stall
     ordered = report.out_of_order is not None
     return [
@@ -92,7 +93,7 @@ def _rows(report: Report) -> list[tuple[str, str, str]]:
         ("written out of order", str(len(report.reordered_writes)), ""),
         ("handled", str(report.handled), f"failed attempts {report.failed}, cancelled {report.cut}"),
         ("lost", str(len(report.lost)), "in the log, but never handled"),
-        ("handled again", str(report.repeats), f"{report.repeats_percent:g} %"),
+        ("handled again", str(report.repeats), f"{report.repeats_percent:g} %{causes}"),
         ("out of order", str(len(report.out_of_order or ())) if ordered else "-", "first handlings, by key"),
         (
             "at once",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError, for_code
@@ -61,6 +61,13 @@ async def describe_group(connection: ConnectionSettings, group_id: str, *, timeo
     return Group(state, tuple(Member(member[1], member[2].lstrip("/")) for member in members))
 
 
+class GroupCommit(NamedTuple):
+    """What a group has committed for one partition."""
+
+    offset: int
+    metadata: str
+
+
 async def group_offsets(
     connection: ConnectionSettings, group_id: str, *, timeout_s: float = 30.0
 ) -> Mapping[TopicPartition, int]:
@@ -69,9 +76,24 @@ async def group_offsets(
     Raises:
         BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
     """
+    return {at: one.offset for at, one in (await group_commits(connection, group_id, timeout_s=timeout_s)).items()}
+
+
+async def group_commits(
+    connection: ConnectionSettings, group_id: str, *, timeout_s: float = 30.0
+) -> Mapping[TopicPartition, GroupCommit]:
+    """All committed offsets of a group, with their metadata.
+
+    Raises:
+        BrokerUnavailable, BrokerRefused, BrokerError: the cluster did not answer.
+    """
     async with admin_session(connection, f"reading the committed offsets of group {group_id!r}", timeout_s) as admin:
         found = await admin.list_consumer_group_offsets(group_id)
-    return {TopicPartition(at.topic, at.partition): meta.offset for at, meta in found.items() if meta.offset >= 0}
+    return {
+        TopicPartition(at.topic, at.partition): GroupCommit(one.offset, one.metadata or "")
+        for at, one in found.items()
+        if one.offset >= 0
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,12 @@
-"""Looks up cluster and topic ids (KIP-516): a topic id differs from that of a later topic of the same name.
-
-aiokafka asks for neither.
-"""
+"""Looks up cluster and topic ids (KIP-516): a topic id differs from that of a later topic of the same name."""
 
 from __future__ import annotations
 
-import base64
-import uuid
 from collections.abc import Collection
-
-from aiokafka.protocol.metadata import MetadataRequest
 
 from evkafka.config.settings import ConnectionSettings
 from evkafka.kafka.admin.session import admin_session
-from evkafka.kafka.client.protocol import NO_TOPIC_ID, TopicIdsRequest
+from evkafka.kafka.client.topic_ids import request_topic_ids
 from evkafka.runtime.ports import TopicIds
 
 
@@ -27,17 +20,4 @@ async def look_up_topic_ids(
     """
     doing = f"looking up the ids of topics {', '.join(sorted(topics))}"
     async with admin_session(connection, doing, timeout_s) as admin:
-        client = admin.client
-        node = client.get_random_node()
-        try:
-            answer = await client.send(node, TopicIdsRequest(topics))
-        except NotImplementedError:
-            answer = await client.send(node, MetadataRequest([], False))
-            return TopicIds(getattr(answer, "cluster_id", None), {})
-    found = {name: id_ for code, name, id_, *_ in answer.topics if code == 0 and id_ != NO_TOPIC_ID}
-    return TopicIds(answer.cluster_id, {name: as_text(id_) for name, id_ in found.items()})
-
-
-def as_text(id_: uuid.UUID) -> str:
-    """Format an id as Kafka's own tools do."""
-    return base64.urlsafe_b64encode(id_.bytes).rstrip(b"=").decode()
+        return await request_topic_ids(admin.client, topics)

@@ -53,13 +53,28 @@ async def default_shape(connection: ConnectionSettings, *, timeout_s: float = 30
 
 
 async def _default_shape(admin: Any) -> TopicShape:
+    config = await _broker_settings(admin)
+    return TopicShape(int(config["num.partitions"]), int(config["default.replication.factor"]))
+
+
+async def broker_settings(connection: ConnectionSettings, *, timeout_s: float = 30.0) -> Mapping[str, str]:
+    """The settings of a broker under Kafka's names, without secret ones.
+
+    Raises:
+        BrokerRefused: this client may not see them.
+        BrokerUnavailable, BrokerError: the cluster did not answer.
+    """
+    async with admin_session(connection, "asking a broker for its settings", timeout_s) as admin:
+        return await _broker_settings(admin)
+
+
+async def _broker_settings(admin: Any) -> Mapping[str, str]:
     node = admin.client.cluster.brokers().copy().pop().nodeId
     [answer] = await admin.describe_configs([ConfigResource(ConfigResourceType.BROKER, str(node))])
     [(code, message, *_, entries)] = answer.resources
     if code:
         raise for_code(code)(message)
-    config = {key: value for key, value, *_ in entries}
-    return TopicShape(int(config["num.partitions"]), int(config["default.replication.factor"]))
+    return {key: value for key, value, *_ in entries if value is not None}
 
 
 async def create_topic(

@@ -18,6 +18,7 @@ from aiokafka.structs import TopicPartition as ClientPartition
 from evkafka.exceptions import BrokerError, BrokerRefused, BrokerUnavailable, CommitRefused, CommitUnknown
 from evkafka.kafka.client.protocol import EpochCommitRequest
 from evkafka.kafka.errors import ErrorCode, cause, code_name, translate
+from evkafka.runtime.ports import MetadataTooLarge
 
 MEMBERSHIP_LOST = (
     ErrorCode.FENCED_INSTANCE_ID,
@@ -52,7 +53,6 @@ class CommittingMember(Protocol):
     """The member that commits, as far as a commit needs it."""
 
     group_id: str
-    longest_metadata: int
 
     @property
     def is_static(self) -> bool: ...
@@ -81,8 +81,6 @@ class CommittingMember(Protocol):
 
     def fenced(self) -> None: ...
 
-    def leave_out_metadata(self, length: int) -> None: ...
-
 
 class Commit:
     """One commit of one assignment, with a deadline."""
@@ -95,14 +93,7 @@ class Commit:
         self._offsets = offsets
         self._unanswered = False
         self._last_error = "no answer in time"
-        self._build_request()
-
-    def _build_request(self) -> None:
-        longest = self._member.longest_metadata
-        self._sent = {
-            tp: (offset, text if len(text) <= longest else "") for tp, (offset, text) in self._offsets.items()
-        }
-        self._request = self._member.commit_request(self._assignment.generation, self._assignment.member_id, self._sent)
+        self._request = member.commit_request(assignment.generation, assignment.member_id, offsets)
 
     async def run(self, timeout_s: float) -> None:
         try:
@@ -164,24 +155,12 @@ class Commit:
                     # Only while it is still this member: a late answer must not reset a later membership.
                     member.request_rejoin() if code == ErrorCode.REBALANCE_IN_PROGRESS else member.reset_generation()
                 raise CommitRefused(f"{what}: the group has rebalanced, so the partitions may belong to another member")
-            case ErrorCode.OFFSET_METADATA_TOO_LARGE if length := self._shortest_refused(answer):
-                self._last_error = code_name(code)
-                member.leave_out_metadata(length)
-                self._build_request()
-                return False
+            case ErrorCode.OFFSET_METADATA_TOO_LARGE if any(text for _, text in self._offsets.values()):
+                raise MetadataTooLarge(f"{what}; another try needs less metadata")
             case _ if code in NOT_AUTHORIZED:
                 raise translate(kafka.for_code(code)(self._subject(code)), "committing offsets")
             case _:
                 raise BrokerError(f"{what}; nothing was written")
-
-    def _shortest_refused(self, answer: Any) -> int:
-        """The length of the shortest metadata that was refused as too large; 0 if a partition had none."""
-        return min(
-            len(self._sent[ClientPartition(topic, partition)][1])
-            for topic, rows in answer.topics
-            for partition, code in rows
-            if code == ErrorCode.OFFSET_METADATA_TOO_LARGE
-        )
 
     def _subject(self, code: int) -> str:
         if code == ErrorCode.GROUP_AUTHORIZATION_FAILED:

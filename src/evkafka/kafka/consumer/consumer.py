@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -17,6 +18,7 @@ from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerUnavailable, ConfigError
 from evkafka.kafka.client.client import Client
 from evkafka.kafka.client.protocol import StaticHeartbeatRequest
+from evkafka.kafka.client.topic_ids import request_topic_ids
 from evkafka.kafka.consumer.coordinator import ContainedCoordinator
 from evkafka.kafka.consumer.fetcher import ContainedFetcher
 from evkafka.kafka.consumer.groupless import GrouplessCoordinator
@@ -24,7 +26,11 @@ from evkafka.kafka.options import consumer_options, coordinator_options, fetcher
 from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.subscription import TopicPattern
 
+logger = logging.getLogger("evkafka.runtime.kafka")
+
 MIN_FETCH_SILENCE_S = 5.0
+
+TOPIC_IDS_S = 5.0
 
 
 class Subscriptions(SubscriptionState):
@@ -42,6 +48,10 @@ class ContainedConsumer(AIOKafkaConsumer):
     """One member of a group, or one reader without a group.
 
     `open` replaces aiokafka's `start`, which waits until the group has been joined.
+
+    Attributes:
+        epochs: leader epochs of the records read so far. Written by the fetcher.
+        topic_ids: assigned topic -> its id; without the topics whose id is not known.
     """
 
     _closed = True  # until the constructor has succeeded: aiokafka's __del__ fails for a constructor that raised
@@ -56,6 +66,8 @@ class ContainedConsumer(AIOKafkaConsumer):
         self._on_failure = on_failure
         self._subscription = Subscriptions()
         self._topics_at_start: frozenset[str] | None = None
+        self.epochs = LeaderEpochs()
+        self.topic_ids: Mapping[str, str] = {}
         join_s = options["request_timeout_ms"] / 1000
         heartbeat_s = settings.session_timeout_s
         # A broker answers a fetch after `fetch_max_wait_ms` at the latest, if need be without records. A connection
@@ -138,13 +150,12 @@ class ContainedConsumer(AIOKafkaConsumer):
         # Bootstrap servers may answer while the brokers that they name (advertised.listeners) do not.
         while not await client.force_metadata_update():  # noqa: ASYNC110  # no event says when to try again
             await asyncio.sleep(self._retry_backoff_ms / 1000)
-        epochs = LeaderEpochs()
-        self._coordinator = self._make_coordinator(listener, epochs)
+        self._coordinator = self._make_coordinator(listener, self.epochs)
         self._fetcher = ContainedFetcher(
             client,
             subscription,
             committed=self._coordinator.committed,
-            epochs=epochs,
+            epochs=self.epochs,
             is_new=self._is_new,
             reset=settings.auto_offset_reset,
             max_decompressed_bytes=settings.max_decompressed_bytes,
@@ -168,6 +179,30 @@ class ContainedConsumer(AIOKafkaConsumer):
             on_failure=self._on_failure,
             **coordinator_options(self),
         )
+
+    # ------------------------------------------------------------------ topic ids
+
+    async def look_up_topic_ids(self, topics: Collection[str]) -> None:
+        """Look up the ids of the topics that were just assigned. Without an answer in time they stay unknown."""
+        self.topic_ids = {}
+        try:
+            async with asyncio.timeout(TOPIC_IDS_S):
+                while not await self._request_topic_ids(topics):  # noqa: ASYNC110  # no event says when to try again
+                    await asyncio.sleep(self._retry_backoff_ms / 1000)
+        except TimeoutError:
+            logger.warning(
+                "the ids of topics %s could not be looked up: what is finished behind a committed offset is handled"
+                " again",
+                ", ".join(sorted(topics)),
+            )
+
+    async def _request_topic_ids(self, topics: Collection[str]) -> bool:
+        try:
+            self.topic_ids = (await request_topic_ids(self._client, topics)).topics
+        except kafka.KafkaError as error:
+            logger.debug("looking up topic ids: %r", error)
+            return False
+        return True
 
     # ------------------------------------------------------------------ which partitions are new
 

@@ -24,9 +24,6 @@ from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs
 
 logger = logging.getLogger("evkafka.runtime.kafka")
 
-LONGEST_METADATA = 2**15 - 1
-"""The longest string that the protocol can carry."""
-
 EXPULSIONS, EXPULSIONS_WITHIN_S = 5, 60.0
 
 
@@ -41,8 +38,7 @@ class ContainedCoordinator(GroupCoordinator):
     Attributes:
         assignment: the assignment that may be committed under; None before the first and after each revocation.
         topics_before: topics that the group had committed offsets of before its latest join.
-        metadata: the metadata committed with the offsets that were last looked up.
-        longest_metadata: the longest metadata that the brokers accept, as far as is known.
+        found_commits: the committed offsets that were last looked up, with their metadata.
         heard_at_s: time of the coordinator's last answer, by the loop's clock.
     """
 
@@ -66,8 +62,7 @@ class ContainedCoordinator(GroupCoordinator):
         self._last_code = 0
         self._deleted: tuple[MemberAssignment | None, set[str]] = (None, set())
         self.topics_before: frozenset[str] = frozenset()
-        self.metadata: dict[ClientPartition, str] = {}
-        self.longest_metadata = LONGEST_METADATA
+        self.found_commits: dict[ClientPartition, tuple[int, str]] = {}
         self.heard_at_s = client.now_s()
 
     # ------------------------------------------------------------------ answers
@@ -279,8 +274,11 @@ class ContainedCoordinator(GroupCoordinator):
             for partition, offset, *epoch, metadata, code in rows:
                 if code:
                     raise kafka.for_code(code)(topic)
-                self.metadata[ClientPartition(topic, partition)] = metadata or ""
-                found[ClientPartition(topic, partition)] = EpochOffset(offset, *(epoch or (UNKNOWN,)))
+                tp = ClientPartition(topic, partition)
+                found[tp] = EpochOffset(offset, *(epoch or (UNKNOWN,)))
+                self.found_commits.pop(tp, None)
+                if offset >= 0:
+                    self.found_commits[tp] = (offset, metadata or "")
         if partitions is not None and (missing := set(partitions) - set(found)):
             raise kafka.KafkaProtocolError(f"the response lacks {sorted(missing)}")
         return {tp: committed for tp, committed in found.items() if committed.offset >= 0}
@@ -342,19 +340,6 @@ class ContainedCoordinator(GroupCoordinator):
             await Commit(self, assignment, existing).run(timeout_s)
         if refused := [tp for tp in offsets if tp.topic in deleted]:
             raise CommitRefused(f"group {self.group_id!r}: deleted after assignment: {format_partitions(refused)}")
-
-    def leave_out_metadata(self, length: int) -> None:
-        """Commit offsets without metadata of this length from now on: metadata must not prevent a commit."""
-        if self.longest_metadata == LONGEST_METADATA:
-            logger.warning(
-                "group %r: the brokers reject %d bytes of offset metadata (%s), so offsets are committed without it."
-                " The metadata holds the counts of dead_letter_limit, which now start from 0 after each restart and"
-                " rebalance; raise offset.metadata.max.bytes on the brokers (4096 by default)",
-                self.group_id,
-                length,
-                code_name(ErrorCode.OFFSET_METADATA_TOO_LARGE),
-            )
-        self.longest_metadata = min(self.longest_metadata, length - 1)
 
     async def _do_commit_offsets(self, assignment: Any, offsets: Any) -> None:
         """Refuse aiokafka's auto commit for an assignment that has ended (aiokafka-defects.md#commit-generation)."""

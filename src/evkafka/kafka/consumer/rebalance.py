@@ -45,6 +45,7 @@ class Rebalances(ConsumerRebalanceListener):
     ends the source (aiokafka-defects.md#listener-errors).
 
     Args:
+        looks_up_ids: whether the ids of assigned topics are needed.
         on_failure: called with the error that makes the source unusable.
 
     Attributes:
@@ -52,8 +53,14 @@ class Rebalances(ConsumerRebalanceListener):
     """
 
     def __init__(
-        self, consumer: ContainedConsumer, listener: SourceListener, *, on_failure: Callable[[BrokerError], object]
+        self,
+        consumer: ContainedConsumer,
+        listener: SourceListener,
+        *,
+        looks_up_ids: bool,
+        on_failure: Callable[[BrokerError], object],
     ) -> None:
+        self._looks_up_ids = looks_up_ids
         self._consumer = consumer
         self._listener = listener
         self._on_failure = on_failure
@@ -73,6 +80,8 @@ class Rebalances(ConsumerRebalanceListener):
         self._consumer.coordinator.begin_assignment()
         self.state = self.state.assign()
         try:
+            if self._looks_up_ids and assigned:
+                await self._consumer.look_up_topic_ids({tp.topic for tp in assigned})
             await self._listener.on_assigned([TopicPartition(*tp) for tp in assigned])
         except Exception as error:
             self._on_failure(translate(error, "assigning partitions"))

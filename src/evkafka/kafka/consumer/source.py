@@ -62,7 +62,8 @@ class KafkaSource:
         self._listener = listener
         self._failed = loop.create_future()
         self._consumer = consumer = ContainedConsumer(settings, on_failure=self._fail)
-        self._rebalances = Rebalances(consumer, listener, on_failure=self._fail)
+        commits_metadata = settings.group_id is not None and not settings.at_most_once
+        self._rebalances = Rebalances(consumer, listener, looks_up_ids=commits_metadata, on_failure=self._fail)
         topics = [topic.name for topic in settings.topics]
         self._log_filters.enter_context(client_log_filters.installed(absent_topics=topics))
         first = await preflight.reach(settings.connection, timeout_s=settings.start_timeout_s)
@@ -309,11 +310,17 @@ class KafkaSource:
 
     # ------------------------------------------------------------------ commits
 
-    def metadata(self, partition: TopicPartition) -> str:
+    def starting_commit(self, partition: TopicPartition) -> tuple[int, str] | None:
         coordinator = self._started().coordinator
         if not isinstance(coordinator, ContainedCoordinator):
-            return ""
-        return coordinator.metadata.get(ClientPartition(*partition), "")
+            return None
+        return coordinator.found_commits.get(ClientPartition(*partition))
+
+    def topic_id(self, topic: str) -> str:
+        return self._started().topic_ids.get(topic, "")
+
+    def leader_epoch(self, partition: TopicPartition, offset: int) -> int:
+        return self._started().epochs.before(partition, offset)
 
     async def commit(
         self,

@@ -28,7 +28,6 @@ class DeadLetterRate:
 
     Attributes:
         stopped: the limit was reached; stays True until an operator resets it.
-        unsaved: `stopped` has changed and must be committed even if no offset moved.
     """
 
     def __init__(self, window: int) -> None:
@@ -37,7 +36,6 @@ class DeadLetterRate:
         self._dead: deque[int] = deque()  # the numbers of the dead letters among the last `window` of them
         self._row = 0  # dead letters since the last record that ended otherwise
         self.stopped = False
-        self.unsaved = False
 
     # ------------------------------------------------------------------ counting
 
@@ -78,7 +76,7 @@ class DeadLetterRate:
         return None
 
     def stop(self) -> None:
-        self.stopped = self.unsaved = True
+        self.stopped = True
 
     # ------------------------------------------------------------------ across restarts
 

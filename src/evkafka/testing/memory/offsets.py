@@ -10,9 +10,12 @@ from evkafka.exceptions import BrokerUnavailable, CommitRefused, CommitUnknown
 from evkafka.records import TopicPartition
 from evkafka.runtime.clock import sleep, within
 from evkafka.runtime.leader_epochs import LeaderEpochs
-from evkafka.runtime.ports import TimerHandle
+from evkafka.runtime.ports import MetadataTooLarge, TimerHandle
 from evkafka.testing.memory.group import Group
 from evkafka.testing.memory.state import ClusterState
+
+MAX_METADATA_BYTES = 4096
+"""offset.metadata.max.bytes of a broker with default settings."""
 
 
 class CommittingMember(Protocol):
@@ -83,6 +86,8 @@ class OffsetCommits:
         member = self._member
         if self._group is None:
             raise CommitRefused("a consumer without a group cannot commit: give it a group_id")
+        if any(len(text) > MAX_METADATA_BYTES for text in metadata.values()):
+            raise MetadataTooLarge("OFFSET_METADATA_TOO_LARGE")
         is_member = member.alive and not member.expired and generation == member.generation != -1
         if not is_member or any(tp not in member.positions for tp in offsets):
             raise CommitRefused("the partitions now belong to another member")

@@ -328,8 +328,16 @@ class MemorySource:
             self.positions[partition] = offset
             self._cluster.wake()
 
-    def metadata(self, partition: TopicPartition) -> str:
-        return self._group.metadata.get(partition, "") if self._group is not None else ""
+    def starting_commit(self, partition: TopicPartition) -> tuple[int, str] | None:
+        if self._group is None or (offset := self._group.committed.get(partition)) is None:
+            return None
+        return offset, self._group.metadata.get(partition, "")
+
+    def topic_id(self, topic: str) -> str:
+        return self._cluster.topics.id(topic)
+
+    def leader_epoch(self, partition: TopicPartition, offset: int) -> int:
+        return self.epochs.before(partition, offset)
 
     async def commit(
         self,

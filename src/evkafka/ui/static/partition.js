@@ -16,7 +16,7 @@ export function partitionScreen({ consumer, topic, partition }) {
   const label = state();
   const why = cell("p", { class: "sentence" });
   const actions = partitionActions(where);
-  const figures = ["Position", "Committed", "End", "Lag", "Pending", "Oldest record"].map((term) => [term, cell("dd")]);
+  const figures = ["Position", "Committed", "End", "Lag", "Pending", "Done ahead", "Oldest record"].map((term) => [term, cell("dd")]);
   const ways = waysOn(where);
   const running = attemptsTable(name);
   const section = card("Now", { id: "partition", live: true, aside: [label, actions] },
@@ -36,7 +36,7 @@ export function partitionScreen({ consumer, topic, partition }) {
     why.setText(found.why);
     why.hidden = !found.why;
     actions.show(found);
-    const values = [count(found.position), count(found.committed), endOf(found), count(found.lag), count(found.pending), seconds(found.oldest_age_s)];
+    const values = [count(found.position), count(found.committed), endOf(found), count(found.lag), count(found.pending), count(found.done_ahead), seconds(found.oldest_age_s)];
     figures.forEach(([, value], at) => value.setText(values[at]));
     ways.show(found);
     running.show(now.attempts.filter((one) => one.topic === topic && one.partition === where.partition));

@@ -1,0 +1,182 @@
+"""What a commit says beside its offset: the text in its metadata. Pure.
+
+It outlives the process and moves with the partition: which offsets beyond the committed one are finished, how often
+unfinished ones were tried, how far the partition's owner was, and the rate of dead letters. Brokers take 4096 bytes of
+it by default (offset.metadata.max.bytes).
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from evkafka.runtime.completed_offsets import (
+    OffsetRange,
+    decode_attempts,
+    decode_ranges,
+    encode_attempts,
+    encode_ranges,
+)
+from evkafka.runtime.dead_letters.rate import PREFIX as RATE_PREFIX
+
+NAME, VERSION = "evkafka-offsets", 1
+PREFIX = f"{NAME}/{VERSION}"
+
+NONE = "-"
+
+
+class Ownership(Enum):
+    """How far the owner of the partition was when it committed. Read by its next owner."""
+
+    OPEN = "open"  # it got past the offset that it began at, or has given the partition back in order
+    BEGUN = "begun"  # it began at this offset, and has not got past it
+    ALONE = "alone"  # it handles one record alone, because that may have ended the process before
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerMark:
+    """What an owner of a partition writes about itself.
+
+    Attributes:
+        deaths: `BEGUN`: how many owners in a row have died at this offset, if this one does too. `ALONE`: how often the
+            record has ended its process, if it does so again.
+        offset: `ALONE`: the record that is handled; None for `OPEN` and `BEGUN`.
+        owner: identifies the owner; empty for `OPEN`.
+    """
+
+    ownership: Ownership = Ownership.OPEN
+    deaths: int = 0
+    offset: int | None = None
+    owner: str = ""
+
+
+OPEN = OwnerMark()
+
+
+@dataclass(frozen=True, slots=True)
+class CommitMetadata:
+    """What a commit says beside its offset.
+
+    Attributes:
+        base: the committed offset.
+        topic_id: of the topic; empty if the brokers have no topic ids.
+        epoch: the highest leader epoch of the finished records; -1 if unknown. A record with a higher one was written
+            later, to a log that was truncated: it is not among the finished ones.
+        finished: offsets from the base on that are finished.
+        attempts: how often unfinished offsets have been tried.
+        mark: how far its owner was.
+        rate: the rate of dead letters, as its own text; empty without dead letters.
+    """
+
+    base: int
+    topic_id: str = ""
+    epoch: int = -1
+    finished: Sequence[OffsetRange] = ()
+    attempts: Mapping[int, int] = field(default_factory=dict)
+    mark: OwnerMark = OPEN
+    rate: str = ""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it says nothing about offsets."""
+        return not self.finished and not self.attempts and self.mark == OPEN
+
+    def as_text(self, limit: int) -> str:
+        """The text, with at most so many characters: what does not fit is left out, last offsets first.
+
+        What is left out is handled again, or counted from 1; never is an unfinished offset taken for finished.
+        """
+        if self.is_plain:  # earlier versions of EVKafka understand this
+            return self.rate if len(self.rate) <= limit else ""
+        mark = self.mark
+        offset = NONE if mark.offset is None else mark.offset
+        state = f"{mark.ownership.value}:{mark.deaths}:{offset}:{mark.owner}"
+        head = f"{self.base} {self.topic_id or NONE} {self.epoch} {state}"
+        rate = self.rate.replace(" ", ",") or NONE
+        left = limit - len(f"{PREFIX} {'0' * 8} {head}  {NONE} ")
+        if len(rate) > left:
+            rate = NONE
+        left -= len(rate)
+        if left < 0:
+            return ""
+        finished = encode_ranges(self.base, self.finished, left)
+        attempts = encode_attempts(self.base, self.attempts, left - len(finished))
+        body = f"{head} {finished or NONE} {attempts or NONE} {rate}"
+        return f"{PREFIX} {_checksum(body)} {body}"
+
+
+class MetadataLimit:
+    """How much metadata a commit may have, as far as is known: the brokers may take less than configured.
+
+    Attributes:
+        max_bytes: 0 for none.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+
+    def halve(self, refused: int) -> None:
+        """The brokers have refused metadata of this length."""
+        self.max_bytes = min(self.max_bytes, refused) // 2
+
+
+class Unusable(Exception):
+    """The text does not say anything about these offsets."""
+
+
+def parse_metadata(text: str, base: int, topic_id: str) -> CommitMetadata:
+    """Read the metadata of a commit.
+
+    Args:
+        base: the committed offset.
+        topic_id: the topic's id now; empty if unknown.
+
+    Raises:
+        Unusable: it is not ours, damaged, of another version, or belongs to another offset or another topic of this
+            name. Then none of it may be used.
+    """
+    if not text or text.startswith(f"{RATE_PREFIX} "):
+        return CommitMetadata(base, rate=text)
+    prefix, _, rest = text.partition(" ")
+    name, _, version = prefix.partition("/")
+    if name != NAME:
+        raise Unusable("another program has written it")
+    if version != str(VERSION):
+        raise Unusable(f"another version of EVKafka has written it ({version})")
+    checksum, _, body = rest.partition(" ")
+    if checksum != _checksum(body):
+        raise Unusable("it is damaged")
+    try:
+        found = _parse_body(body)
+    except (ValueError, binascii.Error) as error:
+        raise Unusable(f"it is damaged: {error}") from error
+    if found.base != base:
+        raise Unusable(f"it belongs to offset {found.base}")
+    if found.topic_id != topic_id:
+        raise Unusable("it belongs to an earlier topic of this name, or the topic's id is not known")
+    return found
+
+
+def _parse_body(body: str) -> CommitMetadata:
+    base_text, topic_id, epoch, mark, finished, attempts, rate = body.split(" ")
+    base = int(base_text)
+    return CommitMetadata(
+        base,
+        "" if topic_id == NONE else topic_id,
+        int(epoch),
+        () if finished == NONE else decode_ranges(base, finished),
+        {} if attempts == NONE else decode_attempts(base, attempts),
+        _parse_mark(mark),
+        "" if rate == NONE else rate.replace(",", " "),
+    )
+
+
+def _parse_mark(text: str) -> OwnerMark:
+    ownership, deaths, offset, owner = text.split(":")
+    return OwnerMark(Ownership(ownership), int(deaths), None if offset == NONE else int(offset), owner)
+
+
+def _checksum(body: str) -> str:
+    return f"{binascii.crc32(body.encode()):08x}"

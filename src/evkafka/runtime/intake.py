@@ -1,0 +1,43 @@
+"""How records that were read get into their lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evkafka.records import Record
+from evkafka.runtime.assignment import Assignment
+from evkafka.runtime.dead_letters.retry_topics import RetryTopics
+from evkafka.runtime.delayed_records import DelayedRecords
+from evkafka.runtime.partition import Partition
+
+
+class Intake:
+    """The way into the lanes of one consumer.
+
+    Args:
+        retry_topics: the retry topics that the consumer reads; None if it reads none.
+    """
+
+    def __init__(self, assignment: Assignment, retry_topics: RetryTopics | None) -> None:
+        self._assignment = assignment
+        self._delayed = DelayedRecords(assignment, retry_topics, self._hand_out) if retry_topics is not None else None
+
+    def place(self, partition: Partition, records: Sequence[Record]) -> None:
+        """Put these records into their lanes: those of a retry topic when they are due, others at once."""
+        if self._delayed is not None:
+            self._delayed.keep(partition, records)
+        else:
+            self._hand_out(partition, records)
+
+    def as_placed(self, record: Record) -> Record:
+        """The record as it is in its lane."""
+        return self._delayed.read(record) if self._delayed is not None else record
+
+    def _hand_out(self, partition: Partition, records: Sequence[Record]) -> None:
+        assignment, tp = self._assignment, partition.tp
+        assert assignment.source is not None
+        assignment.taken += len(records)
+        assignment.scheduler.add_records(partition, records, assignment.source.position(tp))
+        assignment.flow.check_full(partition)
+        if assignment.flow.is_full(tp) or assignment.poll_size() == 0:
+            assignment.scheduler.close_batches(partition)

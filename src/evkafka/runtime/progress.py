@@ -1,0 +1,34 @@
+"""What follows when executors have made progress: partitions are read again, reports and commits go out."""
+
+from __future__ import annotations
+
+import asyncio
+
+from evkafka.runtime.assignment import Assignment
+from evkafka.runtime.reporting import TelemetryReporter
+
+
+class Progress:
+    """The progress of one consumer's executors."""
+
+    def __init__(self, assignment: Assignment, report: TelemetryReporter) -> None:
+        self._assignment = assignment
+        self._report = report
+        self._noted = False
+
+    def note(self) -> None:
+        """An executor has made progress. It is handled once for all executors, in the event loop's next round."""
+        if not self._noted:
+            self._noted = True
+            asyncio.get_running_loop().call_soon(self.handle)
+
+    def handle(self) -> None:
+        assignment = self._assignment
+        self._noted = False
+        assignment.flow.progress()
+        self._report.flush()
+        waits_for_room = assignment.at_most_once and not assignment.flow.room.is_set()
+        if waits_for_room and assignment.pending <= assignment.settings.max_poll_records // 2:
+            assignment.flow.room.set()
+        if not waits_for_room and assignment.settings.auto_commit_interval_s == 0:
+            assignment.commit_due.set()

@@ -1,0 +1,169 @@
+"""Finds the record that ends its process: one that runs out of memory, or calls `os._exit`, or crashes an extension.
+
+An earlier owner of the partition has died at the offset that it began at, so that one of the records that it had in
+flight may be the cause. Records are handled one at a time, and each is committed as the one that is handled (`ALONE`)
+before its attempt begins. An owner that finds that mark knows the record.
+
+A crash counts as an attempt. With a finite `max_attempts` the record's error policy decides in the end, without another
+attempt; without one the record is named in the log, and tried again and again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from evkafka.exceptions import BrokerRefused, EVKafkaError
+from evkafka.outcomes import Failed
+from evkafka.records import Record
+from evkafka.runtime.assignment import Assignment
+from evkafka.runtime.clock import wait_any
+from evkafka.runtime.commit_metadata import OwnerMark, Ownership
+from evkafka.runtime.intake import Intake
+from evkafka.runtime.interfaces import ConsumerServices, DecideFor
+from evkafka.runtime.partition import Partition
+from evkafka.runtime.pending_writes import PendingWrites
+from evkafka.runtime.ports import Dispatch, Slot
+from evkafka.runtime.settle import (
+    Finish,
+    SendToDeadLetter,
+    SendToRetryTopic,
+    StopApp,
+    StopConsuming,
+    Wait,
+    address_of,
+)
+
+logger = logging.getLogger("evkafka.runtime")
+
+ALONE_S = 30.0
+"""How long records are handled one at a time while it is not known which one ends the process."""
+
+READ_S = 1.0
+"""How long the next records of the partition are waited for."""
+
+
+class ProcessDied(EVKafkaError):
+    """The process died while it handled this record."""
+
+
+class SuspectRecords:
+    """Handles records one at a time.
+
+    Args:
+        new_slot: creates the slot of an attempt that is not made.
+        owner: identifies this consumer in its marks.
+    """
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        services: ConsumerServices,
+        writes: PendingWrites,
+        dispatch: Dispatch,
+        decide: DecideFor,
+        new_slot: Callable[[], Slot],
+        intake: Intake,
+        *,
+        owner: str,
+    ) -> None:
+        self._assignment = assignment
+        self._services = services
+        self._writes = writes
+        self._dispatch = dispatch
+        self._decide = decide
+        self._new_slot = new_slot
+        self._intake = intake
+        self._owner = owner
+
+    async def find(self, partition: Partition, found: OwnerMark) -> None:
+        """Handle the records that are held one at a time, until the one that ends the process must be past.
+
+        Args:
+            found: the mark of the earlier owner.
+        """
+        logger.warning(
+            "consumer %s: the previous owner of %s[%d] did not give it back, and may have died while it handled %s (%d"
+            " times so far): records are handled one at a time until that is known",
+            self._assignment.name,
+            *partition.tp,
+            f"@{found.offset}" if found.offset is not None else f"a record from @{partition.began_at} on",
+            found.deaths,
+        )
+        until_s = self._assignment.clock.now() + ALONE_S
+        while self._assignment.owns(partition) and (found.offset is not None or self._assignment.clock.now() < until_s):
+            if not partition.held and not await self._read_on(partition):
+                return
+            record = partition.held[0]
+            if found.offset is not None and record.offset > found.offset:
+                return
+            await self._handle(partition, record, found)
+
+    async def _read_on(self, partition: Partition) -> bool:
+        """Read more records of the partition. False if none came."""
+        flow, more = self._assignment.flow, partition.more_held()
+        flow.open(partition.tp, "beginning")
+        await wait_any(self._assignment.clock, more, timeout_s=READ_S)
+        flow.close(partition.tp, "beginning")
+        return bool(partition.held)
+
+    async def _handle(self, partition: Partition, record: Record, found: OwnerMark) -> None:
+        """Handle this record, and wait for the end of its attempt."""
+        offset, known = record.offset, record.offset == found.offset
+        failed = partition.tries.get(offset, 0)
+        if not known or not self._settle(partition, record, found.deaths, failed):
+            deaths = found.deaths if known or found.offset is None else 0
+            failed += 0 if known else deaths
+            # The attempt is counted before it begins: if the process dies, the commit has counted it.
+            partition.tries[offset] = failed + 1
+            partition.mark = OwnerMark(Ownership.ALONE, deaths + 1, offset, self._owner)
+            try:
+                await self._commit(partition)
+            finally:
+                partition.tries[offset] = failed
+            if not self._assignment.owns(partition):
+                return
+            self._intake.place(partition, [partition.held.popleft()])
+            self._services.scheduler.close_batches(partition)
+        while self._assignment.owns(partition) and partition.is_in_attempt(offset, failed):
+            await partition.progress()
+
+    async def _commit(self, partition: Partition) -> None:
+        committer = self._assignment.committer
+        if committer is not None:
+            try:
+                await committer.commit([partition])
+            except BrokerRefused as error:
+                self._services.fail(error)
+
+    def _settle(self, partition: Partition, record: Record, deaths: int, failed: int) -> bool:
+        """Let the error policy decide on a record whose attempts are used up. False if it is to be tried again."""
+        read, slot = self._intake.as_placed(record), self._new_slot()
+        slot.route, slot.record, slot.attempt = self._dispatch.route(read), read, failed
+        error = ProcessDied(f"its process died while it was handled, {deaths} times")
+        verdict = self._decide(record.topic, slot.route, Failed(error), failed)
+        report, address = self._services.report, address_of(record)
+        if isinstance(verdict, Wait):
+            logger.error(
+                "consumer %s: the process died while it handled %s (%d times so far). The record is tried again; a"
+                " finite `max_attempts` in its error policy ends that",
+                self._assignment.name,
+                address,
+                deaths,
+            )
+            return False
+        partition.held.popleft()
+        self._assignment.taken += 1
+        partition.open([read], read.offset + 1)
+        report.failed(slot, read, error, verdict)
+        match verdict:
+            case Finish(status=status):
+                partition.ledger.finish(read.offset)
+                report.finished(slot, read, status, 0.0)
+            case SendToDeadLetter() | SendToRetryTopic():
+                lane = partition.free_lane()
+                self._writes.begin(lane, read, slot, verdict, 0.0)
+            case StopConsuming(reason=reason):
+                self._services.close_partition(partition)
+                self._services.fail(StopApp(f"{address} stops the app: {reason}", error))
+        return True

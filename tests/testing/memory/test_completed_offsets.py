@@ -1,0 +1,344 @@
+"""What is done is not done again: after a clean restart, a rebalance, and a crash but for the time since the commit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from itertools import count
+from typing import Any
+
+import pytest
+
+from evkafka import EVKafkaApp, Request
+from evkafka.exceptions import BrokerError
+from evkafka.testing import InMemoryKafka
+from tests.testing.memory.apps import Seen, make_app
+
+KEYS = count()
+LANES: dict[str, Any] = {"concurrency": 8, "auto_commit_interval_ms": 100}
+NEVER_AGAIN: dict[str, Any] = {"backoff_ms": 3_600_000, "max_backoff_ms": 3_600_000}
+
+
+@pytest.fixture
+async def kafka() -> AsyncIterator[InMemoryKafka]:
+    async with InMemoryKafka() as kafka:
+        yield kafka
+
+
+async def send(kafka: InMemoryKafka, many: int, topic: str = "orders") -> None:
+    """Records of different keys."""
+    for _ in range(many):
+        await kafka.send(topic, b"x", "E", key=f"k{next(KEYS)}")
+
+
+def failing_at(*offsets: int, **keys: Any) -> tuple[EVKafkaApp, Seen]:
+    async def then(request: Request) -> None:
+        if request.offset in offsets:
+            raise ValueError("poison")
+
+    return make_app(then, **{**LANES, "on_error": NEVER_AGAIN, **keys})
+
+
+def metadata(kafka: InMemoryKafka) -> str:
+    return kafka.committed_metadata("billing", "orders")
+
+
+async def seen_all(kafka: InMemoryKafka, seen: Seen, many: int) -> None:
+    while len(seen) < many:
+        await kafka.advance(ms=10)
+
+
+class TestACleanRestart:
+    async def test_behind_a_poison_record_repeats_that_record_alone(self, kafka: InMemoryKafka) -> None:
+        await send(kafka, 50)
+        for life in range(3):
+            app, seen = failing_at(3)
+            async with kafka.running(app):
+                await seen_all(kafka, seen, 50 if life == 0 else 1)
+                await kafka.advance(ms=1_000)
+            assert seen.offsets() == ([*range(50)] if life == 0 else [3])
+            assert kafka.committed("billing", "orders") == 3
+
+    async def test_after_the_poison_record_has_succeeded_commits_everything(self, kafka: InMemoryKafka) -> None:
+        await send(kafka, 20)
+        app, seen = failing_at(0, 7)
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 20)
+        again, seen_again = make_app(**LANES)
+        async with kafka.running(again):
+            await kafka.settle()
+        assert seen_again.offsets() == [0, 7]
+        assert kafka.committed("billing", "orders") == 20
+        assert metadata(kafka) == ""
+
+    async def test_new_records_behind_the_finished_ones_are_handled(self, kafka: InMemoryKafka) -> None:
+        await send(kafka, 10)
+        app, seen = failing_at(0)
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 10)
+        await send(kafka, 5)
+        again, seen_again = failing_at(0)
+        async with kafka.running(again):
+            await seen_all(kafka, seen_again, 6)
+            await kafka.advance(ms=500)
+        assert sorted(seen_again.offsets()) == [0, 10, 11, 12, 13, 14]
+
+    async def test_of_a_batch_endpoint_repeats_what_failed(self, kafka: InMemoryKafka) -> None:
+        app, seen = failing_at(2, ordering="unordered")
+        await send(kafka, 6)
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 6)
+        again, seen_again = failing_at(ordering="unordered")
+        async with kafka.running(again):
+            await kafka.settle()
+        assert seen_again.offsets() == [2]
+
+
+class TestARebalance:
+    async def test_repeats_nothing_that_is_finished_and_counts_attempts_on(self, kafka: InMemoryKafka) -> None:
+        attempts: list[int] = []
+
+        async def then(request: Request) -> None:
+            if request.offset == 1:
+                attempts.append(request.attempt)
+                raise ValueError("poison")
+
+        await send(kafka, 10)
+        app, seen = make_app(then, **LANES, on_error=NEVER_AGAIN)
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 10)
+            await kafka.rebalance("billing")
+            await seen_all(kafka, seen, 11)
+            await kafka.advance(ms=500)
+        assert seen.offsets() == [*range(10), 1]
+        assert attempts == [1, 2]
+
+    async def test_does_not_give_a_record_more_attempts_than_its_policy_has(self, kafka: InMemoryKafka) -> None:
+        await send(kafka, 3)
+        policy = {**NEVER_AGAIN, "max_attempts": 3, "then": "dead_letter"}
+        for _ in range(3):
+            app, seen = failing_at(1, on_error=policy)
+            async with kafka.running(app):
+                await seen_all(kafka, seen, 1)
+                await kafka.advance(ms=500)
+        assert [record.header("evkafka-dlq-attempts") for record in kafka.records("orders.billing.dlq")] == [b"3"]
+        assert kafka.committed("billing", "orders") == 3
+
+
+class TestACrash:
+    async def test_repeats_what_was_finished_since_the_last_commit(self, kafka: InMemoryKafka) -> None:
+        await send(kafka, 10)
+        app, seen = failing_at(0)
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 10)
+            await kafka.advance(ms=200)
+            await kafka.crash(app)
+        again, seen_again = failing_at(0)
+        async with kafka.running(again):
+            await seen_all(kafka, seen_again, 1)
+            await kafka.advance(ms=500)
+        assert seen_again.offsets() == [0]
+
+
+class TestWhatClearsIt:
+    async def given_a_map(self, kafka: InMemoryKafka) -> None:
+        await send(kafka, 10)
+        app, seen = failing_at(3)
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 10)
+        assert metadata(kafka).startswith("evkafka-offsets/1 ")
+
+    async def test_an_offset_that_an_admin_has_committed(self, kafka: InMemoryKafka) -> None:
+        await self.given_a_map(kafka)
+        kafka.commit("billing", "orders", offset=2)
+        app, seen = failing_at()
+        async with kafka.running(app):
+            await kafka.settle()
+        assert seen.offsets() == [*range(2, 10)]
+
+    async def test_a_seek(self, kafka: InMemoryKafka) -> None:
+        await self.given_a_map(kafka)
+        app, seen = failing_at(3)
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 1)
+            app.consumer("consumer-1").seek("orders", 0, 5)
+            await seen_all(kafka, seen, 6)
+        assert sorted(seen.offsets()) == [3, 5, 6, 7, 8, 9]
+
+    async def test_the_map_of_another_offset_is_ignored_and_logged(
+        self, kafka: InMemoryKafka, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await self.given_a_map(kafka)
+        kafka.commit("billing", "orders", offset=5, metadata=metadata(kafka))
+        app, seen = failing_at()
+        async with kafka.running(app):
+            await kafka.settle()
+        assert seen.offsets() == [*range(5, 10)]
+        [said] = [record.getMessage() for record in caplog.records if "is ignored" in record.getMessage()]
+        assert "orders[0]@5 is ignored: it belongs to offset 3" in said
+
+    async def test_the_map_of_another_topic_is_ignored(self, kafka: InMemoryKafka) -> None:
+        """As that of a deleted topic of the same name: the ids differ."""
+        await self.given_a_map(kafka)
+        await send(kafka, 10, "later")
+        kafka.commit("billing", "later", offset=3, metadata=metadata(kafka))
+        app, seen = failing_at(topics=["later"])
+        async with kafka.running(app):
+            await kafka.settle()
+        assert seen.offsets() == [*range(3, 10)]
+
+    async def test_records_of_a_truncated_log_are_not_taken_for_the_finished_ones(self, kafka: InMemoryKafka) -> None:
+        await self.given_a_map(kafka)
+        kafka.lose_records("orders", after=6)
+        await send(kafka, 10)
+        app, seen = failing_at()
+        async with kafka.running(app):
+            await kafka.settle()
+        assert sorted(seen.offsets()) == [3, *range(6, 16)]
+        assert kafka.committed("billing", "orders") == 16
+
+    async def test_pre_commit_ignores_it(self, kafka: InMemoryKafka) -> None:
+        await self.given_a_map(kafka)
+        app, seen = make_app(auto_commit_mode="pre-commit", concurrency=8)
+        async with kafka.running(app):
+            await kafka.settle()
+        assert seen.offsets() == [*range(3, 10)]
+
+
+class TestTheBudget:
+    async def test_a_partition_is_read_no_further_when_its_map_is_full(self, kafka: InMemoryKafka) -> None:
+        """Every other record fails, so that each finished one is a range of its own."""
+        await send(kafka, 4_000)
+        app, seen = failing_at(
+            *range(0, 4_000, 2), commit_metadata_max_bytes=400, max_pending_records=100_000, max_poll_records=100
+        )
+        async with kafka.running(app):
+            await kafka.advance(ms=20_000)
+            assert app.status().consumers[0].partitions[0].position < 4_000  # type: ignore[operator]
+            await kafka.advance(ms=1_000)
+        handled = set(seen.offsets())
+        again, seen_again = failing_at()
+        async with kafka.running(again):
+            await kafka.settle()
+        assert not {offset for offset in handled if offset % 2} & set(seen_again.offsets())
+        assert {*seen.offsets(), *seen_again.offsets()} == {*range(4_000)}
+
+    async def test_brokers_that_take_less_are_believed(
+        self, kafka: InMemoryKafka, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await send(kafka, 3_000)
+        app, seen = failing_at(*range(0, 3_000, 2), commit_metadata_max_bytes=8_000, max_pending_records=100_000)
+        with caplog.at_level(logging.WARNING):
+            async with kafka.running(app):
+                await seen_all(kafka, seen, 3_000)
+                await kafka.advance(ms=1_000)
+        said = [record.getMessage() for record in caplog.records if "do not take" in record.getMessage()]
+        assert len(said) <= 1
+        assert kafka.committed("billing", "orders") == 0
+
+    async def test_without_metadata_a_partition_is_read_on(self, kafka: InMemoryKafka) -> None:
+        await send(kafka, 300)
+        app, seen = failing_at(*range(0, 300, 2), commit_metadata_max_bytes=0, max_poll_records=10)
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 300)
+            await kafka.advance(ms=500)
+        assert metadata(kafka) == ""
+
+    async def test_one_blocked_record_takes_no_memory_for_what_is_finished_behind_it(
+        self, kafka: InMemoryKafka
+    ) -> None:
+        await send(kafka, 20_000)
+        app, seen = failing_at(0)
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 20_000)
+            assert app.status().consumers[0].partitions[0].pending == 1
+            await kafka.advance(ms=300)
+            assert len(metadata(kafka)) < 150
+
+
+class TestARecordThatKillsItsProcess:
+    async def lives(self, kafka: InMemoryKafka, killer: int, most: int, **keys: Any) -> list[list[int]]:
+        """Start the app, crash it when it handles the killer, and start it again; returns what each life handled."""
+        lives: list[list[int]] = []
+        for _ in range(most):
+            dies = asyncio.Event()
+
+            async def then(request: Request, dies: asyncio.Event = dies) -> None:
+                if request.offset == killer:
+                    dies.set()
+                    await asyncio.get_running_loop().create_future()
+
+            app, seen = make_app(then, **{**LANES, **keys})
+            async with kafka.running(app):
+                for _ in range(1_000):
+                    await kafka.advance(ms=10)
+                    if dies.is_set() or kafka.committed("billing", "orders") == 10:
+                        break
+                if dies.is_set():
+                    await kafka.crash(app)
+            lives.append(seen.offsets())
+            if not dies.is_set():
+                break
+        return lives
+
+    async def test_becomes_a_dead_letter_after_its_attempts_and_everything_else_is_handled(
+        self, kafka: InMemoryKafka
+    ) -> None:
+        await send(kafka, 10)
+        policy = {"max_attempts": 3, "then": "dead_letter"}
+        lives = await self.lives(kafka, 4, 6, on_error=policy)
+        assert len(lives) <= 5
+        [letter] = kafka.records("orders.billing.dlq")
+        assert letter.header("evkafka-dlq-offset") == b"4"
+        assert b"its process died" in (letter.header("evkafka-dlq-error-message") or b"")
+        assert {offset for life in lives for offset in life} == {*range(10)}
+        assert kafka.committed("billing", "orders") == 10
+
+    async def test_is_handled_alone_from_the_second_death_on(self, kafka: InMemoryKafka) -> None:
+        await send(kafka, 10)
+        lives = await self.lives(kafka, 0, 4)
+        assert lives[1:] == [[0], [0], [0]]
+
+    async def test_is_named_in_the_log_if_its_policy_has_no_end(
+        self, kafka: InMemoryKafka, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await send(kafka, 10)
+        await self.lives(kafka, 0, 4)
+        said = [record.getMessage() for record in caplog.records]
+        assert any("the process died while it handled orders[0]@0 (" in line for line in said)
+
+    async def test_a_clean_stop_leaves_no_mark(self, kafka: InMemoryKafka) -> None:
+        await send(kafka, 3)
+        app, seen = failing_at(0)
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 3)
+        assert " open:0:-: " in metadata(kafka)
+        again, _ = make_app(**LANES)
+        async with kafka.running(again):
+            await kafka.settle()
+        assert metadata(kafka) == ""
+
+    async def test_a_lost_connection_is_no_death(self, kafka: InMemoryKafka, caplog: pytest.LogCaptureFixture) -> None:
+        await send(kafka, 3)
+        app, seen = failing_at(0, 1, 2)
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 3)
+            kafka.fail_commits("unavailable", "unavailable")
+            kafka.fail_polls(BrokerError("gone"))
+            await seen_all(kafka, seen, 6)
+        assert "did not give it back" not in caplog.text
+
+    async def test_a_partition_that_is_handed_over_in_order_leaves_no_mark(
+        self, kafka: InMemoryKafka, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await send(kafka, 3)
+        app, seen = failing_at(0)
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 3)
+        again, seen_again = failing_at(0)
+        async with kafka.running(again):
+            await seen_all(kafka, seen_again, 1)
+            await kafka.rebalance("billing")
+            await seen_all(kafka, seen_again, 2)
+        assert "did not give it back" not in caplog.text
