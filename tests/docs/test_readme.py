@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +19,18 @@ from tests.support.doc_pages import ROOT, blocks, file
 from tests.support.waiting import eventually_sync
 
 README = (ROOT / "README.md").read_text()
-INSTALL, DEV, SEND = [block.code.strip() for block in blocks("README.md") if block.language == "shell"]
-STARTED, SENT, HANDLED = [block.code for block in blocks("README.md") if block.language == "text"]
+INSTALL, DEV, SEND, FAIL, REPLAY = [block.code.strip() for block in blocks("README.md") if block.language == "shell"]
+STARTED, LISTED, REPLAYED = [block.code for block in blocks("README.md") if block.language == "text"]
+RAISE = 'raise ValueError("no printer")'
+POLICY = 'config["on_error"] = {"max_attempts": 3, "then": "dead_letter"}'
 
 
 def lines(text: str) -> list[str]:
-    """Its lines, with the same ports, partition and token in each run."""
+    """Its lines, with the same ports, partition, time, token and width in each run."""
     text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:0", text)
     text = re.sub(r"orders\[\d+\]", "orders[0]", text)
+    text = re.sub(r"(?m)^ [012]( +0 +)\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", r" 0\1time", text)
+    text = re.sub(r"─+", "─", re.sub(r"(?m) +$", "", text))
     return re.sub(r"(?m)^(  Token +)\S+$", r"\1token", text).splitlines()
 
 
@@ -33,32 +40,87 @@ def are_in(shown: str, printed: str) -> bool:
     return all(line in rest for line in lines(shown) if line not in ("", "..."))
 
 
+class DevApp:
+    """The app of the README in `evkafka dev`."""
+
+    def __init__(self, start: Start, path: Path) -> None:
+        self._start = start
+        self._path = path
+        self._starts = 0
+        self._commands = 0
+        self.code = file("README.md", "billing.py")
+        path.write_text(self.code)
+        self.process = start(DEV, "dev")
+
+    @property
+    def printed(self) -> str:
+        return self.process.printed
+
+    def starts_as_shown(self) -> None:
+        self._wait_for_start()
+        assert are_in(STARTED, self.printed), self.printed
+
+    def change(self, code: str) -> None:
+        """Save the file, and wait until the app has restarted."""
+        self.code = code
+        self._path.write_text(code)
+        self._wait_for_start()
+
+    def run(self, command: str) -> str:
+        """Run a command of the second terminal; return what it printed."""
+        self._commands += 1
+        ended = self._start(command, f"command-{self._commands}")
+        assert ended.process.wait(60) == 0, ended.printed
+        return ended.printed
+
+    def _wait_for_start(self) -> None:
+        self._starts += 1
+        eventually_sync(lambda: self.printed.count("was assigned") == self._starts, what=f"start {self._starts}")
+
+
 class TestFirstApp:
     @pytest.mark.kafka
     def test_its_commands_print_what_the_readme_shows(
         self, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for name, value in {"EVKAFKA_BROKER_PORT": "0", "EVKAFKA_PORT": "0", "COLUMNS": "80", "NO_COLOR": "1"}.items():
+        for name, value in {"EVKAFKA_BROKER_PORT": "0", "EVKAFKA_PORT": "0", "COLUMNS": "120", "NO_COLOR": "1"}.items():
             monkeypatch.setenv(name, value)
-        (tmp_path / "billing.py").write_text(file("README.md", "billing.py"))
+        app = DevApp(start, tmp_path / "billing.py")
+        app.starts_as_shown()
+        assert "sent to orders[0]@0" in lines(app.run(SEND))
+        eventually_sync(lambda: "order A-1: 12.50" in app.printed, what="the handled event")
 
-        app = start(DEV, "dev")
-        eventually_sync(lambda: are_in(STARTED, app.printed), what=f"the box in {app.printed!r}")
-        sent = start(SEND, "send")
-        assert sent.process.wait(60) == 0, sent.printed
-        eventually_sync(lambda: HANDLED in app.printed, what="the handled event")
+        app.change(app.code.replace("    print(", f"    {RAISE}\n    print(").replace("app.add", f"{POLICY}\napp.add"))
+        send, list_letters = FAIL.splitlines()
+        app.run(send)
+        eventually_sync(lambda: "attempt 3; writing it" in app.printed, what="the last attempt")
+        eventually_sync(lambda: are_in(LISTED, app.run(list_letters)), what="the dead letter")
+        app.change(app.code.replace(f"    {RAISE}\n", ""))
+        assert are_in(REPLAYED, app.run(REPLAY))
 
-        assert are_in(SENT, sent.printed), sent.printed
-        assert app.terminate() == 0, app.printed
+        assert app.process.terminate() == 0, app.printed
+
+    def test_says_what_its_commands_print_and_what_to_change(self) -> None:
+        for told in ("sent to orders[1]@0", "order A-1: 12.50", RAISE, POLICY):
+            assert f"`{told}`" in README
+
+    def test_has_a_test_that_passes(self, tmp_path: Path) -> None:
+        for name in ("billing.py", "test_billing.py"):
+            (tmp_path / name).write_text(file("README.md", name))
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+        paths = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT / "src")])}
+        ended = subprocess.run(command, cwd=tmp_path, env=paths, capture_output=True, text=True, timeout=60)
+        assert "1 passed" in ended.stdout, ended.stdout + ended.stderr
 
     def test_is_also_the_one_of_the_first_page_of_the_documentation(self) -> None:
-        assert set(blocks("docs/index.md")) == set(blocks("README.md"))
+        of_readme = {block for block in blocks("README.md") if block.title != "test_billing.py"}
+        assert set(blocks("docs/index.md")) == of_readme
 
     def test_has_fifteen_lines_of_code(self) -> None:
         assert len(file("README.md", "billing.py").replace("\n\n", "\n").splitlines()) <= 15
 
     def test_is_installed_with_the_extras_that_its_commands_need(self) -> None:
-        found = re.fullmatch(r"pip install '\.\[(.+)\]'", INSTALL)
+        found = re.search(r"pip install '/path/to/the/checkout\[(.+)\]'$", INSTALL)
         assert found is not None
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
         extras = set(found[1].split(","))
