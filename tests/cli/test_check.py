@@ -103,7 +103,7 @@ class TestCheck:
 
         def warnings(*options: str) -> list[str]:
             findings = as_json(evkafka(tmp_path, "check", "shop:app", "--json", *options))["findings"]
-            return [f"{one['about']}: {one['said']}" for one in findings if one["level"] == "warning"]
+            return [f"{one['about']}: {one['message']}" for one in findings if one["level"] == "warning"]
 
         sentence = "commit_metadata_max_bytes 5000 is more than the brokers accept"
         assert f"orders: {sentence} (offset.metadata.max.bytes 4096)" in warnings()
