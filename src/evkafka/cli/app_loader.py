@@ -8,7 +8,8 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, runtime_checkable
@@ -45,6 +46,30 @@ def load_app(target: str, app_dir: Path, *, factory: bool = False, show_tracebac
     return _require_app(found, target, from_factory=factory)
 
 
+def require_module(target: str, app_dir: Path) -> None:
+    """Check that there is such a module, without importing anything.
+
+    Raises:
+        ConfigError: there is none, or the target is not MODULE:APP.
+    """
+    name, _ = _split_target(target)
+    directory = _app_directory(app_dir)
+    search: Sequence[str] | None = [str(directory), *sys.path]
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        part = ".".join(parts[:count])
+        spec = _find_spec(part, search) if search is not None else None
+        if spec is None:
+            raise ConfigError(_no_such_module(name, part, directory))
+        search = spec.submodule_search_locations
+
+
+def _find_spec(name: str, search: Sequence[str]) -> ModuleSpec | None:
+    """As `importlib.util.find_spec`, which would import the packages that contain the module."""
+    found = (finder.find_spec(name, search) for finder in sys.meta_path)
+    return next((spec for spec in found if spec is not None), None)
+
+
 def _split_target(target: str) -> tuple[str, str]:
     module_name, colon, path = target.partition(":")
     if not colon or not module_name or not path or ":" in path:
@@ -67,9 +92,7 @@ def _module_name(name: str) -> str:
 
 
 def _import_module(name: str, app_dir: Path, *, show_traceback: bool) -> ModuleType:
-    directory = app_dir.expanduser().resolve()
-    if not directory.is_dir():
-        raise ConfigError(f"--app-dir {app_dir} is not a directory")
+    directory = _app_directory(app_dir)
     sys.path.insert(0, str(directory))
     importlib.invalidate_caches()
     try:
@@ -81,6 +104,13 @@ def _import_module(name: str, app_dir: Path, *, show_traceback: bool) -> ModuleT
         raise _import_failed(name, error, show_traceback) from error
     except Exception as error:  # the user's module may raise anything
         raise _import_failed(name, error, show_traceback) from error
+
+
+def _app_directory(app_dir: Path) -> Path:
+    directory = app_dir.expanduser().resolve()
+    if not directory.is_dir():
+        raise ConfigError(f"--app-dir {app_dir} is not a directory")
+    return directory
 
 
 def _no_such_module(name: str, missing: str, directory: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -83,11 +82,8 @@ def dev_command(
     All of the app's consumers and producers connect to that broker, without login, whatever their configuration says.
     """
     from evkafka.cli.impl.dev import run_dev
-    from evkafka.web import missing_packages
 
     load_env_file(app.env_file)
-    if output.web is None:
-        output = replace(output, web=not missing_packages())
     options = run_options(app, process, output, bootstrap_servers=bootstrap_servers, new_topic_partitions=partitions)
     directories = process.reload_dir or ()
     raise typer.Exit(run_dev(options, reload=reload, directories=directories, broker_port=broker_port, data=data))

@@ -11,11 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evkafka.cli.app_loader import require_module
 from evkafka.cli.dev_broker import announced
-from evkafka.cli.impl.reload import run_reloading
+from evkafka.cli.impl.dev_checks import require_extras
+from evkafka.cli.impl.reload import check_reload, run_reloading
 from evkafka.cli.impl.run import run_app
 from evkafka.cli.impl.run_options import RunOptions
 from evkafka.exceptions import BrokerError, ConfigError
+from evkafka.web import missing_packages
 from evkafka.web.component import TOKEN_VARIABLE
 
 USUAL_PORT = 9092
@@ -27,10 +30,16 @@ def run_dev(
     """Run the app until it is stopped. Returns its exit code.
 
     Raises:
-        ConfigError, BrokerError: the broker could not start, or the target is no app.
+        ConfigError, BrokerError: an extra is missing, the broker could not start, or the target is no app.
     """
+    require_extras(broker=options.bootstrap_servers is None, reload=reload, web=options.web is not False)
+    if reload:
+        check_reload(options, directories)
+    else:
+        require_module(options.target, options.app_dir)
     with _broker(options, broker_port, data) as servers:
-        options = replace(options, bootstrap_servers=servers)
+        web = not missing_packages() if options.web is None else options.web
+        options = replace(options, bootstrap_servers=servers, web=web)
         # The token stays the same after a reload, so that a browser stays logged in.
         os.environ.setdefault(TOKEN_VARIABLE, secrets.token_urlsafe(12))
         if reload:

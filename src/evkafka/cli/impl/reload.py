@@ -8,6 +8,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from evkafka.cli.app_loader import require_module
 from evkafka.cli.impl.child_process import ChildProcess
 from evkafka.cli.impl.run_options import RunOptions
 from evkafka.cli.logging import configure_logging
@@ -26,18 +27,30 @@ def run_reloading(options: RunOptions, directories: Sequence[Path]) -> int:
         directories: are watched; empty for the app's directory.
 
     Raises:
-        ConfigError: watchfiles is not installed, or there is no such directory.
+        ConfigError: as `check_reload`.
+    """
+    watched = check_reload(options, directories)
+    configure_logging(options.log_level, as_json=options.json_log)
+    return asyncio.run(_Reloader(options, watched).run())
+
+
+def check_reload(options: RunOptions, directories: Sequence[Path]) -> list[Path]:
+    """What must hold at the first start. Later, a fault in the app's files waits for the next change. Returns the
+    directories to watch.
+
+    Raises:
+        ConfigError: watchfiles is not installed, the app's module does not exist, or a directory does not.
     """
     try:
         import watchfiles  # noqa: F401 - is the extra installed?
     except ImportError as error:
         raise ConfigError("--reload needs an extra that is not installed: pip install 'evkafka[reload]'") from error
+    require_module(options.target, options.app_dir)
     watched = [path.expanduser().resolve() for path in directories or (options.app_dir,)]
     for path in watched:
         if not path.is_dir():
             raise ConfigError(f"--reload-dir {path} is not a directory")
-    configure_logging(options.log_level, as_json=options.json_log)
-    return asyncio.run(_Reloader(options, watched).run())
+    return watched
 
 
 class _Reloader:
@@ -57,7 +70,7 @@ class _Reloader:
 
         for signum in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(signum, self._on_signal)
-        logger.info("watching %s", ", ".join(map(_short, self._watched)))
+        logger.info("watching %s", ", ".join(map(str, self._watched)))
         await self._start()
         filter_ = PythonFilter(extra_extensions=[".toml", ".env"])
         async for changes in awatch(*self._watched, watch_filter=filter_, stop_event=self._stop, debounce=300):
