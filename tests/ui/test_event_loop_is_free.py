@@ -176,9 +176,7 @@ class TestSnapshots:
     async def test_a_snapshot_of_full_statistics_is_limited_and_does_not_block_the_loop(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
-        caplog.set_level(
-            logging.CRITICAL, "evkafka.events"
-        )  # pytest keeps it all; copying is no work of the app
+        caplog.set_level(logging.CRITICAL, "evkafka.events")  # pytest keeps it all; copying is no work of the app
         app = app_with_letters()
         async with InMemoryKafka() as kafka, kafka.running(app):
             await snapshot_with(app, b"data")
