@@ -132,14 +132,16 @@ class Stream:
 
     # ------------------------------------------------------------------ checks
 
-    async def goes_on(self, count: int = 20) -> None:
-        """Wait until so many more records have started."""
-        before = len(self.started)
+    async def goes_on(self, count: int = 20, *, before: int | None = None) -> None:
+        """Wait until so many more records have started than before: than now, if it is not given."""
+        before = len(self.started) if before is None else before
         await eventually(lambda: len(self.started) >= before + count, RECOVERY_S, what="the next records")
 
-    async def recovers(self, *, outage_s: float = 0.0, app: EVKafkaApp | None = None) -> None:
-        """Check everything that must hold after a fault."""
-        await self.goes_on()
+    async def recovers(
+        self, *, outage_s: float = 0.0, app: EVKafkaApp | None = None, before: int | None = None
+    ) -> None:
+        """Check everything that must hold after a fault; `before` as for `goes_on`."""
+        await self.goes_on(before=before)
         await self.stop_writing()
         await self.is_done(app)
         self.in_order()
