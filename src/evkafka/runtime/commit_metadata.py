@@ -95,14 +95,14 @@ class CommitMetadata:
         state = f"{mark.ownership.value}:{mark.deaths}:{offset}:{mark.owner}"
         head = f"{self.base} {self.topic_id or NONE} {self.epoch} {state}"
         rate = self.rate.replace(" ", ",") or NONE
-        left = limit - len(f"{PREFIX} {'0' * 8} {head}  {NONE} ")
-        if len(rate) > left:
+        left = limit - len(f"{PREFIX} {'0' * 8} {head}   ")
+        if len(rate) + 2 * len(NONE) > left:
             rate = NONE
         left -= len(rate)
-        if left < 0:
+        if left < 2 * len(NONE):
             return ""
-        finished = encode_ranges(self.base, self.finished, left)
-        attempts = encode_attempts(self.base, self.attempts, left - len(finished))
+        finished = encode_ranges(self.base, self.finished, left - len(NONE))
+        attempts = encode_attempts(self.base, self.attempts, left - len(finished or NONE))
         body = f"{head} {finished or NONE} {attempts or NONE} {rate}"
         return f"{PREFIX} {_checksum(body)} {body}"
 
