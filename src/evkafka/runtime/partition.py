@@ -585,10 +585,6 @@ class Partition:
         oldest = self.ledger.oldest
         return next((lane for lane in self.lanes() if lane.queue and lane.queue[0].offset == oldest), None)
 
-    def failed_records(self) -> list[tuple[Record, int]]:
-        """Records that wait for their next attempt, with the number of failed ones."""
-        return [(lane.queue[0], lane.attempt - 1) for lane in self.lanes() if lane.queue and lane.attempt > 1]
-
     def writes(self) -> list[PendingWrite]:
         """What is being written to other topics."""
         return [write for lane in self.lanes() for write in lane.writes]

@@ -12,6 +12,7 @@ import zlib
 from collections import deque
 
 from evkafka.config.settings import DeadLetterLimitSettings
+from evkafka.runtime.completed_offsets import varint_bytes, varints
 
 PREFIX = "evkafka-dlq/1"
 RESET_DEAD_LETTER_LIMIT = "fix the cause, then run `evkafka run --reset-dead-letter-limit`"
@@ -114,13 +115,7 @@ class DeadLetterRate:
 def _packed(gaps: list[int]) -> str:
     """Seven bits per byte, compressed. If the text is too long, only the number of gaps and their sum are kept, and
     the dead letters are spread evenly when it is read."""
-    data = bytearray()
-    for gap in gaps:
-        while gap > 0x7F:
-            data.append(gap & 0x7F | 0x80)
-            gap >>= 7
-        data.append(gap)
-    text = base64.b64encode(zlib.compress(bytes(data), 9)).decode()
+    text = base64.b64encode(zlib.compress(varint_bytes(gaps), 9)).decode()
     return text if len(text) <= LONGEST_TEXT else f"~{len(gaps)}~{sum(gaps)}"
 
 
@@ -129,11 +124,4 @@ def _unpacked(text: str) -> list[int]:
         many, total = map(int, text[1:].split("~"))
         ends = [total * number // many for number in range(1, many + 1)] if 0 < many <= total else []
         return [end - before for before, end in zip([0, *ends], ends, strict=False)]
-    gaps, gap, shift = [], 0, 0
-    for byte in zlib.decompress(base64.b64decode(text, validate=True)):
-        gap |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            gaps.append(gap)
-            gap, shift = 0, 0
-    return gaps
+    return list(varints(zlib.decompress(base64.b64decode(text, validate=True))))
