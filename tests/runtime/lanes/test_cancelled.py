@@ -35,7 +35,7 @@ def task_named(name: str) -> asyncio.Task[Any]:
 
 async def cancel_itself() -> None:
     own_task().cancel()
-    await asyncio.sleep(3600)
+    await asyncio.Event().wait()
 
 
 async def cancel_itself_unseen() -> None:
@@ -63,11 +63,11 @@ async def leave_a_cancel_scope_open() -> None:
 
 async def wait_in_an_open_cancel_scope() -> None:
     await leave_a_cancel_scope_open()
-    await asyncio.sleep(3600)
+    await asyncio.Event().wait()
 
 
 async def await_a_cancelled_task() -> None:
-    child = asyncio.ensure_future(asyncio.sleep(3600))
+    child = asyncio.ensure_future(asyncio.Event().wait())
     child.cancel()
     await child
 
@@ -304,7 +304,7 @@ async def main():
     @handler.event("E")
     async def on_e(value: bytes):
         at_work.set()
-        await asyncio.sleep(3600)
+        await asyncio.Event().wait()
 
     app = EVKafkaApp()
     app.add_consumer({"topics": ["t"], "group_id": "g", "auto_offset_reset": "earliest", "concurrency": 2}, handler)

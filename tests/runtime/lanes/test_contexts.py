@@ -240,7 +240,7 @@ class TestTheTestClient:
             task = asyncio.current_task()
             assert task is not None
             task.cancel()
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
 
         app = EVKafkaApp()
         app.add_consumer({"topics": ["t"], "group_id": "g", "bootstrap_servers": "nobody:1"}, handler)
