@@ -292,19 +292,25 @@ class TestDev:
         app.until("as audit")
         assert app.stop(signal.SIGINT) == 0
 
-    def test_over_a_reload_the_page_keeps_its_address_and_its_token(
+    def test_over_reloads_the_page_keeps_its_address_and_its_token(
         self, kafka_broker: KafkaBroker, tmp_path: Path, running: Start
     ) -> None:
+        wanted = nobodys_port()
         write_app(tmp_path, servers="nowhere:9092", topic=f"dev-{time.monotonic_ns()}", web=True)
         source = tmp_path / "shop.py"
-        source.write_text(source.read_text().replace("web_port=0", f"web_port={nobodys_port()}"))
-        app = running("dev", "shop:app", "--bootstrap-servers", kafka_broker.bootstrap_servers)
-        app.until(CAUGHT, times=2)
-        source.write_text(source.read_text() + "\n")
+        good = source.read_text().replace("web_port=0", f"web_port={wanted}")
+        source.write_text(good)
+        with socket.create_server(("127.0.0.1", wanted)):
+            app = running("dev", "shop:app", "--bootstrap-servers", kafka_broker.bootstrap_servers)
+            app.until(CAUGHT, times=2)
+        source.write_text(good + "\nthis is no Python\n")
+        app.until("waiting for a file to change")
+        source.write_text(good)
         app.until(CAUGHT, times=4)
         for line in (r"Dashboard +http://127.0.0.1:\d+/ui", r"Token +\S+"):
             first, second = re.findall(line, app.printed)
             assert first == second
+        assert f":{wanted}/" not in app.printed
         assert app.stop(signal.SIGINT) == 0
 
     @pytest.mark.long

@@ -1,8 +1,7 @@
 """The processes of `evkafka run --workers` and `--reload`, as their supervisor starts and stops them.
 
 Each has a lifeline: a socket to the supervisor. When the supervisor is gone, however it ended, the lifeline breaks, and
-the process stops as after a SIGTERM: drained and committed. Over the lifeline the process reports that its signal
-handlers are installed, and later how long a stop of its app may take.
+the process stops as after a SIGTERM: drained and committed. `lifeline` says what the process reports over it.
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ import signal
 import socket
 import sys
 
+from evkafka.cli.impl.lifeline import SIGNALS_READY, STOP_LIMIT_S, WEB_PORT, ReportReceiver
 from evkafka.cli.impl.line_forwarder import LineForwarder
-from evkafka.cli.impl.run_options import RunOptions
+from evkafka.cli.impl.run_options import RunOptions, WebPort
 from evkafka.runtime.supervision.stop_deadline import stop_limit_s
 
 logger = logging.getLogger("evkafka.cli")
@@ -23,18 +23,14 @@ logger = logging.getLogger("evkafka.cli")
 KILL_AFTER_S = 3.0
 """How long after its deadline, or a second signal, a process is killed: it is frozen, or cannot run its own guard."""
 
-SIGNALS_READY = b"signals\n"
-"""The first line on the lifeline."""
-
 
 class ChildProcess:
     """A running process, as its supervisor sees it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, lifeline: socket.socket, name: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, lifeline: ReportReceiver, name: str) -> None:
         self._process = process
         self._lifeline = lifeline
         self._name = name
-        self._received = b""
         self._signals = 0
         self._kill_timer: asyncio.TimerHandle | None = None
 
@@ -72,8 +68,7 @@ class ChildProcess:
             theirs.close()
             for descriptor in (*inherited[1:], *output.values()):
                 os.close(descriptor)
-        ours.setblocking(False)
-        return cls(process, ours, name)
+        return cls(process, ReportReceiver(ours), name)
 
     @property
     def pid(self) -> int:
@@ -82,6 +77,12 @@ class ChildProcess:
     @property
     def is_running(self) -> bool:
         return self._process.returncode is None
+
+    @property
+    def web_port(self) -> WebPort | None:
+        """The port that `evkafka dev` has chosen; None as long as the process has not reported one."""
+        port = self._lifeline.reports().get(WEB_PORT)
+        return None if port is None else WebPort(*port)
 
     def terminate(self) -> None:
         """Send SIGTERM: the first one stops the app, the second one ends the process at once.
@@ -107,7 +108,7 @@ class ChildProcess:
         """
         try:
             code = await self._process.wait()
-            if code == -signal.SIGTERM and self._signals and SIGNALS_READY not in self._receive():
+            if code == -signal.SIGTERM and self._signals and SIGNALS_READY not in self._lifeline.reports():
                 return 0
             return code if code >= 0 else 128 - code
         finally:
@@ -122,16 +123,5 @@ class ChildProcess:
 
     def _stop_limit_s(self) -> float:
         """The limit that the process has reported; until then, the limit of the default settings."""
-        lines = self._receive().removeprefix(SIGNALS_READY).split(b"\n")
-        return float(lines[0]) if len(lines) > 1 else stop_limit_s([])
-
-    def _receive(self) -> bytes:
-        """All that the process has sent so far."""
-        while True:
-            try:
-                received = self._lifeline.recv(4096)
-            except (BlockingIOError, ConnectionError):
-                return self._received
-            if not received:
-                return self._received
-            self._received += received
+        limit_s: float | None = self._lifeline.reports().get(STOP_LIMIT_S)
+        return stop_limit_s([]) if limit_s is None else limit_s

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from evkafka.cli.app_loader import require_module
@@ -118,6 +119,8 @@ class _Reloader:
             if not await _ends_within(ended, DRAIN_S):
                 process.terminate()
         await ended
+        if process.web_port is not None:  # an app that could not be imported has reported none
+            self._options = replace(self._options, last_web_port=process.web_port)
         self._replacing = False
 
 

@@ -6,11 +6,12 @@ import asyncio
 import shlex
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from evkafka.app import EVKafkaApp
 from evkafka.cli.app_loader import RunnableApp, load_app
 from evkafka.cli.impl.app_overrides import override_app
-from evkafka.cli.impl.run_options import RunOptions
+from evkafka.cli.impl.run_options import RunOptions, WebPort
 from evkafka.cli.logging import configure_logging
 from evkafka.exceptions import ConfigError
 from evkafka.service.process import end_process, run_to_exit_code
@@ -19,11 +20,18 @@ from evkafka_command.startup_signals import end_with_system_exit
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
-def run_app(options: RunOptions, *, report_stop_limit: Callable[[float], object] | None = None) -> None:
-    """Run the app. Returns after a clean stop.
+class Supervisor(Protocol):
+    """Whoever has started this process. It receives all reports before the app starts."""
 
-    Args:
-        report_stop_limit: receives how long a stop of the app may take, in seconds, before the app starts.
+    def report_stop_limit(self, limit_s: float) -> None:
+        """How long a stop of the app may take."""
+
+    def report_web_port(self, port: WebPort) -> None:
+        """Where `evkafka dev` serves the web part."""
+
+
+def run_app(options: RunOptions, *, supervisor: Supervisor | None = None) -> None:
+    """Run the app. Returns after a clean stop.
 
     Raises:
         ConfigError: the target is not an app, or an option does not fit it.
@@ -44,9 +52,11 @@ def run_app(options: RunOptions, *, report_stop_limit: Callable[[float], object]
     if options.new_topic_partitions is not None:
         from evkafka.cli.impl.dev_setup import set_up_dev
 
-        set_up_dev(app, options)
-    if report_stop_limit is not None:
-        report_stop_limit(app.stop_limit_s())
+        port = set_up_dev(app, options)
+        if supervisor is not None and port is not None:
+            supervisor.report_web_port(port)
+    if supervisor is not None:
+        supervisor.report_stop_limit(app.stop_limit_s())
     guard = app.take_process()
     end_process(run_to_exit_code(app.serve, loop_factory=loop_factory, guard=guard))
 

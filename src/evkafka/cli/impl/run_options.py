@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class WebPort(NamedTuple):
+    """The port that an app wants for its web server, and the one that it got: another program may have the first."""
+
+    wanted: int
+    got: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +27,7 @@ class RunOptions:
         bootstrap_servers: replaces the app's own brokers, for all of its consumers and producers.
         worker, workers: the number of this process, and how many there are; 1 of 1 without workers.
         new_topic_partitions: of `evkafka dev`: create missing topics with so many partitions; None creates none.
+        last_web_port: of `evkafka dev`: the port before a reload, to listen there again.
     """
 
     target: str
@@ -38,6 +46,7 @@ class RunOptions:
     worker: int = 1
     workers: int = 1
     new_topic_partitions: int | None = None
+    last_web_port: WebPort | None = None
 
     def to_json(self) -> str:
         return json.dumps({**asdict(self), "app_dir": str(self.app_dir)})
@@ -47,4 +56,6 @@ class RunOptions:
         values: dict[str, Any] = json.loads(text)
         values["app_dir"] = Path(values["app_dir"])
         values["only"], values["exclude"] = tuple(values["only"]), tuple(values["exclude"])
+        if values["last_web_port"] is not None:
+            values["last_web_port"] = WebPort(*values["last_web_port"])
         return cls(**values)

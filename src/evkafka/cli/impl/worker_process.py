@@ -11,10 +11,11 @@ import socket
 import sys
 import threading
 import time
-from contextlib import suppress
 from typing import TextIO
 
-from evkafka.cli.impl.child_process import KILL_AFTER_S, SIGNALS_READY
+from evkafka.cli.impl.child_process import KILL_AFTER_S
+from evkafka.cli.impl.lifeline import SIGNALS_READY, STOP_LIMIT_S, WEB_PORT, ReportSender
+from evkafka.cli.impl.run_options import WebPort
 from evkafka.runtime.supervision.stop_deadline import stop_limit_s
 from evkafka.service.standard_streams import open_standard_streams
 from evkafka_command.startup_signals import stop_quietly_until_started
@@ -24,29 +25,25 @@ class _Lifeline:
     """This process's end of the lifeline to its supervisor."""
 
     def __init__(self, descriptor: int, output: list[int]) -> None:
-        self._socket = socket.socket(fileno=descriptor)
+        self._supervisor = ReportSender(socket.socket(fileno=descriptor))
         self._output = output
         self._limit_s = stop_limit_s([])
 
     def open(self) -> None:
         """Report that signals are handled, and watch for the end of the supervisor."""
-        self._send(SIGNALS_READY)
+        self._supervisor.send(SIGNALS_READY)
         threading.Thread(target=self._watch, daemon=True, name="evkafka-lifeline").start()
 
     def report_stop_limit(self, limit_s: float) -> None:
         self._limit_s = limit_s
-        self._send(f"{limit_s}\n".encode())
+        self._supervisor.send(STOP_LIMIT_S, limit_s)
 
-    def _send(self, data: bytes) -> None:
-        try:
-            self._socket.sendall(data)
-        except ConnectionError:
-            return  # the supervisor is gone: `_watch` notices it too
+    def report_web_port(self, port: WebPort) -> None:
+        self._supervisor.send(WEB_PORT, port)
 
     def _watch(self) -> None:
         """Block until the supervisor is gone. Then stop the app, and end the process if that takes too long."""
-        with suppress(ConnectionError):
-            self._socket.recv(1)
+        self._supervisor.wait_for_end()
         for own, inherited in zip((1, 2), self._output, strict=False):
             os.dup2(inherited, own)
         main = threading.main_thread().ident
@@ -77,7 +74,7 @@ def main() -> None:
     from evkafka.cli.impl.run_options import RunOptions
 
     options = RunOptions.from_json(sys.argv[1])
-    sys.exit(exit_code_of(lambda: run_app(options, report_stop_limit=lifeline.report_stop_limit)))
+    sys.exit(exit_code_of(lambda: run_app(options, supervisor=lifeline)))
 
 
 if __name__ == "__main__":
