@@ -93,7 +93,7 @@ def _arguments() -> argparse.Namespace:
         ("--lanes", _lanes, "only records in flight, batches, and a blocked handler"),
         ("--curves", _curves, "only the cost by partitions, handlers, keys and size; draws pictures"),
         ("--workers", _workers, "only two workers compared with one"),
-        ("--viewers", _watch, "only the cost of metrics and of the open operations page"),
+        ("--viewers", _watch, "only the cost of metrics and of the open dashboard"),
         ("--produce", _produce, "only producing, and end-to-end latency"),
     ):
         only.add_argument(option, dest="parts", action="store_const", const=(part,), help=help_text)

@@ -70,7 +70,7 @@ WATCHED = (
     ),
     Table(
         Row("EVKafka, with its web part", "bench.rows.evkafka_open_page", 1_000_000, ("0",)),
-        (Row("and the operations page open, ten times", "bench.rows.evkafka_open_page", 1_000_000, ("10",)),),
+        (Row("and the dashboard open, ten times", "bench.rows.evkafka_open_page", 1_000_000, ("10",)),),
     ),
 )
 PRODUCING = tuple(

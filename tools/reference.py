@@ -20,11 +20,11 @@ PAGES = ROOT / "docs" / "reference"
 
 HEAD = """# Configuration keys
 
-A configuration is a plain dictionary. All keys are optional but a consumer's `topics` (or `topic_pattern`). A key that
-does not exist, a value of the wrong type or out of range, and keys that contradict each other are told in one
-`ConfigError` when the configuration is given.
+A configuration is a plain dictionary. All keys are optional except a consumer's `topics` (or `topic_pattern`). Unknown
+keys, values of the wrong type or out of range, and keys that contradict each other are reported in one `ConfigError`
+when the consumer or producer is declared.
 
-Keys that aiokafka has too go under its names and mean the same; the name in brackets is the setting in Kafka's own
+Keys that aiokafka has too have the same names and meanings. The name in brackets is the setting in Kafka's own
 documentation.
 """
 

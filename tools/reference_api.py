@@ -62,7 +62,7 @@ _CLIENT = ("send_event", "send_batch")
 PAGES = {
     "app.md": Page(
         "The app",
-        "What runs: an app, its consumers, its producers. Their configurations are [dictionaries](configuration.md).",
+        "The app, its consumers and its producers. Their configurations are [dictionaries](configuration.md).",
         (
             PublicName("evkafka", "EVKafkaApp", _APP),
             PublicName("evkafka.control", "ConsumerControl", ("*",)),
@@ -74,7 +74,7 @@ PAGES = {
     ),
     "handlers.md": Page(
         "Handlers",
-        "What takes records: endpoints, what they are given, what they may answer, and what stands around them.",
+        "Endpoints, their arguments and outcomes, and middleware.",
         (
             PublicName("evkafka", "Handler", ("event", "default", "include_handler")),
             PublicName("evkafka", "Request", ("*",)),
@@ -91,7 +91,7 @@ PAGES = {
     ),
     "producing.md": Page(
         "Producing",
-        "What sends events.",
+        "Classes that send events. [Producing events](../producing.md) explains them.",
         (
             PublicName("evkafka", "Sender", ("event",)),
             PublicName("evkafka.sender", "OutboundEndpoint", ("from_thread",)),
@@ -101,13 +101,13 @@ PAGES = {
     ),
     "exceptions.md": Page(
         "Exceptions",
-        "All of them stand in `evkafka.exceptions`, the common ones also in `evkafka`. A message names the thing,"
-        " its value and the way out.",
+        "All of them are in `evkafka.exceptions`, the common ones also in `evkafka`. A message names the object,"
+        " its value and the fix.",
         _exceptions(),
     ),
     "test-kit.md": Page(
         "The test kit",
-        "What tests are written with: [testing](../testing.md), [the in-memory Kafka](../testing-in-memory.md).",
+        "Classes for tests. [Testing](../testing.md) and [The in-memory Kafka](../testing-in-memory.md) explain them.",
         (
             PublicName("evkafka.testing", "TestClient", _CLIENT),
             PublicName("evkafka.testing", "AsyncTestClient", _CLIENT),

@@ -1,4 +1,4 @@
-"""EVKafka with its web server, and with the operations page open. Option: the number of viewers.
+"""EVKafka with its web server, and with the dashboard open. Option: the number of viewers.
 
 The viewers are one other process, which reads every snapshot to its end; only the app's own CPU time counts.
 """

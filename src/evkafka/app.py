@@ -56,7 +56,7 @@ class EVKafkaApp:
         web_host: the address to listen on; default "127.0.0.1", which only this machine can reach.
         web_port: the port to listen on; default 8080, 0 takes a free one.
         expose_asyncapi, asyncapi_host, asyncapi_port: the names of evkafka 0.7 for `web`, `web_host` and `web_port`.
-        ui_token: the token that actions on the operations page require (pause, resume, seek, replay, drop); if other
+        ui_token: the token that actions on the dashboard require (pause, resume, seek, replay, discard); if other
             machines can reach its address, reading the page requires it too. Default None: `EVKAFKA_UI_TOKEN` of the
             environment, else a token is generated for each run and logged, and the page is not served on an address
             that other machines can reach.
@@ -270,7 +270,7 @@ class EVKafkaApp:
         start: metrics count from this call on.
 
         Raises:
-            ConfigError: the extra is not installed; `pip install 'evkafka[web]'`.
+            ConfigError: the extra `[web]` is not installed.
         """
         self._ensure_metrics()
         return mountable_web_app(self, self._ui_token)

@@ -238,8 +238,8 @@ class Request(Generic[StateT]):
 
     @property
     def attempt(self) -> int:
-        """The number of this attempt at the record, from 1; attempts before a retry topic count. After a restart or
-        rebalance the count starts again at 1, or at the count with which the record came to its retry topic."""
+        """The number of this attempt at the record, from 1; attempts before a retry topic count, and so do those
+        before a restart or rebalance that were committed with the offset."""
         return self.context.attempt
 
     async def json(self) -> Any:

@@ -172,9 +172,9 @@ class TestTheCommands:
         assert (still["replayed"], [one["why"] for one in still["failed"]]) == (2, ["ValueError: still broken: 3"])
         assert [dead_letter["id"] for dead_letter in shop.json("list", *at)] == [three["id"]]
 
-        assert shop.json("drop", *at, "--error", "Value*") == {"chosen": 1, "dropped": 1, "failed": []}
+        assert shop.json("drop", *at, "--error", "Value*") == {"chosen": 1, "discarded": 1, "failed": []}
         assert shop.json("list", *at) == []
-        assert Counter(one["status"] for one in shop.json("list", *at, "--all")) == {"replayed": 2, "dropped": 1}
+        assert Counter(one["status"] for one in shop.json("list", *at, "--all")) == {"replayed": 2, "discarded": 1}
         assert shop.handled() == Counter([4, 5])
 
     async def test_with_a_limit_print_the_total(self, shop: Shop) -> None:
@@ -186,7 +186,7 @@ class TestTheCommands:
             (("list", *at), "\n8 dead letters"),
             (("replay", *at, "--to-handler", "--dry-run", "--limit", "3"), "3 of 8 dead letters would be tried"),
             (("replay", *at, "--to-topic", "--dry-run", "--limit", "3"), "3 of 8 dead letters would be sent"),
-            (("drop", *at, "--all", "--dry-run", "--limit", "1"), "1 of 8 dead letters would be dropped"),
+            (("drop", *at, "--all", "--dry-run", "--limit", "1"), "1 of 8 dead letters would be discarded"),
             (("replay", *at, "--to-topic", "--limit", "3"), "3 of 3 replayed"),
             (("list", *at, "--limit", "3"), "3 of 5 dead letters"),
         ):
@@ -218,7 +218,7 @@ class TestTheCommands:
         at = ("--app", "shop:app")
         place = "{partition}@{offset}".format(**shop.json("list", *at, "--error", "poison 1")[0])
         assert shop.json("show", *at, "--at", place)["error_message"] == "poison 1"
-        assert shop.json("drop", *at, "--at", place) == {"chosen": 1, "dropped": 1, "failed": []}
+        assert shop.json("drop", *at, "--at", place) == {"chosen": 1, "discarded": 1, "failed": []}
         assert [one["error_message"] for one in shop.json("list", *at)] == ["poison 2"]
 
     async def test_without_an_app(self, shop: Shop) -> None:

@@ -45,7 +45,7 @@ def test_every_file_of_living_with_others_can_be_imported(start: Start, tmp_path
         if block.title is not None and not block.title.startswith("test_"):
             (tmp_path / block.title).write_text(block.code)
     (tmp_path / "all_of_it.py").write_text(
-        "import api_with_more, bind_fields, page, shop_events, tell_sentry, worker\nprint('fine')"
+        "import api_with_more, bind_fields, page, shop_events, report_errors, worker\nprint('fine')"
     )
 
     run = start("python all_of_it.py", "all")
@@ -142,7 +142,7 @@ def measured(name: str) -> Any:
 @pytest.mark.parametrize(
     ("page", "before", "after"),
     [
-        ("docs/migrating-from-aiokafka.md", "python by_hand.py", "python with_evkafka.py"),
+        ("docs/migrating-from-aiokafka.md", "python with_aiokafka.py", "python with_evkafka.py"),
         ("docs/migrating-from-faststream.md", "faststream run with_faststream:app", "evkafka run with_evkafka:app"),
     ],
 )

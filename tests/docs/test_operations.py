@@ -1,4 +1,4 @@
-"""The page "The operations page": its commands, with other ports."""
+"""The page "The dashboard": its commands, with other ports."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_its_commands_pause_resume_and_replay_and_are_audited(
     (app.directory / "audited.py").write_text(file(PAGE, "audit.py") + "from shop import app\n")
     [_, run, pause, resume, replay, _] = map(app.adapt, commands())
     service = start(run.replace("shop:app", "audited:app"), "service")
-    await eventually(lambda: f"operations: http://127.0.0.1:{app.port}/ui" in service.printed)
+    await eventually(lambda: f"dashboard: http://127.0.0.1:{app.port}/ui" in service.printed)
     async with EVKafkaProducer({"bootstrap_servers": kafka_broker.bootstrap_servers, "topic": app.topic}) as producer:
         await producer.send_event({"currency": "CHF"}, "OrderPlaced")
 

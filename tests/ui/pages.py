@@ -1,4 +1,4 @@
-"""The operations page of an app on a real Kafka."""
+"""The dashboard of an app on a real Kafka."""
 
 from __future__ import annotations
 

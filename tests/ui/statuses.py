@@ -1,4 +1,4 @@
-"""The status of an app, for tests of its operations page."""
+"""The status of an app, for tests of its dashboard."""
 
 from __future__ import annotations
 

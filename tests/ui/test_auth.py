@@ -1,4 +1,4 @@
-"""Who may read the operations page, and who may act: a test causes each refusal."""
+"""Who may read the dashboard, and who may act: a test causes each refusal."""
 
 from __future__ import annotations
 
@@ -340,7 +340,7 @@ class TestOnOtherAddresses:
                 assert answer.status_code == 404
                 assert "EVKAFKA_UI_TOKEN" in answer.text
             assert (await client.get("livez")).status_code == 200
-        assert any("the operations page is not served" in line for line in caplog.messages)
+        assert any("the dashboard is not served" in line for line in caplog.messages)
 
     async def test_reading_needs_the_token_once(self) -> None:
         async with serving("0.0.0.0", token="t") as (client, _):

@@ -1,4 +1,4 @@
-"""Dead letters on the operations page: their number, actions on single ones, and the audit log."""
+"""Dead letters on the dashboard: their number, actions on single ones, and the audit log."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ class TestTheAuditLine:
         [line] = audited(caplog)
         assert "letters/replay from 127.0.0.1" in line
         assert ": 1 of 2 done; " in line
-        assert "another replay or drop" in line
+        assert "another replay or discard" in line
 
     async def test_exists_if_the_replay_fails(self, page: Page, caplog: pytest.LogCaptureFixture) -> None:
         async def broken(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""The operations page on a real Kafka: the answers to each screen."""
+"""The dashboard on a real Kafka: the answers to each screen."""
 
 from __future__ import annotations
 

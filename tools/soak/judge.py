@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 
 WARM_UP_S = 330.0
-"""Pools and connections are ready in seconds, but the operations page fills a history of five minutes. In a run shorter
+"""Pools and connections are ready in seconds, but the dashboard fills a history of five minutes. In a run shorter
 than twice this time the first half is the warm-up, and the history still grows during the second."""
 
 MIN_SAMPLES = 12

@@ -1,4 +1,4 @@
-"""Replay and drop dead letters: send them to a topic again, or handle them in this process, and mark them as closed.
+"""Replay and discard dead letters: send them to a topic again, or handle them in this process, and mark them as closed.
 
 It is safe to stop at any point: a record and its mark are written in one transaction. The dead-letter topic's name is
 the transactional id, so a run that starts later fences the earlier one, which ends at its next transaction with
@@ -30,7 +30,7 @@ BATCH_MAX_RECORDS = 100
 
 
 class TakenOver(EVKafkaError):
-    """Another replay or drop of the same dead-letter topic has started, so this one ended. Nothing is done twice."""
+    """Another replay or discard of the same dead-letter topic has started, so this one ended. Nothing is done twice."""
 
 
 LocalHandler = Callable[[DeadLetterRecord], Awaitable[str | None]]
@@ -53,7 +53,7 @@ class ReplayFailure:
 
 @dataclass(slots=True)
 class ReplayReport:
-    """What a replay or drop has done so far.
+    """What a replay or discard has done so far.
 
     Attributes:
         chosen: how many dead letters were selected.
@@ -145,7 +145,7 @@ async def replay_dead_letters(
 
     Raises:
         ConfigError: the topic to send to does not exist, or is compacted and `force` is False.
-        TakenOver: another replay or drop of this topic has started.
+        TakenOver: another replay or discard of this topic has started.
     """
     report = report if report is not None else ReplayReport()
     async with _transactions(topic) as transactions:
@@ -182,7 +182,7 @@ async def drop_dead_letters(
         report: updated after each transaction, and returned.
 
     Raises:
-        TakenOver: another replay or drop of this topic has started.
+        TakenOver: another replay or discard of this topic has started.
     """
     report = report if report is not None else ReplayReport()
     async with _transactions(topic) as transactions:
@@ -224,8 +224,8 @@ async def _transactions(topic: DeadLetterTopic) -> AsyncIterator[Transactions]:
             yield transactions
         except Fenced as error:
             raise TakenOver(
-                f"another replay or drop of {topic.name!r} has started, so this one has stopped; what it completed is"
-                " recorded"
+                f"another replay or discard of {topic.name!r} has started, so this one has stopped; what it completed"
+                " is recorded"
             ) from error
 
 

@@ -18,7 +18,7 @@ RECORD_OVERHEAD_BYTES = 128
 
 NO_CONTENT = (
     "the client could not read the record, so there is nothing to replay: inspect the record at its address, then"
-    " drop the dead letter"
+    " discard the dead letter"
 )
 
 

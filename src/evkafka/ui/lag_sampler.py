@@ -40,4 +40,4 @@ class LagSampler:
                 if not self._viewers():
                     self._sample()
             except Exception:
-                logger.exception("the lag could not be recorded for the operations page; it is tried again")
+                logger.exception("the lag could not be recorded for the dashboard; it is tried again")

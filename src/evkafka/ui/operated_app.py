@@ -1,4 +1,4 @@
-"""The app as its operations page sees it."""
+"""The app as its dashboard sees it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evkafka.telemetry import Telemetry
 
 
 class OperatedApp(AppView, Protocol):
-    """An app, as its operations page sees it."""
+    """An app, as its dashboard sees it."""
 
     @property
     def version(self) -> str: ...

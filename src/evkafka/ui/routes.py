@@ -1,4 +1,4 @@
-"""The paths of the operations page: which request may be made by whom, and which function answers it."""
+"""The paths of the dashboard: which request may be made by whom, and which function answers it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ ENCODING_QUEUE = 100
 SENTENCE_CHARACTERS = 2000
 
 NOT_SERVED = (
-    "the operations page is not served: other machines can reach this address, and no token is set."
+    "the dashboard is not served: other machines can reach this address, and no token is set."
     " Set EVKafkaApp(ui_token=...) or EVKAFKA_UI_TOKEN in the environment, or listen on 127.0.0.1"
 )
 
@@ -73,7 +73,7 @@ Action = Callable[[Request], Awaitable[Any]]
 
 
 class OperationsPage:
-    """The operations page of one app, from before the app's start until its stop.
+    """The dashboard of one app, from before the app's start until its stop.
 
     Args:
         auth: decides who may read and act; None if the page is not served.

@@ -86,7 +86,7 @@ class SnapshotStream:
                 try:
                     await self._refresh()
                 except Exception:
-                    logger.exception("the operations page could not be brought up to date; it is tried again")
+                    logger.exception("the dashboard could not be brought up to date; it is tried again")
                 if self._next is not None and not self._next.done():
                     self._next.set_result(None)
 

@@ -1,4 +1,4 @@
-"""The web server of an app: contract page, operations page, health, metrics. It needs the extra `evkafka[web]`.
+"""The web server of an app: contract page, dashboard, health, metrics. It needs the extra `evkafka[web]`.
 
 This module and `component.py` can be imported without the extra. Pages do not delay consumers: they are rendered in a
 thread, and an error in a page is an answer to its request.

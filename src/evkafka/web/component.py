@@ -19,7 +19,7 @@ logger = logging.getLogger("evkafka.web")
 TOKEN_VARIABLE = "EVKAFKA_UI_TOKEN"  # noqa: S105  # nosec B105 # the name of the variable
 
 WEAK = (
-    "other machines can reach the operations page, and its token is short enough to be guessed."
+    "other machines can reach the dashboard, and its token is short enough to be guessed."
     " Use one of 16 random characters or more: openssl rand -hex 16"
 )
 
@@ -36,7 +36,7 @@ class WebComponent:
         self._operations: OperationsPage | None = None
 
     def check(self) -> None:
-        """Prepare, before anything of the app starts. The operations page counts events from now on.
+        """Prepare, before anything of the app starts. The dashboard counts events from now on.
 
         This imports all modules of the web server. `start` is called when the consumers have joined their groups: an
         import would then block the event loop, and so the heartbeats, for seconds in a process with little CPU time.
@@ -91,7 +91,7 @@ def mountable_web_app(app: OperatedApp, ui_token: str | None) -> Any:
 
     operations = _operations_page(app, ui_token, open_to_read=False, mounted=True)
     if operations.auth is not None and operations.auth.is_weak:
-        logger.warning("the mounted operations page: %s", WEAK)
+        logger.warning("the mounted dashboard: %s", WEAK)
     return web_app(app, operations)
 
 
@@ -115,6 +115,6 @@ def _log_how_to_open(operations: OperationsPage, url: str) -> None:
     if auth is None:
         logger.warning("%s: %s", url, NOT_SERVED)
     elif auth.is_generated:
-        logger.info("operations: %s; token of this run, for actions: %s", url, auth.token)
+        logger.info("dashboard: %s; token of this run, for actions: %s", url, auth.token)
     else:
-        logger.info("operations: %s; actions need the token that is set", url)
+        logger.info("dashboard: %s; actions need the token that is set", url)

@@ -1,6 +1,6 @@
 """The API documentation: the AsyncAPI document as HTML, with links in the place of references.
 
-The page is complete without scripts; they add the theme and the navigation of the operations page.
+The page is complete without scripts; they add the theme and the navigation of the dashboard.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def render(
     Args:
         query: show only parts that contain all of its words; empty for everything.
         found: the result of the query, if it is known already.
-        with_operations: link to the operations page.
+        with_operations: link to the dashboard.
     """
     query = normalize_query(query)
     template = _environment().get_template("contract.html")

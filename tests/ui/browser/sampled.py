@@ -1,4 +1,4 @@
-"""The operations page with sample answers, for cases that a real app does not produce on demand."""
+"""The dashboard with sample answers, for cases that a real app does not produce on demand."""
 
 from __future__ import annotations
 

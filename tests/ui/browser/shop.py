@@ -1,4 +1,4 @@
-"""A shop on a real Kafka, for tests of its operations page."""
+"""A shop on a real Kafka, for tests of its dashboard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operations page behind a proxy that serves it under another path and keeps the Host header."""
+"""The dashboard behind a proxy that serves it under another path and keeps the Host header."""
 
 from __future__ import annotations
 

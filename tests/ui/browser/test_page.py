@@ -1,4 +1,4 @@
-"""The operations page with sample answers: every screen, lost connections, hostile text, actions."""
+"""The dashboard with sample answers: every screen, lost connections, hostile text, actions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The actions of the operations page on a real Kafka, each with the command that does the same."""
+"""The actions of the dashboard on a real Kafka, each with the command that does the same."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class TestDeadLetters:
                 await expect(page.locator(".result")).to_contain_text("2 of 2 dead letters discarded.")
                 await expect(boxes).to_have_count(1)
 
-                assert "1 dropped" in await evkafka(drop.replace("0@0-1", "0@1-2", 1), servers)
+                assert "1 discarded" in await evkafka(drop.replace("0@0-1", "0@1-2", 1), servers)
                 await page.get_by_role("button", name="Search").click()
                 await expect(page.get_by_text(f"No open dead letters in {running.dead_letters}.")).to_be_visible()
         [message] = [record.getMessage() for record in caplog.records if record.name == "evkafka.audit"]

@@ -1,4 +1,4 @@
-"""Every screen of the operations page on a real Kafka, with typical content."""
+"""Every screen of the dashboard on a real Kafka, with typical content."""
 
 from __future__ import annotations
 

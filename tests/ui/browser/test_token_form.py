@@ -1,4 +1,4 @@
-"""The operations page if other machines can reach it: it shows only a form for the token."""
+"""The dashboard if other machines can reach it: it shows only a form for the token."""
 
 from __future__ import annotations
 

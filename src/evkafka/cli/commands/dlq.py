@@ -89,7 +89,7 @@ ListLimit = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and do nothing.")]
 Closed = Annotated[
-    bool, typer.Option("--all", help="Also letters that were replayed or dropped.", rich_help_panel=FILTERS)
+    bool, typer.Option("--all", help="Also letters that were replayed or discarded.", rich_help_panel=FILTERS)
 ]
 ToHandler = Annotated[
     bool,

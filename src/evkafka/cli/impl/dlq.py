@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,6 +43,8 @@ LIST_LIMIT = 20
 
 NO_MATCH = "no open dead letter matches"
 
+STATUS_WORDS: Mapping[Status, str] = {"open": "open", "replayed": "replayed", "dropped": "discarded"}
+
 
 # ---------------------------------------------------------------------------- list and show
 
@@ -74,7 +76,7 @@ def list_letters(
             "" if letter.attempts is None else str(letter.attempts),
             _error(letter),
             _origin(letter),
-            *([status] if closed else []),
+            *([STATUS_WORDS[status]] if closed else []),
         ]
         table.add_row(*(Text(plain(cell)) for cell in cells))
     # In a file or a pipe each letter is one line.
@@ -207,17 +209,17 @@ def replay(
 def drop(
     dead_letters: DeadLetters, wanted: DeadLetterFilter, *, limit: int | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Mark the letters as dropped."""
+    """Discard the letters: mark them as dropped."""
     if dry_run:
         choice = asyncio.run(_topic(dead_letters).select(wanted, limit=limit))
         letters = [(letter, None) for letter in choice.dead_letters.values()]
-        _print_dry_run(letters, choice.open, "dropped", as_json=as_json)
+        _print_dry_run(letters, choice.open, "discarded", as_json=as_json)
         return
 
     async def work(progress: Progress, report: ReplayReport) -> None:
         await drop_dead_letters(_topic(dead_letters), wanted, limit=limit, progress=progress, report=report)
 
-    _run(work, "dropping", "dropped", as_json=as_json)
+    _run(work, "discarding", "discarded", as_json=as_json)
 
 
 def _run(
@@ -320,7 +322,7 @@ def letter_json(letter: DeadLetterRecord, status: Status) -> dict[str, Any]:
     partition, offset = letter.position
     return {
         "id": letter.id,
-        "status": status,
+        "status": STATUS_WORDS[status],
         "partition": partition,
         "offset": offset,
         "failed_at": letter.failed_at.isoformat(),

@@ -1,4 +1,4 @@
-// The API documentation: adds the navigation of the operations page and the theme. The page is complete without it.
+// The API documentation: adds the navigation of the dashboard and the theme. The page is complete without it.
 
 import { h } from "./dom.js";
 import { documentationItem, navigationLink, screens } from "./navigation.js";

@@ -1,4 +1,4 @@
-// The operations page: connects the screens with the stream of snapshots.
+// The dashboard: connects the screens with the stream of snapshots.
 
 import { attribute, text } from "./dom.js";
 import { askForToken, onToken, tokenButton } from "./api.js";

@@ -1,8 +1,8 @@
-// The navigation, which the operations page and the API documentation share.
+// The navigation, which the dashboard and the API documentation share.
 
 import { h } from "./dom.js";
 
-/** The screens of the operations page, in their order: [name, label]. */
+/** The screens of the dashboard, in their order: [name, label]. */
 export const screens = [
   ["overview", "Overview"],
   ["consumers", "Consumers"],
