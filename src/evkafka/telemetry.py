@@ -96,6 +96,18 @@ class RecordsUnmatched(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class TypeSkipped(Event):
+    """Records of this event type are skipped, because no endpoint handles them. Emitted once for each topic, type and
+    reason, for the first 20 of them."""
+
+    topic: str
+    reason: str
+    event_type: str | None
+    known: tuple[str, ...]
+    """The event types that have an endpoint."""
+
+
+@dataclass(frozen=True, slots=True)
 class NothingMatches(Event):
     """None of the consumer's first records has an endpoint. Emitted once."""
 

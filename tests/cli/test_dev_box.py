@@ -47,7 +47,7 @@ def box(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("COLUMNS", "60")
 
     def printed(app: EVKafkaApp) -> str:
-        dev_box.print_box(app, "localhost:9092")
+        dev_box.print_box(app, "localhost:9092", "--app shop:app")
         out, err = capsys.readouterr()
         assert out == ""
         return err
@@ -88,11 +88,10 @@ class TestBox:
         printed = box(make_app(handler_of("OrderPlaced")))
         found = re.search(r"^ *(evkafka send .*)$", printed, re.MULTILINE)
         assert found is not None
-        *command, servers = shlex.split(found[1])
+        command = shlex.split(found[1])
         assert command[:3] == ["evkafka", "send", "orders"]
         Order.model_validate_json(command[3])
-        assert command[4:] == ["--type", "OrderPlaced", "--bootstrap-servers"]
-        assert servers == "localhost:9092"
+        assert command[4:] == ["--type", "OrderPlaced", "--app", "shop:app"]
 
     def test_without_an_example_it_has_no_command(self, box: Box) -> None:
         assert "evkafka send" not in box(make_app(handler_of()))

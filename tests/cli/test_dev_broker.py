@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from evkafka.cli.connection import find_cluster, open_connected_app
-from evkafka.cli.dev_broker import announced, dev_servers
+from evkafka.cli.connection import find_cluster, open_app, open_connected_app
+from evkafka.cli.dev_broker import announced, app_connects_to, dev_servers
 from evkafka.cli.options import AppOptions, ClusterOptions
 from evkafka.config import producer_settings
 
@@ -77,6 +77,30 @@ class TestAnApp:
             found = find_cluster(ClusterOptions(app=TARGET, app_dir=tmp_path), topic="orders")
         assert found.connection.bootstrap_servers == (f"127.0.0.1:{port}",)
 
+    @pytest.mark.parametrize(
+        ("servers", "reached"),
+        [("localhost:9092", True), ("127.0.0.1:9092", True), ("localhost:9093", False), ("kafka.example:9092", False)],
+    )
+    def test_is_reached_with_app_at_the_address_that_it_names(
+        self, tmp_path: Path, servers: str, reached: bool
+    ) -> None:
+        app = open_app(write_app(tmp_path, "localhost:9092"))
+        assert app_connects_to(app, servers, TARGET, tmp_path) is reached
+
+    def test_is_reached_with_app_at_the_broker_of_dev_and_nothing_is_printed(
+        self, tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        app = open_app(write_app(tmp_path, "localhost:9092"))
+        with announced(TARGET, tmp_path, port):
+            assert app_connects_to(app, f"127.0.0.1:{port}", TARGET, tmp_path)
+            assert not app_connects_to(app, "localhost:9092", TARGET, tmp_path)
+        assert capsys.readouterr().err == ""
+
+    def test_of_another_machine_is_not_reached_with_app(self, tmp_path: Path, port: int) -> None:
+        app = open_app(write_app(tmp_path, "kafka.example:9092"))
+        with announced(TARGET, tmp_path, port):
+            assert not app_connects_to(app, f"127.0.0.1:{port}", TARGET, tmp_path)
+
 
 class TestTheAddress:
     def test_is_that_of_the_running_dev_and_is_printed(
@@ -84,7 +108,7 @@ class TestTheAddress:
     ) -> None:
         with announced(TARGET, tmp_path, port):
             assert dev_servers(CONFIGURED, tmp_path, TARGET) == f"127.0.0.1:{port}"
-        assert f"127.0.0.1:{port}, the broker of the running `evkafka dev`" in capsys.readouterr().err
+        assert capsys.readouterr().err == f"evkafka: using the broker of `evkafka dev`: 127.0.0.1:{port}\n"
 
     def test_is_unchanged_if_dev_has_the_configured_port(
         self, tmp_path: Path, port: int, capsys: pytest.CaptureFixture[str]

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -315,16 +316,17 @@ class TestDev:
 
     @pytest.mark.long
     def test_with_a_broker_of_its_own(self, tmp_path: Path, running: Start) -> None:
-        write_app(tmp_path, servers="nowhere:9092", topic="orders", web=True)
+        write_app(tmp_path, servers="localhost:9092", topic="orders", web=True)
         app = running("dev", "shop:app")
         app.until(CAUGHT, times=2)
         page = re.search(r"API docs +(http://\S+/)", app.printed)
         assert page is not None
         with urllib.request.urlopen(f"{page[1]}asyncapi.json") as answer:
             assert json.load(answer)["info"]["title"] == "Shop"
-        address = re.search(r"Apache Kafka is ready: (\S+)", app.printed)
-        assert address is not None
-        there = ("--bootstrap-servers", address[1])
-        evkafka(tmp_path, "send", "orders", '{"id": "a", "cents": 1}', "--type", "OrderPlaced", *there)
-        app.until("order a by", times=2)
+        hint = re.search(r"evkafka (send \S+ .+ --app shop:app)", app.printed)
+        assert hint is not None
+        sent = evkafka(tmp_path, *shlex.split(hint[1]))
+        assert sent.returncode == 0, sent.stderr
+        app.until("as orders")
+        app.until("as audit")
         assert app.stop(signal.SIGINT) == 0

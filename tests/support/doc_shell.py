@@ -31,7 +31,7 @@ VOLATILE = [
     (re.compile(r"(?<=Token )\s*\S+"), "TOKEN"),
     (re.compile(r"─+"), "-"),
 ]
-REDIRECTED = re.compile(r"^evkafka: connects to .* the broker of the running `evkafka dev`.*\n", re.MULTILINE)
+REDIRECTED = re.compile(r"^evkafka: using the broker of `evkafka dev`: .*\n", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

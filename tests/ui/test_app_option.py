@@ -10,7 +10,6 @@ from types import ModuleType
 import pytest
 
 from evkafka import EVKafkaApp
-from evkafka.cli.impl.run import app_options
 from evkafka.cli.impl.run_options import RunOptions
 from evkafka.ui.app_option import UNKNOWN, app_option
 
@@ -47,6 +46,6 @@ def test_is_a_placeholder_for_an_app_without_a_name() -> None:
 
 
 def test_has_the_options_of_the_command_line() -> None:
-    assert app_options(RunOptions("shop:app")) == "--app shop:app"
+    assert RunOptions("shop:app").app_option == "--app shop:app"
     options = RunOptions("shop:make", app_dir=Path("my src"), factory=True)
-    assert app_options(options) == "--app shop:make --app-dir 'my src' --factory"
+    assert options.app_option == "--app shop:make --app-dir 'my src' --factory"

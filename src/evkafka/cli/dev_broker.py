@@ -44,10 +44,7 @@ def announced(target: str, app_dir: Path, port: int) -> Iterator[None]:
 
 def use_dev_broker(app: EVKafkaApp, target: str, app_dir: Path) -> None:
     """Redirect the app to the broker of `evkafka dev`, if that runs this app and the app names another local port."""
-    connections = [one.settings.connection for one in app.consumers.values()]
-    connections += [producer_settings(one.config).connection for one in app.producers.values()]
-    configured = sorted({server for one in connections for server in one.bootstrap_servers})
-    if found := dev_servers(configured, app_dir, target):
+    if found := dev_servers(_configured_servers(app), app_dir, target):
         redirect(app, found, keep_login=False)
 
 
@@ -57,18 +54,37 @@ def dev_servers(configured: Sequence[str], app_dir: Path, target: str | None = N
     Args:
         target: the app; None for the only one that `evkafka dev` runs in this directory.
     """
+    servers = _find_dev_servers(configured, app_dir, target)
+    if servers is not None:
+        print(f"evkafka: using the broker of `evkafka dev`: {servers}", file=sys.stderr)
+    return servers
+
+
+def app_connects_to(app: EVKafkaApp, servers: str, target: str, app_dir: Path) -> bool:
+    """Whether commands with `--app` connect to these servers."""
+    configured = _configured_servers(app)
+    found = _find_dev_servers(configured, app_dir, target)
+    return _addresses(configured if found is None else [found]) == _addresses(servers.split(","))
+
+
+def _configured_servers(app: EVKafkaApp) -> list[str]:
+    connections = [one.settings.connection for one in app.consumers.values()]
+    connections += [producer_settings(one.config).connection for one in app.producers.values()]
+    return sorted({server for one in connections for server in one.bootstrap_servers})
+
+
+def _find_dev_servers(configured: Sequence[str], app_dir: Path, target: str | None) -> str | None:
     if _named_in_environment() or not all(_host(server) in LOCAL_HOSTS for server in configured):
         return None
     port = _running_port(app_dir, target)
     if port is None or all(_port(server) == str(port) for server in configured):
         return None
-    servers = f"127.0.0.1:{port}"
-    print(
-        f"evkafka: connects to {servers}, the broker of the running `evkafka dev`, instead of {', '.join(configured)};"
-        f" set EVKAFKA_BOOTSTRAP_SERVERS for another",
-        file=sys.stderr,
-    )
-    return servers
+    return f"127.0.0.1:{port}"
+
+
+def _addresses(servers: Sequence[str]) -> set[tuple[str, str]]:
+    """Host and port of each; the names of this machine are one."""
+    return {(LOCAL_HOSTS[0] if _host(one) in LOCAL_HOSTS else _host(one), _port(one)) for one in servers}
 
 
 def _named_in_environment() -> bool:

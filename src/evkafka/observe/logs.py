@@ -26,9 +26,13 @@ from evkafka.telemetry import (
     RecordsLost,
     ResultDropped,
     Telemetry,
+    TypeSkipped,
 )
 
 logger = logging.getLogger("evkafka.events")
+
+MOST_KNOWN = 20
+"""How many event types with an endpoint a line lists."""
 
 
 def log_events(telemetry: Telemetry) -> FailureLog:
@@ -44,6 +48,7 @@ def log_events(telemetry: Telemetry) -> FailureLog:
     listen(PartitionsAssigned, _assigned)
     listen(PartitionsRevoked, _revoked)
     listen(PositionReset, _reset)
+    listen(TypeSkipped, _type_skipped)
     listen(NothingMatches, _nothing_matches)
     listen(RecordsLost, _lost)
     listen(CommitFailed, _commit_failed)
@@ -134,6 +139,20 @@ def _reset_reason(event: PositionReset) -> str:
             )
 
 
+def _type_skipped(event: TypeSkipped) -> None:
+    records = "tombstones" if event.reason == "tombstone" else "records"
+    logger.info(
+        "consumer %s skips %s %s in %s: no endpoint handles them. Event types with an endpoint: %s. Logged once per"
+        " type; the key `unmatched` can change this",
+        event.consumer,
+        records,
+        "without an event type" if event.event_type is None else f"of type {event.event_type!r}",
+        event.topic,
+        _known(event.known),
+        extra={"consumer": event.consumer, "topic": event.topic, "event_type": event.event_type},
+    )
+
+
 def _nothing_matches(event: NothingMatches) -> None:
     seen = ", ".join(
         f"{name!r} ({count})" if name is not None else f"none ({count})" for name, count in event.seen.items()
@@ -145,9 +164,14 @@ def _nothing_matches(event: NothingMatches) -> None:
         event.consumer,
         event.count,
         seen,
-        ", ".join(map(repr, event.known)) or "none",
+        _known(event.known),
         extra={"consumer": event.consumer},
     )
+
+
+def _known(types: tuple[str, ...]) -> str:
+    more = [f"and {len(types) - MOST_KNOWN} more"] if len(types) > MOST_KNOWN else []
+    return ", ".join([*map(repr, types[:MOST_KNOWN]), *more]) or "none"
 
 
 def _lost(event: RecordsLost) -> None:

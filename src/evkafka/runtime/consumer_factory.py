@@ -95,7 +95,13 @@ def _assignment(spec: ConsumerSpec, environment: ConsumerEnvironment, clock: Clo
 
 
 def _reporter(spec: ConsumerSpec, environment: ConsumerEnvironment, assignment: Assignment) -> TelemetryReporter:
-    warning = UnmatchedWarning(spec.name, environment.telemetry, known=spec.known_types, finished=assignment.finished)
+    warning = UnmatchedWarning(
+        spec.name,
+        environment.telemetry,
+        known=spec.known_types,
+        finished=assignment.finished,
+        skips=spec.settings.at_most_once or spec.settings.unmatched == "skip",
+    )
     return TelemetryReporter(spec.name, environment.telemetry, warning)
 
 

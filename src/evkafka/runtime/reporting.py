@@ -28,29 +28,42 @@ from evkafka.telemetry import (
     ResultDropped,
     Status,
     Telemetry,
+    TypeSkipped,
 )
 
 CHECKED_RECORDS = 1000
 MOST_TYPES = 20
 
+UnmatchedKind = tuple[str, str, str | None]
+"""Topic, reason and event type of records without an endpoint."""
+
 
 class UnmatchedWarning:
-    """Warns once if none of the first thousand records has an endpoint.
+    """Warns once if none of the first thousand records has an endpoint, and reports the first event types without one.
 
     Args:
         known: the event types that have endpoints.
         finished: returns how many records the consumer has finished so far, matched or not.
+        skips: False if records without an endpoint become dead letters or stop the app: each of them is reported.
     """
 
     def __init__(
-        self, consumer: str, telemetry: Telemetry, *, known: Collection[str], finished: Callable[[], int]
+        self,
+        consumer: str,
+        telemetry: Telemetry,
+        *,
+        known: Collection[str],
+        finished: Callable[[], int],
+        skips: bool = True,
     ) -> None:
         self._consumer = consumer
         self._telemetry = telemetry
         self._known = tuple(sorted(known))
         self._finished = finished
+        self._skips = skips
         self._left = CHECKED_RECORDS
         self._seen: Counter[str | None] = Counter()
+        self._reported: set[UnmatchedKind] = set()
 
     def note(self, event_type: str | None) -> None:
         """No endpoint takes a record of this type. The record is not finished yet."""
@@ -63,6 +76,12 @@ class UnmatchedWarning:
             if self._finished() < CHECKED_RECORDS:
                 self._telemetry.emit(NothingMatches(self._consumer, CHECKED_RECORDS, dict(self._seen), self._known))
             self._seen.clear()
+
+    def note_kind(self, kind: UnmatchedKind) -> None:
+        """No endpoint takes records of this kind: report it the first time."""
+        if self._skips and kind not in self._reported and len(self._reported) < MOST_TYPES:
+            self._reported.add(kind)
+            self._telemetry.emit(TypeSkipped(self._consumer, *kind, self._known))
 
 
 class TelemetryReporter:
@@ -77,7 +96,7 @@ class TelemetryReporter:
             partial(defaultdict, list)
         )
         self._unmatched_warning = unmatched_warning
-        self._unmatched: Counter[tuple[str, str, str | None]] = Counter()
+        self._unmatched: Counter[UnmatchedKind] = Counter()
 
     def plain_durations(self, topic: str) -> Mapping[Route | None, list[float]] | None:
         """The mapping stays valid: a flush empties it and never replaces it. A method call for each record would cost
@@ -104,8 +123,10 @@ class TelemetryReporter:
                 self._telemetry.emit(RecordsProcessed(self._consumer, topic, by_kind))
         if self._unmatched:
             unmatched, self._unmatched = self._unmatched, Counter()
-            for (topic, reason, event_type), count in unmatched.items():
-                self._telemetry.emit(RecordsUnmatched(self._consumer, topic, reason, event_type, count))
+            for kind, count in unmatched.items():
+                self._telemetry.emit(RecordsUnmatched(self._consumer, *kind, count))
+                if self._unmatched_warning is not None:
+                    self._unmatched_warning.note_kind(kind)
 
     def _by_topic(self) -> dict[str, dict[tuple[str, Status], list[float]]]:
         """Take out the durations that were collected. They are grouped here, once for many records, not for each

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from evkafka import ConfigError, Handler, Request
-from evkafka.telemetry import NothingMatches, RecordsUnmatched
+from evkafka.runtime.reporting import MOST_TYPES
+from evkafka.telemetry import NothingMatches, RecordsUnmatched, TypeSkipped
 from tests.support.engine import TOPIC, Bench
 
 
@@ -129,3 +130,69 @@ class TestAllMiss:
             await self.send(bench, 700)
             await bench.kafka.settle()
         assert len(said) == 1
+
+
+class TestTypeSkipped:
+    @pytest.fixture
+    def skipped(self, bench: Bench) -> list[TypeSkipped]:
+        events: list[TypeSkipped] = []
+        bench.app.telemetry.listen(TypeSkipped, events.append)
+        return events
+
+    @pytest.mark.parametrize("keys", [{}, {"concurrency": 16}, {"auto_commit_mode": "pre-commit"}])
+    async def test_each_type_is_reported_once_with_the_types_that_have_an_endpoint(
+        self, bench: Bench, handler: Handler, skipped: list[TypeSkipped], keys: dict[str, Any]
+    ) -> None:
+        await bench.send(b"known")
+        await bench.send(b"x", b"x", event_type="Other")
+        await bench.kafka.send(TOPIC, b"untyped", partition=0)
+        await bench.kafka.send(TOPIC, None, "E", partition=0)
+        async with bench.running(handler, **keys):
+            await bench.kafka.settle()
+            await bench.send(b"x", event_type="Other")
+            await bench.kafka.settle()
+        assert sorted((one.topic, one.reason, one.event_type) for one in skipped) == [
+            (TOPIC, "no_endpoint", "Other"),
+            (TOPIC, "no_type", None),
+            (TOPIC, "tombstone", "E"),
+        ]
+        assert {one.known for one in skipped} == {("E",)}
+
+    async def test_a_type_is_reported_however_many_records_came_before(
+        self, bench: Bench, handler: Handler, skipped: list[TypeSkipped]
+    ) -> None:
+        await bench.send(*[b"x"] * 1500, event_type="Other")
+        await bench.send(b"x", event_type="Late")
+        async with bench.running(handler):
+            await bench.kafka.settle()
+        assert [one.event_type for one in skipped] == ["Other", "Late"]
+
+    async def test_the_number_of_reported_types_is_limited(
+        self, bench: Bench, handler: Handler, skipped: list[TypeSkipped]
+    ) -> None:
+        for number in range(100):
+            await bench.send(b"x", event_type=f"Other{number}")
+        async with bench.running(handler):
+            await bench.kafka.settle()
+        assert [one.event_type for one in skipped] == [f"Other{number}" for number in range(MOST_TYPES)]
+
+    async def test_a_type_whose_records_become_dead_letters_is_not_skipped(
+        self, bench: Bench, handler: Handler, skipped: list[TypeSkipped]
+    ) -> None:
+        await bench.send(b"x", event_type="Other")
+        async with bench.running(handler, unmatched="dead_letter"):
+            await bench.kafka.settle()
+        assert skipped == []
+
+    async def test_the_log_has_one_line_for_each(
+        self, bench: Bench, handler: Handler, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await bench.send(b"x", b"x", event_type="Other")
+        await bench.kafka.send(TOPIC, b"untyped", partition=0)
+        with caplog.at_level(logging.INFO, "evkafka.events"):
+            async with bench.running(handler):
+                await bench.kafka.settle()
+        of_type, untyped = (one for one in caplog.messages if "skips" in one)
+        assert f"skips records of type 'Other' in {TOPIC}: no endpoint handles them. " in of_type
+        assert "Event types with an endpoint: 'E'." in of_type
+        assert f"skips records without an event type in {TOPIC}: no endpoint handles them. " in untyped

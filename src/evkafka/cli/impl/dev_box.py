@@ -24,15 +24,19 @@ Line = tuple[str, str]
 """A label and its value; without a label, the value belongs to the line before."""
 
 
-def print_box(app: EVKafkaApp, servers: str) -> None:
-    """Print the box to stderr. No line is wrapped, so that each value can be copied."""
+def print_box(app: EVKafkaApp, servers: str, cluster: str) -> None:
+    """Print the box to stderr. No line is wrapped, so that each value can be copied.
+
+    Args:
+        cluster: the option with which other commands find this broker.
+    """
     console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     lines = [*_web_lines(app), ("Broker", servers), *_consumer_lines(app)]
     console.print()
     console.rule(Text(plain(f"{app.title} {app.version}"), "bold"), align="left")
     for label, value in lines:
         console.print(Text.assemble(f"  {label:11}", (plain(value), "bold")))
-    for label, value in _command_lines(app, servers):
+    for label, value in _command_lines(app, cluster):
         console.print(Text.assemble(f"\n  {label}\n    ", (plain(value), "bold")))
     console.print("\n  Ctrl-C stops it.")
     console.rule()
@@ -77,18 +81,17 @@ def _first(names: Sequence[str]) -> list[str]:
     return [*names[:MOST_NAMES], *more]
 
 
-def _command_lines(app: EVKafkaApp, servers: str) -> list[Line]:
+def _command_lines(app: EVKafkaApp, cluster: str) -> list[Line]:
     """A command that sends an event to the app, and one that prints the topic; none if no event has an example."""
     example = next(_examples(app), None)
     if example is None:
         return []
     topic, event_type, payload = example
-    cluster = f" --bootstrap-servers {servers}"
     text = shlex.quote(json.dumps(payload, ensure_ascii=False))
     kind = f" --type {shlex.quote(event_type)}" if event_type else ""
     return [
-        ("Send an event", f"evkafka send {topic} {text}{kind}{cluster}"),
-        ("Read the topic", f"evkafka tail {topic}{cluster}"),
+        ("Send an event", f"evkafka send {topic} {text}{kind} {cluster}"),
+        ("Read the topic", f"evkafka tail {topic} {cluster}"),
     ]
 
 

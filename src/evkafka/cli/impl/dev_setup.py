@@ -1,4 +1,4 @@
-"""What `evkafka dev` does in the app's process before the app starts: topics, a free port, and the box."""
+"""What `evkafka dev` does in the app's process before the app starts: options, a free port, topics, and the box."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import logging
 import socket
 
 from evkafka.app import EVKafkaApp
+from evkafka.cli.dev_broker import app_connects_to
+from evkafka.cli.impl.app_overrides import override_app
 from evkafka.cli.impl.dev_box import print_box
 from evkafka.cli.impl.run_options import RunOptions, WebPort
 from evkafka.cli.impl.topic_plan import create_missing
@@ -18,19 +20,33 @@ NEXT_PORTS = 10
 
 
 def set_up_dev(app: EVKafkaApp, options: RunOptions) -> WebPort | None:
-    """Choose the port, create the missing topics, and print the box. Returns the port, if it was chosen here."""
+    """Change the app as the command line asks, choose the port, create the missing topics, and print the box.
+
+    Returns the port, if it was chosen here.
+    """
     assert options.new_topic_partitions is not None
     assert options.bootstrap_servers is not None
+    cluster = _cluster_option(app, options, options.bootstrap_servers)
+    override_app(app, options)
     port = None
     if app.web and options.port in (None, 0):
         port = choose_port(app.web_host, app.web_port, options.last_web_port)
         app.web_port = port.got
     for name in asyncio.run(create_missing(app, partitions=options.new_topic_partitions)):
         logger.info("created topic %s", name)
-    print_box(app, options.bootstrap_servers)
+    print_box(app, options.bootstrap_servers, cluster)
     if options.log_level == "info":
         logging.getLogger("evkafka.web").setLevel(logging.WARNING)  # the box has the addresses
     return port
+
+
+def _cluster_option(app: EVKafkaApp, options: RunOptions, servers: str) -> str:
+    """The option with which other commands connect to this broker; with `--app` they also check payloads.
+
+    Call it before the brokers of the app are replaced: the other commands import the app as it is.
+    """
+    reached = app_connects_to(app, servers, options.target, options.app_dir)
+    return options.app_option if reached else f"--bootstrap-servers {servers}"
 
 
 def choose_port(host: str, wanted: int, last: WebPort | None) -> WebPort:

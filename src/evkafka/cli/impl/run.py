@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 from evkafka.app import EVKafkaApp
@@ -47,9 +45,10 @@ def run_app(options: RunOptions, *, supervisor: Supervisor | None = None) -> Non
     if not isinstance(app, EVKafkaApp):
         _run_other_app(app, options)
         return
-    app.started_as = app_options(options)
-    override_app(app, options)
-    if options.new_topic_partitions is not None:
+    app.started_as = options.app_option
+    if options.new_topic_partitions is None:
+        override_app(app, options)
+    else:
         from evkafka.cli.impl.dev_setup import set_up_dev
 
         port = set_up_dev(app, options)
@@ -59,12 +58,6 @@ def run_app(options: RunOptions, *, supervisor: Supervisor | None = None) -> Non
         supervisor.report_stop_limit(app.stop_limit_s())
     guard = app.take_process()
     end_process(run_to_exit_code(app.serve, loop_factory=loop_factory, guard=guard))
-
-
-def app_options(options: RunOptions) -> str:
-    """The options that name the same app in other commands."""
-    directory = [] if options.app_dir == Path() else ["--app-dir", shlex.quote(str(options.app_dir))]
-    return " ".join(["--app", options.target, *directory, *(["--factory"] if options.factory else [])])
 
 
 def _run_other_app(app: RunnableApp, options: RunOptions) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -47,6 +48,12 @@ class RunOptions:
     workers: int = 1
     new_topic_partitions: int | None = None
     last_web_port: WebPort | None = None
+
+    @property
+    def app_option(self) -> str:
+        """The options that name the same app in other commands."""
+        directory = [] if self.app_dir == Path() else ["--app-dir", shlex.quote(str(self.app_dir))]
+        return " ".join(["--app", self.target, *directory, *(["--factory"] if self.factory else [])])
 
     def to_json(self) -> str:
         return json.dumps({**asdict(self), "app_dir": str(self.app_dir)})
