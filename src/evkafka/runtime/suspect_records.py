@@ -83,7 +83,7 @@ class SuspectRecords:
             found: the mark of the earlier owner.
         """
         logger.warning(
-            "consumer %s: the previous owner of %s[%d] did not give it back, and may have died while it handled %s (%d"
+            "consumer %s: the previous owner of %s[%d] did not release it, and may have died while it handled %s (%d"
             " times so far): records are handled one at a time until that is known",
             self._assignment.name,
             *partition.tp,

@@ -327,7 +327,7 @@ class TestARecordThatKillsItsProcess:
             kafka.fail_commits("unavailable", "unavailable")
             kafka.fail_polls(BrokerError("gone"))
             await seen_all(kafka, seen, 6)
-        assert "did not give it back" not in caplog.text
+        assert "did not release it" not in caplog.text
 
     async def test_a_partition_that_is_handed_over_in_order_leaves_no_mark(
         self, kafka: InMemoryKafka, caplog: pytest.LogCaptureFixture
@@ -341,4 +341,4 @@ class TestARecordThatKillsItsProcess:
             await seen_all(kafka, seen_again, 1)
             await kafka.rebalance("billing")
             await seen_all(kafka, seen_again, 2)
-        assert "did not give it back" not in caplog.text
+        assert "did not release it" not in caplog.text
