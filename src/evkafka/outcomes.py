@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, final
 
 __all__ = [
     "PartialFailure",
@@ -79,6 +79,7 @@ class BatchError(Exception):
 UnmatchedReason = Literal["no_type", "no_endpoint", "tombstone"]
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Unmatched:
     """No endpoint handles this record."""

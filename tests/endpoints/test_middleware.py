@@ -12,7 +12,7 @@ from evkafka import App, ConfigError, Context, DecodeError, Handler, Request, Sk
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware, type_header
 from evkafka.outcomes import Unmatched
 from evkafka.service.dispatch import build_dispatch
-from tests.support.endpoint_calls import Order, Through, give, no_endpoint, record, slot
+from tests.support.endpoint_calls import Order, Through, give, no_endpoint, record, result_of, slot
 
 
 class Noting:
@@ -83,9 +83,7 @@ class TestStack:
         assert notes == ["made b", "made a"]
         notes.clear()
         for _ in range(2):
-            attempt = dispatch.call(record("Bytes"), slot())
-            assert attempt is not None
-            await attempt
+            await result_of(dispatch.call(record("Bytes"), slot()))
         assert notes == ["into a", "into b", "out of b", "out of a"] * 2
 
     async def test_each_attempt_has_a_new_context_and_state(self, handler: Handler) -> None:
@@ -97,9 +95,7 @@ class TestStack:
 
         dispatch, at = build_dispatch(handler, doing(leave_a_mark)), slot({"engine": 5})
         for _ in range(2):
-            attempt = dispatch.call(record("Bytes"), at)
-            assert attempt is not None
-            await attempt
+            await result_of(dispatch.call(record("Bytes"), at))
         assert states == [{"engine": 5}, {"engine": 5}]
 
     @pytest.mark.parametrize("wrong", [Through, "Through", None])

@@ -12,8 +12,9 @@ from evkafka import ConfigError, Context, DeadLetter, DecodeError, Handler, Requ
 from evkafka.middleware import JsonTypedDecoderMiddleware, Middleware
 from evkafka.outcomes import Unmatched
 from evkafka.runtime.attempt import classify
-from evkafka.service.dispatch import build_dispatch
-from tests.support.endpoint_calls import FakeRecord, Order, give, no_endpoint, record, slot
+from evkafka.serde.safe_text import NAME_CHARACTERS
+from evkafka.service.dispatch import KEPT_TYPES, UnmatchedTypes, build_dispatch
+from tests.support.endpoint_calls import FakeRecord, Order, give, no_endpoint, record, result_of, slot
 
 
 @pytest.fixture
@@ -104,24 +105,38 @@ class TestSharedHeaders:
         dispatch = build_dispatch(handler, None).call
         shared, other = (("Event-Type", b"A"),), (("Event-Type", b"B"),)
         for value, headers in ((b"1", shared), (b"2", shared), (b"3", other), (b"4", shared), (b"5", ())):
-            if (attempt := dispatch(FakeRecord(value=value, headers=headers), slot())) is not None:
-                await attempt
+            await result_of(dispatch(FakeRecord(value=value, headers=headers), slot()))
         assert seen == [("A", b"1"), ("A", b"2"), ("B", b"3"), ("A", b"4")]
 
     async def test_without_a_type_have_the_route_of_their_topic(self, handler: Handler, seen: list[Any]) -> None:
         dispatch = build_dispatch(handler, None, topic_event_types={"a": "A", "b": "B"}).call
         for topic in ("a", "b", "a", "none"):
-            if (attempt := dispatch(FakeRecord(topic=topic, value=b"1", headers=()), slot())) is not None:
-                await attempt
+            await result_of(dispatch(FakeRecord(topic=topic, value=b"1", headers=()), slot()))
         assert seen == [("A", b"1"), ("B", b"1"), ("A", b"1")]
 
     async def test_are_read_again_if_they_can_change(self, handler: Handler, seen: list[Any]) -> None:
         dispatch = build_dispatch(handler, None).call
         headers: Any = [("Event-Type", b"A")]
-        await dispatch(FakeRecord(value=b"1", headers=headers), slot())
+        await result_of(dispatch(FakeRecord(value=b"1", headers=headers), slot()))
         headers[0] = ("Event-Type", b"B")
-        await dispatch(FakeRecord(value=b"2", headers=headers), slot())
+        await result_of(dispatch(FakeRecord(value=b"2", headers=headers), slot()))
         assert seen == [("A", b"1"), ("B", b"2")]
+
+
+class TestUnmatchedTypes:
+    def test_keep_one_outcome_for_all_records_of_a_type(self) -> None:
+        types = UnmatchedTypes()
+        assert types[b"A", False] is types[b"A", False] == Unmatched("no_endpoint", "A")
+        assert types[b"A", True] == Unmatched("tombstone", "A")
+        assert types[None, False] == Unmatched("no_type")
+
+    def test_keep_no_more_than_their_limit_and_no_long_text(self) -> None:
+        types, long = UnmatchedTypes(), b"x" * (NAME_CHARACTERS + 1)
+        assert types[long, False] == Unmatched("no_endpoint", long.decode())
+        assert not types
+        for number in range(KEPT_TYPES + 1):
+            assert types[b"%d" % number, False] == Unmatched("no_endpoint", str(number))
+        assert len(types) == KEPT_TYPES
 
 
 class TestDefaultStack:
@@ -271,12 +286,8 @@ class TestAppCallables:
 class TestRoute:
     async def test_an_unmatched_record_clears_the_slots_route(self, handler: Handler, stack: Any) -> None:
         dispatch, at = build_dispatch(handler, stack), slot()
-        first = dispatch.call(record("A"), at)
-        assert first is not None
-        await first
-        second = dispatch.call(record("C"), at)
-        if second is not None:
-            await second
+        await result_of(dispatch.call(record("A"), at))
+        await result_of(dispatch.call(record("C"), at))
         assert at.route is None
 
     async def test_a_route_carries_the_event_types_own_limit_and_policy(self, stack: Any) -> None:

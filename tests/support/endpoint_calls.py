@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -81,8 +81,12 @@ async def give(
 ) -> Any:
     """One attempt: the result of the endpoint's awaitable, or the reason why no endpoint matched."""
     dispatch = build_dispatch(target, middleware, topic_event_types=topic_event_types)
-    attempt = dispatch.call(given, at or slot())
-    return dispatch.unmatched(given) if attempt is None else await attempt
+    return await result_of(dispatch.call(given, at or slot()))
+
+
+async def result_of(attempt: Awaitable[object] | Unmatched) -> object:
+    """The result of an attempt that the dispatch has started."""
+    return attempt if isinstance(attempt, Unmatched) else await attempt
 
 
 def no_endpoint(event_type: str) -> Unmatched:

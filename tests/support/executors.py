@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from evkafka import Retry
+from evkafka.outcomes import Failed, Outcome, Unmatched
 from evkafka.runtime.clock import SystemClock
 from evkafka.runtime.executor import Executor
-from evkafka.runtime.interfaces import ConsumerServices, WatchdogRounds
-from evkafka.runtime.ports import ConsumerIdentity, Dispatch, Slot
+from evkafka.runtime.interfaces import ConsumerServices, DecideFor, WatchdogRounds
+from evkafka.runtime.ports import ConsumerIdentity, Dispatch, Route, Slot
 from evkafka.runtime.reporting import TelemetryReporter
 from evkafka.runtime.scheduler import LaneScheduler
-from evkafka.runtime.settle import OK, Wait
+from evkafka.runtime.settle import OK, Verdict, Wait
 from evkafka.runtime.supervision.tasks import SupervisedTasks
 from evkafka.runtime.time_slice import TimeSlice
 from evkafka.telemetry import Telemetry
@@ -34,14 +35,26 @@ def fail(error: BaseException) -> None:
     raise error
 
 
+def retry_at_once(
+    topic: str, route: Route | None, outcome: Outcome | Unmatched | Failed | None, attempt: int
+) -> Verdict:
+    return Wait(0.0) if isinstance(outcome, Retry) else OK
+
+
 def executors(
-    count: int, lanes: LaneScheduler, dispatch: Dispatch, on_failure: Callable[[BaseException], object] = fail
+    count: int,
+    lanes: LaneScheduler,
+    dispatch: Dispatch,
+    on_failure: Callable[[BaseException], object] = fail,
+    *,
+    decide: DecideFor = retry_at_once,
+    telemetry: Telemetry | None = None,
 ) -> list[Executor]:
     clock = SystemClock()
     time_slice = TimeSlice(clock)
     services = ConsumerServices(
         lanes,
-        TelemetryReporter("it", Telemetry()),
+        TelemetryReporter("it", telemetry or Telemetry()),
         clock,
         SupervisedTasks("it", fail),
         note_progress=lambda: None,
@@ -53,7 +66,7 @@ def executors(
             Slot(ConsumerIdentity("it", "g", "c"), {}),
             services,
             dispatch=dispatch,
-            decide=lambda _topic, _route, outcome, _attempt: Wait(0.0) if isinstance(outcome, Retry) else OK,
+            decide=decide,
             writes=None,  # type: ignore[arg-type]
             watchdog_rounds=WatchdogRounds(time.monotonic()),
             time_slice=time_slice,

@@ -15,7 +15,7 @@ from opentelemetry.propagate import extract, inject
 from opentelemetry.propagators.textmap import Getter, Setter
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
 
-from evkafka.outcomes import DeadLetter, FailureOutcome, Outcome, Retry, Skip
+from evkafka.outcomes import DeadLetter, FailureOutcome, Outcome, Retry, Skip, Unmatched
 from evkafka.records import Record, RecordMetadata
 from evkafka.runtime.attempt import classify
 from evkafka.runtime.failure_cause import classify_exception, failure_message, reported_exception
@@ -81,7 +81,7 @@ class _Traced:
         self._dispatch = dispatch
         self._tracer = tracer
 
-    def call(self, record: Record, slot: Slot) -> Awaitable[object] | None:
+    def call(self, record: Record, slot: Slot) -> Awaitable[object] | Unmatched:
         context = extract(record.headers, getter=HEADERS)
         span = self._tracer.start_span(
             f"process {record.topic}",
@@ -96,10 +96,10 @@ class _Traced:
             _failed(span, error)
             span.end()
             raise
-        if attempt is None:
+        if isinstance(attempt, Unmatched):
             span.set_attribute("evkafka.outcome", "unmatched")
             span.end()
-            return None
+            return attempt
         return _run_in_span(span, attempt, slot)
 
     def open_batch(self, records: Sequence[Record], slot: Slot) -> BatchAttempt:

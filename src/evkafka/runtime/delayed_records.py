@@ -74,13 +74,10 @@ class DelayedRecords:
 def dispatch_origins(dispatch: Dispatch) -> Dispatch:
     """A dispatch for delayed records, which passes the records that failed first to the given one."""
 
-    def call(record: Record, slot: Slot) -> Awaitable[object] | None:
+    def call(record: Record, slot: Slot) -> Awaitable[object] | Unmatched:
         delayed = _delayed(record)
         slot.earlier = delayed.earlier
         return dispatch.call(delayed.origin, slot)
-
-    def unmatched(record: Record) -> Unmatched:
-        return dispatch.unmatched(_delayed(record).origin)
 
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
         slot.earlier = max(_delayed(record).earlier for record in records)  # a batch has one count
@@ -95,7 +92,7 @@ def dispatch_origins(dispatch: Dispatch) -> Dispatch:
     def route(record: Record) -> Route | None:
         return dispatch.route(_delayed(record).origin)
 
-    return Dispatch(call, unmatched, route, gated if gate is not None else None, open_batch)
+    return Dispatch(call, route, gated if gate is not None else None, open_batch)
 
 
 class SourceDeadLetterSink(DeadLetterSink, Protocol):

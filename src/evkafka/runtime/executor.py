@@ -32,7 +32,7 @@ from evkafka.runtime.attempt_context import first_context
 from evkafka.runtime.batch_executor import BatchWalk
 from evkafka.runtime.deadline import remaining
 from evkafka.runtime.failure_cause import Fatal
-from evkafka.runtime.interfaces import ConsumerServices, DecideFor, WatchdogRounds
+from evkafka.runtime.interfaces import AttemptKind, ConsumerServices, DecideFor, WatchdogRounds
 from evkafka.runtime.partition import Batch, Lane
 from evkafka.runtime.pending_writes import PendingWrites
 from evkafka.runtime.ports import Dispatch, Slot
@@ -57,7 +57,7 @@ LANE_SLICE_S = 0.001
 BLOCKED_AFTER_S = 1.0
 """An attempt that has blocked the event loop for this long is logged with its endpoint's name."""
 
-AttemptCall = Callable[[Record, Slot], "Awaitable[object] | None"]
+AttemptCall = Callable[[Record, Slot], "Awaitable[object] | Unmatched"]
 
 
 class NotAdmitted(BaseException):
@@ -107,6 +107,7 @@ class Executor:
         self._call = dispatch.call if dispatch.gated is None else self._admitted_only(dispatch.call, dispatch.gated)
         self._dispatch = dispatch
         self._decide = decide
+        self._skips_unmatched = isinstance(decide("", None, Unmatched("no_endpoint"), 1), Finish)
         self._writes = writes
         self._watchdog_rounds = watchdog_rounds
         self._time_slice = time_slice
@@ -253,7 +254,7 @@ class Executor:
     def _admitted_only(self, call: AttemptCall, gated: Gated) -> AttemptCall:
         """`Dispatch.call` for records that `Admission` has let through; any other record ends the walk of its lane."""
 
-        def admitted_only(record: Record, slot: Slot) -> Awaitable[object] | None:
+        def admitted_only(record: Record, slot: Slot) -> Awaitable[object] | Unmatched:
             if self.lane is None or gated(record) is not self.lane.permit:
                 raise NotAdmitted
             return call(record, slot)
@@ -264,6 +265,7 @@ class Executor:
         """Run the lane's records in order, until it is empty, must wait, or other lanes must have their turn."""
         queue, finish = lane.queue, lane.partition.ledger.finish
         slot, call, now, report = self.slot, self._call, self._clock.now, self._report
+        skips_unmatched = self._skips_unmatched
         assert self._task is not None
         cancelling, context, clean_context = self._task.cancelling, self._context, self._clean_context
         slot.attempt = lane.attempt
@@ -282,16 +284,20 @@ class Executor:
             slot.record = record = queue.popleft()
             try:
                 attempt = call(record, slot)
-                result = await attempt if attempt is not None else self._dispatch.unmatched(record)
+                result = attempt if type(attempt) is Unmatched else await attempt
             except BaseException as error:  # the only handler of endpoint exceptions
                 result = self.classify_raised(error, record)
+            ended_as: AttemptKind = slot.route
+            if type(result) is Unmatched and skips_unmatched and self._cancel_reason is None:
+                report.unmatched(record, result)
+                result, ended_as = None, "skipped"
             if result is None and self._cancel_reason is None:
                 if not finish(record.offset):  # its partition was revoked or reset: the result is too late to count
                     report.dropped(slot, record)
                     return
                 ended = now()
                 if durations_s is not None:
-                    durations_s[slot.route].append(ended - started)
+                    durations_s[ended_as].append(ended - started)
                 slot.attempt = 1
             else:
                 if not await self._settle(lane, record, result, now() - started):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from evkafka.outcomes import Failed, Outcome, Unmatched
 from evkafka.records import Record, Unreadable
@@ -14,14 +14,18 @@ from evkafka.runtime.scheduler import LaneScheduler
 from evkafka.runtime.settle import SendToDeadLetter, SendToRetryTopic, Verdict
 from evkafka.runtime.supervision.tasks import SupervisedTasks
 
+AttemptKind = Route | Literal["skipped"] | None
+"""How an attempt has ended that needs nothing more: its endpoint has handled the record (None: a middleware has); or no
+endpoint takes it, and it is skipped."""
+
 
 class Reporter(Protocol):
     """Counts and logs what executors do; see `runtime/reporting.py`."""
 
     listening: bool
 
-    def plain_durations(self, topic: str) -> Mapping[Route | None, list[float]] | None:
-        """The durations of this topic's plain successes, by endpoint, to append to; None while nobody listens."""
+    def plain_durations(self, topic: str) -> Mapping[AttemptKind, list[float]] | None:
+        """The durations of this topic's attempts that need nothing more, to append to; None while nobody listens."""
 
     def finished(self, slot: Slot, record: Record, status: str, duration_s: float) -> None: ...
     def flush(self) -> None: ...

@@ -369,18 +369,16 @@ class Dispatch:
     Attributes:
         call: finds the endpoint, decodes the payload and returns the awaitable of one attempt. Its result is what the
             endpoint returned: an outcome decides, any other value means done. If the middleware stack is not the
-            default one, it runs inside the awaitable, and the result is the context's outcome. Returns None if no
-            endpoint takes the record. Raises `DecodeError` if the value is not what the endpoint asks for. A batch
-            endpoint gets a batch of one record.
-        unmatched: why no endpoint takes the record, after `call` has returned None.
+            default one, it runs inside the awaitable, and the result is the context's outcome. Returns `Unmatched`, and
+            nothing to await, if no endpoint takes the record. Raises `DecodeError` if the value is not what the
+            endpoint asks for. A batch endpoint gets a batch of one record.
         route: the record's endpoint, without decoding its value; None if it is not known.
         gated: the record's endpoint if it takes batches or has its own `concurrency`, else None: such a record must
             pass `Admission`. The attribute is None if the handler has no such endpoint.
         open_batch: one attempt at these records, all of them `gated` to the batch endpoint `slot.route`.
     """
 
-    call: Callable[[Record, Slot], Awaitable[object] | None]
-    unmatched: Callable[[Record], Unmatched]
+    call: Callable[[Record, Slot], Awaitable[object] | Unmatched]
     route: Callable[[Record], Route | None]
     gated: Callable[[Record], Route | None] | None
     open_batch: Callable[[Sequence[Record], Slot], BatchAttempt]

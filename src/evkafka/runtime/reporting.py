@@ -15,6 +15,7 @@ from typing import cast
 
 from evkafka.outcomes import Unmatched
 from evkafka.records import Record
+from evkafka.runtime.interfaces import AttemptKind
 from evkafka.runtime.ports import Route, Slot
 from evkafka.runtime.settle import Finish, SendToDeadLetter, SendToRetryTopic, StopConsuming, Verdict, Wait
 from evkafka.serde.safe_text import NAME_CHARACTERS, cut
@@ -92,13 +93,11 @@ class TelemetryReporter:
         self._telemetry = telemetry
         self.listening = telemetry.wants(RecordsProcessed)
         self._durations_s: defaultdict[tuple[str, Route | None, str], list[float]] = defaultdict(list)
-        self._plain_s: defaultdict[str, defaultdict[Route | None, list[float]]] = defaultdict(
-            partial(defaultdict, list)
-        )
+        self._plain_s: defaultdict[str, defaultdict[AttemptKind, list[float]]] = defaultdict(partial(defaultdict, list))
         self._unmatched_warning = unmatched_warning
         self._unmatched: Counter[UnmatchedKind] = Counter()
 
-    def plain_durations(self, topic: str) -> Mapping[Route | None, list[float]] | None:
+    def plain_durations(self, topic: str) -> Mapping[AttemptKind, list[float]] | None:
         """The mapping stays valid: a flush empties it and never replaces it. A method call for each record would cost
         as much as everything else that is done with its duration."""
         return self._plain_s[topic] if self.listening else None
@@ -132,14 +131,17 @@ class TelemetryReporter:
         """Take out the durations that were collected. They are grouped here, once for many records, not for each
         record."""
         noted, self._durations_s = self._durations_s, defaultdict(list)
-        for topic, by_route in self._plain_s.items():
-            for route, durations_s in by_route.items():
-                noted[topic, route, "ok"].extend(durations_s)
-            by_route.clear()
+        for topic, by_kind in self._plain_s.items():
+            for kind, durations_s in by_kind.items():
+                if kind == "skipped":
+                    noted[topic, None, "skipped"].extend(durations_s)
+                else:
+                    noted[topic, kind, "ok"].extend(durations_s)
+            by_kind.clear()
         topics: dict[str, dict[tuple[str, Status], list[float]]] = {}
         for (topic, route, status), durations_s in noted.items():
-            kind = route.event_type if route is not None else "", cast(Status, status)
-            topics.setdefault(topic, {}).setdefault(kind, []).extend(durations_s)
+            event_type = route.event_type if route is not None else ""
+            topics.setdefault(topic, {}).setdefault((event_type, cast(Status, status)), []).extend(durations_s)
         return topics
 
     def failed(self, slot: Slot, record: Record, error: BaseException | None, verdict: Verdict) -> None:

@@ -22,8 +22,12 @@ from evkafka.outcomes import Unmatched
 from evkafka.records import Record
 from evkafka.runtime.ports import BatchAttempt, Dispatch, Overrides, Route, Slot
 from evkafka.serde.decoding import DECODE_FAILURES
+from evkafka.serde.safe_text import NAME_CHARACTERS
 
 logger = logging.getLogger("evkafka")
+
+KEPT_TYPES = 1000
+"""For how many event types without an endpoint the outcome is kept."""
 
 RawTypeOf = Callable[[Record], bytes | None]
 """Gives a record's event type as bytes, as it is in the header."""
@@ -183,9 +187,6 @@ def _direct_dispatch(
         event_type = raw_type(record)
         return event_type.decode(errors="replace") if event_type is not None else None
 
-    def unmatched(record: Record) -> Unmatched:
-        return unmatched_outcome(type_of(record), tombstone=record.value is None)
-
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
         assert isinstance(slot.route, Endpoint)
         slot.overrides = overrides
@@ -193,12 +194,12 @@ def _direct_dispatch(
 
     routes = [_compile_route(endpoint, type_of, overrides) for endpoint in handler.endpoints]
     call = _direct_call(routes, header, _encoded(topic_types))
-    return Dispatch(call, unmatched, _route(handler, raw_type), gated, open_batch)
+    return Dispatch(call, _route(handler, raw_type), gated, open_batch)
 
 
 def _direct_call(
     routes: Sequence[CompiledRoute], header: str, type_by_topic: Mapping[str, bytes]
-) -> Callable[[Record, Slot], Awaitable[object] | None]:
+) -> Callable[[Record, Slot], Awaitable[object] | Unmatched]:
     """`Dispatch.call`. With `Executor._walk`, this runs most often.
 
     To save a call per record, `_raw_type` is repeated in it. A record with the very headers of the one before (the
@@ -209,14 +210,16 @@ def _direct_call(
     route_by_type: dict[bytes | None, CompiledRoute] = {
         route.endpoint.raw_event_type: route for route in routes if route is not default
     }
+    unmatched = UnmatchedTypes()
     last_headers: object = None
+    last_type: bytes | None = None
     last_route: CompiledRoute | None = None
 
-    def dispatch(record: Record, slot: Slot) -> Awaitable[object] | None:
-        nonlocal last_headers, last_route
+    def dispatch(record: Record, slot: Slot) -> Awaitable[object] | Unmatched:
+        nonlocal last_headers, last_type, last_route
         headers = record.headers
         if headers is last_headers:
-            route = last_route
+            event_type, route = last_type, last_route
         else:
             last_headers = headers if type(headers) is tuple else None  # what cannot change
             event_type = None
@@ -227,11 +230,12 @@ def _direct_call(
             if event_type is None and type_by_topic:
                 event_type = type_by_topic.get(record.topic)
                 last_headers = None  # the same headers in another topic have another route
+            last_type = event_type
             route = last_route = route_by_type.get(event_type, default)
         payload = record.value
         if route is None or (payload is None and not route.admits_none):
             slot.route = None
-            return None
+            return unmatched[event_type, payload is None]
         slot.route = route.endpoint
         coroutine_of, decode = route.coroutine_of, route.decode
         if coroutine_of is None or payload is None:
@@ -246,6 +250,21 @@ def _direct_call(
         raise fault  # outside of the `except`: the decoder's error, which contains the value, is not its context
 
     return dispatch
+
+
+class UnmatchedTypes(dict[tuple[bytes | None, bool], Unmatched]):
+    """Why no endpoint takes a record, by its event type and whether it is a tombstone.
+
+    Most records of a topic may be for other consumers: an outcome is kept, unless its text is long or there are many.
+    """
+
+    def __missing__(self, key: tuple[bytes | None, bool]) -> Unmatched:
+        event_type, tombstone = key
+        text = event_type.decode(errors="replace") if event_type is not None else None
+        unmatched = unmatched_outcome(text, tombstone=tombstone)
+        if len(self) < KEPT_TYPES and len(text or "") <= NAME_CHARACTERS:
+            self[key] = unmatched
+        return unmatched
 
 
 # ---------------------------------------------------------------------------- any other stack
@@ -267,12 +286,8 @@ def _stack_dispatch(
         await stack(context)
         return context.outcome
 
-    def unmatched(record: Record) -> Unmatched:
-        """Never called: `run_stack` returns the context's outcome even if no endpoint takes the record."""
-        return Unmatched("no_endpoint")
-
     def open_batch(records: Sequence[Record], slot: Slot) -> BatchAttempt:
         slot.overrides = overrides
         return stack_batch(stack, records, slot, topic_types)
 
-    return Dispatch(run_stack, unmatched, route, gated, open_batch)
+    return Dispatch(run_stack, route, gated, open_batch)

@@ -168,7 +168,7 @@ class RecordCall:
     async def __call__(self) -> object:
         [record] = self.records
         attempt = self._dispatch.call(record, self.slot)
-        return await attempt if attempt is not None else self._dispatch.unmatched(record)
+        return attempt if isinstance(attempt, Unmatched) else await attempt
 
     def results(self, result: object) -> list[object]:
         """The attempt's result, record by record."""
