@@ -118,7 +118,7 @@ def test_the_scaling_figures_are_those_of_the_last_benchmark() -> None:
     expected = {
         "up to 64 partitions": max(us for number, us in curve("partitions", "EVKafka").items() if number <= 64),
         "from 500 partitions": curve("partitions", "EVKafka")[500],
-        "1 000 handlers": curve("handlers", "EVKafka")[1000],
+        "1 000 endpoints": curve("handlers", "EVKafka")[1000],
         "by key, 1 000 keys": curve("keys", keys)[1000],
         "| 1 KB": curve("size", "EVKafka")[1000],
         "| 10 KB": curve("size", "EVKafka")[10_000],

@@ -126,7 +126,7 @@ class InMemoryKafka(MemoryCluster):
         return self._apps[app]
 
     async def crash(self, app: EVKafkaApp) -> None:
-        """As `kill -9`: no drain, no commit, no leaving. The group notices it when the session has expired.
+        """Like `kill -9`: no drain, no commit, no leave request. The group notices it when the session has expired.
 
         Raises:
             RuntimeError: the app is not running here.
