@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import sys
+from dataclasses import replace
 
 from bench import app_costs, curves, lanes, plots, report, workers
-from bench.compare import CONSUMING, PRODUCING, WATCHED, compare
+from bench.compare import EVENTS, PRODUCING, WATCHED, compare, consuming
+from bench.event import ENVIRONMENT, PROFILE, PROFILES
 from bench.latency import latencies
 from bench.progress import print_progress
 from bench.topics import create_topic, fill
@@ -17,6 +21,9 @@ MEMORY_EVENTS = 5_000_000
 
 def main() -> None:
     options = _arguments()
+    if PROFILES[options.profile] is not PROFILE:  # the rows, and the modules here, read the environment at their import
+        os.environ[ENVIRONMENT] = options.profile
+        os.execv(sys.executable, [sys.executable, "-m", "bench", *sys.argv[1:]])
     with KafkaBroker() as broker:
         for part in options.parts:
             print(part(broker.bootstrap_servers, options))
@@ -24,28 +31,33 @@ def main() -> None:
 
 
 def _consume(servers: str, options: argparse.Namespace) -> str:
-    print_progress(f"Filling a topic with {CONSUMING.baseline.events:,} events")
-    asyncio.run(_prepare(servers))
-    results = compare(CONSUMING, servers, "orders", pairs=options.pairs)
-    print_progress("First record, idle")
-    import_s, first = app_costs.import_s(), app_costs.first_record(servers, "orders")
-    idle_percent = app_costs.idle_percent(servers, "orders")
-    memory = None
+    """All figures of consuming; of the profile `real` only the tables."""
+    events = EVENTS[options.profile]
+    print_progress(f"Filling a topic with {PROFILE.records(events):,} records")
+    asyncio.run(_prepare(servers, events))
+    tables = [compare(table, servers, "orders", pairs=options.pairs) for table in consuming(options.profile)]
+    figures = report.Figures(report.today(), report.machine(), tables)
+    if options.profile == "small":
+        print_progress("First record, idle")
+        figures = replace(
+            figures,
+            import_s=app_costs.import_s(),
+            first=app_costs.first_record(servers, "orders"),
+            idle_percent=app_costs.idle_percent(servers, "orders"),
+        )
     if options.memory:
         print_progress(f"Memory over {MEMORY_EVENTS:,} events")
-        memory = app_costs.memory(servers, "memory", MEMORY_EVENTS)
-    figures = report.Figures(report.today(), report.machine(), results, first, idle_percent, memory, import_s)
-    report.write("latest", figures, report.markdown(figures))
+        figures = replace(figures, memory=app_costs.memory(servers, "memory", MEMORY_EVENTS))
+    report.write("latest" if options.profile == "small" else options.profile, figures, report.markdown(figures))
     return f"\n{report.text(figures)}"
 
 
 def _watch(servers: str, options: argparse.Namespace) -> str:
-    print_progress(f"Filling a topic with {CONSUMING.baseline.events:,} events")
-    asyncio.run(_prepare(servers))
-    results = []
-    for table in WATCHED:
-        results += compare(table, servers, "orders", pairs=options.pairs)
-    figures = report.Figures(report.today(), report.machine(), results, None, None, None)
+    events = EVENTS["small"]
+    print_progress(f"Filling a topic with {events:,} events")
+    asyncio.run(_prepare(servers, events))
+    tables = [compare(table, servers, "orders", pairs=options.pairs) for table in WATCHED]
+    figures = report.Figures(report.today(), report.machine(), tables)
     report.write("viewed", figures, report.markdown(figures, report.WATCHED_METHOD))
     return f"\n{report.text(figures)}"
 
@@ -84,7 +96,8 @@ def _workers(servers: str, options: argparse.Namespace) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--pairs", type=int, default=5, help="pairs of a row with the baseline (5)")
+    parser.add_argument("--pairs", type=int, default=9, help="pairs of a row with the baseline (9)")
+    parser.add_argument("--profile", choices=list(PROFILES), default="small", help="what the topic of --consume holds")
     parser.add_argument("--memory", action="store_true", help=f"also memory over {MEMORY_EVENTS:,} events")
     parser.set_defaults(parts=(_consume, _produce))
     only = parser.add_mutually_exclusive_group()
@@ -100,10 +113,10 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def _prepare(servers: str) -> None:
+async def _prepare(servers: str, events: int) -> None:
     for topic in ("orders", "memory"):
         await create_topic(servers, topic)
-    await fill(servers, "orders", CONSUMING.baseline.events)
+    await fill(servers, "orders", events)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from bench.arguments import Arguments
 from evkafka import EVKafkaApp
+from evkafka.middleware import Middleware
 
 
-def make_app(args: Arguments, *, tracing: bool = False, **config: Any) -> EVKafkaApp:
+def make_app(
+    args: Arguments, *, tracing: bool = False, middleware: Sequence[Middleware] | None = None, **config: Any
+) -> EVKafkaApp:
     """Return an app with one consumer of the row's topic; `config` overrides its configuration."""
     defaults = {
         "topics": [args.topic],
@@ -16,4 +20,4 @@ def make_app(args: Arguments, *, tracing: bool = False, **config: Any) -> EVKafk
         "group_id": args.group_id,
         "auto_offset_reset": "earliest",
     }
-    return EVKafkaApp(defaults | config, tracing=tracing)  # type: ignore[arg-type]
+    return EVKafkaApp(defaults | config, middleware=middleware, tracing=tracing)  # type: ignore[arg-type]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import quantiles
 from typing import Any
 
 from bench.progress import print_progress
@@ -31,27 +32,28 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Spread:
+    """A median and its quartiles."""
+
+    low: float
+    median: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        if len(values) == 1:
+            return cls(values[0], values[0], values[0])
+        return cls(*quantiles(values, n=4, method="inclusive"))
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """A row's medians. `ratio` is the median over the pairs of the baseline's CPU time per event over the row's."""
+    """A row's figures. `ratio` is that of the pairs: the baseline's CPU time per event over the row's."""
 
     title: str
-    cpu_us_per_event: float
-    events_per_s: float
-    ratio: float
+    cpu_us_per_event: Spread
+    ratio: Spread
     ratios: tuple[float, ...]
-
-
-BASELINE = Row("aiokafka `getmany` loop, hand-written", "bench.rows.aiokafka_loop", 1_000_000)
-ROWS = (
-    Row("EVKafka", "bench.rows.evkafka_default", 1_000_000),
-    Row("EVKafka, msgspec for pydantic", "bench.rows.evkafka_msgspec", 1_000_000),
-    Row("confluent-kafka, synchronous, hand-written", "bench.rows.confluent_sync", 1_000_000),
-    Row("EVKafka, with metrics listeners", "bench.rows.evkafka_listeners", 1_000_000),
-    Row("EVKafka, metrics scraped every second", "bench.rows.evkafka_web", 1_000_000),
-    Row("EVKafka, each attempt traced", "bench.rows.evkafka_traced", 200_000),
-    Row("FastStream, batches", "bench.rows.faststream_batch", 200_000),
-    Row("FastStream", "bench.rows.faststream_default", 100_000),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,59 @@ class Table:
     rows: tuple[Row, ...]
 
 
-CONSUMING = Table(BASELINE, ROWS)
+EVENTS = {"small": 500_000, "real": 100_000}
+"""How many events a row handles, by profile; slow rows handle a part of them."""
+
+
+def consuming(profile: str) -> tuple[Table, ...]:
+    """The tables of consuming: decoded by pydantic, decoded by msgspec, and the paths beside the plain one."""
+    events = EVENTS[profile]
+    pydantic = (
+        Row("EVKafka", "bench.rows.evkafka_default", events),
+        Row("confluent-kafka, `consume(500)`, hand-written", "bench.rows.confluent_consume", events, ("pydantic",)),
+        Row("confluent-kafka, nothing decoded", "bench.rows.confluent_consume", events, ("nothing",)),
+    )
+    faststream = (
+        Row("FastStream, batches", "bench.rows.faststream_batch", 200_000),
+        Row("FastStream", "bench.rows.faststream_default", 100_000),
+    )
+    return (
+        Table(
+            Row("aiokafka `getmany` loop, hand-written", "bench.rows.aiokafka_loop", events, ("pydantic",)),
+            (*pydantic, *faststream) if profile == "small" else pydantic,  # FastStream would decode all of `real`
+        ),
+        Table(
+            Row("aiokafka `getmany` loop, msgspec", "bench.rows.aiokafka_loop", events, ("msgspec",)),
+            (
+                Row("EVKafka, msgspec", "bench.rows.evkafka_msgspec", events),
+                Row("confluent-kafka, msgspec", "bench.rows.confluent_consume", events, ("msgspec",)),
+            ),
+        ),
+        _paths(events),
+    )
+
+
+def _paths(events: int) -> Table:
+    def path(name: str, title: str, part: int) -> Row:
+        return Row(title, "bench.rows.evkafka_path", events // part, (name,))
+
+    return Table(
+        path("plain", "EVKafka", 1),
+        (
+            Row("with metrics listeners", "bench.rows.evkafka_listeners", events),
+            Row("metrics scraped every second", "bench.rows.evkafka_web", events),
+            path("one dependency", "one `Depends`", 4),
+            path("three dependencies", "three `Depends`, one of which yields", 5),
+            path("middleware", "one middleware", 4),
+            path("def", "a `def` endpoint", 10),
+            path("64 in flight", "64 in flight, ordered by key", 2),
+            path("failing", "each attempt fails", 10),
+            Row("traced, no span sampled", "bench.rows.evkafka_traced", events // 5, ("0",)),
+            Row("traced, each span sampled", "bench.rows.evkafka_traced", events // 5, ("1",)),
+        ),
+    )
+
+
 WATCHED = (
     Table(
         Row("EVKafka", "bench.rows.evkafka_default", 1_000_000),
@@ -96,7 +150,7 @@ def compare(table: Table, bootstrap_servers: str, topic: str, *, pairs: int) -> 
             before, after = runs[-1]
             print_progress(
                 f"{row.title}, pair {number} of {pairs}: "
-                f"{before.cpu_us_per_event:.2f} us hand-written, {after.cpu_us_per_event:.2f} us here"
+                f"{before.cpu_us_per_event:.2f} us the baseline, {after.cpu_us_per_event:.2f} us this row"
             )
         baselines += [before for before, _ in runs]
         ratios = tuple(before.cpu_us_per_event / after.cpu_us_per_event for before, after in runs)
@@ -123,10 +177,4 @@ def run_module(command: list[str], timeout_s: float = RUN_TIMEOUT_S) -> dict[str
 
 
 def _result(row: Row, runs: list[Run], ratios: tuple[float, ...]) -> Result:
-    return Result(
-        row.title,
-        median(run.cpu_us_per_event for run in runs),
-        median(run.events_per_s for run in runs),
-        median(ratios),
-        ratios,
-    )
+    return Result(row.title, Spread.of([run.cpu_us_per_event for run in runs]), Spread.of(ratios), ratios)

@@ -1,4 +1,6 @@
-"""CPU time per event by partitions, handlers, keys and record size: `make bench ARGS=--curves`."""
+"""CPU time per event by partitions, handlers, keys, size, records in flight, and the share of unmatched records:
+`make bench ARGS=--curves`.
+"""
 
 from __future__ import annotations
 
@@ -36,13 +38,20 @@ class Point:
     handlers: int = 1
     keys: int = 1_000
     size: int = SIZE
+    concurrency: int = 1
+    unmatched_percent: int = 0
+
+    @property
+    def matched(self) -> int:
+        """How many of the events have an endpoint."""
+        return self.events * (100 - self.unmatched_percent) // 100
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     title: str
     library: str
-    concurrency: int = 1
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,7 @@ class Curve:
     axis: str
     points: tuple[Point, ...]
     lines: tuple[Line, ...]
+    in_tens: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,7 @@ class Measured:
     axis: str
     xs: Sequence[int]
     lines: dict[str, list[float]]
+    in_tens: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +123,21 @@ CURVES = (
         ),
         (AIOKAFKA, EVKAFKA),
     ),
+    Curve(
+        "in-flight",
+        "Records in flight",
+        "records in flight (concurrency), of 1,000 keys; the endpoint does nothing",
+        tuple(Point(number, concurrency=number) for number in (1, 2, 8, 64, 500, 2_000)),
+        (EVKAFKA,),
+    ),
+    Curve(
+        "unmatched",
+        "Records without an endpoint",
+        "per cent of the records that have no endpoint; microseconds per record",
+        tuple(Point(percent, unmatched_percent=percent) for percent in (0, 25, 50, 75, 90, 95, 99)),
+        (AIOKAFKA, EVKAFKA),
+        in_tens=False,
+    ),
 )
 
 
@@ -128,21 +154,23 @@ def _measure(curve: Curve, servers: str, runs: int) -> Measured:
         found: dict[str, list[float]] = {line.title: [] for line in curve.lines}
         for _ in range(runs):  # in turn, so that a slow minute affects every line
             for line in curve.lines:
-                row = Row(line.title, MODULE, point.events, (line.library, str(point.handlers), str(line.concurrency)))
-                found[line.title].append(run(row, servers, topic).cpu_us_per_event)
+                concurrency = line.concurrency or point.concurrency
+                row = Row(line.title, MODULE, point.matched, (line.library, str(point.handlers), str(concurrency)))
+                cpu_us = run(row, servers, topic).cpu_us_per_event
+                found[line.title].append(cpu_us * point.matched / point.events)
         for title, figures in found.items():
             lines[title].append(median(figures))
         print_progress(
             f"{curve.name}, {point.x:,}: " + ", ".join(f"{title} {lines[title][-1]:.2f} us" for title in lines)
         )
-    return Measured(curve.name, curve.title, curve.axis, [point.x for point in curve.points], lines)
+    return Measured(curve.name, curve.title, curve.axis, [point.x for point in curve.points], lines, curve.in_tens)
 
 
 async def _fill(servers: str, topic: str, point: Point) -> None:
     """Write events evenly over partitions, types and keys; each key in one partition."""
     await create_topic(servers, topic, point.partitions)
     value = _value(point.size)
-    headers = cycle([[("Event-Type", event_type(number).encode())] for number in range(point.handlers)])
+    headers = cycle(_headers(point))
     left = point.events
     per_batch = max(1, min(400, BATCH_BYTES // point.size))
     keys = [
@@ -162,6 +190,17 @@ async def _fill(servers: str, topic: str, point: Point) -> None:
             batch.close()
             await producer.send_batch(batch, topic, partition=partition)
         await producer.flush()
+
+
+def _headers(point: Point) -> list[list[tuple[str, bytes]]]:
+    """The records' headers, in turn: the share without an endpoint has a type of its own, evenly among the others."""
+    if not point.unmatched_percent:
+        return [[("Event-Type", event_type(number).encode())] for number in range(point.handlers)]
+    matched = 100 - point.unmatched_percent
+    return [
+        [("Event-Type", event_type(0).encode() if number * matched % 100 < matched else b"ForOthers")]
+        for number in range(100)
+    ]
 
 
 def _value(size: int) -> bytes:

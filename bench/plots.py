@@ -33,7 +33,8 @@ def _draw(curve: Measured, path: Path) -> None:
     axes = figure.add_subplot(facecolor=PAPER)
     for (title, figures), colour in zip(curve.lines.items(), COLOURS, strict=False):
         axes.plot(curve.xs, figures, marker="o", markersize=4, linewidth=1.8, color=colour, label=title)
-    axes.set_xscale("log")
+    if curve.in_tens:
+        axes.set_xscale("log")
     highest, lowest = max(map(max, curve.lines.values())), min(map(min, curve.lines.values()))
     if highest > 20 * lowest:
         axes.set_yscale("log")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import cycle, islice
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from bench.arguments import arguments
-from bench.event import HEADERS, KEY, VALUE
+from bench.event import KEY, PROFILE
 
 PARTITIONS = 4
 RECORDS_PER_BATCH = 400
@@ -25,15 +26,18 @@ async def create_topic(bootstrap_servers: str, topic: str, partitions: int = PAR
 
 
 async def fill(bootstrap_servers: str, topic: str, events: int, *, compression: str | None = None) -> None:
-    """Write the events, evenly over the topic's partitions."""
+    """Write so many records of the profile that this many are handled, evenly over the topic's partitions."""
+    records, headers = PROFILE.records(events), cycle(PROFILE.headers)
     async with AIOKafkaProducer(
-        bootstrap_servers=bootstrap_servers, max_batch_size=1_000_000, compression_type=compression
+        bootstrap_servers=bootstrap_servers,
+        max_batch_size=1_000_000,
+        compression_type=compression or PROFILE.compression,
     ) as producer:
-        for number, start in enumerate(range(0, events, RECORDS_PER_BATCH)):
+        for number, start in enumerate(range(0, records, RECORDS_PER_BATCH)):
             batch = producer.create_batch()
             now_ms = int(time.time() * 1000)
-            for _ in range(min(RECORDS_PER_BATCH, events - start)):
-                batch.append(key=KEY, value=VALUE, timestamp=now_ms, headers=HEADERS)
+            for record_headers in islice(headers, min(RECORDS_PER_BATCH, records - start)):
+                batch.append(key=KEY, value=PROFILE.value, timestamp=now_ms, headers=record_headers)
             batch.close()
             await producer.send_batch(batch, topic, partition=number % PARTITIONS)
         await producer.flush()

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, TypeAdapter, create_model
 
 from bench.app import make_app
 from bench.arguments import Arguments, arguments, options
@@ -60,7 +60,10 @@ def _handler(model: Any, meter: Meter) -> Callable[[Any], Awaitable[None]]:
 async def _run_aiokafka(args: Arguments, models: list[type[Padded]]) -> None:
     done = asyncio.Event()
     meter = Meter(args.events, done.set)
-    handlers = {event_type(number).encode(): (model, _handler(model, meter)) for number, model in enumerate(models)}
+    handlers = {
+        event_type(number).encode(): (TypeAdapter(model).validator.validate_json, _handler(model, meter))
+        for number, model in enumerate(models)
+    }
     consumer = AIOKafkaConsumer(
         args.topic,
         bootstrap_servers=args.bootstrap_servers,
@@ -72,12 +75,13 @@ async def _run_aiokafka(args: Arguments, models: list[type[Padded]]) -> None:
         positions: dict[TopicPartition, int] = {}
         committed_at = time.monotonic()
         while not done.is_set():
-            for partition, records in (await consumer.getmany(timeout_ms=200, max_records=500)).items():
+            for partition, records in (await consumer.getmany(timeout_ms=200, max_records=2000)).items():
                 for record in records:
                     for name, value in record.headers:
                         if name == "Event-Type":
-                            model, handle = handlers[value]
-                            await handle(model.model_validate_json(record.value))
+                            if (found := handlers.get(value)) is not None:
+                                decode, handle = found
+                                await handle(decode(record.value))
                             break
                 positions[partition] = records[-1].offset + 1
             if time.monotonic() - committed_at >= COMMIT_EVERY_S:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.app import make_app
 from bench.arguments import arguments
-from bench.event import EVENT_TYPE, OrderPlaced
+from bench.event import PROFILE, OrderPlaced
 from bench.meter import Meter
 from evkafka import EVKafkaApp
 
@@ -15,10 +15,11 @@ def measured_app(*, tracing: bool = False) -> EVKafkaApp:
     app = make_app(args, tracing=tracing)
     meter = Meter(args.events, app.stop)
 
-    @app.event(EVENT_TYPE)
     async def handle(event: OrderPlaced) -> None:
         meter.tick()
 
+    for name in PROFILE.handled:
+        app.event(name)(handle)
     return app
 
 

@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-import msgspec
-
 from bench.app import make_app
 from bench.arguments import arguments
-from bench.event import EVENT_TYPE
+from bench.event import PROFILE
 from bench.meter import Meter
+from bench.models import OrderPlacedStruct
 
 args = arguments()
 app = make_app(args)
 meter = Meter(args.events, app.stop)
 
 
-class OrderPlaced(msgspec.Struct):
-    order_id: str
-    customer: int
-    placed_at: datetime
-    items: list[str]
-    total: float
-    currency: str
-    paid: bool
-
-
-@app.event(EVENT_TYPE)
-async def handle(event: OrderPlaced) -> None:
+async def handle(event: OrderPlacedStruct) -> None:
     meter.tick()
 
 
+for name in PROFILE.handled:
+    app.event(name)(handle)
 app.run()
