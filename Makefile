@@ -8,6 +8,9 @@ BENCH_VENV ?= .venv-bench$(SUFFIX)
 DOCS_VENV ?= .venv-docs$(SUFFIX)
 DIST_VENV ?= .venv-dist$(SUFFIX)
 
+# Compiled modules are kept whatever the environment says: the tests start hundreds of processes that import EVKafka.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-long fuzz soak verify mutants check lock bench docs dist
 
 demo: $(VENV)/.for-demo

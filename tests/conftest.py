@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import GroupCoordinatorNotAvailableError, for_code
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from evkafka.broker import KafkaBroker
 from tests.support import prerequisites
-from tests.support.kafka_topics import MakeTopic
+from tests.support.kafka_topics import MakeTopic, create_topic
 from tests.support.waiting import eventually
 
 
@@ -86,16 +86,12 @@ def topic(kafka_broker: KafkaBroker) -> MakeTopic:
         brokers: str = kafka_broker.bootstrap_servers,
     ) -> str:
         name = name or f"{prefix}-{uuid.uuid4().hex[:12]}"
-        configs = {key: str(value) for key, value in (config or {}).items()}
         admin = AIOKafkaAdminClient(bootstrap_servers=brokers)
         await admin.start()
         try:
-            answer = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
+            await create_topic(admin, name, partitions, config)
         finally:
             await admin.close()
-        for _, code, message in answer.topic_errors:
-            if code:
-                raise for_code(code)(message)
         return name
 
     return make

@@ -12,13 +12,14 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from evkafka import EVKafkaApp
 from evkafka.broker import KafkaBroker
 from evkafka.runtime.settle import StopApp
 from evkafka.testing import InMemoryKafka
+from tests.support.kafka_topics import create_topic
 from tests.support.waiting import eventually
 
 T = TypeVar("T")
@@ -149,7 +150,7 @@ class RealBackend:
     async def topic(self, partitions: int = 1, *, name: str | None = None) -> str:
         name = name or f"t-{uuid.uuid4().hex[:12]}"
         admin = await self._admin()
-        await admin.create_topics([NewTopic(name, partitions, 1)])
+        await create_topic(admin, name, partitions)
         return name
 
     def config(self, *topics: str, **keys: Any) -> dict[str, Any]:

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import for_code
+
+from tests.support.waiting import eventually
 
 MakeTopic = Callable[..., Awaitable[str]]
 """The fixture `topic`."""
+
+
+async def create_topic(
+    admin: AIOKafkaAdminClient, topic: str, partitions: int = 1, config: Mapping[str, object] | None = None
+) -> None:
+    """Create a topic, and wait until the broker's metadata has it: a client that asks earlier finds no such topic."""
+    configs = {key: str(value) for key, value in (config or {}).items()}
+    answer = await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=configs)])
+    for _, code, message in answer.topic_errors:
+        if code:
+            raise for_code(code)(message)
+
+    async def has_leaders() -> bool:
+        [described] = await admin.describe_topics([topic])
+        leaders = [partition["leader"] for partition in described["partitions"]]
+        return len(leaders) == partitions and min(leaders) >= 0
+
+    await eventually(has_leaders, what=f"a leader of each partition of {topic}")
 
 
 async def produce(servers: str, topic: str, count: int = 10, *, partition: int = 0, **options: Any) -> None:

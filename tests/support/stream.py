@@ -15,10 +15,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 
 from evkafka import EVKafkaApp, Handler, Request
-from tests.support.kafka_topics import committed
+from tests.support.kafka_topics import committed, create_topic
 from tests.support.waiting import SLACK_S, eventually
 
 SESSION_S, DRAIN_S, GRACE_S = 2.0, 20.0, 5.0
@@ -83,7 +83,7 @@ class Stream:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.servers)
         await admin.start()
         try:
-            await admin.create_topics([NewTopic(self.topic, self.partitions, 1)])
+            await create_topic(admin, self.topic, self.partitions)
         finally:
             await admin.close()
 
