@@ -151,16 +151,6 @@ class TestDemo:
         assert demo.returncode == 130
         assert not _answers(shown)
 
-    @pytest.mark.parametrize("demo", [["examples.flights.demo", "--rate", "3000", "--keep-running"]], indirect=True)
-    def test_keep_running_continues_until_it_is_interrupted(self, demo: subprocess.Popen[str]) -> None:
-        assert demo.stdout is not None
-        _read_until(demo.stdout, "6,000 flights:")  # more than there are
-
-        demo.send_signal(signal.SIGINT)
-        demo.communicate()
-
-        assert demo.returncode == 0
-
 
 def _count_flights() -> Counter[str]:
     """Count the flights of the data without the example's code."""

@@ -1,4 +1,4 @@
-"""`make demo`: the page shows flights, and a failed one is replayed until it is handled."""
+"""`make demo`: the page shows flights, a failed one is replayed until it is handled, and the flights begin again."""
 
 from __future__ import annotations
 
@@ -43,8 +43,10 @@ async def demo() -> AsyncIterator[Demo]:
     try:
         shown = (await asyncio.wait_for(process.stdout.readuntil(b"Ctrl-C stops it"), 120)).decode()
         [url], [token] = re.findall(r"Dashboard +(http://\S+/)ui", shown), re.findall(r"Token +(\S+)", shown)
-        reading = asyncio.ensure_future(process.stdout.read())  # a full pipe would block the process
+        all_sent = asyncio.Event()
+        reading = asyncio.ensure_future(_read_on(process.stdout, all_sent))  # a full pipe would block the process
         yield Demo(url, token)
+        await asyncio.wait_for(all_sent.wait(), 180)  # it does not end with the sample: that is `--keep-running`
         process.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(process.wait(), 60) == 0
         await reading
@@ -52,6 +54,12 @@ async def demo() -> AsyncIterator[Demo]:
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def _read_on(output: asyncio.StreamReader, all_sent: asyncio.Event) -> None:
+    async for line in output:
+        if b"6,000 flights:" in line:  # more than the sample has
+            all_sent.set()
 
 
 async def test_shows_flights_and_a_failed_one_can_be_replayed_until_it_is_handled(
