@@ -32,7 +32,7 @@ class Skip(Outcome):
     """Skip this record: it counts as handled, and its offset may be committed.
 
     Args:
-        reason: logged with the record.
+        reason: logged at DEBUG, with the record's address.
     """
 
     def __init__(self, reason: str = "") -> None:
@@ -56,7 +56,7 @@ class DeadLetter(Outcome):
     """Write this record to the dead-letter topic, whatever the policy's `then` is.
 
     Args:
-        reason: written into the headers of the dead letter.
+        reason: logged, and written into the headers of the dead letter.
     """
 
     def __init__(self, reason: str = "") -> None:

@@ -129,11 +129,27 @@ class AttemptFailed(Event):
     endpoint: str
     attempt: int
     error: BaseException | None
-    """None if the endpoint returned an outcome (`Retry`, `DeadLetter`), or no endpoint takes the record."""
+    """None if an outcome was returned, or raised without handling an error, or no endpoint takes the record."""
     decision: str
     retry_in_s: float
     key_hash: str | None = None
     """Shows whether two records have the same key, without revealing it; None for no key."""
+    outcome: str = ""
+    """The outcome that the endpoint returned or raised, `Retry` or `DeadLetter`; `Unmatched` if no endpoint takes the
+    record; empty for any other error."""
+    reason: str = ""
+    """The reason of that outcome: of `DeadLetter("reason")`; `no_type`, `no_endpoint` or `tombstone`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordSkipped(Event):
+    """The endpoint returned or raised `Skip` with a reason."""
+
+    topic: str
+    partition: int
+    offset: int
+    endpoint: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import traceback
+from collections.abc import Iterator
+
 import pytest
 
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.exceptions import DecodeError
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip
-from evkafka.runtime.failure_cause import Fatal, classify_exception, failure_message, reported_exception
+from evkafka.runtime.failure_cause import (
+    Fatal,
+    app_traceback,
+    classify_exception,
+    failure_message,
+    failure_name,
+    reported_exception,
+)
 from evkafka.runtime.settle import (
     Finish,
     SendToDeadLetter,
@@ -17,6 +28,7 @@ from evkafka.runtime.settle import (
     decide,
     decide_at_most_once,
 )
+from tests.support.tracebacks import error_through
 
 KEY_ERRORS_ARE_FINAL = ErrorPolicySettings(
     max_attempts=4, jitter=0.0, then="dead_letter", non_retryable=(KeyError,), retry_topics=(1_000,)
@@ -144,3 +156,45 @@ class TestOutcomesWithAnError:
         assert verdict(raised_from(Retry(), error), attempt=4) == SendToRetryTopic(
             1_000, "attempt 4 of 4 failed", error
         )
+
+
+def endpoint() -> None:
+    raise ValueError("no customer")
+
+
+@contextlib.contextmanager
+def dependency() -> Iterator[None]:
+    raise ValueError("no database")
+    yield
+
+
+class TestTheTracebackOfTheApp:
+    @pytest.mark.parametrize("package", ["evkafka", "asyncio", "concurrent"])
+    def test_begins_with_the_frame_after_those_of_the_framework(self, package: str) -> None:
+        error = error_through(package, endpoint)
+        assert [frame.name for frame in traceback.extract_tb(app_traceback(error))] == ["endpoint"]
+
+    def test_begins_after_the_frame_that_enters_a_context_manager(self) -> None:
+        error = error_through("evkafka", lambda: dependency().__enter__())
+        names = [frame.name for frame in traceback.extract_tb(app_traceback(error))]
+        assert names == ["<lambda>", "__enter__", "dependency"]
+        error = error_through("evkafka", dependency().__enter__)
+        assert [frame.name for frame in traceback.extract_tb(app_traceback(error))] == ["dependency"]
+
+    def test_keeps_later_frames_of_the_framework(self) -> None:
+        def middleware() -> None:
+            raise error_through("evkafka", endpoint)
+
+        error = error_through("evkafka", middleware)
+        names = [frame.name for frame in traceback.extract_tb(app_traceback(error))]
+        assert names == ["middleware", "call", "endpoint"]
+
+    def test_is_whole_without_a_frame_of_the_app(self) -> None:
+        assert app_traceback(ValueError()) is None
+        whole = error_through("evkafka", "x".__getitem__)  # type: ignore[arg-type]
+        assert app_traceback(whole) is whole.__traceback__ is not None
+
+
+def test_a_failure_without_an_error_has_the_name_of_its_outcome() -> None:
+    assert failure_name(None, "DeadLetter") == "DeadLetter"
+    assert failure_name(group(raised_from(DeadLetter("why"), OSError())), "DeadLetter") == "OSError"

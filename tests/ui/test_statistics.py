@@ -7,6 +7,7 @@ import pytest
 from evkafka.telemetry import AttemptFailed, RecordsProcessed, Telemetry
 from evkafka.ui.error_groups import GROUPS_MAX, MINUTES
 from evkafka.ui.statistics import Statistics
+from tests.support.tracebacks import error_through
 
 
 class Clock:
@@ -76,6 +77,28 @@ class TestStatistics:
         clock.s += 60 * MINUTES
         [group] = statistics.errors()
         assert (group["counts"], group["count"]) == ([0] * MINUTES, 4)
+
+    def test_an_outcome_is_a_group_with_its_name_and_its_last_reason(
+        self, statistics: Statistics, telemetry: Telemetry, clock: Clock
+    ) -> None:
+        for reason in ("no stock", "no customer"):
+            clock.s += 2
+            telemetry.emit(
+                AttemptFailed(
+                    "shop", "t", 0, 1, "X", "shop.on_order", 1, None, "dead_letter", 0.0, None, "DeadLetter", reason
+                )
+            )
+        [group] = statistics.errors()
+        assert (group["type"], group["message"], group["traceback"]) == ("DeadLetter", "no customer", "")
+
+    def test_a_traceback_begins_in_the_code_of_the_app(self, statistics: Statistics, telemetry: Telemetry) -> None:
+        def on_order() -> None:
+            raise ValueError("no customer")
+
+        telemetry.emit(failed(error_through("evkafka", on_order)))
+        [group] = statistics.errors()
+        assert "on_order" in group["traceback"]
+        assert "evkafka.py" not in group["traceback"]
 
     def test_error_groups_are_limited(self, statistics: Statistics, telemetry: Telemetry) -> None:
         for number in range(3 * GROUPS_MAX):

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from evkafka.observe.error_text import error_text
-from evkafka.runtime.failure_cause import first_failure
+from evkafka.observe.error_text import ERROR_CHARACTERS, error_text
+from evkafka.runtime.failure_cause import app_traceback, reported_exception
+from evkafka.serde.safe_text import one_line
 from evkafka.telemetry import AttemptFailed, ConsumerStopped, Event
 
 logger = logging.getLogger("evkafka.events")
@@ -118,8 +119,8 @@ class FailureLog:
 
 def _kind_of(event: AttemptFailed) -> FailureKind:
     if event.error is None:
-        return FailureKind(event.consumer, event.endpoint, f"asked for {event.decision}", "")
-    error = first_failure(event.error)
+        return FailureKind(event.consumer, event.endpoint, event.outcome, "")
+    error = reported_exception(event.error)
     return FailureKind(event.consumer, event.endpoint, type(error).__qualname__, _raised_at(error))
 
 
@@ -134,24 +135,11 @@ def _raised_at(error: BaseException) -> str:
 
 
 def _log(event: AttemptFailed, *, traceback: bool, level: int = logging.WARNING) -> None:
-    consequence = {
-        "wait": f"trying again in {event.retry_in_s:.1f} s",
-        "finish": "skipping it",
-        "retry_topic": f"writing it to a retry topic, next attempt in {event.retry_in_s:g} s",
-        "dead_letter": "writing it to the dead-letter topic",
-        "stop": "stopping the app, the record stays uncommitted",
-    }[event.decision]
+    error = event.error
     logger.log(
         logging.CRITICAL if event.decision == "stop" else level,
-        "%s failed at %s[%d]@%d, attempt %d; %s: %s",
-        event.endpoint or "the middleware",
-        event.topic,
-        event.partition,
-        event.offset,
-        event.attempt,
-        consequence,
-        "requested by the endpoint" if event.error is None else error_text(first_failure(event.error)),
-        exc_info=event.error if traceback else None,
+        *_message(event),
+        exc_info=(type(error), error, app_traceback(error)) if traceback and error is not None else None,
         extra={
             "consumer": event.consumer,
             "topic": event.topic,
@@ -163,3 +151,36 @@ def _log(event: AttemptFailed, *, traceback: bool, level: int = logging.WARNING)
             "key_hash": event.key_hash,
         },
     )
+
+
+def _message(event: AttemptFailed) -> tuple[object, ...]:
+    """The text of a line, and its arguments."""
+    address, consequence = (event.topic, event.partition, event.offset), _consequence(event)
+    if event.outcome == "Unmatched":
+        return "no endpoint handles %s[%d]@%d (%s); %s", *address, event.reason, consequence
+    return (
+        "%s failed at %s[%d]@%d, attempt %d; %s: %s",
+        event.endpoint or "the middleware",
+        *address,
+        event.attempt,
+        consequence,
+        _cause(event),
+    )
+
+
+def _consequence(event: AttemptFailed) -> str:
+    return {
+        "wait": f"trying again in {event.retry_in_s:.1f} s",
+        "finish": "skipping it",
+        "retry_topic": f"writing it to a retry topic, next attempt in {event.retry_in_s:g} s",
+        "dead_letter": "writing it to the dead-letter topic",
+        "stop": "stopping the app, the record stays uncommitted",
+    }[event.decision]
+
+
+def _cause(event: AttemptFailed) -> str:
+    """Why it failed: the outcome that was requested, with its reason, and the error."""
+    requested = [f"{event.outcome} requested"] if event.outcome else []
+    reason = [one_line(event.reason, ERROR_CHARACTERS)] if event.reason else []
+    error = [error_text(reported_exception(event.error))] if event.error is not None else []
+    return ": ".join([*requested, *reason, *error])

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import logging
 
-from evkafka.observe.error_text import error_text
+from evkafka.observe.error_text import ERROR_CHARACTERS, error_text
 from evkafka.observe.failure_log import FailureLog
+from evkafka.runtime.failure_cause import FATAL
+from evkafka.runtime.settle import StopApp
+from evkafka.serde.safe_text import one_line
 from evkafka.telemetry import (
     AttemptFailed,
     CommitFailed,
@@ -23,6 +26,7 @@ from evkafka.telemetry import (
     PartitionsAssigned,
     PartitionsRevoked,
     PositionReset,
+    RecordSkipped,
     RecordsLost,
     ResultDropped,
     Telemetry,
@@ -50,6 +54,7 @@ def log_events(telemetry: Telemetry) -> FailureLog:
     listen(PositionReset, _reset)
     listen(TypeSkipped, _type_skipped)
     listen(NothingMatches, _nothing_matches)
+    listen(RecordSkipped, _skipped)
     listen(RecordsLost, _lost)
     listen(CommitFailed, _commit_failed)
     listen(EndpointOverran, _overran)
@@ -70,7 +75,14 @@ def _stopped(event: ConsumerStopped) -> None:
         logger.info("consumer %s has stopped", event.consumer, extra=fields)
     else:
         text = error_text(event.error, str) or error_text(event.error)
-        logger.error("consumer %s has ended: %s", event.consumer, text, exc_info=event.error, extra=fields)
+        logger.error("consumer %s has ended: %s", event.consumer, text, exc_info=_not_logged(event.error), extra=fields)
+
+
+def _not_logged(error: BaseException) -> BaseException | None:
+    """The error that is logged with its traceback; None for a record's failure, which was, when it stopped the app."""
+    if not isinstance(error, StopApp):
+        return error
+    return error.__cause__ if isinstance(error.__cause__, FATAL) else None
 
 
 def _lost_source(event: ConsumerLost) -> None:
@@ -174,6 +186,20 @@ def _known(types: tuple[str, ...]) -> str:
     return ", ".join([*map(repr, types[:MOST_KNOWN]), *more]) or "none"
 
 
+def _skipped(event: RecordSkipped) -> None:
+    if not logger.isEnabledFor(logging.DEBUG):
+        return
+    logger.debug(
+        "%s skips %s[%d]@%d: %s",
+        event.endpoint or "the middleware",
+        event.topic,
+        event.partition,
+        event.offset,
+        one_line(event.reason, ERROR_CHARACTERS),
+        extra={**_address(event), "handler": event.endpoint or None},
+    )
+
+
 def _lost(event: RecordsLost) -> None:
     logger.error(
         "consumer %s lost %d records that were already committed and could not be handled within the drain time"
@@ -243,7 +269,7 @@ def _unreadable(event: PartitionBlocked) -> None:
     )
 
 
-def _address(event: EndpointOverran | EndpointBlocked | ResultDropped) -> dict[str, object]:
+def _address(event: EndpointOverran | EndpointBlocked | RecordSkipped | ResultDropped) -> dict[str, object]:
     return {"consumer": event.consumer, "topic": event.topic, "partition": event.partition, "offset": event.offset}
 
 

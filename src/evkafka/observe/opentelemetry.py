@@ -15,11 +15,12 @@ from opentelemetry.propagate import extract, inject
 from opentelemetry.propagators.textmap import Getter, Setter
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, Tracer
 
-from evkafka.outcomes import DeadLetter, FailureOutcome, Outcome, Retry, Skip, Unmatched
+from evkafka.outcomes import DeadLetter, Failed, FailureOutcome, Outcome, Skip, Unmatched
 from evkafka.records import Record, RecordMetadata
 from evkafka.runtime.attempt import classify
-from evkafka.runtime.failure_cause import classify_exception, failure_message, reported_exception
+from evkafka.runtime.failure_cause import Fatal, classify_exception, failure_message, reported_exception
 from evkafka.runtime.ports import BatchAttempt, Dispatch, Slot
+from evkafka.serde.safe_text import NAME_CHARACTERS, cut
 
 Pairs = list[tuple[str, bytes | None]]
 
@@ -184,17 +185,16 @@ def _process_attributes(record: Record, slot: Slot) -> dict[str, Any]:
 
 def _record_result(span: Span, result: object) -> None:
     """Record the result of an attempt on its span. An outcome is not an error."""
-    match result:
-        case BaseException():
-            meaning = classify_exception(result)
-            if isinstance(meaning, Outcome):
-                span.set_attribute("evkafka.outcome", type(meaning).__name__)
-            else:
-                _failed(span, result)
-        case _ if isinstance(outcome := classify(result), Skip | Retry | DeadLetter):
-            span.set_attribute("evkafka.outcome", type(outcome).__name__)
-        case _:
-            return
+    meaning = classify_exception(result) if isinstance(result, BaseException) else classify(result)
+    match meaning:
+        case Failed(error=error) | Fatal(error=error):
+            _failed(span, error)
+        case Unmatched():
+            span.set_attribute("evkafka.outcome", "unmatched")
+        case Outcome():
+            span.set_attribute("evkafka.outcome", type(meaning).__name__)
+    if isinstance(meaning, Skip | DeadLetter) and meaning.reason:
+        span.set_attribute("evkafka.reason", cut(meaning.reason, NAME_CHARACTERS))
 
 
 def _failed(span: Span, error: BaseException) -> None:

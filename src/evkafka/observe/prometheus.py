@@ -17,7 +17,7 @@ from prometheus_client.core import (
     Metric,
 )
 
-from evkafka.runtime.failure_cause import reported_exception
+from evkafka.runtime.failure_cause import failure_name
 from evkafka.runtime.status import AppStatus, ConsumerStatus, PartitionStatus
 from evkafka.telemetry import (
     AttemptFailed,
@@ -162,7 +162,7 @@ class AppCollector:
         self._values.unmatched[event.consumer, event.topic, event.reason] += event.count
 
     def _on_failed(self, event: AttemptFailed) -> None:
-        kind = type(reported_exception(event.error)).__name__ if event.error is not None else ""
+        kind = failure_name(event.error, event.outcome)
         self._values.exceptions[event.consumer, event.topic, event.event_type or "", kind] += 1
 
     def _on_committed(self, event: OffsetsCommitted) -> None:

@@ -13,7 +13,7 @@ from copy import copy
 from functools import cached_property
 from typing import Protocol
 
-from evkafka.outcomes import Failed, FailureOutcome, PartialFailure, Unmatched
+from evkafka.outcomes import Failed, FailureOutcome, PartialFailure, Skip, Unmatched
 from evkafka.records import Record
 from evkafka.runtime.attempt import ABANDONED, classify
 from evkafka.runtime.interfaces import ConsumerServices, DecideFor
@@ -29,7 +29,6 @@ from evkafka.runtime.settle import (
     Verdict,
     Wait,
     address_of,
-    error_of,
 )
 
 OpenBatch = Callable[[Sequence[Record], Slot], BatchAttempt]
@@ -183,15 +182,15 @@ class BatchWalk:
                 self._report_failed(index, end, verdict)
                 self._report.finished(self._runner.slot, self._records[index], "retried", share_s)
                 self._waits.append((index, verdict.delay_s))
-        for index, _, verdict in judged:
+        for index, end, verdict in judged:
             if isinstance(verdict, SendToRetryTopic | SendToDeadLetter):
-                self._report_failed(index, verdict.error, verdict)
+                self._report_failed(index, end, verdict)
                 self._begin_write(index, verdict, share_s)
         for lane, settled in behind.items():
             self._writes.add_settled_behind(lane, settled)
-        for index, _, verdict in judged:
+        for index, end, verdict in judged:
             if isinstance(verdict, StopConsuming):
-                self._report_failed(index, verdict.error, verdict)
+                self._report_failed(index, end, verdict)
                 raise StopApp(f"{address_of(self._records[index])} stops the app: {verdict.reason}", verdict.error)
         return True
 
@@ -225,22 +224,26 @@ class BatchWalk:
         del self._open[index]
 
     def _behind(self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float) -> SettledBehind:
-        if isinstance(end, Failed):
-            self._report_failed(index, end, verdict)
+        self._report_finished(index, end, verdict)
         return SettledBehind(self._open.pop(index), copy(self._runner.slot), verdict.status, share_s)
 
     def _finish(self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float) -> bool:
         record = self._open.pop(index)
-        if isinstance(end, Failed):
-            self._report_failed(index, end, verdict)
+        self._report_finished(index, end, verdict)
         if not self._batch.partition.ledger.finish(record.offset):
             self._report.dropped(self._runner.slot, record)  # the partition was revoked meanwhile
             return False
         self._report.finished(self._runner.slot, record, verdict.status, share_s)
         return True
 
-    def _report_failed(self, index: int, end: object, verdict: Verdict) -> None:
-        self._report.failed(self._runner.slot, self._records[index], error_of(end), verdict)
+    def _report_finished(self, index: int, end: FailureOutcome | None, verdict: Finish) -> None:
+        if isinstance(end, Failed):
+            self._report_failed(index, end, verdict)
+        elif isinstance(end, Skip):
+            self._report.skipped(self._runner.slot, self._records[index], end)
+
+    def _report_failed(self, index: int, end: FailureOutcome | None, verdict: Verdict) -> None:
+        self._report.failed(self._runner.slot, self._records[index], end, verdict)
 
     # ------------------------------------------------------------------ trying again
 
@@ -249,7 +252,7 @@ class BatchWalk:
         """Whether its partition is being revoked: records that are not done are dropped, the next owner reads them."""
         return self._batch.partition.begins_nothing
 
-    def _retry_batch(self, wanted: Sequence[int], outcome: object, verdict: Wait) -> None:
+    def _retry_batch(self, wanted: Sequence[int], outcome: FailureOutcome, verdict: Wait) -> None:
         """The batch is tried again unchanged."""
         share_s = (self._clock.now() - self._runner.started_s) / len(wanted)
         self._report_failed(wanted[0], outcome, verdict)

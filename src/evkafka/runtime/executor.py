@@ -15,7 +15,7 @@ from contextvars import Context
 from typing import Literal
 
 from evkafka.exceptions import EndpointTimeout
-from evkafka.outcomes import Failed, Unmatched
+from evkafka.outcomes import Failed, Skip, Unmatched
 from evkafka.records import Record
 from evkafka.runtime.admission import Gated
 from evkafka.runtime.attempt import (
@@ -44,7 +44,6 @@ from evkafka.runtime.settle import (
     StopConsuming,
     Wait,
     address_of,
-    error_of,
 )
 from evkafka.runtime.supervision.tasks import TaskEnded
 from evkafka.runtime.time_slice import TimeSlice
@@ -364,20 +363,22 @@ class Executor:
         match verdict:
             case Finish(status=status):
                 if isinstance(outcome, Failed):
-                    self._report.failed(slot, record, outcome.error, verdict)
+                    self._report.failed(slot, record, outcome, verdict)
+                elif isinstance(outcome, Skip):
+                    self._report.skipped(slot, record, outcome)
                 return self._finish(lane, record, status, duration_s)
             case Wait(delay_s=delay_s):
-                self._report.failed(slot, record, error_of(outcome), verdict)
+                self._report.failed(slot, record, outcome, verdict)
                 self._report.finished(slot, record, "retried", duration_s)
                 self._put_back(lane, record, delay_s)
                 return False
             case SendToRetryTopic() | SendToDeadLetter():
-                self._report.failed(slot, record, verdict.error, verdict)
+                self._report.failed(slot, record, outcome, verdict)
                 self._writes.begin(lane, record, slot, verdict, duration_s)
                 lane.attempt = 1
                 return False
             case StopConsuming(reason=reason, error=error):
-                self._report.failed(slot, record, error, verdict)
+                self._report.failed(slot, record, outcome, verdict)
                 raise StopApp(f"{address_of(record)} stops the app: {reason}", error)
 
     def _finish(self, lane: Lane, record: Record, status: str, duration_s: float) -> bool:

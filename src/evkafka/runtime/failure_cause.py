@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import TracebackType
 
 from evkafka.exceptions import DecodeError, message_of
 from evkafka.outcomes import DeadLetter, Failed, Outcome, Retry, Skip
 
 FATAL = (MemoryError, KeyboardInterrupt, SystemExit)
+
+FRAMEWORK = frozenset({"evkafka", "asyncio", "concurrent", "contextlib"})
+"""The packages between an executor and the app's code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,11 @@ def reported_exception(error: BaseException) -> BaseException:
     return first_failure(cause) if cause is not None else leaf
 
 
+def failure_name(error: BaseException | None, outcome: str) -> str:
+    """The class of the reported exception; without an error, the name of the outcome."""
+    return outcome if error is None else type(reported_exception(error)).__name__
+
+
 def failure_message(error: BaseException) -> str:
     """The message of the reported exception, after the reason of the DeadLetter that was raised from it."""
     reported = reported_exception(error)
@@ -118,3 +127,15 @@ def failure_message(error: BaseException) -> str:
     if reported is outcome or not isinstance(outcome, DeadLetter) or not outcome.reason:
         return message
     return f"{outcome.reason}: {message}" if message else outcome.reason
+
+
+def app_traceback(error: BaseException) -> TracebackType | None:
+    """The traceback from the first frame of the app's own code on; all of it if there is no such frame."""
+    entry = error.__traceback__
+    while entry is not None and _package_of(entry) in FRAMEWORK:
+        entry = entry.tb_next
+    return error.__traceback__ if entry is None else entry
+
+
+def _package_of(entry: TracebackType) -> str:
+    return str(entry.tb_frame.f_globals.get("__name__")).partition(".")[0]

@@ -13,8 +13,9 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import cast
 
-from evkafka.outcomes import Unmatched
+from evkafka.outcomes import DeadLetter, Failed, FailureOutcome, Outcome, Skip, Unmatched
 from evkafka.records import Record
+from evkafka.runtime.failure_cause import outcome_cause
 from evkafka.runtime.interfaces import AttemptKind
 from evkafka.runtime.ports import Route, Slot
 from evkafka.runtime.settle import Finish, SendToDeadLetter, SendToRetryTopic, StopConsuming, Verdict, Wait
@@ -24,6 +25,7 @@ from evkafka.telemetry import (
     EndpointBlocked,
     EndpointOverran,
     NothingMatches,
+    RecordSkipped,
     RecordsProcessed,
     RecordsUnmatched,
     ResultDropped,
@@ -144,7 +146,15 @@ class TelemetryReporter:
             topics.setdefault(topic, {}).setdefault((event_type, cast(Status, status)), []).extend(durations_s)
         return topics
 
-    def failed(self, slot: Slot, record: Record, error: BaseException | None, verdict: Verdict) -> None:
+    def skipped(self, slot: Slot, record: Record, outcome: Skip) -> None:
+        if outcome.reason:
+            self._telemetry.emit(
+                RecordSkipped(
+                    self._consumer, record.topic, record.partition, record.offset, _endpoint(slot), outcome.reason
+                )
+            )
+
+    def failed(self, slot: Slot, record: Record, outcome: FailureOutcome | None, verdict: Verdict) -> None:
         decision, retry_in_s = _describe_verdict(verdict)
         self._telemetry.emit(
             AttemptFailed(
@@ -155,10 +165,12 @@ class TelemetryReporter:
                 event_type=slot.route.event_type if slot.route is not None else None,
                 endpoint=slot.route.name if slot.route is not None else "",
                 attempt=slot.attempt,
-                error=error,
+                error=_error_of(outcome, verdict),
                 decision=decision,
                 retry_in_s=retry_in_s,
                 key_hash=_key_hash(record.key),
+                outcome="" if isinstance(outcome, Failed) else type(outcome).__name__,
+                reason=outcome.reason if isinstance(outcome, DeadLetter | Unmatched) else "",
             )
         )
 
@@ -188,6 +200,18 @@ def _key_hash(key: bytes | None) -> str | None:
 
 def _endpoint(slot: Slot) -> str:
     return slot.route.name if slot.route is not None else ""
+
+
+def _error_of(outcome: FailureOutcome | None, verdict: Verdict) -> BaseException | None:
+    match outcome, verdict:
+        case _, SendToRetryTopic(error=error) | SendToDeadLetter(error=error) | StopConsuming(error=error):
+            return error
+        case Failed(error=error), _:
+            return error
+        case Outcome(), _:
+            return outcome_cause(outcome)
+        case _:
+            return None
 
 
 def _describe_verdict(verdict: Verdict) -> tuple[str, float]:

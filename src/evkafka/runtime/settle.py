@@ -79,17 +79,6 @@ def written_status(verdict: SendToRetryTopic | SendToDeadLetter) -> Status:
     return "retried" if isinstance(verdict, SendToRetryTopic) else "dead_lettered"
 
 
-def error_of(outcome: object) -> BaseException | None:
-    """The error of an outcome; None if it has none."""
-    match outcome:
-        case Failed(error=error):
-            return error
-        case BaseException():
-            return outcome
-        case _:
-            return None
-
-
 def decide(
     outcome: Outcome | Unmatched | Failed | None,
     *,

@@ -140,8 +140,8 @@ class SuspectRecords:
         """Let the error policy decide on a record whose attempts are used up. False if it is to be tried again."""
         read, slot = self._intake.as_placed(record), self._new_slot()
         slot.route, slot.record, slot.attempt = self._dispatch.route(read), read, failed
-        error = ProcessDied(f"its process died while it was handled, {deaths} times")
-        verdict = self._decide(record.topic, slot.route, Failed(error), failed)
+        died = Failed(ProcessDied(f"its process died while it was handled, {deaths} times"))
+        verdict = self._decide(record.topic, slot.route, died, failed)
         report, address = self._services.report, address_of(record)
         if isinstance(verdict, Wait):
             logger.error(
@@ -155,7 +155,7 @@ class SuspectRecords:
         partition.held.popleft()
         self._assignment.taken += 1
         partition.open([read], read.offset + 1)
-        report.failed(slot, read, error, verdict)
+        report.failed(slot, read, died, verdict)
         match verdict:
             case Finish(status=status):
                 partition.ledger.finish(read.offset)
@@ -165,5 +165,5 @@ class SuspectRecords:
                 self._writes.begin(lane, read, slot, verdict, 0.0)
             case StopConsuming(reason=reason):
                 self._services.close_partition(partition)
-                self._services.fail(StopApp(f"{address} stops the app: {reason}", error))
+                self._services.fail(StopApp(f"{address} stops the app: {reason}", died.error))
         return True

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from evkafka.runtime.settle import StopApp
 from evkafka.runtime.supervision.stacks import threads_blocking_exit
 from evkafka.service.service import StartFailed
 from evkafka.service.standard_streams import open_standard_streams
@@ -77,6 +78,9 @@ def _serve(runner: asyncio.Runner, serve: Callable[[], Coroutine[Any, Any, None]
         asyncio.CancelledError
     ) as error:  # by a timeout that the lifespan has left open, or by other code on the loop
         logger.critical("the app has failed: its main task was cancelled by code outside EVKafka", exc_info=error)
+        return FAILED
+    except StopApp as error:  # the log has the record's failure, with its traceback
+        logger.critical("the app has failed: %s", error)
         return FAILED
     except Exception as error:
         logger.critical("the app has failed: %s", error, exc_info=error)

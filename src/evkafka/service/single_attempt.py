@@ -20,7 +20,6 @@ from evkafka.runtime.attempt import CancelReason, classify, classify_failure, ma
 from evkafka.runtime.attempt_context import first_context
 from evkafka.runtime.deadline import remaining
 from evkafka.runtime.ports import Dispatch, Route, Slot
-from evkafka.runtime.settle import error_of
 
 logger = logging.getLogger("evkafka.testing")
 
@@ -213,7 +212,7 @@ class BatchCall:
                 return error
             case PartialFailure(ends=ends) if errors := [end.error for end in ends.values() if isinstance(end, Failed)]:
                 failure = BatchError(
-                    {index: found for index, end in ends.items() if (found := error_of(end)) is not None}
+                    {index: found for index, end in ends.items() if (found := _error_of(end)) is not None}
                 )
                 failure.__cause__ = errors[0]
                 return failure
@@ -249,3 +248,14 @@ def _in_one_batch(dispatch: Dispatch, first: Record, other: Record) -> bool:
     return (first.topic, first.partition) == (other.topic, other.partition) and (
         dispatch.gated(first) is dispatch.gated(other)
     )
+
+
+def _error_of(end: FailureOutcome | None) -> BaseException | None:
+    """What a BatchError says about a record that ended so: an exception or an outcome."""
+    match end:
+        case Failed(error=error):
+            return error
+        case BaseException():
+            return end
+        case _:
+            return None

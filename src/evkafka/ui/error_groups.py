@@ -7,7 +7,7 @@ import traceback
 from collections import deque
 from dataclasses import dataclass, field
 
-from evkafka.runtime.failure_cause import failure_message, reported_exception
+from evkafka.runtime.failure_cause import app_traceback, failure_message, failure_name
 from evkafka.serde.safe_text import NAME_CHARACTERS, lines, one_line
 from evkafka.telemetry import AttemptFailed
 from evkafka.ui.models import ErrorGroup, RecordAddress
@@ -47,10 +47,8 @@ class ErrorGroups:
     def add(self, event: AttemptFailed, at_s: float) -> ErrorGroup:
         """Count an error. Returns its group."""
         error, at_ms = event.error, int(at_s * 1000)
-        name, message = "An outcome", f"the endpoint asked for it: {event.decision}"
-        if error is not None:
-            name = one_line(type(reported_exception(error)).__name__, NAME_CHARACTERS)
-            message = lines(failure_message(error), MESSAGE_CHARACTERS)
+        name = one_line(failure_name(event.error, event.outcome), NAME_CHARACTERS)
+        message = lines(event.reason if error is None else failure_message(error), MESSAGE_CHARACTERS)
         event_type = cut_event_type(event.event_type)
         words = "\0".join((name, event.endpoint, event_type or "", event.consumer))
         error_id = hashlib.sha256(words.encode()).hexdigest()[:12]
@@ -77,8 +75,8 @@ class ErrorGroups:
         if len(self._groups) > GROUPS_MAX:
             del self._groups[next(iter(self._groups))]
         row = group.row
-        if at_ms - row["last_ms"] >= 1000 and error is not None:  # many errors at once: format one traceback a second
-            row["traceback"] = _traceback(error)
+        if at_ms - row["last_ms"] >= 1000:  # many errors at once: format one traceback a second
+            row["traceback"] = "" if error is None else _traceback(error)
             row["message"] = message
         row["count"] += 1
         row["last_ms"] = at_ms
@@ -105,8 +103,14 @@ def cut_event_type(event_type: str | None) -> str | None:
 def _traceback(error: BaseException) -> str:
     """The last frames of each error in the chain. A recursion has a thousand, and this runs in the event loop."""
     try:
-        formatted = traceback.TracebackException.from_exception(
-            error, limit=-TRACEBACK_FRAMES, max_group_width=5, max_group_depth=3, compact=True
+        formatted = traceback.TracebackException(
+            type(error),
+            error,
+            app_traceback(error),
+            limit=-TRACEBACK_FRAMES,
+            max_group_width=5,
+            max_group_depth=3,
+            compact=True,
         )
         text = "".join(formatted.format())
     except Exception as failure:

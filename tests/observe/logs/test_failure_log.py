@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
+import traceback
 import weakref
 from typing import Any
 
 import pytest
 
-from evkafka import EVKafkaApp, Handler
+from evkafka import DeadLetter, EVKafkaApp, Handler, Skip
 from evkafka.observe.failure_log import MAX_KINDS, MAX_LINES, WINDOW_S
 from evkafka.observe.logs import log_events
+from evkafka.runtime.settle import StopApp
 from evkafka.telemetry import AttemptFailed, ConsumerStopped, OffsetsCommitted, Telemetry
 from evkafka.testing import InMemoryKafka
 from evkafka.testing.memory.clock import VirtualClock
@@ -50,10 +53,11 @@ class Failures:
         times: int = 1,
         endpoint: str = "shop.on_order",
         consumer: str = "shop",
+        **more: str,
     ) -> None:
         for _ in range(times):
             self._offset += 1
-            event = AttemptFailed(consumer, "orders", 0, self._offset, "E", endpoint, 1, error, decision, 0.5)
+            event = AttemptFailed(consumer, "orders", 0, self._offset, "E", endpoint, 1, error, decision, 0.5, **more)
             self.telemetry.emit(event)
 
     @property
@@ -132,6 +136,141 @@ class TestARecordThatIsGivenUp:
         failures.fail(raised(KeyError("CHF")), times=100)
         failures.fail(raised(KeyError("CHF")), "stop")
         assert failures.tracebacks == 2
+
+
+class TestAnOutcome:
+    def test_has_the_reason_that_the_endpoint_gives(self, failures: Failures) -> None:
+        failures.fail(None, "dead_letter", outcome="DeadLetter", reason="no such\ncustomer")
+        [line] = failures.lines
+        assert line.startswith("shop.on_order failed at orders[0]@1, attempt 1; writing it to the dead-letter topic: ")
+        assert line.endswith(": DeadLetter requested: no such\\ncustomer")
+
+    def test_without_a_reason_is_named_alone(self, failures: Failures) -> None:
+        failures.fail(None, outcome="Retry")
+        assert failures.lines == [
+            "shop.on_order failed at orders[0]@1, attempt 1; trying again in 0.5 s: Retry requested"
+        ]
+
+    def test_has_the_error_that_it_was_raised_from_too(self, failures: Failures) -> None:
+        outcome = DeadLetter("no such customer")
+        outcome.__cause__ = KeyError("A-1")
+        failures.fail(raised(outcome), "dead_letter", outcome="DeadLetter", reason="no such customer")
+        assert failures.lines[0].endswith(": DeadLetter requested: no such customer: KeyError('A-1')")
+
+    def test_of_a_record_that_no_endpoint_takes_blames_no_endpoint(self, failures: Failures) -> None:
+        failures.fail(None, "dead_letter", endpoint="", outcome="Unmatched", reason="no_type")
+        assert failures.lines == ["no endpoint handles orders[0]@1 (no_type); writing it to the dead-letter topic"]
+
+
+async def run_app(handler: Handler, **keys: Any) -> None:
+    """Handle one record."""
+    app = EVKafkaApp()
+    policy: Any = {"max_attempts": 1, "then": "skip"}
+    app.add_consumer({"topics": ["orders"], "group_id": "g", "on_error": policy, **keys}, handler, name="orders")
+    async with InMemoryKafka() as kafka:
+        with contextlib.suppress(StopApp):
+            async with kafka.running(app):
+                await kafka.send("orders", {"id": 1}, event_type="E")
+                await kafka.settle()
+
+
+class TestARequestedDeadLetter:
+    @pytest.mark.parametrize("batch", [False, True])
+    async def test_is_logged_with_its_reason(self, caplog: pytest.LogCaptureFixture, batch: bool) -> None:
+        handler = Handler()
+
+        async def on_order(event: dict[str, Any]) -> DeadLetter:
+            return DeadLetter("no such customer")
+
+        async def on_orders(events: list[dict[str, Any]]) -> DeadLetter:
+            return DeadLetter("no such customer")
+
+        handler.event("E", batch=True)(on_orders) if batch else handler.event("E")(on_order)
+        await run_app(handler)
+        [record] = [one for one in caplog.records if "DeadLetter requested: no such customer" in one.getMessage()]
+        assert record.exc_info is None
+
+    async def test_of_a_record_without_an_endpoint_blames_none(self, caplog: pytest.LogCaptureFixture) -> None:
+        await run_app(Handler(), unmatched="dead_letter")
+        assert "no endpoint handles orders[0]@0 (no_endpoint); writing it to the dead-letter topic" in caplog.messages
+
+
+class TestTheTraceback:
+    @pytest.mark.parametrize("threaded", [False, True])
+    async def test_begins_in_the_code_of_the_app(self, caplog: pytest.LogCaptureFixture, threaded: bool) -> None:
+        handler = Handler()
+
+        def plain(event: dict[str, Any]) -> None:
+            raise ValueError("no customer")
+
+        async def awaited(event: dict[str, Any]) -> None:
+            raise ValueError("no customer")
+
+        handler.event("E")(plain if threaded else awaited)
+        await run_app(handler)
+        [record] = [one for one in caplog.records if one.exc_info]
+        assert record.exc_info is not None
+        frames = traceback.extract_tb(record.exc_info[2])
+        assert [frame.name for frame in frames] == ["plain" if threaded else "awaited"]
+
+    async def test_of_a_record_that_stops_the_app_is_printed_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        handler = Handler()
+
+        @handler.event("E")
+        async def on_order(event: dict[str, Any]) -> None:
+            raise ValueError("no customer")
+
+        await run_app(handler, on_error={"max_attempts": 1, "then": "stop"})
+        assert "has ended: orders[0]@0 stops the app: attempt 1 of 1 failed" in caplog.text
+        [record] = [one for one in caplog.records if one.exc_info]
+        assert "on_order failed at orders[0]@0" in record.getMessage()
+
+    async def test_of_an_error_that_is_no_failure_of_a_record_is_printed(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        handler = Handler()
+
+        @handler.event("E")
+        async def on_order(event: dict[str, Any]) -> None:
+            raise MemoryError
+
+        await run_app(handler)
+        [record] = [one for one in caplog.records if one.exc_info]
+        assert record.exc_info is not None
+        assert record.exc_info[0] is MemoryError
+
+
+class TestASkip:
+    @pytest.mark.parametrize("batch", [False, True])
+    @pytest.mark.parametrize("raised", [False, True])
+    async def test_is_logged_at_debug_with_its_reason(
+        self, caplog: pytest.LogCaptureFixture, raised: bool, batch: bool
+    ) -> None:
+        caplog.set_level(logging.DEBUG, "evkafka.events")
+        handler = Handler()
+
+        async def on_order(event: dict[str, Any]) -> Skip:
+            if raised:
+                raise Skip("a test order")
+            return Skip("a test order")
+
+        async def on_orders(events: list[dict[str, Any]]) -> Skip:
+            return await on_order({})
+
+        handler.event("E", batch=True)(on_orders) if batch else handler.event("E")(on_order)
+        await run_app(handler)
+        assert [line for line in caplog.messages if " skips orders[0]@0: a test order" in line]
+
+    async def test_without_a_reason_is_not_logged(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.DEBUG, "evkafka.events")
+        handler = Handler()
+
+        @handler.event("E")
+        async def on_order(event: dict[str, Any]) -> type[Skip]:
+            return Skip
+
+        await run_app(handler)
+        assert not [line for line in caplog.messages if "skips" in line]
 
 
 class TestKinds:

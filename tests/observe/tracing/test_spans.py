@@ -133,6 +133,7 @@ class TestAttempts:
         await handled(app_with(handling(skip)), {})
         [span] = named(spans, "process orders")
         assert (span.attributes or {})["evkafka.outcome"] == "Skip"
+        assert (span.attributes or {}).get("evkafka.reason") == ("not ours" if raised else None)
         assert span.status.status_code is StatusCode.UNSET
 
     async def test_an_unmatched_record_is_marked(self, spans: InMemorySpanExporter) -> None:

@@ -17,6 +17,7 @@ from evkafka.runtime.dead_letters.headers import (
 )
 from evkafka.runtime.dead_letters.replay_signature import sign
 from tests.support.dead_letters import FORGED, ID, Source, failure
+from tests.support.tracebacks import error_through
 
 EVKAFKA = ErrorPolicySettings()
 SPRING = ErrorPolicySettings(dead_letter_header_style="spring")
@@ -45,6 +46,16 @@ class TestOurStyle:
         }
         assert traceback is not None
         assert traceback.endswith(b"ValueError: no such order\n")
+
+    def test_its_traceback_begins_in_the_code_of_the_app(self) -> None:
+        def on_order() -> None:
+            raise ValueError("no such order")
+
+        failed = failure(error=error_through("evkafka", on_order))
+        said = only(dead_letter_headers(Source(), failed, EVKAFKA, id_=ID), "evkafka-dlq-")
+        assert said["error-traceback"] is not None
+        assert b"on_order" in said["error-traceback"]
+        assert b"evkafka.py" not in said["error-traceback"]
 
     def test_without_an_error_the_reason_is_the_message(self) -> None:
         said = only(

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from evkafka.config.settings import ErrorPolicySettings
 from evkafka.records import Record, Unreadable
-from evkafka.runtime.failure_cause import failure_message, reported_exception
+from evkafka.runtime.failure_cause import app_traceback, failure_message, reported_exception
 
 PREFIX = "evkafka-dlq-"
 ORIGIN = ("topic", "partition", "offset", "timestamp", "group", "id")
@@ -174,7 +174,7 @@ class _DeadLetterHeaders:
         self.origin = {**origin_values(record, failure, id_), **first_origin}
         self.error_type = error_type_of(error)
         self.message = cut(failure.message, message_bytes)
-        self.traceback = _cut_head("".join(traceback.format_exception(error)) if error else "", traceback_bytes)
+        self.traceback = _cut_head(_format_traceback(error) if error else "", traceback_bytes)
 
     def as_evkafka(self) -> Headers:
         failure = self.failure
@@ -234,6 +234,10 @@ def error_type_of(error: BaseException | None) -> str:
 
 def cut(text: str, most: int) -> bytes:
     return text.encode(errors="replace")[:most].decode(errors="ignore").encode()
+
+
+def _format_traceback(error: BaseException) -> str:
+    return "".join(traceback.format_exception(type(error), error, app_traceback(error)))
 
 
 def _cut_head(text: str, most: int) -> bytes:
