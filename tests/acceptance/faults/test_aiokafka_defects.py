@@ -6,15 +6,19 @@ Such a test passes as long as the defect exists: if one fails after an upgrade, 
 from __future__ import annotations
 
 import asyncio
+import gc
 import uuid
+import weakref
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka import errors as kafka
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.protocol.admin import SaslAuthenticateRequest_v1
+from aiokafka.record.memory_records import MemoryRecords
 
 from evkafka.broker import KafkaBroker
 from tests.support.fake_kafka import FakeKafka
@@ -116,3 +120,17 @@ class TestIdempotentProducer:
             for _ in range(2):
                 with pytest.raises(kafka.OutOfOrderSequenceNumber):
                     await producer.send_and_wait(topic, b"small")
+
+
+class TestFetches:
+    def test_are_kept_in_memory_by_a_reference_cycle(self) -> None:
+        gc.disable()
+        try:
+            records = PartitionRecords(
+                TopicPartition("t", 0), MemoryRecords(b""), [], 0, None, None, True, READ_COMMITTED
+            )
+            kept = weakref.ref(records)
+            del records
+            assert kept() is not None
+        finally:
+            gc.enable()

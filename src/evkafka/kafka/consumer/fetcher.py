@@ -42,6 +42,7 @@ class RawFetcher(Fetcher):
     ) -> R:
         """Our decoder for the records of aiokafka's FetchResult."""
         fetched = result._partition_records
+        fetched._records_iterator = None  # aiokafka-defects.md#fetched-bytes
         return kind(
             tp.topic,
             tp.partition,
@@ -221,7 +222,8 @@ class ContainedFetcher(RawFetcher):
                 continue
             entry = self._records.get(tp)
             if type(entry) is FetchResult:
-                self._records[tp] = self._verify_epoch(tp, raw) or self._buffer(tp, assignment, entry, raw)
+                buffer = self._buffer(tp, assignment, entry, raw)
+                self._records[tp] = self._verify_epoch(tp, raw) or buffer
             elif type(entry) is FetchError:
                 del self._records[tp]
                 self._handle_error(tp, assignment.state_value(tp), entry._error)
