@@ -53,6 +53,16 @@ def test_check_finds_nothing(service: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
+def test_its_group_is_set_in_one_place(service: Path) -> None:
+    places = [
+        path.name
+        for path in service.rglob("*")
+        if path.suffix in (".py", ".toml", ".yaml")
+        and re.search(r"group_id\W+order-mailer", path.read_text(), re.IGNORECASE)
+    ]
+    assert places == ["main.py"]
+
+
 def test_its_manifests_fit_its_app(service: Path) -> None:
     [stateful] = yaml.safe_load_all((service / "deploy" / "deployment.yaml").read_text())
     pod = stateful["spec"]["template"]["spec"]
