@@ -64,7 +64,10 @@ async def browser() -> AsyncIterator[RunningBrowser]:
 
 @pytest.fixture
 def open_page(browser: RunningBrowser) -> OpenPage:
-    """Open a page: `async with open_page(url, dark=True, width=360) as page:`. Fails if the page had an error."""
+    """Open a page: `async with open_page(url, dark=True, width=360) as page:`. Fails if the page had an error.
+
+    `script` runs before the page's own.
+    """
 
     @asynccontextmanager
     async def opened(
@@ -73,17 +76,17 @@ def open_page(browser: RunningBrowser) -> OpenPage:
         dark: bool = False,
         width: int = 1280,
         height: int = 800,
+        script: str = "",
         expected: Callable[[str], bool] = lambda wrong: False,
     ) -> AsyncIterator[Page]:
         context = await browser.new_context(
             color_scheme="dark" if dark else "light",
-            locale="en-US",  # with LANG=C, Chromium has none that Intl accepts
             viewport={"width": width, "height": height},
             reduced_motion="reduce",
         )
         context.set_default_timeout(WAIT_MS)
         page = await context.new_page()
-        await page.add_init_script(LISTEN)
+        await page.add_init_script(LISTEN + script)
         seen = Seen(urlsplit(url).netloc)
         seen.watch(page)
         await page.goto(url, wait_until="load")

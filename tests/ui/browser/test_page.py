@@ -91,7 +91,15 @@ class TestTheWayFromAConsumer:
             await expect(partitions).to_have_count(30)
 
 
+UNKNOWN_LANGUAGE = 'Object.defineProperty(Navigator.prototype, "language", { get: () => "en-US@posix" });'
+"""What Chromium says with LANG=C. Intl does not accept it."""
+
+
 class TestHistory:
+    async def test_is_drawn_in_a_browser_whose_language_is_unknown(self, sampled: Sampled, open_page: OpenPage) -> None:
+        async with open_page(f"{sampled.url}ui", script=UNKNOWN_LANGUAGE) as page:
+            await expect(page.locator("canvas")).to_have_count(3)
+
     async def test_of_a_longer_time_is_requested_and_its_span_is_part_of_the_address(
         self, sampled: Sampled, open_page: OpenPage
     ) -> None:
