@@ -271,6 +271,8 @@ class Partition:
         began_at: the offset that the first records of this assignment begin at; None until they were read.
         was_reset: the reset rule has set its position.
         tries: unfinished offset -> how many attempts have failed, earlier owners' included.
+        counted: the record whose attempt its commits count before it has ended, and the number of that attempt; None
+            if there is none. Written by `SuspectRecords`.
         held: records that were read and wait until this owner has committed its mark: they are not in the ledger.
         ready: a heap of its lanes that wait for an executor, first the one that comes next. Written by the scheduler.
         running: how many of its lanes an executor walks now. Written by the scheduler.
@@ -283,7 +285,7 @@ class Partition:
 
     __slots__ = (
         "_by_key", "_enqueued", "_keyed", "_more_held", "_progress", "_quiet", "_unkeyed", "_whole", "began_at",
-        "committed", "dead_letters", "early", "gathering", "held", "inherited", "ledger", "mark", "paused",
+        "committed", "counted", "dead_letters", "early", "gathering", "held", "inherited", "ledger", "mark", "paused",
         "polled_bytes", "ready", "running", "saved", "state", "tp", "tries", "unreadable", "was_reset",
     )  # fmt: skip
 
@@ -299,6 +301,7 @@ class Partition:
         self.began_at: int | None = None
         self.was_reset = False
         self.tries: dict[int, int] = {}
+        self.counted: tuple[int, int] | None = None
         self.held: deque[Record] = deque()
         self.ready: list[tuple[int, int, Lane]] = []
         self.running = 0
@@ -389,15 +392,16 @@ class Partition:
         waiting = self.early or self.held
         return waiting[0].offset if waiting else self.ledger.committable()
 
-    def failed_tries(self, base: int) -> dict[int, int]:
-        """How many attempts at its unfinished records from this offset on have failed, by offset."""
-        if self.tries:
-            unfinished, last = set(self.ledger.open_offsets()), self.ledger.last
-            # Those behind the last record that was read are inherited, and still to be read.
-            self.tries = {
-                at: tried for at, tried in self.tries.items() if at >= base and (at in unfinished or at > last)
-            }
-        return self.tries
+    def counted_tries(self, base: int) -> dict[int, int]:
+        """How many attempts at its unfinished records from this offset on count, by offset."""
+        if not self.tries and self.counted is None:
+            return {}
+        unfinished, last = set(self.ledger.open_offsets()), self.ledger.last
+        counted = {**self.tries, **dict(() if self.counted is None else (self.counted,))}
+        # Those behind the last record that was read are inherited, and still to be read.
+        counted = {at: tried for at, tried in counted.items() if at >= base and (at in unfinished or at > last)}
+        self.tries = {at: self.tries[at] for at in counted if at in self.tries}
+        return counted
 
     # ------------------------------------------------------------------ waiting for this owner's mark
 
@@ -432,18 +436,18 @@ class Partition:
             self.mark = OPEN
 
     def give_back(self) -> None:
-        """It is given back in order: its last commit has no mark."""
-        self.mark = OPEN
+        """It is given back in order: its last commit has no mark, and does not count an attempt that it cuts short."""
+        self.mark, self.counted = OPEN, None
 
     def is_in_attempt(self, offset: int, failed: int) -> bool:
         """Whether this record has not ended its attempt: it is neither finished, nor has it failed more often than so
-        many times, nor is it written to another topic."""
+        many times, nor could it not be written to another topic."""
         if any(record.offset == offset for record in self.early):
             return True
         return (
             self.ledger.is_open(offset)
             and self.tries.get(offset, 0) <= failed
-            and not any(write.record.offset == offset for write in self.writes())
+            and not any(write.fails and write.record.offset == offset for write in self.writes())
         )
 
     # ------------------------------------------------------------------ lanes
@@ -529,7 +533,7 @@ class Partition:
             topic_id,
             max(epoch, self.inherited.epoch if self.inherited is not None else epoch),
             self.ledger.finished_from(base),
-            self.failed_tries(base),
+            self.counted_tries(base),
             self.mark,
             rate.as_text() if rate is not None else inherited_rate,
         ).as_text(longest)

@@ -114,6 +114,7 @@ class PendingWrites:
             behind = write.lane.behind
             write.abandon()
             self._leave_lane(write, behind)
+        write.partition.notify_quiet()
 
     def _ended(self, write: PendingWrite, task: asyncio.Task[None]) -> None:
         if task.cancelled() and not write.ended and self._tasks.ignores_cancellation:

@@ -92,12 +92,17 @@ class SuspectRecords:
         )
         until_s = self._assignment.clock.now() + ALONE_S
         while self._assignment.owns(partition) and (found.offset is not None or self._assignment.clock.now() < until_s):
-            if not partition.held and not await self._read_on(partition):
-                return
+            if not partition.held:
+                # The record before has ended: a crash while the next one is waited for must not count against it.
+                await self._commit(partition)
+                if not await self._read_on(partition):
+                    return
             record = partition.held[0]
             if found.offset is not None and record.offset > found.offset:
                 return
             await self._handle(partition, record, found)
+            if record.offset == found.offset:
+                return
 
     async def _read_on(self, partition: Partition) -> bool:
         """Read more records of the partition. False if none came."""
@@ -114,19 +119,22 @@ class SuspectRecords:
         if not known or not self._settle(partition, record, found.deaths, failed):
             deaths = found.deaths if known or found.offset is None else 0
             failed += 0 if known else deaths
-            # The attempt is counted before it begins: if the process dies, the commit has counted it.
-            partition.tries[offset] = failed + 1
+            # The attempt is counted before it begins, and in each commit until it has ended: if the process dies, the
+            # last commit has counted it.
+            partition.tries[offset], partition.counted = failed, (offset, failed + 1)
             partition.mark = OwnerMark(Ownership.ALONE, deaths + 1, offset, self._owner)
-            try:
-                await self._commit(partition)
-            finally:
-                partition.tries[offset] = failed
+            await self._commit(partition)
             if not self._assignment.owns(partition):
                 return
             self._intake.place(partition, [partition.held.popleft()])
             self._services.scheduler.close_batches(partition)
+        # A record that is written to another topic is waited for too: if the next record ended the process before that
+        # is confirmed and committed, this one would begin again, and both could go on like that forever.
         while self._assignment.owns(partition) and partition.is_in_attempt(offset, failed):
             await partition.progress()
+        partition.counted = None
+        if partition.mark.ownership is Ownership.ALONE:
+            partition.mark = OwnerMark(Ownership.BEGUN, 1, owner=self._owner)
 
     async def _commit(self, partition: Partition) -> None:
         committer = self._assignment.committer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from itertools import count
 from typing import Any
 
@@ -17,6 +17,7 @@ from tests.testing.memory.apps import Seen, make_app
 
 KEYS = count()
 LANES: dict[str, Any] = {"concurrency": 8, "auto_commit_interval_ms": 100}
+POLICY: dict[str, Any] = {"max_attempts": 3, "then": "dead_letter"}
 NEVER_AGAIN: dict[str, Any] = {"backoff_ms": 3_600_000, "max_backoff_ms": 3_600_000}
 
 
@@ -258,14 +259,16 @@ class TestTheBudget:
 
 
 class TestARecordThatKillsItsProcess:
-    async def lives(self, kafka: InMemoryKafka, killer: int, most: int, **keys: Any) -> list[list[int]]:
-        """Start the app, crash it when it handles the killer, and start it again; returns what each life handled."""
+    async def lives(
+        self, kafka: InMemoryKafka, killers: Collection[int], most: int, *, after_ms: int = 0, **keys: Any
+    ) -> list[list[int]]:
+        """Start the app, crash it while it handles a killer, and start it again; returns what each life handled."""
         lives: list[list[int]] = []
         for _ in range(most):
             dies = asyncio.Event()
 
             async def then(request: Request, dies: asyncio.Event = dies) -> None:
-                if request.offset == killer:
+                if request.offset in killers:
                     dies.set()
                     await asyncio.get_running_loop().create_future()
 
@@ -276,6 +279,7 @@ class TestARecordThatKillsItsProcess:
                     if dies.is_set() or kafka.committed("billing", "orders") == 10:
                         break
                 if dies.is_set():
+                    await kafka.advance(ms=after_ms)
                     await kafka.crash(app)
             lives.append(seen.offsets())
             if not dies.is_set():
@@ -286,8 +290,7 @@ class TestARecordThatKillsItsProcess:
         self, kafka: InMemoryKafka
     ) -> None:
         await send(kafka, 10)
-        policy = {"max_attempts": 3, "then": "dead_letter"}
-        lives = await self.lives(kafka, 4, 6, on_error=policy)
+        lives = await self.lives(kafka, [4], 6, on_error=POLICY)
         assert len(lives) <= 5
         [letter] = kafka.records("orders.billing.dlq")
         assert letter.header("evkafka-dlq-offset") == b"4"
@@ -295,16 +298,52 @@ class TestARecordThatKillsItsProcess:
         assert {offset for life in lives for offset in life} == {*range(10)}
         assert kafka.committed("billing", "orders") == 10
 
+    @pytest.mark.parametrize("interval_ms", [100, 60_000])
+    async def test_becomes_a_dead_letter_beside_another_one(self, kafka: InMemoryKafka, interval_ms: int) -> None:
+        """The first one's dead letter is confirmed and committed before the second one may end the process."""
+        await send(kafka, 10)
+        await self.lives(kafka, [4, 5], 10, on_error=POLICY, auto_commit_interval_ms=interval_ms)
+        letters = kafka.records("orders.billing.dlq")
+        assert [letter.header("evkafka-dlq-offset") for letter in letters] == [b"4", b"5"]
+        assert kafka.committed("billing", "orders") == 10
+
+    async def test_becomes_a_dead_letter_if_it_takes_several_commits_to_kill_it(self, kafka: InMemoryKafka) -> None:
+        await send(kafka, 10)
+        await self.lives(kafka, [4], 7, after_ms=1_000, on_error=POLICY)
+        [letter] = kafka.records("orders.billing.dlq")
+        assert letter.header("evkafka-dlq-offset") == b"4"
+
+    async def test_is_none_that_has_ended_before_the_crash(self, kafka: InMemoryKafka) -> None:
+        await send(kafka, 2)
+        await self.lives(kafka, [0], 1, auto_commit_interval_ms=60_000)
+        app, seen = make_app(**{**LANES, "auto_commit_interval_ms": 60_000})
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 2)
+            await kafka.advance(ms=100)
+            await kafka.crash(app)
+        assert metadata(kafka) == ""
+        assert kafka.committed("billing", "orders") == 2
+
+    async def test_does_not_wait_for_a_dead_letter_that_cannot_be_written(self, kafka: InMemoryKafka) -> None:
+        await send(kafka, 10)
+        await self.lives(kafka, [0], 3, on_error=POLICY)
+        kafka.fail_sends(*["refused"] * 50, topic="orders.billing.dlq")
+        app, seen = make_app(**LANES, on_error=POLICY)
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 9)
+            assert sorted(seen.offsets()) == [*range(1, 10)]
+            await kafka.crash(app)
+
     async def test_is_handled_alone_from_the_second_death_on(self, kafka: InMemoryKafka) -> None:
         await send(kafka, 10)
-        lives = await self.lives(kafka, 0, 4)
+        lives = await self.lives(kafka, [0], 4)
         assert lives[1:] == [[0], [0], [0]]
 
     async def test_is_named_in_the_log_if_its_policy_has_no_end(
         self, kafka: InMemoryKafka, caplog: pytest.LogCaptureFixture
     ) -> None:
         await send(kafka, 10)
-        await self.lives(kafka, 0, 4)
+        await self.lives(kafka, [0], 4)
         said = [record.getMessage() for record in caplog.records]
         assert any("the process died while it handled orders[0]@0 (" in line for line in said)
 
