@@ -63,8 +63,13 @@ def read(records: int) -> Partition:
 
 def committer(source: AnsweringSource) -> Committer:
     return Committer(
-        source, consumer="it", clock=SystemClock(), telemetry=Telemetry(), metadata_limit=MetadataLimit(3_500)
-    )  # type: ignore[arg-type]
+        source,  # type: ignore[arg-type]
+        consumer="it",
+        group="its",
+        clock=SystemClock(),
+        telemetry=Telemetry(),
+        metadata_limit=MetadataLimit(3_500),
+    )
 
 
 async def turns(count: int = 10) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from evkafka.config.settings import ConsumerSettings
 from evkafka.records import Record, TopicPartition
-from evkafka.runtime.commit_metadata import CommitMetadata, MetadataLimit, Unusable, parse_metadata
+from evkafka.runtime.commit_metadata import CommitMetadata, MetadataLimit, Unusable, parse_metadata, place_of
 from evkafka.runtime.committer import Committer
 from evkafka.runtime.flow_control import FlowControl
 from evkafka.runtime.partition import Partition
@@ -73,8 +73,9 @@ class Assignment:
             partition.inherit(CommitMetadata(-1))
             return
         partition.saved = offset, text = commit
+        place = place_of(self.settings.group_id or "", partition.tp)
         try:
-            partition.inherit(parse_metadata(text, offset, source.topic_id(partition.tp.topic)))
+            partition.inherit(parse_metadata(text, offset, source.topic_id(partition.tp.topic), place))
         except Unusable as error:
             logger.warning(
                 "consumer %s: the metadata of the committed offset %s[%d]@%d is ignored: %s. Records behind that offset"

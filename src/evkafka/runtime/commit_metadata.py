@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from evkafka.records import TopicPartition
 from evkafka.runtime.completed_offsets import (
     OffsetRange,
     decode_attempts,
@@ -83,10 +84,13 @@ class CommitMetadata:
         """Whether it says nothing about offsets."""
         return not self.finished and not self.attempts and self.mark == OPEN
 
-    def as_text(self, limit: int) -> str:
+    def as_text(self, limit: int, place: str) -> str:
         """The text, with at most so many characters: what does not fit is left out, last offsets first.
 
         What is left out is handled again, or counted from 1; never is an unfinished offset taken for finished.
+
+        Args:
+            place: what it is about, see `place_of`.
         """
         if self.is_plain:  # earlier versions of EVKafka understand this
             return self.rate if len(self.rate) <= limit else ""
@@ -104,7 +108,7 @@ class CommitMetadata:
         finished = encode_ranges(self.base, self.finished, left - len(NONE))
         attempts = encode_attempts(self.base, self.attempts, left - len(finished or NONE))
         body = f"{head} {finished or NONE} {attempts or NONE} {rate}"
-        return f"{PREFIX} {_checksum(body)} {body}"
+        return f"{PREFIX} {_checksum(body, place)} {body}"
 
 
 class MetadataLimit:
@@ -122,20 +126,27 @@ class MetadataLimit:
         self.max_bytes = min(self.max_bytes, refused) // 2
 
 
+def place_of(group: str, partition: TopicPartition) -> str:
+    """Which partition of which group a text is about. It goes into the checksum: a text that was copied to another
+    partition or another group says nothing there."""
+    return f"{group} {partition.topic} {partition.partition}"
+
+
 class Unusable(Exception):
     """The text does not say anything about these offsets."""
 
 
-def parse_metadata(text: str, base: int, topic_id: str) -> CommitMetadata:
+def parse_metadata(text: str, base: int, topic_id: str, place: str) -> CommitMetadata:
     """Read the metadata of a commit.
 
     Args:
         base: the committed offset.
         topic_id: the topic's id now; empty if unknown.
+        place: what it should be about, see `place_of`.
 
     Raises:
-        Unusable: it is not ours, damaged, of another version, or belongs to another offset or another topic of this
-            name. Then none of it may be used.
+        Unusable: it is not ours, damaged, of another version, or belongs to another offset, another partition or group,
+            or another topic of this name. Then none of it may be used.
     """
     if not text or text.startswith(f"{RATE_PREFIX} "):
         return CommitMetadata(base, rate=text)
@@ -146,8 +157,8 @@ def parse_metadata(text: str, base: int, topic_id: str) -> CommitMetadata:
     if version != str(VERSION):
         raise Unusable(f"another version of EVKafka has written it ({version})")
     checksum, _, body = rest.partition(" ")
-    if checksum != _checksum(body):
-        raise Unusable("it is damaged")
+    if checksum != _checksum(body, place):
+        raise Unusable("it is damaged, or belongs to another partition or group")
     try:
         found = _parse_body(body)
     except (ValueError, binascii.Error) as error:
@@ -178,5 +189,5 @@ def _parse_mark(text: str) -> OwnerMark:
     return OwnerMark(Ownership(ownership), int(deaths), None if offset == NONE else int(offset), owner)
 
 
-def _checksum(body: str) -> str:
-    return f"{binascii.crc32(body.encode()):08x}"
+def _checksum(body: str, place: str) -> str:
+    return f"{binascii.crc32(f'{place} {body}'.encode()):08x}"

@@ -27,10 +27,18 @@ class Committer:
     """
 
     def __init__(
-        self, source: RecordSource, *, consumer: str, clock: Clock, telemetry: Telemetry, metadata_limit: MetadataLimit
+        self,
+        source: RecordSource,
+        *,
+        consumer: str,
+        group: str,
+        clock: Clock,
+        telemetry: Telemetry,
+        metadata_limit: MetadataLimit,
     ) -> None:
         self._source = source
         self._consumer = consumer
+        self._group = group
         self._clock = clock
         self._telemetry = telemetry
         self._lock = asyncio.Lock()
@@ -40,6 +48,7 @@ class Committer:
         """The offset to commit now, with its metadata; None if both are saved already."""
         tp = partition.tp
         return partition.to_commit(
+            group=self._group,
             topic_id=self._source.topic_id(tp.topic),
             epoch=self._source.leader_epoch(tp, partition.last_read + 1),
             longest=self._metadata_limit.max_bytes,

@@ -232,6 +232,7 @@ class Consumer:
         assignment.committer = Committer(
             source,
             consumer=self.name,
+            group=self.settings.group_id or "",
             clock=self._clock,
             telemetry=self._telemetry,
             metadata_limit=assignment.metadata_limit,

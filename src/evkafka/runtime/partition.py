@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Literal
 
 from evkafka.records import Record, TopicPartition
-from evkafka.runtime.commit_metadata import OPEN, CommitMetadata, OwnerMark, Ownership
+from evkafka.runtime.commit_metadata import OPEN, CommitMetadata, OwnerMark, Ownership, place_of
 from evkafka.runtime.dead_letters.count import DeadLetterCount
 from evkafka.runtime.dead_letters.retry_topics import DelayedRecord
 from evkafka.runtime.offsets import OffsetLedger
@@ -513,10 +513,11 @@ class Partition:
 
     # ------------------------------------------------------------------ committing
 
-    def to_commit(self, *, topic_id: str, epoch: int, longest: int) -> tuple[int, str] | None:
+    def to_commit(self, *, group: str, topic_id: str, epoch: int, longest: int) -> tuple[int, str] | None:
         """The offset to commit now, with its metadata; None if both are saved already.
 
         Args:
+            group: the consumer's.
             epoch: the leader epoch of the last record that was read.
             longest: the most characters of metadata.
         """
@@ -536,7 +537,7 @@ class Partition:
             self.counted_tries(base),
             self.mark,
             rate.as_text() if rate is not None else inherited_rate,
-        ).as_text(longest)
+        ).as_text(longest, place_of(group, self.tp))
         if (base, metadata) == self.saved or (offset is None and not metadata and self.saved is None):
             return None
         return base, metadata

@@ -16,7 +16,7 @@ from evkafka.kafka.admin.groups import Bounds, Group, GroupCommit, bounds_of, de
 from evkafka.kafka.admin.topic_ids import look_up_topic_ids
 from evkafka.kafka.admin.topics import topic_shapes
 from evkafka.records import TopicPartition
-from evkafka.runtime.commit_metadata import Unusable, parse_metadata
+from evkafka.runtime.commit_metadata import Unusable, parse_metadata, place_of
 from evkafka.runtime.completed_offsets import OffsetRanges
 
 
@@ -109,7 +109,7 @@ async def read_group(query: GroupQuery) -> tuple[Group, list[PartitionOffsets]]:
         require_existing(query.connection, topic, existing)
     topics = {topic for topic in query.topics or {at.topic for at in committed} if topic in existing}
     bounds = await bounds_of(query.connection, topics) if topics else {}
-    done_ahead = await _done_ahead(query.connection, {at: committed[at] for at in bounds if at in committed})
+    done_ahead = await _done_ahead(query, {at: committed[at] for at in bounds if at in committed})
     return group, [
         PartitionOffsets(
             query.group, at, commit.offset if (commit := committed.get(at)) else None, one, done_ahead.get(at, 0)
@@ -118,19 +118,17 @@ async def read_group(query: GroupQuery) -> tuple[Group, list[PartitionOffsets]]:
     ]
 
 
-async def _done_ahead(
-    connection: ConnectionSettings, commits: Mapping[TopicPartition, GroupCommit]
-) -> dict[TopicPartition, int]:
+async def _done_ahead(query: GroupQuery, commits: Mapping[TopicPartition, GroupCommit]) -> dict[TopicPartition, int]:
     """How many offsets behind the committed one are finished; without partitions whose metadata says nothing of it."""
     topics = {at.topic for at, commit in commits.items() if commit.metadata}
     if not topics:
         return {}
-    topic_ids = (await look_up_topic_ids(connection, topics)).topics
+    topic_ids = (await look_up_topic_ids(query.connection, topics)).topics
     done_ahead = {}
     for at, (offset, metadata) in commits.items():
         with suppress(Unusable):  # another program's, or from before the topic was created again
-            finished = parse_metadata(metadata, offset, topic_ids.get(at.topic, "")).finished
-            done_ahead[at] = OffsetRanges(finished).offsets
+            found = parse_metadata(metadata, offset, topic_ids.get(at.topic, ""), place_of(query.group, at))
+            done_ahead[at] = OffsetRanges(found.finished).offsets
     return done_ahead
 
 
