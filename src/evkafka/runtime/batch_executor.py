@@ -8,7 +8,7 @@ endpoint gave an outcome are done; if that outcome is a dead letter, once the de
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
 from typing import Protocol
@@ -259,6 +259,7 @@ class BatchWalk:
         for index in wanted:
             self._report.finished(self._runner.slot, self._records[index], "retried", share_s)
         if self._begins_nothing:
+            self._count_for_next_owner(wanted)
             return
         batch = self._batch
         batch.queue.extend(self._open.pop(index) for index in wanted)
@@ -275,6 +276,7 @@ class BatchWalk:
             staying: lanes with records in this batch, which is tried again: they wait for it.
         """
         if self._begins_nothing:
+            self._count_for_next_owner(index for index, _ in self._waits)
             return
         left: dict[Lane, list[Record]] = {}
         for index, record in self._open.items():
@@ -289,6 +291,11 @@ class BatchWalk:
                 lane.attempt = self._batch.attempt + 1
                 self._scheduler.wait(lane, delay_s)
                 self._scheduler.leave_batch(self._batch, lane)
+
+    def _count_for_next_owner(self, indexes: Iterable[int]) -> None:
+        """These records have failed, and their partition is being revoked."""
+        for index in indexes:
+            self._batch.partition.tries[self._records[index].offset] = self._batch.attempt
 
     def _free_lane(self, index: int) -> Lane:
         """A new lane, in which a record that needs no order waits."""

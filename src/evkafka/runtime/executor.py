@@ -391,8 +391,10 @@ class Executor:
         return True
 
     def _put_back(self, lane: Lane, record: Record, delay_s: float) -> None:
-        """The record stays the lane's first, and the lane waits. If its partition is revoked, the record is dropped."""
+        """The record stays the lane's first, and the lane waits. If its partition is revoked, the record is dropped, and
+        the next owner counts on."""
         if lane.partition.begins_nothing:
+            lane.partition.tries[record.offset] = self.slot.attempt
             return
         lane.queue.appendleft(record)
         lane.attempt = self.slot.attempt + 1

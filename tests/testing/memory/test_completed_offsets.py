@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from itertools import count
 from typing import Any
 
 import pytest
 
-from evkafka import EVKafkaApp, Request
+from evkafka import EVKafkaApp, Handler, Request
 from evkafka.exceptions import BrokerError
 from evkafka.testing import InMemoryKafka
-from tests.testing.memory.apps import Seen, make_app
+from tests.testing.memory.apps import CONFIG, Seen, make_app
 
 KEYS = count()
 LANES: dict[str, Any] = {"concurrency": 8, "auto_commit_interval_ms": 100}
@@ -39,6 +39,30 @@ def failing_at(*offsets: int, **keys: Any) -> tuple[EVKafkaApp, Seen]:
             raise ValueError("poison")
 
     return make_app(then, **{**LANES, "on_error": NEVER_AGAIN, **keys})
+
+
+def failing_app(fails: Callable[[int], Awaitable[None]], batch: bool) -> EVKafkaApp:
+    """An app whose endpoint, a batch endpoint or not, fails with each record."""
+    handler = Handler()
+
+    if batch:
+
+        @handler.event("E", batch=True, max_wait_ms=10)
+        async def on_events(values: list[bytes], requests: list[Request]) -> None:
+            await fails(requests[0].attempt)
+    else:
+
+        @handler.event("E")
+        async def on_event(value: bytes, request: Request) -> None:
+            await fails(request.attempt)
+
+    app = EVKafkaApp()
+    app.add_consumer({**CONFIG, "on_error": {"backoff_ms": 3_600_000, "max_backoff_ms": 3_600_000}}, handler)
+    return app
+
+
+async def rebalanced(kafka: InMemoryKafka) -> None:
+    await kafka.rebalance("billing")
 
 
 def metadata(kafka: InMemoryKafka) -> str:
@@ -114,6 +138,43 @@ class TestARebalance:
             await kafka.advance(ms=500)
         assert seen.offsets() == [*range(10), 1]
         assert attempts == [1, 2]
+
+    @pytest.mark.parametrize("batch", [False, True])
+    @pytest.mark.parametrize("stops", [False, True])
+    async def test_counts_an_attempt_that_fails_while_its_partition_is_given_back(
+        self, kafka: InMemoryKafka, batch: bool, stops: bool
+    ) -> None:
+        attempts: list[int] = []
+        begun, may_fail = asyncio.Event(), asyncio.Event()
+
+        async def fails(attempt: int) -> None:
+            attempts.append(attempt)
+            begun.set()
+            await may_fail.wait()
+            raise ValueError("poison")
+
+        async def while_in_flight(then: Coroutine[Any, Any, None]) -> None:
+            while not begun.is_set():
+                await kafka.advance(ms=10)
+            giving_back = asyncio.ensure_future(then)
+            for _ in range(50):  # by then its partition is being given back
+                await asyncio.sleep(0)
+            may_fail.set()
+            await giving_back
+
+        await send(kafka, 1)
+        app = failing_app(fails, batch)
+        if stops:
+            running = kafka.running(app)
+            await running.__aenter__()
+            await while_in_flight(running.__aexit__(None, None, None))
+        else:
+            async with kafka.running(app):
+                await while_in_flight(rebalanced(kafka))
+        async with kafka.running(failing_app(fails, batch)):
+            while len(attempts) < 2:
+                await kafka.advance(ms=10)
+        assert attempts[:2] == [1, 2]
 
     async def test_does_not_give_a_record_more_attempts_than_its_policy_has(self, kafka: InMemoryKafka) -> None:
         await send(kafka, 3)
