@@ -391,8 +391,8 @@ class Executor:
         return True
 
     def _put_back(self, lane: Lane, record: Record, delay_s: float) -> None:
-        """The record stays the lane's first, and the lane waits. If its partition is revoked, the record is dropped, and
-        the next owner counts on."""
+        """The record stays the lane's first, and the lane waits. If its partition is revoked, the record is dropped:
+        its next owner continues to count."""
         if lane.partition.begins_nothing:
             lane.partition.tries[record.offset] = self.slot.attempt
             return
