@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from evkafka import Handler
-from evkafka.runtime.commit_metadata import OPEN, CommitMetadata, OwnerMark, Ownership
+from evkafka.records import TopicPartition
+from evkafka.runtime.commit_metadata import OPEN, CommitMetadata, OwnerMark, Ownership, place_of
 from evkafka.runtime.completed_offsets import OffsetRange
 from evkafka.runtime.status import OneAtATimeStatus, PartitionStatus
 from tests.support.engine import GROUP, TOPIC, Bench, Gates
@@ -21,7 +22,8 @@ def partition_0(bench: Bench) -> PartitionStatus:
 def committed(bench: Bench, *, finished: Sequence[OffsetRange] = (), mark: OwnerMark = OPEN) -> None:
     """An earlier owner of the partition has committed this with offset 0."""
     metadata = CommitMetadata(0, bench.kafka.topics.id(TOPIC), finished=finished, mark=mark)
-    bench.kafka.commit(GROUP, TOPIC, offset=0, metadata=metadata.as_text(3_500))
+    text = metadata.as_text(3_500, place_of(GROUP, TopicPartition(TOPIC, 0)))
+    bench.kafka.commit(GROUP, TOPIC, offset=0, metadata=text)
 
 
 class TestDoneAhead:
