@@ -27,3 +27,13 @@ async def widest(page: Page) -> int:
     """How much wider than the window the document is, in pixels; 0 if it does not scroll horizontally."""
     wider: int = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     return wider
+
+
+async def cut_off_tables(page: Page) -> list[str]:
+    """The first words of each table that is wider than its card: a part of it is hidden until it is scrolled."""
+    cut_off: list[str] = await page.evaluate(
+        """Array.from(document.querySelectorAll(".wide"))
+           .filter((one) => one.scrollWidth > one.clientWidth)
+           .map((one) => one.innerText.slice(0, 60))"""
+    )
+    return cut_off

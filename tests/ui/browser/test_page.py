@@ -10,7 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from tests.support.waiting import eventually
-from tests.ui.browser.axe import violations, widest
+from tests.ui.browser.axe import cut_off_tables, violations, widest
 from tests.ui.browser.pages import DETAILS, SCREENS, OpenPage, is_401, shows
 from tests.ui.browser.sampled import TOKEN, Sampled
 
@@ -37,6 +37,7 @@ class TestEveryScreen:
                     await details.evaluate("(one) => { one.open = true; }")
                 assert (screen, await violations(page)) == (screen, [])
                 assert (screen, await widest(page)) == (screen, 0)
+                assert (screen, await cut_off_tables(page)) == (screen, [])
 
     async def test_is_reached_by_keyboard_and_has_a_heading(self, sampled: Sampled, open_page: OpenPage) -> None:
         async with open_page(f"{sampled.url}ui") as page:
