@@ -65,14 +65,15 @@ class OffsetReset:
         to_offset: the new position.
         reason: `no_commit` (the group has never committed here), `new_partition` (the partition was added after the
             group's start, so it is read from its beginning), `out_of_range` (the records were deleted by retention),
-            `truncated` (an unclean election has truncated the log before the position: reading continues where the logs
-            diverge).
+            `retention` (the same, and the group has finished records behind the committed offset: reading continues
+            with the first record that is left), `truncated` (an unclean election has truncated the log before the
+            position: reading continues where the logs diverge).
     """
 
     partition: TopicPartition
     from_offset: int | None
     to_offset: int
-    reason: Literal["no_commit", "new_partition", "out_of_range", "truncated"]
+    reason: Literal["no_commit", "new_partition", "out_of_range", "retention", "truncated"]
 
 
 @dataclass(frozen=True, slots=True)

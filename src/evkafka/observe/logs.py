@@ -144,6 +144,8 @@ def _reset_reason(event: PositionReset) -> str:
             return "new partition without a committed offset"
         case "out_of_range":
             return f"offset {event.reset.from_offset} is out of range, {rule}"
+        case "retention":
+            return f"offset {event.reset.from_offset} was deleted by retention, records behind it were finished before"
         case "truncated":
             return (
                 "the log was truncated (unclean leader election, or the topic was created again) after it had been read"

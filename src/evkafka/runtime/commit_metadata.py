@@ -136,12 +136,21 @@ class Unusable(Exception):
     """The text does not say anything about these offsets."""
 
 
-def parse_metadata(text: str, base: int, topic_id: str, place: str) -> CommitMetadata:
+def lists_finished(commit: tuple[int, str] | None, base: int, place: str) -> bool:
+    """Whether this commit, of an offset and its metadata, is at the base and names finished offsets behind it. The
+    topic's id is not compared: it may not be known yet."""
+    try:
+        return commit is not None and bool(parse_metadata(commit[1], base, None, place).finished)
+    except Unusable:
+        return False
+
+
+def parse_metadata(text: str, base: int, topic_id: str | None, place: str) -> CommitMetadata:
     """Read the metadata of a commit.
 
     Args:
         base: the committed offset.
-        topic_id: the topic's id now; empty if unknown.
+        topic_id: the topic's id now; empty if unknown; None accepts each.
         place: what it should be about, see `place_of`.
 
     Raises:
@@ -165,7 +174,7 @@ def parse_metadata(text: str, base: int, topic_id: str, place: str) -> CommitMet
         raise Unusable(f"it is damaged: {error}") from error
     if found.base != base:
         raise Unusable(f"it belongs to offset {found.base}")
-    if found.topic_id != topic_id:
+    if topic_id is not None and found.topic_id != topic_id:
         raise Unusable("it belongs to an earlier topic of this name, or the topic's id is not known")
     return found
 

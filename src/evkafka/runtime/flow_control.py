@@ -17,8 +17,13 @@ from evkafka.runtime.completed_offsets import range_text_length
 from evkafka.runtime.partition import Partition
 
 READ_UNTIL, READ_AGAIN = 0.75, 0.5
+
 """A partition is read until the text about its finished offsets takes this share of the metadata, and is read again at
 that one. Records that were read are still finished meanwhile."""
+
+LEAST_METADATA = 128
+"""Less metadata has no room for finished offsets beside what each text begins with: a partition that waited for room
+would wait at its first finished record, and nothing would be gained."""
 
 MOST_CHARACTERS = 12
 """What one range takes of that text at most."""
@@ -122,8 +127,10 @@ class FlowControl:
 
     def _fills_metadata(self, partition: Partition, share_of_bound: float) -> bool:
         """Whether the text about finished offsets takes this share of a commit's metadata."""
+        if self._metadata_limit.max_bytes < LEAST_METADATA:
+            return False
         bound, ledger = self._metadata_limit.max_bytes * share_of_bound, partition.ledger
-        if not bound or ledger.most_ranges * MOST_CHARACTERS < bound:
+        if ledger.most_ranges * MOST_CHARACTERS < bound:
             return False
         base = ledger.oldest
         return base is not None and range_text_length(base, ledger.finished_from(base)) >= bound

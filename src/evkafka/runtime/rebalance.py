@@ -80,7 +80,7 @@ class RebalanceListener:
         if partition is None:
             return
         to_offset = reset.to_offset
-        partition.was_reset = True
+        partition.was_reset = reset.reason != "retention"
         assignment.inherit(partition)
         if to_offset <= partition.last_read:  # offsets will be read again: that needs a new ledger
             to_offset = self._unfinished_before(partition, reset)

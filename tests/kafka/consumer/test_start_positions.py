@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
@@ -11,6 +11,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from evkafka.broker import KafkaBroker
 from evkafka.exceptions import BrokerRefused
 from evkafka.records import OffsetReset, TopicPartition
+from evkafka.runtime.commit_metadata import CommitMetadata, place_of
+from evkafka.runtime.completed_offsets import OffsetRange
 from tests.support.fake_kafka import FakeKafka
 from tests.support.kafka_reader import Read
 from tests.support.kafka_topics import MakeTopic, produce
@@ -18,10 +20,16 @@ from tests.support.proxy import OFFSET_FETCH, Proxy
 from tests.support.waiting import eventually
 
 
-async def _leave_commit(read: Read, servers: str, topic: str, group: str, offset: int) -> None:
+async def _leave_commit(
+    read: Read, servers: str, topic: str, group: str, offset: int, finished: Sequence[OffsetRange] = ()
+) -> None:
     reader = await read(servers, topic, group)
     await eventually(lambda: reader.source.assignment())
-    await reader.source.commit(dict.fromkeys(reader.source.assignment(), offset), timeout_s=5)
+    texts = {
+        tp: CommitMetadata(offset, reader.source.topic_id(topic), finished=finished).as_text(500, place_of(group, tp))
+        for tp in reader.source.assignment()
+    }
+    await reader.source.commit(dict.fromkeys(texts, offset), timeout_s=5, metadata=texts)
     await reader.stop()
 
 
@@ -147,6 +155,21 @@ class TestResetRule:
         await eventually(lambda: reader.source.position(TopicPartition(name, 0)) == 10)
         assert reader.listener.resets == [OffsetReset(TopicPartition(name, 0), 2, position, "out_of_range")]
         assert reader.offsets() == list(range(position, 10))
+
+    @pytest.mark.parametrize("reset", ["earliest", "latest"])
+    async def test_behind_finished_records_reading_goes_on_with_the_first_one_that_is_left(
+        self, fake: FakeKafka, name: str, read: Read, reset: str
+    ) -> None:
+        await fake.create(name)
+        await produce(fake.bootstrap_servers, name)
+        await _leave_commit(read, fake.bootstrap_servers, name, name, 2, finished=[OffsetRange(3, 8)])
+        await fake.truncate(name, 0, 6)
+
+        reader = await read(fake.bootstrap_servers, name, name, auto_offset_reset=reset)
+
+        await eventually(lambda: len(reader.records) == 4)
+        assert reader.listener.resets == [OffsetReset(TopicPartition(name, 0), 2, 6, "retention")]
+        assert reader.offsets() == [6, 7, 8, 9]
 
     async def test_out_of_range_with_none_refuses(self, fake: FakeKafka, name: str, read: Read) -> None:
         await fake.create(name)

@@ -109,6 +109,37 @@ class TestACleanRestart:
             await kafka.advance(ms=500)
         assert sorted(seen_again.offsets()) == [0, 10, 11, 12, 13, 14]
 
+    @pytest.mark.parametrize("rule", ["earliest", "latest"])
+    async def test_after_retention_has_deleted_the_poison_record_goes_on_with_what_is_left(
+        self, kafka: InMemoryKafka, rule: str
+    ) -> None:
+        """Otherwise `latest` would lose what was sent meanwhile, and `earliest` would repeat what is finished."""
+        await send(kafka, 10)
+        app, seen = failing_at(3, 7)
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 10)
+        kafka.delete_records("orders", before=6)
+        await send(kafka, 5)
+        again, seen_again = make_app(**LANES, auto_offset_reset=rule)
+        async with kafka.running(again):
+            await kafka.settle()
+        assert sorted(seen_again.offsets()) == [7, 10, 11, 12, 13, 14]
+        assert kafka.committed("billing", "orders") == 15
+
+    async def test_after_retention_has_deleted_all_that_is_finished_reads_what_is_left(
+        self, kafka: InMemoryKafka
+    ) -> None:
+        await send(kafka, 10)
+        app, seen = failing_at(3)
+        async with kafka.running(app):
+            await seen_all(kafka, seen, 10)
+        await send(kafka, 5)
+        kafka.delete_records("orders", before=12)
+        again, seen_again = make_app(**LANES, auto_offset_reset="latest")
+        async with kafka.running(again):
+            await kafka.settle()
+        assert seen_again.offsets() == [12, 13, 14]
+
     async def test_of_a_batch_endpoint_repeats_what_failed(self, kafka: InMemoryKafka) -> None:
         app, seen = failing_at(2, ordering="unordered")
         await send(kafka, 6)
@@ -299,9 +330,10 @@ class TestTheBudget:
         assert len(said) <= 1
         assert kafka.committed("billing", "orders") == 0
 
-    async def test_without_metadata_a_partition_is_read_on(self, kafka: InMemoryKafka) -> None:
+    @pytest.mark.parametrize("most", [0, 1, 50])
+    async def test_without_room_for_any_offset_a_partition_is_read_on(self, kafka: InMemoryKafka, most: int) -> None:
         await send(kafka, 300)
-        app, seen = failing_at(*range(0, 300, 2), commit_metadata_max_bytes=0, max_poll_records=10)
+        app, seen = failing_at(*range(0, 300, 2), commit_metadata_max_bytes=most, max_poll_records=10)
         async with kafka.running(app):
             await seen_all(kafka, seen, 300)
             await kafka.advance(ms=500)

@@ -23,6 +23,8 @@ from evkafka.kafka.consumer.coordinator import ContainedCoordinator
 from evkafka.kafka.consumer.fetcher import ContainedFetcher
 from evkafka.kafka.consumer.groupless import GrouplessCoordinator
 from evkafka.kafka.options import consumer_options, coordinator_options, fetcher_options
+from evkafka.records import TopicPartition
+from evkafka.runtime.commit_metadata import lists_finished, place_of
 from evkafka.runtime.leader_epochs import LeaderEpochs
 from evkafka.runtime.subscription import TopicPattern
 
@@ -157,6 +159,7 @@ class ContainedConsumer(AIOKafkaConsumer):
             committed=self._coordinator.committed,
             epochs=self.epochs,
             is_new=self._is_new,
+            has_finished_behind=self._has_finished_behind,
             reset=settings.auto_offset_reset,
             max_decompressed_bytes=settings.max_decompressed_bytes,
             on_failure=self._on_failure,
@@ -179,6 +182,12 @@ class ContainedConsumer(AIOKafkaConsumer):
             on_failure=self._on_failure,
             **coordinator_options(self),
         )
+
+    def _has_finished_behind(self, tp: ClientPartition, offset: int) -> bool:
+        if self._group_id is None or self._settings.at_most_once:
+            return False
+        place = place_of(self._group_id, TopicPartition(*tp))
+        return lists_finished(self._coordinator.found_commits.get(tp), offset, place)
 
     # ------------------------------------------------------------------ topic ids
 

@@ -62,6 +62,7 @@ class ContainedFetcher(RawFetcher):
         committed: looks up the group's committed offsets of these partitions, with their leader epochs.
         epochs: leader epochs of the records read so far. Written here.
         is_new: whether this partition appeared after the start of the group (or of the reader without a group).
+        has_finished_behind: whether the group has finished records behind this offset, which it has committed.
         reset: `auto_offset_reset`, the rule for partitions without a usable offset.
         max_decompressed_bytes: the largest size that one batch may decompress to.
         on_failure: called with the error that makes the source unusable.
@@ -75,6 +76,7 @@ class ContainedFetcher(RawFetcher):
         committed: Callable[[Collection[ClientPartition]], Awaitable[Mapping[ClientPartition, EpochOffset]]],
         epochs: LeaderEpochs,
         is_new: Callable[[ClientPartition], bool],
+        has_finished_behind: Callable[[ClientPartition, int], bool],
         reset: str,
         max_decompressed_bytes: int,
         on_failure: Callable[[BrokerError], object],
@@ -87,6 +89,7 @@ class ContainedFetcher(RawFetcher):
         self._leaders_changed = False  # the metadata are newer than `_verified`
         self._unverified: set[ClientPartition] = set()
         self._is_new = is_new
+        self._has_finished_behind = has_finished_behind
         self._reset = reset
         self._max_decompressed_bytes = max_decompressed_bytes
         self._on_failure = on_failure
@@ -458,12 +461,18 @@ class ContainedFetcher(RawFetcher):
         for tp, (_, strategy) in wanted.items():
             by_topic.setdefault(tp.topic, []).append((tp.partition, strategy))
         offsets = await self._proc_offset_request(node_id, by_topic)
+        shorter: dict[ClientPartition, tuple[Any, int]] = {}
         for tp, (reason, _) in wanted.items():
             state = assignment.state_value(tp)
+            if reason == "retention" and offsets[tp][0] < self._out_of_range.get(tp, 0):
+                shorter[tp] = self._reset_rule(tp)  # not retention: the log ends before that offset
+                continue
             is_unverified = isinstance(self._records.get(tp), UnverifiedPosition)
             if assignment.active and (is_unverified or not state.has_valid_position):
                 from_offset = self._out_of_range.pop(tp, None)
                 self._reset_to(assignment, tp, from_offset, EpochOffset(offsets[tp][0], UNKNOWN), reason)
+        if shorter:
+            await self._look_up(assignment, node_id, shorter)
 
     def _rule(self, tp: ClientPartition) -> tuple[Any, int]:
         """Why there is no usable offset, and where to begin instead.
@@ -471,6 +480,13 @@ class ContainedFetcher(RawFetcher):
         Raises:
             BrokerRefused: `auto_offset_reset` is "none": a person must decide.
         """
+        out_of_range = self._out_of_range.get(tp)
+        if out_of_range is not None and self._reset != "none" and self._has_finished_behind(tp, out_of_range):
+            # A record that failed until retention has deleted it: the group's position lies behind it.
+            return "retention", OffsetResetStrategy.EARLIEST
+        return self._reset_rule(tp)
+
+    def _reset_rule(self, tp: ClientPartition) -> tuple[Any, int]:
         out_of_range = self._out_of_range.get(tp)
         is_new = out_of_range is None and self._is_new(tp)
         reason = "out_of_range" if out_of_range is not None else "new_partition" if is_new else "no_commit"

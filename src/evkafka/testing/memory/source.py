@@ -10,6 +10,7 @@ from evkafka.config.settings import ConsumerSettings
 from evkafka.exceptions import BrokerError, BrokerRefused
 from evkafka.records import OffsetReset, Record, TopicPartition, Unreadable
 from evkafka.runtime.clock import wait_any
+from evkafka.runtime.commit_metadata import lists_finished, place_of
 from evkafka.runtime.leader_epochs import UNKNOWN, LeaderEpochs
 from evkafka.runtime.ports import SourceListener, SourceState
 from evkafka.runtime.subscription import TopicPattern
@@ -203,6 +204,10 @@ class MemorySource:
         siblings = self._group is not None and any(other.topic == tp.topic for other in self._group.committed)
         if rule == "none":
             raise BrokerRefused(f"{tp.topic}[{tp.partition}] has no valid offset, and auto_offset_reset is 'none'")
+        if from_offset is not None and from_offset < log.start and self._has_finished_behind(tp, from_offset):
+            self.epochs.begin(tp, UNKNOWN)
+            self._reset_to(tp, OffsetReset(tp, from_offset, log.start, "retention"))
+            return
         new = from_offset is None and (siblings or tp.topic not in self._known_topics)
         to = log.start if new or rule == "earliest" else log.end_for(self._isolation)
         reason: Literal["new_partition", "no_commit", "out_of_range"] = "out_of_range"
@@ -210,6 +215,11 @@ class MemorySource:
             reason = "new_partition" if new else "no_commit"
         self.epochs.begin(tp, UNKNOWN)
         self._reset_to(tp, OffsetReset(tp, from_offset, to, reason))
+
+    def _has_finished_behind(self, tp: TopicPartition, offset: int) -> bool:
+        if self._settings.at_most_once or self._settings.group_id is None:
+            return False
+        return lists_finished(self.starting_commit(tp), offset, place_of(self._settings.group_id, tp))
 
     def _reset_to(self, tp: TopicPartition, reset: OffsetReset) -> None:
         self._cluster.trace.note(
