@@ -21,7 +21,11 @@ from evkafka.dlq import (
     drop_dead_letters,
     replay_dead_letters,
 )
+from evkafka.exceptions import ConfigError
 from evkafka.telemetry import Telemetry
+from evkafka.ui.app_topics import AppTopic
+from evkafka.ui.dead_letter_list import Listed, ListQuery
+from evkafka.ui.dead_letters import TOPICS_LISTED_EVERY_S, DeadLetterScreen
 from evkafka.ui.open_dead_letters import CHANGED_INTERVAL_S, INTERVAL_S, OpenDeadLetterCount
 from tests.support.kafka_topics import MakeTopic
 from tests.ui.pages import Page, Shop, headers, opened, page, shop
@@ -120,6 +124,47 @@ class NoApp:
         """As `BackgroundRunner.run`."""
         self.asked += 1
         return await work()
+
+
+class Answers:
+    """A `BackgroundRunner` that runs nothing: lists of dead-letter topics, each followed by an empty page of one."""
+
+    def __init__(self, *topics: str) -> None:
+        self.topics = topics
+        self.lists = 0
+
+    async def run(self, work: Callable[[], Awaitable[Any]], *, timeout_s: float) -> Any:
+        if work.__qualname__.startswith("DeadLetterScreen._topics"):
+            self.lists += 1
+            return {name: AppTopic(producer_settings({}).connection, "Event-Type", "shop") for name in self.topics}
+        return Listed()
+
+
+class TestTheListOfTopics:
+    async def test_serves_for_a_while_and_is_read_again_for_a_topic_that_it_lacks(self) -> None:
+        clock, answers = Clock(), Answers("a.dlq")
+        screen = DeadLetterScreen(NoApp(), answers, dict, clock)  # type: ignore[arg-type]
+        for _ in range(3):
+            assert (await screen.list(None, ListQuery()))["topics"] == ["a.dlq"]
+        assert answers.lists == 1
+
+        answers.topics = ("a.dlq", "b.dlq")
+        assert (await screen.list("b.dlq", ListQuery()))["topic"] == "b.dlq"
+        assert answers.lists == 2
+        with pytest.raises(ConfigError):
+            await screen.list("c.dlq", ListQuery())
+        assert answers.lists == 3
+
+        clock.now_s += TOPICS_LISTED_EVERY_S
+        await screen.list("b.dlq", ListQuery())
+        assert answers.lists == 4
+
+    async def test_is_read_each_time_while_there_is_none(self) -> None:
+        answers = Answers()
+        screen = DeadLetterScreen(NoApp(), answers, dict, Clock())  # type: ignore[arg-type]
+        for _ in range(2):
+            assert (await screen.list(None, ListQuery()))["topics"] == []
+        assert answers.lists == 2
 
 
 async def turn() -> None:

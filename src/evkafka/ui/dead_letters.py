@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -34,6 +35,7 @@ FAILED_SHOWN = 200
 REASON_CHARACTERS = 1000
 
 READ_TIMEOUT_S = 30.0
+TOPICS_LISTED_EVERY_S = 10.0  # a large cluster has thousands of topics
 REPLAY_TIMEOUT_S = 300.0
 
 
@@ -45,16 +47,24 @@ class DeadLetterScreen:
     Args:
         background: reads. Replays have a runner of their own, so that the page can be read during a long one.
         open_by_topic: the number of open dead letters of each topic, as last counted.
+        now: the clock, in seconds.
     """
 
     def __init__(
-        self, app: OperatedApp, background: BackgroundRunner, open_by_topic: Callable[[], Mapping[str, int]]
+        self,
+        app: OperatedApp,
+        background: BackgroundRunner,
+        open_by_topic: Callable[[], Mapping[str, int]],
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._background = background
         self._open_by_topic = open_by_topic
         self._actions = BackgroundRunner()
         self._lists = DeadLetterLists()
+        self._known_topics: Mapping[str, AppTopic] = {}
+        self._topics_due_s = now()
+        self._now = now
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="evkafka-replay")
 
     def end(self) -> None:
@@ -76,7 +86,7 @@ class DeadLetterScreen:
             ConfigError: the app has no such dead-letter topic.
             TimeoutError, BrokerError, TooBusy: the topic could not be read.
         """
-        topics = await self._topics()
+        topics = await self._topics(topic)
         name = topic or self._default_topic(topics, consumer, source, query)
         found = Listed()
         if name is not None:
@@ -104,8 +114,15 @@ class DeadLetterScreen:
         counted = self._open_by_topic()
         return next((name for name in topics if counted.get(name)), next(iter(topics), None))
 
-    async def _topics(self) -> Mapping[str, AppTopic]:
-        return await self._background.run(lambda: dead_letter_topics(self._app), timeout_s=READ_TIMEOUT_S)
+    async def _topics(self, wanted: str | None) -> Mapping[str, AppTopic]:
+        """The dead-letter topics, as listed not long ago; they are listed again if the wanted one is not among them."""
+        if self._now() >= self._topics_due_s or (wanted is not None and wanted not in self._known_topics):
+            self._known_topics = await self._background.run(
+                lambda: dead_letter_topics(self._app), timeout_s=READ_TIMEOUT_S
+            )
+            if self._known_topics:
+                self._topics_due_s = self._now() + TOPICS_LISTED_EVERY_S
+        return self._known_topics
 
     # ------------------------------------------------------------------ replaying and dropping
 
@@ -122,7 +139,7 @@ class DeadLetterScreen:
             ConfigError: there is no such topic, or no consumer of this app handles its dead letters.
             TakenOver, TimeoutError, BrokerError, TooBusy: the replay ended early; what was done is marked.
         """
-        topics = await self._topics()
+        topics = await self._topics(topic)
         dead_letters, source = _dead_letter_topic(topics, topic), topics[topic]
         target = Target(sources=source_topics(self._consumer(source).settings_with_dead_letter_topics()))
         if dry_run:
@@ -140,7 +157,7 @@ class DeadLetterScreen:
 
     async def drop(self, topic: str, wanted: DeadLetterFilter, report: ReplayReport) -> ReplayResult:
         """Drop dead letters; raises the same errors as `replay`."""
-        dead_letters = _dead_letter_topic(await self._topics(), topic)
+        dead_letters = _dead_letter_topic(await self._topics(topic), topic)
         await self._actions.run(
             lambda: drop_dead_letters(dead_letters, wanted, report=report), timeout_s=REPLAY_TIMEOUT_S
         )
