@@ -77,6 +77,11 @@ class TestFinding:
         answer = evkafka("run", "shop:app")
         assert (answer.stdout, answer.stderr, answer.returncode) == ("ran\n", "", 0)
 
+    def test_excludes_what_it_has_loaded_from_garbage_collections(self, evkafka, module):
+        preamble = APP_CLASS.replace('print("ran")', "import gc; print(gc.get_freeze_count() > 10_000)")
+        module("app = App()", preamble=preamble)
+        assert evkafka("run", "shop:app").stdout == "True\n"
+
     def test_passes_the_apps_exit_code_on(self, evkafka, module):
         module("app = App(code=3)")
         assert evkafka("run", "shop:app").returncode == 3
