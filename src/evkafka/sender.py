@@ -284,7 +284,7 @@ class Sender:
         for other in self._endpoints:
             if (other.event_type, other.topic) == (endpoint.event_type, endpoint.topic):
                 raise ConfigError(
-                    f"event type {endpoint.event_type!r} is declared twice in this Sender, for the same topic: "
+                    f"event type {endpoint.event_type!r} is declared twice for the same topic in this Sender: "
                     f"by {other.name} and by {endpoint.name}"
                 )
         self._endpoints.append(endpoint)

@@ -98,7 +98,7 @@ class RecordsUnmatched(Event):
 @dataclass(frozen=True, slots=True)
 class TypeSkipped(Event):
     """Records of this event type are skipped, because no endpoint handles them. Emitted once for each topic, type and
-    reason, for the first 20 of them."""
+    reason, and at most 20 times."""
 
     topic: str
     reason: str

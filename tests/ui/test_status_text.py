@@ -42,9 +42,9 @@ class TestAPartition:
     def test_is_handled_one_at_a_time_after_a_crash(self) -> None:
         state, kind, why = partition_state(partition(one_at_a_time=OneAtATimeStatus(deaths=1, suspect=None)), 0)
         assert (state, kind) == ("One at a time", "warn")
-        assert why == "records are handled one at a time: 1 process died at a record that is not known yet"
+        assert why == "records are handled one at a time, because 1 process died at an unknown record"
         known = partition_state(partition(one_at_a_time=OneAtATimeStatus(deaths=3, suspect=812)), 0)
-        assert known[2] == "records are handled one at a time: 3 processes died at offset 812"
+        assert known[2] == "records are handled one at a time, because 3 processes died at offset 812"
 
 
 class TestAConsumer:

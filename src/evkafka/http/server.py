@@ -1,4 +1,4 @@
-"""Runs uvicorn in the app's event loop. It handles no signals, and if it ends the app goes on."""
+"""Runs uvicorn in the app's event loop. It handles no signals, and if it ends the app continues."""
 
 from __future__ import annotations
 

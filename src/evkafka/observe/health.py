@@ -240,15 +240,15 @@ def _partition_notes(partition: PartitionStatus) -> tuple[str, ...]:
         )
     if (alone := partition.one_at_a_time) is not None:
         deaths = "1 process" if alone.deaths == 1 else f"{alone.deaths} processes"
-        suspect = f"offset {alone.suspect}" if alone.suspect is not None else "a record that is not known yet"
-        notes.append(f"records of {where} are handled one at a time: {deaths} died at {suspect}")
+        suspect = f"offset {alone.suspect}" if alone.suspect is not None else "an unknown record"
+        notes.append(f"records of {where} are handled one at a time, because {deaths} died at {suspect}")
     return tuple(notes)
 
 
 def _oldest(partition: PartitionStatus) -> str:
     return (
-        f"; the oldest unfinished record is at offset {partition.oldest}, for {partition.oldest_age_s or 0.0:.0f} s"
-        f" (failed attempts: {partition.failed_attempts})"
+        f"; the oldest unfinished record is at offset {partition.oldest}, unfinished for"
+        f" {partition.oldest_age_s or 0.0:.0f} s (failed attempts: {partition.failed_attempts})"
     )
 
 

@@ -172,9 +172,9 @@ def _nothing_matches(event: NothingMatches) -> None:
         f"{name!r} ({count})" if name is not None else f"none ({count})" for name, count in event.seen.items()
     )
     logger.warning(
-        "consumer %s: its first %d records were all skipped: no handler. Event types received: %s; event types with a"
-        " handler: %s. Check the topic; the header that carries the event type (type_header_name of"
-        " JsonTypedDecoderMiddleware); and event_type in `topics`, if the records have no such header",
+        "consumer %s: its first %d records were all skipped: no endpoint handles them. Event types received: %s;"
+        " event types with an endpoint: %s. Check the topic; the header that carries the event type (type_header_name"
+        " of JsonTypedDecoderMiddleware); and event_type in `topics`, if the records have no such header",
         event.consumer,
         event.count,
         seen,
@@ -225,7 +225,8 @@ def _commit_failed(event: CommitFailed) -> None:
 
 def _overran(event: EndpointOverran) -> None:
     logger.error(
-        "%s exceeds its time limit of %.1f s at %s[%d]@%d and cannot be cancelled: it keeps occupying its place",
+        "%s exceeds its time limit of %.1f s at %s[%d]@%d and cannot be cancelled: it still counts against"
+        " `concurrency`",
         event.endpoint or "the middleware",
         event.limit_s,
         event.topic,

@@ -236,7 +236,7 @@ COUNTERS: tuple[tuple[str, str, Labels, Callable[[MetricValues], Mapping[Labels,
     ),
     (
         "evkafka_events_unmatched",
-        "Records without a handler, by reason: no_type, no_endpoint or tombstone.",
+        "Records without an endpoint, by reason: no_type, no_endpoint or tombstone.",
         (*CONSUMER_TOPIC, "reason"),
         lambda values: values.unmatched,
     ),

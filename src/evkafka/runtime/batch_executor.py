@@ -218,7 +218,7 @@ class BatchWalk:
             yield index, end, verdict
 
     def _begin_write(self, index: int, verdict: SendToRetryTopic | SendToDeadLetter, share_s: float) -> None:
-        """The record waits in its own lane, which goes on when the record is written and the batch is over."""
+        """The record waits in its own lane, which continues when the record is written and the batch is over."""
         lane = self._owners[index] or self._free_lane(index)
         self._writes.begin(lane, self._records[index], self._runner.slot, verdict, share_s)
         del self._open[index]

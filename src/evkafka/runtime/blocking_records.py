@@ -64,8 +64,9 @@ class BlockingRecords:
         partition, full_of, bound = stuck[0]
         since_s = self.since_s(partition)
         logger.warning(
-            "consumer %s has stopped reading %s[%d]: %s. The oldest unfinished record is at offset %d, for %.0f s"
-            " (failed attempts: %d)%s. Limit its attempts (`max_attempts` with `then`, or `retry_topics`), or raise %s",
+            "consumer %s has stopped reading %s[%d]: %s. The oldest unfinished record is at offset %d, unfinished"
+            " for %.0f s (failed attempts: %d)%s. Limit its attempts (`max_attempts` with `then`, or `retry_topics`),"
+            " or raise %s",
             self._consumer,
             *partition.tp,
             full_of,

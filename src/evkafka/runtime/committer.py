@@ -109,9 +109,9 @@ class Committer:
         """Metadata must not prevent a commit: what does not fit is handled again after a restart."""
         self._metadata_limit.halve(length)
         logger.warning(
-            "consumer %s: the brokers do not take %d bytes of metadata with an offset (%s); %d from now on. Records"
-            " that are finished behind an unfinished one may not fit, and are handled again after a restart: raise"
-            " offset.metadata.max.bytes of the brokers (4096 by default), or lower `commit_metadata_max_bytes`",
+            "consumer %s: the brokers do not accept %d bytes of metadata with an offset (%s); the limit is now %d."
+            " Records that are finished behind an unfinished one may not fit, and are handled again after a restart:"
+            " raise offset.metadata.max.bytes of the brokers (4096 by default), or lower `commit_metadata_max_bytes`",
             self._consumer,
             length,
             error,

@@ -254,7 +254,7 @@ class Consumer:
         ]
         try:
             failure = await self._tasks.run_to_end(self._first_failure)
-            # Meanwhile the poll goes on without reading: it keeps the membership that the last commit needs.
+            # Meanwhile the poll continues without reading: it keeps the membership that the last commit needs.
             await self._tasks.run_to_end(
                 lambda: self._rebalance_listener.release_all(self._drain_s(failure), self._last_commit_s)
             )

@@ -1,6 +1,6 @@
 """Checks that every open offset is in exactly one place: in a lane, or in flight in one executor.
 
-A record that is in no place never runs, and blocks its partition's commits for ever. A record in two places runs twice
+A record that is in no place never runs, and blocks its partition's commits forever. A record in two places runs twice
 at once. Nothing else shows either: a consumer that has lost a record looks idle and healthy.
 """
 

@@ -436,7 +436,7 @@ class Partition:
             self.mark = OPEN
 
     def give_back(self) -> None:
-        """It is given back in order: its last commit has no mark, and does not count an attempt that it cuts short."""
+        """It is released in order: its last commit has no mark, and does not count an attempt that it cuts short."""
         self.mark, self.counted = OPEN, None
 
     def is_in_attempt(self, offset: int, failed: int) -> bool:

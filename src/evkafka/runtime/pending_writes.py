@@ -57,7 +57,7 @@ class PendingWrites:
     def begin(
         self, lane: Lane, record: Record, slot: Slot, verdict: SendToRetryTopic | SendToDeadLetter, duration_s: float
     ) -> None:
-        """Write the record. It is put back into its lane, which waits for the confirmation before it goes on.
+        """Write the record. It is put back into its lane, which waits for the confirmation before it continues.
 
         Args:
             lane: a lane that the caller walks, or a new one.

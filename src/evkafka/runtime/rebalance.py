@@ -22,7 +22,7 @@ from evkafka.runtime.supervision.stop_signal import StopSignal
 from evkafka.telemetry import PartitionsAssigned, PartitionsRevoked, PositionReset
 
 CANCEL_S = 1.0
-"""How long a cancelled attempt may take to end before the consumer goes on without it."""
+"""How long a cancelled attempt may take to end before the consumer continues without it."""
 
 
 class RebalanceListener:

@@ -6,7 +6,7 @@ lane. Executors take ready lanes from one queue, so that a record costs neither 
 for its record's next attempt delays no other.
 
 A lane is idle, ready, running, or blocked. It is blocked while there is a reason why none of its records may begin, and
-goes on when the last one is removed. Methods of `LaneScheduler` add and remove the reasons, but for two that a lane is
+continues when the last one is removed. Methods of `LaneScheduler` add and remove the reasons, except two that a lane is
 created with (`Lane`, `Batch`):
 
 | reason | added by | removed by | when the records are cleared (revoke, seek, stop, failure) |
@@ -17,7 +17,7 @@ created with (`Lane`, `Batch`):
 | permit | `_admit` | `_release_permit` of another lane | stays until that release, which finds no record in it |
 | gathering | `Batch`, when it is created | `_stop_waiting` | stays, without a timer: it ends with its partition |
 | in_batch | `_move` | `release` of the batch, `leave_batch` | stays until the batch ends |
-| writing | `begin_write` | the end of the lane's last write | failing writes are abandoned, others go on |
+| writing | `begin_write` | the end of the lane's last write | failing writes are abandoned, others continue |
 
 The records of a blocked lane are in its queue, as those of any other. A running lane may get reasons too: they take
 effect when the executor releases it.
@@ -185,7 +185,7 @@ class LaneScheduler:
             lane.state = LaneState.BLOCKED
 
     def unblock(self, lane: Lane, reason: Reason) -> None:
-        """This reason is gone. If it was the last, the lane goes on."""
+        """This reason is gone. If it was the last, the lane continues."""
         lane.reasons -= {reason}
         if lane.state is LaneState.BLOCKED:
             self._go_on(lane)
@@ -204,7 +204,7 @@ class LaneScheduler:
     # ------------------------------------------------------------------ pausing
 
     def pause(self, partition: Partition) -> None:
-        """No record of it begins any more; running attempts go on."""
+        """No record of it begins any more; running attempts continue."""
         if partition.paused:
             return
         partition.paused = True
@@ -300,7 +300,7 @@ class LaneScheduler:
         lane.queue.extendleft(settled.record for settled in behind)
 
     def end_write(self, lane: Lane, records: Iterable[Record]) -> None:
-        """The write of these records has ended: they leave the lane, which goes on after the last of its writes."""
+        """The write of these records has ended: they leave the lane, which continues after the last of its writes."""
         lane.remove(records)
         if not lane.writes:
             self.unblock(lane, "writing")
@@ -326,13 +326,13 @@ class LaneScheduler:
     # ------------------------------------------------------------------ a partition ends
 
     def clear(self, partition: Partition) -> list[Record]:
-        """Remove every record of the partition that has not begun, and return them; running attempts go on."""
+        """Remove every record of the partition that has not begun, and return them; running attempts continue."""
         partition.early.clear()
         partition.release_held()
         return [record for lane in partition.lanes() for record in self._clear_lane(lane)]
 
     def _clear_lane(self, lane: Lane) -> list[Record]:
-        """Remove the records that have not begun, and end the wait for a next attempt. A running attempt goes on, and
+        """Remove the records that have not begun, and end the wait for a next attempt. A running attempt continues, and
         so does a write to another topic, unless it could not be written so far."""
         in_flight = {id(write.record) for write in lane.writes} | {id(settled.record) for settled in lane.behind}
         left = lane.remove([record for record in lane.queue if id(record) not in in_flight])

@@ -129,7 +129,7 @@ class SuspectRecords:
             self._intake.place(partition, [partition.held.popleft()])
             self._services.scheduler.close_batches(partition)
         # A record that is written to another topic is waited for too: if the next record ended the process before that
-        # is confirmed and committed, this one would begin again, and both could go on like that forever.
+        # is confirmed and committed, this one would begin again, and both could continue like that forever.
         while self._assignment.owns(partition) and partition.is_in_attempt(offset, failed):
             await partition.progress()
         partition.counted = None
@@ -153,8 +153,8 @@ class SuspectRecords:
         report, address = self._services.report, address_of(record)
         if isinstance(verdict, Wait):
             logger.error(
-                "consumer %s: the process died while it handled %s (%d times so far). The record is tried again; a"
-                " finite `max_attempts` in its error policy ends that",
+                "consumer %s: the process died while it handled %s (%d times so far). The record is tried again;"
+                " a finite `max_attempts` in its error policy limits that",
                 self._assignment.name,
                 address,
                 deaths,

@@ -1,7 +1,7 @@
 """The beginning of a partition: what its earlier owner has left, and the mark of this one.
 
 Before the first record of an assignment begins, this owner commits its mark (`BEGUN`) at the offset that it begins at.
-The mark goes with the first commit behind that offset, after a minute, or when the partition is given back. So an owner
+The mark goes with the first commit behind that offset, after a minute, or when the partition is released. So an owner
 that finds the mark knows that an earlier one has died there, and looks for the record that did it
 (`suspect_records.py`).
 

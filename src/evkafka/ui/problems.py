@@ -88,10 +88,10 @@ def _problems_of_health(live: Health, ready: Health, ignored: frozenset[str]) ->
 
 def _advice(*, alive: bool, is_consumer: bool) -> str:
     if not alive:
-        return "Only a restart of the process helps. See first what the endpoint waits for."
+        return "Only a restart of the process helps. First find out what the endpoint is waiting for."
     if is_consumer:
-        return "Check the brokers, the topics and the login: the self-check does."
-    return "Read the newest log lines of this process."
+        return "Run the self-check: it checks the brokers, the topics and the login."
+    return "Read the latest log lines of this process."
 
 
 def _partition_problem(consumer: str, partition: PartitionRow, key: str, *, was_late: bool) -> Problem | None:
@@ -106,23 +106,23 @@ def _partition_problem(consumer: str, partition: PartitionRow, key: str, *, was_
             first = "The record is corrupt, or its codec is not installed. `on_error` can skip it."
         case state if state == CANNOT_WRITE[0]:
             what = f"{where}: {partition['why']}"
-            first = "Check that topic: does it exist, may this login write to it, are its replicas in sync?"
+            first = "Check that topic: does it exist, is this login allowed to write to it, are its replicas in sync?"
         case state if state in (STUCK[0], RETRYING[0]):
-            verb = "is stuck" if state == STUCK[0] else "retries"
+            verb = "is stuck" if state == STUCK[0] else "is retrying"
             what = f"{where} {verb}: {partition['why']}; {behind}"
-            first = "Look at the error. The records behind this one wait for it."
+            first = "Look at the error. The records behind this one are waiting for it."
             if partition["error"] is not None:
                 screen, link = f"errors?{urlencode({'error': partition['error']})}", "View error"
         case state if state == PAUSED[0]:
             what = f"{where} is paused; {behind}"
-            first = "Resume it when the reason for the pause is gone."
+            first = "Resume it once the reason for the pause is gone."
         case state:
             age_s = partition["oldest_age_s"]
             if age_s is None or state == "Waiting" or age_s <= (LATE_ENDS_S if was_late else LATE_S):
                 return None
             kind, for_s = "warn", age_s
             what = f"{where} is late: its oldest record was written {duration(age_s)} ago; {behind}"
-            first = "If it does not catch up: more `concurrency`, or more members in the group."
+            first = "If it does not catch up, raise `concurrency` or add members to the group."
     return Problem(key=key, kind=kind, where=consumer, what=what, for_s=for_s, first=first, screen=screen, link=link)
 
 
@@ -132,7 +132,7 @@ def _problems_of_loop(status: AppStatus) -> Iterator[Problem]:
             key="loop",
             kind="warn",
             where="",
-            what=f"the event loop was blocked for {status.loop_lag_s:.1f} s: no heartbeat was sent meanwhile",
+            what=f"the event loop was blocked for {status.loop_lag_s:.1f} s: no heartbeat was sent during that time",
             for_s=status.loop_lag_s,
             first="The log names the line. Blocking code belongs in a plain `def` endpoint.",
             screen="",

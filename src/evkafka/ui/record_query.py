@@ -64,7 +64,7 @@ def _search_text(parameters: Mapping[str, str], name: str) -> str:
 
 
 def cursor_text(direction: str, offsets: Mapping[int, int]) -> str:
-    """A cursor as a parameter: `after:0-120,1-40` goes on after these offsets."""
+    """A cursor as a parameter: `after:0-120,1-40` continues after these offsets."""
     return f"{direction}:" + ",".join(f"{partition}-{offset}" for partition, offset in offsets.items())
 
 

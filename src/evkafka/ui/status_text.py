@@ -67,7 +67,7 @@ def partition_state(partition: PartitionStatus, failed: int) -> tuple[str, Kind,
     if partition.held:
         why.append(f"the client cannot read offset {partition.position}")
     if partition.paused:
-        why.append("no record starts until it is resumed")
+        why.append("no records are handled until it is resumed")
     if label in (RETRYING, STUCK):
         why.append(
             f"offset {partition.oldest} has been unfinished for {duration(partition.oldest_age_s or 0)}, after"
@@ -79,20 +79,20 @@ def partition_state(partition: PartitionStatus, failed: int) -> tuple[str, Kind,
             f"offset {first.offset} could not be written to {first.topic} for {duration(first.age_s)}: {first.error}"
         )
     if partition.full:
-        why.append(f"{partition.pending} records are unfinished: the next ones are read when some are done")
+        why.append(f"{partition.pending} records are unfinished: more are read when some of them have finished")
     if partition.metadata_full:
         why.append(
             f"the {partition.done_ahead:,} offsets finished behind offset {partition.oldest} do not fit into the"
-            f" metadata of a commit: the next ones are read when offset {partition.oldest} is finished"
+            f" metadata of a commit: more records are read when offset {partition.oldest} is finished"
         )
     if (alone := partition.one_at_a_time) is not None:
-        at = f"offset {alone.suspect}" if alone.suspect is not None else "a record that is not known yet"
+        at = f"offset {alone.suspect}" if alone.suspect is not None else "an unknown record"
         deaths = "1 process" if alone.deaths == 1 else f"{alone.deaths} processes"
-        why.append(f"records are handled one at a time: {deaths} died at {at}")
+        why.append(f"records are handled one at a time, because {deaths} died at {at}")
     if partition.undecided:
         why.append(
             f"a transaction is open at offset {partition.end}: records up to offset {partition.high_watermark} are read"
-            " when it has ended"
+            " when it ends"
         )
     if partition.due_in_s is not None:
         why.append(f"its next record is due in {duration(partition.due_in_s)}")

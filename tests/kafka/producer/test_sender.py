@@ -359,7 +359,7 @@ class TestDeclaring:
 
         sender.event("X", topic="a")(send)
         sender.event("X", topic="b")(send)
-        with pytest.raises(ConfigError, match="event type 'X' is declared twice in this Sender, for the same topic"):
+        with pytest.raises(ConfigError, match="event type 'X' is declared twice for the same topic in this Sender"):
             sender.event("X", topic="a")(send)
         assert [endpoint.topic for endpoint in sender.endpoints] == ["a", "b"]
 

@@ -41,7 +41,7 @@ class TestAPartitionThatIsFullBecauseARecordFails:
             await bench.until(lambda: messages(caplog, "has stopped reading"))
             [said] = messages(caplog, "has stopped reading")
             assert "consumer it has stopped reading t[0]: " in said
-            assert " records are unfinished. The oldest unfinished record is at offset 0, for " in said
+            assert " records are unfinished. The oldest unfinished record is at offset 0, unfinished for " in said
             assert "(failed attempts: " in said
             assert "`max_attempts`" in said
             await bench.kafka.advance(ms=55_000)
@@ -55,7 +55,7 @@ class TestAPartitionThatIsFullBecauseARecordFails:
             await bench.until(lambda: self.notes(bench))
             [note] = self.notes(bench)
             assert note.startswith("t[0] is not read at the moment: ")
-            assert " records are unfinished; the oldest unfinished record is at offset 0, for " in note
+            assert " records are unfinished; the oldest unfinished record is at offset 0, unfinished for " in note
 
     def notes(self, bench: Bench) -> list[str]:
         checks = bench.app.health.ready(bench.app.status()).checks
@@ -73,7 +73,7 @@ class TestAPartitionThatIsFullBecauseARecordFails:
             await bench.until(lambda: messages(caplog, "has stopped reading"))
             [said] = messages(caplog, "has stopped reading")
             assert "offsets finished behind offset 0 do not fit into the metadata of a commit" in said
-            assert "The oldest unfinished record is at offset 0, for " in said
+            assert "The oldest unfinished record is at offset 0, unfinished for " in said
             assert "`commit_metadata_max_bytes`" in said
             [note] = self.notes(bench)
             assert note.startswith("t[0] is not read at the moment: ")

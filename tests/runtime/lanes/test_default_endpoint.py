@@ -107,7 +107,7 @@ class TestAllMiss:
         with caplog.at_level(logging.WARNING, "evkafka.events"):
             async with bench.running(handler):
                 await bench.kafka.settle()
-        assert "Event types received: 'Other' (1000); event types with a handler: 'E'." in caplog.text
+        assert "Event types received: 'Other' (1000); event types with an endpoint: 'E'." in caplog.text
 
     @pytest.mark.parametrize("matched_at", [0, 999])
     async def test_there_is_no_warning_if_one_of_them_matches(

@@ -110,5 +110,5 @@ class TestOneAtATime:
             await bench.until(lambda: gates.begun == [b"0"])
             checks = bench.app.health.ready(bench.app.status()).checks
             notes = [note for one in checks for note in one.notes]
-            assert "records of t[0] are handled one at a time: 3 processes died at offset 0" in notes
+            assert "records of t[0] are handled one at a time, because 3 processes died at offset 0" in notes
             gates.open_all()

@@ -326,7 +326,7 @@ class TestTheBudget:
             async with kafka.running(app):
                 await seen_all(kafka, seen, 3_000)
                 await kafka.advance(ms=1_000)
-        said = [record.getMessage() for record in caplog.records if "do not take" in record.getMessage()]
+        said = [record.getMessage() for record in caplog.records if "do not accept" in record.getMessage()]
         assert len(said) <= 1
         assert kafka.committed("billing", "orders") == 0
 

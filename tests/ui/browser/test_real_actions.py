@@ -55,7 +55,7 @@ class TestConsumers:
             await page.get_by_role("button", name=f"Pause {running.topic}[0]").click()
             pause = await twin(page)
             await confirmed(page, "Pause")
-            await expect(row).to_contain_text("no record starts until it is resumed")
+            await expect(row).to_contain_text("no records are handled until it is resumed")
             await running.order(2)
             await expect(row.get_by_role("cell").nth(4)).to_have_text("1")  # the lag stays 1
             assert running.billed == [1]
@@ -65,9 +65,9 @@ class TestConsumers:
             await eventually(lambda: running.billed == [1, 2])
 
             assert await curl(pause, HAS_TOKEN) == {"done": "paused"}
-            await expect(row).to_contain_text("no record starts until")
+            await expect(row).to_contain_text("no records are handled until")
             assert await curl(resume, HAS_TOKEN) == {"done": "resumed"}
-            await expect(row).not_to_contain_text("no record starts until")
+            await expect(row).not_to_contain_text("no records are handled until")
         messages = [record.getMessage() for record in caplog.records if record.name == "evkafka.audit"]
         assert [line.partition(" ")[0] for line in messages] == ["pause", "resume", "pause", "resume"]
         assert all("from 127.0.0.1" in line and running.topic in line for line in messages)

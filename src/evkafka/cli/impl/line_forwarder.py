@@ -93,7 +93,7 @@ class LineForwarder:
                 with selectors.DefaultSelector() as ready:
                     ready.register(target, selectors.EVENT_WRITE)
                     ready.select()
-            except OSError:  # its reader is gone: the processes must go on
+            except OSError:  # its reader is gone: the processes must continue
                 self._broken.add(target)
 
 

@@ -161,7 +161,7 @@ def _check(endpoint: Endpoint, decoder: Decoder, event: Event) -> None:
     except Exception as error:  # a validator may raise anything
         why = decode_fault(error, decoder.names())
         raise NotTaken(
-            f"{event.source} is not the {decoder.expected} that {endpoint.name} asks for: {why};"
+            f"{event.source} is not the {decoder.expected} that {endpoint.name} expects: {why};"
             " nothing was sent. --no-check sends it anyway"
         ) from error
 

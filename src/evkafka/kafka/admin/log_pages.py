@@ -1,6 +1,6 @@
 """Reads a page of a topic's records without a group: of one partition, or of several, merged by time.
 
-A page begins at a place and goes on in one direction until it has enough records that match. The partition that is
+A page begins at a place and continues in one direction until it has enough records that match. The partition that is
 furthest behind in time is read next, so a search among rare matches covers all partitions alike, and the merge needs
 no more of a partition than it shows. Kafka reads forward only: a page backward reads windows of offsets, each before
 the last one.

@@ -41,7 +41,7 @@ async def connect(host: str, port: int, options: dict[str, Any]) -> Connection:
 class SilenceLimit:
     """A timeout on silence, as an async context manager: it does not expire while an answer makes progress.
 
-    A large fetch over a slow line takes long. Aborted half-way, it would be requested again for ever.
+    A large fetch over a slow line takes long. Aborted half-way, it would be requested again forever.
 
     Args:
         progress: returns something that changes whenever bytes have arrived.

@@ -1,4 +1,4 @@
-"""Throttles a warning of ours about something that goes on for a while."""
+"""Throttles a warning of ours about something that lasts for a while."""
 
 from __future__ import annotations
 

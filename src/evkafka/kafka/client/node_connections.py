@@ -142,7 +142,7 @@ class NodeConnections(AIOKafkaClient):
     async def _get_conn(self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, no_hint: bool = False) -> Any:
         """Return a usable connection; None after a failure, which `last_error` describes.
 
-        aiokafka returns None for every failure without a reason, and its callers retry for ever
+        aiokafka returns None for every failure without a reason, and its callers retry forever
         (aiokafka-defects.md#bootstrap-causes). It also opens one connection at a time, so a node that does not answer
         blocks the connections to all others.
         """

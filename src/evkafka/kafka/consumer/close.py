@@ -1,6 +1,6 @@
 """Closes a consumer within its time (aiokafka-defects.md#stop-hangs).
 
-aiokafka's `stop()` hangs while brokers are away (for ever with its auto commit), raises CancelledError into a caller
+aiokafka's `stop()` hangs while brokers are away (forever with its auto commit), raises CancelledError into a caller
 that nobody cancelled, and then leaves tasks and connections behind.
 """
 

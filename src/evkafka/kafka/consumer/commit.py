@@ -1,7 +1,7 @@
 """One commit of a member's offsets (aiokafka-defects.md#commit-generation, #commit-deadline).
 
 aiokafka checks the assignment when `commit()` is called, but takes generation and member id when it sends; and a commit
-whose caller has timed out goes on in the background. So a commit that waited through a rebalance is accepted for
+whose caller has timed out continues in the background. So a commit that waited through a rebalance is accepted for
 partitions that belong to another member by then. Here the request carries the generation and member id of the call, the
 assignment is checked again in the step that writes the request, and nothing is sent after the timeout.
 """

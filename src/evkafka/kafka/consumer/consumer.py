@@ -200,8 +200,8 @@ class ContainedConsumer(AIOKafkaConsumer):
                     await asyncio.sleep(self._retry_backoff_ms / 1000)
         except TimeoutError:
             logger.warning(
-                "the ids of topics %s could not be looked up: what is finished behind a committed offset is handled"
-                " again",
+                "the ids of topics %s could not be looked up: records that are finished behind a committed offset"
+                " are handled again",
                 ", ".join(sorted(topics)),
             )
 

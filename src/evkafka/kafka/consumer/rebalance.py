@@ -41,7 +41,7 @@ class AssignmentState(Enum):
 class Rebalances(ConsumerRebalanceListener):
     """aiokafka's rebalance listener. Commits are allowed from an assignment until the end of its revocation.
 
-    aiokafka logs an error of a listener and goes on, so what the listener tracks would be wrong from then on. Here it
+    aiokafka logs an error of a listener and continues, so what the listener tracks would be wrong from then on. Here it
     ends the source (aiokafka-defects.md#listener-errors).
 
     Args:

@@ -229,7 +229,7 @@ class KafkaSource:
     def _needed_tasks(self, consumer: ContainedConsumer) -> Iterator[tuple[str, asyncio.Task[Any] | None]]:
         """The tasks without which nothing is read or the membership is lost (aiokafka-defects.md#ended-tasks).
 
-        aiokafka waits for ever for one that has ended: its `getmany` for the fetch task, its coordination for
+        aiokafka waits forever for one that has ended: its `getmany` for the fetch task, its coordination for
         heartbeats, everything for new metadata.
         """
         yield "fetch", consumer.fetcher.task

@@ -158,7 +158,7 @@ class IdempotentProducer:
     async def close(self, *, timeout_s: float) -> None:
         """Close; unfinished batches stay so. Never raises, never hangs.
 
-        aiokafka's stop() waits for ever for batches that it cannot deliver (aiokafka-defects.md#endless-send).
+        aiokafka's stop() waits forever for batches that it cannot deliver (aiokafka-defects.md#endless-send).
         """
         producer = self._producer
         producer._closed = self._accumulator._closed = True

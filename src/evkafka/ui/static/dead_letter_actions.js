@@ -74,7 +74,7 @@ export function replay(chosen) {
   const run = (dry) => post("letters/replay", order(chosen, { to: to(), dry_run: dry }));
   const result = ask({
     title: `Replay ${plural(chosen.number, "dead letter")}?`,
-    sentence: "What succeeds is marked as replayed. What fails stays open.",
+    sentence: "Dead letters that succeed are marked as replayed; those that fail stay open.",
     content: [ways, outcome],
     line: () => commandLine("replay", chosen, to() === "handler" ? "--to-handler" : "--to-topic"),
     verb: "Replay",
@@ -91,7 +91,7 @@ export function discard(chosen) {
   const why = h("input", { type: "text", maxlength: "200", placeholder: "written to the audit log" });
   return ask({
     title: `Discard ${plural(chosen.number, "dead letter")}?`,
-    sentence: "They are marked as discarded: no list offers them and no replay takes them any more. The records stay in the topic for its retention.",
+    sentence: "They are marked as discarded, and are no longer listed or replayed. The records stay in the topic until its retention ends.",
     content: [h("label", {}, "Reason", why)],
     line: () => commandLine("drop", chosen, ...(options(chosen).length ? [] : ["--all"])),
     verb: "Discard",

@@ -21,7 +21,7 @@ export function letterContent(one, verdict, { replay, discard }) {
     h("h3", {}, "Payload"), payload(one.value),
     fold("Traceback", h("pre", { tabindex: "0" }, one.traceback || "none")),
     fold("Headers", headers(one.headers), ` (${one.headers.length})`),
-    h("p", { class: "quiet small" }, "The whole of it on the command line:"),
+    h("p", { class: "quiet small" }, "In full on the command line:"),
     command(`evkafka dlq show ${quoted(one.topic)} ${appOption()} --at ${one.place}`),
   ];
 }

@@ -18,7 +18,7 @@ export async function pause(where) {
   const name = address(where.topic, where.partition);
   const done = await confirm({
     title: `Pause ${name}?`,
-    sentence: "No record of it starts until it is resumed; attempts in flight continue. It stays paused in this process through rebalances and restarts of the consumer, and its lag grows.",
+    sentence: "None of its records is handled until it is resumed; attempts in flight continue. It stays paused in this process through rebalances and restarts of the consumer, and its lag grows.",
     line: curl("pause", where),
     fields: [python(where, `pause(${JSON.stringify(where.topic)}, ${where.partition})`)],
     verb: "Pause",
