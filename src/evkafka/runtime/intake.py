@@ -22,6 +22,11 @@ class Intake:
         self._assignment = assignment
         self._delayed = DelayedRecords(assignment, retry_topics, self._hand_out) if retry_topics is not None else None
 
+    @property
+    def is_immediate(self) -> bool:
+        """Whether records are placed into their lanes at once; those of retry topics wait until they are due."""
+        return self._delayed is None
+
     def place(self, partition: Partition, records: Sequence[Record]) -> None:
         """Put these records into their lanes: those of a retry topic when they are due, others at once."""
         if self._delayed is not None:

@@ -10,8 +10,10 @@ attempt; without one the record is named in the log, and tried again and again.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from evkafka.exceptions import BrokerRefused, EVKafkaError
 from evkafka.outcomes import Failed
@@ -75,6 +77,10 @@ class SuspectRecords:
         self._new_slot = new_slot
         self._intake = intake
         self._owner = owner
+        # One record of all partitions, not one of each: a crash would count against all of them.
+        self._one_at_a_time: AbstractAsyncContextManager[object] = (
+            asyncio.Lock() if intake.is_immediate else nullcontext()
+        )
 
     async def find(self, partition: Partition, found: OwnerMark) -> None:
         """Handle the records that are held one at a time, until the one that ends the process must be past.
@@ -94,13 +100,14 @@ class SuspectRecords:
         while self._assignment.owns(partition) and (found.offset is not None or self._assignment.clock.now() < until_s):
             if not partition.held:
                 # The record before has ended: a crash while the next one is waited for must not count against it.
-                await self._commit(partition)
+                await self._commit()
                 if not await self._read_on(partition):
                     return
             record = partition.held[0]
             if found.offset is not None and record.offset > found.offset:
                 return
-            await self._handle(partition, record, found)
+            async with self._one_at_a_time:
+                await self._handle(partition, record, found)
             if record.offset == found.offset:
                 return
 
@@ -114,6 +121,8 @@ class SuspectRecords:
 
     async def _handle(self, partition: Partition, record: Record, found: OwnerMark) -> None:
         """Handle this record, and wait for the end of its attempt."""
+        if not self._assignment.owns(partition):
+            return
         offset, known = record.offset, record.offset == found.offset
         failed = partition.tries.get(offset, 0)
         if not known or not self._settle(partition, record, found.deaths, failed):
@@ -123,7 +132,7 @@ class SuspectRecords:
             # last commit has counted it.
             partition.tries[offset], partition.counted = failed, (offset, failed + 1)
             partition.mark = OwnerMark(Ownership.ALONE, deaths + 1, offset, self._owner)
-            await self._commit(partition)
+            await self._commit()
             if not self._assignment.owns(partition):
                 return
             self._intake.place(partition, [partition.held.popleft()])
@@ -136,11 +145,12 @@ class SuspectRecords:
         if partition.mark.ownership is Ownership.ALONE:
             partition.mark = OwnerMark(Ownership.BEGUN, 1, owner=self._owner)
 
-    async def _commit(self, partition: Partition) -> None:
+    async def _commit(self) -> None:
+        """Commit every partition: what has ended in another one must not count if the next attempt ends the process."""
         committer = self._assignment.committer
         if committer is not None:
             try:
-                await committer.commit([partition])
+                await committer.commit(self._assignment.partitions.values())
             except BrokerRefused as error:
                 self._services.fail(error)
 

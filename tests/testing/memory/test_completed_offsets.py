@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine
 from itertools import count
 from typing import Any
@@ -416,6 +417,36 @@ class TestARecordThatKillsItsProcess:
             await kafka.crash(app)
         assert metadata(kafka) == ""
         assert kafka.committed("billing", "orders") == 2
+
+    @pytest.mark.parametrize("most", [1, 2, 3])
+    async def test_does_not_count_against_slow_records_of_other_partitions(
+        self, kafka: InMemoryKafka, most: int
+    ) -> None:
+        kafka.create_topic("orders", 4)
+        for partition in range(4):
+            await kafka.send("orders", b"x", "E", key="k", partition=partition)
+        for _ in range(6):
+            dies = asyncio.Event()
+            slow: deque[asyncio.Event] = deque()
+
+            async def then(request: Request, dies: asyncio.Event = dies, slow: deque[asyncio.Event] = slow) -> None:
+                if request.partition == 0:
+                    dies.set()
+                    await asyncio.get_running_loop().create_future()
+                slow.append(asyncio.Event())
+                await slow[-1].wait()
+
+            app, _ = make_app(then, **LANES, on_error={"max_attempts": most, "then": "dead_letter"})
+            async with kafka.running(app):
+                for _ in range(200):
+                    await kafka.advance(ms=100)
+                    if dies.is_set():
+                        await kafka.crash(app)
+                        break
+                    if slow:
+                        slow.popleft().set()
+        assert [letter.header("evkafka-dlq-partition") for letter in kafka.records("orders.billing.dlq")] == [b"0"]
+        assert [kafka.committed("billing", "orders", partition) for partition in range(4)] == [1] * 4
 
     async def test_does_not_wait_for_a_dead_letter_that_cannot_be_written(self, kafka: InMemoryKafka) -> None:
         await send(kafka, 10)
