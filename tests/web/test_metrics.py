@@ -92,11 +92,11 @@ class TestAPartitionThatIsNotRead:
         async def on_fast(event: dict[str, Any]) -> None:
             pass
 
-        small: dict[str, Any] = {"concurrency": 4, "max_poll_records": 10, "commit_metadata_max_bytes": 8}
+        small: dict[str, Any] = {"concurrency": 4, "max_poll_records": 10, "commit_metadata_max_bytes": 128}
         app = app_with(handler, auto_offset_reset="earliest", **small)
         async with InMemoryKafka() as kafka:
             await kafka.send("orders", {}, event_type="Slow", key="slow", partition=0)
-            for number in range(60):  # every second one waits, so that what is finished is no single range
+            for number in range(700):  # every second one waits, so that what is finished is no single range
                 key = "slow" if number % 2 else f"k{number}"
                 await kafka.send("orders", {}, event_type="Fast", key=key, partition=0)
             async with kafka.running(app):

@@ -65,10 +65,10 @@ class TestAPartitionThatIsFullBecauseARecordFails:
         self, bench: Bench, caplog: pytest.LogCaptureFixture
     ) -> None:
         await bench.send(b"bad", key="bad")
-        for number in range(60):  # every second one waits, so that what is finished is no single range
+        for number in range(700):  # every second one waits, so that what is finished is no single range
             await bench.send(b"%d" % number, key="bad" if number % 2 else f"k{number}")
         async with bench.running(
-            failing_for(b"bad"), **SMALL | {"max_pending_records": 1000}, commit_metadata_max_bytes=8
+            failing_for(b"bad"), **SMALL | {"max_pending_records": 1000}, commit_metadata_max_bytes=128
         ):
             await bench.until(lambda: messages(caplog, "has stopped reading"))
             [said] = messages(caplog, "has stopped reading")

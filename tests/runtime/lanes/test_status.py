@@ -62,15 +62,15 @@ class TestUnreadBecause:
         self, bench: Bench, gates: Gates, handler: Handler
     ) -> None:
         await bench.send(b"slow", key="slow")
-        for number in range(60):  # every second one waits, so that what is finished is no single range
+        for number in range(700):  # every second one waits, so that what is finished is no single range
             await bench.send(b"%d" % number, key="slow" if number % 2 else f"k{number}")
-        gates.open(*(b"%d" % number for number in range(60)))
-        async with bench.running(handler, **LANES, commit_metadata_max_bytes=8):
+        gates.open(*(b"%d" % number for number in range(700)))
+        async with bench.running(handler, **LANES, commit_metadata_max_bytes=128):
             await bench.until(lambda: partition_0(bench).metadata_full)
             assert partition_0(bench).unread_because == ("metadata",)
             assert not partition_0(bench).full
             gates.open_all()
-            await bench.until(lambda: bench.committed() == 61)
+            await bench.until(lambda: bench.committed() == 701)
             assert partition_0(bench).unread_because == ()
 
 
