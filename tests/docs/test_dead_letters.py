@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from evkafka.broker import KafkaBroker
-from tests.support.doc_pages import ROOT, Block, blocks
-from tests.support.doc_shell import SERVERS, Command, Server, Shell, clean_environment, mismatch, steps
+from tests.support.doc_pages import Block, blocks
+from tests.support.doc_shell import SERVERS, Command, Server, Shell, mismatch, steps
 from tests.support.waiting import eventually_sync
 
 PAGE = "docs/dead-letters.md"
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    (tmp_path / "shell").mkdir()
-    shell = Shell(tmp_path / "shell", clean_environment(PATH=path, PYTHONPATH=str(ROOT / "src")), tmp_path)
-    yield shell
-    shell.end()
 
 
 @pytest.mark.kafka
