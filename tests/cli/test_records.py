@@ -13,7 +13,8 @@ from aiokafka.structs import TopicPartition
 from evkafka.broker import KafkaBroker
 from evkafka.config.settings import ConnectionSettings
 from evkafka.kafka.admin.topic_ids import look_up_topic_ids
-from evkafka.runtime.commit_metadata import CommitMetadata
+from evkafka.records import TopicPartition as Partition
+from evkafka.runtime.commit_metadata import CommitMetadata, place_of
 from evkafka.runtime.completed_offsets import OffsetRange
 from tests.cli.support import as_json, evkafka, stderr_of, write_app
 from tests.support.kafka_topics import MakeTopic
@@ -143,7 +144,8 @@ class TestLagAndOffsets:
         connection = ConnectionSettings(bootstrap_servers=(kafka_broker.bootstrap_servers,))
         topic_id = (await look_up_topic_ids(connection, [filled])).topics[filled]
         finished = (OffsetRange(2, 5), OffsetRange(7, 8))
-        metadata = {0: CommitMetadata(1, topic_id, finished=finished).as_text(3_500), 1: "another program's"}
+        text = CommitMetadata(1, topic_id, finished=finished).as_text(3_500, place_of(group, Partition(filled, 0)))
+        metadata = {0: text, 1: "another program's"}
         consumer = AIOKafkaConsumer(bootstrap_servers=kafka_broker.bootstrap_servers, group_id=group)
         await consumer.start()
         try:
@@ -155,6 +157,9 @@ class TestLagAndOffsets:
         assert [one["done_ahead"] for one in report["groups"][0]["partitions"]] == [4, 0]
         shown = await asyncio.to_thread(evkafka, tmp_path, "lag", group, *at)
         assert "done ahead" in shown.stdout
+        for to, effect in (("1", "4 to read again"), ("0", "5 to read again"), ("3", "2 skipped, 3 to read again")):
+            plan = ("offsets", "reset", group, "--topic", filled, "--partition", "0", "--to", to, *at)
+            assert effect in (await asyncio.to_thread(evkafka, tmp_path, *plan)).stdout
 
 
 class TestTopics:

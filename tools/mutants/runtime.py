@@ -155,8 +155,8 @@ ATTEMPTS = [
     Breakage(
         "a retry is queued in a partition that is being revoked",
         "runtime/executor.py",
-        "        if lane.partition.begins_nothing:\n            return\n        lane.queue.appendleft(record)",
-        "        lane.queue.appendleft(record)",
+        "            lane.partition.tries[record.offset] = self.slot.attempt\n            return\n",
+        "            pass\n",
         "a member tries again what another one has by then",
         ("tests/runtime/lanes/test_giving_back.py",),
     ),

@@ -19,6 +19,8 @@ from evkafka.records import TopicPartition
 from evkafka.runtime.commit_metadata import Unusable, parse_metadata, place_of
 from evkafka.runtime.completed_offsets import OffsetRanges
 
+NOTHING = OffsetRanges()
+
 
 @dataclass(frozen=True, slots=True)
 class GroupQuery:
@@ -40,15 +42,19 @@ class PartitionOffsets:
 
     Attributes:
         committed: None if the group has committed nothing there.
-        done_ahead: how many offsets behind that one are finished, according to the commit's metadata: they count as lag
-            and are not handled again.
+        finished: offsets behind that one that are finished, according to the commit's metadata: they count as lag and
+            are not handled again.
     """
 
     group: str
     at: TopicPartition
     committed: int | None
     bounds: Bounds
-    done_ahead: int = 0
+    finished: OffsetRanges = NOTHING
+
+    @property
+    def done_ahead(self) -> int:
+        return self.finished.offsets
 
     @property
     def lag(self) -> int:
@@ -109,27 +115,29 @@ async def read_group(query: GroupQuery) -> tuple[Group, list[PartitionOffsets]]:
         require_existing(query.connection, topic, existing)
     topics = {topic for topic in query.topics or {at.topic for at in committed} if topic in existing}
     bounds = await bounds_of(query.connection, topics) if topics else {}
-    done_ahead = await _done_ahead(query, {at: committed[at] for at in bounds if at in committed})
+    finished = await _finished(query, {at: committed[at] for at in bounds if at in committed})
     return group, [
         PartitionOffsets(
-            query.group, at, commit.offset if (commit := committed.get(at)) else None, one, done_ahead.get(at, 0)
+            query.group, at, commit.offset if (commit := committed.get(at)) else None, one, finished.get(at, NOTHING)
         )
         for at, one in sorted(bounds.items())
     ]
 
 
-async def _done_ahead(query: GroupQuery, commits: Mapping[TopicPartition, GroupCommit]) -> dict[TopicPartition, int]:
-    """How many offsets behind the committed one are finished; without partitions whose metadata says nothing of it."""
+async def _finished(
+    query: GroupQuery, commits: Mapping[TopicPartition, GroupCommit]
+) -> dict[TopicPartition, OffsetRanges]:
+    """The offsets behind the committed one that are finished; without partitions whose metadata says nothing of it."""
     topics = {at.topic for at, commit in commits.items() if commit.metadata}
     if not topics:
         return {}
     topic_ids = (await look_up_topic_ids(query.connection, topics)).topics
-    done_ahead = {}
+    finished = {}
     for at, (offset, metadata) in commits.items():
         with suppress(Unusable):  # another program's, or from before the topic was created again
             found = parse_metadata(metadata, offset, topic_ids.get(at.topic, ""), place_of(query.group, at))
-            done_ahead[at] = OffsetRanges(found.finished).offsets
-    return done_ahead
+            finished[at] = OffsetRanges(found.finished)
+    return finished
 
 
 async def read_groups(queries: list[GroupQuery]) -> dict[str, tuple[Group, list[PartitionOffsets]]]:

@@ -104,10 +104,12 @@ async def _commit(resets: list[_Reset]) -> None:
 
 
 def _effect(partition: PartitionOffsets, offset: int) -> str:
-    """How many records are read again, or skipped."""
+    """How many records are read again, or skipped. A reset forgets what is finished behind the committed offset."""
     committed = partition.committed
     if committed is None:
         return f"{partition.bounds.end - offset} to read"
-    if offset == committed:
-        return "unchanged"
-    return f"{committed - offset} to read again" if offset < committed else f"{offset - committed} skipped"
+    again = max(committed - offset, 0) + sum(max(end - max(start, offset), 0) for start, end in partition.finished)
+    effects = [f"{offset - committed} skipped"] if offset > committed else []
+    if again:
+        effects.append(f"{again} to read again")
+    return ", ".join(effects) or "unchanged"
