@@ -21,6 +21,11 @@ from evkafka.telemetry import RecordsLost, Telemetry
 
 logger = logging.getLogger("evkafka.runtime")
 
+MOST_IN_ORDER = 128
+"""How many records a poll returns at most if each partition is one lane. More would leave the processor's caches before
+they run: with six headers, a record of a poll of 500 costs a quarter more. Lanes by key, and batches, are better with
+more."""
+
 
 class Assignment:
     """The partitions of one consumer.
@@ -133,7 +138,10 @@ class Assignment:
         """How many records the next poll may return. In at-most-once mode there are never more than `max_poll_records`
         unfinished records."""
         max_records = self.settings.max_poll_records
-        return max_records - self.pending if self.at_most_once else max_records
+        if self.at_most_once:
+            return max_records - self.pending
+        in_order = self._ordering == "partition" and self.scheduler.admits_all
+        return min(max_records, MOST_IN_ORDER) if in_order else max_records
 
     @property
     def pending(self) -> int:

@@ -59,6 +59,11 @@ class LaneScheduler:
         """True while a lane waits for an executor."""
         return bool(self._turns)
 
+    @property
+    def admits_all(self) -> bool:
+        """Whether no lane waits for a batch or for a permit."""
+        return self._admission is None
+
     # ------------------------------------------------------------------ records come in
 
     def add_records(self, partition: Partition, records: Sequence[Record], position: int | None) -> None:

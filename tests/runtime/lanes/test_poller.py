@@ -8,6 +8,7 @@ import pytest
 
 from evkafka import Handler
 from evkafka.records import TopicPartition
+from evkafka.runtime.assignment import MOST_IN_ORDER
 from evkafka.runtime.partition import Partition, PartitionEvent, PartitionState
 from tests.support.engine import TOPIC, Bench, Gates, SourceAt
 from tests.support.executors import OneRecord
@@ -65,3 +66,36 @@ async def test_at_most_once_records_whose_commit_was_refused_run_when_read_again
         assert bench.consumer.status().rebuilds == 0
     assert gates.begun == [b"0"]
     assert bench.committed() == 1
+
+
+class TestThePollsSize:
+    @pytest.mark.parametrize(
+        ("keys", "batch", "most"),
+        [
+            ({}, False, MOST_IN_ORDER),
+            ({"concurrency": 4, "ordering": "partition"}, False, MOST_IN_ORDER),
+            ({"max_poll_records": 7}, False, 7),
+            ({"concurrency": 4}, False, 500),
+            ({"concurrency": 4, "ordering": "unordered"}, False, 500),
+            ({"auto_commit_mode": "pre-commit"}, False, 500),
+            ({}, True, 500),
+        ],
+        ids=str,
+    )
+    async def test_is_small_if_each_partition_is_handled_in_order(
+        self, bench: Bench, keys: Any, batch: bool, most: int
+    ) -> None:
+        handler = Handler()
+
+        if batch:
+
+            @handler.event("E", batch=True)
+            async def on_batch(values: list[bytes]) -> None: ...
+
+        else:
+
+            @handler.event("E")
+            async def on_event(value: bytes) -> None: ...
+
+        async with bench.running(handler, **keys):
+            assert bench.consumer._assignment.poll_size() == most
