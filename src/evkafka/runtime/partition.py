@@ -6,7 +6,7 @@ The scheduler (`scheduler.py`) decides what happens to lanes; this module only k
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -474,6 +474,15 @@ class Partition:
         if lane is None:
             lane = self._keyed[key] = Lane(self, (self.tp, key))
         return lane
+
+    def sort_into_lanes(self, records: Sequence[Record]) -> Sequence[tuple[Lane, Sequence[Record]]]:
+        """The lanes of these records, each with its records, in the order of the lanes' first ones."""
+        if self._whole is not None:
+            return [(self._whole, records)]
+        added: defaultdict[Lane, list[Record]] = defaultdict(list)
+        for record in records:
+            added[self.lane_of(record) or self.free_lane()].append(record)
+        return list(added.items())
 
     def free_lane(self) -> Lane:
         """A new lane for one record that needs no order."""

@@ -51,6 +51,7 @@ class LaneScheduler:
         self._admission = admission
         self._turns: deque[Partition] = deque()  # each partition with ready lanes once
         self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waking = 0  # executors that were woken and do not run yet
         self._stragglers: set[LaneKey] = set()
         self._behind_stragglers: dict[LaneKey, Lane] = {}
 
@@ -69,9 +70,10 @@ class LaneScheduler:
     def add_records(self, partition: Partition, records: Sequence[Record], position: int | None) -> None:
         """These records were just read, up to this position: put them into their lanes."""
         partition.open(records, position)
-        if partition.whole_lane is not None:
-            self.append(partition.whole_lane, records)
-        else:
+        if self._admission is None or partition.whole_lane is not None:
+            for lane, added in partition.sort_into_lanes(records):
+                self.append(lane, added)
+        else:  # each record by itself: a batch takes them in the order of the partition, each with its own attempts
             for record in records:
                 self.append(partition.lane_of(record) or partition.free_lane(), (record,))
 
@@ -87,7 +89,7 @@ class LaneScheduler:
 
     def make_ready(self, lane: Lane) -> None:
         """Queue a lane with records and no reasons, unless a straggler or the admission blocks it."""
-        if lane.key is not None and lane.key in self._stragglers:
+        if self._stragglers and lane.key in self._stragglers:
             # An attempt of the same lane in an earlier assignment is still running (a thread cannot be cancelled).
             # Two attempts of one key at once would break its order, so this lane waits until that attempt ends.
             self._behind_stragglers[lane.key] = lane
@@ -100,11 +102,8 @@ class LaneScheduler:
         if not partition.ready:
             self._turns.append(partition)
         partition.enqueue(lane)
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                break
+        if not self._waking:
+            self._wake(1)
 
     # ------------------------------------------------------------------ admission
 
@@ -235,10 +234,29 @@ class LaneScheduler:
     # ------------------------------------------------------------------ executors
 
     async def wait_for_lane(self) -> None:
-        """Return when a lane may be ready."""
+        """Return when a lane may be ready.
+
+        One executor is woken at first, and each one wakes two more as long as there are ready lanes. Endpoints that do
+        not wait leave nothing to the others, which would all be woken for nothing.
+        """
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        await waiter
+        try:
+            await waiter
+        finally:
+            if waiter.done() and not waiter.cancelled():
+                self._waking -= 1
+                if self.has_ready_lane:
+                    self._wake(2)
+
+    def _wake(self, count: int) -> None:
+        """Wake so many executors, if so many wait."""
+        while count and self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                self._waking += 1
+                count -= 1
 
     def take(self) -> Lane | None:
         """Of the partition whose turn it is, the lane with the oldest record. It is the caller's until `release`."""
