@@ -216,6 +216,8 @@ def unmatched_outcome(event_type: str | None, *, tombstone: bool) -> Unmatched:
 def as_outcome(returned: object) -> Outcome | None:
     """The returned value if it is an outcome, else None. An outcome's class stands for an instance of it."""
     match returned:
+        case None:
+            return None
         case Skip() | Retry() | DeadLetter():
             return returned
         case type() if issubclass(returned, Skip | Retry | DeadLetter):

@@ -6,8 +6,8 @@ import contextlib
 import contextvars
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -74,6 +74,7 @@ class DependencyPlan:
 
     steps: Sequence[Step]
     values: Mapping[str, int]
+    takes_requests: bool
 
 
 # ---------------------------------------------------------------------------- signatures
@@ -170,7 +171,7 @@ class Dependencies:
             return len(steps) - 1
 
         values = add_all(self._depends, ())
-        return DependencyPlan(tuple(steps), values)
+        return DependencyPlan(tuple(steps), values, any(step.signature.requests for step in steps))
 
     def _read(
         self, function: Function, path: tuple[Function, ...], names: Mapping[str, Any] | None
@@ -196,55 +197,86 @@ def _chain(path: Sequence[Function]) -> str:
 # ---------------------------------------------------------------------------- around an attempt
 
 
-async def make_values(
-    plan: DependencyPlan, slot: Slot, contexts: Sequence[Context], exits: AsyncExitStack
-) -> dict[str, Any]:
-    """Make the plan's calls; returns the values of the endpoint's parameters.
+async def call_with_values(
+    plan: DependencyPlan,
+    slot: Slot,
+    contexts: Sequence[Context],
+    call: Callable[..., Awaitable[object]],
+    made: list[Any],
+) -> object:
+    """Make the plan's calls, call the endpoint with the values of its parameters, and close what was opened.
+
+    What a dependency that yields has opened encloses all that follows, so it calls this function again.
 
     Args:
-        contexts: the record's, or those of all records of a batch.
-        exits: gets the exits of dependencies that yield.
+        contexts: the record's, or those of all records of a batch; not used if the plan takes no requests.
+        call: calls the endpoint; its arguments are its dependencies, by name.
+        made: the values of the plan's first steps.
     """
-    made: list[Any] = []
-    for step in plan.steps:
-        arguments = {parameter: made[index] for parameter, index in step.values.items()}
-        for parameter, (cls, many) in step.signature.requests.items():
-            arguments[parameter] = [cls(context) for context in contexts] if many else cls(contexts[0])
-        call = functools.partial(step.function, **arguments)
-        match step.signature.kind:
+    for step in plan.steps[len(made) :]:
+        function, signature = step.function, step.signature
+        arguments: dict[str, Any] = {}
+        for parameter, index in step.values.items():  # a comprehension would cost a call in Python 3.11
+            arguments[parameter] = made[index]
+        if signature.requests:
+            arguments |= _requests(signature, contexts)
+        match signature.kind:
             case "coroutine":
-                value = await call()
+                made.append(await function(**arguments))
             case "in thread":
-                value = await in_thread_to_the_end(slot, call)
+                made.append(await in_thread_to_the_end(slot, functools.partial(function, **arguments)))
             case "async generator":
-                value = await _AsyncGenerator(call).enter(exits)
+                async with _AsyncGenerator(function(**arguments)) as value:
+                    return await call_with_values(plan, slot, contexts, call, [*made, value])
             case "generator":
-                value = await _GeneratorInThread(call, slot).enter(exits)
-        made.append(value)
-    return {parameter: made[index] for parameter, index in plan.values.items()}
+                async with _GeneratorInThread(functools.partial(function, **arguments), slot) as value:
+                    return await call_with_values(plan, slot, contexts, call, [*made, value])
+    values: dict[str, Any] = {}
+    for parameter, index in plan.values.items():
+        values[parameter] = made[index]
+    return await call(**values)
+
+
+def _requests(signature: DependencySignature, contexts: Sequence[Context]) -> dict[str, Any]:
+    return {
+        parameter: [cls(context) for context in contexts] if many else cls(contexts[0])
+        for parameter, (cls, many) in signature.requests.items()
+    }
 
 
 as_manager = contextlib.contextmanager(lambda generator: generator)
 as_async_manager = contextlib.asynccontextmanager(lambda generator: generator)
+_ENDED = object()
 
 
 class _AsyncGenerator:
-    """A dependency that is an async generator, or one decorated as an async context manager."""
+    """A dependency that is an async generator, or one decorated as an async context manager.
 
-    def __init__(self, call: Callable[[], Any]) -> None:
-        made = call()
-        self._manager = made if hasattr(made, "__aenter__") else as_async_manager(made)
+    contextlib's manager is created only for an exception: it costs as much as all other calls of a dependency.
+    """
 
-    async def enter(self, exits: AsyncExitStack) -> Any:
-        value = await self._manager.__aenter__()
-        exits.push_async_exit(self._exit)
-        return value
+    def __init__(self, made: Any) -> None:
+        self._made = made
 
-    async def _exit(self, *raised: Any) -> bool:
+    async def __aenter__(self) -> Any:
+        if hasattr(self._made, "__aenter__"):
+            return await self._made.__aenter__()
+        try:
+            return await anext(self._made)
+        except StopAsyncIteration:
+            raise RuntimeError("the generator did not yield") from None
+
+    async def __aexit__(self, *raised: object) -> None:
         """Never suppresses the exception. The endpoint has failed and its record will be tried again: the exception
         must also reach the dependencies around this one, or they would commit."""
-        await self._manager.__aexit__(*raised)
-        return False
+        if hasattr(self._made, "__aexit__"):
+            await self._made.__aexit__(*raised)
+        elif raised[0] is not None:
+            manager: Any = as_async_manager(self._made)
+            await manager.__aexit__(*raised)
+        elif await anext(self._made, _ENDED) is not _ENDED:
+            await self._made.aclose()
+            raise RuntimeError("the generator has yielded twice")
 
 
 class _GeneratorInThread:
@@ -257,10 +289,12 @@ class _GeneratorInThread:
         self._context = contextvars.copy_context()
         self._manager: Any = None
 
-    async def enter(self, exits: AsyncExitStack) -> Any:
-        # Pushed first: if the attempt is cancelled while the thread opens it, it is open when the thread returns.
-        exits.push_async_exit(self._exit)
-        return await in_thread_to_the_end(self._slot, functools.partial(self._context.run, self._open))
+    async def __aenter__(self) -> Any:
+        try:
+            return await in_thread_to_the_end(self._slot, functools.partial(self._context.run, self._open))
+        except BaseException:  # the attempt was cancelled while the thread opened it: it is open now
+            await self.__aexit__(*sys.exc_info())
+            raise
 
     def _open(self) -> Any:
         made = self._call()
@@ -269,9 +303,8 @@ class _GeneratorInThread:
         self._manager = manager
         return value
 
-    async def _exit(self, *raised: Any) -> bool:
+    async def __aexit__(self, *raised: object) -> None:
         """Never suppresses the exception, like that of an async generator."""
         if self._manager is not None:
             leave = functools.partial(self._context.run, self._manager.__exit__, *raised)
             await in_thread_to_the_end(self._slot, leave)
-        return False

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evkafka.context import Context
-from evkafka.endpoints.dependencies import Dependencies, DependencyFault, DependencyPlan, make_values
+from evkafka.endpoints.dependencies import Dependencies, DependencyFault, DependencyPlan, call_with_values
 from evkafka.endpoints.signature import (
     Function,
     Signature,
@@ -28,7 +28,7 @@ from evkafka.exceptions import ConfigError, DecodeError
 from evkafka.outcomes import BatchError, Failed
 from evkafka.records import Record
 from evkafka.runtime.failure_cause import classify_exception
-from evkafka.runtime.ports import BatchLimits, Slot
+from evkafka.runtime.ports import BatchLimits, Overrides, Slot
 from evkafka.serde.annotations import NotYetDefined
 from evkafka.serde.decode_errors import decode_fault
 from evkafka.serde.decoding import DECODE_FAILURES, Decoder, decoder_for
@@ -185,19 +185,22 @@ class Endpoint:
         """The endpoint as `payload -> its own coroutine`; None if its call needs more than the payload."""
         self.resolve()
         assert self._signature is not None
-        return self._signature.plain if not self.threaded and self.batch is None else None
+        takes_only_payload = self.batch is None and self._dependencies is None
+        return self._signature.plain if takes_only_payload and not self.threaded else None
 
-    def compile(self, type_of: TypeOf) -> Call:
+    def compile(self, type_of: TypeOf, overrides: Overrides) -> Call:
         """Compile `record -> the awaitable of the user's function`, with no coroutine of ours around it.
 
         Args:
             type_of: gives the event type of a default endpoint's record.
+            overrides: gives the overrides of its dependencies.
         """
         decode, signature, threaded = self.resolve().from_bytes, self._signature, self.threaded
         assert signature is not None
         request_class = signature.request
         function: Callable[[Any, Any], Awaitable[object]] = signature.call  # if `threaded`, its plain result
         own_type = None if self.is_default else self.event_type
+        own_plan = self.dependency_plan({}) if self._dependencies is not None else None
 
         def call(record: Record, slot: Slot) -> Awaitable[object]:
             value = record.value
@@ -222,6 +225,10 @@ class Endpoint:
             except DECODE_FAILURES as error:
                 fault = self.decoding_fault(error, record)
             else:
+                slot.overrides, replaced = overrides, overrides()
+                plan = self.dependency_plan(replaced) if replaced or own_plan is None else own_plan
+                if request_class is None and not plan.takes_requests:
+                    return self._with_dependencies(plan, payload, None, (), slot)
                 return self._invoke(payload, Context(record, slot, None, own_type or type_of(record)))
             raise fault
 
@@ -249,7 +256,8 @@ class Endpoint:
         function: Callable[[Any, Any], Awaitable[object]] = signature.call  # if `threaded`, its plain result
         request = signature.request(context) if signature.request is not None else None
         if self._dependencies is not None:
-            return self._with_dependencies(payload, request, [context], context.slot)
+            plan = self.dependency_plan(context.slot.overrides())
+            return self._with_dependencies(plan, payload, request, [context], context.slot)
         if self.threaded:
             return in_thread(context.slot, functools.partial(function, payload, request))
         return function(payload, request)
@@ -296,7 +304,8 @@ class Endpoint:
             contexts = list(contexts)
         requests = [signature.request(context) for context in contexts] if signature.request is not None else None
         if self._dependencies is not None:
-            return self._with_dependencies(payloads, requests, list(contexts), slot)
+            plan = self.dependency_plan(slot.overrides())
+            return self._with_dependencies(plan, payloads, requests, list(contexts), slot)
         if self.threaded:
             return in_thread(slot, functools.partial(function, payloads, requests))
         return function(payloads, requests)
@@ -322,24 +331,22 @@ class Endpoint:
         except DependencyFault as error:
             raise ConfigError(f"{self._described()}: {error}") from error
 
-    async def _with_dependencies(self, payload: Any, request: Any, contexts: Sequence[Context], slot: Slot) -> object:
+    def _with_dependencies(
+        self, plan: DependencyPlan, payload: Any, request: Any, contexts: Sequence[Context], slot: Slot
+    ) -> Awaitable[object]:
         """Make the dependencies, call the endpoint, close the dependencies. All of it is the attempt."""
         signature = self._signature
         assert signature is not None
-        async with contextlib.AsyncExitStack() as exits:
-            values = await make_values(self.dependency_plan(slot.overrides()), slot, contexts, exits)
-            call = functools.partial(signature.bind(functools.partial(self.function, **values)), payload, request)
-            try:
-                if self.threaded:
-                    return await in_thread_to_the_end(slot, call)
-                result = call()
-                return await result if inspect.isawaitable(result) else result
-            except BatchError as error:
-                if self.batch is None:
-                    raise
-                # The other records of the batch are done, and dependencies must not roll back what was written for
-                # them: the error does not pass through their exits.
-                return error
+        call = (
+            functools.partial(signature.plain, payload)
+            if signature.plain is not None
+            else functools.partial(signature.call, payload, request)
+        )
+        if self.threaded:
+            call = functools.partial(_in_thread, slot, call)
+        if self.batch is not None:
+            call = functools.partial(_return_batch_error, call)
+        return call_with_values(plan, slot, contexts, call, [])
 
     def decoding_fault(self, error: BaseException, record: Record) -> BaseException:
         """The exception to raise for one that a decoder raised: a `DecodeError`, whatever a validator raised.
@@ -371,12 +378,28 @@ def _undefined(error: NotYetDefined) -> str:
     )
 
 
+def _in_thread(slot: Slot, call: Callable[..., Any], **values: Any) -> Awaitable[object]:
+    return in_thread_to_the_end(slot, functools.partial(call, **values))
+
+
+async def _return_batch_error(call: Callable[..., Awaitable[object]], **values: Any) -> object:
+    """The other records of the batch are done, and dependencies must not roll back what was written for them: the error
+    does not pass through their exits."""
+    try:
+        return await call(**values)
+    except BatchError as error:
+        return error
+
+
 def _awaited(signature: Signature) -> Signature:
     """The signature of a plain wrapper around an async function: its result is awaited if it is awaitable."""
 
-    async def call(payload: Any, request: Any) -> object:
-        result = signature.call(payload, request)
-        return await result if inspect.isawaitable(result) else result
+    def awaited(function: Callable[..., Any]) -> Callable[..., Any]:
+        async def call(*arguments: Any, **values: Any) -> object:
+            result = function(*arguments, **values)
+            return await result if inspect.isawaitable(result) else result
 
-    plain = functools.partial(call, request=None) if signature.plain is not None else None
-    return dataclasses.replace(signature, plain=plain, call=call)
+        return call
+
+    plain = awaited(signature.plain) if signature.plain is not None else None
+    return dataclasses.replace(signature, plain=plain, call=awaited(signature.call))

@@ -32,18 +32,16 @@ class Signature:
     Attributes:
         payload: the payload's annotation.
         request: the request's class, which may be a user's subclass; None if the endpoint takes no request.
-        plain: the call with the payload alone; None if the endpoint takes a request or has dependencies.
-        call: the call with payload and request.
-        dependencies: parameter -> its `Depends`. If there are any, the call is made by `bind`.
-        bind: gives `call` for the function with its dependencies bound.
+        plain: the call with the payload, and the dependencies by name; None if the endpoint takes a request.
+        call: the call with payload and request; if it takes a request, the dependencies are passed by name too.
+        dependencies: parameter -> its `Depends`.
     """
 
     payload: Any
     request: type[Request[Any]] | None
-    plain: Callable[[Any], Any] | None
-    call: Callable[[Any, Any], Any]
+    plain: Callable[..., Any] | None
+    call: Callable[..., Any]
     dependencies: Mapping[str, Depends]
-    bind: Callable[[Function], Callable[[Any, Any], Any]]
 
 
 def read_signature(function: Function, names: Mapping[str, Any] | None, *, batch: bool = False) -> Signature:
@@ -76,14 +74,12 @@ def read_signature(function: Function, names: Mapping[str, Any] | None, *, batch
     [(payload_name, payload)] = payloads.items()
     request_name = next(iter(requests), None)
     by_position = _by_position(parameters, payload_name, request_name)
-    bind = functools.partial(_call, payload=payload_name, request=request_name, by_position=by_position)
     return Signature(
         payload,
         requests[request_name] if request_name is not None else None,
-        _plain_call(function, payload_name, by_position) if request_name is None and not dependencies else None,
-        bind(function),
+        _plain_call(function, payload_name, by_position) if request_name is None else None,
+        _call(function, payload_name, request_name, by_position),
         dependencies,
-        bind,
     )
 
 
@@ -238,28 +234,28 @@ def _by_position(parameters: list[Parameter], payload: str, request: str | None)
     return wanted
 
 
-def _plain_call(function: Function, payload: str, by_position: list[str]) -> Callable[[Any], Any]:
+def _plain_call(function: Function, payload: str, by_position: list[str]) -> Callable[..., Any]:
     if by_position:
         return function
-    return lambda value: function(**{payload: value})
+    return lambda value, **values: function(**{payload: value}, **values)
 
 
-def _call(function: Function, payload: str, request: str | None, by_position: list[str]) -> Callable[[Any, Any], Any]:
+def _call(function: Function, payload: str, request: str | None, by_position: list[str]) -> Callable[..., Any]:
     match by_position:
         case [first, _] if first == payload:
             return function
         case [_, _]:
-            return lambda value, requests: function(requests, value)
+            return lambda value, requests, **values: function(requests, value, **values)
         case [only] if request is None:
             return lambda value, _: function(value)
         case [only] if only == payload:
-            return lambda value, requests: function(value, **{str(request): requests})
+            return lambda value, requests, **values: function(value, **{str(request): requests}, **values)
         case [_]:
-            return lambda value, requests: function(requests, **{payload: value})
+            return lambda value, requests, **values: function(requests, **{payload: value}, **values)
         case _ if request is None:
             return lambda value, _: function(**{payload: value})
         case _:
-            return lambda value, requests: function(**{payload: value, str(request): requests})
+            return lambda value, requests, **values: function(**{payload: value, str(request): requests}, **values)
 
 
 # ---------------------------------------------------------------------------- functions of all kinds

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from evkafka.context import App, Context
@@ -159,18 +158,16 @@ class CompiledRoute:
 
 def _compile_route(endpoint: Endpoint, type_of: TypeOf, overrides: Overrides) -> CompiledRoute:
     decoder = endpoint.resolve()
-    call = endpoint.compile(type_of) if endpoint.batch is None else partial(batch_of_one, endpoint)
-    if endpoint.has_dependencies:
-        call = _with_overrides(call, overrides)
+    call = endpoint.compile(type_of, overrides) if endpoint.batch is None else _one_by_one(endpoint, overrides)
     return CompiledRoute(endpoint, endpoint.coroutine_of(), decoder.from_bytes, call, decoder.admits_none)
 
 
-def _with_overrides(call: Call, overrides: Overrides) -> Call:
-    def overridable(record: Record, slot: Slot) -> Awaitable[object]:
+def _one_by_one(endpoint: Endpoint, overrides: Overrides) -> Call:
+    def call(record: Record, slot: Slot) -> Awaitable[object]:
         slot.overrides = overrides
-        return call(record, slot)
+        return batch_of_one(endpoint, record, slot)
 
-    return overridable
+    return call
 
 
 def _direct_dispatch(
