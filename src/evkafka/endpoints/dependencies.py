@@ -264,7 +264,7 @@ class _AsyncGenerator:
         try:
             return await anext(self._made)
         except StopAsyncIteration:
-            raise RuntimeError("the generator did not yield") from None
+            raise RuntimeError("generator didn't yield") from None
 
     async def __aexit__(self, *raised: object) -> None:
         """Never suppresses the exception. The endpoint has failed and its record will be tried again: the exception
@@ -276,7 +276,7 @@ class _AsyncGenerator:
             await manager.__aexit__(*raised)
         elif await anext(self._made, _ENDED) is not _ENDED:
             await self._made.aclose()
-            raise RuntimeError("the generator has yielded twice")
+            raise RuntimeError("generator didn't stop")
 
 
 class _GeneratorInThread:
