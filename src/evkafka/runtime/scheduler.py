@@ -51,7 +51,6 @@ class LaneScheduler:
         self._admission = admission
         self._turns: deque[Partition] = deque()  # each partition with ready lanes once
         self._waiters: deque[asyncio.Future[None]] = deque()
-        self._waking = 0  # executors that were woken and do not run yet
         self._stragglers: set[LaneKey] = set()
         self._behind_stragglers: dict[LaneKey, Lane] = {}
 
@@ -102,8 +101,11 @@ class LaneScheduler:
         if not partition.ready:
             self._turns.append(partition)
         partition.enqueue(lane)
-        if not self._waking:
-            self._wake(1)
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                break
 
     # ------------------------------------------------------------------ admission
 
@@ -234,29 +236,10 @@ class LaneScheduler:
     # ------------------------------------------------------------------ executors
 
     async def wait_for_lane(self) -> None:
-        """Return when a lane may be ready.
-
-        One executor is woken at first, and each one wakes two more as long as there are ready lanes. Endpoints that do
-        not wait leave nothing to the others, which would all be woken for nothing.
-        """
+        """Return when a lane may be ready."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            if waiter.done() and not waiter.cancelled():
-                self._waking -= 1
-                if self.has_ready_lane:
-                    self._wake(2)
-
-    def _wake(self, count: int) -> None:
-        """Wake so many executors, if so many wait."""
-        while count and self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                self._waking += 1
-                count -= 1
+        await waiter
 
     def take(self) -> Lane | None:
         """Of the partition whose turn it is, the lane with the oldest record. It is the caller's until `release`."""
