@@ -26,6 +26,20 @@ from tests.support.waiting import eventually_sync
 
 CAUGHT = "was assigned"
 
+UNTIL_RELEASED = """
+import asyncio
+import contextlib
+from pathlib import Path
+
+@contextlib.asynccontextmanager
+async def lifespan():
+    yield
+    print("the old process is closing", flush=True)
+    while not Path("released").exists():
+        await asyncio.sleep(0.01)
+"""
+"""A lifespan whose end waits for a file."""
+
 
 @pytest.fixture
 async def orders(kafka_broker: KafkaBroker, topic: MakeTopic, tmp_path: Path) -> str:
@@ -264,6 +278,21 @@ class TestReload:
         source.write_text(good)
         app.until(CAUGHT, times=3)
         assert app.stop(signal.SIGINT) == 0
+
+    def test_a_signal_during_a_reload_is_the_first_one(self, orders: str, tmp_path: Path, running: Start) -> None:
+        source = tmp_path / "shop.py"
+        text = source.read_text().replace("def make()", f"{UNTIL_RELEASED}\n\ndef make()")
+        source.write_text(text.replace("EVKafkaApp(title", "EVKafkaApp(lifespan=lifespan, title"))
+        app = running("run", "shop:app", "--reload", "--only", "orders")
+        app.until(CAUGHT)
+        source.write_text(source.read_text() + "\n# changed\n")
+        app.until("the old process is closing")
+        app.process.send_signal(signal.SIGINT)
+        app.until("signal SIGINT: stopping")
+        (tmp_path / "released").touch()
+        assert app.process.wait(60) == 0
+        assert "second signal" not in app.printed
+        assert app.printed.count(CAUGHT) == 1
 
 
 def nobodys_port() -> int:

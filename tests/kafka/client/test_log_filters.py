@@ -99,6 +99,16 @@ class TestInstallation:
             assert filter_.filter(record("Topic %s not found in cluster metadata", "bills"))
         assert log.filters == before
 
+    def test_drops_an_absent_topic_also_when_its_line_is_counted(self) -> None:
+        clock, absent = Clock(), AbsentTopicFilter(["orders"])
+        repeated = RepeatedLineFilter(now=clock)
+        lines = [record("Topic %s not found in cluster metadata", "orders") for _ in range(3)]
+        assert [repeated.filter(line) for line in lines[:2]] == [True, False]
+        clock.now_s += 31
+        assert repeated.filter(lines[2])
+        assert lines[2].getMessage().endswith("(and 1 times more in the last 31 s)")
+        assert not absent.filter(lines[2])
+
     async def test_ends_with_the_stop_of_sources_and_sinks(
         self, kafka_broker: KafkaBroker, topic: MakeTopic, name: str
     ) -> None:

@@ -70,7 +70,7 @@ class _Reloader:
         from watchfiles import PythonFilter, awatch
 
         for signum in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(signum, self._on_signal)
+            asyncio.get_running_loop().add_signal_handler(signum, self._on_signal, signum)
         logger.info("watching %s", ", ".join(map(str, self._watched)))
         await self._start()
         filter_ = PythonFilter(extra_extensions=[".toml", ".env"])
@@ -84,10 +84,14 @@ class _Reloader:
         await self._end()
         return self._code
 
-    def _on_signal(self) -> None:
+    def _on_signal(self, signum: signal.Signals) -> None:
         """The first signal stops the process, the second one ends it at once."""
+        is_first = not self._stop.is_set()
         self._stop.set()
-        if self._process is not None:
+        if is_first and self._replacing:
+            # The process already stops for the reload. Another signal would be its second one.
+            logger.info("signal %s: stopping", signum.name)
+        elif self._process is not None:
             self._process.terminate()
 
     async def _start(self) -> None:
@@ -108,7 +112,8 @@ class _Reloader:
     async def _end(self) -> None:
         """End the process.
 
-        Before a reload it gets `DRAIN_S`, and a second signal after that. After a signal it may take its own time.
+        Before a reload it gets `DRAIN_S`, and a second signal after that. After a signal it may take its own time, also
+        if the signal comes during the reload.
         """
         self._replacing = True
         process, ended = self._process, self._ended
@@ -116,7 +121,7 @@ class _Reloader:
         assert ended is not None
         if not self._stop.is_set():
             process.terminate()
-            if not await _ends_within(ended, DRAIN_S):
+            if not await _ends_within(ended, DRAIN_S) and not self._stop.is_set():
                 process.terminate()
         await ended
         if process.web_port is not None:  # an app that could not be imported has reported none

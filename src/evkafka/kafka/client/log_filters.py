@@ -44,7 +44,8 @@ class RepeatedLineFilter(logging.Filter):
         if len(self._passed) > self.MAX_LINES:
             del self._passed[next(iter(self._passed))]
         if held_back:
-            record.msg, record.args = (f"%s (and {held_back} times more in the last {now_s - passed_s:.0f} s)", (line,))
+            # The arguments stay as they are: an `AbsentTopicFilter` after this one looks at them.
+            record.msg = f"{record.msg} (and {held_back} times more in the last {now_s - passed_s:.0f} s)"
         return True
 
 
