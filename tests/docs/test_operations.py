@@ -15,7 +15,6 @@ from typing import Any
 import httpx
 import pytest
 
-from evkafka import EVKafkaProducer
 from evkafka.broker import KafkaBroker
 from tests.docs.programs import Start
 from tests.support.curl import curl
@@ -67,15 +66,16 @@ async def app(
 
 
 @pytest.mark.kafka
-async def test_its_commands_pause_resume_and_replay_and_are_audited(
-    kafka_broker: KafkaBroker, app: ExampleApp, start: Start
-) -> None:
-    (app.directory / "audited.py").write_text(file(PAGE, "audit.py") + "from shop import app\n")
-    [_, run, pause, resume, replay, _] = map(app.adapt, commands())
-    service = start(run.replace("shop:app", "audited:app"), "service")
+async def test_its_commands_pause_resume_and_replay_and_are_audited(app: ExampleApp, start: Start) -> None:
+    (app.directory / "audit.py").write_text(file(PAGE, "audit.py"))
+    shop = app.directory / "shop.py"
+    shop.write_text("import audit\n" + shop.read_text())
+    [_, run, first, second, pause, resume, replay, _] = map(app.adapt, commands())
+    service = start(run, "service")
     await eventually(lambda: f"dashboard: http://127.0.0.1:{app.port}/ui" in service.printed)
-    async with EVKafkaProducer({"bootstrap_servers": kafka_broker.bootstrap_servers, "topic": app.topic}) as producer:
-        await producer.send_event({"currency": "CHF"}, "OrderPlaced")
+    for number, send in enumerate((first, second)):
+        sent = start(send, f"send-{number}")
+        assert await asyncio.to_thread(sent.process.wait, 60) == 0, sent.printed
 
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{app.port}", trust_env=False, timeout=240) as client:
 

@@ -15,8 +15,8 @@ from evkafka.service import process
 from tests.support.doc_pages import ROOT
 
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text()
-MESSAGES = re.findall(r"^(?:### |- )`([^`]+)`(?::|$)", PAGE, re.MULTILINE)
-"""The texts of headings, and those that explain a part of one."""
+MESSAGES = [text for _, text in re.findall(r"^(?:### |- )(`+)(.+?)\1(?::|$)", PAGE, re.MULTILINE)]
+"""The texts of headings and of list items; two backticks enclose a text that has one."""
 VARIABLE = "…"
 LOG_FORMAT = re.compile(r"%\.?\d*[srdgf]")
 NOT_RAISED = {"EVKafkaError"}
