@@ -161,6 +161,14 @@ COMPLETED = [
         (DONE,),
     ),
     Breakage(
+        "a suspect record is forgotten while that of another partition is handled",
+        "runtime/suspect_records.py",
+        "        partition.mark = found",
+        "        pass",
+        "records of several partitions that kill their process are started more often than configured",
+        (DONE,),
+    ),
+    Breakage(
         "suspect records of several partitions are handled at once",
         "runtime/suspect_records.py",
         "asyncio.Lock() if",

@@ -436,8 +436,11 @@ class Partition:
             self.mark = OPEN
 
     def give_back(self) -> None:
-        """It is released in order: its last commit has no mark, and does not count an attempt that it cuts short."""
-        self.mark, self.counted = OPEN, None
+        """It is released in order: its last commit has no mark but an earlier owner's whose suspect record has not
+        begun here, and does not count an attempt that it cuts short."""
+        if self.inherited is None or self.mark is not self.inherited.mark:
+            self.mark = OPEN
+        self.counted = None
 
     def is_in_attempt(self, offset: int, failed: int) -> bool:
         """Whether this record has not ended its attempt: it is neither finished, nor has it failed more often than so

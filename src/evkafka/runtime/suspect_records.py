@@ -96,6 +96,7 @@ class SuspectRecords:
             f"@{found.offset}" if found.offset is not None else f"a record from @{partition.began_at} on",
             found.deaths,
         )
+        partition.mark = found  # until its first record begins, so that no commit forgets which one is suspect
         until_s = self._assignment.clock.now() + ALONE_S
         while self._assignment.owns(partition) and (found.offset is not None or self._assignment.clock.now() < until_s):
             if not partition.held:

@@ -448,6 +448,46 @@ class TestARecordThatKillsItsProcess:
         assert [letter.header("evkafka-dlq-partition") for letter in kafka.records("orders.billing.dlq")] == [b"0"]
         assert [kafka.committed("billing", "orders", partition) for partition in range(4)] == [1] * 4
 
+    async def dies_everywhere(self, kafka: InMemoryKafka, *, crashes: bool = True) -> list[tuple[int, int]]:
+        """Run an app until a record of any partition kills it; returns (partition, attempt) of those that began."""
+        begun: list[tuple[int, int]] = []
+        dies = asyncio.Event()
+
+        async def then(request: Request) -> None:
+            begun.append((request.partition, request.attempt))
+            dies.set()
+            await asyncio.get_running_loop().create_future()
+
+        app, _ = make_app(then, **LANES, on_error=POLICY, drain_timeout_ms=100)
+        async with kafka.running(app):
+            for _ in range(100):
+                await kafka.advance(ms=10)
+                if dies.is_set():
+                    break
+            if dies.is_set() and crashes:
+                await kafka.crash(app)
+        return begun
+
+    async def test_is_not_forgotten_while_one_of_another_partition_is_handled(self, kafka: InMemoryKafka) -> None:
+        kafka.create_topic("orders", 3)
+        for partition in range(3):
+            await kafka.send("orders", b"x", "E", key="k", partition=partition)
+        lives = [await self.dies_everywhere(kafka) for _ in range(8)]
+        assert [len(begun) for begun in lives] == [3, 1, 1, 1, 1, 1, 1, 0]
+        assert max(attempt for begun in lives for _, attempt in begun) == 3
+        assert sorted(letter.partition for letter in kafka.records("orders.billing.dlq")) == [0, 1, 2]
+
+    async def test_is_not_forgotten_if_its_partition_is_given_back_before_it_has_begun(
+        self, kafka: InMemoryKafka
+    ) -> None:
+        kafka.create_topic("orders", 3)
+        for partition in range(3):
+            await kafka.send("orders", b"x", "E", key="k", partition=partition)
+        await self.dies_everywhere(kafka)
+        [(handled, _)] = await self.dies_everywhere(kafka, crashes=False)
+        states = ["begun:" in kafka.committed_metadata("billing", "orders", partition) for partition in range(3)]
+        assert states == [partition != handled for partition in range(3)]
+
     async def test_does_not_wait_for_a_dead_letter_that_cannot_be_written(self, kafka: InMemoryKafka) -> None:
         await send(kafka, 10)
         await self.lives(kafka, [0], 3, on_error=POLICY)
