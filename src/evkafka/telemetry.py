@@ -119,8 +119,8 @@ class NothingMatches(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed(Event):
-    """One attempt at one record failed; `decision` says what follows: wait, retry_topic, finish,
-    dead_letter or stop."""
+    """One attempt at one record failed; `decision` says what follows: wait, retry_topic, finish, dead_letter, stop, or
+    dead_letter_limit: the record is not written, because the limit is reached, and the app stops."""
 
     topic: str
     partition: int

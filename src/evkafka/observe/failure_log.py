@@ -23,6 +23,9 @@ MAX_LINES = 10
 MAX_KINDS = 256
 """So many kinds are told apart at a time. Further ones count as one kind for each consumer."""
 
+STOPPING = ("stop", "dead_letter_limit")
+"""The decisions that stop the app."""
+
 
 @dataclass(frozen=True, slots=True)
 class FailureKind:
@@ -74,8 +77,8 @@ class FailureLog:
         if window is None:
             self._windows[kind] = _Window(self._now() + WINDOW_S)
             _log(event, traceback=True)
-        elif event.decision in ("finish", "dead_letter", "stop"):
-            _log(event, traceback=event.decision == "stop")
+        elif event.decision in ("finish", "dead_letter", *STOPPING):
+            _log(event, traceback=event.decision in STOPPING)
         elif window.lines < MAX_LINES:
             window.lines += 1
             _log(event, traceback=False)
@@ -137,7 +140,7 @@ def _raised_at(error: BaseException) -> str:
 def _log(event: AttemptFailed, *, traceback: bool, level: int = logging.WARNING) -> None:
     error = event.error
     logger.log(
-        logging.CRITICAL if event.decision == "stop" else level,
+        logging.CRITICAL if event.decision in STOPPING else level,
         *_message(event),
         exc_info=(type(error), error, app_traceback(error)) if traceback and error is not None else None,
         extra={
@@ -174,6 +177,7 @@ def _consequence(event: AttemptFailed) -> str:
         "finish": "skipping it",
         "retry_topic": f"writing it to a retry topic, next attempt in {event.retry_in_s:g} s",
         "dead_letter": "writing it to the dead-letter topic",
+        "dead_letter_limit": "the dead_letter_limit is reached: stopping the app, the record stays uncommitted",
         "stop": "stopping the app, the record stays uncommitted",
     }[event.decision]
 

@@ -184,8 +184,7 @@ class BatchWalk:
                 self._waits.append((index, verdict.delay_s))
         for index, end, verdict in judged:
             if isinstance(verdict, SendToRetryTopic | SendToDeadLetter):
-                self._report_failed(index, end, verdict)
-                self._begin_write(index, verdict, share_s)
+                self._begin_write(index, end, verdict, share_s)
         for lane, settled in behind.items():
             self._writes.add_settled_behind(lane, settled)
         for index, end, verdict in judged:
@@ -217,10 +216,12 @@ class BatchWalk:
                 self._written.setdefault(owner, index)
             yield index, end, verdict
 
-    def _begin_write(self, index: int, verdict: SendToRetryTopic | SendToDeadLetter, share_s: float) -> None:
+    def _begin_write(
+        self, index: int, end: FailureOutcome | None, verdict: SendToRetryTopic | SendToDeadLetter, share_s: float
+    ) -> None:
         """The record waits in its own lane, which continues when the record is written and the batch is over."""
         lane = self._owners[index] or self._free_lane(index)
-        self._writes.begin(lane, self._records[index], self._runner.slot, verdict, share_s)
+        self._writes.begin(lane, self._records[index], self._runner.slot, end, verdict, share_s)
         del self._open[index]
 
     def _behind(self, index: int, end: FailureOutcome | None, verdict: Finish, share_s: float) -> SettledBehind:

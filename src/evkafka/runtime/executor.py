@@ -373,8 +373,7 @@ class Executor:
                 self._put_back(lane, record, delay_s)
                 return False
             case SendToRetryTopic() | SendToDeadLetter():
-                self._report.failed(slot, record, outcome, verdict)
-                self._writes.begin(lane, record, slot, verdict, duration_s)
+                self._writes.begin(lane, record, slot, outcome, verdict, duration_s)
                 lane.attempt = 1
                 return False
             case StopConsuming(reason=reason, error=error):

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from evkafka.config.settings import DeadLetterLimitSettings
+from evkafka.outcomes import FailureOutcome
 from evkafka.records import Record
 from evkafka.runtime.dead_letter_limit import limit_error
 from evkafka.runtime.interfaces import ConsumerServices, DeadLetterSink
@@ -55,9 +56,16 @@ class PendingWrites:
                 self._tasks.cancel(write.task)
 
     def begin(
-        self, lane: Lane, record: Record, slot: Slot, verdict: SendToRetryTopic | SendToDeadLetter, duration_s: float
+        self,
+        lane: Lane,
+        record: Record,
+        slot: Slot,
+        outcome: FailureOutcome | None,
+        verdict: SendToRetryTopic | SendToDeadLetter,
+        duration_s: float,
     ) -> None:
-        """Write the record. It is put back into its lane, which waits for the confirmation before it continues.
+        """Report the failed attempt, and write the record. It is put back into its lane, which waits for the
+        confirmation before it continues.
 
         Args:
             lane: a lane that the caller walks, or a new one.
@@ -65,13 +73,16 @@ class PendingWrites:
         Raises:
             StopApp: the partition's `dead_letter_limit` is reached.
         """
-        partition = lane.partition
+        partition, limit_reached = lane.partition, None
+        if isinstance(verdict, SendToDeadLetter) and not partition.ledger.sealed:
+            limit_reached = partition.dead_letters.limit_reached(self._dead_letter_limit(slot.route))
+        self._report.failed(slot, record, outcome, verdict, limit_reached=limit_reached is not None)
         if partition.ledger.sealed:  # it was revoked meanwhile: its next owner handles the record again
             self._report.dropped(slot, record)
             return
+        if limit_reached is not None:
+            raise limit_error(address_of(record), limit_reached, verdict.error)
         if isinstance(verdict, SendToDeadLetter):
-            if why := partition.dead_letters.limit_reached(self._dead_letter_limit(slot.route)):
-                raise limit_error(address_of(record), why, verdict.error)
             partition.dead_letters.pending += 1
         write = PendingWrite(
             lane,

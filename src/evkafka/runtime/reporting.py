@@ -154,7 +154,20 @@ class TelemetryReporter:
                 )
             )
 
-    def failed(self, slot: Slot, record: Record, outcome: FailureOutcome | None, verdict: Verdict) -> None:
+    def failed(
+        self,
+        slot: Slot,
+        record: Record,
+        outcome: FailureOutcome | None,
+        verdict: Verdict,
+        *,
+        limit_reached: bool = False,
+    ) -> None:
+        """An attempt has failed.
+
+        Args:
+            limit_reached: the record would become a dead letter, but the `dead_letter_limit` stops the app.
+        """
         decision, retry_in_s = _describe_verdict(verdict)
         self._telemetry.emit(
             AttemptFailed(
@@ -166,7 +179,7 @@ class TelemetryReporter:
                 endpoint=slot.route.name if slot.route is not None else "",
                 attempt=slot.attempt,
                 error=_error_of(outcome, verdict),
-                decision=decision,
+                decision="dead_letter_limit" if limit_reached else decision,
                 retry_in_s=retry_in_s,
                 key_hash=_key_hash(record.key),
                 outcome="" if isinstance(outcome, Failed) else type(outcome).__name__,

@@ -174,15 +174,16 @@ class SuspectRecords:
         partition.held.popleft()
         self._assignment.taken += 1
         partition.open([read], read.offset + 1)
-        report.failed(slot, read, died, verdict)
         match verdict:
             case Finish(status=status):
+                report.failed(slot, read, died, verdict)
                 partition.ledger.finish(read.offset)
                 report.finished(slot, read, status, 0.0)
             case SendToDeadLetter() | SendToRetryTopic():
                 lane = partition.free_lane()
-                self._writes.begin(lane, read, slot, verdict, 0.0)
+                self._writes.begin(lane, read, slot, died, verdict, 0.0)
             case StopConsuming(reason=reason):
+                report.failed(slot, read, died, verdict)
                 self._services.close_partition(partition)
                 self._services.fail(StopApp(f"{address} stops the app: {reason}", died.error))
         return True

@@ -132,9 +132,10 @@ class TestARecordThatIsGivenUp:
         assert len(failures.lines) == 1000
         assert failures.tracebacks == 1
 
-    def test_that_stops_the_app_is_whole(self, failures: Failures) -> None:
+    @pytest.mark.parametrize("decision", ["stop", "dead_letter_limit"])
+    def test_that_stops_the_app_is_whole(self, failures: Failures, decision: str) -> None:
         failures.fail(raised(KeyError("CHF")), times=100)
-        failures.fail(raised(KeyError("CHF")), "stop")
+        failures.fail(raised(KeyError("CHF")), decision)
         assert failures.tracebacks == 2
 
 

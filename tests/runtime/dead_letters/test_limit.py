@@ -74,6 +74,15 @@ class TestConsecutiveDeadLetters:
         assert await shop.dead_letters() == [b"bad"] * 3
         assert (await shop.committed() or 0) <= 3
 
+    async def test_the_log_says_that_the_next_one_is_not_written(
+        self, backend: Backend, lanes: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        shop = Shop(backend, await backend.topic(), **LANES[lanes])
+        await shop.send(*[b"bad"] * 20)
+        await shop.until_it_stops()
+        assert sum("writing it to the dead-letter topic" in line for line in caplog.messages) == 3
+        assert any("the dead_letter_limit is reached: stopping the app" in line for line in caplog.messages)
+
     async def test_start_again_after_a_record_that_ends_otherwise(self, backend: Backend, lanes: str) -> None:
         shop = Shop(backend, await backend.topic(), **{**LANES[lanes], "ordering": "partition"})
         await shop.send(*[b"bad", b"asked", b"good"] * 3)
